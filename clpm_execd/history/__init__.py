@@ -1,0 +1,1 @@
+"""Historical records: read as plants export them, streamed again as if live."""

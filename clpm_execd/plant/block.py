@@ -1,0 +1,70 @@
+"""The one thing that travels: samples of all loops over a run of instants.
+
+A Block is what a source (the plant, or a replayed record) hands over, and all that encoders, writers and pictures read. Its
+arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says; a number that does not
+exist is NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+MODES = ("MAN", "AUT", "CAS")
+MAN, AUT, CAS = range(3)
+
+GOOD, BAD = 192, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """T consecutive samples of N loops.
+
+    loops: N loop ids, the order of the columns.
+    times: (T,) int64, ns since 1970-01-01T00:00:00Z, strictly increasing.
+    pv, sp: (T, N) process variable as recorded and set point, engineering units.
+    op: (T, N) controller output, per cent.
+    mode: (T, N) int8, index into MODES.
+    valve_position: (T, N) per cent of travel. true_pv: (T, N) the process variable before sensor and recording.
+    quality: (T, N) int16, 192 good, 0 bad.
+    """
+
+    loops: tuple[str, ...]
+    times: npt.NDArray[np.int64]
+    pv: Floats
+    op: Floats
+    sp: Floats
+    mode: npt.NDArray[np.int8]
+    valve_position: Floats
+    true_pv: Floats
+    quality: npt.NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+SIGNALS = ("pv", "op", "sp", "valve_position", "quality", "true_pv")
+
+
+class Source(Protocol):
+    """Where Blocks come from; nothing behind it knows whether from the plant or from a record."""
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """The loop ids, in the order of a Block's columns."""
+
+    @property
+    def interval(self) -> int:
+        """Between samples, ns."""
+
+    @property
+    def next_time(self) -> int:
+        """The instant of the next sample, ns since 1970."""
+
+    def advance(self, n: int) -> Block:
+        """The next n samples; the cost is proportional to n and memory too, so ask for long runs in parts."""

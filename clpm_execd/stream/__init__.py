@@ -1,0 +1,1 @@
+"""When the plant advances, and where its samples go."""
