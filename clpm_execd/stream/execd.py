@@ -1,0 +1,242 @@
+"""The contract of Telegraf's execd on standard output: each tick one write, and a way out that loses nothing.
+
+The stream times itself. A newline on stdin, or a signal, only means *emit what is due now*; several mean it
+once. EOF on stdin means emit what is due and leave. stdin is watched when it is a pipe, a socket or a file;
+a terminal or /dev/null is not. Leaving waits until the reader has taken what is in the pipe (2 s at most),
+for Telegraf stops reading when the process ends. A reader that has left is a normal end.
+
+SIGTERM and SIGINT end the stream in less than a second, also while a stalled reader blocks it; the tick
+being written then gets a grace of 0.4 s, so that a line is torn only where the reader does not read.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import stat
+import sys
+from contextlib import suppress
+
+from clpm_execd.plant.block import Source
+from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
+from clpm_execd.stream.signals import Signals
+
+_GRACE = SECOND * 2 // 5
+_SETTLE = 2 * SECOND
+_BREATH = SECOND // 20
+_FULL_LIMIT = 5 * SECOND
+
+_READER_LEFT = {errno.EPIPE, errno.EBADF, errno.EIO, errno.ECONNRESET, errno.ENXIO, errno.ESHUTDOWN}
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+class _ReaderLeft(Exception):  # noqa: N818 - an event, no fault
+    """Nobody reads any more."""
+
+
+class _DiskFull(Exception):  # noqa: N818
+    """What a stream of limited length is written to has stayed full."""
+
+
+def watchable(fd: int) -> bool:
+    """Whether a newline or EOF on this descriptor can be someone's word to the stream."""
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
+
+
+def run(
+    source: Source,
+    encoder: Encoder,
+    *,
+    clock: Clock,
+    signals: Signals,
+    log: logging.Logger,
+    stdin_fd: int | None = 0,
+    stdout_fd: int = 1,
+    count: int | None = None,
+    since: int | None = None,
+    catch_up: int = DAY,
+) -> int:
+    """Stream until asked to stop, EOF, `count` ticks or a reader that leaves; the exit status.
+
+    since: the first instant to emit (see pacing). 0 is the status of every end, except 1 for a disk that
+    stays full under a stream of limited length.
+    """
+    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
+    stdin = _Stdin(stdin_fd) if stdin_fd is not None and watchable(stdin_fd) else None
+    out = _Output(stdout_fd, clock, signals, log, patient=count is None)
+    try:
+        out.open()
+        out.write(encoder.header())
+        _stream(pacer, encoder, out, stdin, clock, signals)
+        out.settle()
+    except _ReaderLeft:
+        log.debug("the reader has left")
+    except _DiskFull:
+        log.error("no space left where the output goes: given up")
+        return 1
+    finally:
+        out.restore()
+    return 0
+
+
+def _stream(
+    pacer: Pacer, encoder: Encoder, out: _Output, stdin: _Stdin | None, clock: Clock, signals: Signals
+) -> None:
+    def stop() -> bool:
+        return signals.stop_asked
+
+    fds = [signals.fd, *([stdin.fd] if stdin else [])]
+    while True:
+        for block in pacer.due(stop):
+            out.write(encoder.encode(block))
+        if stop() or pacer.done or (stdin and stdin.ended):
+            return
+        ready = clock.wait(pacer.pause(), fds)
+        if signals.fd in ready:
+            signals.clear()
+        if stdin and stdin.fd in ready:
+            stdin.take()
+
+
+class _Stdin:
+    """The words of whoever started the stream: any number of newlines is one, and the end is the last."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.ended = False
+
+    def take(self) -> None:
+        try:
+            self.ended = not os.read(self.fd, 65_536)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.ended = True
+
+
+class _Output:
+    """Whole writes to a descriptor, interruptible by a stop."""
+
+    def __init__(
+        self, fd: int, clock: Clock, signals: Signals, log: logging.Logger, *, patient: bool
+    ) -> None:
+        self._fd = fd
+        self._clock = clock
+        self._signals = signals
+        self._log = log
+        self._patient = patient
+        self._said_full = False
+        self._pipe = False
+        self._blocking = True
+        self._at_once = 4096
+
+    def open(self) -> None:
+        try:
+            mode = os.fstat(self._fd).st_mode
+            self._blocking = os.get_blocking(self._fd)
+            if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+                os.set_blocking(self._fd, False)
+                self._pipe = True
+        except OSError:
+            raise _ReaderLeft from None
+        # What may block in the middle of a write (a terminal) is given no more than it takes at once.
+        self._at_once = 1 << 30 if self._pipe or stat.S_ISREG(mode) else 4096
+
+    def write(self, data: bytes) -> None:
+        """All of it; less only when a stop is asked and the reader does not read."""
+        rest = memoryview(data)
+        give_up = _Deadline(self._clock, _GRACE)
+        full = _Deadline(self._clock, _FULL_LIMIT)
+        while rest:
+            try:
+                if self._pipe or self._fd in self._clock.wait(_GRACE // 4, [], [self._fd]):
+                    rest = rest[os.write(self._fd, rest[: self._at_once]) :]
+                    continue
+            except InterruptedError:
+                continue
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._refused(error, full)
+            if self._signals.stop_asked and give_up.over():
+                return
+            self._wait()
+
+    def _wait(self) -> None:
+        """Until the reader reads, or a signal comes; briefly when one has come already."""
+        if self._signals.stop_asked:
+            self._clock.wait(_GRACE // 10, [], [self._fd] if self._pipe else [])
+            return
+        self._clock.wait(SECOND, [self._signals.fd], [self._fd] if self._pipe else [])
+        if not self._signals.stop_asked:
+            self._signals.clear()
+
+    def _refused(self, error: OSError, full: _Deadline) -> None:
+        if error.errno in _READER_LEFT:
+            raise _ReaderLeft from None
+        if not self._said_full:
+            self._said_full = True
+            self._log.error("cannot write: %s; trying again until it can be written", error.strerror)
+        if not self._patient and full.over():
+            raise _DiskFull from None
+
+    def settle(self) -> None:
+        """Give the reader a moment: until a pipe is empty, and a breath more to digest it."""
+        if not self._pipe:
+            return
+        deadline = _Deadline(self._clock, _GRACE if self._signals.stop_asked else _SETTLE)
+        while _unread(self._fd) and not deadline.over() and not _reader_gone(self._fd):
+            self._clock.wait(SECOND // 100)
+            if self._signals.stop_asked:
+                deadline.shorten(_GRACE)
+        self._clock.wait(_BREATH)
+
+    def restore(self) -> None:
+        """The descriptor may be shared with a shell: leave it as it was found."""
+        if self._pipe:
+            with suppress(OSError):
+                os.set_blocking(self._fd, self._blocking)
+
+
+def _unread(fd: int) -> int:
+    """Bytes in the pipe that nobody has read yet; 0 where that cannot be known."""
+    try:
+        import fcntl
+        import termios
+
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (ImportError, AttributeError, OSError):
+        return 0
+
+
+def _reader_gone(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
+
+
+class _Deadline:
+    """A time that starts when it is first asked for."""
+
+    def __init__(self, clock: Clock, ns: int) -> None:
+        self._clock = clock
+        self._ns = ns
+        self._end: int | None = None
+
+    def over(self) -> bool:
+        now = self._clock.elapsed()
+        if self._end is None:
+            self._end = now + self._ns
+        return now >= self._end
+
+    def shorten(self, ns: int) -> None:
+        if self._end is None or self._end > self._clock.elapsed() + ns:
+            self._end = self._clock.elapsed() + ns
+            self._ns = min(self._ns, ns)

@@ -1,0 +1,194 @@
+"""When samples are due, by the wall clock: each instant of the grid once, in order, none before its time.
+
+What is due is every instant that the wall clock has reached. So after a stall, a slow reader, a suspended
+machine or a step of the clock forward, what was missed is filled in on the grid, in parts of bounded size.
+Two limits:
+
+- A gap longer than `catch_up` (24 h) is filled in for its last `catch_up` only. The plant lives through the
+  rest unseen, and a warning says so. What is owed from the start (`since`: a backfill, a resumed state) has
+  no limit.
+- After a step of the clock back nothing is emitted until it has passed the last instant emitted, so that no
+  time is written twice with two values. A warning says so once.
+
+The clock is an argument, and nothing here sleeps but through it. The monotonic clock is only compared with
+the wall clock, to name a step or a suspension in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from clpm_execd.plant.block import Block, Source
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+
+# Lines in one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
+LINES_A_WRITE = 5_000
+# Samples of all loops that the plant lives through unseen between two looks at whether to stop.
+_UNSEEN = 50_000
+# A lag or a step below this is everyday scheduling or the clock being disciplined, and not worth a line.
+_NOTEWORTHY = 5 * SECOND
+
+
+class Clock(Protocol):
+    """Time as the stream sees it, in ns."""
+
+    def now(self) -> int:
+        """The wall clock, ns since 1970."""
+
+    def elapsed(self) -> int:
+        """A clock that is never set, ns since some moment."""
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        """Wait this long, or until one of the descriptors is ready; those that are."""
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def now(self) -> int:
+        return time.time_ns()
+
+    def elapsed(self) -> int:
+        return time.monotonic_ns()
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        if not read and not write:
+            time.sleep(max(0, ns) / SECOND)
+            return set()
+        readable, writable, _ = select.select(read, write, (), max(0, ns) / SECOND)
+        return {*readable, *writable}
+
+
+def due(next_time: int, interval: int, now: int) -> int:
+    """How many instants next_time, next_time + interval, ... the time now has reached."""
+    return max(0, (now - next_time) // interval + 1)
+
+
+class Pacer:
+    """Takes from a source the Blocks that are due.
+
+    since: the first instant to emit; the source is advanced up to it unseen. count: how many instants to
+    emit at most. catch_up: the longest gap that is filled in, ns. lines: the most lines in one Block,
+    though never less than an instant.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        since: int | None = None,
+        count: int | None = None,
+        catch_up: int = DAY,
+        lines: int = LINES_A_WRITE,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._log = log
+        self._since = source.next_time if since is None else since
+        self._left = count
+        self._catch_up = catch_up
+        self._loops = max(1, len(source.loops))
+        self._ticks = max(1, lines // self._loops)
+        self._owed = max(0, clock.now() - self._since)
+        self._offset = clock.now() - clock.elapsed()
+        self._emitted = False
+        self._behind = False
+
+    @property
+    def done(self) -> bool:
+        """Whether `count` instants have been taken."""
+        return self._left == 0
+
+    def due(self, stop: Callable[[], bool]) -> Iterator[Block]:
+        """The Blocks due now, until none is, the count is reached or stop() says so."""
+        said = self._notice_step()
+        self._advance_unseen(self._since, "the start of the stream", stop)
+        while not stop() and not self.done:
+            self._skip(stop)
+            n = due(self._source.next_time, self._source.interval, self._clock.now())
+            if n == 0:
+                self._owed = 0  # level with the clock: from here on, every gap has the limit
+                break
+            said = said or self._say_lag(n)
+            n = min(n, self._ticks, n if self._left is None else self._left)
+            if stop():
+                break
+            if self._left is not None:
+                self._left -= n
+            self._emitted = True
+            yield self._source.advance(n)
+        self._say_behind()
+
+    def pause(self) -> int:
+        """How long to wait, ns: to the next instant, or less to notice a step of the clock."""
+        wait = max(self._source.next_time, self._since) - self._clock.now()
+        return max(0, min(wait, self._source.interval, 60 * SECOND))
+
+    def _skip(self, stop: Callable[[], bool]) -> None:
+        """Leave out what is further back than the limit."""
+        horizon = self._clock.now() - self._catch_up - self._owed
+        if self._source.next_time >= horizon:
+            return
+        horizon = self._clock.now() - self._catch_up
+        self._owed = 0
+        n = -(-(horizon - self._source.next_time) // self._source.interval)
+        self._log.warning(
+            "%s behind the clock: %d samples of each loop are left out, the last %s are filled in",
+            _span(self._clock.now() - self._source.next_time),
+            n,
+            _span(self._catch_up),
+        )
+        self._advance_unseen(horizon, "what is filled in", stop)
+
+    def _advance_unseen(self, until: int, what: str, stop: Callable[[], bool]) -> None:
+        """Let the source live up to the first instant not before `until`, in parts, without emitting."""
+        ahead = until - self._source.next_time
+        if ahead <= 0:
+            return
+        n = -(-ahead // self._source.interval)
+        if n > 1:
+            self._log.info("advancing unseen over %s, up to %s", _span(ahead), what)
+        while n > 0 and not stop():
+            part = min(n, max(1, _UNSEEN // self._loops))
+            self._source.advance(part)
+            n -= part
+
+    def _notice_step(self) -> bool:
+        offset = self._clock.now() - self._clock.elapsed()
+        step, self._offset = offset - self._offset, offset
+        if step >= _NOTEWORTHY:
+            self._log.info("the clock went %s forward, or the machine slept; filling in", _span(step))
+        return step >= _NOTEWORTHY
+
+    def _say_lag(self, n: int) -> bool:
+        lag = (n - 1) * self._source.interval
+        late = self._emitted and lag >= _NOTEWORTHY + self._owed
+        if late:
+            self._log.info("held up for %s; filling in %d samples of each loop", _span(lag), n)
+        return late
+
+    def _say_behind(self) -> None:
+        """Say once that the clock stands before the last instant emitted, and once that it has passed it."""
+        gap = self._source.next_time - self._source.interval - self._clock.now()
+        if self._emitted and gap >= SECOND and not self._behind:
+            self._log.warning("the clock is %s before the last sample; waiting until it is past", _span(gap))
+            self._behind = True
+        elif self._behind and gap <= 0:
+            self._log.info("the clock has passed the last sample; emitting again")
+            self._behind = False
+
+
+def _span(ns: int) -> str:
+    """A duration for the log."""
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if ns >= 2 * seconds * SECOND:
+            return f"{ns / (seconds * SECOND):.1f} {unit}"
+    return f"{ns / SECOND:.3g} s"
