@@ -1,0 +1,49 @@
+"""What every test may ask for: the program under test, and the real parts it meets (see parts.py)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest imports test files by their path and leaves this folder off the module path.
+sys.path.append(str(Path(__file__).parent))
+
+import parts
+
+
+@pytest.fixture(scope="session")
+def clpm_execd() -> list[str]:
+    """The command of the program under test."""
+    return [sys.executable, "-m", "clpm_execd"]
+
+
+@pytest.fixture(scope="session")
+def telegraf() -> Path:
+    """The binary of the real Telegraf."""
+    return parts.binary("telegraf", "telegraf")
+
+
+@pytest.fixture
+def collector(telegraf: Path, tmp_path: Path, clpm_execd: list[str]) -> parts.Telegraf:
+    """The real Telegraf around the program, with a folder, a log and an output file of the test's own."""
+    return parts.Telegraf(telegraf, tmp_path, clpm_execd)
+
+
+@pytest.fixture(scope="session")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.InfluxDB]:
+    """A real InfluxDB 2 for the whole run; a test takes a `new_bucket()`."""
+    path = parts.binary("influxdb", "influxd")
+    with parts.influxdb(path, tmp_path_factory.mktemp("influxdb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def podman() -> parts.Podman:
+    """Containers, with the base images in place."""
+    folder = parts.PARTS.parent / "containers"
+    if not list(folder.glob("images-*")):
+        parts.missing("containers")
+    return parts.Podman(folder)
