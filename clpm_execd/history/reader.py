@@ -67,7 +67,7 @@ def _bad(path: Path, what: str, remedy: str) -> BadInput:
 
 
 def _open(path: Path) -> tuple[TextIO, list[str]]:
-    """The file as text, and its first lines. Bytes that are no UTF-8 are replaced: they stand in descriptions."""
+    """The file as text, and its first lines. Bytes that are no UTF-8 are replaced."""
     with path.open("rb") as probe:
         zipped = probe.read(2) == b"\x1f\x8b"
     with gzip.open(path) if zipped else path.open("rb") as start:
@@ -385,7 +385,7 @@ def read_record(path: Path, *, columns: Columns = RECOGNISE) -> Record:
         raise _bad(path, "there is no such file", "check the path") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise _bad(path, "the gzip file is damaged", "copy or compress it again") from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeError) as error:
         raise _bad(path, f"cannot be read ({error})", "check the path and its permissions") from None
     except csv.Error as error:
         raise _bad(path, f"is no CSV ({error})", "export the record as CSV") from None
