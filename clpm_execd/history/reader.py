@@ -96,45 +96,35 @@ def _delimiter(lines: Sequence[str]) -> str:
 class _Tables:
     """The rows of a file in parts, each with the header it stands under.
 
-    Annotations and blank lines separate the tables of a Flux answer; a header that comes again is not data.
+    rows: what follows the header, or, of PROCESSDATA, everything. A blank line or an annotation may begin another
+    table of a Flux answer, with a header of its own.
     """
 
     rows: Iterator[Row]
     process_data: bool
     header: Row | None = None
-    _fresh: bool = field(default=True, init=False)
 
     def parts(self) -> Iterator[tuple[Row, list[Row]]]:
         if self.process_data:
             self._process_data_header()
+        if self.header is None:
+            return
         part: list[Row] = []
+        fresh = False
         for row in self.rows:
             if not any(row) or row[0] in ANNOTATIONS:
-                self._fresh = self._fresh or not self.process_data
+                fresh = not self.process_data
                 continue
-            if self._fresh:
-                found = self._header(row)
-                if found is not None:
-                    if part and self.header is not None:
-                        yield self.header, part
-                        part = []
-                    self.header = found
-                    continue
-            if self.header is None:
-                continue
-            part.append(row)
+            if fresh and time_columns(row):
+                yield self.header, part
+                part, self.header = [], row
+            else:
+                part.append(row)
+            fresh = False
             if len(part) == ROWS_AT_ONCE:
                 yield self.header, part
                 part = []
-        if self.header is not None:
-            yield self.header, part
-
-    def _header(self, row: Row) -> Row | None:
-        """The row, if it is a header; the first one was chosen from the file's first lines."""
-        if self.header is not None:
-            self._fresh = False
-            return row if time_columns(row) else None
-        return None
+        yield self.header, part
 
     def _process_data_header(self) -> None:
         """The third line has the tags, two more lines describe them."""
@@ -144,7 +134,6 @@ class _Tables:
                 break
         for _ in range(2):
             next(self.rows, None)
-        self._fresh = False
 
 
 def _tables(text: TextIO, lines: Sequence[str], delimiter: str, columns: Columns) -> _Tables:
@@ -253,15 +242,20 @@ def _take_loops(
             samples.modes.append(_modes([row[index] for row in rows], samples))
 
 
+def _stem(path: Path) -> str:
+    """The file's name, for a loop without one; a name that is no UTF-8 must not break the stream."""
+    name = path.name.removesuffix(".gz")
+    stem = " ".join(name.removesuffix(Path(name).suffix).split()) or "loop"
+    return stem.encode("utf-8", "replace").decode()
+
+
 def _read(path: Path, columns: Columns, assumptions: list[str]) -> _Samples:
     text, lines = _open(path)
     with text:
         delimiter = _delimiter(lines)
         samples = _Samples(decimal_comma=delimiter != ",")
         tables = _tables(text, lines, delimiter, columns)
-        # A name travels as UTF-8; a file name that is none, or has line ends, must not break the stream.
-        stem = " ".join(path.name.split(".csv")[0].removesuffix(path.suffix).split()) or "loop"
-        stem = stem.encode("utf-8", "replace").decode()
+        stem = _stem(path)
         at: Layout | None = None
         under: Row | None = None
         for header, rows in tables.parts():
