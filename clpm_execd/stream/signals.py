@@ -59,7 +59,7 @@ class Signals:
 def hold() -> Signals:
     """Take charge of the process's signals; to be called in the main thread, first thing."""
     signals = Signals()
-    # Python runs a handler between bytecodes only: without this, a signal just before `select` would not wake it.
+    # Python runs a handler between bytecodes only: without this, a signal just before `select` is slept over.
     signal.set_wakeup_fd(signals._write_fd, warn_on_full_buffer=False)
     for names, handler in ((_STOP, signals._on_stop), (_EMIT, signals._on_emit)):
         for name in names:
@@ -70,7 +70,7 @@ def hold() -> Signals:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe that never blocks, above the standard descriptors: one of those, left closed, must stay closed."""
+    """A pipe that never blocks, above the standard descriptors: a closed one of those must stay closed."""
     spare: list[int] = []
     pair = os.pipe()
     while min(pair) < 3:

@@ -1,0 +1,378 @@
+"""The stream as whoever started it sees it: pipes, newlines, signals, and a clock that costs no time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from select import select
+
+import numpy as np
+import pytest
+
+from clpm_execd.plant.block import Block
+from clpm_execd.stream import execd
+from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.pacing import SECOND
+from clpm_execd.stream.signals import Signals, hold
+from clpm_execd.stream.tables import WideCsv
+
+T0 = 1_736_503_500 * SECOND
+LOG = logging.getLogger("test.execd")
+
+
+class Ramp:
+    """A source whose values are the number of the tick."""
+
+    def __init__(self, loops: int = 5, start: int = T0) -> None:
+        self.loops = tuple(f"TIC{i:04d}" for i in range(loops))
+        self.interval = SECOND
+        self.next_time = start
+
+    def advance(self, n: int) -> Block:
+        times = self.next_time + np.arange(n, dtype=np.int64) * self.interval
+        self.next_time += n * self.interval
+        ramp = np.broadcast_to((times / self.interval)[:, None], (n, len(self.loops)))
+        whole = np.ones(ramp.shape, np.int16)
+        return Block(self.loops, times, ramp, ramp, ramp, whole.astype(np.int8), ramp, ramp, whole * 192)
+
+
+class FakeClock:
+    """Time passes only in `wait`, when no descriptor is ready; things happen at their moments."""
+
+    def __init__(self) -> None:
+        self.time = 0
+        self.wall = T0 + 300_000_000
+        self.waits = 0
+        self._events: list[tuple[int, Callable[[], object]]] = []
+
+    def at(self, seconds: float, action: Callable[[], object]) -> None:
+        self._events.append((int(seconds * SECOND), action))
+        self._events.sort(key=lambda event: event[0])
+
+    def now(self) -> int:
+        return self.wall + self.time
+
+    def elapsed(self) -> int:
+        return self.time
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        self.waits += 1
+        end = self.time + max(0, ns)
+        while not (ready := self._ready(read, write)) and self.time < end:
+            if self._events and self._events[0][0] <= end:
+                moment, action = self._events.pop(0)
+                self.time = max(self.time, moment)
+                action()
+            else:
+                self.time = end
+        assert self.time < 7200 * SECOND, "the stream does not end"
+        return ready
+
+    def _ready(self, read: Sequence[int], write: Sequence[int]) -> set[int]:
+        readable, writable, _ = select(read, write, (), 0)
+        return {*readable, *writable}
+
+
+class Stage:
+    """A stream between two pipes, as Telegraf holds it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.signals = Signals()
+        self.stdin, self.to_stdin = os.pipe()
+        self.output, self.stdout = os.pipe()
+        self.read = b""
+        self._open = {self.stdin, self.to_stdin, self.output, self.stdout}
+
+    def run(self, source: Ramp | None = None, **settings: object) -> int:
+        source = source or Ramp()
+        arguments: dict[str, object] = {"stdin_fd": self.stdin, "stdout_fd": self.stdout, **settings}
+        encoder = LineProtocol(source.loops)
+        return execd.run(
+            source, encoder, clock=self.clock, signals=self.signals, log=LOG, **arguments
+        )  # type: ignore[arg-type]
+
+    def say(self, data: bytes) -> None:
+        os.write(self.to_stdin, data)
+
+    def hang_up(self) -> None:
+        self.close(self.to_stdin)
+
+    def drain(self) -> None:
+        while select([self.output], [], [], 0)[0] and (data := os.read(self.output, 1 << 20)):
+            self.read += data
+
+    def drain_every_tick(self, seconds: int = 100) -> None:
+        for n in range(seconds * 2):
+            self.clock.at(n / 2, self.drain)
+
+    def lines(self) -> list[bytes]:
+        self.drain()
+        assert self.read == b"" or self.read.endswith(b"\n")
+        return self.read.splitlines()
+
+    def times(self) -> list[int]:
+        """The instants, after making sure that each has its five points once."""
+        times = [int(line.rsplit(b" ", 1)[1]) for line in self.lines()]
+        assert len(set(self.lines())) == len(times)
+        assert times[::5] == times[4::5]
+        return times[::5]
+
+    def close(self, *fds: int) -> None:
+        for fd in set(fds) & self._open:
+            os.close(fd)
+            self._open.discard(fd)
+
+    def leave(self) -> None:
+        self.close(*self._open)
+        self.signals.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    it = Stage()
+    yield it
+    it.leave()
+
+
+def grid(n: int) -> list[int]:
+    return [T0 + k * SECOND for k in range(n)]
+
+
+def test_the_first_sample_is_written_at_once(stage: Stage) -> None:
+    assert stage.run(count=1) == 0
+    assert stage.times() == grid(1)
+
+
+def test_left_alone_it_times_itself_with_one_wait_a_tick(stage: Stage) -> None:
+    stage.drain_every_tick(400)
+    assert stage.run(count=300) == 0
+    assert stage.times() == grid(300)
+    assert stage.clock.waits < 300 + 60  # the last ones while the reader is given its moment
+    assert stage.clock.time < 300 * SECOND
+
+
+def test_each_tick_is_one_write(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = os.write
+
+    def counted(fd: int, data: bytes) -> int:
+        if fd == stage.stdout:
+            sizes.append(bytes(data).count(b"\n"))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counted)
+    stage.run(count=4)
+    assert sizes == [5, 5, 5, 5]
+
+
+def test_newlines_emit_what_is_due_and_a_burst_emits_it_once(stage: Stage) -> None:
+    for moment in (0.1, 0.2, 3.1, 3.15):
+        stage.clock.at(moment, lambda: stage.say(b"\n" * 50))
+    stage.clock.at(5.0, stage.hang_up)
+    assert stage.run() == 0
+    assert stage.times() == grid(6)
+
+
+def test_a_newline_and_the_end_at_once_is_one_tick(stage: Stage) -> None:
+    stage.say(b"\n")
+    stage.hang_up()
+    assert stage.run() == 0
+    assert stage.times() == grid(1)
+
+
+def test_at_the_end_of_stdin_what_is_due_is_written_before_leaving(stage: Stage) -> None:
+    def held_up() -> None:
+        stage.clock.wall += 30 * SECOND
+        stage.hang_up()
+
+    stage.clock.at(2.0, held_up)
+    assert stage.run() == 0
+    assert stage.times() == grid(33)
+
+
+def test_leaving_waits_until_the_reader_has_read(stage: Stage) -> None:
+    stage.hang_up()
+    stage.clock.at(1.2, stage.drain)
+    assert stage.run() == 0
+    assert 1.2 * SECOND < stage.clock.time < 1.4 * SECOND
+
+
+def test_leaving_waits_for_a_stalled_reader_two_seconds_at_most(stage: Stage) -> None:
+    stage.hang_up()
+    assert stage.run() == 0
+    assert stage.clock.time < 2.2 * SECOND
+
+
+def test_a_reader_that_left_is_a_quiet_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.clock.at(3.0, lambda: stage.close(stage.output))
+    assert stage.run() == 0
+    assert caplog.records == []
+    assert stage.clock.time < 5 * SECOND
+
+
+def test_a_closed_stdout_is_a_quiet_end(stage: Stage) -> None:
+    stage.close(stage.stdout)
+    assert stage.run() == 0
+
+
+def test_a_reader_that_stalls_gets_everything_afterwards(stage: Stage) -> None:
+    loops = 500  # 40 kB a tick: the pipe is full after one
+    stage.clock.at(20.0, lambda: None)
+    for n in range(2000):
+        stage.clock.at(21 + n / 100, stage.drain)
+    assert stage.run(Ramp(loops), count=30) == 0
+    times = [int(line.rsplit(b" ", 1)[1]) for line in stage.lines()]
+    assert times == [time for time in grid(30) for _ in range(loops)]
+    assert len(set(stage.lines())) == 30 * loops
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_stop_ends_a_stream_that_waits(stage: Stage, name: str) -> None:
+    stage.drain_every_tick()
+    stage.clock.at(3.5, lambda: stage.signals._on_stop(getattr(signal, name), None))
+    assert stage.run() == 0
+    assert stage.times() == grid(4)
+    assert stage.clock.time < 4 * SECOND
+
+
+def test_a_stop_ends_a_stream_whose_reader_stalls_in_less_than_a_second(stage: Stage) -> None:
+    stage.clock.at(60.0, stage.signals.ask_stop)
+    assert stage.run(Ramp(2000)) == 0
+    assert 60 * SECOND < stage.clock.time < 61 * SECOND
+
+
+def test_a_stop_lets_the_tick_in_progress_be_read_whole(stage: Stage) -> None:
+    stage.clock.at(10.0, stage.signals.ask_stop)
+    for n in range(30):
+        stage.clock.at(10.05 + n / 100, stage.drain)
+    assert stage.run(Ramp(2000)) == 0
+    assert len(stage.lines()) % 2000 == 0
+
+
+def test_a_stop_asked_before_the_stream_runs_is_remembered(stage: Stage) -> None:
+    stage.signals.ask_stop()
+    assert stage.run() == 0
+    assert stage.lines() == []
+
+
+def test_a_signal_to_emit_wakes_and_ends_nothing(stage: Stage) -> None:
+    stage.drain_every_tick()
+    for moment in (0.1, 0.9, 2.2):
+        stage.clock.at(moment, stage.signals.ask_emit)
+    assert stage.run(count=5) == 0
+    assert stage.times() == grid(5)
+
+
+def test_a_silent_past_and_a_backfill_end_at_now(stage: Stage) -> None:
+    stage.hang_up()
+    source = Ramp(start=T0 - 86_400 * SECOND)
+    assert stage.run(source, since=T0 - 10 * SECOND) == 0
+    assert stage.times() == [T0 + k * SECOND for k in range(-10, 1)]
+
+
+def test_a_header_is_written_first(stage: Stage) -> None:
+    source = Ramp(1)
+    encoder = WideCsv(source.loops)
+    execd.run(
+        source, encoder, clock=stage.clock, signals=stage.signals, log=LOG,
+        stdin_fd=None, stdout_fd=stage.stdout, count=1,
+    )  # fmt: skip
+    assert stage.lines()[0] == b"time,loop_id,Mode,PV,OP,SP"
+    assert len(stage.lines()) == 2
+
+
+def test_stdout_is_left_as_it_was_found(stage: Stage) -> None:
+    stage.run(count=1)
+    assert os.get_blocking(stage.stdout)
+
+
+def test_a_file_takes_the_stream_too(stage: Stage, tmp_path: Path) -> None:
+    with open(tmp_path / "out.lp", "wb") as file:
+        assert stage.run(stdout_fd=file.fileno(), count=3) == 0
+    assert (tmp_path / "out.lp").read_bytes().count(b"\n") == 15
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_waited_for_and_told_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        stage.clock.at(100, stage.signals.ask_stop)
+        assert stage.run(stdout_fd=full.fileno()) == 0
+        assert [r.levelname for r in caplog.records] == ["ERROR"]
+        assert 100 * SECOND <= stage.clock.time < 101 * SECOND
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_ends_a_stream_of_limited_length(stage: Stage) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        assert stage.run(stdout_fd=full.fileno(), count=1) == 1
+        assert stage.clock.time < 10 * SECOND
+
+
+def test_a_pipe_a_socket_and_a_file_are_watched_and_nothing_else(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    controller, terminal = os.openpty()
+    here, there = socket.socketpair()
+    with open(os.devnull) as null, open(tmp_path / "in", "w+") as file, here, there:
+        fds = [read, here.fileno(), file.fileno(), null.fileno(), terminal]
+        assert [execd.watchable(fd) for fd in fds] == [True, True, True, False, False]
+    for fd in (read, write, controller, terminal):
+        os.close(fd)
+    assert not execd.watchable(write)
+
+
+def test_a_terminal_is_written_to(stage: Stage) -> None:
+    controller, terminal = os.openpty()
+    assert stage.run(stdout_fd=terminal, count=2) == 0
+    assert os.read(controller, 65_536).count(b"\n") == 10
+    os.close(controller)
+    os.close(terminal)
+
+
+def test_a_terminal_that_hung_up_is_a_quiet_end(stage: Stage) -> None:
+    controller, terminal = os.openpty()
+    stage.clock.at(2, lambda: os.close(controller))
+    assert stage.run(stdout_fd=terminal) == 0
+    os.close(terminal)
+
+
+def test_held_signals_ask_instead_of_killing() -> None:
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    found = {name: signal.getsignal(getattr(signal, name)) for name in names}
+    try:
+        signals = hold()
+        assert min(signals.fd, signals._write_fd) > 2
+        for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
+            os.kill(os.getpid(), getattr(signal, name))
+            assert select([signals.fd], [], [], 5)[0]
+            signals.clear()
+            assert not select([signals.fd], [], [], 0)[0]
+        assert not signals.stop_asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert select([signals.fd], [], [], 5)[0]
+        assert signals.stop_asked
+    finally:
+        signal.set_wakeup_fd(-1)
+        for name, handler in found.items():
+            signal.signal(getattr(signal, name), handler)
+        signals.close()
+
+
+def test_a_thousand_wakes_do_not_block() -> None:
+    signals = Signals()
+    fcntl.fcntl(signals._write_fd, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
+    for _ in range(10_000):
+        signals.ask_emit()
+    signals.clear()
+    assert stat.S_ISFIFO(os.fstat(signals.fd).st_mode)
+    with pytest.raises(OSError) as nothing:
+        os.read(signals.fd, 1)
+    assert nothing.value.errno == errno.EAGAIN
+    signals.close()

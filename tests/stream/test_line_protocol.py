@@ -1,0 +1,224 @@
+"""Line protocol reads back, through a parser that shares nothing with the encoder, as exactly what was meant."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from influxdb_client import Point
+
+from clpm_execd.plant.block import MODES, Block
+from clpm_execd.problems import BadInput
+from clpm_execd.stream.line_protocol import LineProtocol, cannot_carry
+
+T0 = 1_736_503_500_000_000_000
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")
+
+Parsed = tuple[str, dict[str, str], dict[str, float], int]
+
+
+def block(
+    loops: Sequence[str] = ("TIC208030",),
+    ticks: int = 1,
+    modes: object = 1,
+    **signals: object,
+) -> Block:
+    shape = (ticks, len(loops))
+
+    def array(name: str, default: float, kind: str = "f8") -> np.ndarray:
+        return np.broadcast_to(np.asarray(signals.get(name, default), dtype=kind), shape)
+
+    return Block(
+        loops=tuple(loops),
+        times=T0 + np.arange(ticks, dtype=np.int64) * 1_000_000_000,
+        pv=array("pv", 405.2694502),
+        op=array("op", 63.5),
+        sp=array("sp", 405.41),
+        mode=np.broadcast_to(np.asarray(modes, dtype=np.int8), shape),
+        valve_position=array("valve_position", 62.0),
+        true_pv=array("true_pv", 405.0),
+        quality=array("quality", 192, "i2"),
+    )
+
+
+def parse(data: bytes) -> list[Parsed]:
+    assert data == b"" or data.endswith(b"\n")
+    return [parse_line(line) for line in data.decode().split("\n")[:-1]]
+
+
+def parse_line(line: str) -> Parsed:
+    """One character at a time: a backslash before a comma, an equals sign or a space hides it."""
+    sections: list[list[list[str]]] = [[[""]]]
+    chars = iter(range(len(line)))
+    for i in chars:
+        c = line[i]
+        if c == "\\" and line[i + 1] in ",= ":
+            sections[-1][-1][-1] += line[i + 1]
+            next(chars)
+        elif c == " ":
+            sections.append([[""]])
+        elif c == ",":
+            sections[-1].append([""])
+        elif c == "=":
+            sections[-1][-1].append("")
+        else:
+            sections[-1][-1][-1] += c
+    (measurement, *tags), fields, [[time]] = sections
+    assert re.fullmatch(r"\d{19}", time)
+    assert [key for key, _ in tags] == sorted(key for key, _ in tags)
+    assert [key for key, _ in fields] == sorted(key for key, _ in fields)
+    return "=".join(measurement), dict(pairs(tags)), {k: number(v) for k, v in pairs(fields)}, int(time)
+
+
+def pairs(items: list[list[str]]) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in items]
+
+
+def number(text: str) -> float:
+    if text.endswith("i"):
+        return int(text[:-1])
+    assert NUMBER.fullmatch(text), text
+    assert math.isfinite(float(text))
+    return float(text)
+
+
+def test_a_sample_is_the_documented_line() -> None:
+    encoder = LineProtocol(["TIC208030"])
+    assert encoder.header() == b""
+    assert encoder.encode(block()) == (
+        b"control_loops,Mode=AUT,loop_id=TIC208030 OP=63.5,PV=405.2694502,SP=405.41 1736503500000000000\n"
+    )
+
+
+def test_names_tags_and_signals_are_settings() -> None:
+    encoder = LineProtocol(
+        ["A"],
+        measurement="my loops",
+        fields={"pv": "pv", "q": "quality", "valve_position": "valve_position"},
+        mode_tag="",
+        tags={"site": "unit 208", "100%": "5%d"},
+    )
+    assert encoder.encode(block(["A"])) == (
+        b"my\\ loops,100%=5%d,loop_id=A,site=unit\\ 208 pv=405.2694502,q=192i,valve_position=62"
+        b" 1736503500000000000\n"
+    )
+
+
+def test_an_empty_block_is_nothing() -> None:
+    assert LineProtocol(["A"]).encode(block(["A"], ticks=0)) == b""
+
+
+def test_other_loops_than_announced_are_an_error() -> None:
+    with pytest.raises(ValueError, match="other loops"):
+        LineProtocol(["A"]).encode(block(["B"]))
+
+
+values = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from([0.0, -0.0, 1e20, 1e300, -1e-300, 5e-324, 1.7976931348623157e308, 405.2694502, math.nan]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data(), st.integers(1, 5), st.integers(1, 6))
+def test_every_value_reads_back_to_ten_digits(data: st.DataObject, ticks: int, n: int) -> None:
+    def table(element: st.SearchStrategy[float]) -> list[list[float]]:
+        row = st.lists(element, min_size=n, max_size=n)
+        return data.draw(st.lists(row, min_size=ticks, max_size=ticks))
+
+    loops = [f"LIC{i}" for i in range(n)]
+    sent = block(
+        loops, ticks, modes=table(st.integers(0, 2)), pv=table(values), op=table(values), sp=table(values)
+    )
+    encoder = LineProtocol(loops)
+    want = [point for t in range(ticks) for i in range(n) if (point := expected(sent, t, i))[2]]
+    for _ in range(2):  # the second time from the patterns kept
+        assert parse(encoder.encode(sent)) == want
+    alone = [
+        block([loop], 1, sent.mode[0, i], pv=sent.pv[0, i], op=sent.op[0, i], sp=sent.sp[0, i])
+        for i, loop in enumerate(loops)
+    ]
+    each = b"".join(LineProtocol([loop]).encode(one) for loop, one in zip(loops, alone, strict=True))
+    first = LineProtocol(loops).encode(sent)
+    assert first.startswith(each)
+
+
+def expected(sent: Block, t: int, i: int) -> Parsed:
+    read = {"OP": sent.op[t, i], "PV": sent.pv[t, i], "SP": sent.sp[t, i]}
+    tags = {"Mode": MODES[sent.mode[t, i]], "loop_id": sent.loops[i]}
+    fields = {k: float(f"{v:.10g}") for k, v in read.items() if math.isfinite(float(f"{v:.10g}"))}
+    return "control_loops", tags, fields, int(sent.times[t])
+
+
+def test_many_ticks_of_many_loops_are_in_order() -> None:
+    loops = [f"FIC{i:04d}" for i in range(700)]
+    modes = np.ones((9, 700))
+    modes[4:, 3] = 0
+    points = parse(LineProtocol(loops).encode(block(loops, 9, modes)))
+    assert [(time, tags["loop_id"]) for _, tags, _, time in points] == [
+        (T0 + t * 1_000_000_000, loop) for t in range(9) for loop in loops
+    ]
+    assert [tags["Mode"] for _, tags, _, _ in points if tags["loop_id"] == "FIC0003"] == ["AUT"] * 4 + ["MAN"] * 5
+
+
+def test_a_missing_value_leaves_the_rest_and_a_missing_sample_no_line() -> None:
+    sent = block(["A", "B"], 2, pv=[[np.nan, 1], [2, np.nan]], op=[[5, 5], [5, np.nan]], sp=[[6, 6], [6, np.inf]])
+    assert LineProtocol(["A", "B"]).encode(sent).splitlines() == [
+        b"control_loops,Mode=AUT,loop_id=A OP=5,SP=6 1736503500000000000",
+        b"control_loops,Mode=AUT,loop_id=B OP=5,PV=1,SP=6 1736503500000000000",
+        b"control_loops,Mode=AUT,loop_id=A OP=5,PV=2,SP=6 1736503501000000000",
+    ]
+
+
+hostile = st.text(st.one_of(st.sampled_from(',= "\\%#\'sde{}é漢🙂'), st.characters()), min_size=1, max_size=12)
+fit = hostile.filter(lambda text: cannot_carry(text) is None)
+
+
+@settings(deadline=None, max_examples=300)
+@given(fit, fit.filter(lambda t: not t.startswith("#")), st.dictionaries(fit, fit, max_size=3), fit)
+def test_hostile_names_are_written_as_influxdb_client_writes_them(
+    loop: str, measurement: str, tags: Mapping[str, str], field: str
+) -> None:
+    tags = {k: v for k, v in tags.items() if k not in ("Mode", "loop_id", "time", "host")}
+    field = field + "_" if field == "time" else field
+    line = LineProtocol([loop], measurement=measurement, fields={field: "op"}, tags=tags).encode(block([loop]))
+    point = Point(measurement).tag("loop_id", loop).tag("Mode", "AUT").field(field, 63.5).time(T0)
+    for key, value in tags.items():
+        point.tag(key, value)
+    assert line == point.to_line_protocol().encode() + b"\n"
+    assert parse(line) == [(measurement, {**tags, "Mode": "AUT", "loop_id": loop}, {field: 63.5}, T0)]
+
+
+@pytest.mark.parametrize("name", ["", "a\n", "tab\there", "end\\", "a\\,b", "a\\ b", "a\\=", "\x7f", "\ud800"])
+def test_a_name_that_no_line_can_carry_is_refused_at_once(name: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        LineProtocol(["A", name, name + "\n"])
+    assert len(bad.value.problems) == 2
+    for settings_ in ({"measurement": name}, {"tags": {"t": name}}, {"fields": {name: "pv"}}):
+        with pytest.raises(BadInput):
+            LineProtocol(["A"], **settings_)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tags": {"host": "a"}},
+        {"tags": {"time": "a"}},
+        {"tags": {"loop_id": "a"}},
+        {"tags": {"Mode": "a"}},
+        {"mode_tag": "loop_id"},
+        {"fields": {"time": "pv"}},
+        {"fields": {}},
+        {"fields": {"PV": "pw"}},
+        {"measurement": "# loops"},
+    ],
+)
+def test_a_name_that_means_something_else_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadInput) as bad:
+        LineProtocol(["A"], **wrong)  # type: ignore[arg-type]
+    assert len(bad.value.problems) == 1

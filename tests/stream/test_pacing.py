@@ -1,0 +1,261 @@
+"""Every instant of the grid once, in order, none before its time, whatever the clock does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.plant.block import Block
+from clpm_execd.stream.pacing import DAY, SECOND, Pacer, SystemClock, due
+
+T0 = 1_736_503_500 * SECOND
+HOUR = 3_600 * SECOND
+
+
+class Ramp:
+    """A source whose PV is the number of the tick."""
+
+    def __init__(self, loops: int = 1, interval: int = SECOND, start: int = T0) -> None:
+        self.loops = tuple(f"TIC{i}" for i in range(loops))
+        self.interval = interval
+        self.next_time = start
+        self.largest = 0
+
+    def advance(self, n: int) -> Block:
+        times = self.next_time + np.arange(n, dtype=np.int64) * self.interval
+        self.next_time += n * self.interval
+        self.largest = max(self.largest, n)
+        ramp = np.broadcast_to((times / self.interval)[:, None], (n, len(self.loops)))
+        whole = np.ones(ramp.shape, np.int16)
+        return Block(self.loops, times, ramp, ramp, ramp, whole.astype(np.int8), ramp, ramp, whole * 192)
+
+
+class FakeClock:
+    """Two clocks that stand still unless told."""
+
+    def __init__(self, wall: int = T0) -> None:
+        self.wall = wall
+        self.monotonic = 5 * SECOND
+
+    def now(self) -> int:
+        return self.wall
+
+    def elapsed(self) -> int:
+        return self.monotonic
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        self.run(ns)
+        return set()
+
+    def run(self, ns: int) -> None:
+        self.wall += ns
+        self.monotonic += ns
+
+    def step(self, ns: int) -> None:
+        self.wall += ns
+
+
+LOG = logging.getLogger("test.pacing")
+
+
+@pytest.fixture(autouse=True)
+def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.DEBUG):
+        yield
+
+
+def take(pacer: Pacer) -> list[int]:
+    return [time for block in pacer.due(lambda: False) for time in block.times.tolist()]
+
+
+def run(pacer: Pacer, clock: FakeClock, ns: int) -> list[int]:
+    """Live on the clock for ns, as the stream does."""
+    end, taken = clock.monotonic + ns, take(pacer)
+    while clock.monotonic < end:
+        clock.run(max(1, min(pacer.pause(), end - clock.monotonic)))
+        taken += take(pacer)
+    return taken
+
+
+def grid(first: int, n: int, interval: int = SECOND) -> list[int]:
+    return [first + k * interval for k in range(n)]
+
+
+def test_due_counts_the_instants_reached() -> None:
+    assert [due(100, 10, now) for now in (0, 89, 90, 99, 100, 109, 110, 200)] == [0, 0, 0, 0, 1, 1, 2, 11]
+
+
+def test_the_latest_instant_is_due_at_once_and_then_each_in_its_time() -> None:
+    clock = FakeClock(T0 + 400_000_000)
+    pacer = Pacer(Ramp(), clock, LOG)
+    assert take(pacer) == [T0]
+    assert pacer.pause() == 600_000_000
+    assert run(pacer, clock, 60 * SECOND) == grid(T0 + SECOND, 60)
+
+
+def test_one_look_an_instant_is_enough() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    looks = 0
+    taken = take(pacer)
+    while len(taken) < 100:
+        clock.run(pacer.pause())
+        taken += take(pacer)
+        looks += 1
+    assert looks == 99
+
+
+def test_a_stall_is_filled_in(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    taken = run(pacer, clock, 3 * SECOND)
+    clock.run(20 * SECOND)
+    assert taken + run(pacer, clock, 2 * SECOND) == grid(T0, 26)
+    assert [r.getMessage() for r in caplog.records] == [
+        "held up for 19 s; filling in 20 samples of each loop"
+    ]
+
+
+def test_a_suspension_is_filled_in_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    taken = run(pacer, clock, 3 * SECOND)
+    clock.step(8 * HOUR)  # CLOCK_MONOTONIC stands still meanwhile
+    assert taken + run(pacer, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
+    assert [r.levelname for r in caplog.records] == ["INFO"]
+
+
+def test_a_clock_set_forward_leaves_no_gap_and_set_back_again_no_second_value() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    taken = run(pacer, clock, 10 * SECOND)
+    clock.step(HOUR)
+    taken += run(pacer, clock, 10 * SECOND)
+    clock.step(-HOUR)
+    taken += run(pacer, clock, 2 * HOUR)
+    assert taken == grid(T0, 1 + 20 + 7200)
+
+
+def test_a_clock_set_back_silences_the_stream_until_it_has_passed_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    run(pacer, clock, 10 * SECOND)
+    clock.step(-HOUR)
+    assert run(pacer, clock, 3600 * SECOND) == []
+    assert run(pacer, clock, 5 * SECOND) == grid(T0 + 11 * SECOND, 5)
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", "the clock is 60.0 min before the last sample; waiting until it is past"),
+        ("INFO", "the clock has passed the last sample; emitting again"),
+    ]
+
+
+def test_while_silent_a_step_forward_is_noticed_within_an_interval() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    take(pacer)
+    clock.step(-HOUR)
+    take(pacer)
+    assert pacer.pause() == SECOND
+
+
+def test_a_small_step_back_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    take(pacer)
+    clock.step(-300_000_000)
+    assert run(pacer, clock, 3 * SECOND) == grid(T0 + SECOND, 2)
+    assert caplog.records == []
+
+
+def test_beyond_the_limit_the_plant_lives_on_unseen(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    source = Ramp(interval=60 * SECOND)
+    pacer = Pacer(source, clock, LOG)
+    assert take(pacer) == [T0]
+    clock.run(3 * DAY)
+    taken = take(pacer)
+    assert taken == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO", "INFO"]
+
+
+def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
+    clock = FakeClock()
+    source = Ramp(loops=100, interval=60 * SECOND, start=T0 - 10 * DAY)
+    pacer = Pacer(source, clock, LOG, since=T0 - 7 * DAY)
+    blocks = list(pacer.due(lambda: False))
+    assert [t for b in blocks for t in b.times.tolist()] == grid(T0 - 7 * DAY, 7 * 1440 + 1, 60 * SECOND)
+    assert max(len(b) for b in blocks) == 50
+    assert source.largest <= 500
+
+
+def test_a_start_between_two_instants_is_the_next_one() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(start=T0 - 100 * SECOND), clock, LOG, since=T0 - 9_500_000_000)
+    assert take(pacer) == grid(T0 - 9 * SECOND, 10)
+
+
+def test_a_start_to_come_is_waited_for() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(start=T0 + 5 * SECOND), clock, LOG)
+    assert run(pacer, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
+
+
+def test_count_is_exact() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
+    assert take(pacer) == grid(T0 - 50 * SECOND, 7)
+    assert pacer.done
+
+
+def test_a_stop_ends_a_backfill_between_two_parts() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(start=T0 - DAY), clock, LOG)
+    taken: list[Block] = []
+    for block in pacer.due(lambda: len(taken) >= 2):
+        taken.append(block)
+    assert len(taken) == 2
+    unseen = Ramp(start=T0 - 365 * DAY)
+    assert list(Pacer(unseen, clock, LOG, since=T0).due(lambda: True)) == []
+    assert unseen.largest == 0
+
+
+events = st.tuples(
+    st.sampled_from(["run", "stall", "step"]), st.integers(-2 * HOUR, 2 * HOUR), st.integers(1, 90)
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(events, max_size=12), st.sampled_from([SECOND // 2, SECOND, 7 * SECOND]), st.integers(0, SECOND))
+def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
+    story: list[tuple[str, int, int]], interval: int, offset: int
+) -> None:
+    clock = FakeClock(T0 + offset)
+    pacer = Pacer(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, catch_up=30 * DAY)
+    taken, latest = take(pacer), clock.wall
+    for kind, step, seconds in story:
+        if kind == "step":
+            clock.step(step)
+        elif kind == "stall":
+            clock.run(abs(step))
+        latest = max(latest, clock.wall)
+        taken += run(pacer, clock, seconds * SECOND)
+        latest = max(latest, clock.wall)
+        assert taken[-1] <= latest
+    assert taken == grid(T0 // interval * interval, len(taken), interval)
+    assert latest - taken[-1] < interval
+
+
+def test_the_systems_clock_tells_the_time() -> None:
+    clock = SystemClock()
+    assert abs(clock.now() / 1e9 - __import__("time").time()) < 1
+    before = clock.elapsed()
+    assert clock.wait(1_000_000) == set()
+    assert clock.wait(-5) == set()
+    assert clock.elapsed() - before >= 1_000_000
