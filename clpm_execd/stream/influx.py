@@ -308,7 +308,18 @@ class Influx:
     _secret: str = field(default="", init=False, repr=False)
 
     def __repr__(self) -> str:
-        return f"Influx({shown(self.url)!r}, org={self.org!r}, bucket={self.bucket!r})"
+        return f"Influx({self.target})"
+
+    @property
+    def target(self) -> str:
+        """What is written to, as it may be shown."""
+        return f"{shown(self.url)}, organization {self.org!r}, bucket {self.bucket!r}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user had better change, though it works."""
+        risk = "the token travels in the clear to another machine; give INFLUXDB_URL as https"
+        return [risk] if exposes_token(self.url) else []
 
     def __call__(self, body: bytes) -> Answer:
         try:
@@ -380,8 +391,8 @@ class Influx:
 def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str) -> list[Problem]:
     """What stands between us and writing to this bucket; nothing is written.
 
-    One comment is sent: a server looks at token, organization, bucket and permission before it finds no points
-    in it, and a token that may only write is enough, where listing buckets would need one that may read.
+    One comment is sent: a server looks at token, organization, bucket and permission before it finds no
+    points in it, and a token that may only write is enough; listing buckets would need one that may read.
     """
     influx = Influx(url, org, bucket, token if callable(token) else lambda: token)
     answer = influx(b"# clpm-execd check\n")
@@ -404,7 +415,7 @@ def _problem(answer: Answer, influx: Influx) -> Problem:
     remedy = {
         Fault.NAME: "correct the host name, or the network's name service",
         Fault.CLOSED: "start InfluxDB, or correct host and port",
-        Fault.TLS: "give the host as its certificate names it, its authority in SSL_CERT_FILE, http without TLS",
+        Fault.TLS: "give the host as its certificate names it, its authority in SSL_CERT_FILE, or http",
         Fault.PROXY: "correct HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY",
         Fault.LATE: "see that a firewall lets the port through and that the server is not overloaded",
         Fault.TOKEN: "give INFLUXDB_TOKEN, or a readable file in INFLUXDB_TOKEN_FILE",

@@ -1,0 +1,160 @@
+"""Loops streamed straight into InfluxDB: what is due goes to the backlog, and a thread of its own sends it.
+
+The plant never waits for the network: at every instant of the grid the loop encodes what is due and goes on.
+Only a past that is being filled in (a backfill, a suspended machine) waits for room in the backlog, since it
+can be made later as well. No fault of network or server ends the stream. Asked to stop, it goes on sending
+what waits for 5 s at most, and says how many points were not delivered.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from clpm_execd.plant.block import Source
+from clpm_execd.stream.backlog import Backlog, Waiting
+from clpm_execd.stream.influx import Answer
+from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
+from clpm_execd.stream.sender import Quarantine, Sender
+from clpm_execd.stream.signals import Signals
+
+DRAIN = 5 * SECOND  # for what waits, once a stop is asked
+DRAIN_COUNT = 60 * SECOND  # for what waits, once `count` instants are emitted
+SUMMARY = 60 * SECOND
+_PAST = 60 * SECOND  # further behind the clock than this is a past being filled in
+_BREATH = SECOND // 50
+
+
+class Writer(Protocol):
+    """Where a request goes; `influx.Influx` is one."""
+
+    def __call__(self, body: bytes) -> Answer:
+        """Write these lines."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+    @property
+    def target(self) -> str:
+        """What is written to, as it may be shown."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user had better change."""
+
+
+def run(
+    source: Source,
+    encoder: Encoder,
+    writer: Writer,
+    *,
+    clock: Clock,
+    signals: Signals,
+    log: logging.Logger,
+    count: int | None = None,
+    since: int | None = None,
+    catch_up: int = DAY,
+    waiting: Waiting | None = None,
+    quarantine: Quarantine | None = None,
+) -> int:
+    """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
+
+    since: the first instant to emit; catch_up: the longest gap to fill in, ns (see pacing). waiting: the
+    backlog, by default one in memory. quarantine: takes the lines that the server refuses.
+    """
+    waiting = Backlog() if waiting is None else waiting
+    sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
+    tally = _Tally(clock, log, sender, waiting)
+    log.info("start: %d loops every %g s to %s", len(source.loops), source.interval / SECOND, writer.target)
+    for warning in writer.warnings:
+        log.warning("%s", warning)
+    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
+    sender.start()
+    try:
+        _stream(source, pacer, encoder, sender, waiting, tally, clock, signals)
+        _drain(sender, waiting, clock, signals)
+    finally:
+        sender.leave()
+        if sender.join(0.2):
+            writer.close()
+    left = waiting.points
+    log.log(
+        logging.WARNING if left else logging.INFO,
+        "stop: %d points written, %d refused, %d given up, %d not delivered",
+        sender.written, sender.refused, waiting.dropped, left,
+    )  # fmt: skip
+    return 0
+
+
+def _stream(
+    source: Source,
+    pacer: Pacer,
+    encoder: Encoder,
+    sender: Sender,
+    waiting: Waiting,
+    tally: _Tally,
+    clock: Clock,
+    signals: Signals,
+) -> None:
+    def stop() -> bool:
+        return signals.stop_asked
+
+    while True:
+        for block in pacer.due(stop):
+            lines = encoder.encode(block)
+            waiting.put(lines)
+            sender.nudge()
+            tally.add(len(block), lines.count(b"\n"))
+            while waiting.crowded and clock.now() - source.next_time > _PAST and not stop():
+                _rest(_BREATH, clock, signals)
+        if stop() or pacer.done:
+            return
+        _rest(pacer.pause(), clock, signals)
+
+
+def _rest(ns: int, clock: Clock, signals: Signals) -> None:
+    if signals.fd in clock.wait(ns, [signals.fd]):
+        signals.clear()
+
+
+def _drain(sender: Sender, waiting: Waiting, clock: Clock, signals: Signals) -> None:
+    """Go on sending until nothing waits: for DRAIN_COUNT at most, and for DRAIN once a stop is asked."""
+    sender.hurry()
+    deadline = clock.elapsed() + DRAIN_COUNT
+    asked = False
+    while waiting.points and clock.elapsed() < deadline:
+        if signals.stop_asked and not asked:
+            asked = True
+            deadline = min(deadline, clock.elapsed() + DRAIN)
+        clock.wait(_BREATH)
+
+
+class _Tally:
+    """Points per cycle, for the log: every one to those who debug, the first and a sum a minute to all."""
+
+    def __init__(self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting) -> None:
+        self._clock, self._log, self._sender, self._waiting = clock, log, sender, waiting
+        self._since: int | None = None
+        self._cycles = self._points = self._written = 0
+
+    def add(self, cycles: int, points: int) -> None:
+        self._log.debug("%d cycles, %d points", cycles, points)
+        if self._since is None:
+            self._since = self._clock.elapsed()
+            self._log.info("first cycle: %.10g points", points / cycles)
+        self._cycles += cycles
+        self._points += points
+        if self._clock.elapsed() - self._since >= SUMMARY:
+            self._tell()
+
+    def _tell(self) -> None:
+        written = self._sender.written
+        self._log.info(
+            "%d cycles of %.10g points: %d made, %d written, %d waiting",
+            self._cycles, round(self._points / self._cycles, 1), self._points,
+            written - self._written, self._waiting.points,
+        )  # fmt: skip
+        self._since = self._clock.elapsed()
+        self._cycles = self._points = 0
+        self._written = written

@@ -1,0 +1,255 @@
+"""Batches from the backlog to the server, until each is written or refused line by line.
+
+Nothing the server or the network does ends a sender: what is not known to be written is tried again for ever,
+with growing pauses; what is denied (token, permission, bucket) waits for somebody to put it right; only lines
+that the server refuses one by one are given up. An outage is told once when it begins and once when it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clpm_execd.stream.backlog import Batch, Waiting, halves
+from clpm_execd.stream.influx import Answer, Fault, Post, Verdict
+
+SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
+MOST_OBEYED = 60.0  # s of a server's Retry-After
+DOUBT = 60.0  # s for which a server that refuses everything is thought to be at fault itself
+DOUBT_AFTER = 16  # refusals of one batch with nothing taken, beyond those that lead to its first line
+REFUSALS_TOLD_EVERY = 60.0  # s
+
+Quarantine = Callable[[str, list[bytes]], None]
+
+
+def pause(tries: int, answer: Answer, chance: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after so many failed tries: 0.5 s doubled up to 15 s, less up to a third by chance.
+
+    By chance, so that many senders do not come back at the same instant. A server's Retry-After is obeyed up
+    to a minute.
+    """
+    most = LONGEST if answer.verdict is Verdict.DENIED else min(LONGEST, SHORTEST * 2.0 ** min(tries, 16))
+    return max(SHORTEST, most * (1 - chance() / 3), min(answer.retry_after, MOST_OBEYED))
+
+
+@dataclass
+class _Outage:
+    """Since when points are not taken, and what has been said about it."""
+
+    since: float
+    dropped_before: int
+    told: set[Verdict] = field(default_factory=set)
+    told_dropping: bool = False
+
+
+@dataclass
+class _Work:
+    """A batch on its way: the parts still to be written, the next one last, and what was refused of it."""
+
+    batch: Batch
+    parts: list[bytes]
+    refused: list[bytes] = field(default_factory=list)
+    words: str = ""
+    taken: bool = False
+    refusals: int = 0
+
+
+class Sender:
+    """Writes what waits with `post`; `step` is one try, and the thread of `start` makes one after the other.
+
+    target: how the server is called in the log. quarantine: is given the server's words and the refused
+    lines; without it they are lost but for the log.
+    """
+
+    def __init__(
+        self,
+        waiting: Waiting,
+        post: Post,
+        *,
+        target: str,
+        log: logging.Logger,
+        quarantine: Quarantine | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.written = 0
+        self.refused = 0
+        self._waiting, self._post, self._quarantine = waiting, post, quarantine
+        self._target, self._log = target, log
+        self._seconds, self._chance = seconds, chance
+        self._work: _Work | None = None
+        self._tries = 0
+        self._outage: _Outage | None = None
+        self._doubt_since: float | None = None
+        self._refusals_told = float("-inf")
+        self._refusals_untold = 0
+        self._wake = threading.Event()
+        self._leave = self._hurry = False
+        self._thread: threading.Thread | None = None
+
+    # The thread
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="influx-sender", daemon=True)
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Something waits."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """From now on rest no longer than the shortest pause: the process wants to end."""
+        self._hurry = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """End after the try that is under way; what was not written still waits."""
+        self._leave = True
+        self._wake.set()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end, no longer than this; whether it came. A hanging write ends with the process."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return self._thread is None or not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._leave:
+            rest = self.step()
+            if rest is None:
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            until = self._seconds() + rest
+            while not self._leave and (left := until - self._seconds()) > 0:
+                if self._hurry and left > SHORTEST:
+                    until = self._seconds() + SHORTEST
+                    continue
+                self._wake.wait(left)
+                self._wake.clear()
+
+    # One try
+
+    def step(self) -> float | None:
+        """Make one try. Seconds to wait before the next one; None when nothing waits."""
+        if self._work is None:
+            batch = self._waiting.peek()
+            if batch is None:
+                return None
+            self._work = _Work(batch, [batch.body])
+        work = self._work
+        answer = self._post(work.parts[-1])
+        if answer.verdict is Verdict.WRITTEN:
+            self._taken(work)
+        elif answer.verdict is Verdict.TOO_LARGE:
+            self._divide(work, answer)
+        elif answer.verdict is Verdict.REFUSED:
+            work.refusals += 1
+            if self._doubtful(work):
+                return self._fail(answer)
+            self._divide(work, answer)
+        else:
+            return self._fail(answer)
+        return 0.0
+
+    def _taken(self, work: _Work) -> None:
+        part = work.parts.pop()
+        work.taken = True
+        if not self.written:
+            self._log.info("connected to %s", self._target)
+        self.written += part.count(b"\n")
+        self._tries = 0
+        self._recover()
+        self._settle(work)
+
+    def _divide(self, work: _Work, answer: Answer) -> None:
+        """The part in two, the first to be tried next; a single line is refused."""
+        part = work.parts.pop()
+        if part.count(b"\n") > 1:
+            first, second = halves(part)
+            work.parts += [second, first]
+            return
+        work.refused.append(part)
+        work.words = str(answer)
+        self._settle(work)
+
+    def _settle(self, work: _Work) -> None:
+        if work.parts:
+            return
+        self._waiting.ack()
+        self._work = None
+        if not work.refused:
+            self._doubt_since = None
+            return
+        self._recover()
+        self._refuse(work)
+
+    def _doubtful(self, work: _Work) -> bool:
+        """Whether the server itself seems at fault, and the whole batch is to be tried again later.
+
+        A schema conflict or a bad line leaves others to be taken on the way to it. Where nothing is, it may be
+        a server that is starting, full or broken (version 3 answers so): for a minute that is assumed.
+        """
+        lines = work.batch.points
+        if work.taken or work.refusals < min(2 * lines - 1, lines.bit_length() + DOUBT_AFTER):
+            return False
+        if self._doubt_since is None:
+            self._doubt_since = self._seconds()
+        if self._seconds() - self._doubt_since >= DOUBT:
+            return False
+        self._work = None
+        return True
+
+    # What is told
+
+    def _fail(self, answer: Answer) -> float:
+        rest = pause(self._tries, answer, self._chance)
+        self._tries += 1
+        if self._tries == 1 and answer.fault is Fault.CUT:
+            return SHORTEST / 5  # a connection that the server closed while it was idle is no outage
+        if self._outage is None:
+            self._outage = _Outage(self._seconds(), self._waiting.dropped)
+        outage = self._outage
+        if answer.verdict not in outage.told:
+            outage.told.add(answer.verdict)
+            text = "InfluxDB at %s takes no points: %s; %s"
+            self._log.warning(text, self._target, answer, _outlook(answer))
+        if self._waiting.dropped > outage.dropped_before and not outage.told_dropping:
+            outage.told_dropping = True
+            self._log.error("the backlog is full: until the server answers, the oldest points are given up")
+        return rest
+
+    def _recover(self) -> None:
+        outage, self._outage = self._outage, None
+        if outage is None:
+            return
+        lost = self._waiting.dropped - outage.dropped_before
+        self._log.warning(
+            "InfluxDB at %s takes points again after %.1f s; %d waited, %d were given up",
+            self._target, self._seconds() - outage.since, self._waiting.points, lost,
+        )  # fmt: skip
+
+    def _refuse(self, work: _Work) -> None:
+        """Lines the server will not take: to quarantine, and in sum to the log at most once a minute."""
+        self.refused += len(work.refused)
+        self._refusals_untold += len(work.refused)
+        if self._quarantine is not None:
+            self._quarantine(work.words, work.refused)
+        if self._seconds() - self._refusals_told < REFUSALS_TOLD_EVERY:
+            return
+        first = work.refused[0].decode("utf-8", "replace").strip()[:200]
+        self._log.error("%d points refused: %s; such as: %s", self._refusals_untold, work.words, first)
+        self._refusals_told = self._seconds()
+        self._refusals_untold = 0
+
+
+def _outlook(answer: Answer) -> str:
+    if answer.status == 401:
+        return "they are kept; the token is read again at every try, until it is right"
+    if answer.verdict is Verdict.DENIED:
+        return "they are kept until organization, bucket and the token's permission are right"
+    return "they are kept and tried again"

@@ -1,0 +1,306 @@
+"""One write, and what comes of it: servers, proxies and networks as they are, on loopback."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, check_server, exposes_token, shown
+
+LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
+SECRET = "s3cret-t0ken=="
+TLS = b"\x16"  # how a client's first record begins
+DONE = b"HTTP/1.1 204 No Content\r\nX-Influxdb-Version: v2.7.12\r\n\r\n"
+
+
+class Server:
+    """Answers each connection's first request with the next of the given answers, the last one for ever."""
+
+    def __init__(
+        self, *answers: bytes, drip: float = 0.0, reset: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.requests: list[bytes] = []
+        self._tls = tls
+        self._answers, self._drip, self._reset = list(answers), drip, reset
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()[0]
+            except OSError:
+                return
+            try:
+                if self._tls:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                with connection as stream:
+                    answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+                    self._answer(stream, answer)
+            except OSError:
+                connection.close()
+
+    def _answer(self, connection: socket.socket, answer: bytes) -> None:
+        if self._reset:
+            connection.recv(10)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            return
+        request = b""
+        while request[:1] != TLS and not whole(request):
+            request += connection.recv(65536)
+        self.requests.append(request)
+        for i in range(0, len(answer), 1 if self._drip else len(answer) or 1):
+            connection.sendall(answer[i : i + 1] if self._drip else answer)
+            time.sleep(self._drip)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return bool(end) and len(body) >= int(length or 0)
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def one(*answers: bytes, drip: float = 0.0, reset: bool = False) -> Server:
+        servers.append(Server(*answers, drip=drip, reset=reset))
+        return servers[-1]
+
+    yield one
+    for server in servers:
+        server.close()
+
+
+def write(server: Server | str, body: bytes = LINE, timeout: float = 5.0) -> Answer:
+    url = server if isinstance(server, str) else server.url
+    with closing(Influx(url, "org", "bucket", lambda: SECRET, timeout=timeout)) as influx:
+        return influx(body)
+
+
+def http(status: str, body: bytes = b"", *headers: str) -> bytes:
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def test_a_204_is_written_and_the_request_is_what_influxdb_expects(serve: Serve) -> None:
+    server = serve(DONE)
+    assert write(server).verdict is Verdict.WRITTEN
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/v2/write?org=org&bucket=bucket&precision=ns HTTP/1.1")
+    assert f"Authorization: Token {SECRET}".encode() in head
+    assert body == LINE
+
+
+def test_a_long_body_is_compressed(serve: Serve) -> None:
+    server = serve(DONE)
+    assert write(server, LINE * 100).verdict is Verdict.WRITTEN
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert b"content-encoding: gzip" in head.lower()
+    assert gzip.decompress(body) == LINE * 100
+
+
+@pytest.mark.parametrize("kept", [*range(9, len(DONE) - 1, 4), len(DONE) - 2, len(DONE) - 3])
+def test_a_204_cut_off_before_the_end_of_its_headers_is_not_written(serve: Serve, kept: int) -> None:
+    answer = write(serve(DONE[:kept]))
+    assert answer.verdict is Verdict.UNKNOWN
+    assert answer.fault in (Fault.CUT, Fault.OTHER)
+
+
+def test_a_server_that_drips_is_given_up_in_time(serve: Serve) -> None:
+    start = time.monotonic()
+    answer = write(serve(DONE, drip=0.2), timeout=0.6)
+    assert answer.fault is Fault.LATE
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_login_page_is_no_acknowledgement(serve: Serve) -> None:
+    answer = write(serve(http("200 OK", b"<html>Welcome to our hotel</html>")))
+    assert answer.verdict is Verdict.UNKNOWN
+    assert "not InfluxDB" in str(answer)
+
+
+@pytest.mark.parametrize("status", ["202 Accepted", "302 Found", "307 Temporary Redirect"])
+def test_no_other_success_and_no_redirect_counts(serve: Serve, status: str) -> None:
+    answer = write(serve(http(status, b"", "Location: http://127.0.0.1:9/")))
+    assert answer.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("400 Bad Request", Verdict.REFUSED),
+        ("422 Unprocessable Entity", Verdict.REFUSED),
+        ("401 Unauthorized", Verdict.DENIED),
+        ("403 Forbidden", Verdict.DENIED),
+        ("404 Not Found", Verdict.DENIED),
+        ("413 Too Large", Verdict.TOO_LARGE),
+        ("408 Request Timeout", Verdict.UNKNOWN),
+        ("429 Too Many Requests", Verdict.UNKNOWN),
+        ("500 Internal Server Error", Verdict.UNKNOWN),
+        ("503 Service Unavailable", Verdict.UNKNOWN),
+    ],
+)
+def test_what_a_status_means(serve: Serve, status: str, verdict: Verdict) -> None:
+    answer = write(serve(http(status, b'{"code":"x","message":"the reason"}')))
+    assert answer.verdict is verdict
+    assert answer.words == "the reason"
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date(serve: Serve) -> None:
+    assert write(serve(http("503 Busy", b"", "Retry-After: 17"))).retry_after == 17
+    assert write(serve(http("503 Busy", b"", "Retry-After: Fri, 31 Dec 2100 23:59:59 GMT"))).retry_after > 1e6
+    assert write(serve(http("503 Busy", b"", "Retry-After: soon"))).retry_after == 0
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[]", b"{}", b'{"message": 7}', b"null", b"{"])
+def test_a_strange_error_body_leaves_the_status(serve: Serve, body: bytes) -> None:
+    assert write(serve(http("401 Unauthorized", body))).status == 401
+
+
+def test_an_error_body_cut_off_leaves_the_status(serve: Serve) -> None:
+    assert write(serve(http("400 Bad", b"x" * 500)[:-300])).status == 400
+    assert write(serve(http("400 Bad", b"no gzip", "Content-Encoding: gzip"))).status == 400
+
+
+def test_a_connection_reset_in_the_middle_is_not_known(serve: Serve) -> None:
+    answer = write(serve(b"", reset=True), LINE * 2_000_000)
+    assert (answer.status, answer.verdict) == (None, Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://127.0.0.1:1", Fault.CLOSED),
+        ("http://no-such-host.invalid:8086", Fault.NAME),
+        ("http://[::1", Fault.OTHER),
+        ("http://h:99999999", Fault.OTHER),
+    ],
+)
+def test_no_server_is_an_answer_too(url: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    answer = write(url)
+    assert (answer.status, answer.fault) == (None, fault)
+
+
+def test_https_to_a_server_without_tls_is_told(serve: Serve) -> None:
+    server = serve(http("400 Bad Request"))
+    assert write(server.url.replace("http:", "https:")).fault is Fault.TLS
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_only_a_certificate_that_is_trusted_is_written_to(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    names = ["subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = Server(DONE, tls=context)
+    url = server.url.replace("http:", "https:")
+    with closing(server):
+        assert write(url).fault is Fault.TLS
+        assert server.requests == []
+        with closing(Influx(url, "o", "b", lambda: SECRET, ca_file=str(certificate))) as influx:
+            assert influx(LINE).verdict is Verdict.WRITTEN
+
+
+def test_the_proxy_of_the_environment_is_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = serve(DONE)
+    monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:pass%20word@"))
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert write("http://influx.example:8086").verdict is Verdict.WRITTEN
+    assert proxy.requests[0].startswith(b"POST http://influx.example:8086/api/v2/write?")
+    assert b"Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk" in proxy.requests[0]
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    direct = serve(DONE)
+    assert write(direct).verdict is Verdict.WRITTEN
+    assert direct.requests[0].startswith(b"POST /api/v2/write")
+
+
+def test_the_token_is_read_again_after_a_401(serve: Serve) -> None:
+    server = serve(http("401 Unauthorized", b"", "Connection: close"), DONE)
+    tokens = iter(["old\n", "new\n"])
+    with closing(Influx(server.url, "o", "b", lambda: next(tokens))) as influx:
+        assert influx(LINE).verdict is Verdict.DENIED
+        assert influx(LINE).verdict is Verdict.WRITTEN
+    assert b"Authorization: Token old\r\n" in server.requests[0]
+    assert b"Authorization: Token new\r\n" in server.requests[1]
+
+
+def test_a_token_that_cannot_be_read_or_sent_is_an_answer() -> None:
+    def gone() -> str:
+        raise FileNotFoundError(2, "No such file or directory", "/run/secrets/token")
+
+    assert Influx("http://127.0.0.1:1", "o", "b", gone)(LINE).fault is Fault.TOKEN
+    for bad in ("one\ntwo", "naïve"):
+        answer = Influx("http://127.0.0.1:1", "o", "b", lambda bad=bad: bad)(LINE)
+        assert answer.fault is Fault.TOKEN
+        assert bad not in str(answer)
+        assert repr(bad)[1:-1] not in str(answer)
+
+
+def test_the_token_is_nowhere_to_be_read(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    server = serve(http("401 Unauthorized", f"no such token {SECRET}".encode()))
+    influx = Influx(server.url.replace("//", "//user:password@"), "o", "b", lambda: SECRET)
+    with closing(influx):
+        answer = influx(LINE)
+        assert answer.words == "no such token ***"
+        assert SECRET not in repr(influx) + str(answer) + repr(answer) + caplog.text
+        assert "password" not in repr(influx) + str(answer) + influx.target
+
+
+def test_what_of_a_url_is_shown_and_when_it_exposes_the_token() -> None:
+    assert shown("https://u:p@influx.example:8086/base?x=1") == "https://influx.example:8086/base"
+    assert exposes_token("http://influx.example:8086")
+    for safe in ("https://influx.example", "http://localhost:8086", "http://127.0.0.1:8086", "http://[::1]:1"):
+        assert not exposes_token(safe)
+
+
+@pytest.mark.parametrize(
+    ("answer", "where"),
+    [
+        (http("401 Unauthorized"), "INFLUXDB_TOKEN"),
+        (http("403 Forbidden"), "INFLUXDB_TOKEN"),
+        (http("404 Not Found", b'{"message":"bucket \\"b\\" not found"}'), "INFLUXDB_BUCKET"),
+        (http("404 Not Found", b'{"message":"organization name \\"o\\" not found"}'), "INFLUXDB_ORG"),
+        (http("404 Not Found", b"page not found"), "INFLUXDB_URL"),
+        (http("503 Busy"), "INFLUXDB_URL"),
+        (http("200 OK", b"<html>"), "INFLUXDB_URL"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_remedy(serve: Serve, answer: bytes, where: str) -> None:
+    server = serve(answer)
+    problems = check_server(server.url, SECRET, "o", "b")
+    assert [problem.where for problem in problems] == [where]
+    assert all(problem.remedy and SECRET not in str(problem) for problem in problems)
+
+
+def test_a_server_that_is_not_there_is_told(serve: Serve) -> None:
+    problem = check_server("http://127.0.0.1:1", SECRET, "o", "b")[0]
+    assert problem.where == "INFLUXDB_URL"
+    assert "connection refused" in problem.what
