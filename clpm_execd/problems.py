@@ -1,7 +1,8 @@
 """Bad input is told, never thrown at the user.
 
-A `Problem` says where it is, what is wrong and what would be right, in one line each. Whoever reads input collects all of
-its problems and raises them together, once, as `BadInput`. Every room may import this module; it imports nothing.
+A `Problem` says where it is, what is wrong and what would be right, in one line each. Whoever reads input collects
+all of its problems and raises them together, once, as `BadInput`. Every room may import this module; it imports
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one thing that travels: samples of all loops over a run of instants.
 
-A Block is what a source (the plant, or a replayed record) hands over, and all that encoders, writers and pictures read. Its
-arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says; a number that does not
-exist is NaN.
+A Block is what a source (the plant, or a replayed record) hands over, and all that encoders, writers and pictures
+read. Its arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says; a
+number that does not exist is NaN.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a loop is made of: every parameter with its unit, range, default and meaning, and nothing that moves.
 
-The tables that users read and the checks that their input meets are both made from these fields. Numbers of process, valve
-and controller are per cent of span and seconds; `sp`, `pv` and `range` are engineering units; `op` is per cent.
+The tables that users read and the checks that their input meets are both made from these fields. Numbers of
+process, valve and controller are per cent of span and seconds; `sp`, `pv` and `range` are engineering units; `op`
+is per cent.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is known of one parameter: its meaning, unit, inclusive limits (open where `above`), or its choices.
+    """What is known of one parameter: its meaning, unit, inclusive limits (low excluded where `above`), or its choices.
 
+    default: as tables print it.
     """
 
     meaning: str
@@ -102,10 +104,21 @@ class RecordingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSpec:
+    """The operator's habits with the set point; planned acts are moves."""
+
+    interval: float = parameter(0.0, "mean time between moves of SP, 0 for none", "s", 0.0, 1e8)
+    size: float = parameter(1.0, "standard deviation of the moves around sp", "% of span", 0.0, 50.0)
+    wave: float = parameter(0.0, "amplitude of a sine around sp, 0 for none", "% of span", 0.0, 50.0)
+    period: float = parameter(600.0, "period of the sine", "s", 0.0, 1e7, above=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """One act of the operator; exactly one of sp, op and mode is set.
 
-    at: ns, from the start of the plant where `from_start`, else since 1970. ramp: ns over which sp or op gets there.
+    at: ns, from the start of the plant where `from_start`, else since 1970. ramp: ns over which sp or op gets
+    there.
     """
 
     at: int
@@ -134,4 +147,5 @@ class LoopSpec:
     sensor: SensorSpec = field(default_factory=SensorSpec)
     disturbance: DisturbanceSpec = field(default_factory=DisturbanceSpec)
     recording: RecordingSpec = field(default_factory=RecordingSpec)
+    operator: OperatorSpec = field(default_factory=OperatorSpec)
     moves: tuple[Move, ...] = ()

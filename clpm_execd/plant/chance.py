@@ -1,0 +1,60 @@
+"""Chance that can be asked for: every draw is a function of a key and a tick, and of nothing else.
+
+A key is made of (seed, loop id, purpose). Tick k of a key is the same number in every process, at every length of
+block and whichever other loops there are, so nothing has to be kept, skipped or restored. Counter-based after
+SplitMix64 (Steele, Lea and Flood, 2014); normals by Box and Muller (1958), bounded at 6.7 sigma.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import Floats
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
+    """(N,) one key a loop, for `words`, `uniform` and `normal`."""
+    digests = (blake2b(f"{seed}\0{loop}\0{purpose}".encode(), digest_size=8).digest() for loop in loops)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
+
+
+def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint64]:
+    """(n, N) 64 random bits for each of the ticks first .. first + n - 1 and each key."""
+    ticks = np.arange(first, first + n).astype(np.uint64)
+    z = ticks[:, None] * _GOLDEN + of
+    for multiplier, shift in zip(_MIX, _SHIFTS, strict=False):
+        z ^= z >> shift
+        z *= multiplier
+    z ^= z >> _SHIFTS[2]
+    return z
+
+
+def uniform(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
+    """(n, N) uniform on [0, 1)."""
+    return (words(of, first, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
+    """(n, N) standard normal; the two halves of one word are its radius and its angle."""
+    z = words(of, first, n)
+    radius = (z >> _HALF).astype(np.float64)
+    radius += 0.5
+    radius *= 2.0**-32
+    np.log(radius, out=radius)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    z &= _LOW
+    angle = z.astype(np.float64)
+    angle *= 2.0 * np.pi * 2.0**-32
+    np.cos(angle, out=angle)
+    radius *= angle
+    return radius

@@ -1,0 +1,129 @@
+"""PID controllers that never bump: u = Kp (b r - y) + integral + filtered derivative on the process variable.
+
+The ideal, series and parallel forms are one law after conversion (Astrom and Hagglund, 2006, section 3.2). The
+integral is wound back by back-calculation while OP is at a limit. In MAN it tracks, so that the change to AUT, and
+that of a cascade, leaves OP where it was.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import CAS, MAN, Floats
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec
+from clpm_execd.plant.state import State, column
+from clpm_execd.plant.tuning import tuned
+
+
+def ideal(controller: ControllerSpec) -> tuple[float, float, float]:
+    """(Kc, Ti, Td) of the ideal form; Ti is 0 without integral action. Gain, reset and derivative must be set."""
+    gain, reset, derivative = controller.gain or 0.0, controller.reset or 0.0, controller.derivative or 0.0
+    if controller.form == "series" and reset > 0:
+        factor = 1.0 + derivative / reset
+        return gain * factor, reset * factor, derivative / factor
+    if controller.form == "parallel":
+        return gain, gain * reset, derivative / gain
+    return gain, reset, derivative
+
+
+def acts_directly(loop: LoopSpec) -> bool:
+    """Whether OP rises with the process variable."""
+    if loop.controller.action is None:
+        return loop.process.gain < 0
+    return loop.controller.action == "direct"
+
+
+class Controller:
+    """The controllers of one level of the cascades: the loops of `level`, a slice of all."""
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State, level: slice, scan: float) -> None:
+        ours = loops[level]
+        self._state = state
+        self._sp, self._op, self._pv = state.sp[level], state.op[level], state.pv[level]
+        self._mode, self._shown = state.mode[level], state.shown_mode[level]
+        settings = [ideal(tuned(loop, scan)) for loop in ours]
+        sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
+        self._kp: Floats = sign * column(kc for kc, _, _ in settings)
+        self._ki: Floats = self._kp * column(scan / ti if ti > 0 else 0.0 for _, ti, _ in settings)
+        filters = [td / loop.controller.derivative_filter
+                   for loop, (_, _, td) in zip(ours, settings, strict=True)]
+        self._fade: Floats = column(tf / (tf + scan) for tf in filters)
+        self._kd: Floats = self._kp * column(
+            td / (tf + scan) for tf, (_, _, td) in zip(filters, settings, strict=True))
+        self._derives = bool((self._kd != 0).any())
+        self._unwind: Floats = column(
+            min(1.0, scan / (sqrt(ti * td) if td > 0 else ti)) if ti > 0 else 0.0 for _, ti, td in settings)
+        self._weight: Floats = column(loop.controller.setpoint_weight for loop in ours)
+        self._follows = np.array([loop.controller.setpoint_tracking for loop in ours])
+        self._integral, self._derivative = np.zeros(len(ours)), np.zeros(len(ours))
+        self._last_pv = self._pv.copy()
+        self._held = np.ones(len(ours), dtype=bool)  # the first scan takes OP over as it is
+        self._wanted, self._term = np.empty(len(ours)), np.empty(len(ours))
+        self._cascade(level)
+
+    def _cascade(self, level: slice) -> None:
+        """Which of ours are slaves, and whose; which are masters, and of whom: (ours, all) index pairs."""
+        masters, slaves = self._state.cascades.masters, self._state.cascades.slaves
+
+        def within(index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+            return np.asarray((index >= level.start) & (index < level.stop))
+
+        led, leads = within(slaves), within(masters)
+        self._slave, self._its_master = slaves[led] - level.start, masters[led]
+        self._master, self._its_slave = masters[leads] - level.start, slaves[leads]
+
+    def step(self) -> None:
+        """Stage 5: the set point in force, the law, its limits, OP."""
+        manual = self._modes()
+        if self._derives:
+            np.subtract(self._last_pv, self._pv, out=self._term)
+            self._term *= self._kd
+            self._derivative *= self._fade
+            self._derivative += self._term
+            self._last_pv[:] = self._pv
+        held = self._held if manual is None else manual | self._held
+        anyone_held = bool(held.any())
+        self._integrate(held if anyone_held else None)
+        np.multiply(self._weight, self._sp, out=self._wanted)
+        self._wanted -= self._pv
+        self._wanted *= self._kp
+        self._wanted += self._integral
+        if self._derives:
+            self._wanted += self._derivative
+        limited = np.clip(self._wanted, 0.0, 100.0)
+        if anyone_held:
+            np.copyto(limited, self._op, where=held)
+        self._op[:] = limited
+        limited -= self._wanted
+        limited *= np.where(held, 1.0, self._unwind) if anyone_held else self._unwind
+        self._integral += limited
+        if anyone_held:
+            self._held = np.zeros_like(held) if manual is None else manual
+
+    def _integrate(self, held: npt.NDArray[np.bool_] | None) -> None:
+        np.subtract(self._sp, self._pv, out=self._term)
+        self._term *= self._ki
+        if held is not None:
+            self._term[held] = 0.0
+        self._integral += self._term
+
+    def _modes(self) -> npt.NDArray[np.bool_] | None:
+        """The set point of slaves, OP of masters that wait for theirs, and who is in MAN (None: nobody)."""
+        if self._slave.size:
+            in_cascade = self._mode[self._slave] == CAS
+            self._sp[self._slave[in_cascade]] = self._state.op[self._its_master[in_cascade]]
+        self._shown[:] = self._mode
+        if self._master.size:
+            broken = self._state.mode[self._its_slave] != CAS
+            waiting = self._master[broken]
+            self._shown[waiting] = MAN
+            self._op[waiting] = self._state.sp[self._its_slave[broken]]
+        manual: npt.NDArray[np.bool_] = np.equal(self._shown, MAN)
+        if not manual.any():
+            return None
+        following = manual & self._follows
+        np.copyto(self._sp, self._pv, where=following)
+        return manual

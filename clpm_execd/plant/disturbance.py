@@ -1,0 +1,34 @@
+"""Load disturbances: what moves a process besides its valve.
+
+An Ornstein-Uhlenbeck process a loop, exact between scans (Uhlenbeck and Ornstein, 1930), added to the process input
+after the dead time. It begins at nought, so that a loop starts in balance.
+"""
+
+from __future__ import annotations
+
+from math import exp, sqrt
+
+import numpy as np
+
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.state import State, column
+
+
+class Disturbance:
+    """The loads of N loops."""
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
+        self._state = state
+        decays = [exp(-scan / loop.disturbance.correlation) for loop in loops]
+        self._decay: Floats = column(decays)
+        self._kick: Floats = column(
+            loop.disturbance.sigma * sqrt(1.0 - a * a) for loop, a in zip(loops, decays, strict=True))
+        self._term = np.empty(len(loops))
+
+    def step(self, normal: Floats) -> None:
+        """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
+        load = self._state.load
+        load *= self._decay
+        np.multiply(self._kick, normal, out=self._term)
+        load += self._term

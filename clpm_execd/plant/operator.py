@@ -1,0 +1,128 @@
+"""The operator: moves of SP, OP and Mode, planned or by habit, each at its scan and whichever other loops there are.
+
+Planned moves come from the configuration. Habits are moves of the set point at human times: a quarter of an hour
+may hold one, and whether it does, when, and where to, are drawn for that quarter alone. A wave turns the set point
+into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the controller owns them
+there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+
+from clpm_execd.plant.block import CAS, MAN, MODES
+from clpm_execd.plant.chance import keys, normal, uniform
+from clpm_execd.plant.loop import LoopSpec, Move
+from clpm_execd.plant.state import State, column, percent
+
+QUARTER = 900  # s
+_LEAST_DWELL = 300  # s between two moves by habit
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Act:
+    """A move with its loop's index and its scans; sp in per cent. Ordered by time, then loop, then as given."""
+
+    tick: int
+    loop: int
+    number: int
+    signal: str
+    value: float
+    ramp: int = 0
+
+
+@dataclass(slots=True)
+class _Ramp:
+    first: int
+    last: int
+    begin: float
+    end: float
+
+    def at(self, tick: int) -> float:
+        if tick >= self.last:
+            return self.end
+        return self.begin + (self.end - self.begin) * (tick - self.first) / (self.last - self.first)
+
+
+class Operator:
+    """The operators of N loops. scan in ns; `tick` counts scans since 1970."""
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, start: int, scan: int) -> None:
+        self._state, self._scan = state, scan
+        self._first = start // scan
+        self._plan: list[_Act] = []
+        self._ramps: dict[tuple[int, str], _Ramp] = {}
+        for i, loop in enumerate(loops):
+            for number, move in enumerate(loop.moves):
+                heappush(self._plan, self._act(i, number, move, loop, start))
+        self._home = state.sp.copy()
+        ids = tuple(loop.id for loop in loops)
+        habits = [loop.operator for loop in loops]
+        self._chance = np.array([min(1.0, QUARTER / h.interval) if h.interval > 0 else 0.0 for h in habits])
+        self._size = column(habit.size for habit in habits)
+        self._whether, self._when, self._where = (keys(seed, ids, f"operator {what}") for what in "abc")
+        self._next_quarter = self._first if self._chance.any() else None
+        self._waving = np.flatnonzero(np.array([habit.wave > 0 for habit in habits]))
+        self._wave = column(habits[i].wave for i in self._waving)
+        self._period = column(habits[i].period for i in self._waving)
+
+    def _act(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _Act:
+        at = move.at + start if move.from_start else move.at
+        tick = max(self._first, -(-at // self._scan))
+        ramp = -(-move.ramp // self._scan)
+        if move.mode is not None:
+            return _Act(tick, i, number, "mode", MODES.index(move.mode))
+        if move.sp is not None:
+            return _Act(tick, i, number, "sp", percent(move.sp, loop.range), ramp)
+        return _Act(tick, i, number, "op", float(move.op or 0.0), ramp)
+
+    def step(self, tick: int) -> None:
+        """Stage 1: whatever is due at this scan."""
+        if self._next_quarter is not None and tick >= self._next_quarter:
+            self._plan_quarter(tick)
+        while self._plan and self._plan[0].tick <= tick:
+            self._do(heappop(self._plan))
+        for (loop, signal), ramp in list(self._ramps.items()):
+            self._set(loop, signal, ramp.at(tick))
+            if tick >= ramp.last:
+                del self._ramps[loop, signal]
+        if self._waving.size:
+            phase = (tick * self._scan / 1e9) % self._period / self._period
+            self._state.sp[self._waving] = self._home[self._waving] + self._wave * np.sin(2.0 * np.pi * phase)
+
+    def _plan_quarter(self, tick: int) -> None:
+        quarter = tick * self._scan // (QUARTER * 10**9)
+        begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
+        self._next_quarter = end
+        moved = np.flatnonzero(uniform(self._whether, quarter, 1)[0] < self._chance)
+        if not moved.size:
+            return
+        within = uniform(self._when[moved], quarter, 1)[0] * (1.0 - _LEAST_DWELL / QUARTER)
+        far = np.clip(normal(self._where[moved], quarter, 1)[0], -2.0, 2.0)
+        for i, share, sigmas in zip(moved.tolist(), within.tolist(), far.tolist(), strict=True):
+            at = begin + int(share * (end - begin))
+            target = min(100.0, max(0.0, round(self._home[i] + sigmas * self._size[i], 1)))
+            if at >= tick:
+                heappush(self._plan, _Act(at, i, -1, "sp", target))
+
+    def _do(self, act: _Act) -> None:
+        state = self._state
+        if act.signal == "mode":
+            state.mode[act.loop] = int(act.value)
+            return
+        self._ramps.pop((act.loop, act.signal), None)
+        if act.ramp:
+            begin = float((state.sp if act.signal == "sp" else state.op)[act.loop])
+            self._ramps[act.loop, act.signal] = _Ramp(act.tick, act.tick + act.ramp, begin, act.value)
+        else:
+            self._set(act.loop, act.signal, act.value)
+
+    def _set(self, loop: int, signal: str, value: float) -> None:
+        mode = self._state.mode[loop]
+        if signal == "sp" and mode != CAS:
+            self._state.sp[loop] = value
+        elif signal == "op" and mode == MAN:
+            self._state.op[loop] = value

@@ -1,0 +1,126 @@
+"""The plant: all loops, one scan after the other, as fast as it is asked to.
+
+`advance` is a pure function of the loops, the seed and the time: live streaming asks for one sample, a backfill for
+thousands, and both get the same numbers. Adding, removing or reordering loops changes no other loop's values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from clpm_execd.plant.block import GOOD, Block, Floats
+from clpm_execd.plant.chance import keys, normal
+from clpm_execd.plant.controller import Controller
+from clpm_execd.plant.disturbance import Disturbance
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.operator import Operator
+from clpm_execd.plant.process import Process
+from clpm_execd.plant.recording import recorders
+from clpm_execd.plant.sensor import Sensor
+from clpm_execd.plant.state import State, cascade_depths, column
+from clpm_execd.plant.valve import Valve
+
+SECOND = 10**9
+_DRAWN_AT_ONCE = 65536  # normals of one purpose: enough to hide the cost of a call, and small beside the caches
+
+
+class Plant:
+    """A Source of Blocks: N loops simulated from `start` on.
+
+    loops: what they are; ids must be distinct. seed: of all chance. start: first instant, ns since 1970. interval:
+    between samples, ns.
+    scan: between controller executions, ns, a divisor of interval; by default the smaller of 1 s and interval.
+    Raises ValueError on loops, interval or scan that do not fit together.
+    """
+
+    def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
+                 scan: int | None = None) -> None:
+        self.interval = interval
+        self.next_time = start
+        self._scan = default_scan(interval) if scan is None else scan
+        if interval <= 0 or self._scan <= 0 or interval % self._scan:
+            raise ValueError("the interval must be a whole number of scans")
+        self.loops = tuple(loop.id for loop in loops)
+        if not loops or len(set(self.loops)) != len(loops):
+            raise ValueError("a plant needs loops, each with an id of its own")
+        depths = cascade_depths(tuple(loops))
+        order = sorted(range(len(loops)), key=depths.__getitem__)  # masters first; stable
+        self._columns = np.argsort(np.array(order))
+        self._build(tuple(loops[i] for i in order), seed, start)
+
+    def _build(self, loops: tuple[LoopSpec, ...], seed: int, start: int) -> None:
+        scan = self._scan / SECOND
+        ids = tuple(loop.id for loop in loops)
+        self._noise_keys, self._load_keys = keys(seed, ids, "noise"), keys(seed, ids, "load")
+        self._zero: Floats = column(loop.range[0] for loop in loops)
+        self._span: Floats = column((loop.range[1] - loop.range[0]) / 100.0 for loop in loops)
+        self._state = state = State(loops)
+        loops = tuple(replace(loop, op=float(op)) for loop, op in zip(loops, state.op, strict=True))
+        self._operator = Operator(loops, state, seed, start, self._scan)
+        self._disturbance = Disturbance(loops, state, scan)
+        self._process = Process(loops, state, scan)
+        self._sensor = Sensor(loops, state)
+        self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
+        self._valve = Valve(loops, state, scan)
+        self._record_pv, self._record_op = recorders(loops)
+
+    def advance(self, n: int) -> Block:
+        """The next n samples; n >= 1. Memory grows with n, so ask for long runs in parts."""
+        size = len(self.loops)
+        pv, op, sp, position, true_pv = (np.empty((n, size)) for _ in range(5))
+        mode = np.empty((n, size), dtype=np.int8)
+        scans = self.interval // self._scan
+        state, row = self._state, 0
+        for tick, noise, load in self._draws(n * scans):
+            self._tick(tick, noise, load)
+            if row % scans == 0:
+                i = row // scans
+                pv[i], op[i], sp[i] = state.pv, state.op, state.sp
+                position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
+            row += 1
+        for values in (pv, sp, true_pv):
+            values *= self._span
+            values += self._zero
+        self._record_pv.record(pv)
+        self._record_op.record(op)
+        times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
+        self.next_time += n * self.interval
+        at = self._columns
+        return Block(
+            loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
+            valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16))
+
+    def _draws(self, scans: int) -> Iterator[tuple[int, Floats, Floats]]:
+        """Each scan's number since 1970, with its chance: standard normals for noise and load, (N,) each."""
+        tick = self.next_time // self._scan
+        end = tick + scans
+        at_once = max(1, min(1024, _DRAWN_AT_ONCE // len(self.loops)))
+        while tick < end:
+            n = min(at_once, end - tick)
+            noise, load = normal(self._noise_keys, tick, n), normal(self._load_keys, tick, n)
+            yield from zip(range(tick, tick + n), noise, load, strict=True)
+            tick += n
+
+    def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
+        """One scan; the stages in the order in which a plant lives them."""
+        self._operator.step(tick)  # 1 schedule
+        self._disturbance.step(load)  # 2 load at the process input
+        self._process.measure()  # 3 true process variable
+        self._sensor.step(noise)  # 4 measured process variable
+        for level in self._controllers:  # 5 controller output, masters first
+            level.step()
+        self._valve.step()  # 6 valve position and flow
+        self._process.step(self._valve.flow)  # 7 process state
+
+
+def default_scan(interval: int) -> int:
+    """The scan of a plant sampled each `interval` ns: the largest divisor of it that is no longer than 1 s."""
+    if interval <= SECOND:
+        return interval
+    whole = -(-interval // SECOND)
+    while interval % whole:
+        whole += 1
+    return interval // whole

@@ -1,0 +1,129 @@
+"""Processes: first order, second order or integrating, behind a dead time, exact between scans.
+
+For an input held over each scan the output at the scans is that of the continuous process to rounding, for any dead
+time: one that is no multiple of the scan splits the scan's input between two held values, each with its exact
+weight (Astrom and Wittenmark, 1997, section 2.3). All models are one pair of states, x2 being the output: x1+ = p11
+x1 + b1 u, x2+ = p21 x1 + p22 x2 + b2 u.
+"""
+
+from __future__ import annotations
+
+from math import exp, expm1, floor
+
+import numpy as np
+
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import LoopSpec, ProcessSpec
+from clpm_execd.plant.state import State, column, percent
+
+_SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three
+
+
+def _decay(h: float, tau: float) -> float:
+    return exp(-h / tau) if tau > 0 else 0.0
+
+
+def transition(process: ProcessSpec, h: float) -> tuple[float, float, float, float, float]:
+    """(p11, p21, p22, b1, b2) over h seconds of constant input."""
+    if process.model == "integrator":
+        return 0.0, 0.0, 1.0, 0.0, process.gain * h
+    if process.model == "fopdt":
+        a = _decay(h, process.tau[0])
+        return 0.0, 0.0, a, 0.0, process.gain * (1.0 - a)
+    tau1, tau2 = process.tau
+    a1, a2 = _decay(h, tau1), _decay(h, tau2)
+    if tau1 == tau2:
+        c = h / tau1 * a1 if tau1 > 0 else 0.0
+    elif 0 < abs(tau1 - tau2) < 0.01 * tau1:
+        # The difference of two nearly equal exponentials keeps its digits as one times expm1.
+        c = a2 * expm1(h / tau2 - h / tau1) * tau1 / (tau1 - tau2)
+    else:
+        c = (a1 - a2) * tau1 / (tau1 - tau2)
+    gain = process.gain
+    return a1, c, a2, gain * (1.0 - a1), gain * (1.0 - a2 - c)
+
+
+def _split(process: ProcessSpec, scan: float) -> tuple[int, float]:
+    """The dead time in whole scans, and what is left as a fraction of one."""
+    scans = process.dead_time / scan
+    whole = floor(scans + _SLACK)
+    rest = scans - whole
+    return whole, rest if rest > _SLACK else 0.0
+
+
+def _weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
+    """p11, p21, p22, then the input's weights on x1 and x2: of the newer held value, and of the older."""
+    _, late = _split(process, scan)
+    p11, p21, p22, _, _ = transition(process, scan)
+    q11, q21, q22, new1, new2 = transition(process, scan * (1.0 - late))
+    _, _, _, old1, old2 = transition(process, scan * late) if late else (0.0,) * 5
+    return p11, p21, p22, new1, new2, q11 * old1, q21 * old1 + q22 * old2
+
+
+class DeadTime:
+    """A delay of a whole number of scans for each loop, at constant cost: a ring a loop, all in one array."""
+
+    def __init__(self, scans: list[int]) -> None:
+        self._length = np.array(scans, dtype=np.intp) + 1
+        self._end = np.cumsum(self._length)
+        self._at = self._end - self._length
+        self._ring = np.zeros(int(self._end[-1]))
+        self._wrap = np.empty(len(scans), dtype=bool)
+        self._back = np.empty(len(scans), dtype=np.intp)
+
+    def step(self, value: Floats, out: Floats) -> None:
+        """Take in this scan's value, give the one of so many scans ago."""
+        self._ring[self._at] = value
+        self._at += 1
+        np.equal(self._at, self._end, out=self._wrap)
+        np.multiply(self._length, self._wrap, out=self._back)
+        self._at -= self._back
+        self._ring.take(self._at, out=out, mode="clip")
+
+
+class Process:
+    """The processes of N loops, as deviations from where they rest."""
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
+        specs = [loop.process for loop in loops]
+        weights = np.array([_weights(spec, scan) for spec in specs]).T.copy()
+        self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = weights
+        self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
+        self._second_order = any(spec.model == "sopdt" for spec in specs)
+        self._fractional = any(_split(spec, scan)[1] > 0 for spec in specs)
+        self._dead_time = DeadTime([_split(spec, scan)[0] for spec in specs])
+        self._state = state
+        self._rest: Floats = column(percent(loop.sp, loop.range) for loop in loops)
+        self._x2 = state.true_pv - self._rest
+        self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
+        self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
+        self._new, self._old, self._term = (np.zeros(len(loops)) for _ in range(3))
+
+    def measure(self) -> None:
+        """Stage 3: the true process variable of this instant."""
+        np.add(self._rest, self._x2, out=self._state.true_pv)
+
+    def step(self, flow: Floats) -> None:
+        """Stage 7: the state moves on by one scan under `flow`, (N,) deviation in per cent of travel."""
+        self._old, self._new = self._new, self._old
+        self._dead_time.step(flow, self._new)
+        self._x2 *= self._p22
+        self._add(self._x2, self._new2, self._new)
+        self._add(self._x2, self._load2, self._state.load)
+        if self._fractional:
+            self._add(self._x2, self._old2, self._old)
+        if self._second_order:
+            self._add(self._x2, self._p21, self._x1)
+            self._x1 *= self._p11
+            self._add(self._x1, self._new1, self._new)
+            self._add(self._x1, self._load1, self._state.load)
+            if self._fractional:
+                self._add(self._x1, self._old1, self._old)
+        if self._tanks.size:
+            # A vessel is never fuller than full nor emptier than empty.
+            rest = self._rest[self._tanks]
+            self._x2[self._tanks] = np.clip(self._x2[self._tanks], -rest, 100.0 - rest)
+
+    def _add(self, to: Floats, weight: Floats, value: Floats) -> None:
+        np.multiply(weight, value, out=self._term)
+        to += self._term

@@ -1,0 +1,31 @@
+"""Transmitters: what the controller sees of the process variable.
+
+The reading is the truth with white noise, within the limits at which a 4-20 mA transmitter saturates (NAMUR NE 43:
+3.8 and 20.5 mA).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.state import State, column
+
+LOWEST, HIGHEST = -1.25, 103.125
+
+
+class Sensor:
+    """The transmitters of N loops."""
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State) -> None:
+        self._state = state
+        self._sigma: Floats = column(loop.sensor.noise for loop in loops)
+
+    def step(self, normal: Floats) -> None:
+        """Stage 4: the measured process variable; `normal` is (N,) standard normal."""
+        pv = self._state.pv
+        np.multiply(self._sigma, normal, out=pv)
+        pv += self._state.true_pv
+        np.maximum(pv, LOWEST, out=pv)
+        np.minimum(pv, HIGHEST, out=pv)

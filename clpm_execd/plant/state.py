@@ -1,0 +1,87 @@
+"""What the loops share from stage to stage of a tick: one array a signal, over all loops.
+
+Everything is per cent, of span, of output or of travel. The arrays are made once and only ever written in place, so
+that a stage may keep views of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import MODES, Floats
+from clpm_execd.plant.loop import LoopSpec
+
+
+def percent(value: float, span: tuple[float, float]) -> float:
+    """An engineering value as per cent of its range."""
+    return (value - span[0]) / (span[1] - span[0]) * 100.0
+
+
+def column(values: Iterable[float]) -> Floats:
+    """(N,) an array of the values, one a loop."""
+    return np.array(list(values), dtype=np.float64)
+
+
+class State:
+    """The signals of N loops at one instant, each (N,).
+
+    sp, pv, true_pv: per cent of span. op, position: per cent. load: per cent of travel at the process input.
+    mode: what the operator chose; shown_mode: what the controller does (a master whose slave left CAS is in MAN).
+    """
+
+    def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
+        self.sp: Floats = column(percent(loop.sp, loop.range) for loop in loops)
+        self.op: Floats = column(loop.op for loop in loops)
+        self.true_pv: Floats = column(
+            percent(loop.sp if loop.pv is None else loop.pv, loop.range) for loop in loops)
+        self.pv: Floats = self.true_pv.copy()
+        self.position: Floats = self.op.copy()
+        self.load: Floats = np.zeros(len(loops))
+        self.mode: npt.NDArray[np.int8] = np.array([MODES.index(loop.mode) for loop in loops], dtype=np.int8)
+        self.shown_mode: npt.NDArray[np.int8] = self.mode.copy()
+        self.cascades = Cascades(loops)
+        masters, slaves = self.cascades.masters, self.cascades.slaves
+        # A master's output is its slave's set point: the pair is in balance where the slave rests.
+        self.op[masters] = self.sp[slaves]
+        self.position[masters] = self.true_pv[slaves]
+
+
+class Cascades:
+    """Who leads whom: `masters[i]` is the index of the loop whose OP is the SP of loop `slaves[i]`.
+
+    levels: slices of the loops, every master in an earlier one than its slave (the loops must be so ordered).
+    """
+
+    def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
+        index = {loop.id: i for i, loop in enumerate(loops)}
+        pairs = [(index[loop.cascade], i) for i, loop in enumerate(loops) if loop.cascade is not None]
+        self.masters = np.array([master for master, _ in pairs], dtype=np.intp)
+        self.slaves = np.array([slave for _, slave in pairs], dtype=np.intp)
+        depths = cascade_depths(loops)
+        bounds = [0, *(i for i in range(1, len(loops)) if depths[i] != depths[i - 1]), len(loops)]
+        self.levels = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def cascade_depths(loops: tuple[LoopSpec, ...]) -> list[int]:
+    """How many masters stand above each loop. Raises ValueError on an unknown master, two slaves of one, or a ring."""
+    by_id = {loop.id: loop for loop in loops}
+    masters = [loop.cascade for loop in loops if loop.cascade is not None]
+    if len(set(masters)) != len(masters):
+        raise ValueError("a master leads one slave only")
+
+    def depth(loop: LoopSpec) -> int:
+        steps = 0
+        while loop.cascade is not None:
+            if loop.cascade not in by_id:
+                raise ValueError(f"loop {loop.id!r} follows {loop.cascade!r}, which is not a loop")
+            loop, steps = by_id[loop.cascade], steps + 1
+            if steps > len(loops):
+                raise ValueError(f"the cascade of {loop.id!r} leads back to itself")
+        return steps
+
+    return [depth(loop) for loop in loops]
+
+
