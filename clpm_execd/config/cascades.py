@@ -1,0 +1,64 @@
+"""Loops among each other: every id once, every master there with one slave, and no loop above its own master."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clpm_execd.config.loop import LoopEntry
+from clpm_execd.problems import did_you_mean
+
+# Beyond this, looking for a close name costs more than it helps.
+FEW = 200
+
+
+def check_unique(entries: Sequence[LoopEntry]) -> None:
+    first: dict[str, LoopEntry] = {}
+    for entry in entries:
+        twice = [loop.id for loop in entry.loops if first.setdefault(loop.id, entry) is not entry]
+        own = [loop.id for loop in entry.loops]
+        twice += own[1:] if len(set(own)) < len(own) else []
+        if twice:
+            owner = first[twice[0]].place.path.rpartition(": ")[2]
+            entry.place.at("id").refuse(f"{twice[0]!r} is taken by {owner}" + _more(len(twice)),
+                                        "give every loop an id of its own")
+
+
+def check_cascades(entries: Sequence[LoopEntry]) -> None:
+    """Each entry tells each kind of mistake once, however many loops its count makes."""
+    masters = {loop.id: loop.cascade for entry in entries for loop in entry.loops}
+    known = list(masters)[:FEW]
+    slaves: dict[str, str] = {}
+    for entry in entries:
+        place = entry.place.at("cascade")
+        pairs = [(loop.id, loop.cascade) for loop in entry.loops if loop.cascade is not None]
+        missing = [master for _, master in pairs if master not in masters]
+        if missing:
+            own = {loop.id for loop in entry.loops}
+            others = [title for title in known if title not in own]
+            remedy = did_you_mean(missing[0], others) if others else "the master is another loop of this file"
+            place.refuse(f"there is no loop {missing[0]!r}" + _more(len(missing)), remedy)
+        shared = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
+        if shared:
+            master = shared[0][1]
+            place.refuse(f"{master!r} is the master of {slaves[master]!r} already" + _more(len(shared)),
+                         "give each slave a master of its own")
+        # A loop that names itself was told where it was read.
+        circular = [slave for slave, master in pairs if slave != master and _leads_back(slave, masters)]
+        if circular:
+            place.refuse(f"{circular[0]!r} is, through its masters, its own master" + _more(len(circular)),
+                         "leave out cascade in the outermost loop")
+
+
+def _leads_back(loop: str, masters: dict[str, str | None]) -> bool:
+    seen: set[str] = set()
+    master = masters.get(loop)
+    while master is not None and master not in seen:
+        if master == loop:
+            return True
+        seen.add(master)
+        master = masters.get(master)
+    return False
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""

@@ -1,0 +1,160 @@
+"""loops.toml becomes a Configuration that the plant can run as it is, or one BadInput with all that is wrong.
+
+No other exception leaves this module, whatever the file holds. Limits, units and choices are those of the
+specs in `plant.loop`; what a table does not give is the typical loop's of its type. Places count from 1:
+`loop[2]` is the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clpm_execd.config.cascades import check_cascades, check_unique
+from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
+from clpm_execd.config.loop import COUNT, LoopEntry, read_entry, read_loop
+from clpm_execd.config.output import Output, read_measurement, read_output
+from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.problems import BadInput, Problem
+
+SEED = 42
+SHORTEST_INTERVAL = MS
+KEYS = ("seed", "interval", "scan", "start", "output", "loop")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Loops and how to run them; None is what nobody chose.
+
+    start: ns since 1970, None for now. interval: between samples, ns, None for 1 s. scan: between controller
+    executions, ns, a divisor of the interval, None for `default_scan`.
+    """
+
+    loops: tuple[LoopSpec, ...]
+    seed: int = SEED
+    start: int | None = None
+    interval: int | None = None
+    scan: int | None = None
+    output: Output = field(default_factory=Output)
+
+
+def default_scan(interval: int) -> int:
+    """The scan of an interval where none is given, ns: 1 s, or the next shorter that divides the interval.
+
+    An interval that nothing between 0.1 and 1 s divides is scanned once.
+    """
+    fewest = -(-interval // SECOND)
+    most = min(10 * fewest, fewest + 10_000)  # an interval of years must not keep the search going
+    return next((interval // parts for parts in range(fewest, most + 1) if interval % parts == 0), interval)
+
+
+def read_configuration(path: Path | None, *, seed: int | None = None, interval: int | None = None,
+                       start: int | None = None, measurement: str | None = None) -> Configuration:
+    """The configuration of a file, or without one the default; what is given here overrides the file."""
+    mapping = {} if path is None else _read_toml(path)
+    over = {"seed": seed, "interval": interval, "start": start, "measurement": measurement}
+    return _configuration(mapping, str(path or "options"), over)
+
+
+def parse_configuration(mapping: Mapping[str, Any], where: str = "loops.toml") -> Configuration:
+    """The configuration of a table as TOML gives it; `where` begins the place of every problem."""
+    return _configuration(mapping, where, {})
+
+
+def parse_loop(mapping: Mapping[str, Any], where: str) -> LoopSpec:
+    """One loop of a `[[loop]]` table; whether its master exists is for who knows the others."""
+    problems: list[Problem] = []
+    place = Place(where, problems)
+    if "count" in mapping:
+        place.at("count").refuse("one loop has no count", "give the loops one by one, or in loops.toml")
+    loop = read_loop(mapping, place)
+    if problems:
+        raise BadInput(problems)
+    return loop
+
+
+def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, Any]) -> Configuration:
+    problems: list[Problem] = []
+    root = Place(where, problems, ": ")
+    unknown_keys(mapping, KEYS, root)
+    over = {key: value for key, value in over.items() if value is not None}
+    seed = whole(mapping["seed"], 0, LAST_TIME, root.at("seed")) if "seed" in mapping else None
+    start = _start(mapping["start"], root.at("start")) if "start" in mapping else None
+    interval = _interval(mapping["interval"], root.at("interval")) if "interval" in mapping else None
+    scan = _interval(mapping["scan"], root.at("scan")) if "scan" in mapping else None
+    interval = over.get("interval", interval)
+    _check_scan(scan, interval or SECOND, root.at("scan"))
+    output_table = table(mapping.get("output", {}), root.at("output")) or {}
+    if "measurement" in over:
+        read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
+        output_table = {**output_table, "measurement": over["measurement"]}
+    output = read_output(output_table, root.at("output"))
+    loops = _loops(mapping["loop"], root.at("loop")) if "loop" in mapping else default_loops()
+    if problems:
+        raise BadInput(dict.fromkeys(problems))
+    return Configuration(loops, over.get("seed", SEED if seed is None else seed), over.get("start", start),
+                         interval, scan, output)
+
+
+def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:
+    entries: list[LoopEntry] = []
+    given = tables(given, "loop", place)
+    if not given:
+        return default_loops()
+    for number, item in enumerate(given, 1):
+        here = Place(f"{place.path}[{number}]", place.problems)
+        inner = table(item, here)
+        if inner is not None:
+            entries.append(read_entry(inner, here))
+    total = sum(len(entry.loops) for entry in entries)
+    if total > COUNT:
+        place.refuse(f"{total} loops are too many", f"give up to {COUNT} in all")
+    check_unique(entries)
+    check_cascades(entries)
+    return tuple(loop for entry in entries for loop in entry.loops)
+
+
+def _interval(value: object, place: Place) -> int | None:
+    ns = duration(value, place)
+    if ns is not None and ns < SHORTEST_INTERVAL:
+        place.refuse(f"{shown(value)} is too short", f"give at least {format_duration(SHORTEST_INTERVAL)}")
+        return None
+    return ns
+
+
+def _check_scan(scan: int | None, interval: int, place: Place) -> None:
+    if scan is not None and interval % scan:
+        place.refuse(f"{format_duration(scan)} does not divide the interval {format_duration(interval)}",
+                     f"give a divisor of the interval, such as {format_duration(default_scan(interval))}")
+
+
+def _start(value: object, place: Place) -> int | None:
+    """ns since 1970; None is now, and also what could not be read."""
+    return None if isinstance(value, str) and value.strip().lower() == "now" else instant(value, place)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomli  # only where there is a file: a stream of the default loops starts without it
+
+    try:
+        if "\0" in str(path):
+            raise OSError(0, "the name has a null in it")
+        return tomli.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, RecursionError, ValueError) as error:
+        problem = Problem(str(path), *_unreadable(error))
+    raise BadInput([problem])
+
+
+def _unreadable(error: Exception) -> tuple[str, str]:
+    """What is wrong with a file and what would be right."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}", "name a file that exists, or none for the default loops"
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply", "write fewer brackets in brackets"
+    return f"is not TOML: {shown(str(error))[1:-1]}", "correct the place that is named"

@@ -1,0 +1,403 @@
+"""loops.toml is a Configuration the plant can run, or one BadInput that says all that is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clpm_execd.config.durations import SECOND
+from clpm_execd.config.loops import (
+    Configuration,
+    default_scan,
+    parse_configuration,
+    parse_loop,
+    read_configuration,
+)
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.loop import Move
+from clpm_execd.plant.types import template
+from clpm_execd.problems import BadInput, Problem
+
+EXAMPLE = """
+seed = 7
+interval = "1s"            # between samples
+scan = "500ms"
+start = "now"
+
+[output]
+measurement = "loops"
+fields = { PV = "pv", OP = "op", SP = "sp", POS = "valve_position" }
+mode_tag = "Mode"
+tags = { site = "unit-208" }
+truth = false
+
+[[loop]]
+id = "TIC100"
+type = "temperature"
+op = 62.5
+
+[[loop]]
+id = "FIC101"
+type = "flow"
+range = [0.0, 120.0]
+sp = 75.0
+op = 55.0
+mode = "AUT"
+cascade = "TIC100"
+
+[loop.process]
+model = "fopdt"
+gain = 1.1
+tau = 3.0
+dead_time = 1.0
+
+[loop.controller]
+form = "ideal"
+action = "reverse"
+gain = 0.5
+reset = 8.0
+derivative = 0.0
+setpoint_weight = 1.0
+derivative_filter = 10.0
+setpoint_tracking = false
+
+[loop.valve]
+characteristic = "linear"
+rangeability = 50.0
+lag = 0.0
+
+[loop.sensor]
+noise = 0.05
+
+[loop.disturbance]
+sigma = 0.5
+correlation = 20.0
+
+[loop.recording]
+resolution = { pv = 0.01, op = 0.1 }
+exception = 0.0
+
+[[loop.move]]
+at = "10m"
+sp = 80.0
+ramp = "5m"
+
+[[loop.move]]
+at = 2025-01-10T09:11:40Z
+mode = "MAN"
+"""
+
+
+def parsed(text: str) -> Configuration:
+    return parse_configuration(tomli.loads(text))
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        parsed(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def loop_problem(keys: str) -> str:
+    """The one problem of a file with one loop that has these keys."""
+    [problem] = problems(f'[[loop]]\nid = "F1"\n{keys}')
+    return problem
+
+
+def test_the_whole_example_is_read() -> None:
+    found = parsed(EXAMPLE)
+    assert (found.seed, found.start, found.interval, found.scan) == (7, None, SECOND, SECOND // 2)
+    assert found.output.measurement == "loops"
+    assert dict(found.output.fields) == {"PV": "pv", "OP": "op", "SP": "sp", "POS": "valve_position"}
+    assert (found.output.mode_tag, dict(found.output.tags)) == ("Mode", {"site": "unit-208"})
+    master, slave = found.loops
+    assert (master.id, master.type, master.op, master.mode) == ("TIC100", "temperature", 62.5, "AUT")
+    assert (slave.range, slave.sp, slave.op, slave.pv, slave.mode) == ((0, 120), 75, 55, None, "AUT")
+    assert slave.cascade == "TIC100"
+    assert (slave.process.gain, slave.process.tau) == (1.1, (3.0,))
+    assert (slave.controller.action, slave.controller.gain) == ("reverse", 0.5)
+    assert slave.recording.resolution.op == 0.1
+    assert slave.moves == (Move(at=600 * SECOND, sp=80.0, ramp=300 * SECOND),
+                           Move(at=1_736_500_300 * SECOND, from_start=False, mode="MAN"))
+
+
+def test_a_file_without_loops_means_the_default_loops(tmp_path: Path) -> None:
+    (tmp_path / "loops.toml").write_text("\ufeffseed = 3\r\n", encoding="utf-8")
+    found = read_configuration(tmp_path / "loops.toml")
+    assert found == Configuration(default_loops(), seed=3)
+    assert read_configuration(None) == parsed("") == Configuration(default_loops())
+
+
+def test_an_id_is_enough_for_a_loop() -> None:
+    [loop] = parsed('[[loop]]\nid = "F1"').loops
+    assert loop == template("flow", "F1", (0.0, 100.0))
+
+
+def test_a_partial_table_changes_only_what_it_gives() -> None:
+    [loop] = parsed('[[loop]]\nid = "T1"\ntype = "temperature"\nrange = [-50, 150]\nprocess.dead_time = 2').loops
+    typical = template("temperature", "T1", (-50.0, 150.0))
+    assert loop.process.dead_time == 2
+    assert loop.process.gain == typical.process.gain
+    assert loop.controller == typical.controller
+    assert loop.sp == 50
+    assert loop.recording == typical.recording
+
+
+def test_every_type_with_every_model_is_complete() -> None:
+    for kind in ("flow", "pressure", "level", "temperature", "composition"):
+        for model, count in (("fopdt", 1), ("sopdt", 2), ("integrator", 0)):
+            [loop] = parsed(f'[[loop]]\nid = "X"\ntype = "{kind}"\nprocess.model = "{model}"').loops
+            assert len(loop.process.tau) == count
+            assert loop.process.gain
+
+
+def test_a_count_numbers_ids_and_masters_together() -> None:
+    found = parsed('[[loop]]\nid = "TIC{}"\ncount = 3\n'
+                   '[[loop]]\nid = "FIC{:04d}"\ncount = 3\ncascade = "TIC{}"').loops
+    assert [loop.id for loop in found] == ["TIC1", "TIC2", "TIC3", "FIC0001", "FIC0002", "FIC0003"]
+    assert [loop.cascade for loop in found[3:]] == ["TIC1", "TIC2", "TIC3"]
+    assert {loop.mode for loop in found[3:]} == {"CAS"}
+
+
+def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
+    (tmp_path / "l.toml").write_text('seed = 1\ninterval = "3s"\nscan = "1s"\n[output]\nmeasurement = "a"\n')
+    found = read_configuration(tmp_path / "l.toml", seed=2, interval=5 * SECOND, start=9, measurement="b")
+    assert (found.seed, found.interval, found.start, found.output.measurement) == (2, 5 * SECOND, 9, "b")
+    with pytest.raises(BadInput, match="scan: 1s does not divide the interval 500ms"):
+        read_configuration(tmp_path / "l.toml", interval=SECOND // 2)
+    with pytest.raises(BadInput, match="INFLUXDB_MEASUREMENT: '_x' begins with '_'"):
+        read_configuration(None, measurement="_x")
+
+
+@pytest.mark.parametrize(("interval", "scan"), [
+    (SECOND, SECOND), (10 * SECOND, SECOND), (SECOND // 2, SECOND // 2), (1_500_000_000, 750_000_000),
+    (2_500_000_000, 625_000_000), (SECOND + 1, 142_857_143), (1_000_000_007, 1_000_000_007),
+])
+def test_the_scan_divides_the_interval(interval: int, scan: int) -> None:
+    assert default_scan(interval) == scan
+
+
+@pytest.mark.parametrize(("text", "start"), [
+    ('"now"', None), ('"2025-01-10T09:11:40.000000001Z"', 1_736_500_300 * SECOND + 1),
+    ("2025-01-10T10:11:40+01:00", 1_736_500_300 * SECOND),
+])
+def test_a_start_is_now_or_a_time(text: str, start: int | None) -> None:
+    assert parsed(f"start = {text}").start == start
+
+
+def test_everything_wrong_is_told_in_one_pass() -> None:
+    found = problems("""
+        sede = 1
+        interval = "10 parsec"
+        start = 2025-01-10T09:11:40
+        [output]
+        fields = { PV = "pw", time = "pv" }
+        tags = { host = "a", b = "" }
+        [[loop]]
+        id = "FIC100"
+        range = [10, 20]
+        sp = 30
+        [[loop]]
+        id = "FIC101"
+        typ = "flow"
+        mode = "AUTO"
+        [loop.process]
+        gain = 2000
+        tau = [1, "x"]
+        [loop.controller]
+        setpoint_tracking = 1
+        gain = 0
+        [[loop.move]]
+        sp = 150
+        [[loop.fault]]
+        kind = "stiction"
+    """)
+    assert [problem.split("; ")[0] for problem in found] == [
+        "loops.toml: sede: unknown key",
+        "loops.toml: start: 2025-01-10T09:11:40 has no offset",
+        "loops.toml: interval: '10 parsec' is no duration",
+        "loops.toml: output.tags.host: 'host' cannot be the name of a tag",
+        "loops.toml: output.tags.b: '' cannot be the value of a tag: it is empty",
+        "loops.toml: output.fields.PV: 'pw' is none of the choices",
+        "loops.toml: output.fields.time: 'time' cannot be the name of a field",
+        "loops.toml: loop[1] FIC100.sp: 30 is outside the range",
+        "loops.toml: loop[2] FIC101.fault: faults are not in this release",
+        "loops.toml: loop[2] FIC101.typ: unknown key",
+        "loops.toml: loop[2] FIC101.mode: 'AUTO' is none of the choices",
+        "loops.toml: loop[2] FIC101.process.gain: 2000 is outside the limits",
+        "loops.toml: loop[2] FIC101.process.tau: 'x' is no number",
+        "loops.toml: loop[2] FIC101.controller.setpoint_tracking: 1 is no truth value",
+        "loops.toml: loop[2] FIC101.controller.gain: 0 is outside the limits",
+        "loops.toml: loop[2] FIC101.move[1].at: is missing",
+        "loops.toml: loop[2] FIC101.move[1].sp: 150 is outside the range",
+    ]
+    assert "did you mean 'seed'?" in found[0]
+    assert "give -1000 to 1000 (%/%)" in found[11]
+
+
+@pytest.mark.parametrize(("keys", "told"), [
+    ("sp = true", "F1.sp: True is no number; give a finite number (engineering units)"),
+    ("sp = nan", "F1.sp: nan is no finite number"),
+    ("op = inf", "F1.op: inf is no finite number; give 0 to 100 (%)"),
+    (f"op = {10 ** 400}", "F1.op: 1000"),
+    ('sp = "50"', "F1.sp: '50' is no number"),
+    ("pv = -1", "F1.pv: -1 is outside the range; give 0 to 100, or another range"),
+    ("range = [5, 5]", "F1.range: [5, 5] does not rise"),
+    ("range = [100, 0]", "F1.range: [100, 0] does not rise"),
+    ("range = [-1e308, 1e308]", "F1.range: [-1e+308, 1e+308] is no range of a transmitter"),
+    ("range = [0, 5e-324]", "F1.range: [0, 5e-324] is no range of a transmitter"),
+    ("range = 5", "F1.range: 5 is no range"),
+    ('type = "flwo"', "F1.type: 'flwo' is none of the choices; did you mean 'flow'?"),
+    ("type = 1", "F1.type: 1 is none of the choices; give one of"),
+    ("process = 1", "F1.process: 1 is no table"),
+    ("process.tau = [1, 2]", "F1.process.tau: fopdt has 1 time constant, not 2; give one number (s)"),
+    ('process.model = "sopdt"\nprocess.tau = 3', "F1.process.tau: sopdt has 2 time constants, not 1"),
+    ('process.model = "integrator"\nprocess.tau = 3',
+     "F1.process.tau: integrator has no time constant, not 1; remove it"),
+    ("process.tau = -1", "F1.process.tau: -1 is outside the limits; give 0 to 1e+06 (s)"),
+    ("process.gain = 0", "F1.process.gain: a gain of 0"),
+    ("disturbance.correlation = 0",
+     "F1.disturbance.correlation: 0 is outside the limits; give more than 0, at most 1e+06"),
+    ("recording.resolution.pv = 200", "F1.recording.resolution.pv: 200 is more than the range"),
+    ("recording.resolution = 0.1", "F1.recording.resolution: 0.1 is no table"),
+    ('cascade = "F2"', "F1.cascade: there is no loop 'F2'; the master is another loop"),
+    ('cascade = "F1"', "F1.cascade: a loop cannot be its own master"),
+    ('mode = "CAS"', "F1.mode: 'CAS' needs a master"),
+    ("count = 0", "F1.count: 0 cannot be used; give a whole number from 1"),
+    ("count = 2", "F1.id: 2 loops would have the same id"),
+    ("moves = 1", "F1.moves: unknown key; did you mean 'move'?"),
+    ("[loop.move]\nat = 1\nsp = 1", "F1.move: is no array of tables; begin each entry with [[loop.move]]"),
+    ("[[loop.move]]\nat = 1", "F1.move[1]: a move changes one thing, not none"),
+    ("[[loop.move]]\nat = 1\nsp = 1\nop = 1", "F1.move[1]: a move changes one thing, not sp and op"),
+    ('[[loop.move]]\nat = 1\nmode = "MAN"\nramp = 1', "F1.move[1].ramp: a mode cannot ramp"),
+    ('[[loop.move]]\nat = 1\nmode = "CAS"', "F1.move[1].mode: 'CAS' needs a master"),
+    ('[[loop.move]]\nat = "-5m"\nsp = 1', "F1.move[1].at: '-5m' is no time"),
+    ('[[loop.move]]\nat = "soon"\nsp = 1', "F1.move[1].at: 'soon' is no duration"),
+    ("[[loop.move]]\nat = 1\nop = 101", "F1.move[1].op: 101 is outside the limits; give 0 to 100 (%)"),
+])
+def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) -> None:
+    assert told in loop_problem(keys)
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("seed = 1.5", "seed: 1.5 cannot be used"),
+    ("seed = -1", "seed: -1 cannot be used"),
+    ("seed = true", "seed: True cannot be used"),
+    ('interval = "0.5ms"', "interval: '0.5ms' is too short; give at least 1ms"),
+    ('scan = "300ms"',
+     "scan: 300ms does not divide the interval 1s; give a divisor of the interval, such as 1s"),
+    ('interval = "1s"\nscan = "2s"', "scan: 2s does not divide the interval 1s"),
+    ("start = 5", "start: 5 is no time"),
+    ("start = 1900-01-01T00:00:00Z", "times lie between 1970 and 2262"),
+    ("output = 1", "output: 1 is no table"),
+    ("output.truth = true", "output.truth: the truth is not in this release"),
+    ('output.measurement = "#a"', "output.measurement: '#a' begins with '#'"),
+    ('output.measurement = "a\\nb"', "has control characters"),
+    ('output.mode_tag = ""', "output.mode_tag: '' cannot be the name of a tag: it is empty"),
+    ('output.mode_tag = "loop_id"', "'loop_id' is the name of a tag already"),
+    ('output.mode_tag = "PV"', "output: 'PV' is the name of a tag and of a field"),
+    ('output.tags.a = "b\\\\"', "it ends in a backslash"),
+    ("output.tags.a = 1", "it is no text"),
+    ('output.tags.Mode = "x"', "'Mode' is the name of a tag already"),
+    ('output.tags._x = "x"', "'_x' cannot be the name of a tag"),
+    ("output.fields = {}", "output.fields: is empty"),
+    ('output.fields.Mode = "pv"', "'Mode' is the name of a tag already"),
+    ("[loop]\nid = 'a'", "loop: is no array of tables; begin each entry with [[loop]]"),
+    ("loop = [1]", "loop[1]: 1 is no table"),
+    ("[[loop]]", "loop[1].id: is missing"),
+    ("[[loop]]\nid = 'a\\'", "it ends in a backslash"),
+    ("[[loop]]\nid = 'A{:03d}'", "'A{:03d}' is a pattern without a count"),
+    ("[[loop]]\nid = 'A'\n[[loop]]\nid = 'A'", "loop[2] A.id: 'A' is taken by loop[1] A"),
+    ("[[loop]]\nid = 'A2'\n[[loop]]\nid = 'A{}'\ncount = 3", "loop[2] A{}.id: 'A2' is taken by loop[1] A2"),
+    ("[[loop]]\nid = 'A{}'\ncount = 9\ncascade = 'B{}'", "there is no loop 'B1' (and 8 more)"),
+    ("[[loop]]\nid = 'M'\n[[loop]]\nid = 'A'\ncascade = 'M'\n[[loop]]\nid = 'B'\ncascade = 'M'",
+     "loop[3] B.cascade: 'M' is the master of 'A' already"),
+    ("[[loop]]\nid = 'A{}'\ncount = 100000\n[[loop]]\nid = 'B'", "100001 loops are too many"),
+])
+def test_a_wrong_file_is_told_with_what_is_right(text: str, told: str) -> None:
+    [problem] = problems(text)
+    assert told in problem
+    assert problem.startswith("loops.toml: ")
+
+
+def test_loops_that_follow_each_other_in_a_circle_are_told() -> None:
+    found = problems("[[loop]]\nid = 'A'\ncascade = 'B'\n[[loop]]\nid = 'B'\ncascade = 'A'")
+    assert ["its own master" in problem for problem in found] == [True, True]
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    (b"a = \n", "Invalid value (at line 1, column 5)"),
+    (b"seed = 1\nseed = 2\n", "line 2"),
+    (b"a = \xff", "is not UTF-8 (byte 4)"),
+    (b"a = " + b"[" * 5000, "is nested too deeply"),
+    (b"seed = " + b"9" * 5000, ": "),
+    (b"\0", "is not TOML"),
+])
+def test_a_file_that_is_no_toml_is_one_problem(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_configuration(tmp_path / "x.toml")
+    [problem] = caught.value.problems
+    assert problem.where.startswith(str(tmp_path / "x.toml"))
+    assert told in str(problem)
+
+
+def test_a_path_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "none.toml", "No such file")):
+        with pytest.raises(BadInput, match=reason):
+            read_configuration(path)
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_configuration(Path("a\0b"))
+
+
+def test_a_loop_of_its_own_takes_any_key_of_a_table() -> None:
+    loop = parse_loop({"id": "X", "type": "level", "sp": 40, "cascade": "Y", "process": {"gain": 0.01}}, "X")
+    assert (loop.sp, loop.cascade, loop.mode, loop.process.gain) == (40.0, "Y", "CAS", 0.01)
+    with pytest.raises(BadInput, match=r"^X.process.gian: unknown key; did you mean 'gain'\?$"):
+        parse_loop({"id": "X", "process": {"gian": 1}}, "X")
+    with pytest.raises(BadInput, match="one loop has no count"):
+        parse_loop({"id": "X", "count": 2}, "X")
+
+
+SCALARS = (st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+           | st.sampled_from(["F1", "T1", "CAS", "sopdt", "1h", "{}", "\ud800"])
+           | st.datetimes() | st.datetimes(timezones=st.just(timezone.utc)) | st.just(datetime.min)
+           | st.builds(lambda: 10 ** 5000))
+VALUES = st.recursive(SCALARS, lambda inner: (st.lists(inner, max_size=3)
+                                              | st.dictionaries(st.text(max_size=4), inner, max_size=3)))
+KEYS = st.text(max_size=6) | st.sampled_from(["count", "fault", "pv", "move"])
+
+
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """Every container of a mapping with every key or index of it."""
+    keys = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+    return [(node, key) for key in keys] + [place for key in keys for place in places(node[key])]
+
+
+@given(st.data())
+def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.DataObject) -> None:
+    mapping = copy.deepcopy(tomli.loads(EXAMPLE))
+    for _ in range(data.draw(st.integers(1, 3))):
+        node, key = data.draw(st.sampled_from(places(mapping)))
+        act = data.draw(st.sampled_from(["replace", "remove", "add"]))
+        if act == "replace":
+            node[key] = data.draw(VALUES)
+        elif act == "remove":
+            del node[key]
+        elif isinstance(node, dict):
+            node[data.draw(KEYS)] = data.draw(VALUES)
+        if not mapping:
+            break
+    told: tuple[Problem, ...] = ()
+    try:
+        assert parse_configuration(mapping).loops
+    except BadInput as bad:
+        told = bad.problems or (Problem("", "", ""),)
+    assert all(problem.what and problem.remedy and "\n" not in str(problem) for problem in told)
