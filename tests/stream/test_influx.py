@@ -113,10 +113,15 @@ def test_a_204_is_written_and_the_request_is_what_influxdb_expects(serve: Serve)
     assert body == LINE
 
 
-def test_a_long_body_is_compressed(serve: Serve) -> None:
+def test_a_long_body_is_compressed_for_the_network(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(DONE)
     assert write(server, LINE * 100).verdict is Verdict.WRITTEN
-    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert server.requests[0].endswith(LINE * 100)
+    proxy = serve(DONE)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("no_proxy", "")
+    assert write("http://influx.example:8086", LINE * 100).verdict is Verdict.WRITTEN
+    head, _, body = proxy.requests[0].partition(b"\r\n\r\n")
     assert b"content-encoding: gzip" in head.lower()
     assert gzip.decompress(body) == LINE * 100
 
@@ -231,7 +236,6 @@ def test_the_proxy_of_the_environment_is_asked(serve: Serve, monkeypatch: pytest
     proxy = serve(DONE)
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:pass%20word@"))
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setenv("NO_PROXY", "")
     assert write("http://influx.example:8086").verdict is Verdict.WRITTEN
     assert proxy.requests[0].startswith(b"POST http://influx.example:8086/api/v2/write?")
     assert b"Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk" in proxy.requests[0]

@@ -1,0 +1,140 @@
+"""The direct stream against a real InfluxDB 2."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+import numpy as np
+import pytest
+from parts import InfluxDB, free_port
+
+from clpm_execd.plant.block import Block
+from clpm_execd.stream import direct
+from clpm_execd.stream.backlog import Backlog
+from clpm_execd.stream.influx import Influx, Verdict, check_server
+from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.sender import Sender
+from clpm_execd.stream.signals import Signals
+
+SECOND = 1_000_000_000
+T0 = 1_700_000_000 * SECOND
+LOG = logging.getLogger("clpm_execd")
+
+
+class Clock:
+    """Time that passes only while waited for, and a moment in which the sender's thread runs."""
+
+    def __init__(self, start: int) -> None:
+        self.time = start
+
+    def now(self) -> int:
+        return self.time
+
+    def elapsed(self) -> int:
+        return self.time
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        time.sleep(0.002)
+        self.time += max(ns, 1)
+        return set()
+
+
+class Plant:
+    """Five loops at 1 s, PV the instant's number."""
+
+    loops = tuple(f"TIC20803{i}" for i in range(5))
+    interval = SECOND
+
+    def __init__(self, next_time: int) -> None:
+        self.next_time = next_time
+
+    def advance(self, n: int) -> Block:
+        times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
+        self.next_time += n * self.interval
+        values = np.repeat((times // SECOND)[:, None], 5, axis=1).astype(float)
+        whole = np.ones((n, 5), dtype=np.int16)
+        return Block(self.loops, times, values, values, values, whole.astype(np.int8), values, values, whole)
+
+
+def influx(server: InfluxDB, bucket: str, token: str = "") -> Influx:
+    return Influx(server.url, server.org, bucket, lambda: token or server.token)
+
+
+def stored(server: InfluxDB, bucket: str) -> list[tuple[int, str, str, float]]:
+    """Time, loop, mode and PV of every sample, by time and loop."""
+    rows = server.query(
+        f'from(bucket: "{bucket}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)'
+        ' |> filter(fn: (r) => r._field == "PV") |> group()'
+        " |> map(fn: (r) => ({t: int(v: r._time), loop: r.loop_id, mode: r.Mode, pv: r._value}))"
+        ' |> sort(columns: ["t", "loop"])'
+    )
+    return [(int(row["t"]), row["loop"], row["mode"], float(row["pv"])) for row in rows]
+
+
+def write_only(server: InfluxDB, bucket: str) -> str:
+    """A token that may write to this bucket and do nothing else."""
+    found = json.loads(server.request(f"/api/v2/buckets?name={bucket}"))["buckets"][0]
+    resource = {"type": "buckets", "id": found["id"], "orgID": server.org_id}
+    permissions = [{"action": "write", "resource": resource}]
+    body = {"orgID": server.org_id, "description": "writes", "permissions": permissions}
+    token: str = json.loads(server.request("/api/v2/authorizations", body))["token"]
+    return token
+
+
+def test_every_instant_of_every_loop_is_in_the_bucket_once(influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket()
+    plant = Plant(T0 - 1000 * SECOND)
+    encoder, writer = LineProtocol(plant.loops), influx(influxdb, bucket, write_only(influxdb, bucket))
+    signals = Signals()
+    assert direct.run(plant, encoder, writer, clock=Clock(T0), signals=signals, log=LOG, count=1060) == 0
+    instants = [T0 + k * SECOND for k in range(-1000, 60)]
+    expected = [(t, loop, "AUT", t / SECOND) for t in instants for loop in plant.loops]
+    assert stored(influxdb, bucket) == expected
+
+
+def test_a_schema_conflict_costs_only_the_lines_in_conflict(influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket()
+    refused: list[bytes] = []
+    backlog = Backlog()
+    with closing(influx(influxdb, bucket)) as writer:
+        assert writer(b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % T0).verdict is Verdict.WRITTEN
+        bad = b'control_loops,Mode=AUT,loop_id=B PV="bad" %d\n' % (T0 + 50 * SECOND)
+        good = [b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % (T0 + k * SECOND) for k in range(1, 100)]
+        backlog.put(b"".join([*good[:40], bad, *good[40:]]))
+        sender = Sender(
+            backlog, writer, target="", log=LOG, quarantine=lambda words, lines: refused.extend(lines)
+        )
+        while sender.step() is not None:
+            pass
+    assert refused == [bad]
+    assert [t for t, *_ in stored(influxdb, bucket)] == [T0 + k * SECOND for k in range(100)]
+
+
+def test_nothing_is_wrong_with_a_server_that_can_be_written_to(influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket()
+    for token in (influxdb.token, write_only(influxdb, bucket)):
+        assert check_server(influxdb.url, token, influxdb.org, bucket) == []
+    assert stored(influxdb, bucket) == []
+
+
+@pytest.mark.parametrize("wrong", ["url", "token", "permission", "org", "bucket"])
+def test_what_is_wrong_is_named(influxdb: InfluxDB, wrong: str) -> None:
+    url, token, org, bucket = influxdb.url, influxdb.token, influxdb.org, influxdb.new_bucket()
+    where = f"INFLUXDB_{wrong.upper()}"
+    if wrong == "url":
+        url = f"http://127.0.0.1:{free_port()}"
+    elif wrong == "token":
+        token = "no-such-token"
+    elif wrong == "permission":
+        token, where = write_only(influxdb, influxdb.new_bucket()), "INFLUXDB_TOKEN"
+    elif wrong == "org":
+        org = "no-such-org"
+    else:
+        bucket = "no-such-bucket"
+    problems = check_server(url, token, org, bucket)
+    assert [problem.where for problem in problems] == [where]
+    assert token not in str(problems[0])
