@@ -7,6 +7,7 @@ Telegraf runs without it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,11 +131,12 @@ class Settings:
 
 
 def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
-                  options: Mapping[str, str] | None = None) -> Settings:
+                  options: Mapping[str, str] | None = None, connection: bool = False) -> Settings:
     """The settings, or one BadInput with all that is wrong.
 
     env_file: must be there; without one, `.env` in the working folder is read if it is there. options: what
-    the command line gave, under the names of the environment.
+    the command line gave, under the names of the environment. connection: whether one is needed, so that what
+    it lacks is told with the rest.
     """
     problems: list[Problem] = []
     notes: list[str] = []
@@ -150,6 +152,11 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
         for name, value in given.items():
             found.setdefault(name, (_where(layer, name), value))
     settings = _settings(found, tuple(notes), problems)
+    if connection:
+        try:
+            settings.require_connection()
+        except BadInput as error:
+            problems += error.problems
     if problems:
         raise BadInput(problems)
     return settings
@@ -165,7 +172,7 @@ def _settings(found: Mapping[str, tuple[str, str]], notes: tuple[str, ...],
         level = _level(*found["LOG_LEVEL"], problems)
 
     def path(name: str) -> Path | None:
-        return Path(text[name]).expanduser() if name in text else None
+        return Path(os.path.expanduser(text[name])) if name in text else None
 
     return Settings(
         url=text.get("INFLUXDB_URL"), token_file=path("INFLUXDB_TOKEN_FILE"),

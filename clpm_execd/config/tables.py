@@ -174,9 +174,11 @@ def one_of(choices: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """value in one short printable line."""
+    """value in one short printable line, as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     try:
-        text = repr(value) if isinstance(value, str | int | float | bool | list | tuple) else str(value)
+        text = repr(value) if isinstance(value, str | list | tuple) else str(value)
     except ValueError:  # an integer of thousands of digits has no text
         return "the number"
     text = _printable("a table" if isinstance(value, Mapping) else text)

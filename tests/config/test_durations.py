@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.config.durations import LONGEST, SECOND, format_duration, parse_duration, parse_time
@@ -35,11 +35,13 @@ def test_no_time_at_all_is_a_duration_only_where_it_is_asked_for() -> None:
     assert parse_duration("0s", zero=True) == 0
 
 
+@settings(deadline=None)
 @given(st.integers(1, LONGEST))
 def test_every_duration_reads_back_as_it_was_written(ns: int) -> None:
     assert parse_duration(format_duration(ns)) == ns
 
 
+@settings(deadline=None)
 @given(st.text() | st.floats() | st.integers())
 def test_any_value_is_a_duration_or_a_value_error(value: str | float) -> None:
     with suppress(ValueError):
@@ -78,6 +80,7 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
         parse_time(text, 0)
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", fullmatch=True))
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     with suppress(ValueError):

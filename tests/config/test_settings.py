@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.config.durations import SECOND
@@ -48,6 +48,13 @@ def test_the_nearer_layer_wins(empty_folder: Path) -> None:
     assert read_settings({"STREAM_INTERVAL": "2"}).interval == 2 * SECOND
 
 
+def test_a_home_that_nobody_has_is_a_folder_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = read_settings({"LOG_FILE": "~/a.log", "CLPM_STATE": "~nobody-here/state"})
+    assert settings.log_file == Path("/home/me/a.log")
+    assert settings.state == Path("~nobody-here/state")
+
+
 def test_an_empty_text_is_not_set() -> None:
     assert read_settings(dict.fromkeys(WHOLE, " ")) == Settings()
 
@@ -73,6 +80,12 @@ def test_all_problems_come_at_once(empty_folder: Path) -> None:
     assert "STREAM_INTERVAL: 'fast' is no duration" in text
     assert "did you mean 'DEBUG'?" in text
     assert "none.env: cannot be read" in text
+
+
+def test_what_a_connection_lacks_comes_with_the_rest_where_one_is_needed() -> None:
+    with pytest.raises(BadInput) as caught:
+        read_settings({"LOG_LEVEL": "x", "INFLUXDB_URL": "x"}, connection=True)
+    assert [problem.where for problem in caught.value.problems] == ["LOG_LEVEL", "environment", "INFLUXDB_URL"]
 
 
 def test_a_problem_names_the_layer_it_is_in(empty_folder: Path) -> None:
@@ -155,6 +168,7 @@ def test_a_token_in_the_clear_is_a_warning(url: str, count: int) -> None:
     assert len(read_settings({**WHOLE, "INFLUXDB_URL": url}).warnings()) == count
 
 
+@settings(deadline=None)
 @given(st.text(min_size=6), st.sampled_from(["http://host", "bad", "http://me:pw@host"]))
 def test_the_token_is_shown_nowhere(tail: str, url: str) -> None:
     token = "tOkEn" + tail
