@@ -6,7 +6,7 @@ a terminal or /dev/null is not. Leaving waits until the reader has taken what is
 for Telegraf stops reading when the process ends. A reader that has left is a normal end.
 
 SIGTERM and SIGINT end the stream in less than a second, also while a stalled reader blocks it; the tick
-being written then gets a grace of 0.4 s, so that a line is torn only where the reader does not read.
+being written then gets a grace of 0.3 s, so that a line is torn only where the reader does not read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
 from clpm_execd.stream.signals import Signals
 
-_GRACE = SECOND * 2 // 5
+_GRACE = SECOND * 3 // 10
 _SETTLE = 2 * SECOND
 _BREATH = SECOND // 20
 _FULL_LIMIT = 5 * SECOND

@@ -101,6 +101,7 @@ class Pacer:
         self._offset = clock.now() - clock.elapsed()
         self._emitted = False
         self._behind = False
+        self._late = False
 
     @property
     def done(self) -> bool:
@@ -108,24 +109,28 @@ class Pacer:
         return self._left == 0
 
     def due(self, stop: Callable[[], bool]) -> Iterator[Block]:
-        """The Blocks due now, until none is, the count is reached or stop() says so."""
-        said = self._notice_step()
+        """The Blocks due by now, until the count is reached or stop() says so.
+
+        What falls due meanwhile waits for the next call, so that a source slower than time starves nobody.
+        """
+        self._notice_step()
         self._advance_unseen(self._since, "the start of the stream", stop)
+        now = self._clock.now()
+        self._skip(stop)
+        self._notice_lag(now)
         while not stop() and not self.done:
-            self._skip(stop)
-            n = due(self._source.next_time, self._source.interval, self._clock.now())
-            if n == 0:
-                self._owed = 0  # level with the clock: from here on, every gap has the limit
-                break
-            said = said or self._say_lag(n)
+            n = due(self._source.next_time, self._source.interval, now)
             n = min(n, self._ticks, n if self._left is None else self._left)
-            if stop():
+            if n == 0 or stop():
                 break
             if self._left is not None:
                 self._left -= n
             self._emitted = True
             yield self._source.advance(n)
-        self._say_behind()
+            self._skip(stop)
+        # Once level with the clock nothing is owed any more, and every gap has the limit.
+        self._owed = min(self._owed, max(0, self._clock.now() - self._source.next_time))
+        self._notice_set_back()
 
     def pause(self) -> int:
         """How long to wait, ns: to the next instant, or less to notice a step of the clock."""
@@ -139,6 +144,7 @@ class Pacer:
             return
         horizon = self._clock.now() - self._catch_up
         self._owed = 0
+        self._late = True
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
             "%s behind the clock: %d samples of each loop are left out, the last %s are filled in",
@@ -161,21 +167,24 @@ class Pacer:
             self._source.advance(part)
             n -= part
 
-    def _notice_step(self) -> bool:
+    def _notice_step(self) -> None:
         offset = self._clock.now() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if step >= _NOTEWORTHY:
             self._log.info("the clock went %s forward, or the machine slept; filling in", _span(step))
-        return step >= _NOTEWORTHY
+            self._late = True
 
-    def _say_lag(self, n: int) -> bool:
-        lag = (n - 1) * self._source.interval
-        late = self._emitted and lag >= _NOTEWORTHY + self._owed
-        if late:
-            self._log.info("held up for %s; filling in %d samples of each loop", _span(lag), n)
-        return late
+    def _notice_lag(self, now: int) -> None:
+        """Say once that the stream is late, for whatever reason but a step already named."""
+        lag = now - self._source.next_time
+        if lag < _NOTEWORTHY + self._owed:
+            self._late = False
+        elif self._emitted and not self._late:
+            n = due(self._source.next_time, self._source.interval, now)
+            self._log.warning("held up for %s; filling in %d samples of each loop", _span(lag), n)
+            self._late = True
 
-    def _say_behind(self) -> None:
+    def _notice_set_back(self) -> None:
         """Say once that the clock stands before the last instant emitted, and once that it has passed it."""
         gap = self._source.next_time - self._source.interval - self._clock.now()
         if self._emitted and gap >= SECOND and not self._behind:

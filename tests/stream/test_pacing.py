@@ -121,6 +121,21 @@ def test_a_stall_is_filled_in(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_a_source_slower_than_time_gives_way_between_calls_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    pacer = Pacer(Ramp(), clock, LOG)
+    taken: list[int] = []
+    for _ in range(6):
+        for block in pacer.due(lambda: False):
+            taken += block.times.tolist()
+            clock.run(3 * SECOND * len(block))
+        assert pacer.pause() == 0
+    assert taken == grid(T0, 1 + 3 + 9 + 27 + 81 + 243)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
 def test_a_suspension_is_filled_in_and_named(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     pacer = Pacer(Ramp(), clock, LOG)
@@ -182,7 +197,7 @@ def test_beyond_the_limit_the_plant_lives_on_unseen(caplog: pytest.LogCaptureFix
     clock.run(3 * DAY)
     taken = take(pacer)
     assert taken == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
-    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO", "INFO"]
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
