@@ -51,7 +51,8 @@ class ControllerSpec:
     form: str = parameter("ideal", "form of the law", choices=("ideal", "series", "parallel"))
     action: str | None = parameter(None, "sign of the action", choices=("reverse", "direct"),
                                    shown="what the sign of the process gain needs")
-    gain: float | None = parameter(None, "controller gain Kc (parallel: Kp)", "%/%", 0.0, 1e4, above=True, shown="by tuning")
+    gain: float | None = parameter(None, "controller gain Kc (parallel: Kp)", "%/%", 0.0, 1e4, above=True,
+                                   shown="by tuning")
     reset: float | None = parameter(None, "reset time Ti, 0 without integral action (parallel: 1/Ki)", "s", 0.0, 1e7,
                                     shown="by tuning")
     derivative: float | None = parameter(None, "derivative time Td (parallel: Kd)", "s", 0.0, 1e6, shown="by tuning")

@@ -90,7 +90,7 @@ class Operator:
             if tick >= ramp.last:
                 del self._ramps[loop, signal]
         if self._waving.size:
-            phase = (tick * self._scan / 1e9) % self._period / self._period
+            phase = (tick - self._first) * self._scan / 1e9 / self._period
             self._state.sp[self._waving] = self._home[self._waving] + self._wave * np.sin(2.0 * np.pi * phase)
 
     def _plan_quarter(self, tick: int) -> None:

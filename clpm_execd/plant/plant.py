@@ -73,14 +73,13 @@ class Plant:
         pv, op, sp, position, true_pv = (np.empty((n, size)) for _ in range(5))
         mode = np.empty((n, size), dtype=np.int8)
         scans = self.interval // self._scan
-        state, row = self._state, 0
-        for tick, noise, load in self._draws(n * scans):
+        state = self._state
+        for row, (tick, noise, load) in enumerate(self._draws(n * scans)):
             self._tick(tick, noise, load)
             if row % scans == 0:
                 i = row // scans
                 pv[i], op[i], sp[i] = state.pv, state.op, state.sp
                 position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
-            row += 1
         for values in (pv, sp, true_pv):
             values *= self._span
             values += self._zero

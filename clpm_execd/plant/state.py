@@ -7,6 +7,7 @@ that a stage may keep views of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ class Cascades:
         self.slaves = np.array([slave for _, slave in pairs], dtype=np.intp)
         depths = cascade_depths(loops)
         bounds = [0, *(i for i in range(1, len(loops)) if depths[i] != depths[i - 1]), len(loops)]
-        self.levels = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        self.levels = [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def cascade_depths(loops: tuple[LoopSpec, ...]) -> list[int]:

@@ -45,7 +45,8 @@ LOOP_TYPES = {
         SensorSpec(noise=0.08), _load(0.8, 30.0)),
     "temperature": LoopType(
         "TIC", "slow, with a second lag",
-        ProcessSpec(model="sopdt", gain=1.4, tau=(240.0, 60.0), dead_time=30.0), SensorSpec(noise=0.04), _load(0.8, 60.0)),
+        ProcessSpec(model="sopdt", gain=1.4, tau=(240.0, 60.0), dead_time=30.0),
+        SensorSpec(noise=0.04), _load(0.8, 60.0)),
     "composition": LoopType(
         "AIC", "slow, with much dead time", _fopdt(1.0, 900.0, 300.0), SensorSpec(noise=0.08), _load(0.8, 120.0)),
 }

@@ -1,0 +1,271 @@
+"""The command line: arguments to one of the rooms, and what is wrong with them in one line each.
+
+Exit status 0 is a stream that stopped as asked, 2 a command line or configuration that is wrong; then nothing is on
+stdout. A room is imported only when a command needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from clpm_execd import __version__
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.config.loops import Configuration
+    from clpm_execd.config.settings import Settings
+    from clpm_execd.plant.block import Source
+    from clpm_execd.stream.line_protocol import Encoder
+
+SECOND = 10**9
+LOG_FILE = Path("data_streaming_service.log")
+FORMATS = ("lp", "csv", "wide")
+
+
+def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    arguments = _parser().parse_args(argv)
+    command = {"generate": _generate, "check": _check, None: _stream}[arguments.command]
+    try:
+        return command(arguments, signals)
+    except BadInput as bad:
+        # Telegraf takes a line of stderr with a level before it as it is, and every line as one error.
+        prefix = "E! " if command is _stream and not arguments.direct else ""
+        for problem in bad.problems:
+            print(prefix + " ".join(str(problem).split()), file=sys.stderr)
+        return 2
+
+
+def _stream(arguments: argparse.Namespace, signals: Signals) -> int:
+    """The two streams: to stdout, or with --direct into InfluxDB."""
+    from logging import getLogger
+
+    from clpm_execd.stream.logs import configure
+    from clpm_execd.stream.pacing import SystemClock
+
+    settings = _settings(arguments)
+    configuration = _configuration(arguments, settings)
+    connection = settings.require_connection() if arguments.direct else None
+    source, since = _source(arguments, settings, configuration)
+    encoder = _encoder("lp", source, configuration)
+    secrets = [connection.token.reveal()] if connection else []
+    hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
+                     log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
+    log = getLogger("clpm_execd")
+    for warning in settings.warnings() if connection is None else settings.notes:
+        log.warning("%s", warning)
+    for assumption in arguments.assumptions:
+        log.info("%s", assumption)
+    if connection is None:
+        from clpm_execd.stream import execd
+
+        stop = "; stop it with Ctrl-C" if sys.stdin.isatty() else ""
+        log.info("start: %d loops every %g s to stdout%s", len(source.loops), source.interval / SECOND, stop)
+        status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
+                           count=arguments.count)
+        log.info("stop")
+        return status
+
+    from clpm_execd.stream import direct
+    from clpm_execd.stream.influx import Influx
+
+    def token() -> str:
+        try:
+            secret = settings.token()
+        except BadInput as bad:
+            raise OSError(str(bad)) from None
+        hide(secret.reveal() if secret else "")
+        return secret.reveal() if secret else ""
+
+    writer = Influx(connection.url, connection.org, connection.bucket, token)
+    return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
+                      count=arguments.count)
+
+
+def _generate(arguments: argparse.Namespace, signals: Signals) -> int:
+    """A stretch of time at full speed."""
+    from clpm_execd.config.durations import parse_duration, parse_time
+    from clpm_execd.stream import bulk
+
+    problems: list[Problem] = []
+    now = time.time_ns()
+    start, duration = None, 0
+    try:
+        start = parse_time(arguments.start, now) if arguments.start else None
+    except ValueError as error:
+        problems.append(_refused("--start", error))
+    try:
+        duration = parse_duration(arguments.duration)
+    except ValueError as error:
+        problems.append(_refused("--duration", error))
+    if problems:
+        raise BadInput(problems)
+    settings = _settings(arguments)
+    configuration = _configuration(arguments, settings, start=None if arguments.start == "now" else start)
+    source, _ = _source(arguments, settings, configuration)
+    suffixes = arguments.output.suffixes if arguments.output else []
+    form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
+    samples = -(-duration // source.interval)
+    return bulk.run(source, _encoder(form, source, configuration), samples, output=arguments.output, signals=signals)
+
+
+def _check(arguments: argparse.Namespace, signals: Signals) -> int:
+    """Every problem of settings, loops and, with --direct, the server."""
+    problems: list[Problem] = []
+    try:
+        settings = _settings(arguments)
+    except BadInput as bad:
+        problems += bad.problems
+        settings = None
+    try:
+        configuration = _configuration(arguments, settings)
+        _encoder("lp", _source(arguments, settings, configuration)[0], configuration)
+    except BadInput as bad:
+        problems += (problem for problem in bad.problems if problem not in problems)
+    if settings is not None and arguments.direct:
+        problems += _server_problems(settings)
+    if problems:
+        raise BadInput(problems)
+    where = f" and {settings.url} takes them" if settings and arguments.direct else ""
+    print(f"ok: {len(configuration.loops)} loops{where}")
+    for warning in settings.warnings() if settings else ():
+        print(f"warning: {warning}")
+    return 0
+
+
+def _server_problems(settings: Settings) -> list[Problem]:
+    from clpm_execd.stream.influx import check_server
+
+    try:
+        connection = settings.require_connection()
+    except BadInput as bad:
+        return list(bad.problems)
+    return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from clpm_execd.config.settings import read_settings
+
+    options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
+               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config}
+    given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
+    return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
+
+
+def _configuration(arguments: argparse.Namespace, settings: Settings | None, start: int | None = None) -> Configuration:
+    from clpm_execd.config.loops import read_configuration
+
+    if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
+        return read_configuration(Path(arguments.config) if arguments.config else None)
+    return read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
+                              measurement=settings.measurement)
+
+
+def _source(arguments: argparse.Namespace, settings: Settings | None,
+            configuration: Configuration) -> tuple[Source, int | None]:
+    """Where the samples come from, and the first instant to emit of a source that began before now."""
+    from clpm_execd.plant.plant import Plant
+
+    arguments.assumptions = []
+    if arguments.replay:
+        return _replay(arguments, settings, configuration), None
+    loops = configuration.loops
+    if arguments.demo:
+        from clpm_execd.plant.defaults import demo_loops
+
+        loops = demo_loops(loops)
+    interval = configuration.interval or SECOND
+    latest = time.time_ns() // interval * interval
+    start = latest if configuration.start is None else configuration.start
+    plant = Plant(loops, seed=configuration.seed, start=start, interval=interval, scan=configuration.scan)
+    behind = max(0, time.time_ns() - start) // interval * interval
+    return plant, start + behind
+
+
+def _replay(arguments: argparse.Namespace, settings: Settings | None, configuration: Configuration) -> Source:
+    from clpm_execd.history import Columns, Replay, parse_columns, read_record
+
+    columns = parse_columns(arguments.columns) if arguments.columns else Columns()
+    records = [read_record(Path(path), columns=columns) for path in arguments.replay]
+    for path, record in zip(arguments.replay, records, strict=True):
+        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
+    interval = configuration.interval or min(record.interval for record in records)
+    start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
+    return Replay(records, start=start, interval=interval)
+
+
+def _encoder(form: str, source: Source, configuration: Configuration) -> Encoder:
+    output = configuration.output
+    if form == "lp":
+        from clpm_execd.stream.line_protocol import LineProtocol
+
+        return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
+                            mode_tag=output.mode_tag, tags=output.tags)
+    from clpm_execd.stream.tables import LongCsv, WideCsv
+
+    if form == "csv":
+        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields)
+    return WideCsv(source.loops, fields=output.fields)
+
+
+def _refused(option: str, error: ValueError) -> Problem:
+    what, _, remedy = str(error).partition("; ")
+    return Problem(option, what, remedy)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line; under Telegraf each line would be an error of its own."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    group = shared.add_argument_group("what is streamed")
+    group.add_argument("--config", metavar="FILE", help="the loops (loops.toml); without it TIC208030 to TIC208034")
+    group.add_argument("--demo", action="store_true", help="trending data: sine set points and the loops' response")
+    group.add_argument("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live")
+    group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode")
+    group.add_argument("--interval", metavar="1s", help="between samples; of a record, its own by default")
+    group.add_argument("--seed", metavar="N", type=_count, help="of all chance (42)")
+    group = shared.add_argument_group("surroundings")
+    group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (.env)")
+    group.add_argument("--log-level", metavar="INFO", help="DEBUG, INFO, WARNING or ERROR")
+    group.add_argument("--log-file", metavar="FILE", help="a log besides stderr, rotated at 10 MB")
+    parser = _Parser(
+        prog="clpm-execd", parents=[shared], allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="A plant's worth of control loops as InfluxDB line protocol: on stdout for Telegraf's execd\n"
+                    "input, or with --direct into InfluxDB itself. Durations are 500ms, 1s, 15m, 24h, 7d.",
+        epilog="examples:\n  clpm-execd --count 3\n  clpm-execd --demo --interval 500ms\n"
+               "  clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")
+    parser.add_argument("--version", action="version", version=f"clpm-execd {__version__}")
+    parser.add_argument("--direct", action="store_true", help="write to InfluxDB by INFLUXDB_*; see env.example")
+    parser.add_argument("--count", metavar="N", type=_count, help="stop after N samples of every loop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    generate = commands.add_parser("generate", parents=[shared], allow_abbrev=False,
+                                   help="the same plant as fast as possible, to stdout or a file")
+    generate.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (now)")
+    generate.add_argument("--duration", metavar="D", default="1h", help="how long a stretch (1h)")
+    generate.add_argument("--output", metavar="FILE", type=Path, help="a file; .gz compresses (stdout)")
+    generate.add_argument("--format", choices=FORMATS, help="lp, csv (long) or wide; else by the file's suffix")
+    check = commands.add_parser("check", parents=[shared], allow_abbrev=False,
+                                help="every problem of the configuration at once")
+    check.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
+                       help="the server, token, organization and bucket too")
+    parser.set_defaults(**dict.fromkeys(
+        ("config", "replay", "columns", "interval", "seed", "env_file", "log_level", "log_file")), demo=False)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)

@@ -1,0 +1,85 @@
+"""The same plant as fast as it goes: a stretch of time from a source, encoded, to a file or to stdout.
+
+A file appears under its name only when it is whole: what is cut short leaves nothing that looks finished. The same
+source gives the same bytes, compressed too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from clpm_execd.plant.block import Source
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.stream.pacing import LINES_A_WRITE
+from clpm_execd.stream.signals import Signals
+
+_GZIP_LEVEL = 6
+
+
+def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, signals: Signals) -> int:
+    """Write `samples` samples of every loop; the exit status: 0, also when asked to stop or the reader has left.
+
+    output: None for stdout; a name that ends in .gz is compressed. Raises BadInput where the file cannot be
+    written.
+    """
+    if output is None:
+        try:
+            _write(source, encoder, samples, sys.stdout.buffer, signals)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more as it ends, and would say that nobody reads it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    try:
+        with _whole(output, signals) as file:
+            _write(source, encoder, samples, file, signals)
+    except OSError as error:
+        problem = Problem(f"--output {output}", f"cannot be written: {error.strerror}", "name a file that can be")
+        raise BadInput([problem]) from None
+    return 0
+
+
+def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
+    at_once = max(1, LINES_A_WRITE // len(source.loops))
+    file.write(encoder.header())
+    while samples > 0 and not signals.stop_asked:
+        n = min(at_once, samples)
+        file.write(encoder.encode(source.advance(n)))
+        samples -= n
+
+
+@contextmanager
+def _whole(path: Path, signals: Signals) -> Iterator[BinaryIO]:
+    """The file to write to; what is not a regular file (a pipe, a device) is written as it stands."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file, _packed(file, path) as packed:
+            yield packed
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            with _packed(file, path) as packed:
+                yield packed
+            os.fsync(file.fileno())
+        if not signals.stop_asked:
+            part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def _packed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    if path.suffix != ".gz":
+        yield file
+        return
+    # Without a name and a time in its header, the same content is the same file.
+    with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, 0) as packed:
+        yield cast(BinaryIO, packed)
