@@ -179,6 +179,14 @@ class Telegraf:
         return points_of(self.output)
 
 
+def runs(pid: int) -> bool:
+    """Whether the process is there and not merely unburied: a zombie has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 def children(parent: int) -> list[int]:
     """Process ids of the children that still run."""
     found = []
@@ -265,6 +273,7 @@ class InfluxDB:
             f'from(bucket: "{bucket}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)'
             f' |> filter(fn: (r) => r._measurement == "{measurement}")'
             ' |> map(fn: (r) => ({r with stamp: int(v: r._time)}))'
+            ' |> drop(columns: ["_measurement", "_start", "_stop"])'
             ' |> pivot(rowKey: ["stamp", "loop_id", "Mode"], columnKey: ["_field"], valueColumn: "_value")'
             ' |> group() |> sort(columns: ["stamp", "loop_id"])'
         )
