@@ -8,7 +8,7 @@ x1 + b1 u, x2+ = p21 x1 + p22 x2 + b2 u.
 
 from __future__ import annotations
 
-from math import exp, expm1, floor
+from math import exp, expm1, floor, inf
 
 import numpy as np
 
@@ -32,13 +32,13 @@ def transition(process: ProcessSpec, h: float) -> tuple[float, float, float, flo
         return 0.0, 0.0, a, 0.0, process.gain * (1.0 - a)
     tau1, tau2 = process.tau
     a1, a2 = _decay(h, tau1), _decay(h, tau2)
-    if tau1 == tau2:
-        c = h / tau1 * a1 if tau1 > 0 else 0.0
-    elif 0 < abs(tau1 - tau2) < 0.01 * tau1:
-        # The difference of two nearly equal exponentials keeps its digits as one times expm1.
-        c = a2 * expm1(h / tau2 - h / tau1) * tau1 / (tau1 - tau2)
+    slow, fast = max(tau1, tau2), min(tau1, tau2)
+    if slow == fast:
+        c = h / tau1 * a1 if a1 > 0 else 0.0
     else:
-        c = (a1 - a2) * tau1 / (tau1 - tau2)
+        # The difference of two exponentials, which keeps its digits, however near the lags, as one times expm1.
+        apart = h * (slow - fast) / slow / fast if fast > 0 else inf
+        c = -expm1(-apart) * max(a1, a2) * tau1 / (slow - fast)
     gain = process.gain
     return a1, c, a2, gain * (1.0 - a1), gain * (1.0 - a2 - c)
 
