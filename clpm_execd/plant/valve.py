@@ -54,6 +54,7 @@ class Valve:
             # f = R^(x-1), so (f - f0) / f0' = (R^(x-x0) - 1) / ln R in units of travel.
             self.flow[self._equal] = np.expm1(self.flow[self._equal] * self._log_r) / self._log_r
         if self._quick.size:
-            # f = sqrt(x), so (f - f0) / f0' = 2 (sqrt(x x0) - x0); at rest below 1 % the slope is that at 1 %.
-            rest = np.maximum(self._rest[self._quick], 1.0)
-            self.flow[self._quick] = 2.0 * (np.sqrt(state.position[self._quick] * rest) - rest)
+            # f = sqrt(x), so (f - f0) / f0' = 2 sqrt(x0) (sqrt(x) - sqrt(x0)); below 1 % the slope is that at 1 %.
+            rest = self._rest[self._quick]
+            steepness = 2.0 * np.sqrt(np.maximum(rest, 1.0))
+            self.flow[self._quick] = steepness * (np.sqrt(state.position[self._quick]) - np.sqrt(rest))
