@@ -52,7 +52,7 @@ class Operator:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, start: int, scan: int) -> None:
         self._state, self._scan = state, scan
-        self._first = start // scan
+        self._first = start // scan  # the scan at `start`, wherever that lies between two of them
         self._plan: list[_Act] = []
         self._ramps: dict[tuple[int, str], _Ramp] = {}
         for i, loop in enumerate(loops):
@@ -70,8 +70,8 @@ class Operator:
         self._period = column(habits[i].period for i in self._waving)
 
     def _act(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _Act:
-        at = move.at + start if move.from_start else move.at
-        tick = max(self._first, -(-at // self._scan))
+        at = move.at if move.from_start else move.at - start
+        tick = self._first + -(-at // self._scan)
         ramp = -(-move.ramp // self._scan)
         if move.mode is not None:
             return _Act(tick, i, number, "mode", MODES.index(move.mode))
