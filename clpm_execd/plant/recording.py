@@ -1,10 +1,13 @@
 """What the historian keeps of a sample: values in steps, and held while they hardly move.
 
-How values are recorded is half of what makes a record look real, so it belongs to every loop. Rounding to a step of
-1/n divides by n at the end, so that what is kept is the double nearest to the decimal number.
+How values are recorded is half of what makes a record look real, so it belongs to every loop. A step is the
+ratio of two whole numbers, and the division comes last, so that what is kept is the double nearest to the decimal
+number.
 """
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import numpy as np
 
@@ -12,21 +15,24 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.state import column
 
+_FINEST = 1e-12  # a step below this changes no digit of a value
 
-def _steps_per_unit(resolution: float) -> float:
-    """The reciprocal of a step, whole where it is so but for rounding; 0 for none."""
-    if resolution <= 0:
-        return 0.0
-    steps = 1.0 / resolution
-    return float(round(steps)) if abs(steps - round(steps)) < 1e-9 * steps else steps
+
+def _ratio(resolution: float) -> tuple[float, float]:
+    """The step as numerator and denominator of the decimal number it is written as."""
+    step = Fraction(repr(float(resolution)))
+    return float(step.numerator), float(step.denominator)
 
 
 class Recorder:
     """The recording of one signal of N loops."""
 
     def __init__(self, resolutions: list[float], bands: list[float]) -> None:
-        self._steps: Floats = column(map(_steps_per_unit, resolutions))
-        self._stepped = self._steps > 0
+        self._stepped = np.array([resolution > _FINEST for resolution in resolutions])
+        steps = [_ratio(resolution) if resolution > _FINEST else (1.0, 1.0) for resolution in resolutions]
+        self._numerator: Floats = column(numerator for numerator, _ in steps)
+        self._denominator: Floats = column(denominator for _, denominator in steps)
+        self._steps: Floats = self._denominator / self._numerator
         self._band: Floats = column(bands)
         self._last: Floats = np.full(len(bands), np.nan)
 
@@ -38,8 +44,8 @@ class Recorder:
                 np.copyto(row, self._last, where=np.abs(row - self._last) < self._band)
                 self._last = row.copy()
         if self._stepped.any():
-            steps = np.where(self._stepped, self._steps, 1.0)
-            np.copyto(values, np.rint(values * steps) / steps, where=self._stepped)
+            stepped = np.rint(values * self._steps) * self._numerator / self._denominator
+            np.copyto(values, stepped, where=self._stepped)
 
 
 def recorders(loops: tuple[LoopSpec, ...]) -> tuple[Recorder, Recorder]:
