@@ -14,6 +14,7 @@ from clpm_execd.plant.loop import ControllerSpec, LoopSpec
 
 NOISE_IN_OP = 0.25  # %, sigma
 AGGRESSIVE_GAIN_MARGIN = 1.08
+_NO_GAIN = 1e-9  # a process that moves less does not answer its valve, and is tuned as if its gain were 1
 
 
 def tuned(loop: LoopSpec, scan: float) -> ControllerSpec:
@@ -63,7 +64,7 @@ def _reduced(loop: LoopSpec, scan: float) -> tuple[float, float, float, float]:
     lags = sorted((0.0,) if process.model == "integrator" else process.tau, reverse=True)
     lag = max(lags[0], scan)
     second = lags[1] if len(lags) > 1 else 0.0
-    gain = abs(process.gain) or 1.0
+    gain = abs(process.gain) if abs(process.gain) > _NO_GAIN else 1.0
     return gain, lag, second, process.dead_time + scan + loop.valve.lag
 
 
