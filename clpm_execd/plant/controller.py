@@ -62,6 +62,7 @@ class Controller:
         self._last_pv = self._pv.copy()
         self._held = np.ones(len(ours), dtype=bool)  # the first scan takes OP over as it is
         self._wanted, self._term = np.empty(len(ours)), np.empty(len(ours))
+        self._manual: npt.NDArray[np.bool_] | None = None  # who is in MAN at this scan; None: nobody
         self._cascade(level)
 
     def _cascade(self, level: slice) -> None:
@@ -76,8 +77,11 @@ class Controller:
         self._master, self._its_slave = masters[leads] - level.start, slaves[leads]
 
     def step(self) -> None:
-        """Stage 5: the set point in force, the law, its limits, OP."""
-        manual = self._modes()
+        """Stage 5: the set point in force, the law, its limits, OP. Masters before their slaves, all after `modes`."""
+        manual = self._manual
+        if self._slave.size:
+            led = self._shown[self._slave] == CAS
+            self._sp[self._slave[led]] = self._state.op[self._its_master[led]]
         if self._derives:
             np.subtract(self._last_pv, self._pv, out=self._term)
             self._term *= self._kd
@@ -110,20 +114,18 @@ class Controller:
             self._term[held] = 0.0
         self._integral += self._term
 
-    def _modes(self) -> npt.NDArray[np.bool_] | None:
-        """The set point of slaves, OP of masters that wait for theirs, and who is in MAN (None: nobody)."""
-        if self._slave.size:
-            in_cascade = self._mode[self._slave] == CAS
-            self._sp[self._slave[in_cascade]] = self._state.op[self._its_master[in_cascade]]
+    def modes(self) -> None:
+        """Who is in MAN: the set points that follow PV, and OP of masters that wait. Slaves before their masters.
+
+        A master whose slave is not in CAS waits: it is in MAN, its OP where the slave's set point is. To its own
+        master it has left CAS, so that the whole of a cascade above a broken link waits.
+        """
         self._shown[:] = self._mode
-        if self._master.size:
-            broken = self._state.mode[self._its_slave] != CAS
-            waiting = self._master[broken]
-            self._shown[waiting] = MAN
-            self._op[waiting] = self._state.sp[self._its_slave[broken]]
-        manual: npt.NDArray[np.bool_] = np.equal(self._shown, MAN)
-        if not manual.any():
-            return None
-        following = manual & self._follows
-        np.copyto(self._sp, self._pv, where=following)
-        return manual
+        broken = self._state.shown_mode[self._its_slave] != CAS
+        waiting = self._master[broken]
+        self._shown[waiting] = MAN
+        manual = np.equal(self._shown, MAN)
+        self._manual = manual if manual.any() else None
+        if self._manual is not None:
+            np.copyto(self._sp, self._pv, where=manual & self._follows)
+            self._op[waiting] = np.clip(self._state.sp[self._its_slave[broken]], 0.0, 100.0)

@@ -109,7 +109,9 @@ class Plant:
         self._disturbance.step(load)  # 2 load at the process input
         self._process.measure()  # 3 true process variable
         self._sensor.step(noise)  # 4 measured process variable
-        for level in self._controllers:  # 5 controller output, masters first
+        for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
+            level.modes()
+        for level in self._controllers:  # then set points and outputs from the masters downwards
             level.step()
         self._valve.step()  # 6 valve position and flow
         self._process.step(self._valve.flow)  # 7 process state
