@@ -119,7 +119,7 @@ class Sender:
 
     def _run(self) -> None:
         while not self._leave:
-            rest = self.step()
+            rest = self._guarded_step()
             if rest is None:
                 self._wake.wait()
                 self._wake.clear()
@@ -132,6 +132,14 @@ class Sender:
                 self._wake.wait(left)
                 self._wake.clear()
 
+    def _guarded_step(self) -> float | None:
+        """A thread that ended by an exception would be a stream that ends in silence."""
+        try:
+            return self.step()
+        except Exception as failure:  # a quarantine or a spool whose disk is full
+            self._log.error("cannot go on sending, trying again: %s: %s", type(failure).__name__, failure)
+            return LONGEST
+
     # One try
 
     def step(self) -> float | None:
@@ -142,6 +150,9 @@ class Sender:
                 return None
             self._work = _Work(batch, [batch.body])
         work = self._work
+        if not work.parts:  # what was refused could not be put away
+            self._settle(work)
+            return 0.0
         answer = self._post(work.parts[-1])
         if answer.verdict is Verdict.WRITTEN:
             self._taken(work)
@@ -158,6 +169,8 @@ class Sender:
 
     def _taken(self, work: _Work) -> None:
         part = work.parts.pop()
+        if not work.taken and work.refusals < _patience(work):
+            self._doubt_since = None
         work.taken = True
         if not self.written:
             self._log.info("connected to %s", self._target)
@@ -180,13 +193,10 @@ class Sender:
     def _settle(self, work: _Work) -> None:
         if work.parts:
             return
+        if work.refused:
+            self._refuse(work)
         self._waiting.ack()
         self._work = None
-        if not work.refused:
-            self._doubt_since = None
-            return
-        self._recover()
-        self._refuse(work)
 
     def _doubtful(self, work: _Work) -> bool:
         """Whether the server itself seems at fault, and the whole batch is to be tried again later.
@@ -194,8 +204,7 @@ class Sender:
         A schema conflict or a bad line leaves others to be taken on the way to it. Where nothing is, it may be
         a server that is starting, full or broken (version 3 answers so): for a minute that is assumed.
         """
-        lines = work.batch.points
-        if work.taken or work.refusals < min(2 * lines - 1, lines.bit_length() + DOUBT_AFTER):
+        if work.taken or work.refusals < _patience(work):
             return False
         if self._doubt_since is None:
             self._doubt_since = self._seconds()
@@ -235,16 +244,21 @@ class Sender:
 
     def _refuse(self, work: _Work) -> None:
         """Lines the server will not take: to quarantine, and in sum to the log at most once a minute."""
-        self.refused += len(work.refused)
-        self._refusals_untold += len(work.refused)
         if self._quarantine is not None:
             self._quarantine(work.words, work.refused)
+        self.refused += len(work.refused)
+        self._refusals_untold += len(work.refused)
         if self._seconds() - self._refusals_told < REFUSALS_TOLD_EVERY:
             return
         first = work.refused[0].decode("utf-8", "replace").strip()[:200]
         self._log.error("%d points refused: %s; such as: %s", self._refusals_untold, work.words, first)
         self._refusals_told = self._seconds()
         self._refusals_untold = 0
+
+
+def _patience(work: _Work) -> int:
+    """How often a batch may be refused with nothing of it taken: on the way to its first line, and some more."""
+    return min(2 * work.batch.points - 1, work.batch.points.bit_length() + DOUBT_AFTER)
 
 
 def _outlook(answer: Answer) -> str:

@@ -240,6 +240,49 @@ def test_what_is_refused_for_longer_than_a_minute_is_given_up_line_by_line() -> 
     assert bench.server.taken == [b"m,loop_id=B OP=1 1\n"]
 
 
+def test_doubt_begins_anew_once_the_server_takes_points_again() -> None:
+    bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body or bench.seconds > 4 * DOUBT else WRITTEN)
+    bench.backlog.put(b"m,loop_id=X PV=1 1\n")
+    bench.run()
+    assert bench.quarantined == [b"m,loop_id=X PV=1 1\n"]
+    bench.backlog.put(lines(1) + b"m,loop_id=X PV=1 1\n")
+    bench.run()
+    bench.seconds = start = 5 * DOUBT
+    bench.backlog.put(lines(2))
+    bench.run()
+    assert bench.seconds - start >= DOUBT
+
+
+def test_bad_lines_that_always_come_first_hold_the_stream_up_only_once() -> None:
+    bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
+    for _ in range(10):
+        bench.backlog.put(b"m,loop_id=X PV=1 1\n" * 50 + lines(*range(50)))
+        bench.run()
+    assert bench.sender.refused == 500
+    assert len(bench.server.taken) == 500
+    assert bench.seconds < 2 * DOUBT
+
+
+def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
+    bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
+    full = [True, True]
+    keep = bench.sender._quarantine
+    assert keep is not None
+
+    def put_away(words: str, refused: list[bytes]) -> None:
+        if full:
+            full.pop()
+            raise OSError(28, "No space left on device")
+        keep(words, refused)
+
+    bench.sender._quarantine = put_away
+    bench.backlog.put(lines(2, 1))
+    rests = [bench.sender._guarded_step() for _ in range(6)]
+    assert rests.count(LONGEST) == 2
+    assert bench.quarantined == [lines(1)]
+    assert bench.backlog.points == 0
+
+
 def test_refusals_that_go_on_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(lambda body: Answer(422, "no") if lines(13) in body else WRITTEN)
     for _ in range(600):
