@@ -15,7 +15,7 @@ from typing import Any
 from clpm_execd.config.cascades import check_cascades, check_unique
 from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
 from clpm_execd.config.loop import COUNT, LoopEntry, read_entry, read_loop
-from clpm_execd.config.output import Output, read_measurement, read_output
+from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
 from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.loop import LoopSpec
@@ -31,7 +31,7 @@ class Configuration:
     """Loops and how to run them; None is what nobody chose.
 
     start: ns since 1970, None for now. interval: between samples, ns, None for 1 s. scan: between controller
-    executions, ns, a divisor of the interval, None for `default_scan`.
+    executions, ns, a divisor of the interval, None for the plant's own choice.
     """
 
     loops: tuple[LoopSpec, ...]
@@ -40,16 +40,6 @@ class Configuration:
     interval: int | None = None
     scan: int | None = None
     output: Output = field(default_factory=Output)
-
-
-def default_scan(interval: int) -> int:
-    """The scan of an interval where none is given, ns: 1 s, or the next shorter that divides the interval.
-
-    An interval that nothing between 0.1 and 1 s divides is scanned once.
-    """
-    fewest = -(-interval // SECOND)
-    most = min(10 * fewest, fewest + 10_000)  # an interval of years must not keep the search going
-    return next((interval // parts for parts in range(fewest, most + 1) if interval % parts == 0), interval)
 
 
 def read_configuration(path: Path | None, *, seed: int | None = None, interval: int | None = None,
@@ -90,8 +80,8 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
     _check_scan(scan, interval or SECOND, root.at("scan"))
     output_table = table(mapping.get("output", {}), root.at("output")) or {}
     if "measurement" in over:
-        read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
-        output_table = {**output_table, "measurement": over["measurement"]}
+        measurement = read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
+        output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
     loops = _loops(mapping["loop"], root.at("loop")) if "loop" in mapping else default_loops()
     if problems:
@@ -129,7 +119,7 @@ def _interval(value: object, place: Place) -> int | None:
 def _check_scan(scan: int | None, interval: int, place: Place) -> None:
     if scan is not None and interval % scan:
         place.refuse(f"{format_duration(scan)} does not divide the interval {format_duration(interval)}",
-                     f"give a divisor of the interval, such as {format_duration(default_scan(interval))}")
+                     "give a divisor of the interval, or leave scan out")
 
 
 def _start(value: object, place: Place) -> int | None:
@@ -157,4 +147,4 @@ def _unreadable(error: Exception) -> tuple[str, str]:
         return f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
     if isinstance(error, RecursionError):
         return "is nested too deeply", "write fewer brackets in brackets"
-    return f"is not TOML: {shown(str(error))[1:-1]}", "correct the place that is named"
+    return f"is not TOML: {' '.join(str(error).split())[:300]}", "correct the place that is named"

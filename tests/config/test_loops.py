@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from clpm_execd.config.durations import SECOND
 from clpm_execd.config.loops import (
     Configuration,
-    default_scan,
     parse_configuration,
     parse_loop,
     read_configuration,
@@ -172,16 +171,8 @@ def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
     assert (found.seed, found.interval, found.start, found.output.measurement) == (2, 5 * SECOND, 9, "b")
     with pytest.raises(BadInput, match="scan: 1s does not divide the interval 500ms"):
         read_configuration(tmp_path / "l.toml", interval=SECOND // 2)
-    with pytest.raises(BadInput, match="INFLUXDB_MEASUREMENT: '_x' begins with '_'"):
+    with pytest.raises(BadInput, match="^INFLUXDB_MEASUREMENT: '_x' begins with '_'.*$"):
         read_configuration(None, measurement="_x")
-
-
-@pytest.mark.parametrize(("interval", "scan"), [
-    (SECOND, SECOND), (10 * SECOND, SECOND), (SECOND // 2, SECOND // 2), (1_500_000_000, 750_000_000),
-    (2_500_000_000, 625_000_000), (SECOND + 1, 142_857_143), (1_000_000_007, 1_000_000_007),
-])
-def test_the_scan_divides_the_interval(interval: int, scan: int) -> None:
-    assert default_scan(interval) == scan
 
 
 @pytest.mark.parametrize(("text", "start"), [
@@ -292,7 +283,7 @@ def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) 
     ("seed = true", "seed: true cannot be used"),
     ('interval = "0.5ms"', "interval: '0.5ms' is too short; give at least 1ms"),
     ('scan = "300ms"',
-     "scan: 300ms does not divide the interval 1s; give a divisor of the interval, such as 1s"),
+     "scan: 300ms does not divide the interval 1s; give a divisor of the interval, or leave scan out"),
     ('interval = "1s"\nscan = "2s"', "scan: 2s does not divide the interval 1s"),
     ("start = 5", "start: 5 is no time"),
     ("start = 1900-01-01T00:00:00Z", "times lie between 1970 and 2262"),
@@ -335,6 +326,7 @@ def test_loops_that_follow_each_other_in_a_circle_are_told() -> None:
 @pytest.mark.parametrize(("content", "told"), [
     (b"a = \n", "Invalid value (at line 1, column 5)"),
     (b"seed = 1\nseed = 2\n", "line 2"),
+    (b"[output]\nmeasurement\n", "is not TOML: Expected '=' after a key in a key/value pair (at line 2, column 12)"),
     (b"a = \xff", "is not UTF-8 (byte 4)"),
     (b"a = " + b"[" * 5000, "is nested too deeply"),
     (b"seed = " + b"9" * 5000, ": "),
