@@ -265,5 +265,5 @@ def _outlook(answer: Answer) -> str:
     if answer.status == 401:
         return "they are kept; the token is read again at every try, until it is right"
     if answer.verdict is Verdict.DENIED:
-        return "they are kept until organization, bucket and the token's permission are right"
+        return "they are kept until address, organization, bucket and the token's permission are right"
     return "they are kept and tried again"
