@@ -72,7 +72,9 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
     root = Place(where, problems, ": ")
     unknown_keys(mapping, KEYS, root)
     over = {key: value for key, value in over.items() if value is not None}
-    seed = whole(mapping["seed"], 0, LAST_TIME, root.at("seed")) if "seed" in mapping else None
+    seed = whole(mapping["seed"], 0, LAST_TIME, root.at("seed")) if "seed" in mapping else SEED
+    if "seed" in over:
+        seed = whole(over["seed"], 0, LAST_TIME, Place("--seed", problems))
     start = _start(mapping["start"], root.at("start")) if "start" in mapping else None
     interval = _interval(mapping["interval"], root.at("interval")) if "interval" in mapping else None
     scan = _interval(mapping["scan"], root.at("scan")) if "scan" in mapping else None
@@ -86,8 +88,8 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
     loops = _loops(mapping["loop"], root.at("loop")) if "loop" in mapping else default_loops()
     if problems:
         raise BadInput(dict.fromkeys(problems))
-    return Configuration(loops, over.get("seed", SEED if seed is None else seed), over.get("start", start),
-                         interval, scan, output)
+    assert seed is not None
+    return Configuration(loops, seed, over.get("start", start), interval, scan, output)
 
 
 def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:

@@ -35,10 +35,10 @@ class Place:
     separator: str = "."
 
     def at(self, key: object) -> Place:
-        return Place(f"{self.path}{self.separator}{_printable(str(key))}", self.problems)
+        return Place(f"{self.path}{self.separator}{key}", self.problems)
 
     def refuse(self, what: str, remedy: str) -> None:
-        self.problems.append(Problem(self.path, what, remedy))
+        self.problems.append(Problem(_printable(self.path), what, remedy))
 
 
 def overlay(base: Spec, given: Mapping[str, Any], place: Place, *, apart: Sequence[str] = ()) -> Spec:

@@ -171,8 +171,10 @@ def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
     assert (found.seed, found.interval, found.start, found.output.measurement) == (2, 5 * SECOND, 9, "b")
     with pytest.raises(BadInput, match="scan: 1s does not divide the interval 500ms"):
         read_configuration(tmp_path / "l.toml", interval=SECOND // 2)
-    with pytest.raises(BadInput, match="^INFLUXDB_MEASUREMENT: '_x' begins with '_'.*$"):
+    with pytest.raises(BadInput, match=r"^INFLUXDB_MEASUREMENT: '_x' begins with '_'.*$"):
         read_configuration(None, measurement="_x")
+    with pytest.raises(BadInput, match="--seed: -1 cannot be used"):
+        read_configuration(tmp_path / "l.toml", seed=-1)
 
 
 @pytest.mark.parametrize(("text", "start"), [
@@ -354,6 +356,8 @@ def test_a_loop_of_its_own_takes_any_key_of_a_table() -> None:
     assert (loop.sp, loop.cascade, loop.mode, loop.process.gain) == (40.0, "Y", "CAS", 0.01)
     with pytest.raises(BadInput, match=r"^X.process.gian: unknown key; did you mean 'gain'\?$"):
         parse_loop({"id": "X", "process": {"gian": 1}}, "X")
+    with pytest.raises(BadInput, match=r"^loop a\?b\.id: .* cannot be a loop id: it has control characters; "):
+        parse_loop({"id": "a\nb"}, "loop a\nb")
     with pytest.raises(BadInput, match="one loop has no count"):
         parse_loop({"id": "X", "count": 2}, "X")
 
