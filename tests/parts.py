@@ -345,23 +345,29 @@ class Podman:
             pytest.fail(f"{' '.join(command)}: exit status {done.returncode}\n{said}")
         return done
 
-    @property
-    def build_options(self) -> list[str]:
-        """Options of a build that reaches the package index as the machine itself does."""
-        options = ["--isolation", "chroot", "--network", "host"]
-        certificate = os.environ.get("PIP_CERT") or pip_setting("global.cert")
-        if certificate:
+    def build_options(self, folder: Path) -> list[str]:
+        """Options of a build that reaches the package index as the machine itself does.
+
+        Without layers: vfs would keep a whole copy of the image for each instruction.
+        """
+        options = ["--layers=false", "--isolation", "chroot", "--network", "host"]
+        settings = {name: pip_setting(name) for name in ("cert", "index-url")}
+        if settings["cert"]:
             inside = "/etc/pip-certificate.pem"
-            options += ["--volume", f"{certificate}:{inside}:ro", "--env", f"PIP_CERT={inside}"]
-        index = os.environ.get("PIP_INDEX_URL") or pip_setting("global.index-url")
-        if index:
-            options += ["--env", f"PIP_INDEX_URL={index}"]
-        return options
+            options += ["--volume", f"{settings['cert']}:{inside}:ro"]
+            settings["cert"] = inside
+        inner = folder / "pip.conf"
+        given = [f"{name} = {value}\n" for name, value in settings.items() if value]
+        inner.write_text("".join(["[global]\n", *given]))
+        return [*options, "--volume", f"{inner}:/etc/pip.conf:ro"]
 
 
 def pip_setting(name: str) -> str:
+    """What pip on this machine was told by environment or configuration, or nothing."""
+    if told := os.environ.get(f"PIP_{name.replace('-', '_').upper()}"):
+        return told
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", name],
+        [sys.executable, "-m", "pip", "config", "get", f"global.{name}"],
         capture_output=True,
         text=True,
         timeout=60,
