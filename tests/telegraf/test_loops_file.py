@@ -1,0 +1,64 @@
+"""telegraf/loops.toml: as shipped it changes nothing, and each key it shows is one the program takes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from parts import ROOT
+
+SAMPLE = ROOT / "telegraf" / "loops.toml"
+
+
+def run(command: list[str], *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def uncommented(text: str) -> str:
+    """The file with every `# key` in force; of a key shown twice in a table, the first."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    for given in text.splitlines():
+        line = re.sub(r"^# (?!#)", "", given)
+        if line.startswith("["):
+            seen = set()
+        key = re.match(r"(\w+) = ", line)
+        # tuning stands in place of gain, reset and derivative.
+        if key and (key[1] in seen or key[1] == "tuning"):
+            continue
+        seen |= {key[1]} if key else set()
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def test_the_sample_as_shipped_is_the_default_plant(clpm_execd: list[str], tmp_path: Path) -> None:
+    words = ("generate", "--start", "2025-01-10T10:00:00Z", "--duration", "10s")
+    default = run(clpm_execd, *words, folder=tmp_path)
+    with_sample = run(clpm_execd, *words, "--config", str(SAMPLE), folder=tmp_path)
+    assert default.returncode == with_sample.returncode == 0, with_sample.stderr
+    assert with_sample.stdout == default.stdout
+    assert len(default.stdout.splitlines()) == 50
+
+
+def test_every_key_of_the_sample_is_accepted(clpm_execd: list[str], tmp_path: Path) -> None:
+    loops = tmp_path / "loops.toml"
+    loops.write_text(uncommented(SAMPLE.read_text()))
+    checked = run(clpm_execd, "check", "--config", str(loops), folder=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "504 loops" in checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("name", ["INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET"])
+def test_env_example_names_what_the_configuration_of_telegraf_needs(name: str) -> None:
+    assert f"${{{name}}}" in (ROOT / "telegraf" / "telegraf.conf").read_text()
+    assert re.search(rf"^{name}=", (ROOT / "env.example").read_text(), re.MULTILINE)
