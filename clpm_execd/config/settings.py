@@ -18,7 +18,7 @@ from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 REQUIRED = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET")
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
-           "CLPM_LOOPS": "--config", "CLPM_STATE": "--state"}
+           "CLPM_LOOPS": "--config"}
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 COPY = "set them, or `cp env.example .env` and fill it in"
@@ -74,7 +74,6 @@ class Settings:
     log_level: str = "INFO"
     log_file: Path | None = None
     loops: Path | None = None
-    state: Path | None = None
     notes: tuple[str, ...] = ()
 
     def token(self) -> Secret | None:
@@ -180,7 +179,7 @@ def _settings(found: Mapping[str, tuple[str, str]], notes: tuple[str, ...],
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
-        state=path("CLPM_STATE"), notes=notes)
+        notes=notes)
 
 
 def _one_token(given: dict[str, str], found: Mapping[str, object], layer: str,

@@ -118,10 +118,10 @@ class Plant:
 
 
 def default_scan(interval: int) -> int:
-    """The scan of a plant sampled each `interval` ns: the largest divisor of it that is no longer than 1 s."""
-    if interval <= SECOND:
-        return interval
-    whole = -(-interval // SECOND)
-    while interval % whole:
-        whole += 1
-    return interval // whole
+    """The scan of a plant sampled each `interval` ns: 1 s, or the next shorter that divides the interval.
+
+    An interval that nothing between 0.1 and 1 s divides is scanned once.
+    """
+    fewest = -(-interval // SECOND)
+    most = min(10 * fewest, fewest + 10_000)  # an interval of years must not keep the search going
+    return next((interval // parts for parts in range(fewest, most + 1) if interval % parts == 0), interval)

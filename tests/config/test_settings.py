@@ -50,9 +50,9 @@ def test_the_nearer_layer_wins(empty_folder: Path) -> None:
 
 def test_a_home_that_nobody_has_is_a_folder_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    settings = read_settings({"LOG_FILE": "~/a.log", "CLPM_STATE": "~nobody-here/state"})
+    settings = read_settings({"LOG_FILE": "~/a.log", "CLPM_LOOPS": "~nobody-here/loops.toml"})
     assert settings.log_file == Path("/home/me/a.log")
-    assert settings.state == Path("~nobody-here/state")
+    assert settings.loops == Path("~nobody-here/loops.toml")
 
 
 def test_an_empty_text_is_not_set() -> None:
