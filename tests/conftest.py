@@ -33,10 +33,15 @@ def collector(telegraf: Path, tmp_path: Path, clpm_execd: list[str]) -> parts.Te
 
 
 @pytest.fixture(scope="session")
-def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.InfluxDB]:
+def influxd() -> Path:
+    """The binary of the real InfluxDB 2."""
+    return parts.binary("influxdb", "influxd")
+
+
+@pytest.fixture(scope="session")
+def influxdb(influxd: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.InfluxDB]:
     """A real InfluxDB 2 for the whole run; a test takes a `new_bucket()`."""
-    path = parts.binary("influxdb", "influxd")
-    with parts.influxdb(path, tmp_path_factory.mktemp("influxdb")) as server:
+    with parts.influxdb(influxd, tmp_path_factory.mktemp("influxdb")) as server:
         yield server
 
 

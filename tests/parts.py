@@ -290,9 +290,8 @@ class InfluxDB:
 
 
 @contextlib.contextmanager
-def influxdb(path: Path, folder: Path) -> Iterator[InfluxDB]:
-    """A server with nothing in it but its first bucket; gone, data and all, when the block is left."""
-    port = free_port()
+def influxd(path: Path, folder: Path, port: int) -> Iterator[InfluxDB]:
+    """A server on this port with its data in `folder`, killed when the block is left; the data stay."""
     server = InfluxDB(f"http://127.0.0.1:{port}")
     command = [
         str(path),
@@ -309,6 +308,13 @@ def influxdb(path: Path, folder: Path) -> Iterator[InfluxDB]:
             lambda: process.poll() is not None or server.is_up(), 60, f"InfluxDB at {server.url}; see {log}"
         )
         assert process.poll() is None, f"influxd ended at once: {log.read_text()[-2000:]}"
+        yield server
+
+
+@contextlib.contextmanager
+def influxdb(path: Path, folder: Path) -> Iterator[InfluxDB]:
+    """A server with nothing in it but its first bucket; gone, data and all, when the block is left."""
+    with influxd(path, folder, free_port()) as server:
         server.set_up()
         yield server
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""The program with --direct against a real InfluxDB 2, started and stopped as a user does: nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parts import ROOT, SECOND, InfluxDB, free_port, running, until
+from parts import influxd as influxd_on
+
+LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
+
+
+class Program:
+    """--direct with its settings in a .env of its own."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.command = [*command, "--direct"]
+        self.folder = folder
+        self.log = folder / "program.log"
+        own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        self.environment = {**kept, "PYTHONPATH": str(ROOT)}
+
+    def settings(self, server: InfluxDB, bucket: str) -> None:
+        (self.folder / ".env").write_text(
+            f"INFLUXDB_URL={server.url}\nINFLUXDB_TOKEN={server.token}\n"
+            f"INFLUXDB_ORG={server.org}\nINFLUXDB_BUCKET={bucket}\n"
+        )
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[subprocess.Popen[bytes]]:
+        with running(self.command, self.log, cwd=self.folder, env=self.environment) as process:
+            yield process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(20)
+
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+
+@pytest.fixture
+def program(clpm_execd: list[str], tmp_path: Path) -> Program:
+    return Program(clpm_execd, tmp_path)
+
+
+def instants(server: InfluxDB, bucket: str) -> list[int]:
+    return sorted({point.time for point in server.points(bucket)})
+
+
+def assert_whole(server: InfluxDB, bucket: str) -> None:
+    points = server.points(bucket)
+    times = instants(server, bucket)
+    assert {point.loop for point in points} == LOOPS
+    assert len(points) == len(times) * len(LOOPS)
+    assert all(set(point.fields) == {"PV", "OP", "SP"} for point in points)
+    assert all(later - before == SECOND for before, later in itertools.pairwise(times)), times
+
+
+def test_the_five_loops_are_in_the_bucket_at_every_instant(program: Program, influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket()
+    program.settings(influxdb, bucket)
+    with program.started() as process:
+        until(lambda: len(instants(influxdb, bucket)) >= 5, 40, f"five instants; see {program.log}")
+        assert program.stop(process) == 0
+    assert_whole(influxdb, bucket)
+    assert influxdb.token not in program.said()
+
+
+def test_a_server_that_goes_away_and_comes_back_misses_nothing(
+    program: Program, influxd: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "influxdb"
+    data.mkdir()
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        with influxd_on(influxd, data, port) as server:
+            server.set_up()
+            program.settings(server, server.bucket)
+            process = stack.enter_context(program.started())
+            until(lambda: len(instants(server, server.bucket)) >= 3, 40, f"three instants; see {program.log}")
+            before = instants(server, server.bucket)
+        # Killed in the middle of whatever it did.
+        until(lambda: "WARNING" in program.said(), 30, f"a word on the outage; see {program.log}")
+        with influxd_on(influxd, data, port) as server:
+            until(
+                lambda: len(instants(server, server.bucket)) >= len(before) + 6,
+                60,
+                f"six more instants; see {program.log}",
+            )
+            assert program.stop(process) == 0
+            assert_whole(server, server.bucket)
+            assert set(before) <= set(instants(server, server.bucket))
+
+
+def test_check_says_what_is_wrong_with_the_connection(program: Program, influxdb: InfluxDB) -> None:
+    program.settings(influxdb, "no-such-bucket")
+    checked = subprocess.run(
+        [*program.command[:-1], "check", "--direct"],
+        cwd=program.folder,
+        env=program.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 2
+    assert "no-such-bucket" in checked.stdout + checked.stderr
+    assert influxdb.token not in checked.stdout + checked.stderr
