@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import exp, expm1, floor, inf
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec, ProcessSpec
@@ -58,6 +59,14 @@ def _weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
     q11, q21, q22, new1, new2 = transition(process, scan * (1.0 - late))
     _, _, _, old1, old2 = transition(process, scan * late) if late else (0.0,) * 5
     return p11, p21, p22, new1, new2, q11 * old1, q21 * old1 + q22 * old2
+
+
+def pulse_transfer(process: ProcessSpec, scan: float, z: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+    """The process and its dead time as a function of z, flow in and PV out."""
+    p11, p21, p22, new1, new2, old1, old2 = _weights(process, scan)
+    x1 = (new1 + old1 / z) / (z - p11)
+    x2 = (new2 + old2 / z + p21 * x1) / (z - p22)
+    return np.asarray(x2 * z ** -float(_split(process, scan)[0]))
 
 
 class DeadTime:

@@ -8,12 +8,16 @@ that measurement noise moves OP by no more than 0.25 %, as in healthy plants.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import atan, hypot, pi
+from math import exp, pi
 
-from clpm_execd.plant.loop import ControllerSpec, LoopSpec
+import numpy as np
+
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec, ProcessSpec
+from clpm_execd.plant.process import pulse_transfer
 
 NOISE_IN_OP = 0.25  # %, sigma
 AGGRESSIVE_GAIN_MARGIN = 1.08
+_FREQUENCIES = 2000
 _NO_GAIN = 1e-9  # a process that moves less does not answer its valve, and is tuned as if its gain were 1
 
 
@@ -44,7 +48,8 @@ def by_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
     integrating = loop.process.model == "integrator"
     if rule == "aggressive":
         reset = 8.0 * delay if integrating else min(lag, 8.0 * delay)
-        return _ultimate(gain, lag, second_lag, delay, reset, integrating) / AGGRESSIVE_GAIN_MARGIN, reset
+        process = replace(loop.process, gain=gain)
+        return _ultimate(process, loop.valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
     # Skogestad's half rule: the second lag is half delay, half lag.
     delay += second_lag / 2.0
     lag += second_lag / 2.0
@@ -68,16 +73,14 @@ def _reduced(loop: LoopSpec, scan: float) -> tuple[float, float, float, float]:
     return gain, lag, second, process.dead_time + scan + loop.valve.lag
 
 
-def _ultimate(gain: float, lag: float, second: float, delay: float, reset: float, integrating: bool) -> float:
-    """The controller gain at the limit of stability, by bisection on the phase of the open loop."""
-
-    def phase(w: float) -> float:
-        process = -pi / 2 if integrating else -atan(w * lag) - atan(w * second)
-        return process - w * delay - pi / 2 + atan(w * reset)
-
-    low, high = 1e-3 / (lag + delay + reset), pi / delay
-    for _ in range(80):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if phase(middle) > -pi else (low, middle)
-    attenuation = low if integrating else hypot(1.0, low * lag) * hypot(1.0, low * second)
-    return attenuation / gain / hypot(1.0, 1.0 / (low * reset))
+def _ultimate(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
+    """The controller gain at the limit of stability: where the loop, scan by scan, meets the negative real axis."""
+    slowest = 1e-3 / (sum(process.tau) + process.dead_time + valve_lag + reset + scan)
+    z = np.exp(1j * scan * np.geomspace(slowest, pi / scan, _FREQUENCIES))
+    stem = exp(-scan / valve_lag) if valve_lag > 0 else 0.0
+    curve = pulse_transfer(process, scan, z) * (1.0 - stem) / (1.0 - stem / z) * (1.0 + scan / reset / (1.0 - 1.0 / z))
+    real, imaginary = curve.real, curve.imag
+    at = np.flatnonzero(np.diff(np.signbit(imaginary)))
+    share = imaginary[at] / (imaginary[at] - imaginary[at + 1])
+    crossings = np.append(real[at] + share * (real[at + 1] - real[at]), real[-1])
+    return -1.0 / float(crossings.min())
