@@ -18,7 +18,9 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.recording import Recorder
 from clpm_execd.plant.types import LOOP_TYPES, template
 
-STEPS = ["1e-7", "0.001", "0.01", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.5", "0.7", "1", "2.5", "3", "10", "50"]
+STEPS = [
+    "1e-7", "0.001", "0.01", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.5", "0.7", "1", "2.5", "3", "10", "50",
+]
 
 
 def decimals(values: np.ndarray, step: str) -> list[float]:
