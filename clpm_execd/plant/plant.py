@@ -49,6 +49,7 @@ class Plant:
         depths = cascade_depths(tuple(loops))
         order = sorted(range(len(loops)), key=depths.__getitem__)  # masters first; stable
         self._columns = np.argsort(np.array(order))
+        self._next_tick = start // self._scan
         self._build(tuple(loops[i] for i in order), seed, start)
 
     def _build(self, loops: tuple[LoopSpec, ...], seed: int, start: int) -> None:
@@ -68,16 +69,21 @@ class Plant:
         self._record_pv, self._record_op = recorders(loops)
 
     def advance(self, n: int) -> Block:
-        """The next n samples; n >= 1. Memory grows with n, so ask for long runs in parts."""
+        """The next n samples; n >= 1. Memory grows with n, so ask for long runs in parts.
+
+        The plant lives up to the last of them and no further: what lies before the next is left to the next call.
+        """
         size = len(self.loops)
         pv, op, sp, position, true_pv = (np.empty((n, size)) for _ in range(5))
         mode = np.empty((n, size), dtype=np.int8)
         scans = self.interval // self._scan
         state = self._state
-        for row, (tick, noise, load) in enumerate(self._draws(n * scans)):
+        last = self.next_time // self._scan + (n - 1) * scans
+        for tick, noise, load in self._draws(last + 1):
             self._tick(tick, noise, load)
-            if row % scans == 0:
-                i = row // scans
+            before, rest = divmod(last - tick, scans)
+            if rest == 0:
+                i = n - 1 - before
                 pv[i], op[i], sp[i] = state.pv, state.op, state.sp
                 position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
         for values in (pv, sp, true_pv):
@@ -92,16 +98,14 @@ class Plant:
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16))
 
-    def _draws(self, scans: int) -> Iterator[tuple[int, Floats, Floats]]:
-        """Each scan's number since 1970, with its chance: standard normals for noise and load, (N,) each."""
-        tick = self.next_time // self._scan
-        end = tick + scans
+    def _draws(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
+        """Each scan's number since 1970 up to `end`, with its chance: normals for noise and load, (N,) each."""
         at_once = max(1, min(1024, _DRAWN_AT_ONCE // len(self.loops)))
-        while tick < end:
-            n = min(at_once, end - tick)
+        while self._next_tick < end:
+            tick, n = self._next_tick, min(at_once, end - self._next_tick)
             noise, load = normal(self._noise_keys, tick, n), normal(self._load_keys, tick, n)
             yield from zip(range(tick, tick + n), noise, load, strict=True)
-            tick += n
+            self._next_tick += n
 
     def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
         """One scan; the stages in the order in which a plant lives them."""

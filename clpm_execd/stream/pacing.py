@@ -31,6 +31,8 @@ DAY = 86_400 * SECOND
 LINES_A_WRITE = 5_000
 # Samples of all loops that the plant lives through unseen between two looks at whether to stop.
 _UNSEEN = 50_000
+# Of long intervals each sample is many scans of the plant: no more time than this at once.
+_SPAN = 3 * 3_600 * SECOND
 # A lag or a step below this is everyday scheduling or the clock being disciplined, and not worth a line.
 _NOTEWORTHY = 5 * SECOND
 
@@ -70,6 +72,11 @@ def due(next_time: int, interval: int, now: int) -> int:
     return max(0, (now - next_time) // interval + 1)
 
 
+def at_once(source: Source, lines: int = LINES_A_WRITE) -> int:
+    """How many samples of all loops make one Block: soon done, for a stop waits for it; at least one."""
+    return max(1, min(lines // max(1, len(source.loops)), _SPAN // source.interval))
+
+
 class Pacer:
     """Takes from a source the Blocks that are due.
 
@@ -95,8 +102,7 @@ class Pacer:
         self._since = source.next_time if since is None else since
         self._left = count
         self._catch_up = catch_up
-        self._loops = max(1, len(source.loops))
-        self._ticks = max(1, lines // self._loops)
+        self._ticks = at_once(source, lines)
         self._owed = max(0, clock.now() - self._since)
         self._offset = clock.now() - clock.elapsed()
         self._emitted = False
@@ -163,7 +169,7 @@ class Pacer:
         if n > 1:
             self._log.info("advancing unseen over %s, up to %s", _span(ahead), what)
         while n > 0 and not stop():
-            part = min(n, max(1, _UNSEEN // self._loops))
+            part = min(n, at_once(self._source, _UNSEEN))
             self._source.advance(part)
             n -= part
 
