@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -108,7 +109,9 @@ def _generate(arguments: argparse.Namespace, signals: Signals) -> int:
     if problems:
         raise BadInput(problems)
     settings = _settings(arguments)
-    configuration = _configuration(arguments, settings, start=None if arguments.start == "now" else start)
+    configuration = _configuration(arguments, settings, start=start)
+    if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
+        configuration = replace(configuration, start=None)
     source, _ = _source(arguments, settings, configuration)
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
@@ -163,7 +166,8 @@ def _configuration(arguments: argparse.Namespace, settings: Settings | None, sta
     from clpm_execd.config.loops import read_configuration
 
     if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
-        return read_configuration(Path(arguments.config) if arguments.config else None)
+        given = arguments.config or os.environ.get("CLPM_LOOPS")
+        return read_configuration(Path(given) if given else None)
     return read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
                               measurement=settings.measurement)
 

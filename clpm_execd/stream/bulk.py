@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from clpm_execd.plant.block import Source
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import Encoder
-from clpm_execd.stream.pacing import LINES_A_WRITE
+from clpm_execd.stream.pacing import at_once
 from clpm_execd.stream.signals import Signals
 
 _GZIP_LEVEL = 6
@@ -26,31 +26,38 @@ _GZIP_LEVEL = 6
 def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, signals: Signals) -> int:
     """Write `samples` samples of every loop; the exit status: 0, also when asked to stop or the reader has left.
 
-    output: None for stdout; a name that ends in .gz is compressed. Raises BadInput where the file cannot be
+    output: None for stdout; a name that ends in .gz is compressed. Raises BadInput where that cannot be
     written.
     """
-    if output is None:
-        try:
-            _write(source, encoder, samples, sys.stdout.buffer, signals)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # Python flushes stdout once more as it ends, and would say that nobody reads it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     try:
-        with _whole(output, signals) as file:
-            _write(source, encoder, samples, file, signals)
+        if output is None:
+            _to_stdout(source, encoder, samples, signals)
+        else:
+            with _whole(output, signals) as file:
+                _write(source, encoder, samples, file, signals)
     except OSError as error:
-        problem = Problem(f"--output {output}", f"cannot be written: {error.strerror}", "name a file that can be")
+        where = "stdout" if output is None else f"--output {output}"
+        problem = Problem(where, f"cannot be written: {error.strerror}", "name a file that can be")
         raise BadInput([problem]) from None
     return 0
 
 
+def _to_stdout(source: Source, encoder: Encoder, samples: int, signals: Signals) -> None:
+    try:
+        _write(source, encoder, samples, sys.stdout.buffer, signals)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Python flushes stdout once more as it ends, and would fail at it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
-    at_once = max(1, LINES_A_WRITE // len(source.loops))
+    part = at_once(source)
     file.write(encoder.header())
     while samples > 0 and not signals.stop_asked:
-        n = min(at_once, samples)
+        n = min(part, samples)
         file.write(encoder.encode(source.advance(n)))
         samples -= n
 
