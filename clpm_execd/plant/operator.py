@@ -86,8 +86,8 @@ class Operator:
         while self._plan and self._plan[0].tick <= tick:
             self._do(heappop(self._plan))
         for (loop, signal), ramp in list(self._ramps.items()):
-            self._set(loop, signal, ramp.at(tick))
-            if tick >= ramp.last:
+            taken = self._set(loop, signal, ramp.at(tick))
+            if tick >= ramp.last or not taken:
                 del self._ramps[loop, signal]
         if self._waving.size:
             phase = (tick - self._first) * self._scan / 1e9 / self._period
@@ -120,9 +120,13 @@ class Operator:
         else:
             self._set(act.loop, act.signal, act.value)
 
-    def _set(self, loop: int, signal: str, value: float) -> None:
+    def _set(self, loop: int, signal: str, value: float) -> bool:
+        """Whether it was taken; what the controller owns is not, and a ramp ends there."""
         mode = self._state.mode[loop]
         if signal == "sp" and mode != CAS:
             self._state.sp[loop] = value
         elif signal == "op" and mode == MAN:
             self._state.op[loop] = value
+        else:
+            return False
+        return True

@@ -80,6 +80,13 @@ def test_op_is_not_the_operators_outside_man() -> None:
     assert np.array_equal(run(still(moves=(move(10, op=70.0), move(20, ramp=10, op=20.0))), 60).op, calm.op)
 
 
+def test_a_ramp_ends_where_the_controller_takes_over() -> None:
+    moves = (move(10, ramp=100, op=90.0), move(30, mode="AUT"), move(40, mode="MAN"))
+    block = run(still(mode="MAN", moves=moves), 120)
+    assert block.op[30, 0] == block.op[29, 0] == pytest.approx(50.0 + 40.0 * 0.19)
+    assert (block.op[40:, 0] == block.op[39, 0]).all()
+
+
 def test_sp_is_not_the_operators_in_cas() -> None:
     master = still("MASTER", moves=(move(5, sp=60.0),))
 
