@@ -69,7 +69,7 @@ def test_a_long_run_is_the_same_as_one_sample_after_the_other(seed: int) -> None
     assert same(joined([source.advance(1) for _ in range(300)]), plant(mixed(), seed).advance(300))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**64 - 1), parts=st.lists(st.integers(1, 120), min_size=1, max_size=6))
 def test_a_run_may_be_split_anywhere(seed: int, parts: list[int]) -> None:
     source = plant(mixed(), seed)
