@@ -5,14 +5,21 @@ The same seed, start and loops give the same values as the command line does.
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.loops import Configuration, parse_loop, read_configuration
+from clpm_execd.config.cascades import check_cascades
+from clpm_execd.config.durations import LAST_TIME
+from clpm_execd.config.loop import LoopEntry
+from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
+from clpm_execd.config.tables import Place, whole
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import LineProtocol
 
 
@@ -26,14 +33,23 @@ class ControlLoopDataGenerator:
 
     def __init__(self, config: str | Path | Configuration | None = None, seed: int | None = None,
                  start: int | None = None, interval: float | None = None) -> None:
-        if not isinstance(config, Configuration):
-            config = read_configuration(Path(config) if config is not None else None)
+        problems: list[Problem] = []
+        given: dict[str, Any] = {}
+        if seed is not None:
+            given["seed"] = whole(seed, 0, LAST_TIME, Place("seed", problems))
+        if start is not None:
+            given["start"] = whole(start, 0, LAST_TIME, Place("start", problems))
+        if interval is not None:
+            given["interval"] = read_interval(round(interval, 9), Place("interval", problems))
+        _raise(problems)
+        if isinstance(config, Configuration):
+            config = replace(config, **given)
+            check_scan(config.scan, config.interval or SECOND, Place("scan", problems))
+            _raise(problems)
+        else:
+            config = read_configuration(Path(config) if config is not None else None, **given)
         self._configuration = config
         self._loops = list(config.loops)
-        self._seed = config.seed if seed is None else seed
-        given = config.interval if interval is None else round(interval * SECOND)
-        self._interval = SECOND if given is None else given
-        self._start = config.start if start is None else start
         self._plant: Plant | None = None
 
     @property
@@ -46,21 +62,23 @@ class ControlLoopDataGenerator:
         """Add a loop that starts at base_pv and rests at (base_sp, base_op); `loop` takes any key of `[[loop]]`.
 
         Without a range the span is twice the set point, so that the loop rests mid-range. Raises BadInput on an
-        unknown key or a value out of range, ValueError once the plant runs.
+        unknown key, a value out of range or an id that is taken, ValueError once the plant runs.
         """
         if self._plant is not None:
             raise ValueError("loops are added before the first advance()")
         given = {"pv": base_pv, "sp": base_sp, "op": base_op}
         table = {"id": loop_id, **{key: value for key, value in given.items() if value is not None}, **loop}
         level = table.get("sp", table.get("pv"))
-        if "range" not in table and level is not None:
+        if "range" not in table and isinstance(level, int | float) and math.isfinite(level):
             table["range"] = [0.0, 2.0 * level] if level > 0 else [2.0 * level - 100.0, 100.0]
         spec = parse_loop(table, f"loop {loop_id}")
+        if any(loop.id == spec.id for loop in self._loops):
+            _raise([Problem(f"loop {loop_id}.id", "is taken", "give every loop an id of its own")])
         self._loops.append(spec)
         return spec
 
     def advance(self, n: int = 1) -> Block:
-        """The next n samples of all loops."""
+        """The next n samples of all loops; BadInput where a loop's master is missing."""
         return self._running().advance(n)
 
     def lines(self, n: int = 1) -> bytes:
@@ -72,7 +90,17 @@ class ControlLoopDataGenerator:
 
     def _running(self) -> Plant:
         if self._plant is None:
-            latest = time.time_ns() // self._interval * self._interval
-            self._plant = Plant(self._loops, seed=self._seed, start=latest if self._start is None else self._start,
-                                interval=self._interval, scan=self._configuration.scan)
+            problems: list[Problem] = []
+            check_cascades([LoopEntry(Place(f"loop {loop.id}", problems), (loop,)) for loop in self._loops])
+            _raise(problems)
+            given = self._configuration
+            interval = given.interval or SECOND
+            latest = time.time_ns() // interval * interval
+            self._plant = Plant(self._loops, seed=given.seed, start=latest if given.start is None else given.start,
+                                interval=interval, scan=given.scan)
         return self._plant
+
+
+def _raise(problems: list[Problem]) -> None:
+    if problems:
+        raise BadInput(problems)

@@ -76,10 +76,10 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
     if "seed" in over:
         seed = whole(over["seed"], 0, LAST_TIME, Place("--seed", problems))
     start = _start(mapping["start"], root.at("start")) if "start" in mapping else None
-    interval = _interval(mapping["interval"], root.at("interval")) if "interval" in mapping else None
-    scan = _interval(mapping["scan"], root.at("scan")) if "scan" in mapping else None
+    interval = read_interval(mapping["interval"], root.at("interval")) if "interval" in mapping else None
+    scan = read_interval(mapping["scan"], root.at("scan")) if "scan" in mapping else None
     interval = over.get("interval", interval)
-    _check_scan(scan, interval or SECOND, root.at("scan"))
+    check_scan(scan, interval or SECOND, root.at("scan"))
     output_table = table(mapping.get("output", {}), root.at("output")) or {}
     if "measurement" in over:
         measurement = read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
@@ -110,7 +110,8 @@ def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:
     return tuple(loop for entry in entries for loop in entry.loops)
 
 
-def _interval(value: object, place: Place) -> int | None:
+def read_interval(value: object, place: Place) -> int | None:
+    """ns between samples."""
     ns = duration(value, place)
     if ns is not None and ns < SHORTEST_INTERVAL:
         place.refuse(f"{shown(value)} is too short", f"give at least {format_duration(SHORTEST_INTERVAL)}")
@@ -118,7 +119,7 @@ def _interval(value: object, place: Place) -> int | None:
     return ns
 
 
-def _check_scan(scan: int | None, interval: int, place: Place) -> None:
+def check_scan(scan: int | None, interval: int, place: Place) -> None:
     if scan is not None and interval % scan:
         place.refuse(f"{format_duration(scan)} does not divide the interval {format_duration(interval)}",
                      "give a divisor of the interval, or leave scan out")

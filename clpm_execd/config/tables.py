@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from numbers import Real
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from operator import index
+from typing import Any, SupportsIndex, TypeVar, cast, get_args, get_type_hints
 
 from clpm_execd.config.durations import TIME_EXAMPLES, parse_duration, parse_time, time_of
 from clpm_execd.plant.loop import Parameter
@@ -110,10 +111,10 @@ def number(value: object, about: Parameter, place: Place) -> float | None:
 
 def whole(value: object, low: int, high: int, place: Place) -> int | None:
     """An integer from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or not low <= index(value) <= high:
         place.refuse(f"{shown(value)} cannot be used", f"give a whole number from {low} to {high}")
         return None
-    return value
+    return index(value)
 
 
 def duration(value: Any, place: Place, *, zero: bool = False) -> int | None:
