@@ -8,6 +8,7 @@ than 0.25 %.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -84,19 +85,24 @@ def test_in_a_healthy_loop_noise_moves_op_by_a_quarter_of_a_per_cent_at_most(
 # --- margins of the loop as it runs
 
 
+@cache
+def pulse_response(still_loop: LoopSpec, scan: float) -> np.ndarray:
+    """PV, or of an integrator its change, after OP was up by one per cent for one scan: the plant's own answer."""
+    process = still_loop.process
+    samples = int(20 * (sum(process.tau) + process.dead_time + still_loop.valve.lag) / scan) + 200
+    pv = run(replace(still_loop, mode="MAN", moves=(move(0, op=still_loop.op + 0.01),)), samples, scan).true_pv[:, 0]
+    step = (pv - pv[0]) / 0.01 / (still_loop.range[1] - still_loop.range[0]) * 100.0
+    order = 2 if process.model == "integrator" else 1
+    return np.diff(step, n=order, prepend=[0.0] * order)
+
+
 def open_loop(of: LoopSpec, scan: float) -> np.ndarray:
-    """Controller times process at frequencies up to Nyquist, the process from a step of OP in the plant itself."""
-    tau = sum(of.process.tau) + of.process.dead_time + of.valve.lag
-    samples = int(20 * tau / scan) + 200
-    held = replace(of, mode="MAN", **QUIET, recording=RecordingSpec(), moves=(move(0, op=of.op + 0.01),))
-    pv = run(held, samples, scan).true_pv[:, 0]
-    step = (pv - pv[0]) / 0.01 / (of.range[1] - of.range[0]) * 100.0
-    integrating = of.process.model == "integrator"
-    impulse = np.diff(step, n=2 if integrating else 1, prepend=[0.0] * (2 if integrating else 1))
-    size = 1 << (4 * samples).bit_length()
+    """Controller times process at frequencies up to Nyquist."""
+    pulse = pulse_response(replace(of, controller=ControllerSpec(), recording=RecordingSpec(), **QUIET), scan)
+    size = 1 << (4 * len(pulse)).bit_length()
     unit_delay = np.exp(-1j * np.linspace(0.0, np.pi, size // 2 + 1))[1:]
-    process = np.fft.rfft(impulse, size)[1:]
-    if integrating:
+    process = np.fft.rfft(pulse, size)[1:]
+    if of.process.model == "integrator":
         process /= 1.0 - unit_delay
     kc, ti, _ = ideal(tuned(of, scan))
     return np.sign(of.process.gain) * kc * (1.0 + scan / ti / (1.0 - unit_delay)) * process
