@@ -3,7 +3,11 @@
 Telegraf may send one as soon as the process is there, and what has no handler yet would kill it.
 """
 
+import os
+import stat
 import sys
+import time
+from contextlib import suppress
 
 from clpm_execd.stream.signals import hold
 
@@ -13,7 +17,27 @@ def main() -> int:
     signals = hold()
     from clpm_execd.cli import run
 
-    return run(signals)
+    try:
+        return run(signals)
+    finally:
+        _hang_up()
+
+
+def _hang_up() -> None:
+    """End what goes to Telegraf before the process ends.
+
+    Telegraf closes the pipes as soon as the process is gone, and a reader of its own that has not come to the
+    end by then loses what is left and logs an error.
+    """
+    with suppress(OSError, ValueError):
+        if not (stat.S_ISFIFO(os.fstat(0).st_mode) and stat.S_ISFIFO(os.fstat(2).st_mode)):
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

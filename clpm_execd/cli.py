@@ -70,7 +70,7 @@ def _stream(arguments: argparse.Namespace, signals: Signals) -> int:
         stop = "; stop it with Ctrl-C" if sys.stdin.isatty() else ""
         log.info("start: %d loops every %g s to stdout%s", len(source.loops), source.interval / SECOND, stop)
         status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
-                           count=arguments.count)
+                           count=arguments.count, succeeds=arguments.count is None and execd.started_by_telegraf())
         log.info("stop")
         return status
 

@@ -41,6 +41,15 @@ class _DiskFull(Exception):  # noqa: N818
     """What a stream of limited length is written to has stayed full."""
 
 
+def started_by_telegraf() -> bool:
+    """Whether the parent process is a Telegraf; unknown, and so false, where there is no /proc."""
+    try:
+        with open(f"/proc/{os.getppid()}/comm", encoding="utf-8", errors="replace") as name:
+            return name.read().startswith("telegraf")
+    except OSError:
+        return False
+
+
 def watchable(fd: int) -> bool:
     """Whether a newline or EOF on this descriptor can be someone's word to the stream."""
     try:
@@ -62,14 +71,18 @@ def run(
     count: int | None = None,
     since: int | None = None,
     catch_up: int = DAY,
+    succeeds: bool = False,
 ) -> int:
     """Stream until asked to stop, EOF, `count` ticks or a reader that leaves; the exit status.
 
-    since: the first instant to emit (see pacing). 0 is the status of every end, except 1 for a disk that
+    since: the first instant to emit (see pacing). succeeds: the latest instant may be a predecessor's, and is
+    emitted only when somebody asks. 0 is the status of every end, except 1 for a disk that
     stays full under a stream of limited length.
     """
-    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and watchable(stdin_fd) else None
+    if stdin and succeeds:
+        since = _after_a_predecessor(source, clock, since, [signals.fd, stdin.fd])
+    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
     out = _Output(stdout_fd, clock, signals, log, patient=count is None)
     try:
         out.open()
@@ -84,6 +97,20 @@ def run(
     finally:
         out.restore()
     return 0
+
+
+def _after_a_predecessor(source: Source, clock: Clock, since: int | None, fds: list[int]) -> int | None:
+    """The first instant to emit, once it is due or somebody asks.
+
+    On a reload Telegraf ends one process and starts the next within the same second, and the latest instant
+    has been written by the first. Its first newline comes at the next round interval then, and at once with
+    `telegraf --once`.
+    """
+    first, now = source.next_time if since is None else since, clock.now()
+    if not first <= now < first + source.interval:
+        return since
+    clock.wait(first + source.interval - now, fds)
+    return first + max(0, clock.now() - first) // source.interval * source.interval
 
 
 def _stream(

@@ -188,6 +188,20 @@ def test_a_newline_and_the_end_at_once_is_one_tick(stage: Stage) -> None:
     assert stage.times() == grid(1)
 
 
+def test_a_successor_begins_at_the_next_instant(stage: Stage) -> None:
+    """The latest is its predecessor's: Telegraf reloads within the same second."""
+    stage.clock.at(2.0, stage.hang_up)
+    assert stage.run(succeeds=True) == 0
+    assert stage.times() == grid(3)[1:]
+
+
+def test_a_successor_that_is_asked_begins_at_once(stage: Stage) -> None:
+    stage.say(b"\n")
+    stage.clock.at(2.0, stage.hang_up)
+    assert stage.run(succeeds=True) == 0
+    assert stage.times() == grid(3)
+
+
 def test_at_the_end_of_stdin_what_is_due_is_written_before_leaving(stage: Stage) -> None:
     def held_up() -> None:
         stage.clock.wall += 30 * SECOND
