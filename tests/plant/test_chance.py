@@ -21,7 +21,7 @@ from still import START, move, ns
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.chance import keys, normal, uniform, words
-from clpm_execd.plant.loop import LoopSpec, OperatorSpec, RecordingSpec, Resolution, ValveSpec
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec, OperatorSpec, RecordingSpec, Resolution, ValveSpec
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.types import LOOP_TYPES, template
 
@@ -29,7 +29,7 @@ ARRAYS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
 
 
 def mixed() -> tuple[LoopSpec, ...]:
-    """One loop of each type, a cascade two deep, odd valves, holds, moves and habits."""
+    """One loop of each type, a cascade two deep, odd valves, holds, moves, habits, and one at its limit."""
     loops = [template(kind, LOOP_TYPES[kind].letters + "1", (0.0, 250.0)) for kind in LOOP_TYPES]
     flow, pressure, level, temperature, composition = loops
     left = (move(40, mode="MAN"), move(41, op=55.0))
@@ -40,7 +40,8 @@ def mixed() -> tuple[LoopSpec, ...]:
         replace(level, recording=RecordingSpec(resolution=Resolution(pv=0.3), exception=0.2)),
         replace(temperature, cascade="AIC1", mode="CAS"),
         replace(composition, moves=(move(10, ramp=30, sp=130.0),)),
-        replace(pressure, id="PIC2", valve=ValveSpec(characteristic="quick-opening")),
+        replace(pressure, id="PIC2", valve=ValveSpec(characteristic="quick-opening"), moves=(move(5, sp=249.0),),
+                controller=ControllerSpec(tuning="aggressive")),
         replace(level, id="LIC2", operator=OperatorSpec(interval=900.0, size=3.0)),
         replace(flow, id="FIC2", operator=OperatorSpec(wave=5.0, period=60.0)),
     )
