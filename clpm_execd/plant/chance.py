@@ -7,6 +7,7 @@ SplitMix64 (Steele, Lea and Flood, 2014); normals by Box and Muller (1958), boun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -19,6 +20,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_AT_ONCE = 64
 
 
 def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
@@ -58,3 +60,19 @@ def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
     np.cos(angle, out=angle)
     radius *= angle
     return radius
+
+
+class Draws:
+    """The draws of M keys one tick at a time, made in blocks that lie where they lie, whoever asks first."""
+
+    def __init__(self, of: npt.NDArray[np.uint64], draw: Callable[[npt.NDArray[np.uint64], int, int], Floats]) -> None:
+        self._keys, self._draw = of, draw
+        self._first, self._block = -1, np.empty((0, len(of)))
+
+    def at(self, tick: int) -> Floats:
+        """(M,) those of a tick."""
+        first = tick - tick % _AT_ONCE
+        if first != self._first:
+            self._first, self._block = first, self._draw(self._keys, first, _AT_ONCE)
+        row: Floats = self._block[tick - first]
+        return row

@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import exp, expm1, floor, inf
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec, ProcessSpec
@@ -51,7 +52,7 @@ def _split(process: ProcessSpec, scan: float) -> tuple[int, float]:
     return whole, rest if rest > _SLACK else 0.0
 
 
-def _weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
+def weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
     """p11, p21, p22, then the input's weights on x1 and x2: of the newer held value, and of the older."""
     _, late = _split(process, scan)
     p11, p21, p22, _, _ = transition(process, scan)
@@ -86,8 +87,8 @@ class Process:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
         specs = [loop.process for loop in loops]
-        weights = np.array([_weights(spec, scan) for spec in specs]).T.copy()
-        self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = weights
+        self._weights = np.array([weights(spec, scan) for spec in specs]).T.copy()
+        self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = self._weights
         self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
         self._second_order = any(spec.model == "sopdt" for spec in specs)
         self._fractional = any(_split(spec, scan)[1] > 0 for spec in specs)
@@ -98,6 +99,11 @@ class Process:
         self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
         self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
         self._new, self._old, self._term = (np.zeros(len(loops)) for _ in range(3))
+
+    def become(self, at: npt.NDArray[np.intp], changed: Floats) -> None:
+        """The loops `at` (M,) go on with other `weights`, (7, M)."""
+        self._weights[:, at] = changed
+        self._load1[at], self._load2[at] = changed[3] + changed[5], changed[4] + changed[6]
 
     def measure(self) -> None:
         """Stage 3: the true process variable of this instant."""
