@@ -31,8 +31,10 @@ def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint
 
 def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint64]:
     """(n, N) 64 random bits for each of the ticks first .. first + n - 1 and each key."""
-    ticks = np.arange(first, first + n).astype(np.uint64)
-    z = ticks[:, None] * _GOLDEN + of
+    return _mixed(np.arange(first, first + n).astype(np.uint64)[:, None] * _GOLDEN + of)
+
+
+def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     for multiplier, shift in zip(_MIX, _SHIFTS, strict=False):
         z ^= z >> shift
         z *= multiplier
@@ -43,6 +45,11 @@ def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint
 def uniform(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
     """(n, N) uniform on [0, 1)."""
     return (words(of, first, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def uniform_at(of: np.uint64, ticks: npt.NDArray[np.int64]) -> Floats:
+    """(T,) those of one key at any ticks: the same numbers as `uniform` has."""
+    return (_mixed(ticks.astype(np.uint64) * _GOLDEN + of) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:

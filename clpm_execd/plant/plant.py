@@ -17,6 +17,7 @@ from clpm_execd.plant.chance import keys, normal
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
 from clpm_execd.plant.faults.controller import TuningFaults
+from clpm_execd.plant.faults.data_path import DataPath
 from clpm_execd.plant.faults.load import LoadFaults
 from clpm_execd.plant.faults.operation import OperationFaults
 from clpm_execd.plant.faults.process import ProcessFaults
@@ -86,6 +87,7 @@ class Plant:
         self._valve = Valve(loops, state, scan)
         self._record_pv, self._record_op = recorders(loops)
         self._schedule: Schedule | None = None
+        self._data_path: DataPath | None = None
         if any(loop.faults for loop in loops):
             self._break(loops, seed, start)
 
@@ -113,6 +115,8 @@ class Plant:
             self._valve.faults = attached(6, ValveFaults(schedule, state, self._valve.follow, self._valve.shut()))
         if schedule.of_stage(7):
             attached(7, ProcessFaults(schedule, self._process))
+        if schedule.of_stage(9):
+            self._data_path = DataPath(schedule.faults, seed, self.interval)
 
     def _turn(self, tick: int) -> None:
         """Which faults are on, and how severe, at this scan."""
@@ -145,10 +149,11 @@ class Plant:
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
         at = self._columns
-        return Block(
+        block = Block(
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
             truth=truth)
+        return block if self._data_path is None else self._data_path.carry(block)  # 9 what leaves
 
     def _draws(self, scans: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Each scan's number since 1970, with its chance: standard normals for noise and load, (N,) each."""
