@@ -122,7 +122,7 @@ class Compression:
         span = (fault.loop.range[1] - fault.loop.range[0]) / 100.0
         self._exception, self._deviation = fault["exception"] * span, fault["deviation"] * span
         self._longest = round(fault["longest"] * _NANO)
-        self._reported: tuple[int, float] | None = None  # time and value of the last reported; None where the next is kept
+        self._reported: tuple[int, float] | None = None  # time and value; None where the next is kept
         self._before: Rows | None = None  # the row before, while it is not reported
         self._archived: tuple[int, float] | None = None  # likewise
         self._snapshot: Rows | None = None  # reported, and not yet archived
