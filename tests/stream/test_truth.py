@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli
 
+from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.block import Arrivals, Block, Truth
+from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.line_protocol import Encoder, LineProtocol
 from clpm_execd.stream.tables import LongCsv, WideCsv
@@ -222,3 +227,33 @@ def test_names_with_per_cent_signs_survive() -> None:
     lines = LineProtocol(("%s", "B%d")).encode(whole).decode()
     assert "loop_id=%s " in lines
     assert "loop_id=B%d " in lines
+
+
+@pytest.mark.parametrize("form", ["lp", "csv", "wide"])
+def test_a_plant_with_every_fault_is_told_of_alike_in_any_parts(form: str) -> None:
+    fields = {"PV": "pv", "OP": "op", "SP": "sp", "quality": "quality", "position": "valve_position"}
+    encoders: dict[str, Any] = {"lp": lambda ids: LineProtocol(ids, fields=fields, truth="t"),
+                                "csv": lambda ids: LongCsv(ids, fields=fields, truth="t"),
+                                "wide": lambda ids: WideCsv(ids, fields=fields, truth=True)}
+    loops = faulty_loops()
+    texts = []
+    for sizes in ([300], [1] * 30 + [270], [77, 77, 77, 69]):
+        plant, encoder = Plant(loops, start=T0), encoders[form](tuple(loop.id for loop in loops))
+        texts.append(b"".join(encoder.encode(plant.advance(size)) for size in sizes))
+    assert texts[0] == texts[1] == texts[2]
+    assert b"nan" not in texts[0]
+    assert b"inf" not in texts[0]
+
+
+def faulty_loops() -> tuple[LoopSpec, ...]:
+    """A loop with each kind of fault, and one with all those of the data path."""
+    template = ('[[loop]]\nid = "{id}"\ntype = "pressure"\n{cascade}[[loop.fault]]\nkind = "{kind}"\nstart = 60\n'
+                'duration = 120\n{more}')
+    more = {"interaction": 'with = "stuck"', "late": "share = 0.5\ndelay = 5", "bias": "ramp = 30"}
+    text = '[[loop]]\nid = "master"\ntype = "temperature"\n'
+    text += "\n".join(template.format(id=kind, kind=kind, more=more.get(kind, ""),
+                                      cascade='cascade = "master"\n' if kind == "cascade-broken" else "")
+                      for kind in FAULTS)
+    text += '\n[[loop]]\nid = "all"\n' + "\n".join(
+        f'[[loop.fault]]\nkind = "{kind.name}"' for kind in FAULTS.values() if kind.group == "data path")
+    return parse_configuration(tomli.loads(text)).loops
