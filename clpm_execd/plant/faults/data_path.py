@@ -7,8 +7,8 @@ whatever the order in which the faults are given. Chance belongs to the sample's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from math import ceil, inf
+from dataclasses import dataclass, replace
+from math import ceil, inf, isnan
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,6 +109,15 @@ class Duplicates:
         return np.repeat(rows, 1 + hit)
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A value at its time, ns, and the row where the rest of the sample is."""
+
+    row: int
+    time: int
+    value: float
+
+
 class Compression:
     """What a historian keeps of PV: an exception test, then a swinging door (Bristol, 1990), as PI has them.
 
@@ -122,67 +131,72 @@ class Compression:
         span = (fault.loop.range[1] - fault.loop.range[0]) / 100.0
         self._exception, self._deviation = fault["exception"] * span, fault["deviation"] * span
         self._longest = round(fault["longest"] * _NANO)
-        self._reported: tuple[int, float] | None = None  # time and value; None where the next is kept
-        self._before: Rows | None = None  # the row before, while it is not reported
-        self._archived: tuple[int, float] | None = None  # likewise
-        self._snapshot: Rows | None = None  # reported, and not yet archived
+        self._waiting: Rows | None = None  # rows that may still be needed: the first of every block of rows
+        self._reported: _Point | None = None  # None where the next value is kept
+        self._before: _Point | None = None  # the value before, while it is not reported
+        self._archived: _Point | None = None
+        self._snapshot: _Point | None = None  # reported, and not yet archived
         self._doors = (-inf, inf)
 
     def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        kept: list[Rows] = []
-        for i, strength in enumerate(level.tolist()):
-            row = rows[i : i + 1]
-            if strength > 0 and not np.isnan(row["pv"][0]):
-                self._test(row, strength, kept)
-            else:
-                self._archive_all(row, kept)
-        return np.concatenate([rows[:0], *kept])
+        early = 0 if self._waiting is None else len(self._waiting)
+        if self._waiting is not None:
+            rows = np.concatenate([self._waiting, rows])
+        kept: list[tuple[int, int]] = []  # rows and the rows with which they leave
+        values, times = rows["pv"].tolist(), rows["times"].tolist()
+        for row, strength in enumerate(level.tolist(), early):
+            point = _Point(row, times[row], values[row])
+            needed = self._test(point, strength) if strength > 0 and not isnan(point.value) else self._all(point)
+            kept += [(one.row, row) for one in needed]
+        sent = rows[[row for row, _ in kept]]
+        sent["leaves"] = rows["leaves"][[row for _, row in kept]]
+        self._wait(rows)
+        return sent
 
-    def _archive_all(self, row: Rows, kept: list[Rows]) -> None:
-        now = row["leaves"][0]
-        for waiting in (self._snapshot, self._before):
-            if waiting is not None:
-                kept.append(_leaving(waiting, now))
-        self._reported = self._archived = self._snapshot = self._before = None
-        kept.append(row)
-
-    def _test(self, row: Rows, strength: float, kept: list[Rows]) -> None:
-        value = float(row["pv"][0])
-        time = int(row["times"][0])
-        if self._reported is not None:
-            since, moved = time - self._reported[0], abs(value - self._reported[1])
-            if moved <= strength * self._exception and since < self._longest:
-                self._before = row
-                return
+    def _wait(self, rows: Rows) -> None:
+        """Keep what may still be needed, and know it by its new row."""
+        waiting = [point for point in (self._snapshot, self._before) if point is not None]
+        self._waiting = rows[[point.row for point in waiting]]
+        renewed = [replace(point, row=i) for i, point in enumerate(waiting)]
         if self._before is not None:
-            self._swing(self._before, row["leaves"][0], strength, kept)
-        self._before, self._reported = None, (time, value)
-        self._swing(row, row["leaves"][0], strength, kept)
-
-    def _swing(self, row: Rows, now: int, strength: float, kept: list[Rows]) -> None:
-        time, value = int(row["times"][0]), float(row["pv"][0])
-        if self._archived is None:
-            self._archive(row, now, kept)
-            return
+            self._before = renewed.pop()
         if self._snapshot is not None:
-            slope = (value - self._archived[1]) / (time - self._archived[0])
-            if not self._doors[0] <= slope <= self._doors[1] or time - self._archived[0] > self._longest:
-                self._archive(self._snapshot, now, kept)
-        since, low = time - self._archived[0], value - self._archived[1]
+            self._snapshot = renewed.pop()
+
+    def _all(self, point: _Point) -> list[_Point]:
+        """Nothing is compressed: what waited, and this."""
+        needed = [one for one in (self._snapshot, self._before, point) if one is not None]
+        self._reported = self._archived = self._snapshot = self._before = None
+        return needed
+
+    def _test(self, point: _Point, strength: float) -> list[_Point]:
+        """The exception test: what is archived now that this value has come."""
+        if self._reported is not None:
+            moved = abs(point.value - self._reported.value)
+            if moved <= strength * self._exception and point.time - self._reported.time < self._longest:
+                self._before = point
+                return []
+        reported = [one for one in (self._before, point) if one is not None]
+        self._before, self._reported = None, point
+        return [one for new in reported for one in self._swing(new, strength)]
+
+    def _swing(self, point: _Point, strength: float) -> list[_Point]:
+        """The swinging door: what is archived now that this value is reported."""
+        if self._archived is None:
+            self._archived = point
+            return [point]
+        needed = []
+        if self._snapshot is not None:
+            since = point.time - self._archived.time
+            slope = (point.value - self._archived.value) / since
+            if not self._doors[0] <= slope <= self._doors[1] or since > self._longest:
+                needed, self._archived, self._doors = [self._snapshot], self._snapshot, (-inf, inf)
+        since, moved = point.time - self._archived.time, point.value - self._archived.value
         deviation = strength * self._deviation
-        self._doors = (max(self._doors[0], (low - deviation) / since), min(self._doors[1], (low + deviation) / since))
-        self._snapshot = row
-
-    def _archive(self, row: Rows, now: int, kept: list[Rows]) -> None:
-        kept.append(_leaving(row, now))
-        self._archived = int(row["times"][0]), float(row["pv"][0])
-        self._snapshot, self._doors = None, (-inf, inf)
-
-
-def _leaving(row: Rows, now: int) -> Rows:
-    row = row.copy()
-    row["leaves"] = now
-    return row
+        self._doors = (max(self._doors[0], (moved - deviation) / since),
+                       min(self._doors[1], (moved + deviation) / since))
+        self._snapshot = point
+        return needed
 
 
 _STEPS: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression, "gaps": Gaps,

@@ -26,6 +26,7 @@ class OperationFaults:
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
         ours = schedule.of_stage(1)
+        self._ours = np.array(ours, dtype=np.intp)
         self._at = schedule.where(ours)
         self._by_loop: dict[int, list[int]] = {int(c): [] for c in self._at}
         for k in ours:
@@ -61,9 +62,9 @@ class OperationFaults:
         """The severities are others: some begin, some end."""
         level = self._schedule.level
         self._overlays.apply(level)
-        changed = np.flatnonzero(level != self._level)
+        changed = self._ours[level[self._ours] != self._level[self._ours]]
         self._level = level
-        for column in {int(self._schedule.column[k]) for k in changed} & self._by_loop.keys():
+        for column in set(self._schedule.column[changed].tolist()):
             for k in self._by_loop[column]:
                 if (level[k] > 0) != (k in self._on):
                     (self._begin if level[k] > 0 else self._end)(k)

@@ -14,6 +14,7 @@ from clpm_execd.plant.loop import LoopSpec
 
 _FOR_EVER = 2**62
 _AT_ONCE = 64
+_LEAST = 1e-6  # a fault that has begun is present, be its ramp ever so long
 
 
 class Schedule:
@@ -37,6 +38,8 @@ class Schedule:
         self._duration = np.minimum(
             _ns(_FOR_EVER if spec.duration is None else spec.duration for spec in specs), self._repeat)
         self._ramp = np.maximum(_ns(_ramp(fault) for fault in self.faults), 1)
+        # A ramp goes in a hundred steps or so, each at a round number of scans: many ramps then take theirs together.
+        self._stride = 2 ** np.clip(np.log2(np.maximum(self._ramp / scan / 64, 1.0)).astype(np.int64), 0, 6)
         self._fades = np.array([fault.kind.returns and fault.spec.duration is not None for fault in self.faults])
         self.tick = self._first - 1
         self.level: Floats = np.zeros(len(self.faults))
@@ -49,8 +52,9 @@ class Schedule:
         """(T, F) severity at each of the scans; nothing before the plant starts."""
         since = (ticks[:, None] - self._first) * self._scan - self._at
         within = since % self._repeat
-        level = np.minimum((within + self._scan) / self._ramp, 1.0)
-        left = (self._duration - within) / self._ramp
+        held = within - ticks[:, None] % self._stride * self._scan
+        level = np.clip((held + self._scan) / self._ramp, _LEAST, 1.0)
+        left = np.maximum((self._duration - held) / self._ramp, _LEAST)
         level = np.where(self._fades, np.minimum(level, left), level)
         level[(since < 0) | (within >= self._duration) | (ticks < self._first)[:, None]] = 0.0
         return level

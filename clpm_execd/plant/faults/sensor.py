@@ -39,7 +39,8 @@ class SensorFaults:
             array[self._at] for array in self._all.values())
         self._ceiling = np.maximum(HIGHEST + ceiling, LOWEST)
         self._chance = rate * self._schedule.scan / 3600.0
-        self._frozen, self._lost, self._steps = frozen > 0, lost > 0, self._step > 0
+        self._spikes = bool(self._chance.any())
+        self._frozen, self._silent, self._coarse = frozen > 0, self._at[lost > 0], np.flatnonzero(self._step > 0)
 
     def step(self, normal: Floats) -> None:
         """Read anew; `normal` is (N,), the chance with which the healthy sensor has read."""
@@ -47,16 +48,17 @@ class SensorFaults:
         reading = self._sigma[at] * normal[at]
         reading += state.true_pv[at]
         reading += self._offset
-        if self._chance.any():
+        if self._spikes:
             chance = self._draws.at(self._schedule.tick)
             hit = chance < self._chance
             np.add(reading, np.where(chance < self._chance / 2, self._spike, -self._spike), out=reading, where=hit)
         np.minimum(reading, self._ceiling, out=reading)
-        if self._steps.any():
-            step = np.where(self._steps, self._step, 1.0)
-            np.copyto(reading, np.rint(reading / step) * step, where=self._steps)
+        if self._coarse.size:
+            step = self._step[self._coarse]
+            reading[self._coarse] = np.rint(reading[self._coarse] / step) * step
         np.maximum(reading, LOWEST, out=reading)
         np.minimum(reading, HIGHEST, out=reading)
         np.copyto(reading, self._last, where=self._frozen)
         self._last = reading
-        state.pv[at] = np.where(self._lost, LOWEST, reading)
+        state.pv[at] = reading
+        state.pv[self._silent] = LOWEST
