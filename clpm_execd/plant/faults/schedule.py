@@ -40,6 +40,7 @@ class Schedule:
         self._ramp = np.maximum(_ns(_ramp(fault) for fault in self.faults), 1)
         # A ramp goes in a hundred steps or so, each at a round number of scans: many ramps then take theirs together.
         self._stride = 2 ** np.clip(np.log2(np.maximum(self._ramp / scan / 64, 1.0)).astype(np.int64), 0, 6)
+        self._settled = self._ramp + self._stride * scan
         self._fades = np.array([fault.kind.returns and fault.spec.duration is not None for fault in self.faults])
         self.tick = self._first - 1
         self.level: Floats = np.zeros(len(self.faults))
@@ -49,14 +50,31 @@ class Schedule:
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
 
     def levels(self, ticks: npt.NDArray[np.int64]) -> Floats:
-        """(T, F) severity at each of the scans; nothing before the plant starts."""
-        since = (ticks[:, None] - self._first) * self._scan - self._at
+        """(T, F) severity at each of the scans, which rise; nothing before the plant starts."""
+        levels: Floats = np.empty((len(ticks), len(self.faults)))
+        levels[:] = self._level(ticks[:1], slice(None))
+        moving = np.flatnonzero(~self._steady(int(ticks[0]), int(ticks[-1])))
+        if moving.size:
+            levels[:, moving] = self._level(ticks, moving)
+        return levels
+
+    def _steady(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+        """(F,) whether a fault is off, or on in full, all the time between these scans."""
+        since, lasts = (first - self._first) * self._scan - self._at, (last - first) * self._scan
         within = since % self._repeat
-        held = within - ticks[:, None] % self._stride * self._scan
-        level = np.clip((held + self._scan) / self._ramp, _LEAST, 1.0)
-        left = np.maximum((self._duration - held) / self._ramp, _LEAST)
-        level = np.where(self._fades, np.minimum(level, left), level)
-        level[(since < 0) | (within >= self._duration) | (ticks < self._first)[:, None]] = 0.0
+        on = (within >= self._settled) & (within + lasts < self._duration - np.where(self._fades, self._settled, 0))
+        off = (within >= self._duration) & (within + lasts < self._repeat)
+        return (first >= self._first) & ((since + lasts < 0) | (since >= 0) & (on | off))
+
+    def _level(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
+        ramp, duration = self._ramp[which], self._duration[which]
+        since = (ticks[:, None] - self._first) * self._scan - self._at[which]
+        within = since % self._repeat[which]
+        held = within - ticks[:, None] % self._stride[which] * self._scan
+        level = np.clip((held + self._scan) / ramp, _LEAST, 1.0)
+        left = np.maximum((duration - held) / ramp, _LEAST)
+        level = np.where(self._fades[which], np.minimum(level, left), level)
+        level[(since < 0) | (within >= duration) | (ticks < self._first)[:, None]] = 0.0
         return level
 
     def turn(self, tick: int) -> set[int]:
