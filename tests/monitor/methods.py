@@ -5,6 +5,8 @@ A signal is a one-dimensional array, evenly sampled. Nothing here knows of the p
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,13 +25,11 @@ def harris_index(error: Floats, dead_time: float, interval: float) -> float:
     delay = round(dead_time / interval) + 1
     first = delay + _AR_ORDER - 1
     now = error[first:]
-    past = np.stack([error[first - delay - i:len(error) - delay - i] for i in range(_AR_ORDER)], axis=1)
-    level = np.ones((len(now), 1))
-    known = np.hstack([past, level])
-    weights, *_ = np.linalg.lstsq(known, now, rcond=None)
-    residual = now - known @ weights
-    freedom = len(now) - known.shape[1]
-    return float((residual @ residual) / freedom / now.var())
+    past = [error[first - delay - i:len(error) - delay - i] for i in range(_AR_ORDER)]
+    regression = np.stack([np.ones(len(now)), *past, now], axis=1)
+    # What the others leave of the last column is the last diagonal element of R, in Q R.
+    left = np.linalg.qr(regression, mode="r")[-1, -1] ** 2 / (len(now) - _AR_ORDER - 1)
+    return float(left / now.var())
 
 
 def correlation(x: Floats, y: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
@@ -145,7 +145,7 @@ def stiction_index(x: Floats, period: float) -> float:
     at = crossings(band(x, 2.0 * period, period / 3.0))
     at = at[(at > period / 2.0) & (at < len(x) - period / 2.0)]  # at the ends the level is a guess
     errors = []
-    for begin, end in zip(at[:-1], at[1:], strict=True):
+    for begin, end in pairwise(at):
         t = np.arange(np.ceil(begin), np.floor(end) + 1)
         if 0.25 * period <= end - begin <= period and len(t) > 4:
             inner = (t - begin) / (end - begin)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from monitor import methods
 
 PERIOD = 61.7  # samples; no whole number
