@@ -15,6 +15,7 @@ from math import exp, log
 from random import Random
 from typing import Any
 
+from clpm_execd.config.durations import UNITS, format_duration
 from clpm_execd.config.periods import Match, match
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.types import LOOP_TYPES
@@ -36,8 +37,8 @@ A_UNIT = 50  # loops
 
 # Faults and their share of all loops; what comes first chooses first.
 PREVALENCE = (
-    ("stiction", 0.12), ("deadband", 0.05), ("undersized", 0.02), ("stuck", 0.015), ("leak", 0.015),
-    ("slow-actuator", 0.015), ("oversized", 0.015),
+    ("stiction", 0.14), ("deadband", 0.04), ("undersized", 0.02), ("stuck", 0.01), ("leak", 0.01),
+    ("slow-actuator", 0.01), ("oversized", 0.01),
     ("manual", 0.36),
     ("aggressive", 0.04), ("sluggish", 0.04), ("windup", 0.01),
     ("external-oscillation", 0.03), ("load-step", 0.01), ("fouling", 0.01),
@@ -188,19 +189,24 @@ def _spoil(loops: Sequence[Drawn], chance: Random) -> None:
         there = sum(fault["kind"] == kind for loop in loops for fault in loop.faults)
         wanted = round(share * len(loops)) - there
         able = [loop for loop in order if not loop.faults and _can_have(kind, loop)]
+        # A level that nobody controls runs away; and only where the process integrates does a deadband make a cycle.
+        if kind in ("manual", "deadband"):
+            able.sort(key=lambda loop: (loop.type == "level") != (kind == "deadband"))
         for loop in able[:max(0, wanted)]:
-            loop.faults.append({"kind": kind, **_size(kind, chance), **_times(kind, chance)})
+            loop.faults.append({"kind": kind, **_size(kind, chance), **_times(kind, loop, chance)})
 
 
 def _can_have(kind: str, loop: Drawn) -> bool:
-    group = FAULTS[kind].group
+    """Whether the loop can have it and the plant goes on: a level whose flow nothing moves any more runs away."""
+    group, slave = FAULTS[kind].group, loop.master is not None
+    if kind in ("stuck", "undersized", "cascade-broken") and "level" in (loop.type, loop.master and loop.master.type):
+        return False
     if kind == "cascade-broken":
-        return loop.master is not None
-    if kind == "manual" or group == "negative control":
-        return loop.master is None
-    if kind == "deadband":
-        return not loop.leads
-    return not (loop.leads and group == "valve")
+        return slave
+    if kind in ("stuck", "manual") or group == "negative control":
+        return not slave and not (loop.leads and group == "valve")
+    # Near to instability by the rule, a master is beyond it: the rule does not know the slave's lag.
+    return not (loop.leads and (group == "valve" or kind == "aggressive"))
 
 
 def _size(kind: str, chance: Random) -> Table:
@@ -210,15 +216,18 @@ def _size(kind: str, chance: Random) -> Table:
     return {}
 
 
-def _times(kind: str, chance: Random) -> Table:
-    """Half of what wears is there from the beginning; the rest begins within a day, some of it now and then."""
-    group, draw = FAULTS[kind].group, chance.random()
-    start = {"start": f"{chance.randint(1, 48) * 30}m"}
-    if kind == "manual" or group in ("valve", "tuning"):
-        return {} if draw < 0.5 else start
-    if draw < 0.4 and kind not in ("grade-change", "setpoint-ramp", "manual-stroking", "load-step"):
-        return start
-    return start | {"duration": f"{chance.randint(1, 8) * 15}m", "repeat": f"{chance.randint(6, 24)}h"}
+def _times(kind: str, loop: Drawn, chance: Random) -> Table:
+    """Half of what lasts is there from the beginning; the rest begins within six hours, some of it now and then."""
+    group, early = FAULTS[kind].group, chance.random() < 0.5
+    quarter = 15 * UNITS["m"]
+    start = {"start": format_duration(chance.randint(1, 24) * quarter)}
+    again = start | {"duration": format_duration(chance.randint(2, 8) * quarter),
+                     "repeat": f"{chance.randint(3, 12)}h"}
+    if kind == "manual" and loop.type == "level":
+        return start | {"duration": "15m", "repeat": again["repeat"]}
+    if kind in ("manual", "cascade-broken") or group in ("valve", "tuning"):
+        return {} if early else start
+    return start if early and group in ("process", "sensor", "data path") else again
 
 
 def _between(limits: tuple[float, float], chance: Random) -> float:
@@ -242,7 +251,7 @@ def _header(name: str, loops: Sequence[Drawn], seed: int) -> str:
 
 def _written(loop: Drawn) -> str:
     """The loop as TOML."""
-    lines = [f"# {loop.note}"] if loop.note else []
+    lines = [f"# {note}" for note in (loop.note, "the master of the next loop" if loop.leads else "") if note]
     lines.append("[[loop]]")
     tables = {key: value for key, value in loop.table.items() if isinstance(value, Mapping)}
     lines += [f"{key} = {_value(value)}" for key, value in loop.table.items() if key not in tables]
@@ -250,7 +259,8 @@ def _written(loop: Drawn) -> str:
         if table:
             lines.append(f"{key} = {_value(table)}")
     for fault in loop.faults:
-        lines += ["[[loop.fault]]", *(f"{key} = {_value(value)}" for key, value in fault.items())]
+        lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].meaning}",
+                  *(f"{key} = {_value(value)}" for key, value in fault.items())]
     return "\n".join(lines) + "\n"
 
 
