@@ -125,8 +125,8 @@ def test_the_demonstration_shows_faults_and_the_truth_beside_them(tmp_path: Path
     assert {row["fault"] for row in sticky[:120]} == {""}
     assert {row["fault"] for row in sticky[120:]} == {"stiction"}
     assert "true" in {row["visible"] for row in sticky}
-    assert {row["fault"] for row in frozen[180:]} == {"freeze"}
-    assert len({row["PV"] for row in frozen[180:]}) == 1
+    assert {row["fault"] for row in frozen[180:240]} == {"freeze"}
+    assert len({row["PV"] for row in frozen[180:240]}) == 1
     assert {row["fault"] for row in manual[240:]} == {"manual"}
     assert {row["Mode"] for row in manual[240:]} == {"MAN"}
     assert {row["Mode"] for row in manual[:240]} == {"AUT"}

@@ -18,8 +18,8 @@ _MINUTE = UNITS["m"]
 _FAULTS: tuple[tuple[FaultSpec, ...], ...] = (
     (),
     (FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}, start=2 * _MINUTE, ramp=2 * _MINUTE),),
-    (FaultSpec(kind="freeze", start=3 * _MINUTE, duration=3 * _MINUTE, repeat=12 * _MINUTE),),
-    (FaultSpec(kind="manual", start=4 * _MINUTE, duration=10 * _MINUTE, repeat=20 * _MINUTE),),
+    (FaultSpec(kind="freeze", start=3 * _MINUTE, duration=1 * _MINUTE, repeat=8 * _MINUTE),),
+    (FaultSpec(kind="manual", start=4 * _MINUTE, duration=5 * _MINUTE, repeat=20 * _MINUTE),),
     (),
 )
 
