@@ -164,13 +164,15 @@ def _centre(x: Floats, period: float) -> Floats:
     return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
 
 
-def idle_index(op: Floats, pv: Floats, smooth: int, gain: float = 1.0) -> float:
+def idle_index(op: Floats, error: Floats, smooth: int, least: float = 0.0, gain: float = 1.0) -> float:
     """-1 to 1: near 1 the loop is sluggish after load steps, near 0 well tuned, below it rings (Haegglund, 1999).
 
-    The time in which OP and PV move the same way less that in which they move opposite ways, over both. smooth: the
-    samples over which slopes are taken, the filter of the paper; gain: of the process, for its sign.
+    The time in which OP and PV move the same way less that in which they move opposite ways, over both, while SP - PV
+    is beyond `least`: as in the paper a loop at rest says nothing. smooth: the samples over which slopes are taken,
+    the filter of the paper; gain: of the process, for its sign. SP must rest.
     """
-    moves = np.sign(gain) * (op[smooth:] - op[:-smooth]) * (pv[smooth:] - pv[:-smooth])
+    moves = np.sign(gain) * (op[smooth:] - op[:-smooth]) * (error[:-smooth] - error[smooth:])
+    moves = moves[np.abs(error[smooth:]) > least]
     same, opposite = np.count_nonzero(moves > 0), np.count_nonzero(moves < 0)
     return (same - opposite) / max(same + opposite, 1)
 

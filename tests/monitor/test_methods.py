@@ -105,10 +105,12 @@ def test_stiction_index_in_noise_and_drift() -> None:
 def test_idle_index_of_a_sluggish_and_of_a_damped_response() -> None:
     # A load step of which PV recovers slowly: OP and PV fall together all the while.
     slow = np.exp(-TIME / 500.0)
-    assert methods.idle_index(slow, slow, 5) == 1.0
-    assert methods.idle_index(-slow, slow, 5) == -1.0
-    assert methods.idle_index(-slow, slow, 5, gain=-2.0) == 1.0
+    assert methods.idle_index(slow, -slow, 5) == 1.0
+    assert methods.idle_index(-slow, -slow, 5) == -1.0
+    assert methods.idle_index(-slow, -slow, 5, gain=-2.0) == 1.0
     assert methods.idle_index(sine(), np.roll(sine(), 15), 3) == pytest.approx(0.0, abs=0.1)
+    half = np.where(TIME < 2000, 1.0, -1.0) * slow  # OP turns once PV is back
+    assert methods.idle_index(half, -slow, 5, least=0.1) == pytest.approx(1.0, abs=0.01)
 
 
 def test_arithmetic() -> None:
