@@ -33,7 +33,8 @@ FORMATS = ("lp", "csv", "wide")
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = _parser().parse_args(argv)
-    command = {"generate": _generate, "check": _check, None: _stream}[arguments.command]
+    command = {"generate": _generate, "check": _check, "init": _init, "faults": _faults, "loop-types": _loop_types,
+               None: _stream}[arguments.command]
     try:
         return command(arguments, signals)
     except BadInput as bad:
@@ -143,6 +144,50 @@ def _check(arguments: argparse.Namespace, signals: Signals) -> int:
     return 0
 
 
+def _init(arguments: argparse.Namespace, signals: Signals) -> int:
+    """A loops.toml to start from."""
+    from clpm_execd.config import starter
+    from clpm_execd.config.loops import SEED
+
+    text = starter.STARTER
+    if arguments.plant is not None or arguments.loops is not None:
+        text = starter.plant_file(arguments.plant or "plant", arguments.loops or starter.LOOPS,
+                                  SEED if arguments.seed is None else arguments.seed)
+    if arguments.output is None:
+        return _print(text)
+    try:
+        with arguments.output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        what = "is there already" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
+        problem = Problem(f"--output {arguments.output}", what, "name a new file")
+        raise BadInput([problem]) from None
+    return 0
+
+
+def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
+    from clpm_execd.config import catalogue
+
+    return _print(catalogue.faults(arguments.names))
+
+
+def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
+    from clpm_execd.config import catalogue
+
+    return _print(catalogue.loop_types(arguments.names))
+
+
+def _print(text: str) -> int:
+    """The text on stdout as UTF-8, also where nobody reads it to the end."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more as it ends, and would say that nobody reads it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def _server_problems(settings: Settings) -> list[Problem]:
     from clpm_execd.stream.influx import check_server
 
@@ -168,8 +213,15 @@ def _configuration(arguments: argparse.Namespace, settings: Settings | None, sta
     if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
         given = arguments.config or os.environ.get("CLPM_LOOPS")
         return read_configuration(Path(given) if given else None)
-    return read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
-                              measurement=settings.measurement)
+    configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
+                                       measurement=settings.measurement)
+    if arguments.replay:  # nobody knows the truth about a record
+        return replace(configuration, output=replace(configuration.output, truth=None))
+    if arguments.demo:
+        from clpm_execd.config.demo import demonstrated
+
+        return demonstrated(configuration)
+    return configuration
 
 
 def _source(arguments: argparse.Namespace, settings: Settings | None,
@@ -181,10 +233,6 @@ def _source(arguments: argparse.Namespace, settings: Settings | None,
     if arguments.replay:
         return _replay(arguments, settings, configuration), None
     loops = configuration.loops
-    if arguments.demo:
-        from clpm_execd.plant.defaults import demo_loops
-
-        loops = demo_loops(loops)
     interval = configuration.interval or SECOND
     latest = time.time_ns() // interval * interval
     start = latest if configuration.start is None else configuration.start
@@ -211,12 +259,12 @@ def _encoder(form: str, source: Source, configuration: Configuration) -> Encoder
         from clpm_execd.stream.line_protocol import LineProtocol
 
         return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
-                            mode_tag=output.mode_tag, tags=output.tags)
+                            mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
     from clpm_execd.stream.tables import LongCsv, WideCsv
 
     if form == "csv":
-        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields)
-    return WideCsv(source.loops, fields=output.fields)
+        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth)
+    return WideCsv(source.loops, fields=output.fields, truth=output.truth is not None)
 
 
 def _refused(option: str, error: ValueError) -> Problem:
@@ -235,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("what is streamed")
     group.add_argument("--config", metavar="FILE", help="the loops (loops.toml); without it TIC208030 to TIC208034")
-    group.add_argument("--demo", action="store_true", help="trending data: sine set points and the loops' response")
+    group.add_argument("--demo", action="store_true", help="trending data: sine set points, faults, and the truth")
     group.add_argument("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live")
     group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode")
     group.add_argument("--interval", metavar="1s", help="between samples; of a record, its own by default")
@@ -264,9 +312,24 @@ def _parser() -> argparse.ArgumentParser:
                                 help="every problem of the configuration at once")
     check.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
                        help="the server, token, organization and bucket too")
+    init = commands.add_parser("init", allow_abbrev=False, help="a commented loops.toml to start from, on stdout")
+    init.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other")
+    init.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (50)")
+    init.add_argument("--seed", metavar="N", type=_count, default=argparse.SUPPRESS, help="another plant (42)")
+    init.add_argument("--output", metavar="FILE", type=Path, help="a new file (stdout)")
+    for name, what in (("faults", "the kinds of faults"), ("loop-types", "the types of loops")):
+        shown = commands.add_parser(name, allow_abbrev=False, help=f"{what}: parameters, units, ranges, examples")
+        shown.add_argument("names", metavar="NAME", nargs="*", help="only these")
     parser.set_defaults(**dict.fromkeys(
         ("config", "replay", "columns", "interval", "seed", "env_file", "log_level", "log_file")), demo=False)
     return parser
+
+
+def _loops(text: str) -> int:
+    number = _count(text)
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100000")
+    return number
 
 
 def _count(text: str) -> int:

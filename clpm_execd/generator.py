@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.cascades import check_cascades
+from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.durations import LAST_TIME
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
@@ -51,6 +51,7 @@ class ControlLoopDataGenerator:
         self._configuration = config
         self._loops = list(config.loops)
         self._plant: Plant | None = None
+        self._encoder: LineProtocol | None = None
 
     @property
     def loops(self) -> tuple[LoopSpec, ...]:
@@ -82,16 +83,19 @@ class ControlLoopDataGenerator:
         return self._running().advance(n)
 
     def lines(self, n: int = 1) -> bytes:
-        """The next n samples as line protocol."""
+        """The next n samples as line protocol, and the truth beside them where the configuration asks for it."""
         plant, output = self._running(), self._configuration.output
-        encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
-                               mode_tag=output.mode_tag, tags=output.tags)
-        return encoder.encode(plant.advance(n))
+        if self._encoder is None:
+            self._encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
+                                         mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
+        return self._encoder.encode(plant.advance(n))
 
     def _running(self) -> Plant:
         if self._plant is None:
             problems: list[Problem] = []
-            check_cascades([LoopEntry(Place(f"loop {loop.id}", problems), (loop,)) for loop in self._loops])
+            entries = [LoopEntry(Place(f"loop {loop.id}", problems), (loop,)) for loop in self._loops]
+            check_cascades(entries)
+            check_faults(entries)
             _raise(problems)
             given = self._configuration
             interval = given.interval or SECOND

@@ -556,7 +556,8 @@ def test_what_generate_wrote_is_replayed_as_if_live(run: Run, form: str) -> None
 
 
 def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
-    lines = parsed(generated(run, "--demo", "--duration", "20m", "--interval", "10s"))
+    text = generated(run, "--demo", "--duration", "20m", "--interval", "10s")
+    lines = parsed("".join(line for line in text.splitlines(keepends=True) if "_truth," not in line))
     for loop in LOOPS:
         sp = [float(line["sp"]) for line in lines if line["loop"] == loop]
         pv = [float(line["pv"]) for line in lines if line["loop"] == loop]

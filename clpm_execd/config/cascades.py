@@ -1,10 +1,14 @@
-"""Loops among each other: every id once, every master there with one slave, and no loop above its own master."""
+"""Loops among each other: every id once, every master there with one slave, no loop above its own master, and no fault
+where there is nothing for it to act on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clpm_execd.config.loop import LoopEntry
+from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.loop import FaultSpec, LoopSpec
 from clpm_execd.problems import did_you_mean
 
 # Beyond this, looking for a close name costs more than it helps.
@@ -47,6 +51,42 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
         if circular:
             place.refuse(f"{circular[0]!r} is, through its masters, its own master" + _more(len(circular)),
                          "leave out cascade in the outermost loop")
+
+
+def check_faults(entries: Sequence[LoopEntry]) -> None:
+    """Each fault has what it needs: the other loop it names, a cascade to break, a valve of the loop's own."""
+    ids = [loop.id for entry in entries for loop in entry.loops]
+    known = frozenset(ids)
+    slaves = {loop.cascade: loop.id for entry in entries for loop in entry.loops if loop.cascade is not None}
+    for entry in entries:
+        for k in range(len(entry.loops[0].faults)):
+            place = entry.place.at(f"fault[{k + 1}]")
+            told = (_fault_problem(loop, loop.faults[k], known, slaves, ids) for loop in entry.loops)
+            for key, what, remedy in filter(None, told):
+                place.at(key).refuse(what, remedy)
+                break  # the others of its count have the same one
+
+
+def _fault_problem(loop: LoopSpec, fault: FaultSpec, known: frozenset[str], slaves: Mapping[str, str],
+                   ids: Sequence[str]) -> tuple[str, str, str] | None:
+    """The key of a fault that is wrong, what is, and what would be right."""
+    kind = FAULTS[fault.kind]
+    if kind.group == "valve" and loop.id in slaves:
+        return "kind", f"{loop.id!r} has no valve: its output is the set point of {slaves[loop.id]!r}", \
+            f"give the fault to {slaves[loop.id]!r}"
+    if fault.kind == "cascade-broken" and loop.cascade is None:
+        return "kind", f"{loop.id!r} follows no master", "give the loop a cascade, or another fault"
+    for key, default in kind.defaults.items():
+        other = fault.parameters.get(key)
+        if default != "" or other is None:  # the parameters that must be given are the names of other loops
+            continue
+        if other == loop.id:
+            return key, f"{other!r} is the loop itself", "name another loop of this file"
+        if other not in known:
+            others = [title for title in ids[:FEW] if title != loop.id]
+            return key, f"there is no loop {other!r}", \
+                did_you_mean(str(other), others) if others else "name another loop of this file"
+    return None
 
 
 def _leads_back(loop: str, masters: dict[str, str | None]) -> bool:

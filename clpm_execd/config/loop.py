@@ -8,25 +8,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
+from clpm_execd.config.fault import read_faults
 from clpm_execd.config.tables import (
     Place,
     choice,
     duration,
-    instant,
     name,
     number,
     overlay,
     parameter_of,
     shown,
+    starting,
     table,
     tables,
     unknown_keys,
     whole,
 )
-from clpm_execd.plant.loop import LoopSpec, Move, ProcessSpec
+from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, ProcessSpec
 from clpm_execd.plant.types import template
 
 COUNT = 100_000
@@ -63,14 +63,13 @@ def read_entry(given: Mapping[str, Any], place: Place) -> LoopEntry:
                               "number them with a pattern such as 'FIC{:04d}'")
         count = 1
     return LoopEntry(place, tuple(
-        replace(loop, id=_numbered(loop.id, k), cascade=loop.cascade and _numbered(loop.cascade, k))
+        replace(loop, id=_numbered(loop.id, k), cascade=loop.cascade and _numbered(loop.cascade, k),
+                faults=tuple(_numbered_fault(fault, k) for fault in loop.faults))
         for k in range(1, count + 1)))
 
 
 def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False) -> LoopSpec:
     """The loop of a table without a count; where `counted`, id and cascade may be patterns."""
-    if "fault" in given:
-        place.at("fault").refuse("faults are not in this release", "remove it")
     title = _id(given, place, counted)
     types = parameter_of(LoopSpec, "type").choices
     kind = choice(given["type"], types, place.at("type")) if "type" in given else None
@@ -80,7 +79,8 @@ def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False) 
     loop = overlay(loop, given, place, apart=APART)
     if loop.cascade is not None and "mode" not in given:
         loop = replace(loop, mode="CAS")
-    loop = replace(loop, moves=_moves(given["move"], place) if "move" in given else ())
+    loop = replace(loop, moves=_moves(given["move"], place) if "move" in given else (),
+                   faults=read_faults(given["fault"], place) if "fault" in given else ())
     _check_process(loop.process, place.at("process"))
     _check_cascade(loop, place, counted)
     if limits is not None:
@@ -101,6 +101,12 @@ def _id(given: Mapping[str, Any], place: Place, counted: bool) -> str:
 
 def _numbered(pattern: str, k: int) -> str:
     return _PATTERN.sub(lambda match: format(k, f"{match.group(1) or ''}d"), pattern)
+
+
+def _numbered_fault(fault: FaultSpec, k: int) -> FaultSpec:
+    """The fault with the k-th of a pattern of loops where it names another loop."""
+    return replace(fault, parameters={
+        key: _numbered(value, k) if isinstance(value, str) else value for key, value in fault.parameters.items()})
 
 
 def _range(value: object, place: Place) -> tuple[float, float] | None:
@@ -206,8 +212,4 @@ def _at(given: Mapping[str, Any], place: Place) -> tuple[int, bool]:
     if "at" not in given:
         place.refuse("is missing", "give a time from the start such as '10m', or 2025-01-10T09:11:40Z")
         return 0, True
-    value = given["at"]
-    # A duration has no hyphen, a time has two.
-    from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
-    ns = duration(value, place, zero=True) if from_start else instant(value, place)
-    return ns or 0, from_start
+    return starting(given["at"], place)

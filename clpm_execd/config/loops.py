@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.cascades import check_cascades, check_unique
+from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
 from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
 from clpm_execd.config.loop import COUNT, LoopEntry, read_entry, read_loop
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
@@ -107,6 +107,7 @@ def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:
         place.refuse(f"{total} loops are too many", f"give up to {COUNT} in all")
     check_unique(entries)
     check_cascades(entries)
+    check_faults(entries)
     return tuple(loop for entry in entries for loop in entry.loops)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clpm_execd.config.tables import Place, choice, name, table, unknown_keys
+from clpm_execd.config.tables import Place, choice, name, shown, table, unknown_keys
 from clpm_execd.plant.block import SIGNALS
 
 MEASUREMENT = "control_loops"
-LOOP_TAG = "loop_id"
+TRUTH = "control_loops_truth"
+LOOP_TAG, FAULT_TAG = "loop_id", "fault"
 
 # Telegraf adds the tag host itself, and a column time would be taken for the timestamp.
 RESERVED = ("host", "time")
@@ -18,19 +19,21 @@ RESERVED = ("host", "time")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """fields: name as written -> signal of the Block. tags: the same on every point."""
+    """fields: name as written -> signal of the Block. tags: the same on every point.
+
+    truth: the measurement of the truth about the faults, None for none.
+    """
 
     measurement: str = MEASUREMENT
     fields: Mapping[str, str] = field(default_factory=lambda: {"PV": "pv", "OP": "op", "SP": "sp"})
     mode_tag: str = "Mode"
     tags: Mapping[str, str] = field(default_factory=dict)
+    truth: str | None = None
 
 
 def read_output(given: Mapping[str, Any], place: Place) -> Output:
     """The [output] table; what is wrong in it is told at its place."""
     unknown_keys(given, ["measurement", "fields", "mode_tag", "tags", "truth"], place)
-    if given.get("truth", False) is not False:
-        place.at("truth").refuse("the truth is not in this release", "remove it, or give false")
     usual = Output()
     measurement = usual.measurement
     if "measurement" in given:
@@ -44,7 +47,10 @@ def read_output(given: Mapping[str, Any], place: Place) -> Output:
     for tag in taken if "fields" not in given else ():
         if tag in fields:
             place.refuse(f"{tag!r} is the name of a tag and of a field", "give one of them another name")
-    return Output(measurement, fields, mode_tag, tags)
+    truth = _truth(given.get("truth", False), measurement, place.at("truth"))
+    if truth is not None and FAULT_TAG in tags:
+        place.at(f"tags.{FAULT_TAG}").refuse(f"{FAULT_TAG!r} is a tag of the truth already", "take another name")
+    return Output(measurement, fields, mode_tag, tags, truth)
 
 
 def read_measurement(value: object, place: Place) -> str | None:
@@ -52,6 +58,20 @@ def read_measurement(value: object, place: Place) -> str | None:
     if text is not None and text.startswith(("_", "#")):
         place.refuse(f"{text!r} begins with {text[0]!r}",
                      "begin with another character: '_' belongs to InfluxDB, and '#' begins a comment")
+        return None
+    return text
+
+
+def _truth(value: object, measurement: str, place: Place) -> str | None:
+    """The measurement of the truth: true is the usual one, false none."""
+    if value is False:
+        return None
+    if value is not True and not isinstance(value, str):
+        place.refuse(f"{shown(value)} cannot be used", "give true, false or the name of a measurement")
+        return None
+    text = TRUTH if value is True else read_measurement(value, place)
+    if text == measurement:
+        place.refuse(f"{text!r} is the measurement of the samples", "give the truth one of its own")
         return None
     return text
 

@@ -139,6 +139,14 @@ def instant(value: object, place: Place) -> int | None:
     return None
 
 
+def starting(value: object, place: Place) -> tuple[int, bool]:
+    """When something is, ns, and whether that counts from the start of the plant."""
+    # A duration has no hyphen, a time has two.
+    from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
+    ns = duration(value, place, zero=True) if from_start else instant(value, place)
+    return ns or 0, from_start
+
+
 def choice(value: object, choices: Sequence[str], place: Place) -> str | None:
     if isinstance(value, str) and value in choices:
         return value

@@ -22,6 +22,56 @@ GOOD, BAD = 192, 0
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """What is the matter with the loops, at every instant of a Block: F faults, in order of loops, then as given.
+
+    loops: (F) whose fault it is. kinds: (F) a key of FAULTS. control: (F) whether it is a negative control, which is
+    never present. column: (F,) index of the loop in the Block.
+    present: (T, F). visible: (T, F) whether a perfect observer of PV, OP and SP would see it. severity: (T, F) 0 to 1
+    of its full strength; also a negative control has one.
+    """
+
+    loops: tuple[str, ...]
+    kinds: tuple[str, ...]
+    control: tuple[bool, ...]
+    column: npt.NDArray[np.intp]
+    present: npt.NDArray[np.bool_]
+    visible: npt.NDArray[np.bool_]
+    severity: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """R samples of the loops whose data path is at fault, as they leave: these stand in place of the Block's own.
+
+    apart: (N,) bool, the loops concerned; of the others every sample of the grid leaves once, in its row.
+    Rows are ordered by `row`, then by loop, then as they leave. Within a row of the Block the samples of the grid
+    leave first.
+    row: (R,) index into the Block's times, the instant at which it leaves. loop: (R,) index into the Block's loops.
+    times: (R,) int64 ns, what the sample says; earlier than its row where it is late, off where a clock is.
+    pv to quality: (R,) as in the Block. present, visible: (R, K) the truth when it was measured: of the loop's first,
+    second, .. K-th fault.
+    """
+
+    apart: npt.NDArray[np.bool_]
+    row: npt.NDArray[np.intp]
+    loop: npt.NDArray[np.intp]
+    times: npt.NDArray[np.int64]
+    pv: Floats
+    op: Floats
+    sp: Floats
+    mode: npt.NDArray[np.int8]
+    valve_position: Floats
+    true_pv: Floats
+    quality: npt.NDArray[np.int16]
+    present: npt.NDArray[np.bool_]
+    visible: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """T consecutive samples of N loops.
 
@@ -32,6 +82,8 @@ class Block:
     mode: (T, N) int8, index into MODES.
     valve_position: (T, N) per cent of travel. true_pv: (T, N) the process variable before sensor and recording.
     quality: (T, N) int16, 192 good, 0 bad.
+    truth: of the faults of all loops; None where there are none.
+    arrivals: what leaves of the loops whose data path is at fault; None where every sample leaves once, in its row.
     """
 
     loops: tuple[str, ...]
@@ -43,6 +95,8 @@ class Block:
     valve_position: Floats
     true_pv: Floats
     quality: npt.NDArray[np.int16]
+    truth: Truth | None = None
+    arrivals: Arrivals | None = None
 
     def __len__(self) -> int:
         return len(self.times)

@@ -7,6 +7,7 @@ SplitMix64 (Steele, Lea and Flood, 2014); normals by Box and Muller (1958), boun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -19,6 +20,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_AT_ONCE = 64
 
 
 def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
@@ -29,8 +31,10 @@ def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint
 
 def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint64]:
     """(n, N) 64 random bits for each of the ticks first .. first + n - 1 and each key."""
-    ticks = np.arange(first, first + n).astype(np.uint64)
-    z = ticks[:, None] * _GOLDEN + of
+    return _mixed(np.arange(first, first + n).astype(np.uint64)[:, None] * _GOLDEN + of)
+
+
+def _mixed(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     for multiplier, shift in zip(_MIX, _SHIFTS, strict=False):
         z ^= z >> shift
         z *= multiplier
@@ -41,6 +45,11 @@ def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint
 def uniform(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
     """(n, N) uniform on [0, 1)."""
     return (words(of, first, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def uniform_at(of: np.uint64, ticks: npt.NDArray[np.int64]) -> Floats:
+    """(T,) those of one key at any ticks: the same numbers as `uniform` has."""
+    return (_mixed(ticks.astype(np.uint64) * _GOLDEN + of) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
@@ -58,3 +67,19 @@ def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
     np.cos(angle, out=angle)
     radius *= angle
     return radius
+
+
+class Draws:
+    """The draws of M keys one tick at a time, made in blocks that lie where they lie, whoever asks first."""
+
+    def __init__(self, of: npt.NDArray[np.uint64], draw: Callable[[npt.NDArray[np.uint64], int, int], Floats]) -> None:
+        self._keys, self._draw = of, draw
+        self._first, self._block = -1, np.empty((0, len(of)))
+
+    def at(self, tick: int) -> Floats:
+        """(M,) those of a tick."""
+        first = tick - tick % _AT_ONCE
+        if first != self._first:
+            self._first, self._block = first, self._draw(self._keys, first, _AT_ONCE)
+        row: Floats = self._block[tick - first]
+        return row

@@ -46,15 +46,15 @@ class Controller:
         self._mode, self._shown = state.mode[level], state.shown_mode[level]
         settings = [ideal(tuned(loop, scan)) for loop in ours]
         sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
-        self._kp: Floats = sign * column(kc for kc, _, _ in settings)
-        self._ki: Floats = self._kp * column(scan / ti if ti > 0 else 0.0 for _, ti, _ in settings)
+        self.kp: Floats = sign * column(kc for kc, _, _ in settings)
+        self.ki: Floats = self.kp * column(scan / ti if ti > 0 else 0.0 for _, ti, _ in settings)
         filters = [td / loop.controller.derivative_filter
                    for loop, (_, _, td) in zip(ours, settings, strict=True)]
         self._fade: Floats = column(tf / (tf + scan) for tf in filters)
-        self._kd: Floats = self._kp * column(
+        self._kd: Floats = self.kp * column(
             td / (tf + scan) for tf, (_, _, td) in zip(filters, settings, strict=True))
         self._derives = bool((self._kd != 0).any())
-        self._unwind: Floats = column(
+        self.unwind: Floats = column(
             min(1.0, scan / (sqrt(ti * td) if td > 0 else ti)) if ti > 0 else 0.0 for _, ti, td in settings)
         self._weight: Floats = column(loop.controller.setpoint_weight for loop in ours)
         self._follows = np.array([loop.controller.setpoint_tracking for loop in ours])
@@ -64,6 +64,10 @@ class Controller:
         self._wanted, self._term = np.empty(len(ours)), np.empty(len(ours))
         self._manual: npt.NDArray[np.bool_] | None = None  # who is in MAN at this scan; None: nobody
         self._cascade(level)
+
+    def take_over(self, before: Floats) -> None:
+        """The gain `kp` was `before`, (N,): the integral takes the difference, so that OP does not jump."""
+        self._integral += (before - self.kp) * (self._weight * self._sp - self._pv)
 
     def _cascade(self, level: slice) -> None:
         """Which of ours are slaves, and whose; which are masters, and of whom: (ours, all) index pairs."""
@@ -93,7 +97,7 @@ class Controller:
         self._integrate(held if anyone_held else None)
         np.multiply(self._weight, self._sp, out=self._wanted)
         self._wanted -= self._pv
-        self._wanted *= self._kp
+        self._wanted *= self.kp
         self._wanted += self._integral
         if self._derives:
             self._wanted += self._derivative
@@ -102,14 +106,14 @@ class Controller:
             np.copyto(limited, self._op, where=held)
         self._op[:] = limited
         limited -= self._wanted
-        limited *= np.where(held, 1.0, self._unwind) if anyone_held else self._unwind
+        limited *= np.where(held, 1.0, self.unwind) if anyone_held else self.unwind
         self._integral += limited
         if anyone_held:
             self._held = np.zeros_like(held) if manual is None else manual
 
     def _integrate(self, held: npt.NDArray[np.bool_] | None) -> None:
         np.subtract(self._sp, self._pv, out=self._term)
-        self._term *= self._ki
+        self._term *= self.ki
         if held is not None:
             self._term[held] = 0.0
         self._integral += self._term

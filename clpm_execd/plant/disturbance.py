@@ -7,6 +7,7 @@ after the dead time. It begins at nought, so that a loop starts in balance.
 from __future__ import annotations
 
 from math import exp, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +15,16 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.state import State, column
 
+if TYPE_CHECKING:
+    from clpm_execd.plant.faults.load import LoadFaults
+
 
 class Disturbance:
     """The loads of N loops."""
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
         self._state = state
+        self.faults: LoadFaults | None = None
         decays = [exp(-scan / loop.disturbance.correlation) for loop in loops]
         self._decay: Floats = column(decays)
         self._kick: Floats = column(
@@ -28,7 +33,11 @@ class Disturbance:
 
     def step(self, normal: Floats) -> None:
         """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
+        if self.faults is not None:
+            self.faults.withdraw()
         load = self._state.load
         load *= self._decay
         np.multiply(self._kick, normal, out=self._term)
         load += self._term
+        if self.faults is not None:
+            self.faults.disturb()

@@ -7,6 +7,7 @@ is per cent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +132,24 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FaultSpec:
+    """One fault of a loop: its kind, a key of FAULTS, and the parameters that are given; the others are the default.
+
+    start: ns, from the start of the plant where `from_start`, else since 1970; in [start, start + duration) it is
+    present. duration: ns, None for ever. repeat: ns from start to next start, None for once. ramp: ns over which it
+    grows from nothing to full.
+    """
+
+    kind: str
+    parameters: Mapping[str, float | str] = field(default_factory=dict)
+    start: int = 0
+    from_start: bool = True
+    duration: int | None = None
+    repeat: int | None = None
+    ramp: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
     """One control loop."""
 
@@ -150,3 +169,4 @@ class LoopSpec:
     recording: RecordingSpec = field(default_factory=RecordingSpec)
     operator: OperatorSpec = field(default_factory=OperatorSpec)
     moves: tuple[Move, ...] = ()
+    faults: tuple[FaultSpec, ...] = ()

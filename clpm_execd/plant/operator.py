@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from clpm_execd.plant.block import CAS, MAN, MODES
 from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.loop import LoopSpec, Move
 from clpm_execd.plant.state import State, column, percent
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.faults.operation import OperationFaults
 
 QUARTER = 900  # s
 _LEAST_DWELL = 300  # s between two moves by habit
@@ -52,6 +56,7 @@ class Operator:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, start: int, scan: int) -> None:
         self._state, self._scan = state, scan
+        self.faults: OperationFaults | None = None
         self._first = start // scan  # the scan at `start`, wherever that lies between two of them
         self._plan: list[_Act] = []
         self._ramps: dict[tuple[int, str], _Ramp] = {}
@@ -92,6 +97,10 @@ class Operator:
         if self._waving.size:
             phase = (tick - self._first) * self._scan / 1e9 / self._period
             self._state.sp[self._waving] = self._home[self._waving] + self._wave * np.sin(2.0 * np.pi * phase)
+            if self.faults is not None:
+                self._state.sp[self._waving] += self.faults.shift[self._waving]
+        if self.faults is not None:
+            self.faults.step()
 
     def _plan_quarter(self, tick: int) -> None:
         quarter = tick * self._scan // (QUARTER * 10**9)
@@ -111,7 +120,8 @@ class Operator:
     def _do(self, act: _Act) -> None:
         state = self._state
         if act.signal == "mode":
-            state.mode[act.loop] = int(act.value)
+            if self.faults is None or not self.faults.chooses(act.loop, int(act.value)):
+                state.mode[act.loop] = int(act.value)
             return
         self._ramps.pop((act.loop, act.signal), None)
         if act.ramp:
@@ -124,7 +134,7 @@ class Operator:
         """Whether it was taken; what the controller owns is not, and a ramp ends there."""
         mode = self._state.mode[loop]
         if signal == "sp" and mode != CAS:
-            self._state.sp[loop] = value
+            self._state.sp[loop] = value if self.faults is None else self.faults.shifted(loop, value)
         elif signal == "op" and mode == MAN:
             self._state.op[loop] = value
         else:

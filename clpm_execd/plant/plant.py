@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from clpm_execd.plant.block import GOOD, Block, Floats
 from clpm_execd.plant.chance import keys, normal
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
+from clpm_execd.plant.faults.controller import TuningFaults
+from clpm_execd.plant.faults.data_path import DataPath
+from clpm_execd.plant.faults.load import LoadFaults
+from clpm_execd.plant.faults.operation import OperationFaults
+from clpm_execd.plant.faults.process import ProcessFaults
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.sensor import SensorFaults
+from clpm_execd.plant.faults.truth import Witness
+from clpm_execd.plant.faults.valve import ValveFaults
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.operator import Operator
 from clpm_execd.plant.process import Process
@@ -25,6 +35,16 @@ from clpm_execd.plant.valve import Valve
 
 SECOND = 10**9
 _DRAWN_AT_ONCE = 65536  # normals of one purpose: enough to hide the cost of a call, and small beside the caches
+
+
+class Changing(Protocol):
+    """The faults of a stage."""
+
+    def change(self) -> None:
+        """The severities are others than at the scan before."""
+
+
+T = TypeVar("T", bound=Changing)
 
 
 class Plant:
@@ -67,6 +87,44 @@ class Plant:
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
         self._record_pv, self._record_op = recorders(loops)
+        self._schedule: Schedule | None = None
+        self._data_path: DataPath | None = None
+        if any(loop.faults for loop in loops):
+            self._break(loops, seed, start)
+
+    def _break(self, loops: tuple[LoopSpec, ...], seed: int, start: int) -> None:
+        """Give each stage its faults."""
+        state = self._state
+        self._schedule = schedule = Schedule(loops, self._columns.tolist(), start, self._scan)
+        self._witness = Witness(schedule, self._columns)
+        self._changing: list[tuple[int, Changing]] = []
+
+        def attached(stage: int, faults: T) -> T:
+            self._changing.append((stage, faults))
+            return faults
+
+        if schedule.of_stage(1):
+            self._operator.faults = attached(1, OperationFaults(schedule, state, seed))
+        if schedule.of_stage(2):
+            self._disturbance.faults = attached(2, LoadFaults(schedule, state, seed))
+        if schedule.of_stage(4):
+            self._sensor.faults = attached(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
+        if schedule.of_stage(5):
+            for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
+                attached(5, TuningFaults(schedule, controller, level.start))
+        if schedule.of_stage(6):
+            self._valve.faults = attached(6, ValveFaults(schedule, state, self._valve.follow, self._valve.shut()))
+        if schedule.of_stage(7):
+            attached(7, ProcessFaults(schedule, self._process))
+        if schedule.of_stage(9):
+            self._data_path = DataPath(schedule.faults, seed, self.interval)
+
+    def _turn(self, tick: int) -> None:
+        """Which faults are on, and how severe, at this scan."""
+        if self._schedule is not None and (stages := self._schedule.turn(tick)):
+            for stage, faults in self._changing:
+                if stage in stages:
+                    faults.change()
 
     def advance(self, n: int) -> Block:
         """The next n samples; n >= 1. Memory grows with n, so ask for long runs in parts.
@@ -78,7 +136,8 @@ class Plant:
         mode = np.empty((n, size), dtype=np.int8)
         scans = self.interval // self._scan
         state = self._state
-        last = self.next_time // self._scan + (n - 1) * scans
+        first = self.next_time // self._scan
+        last = first + (n - 1) * scans
         for tick, noise, load in self._draws(last + 1):
             self._tick(tick, noise, load)
             before, rest = divmod(last - tick, scans)
@@ -86,6 +145,8 @@ class Plant:
                 i = n - 1 - before
                 pv[i], op[i], sp[i] = state.pv, state.op, state.sp
                 position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
+        truth = None if self._schedule is None else self._witness.tell(
+            first + scans * np.arange(n), op, mode, true_pv)
         for values in (pv, sp, true_pv):
             values *= self._span
             values += self._zero
@@ -94,9 +155,11 @@ class Plant:
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
         at = self._columns
-        return Block(
+        block = Block(
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
-            valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16))
+            valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
+            truth=truth)
+        return block if self._data_path is None else self._data_path.carry(block)  # 9 what leaves
 
     def _draws(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Each scan's number since 1970 up to `end`, with its chance: normals for noise and load, (N,) each."""
@@ -109,7 +172,8 @@ class Plant:
 
     def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
         """One scan; the stages in the order in which a plant lives them."""
-        self._operator.step(tick)  # 1 schedule
+        self._turn(tick)  # 1 schedule: faults,
+        self._operator.step(tick)  # and moves
         self._disturbance.step(load)  # 2 load at the process input
         self._process.measure()  # 3 true process variable
         self._sensor.step(noise)  # 4 measured process variable

@@ -52,7 +52,7 @@ def _split(process: ProcessSpec, scan: float) -> tuple[int, float]:
     return whole, rest if rest > _SLACK else 0.0
 
 
-def _weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
+def weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
     """p11, p21, p22, then the input's weights on x1 and x2: of the newer held value, and of the older."""
     _, late = _split(process, scan)
     p11, p21, p22, _, _ = transition(process, scan)
@@ -63,7 +63,7 @@ def _weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
 
 def pulse_transfer(process: ProcessSpec, scan: float, z: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
     """The process and its dead time as a function of z, flow in and PV out."""
-    p11, p21, p22, new1, new2, old1, old2 = _weights(process, scan)
+    p11, p21, p22, new1, new2, old1, old2 = weights(process, scan)
     x1 = (new1 + old1 / z) / (z - p11)
     x2 = (new2 + old2 / z + p21 * x1) / (z - p22)
     return np.asarray(x2 * z ** -float(_split(process, scan)[0]))
@@ -95,8 +95,8 @@ class Process:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
         specs = [loop.process for loop in loops]
-        weights = np.array([_weights(spec, scan) for spec in specs]).T.copy()
-        self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = weights
+        self._weights = np.array([weights(spec, scan) for spec in specs]).T.copy()
+        self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = self._weights
         self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
         self._second_order = any(spec.model == "sopdt" for spec in specs)
         self._fractional = any(_split(spec, scan)[1] > 0 for spec in specs)
@@ -107,6 +107,11 @@ class Process:
         self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
         self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
         self._new, self._old, self._term = (np.zeros(len(loops)) for _ in range(3))
+
+    def become(self, at: npt.NDArray[np.intp], changed: Floats) -> None:
+        """The loops `at` (M,) go on with other `weights`, (7, M)."""
+        self._weights[:, at] = changed
+        self._load1[at], self._load2[at] = changed[3] + changed[5], changed[4] + changed[6]
 
     def measure(self) -> None:
         """Stage 3: the true process variable of this instant."""

@@ -6,11 +6,16 @@ The reading is the truth with white noise, within the limits at which a 4-20 mA 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.state import State, column
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.faults.sensor import SensorFaults
 
 LOWEST, HIGHEST = -1.25, 103.125
 
@@ -20,12 +25,15 @@ class Sensor:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State) -> None:
         self._state = state
-        self._sigma: Floats = column(loop.sensor.noise for loop in loops)
+        self.faults: SensorFaults | None = None
+        self.sigma: Floats = column(loop.sensor.noise for loop in loops)
 
     def step(self, normal: Floats) -> None:
         """Stage 4: the measured process variable; `normal` is (N,) standard normal."""
         pv = self._state.pv
-        np.multiply(self._sigma, normal, out=pv)
+        np.multiply(self.sigma, normal, out=pv)
         pv += self._state.true_pv
         np.maximum(pv, LOWEST, out=pv)
         np.minimum(pv, HIGHEST, out=pv)
+        if self.faults is not None:
+            self.faults.step(normal)

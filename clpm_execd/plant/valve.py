@@ -8,6 +8,7 @@ characteristic.
 from __future__ import annotations
 
 from math import exp, log
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.state import State, column
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.faults.valve import ValveFaults
 
 
 def _indices(loops: tuple[LoopSpec, ...], characteristic: str, led: set[str | None]) -> npt.NDArray[np.intp]:
@@ -27,11 +31,12 @@ class Valve:
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
         self._state = state
+        self.faults: ValveFaults | None = None
         led = {loop.cascade for loop in loops}
         self._rest: Floats = state.op.copy()
-        self._follow: Floats = column(
+        self.follow: Floats = column(
             1.0 - (exp(-scan / loop.valve.lag) if loop.valve.lag > 0 else 0.0) for loop in loops)
-        self._lags = bool((self._follow < 1.0).any())
+        self._lags = bool((self.follow < 1.0).any())
         self._equal = _indices(loops, "equal-percentage", led)
         self._quick = _indices(loops, "quick-opening", led)
         self._log_r: Floats = column(log(loops[i].valve.rangeability) / 100.0 for i in self._equal)
@@ -42,10 +47,12 @@ class Valve:
         state = self._state
         if self._lags:
             np.subtract(state.op, state.position, out=self.flow)
-            self.flow *= self._follow
+            self.flow *= self.follow
             state.position += self.flow
         else:
             state.position[:] = state.op
+        if self.faults is not None:
+            self.faults.move()
         cascades = state.cascades
         if cascades.masters.size:
             state.position[cascades.masters] = state.true_pv[cascades.slaves]
@@ -58,3 +65,13 @@ class Valve:
             rest = self._rest[self._quick]
             steepness = 2.0 * np.sqrt(np.maximum(rest, 1.0))
             self.flow[self._quick] = steepness * (np.sqrt(state.position[self._quick]) - np.sqrt(rest))
+        if self.faults is not None:
+            self.faults.flow(self.flow)
+
+    def shut(self) -> Floats:
+        """(N,) the flow from the closed valve to where the loop rests, in the same unit."""
+        shut = self._rest.copy()
+        shut[self._equal] = 1.0 / self._log_r
+        rest = self._rest[self._quick]
+        shut[self._quick] = 2.0 * np.sqrt(np.maximum(rest, 1.0) * rest)
+        return shut

@@ -11,7 +11,7 @@ changes and no value is missing, so they are kept, and a tick costs little more 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, SIGNALS, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.stream.truth import Row, TruthRows
 
 DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 
@@ -46,10 +47,11 @@ class TextEncoder:
     """A Block as lines: the constant text of each row around its numbers, and the time between those.
 
     A subclass says what a row's constant text is (`_row`) and how a time is written (`_times`). fields maps
-    the name written to a signal of the Block.
+    the name written to a signal of the Block. truth: the measurement of the truth, None for none; its rows
+    follow the samples of their instant.
     """
 
-    def __init__(self, loops: Sequence[str], fields: Mapping[str, str]) -> None:
+    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None) -> None:
         problems = [
             Problem(f"field {name!r}", f"there is no signal {signal!r}", did_you_mean(signal, SIGNALS))
             for name, signal in fields.items()
@@ -65,6 +67,7 @@ class TextEncoder:
         self._formats = tuple(b"%d" if signal == "quality" else b"%.10g" for signal in self._signals)
         self._full: dict[int, list[list[bytes]]] = {}
         self._patterns: dict[tuple[bytes, bytes], list[bytes]] = {}
+        self._truth = TruthRows() if truth else None
 
     def header(self) -> bytes:
         return b""
@@ -72,14 +75,26 @@ class TextEncoder:
     def encode(self, block: Block) -> bytes:
         if block.loops != self._loops:
             raise ValueError("the block holds other loops than the encoder was made for")
+        if self._truth is None:
+            return self._samples(block, 0, len(block))
+        parts, done = [], 0
+        for t, rows in self._truth.due(block):
+            [time] = self._times(block.times[t : t + 1])
+            parts += [self._samples(block, done, t + 1), *(self._told(row, time) for row in rows)]
+            done = t + 1
+        return b"".join([*parts, self._samples(block, done, len(block))])
+
+    def _samples(self, block: Block, start: int, stop: int) -> bytes:
         ticks = max(1, _ROWS // max(1, len(self._loops)))
-        return b"".join(self._encode(block, t, t + ticks) for t in range(0, len(block), ticks))
+        return b"".join(self._encode(block, t, min(t + ticks, stop)) for t in range(start, stop, ticks))
 
     def _encode(self, block: Block, start: int, stop: int) -> bytes:
         signals = [getattr(block, signal)[start:stop] for signal in self._signals]
         values = np.stack(signals, axis=2, dtype=float)
         modes = block.mode[start:stop]
         present = np.abs(values) <= _LARGEST
+        if block.arrivals is not None:
+            present &= ~block.arrivals.apart[:, np.newaxis]
         whole = bool(present.all())
         times = self._times(block.times[start:stop])
         if whole and bool((modes == modes[0]).all()):
@@ -87,11 +102,32 @@ class TextEncoder:
             template = b"".join([time.join(pieces) for time in times])
         else:
             masks = [None if whole or row.all() else row for row in present]
-            template = b"".join(
-                [time.join(self._pattern(*key)) for time, *key in zip(times, modes, masks, strict=True)]
-            )
+            ticks = [time.join(self._pattern(*key)) for time, *key in zip(times, modes, masks, strict=True)]
+            for t, row in self._arrived(block, start, stop):
+                ticks[t - start] += row.replace(b"%", b"%%")
+            template = b"".join(ticks)
         numbers = values.ravel() if whole else values[present]
         return template % tuple(numbers.tolist())
+
+    def _arrived(self, block: Block, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """What leaves at instants [start, stop) in place of the samples of a disturbed data path, each with its t."""
+        sent = block.arrivals
+        if sent is None:
+            return
+        first, last = np.searchsorted(sent.row, [start, stop]).tolist()
+        here = slice(first, last)
+        values = np.stack([getattr(sent, signal)[here] for signal in self._signals], axis=1, dtype=float)
+        present = np.abs(values) <= _LARGEST
+        times = self._times(sent.times[here])
+        for r, (time, row, mask) in enumerate(zip(times, values.tolist(), present.tolist(), strict=True), first):
+            if any(mask):
+                text = time.join(self._around_times(self._arrived_row(block, r, tuple(mask))))
+                yield int(sent.row[r]), text % tuple(value for value, there in zip(row, mask, strict=True) if there)
+
+    def _arrived_row(self, block: Block, r: int, present: Present) -> list[bytes]:
+        """`_row` of the arrival r."""
+        assert block.arrivals is not None
+        return self._row(self._loops[block.arrivals.loop[r]], MODES[block.arrivals.mode[r]], present)
 
     def _pattern(self, modes: npt.NDArray[np.int8], present: npt.NDArray[np.bool_] | None) -> list[bytes]:
         """A tick's text without numbers and times; present (N, F) is None when nothing is missing."""
@@ -125,13 +161,17 @@ class TextEncoder:
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         raise NotImplementedError
 
+    def _told(self, row: Row, time: bytes) -> bytes:
+        """A row of the truth, as the lines it takes; time as `_times` writes it."""
+        raise NotImplementedError
+
 
 class LineProtocol(TextEncoder):
     """`measurement,tags fields time`, one line a loop and sample.
 
     loops: the ids, in the order of the Blocks to come. fields: name -> signal of the Block. mode_tag: the
-    tag that carries the mode, empty for none. tags: further tags, the same on every line. Raises BadInput
-    for what no line can carry.
+    tag that carries the mode, empty for none. tags: further tags, the same on every line. truth: the
+    measurement of the truth, None for none. Raises BadInput for what no line can carry.
     """
 
     def __init__(
@@ -142,14 +182,19 @@ class LineProtocol(TextEncoder):
         fields: Mapping[str, str] = DEFAULT_FIELDS,
         mode_tag: str | None = "Mode",
         tags: Mapping[str, str] | None = None,
+        truth: str | None = None,
     ) -> None:
-        super().__init__(loops, dict(sorted(fields.items())))
+        super().__init__(loops, dict(sorted(fields.items())), truth)
         tags = dict(tags or {})
         own = ["loop_id", *([mode_tag] if mode_tag else [])]
         problems = [*_unfit(measurement, tags, own, fields), *_unfit_ids(loops)]
+        if truth:
+            problems += _unfit(truth, {}, [], {})
+            problems += _taken_by_truth(truth, measurement, tags)
         if problems:
             raise BadInput(problems)
         self._measurement = _template(escape_measurement(measurement))
+        self._truth_measurement = escape_measurement(truth or "")
         self._mode_tag = mode_tag or None
         self._tags = tags
         ends = [b"i" if signal == "quality" else b"" for signal in self._signals]
@@ -172,6 +217,13 @@ class LineProtocol(TextEncoder):
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return [b"%d\n" % time for time in times.tolist()]
+
+    def _told(self, row: Row, time: bytes) -> bytes:
+        tags = sorted({**self._tags, "loop_id": row.loop, "fault": row.fault}.items(), key=lambda tag: tag[0].encode())
+        series = self._truth_measurement + "".join(f",{escape(key)}={escape(value)}" for key, value in tags)
+        fields = (f"control={row.control},present={row.present},severity={row.severity:.10g},"
+                  f"visible={row.visible}").lower()
+        return f"{series} {fields} ".encode() + time
 
 
 def escape(text: str) -> str:
@@ -206,6 +258,15 @@ def _unfit_ids(loops: Iterable[str]) -> list[Problem]:
         for loop in loops
         if (why := cannot_carry(loop)) is not None
     ]
+
+
+def _taken_by_truth(truth: str, measurement: str, tags: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if truth == measurement:
+        problems.append(Problem("truth", "the samples have this measurement", "give the truth one of its own"))
+    if "fault" in tags:
+        problems.append(Problem("tag 'fault'", "the truth writes this tag itself", "choose another name"))
+    return problems
 
 
 def _unfit(

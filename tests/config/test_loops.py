@@ -210,7 +210,7 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         [[loop.move]]
         sp = 150
         [[loop.fault]]
-        kind = "stiction"
+        kind = "stition"
     """)
     assert [problem.split("; ")[0] for problem in found] == [
         "loops.toml: sede: unknown key",
@@ -221,7 +221,6 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         "loops.toml: output.fields.PV: 'pw' is none of the choices",
         "loops.toml: output.fields.time: 'time' cannot be the name of a field",
         "loops.toml: loop[1] FIC100.sp: 30 is outside the range",
-        "loops.toml: loop[2] FIC101.fault: faults are not in this release",
         "loops.toml: loop[2] FIC101.typ: unknown key",
         "loops.toml: loop[2] FIC101.mode: 'AUTO' is none of the choices",
         "loops.toml: loop[2] FIC101.process.gain: 2000 is outside the limits",
@@ -229,10 +228,11 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         "loops.toml: loop[2] FIC101.controller.setpoint_tracking: 1 is no truth value",
         "loops.toml: loop[2] FIC101.controller.gain: 0 is outside the limits",
         "loops.toml: loop[2] FIC101.move[1].at: is missing",
+        "loops.toml: loop[2] FIC101.fault[1].kind: 'stition' is no kind of fault",
         "loops.toml: loop[2] FIC101.move[1].sp: 150 is outside the range",
     ]
     assert "did you mean 'seed'?" in found[0]
-    assert "give -1000 to 1000 (%/%)" in found[11]
+    assert "give -1000 to 1000 (%/%)" in found[10]
 
 
 @pytest.mark.parametrize(("keys", "told"), [
@@ -290,7 +290,11 @@ def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) 
     ("start = 5", "start: 5 is no time"),
     ("start = 1900-01-01T00:00:00Z", "times lie between 1970 and 2262"),
     ("output = 1", "output: 1 is no table"),
-    ("output.truth = true", "output.truth: the truth is not in this release"),
+    ("output.truth = 1", "output.truth: 1 cannot be used; give true, false or the name of a measurement"),
+    ('output.truth = ""', "output.truth: '' cannot be a measurement: it is empty"),
+    ('output.truth = "control_loops"', "'control_loops' is the measurement of the samples"),
+    ('output.truth = true\noutput.measurement = "control_loops_truth"', "is the measurement of the samples"),
+    ('output.truth = true\noutput.tags.fault = "x"', "output.tags.fault: 'fault' is a tag of the truth already"),
     ('output.measurement = "#a"', "output.measurement: '#a' begins with '#'"),
     ('output.measurement = "a\\nb"', "has control characters"),
     ('output.mode_tag = ""', "output.mode_tag: '' cannot be the name of a tag: it is empty"),

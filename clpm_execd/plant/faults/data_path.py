@@ -1,0 +1,256 @@
+"""Samples on their way: stage 9, after recording. Nothing here is felt by the plant.
+
+A sample may be Bad, left out by a historian, lost, stamped by a wrong clock, held back or doubled: in this order,
+whatever the order in which the faults are given. Chance belongs to the sample's own number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, inf, isnan
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
+from clpm_execd.plant.chance import keys, uniform_at
+from clpm_execd.plant.faults.kinds import Fault
+
+# One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at
+# which it leaves.
+Rows = npt.NDArray[np.void]
+_SIGNALS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
+_NANO = 1e9
+
+
+def _dtype(faults: int) -> np.dtype[np.void]:
+    floats = [(name, np.float64) for name in ("pv", "op", "sp", "valve_position", "true_pv")]
+    return np.dtype([("number", np.int64), ("leaves", np.int64), ("times", np.int64), *floats, ("mode", np.int8),
+                     ("quality", np.int16), ("present", np.bool_, (faults,)), ("visible", np.bool_, (faults,))])
+
+
+class Step(Protocol):
+    """One thing that happens to the samples of a loop."""
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        """What leaves of these rows until the instant `last`; level: (R,) severity when they leave."""
+
+
+class _Runs:
+    """Runs of samples, by chance: the time is cut into pieces, each of which is hit or not."""
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        self._key, self._share = key, fault["share"]
+        self._piece = max(1, round(fault["length"] * _NANO) // interval)
+
+    def hit(self, rows: Rows, level: Floats) -> npt.NDArray[np.bool_]:
+        return uniform_at(self._key, rows["number"] // self._piece) < self._share * level
+
+
+class BadQuality(_Runs):
+    """Samples that are Bad have no PV."""
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        hit = self.hit(rows, level)
+        rows["pv"][hit] = np.nan
+        rows["quality"][hit] = BAD
+        return rows
+
+
+class Gaps(_Runs):
+    """Samples that are lost."""
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        kept: Rows = rows[~self.hit(rows, level)]
+        return kept
+
+
+class ClockSkew:
+    """Samples with a wrong stamp."""
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        self._offset = fault["offset"] * _NANO
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        rows["times"] += np.rint(self._offset * level).astype(np.int64)
+        return rows
+
+
+class Late:
+    """Samples that are held back; of those that leave at one instant the oldest first."""
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        self._key, self._share = key, fault["share"]
+        self._delay = ceil(fault["delay"] * _NANO / interval)
+        self._held: Rows | None = None
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        hit = uniform_at(self._key, rows["number"]) < self._share * level
+        rows["leaves"][hit] += self._delay
+        if self._held is not None:
+            rows = np.concatenate([self._held, rows])
+        due = rows["leaves"] <= last
+        self._held = rows[~due]
+        rows = rows[due]
+        ordered: Rows = rows[np.lexsort((rows["number"], rows["leaves"]))]
+        return ordered
+
+
+class Duplicates:
+    """Samples that leave twice."""
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        self._key, self._share = key, fault["share"]
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        hit = uniform_at(self._key, rows["number"]) < self._share * level
+        return np.repeat(rows, 1 + hit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A value at its time, ns, and the row where the rest of the sample is."""
+
+    row: int
+    time: int
+    value: float
+
+
+class Compression:
+    """What a historian keeps of PV: an exception test, then a swinging door (Bristol, 1990), as PI has them.
+
+    Exception test: a value that differs by more than the exception deviation from the last one reported is reported,
+    and with it the one before it. Swinging door: a reported value is archived when the line from the archived one
+    before it to the next would pass any value between them by more than the compression deviation. So a sample leaves
+    only once the next one told that it is needed. A missing value, and what comes after it, is kept.
+    """
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        span = (fault.loop.range[1] - fault.loop.range[0]) / 100.0
+        self._exception, self._deviation = fault["exception"] * span, fault["deviation"] * span
+        self._longest = round(fault["longest"] * _NANO)
+        self._waiting: Rows | None = None  # rows that may still be needed: the first of every block of rows
+        self._reported: _Point | None = None  # None where the next value is kept
+        self._before: _Point | None = None  # the value before, while it is not reported
+        self._archived: _Point | None = None
+        self._snapshot: _Point | None = None  # reported, and not yet archived
+        self._doors = (-inf, inf)
+
+    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
+        early = 0 if self._waiting is None else len(self._waiting)
+        if self._waiting is not None:
+            rows = np.concatenate([self._waiting, rows])
+        kept: list[tuple[int, int]] = []  # rows and the rows with which they leave
+        values, times = rows["pv"].tolist(), rows["times"].tolist()
+        for row, strength in enumerate(level.tolist(), early):
+            point = _Point(row, times[row], values[row])
+            needed = self._test(point, strength) if strength > 0 and not isnan(point.value) else self._all(point)
+            kept += [(one.row, row) for one in needed]
+        sent = rows[[row for row, _ in kept]]
+        sent["leaves"] = rows["leaves"][[row for _, row in kept]]
+        self._wait(rows)
+        return sent
+
+    def _wait(self, rows: Rows) -> None:
+        """Keep what may still be needed, and know it by its new row."""
+        waiting = [point for point in (self._snapshot, self._before) if point is not None]
+        self._waiting = rows[[point.row for point in waiting]]
+        renewed = [replace(point, row=i) for i, point in enumerate(waiting)]
+        if self._before is not None:
+            self._before = renewed.pop()
+        if self._snapshot is not None:
+            self._snapshot = renewed.pop()
+
+    def _all(self, point: _Point) -> list[_Point]:
+        """Nothing is compressed: what waited, and this."""
+        needed = [one for one in (self._snapshot, self._before, point) if one is not None]
+        self._reported = self._archived = self._snapshot = self._before = None
+        return needed
+
+    def _test(self, point: _Point, strength: float) -> list[_Point]:
+        """The exception test: what is archived now that this value has come."""
+        if self._reported is not None:
+            moved = abs(point.value - self._reported.value)
+            if moved <= strength * self._exception and point.time - self._reported.time < self._longest:
+                self._before = point
+                return []
+        reported = [one for one in (self._before, point) if one is not None]
+        self._before, self._reported = None, point
+        return [one for new in reported for one in self._swing(new, strength)]
+
+    def _swing(self, point: _Point, strength: float) -> list[_Point]:
+        """The swinging door: what is archived now that this value is reported."""
+        if self._archived is None:
+            self._archived = point
+            return [point]
+        needed = []
+        if self._snapshot is not None:
+            since = point.time - self._archived.time
+            slope = (point.value - self._archived.value) / since
+            if not self._doors[0] <= slope <= self._doors[1] or since > self._longest:
+                needed, self._archived, self._doors = [self._snapshot], self._snapshot, (-inf, inf)
+        since, moved = point.time - self._archived.time, point.value - self._archived.value
+        deviation = strength * self._deviation
+        self._doors = (max(self._doors[0], (moved - deviation) / since),
+                       min(self._doors[1], (moved + deviation) / since))
+        self._snapshot = point
+        return needed
+
+
+_STEPS: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression, "gaps": Gaps,
+                          "clock-skew": ClockSkew, "late": Late, "duplicates": Duplicates}
+
+
+class DataPath:
+    """From the recorded samples of a plant to those that leave it. interval: ns."""
+
+    def __init__(self, faults: Sequence[Fault], seed: int, interval: int) -> None:
+        self._interval = interval
+        self._columns: dict[str, list[int]] = {}
+        for k, fault in enumerate(faults):
+            self._columns.setdefault(fault.loop.id, []).append(k)
+        self._dtype = _dtype(max(len(ours) for ours in self._columns.values()))
+        self._steps: dict[str, list[tuple[int, Step]]] = {}
+        order = list(_STEPS)
+        for loop, ours in self._columns.items():
+            names = [faults[k].kind.name for k in ours]
+            of = keys(seed, tuple(f"{loop}\0{i}" for i in range(len(ours))), "data path")
+            steps = [(order.index(name), i, k) for i, (name, k) in enumerate(zip(names, ours, strict=True))
+                     if name in _STEPS]
+            if steps:
+                self._steps[loop] = [(k, _STEPS[names[i]](faults[k], of[i], interval)) for _, i, k in sorted(steps)]
+
+    def carry(self, block: Block) -> Block:
+        """The block, with what leaves of the loops whose data path is at fault."""
+        first = int(block.times[0]) // self._interval
+        last = first + len(block) - 1
+        column = {loop: i for i, loop in enumerate(block.loops)}
+        parts, loops = [], []
+        for loop, steps in self._steps.items():
+            rows = self._rows(block, column[loop], self._columns[loop], first)
+            for k, step in steps:
+                assert block.truth is not None
+                rows = step.pass_on(rows, block.truth.severity[rows["leaves"] - first, k], last)
+            parts.append(rows)
+            loops.append(np.full(len(rows), column[loop], dtype=np.intp))
+        rows, loop_of = np.concatenate(parts), np.concatenate(loops)
+        order = np.lexsort((loop_of, rows["leaves"]))
+        rows, loop_of = rows[order], loop_of[order]
+        apart = np.zeros(len(block.loops), dtype=bool)
+        apart[[column[loop] for loop in self._steps]] = True
+        signals = {name: rows[name].copy() for name in ("times", *_SIGNALS, "present", "visible")}
+        return replace(block, arrivals=Arrivals(
+            apart=apart, row=(rows["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
+
+    def _rows(self, block: Block, column: int, faults: list[int], first: int) -> Rows:
+        assert block.truth is not None
+        rows = np.zeros(len(block), dtype=self._dtype)
+        rows["number"] = rows["leaves"] = first + np.arange(len(block))
+        rows["times"] = block.times
+        for name in _SIGNALS:
+            rows[name] = getattr(block, name)[:, column]
+        rows["present"][:, : len(faults)] = block.truth.present[:, faults]
+        rows["visible"][:, : len(faults)] = block.truth.visible[:, faults]
+        return rows

@@ -1,0 +1,64 @@
+"""Transmitters that do not tell the truth: stage 4, before the controller reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.chance import Draws, keys, uniform
+from clpm_execd.plant.faults.overlay import Overlays
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.sensor import HIGHEST, LOWEST
+from clpm_execd.plant.state import State
+
+
+class SensorFaults:
+    """Of the loops that have any: reading = signal (value + bias + noise), then spikes, steps and limits.
+
+    sigma: (N,) the sensors' noise, % of span, which a fault may change.
+    """
+
+    def __init__(self, schedule: Schedule, state: State, sigma: Floats, seed: int) -> None:
+        self._schedule, self._state, self._sigma = schedule, state, sigma
+        at = self._at = schedule.where(schedule.of_stage(4))
+        names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
+        self._all = {name: np.zeros(len(sigma)) for name in names}
+        self._overlays = Overlays(schedule, {"sigma": sigma, **self._all})
+        ids = tuple(schedule.loops[i].id for i in at)
+        self._draws = Draws(keys(seed, ids, "spikes"), uniform)
+        self._last = state.pv[at]
+        self._gather()
+
+    def change(self) -> None:
+        """The severities are others."""
+        if self._overlays.apply(self._schedule.level):
+            self._gather()
+
+    def _gather(self) -> None:
+        self._offset, ceiling, self._spike, rate, self._step, frozen, lost = (
+            array[self._at] for array in self._all.values())
+        self._ceiling = np.maximum(HIGHEST + ceiling, LOWEST)
+        self._chance = rate * self._schedule.scan / 3600.0
+        self._spikes = bool(self._chance.any())
+        self._frozen, self._silent, self._coarse = frozen > 0, self._at[lost > 0], np.flatnonzero(self._step > 0)
+
+    def step(self, normal: Floats) -> None:
+        """Read anew; `normal` is (N,), the chance with which the healthy sensor has read."""
+        at, state = self._at, self._state
+        reading = self._sigma[at] * normal[at]
+        reading += state.true_pv[at]
+        reading += self._offset
+        if self._spikes:
+            chance = self._draws.at(self._schedule.tick)
+            hit = chance < self._chance
+            np.add(reading, np.where(chance < self._chance / 2, self._spike, -self._spike), out=reading, where=hit)
+        np.minimum(reading, self._ceiling, out=reading)
+        if self._coarse.size:
+            step = self._step[self._coarse]
+            reading[self._coarse] = np.rint(reading[self._coarse] / step) * step
+        np.maximum(reading, LOWEST, out=reading)
+        np.minimum(reading, HIGHEST, out=reading)
+        np.copyto(reading, self._last, where=self._frozen)
+        self._last = reading
+        state.pv[at] = reading
+        state.pv[self._silent] = LOWEST

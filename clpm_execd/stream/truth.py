@@ -1,0 +1,77 @@
+"""The truth about the faults as rows of a stream: thin, and the same however the stream is cut into Blocks.
+
+A row says of one loop and kind of fault whether it is present, whether it is visible and how severe it is. There is one
+at the start, at every change (of the severity, at every change by a hundredth of full) and at the first sample of each
+minute of the clock.
+Several faults of one kind in one loop are one row: present where one is, and as severe as the severest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import Block, Truth
+
+HEARTBEAT = 60 * 10**9  # ns
+_STEPS = 100.0  # of severity
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is true of one fault at one instant; control: it is a negative control, and never present."""
+
+    loop: str
+    fault: str
+    control: bool
+    present: bool
+    visible: bool
+    severity: float
+
+
+class TruthRows:
+    """The rows of one stream, Block after Block."""
+
+    def __init__(self) -> None:
+        self._last: npt.NDArray[np.int64] | None = None
+        self._minute = -1
+
+    def due(self, block: Block) -> Iterator[tuple[int, list[Row]]]:
+        """The instants of the block at which something is to be told, as its indices, and what."""
+        truth = None if block.truth is None else merged(block.truth)
+        if truth is None or not truth.loops:
+            return
+        state = truth.present + 2 * truth.visible + 4 * np.rint(_STEPS * truth.severity).astype(np.int64)
+        minutes = block.times // HEARTBEAT
+        last = state[:1] - 1 if self._last is None else self._last
+        changed = state != np.concatenate([last, state[:-1]])
+        changed |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
+        self._last, self._minute = state[-1:], int(minutes[-1])
+        for t in np.flatnonzero(changed.any(axis=1)).tolist():
+            yield t, [
+                Row(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
+                    bool(truth.visible[t, i]), float(truth.severity[t, i]))
+                for i in np.flatnonzero(changed[t]).tolist()]
+
+
+def merged(truth: Truth) -> Truth:
+    """The truth with one column a loop and kind."""
+    columns: dict[tuple[str, str, bool], list[int]] = {}
+    for i, key in enumerate(zip(truth.loops, truth.kinds, truth.control, strict=True)):
+        columns.setdefault(key, []).append(i)
+    if len(columns) == len(truth.loops):
+        return truth
+    first = [group[0] for group in columns.values()]
+    present, visible, severity = truth.present[:, first], truth.visible[:, first], truth.severity[:, first]
+    for i, group in enumerate(columns.values()):
+        if len(group) > 1:
+            present[:, i] = truth.present[:, group].any(axis=1)
+            visible[:, i] = truth.visible[:, group].any(axis=1)
+            severity[:, i] = truth.severity[:, group].max(axis=1)
+    return Truth(tuple(truth.loops[i] for i in first), tuple(truth.kinds[i] for i in first),
+                 tuple(truth.control[i] for i in first), truth.column[first], present, visible, severity)

@@ -1,0 +1,65 @@
+"""What there is to choose from is shown with examples that can be pasted."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import tomli
+
+from clpm_execd.config.catalogue import faults, loop_types
+from clpm_execd.config.loops import parse_configuration
+from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.types import LOOP_TYPES, template
+from clpm_execd.problems import BadInput
+
+
+def sections(text: str, names: list[str]) -> dict[str, str]:
+    """The text of each section, from its name, alone on a line, to the next."""
+    starts = [re.search(rf"^{re.escape(name)}$", text, re.MULTILINE) for name in names]
+    at = [start.start() for start in starts if start]
+    assert len(at) == len(names)
+    assert at == sorted(at)
+    return {name: text[begin:end] for name, begin, end in zip(names, at, [*at[1:], len(text)], strict=True)}
+
+
+def example(section: str) -> str:
+    return section[section.index("[[loop]]"):]
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_kind_of_fault_has_a_section_with_its_parameters_and_an_example_that_runs(kind: str) -> None:
+    section = sections(faults(), list(FAULTS))[kind]
+    about = FAULTS[kind]
+    assert f"  {about.group}: {about.meaning}" in section
+    for name, parameter in about.parameters.items():
+        [line] = [line for line in section.splitlines() if re.match(rf"  {name}\b", line)]
+        assert parameter.meaning in line
+        assert parameter.unit in line
+        assert line.endswith(("required", f"default {parameter.default}"))
+    found = parse_configuration(tomli.loads(example(section)))
+    assert [fault.kind for loop in found.loops for fault in loop.faults] == [kind]
+    assert len(Plant(found.loops, start=0).advance(3)) == 3
+
+
+@pytest.mark.parametrize("name", LOOP_TYPES)
+def test_the_example_of_each_type_is_the_typical_loop(name: str) -> None:
+    section = sections(loop_types(), list(LOOP_TYPES))[name]
+    [loop] = parse_configuration(tomli.loads(example(section))).loops
+    assert loop == template(name, loop.id, (0.0, 100.0))
+    assert LOOP_TYPES[name].meaning in section
+    assert "process.gain" in section
+
+
+def test_only_those_named_are_shown() -> None:
+    assert faults(["stuck"]).startswith("stuck\n")
+    assert "stiction" not in faults(["stuck"])
+    assert loop_types(["level"]).startswith("level\n")
+
+
+def test_a_name_that_is_not_there_is_told() -> None:
+    with pytest.raises(BadInput, match="did you mean 'stiction'"):
+        faults(["stition", "stuck"])
+    with pytest.raises(BadInput, match="did you mean 'level'"):
+        loop_types(["levle"])

@@ -1,0 +1,118 @@
+"""`[[loop.fault]]` is read from the table of faults, and all that is wrong with it is told at once."""
+
+from __future__ import annotations
+
+import pytest
+import tomli
+
+from clpm_execd.config.durations import SECOND
+from clpm_execd.config.loops import parse_configuration
+from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.problems import BadInput
+
+
+def loops(text: str) -> tuple[LoopSpec, ...]:
+    return parse_configuration(tomli.loads(text)).loops
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        loops(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def fault_problem(keys: str) -> str:
+    [problem] = problems(f'[[loop]]\nid = "F1"\n[[loop.fault]]\n{keys}')
+    return problem
+
+
+def test_a_kind_is_enough_for_a_fault() -> None:
+    [loop] = loops('[[loop]]\nid = "F1"\n[[loop.fault]]\nkind = "stiction"')
+    assert loop.faults == (FaultSpec(kind="stiction"),)
+
+
+def test_a_fault_has_its_parameters_and_its_times() -> None:
+    [loop] = loops('[[loop]]\nid = "F1"\n[[loop.fault]]\nkind = "stiction"\nS = 5\nJ = 1.5\nstart = "30m"\n'
+                   'duration = "2h"\nrepeat = "8h"\nramp = "10m"\n'
+                   '[[loop.fault]]\nkind = "bias"\nstart = 2025-01-10T09:11:40Z\nduration = 90')
+    assert loop.faults == (
+        FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 1.5}, start=1800 * SECOND, duration=7200 * SECOND,
+                  repeat=8 * 3600 * SECOND, ramp=600 * SECOND),
+        FaultSpec(kind="bias", start=1_736_500_300 * SECOND, from_start=False, duration=90 * SECOND))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_example_of_every_kind_is_read(kind: str) -> None:
+    read = loops(FAULTS[kind].example)
+    assert [fault.kind for loop in read for fault in loop.faults] == [kind]
+    given = next(fault for loop in read for fault in loop.faults).parameters
+    assert set(given) == set(FAULTS[kind].parameters)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_every_default_lies_within_its_limits_and_every_limit_is_kept(kind: str) -> None:
+    about = FAULTS[kind]
+    for name, parameter in about.parameters.items():
+        default = about.defaults[name]
+        if isinstance(default, str):
+            assert "is no text" in " ".join(problems(about.example.replace(f"{name} = ", f"{name} = 5 #")))
+            continue
+        assert parameter.low <= default <= parameter.high
+        for wrong in (parameter.low - 1, parameter.high + 1):
+            [told] = problems(about.example.replace(f"{name} = {default}", f"{name} = {wrong!r}"))
+            assert f"fault[1].{name}: " in told
+            assert "outside the limits" in told or "no finite number" in told
+
+
+@pytest.mark.parametrize(("keys", "told"), [
+    ('S = 4', "F1.fault[1].kind: is missing; give one of those that `clpm-execd faults` shows"),
+    ('kind = "stition"', "F1.fault[1].kind: 'stition' is no kind of fault; did you mean 'stiction'?"),
+    ('kind = "xyz"', "known are "),
+    ("kind = 5", "F1.fault[1].kind: 5 is none of the choices"),
+    ('kind = "stiction"\nK = 4', "F1.fault[1].K: unknown key; known are J, S, duration, kind, ramp, repeat, start"),
+    ('kind = "stiction"\nS = "much"', "F1.fault[1].S: 'much' is no number; give 0 to 100 (% of travel)"),
+    ('kind = "stiction"\nS = 101', "F1.fault[1].S: 101 is outside the limits; give 0 to 100 (% of travel)"),
+    ('kind = "stiction"\nS = nan', "F1.fault[1].S: nan is no finite number"),
+    ('kind = "stuck"\nstart = "soon"', "F1.fault[1].start: 'soon' is no duration"),
+    ('kind = "stuck"\nstart = "2025-01-10"', "F1.fault[1].start: '2025-01-10' is no time"),
+    ('kind = "stuck"\nduration = 0', "F1.fault[1].duration: 0 is no time at all"),
+    ('kind = "stuck"\nrepeat = "1h"', "F1.fault[1].repeat: a fault that lasts for ever cannot begin again"),
+    ('kind = "stuck"\nduration = "1h"\nrepeat = "1h"', "F1.fault[1].repeat: is no longer than the duration"),
+    ('kind = "stuck"\nramp = "-1h"', "F1.fault[1].ramp: '-1h' is no duration"),
+    ('kind = "interaction"', "F1.fault[1].with: is missing; give id of the other loop"),
+    ('kind = "interaction"\nwith = "F1"', "F1.fault[1].with: 'F1' is the loop itself"),
+    ('kind = "interaction"\nwith = "F2"', "F1.fault[1].with: there is no loop 'F2'"),
+    ('kind = "cascade-broken"', "F1.fault[1].kind: 'F1' follows no master; give the loop a cascade"),
+])
+def test_a_wrong_fault_is_told_with_what_is_right(keys: str, told: str) -> None:
+    assert told in fault_problem(keys)
+
+
+def test_all_that_is_wrong_with_faults_is_told_in_one_pass() -> None:
+    found = problems('[[loop]]\nid = "F1"\nsp = 200\n[[loop.fault]]\nkind = "frieze"\nstart = "x"\n'
+                     '[[loop.fault]]\nkind = "bias"\nsize = 200\nsizes = 1\n[[loop.fault]]\nkind = "cascade-broken"\n')
+    assert [problem.split(": ")[1] for problem in found] == [
+        "loop[1] F1.fault[1].start", "loop[1] F1.fault[1].kind", "loop[1] F1.fault[2].sizes",
+        "loop[1] F1.fault[2].size", "loop[1] F1.sp", "loop[1] F1.fault[3].kind"]
+
+
+def test_a_fault_must_be_in_double_brackets() -> None:
+    [told] = problems('[[loop]]\nid = "F1"\n[loop.fault]\nkind = "stuck"')
+    assert "F1.fault: is no array of tables; begin each entry with [[loop.fault]], in double brackets" in told
+
+
+def test_a_master_has_no_valve_to_be_at_fault() -> None:
+    [told] = problems('[[loop]]\nid = "T1"\n[[loop.fault]]\nkind = "stiction"\n[[loop]]\nid = "F1"\ncascade = "T1"')
+    assert "T1.fault[1].kind: 'T1' has no valve: its output is the set point of 'F1'; give the fault to 'F1'" in told
+
+
+def test_a_count_numbers_the_other_loop_of_a_fault_too() -> None:
+    read = loops('[[loop]]\nid = "A{}"\ncount = 2\n[[loop]]\nid = "B{:02d}"\ncount = 2\n[[loop.fault]]\n'
+                 'kind = "interaction"\nwith = "A{}"')
+    assert [fault.parameters["with"] for loop in read for fault in loop.faults] == ["A1", "A2"]
+
+
+def test_a_fault_of_many_loops_is_told_once() -> None:
+    [told] = problems('[[loop]]\nid = "A{}"\ncount = 500\n[[loop.fault]]\nkind = "cascade-broken"')
+    assert "A{}.fault[1].kind" in told

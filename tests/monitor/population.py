@@ -1,0 +1,69 @@
+"""Loops by the dozen, alike but for their chance, and what a monitor computes of their records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from monitor import methods
+
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.plant import Plant
+
+START = 1_700_000_000 * 10**9
+WARM_UP = 1200  # s until a loop has forgotten how it began
+
+
+def record(loops: Sequence[LoopSpec], seconds: int, seed: int = 42) -> Block:
+    """The loops in one plant, at 1 s, once they have forgotten how they began."""
+    plant = Plant(loops, seed=seed, start=START)
+    plant.advance(WARM_UP)
+    return plant.advance(seconds)
+
+
+def with_fault(loops: Sequence[LoopSpec], kind: str,
+               parameters: Callable[[int], dict[str, float]] = lambda i: {}) -> list[LoopSpec]:
+    """The same loops, each with this fault from the first moment on."""
+    return [replace(loop, faults=(FaultSpec(kind=kind, parameters=parameters(i)),)) for i, loop in enumerate(loops)]
+
+
+def tuned(loops: Sequence[LoopSpec], rule: str) -> list[LoopSpec]:
+    return [replace(loop, controller=replace(loop.controller, tuning=rule)) for loop in loops]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a monitor sees of N loops of a class, each (N,); visible: what the truth says of their faults."""
+
+    harris: methods.Floats
+    regularity: methods.Floats
+    period: methods.Floats
+    swings: npt.NDArray[np.bool_]  # Miao and Seborg
+    odd: methods.Floats  # Horch
+    shape: methods.Floats  # He
+    visible: npt.NDArray[np.bool_]
+
+    @property
+    def regular(self) -> float:
+        """The share of loops that Thornhill calls regular."""
+        return float(np.mean(self.regularity > 1.0))
+
+
+def seen(loops: Sequence[LoopSpec], seconds: int) -> Seen:
+    block = record(loops, seconds)
+    pv, op = block.pv.T.copy(), block.op.T.copy()
+    found = [methods.regularity(x) for x in pv]
+    period = np.array([p for _, p in found])
+    each = range(len(loops))
+    return Seen(
+        harris=np.array([methods.harris_index(block.sp[:, i] - pv[i], loops[i].process.dead_time, 1.0) for i in each]),
+        regularity=np.array([r for r, _ in found]),
+        period=period,
+        swings=np.array([methods.decay_ratio(x) > 0.5 for x in pv]),
+        odd=np.array([methods.odd_share(op[i], pv[i], period[i]) for i in each]),
+        shape=np.array([methods.stiction_index(op[i], period[i]) for i in each]),
+        visible=np.ones(len(loops), dtype=bool) if block.truth is None else block.truth.visible.all(axis=0),
+    )

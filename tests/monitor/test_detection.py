@@ -1,0 +1,133 @@
+"""A monitor finds in the plant's records what it finds in real ones, and tells the classes that it can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from monitor.methods import Floats
+from monitor.population import Seen, seen, tuned, with_fault
+
+from clpm_execd.plant.loop import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
+from clpm_execd.plant.types import template
+
+SEEDS = 50
+SECONDS = 2 * 3600
+CLASSES = ("healthy", "tight", "sluggish", "stiction", "aggressive", "external")
+STRICT_STICTION, STRICT_NONE = 0.6, 0.4  # He et al.; between the two lies no decision
+
+
+def typical(seed: int) -> LoopSpec:
+    """The flow loop as it ships."""
+    return template("flow", f"FIC{seed}", (0.0, 100.0))
+
+
+def longer(seed: int) -> LoopSpec:
+    """A flow loop at the slow end of its type."""
+    return replace(typical(seed), process=ProcessSpec(gain=1.1, tau=(5.0,), dead_time=2.0))
+
+
+def delayed(seed: int) -> LoopSpec:
+    """A pressure loop with much dead time."""
+    return replace(template("pressure", f"PIC{seed}", (0.0, 16.0)),
+                   process=ProcessSpec(gain=1.2, tau=(10.0,), dead_time=5.0))
+
+
+def any_flow(seed: int) -> LoopSpec:
+    """A flow loop with everything drawn from what is plausible of its type."""
+    chance = np.random.default_rng(seed).uniform
+    return replace(
+        typical(seed),
+        process=ProcessSpec(gain=chance(0.8, 1.5), tau=(chance(1.0, 5.0),), dead_time=chance(0.5, 2.0)),
+        sensor=SensorSpec(noise=chance(0.05, 0.12)),
+        disturbance=DisturbanceSpec(sigma=chance(0.3, 1.0), correlation=chance(5.0, 30.0)),
+    )
+
+
+def default_stiction(seed: int) -> dict[str, float]:
+    return {}
+
+
+def any_stiction(seed: int) -> dict[str, float]:
+    """From barely sticky to very, with undershoot or without offset."""
+    chance = np.random.default_rng(1000 + seed).uniform
+    s = chance(2.0, 8.0)
+    return {"S": s, "J": s * chance(0.3, 1.0)}
+
+
+POPULATIONS: dict[str, tuple[Callable[[int], LoopSpec], Callable[[int], dict[str, float]]]] = {
+    "typical flow": (typical, default_stiction),
+    "longer flow": (longer, lambda seed: {"S": 5.0, "J": 5.0}),
+    "delayed pressure": (delayed, lambda seed: {"S": 5.0, "J": 3.0}),
+    "any flow": (any_flow, any_stiction),
+}
+KNOWN: dict[str, dict[str, Seen]] = {}
+
+
+@pytest.fixture(scope="module", params=POPULATIONS)
+def population(request: pytest.FixtureRequest) -> dict[str, Seen]:
+    """What is seen of 50 loops of each class; the external oscillation has the period of the stiction's own cycle."""
+    loop, stiction = POPULATIONS[request.param]
+    loops = [loop(seed) for seed in range(SEEDS)]
+    found = {
+        "healthy": seen(loops, SECONDS),
+        "tight": seen(tuned(loops, "tight"), SECONDS),
+        "sluggish": seen(with_fault(loops, "sluggish"), SECONDS),
+        "stiction": seen(with_fault(loops, "stiction", stiction), SECONDS),
+        "aggressive": seen(with_fault(loops, "aggressive"), SECONDS),
+    }
+    band = [stiction(seed).get("S", 4.0) for seed in range(SEEDS)]
+    found["external"] = seen(with_fault(loops, "external-oscillation", lambda i: {
+        "period": float(found["stiction"].period[i]), "amplitude": band[i] / 2.0}), SECONDS)
+    return found
+
+
+def accuracy(yes: Floats, no: Floats) -> float:
+    """Balanced: the mean of the shares of both classes that are told right."""
+    return float((np.mean(yes) + np.mean(no)) / 2.0)
+
+
+def test_curve_fit_tells_stiction_from_an_oscillation_of_its_period(population: dict[str, Seen]) -> None:
+    sticks, swings = population["stiction"], population["external"]
+    told = accuracy(sticks.shape[sticks.visible] >= STRICT_STICTION, swings.shape[swings.visible] < STRICT_STICTION)
+    assert told >= 0.95
+
+
+def test_cross_correlation_tells_stiction_from_aggressive_tuning(population: dict[str, Seen]) -> None:
+    sticks, rings = population["stiction"], population["aggressive"]
+    assert accuracy(sticks.odd[sticks.visible] > 0.5, rings.odd[rings.visible] <= 0.5) >= 0.95
+
+
+def test_cross_correlation_cannot_tell_an_oscillation_of_the_same_period(population: dict[str, Seen]) -> None:
+    # The phase from PV to OP is the controller's, whoever made the oscillation.
+    sticks, swings = population["stiction"], population["external"]
+    assert np.median(np.abs(sticks.odd - swings.odd)) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["stiction", "aggressive", "external"])
+def test_oscillating_loops_are_regular(population: dict[str, Seen], kind: str) -> None:
+    assert population[kind].regular >= 0.8
+
+
+@pytest.mark.parametrize("kind", ["healthy", "tight", "sluggish"])
+def test_quiet_loops_are_not_regular(population: dict[str, Seen], kind: str) -> None:
+    assert population[kind].regular < 0.45
+
+
+def test_autocorrelation_of_visible_oscillations_decays_slowly(population: dict[str, Seen]) -> None:
+    for kind in ("stiction", "aggressive", "external"):
+        assert np.mean(population[kind].swings[population[kind].visible]) >= 0.8
+
+
+def test_harris_index_is_ordered_as_the_causes_are(population: dict[str, Seen]) -> None:
+    tight, healthy, sluggish, stiction, external = (
+        np.median(population[kind].harris) for kind in ("tight", "healthy", "sluggish", "stiction", "external"))
+    assert tight > healthy > sluggish > stiction > external
+
+
+def test_external_oscillation_has_the_period_of_the_stiction(population: dict[str, Seen]) -> None:
+    sticks, swings = population["stiction"], population["external"]
+    both = sticks.visible & swings.visible
+    np.testing.assert_allclose(swings.period[both], sticks.period[both], rtol=0.05)

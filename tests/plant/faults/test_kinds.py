@@ -1,0 +1,164 @@
+"""Every kind of fault: nothing before it begins, something while it shows, and itself again where physics lets it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from faulty import QUALITIES, fault, loop, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.plant.block import Arrivals, Block
+from clpm_execd.plant.faults import FAULTS, GROUPS
+from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.plant import Plant
+
+BEGIN, END, SAMPLES = 300, 1500, 5000
+DATA_PATH = [name for name, kind in FAULTS.items() if kind.group == "data path"]
+FELT = [name for name in FAULTS if name not in DATA_PATH]
+# What it takes for a fault to do something within the minutes of a test.
+STRONG: dict[str, dict[str, float | str]] = {
+    "interaction": {"with": "FIC102"}, "fouling": {"over": 600.0}, "drift": {"over": 600.0},
+    "setpoint-ramp": {"over": 600.0}, "mode-hopping": {"dwell": 100.0}, "spikes": {"rate": 200.0}}
+
+
+def trio(name: str, spec: FaultSpec | None) -> list[LoopSpec]:
+    """A loop, and a cascade; the fault belongs to the loop, or to the slave where the cascade is what breaks."""
+    faults = () if spec is None else (spec,)
+    alone, slave = ((), faults) if name == "cascade-broken" else (faults, ())
+    if name == "windup":  # shows where OP is at its limit
+        faults = (*faults, fault("load-step", 600, 300, size=-70.0))
+        alone = faults
+    return [loop(*alone), loop(*slave, loop_id="FIC102", cascade="TIC101", mode="CAS"),
+            loop(loop_id="TIC101", kind="temperature")]
+
+
+@cache
+def healthy_twin(name: str) -> Block:
+    return run(*trio(name, None), samples=SAMPLES)
+
+
+@cache
+def twins(name: str) -> tuple[Block, Block]:
+    """With the fault for twenty minutes, and without."""
+    strong = fault(name, BEGIN, END - BEGIN, **STRONG.get(name, {}))
+    return run(*trio(name, strong), samples=SAMPLES), healthy_twin("windup" if name == "windup" else "")
+
+
+def differs(ill: Block, healthy: Block, rows: slice) -> bool:
+    return any(not np.array_equal(getattr(ill, s)[rows], getattr(healthy, s)[rows]) for s in ("pv", "op", "sp", "mode"))
+
+
+@pytest.mark.parametrize("name", FELT)
+def test_a_fault_begins_shows_and_passes(name: str) -> None:
+    ill, healthy = twins(name)
+    assert not differs(ill, healthy, slice(0, BEGIN))
+    assert differs(ill, healthy, slice(BEGIN, END))
+    late = slice(SAMPLES - 600, SAMPLES)
+    for signal in ("pv", "op", "sp"):
+        apart = np.abs(getattr(ill, signal)[late] - getattr(healthy, signal)[late])
+        assert apart.max() < 0.1, f"{signal} is still {apart.max()} off"
+    assert np.array_equal(ill.mode[late], healthy.mode[late])
+
+
+@pytest.mark.parametrize("name", DATA_PATH)
+def test_a_fault_of_the_data_path_is_never_felt_by_the_plant(name: str) -> None:
+    ill, healthy = twins(name)
+    for signal in QUALITIES:
+        assert np.array_equal(getattr(ill, signal), getattr(healthy, signal))
+    assert ill.arrivals is not None
+    assert list(ill.arrivals.apart) == [True, False, False]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_touches_no_other_loop(name: str) -> None:
+    if name in ("cascade-broken", "interaction"):
+        pytest.skip("that is what it is about")
+    ill, healthy = twins(name)
+    for signal in QUALITIES:
+        assert np.array_equal(getattr(ill, signal)[:, 1:], getattr(healthy, signal)[:, 1:])
+
+
+def test_the_table_is_in_the_order_of_its_groups() -> None:
+    groups = [GROUPS.index(kind.group) for kind in FAULTS.values()]
+    assert groups == sorted(groups)
+    assert set(groups) == set(range(len(GROUPS)))
+    for kind in FAULTS.values():
+        assert kind.parameters.keys() == kind.defaults.keys()
+        for key, default in kind.defaults.items():
+            if isinstance(default, float):
+                assert kind.parameters[key].low <= default <= kind.parameters[key].high
+
+
+def parameters(name: str) -> st.SearchStrategy[dict[str, float | str]]:
+    """Any that are legal, the limits most of all."""
+    kind = FAULTS[name]
+    each: dict[str, st.SearchStrategy[float | str]] = {}
+    for key, about in kind.parameters.items():
+        if isinstance(kind.defaults[key], str):
+            each[key] = st.just("FIC102")
+        else:
+            each[key] = st.one_of(st.sampled_from([about.low, about.high]), st.floats(about.low, about.high)).filter(
+                lambda value, about=about: not (about.above and value <= about.low))
+    return st.fixed_dictionaries(each)
+
+
+@st.composite
+def faults(draw: st.DrawFn) -> FaultSpec:
+    name = draw(st.sampled_from(sorted(FAULTS)))
+    duration = draw(st.sampled_from([None, 1.0, 60.0, 400.0]))
+    return fault(name, draw(st.integers(-50, 300)), duration, draw(st.sampled_from([None, 60.0, 500.0])),
+                 draw(st.sampled_from([0.0, 10.0, 500.0])), **draw(parameters(name)))
+
+
+@st.composite
+def plants(draw: st.DrawFn) -> list[LoopSpec]:
+    kinds = st.sampled_from(["flow", "pressure", "level", "temperature", "composition"])
+    some = st.lists(faults(), max_size=5)
+    master = loop(*draw(some), loop_id="TIC101", kind=draw(kinds))
+    slave = loop(*draw(some), loop_id="FIC102", kind=draw(kinds), cascade="TIC101", mode="CAS")
+    third = loop(*draw(some), fault("stiction"), loop_id="FIC101", kind=draw(kinds))
+    valve = replace(third.valve, characteristic=draw(st.sampled_from(["linear", "equal-percentage", "quick-opening"])))
+    return [slave, replace(third, valve=valve), master]
+
+
+@settings(max_examples=60, deadline=None)
+@given(plants())
+def test_any_faults_together_give_finite_numbers(loops: list[LoopSpec]) -> None:
+    block = run(*loops, samples=1000)
+    for signal in QUALITIES:
+        assert np.isfinite(getattr(block, signal)).all(), signal
+    assert block.truth is not None
+    assert ((block.truth.severity >= 0) & (block.truth.severity <= 1)).all()
+    assert (block.truth.visible <= block.truth.present).all()
+
+
+def arrived(parts: list[Block], signal: str) -> np.ndarray:
+    return np.concatenate([getattr(part.arrivals, signal) for part in parts if isinstance(part.arrivals, Arrivals)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(plants(), st.lists(st.integers(1, 150), min_size=2, max_size=5))
+def test_a_run_is_the_same_in_parts_as_at_once(loops: list[LoopSpec], lengths: list[int]) -> None:
+    whole = run(*loops, samples=sum(lengths))
+    plant = Plant(loops, seed=7, start=int(whole.times[0]))
+    parts = [plant.advance(n) for n in lengths]
+    for signal in QUALITIES:
+        assert np.array_equal(np.concatenate([getattr(part, signal) for part in parts]), getattr(whole, signal))
+    for signal in ("present", "visible", "severity"):
+        assert np.array_equal(np.concatenate([getattr(p.truth, signal) for p in parts]), getattr(whole.truth, signal))
+    if whole.arrivals is not None:
+        for signal in ("loop", "times", "pv", "op", "quality", "present"):
+            assert np.array_equal(arrived(parts, signal), getattr(whole.arrivals, signal), equal_nan=signal == "pv")
+
+
+@settings(max_examples=15, deadline=None)
+@given(plants())
+def test_a_further_loop_with_faults_changes_no_other(loops: list[LoopSpec]) -> None:
+    further = loop(fault("gaps"), fault("stuck"), fault("bias"), fault("aggressive"), loop_id="ZIC900")
+    alone, together = run(*loops, samples=300), run(further, *loops, samples=300)
+    for signal in QUALITIES:
+        assert np.array_equal(getattr(alone, signal), getattr(together, signal)[:, 1:]), signal

@@ -1,0 +1,132 @@
+"""The commands around the faults, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from clpm_execd.plant.faults import FAULTS
+
+STICKY = """
+[output]
+truth = true
+[[loop]]
+id = "PIC101"
+type = "pressure"
+[[loop.fault]]
+kind = "stiction"
+start = "30s"
+duration = "40s"
+[[loop]]
+id = "PIC102"
+type = "pressure"
+[[loop.fault]]
+kind = "white-noise"
+start = "10s"
+"""
+START = "2025-01-10T10:05:00Z"
+
+
+def ran(folder: Path, *command: str, status: int = 0) -> str:
+    done = subprocess.run([sys.executable, "-m", "clpm_execd", *command], cwd=folder, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def generated(folder: Path, text: str, *options: str, duration: str = "100s") -> list[str]:
+    (folder / "x.toml").write_text(text)
+    return ran(folder, "generate", "--config", "x.toml", "--start", START, "--duration", duration,
+               *options).splitlines()
+
+
+def test_faults_and_loop_types_are_printed(tmp_path: Path) -> None:
+    lines = ran(tmp_path, "faults").splitlines()
+    assert [line for line in lines if line in FAULTS] == list(FAULTS)
+    assert ran(tmp_path, "faults", "stuck").startswith("stuck\n")
+    assert "temperature\n" in ran(tmp_path, "loop-types")
+    assert "did you mean 'stuck'?" in ran(tmp_path, "faults", "stucc", status=2)
+
+
+def test_what_init_writes_passes_check(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(ran(tmp_path, "init"))
+    assert ran(tmp_path, "check", "--config", "a.toml") == "ok: 3 loops\n"
+    ran(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--output", "b.toml")
+    assert ran(tmp_path, "check", "--config", "b.toml") == "ok: 60 loops\n"
+    assert ran(tmp_path, "init", "--plant", "refinery", "--loops", "60") == (tmp_path / "b.toml").read_text()
+    assert ran(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--seed", "7") != \
+        (tmp_path / "b.toml").read_text()
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("mine")
+    assert "is there already; name a new file" in ran(tmp_path, "init", "--output", "a.toml", status=2)
+    assert (tmp_path / "a.toml").read_text() == "mine"
+    assert "is not from 1 to 100000" in ran(tmp_path, "init", "--loops", "0", status=2)
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "csv"), ("--format", "wide")])
+def test_the_samples_are_the_same_with_the_truth_and_without(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with_truth = [line for line in generated(tmp_path, STICKY, *options) if "_truth" not in line]
+    without = generated(tmp_path, STICKY.replace("truth = true", ""), *options)
+    cells = {(): 0, ("--format", "csv"): 1, ("--format", "wide"): 2}[options]
+    assert [line.rsplit(",", cells)[0] if cells else line for line in with_truth] == without
+
+
+def test_the_truth_of_a_generated_stretch_is_that_of_the_configuration(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO("\n".join(generated(tmp_path, STICKY, "--format", "wide")))))
+    sticky = [row["fault"] for row in rows if row["loop_id"] == "PIC101"]
+    assert sticky == [""] * 30 + ["stiction"] * 40 + [""] * 30
+    assert {row["fault"] for row in rows if row["loop_id"] == "PIC102"} == {""}
+    lines = [line for line in generated(tmp_path, STICKY) if line.startswith("control_loops_truth,")]
+    first = 1_736_503_500
+    mine = [(int(line.split()[2]) // 10**9 - first, "present=true" in line) for line in lines if "PIC101" in line]
+    assert {(0, False), (30, True), (60, True), (70, False)} <= set(mine)
+    assert all("control=true,present=false" in line for line in lines if "fault=white-noise" in line)
+
+
+def test_a_stream_tells_the_same_truth_as_generate(tmp_path: Path) -> None:
+    start = time.time_ns() // 10**9 - 50  # the fault is there from 20 s ago on
+    text = f'start = "{datetime.fromtimestamp(start, timezone.utc).isoformat()}"\n' + STICKY
+    (tmp_path / "x.toml").write_text(text)
+    streamed = ran(tmp_path, "--config", "x.toml", "--count", "3").splitlines()
+    told = [line for line in streamed if line.startswith("control_loops_truth,")]
+    first = min(line.rsplit(" ", 1)[1] for line in streamed)
+    assert [line.rsplit(" ", 1)[1] for line in told[:2]] == [first, first]
+    assert told[0].startswith("control_loops_truth,fault=stiction,loop_id=PIC101 control=false,present=true,")
+    at_once = ran(tmp_path, "generate", "--config", "x.toml", "--duration", "70s").splitlines()
+    assert {line for line in streamed if line not in told} <= set(at_once)
+
+
+def test_a_record_has_no_truth(tmp_path: Path) -> None:
+    ran(tmp_path, "generate", "--start", START, "--duration", "20s", "--output", "r.csv")
+    (tmp_path / "t.toml").write_text("[output]\ntruth = true\n")
+    for options in ((), ("--format", "wide"), ("--format", "csv")):
+        replayed = ran(tmp_path, "generate", "--replay", "r.csv", "--config", "t.toml", "--duration", "5s", *options)
+        assert "truth" not in replayed
+        assert "fault" not in replayed
+
+
+def test_the_demonstration_shows_faults_and_the_truth_beside_them(tmp_path: Path) -> None:
+    lines = ran(tmp_path, "generate", "--demo", "--start", START, "--duration", "6m", "--format", "wide").splitlines()
+    rows = list(csv.DictReader(lines))
+    by_loop = {loop: [row for row in rows if row["loop_id"] == loop] for loop in {row["loop_id"] for row in rows}}
+    assert len(by_loop) == 5
+    healthy, sticky, frozen, manual, other = (by_loop[f"TIC20803{k}"] for k in range(5))
+    assert {row["fault"] for row in healthy + other} == {""}
+    assert len({row["SP"] for row in healthy}) > 100
+    assert {row["fault"] for row in sticky[:120]} == {""}
+    assert {row["fault"] for row in sticky[120:]} == {"stiction"}
+    assert "true" in {row["visible"] for row in sticky}
+    assert {row["fault"] for row in frozen[180:240]} == {"freeze"}
+    assert len({row["PV"] for row in frozen[180:240]}) == 1
+    assert {row["fault"] for row in manual[240:]} == {"manual"}
+    assert {row["Mode"] for row in manual[240:]} == {"MAN"}
+    assert {row["Mode"] for row in manual[:240]} == {"AUT"}
