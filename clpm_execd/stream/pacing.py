@@ -121,6 +121,8 @@ class Pacer:
         """
         self._notice_step()
         self._advance_unseen(self._since, "the start of the stream", stop)
+        if stop():
+            return
         now = self._clock.now()
         self._skip(stop)
         self._notice_lag(now)
