@@ -49,6 +49,8 @@ class Valve:
             np.subtract(state.op, state.position, out=self.flow)
             self.flow *= self.follow
             state.position += self.flow
+            # Without a lag the stem stands at OP to the last bit, whichever valves lag beside it.
+            np.copyto(state.position, state.op, where=self.follow >= 1.0)
         else:
             state.position[:] = state.op
         if self.faults is not None:
