@@ -73,10 +73,8 @@ def test_a_fault_of_the_data_path_is_never_felt_by_the_plant(name: str) -> None:
     assert list(ill.arrivals.apart) == [True, False, False]
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("cascade-broken", "interaction")])
 def test_a_fault_touches_no_other_loop(name: str) -> None:
-    if name in ("cascade-broken", "interaction"):
-        pytest.skip("that is what it is about")
     ill, healthy = twins(name)
     for signal in QUALITIES:
         assert np.array_equal(getattr(ill, signal)[:, 1:], getattr(healthy, signal)[:, 1:])
@@ -125,10 +123,10 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
     return [slave, replace(third, valve=valve), master]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plants())
 def test_any_faults_together_give_finite_numbers(loops: list[LoopSpec]) -> None:
-    block = run(*loops, samples=1000)
+    block = run(*loops, samples=10_000)
     for signal in QUALITIES:
         assert np.isfinite(getattr(block, signal)).all(), signal
     assert block.truth is not None
