@@ -36,15 +36,18 @@ def tuned(loops: Sequence[LoopSpec], rule: str) -> list[LoopSpec]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a monitor sees of N loops of a class, each (N,); visible: what the truth says of their faults."""
+    """What a monitor sees of N loops of a class, each (N,); visible: what the truth says of their faults.
+
+    swings (Miao and Seborg), odd (Horch) and shape (He) are of loops that oscillate, and empty of others.
+    """
 
     harris: methods.Floats
     regularity: methods.Floats
     period: methods.Floats
-    swings: npt.NDArray[np.bool_]  # Miao and Seborg
-    odd: methods.Floats  # Horch
-    shape: methods.Floats  # He
     visible: npt.NDArray[np.bool_]
+    swings: npt.NDArray[np.bool_]
+    odd: methods.Floats
+    shape: methods.Floats
 
     @property
     def regular(self) -> float:
@@ -52,18 +55,19 @@ class Seen:
         return float(np.mean(self.regularity > 1.0))
 
 
-def seen(loops: Sequence[LoopSpec], seconds: int) -> Seen:
+def seen(loops: Sequence[LoopSpec], seconds: int, *, oscillating: bool = False) -> Seen:
     block = record(loops, seconds)
     pv, op = block.pv.T.copy(), block.op.T.copy()
     found = [methods.regularity(x) for x in pv]
     period = np.array([p for _, p in found])
     each = range(len(loops))
+    those = each if oscillating else range(0)
     return Seen(
         harris=np.array([methods.harris_index(block.sp[:, i] - pv[i], loops[i].process.dead_time, 1.0) for i in each]),
         regularity=np.array([r for r, _ in found]),
         period=period,
-        swings=np.array([methods.decay_ratio(x) > 0.5 for x in pv]),
-        odd=np.array([methods.odd_share(op[i], pv[i], period[i]) for i in each]),
-        shape=np.array([methods.stiction_index(op[i], period[i]) for i in each]),
         visible=np.ones(len(loops), dtype=bool) if block.truth is None else block.truth.visible.all(axis=0),
+        swings=np.array([methods.decay_ratio(pv[i]) > 0.5 for i in those]),
+        odd=np.array([methods.odd_share(op[i], pv[i], period[i]) for i in those]),
+        shape=np.array([methods.stiction_index(op[i], period[i]) for i in those]),
     )
