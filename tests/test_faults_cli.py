@@ -7,10 +7,12 @@ import io
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+import tomli
 
 from clpm_execd.plant.faults import FAULTS
 
@@ -53,6 +55,19 @@ def test_faults_and_loop_types_are_printed(tmp_path: Path) -> None:
     assert ran(tmp_path, "faults", "stuck").startswith("stuck\n")
     assert "temperature\n" in ran(tmp_path, "loop-types")
     assert "did you mean 'stuck'?" in ran(tmp_path, "faults", "stucc", status=2)
+
+
+def test_neighbours_of_a_plant_share_what_happens(tmp_path: Path) -> None:
+    loops = tomli.loads(ran(tmp_path, "init", "--plant", "refinery", "--loops", "100"))["loop"]
+
+    def alike(kind: str, *keys: str) -> int:
+        faults = [fault for loop in loops for fault in loop.get("fault", []) if fault["kind"] == kind]
+        return max(Counter(tuple(fault.get(key) for key in keys) for fault in faults if keys[0] in fault).values())
+
+    assert alike("external-oscillation", "period") >= 3
+    assert alike("load-step", "repeat", "start", "duration") >= 3
+    assert alike("grade-change", "repeat", "start", "duration") >= 3
+    assert sum("operator" in loop for loop in loops) > 40
 
 
 def test_what_init_writes_passes_check(tmp_path: Path) -> None:

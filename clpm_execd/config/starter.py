@@ -3,7 +3,8 @@
 A plant is drawn from its name, its size and a seed, and the same ones give the same file. A quarter of its loops are
 slaves of cascades. Of a hundred loops 36 are not in automatic, and the valves of 25 make trouble (physics of real
 plants: 20 to 30 oscillate because of valves). Some come in threes that a monitor confuses: the same period by a sticky
-valve, by aggressive tuning and from outside.
+valve, by aggressive tuning and from outside. Some neighbours share what happens: one oscillation that reaches each of
+them later and weaker, one upset of the load, one change of grade.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ PREVALENCE = (
     ("white-noise", 0.01), ("grade-change", 0.01), ("setpoint-ramp", 0.01), ("manual-stroking", 0.005),
 )
 TRIOS = 0.03  # of all loops, threes matched in period
+SHARED = 0.01  # of all loops, happenings of each kind that three neighbours share
+NEIGHBOURS = 3
 
 
 @dataclass(slots=True)
@@ -72,7 +75,9 @@ def plant_file(name: str, count: int, seed: int) -> str:
     for loop in loops:
         _furnish(loop, chance)
     _confuse(loops, chance)
+    _share(loops, chance)
     _spoil(loops, chance)
+    _man(loops, chance)
     head = _header(name, loops, seed)
     return head + "".join(f"\n{_written(loop)}" for loop in loops)
 
@@ -179,6 +184,43 @@ def _usual(loop: Drawn) -> bool:
     process = loop.table["process"]
     (low, high), (least, most) = _TAU[loop.type], _DELAY[loop.type]
     return bool(low <= process["tau"][0] <= high and least <= process["dead_time"] <= most)
+
+
+def _share(loops: Sequence[Drawn], chance: Random) -> None:
+    """What happens to several loops of one unit together; a plant of less than half a unit has none."""
+    if len(loops) < A_UNIT // 2:
+        return
+    for kind in ("external-oscillation", "load-step", "grade-change"):
+        for _ in range(max(1, round(SHARED * len(loops)))):
+            first = A_UNIT * chance.randrange(-(-len(loops) // A_UNIT))
+            free = [loop for loop in loops[first:first + A_UNIT] if not loop.faults and _can_have(kind, loop)]
+            some = free[:NEIGHBOURS]
+            if len(some) < NEIGHBOURS:
+                continue
+            names = ", ".join(loop.id for loop in some)
+            for loop, fault in zip(some, _shared(kind, chance), strict=True):
+                loop.faults = [{"kind": kind, **fault}]
+                loop.note = f"{names} share this: {FAULTS[kind].meaning}"
+
+
+def _shared(kind: str, chance: Random) -> list[Table]:
+    """The same happening as each of the neighbours feels it."""
+    if kind == "external-oscillation":
+        period, lag, strength = _between((60, 400), chance), chance.randint(20, 70), _round(chance.uniform(2.5, 4.0))
+        return [{"period": period, "phase": float(-lag * i), "amplitude": _round(strength * 0.75**i)}
+                for i in range(NEIGHBOURS)]
+    times = {"start": f"{chance.randint(1, 6)}h", "duration": f"{chance.randint(2, 4)}h",
+             "repeat": f"{chance.randint(8, 24)}h"}
+    sizes = (4.0, 8.0) if kind == "load-step" else (5.0, 12.0)
+    return [{"size": _round(chance.choice((-1, 1)) * chance.uniform(*sizes)), **times} for _ in range(NEIGHBOURS)]
+
+
+def _man(loops: Sequence[Drawn], chance: Random) -> None:
+    """Operators who move the set points of most loops that have one of their own, each few hours."""
+    for loop in loops:
+        if loop.master is None and chance.random() < 0.7:
+            hours = _between((2, 12), chance)
+            loop.table["operator"] = {"interval": round(3600 * hours, -2), "size": _between((0.5, 2.0), chance)}
 
 
 def _spoil(loops: Sequence[Drawn], chance: Random) -> None:

@@ -1,9 +1,9 @@
 """The operator: moves of SP, OP and Mode, planned or by habit, each at its scan and whichever other loops there are.
 
 Planned moves come from the configuration. Habits are moves of the set point at human times: a quarter of an hour
-may hold one, and whether it does, when, and where to, are drawn for that quarter alone. A wave turns the set point
-into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the controller owns them
-there.
+may hold one, and whether it does, when, and where to, are drawn for that quarter alone; by day it does more often
+than by night. A wave turns the set point into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP
+outside MAN: the controller owns them there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 QUARTER = 900  # s
 _LEAST_DWELL = 300  # s between two moves by habit
+_DAY_SHIFT = 0.3  # by which share there are more moves from 6 to 18 h UTC than on average, and fewer by night
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,7 +107,8 @@ class Operator:
         quarter = tick * self._scan // (QUARTER * 10**9)
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter = end
-        moved = np.flatnonzero(uniform(self._whether, quarter, 1)[0] < self._chance)
+        busy = 1.0 + _DAY_SHIFT if 24 <= quarter % 96 < 72 else 1.0 - _DAY_SHIFT
+        moved = np.flatnonzero(uniform(self._whether, quarter, 1)[0] < busy * self._chance)
         if not moved.size:
             return
         within = uniform(self._when[moved], quarter, 1)[0] * (1.0 - _LEAST_DWELL / QUARTER)

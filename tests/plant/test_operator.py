@@ -131,3 +131,12 @@ def test_a_wave_is_a_sine_around_sp_that_begins_at_the_start(scan: float) -> Non
     block = run(still(range=(0.0, 200.0), sp=90.0, operator=OperatorSpec(wave=4.0, period=300.0)), 900, scan)
     since = np.arange(900) * scan
     assert np.abs(block.sp[:, 0] - (90.0 + 8.0 * np.sin(2.0 * np.pi * since / 300.0))).max() < 1e-9
+
+
+def test_operators_move_more_by_day_than_by_night() -> None:
+    block = habitual(loops=30, interval=3600.0, days=20)
+    moved = (np.diff(block.sp, axis=0) != 0).sum(axis=1)
+    hour = block.times[1:] // ns(3600) % 24
+    day, night = (int(moved[of].sum()) for of in ((hour >= 6) & (hour < 18), (hour < 6) | (hour >= 18)))
+    # 14,400 moves in all: the share by day has a standard deviation of 0.4 %.
+    assert day / (day + night) == pytest.approx(0.65, abs=0.02)
