@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,8 +21,9 @@ from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
-    from clpm_execd.config.settings import Settings
+    from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.plant.block import Source
+    from clpm_execd.stream.influx import Influx
     from clpm_execd.stream.line_protocol import Encoder
 
 SECOND = 10**9
@@ -40,7 +41,7 @@ def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     except BadInput as bad:
         # Telegraf takes a line of stderr with a level before it as it is, and every line as one error.
         prefix = "E! " if command is _stream and not arguments.direct else ""
-        for problem in bad.problems:
+        for problem in bad.problems if sys.stderr else ():  # without one, print would take stdout
             print(prefix + " ".join(str(problem).split()), file=sys.stderr)
         return 2
 
@@ -68,7 +69,7 @@ def _stream(arguments: argparse.Namespace, signals: Signals) -> int:
     if connection is None:
         from clpm_execd.stream import execd
 
-        stop = "; stop it with Ctrl-C" if sys.stdin.isatty() else ""
+        stop = "; stop it with Ctrl-C" if os.isatty(0) else ""
         log.info("start: %d loops every %g s to stdout%s", len(source.loops), source.interval / SECOND, stop)
         status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
                            count=arguments.count, succeeds=arguments.count is None and execd.started_by_telegraf())
@@ -76,6 +77,14 @@ def _stream(arguments: argparse.Namespace, signals: Signals) -> int:
         return status
 
     from clpm_execd.stream import direct
+
+    writer = _writer(settings, connection, hide)
+    return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
+                      count=arguments.count)
+
+
+def _writer(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> Influx:
+    """The way into the bucket; a token that is read again is hidden from the log like the first."""
     from clpm_execd.stream.influx import Influx
 
     def token() -> str:
@@ -86,9 +95,7 @@ def _stream(arguments: argparse.Namespace, signals: Signals) -> int:
         hide(secret.reveal() if secret else "")
         return secret.reveal() if secret else ""
 
-    writer = Influx(connection.url, connection.org, connection.bucket, token)
-    return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
-                      count=arguments.count)
+    return Influx(connection.url, connection.org, connection.bucket, token)
 
 
 def _generate(arguments: argparse.Namespace, signals: Signals) -> int:

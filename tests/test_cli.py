@@ -564,3 +564,13 @@ def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
         assert len(set(sp)) > 10, f"{loop}: the set point rests"
         swing = max(sp) - min(sp)
         assert 0.5 * swing < max(pv[30:]) - min(pv[30:]) < 2.0 * swing, f"{loop}: the process does not follow"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+@pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check"])
+def test_a_descriptor_that_nobody_opened_is_no_fault(clpm_execd: list[str], tmp_path: Path, command: str,
+                                                     closed: str) -> None:
+    done = subprocess.run(["sh", "-c", f'"$@" {command} {closed}', "sh", *clpm_execd], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr

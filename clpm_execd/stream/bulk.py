@@ -43,6 +43,8 @@ def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, 
 
 
 def _to_stdout(source: Source, encoder: Encoder, samples: int, signals: Signals) -> None:
+    if sys.stdout is None:  # closed by whoever started us: nobody reads
+        return
     try:
         _write(source, encoder, samples, sys.stdout.buffer, signals)
         sys.stdout.buffer.flush()
