@@ -145,10 +145,9 @@ def _check(arguments: argparse.Namespace, signals: Signals) -> int:
     if problems:
         raise BadInput(problems)
     where = f" and {settings.url} takes them" if settings and arguments.direct else ""
-    print(f"ok: {len(configuration.loops)} loops{where}")
-    for warning in settings.warnings() if settings else ():
-        print(f"warning: {warning}")
-    return 0
+    warnings = settings.warnings() if settings else ()
+    said = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
+    return _print("".join(f"{line}\n" for line in said))
 
 
 def _init(arguments: argparse.Namespace, signals: Signals) -> int:
@@ -185,13 +184,11 @@ def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _print(text: str) -> int:
-    """The text on stdout as UTF-8, also where nobody reads it to the end."""
-    try:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python flushes stdout once more as it ends, and would say that nobody reads it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """The text on stdout, as UTF-8."""
+    from clpm_execd.stream.bulk import stdout
+
+    with stdout() as out:
+        out.write(text.encode())
     return 0
 
 

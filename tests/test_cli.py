@@ -567,7 +567,7 @@ def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-@pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check"])
+@pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init"])
 def test_a_descriptor_that_nobody_opened_is_no_fault(clpm_execd: list[str], tmp_path: Path, command: str,
                                                      closed: str) -> None:
     done = subprocess.run(["sh", "-c", f'"$@" {command} {closed}', "sh", *clpm_execd], cwd=tmp_path,

@@ -30,29 +30,35 @@ def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, 
     written.
     """
     try:
-        if output is None:
-            _to_stdout(source, encoder, samples, signals)
-        else:
-            with _whole(output, signals) as file:
-                _write(source, encoder, samples, file, signals)
+        with stdout() if output is None else _whole(output, signals) as file:
+            _write(source, encoder, samples, file, signals)
     except OSError as error:
-        where = "stdout" if output is None else f"--output {output}"
-        problem = Problem(where, f"cannot be written: {error.strerror}", "name a file that can be")
-        raise BadInput([problem]) from None
+        raise _unwritable(f"--output {output}", error) from None
     return 0
 
 
-def _to_stdout(source: Source, encoder: Encoder, samples: int, signals: Signals) -> None:
-    if sys.stdout is None:  # closed by whoever started us: nobody reads
+@contextmanager
+def stdout() -> Iterator[BinaryIO]:
+    """Standard output, flushed in the end; that it is closed, or its reader has left, is no fault.
+
+    Raises BadInput where it cannot be written.
+    """
+    if sys.stdout is None:  # closed by whoever started us
+        with open(os.devnull, "wb") as nowhere:
+            yield nowhere
         return
     try:
-        _write(source, encoder, samples, sys.stdout.buffer, signals)
+        yield cast(BinaryIO, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except OSError as error:
         # Python flushes stdout once more as it ends, and would fail at it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise
+            raise _unwritable("stdout", error) from None
+
+
+def _unwritable(where: str, error: OSError) -> BadInput:
+    return BadInput([Problem(where, f"cannot be written: {error.strerror}", "name a file that can be")])
 
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
