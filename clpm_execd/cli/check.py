@@ -1,0 +1,56 @@
+"""`check`: every problem of settings, loops and, with --direct, the server."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
+from clpm_execd.cli.options import show
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.cli.options import Commands
+    from clpm_execd.config.settings import Settings
+
+
+def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("check", parents=[shared], allow_abbrev=False,
+                                  help="every problem of the configuration at once")
+    command.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
+                         help="the server, token, organization and bucket too")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, signals: Signals) -> int:
+    """Tell them all, or that there is none; the exit status."""
+    problems: list[Problem] = []
+    try:
+        settings = settings_of(arguments)
+    except BadInput as bad:
+        problems += bad.problems
+        settings = None
+    try:
+        configuration = configuration_of(arguments, settings)
+        encoder_for("lp", source_of(arguments, settings, configuration)[0], configuration)
+    except BadInput as bad:
+        problems += (problem for problem in bad.problems if problem not in problems)
+    if settings is not None and arguments.direct:
+        problems += _server_problems(settings)
+    if problems:
+        raise BadInput(problems)
+    where = f" and {settings.url} takes them" if settings and arguments.direct else ""
+    warnings = settings.warnings() if settings else ()
+    said = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
+    return show("".join(f"{line}\n" for line in said))
+
+
+def _server_problems(settings: Settings) -> list[Problem]:
+    from clpm_execd.stream.influx import check_server
+
+    try:
+        connection = settings.require_connection()
+    except BadInput as bad:
+        return list(bad.problems)
+    return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket)

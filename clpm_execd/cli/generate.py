@@ -1,0 +1,58 @@
+"""`generate`: a stretch of time at full speed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
+from clpm_execd.cli.options import refused
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.cli.options import Commands
+
+FORMATS = ("lp", "csv", "wide")
+
+
+def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("generate", parents=[shared], allow_abbrev=False,
+                                  help="the same plant as fast as possible, to stdout or a file")
+    command.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (now)")
+    command.add_argument("--duration", metavar="D", default="1h", help="how long a stretch (1h)")
+    command.add_argument("--output", metavar="FILE", type=Path, help="a file; .gz compresses (stdout)")
+    command.add_argument("--format", choices=FORMATS, help="lp, csv (long) or wide; else by the file's suffix")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, signals: Signals) -> int:
+    """Write the stretch; the exit status."""
+    from clpm_execd.config.durations import parse_duration, parse_time
+    from clpm_execd.stream import bulk
+
+    problems: list[Problem] = []
+    now = time.time_ns()
+    start, duration = None, 0
+    try:
+        start = parse_time(arguments.start, now) if arguments.start else None
+    except ValueError as error:
+        problems.append(refused("--start", error))
+    try:
+        duration = parse_duration(arguments.duration)
+    except ValueError as error:
+        problems.append(refused("--duration", error))
+    if problems:
+        raise BadInput(problems)
+    settings = settings_of(arguments)
+    configuration = configuration_of(arguments, settings, start=start)
+    if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
+        configuration = replace(configuration, start=None)
+    source, _ = source_of(arguments, settings, configuration)
+    suffixes = arguments.output.suffixes if arguments.output else []
+    form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
+    samples = -(-duration // source.interval)
+    return bulk.run(source, encoder_for(form, source, configuration), samples, output=arguments.output, signals=signals)

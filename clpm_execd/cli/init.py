@@ -1,0 +1,51 @@
+"""`init`: a loops.toml to start from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clpm_execd.cli.options import show, whole_number
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.cli.options import Commands
+
+
+def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("init", allow_abbrev=False, help="a commented loops.toml to start from, on stdout")
+    command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other")
+    command.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (50)")
+    command.add_argument("--seed", metavar="N", type=whole_number, default=argparse.SUPPRESS, help="another plant (42)")
+    command.add_argument("--output", metavar="FILE", type=Path, help="a new file (stdout)")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, signals: Signals) -> int:
+    """Write it; the exit status."""
+    from clpm_execd.config import starter
+    from clpm_execd.config.loops import SEED
+
+    text = starter.STARTER
+    if arguments.plant is not None or arguments.loops is not None:
+        text = starter.plant_file(arguments.plant or "plant", arguments.loops or starter.LOOPS,
+                                  SEED if arguments.seed is None else arguments.seed)
+    if arguments.output is None:
+        return show(text)
+    try:
+        with arguments.output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        what = "is there already" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
+        problem = Problem(f"--output {arguments.output}", what, "name a new file")
+        raise BadInput([problem]) from None
+    return 0
+
+
+def _loops(text: str) -> int:
+    number = whole_number(text)
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100000")
+    return number

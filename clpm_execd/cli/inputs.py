@@ -1,0 +1,92 @@
+"""From the arguments to what the rooms work with: settings, configuration, the source of samples, their encoder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clpm_execd.config.loops import Configuration
+    from clpm_execd.config.settings import Settings
+    from clpm_execd.plant.block import Source
+    from clpm_execd.stream.line_protocol import Encoder
+
+SECOND = 10**9
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings, by option, environment and .env; BadInput with all that is wrong."""
+    from clpm_execd.config.settings import read_settings
+
+    options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
+               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config}
+    given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
+    return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
+
+
+def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
+                     start: int | None = None) -> Configuration:
+    """The loops and what is said of them; settings: None where those were wrong, and have been told of."""
+    from clpm_execd.config.loops import read_configuration
+
+    if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
+        given = arguments.config or os.environ.get("CLPM_LOOPS")
+        return read_configuration(Path(given) if given else None)
+    configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
+                                       measurement=settings.measurement)
+    if arguments.replay:  # nobody knows the truth about a record
+        return replace(configuration, output=replace(configuration.output, truth=None))
+    if arguments.demo:
+        from clpm_execd.config.demo import demonstrated
+
+        return demonstrated(configuration)
+    return configuration
+
+
+def source_of(arguments: argparse.Namespace, settings: Settings | None,
+            configuration: Configuration) -> tuple[Source, int | None]:
+    """Where the samples come from, and the first instant to emit of a source that began before now."""
+    from clpm_execd.plant.plant import Plant
+
+    arguments.assumptions = []
+    if arguments.replay:
+        return _replay(arguments, settings, configuration), None
+    loops = configuration.loops
+    interval = configuration.interval or SECOND
+    latest = time.time_ns() // interval * interval
+    start = latest if configuration.start is None else configuration.start
+    plant = Plant(loops, seed=configuration.seed, start=start, interval=interval, scan=configuration.scan)
+    behind = max(0, time.time_ns() - start) // interval * interval
+    return plant, start + behind
+
+
+def _replay(arguments: argparse.Namespace, settings: Settings | None, configuration: Configuration) -> Source:
+    from clpm_execd.history import Columns, Replay, parse_columns, read_record
+
+    columns = parse_columns(arguments.columns) if arguments.columns else Columns()
+    records = [read_record(Path(path), columns=columns) for path in arguments.replay]
+    for path, record in zip(arguments.replay, records, strict=True):
+        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
+    interval = configuration.interval or min(record.interval for record in records)
+    start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
+    return Replay(records, start=start, interval=interval)
+
+
+def encoder_for(form: str, source: Source, configuration: Configuration) -> Encoder:
+    """The encoder of a form: lp, csv or wide."""
+    output = configuration.output
+    if form == "lp":
+        from clpm_execd.stream.line_protocol import LineProtocol
+
+        return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
+                            mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
+    from clpm_execd.stream.tables import LongCsv, WideCsv
+
+    if form == "csv":
+        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth)
+    return WideCsv(source.loops, fields=output.fields, truth=output.truth is not None)
