@@ -10,17 +10,21 @@ import sys
 from collections.abc import Sequence
 
 from clpm_execd.cli.parser import parser
+from clpm_execd.cli.terminal import coloured, show_problems
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
 
 
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse(argv)
     try:
         status: int = arguments.run(arguments, signals)
         return status
     except BadInput as bad:
+        if arguments.command == "check" and coloured(sys.stderr):
+            show_problems(bad.problems)
+            return 2
         # Telegraf takes a line of stderr with a level before it as it is, and every line as one error.
         prefix = "E! " if arguments.command is None and not arguments.direct else ""
         for problem in bad.problems if sys.stderr else ():  # without one, print would take stdout

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import show
+from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.terminal import coloured, show_catalogue
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
+    from clpm_execd.config.catalogue import Catalogue
 
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
-    shown = (("faults", "the kinds of faults", _faults), ("loop-types", "the types of loops", _loop_types))
-    for name, what, run in shown:
-        command = commands.add_parser(name, allow_abbrev=False, help=f"{what}: parameters, units, ranges, examples")
-        command.add_argument("names", metavar="NAME", nargs="*", help="only these")
+    shown = (("faults", "the kinds of faults", _faults, "stiction bias"),
+             ("loop-types", "the types of loops", _loop_types, "flow"))
+    for name, what, run, some in shown:
+        command = add_command(commands, name, f"{what}: parameters, units, ranges, examples",
+                              examples=[f"clpm-execd {name}", f"clpm-execd {name} {some}"])
+        command.add_argument("names", metavar="NAME", nargs="*", help="only these (default all)")
         command.set_defaults(run=run)
 
 
 def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.config import catalogue
 
-    return show(catalogue.faults(arguments.names))
+    return _shown(catalogue.faults(arguments.names))
 
 
 def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.config import catalogue
 
-    return show(catalogue.loop_types(arguments.names))
+    return _shown(catalogue.loop_types(arguments.names))
+
+
+def _shown(found: Catalogue) -> int:
+    return show_catalogue(found) if coloured(sys.stdout) else show(str(found))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import show
+from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("check", parents=[shared], allow_abbrev=False,
-                                  help="every problem of the configuration at once")
+    command = add_command(commands, "check", "every problem of the configuration at once", parents=[shared],
+                          examples=["clpm-execd check --config loops.toml", "clpm-execd check --direct"])
     command.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
                          help="the server, token, organization and bucket too")
     command.set_defaults(run=run)
@@ -43,7 +45,10 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     where = f" and {settings.url} takes them" if settings and arguments.direct else ""
     warnings = settings.warnings() if settings else ()
     said = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
-    return show("".join(f"{line}\n" for line in said))
+    status = show("".join(f"{line}\n" for line in said))
+    if coloured(sys.stdout):
+        show_loops(configuration.loops)
+    return status
 
 
 def _server_problems(settings: Settings) -> list[Problem]:

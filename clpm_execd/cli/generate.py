@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import refused
+from clpm_execd.cli.options import add_command, refused
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -20,12 +20,17 @@ FORMATS = ("lp", "csv", "wide")
 
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("generate", parents=[shared], allow_abbrev=False,
-                                  help="the same plant as fast as possible, to stdout or a file")
-    command.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (now)")
-    command.add_argument("--duration", metavar="D", default="1h", help="how long a stretch (1h)")
-    command.add_argument("--output", metavar="FILE", type=Path, help="a file; .gz compresses (stdout)")
-    command.add_argument("--format", choices=FORMATS, help="lp, csv (long) or wide; else by the file's suffix")
+    command = add_command(
+        commands, "generate", "the same plant as fast as possible, to stdout or a file", parents=[shared],
+        examples=["clpm-execd generate --duration 10m --format wide",
+                  "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz"])
+    group = command.add_argument_group("the stretch")
+    group.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (default the start "
+                                                    "in loops.toml, else now)")
+    group.add_argument("--duration", metavar="D", default="1h", help="how long it is (default 1h)")
+    group.add_argument("--output", metavar="FILE", type=Path, help="a file; .gz compresses (default stdout)")
+    group.add_argument("--format", choices=FORMATS, help="line protocol, long or wide CSV (default by the file's "
+                                                         "suffix, else lp)")
     command.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import show, whole_number
+from clpm_execd.cli.options import add_command, show, whole_number
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("init", allow_abbrev=False, help="a commented loops.toml to start from, on stdout")
-    command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other")
-    command.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (50)")
-    command.add_argument("--seed", metavar="N", type=whole_number, default=argparse.SUPPRESS, help="another plant (42)")
-    command.add_argument("--output", metavar="FILE", type=Path, help="a new file (stdout)")
+    command = add_command(commands, "init", "a commented loops.toml to start from",
+                          examples=["clpm-execd init > loops.toml",
+                                    "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])
+    command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other "
+                                                         "(default a few loops, with every key explained)")
+    command.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (default 50)")
+    command.add_argument("--seed", metavar="N", type=whole_number, default=argparse.SUPPRESS,
+                         help="another plant (default 42)")
+    command.add_argument("--output", metavar="FILE", type=Path, help="a new file (default stdout)")
     command.set_defaults(run=run)
 
 

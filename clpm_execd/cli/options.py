@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, NoReturn
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from clpm_execd.problems import Problem
 
@@ -12,10 +14,56 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one line; under Telegraf each line would be an error of its own."""
+    """Tells what is wrong in one line, and what was likely meant; under Telegraf each line would be an error."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
+
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """What argv, or the process's own, asks for; an option that is not known ends the process with its like."""
+        found, strangers = self.parse_known_args(argv)
+        if strangers:
+            self.error(_strange(strangers, self._options_of(found.command)))
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse has it, with the closest of the choices."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(known)}{_close(str(value), known)}")
+
+    def _options_of(self, command: str | None) -> list[str]:
+        """The options of a command, or of the stream."""
+        for action in self._actions:
+            if command and isinstance(action, argparse._SubParsersAction):
+                return list(action.choices[command]._option_string_actions)
+        return list(self._option_string_actions)
+
+
+def _strange(words: Sequence[str], known: Sequence[str]) -> str:
+    options = [word for word in words if word.startswith("-")]
+    if not options:
+        return f"{' '.join(words)!r} belongs to no option"
+    meant = _close(options[0].partition("=")[0], known)
+    return f"{', '.join(options)}: no such option here{meant}"
+
+
+def _close(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def add_command(commands: Commands, name: str, what: str, *, examples: Iterable[str],
+                parents: Sequence[argparse.ArgumentParser] = ()) -> argparse.ArgumentParser:
+    """The parser of a further command, whose help ends with the examples."""
+    return commands.add_parser(
+        name, parents=parents, allow_abbrev=False, help=what, description=f"{what[:1].upper()}{what[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=shown_examples(examples))
+
+
+def shown_examples(examples: Iterable[str]) -> str:
+    """The end of a help text."""
+    return "\n".join(["examples:", *(f"  {example}" for example in examples)])
 
 
 def whole_number(text: str) -> int:

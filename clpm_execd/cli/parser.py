@@ -5,25 +5,28 @@ from __future__ import annotations
 import argparse
 
 from clpm_execd import __version__
-from clpm_execd.cli import catalogue, check, generate, init, stream
-from clpm_execd.cli.options import Parser, whole_number
+from clpm_execd.cli import catalogue, check, completion, generate, init, stream
+from clpm_execd.cli.options import Parser, shown_examples, whole_number
 
-_COMMANDS = (generate, check, init, catalogue)  # in the order in which --help lists them
+_COMMANDS = (generate, check, init, catalogue, completion)  # in the order in which --help lists them
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line; what it parses has `command`, None for the stream, and `run`, which does it."""
     shared = _shared()
     top = Parser(
         prog="clpm-execd", parents=[shared], allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
         description="A plant's worth of control loops as InfluxDB line protocol: on stdout for Telegraf's execd\n"
                     "input, or with --direct into InfluxDB itself. Durations are 500ms, 1s, 15m, 24h, 7d.",
-        epilog="examples:\n  clpm-execd --count 3\n  clpm-execd --demo --interval 500ms\n"
-               "  clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")
-    top.add_argument("--version", action="version", version=f"clpm-execd {__version__}")
+        epilog=shown_examples((
+            "clpm-execd --count 3", "clpm-execd --demo --interval 500ms", "clpm-execd --config loops.toml --direct",
+            "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
     stream.add_options(top)
+    top.add_argument("--version", action="version", version=f"clpm-execd {__version__}")
     top.set_defaults(run=stream.run)
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
+                                  description="instead of the stream; each has a --help of its own")
     for command in _COMMANDS:
         command.add(commands, shared)
     top.set_defaults(**dict.fromkeys(
@@ -34,14 +37,17 @@ def parser() -> argparse.ArgumentParser:
 def _shared() -> argparse.ArgumentParser:
     shared = Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("what is streamed")
-    group.add_argument("--config", metavar="FILE", help="the loops (loops.toml); without it TIC208030 to TIC208034")
+    group.add_argument("--config", metavar="FILE", help="the loops, a loops.toml (default TIC208030 to TIC208034)")
     group.add_argument("--demo", action="store_true", help="trending data: sine set points, faults, and the truth")
-    group.add_argument("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live")
-    group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode")
-    group.add_argument("--interval", metavar="1s", help="between samples; of a record, its own by default")
-    group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (42)")
+    group.add_argument("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live "
+                                                                  "(default none: the plant is simulated)")
+    group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode "
+                                                                "(default as their names tell)")
+    group.add_argument("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
+    group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
     group = shared.add_argument_group("surroundings")
-    group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (.env)")
-    group.add_argument("--log-level", metavar="INFO", help="DEBUG, INFO, WARNING or ERROR")
-    group.add_argument("--log-file", metavar="FILE", help="a log besides stderr, rotated at 10 MB")
+    group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (default .env)")
+    group.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default INFO)")
+    group.add_argument("--log-file", metavar="FILE", help="a log besides stderr, rotated at 10 MB "
+                                                          "(default none; data_streaming_service.log with --direct)")
     return shared

@@ -15,14 +15,18 @@ from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.config.settings import Connection, Settings
+    from clpm_execd.plant.block import Source
     from clpm_execd.stream.influx import Influx
 
 LOG_FILE = Path("data_streaming_service.log")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--direct", action="store_true", help="write to InfluxDB by INFLUXDB_*; see env.example")
-    parser.add_argument("--count", metavar="N", type=whole_number, help="stop after N samples of every loop")
+    group = parser.add_argument_group("the stream")
+    group.add_argument("--direct", action="store_true",
+                       help="write to InfluxDB by INFLUXDB_URL, _TOKEN, _ORG and _BUCKET; see env.example")
+    group.add_argument("--count", metavar="N", type=whole_number,
+                       help="stop after N samples of every loop (default never)")
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
@@ -48,18 +52,41 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     if connection is None:
         from clpm_execd.stream import execd
 
-        stop = "; stop it with Ctrl-C" if os.isatty(0) else ""
-        log.info("start: %d loops every %g s to stdout%s", len(source.loops), source.interval / SECOND, stop)
+        under_telegraf = execd.started_by_telegraf()
+        for line in _greeting(source) if _watched() and not under_telegraf else [
+                f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
+            log.info("%s", line)
         status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
-                           count=arguments.count, succeeds=arguments.count is None and execd.started_by_telegraf())
+                           count=arguments.count, succeeds=arguments.count is None and under_telegraf)
         log.info("stop")
         return status
 
     from clpm_execd.stream import direct
 
+    if _watched():
+        log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
     writer = _writer(settings, connection, hide)
     return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
                       count=arguments.count)
+
+
+def _watched() -> bool:
+    """Whether a person at a terminal started the stream."""
+    try:
+        return os.isatty(0) and os.isatty(2)
+    except OSError:
+        return False
+
+
+def _greeting(source: Source) -> tuple[str, ...]:
+    """To a person: what is streamed, where it goes, how to stop it and how to go on."""
+    first, last = source.loops[0], source.loops[-1]
+    loops = first if first == last else f"{len(source.loops)} loops, {first} to {last}"
+    where = "this terminal, and is kept nowhere" if os.isatty(1) else "where stdout leads"
+    return (f"streams {loops}: a sample of each every {source.interval / SECOND:g} s, as InfluxDB line protocol",
+            f"goes to {where}; `clpm-execd --direct` writes to InfluxDB, and so does Telegraf when it runs this",
+            "stop with Ctrl-C; go on with `clpm-execd init > loops.toml` and `clpm-execd --config loops.toml`, "
+            "or `clpm-execd --help`")
 
 
 def _writer(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> Influx:

@@ -1,13 +1,13 @@
-"""What there is to choose from, as text: kinds of faults and types of loops, each with an example that can be pasted.
+"""What there is to choose from: kinds of faults and types of loops, each with an example that can be pasted.
 
-A section begins with its name, alone on a line, and ends with TOML. All of it is read from the tables that the plant
-itself and the checks read.
+As text a section begins with its name, alone on a line, and ends with TOML. All of it is read from the tables that the
+plant itself and the checks read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from math import isinf
 
 from clpm_execd.plant.faults import FAULTS
@@ -34,74 +34,109 @@ span and seconds. The controller is tuned by rule from the process: tuning = "ti
 """
 
 
-def faults(names: Sequence[str] = ()) -> str:
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter as tables print it; range: with its unit, or its choices."""
+
+    name: str
+    meaning: str
+    range: str
+    default: str
+
+    def __str__(self) -> str:
+        return f"{self.meaning}{', ' if self.range else ''}{self.range}; {self.default}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One kind or type: its name, its group and meaning, its parameters, a note on them, TOML that `check` accepts."""
+
+    name: str
+    group: str
+    meaning: str
+    rows: tuple[Row, ...]
+    example: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        width = max((len(row.name) for row in self.rows), default=0)
+        lines = [self.name, f"  {self.group}: {self.meaning}", *(f"  {row.name:<{width}}  {row}" for row in self.rows)]
+        lines += [f"  {self.note}"] if self.note else []
+        return "\n".join([*lines, "", self.example, ""])
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Sections, with what is to be said before them; str() is the whole as plain text."""
+
+    head: str
+    sections: tuple[Section, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*([self.head] if self.head else []), *map(str, self.sections)])
+
+
+def faults(names: Sequence[str] = ()) -> Catalogue:
     """The kinds named, or all of them. Raises BadInput for one that is not there."""
     return _chosen(_FAULTS, {name: _fault(kind) for name, kind in FAULTS.items()}, names, "fault")
 
 
-def loop_types(names: Sequence[str] = ()) -> str:
+def loop_types(names: Sequence[str] = ()) -> Catalogue:
     """The types named, or all of them. Raises BadInput for one that is not there."""
     return _chosen(_TYPES, {name: _loop_type(name) for name in LOOP_TYPES}, names, "loop type")
 
 
-def _chosen(head: str, sections: Mapping[str, str], names: Sequence[str], what: str) -> str:
+def _chosen(head: str, sections: Mapping[str, Section], names: Sequence[str], what: str) -> Catalogue:
     problems = [Problem(name, f"is no {what}", did_you_mean(name, list(sections)))
                 for name in names if name not in sections]
     if problems:
         raise BadInput(problems)
-    return "\n".join([sections[name] for name in names] if names else [head, *sections.values()])
+    return Catalogue("" if names else head, tuple(sections[name] for name in names or sections))
 
 
-def _fault(kind: FaultKind) -> str:
-    lines = [kind.name, f"  {kind.group}: {kind.meaning}"]
-    rows = [(name, f"{about.meaning}{_limits(about)}; {_default(about)}") for name, about in kind.parameters.items()]
-    width = max((len(name) for name, _ in rows), default=0)
-    lines += [f"  {name:<{width}}  {text}" for name, text in rows]
-    return "\n".join([*lines, "", kind.example.strip(), ""])
+def _fault(kind: FaultKind) -> Section:
+    rows = tuple(Row(name, about.meaning, _range(about), _default(about)) for name, about in kind.parameters.items())
+    return Section(kind.name, kind.group, kind.meaning, rows, kind.example.strip())
 
 
-def _limits(about: Parameter) -> str:
+def _range(about: Parameter) -> str:
     """Unit and range of a parameter, in words."""
     unit = f" {about.unit}" if about.unit else ""
     if about.choices:
-        return ": " + ", ".join(about.choices)
+        return f"one of {', '.join(about.choices)}"
     if isinf(about.low) and isinf(about.high):
-        return f", {unit.strip()}" if unit else ""
+        return unit.strip()
     if isinf(about.high):
-        return f", {'more than' if about.above else 'at least'} {about.low:g}{unit}"
+        return f"{'more than' if about.above else 'at least'} {about.low:g}{unit}"
     if about.above:
-        return f", more than {about.low:g}, at most {about.high:g}{unit}"
-    return f", {about.low:g} to {about.high:g}{unit}"
+        return f"more than {about.low:g}, at most {about.high:g}{unit}"
+    return f"{about.low:g} to {about.high:g}{unit}"
 
 
 def _default(about: Parameter) -> str:
     return about.default if about.default == "required" else f"default {about.default}"
 
 
-def _loop_type(name: str) -> str:
+def _loop_type(name: str) -> Section:
     typical = LOOP_TYPES[name]
     loop = template(name, f"{typical.letters}101", (0.0, 100.0))
     controller = tuned(loop, 1.0)
-    rows: dict[str, tuple[object, object, str]] = {}
+    rows: list[Row] = []
+    lines = ["[[loop]]", f'id = "{loop.id}"', f'type = "{name}"', "range = [0.0, 100.0]", "sp = 50.0"]
     for part in ("process", "sensor", "disturbance"):
         spec = getattr(loop, part)
-        for item in fields(spec):
-            value = getattr(spec, item.name)
-            if value != ():
-                rows[f"{part}.{item.name}"] = (item.metadata["parameter"], value, part)
-    lines = [name, f"  {typical.letters}: {typical.meaning}"]
-    width = max(map(len, rows))
-    for key, (about, value, _) in rows.items():
-        assert isinstance(about, Parameter)
-        unit = "%/s/%" if key == "process.gain" and loop.process.model == "integrator" else about.unit
-        limits = _limits(replace(about, unit=unit))
-        lines.append(f"  {key:<{width}}  {about.meaning}{limits}; default {_toml(value)}")
-    lines.append(f"  so tuned by \"lambda\": gain {controller.gain:.3g} %/%, reset {controller.reset:.3g} s")
-    lines += ["", "[[loop]]", f'id = "{loop.id}"', f'type = "{name}"', "range = [0.0, 100.0]", "sp = 50.0"]
-    for part in ("process", "sensor", "disturbance"):
         lines += ["", f"[loop.{part}]"]
-        lines += [f"{key.partition('.')[2]} = {_toml(value)}" for key, (_, value, of) in rows.items() if of == part]
-    return "\n".join([*lines, ""])
+        for item in fields(spec):
+            value, about = getattr(spec, item.name), item.metadata["parameter"]
+            if value == ():
+                continue
+            if (part, item.name, loop.process.model) == ("process", "gain", "integrator"):
+                about = replace(about, unit="%/s/%")
+            rows.append(Row(f"{part}.{item.name}", about.meaning, _range(about), f"default {_toml(value)}"))
+            lines.append(f"{item.name} = {_toml(value)}")
+    note = f"so tuned by \"lambda\": gain {controller.gain:.3g} %/%, reset {controller.reset:.3g} s"
+    return Section(name, typical.letters, typical.meaning, tuple(rows), "\n".join(lines), note)
 
 
 def _toml(value: object) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from clpm_execd.config.durations import MS, format_duration, parse_duration
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
-REQUIRED = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET")
+EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
+            "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
            "CLPM_LOOPS": "--config"}
+REQUIRED = tuple(EXAMPLES)
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-COPY = "set them, or `cp env.example .env` and fill it in"
 URL_EXAMPLE = "write it as http://localhost:8086"
 PORT_EXAMPLE = URL_EXAMPLE + ", the port from 1 to 65535"
 
@@ -104,7 +105,9 @@ class Settings:
         missing = [name for name, value in zip(REQUIRED, told, strict=True) if not value]
         if missing:
             what = f"{_and(missing)} {'are' if missing[1:] else 'is'} not set"
-            problems.insert(0, Problem("environment", what, COPY))
+            lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in missing)
+            remedy = f"export, or write into {Path('.env').absolute()} (`cp env.example .env`), {lines}"
+            problems.insert(0, Problem("environment", what, remedy))
         if self.url:
             problems += _url_problems(self.url)
         if token:

@@ -1,0 +1,98 @@
+"""What a person at a terminal sees instead of plain text: the same words, aligned in colour.
+
+Only where stdout (of problems, stderr) is a terminal and NO_COLOR is not set; a pipe, a file and Telegraf get the plain
+form, which is the documented one. The library that draws is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from clpm_execd.config.catalogue import Catalogue, Section
+    from clpm_execd.plant.loop import LoopSpec
+    from clpm_execd.problems import Problem
+
+MOST_LOOPS = 20  # of a table; a plant of 500 would scroll away what is said above it
+
+
+def coloured(stream: TextIO | None) -> bool:
+    """Whether a person looks at it who has not asked for plain text."""
+    try:
+        return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") \
+            and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def show_catalogue(catalogue: Catalogue) -> int:
+    """The sections on stdout; the exit status."""
+    console = _console(sys.stdout)
+    if catalogue.head:
+        console.print(catalogue.head)
+    for section in catalogue.sections:
+        _show_section(console, section)
+    return 0
+
+
+def _show_section(console: Console, section: Section) -> None:
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    console.print(Text(section.name, "bold cyan"))
+    console.print(Text.assemble((f"{section.group}: ", "bold"), section.meaning), "", sep="\n")
+    if section.rows:
+        table = _table("parameter", "meaning", "range", "default")
+        for row in section.rows:
+            table.add_row(row.name, row.meaning, row.range, row.default.removeprefix("default "))
+        console.print(table, "", sep="\n")
+    if section.note:
+        console.print(section.note, "", sep="\n")
+    # Text, not the Syntax itself: that pads each line to the width, which would be pasted along. Of the themes this one
+    # can be read on light and on dark.
+    console.print(Syntax(section.example, "toml", theme="ansi_light").highlight(section.example))
+
+
+def show_loops(loops: Sequence[LoopSpec]) -> None:
+    """The loops of a configuration on stdout, as they will run."""
+    table = _table("loop", "type", "range", "SP", "OP %", "mode", "faults")
+    for loop in loops[:MOST_LOOPS]:
+        low, high = loop.range
+        mode = f"CAS of {loop.cascade}" if loop.mode == "CAS" else loop.mode
+        table.add_row(loop.id, loop.type, f"{low:g} to {high:g}", f"{loop.sp:g}", f"{loop.op:g}", mode,
+                      ", ".join(fault.kind for fault in loop.faults))
+    console = _console(sys.stdout)
+    console.print(table)
+    if len(loops) > MOST_LOOPS:
+        console.print(f"and {len(loops) - MOST_LOOPS} more", style="dim")
+
+
+def show_problems(problems: Sequence[Problem]) -> None:
+    """Problems on stderr, each with its remedy."""
+    table = _table("where", "what is wrong", "what would be right")
+    table.columns[1].style, table.columns[2].style = "red", "green"
+    for problem in problems:
+        table.add_row(problem.where, problem.what, problem.remedy)
+    _console(sys.stderr).print(table)
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", style="cyan" if number == 0 else "")
+    return table
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,202 @@
+"""What a person at a terminal meets: a greeting, help, colour, completion; a pipe and Telegraf get none of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from clpm_execd.cli.completion import SHELLS
+from clpm_execd.cli.parser import parser
+from clpm_execd.plant.faults import FAULTS
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def at_a_terminal(folder: Path, *arguments: str, piped: bool = False, **env: str) -> tuple[int, str]:
+    """Exit status of the command and all that a terminal showed of it; piped: stdout goes nowhere near it."""
+    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_", "NO_COLOR")
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    surroundings |= {"TERM": "xterm-256color", "COLUMNS": "100", **env}
+    screen, terminal = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "clpm_execd", *arguments], cwd=folder, env=surroundings,
+                          stdin=terminal, stdout=subprocess.DEVNULL if piped else terminal,
+                          stderr=terminal) as process:
+        os.close(terminal)
+        shown = b""
+        while True:
+            try:
+                more = os.read(screen, 65_536)
+            except OSError:  # the last of its users has gone
+                break
+            shown += more
+    os.close(screen)
+    return process.returncode, shown.decode().replace("\r\n", "\n")
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    whole = parser()
+    [named] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
+    return {"": whole, **named.choices}
+
+
+# The first minute
+
+
+def test_the_bare_command_says_what_it_streams_where_it_goes_and_how_to_stop_or_go_on(tmp_path: Path) -> None:
+    status, shown = at_a_terminal(tmp_path, "--count", "1")
+    said = [line for line in shown.splitlines() if line.startswith("I! ")]
+    assert status == 0
+    assert [line[:12] for line in said[:3]] == ["I! streams 5", "I! goes to t", "I! stop with"]
+    for word, line in zip(("TIC208030 to TIC208034", "--direct", "Ctrl-C"), said, strict=False):
+        assert word in line
+    assert all(len(line) < 160 for line in said)
+    assert shown.splitlines()[3].startswith("control_loops,")
+
+
+def test_the_greeting_says_where_a_redirected_stream_goes(tmp_path: Path) -> None:
+    _, shown = at_a_terminal(tmp_path, "--count", "1", piped=True)
+    assert "goes to where stdout leads" in shown
+    assert "goes to" not in at_a_terminal(tmp_path, "--count", "1", piped=True, LOG_LEVEL="WARNING")[1]
+
+
+def test_a_stream_that_no_person_started_greets_nobody(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "clpm_execd", "--count", "1"], cwd=tmp_path, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    assert done.stderr.splitlines() == ["I! start: 5 loops every 1 s to stdout", "I! stop"]
+
+
+def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
+    status, shown = at_a_terminal(tmp_path, "--direct")
+    [line] = shown.splitlines()
+    assert status == 2
+    assert str(tmp_path / ".env") in line
+    for name in ("INFLUXDB_URL=http://localhost:8086", "INFLUXDB_TOKEN=", "INFLUXDB_ORG=", "INFLUXDB_BUCKET="):
+        assert name in line
+
+
+def test_init_asks_nothing(tmp_path: Path) -> None:
+    status, shown = at_a_terminal(tmp_path, "init")
+    assert status == 0
+    assert shown.startswith("# The loops of clpm-execd")
+    assert "\x1b" not in shown
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_help_of_each_command_has_an_example_and_every_default(name: str) -> None:
+    command = commands()[name]
+    text = " ".join(command.format_help().split())
+    assert re.search(f"examples: .*clpm-execd {name}", text)
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            continue
+        assert action.help, action.dest
+        if action.nargs != 0 and not action.required:
+            assert "(default " in action.help, f"{name} {action.dest}: {action.help}"
+
+
+def test_the_options_of_the_stream_stand_in_groups() -> None:
+    titles = [group.title for group in parser()._action_groups if group._group_actions]
+    assert titles[-4:] == ["what is streamed", "surroundings", "the stream", "commands"]
+
+
+# Tables
+
+
+def test_faults_are_coloured_for_a_person_and_the_same_words_as_in_a_pipe(tmp_path: Path) -> None:
+    status, shown = at_a_terminal(tmp_path, "faults")
+    assert status == 0
+    assert COLOUR.search(shown)
+    plain = COLOUR.sub("", shown)
+    lines = [line.rstrip() for line in plain.splitlines()]
+    assert [line for line in lines if line in FAULTS] == list(FAULTS)
+    for kind in FAULTS.values():
+        assert kind.example.strip() in plain
+        for name in kind.parameters:
+            assert re.search(rf"^{name}  ", plain, re.MULTILINE)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_a_terminal_without_colour_gets_what_a_pipe_gets(tmp_path: Path, env: Mapping[str, str]) -> None:
+    piped = subprocess.run([sys.executable, "-m", "clpm_execd", "faults", "stiction"], cwd=tmp_path, text=True,
+                           capture_output=True, timeout=60, check=True).stdout
+    assert at_a_terminal(tmp_path, "faults", "stiction", **env)[1] == piped
+    assert piped.startswith("stiction\n")
+    assert COLOUR.search(at_a_terminal(tmp_path, "loop-types", "level")[1])
+
+
+def test_check_shows_the_loops_and_every_problem_in_a_table(tmp_path: Path) -> None:
+    text = '[[loop]]\nid = "PIC{:03d}"\ncount = 30\ntype = "pressure"\nrange = [0, 16]\nsp = 9.5\n' \
+           '[[loop.fault]]\nkind = "stiction"\n'
+    (tmp_path / "loops.toml").write_text(text)
+    status, shown = at_a_terminal(tmp_path, "check", "--config", "loops.toml")
+    plain = COLOUR.sub("", shown)
+    assert status == 0
+    assert plain.startswith("ok: 30 loops\n")
+    assert re.search(r"^PIC001 +pressure +0 to 16 +9\.5 +50 +AUT +stiction", plain, re.MULTILINE)
+    assert "and 10 more" in plain
+    (tmp_path / "loops.toml").write_text(text.replace("range", "rnage").replace("stiction", "sticktion"))
+    status, shown = at_a_terminal(tmp_path, "check", "--config", "loops.toml", COLUMNS="160")
+    plain = " ".join(COLOUR.sub("", shown).split())
+    assert status == 2
+    assert COLOUR.search(shown)
+    for words in ("where what is wrong what would be right", "did you mean 'range'?", "did you mean 'stiction'?"):
+        assert words in plain
+
+
+def test_a_pipe_costs_no_drawing(tmp_path: Path) -> None:
+    code = "import sys; from clpm_execd.cli import run; from clpm_execd.stream.signals import hold; " \
+           "run(hold(), ['faults', 'stuck']); print([m for m in ('rich', 'shtab') if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+# Completion
+
+BASH = """
+eval "$("$@" completion bash)"
+complete_it() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    local function
+    function=$(complete -p clpm-execd | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+    "$function" clpm-execd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    echo "${COMPREPLY[@]}"
+}
+complete_it clpm-execd gen
+complete_it clpm-execd --int
+complete_it clpm-execd faults st
+complete_it clpm-execd generate --format ''
+complete_it clpm-execd --config loops.t
+complete_it clpm-execd --log-level D
+"""
+
+
+def test_bash_completes_commands_options_values_and_names(tmp_path: Path, clpm_execd: list[str]) -> None:
+    (tmp_path / "loops.toml").write_text("")
+    done = subprocess.run(["bash", "-c", BASH, "bash", *clpm_execd], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide", "loops.toml",
+                                        "DEBUG"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_is_one_that_the_shell_reads(tmp_path: Path, clpm_execd: list[str], shell: str) -> None:
+    script = subprocess.run([*clpm_execd, "completion", shell], cwd=tmp_path, capture_output=True, text=True,
+                            timeout=60, check=True).stdout
+    for name in commands():
+        assert name in script
+    assert "stiction" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=60)
