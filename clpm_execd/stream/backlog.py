@@ -4,7 +4,7 @@ Batches leave in the order in which they came, each small enough for one request
 are acknowledged. When more waits than `cap` bytes, the oldest batch that is not being sent is dropped, and
 counted. The lines inside are never changed, so that writing a batch twice writes the same points.
 
-`Backlog` is lost with the process. One that is not takes its place with the same methods.
+`Backlog` is lost with the process; `spool.Spool` is not, and takes its place with the same methods.
 """
 
 from __future__ import annotations
