@@ -1,0 +1,120 @@
+"""What a server refused: readable, whole, each line once an incident, bounded, and ready to be written again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from clpm_execd.stream.quarantine import FULL, SAME_INCIDENT, Quarantine, incidents
+from clpm_execd.stream.whole_file import UNFINISHED
+
+LOG = logging.getLogger("clpm_execd")
+WORDS = 'HTTP status 422: input field "PV" is type string, already exists as type float'
+
+
+class Time:
+    """A wall clock that stands; files bear its time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seconds = 1_700_000_000.25
+        self.folder = folder / "quarantine"
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def pass_by(self, seconds: float) -> None:
+        for path in self.folder.iterdir():
+            os.utime(path, (self.seconds, self.seconds))
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Time:
+    return Time(tmp_path)
+
+
+@pytest.fixture
+def quarantine(tmp_path: Path, clock: Time) -> Quarantine:
+    return Quarantine(tmp_path, LOG, now=clock)
+
+
+def line(value: int) -> bytes:
+    return b'm,loop_id=A PV="%d" %d\n' % (value, value)
+
+
+def test_an_incident_is_the_servers_words_and_below_them_the_lines(
+    quarantine: Quarantine, clock: Time, tmp_path: Path
+) -> None:
+    quarantine(WORDS, [line(1), line(2)])
+    clock.pass_by(60)
+    quarantine(WORDS, [line(3)])
+    clock.pass_by(60)
+    quarantine("HTTP status 400: unable\nto parse", [b"nonsense\n"])
+    [path] = quarantine.folder.iterdir()
+    assert path.name == "2023-11-14T221320.250000Z.lp"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert quarantine.folder.stat().st_mode & 0o777 == 0o700
+    assert path.read_text() == (
+        f"# 2023-11-14T22:13:20+00:00 {WORDS}\n" + "".join(line(k).decode() for k in (1, 2, 3))
+        + "# 2023-11-14T22:15:20+00:00 HTTP status 400: unable to parse\nnonsense\n"
+    )  # fmt: skip
+    [incident] = incidents(tmp_path)
+    assert incident.since == "2023-11-14T22:13:20+00:00"
+    assert incident.words == (WORDS, "HTTP status 400: unable to parse")
+    assert incident.lines == (line(1), line(2), line(3), b"nonsense\n")
+
+
+def test_a_line_is_in_an_incident_once_however_often_it_is_sent(quarantine: Quarantine, tmp_path: Path) -> None:
+    for _ in range(3):
+        quarantine(WORDS, [line(1), line(2), line(1)])
+    assert [incident.lines for incident in incidents(tmp_path)] == [(line(1), line(2))]
+
+
+def test_an_incident_ends_when_it_is_quiet_or_its_file_is_full(
+    quarantine: Quarantine, clock: Time, tmp_path: Path
+) -> None:
+    quarantine(WORDS, [line(1)])
+    clock.pass_by(SAME_INCIDENT)
+    quarantine(WORDS, [line(k) for k in range(FULL // 20)])
+    clock.pass_by(1)
+    quarantine(WORDS, [line(2)])
+    sizes = [len(incident.lines) for incident in incidents(tmp_path)]
+    assert sizes == [1, FULL // 20, 1]
+
+
+def test_beyond_its_cap_the_oldest_incident_goes(tmp_path: Path, clock: Time, caplog: pytest.LogCaptureFixture) -> None:
+    quarantine = Quarantine(tmp_path, LOG, cap=3 * FULL, now=clock)
+    for start in range(6):
+        quarantine(WORDS, [line(start * 100_000 + k) for k in range(FULL // 20)])
+        clock.pass_by(SAME_INCIDENT)
+    kept = list(incidents(tmp_path))
+    assert sum(incident.path.stat().st_size for incident in kept) <= 3 * FULL
+    assert kept[-1].lines[0] == line(500_000)
+    assert caplog.text.count("is given up") == 6 - len(kept)
+
+
+def test_a_full_disk_changes_nothing_in_it(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine(WORDS, [line(1)])
+    [path] = quarantine.folder.iterdir()
+    before = path.read_bytes()
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            quarantine(WORDS, [line(2)])
+    assert path.read_bytes() == before
+    assert not list(quarantine.folder.glob(f"*{UNFINISHED}"))
+
+
+def test_an_incident_that_was_taken_away_is_begun_anew(quarantine: Quarantine, tmp_path: Path) -> None:
+    quarantine(WORDS, [line(1)])
+    [path] = quarantine.folder.iterdir()
+    path.unlink()
+    quarantine(WORDS, [line(2)])
+    assert [incident.lines for incident in incidents(tmp_path)] == [(line(2),)]
