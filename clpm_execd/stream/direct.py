@@ -16,7 +16,7 @@ from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
-from clpm_execd.stream.sender import Quarantine, Sender
+from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
 
 DRAIN = 5 * SECOND  # for what waits, once a stop is asked
@@ -56,7 +56,7 @@ def run(
     since: int | None = None,
     catch_up: int = DAY,
     waiting: Waiting | None = None,
-    quarantine: Quarantine | None = None,
+    quarantine: PutAway | None = None,
 ) -> int:
     """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
 

@@ -23,7 +23,7 @@ DOUBT = 60.0  # s for which a server that refuses everything is thought to be at
 DOUBT_AFTER = 16  # refusals of one batch with nothing taken, beyond those that lead to its first line
 REFUSALS_TOLD_EVERY = 60.0  # s
 
-Quarantine = Callable[[str, list[bytes]], None]
+PutAway = Callable[[str, list[bytes]], None]
 
 
 def pause(tries: int, answer: Answer, chance: Callable[[], float] = random.random) -> float:
@@ -72,12 +72,13 @@ class Sender:
         *,
         target: str,
         log: logging.Logger,
-        quarantine: Quarantine | None = None,
+        quarantine: PutAway | None = None,
         seconds: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.written = 0
         self.refused = 0
+        self.retries = 0  # tries beyond the first
         self._waiting, self._post, self._quarantine = waiting, post, quarantine
         self._target, self._log = target, log
         self._seconds, self._chance = seconds, chance
@@ -218,6 +219,7 @@ class Sender:
     def _fail(self, answer: Answer) -> float:
         rest = pause(self._tries, answer, self._chance)
         self._tries += 1
+        self.retries += 1
         if self._tries == 1 and answer.fault is Fault.CUT:
             return SHORTEST / 5  # a connection that the server closed while it was idle is no outage
         if self._outage is None:
