@@ -1,0 +1,65 @@
+"""One meaning, one colour, in every picture: of the signals, the modes and the groups of faults, in light and dark.
+
+Lines are of the palette of Okabe and Ito (Color Universal Design, 2008), fills of the scheme "light" of Paul Tol
+(Colour Schemes, SRON/EPS/TN/09-002, 2021), which is made for fields that carry dark text. Both are told apart by
+colour-blind readers; nothing depends on colour alone, for lines differ in their dashes too and fills have names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from clpm_execd.plant.faults import FAULTS
+
+INK = "#1a1a1a"  # text on a fill, in either theme
+
+MODES = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
+GROUPS = {
+    "valve": "#ee8866", "tuning": "#eedd88", "process": "#77aadd", "sensor": "#ffaabb", "data path": "#99ddff",
+    "operation": "#aaaa00", "negative control": "#dddddd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours on one background, as CSS writes them; no two of a theme are the same."""
+
+    page: str
+    surface: str
+    text: str
+    muted: str
+    grid: str
+    pv: str
+    sp: str
+    op: str
+    other: str
+    good: str
+    bad: str
+
+
+LIGHT = Theme(page="#ffffff", surface="#f6f7f9", text="#1f2328", muted="#59636e", grid="#e1e4e8",
+              pv="#0072b2", sp="#3d3d3d", op="#d55e00", other="#cc79a7", good="#007a59", bad="#b8480a")
+DARK = Theme(page="#14171c", surface="#1c2027", text="#e6e8eb", muted="#9aa4af", grid="#2f353d",
+             pv="#56b4e9", sp="#d9d9d9", op="#e69f00", other="#d99bbd", good="#2cc295", bad="#f0884a")
+THEMES = {"light": LIGHT, "dark": DARK}
+
+
+def theme_of(name: str) -> Theme:
+    return THEMES[name]
+
+
+def dark_of_light() -> Mapping[str, str]:
+    """For each colour of the light theme the dark one's: what a page needs to change over."""
+    return {getattr(LIGHT, field.name): getattr(DARK, field.name) for field in fields(Theme)}
+
+
+def fault_colour(kind: str) -> str:
+    """The fill of a kind of fault: its group's. Raises KeyError on an unknown kind."""
+    return GROUPS[FAULTS[kind].group]
+
+
+def faded(colour: str, share: float) -> str:
+    """A colour `#rrggbb` of which a share of 0 to 1 is left, the rest transparent."""
+    red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{share:g})"
