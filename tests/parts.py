@@ -250,11 +250,12 @@ class InfluxDB:
         )
         self.org_id = answer["org"]["id"]
 
-    def new_bucket(self) -> str:
-        """The name of a fresh, empty bucket."""
+    def new_bucket(self, keep: int = 0) -> str:
+        """The name of a fresh, empty bucket that keeps its points for so many s, 0 for ever."""
         self._buckets += 1
         name = f"bucket-{self._buckets}"
-        self.request("/api/v2/buckets", {"orgID": self.org_id, "name": name})
+        rules = [{"type": "expire", "everySeconds": keep}] if keep else []
+        self.request("/api/v2/buckets", {"orgID": self.org_id, "name": name, "retentionRules": rules})
         return name
 
     def query(self, flux: str) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from clpm_execd.stream.signals import Signals
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.config.settings import Settings
+    from clpm_execd.stream.server_check import Found
 
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Tell them all, or that there is none; the exit status."""
     problems: list[Problem] = []
+    warnings: list[str] = []
     try:
         settings = settings_of(arguments)
     except BadInput as bad:
@@ -39,11 +41,13 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     except BadInput as bad:
         problems += (problem for problem in bad.problems if problem not in problems)
     if settings is not None and arguments.direct:
-        problems += _server_problems(settings)
+        server = _server(settings)
+        problems += server.problems
+        warnings += server.warnings
     if problems:
         raise BadInput(problems)
     where = f" and {settings.url} takes them" if settings and arguments.direct else ""
-    warnings = settings.warnings() if settings else ()
+    warnings = [*(settings.warnings() if settings else ()), *warnings]
     said = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
     status = show("".join(f"{line}\n" for line in said))
     if coloured(sys.stdout):
@@ -51,11 +55,11 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     return status
 
 
-def _server_problems(settings: Settings) -> list[Problem]:
-    from clpm_execd.stream.influx import check_server
+def _server(settings: Settings) -> Found:
+    from clpm_execd.stream.server_check import Found, check_server
 
     try:
         connection = settings.require_connection()
     except BadInput as bad:
-        return list(bad.problems)
+        return Found(bad.problems)
     return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket)

@@ -18,15 +18,14 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
-
-from clpm_execd.problems import Problem
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -66,13 +65,15 @@ class Fault(Enum):
 class Answer:
     """What came of one write: an HTTP status, or None and a fault.
 
-    words: what the server, or the system, said; at most a line. retry_after: s the server asks to be spared.
+    words: what the server, or the system, said; at most a line. retry_after: s the server asks to be spared. date: the
+    server's clock, s since 1970, None where it does not say.
     """
 
     status: int | None
     words: str = ""
     retry_after: float = 0.0
     fault: Fault = Fault.NONE
+    date: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -186,7 +187,8 @@ class _Wire:
             raise
         headers = response.headers
         words = _body(response) or headers.get("X-Influxdb-Error", "") or str(response.reason or "")
-        self.answer = Answer(response.status, words, _seconds(headers.get("Retry-After", "")))
+        retry_after = _seconds(headers.get("Retry-After", ""))
+        self.answer = Answer(response.status, words, retry_after, date=_date(headers.get("Date", "")))
         return HTTPResponse(b"", headers=headers, status=response.status, reason=response.reason)
 
     def clear(self) -> None:
@@ -221,9 +223,20 @@ def _seconds(retry_after: str) -> float:
 
 
 def _until(date: str) -> float:
+    return max(0.0, _instant(date) - time.time())
+
+
+def _date(header: str) -> float | None:
+    """A Date header, s since 1970; None if it is none."""
+    try:
+        return _instant(header)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _instant(date: str) -> float:
     when = parsedate_to_datetime(date)
-    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _causes(failure: BaseException) -> list[BaseException]:
@@ -341,6 +354,21 @@ class Influx:
             self._client = None  # the call left behind keeps its own; the next one reads the token again
         return answer
 
+    def retention(self) -> int | None:
+        """How long the bucket keeps a point, s, 0 for ever; None where the token may not read that."""
+        found: list[int] = []
+
+        def ask() -> None:
+            with suppress(Exception), self._new_client() as client:
+                buckets = client.buckets_api().find_buckets(name=self.bucket, org=self.org).buckets
+                found.extend(rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or [])
+                found.extend([0] if buckets else [])
+
+        call = threading.Thread(target=ask, daemon=True)
+        call.start()
+        call.join(self.timeout)
+        return found[0] if found else None
+
     def close(self) -> None:
         """Let go of the connection."""
         client, self._client = self._client, None
@@ -349,23 +377,26 @@ class Influx:
 
     def _connect(self) -> InfluxDBClient:
         if self._client is None:
-            from influxdb_client.client.influxdb_client import InfluxDBClient
-
-            self._secret = ""
-            # With a newline every write fails, and the failure shows the token.
-            secret = self.token().strip()
-            if not (secret.isascii() and secret.isprintable()):
-                raise BadToken("it holds characters that no token has")
-            self._secret = secret
-            proxy, headers = _proxy(self.url)
-            limit = int(self.timeout * 1000)
-            self._client = InfluxDBClient(
-                self.url, self._secret, org=self.org, timeout=limit, retries=False, connection_pool_maxsize=1,
-                verify_ssl=True, ssl_ca_cert=self.ca_file, proxy=proxy, proxy_headers=headers,
-            )  # fmt: skip
+            self._client = self._new_client()
             rest: Any = self._client.api_client.rest_client
             rest.pool_manager = _Wire(rest.pool_manager)
         return self._client
+
+    def _new_client(self) -> InfluxDBClient:
+        from influxdb_client.client.influxdb_client import InfluxDBClient
+
+        self._secret = ""
+        # With a newline every write fails, and the failure shows the token.
+        secret = self.token().strip()
+        if not (secret.isascii() and secret.isprintable()):
+            raise BadToken("it holds characters that no token has")
+        self._secret = secret
+        proxy, headers = _proxy(self.url)
+        limit = int(self.timeout * 1000)
+        return InfluxDBClient(
+            self.url, self._secret, org=self.org, timeout=limit, retries=False, connection_pool_maxsize=1,
+            verify_ssl=True, ssl_ca_cert=self.ca_file, proxy=proxy, proxy_headers=headers,
+        )  # fmt: skip
 
     def _write(self, client: InfluxDBClient, body: bytes) -> Answer:
         from influxdb_client.service.write_service import WriteService
@@ -389,41 +420,4 @@ class Influx:
         """The same answer in one line of readable words, without the token."""
         words = answer.words.replace(self._secret, "***") if self._secret else answer.words
         words = " ".join("".join(c if c.isprintable() else " " for c in words[:1000]).split())[:300]
-        return Answer(answer.status, words, answer.retry_after, answer.fault)
-
-
-def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str) -> list[Problem]:
-    """What stands between us and writing to this bucket; nothing is written.
-
-    One comment is sent: a server looks at token, organization, bucket and permission before it finds no
-    points in it, and a token that may only write is enough; listing buckets would need one that may read.
-    """
-    influx = Influx(url, org, bucket, token if callable(token) else lambda: token)
-    answer = influx(b"# clpm-execd check\n")
-    influx.close()
-    if answer.verdict is Verdict.WRITTEN or (answer.verdict is Verdict.REFUSED and "point" in answer.words):
-        return []
-    return [_problem(answer, influx)]
-
-
-def _problem(answer: Answer, influx: Influx) -> Problem:
-    said = f"{shown(influx.url)}: {answer}"
-    if answer.status == 401:
-        return Problem("INFLUXDB_TOKEN", said, "give a token of this server, whole and without quotes")
-    if answer.status == 403:
-        return Problem("INFLUXDB_TOKEN", said, f"give a token that may write to bucket {influx.bucket!r}")
-    if answer.status == 404 and "bucket" in answer.words:
-        return Problem("INFLUXDB_BUCKET", said, f"create {influx.bucket!r} or name one that exists")
-    if answer.status == 404 and "org" in answer.words:
-        return Problem("INFLUXDB_ORG", said, "give the organization's name or id as the server shows it")
-    remedy = {
-        Fault.NAME: "correct the host name, or the network's name service",
-        Fault.CLOSED: "start InfluxDB, or correct host and port",
-        Fault.TLS: "give the host as its certificate names it, its authority in SSL_CERT_FILE, or http",
-        Fault.PROXY: "correct HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY",
-        Fault.LATE: "see that a firewall lets the port through and that the server is not overloaded",
-        Fault.TOKEN: "give INFLUXDB_TOKEN, or a readable file in INFLUXDB_TOKEN_FILE",
-    }.get(answer.fault, "give the address of an InfluxDB with its port, such as http://localhost:8086")
-    if answer.status == 429 or (answer.status or 0) >= 500:
-        remedy = "see the server's log; the stream would keep its points and try again"
-    return Problem("INFLUXDB_TOKEN" if answer.fault is Fault.TOKEN else "INFLUXDB_URL", said, remedy)
+        return replace(answer, words=words)

@@ -15,9 +15,10 @@ from parts import InfluxDB, free_port
 from clpm_execd.plant.block import Block
 from clpm_execd.stream import direct
 from clpm_execd.stream.backlog import Backlog
-from clpm_execd.stream.influx import Influx, Verdict, check_server
+from clpm_execd.stream.influx import Influx, Verdict
 from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.sender import Sender
+from clpm_execd.stream.server_check import Found, check_server
 from clpm_execd.stream.signals import Signals
 
 SECOND = 1_000_000_000
@@ -117,8 +118,26 @@ def test_a_schema_conflict_costs_only_the_lines_in_conflict(influxdb: InfluxDB) 
 def test_nothing_is_wrong_with_a_server_that_can_be_written_to(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket()
     for token in (influxdb.token, write_only(influxdb, bucket)):
-        assert check_server(influxdb.url, token, influxdb.org, bucket) == []
+        assert check_server(influxdb.url, token, influxdb.org, bucket) == Found()
     assert stored(influxdb, bucket) == []
+
+
+def test_a_bucket_that_keeps_less_than_is_to_be_filled_in_is_a_problem(influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket(keep=7200)
+    found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=86_400)
+    assert [problem.where for problem in found.problems] == ["--backfill"]
+    assert "reaches back 1 d" in found.problems[0].what
+    assert "for 2 h" in found.problems[0].what
+    found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=3600)
+    assert found.problems == ()
+    assert "what waits longer in an outage is refused" in found.warnings[0]
+
+
+def test_a_token_that_only_writes_cannot_know_how_long_points_are_kept(influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket(keep=7200)
+    found = check_server(influxdb.url, write_only(influxdb, bucket), influxdb.org, bucket, backfill=86_400)
+    assert found.problems == ()
+    assert "may not read how long" in found.warnings[0]
 
 
 @pytest.mark.parametrize("wrong", ["url", "token", "permission", "org", "bucket"])
@@ -135,6 +154,6 @@ def test_what_is_wrong_is_named(influxdb: InfluxDB, wrong: str) -> None:
         org = "no-such-org"
     else:
         bucket = "no-such-bucket"
-    problems = check_server(url, token, org, bucket)
+    problems = check_server(url, token, org, bucket).problems
     assert [problem.where for problem in problems] == [where]
     assert token not in str(problems[0])

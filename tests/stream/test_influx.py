@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, check_server, exposes_token, shown
+from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, exposes_token, shown
+from clpm_execd.stream.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
 SECRET = "s3cret-t0ken=="
@@ -299,12 +301,25 @@ def test_what_of_a_url_is_shown_and_when_it_exposes_the_token() -> None:
 )
 def test_what_is_wrong_is_told_with_its_remedy(serve: Serve, answer: bytes, where: str) -> None:
     server = serve(answer)
-    problems = check_server(server.url, SECRET, "o", "b")
+    problems = check_server(server.url, SECRET, "o", "b").problems
     assert [problem.where for problem in problems] == [where]
     assert all(problem.remedy and SECRET not in str(problem) for problem in problems)
 
 
 def test_a_server_that_is_not_there_is_told(serve: Serve) -> None:
-    problem = check_server("http://127.0.0.1:1", SECRET, "o", "b")[0]
+    problem = check_server("http://127.0.0.1:1", SECRET, "o", "b").problems[0]
     assert problem.where == "INFLUXDB_URL"
     assert "connection refused" in problem.what
+
+
+@pytest.mark.parametrize(("apart", "word"), [(0, ""), (3, ""), (7200, "2 h behind"), (-90, "1.5 min ahead of")])
+def test_a_clock_that_differs_from_the_servers_is_told(serve: Serve, apart: float, word: str) -> None:
+    date = formatdate(time.time() + apart, usegmt=True)
+    found = check_server(serve(http("204 No Content", b"", f"Date: {date}")).url, SECRET, "o", "b")
+    assert found.problems == ()
+    assert [word in warning for warning in found.warnings] == [True] * bool(word)
+
+
+def test_a_server_without_a_clock_is_no_reason_to_complain(serve: Serve) -> None:
+    for date in ("Date: soon", "X: y"):
+        assert check_server(serve(http("204 No Content", b"", date)).url, SECRET, "o", "b").warnings == ()

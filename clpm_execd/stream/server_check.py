@@ -1,0 +1,89 @@
+"""What stands between us and a bucket, each with its cause and its remedy; nothing is written to find out.
+
+A token that may only write is enough. What only a reader can know (how long the bucket keeps its points) is asked for,
+and said not to be known where the server does not answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clpm_execd.problems import Problem
+from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, shown
+
+CLOCKS_APART = 5.0  # s that the two clocks may differ
+WAITS = 86_400  # s that points wait for the server in an outage worth planning for
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """problems: why nothing can be written, or not all. warnings: what works, yet should be looked at."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str, *, backfill: int = 0) -> Found:
+    """What is found; backfill: s of history that are to be written."""
+    influx = Influx(url, org, bucket, token if callable(token) else lambda: token)
+    # A server looks at token, organization, bucket and permission before it finds no points in a comment.
+    answer = influx(b"# clpm-execd check\n")
+    influx.close()
+    if not (answer.verdict is Verdict.WRITTEN or (answer.verdict is Verdict.REFUSED and "point" in answer.words)):
+        return Found((_problem(answer, influx),))
+    problems, warnings = _retention(influx.retention(), bucket, backfill)
+    return Found(problems, (*warnings, *_clocks(answer.date, time.time())))
+
+
+def _retention(kept: int | None, bucket: str, backfill: int) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    """kept: s that the bucket keeps a point, 0 for ever, None for not known."""
+    if kept is None:
+        unknown = f"this token may not read how long bucket {bucket!r} keeps points: see that --backfill is shorter"
+        return (), (unknown,) * bool(backfill)
+    if 0 < kept < backfill:
+        what = f"reaches back {_span(backfill)}, and bucket {bucket!r} keeps points for {_span(kept)}"
+        return (Problem("--backfill", what, "fill in less, or give the bucket a longer retention"),), ()
+    if 0 < kept < WAITS:
+        return (), (f"bucket {bucket!r} keeps points for {_span(kept)}: what waits longer in an outage is refused",)
+    return (), ()
+
+
+def _clocks(server: float | None, ours: float) -> tuple[str, ...]:
+    apart = 0.0 if server is None else ours - server
+    if abs(apart) <= CLOCKS_APART:
+        return ()
+    where = "ahead of" if apart > 0 else "behind"
+    return (f"this machine's clock is {_span(abs(apart))} {where} the server's: points carry this machine's time, and "
+            "queries up to now miss them or find them late; let both follow a time server",)  # fmt: skip
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{round(seconds / size, 1):g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _problem(answer: Answer, influx: Influx) -> Problem:
+    said = f"{shown(influx.url)}: {answer}"
+    if answer.status == 401:
+        return Problem("INFLUXDB_TOKEN", said, "give a token of this server, whole and without quotes")
+    if answer.status == 403:
+        return Problem("INFLUXDB_TOKEN", said, f"give a token that may write to bucket {influx.bucket!r}")
+    if answer.status == 404 and "bucket" in answer.words:
+        return Problem("INFLUXDB_BUCKET", said, f"create {influx.bucket!r} or name one that exists")
+    if answer.status == 404 and "org" in answer.words:
+        return Problem("INFLUXDB_ORG", said, "give the organization's name or id as the server shows it")
+    remedy = {
+        Fault.NAME: "correct the host name, or the network's name service",
+        Fault.CLOSED: "start InfluxDB, or correct host and port",
+        Fault.TLS: "give the host as its certificate names it, its authority in SSL_CERT_FILE, or http",
+        Fault.PROXY: "correct HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY",
+        Fault.LATE: "see that a firewall lets the port through and that the server is not overloaded",
+        Fault.TOKEN: "give INFLUXDB_TOKEN, or a readable file in INFLUXDB_TOKEN_FILE",
+    }.get(answer.fault, "give the address of an InfluxDB with its port, such as http://localhost:8086")
+    if answer.status == 429 or (answer.status or 0) >= 500:
+        remedy = "see the server's log; the stream would keep its points and try again"
+    return Problem("INFLUXDB_TOKEN" if answer.fault is Fault.TOKEN else "INFLUXDB_URL", said, remedy)
