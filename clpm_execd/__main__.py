@@ -1,6 +1,7 @@
 """Where the process begins: in charge of its signals before anything heavier is imported.
 
-Telegraf may send one as soon as the process is there, and what has no handler yet would kill it.
+Telegraf may send one as soon as the process is there, and what has no handler yet would kill it. This file can be read
+by any Python 3.7, to tell one that is too old.
 """
 
 import os
@@ -9,7 +10,14 @@ import sys
 import time
 from contextlib import suppress
 
-from clpm_execd.stream.signals import hold
+OLDEST = (3, 10)
+
+if sys.version_info[:2] < OLDEST:  # here, where an older Python still reads what is written
+    print(f"E! Python {sys.version_info[0]}.{sys.version_info[1]} is too old, {sys.executable}; "
+          f"run clpm-execd with Python {OLDEST[0]}.{OLDEST[1]} or newer", file=sys.stderr)
+    sys.exit(2)
+
+from clpm_execd.stream.signals import hold  # noqa: E402
 
 
 def main() -> int:

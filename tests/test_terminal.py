@@ -16,6 +16,7 @@ import pytest
 
 from clpm_execd.cli.completion import SHELLS
 from clpm_execd.cli.parser import parser
+from clpm_execd.cli.slips import parsers
 from clpm_execd.plant.faults import FAULTS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -43,9 +44,7 @@ def at_a_terminal(folder: Path, *arguments: str, piped: bool = False, **env: str
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    whole = parser()
-    [named] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
-    return {"": whole, **named.choices}
+    return parsers(parser())
 
 
 # The first minute

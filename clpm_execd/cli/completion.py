@@ -10,6 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.slips import parsers
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
@@ -34,21 +35,12 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.cli.parser import parser
 
     whole = parser()
-    for name, options in _commands(whole).items():
+    for name, options in parsers(whole).items():
         for action in options._actions:
             _complete(name, action)
     script = shtab.complete(whole, arguments.shell)
     # Where a script is evaluated rather than found by its name, zsh is told whose completion it is.
     return show(script + ("compdef _shtab_clpm_execd clpm-execd\n" if arguments.shell == "zsh" else ""))
-
-
-def _commands(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parser itself, under an empty name, and those of its commands."""
-    found = {"": whole}
-    for action in whole._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found |= action.choices
-    return found
 
 
 def _complete(command: str, action: argparse.Action) -> None:

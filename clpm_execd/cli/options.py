@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from clpm_execd.cli.slips import slip
 from clpm_execd.problems import Problem
 
 if TYPE_CHECKING:
@@ -20,37 +21,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """What argv, or the process's own, asks for; an option that is not known ends the process with its like."""
-        found, strangers = self.parse_known_args(argv)
-        if strangers:
-            self.error(_strange(strangers, self._options_of(found.command)))
-        return found
+        """What argv, or the process's own, asks for; what is wrong with it ends the process."""
+        words = sys.argv[1:] if argv is None else argv
+        told = slip(words, self)
+        if told:
+            self.error(told)
+        return self.parse_args(words)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse has it, with the closest of the choices."""
+        """As argparse has it, in one form on every Python."""
         if action.choices is not None and value not in action.choices:
-            known = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(known)}{_close(str(value), known)}")
-
-    def _options_of(self, command: str | None) -> list[str]:
-        """The options of a command, or of the stream."""
-        for action in self._actions:
-            if command and isinstance(action, argparse._SubParsersAction):
-                return list(action.choices[command]._option_string_actions)
-        return list(self._option_string_actions)
-
-
-def _strange(words: Sequence[str], known: Sequence[str]) -> str:
-    options = [word for word in words if word.startswith("-")]
-    if not options:
-        return f"{' '.join(words)!r} belongs to no option"
-    meant = _close(options[0].partition("=")[0], known)
-    return f"{', '.join(options)}: no such option here{meant}"
-
-
-def _close(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(map(str, action.choices))}")
 
 
 def add_command(commands: Commands, name: str, what: str, *, examples: Iterable[str],

@@ -17,7 +17,8 @@ LONGEST = 36_500 * UNITS["d"]
 LAST_TIME = 2**63 - 1
 
 EXAMPLES = "write '500ms', '1s', '15m', '24h', '7d' or a number of seconds"
-TIME_EXAMPLES = "write it as 2025-01-10T09:11:40Z, with an offset and at most nine decimals"
+TIME_EXAMPLE = "2025-01-10T09:11:40Z"
+TIME_EXAMPLES = f"write it as {TIME_EXAMPLE}, with an offset and at most nine decimals"
 
 _PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?(ms|s|m|h|d)")
 _TIME = re.compile(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from clpm_execd.problems import BadInput, Problem
 
 SEED = 42
 SHORTEST_INTERVAL = MS
+MOST_NEIGHBOURS = 1000  # of a file that is not there, among which its like is sought
 KEYS = ("seed", "interval", "scan", "start", "output", "loop")
 
 
@@ -139,16 +142,32 @@ def _read_toml(path: Path) -> dict[str, Any]:
             raise OSError(0, "the name has a null in it")
         return tomli.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, RecursionError, ValueError) as error:
-        problem = Problem(str(path), *_unreadable(error))
+        problem = Problem(str(path), *_unreadable(path, error))
     raise BadInput([problem])
 
 
-def _unreadable(error: Exception) -> tuple[str, str]:
+def _unreadable(path: Path, error: Exception) -> tuple[str, str]:
     """What is wrong with a file and what would be right."""
+    if isinstance(error, IsADirectoryError):
+        return f"cannot be read: {error.strerror}", "name a file, such as loops.toml in it"
+    if isinstance(error, PermissionError):
+        return f"cannot be read: {error.strerror}", "let this user read it"
     if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}", "name a file that exists, or none for the default loops"
+        near = get_close_matches(path.name, _neighbours(path), n=1)
+        remedy = f"did you mean {str(path.with_name(near[0]))!r}?" if near else \
+            "name a file that exists, `clpm-execd init > loops.toml` makes one, or none for the default loops"
+        return f"cannot be read: {error.strerror}", remedy
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
     if isinstance(error, RecursionError):
         return "is nested too deeply", "write fewer brackets in brackets"
-    return f"is not TOML: {' '.join(str(error).split())[:300]}", "correct the place that is named"
+    remedy = "give a record of a plant by --replay" if path.suffix == ".csv" else "correct the place that is named"
+    return f"is not TOML: {' '.join(str(error).split())[:300]}", remedy
+
+
+def _neighbours(path: Path) -> list[str]:
+    """The names of what lies where a file was looked for; none where nobody can tell."""
+    try:
+        return [entry.name for entry in islice(path.parent.iterdir(), MOST_NEIGHBOURS)]
+    except (OSError, ValueError):
+        return []

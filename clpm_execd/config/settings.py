@@ -24,6 +24,7 @@ REQUIRED = tuple(EXAMPLES)
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_EXAMPLE = "write it as http://localhost:8086"
+QUOTED = ("stands in quotes", "remove them; docker takes them for part of the value")
 PORT_EXAMPLE = URL_EXAMPLE + ", the port from 1 to 65535"
 
 
@@ -62,7 +63,7 @@ class Connection:
 class Settings:
     """What the surroundings say; None is what nobody set.
 
-    interval: ns. notes: what is odd but no reason to stop.
+    interval: ns. file: where they may stand besides the environment. notes: what is odd but no reason to stop.
     """
 
     url: str | None = None
@@ -75,6 +76,7 @@ class Settings:
     log_level: str = "INFO"
     log_file: Path | None = None
     loops: Path | None = None
+    file: Path = Path(".env")
     notes: tuple[str, ...] = ()
 
     def token(self) -> Secret | None:
@@ -104,16 +106,15 @@ class Settings:
         told = (self.url, token or problems, self.org, self.bucket)
         missing = [name for name, value in zip(REQUIRED, told, strict=True) if not value]
         if missing:
-            what = f"{_and(missing)} {'are' if missing[1:] else 'is'} not set"
-            lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in missing)
-            remedy = f"export, or write into {Path('.env').absolute()} (`cp env.example .env`), {lines}"
-            problems.insert(0, Problem("environment", what, remedy))
+            problems.insert(0, self._missing(missing))
         if self.url:
             problems += _url_problems(self.url)
         if token:
             problems += _token_problems(token)
         for name, text in (("INFLUXDB_ORG", self.org), ("INFLUXDB_BUCKET", self.bucket)):
-            if text and not text.isprintable():
+            if text and _quoted(text):
+                problems.append(Problem(name, *QUOTED))
+            elif text and not text.isprintable():
                 problems.append(Problem(name, "has characters that cannot be printed", "copy it again"))
         if problems:
             raise BadInput(problems)
@@ -122,6 +123,13 @@ class Settings:
         assert self.org is not None
         assert self.bucket is not None
         return Connection(self.url.rstrip("/"), token, self.org, self.bucket)
+
+    def _missing(self, names: list[str]) -> Problem:
+        """What is not set, and which lines to put where."""
+        what = " and ".join([f"{_and(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
+        lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in names)
+        copy = "" if self.file.exists() else " (`cp env.example .env` begins one)"
+        return Problem("environment", what, f"export, or write into {self.file.absolute()}{copy}, {lines}")
 
     def warnings(self) -> tuple[str, ...]:
         """What works, yet should be looked at."""
@@ -153,7 +161,7 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
         _one_token(given, found, layer, problems)
         for name, value in given.items():
             found.setdefault(name, (_where(layer, name), value))
-    settings = _settings(found, tuple(notes), problems)
+    settings = _settings(found, Path(label), tuple(notes), problems)
     if connection:
         try:
             settings.require_connection()
@@ -164,7 +172,7 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     return settings
 
 
-def _settings(found: Mapping[str, tuple[str, str]], notes: tuple[str, ...],
+def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, ...],
               problems: list[Problem]) -> Settings:
     text = {name: value for name, (_, value) in found.items()}
     interval, level = None, "INFO"
@@ -182,7 +190,7 @@ def _settings(found: Mapping[str, tuple[str, str]], notes: tuple[str, ...],
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
-        notes=notes)
+        file=file, notes=notes)
 
 
 def _one_token(given: dict[str, str], found: Mapping[str, object], layer: str,
@@ -260,6 +268,8 @@ def _url_problems(url: str) -> list[Problem]:
     def problem(what: str, remedy: str = URL_EXAMPLE) -> list[Problem]:
         return [Problem("INFLUXDB_URL", what, remedy)]
 
+    if _quoted(url):
+        return problem(*QUOTED)
     if re.search(r"[\s\x00-\x1f\x7f-\x9f]", url):
         return problem("has white space or control characters in it")
     if not re.match(r"https?://", url, re.IGNORECASE):
@@ -284,12 +294,18 @@ def _url_problems(url: str) -> list[Problem]:
 
 def _token_problems(token: Secret) -> list[Problem]:
     text = token.reveal()
+    if _quoted(text):
+        return [Problem("INFLUXDB_TOKEN", *QUOTED)]
     wrong = ""
     if any(c.isspace() or not c.isprintable() for c in text):
         wrong = "has white space or control characters in it"
     elif any(ord(c) > 255 for c in text):
         wrong = "has characters that no HTTP header can carry"
     return [Problem("INFLUXDB_TOKEN", wrong, "copy the token again, whole and alone")] if wrong else []
+
+
+def _quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def _in_the_clear(url: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +16,7 @@ from numbers import Real
 from operator import index
 from typing import Any, SupportsIndex, TypeVar, cast, get_args, get_type_hints
 
-from clpm_execd.config.durations import TIME_EXAMPLES, parse_duration, parse_time, time_of
+from clpm_execd.config.durations import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_time, time_of
 from clpm_execd.plant.loop import Parameter
 from clpm_execd.problems import Problem, did_you_mean
 
@@ -24,6 +24,7 @@ Spec = TypeVar("Spec")
 
 LONGEST_NAME = 500
 
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -48,7 +49,7 @@ def overlay(base: Spec, given: Mapping[str, Any], place: Place, *, apart: Sequen
     own = {item.name: item for item in fields(base)  # type: ignore[arg-type]
            if item.name not in apart
            and ("parameter" in item.metadata or is_dataclass(getattr(base, item.name)))}
-    unknown_keys(given, [*own, *apart], place)
+    unknown_keys(given, [*own, *apart], place, _homes(base, own))
     changes: dict[str, object] = {}
     for key, value in given.items():
         if key not in own:
@@ -64,6 +65,16 @@ def overlay(base: Spec, given: Mapping[str, Any], place: Place, *, apart: Sequen
     return replace(base, **changes)  # type: ignore[type-var]
 
 
+def _homes(base: object, own: Iterable[str]) -> dict[str, list[str]]:
+    """The keys of the tables within a table, each with the tables that have it."""
+    found: dict[str, list[str]] = {}
+    for name in own:
+        inner = getattr(base, name)
+        for item in fields(inner) if is_dataclass(inner) else ():
+            found.setdefault(item.name, []).append(name)
+    return found
+
+
 def parameter_of(spec: type, name: str) -> Parameter:
     """What is known of a field of a spec."""
     about = next(item.metadata["parameter"] for item in fields(spec) if item.name == name)
@@ -71,10 +82,16 @@ def parameter_of(spec: type, name: str) -> Parameter:
     return about
 
 
-def unknown_keys(given: Mapping[str, Any], known: Sequence[str], place: Place) -> None:
+def unknown_keys(given: Mapping[str, Any], known: Sequence[str], place: Place,
+                 homes: Mapping[str, Sequence[str]] | None = None) -> None:
+    """homes: the inner tables that know a key, to be told where it stands outside of them."""
     for key in given:
-        if key not in known:
-            place.at(key).refuse("unknown key", did_you_mean(str(key), list(known)))
+        if key in known:
+            continue
+        inner = (homes or {}).get(key)
+        remedy = "it is " + " or ".join(f"{home}.{key}" for home in inner) if inner else \
+            did_you_mean(str(key), list(known))
+        place.at(key).refuse("unknown key", remedy)
 
 
 def table(value: object, place: Place) -> Mapping[str, Any] | None:
@@ -95,7 +112,8 @@ def tables(value: object, header: str, place: Place) -> list[object]:
 def number(value: object, about: Parameter, place: Place) -> float | None:
     """A finite number within the limits of the parameter."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        place.refuse(f"{shown(value)} is no number", allowed(about))
+        quoted = "without quotes " if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else ""
+        place.refuse(f"{shown(value)} is no number", allowed(about).replace("give ", f"give {quoted}", 1))
         return None
     try:
         result = float(value)
@@ -143,8 +161,14 @@ def starting(value: object, place: Place) -> tuple[int, bool]:
     """When something is, ns, and whether that counts from the start of the plant."""
     # A duration has no hyphen, a time has two.
     from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
-    ns = duration(value, place, zero=True) if from_start else instant(value, place)
-    return ns or 0, from_start
+    if not from_start:
+        return instant(value, place) or 0, False
+    try:
+        return parse_duration(cast(Any, value), zero=True), True
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        place.refuse(what, f"{remedy} from the start of the plant, or a time such as {TIME_EXAMPLE}")
+        return 0, True
 
 
 def choice(value: object, choices: Sequence[str], place: Place) -> str | None:

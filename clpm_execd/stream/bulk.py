@@ -6,6 +6,7 @@ source gives the same bytes, compressed too.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import sys
@@ -58,7 +59,15 @@ def stdout() -> Iterator[BinaryIO]:
 
 
 def _unwritable(where: str, error: OSError) -> BadInput:
-    return BadInput([Problem(where, f"cannot be written: {error.strerror}", "name a file that can be")])
+    remedies = {
+        errno.ENOENT: "name a file in a folder that is there",
+        errno.EISDIR: "name a file in it",
+        errno.EACCES: "name a file in a folder where this user may write",
+        errno.EROFS: "name a file where it may be written",
+        errno.ENOSPC: "make room, or name a file on another disk",
+    }
+    remedy = remedies.get(error.errno or 0, "name a file that can be")
+    return BadInput([Problem(where, f"cannot be written: {error.strerror}", remedy)])
 
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:

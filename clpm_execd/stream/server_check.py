@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clpm_execd.problems import Problem
 from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, shown
 
+ADDRESS = "give the address of an InfluxDB with its port, such as http://localhost:8086"
 CLOCKS_APART = 5.0  # s that the two clocks may differ
 WAITS = 86_400  # s that points wait for the server in an outage worth planning for
 
@@ -68,6 +69,10 @@ def _span(seconds: float) -> str:
 
 def _problem(answer: Answer, influx: Influx) -> Problem:
     said = f"{shown(influx.url)}: {answer}"
+    if answer.words.startswith("<"):  # the page of some other server
+        return Problem("INFLUXDB_URL", f"{shown(influx.url)}: HTTP status {answer.status} and a web page", ADDRESS)
+    if "HTTPS server" in answer.words:
+        return Problem("INFLUXDB_URL", said, "write it with https://")
     if answer.status == 401:
         return Problem("INFLUXDB_TOKEN", said, "give a token of this server, whole and without quotes")
     if answer.status == 403:
@@ -83,7 +88,7 @@ def _problem(answer: Answer, influx: Influx) -> Problem:
         Fault.PROXY: "correct HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY",
         Fault.LATE: "see that a firewall lets the port through and that the server is not overloaded",
         Fault.TOKEN: "give INFLUXDB_TOKEN, or a readable file in INFLUXDB_TOKEN_FILE",
-    }.get(answer.fault, "give the address of an InfluxDB with its port, such as http://localhost:8086")
+    }.get(answer.fault, ADDRESS)
     if answer.status == 429 or (answer.status or 0) >= 500:
         remedy = "see the server's log; the stream would keep its points and try again"
     return Problem("INFLUXDB_TOKEN" if answer.fault is Fault.TOKEN else "INFLUXDB_URL", said, remedy)

@@ -1,0 +1,146 @@
+"""Each mistake of mistakes.toml has one message, with its place, its cause and its remedy, and nothing on stdout."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import parts
+import pytest
+import tomli
+
+from clpm_execd.config.settings import read_settings
+
+MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
+SERVED = re.compile(r"\{\w+\}")
+
+# Permissions do not stop root: what overrides them is taken from it.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
+                "--inh-caps=-dac_override,-dac_read_search"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(influxdb: parts.InfluxDB, influxd: Path,
+           tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What stands in braces: addresses and tokens of real servers."""
+    folder = tmp_path_factory.mktemp("servers")
+    ports = {name: parts.free_port() for name in ("closed", "https", "web")}
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True, timeout=60)  # fmt: skip
+    with_tls = [str(influxd), "--bolt-path", "a", "--engine-path", "e", "--sqlite-path", "s", "--reporting-disabled",
+                "--http-bind-address", f"127.0.0.1:{ports['https']}", "--tls-cert", str(certificate),
+                "--tls-key", str(key)]  # fmt: skip
+    web = [sys.executable, "-m", "http.server", str(ports["web"]), "--bind", "127.0.0.1"]
+    log = folder / "log"
+    options = {"cwd": folder, "env": {**os.environ, "HOME": str(folder)}}
+    with parts.running(with_tls, log, **options), parts.running(web, log, **options):
+        for name in ("https", "web"):
+            parts.until(lambda name=name: listens(ports[name]), 60, f"{name}; see {log}")
+        yield {
+            "url": influxdb.url, "token": influxdb.token, "org": influxdb.org, "bucket": influxdb.bucket,
+            "closed": f"http://127.0.0.1:{ports['closed']}", "web": f"http://127.0.0.1:{ports['web']}",
+            "https": f"https://127.0.0.1:{ports['https']}", "https_as_http": f"http://127.0.0.1:{ports['https']}",
+            "url_as_https": influxdb.url.replace("http:", "https:"), "reader": reading_token(influxdb),
+        }  # fmt: skip
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def reading_token(server: parts.InfluxDB) -> str:
+    read = {"action": "read", "resource": {"type": "buckets", "orgID": server.org_id}}
+    body = {"orgID": server.org_id, "permissions": [read]}
+    token: str = json.loads(server.request("/api/v2/authorizations", body))["token"]
+    return token
+
+
+def lay(folder: Path, mistake: dict[str, Any]) -> None:
+    """The files of a mistake."""
+    for name, text in mistake.get("files", {}).items():
+        if text == "/":
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(text.encode("latin-1"))
+    for name in mistake.get("locked", ()):
+        (folder / name).chmod(0)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake["what"] for mistake in MISTAKES])
+def test_a_mistake_has_one_message_that_names_cause_and_remedy(
+    mistake: dict[str, Any], tmp_path: Path, clpm_execd: list[str], request: pytest.FixtureRequest
+) -> None:
+    text = json.dumps(mistake)
+    known = request.getfixturevalue("served") if SERVED.search(text) else {}
+
+    def filled(text: str) -> str:
+        return SERVED.sub(lambda found: known[found[0][1:-1]], text)
+
+    lay(tmp_path, mistake)
+    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    env |= {name: filled(value) for name, value in mistake.get("env", {}).items()}
+    before = UNPRIVILEGED if "locked" in mistake and os.geteuid() == 0 else []
+    done = subprocess.run([*before, *clpm_execd, *map(filled, shlex.split(mistake["run"]))], cwd=tmp_path, env=env,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    for name in mistake.get("locked", ()):
+        (tmp_path / name).chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == mistake.get("lines", 1), done.stderr
+    rest = lines[0]
+    for words in map(filled, mistake["says"]):
+        assert words in rest, f"{words!r} is not in, or not in this order: {lines[0]}"
+        rest = rest.partition(words)[2]
+    assert "token" not in known or known["token"] not in done.stderr
+
+
+@pytest.mark.parametrize("content", [
+    b"INFLUXDB_BUCKET=loops\r\nINFLUXDB_ORG=clpm\r\n", b"\xef\xbb\xbfINFLUXDB_BUCKET=loops\nINFLUXDB_ORG=clpm\n",
+    b"INFLUXDB_BUCKET=\"loops\"\nINFLUXDB_ORG='clpm'\n",
+    b"export INFLUXDB_BUCKET=loops # a remark\nINFLUXDB_ORG = clpm",
+], ids=["CRLF", "BOM", "quotes", "export"])
+def test_what_editors_and_shells_leave_in_env_is_no_mistake(content: bytes, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    settings = read_settings({})
+    assert (settings.bucket, settings.org, settings.warnings()) == ("loops", "clpm", ())
+
+
+def old_pythons() -> list[list[str]]:
+    """Commands that run a Python which is too old: those that are here, and this one in the guise of one."""
+    guise = "import sys, runpy; sys.version_info = (3, 9, 18); " \
+            "sys.argv = ['clpm-execd', '--count', '1']; runpy.run_module('clpm_execd', run_name='__main__')"
+    here = Path.home().glob(".pyenv/versions/3.[789].*/bin/python")
+    return [[sys.executable, "-c", guise], *([str(python), "-m", "clpm_execd"] for python in here)]
+
+
+@pytest.mark.parametrize("command", old_pythons(), ids=lambda command: command[0])
+def test_a_python_that_is_too_old_is_told_of(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(parts.ROOT)},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert re.fullmatch(r"E! Python 3\.[789] is too old, \S+; run clpm-execd with Python 3\.10 or newer", line)
+
+
+def test_an_old_python_can_read_the_file_that_tells_of_it() -> None:
+    for name in ("__init__.py", "__main__.py"):
+        ast.parse((parts.ROOT / "clpm_execd" / name).read_text(), feature_version=(3, 7))
+
+
+def test_there_are_forty_at_least_and_no_two_the_same() -> None:
+    assert len({mistake["what"] for mistake in MISTAKES}) == len(MISTAKES) >= 40
