@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
+    from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.plant.block import Source
     from clpm_execd.stream.influx import Influx
+    from clpm_execd.stream.metrics import Metrics
 
 LOG_FILE = Path("data_streaming_service.log")
 
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         log.warning("%s", warning)
     for assumption in arguments.assumptions:
         log.info("%s", assumption)
+    metrics = _metrics(configuration, source)
     if connection is None:
         from clpm_execd.stream import execd
 
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
                 f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
             log.info("%s", line)
         status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
-                           count=arguments.count, succeeds=arguments.count is None and under_telegraf)
+                           count=arguments.count, succeeds=arguments.count is None and under_telegraf, metrics=metrics)
         log.info("stop")
         return status
 
@@ -67,7 +71,17 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
     writer = _writer(settings, connection, hide)
     return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
-                      count=arguments.count)
+                      count=arguments.count, metrics=metrics)
+
+
+def _metrics(configuration: Configuration, source: Source) -> Metrics | None:
+    """What the stream says of itself, where it is asked to."""
+    if configuration.output.metrics is None:
+        return None
+    from clpm_execd.stream.metrics import Metrics
+
+    return Metrics(configuration.output.metrics, configuration.output.tags, interval=source.interval,
+                   started=time.time_ns())
 
 
 def _watched() -> bool:

@@ -11,6 +11,7 @@ from clpm_execd.plant.block import SIGNALS
 
 MEASUREMENT = "control_loops"
 TRUTH = "control_loops_truth"
+METRICS = "clpm_execd"
 LOOP_TAG, FAULT_TAG = "loop_id", "fault"
 
 # Telegraf adds the tag host itself, and a column time would be taken for the timestamp.
@@ -21,7 +22,7 @@ RESERVED = ("host", "time")
 class Output:
     """fields: name as written -> signal of the Block. tags: the same on every point.
 
-    truth: the measurement of the truth about the faults, None for none.
+    truth: the measurement of the truth about the faults, None for none. metrics: that of what a stream says of itself.
     """
 
     measurement: str = MEASUREMENT
@@ -29,11 +30,12 @@ class Output:
     mode_tag: str = "Mode"
     tags: Mapping[str, str] = field(default_factory=dict)
     truth: str | None = None
+    metrics: str | None = None
 
 
 def read_output(given: Mapping[str, Any], place: Place) -> Output:
     """The [output] table; what is wrong in it is told at its place."""
-    unknown_keys(given, ["measurement", "fields", "mode_tag", "tags", "truth"], place)
+    unknown_keys(given, ["measurement", "fields", "mode_tag", "tags", "truth", "metrics"], place)
     usual = Output()
     measurement = usual.measurement
     if "measurement" in given:
@@ -47,10 +49,14 @@ def read_output(given: Mapping[str, Any], place: Place) -> Output:
     for tag in taken if "fields" not in given else ():
         if tag in fields:
             place.refuse(f"{tag!r} is the name of a tag and of a field", "give one of them another name")
-    truth = _truth(given.get("truth", False), measurement, place.at("truth"))
+    measured = {measurement: "the samples"}
+    truth = _further(given.get("truth", False), TRUTH, "the truth", measured, place.at("truth"))
+    if truth is not None:
+        measured[truth] = "the truth"
+    metrics = _further(given.get("metrics", False), METRICS, "the metrics", measured, place.at("metrics"))
     if truth is not None and FAULT_TAG in tags:
         place.at(f"tags.{FAULT_TAG}").refuse(f"{FAULT_TAG!r} is a tag of the truth already", "take another name")
-    return Output(measurement, fields, mode_tag, tags, truth)
+    return Output(measurement, fields, mode_tag, tags, truth, metrics)
 
 
 def read_measurement(value: object, place: Place) -> str | None:
@@ -62,16 +68,16 @@ def read_measurement(value: object, place: Place) -> str | None:
     return text
 
 
-def _truth(value: object, measurement: str, place: Place) -> str | None:
-    """The measurement of the truth: true is the usual one, false none."""
+def _further(value: object, usual: str, what: str, taken: Mapping[str, str], place: Place) -> str | None:
+    """The measurement of something besides the samples: true is the usual one, false none."""
     if value is False:
         return None
     if value is not True and not isinstance(value, str):
         place.refuse(f"{shown(value)} cannot be used", "give true, false or the name of a measurement")
         return None
-    text = TRUTH if value is True else read_measurement(value, place)
-    if text == measurement:
-        place.refuse(f"{text!r} is the measurement of the samples", "give the truth one of its own")
+    text = usual if value is True else read_measurement(value, place)
+    if text is not None and text in taken:
+        place.refuse(f"{text!r} is the measurement of {taken[text]}", f"give {what} one of its own")
         return None
     return text
 

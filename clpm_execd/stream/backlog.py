@@ -10,8 +10,9 @@ counted. The lines inside are never changed, so that writing a batch twice write
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,10 +23,11 @@ CAP = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Whole lines for one request, and how many."""
+    """Whole lines for one request, and how many. since: when the first of them came, ns since 1970; 0 if not known."""
 
     body: bytes
     points: int
+    since: int = 0
 
 
 class Waiting(Protocol):
@@ -45,6 +47,14 @@ class Waiting(Protocol):
         """How many wait, those being sent among them."""
 
     @property
+    def size(self) -> int:
+        """How many bytes of lines wait."""
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest of what waits came, ns since 1970; None when nothing waits."""
+
+    @property
     def dropped(self) -> int:
         """How many points were given up since the beginning."""
 
@@ -56,14 +66,16 @@ class Waiting(Protocol):
 class Backlog:
     """Waiting lines in memory, at most cap bytes of them; any thread may call it."""
 
-    def __init__(self, cap: int = CAP) -> None:
+    def __init__(self, cap: int = CAP, now: Callable[[], int] = time.time_ns) -> None:
         self.cap = cap
         self.dropped = 0
         self.points = 0
-        self._bytes = 0
+        self.size = 0
+        self._now = now
         self._closed: deque[Batch] = deque()
         self._open = bytearray()  # the youngest lines, gathered until they fill a batch or are asked for
         self._open_points = 0
+        self._open_since = 0
         self._held = False  # the oldest batch is being sent
         self._lock = threading.Lock()
 
@@ -73,11 +85,12 @@ class Backlog:
                 too_long = len(self._open) + len(batch.body) > MOST_BYTES
                 if too_long or self._open_points + batch.points > MOST_LINES:
                     self._close()
+                self._open_since = self._open_since if self._open else self._now()
                 self._open += batch.body
                 self._open_points += batch.points
-                self._bytes += len(batch.body)
+                self.size += len(batch.body)
                 self.points += batch.points
-            while self._bytes > self.cap and len(self._closed) > self._held:
+            while self.size > self.cap and len(self._closed) > self._held:
                 self._drop()
 
     def peek(self) -> Batch | None:
@@ -94,12 +107,19 @@ class Backlog:
                 self._forget(self._closed.popleft())
 
     @property
+    def oldest(self) -> int | None:
+        with self._lock:
+            if self._closed:
+                return self._closed[0].since
+            return self._open_since if self._open else None
+
+    @property
     def crowded(self) -> bool:
-        return self._bytes > self.cap // 2
+        return self.size > self.cap // 2
 
     def _close(self) -> None:
         if self._open:
-            self._closed.append(Batch(bytes(self._open), self._open_points))
+            self._closed.append(Batch(bytes(self._open), self._open_points, self._open_since))
             self._open.clear()
             self._open_points = 0
 
@@ -110,7 +130,7 @@ class Backlog:
         self.dropped += oldest.points
 
     def _forget(self, batch: Batch) -> None:
-        self._bytes -= len(batch.body)
+        self.size -= len(batch.body)
         self.points -= batch.points
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from clpm_execd.plant.block import Source
+from clpm_execd.plant.block import Block, Source
 from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
@@ -57,15 +58,17 @@ def run(
     catch_up: int = DAY,
     waiting: Waiting | None = None,
     quarantine: PutAway | None = None,
+    metrics: Metrics | None = None,
 ) -> int:
     """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
 
     since: the first instant to emit; catch_up: the longest gap to fill in, ns (see pacing). waiting: the
     backlog, by default one in memory. quarantine: takes the lines that the server refuses.
+    metrics: what the stream says of itself.
     """
     waiting = Backlog() if waiting is None else waiting
     sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
-    tally = _Tally(clock, log, sender, waiting)
+    tally = _Tally(clock, log, sender, waiting, metrics)
     log.info("start: %d loops every %g s to %s", len(source.loops), source.interval / SECOND, writer.target)
     for warning in writer.warnings:
         log.warning("%s", warning)
@@ -105,9 +108,10 @@ def _stream(
             lines = encoder.encode(block)
             waiting.put(lines)
             sender.nudge()
-            tally.add(len(block), lines.count(b"\n"))
+            tally.add(block, lines)
             while waiting.crowded and clock.now() - source.next_time > _PAST and not stop():
                 _rest(_BREATH, clock, signals)
+        waiting.put(tally.metrics())
         if stop() or pacer.done:
             return
         _rest(pacer.pause(), clock, signals)
@@ -131,14 +135,25 @@ def _drain(sender: Sender, waiting: Waiting, clock: Clock, signals: Signals) -> 
 
 
 class _Tally:
-    """Points per cycle, for the log: every one to those who debug, the first and a sum a minute to all."""
+    """Points per cycle, for the log: every one to those who debug, the first and a sum a minute to all.
 
-    def __init__(self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting) -> None:
+    And for the metrics, where those are asked for.
+    """
+
+    def __init__(
+        self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting, metrics: Metrics | None
+    ) -> None:
         self._clock, self._log, self._sender, self._waiting = clock, log, sender, waiting
+        self._metrics = metrics
+        if metrics:
+            metrics.more = self._numbers
         self._since: int | None = None
         self._cycles = self._points = self._written = 0
 
-    def add(self, cycles: int, points: int) -> None:
+    def add(self, block: Block, lines: bytes) -> None:
+        cycles, points = len(block), lines.count(b"\n")
+        if self._metrics:
+            self._metrics.add(block, lines, self._clock.now())
         self._log.debug("%d cycles, %d points", cycles, points)
         if self._since is None:
             self._since = self._clock.elapsed()
@@ -147,6 +162,19 @@ class _Tally:
         self._points += points
         if self._clock.elapsed() - self._since >= SUMMARY:
             self._tell()
+
+    def metrics(self) -> bytes:
+        """The line of a minute that has begun, if any."""
+        return self._metrics.due(self._clock.now()) if self._metrics else b""
+
+    def _numbers(self, now: int) -> dict[str, int | float]:
+        sender, waiting = self._sender, self._waiting
+        since = waiting.oldest
+        return {
+            "points_written": sender.written, "points_quarantined": sender.refused, "points_dropped": waiting.dropped,
+            "points_waiting": waiting.points, "retries": sender.retries, "spool_bytes": waiting.size,
+            "spool_age": 0.0 if since is None else max(0, now - since) / SECOND,
+        }  # fmt: skip
 
     def _tell(self) -> None:
         written = self._sender.written

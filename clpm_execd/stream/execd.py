@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from clpm_execd.plant.block import Source
 from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
 from clpm_execd.stream.signals import Signals
 
@@ -72,12 +73,13 @@ def run(
     since: int | None = None,
     catch_up: int = DAY,
     succeeds: bool = False,
+    metrics: Metrics | None = None,
 ) -> int:
     """Stream until asked to stop, EOF, `count` ticks or a reader that leaves; the exit status.
 
     since: the first instant to emit (see pacing). succeeds: the latest instant may be a predecessor's, and is
-    emitted only when somebody asks. 0 is the status of every end, except 1 for a disk that
-    stays full under a stream of limited length.
+    emitted only when somebody asks. metrics: what the stream says of itself. 0 is the status of every end,
+    except 1 for a disk that stays full under a stream of limited length.
     """
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and watchable(stdin_fd) else None
     if stdin and succeeds:
@@ -87,7 +89,7 @@ def run(
     try:
         out.open()
         out.write(encoder.header())
-        _stream(pacer, encoder, out, stdin, clock, signals)
+        _stream(pacer, encoder, out, stdin, clock, signals, metrics)
         out.settle()
     except _ReaderLeft:
         log.debug("the reader has left")
@@ -114,15 +116,21 @@ def _after_a_predecessor(source: Source, clock: Clock, since: int | None, fds: l
 
 
 def _stream(
-    pacer: Pacer, encoder: Encoder, out: _Output, stdin: _Stdin | None, clock: Clock, signals: Signals
-) -> None:
+    pacer: Pacer, encoder: Encoder, out: _Output, stdin: _Stdin | None, clock: Clock, signals: Signals,
+    metrics: Metrics | None,
+) -> None:  # fmt: skip
     def stop() -> bool:
         return signals.stop_asked
 
     fds = [signals.fd, *([stdin.fd] if stdin else [])]
     while True:
         for block in pacer.due(stop):
-            out.write(encoder.encode(block))
+            lines = encoder.encode(block)
+            out.write(lines)
+            if metrics:
+                metrics.add(block, lines, clock.now())
+        if metrics:
+            out.write(metrics.due(clock.now()))
         if stop() or pacer.done or (stdin and stdin.ended):
             return
         ready = clock.wait(pacer.pause(), fds)

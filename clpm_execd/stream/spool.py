@@ -127,7 +127,7 @@ class Spool:
         self.folder, self.corrupt = state / "spool", state / "corrupt"
         self.cap, self.memory = cap, memory
         self.points = self.dropped = self.set_aside = 0
-        self.bytes = 0  # of lines, those in memory among them
+        self.size = 0  # of lines, those in memory among them
         self._log, self._now = log, now
         self._old: deque[_Entry] = deque()
         self._young: deque[_Entry] = deque()
@@ -173,7 +173,7 @@ class Spool:
             else:
                 self._put_loose(entry, batch.body)
             self.points += entry.points
-            self.bytes += entry.size
+            self.size += entry.size
         return works
 
     def _put_loose(self, entry: _Entry, body: bytes) -> None:
@@ -262,7 +262,7 @@ class Spool:
     @property
     def crowded(self) -> bool:
         """Whether whoever can wait with its lines had better wait."""
-        return self.bytes - self._loose > self.cap // 2 or self._loose > self.memory // 2
+        return self.size - self._loose > self.cap // 2 or self._loose > self.memory // 2
 
     @property
     def oldest(self) -> int | None:
@@ -312,7 +312,7 @@ class Spool:
     def _forget(self, entry: _Entry) -> None:
         entry.gone = True
         self.points -= entry.points
-        self.bytes -= entry.size
+        self.size -= entry.size
         if entry.body is not None:
             self._loose -= entry.size
 
@@ -370,12 +370,12 @@ class Spool:
             with self._lock:
                 lane.append(entry)
                 self.points += entry.points
-                self.bytes += entry.size
+                self.size += entry.size
 
     def _keep_bounds(self) -> None:
         """Give up the oldest of what is too much, on disk and in memory."""
         with self._lock:
-            while self.bytes - self._loose > self.cap and self._give_up(loose=False):
+            while self.size - self._loose > self.cap and self._give_up(loose=False):
                 pass
             while self._loose > self.memory and self._give_up(loose=True):
                 pass

@@ -15,6 +15,7 @@ from clpm_execd.stream import direct
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
 from clpm_execd.stream.influx import Answer, Fault
 from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
 from clpm_execd.stream.signals import Signals
 
@@ -397,3 +398,22 @@ def test_a_stop_with_a_server_that_takes_them_leaves_nothing() -> None:
     server = Server()
     assert stream(server, clock).points == 0
     assert len(server.taken) == 42
+
+
+def test_the_stream_says_of_itself_what_waits_and_what_became_of_the_rest() -> None:
+    clock = Clock(T0 + 20 * SECOND)
+    server = Server(lambda body: WRITTEN if clock.time > T0 + 90 * SECOND else Answer(503))
+    plant = Plant(T0 + 20 * SECOND)
+    own = Metrics("clpm_execd", {"site": "x"}, interval=SECOND, started=clock.time)
+    direct.run(
+        plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, count=190,
+        waiting=Backlog(now=clock.now), metrics=own,
+    )  # fmt: skip
+    told = [line.decode() for line in server.taken if line.startswith(b"clpm_execd,site=x ")]
+    assert len(told) == 3
+    assert "points_emitted=42i" in told[0]
+    assert "points_waiting=42i,points_written=0i," in told[0]
+    assert "spool_age=20,spool_bytes=" in told[0]
+    assert "points_dropped=0i" in told[2]
+    assert "points_waiting=0i" not in told[0]
+    assert "retries=0i" not in told[2]

@@ -19,6 +19,7 @@ import pytest
 from clpm_execd.plant.block import Block
 from clpm_execd.stream import execd
 from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import SECOND
 from clpm_execd.stream.signals import Signals, hold
 from clpm_execd.stream.tables import WideCsv
@@ -394,3 +395,13 @@ def test_a_thousand_wakes_do_not_block() -> None:
         os.read(signals.fd, 1)
     assert nothing.value.errno == errno.EAGAIN
     signals.close()
+
+
+def test_the_stream_says_of_itself_once_a_minute() -> None:
+    stage = Stage()
+    own = Metrics("clpm_execd", {}, interval=SECOND, started=stage.clock.now())
+    assert stage.run(Ramp(loops=1), count=130, metrics=own) == 0
+    stage.drain()
+    told = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]
+    assert [int(line.split()[-1]) % (60 * SECOND) for line in told] == [0, 0]
+    assert b"points_emitted=61i,ticks_late=0i" in told[0]

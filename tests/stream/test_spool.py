@@ -74,7 +74,7 @@ def test_what_is_put_waits_in_order_and_is_gone_once_acknowledged(tmp_path: Path
     spool.ack()
     assert (spool.points, len(stored(tmp_path))) == (1, 1)
     assert sent(spool) == split(lines(4))
-    assert (spool.points, spool.bytes, spool.oldest, stored(tmp_path)) == (0, 0, None, [])
+    assert (spool.points, spool.size, spool.oldest, stored(tmp_path)) == (0, 0, None, [])
 
 
 def test_another_process_takes_up_what_waited(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_another_process_takes_up_what_waited(tmp_path: Path) -> None:
         first.put(lines(value))
     assert first.peek() is not None
     second = spool_in(tmp_path)
-    assert (second.points, second.bytes) == (first.points, first.bytes)
+    assert (second.points, second.size) == (first.points, first.size)
     second.put(lines(5))
     assert sent(second) == split(lines(*range(6)))
 
@@ -199,7 +199,7 @@ def test_any_byte_flipped_sets_that_file_aside_and_all_others_are_delivered(tmp_
             assert sent(again) == split(lines(0, 2)), (at, bit)
             assert again.set_aside == 1
             assert (again.corrupt / victim.name).read_bytes() != good
-            assert (again.points, again.bytes) == (0, 0)
+            assert (again.points, again.size) == (0, 0)
 
 
 def test_a_file_flipped_while_it_waits_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +253,7 @@ def test_a_file_removed_by_hand_costs_only_its_lines(tmp_path: Path) -> None:
         spool.put(lines(value))
     stored(tmp_path)[1].unlink()
     assert sent(spool) == split(lines(0, 2))
-    assert (spool.points, spool.bytes) == (0, 0)
+    assert (spool.points, spool.size) == (0, 0)
 
 
 # Bounds
@@ -266,7 +266,7 @@ def test_beyond_its_cap_the_oldest_go_first_but_not_what_is_being_sent(tmp_path:
     held = spool.peek()
     for start in range(2000, 9000, 1000):
         spool.put(lines(*range(start, start + 1000)))
-    assert spool.bytes <= 4 * tick
+    assert spool.size <= 4 * tick
     assert spool.dropped == 4000
     assert spool.peek() is held
     spool.ack()
@@ -319,7 +319,7 @@ def test_what_waits_in_memory_is_sent_in_its_turn_while_the_disk_is_full(
     spool.put(lines(2))
     spool.put(lines(3))
     assert sent(spool) == split(lines(1, 2, 3))
-    assert (spool.points, spool.bytes, spool.safe) == (0, 0, True)
+    assert (spool.points, spool.size, spool.safe) == (0, 0, True)
 
 
 def test_memory_is_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_memory_is_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch: p
     block = lines(*range(10_000, 20_000))
     for _ in range(30):
         spool.put(block)
-    assert 2_000_000 < spool.bytes <= 3_000_100
+    assert 2_000_000 < spool.size <= 3_000_100
     assert spool.dropped == 300_001 - spool.points
     taken = sent(spool)
     assert taken[0] == lines(0)
@@ -356,7 +356,7 @@ def test_a_disk_that_is_really_full_loses_nothing_and_is_used_again(tmp_path: Pa
         spool = spool_in(disk)
         values = iter(range(10**9))
         put: list[int] = []
-        while spool.bytes < 5_000_000:
+        while spool.size < 5_000_000:
             some = [next(values) for _ in range(1000)]
             spool.put(lines(*some))
             put += some
