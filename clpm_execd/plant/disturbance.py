@@ -27,8 +27,8 @@ class Disturbance:
         self.faults: LoadFaults | None = None
         decays = [exp(-scan / loop.disturbance.correlation) for loop in loops]
         self._decay: Floats = column(decays)
-        self._kick: Floats = column(
-            loop.disturbance.sigma * sqrt(1.0 - a * a) for loop, a in zip(loops, decays, strict=True))
+        sigmas = [0.0 if loop.laws else loop.disturbance.sigma for loop in loops]  # a learned loop's is in its laws
+        self._kick: Floats = column(sigma * sqrt(1.0 - a * a) for sigma, a in zip(sigmas, decays, strict=True))
         self._term = np.empty(len(loops))
 
     def step(self, normal: Floats) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clpm_execd.plant.laws import Laws
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -151,7 +153,7 @@ class FaultSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
-    """One control loop."""
+    """One control loop; with `laws` it moves by those, learned from a record, in place of process and controller."""
 
     id: str
     type: str = parameter("flow", "loop type", choices=("flow", "pressure", "level", "temperature", "composition"))
@@ -170,3 +172,4 @@ class LoopSpec:
     operator: OperatorSpec = field(default_factory=OperatorSpec)
     moves: tuple[Move, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
+    laws: Laws | None = None

@@ -25,6 +25,7 @@ from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.faults.sensor import SensorFaults
 from clpm_execd.plant.faults.truth import Witness
 from clpm_execd.plant.faults.valve import ValveFaults
+from clpm_execd.plant.learned import LearnedLoops
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.operator import Operator
 from clpm_execd.plant.process import Process
@@ -87,6 +88,9 @@ class Plant:
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
         self._record_pv, self._record_op = recorders(loops)
+        self._learned: LearnedLoops | None = None
+        if any(loop.laws is not None for loop in loops):
+            self._learned = LearnedLoops(loops, state, seed, start // self._scan, self._scan)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
         if any(loop.faults for loop in loops):
@@ -115,7 +119,9 @@ class Plant:
         if schedule.of_stage(6):
             self._valve.faults = attached(6, ValveFaults(schedule, state, self._valve.follow, self._valve.shut()))
         if schedule.of_stage(7):
-            attached(7, ProcessFaults(schedule, self._process))
+            faults = attached(7, ProcessFaults(schedule, self._process))
+            if self._learned is not None:
+                self._learned.gain, self._learned.lag = faults.gain, faults.lag
         if schedule.of_stage(9):
             self._data_path = DataPath(schedule.faults, seed, self.interval)
 
@@ -144,6 +150,8 @@ class Plant:
             if rest == 0:
                 i = n - 1 - before
                 pv[i], op[i], sp[i] = state.pv, state.op, state.sp
+                if self._learned is not None:
+                    self._learned.record(pv[i], op[i])
                 position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
         truth = None if self._schedule is None else self._witness.tell(
             first + scans * np.arange(n), op, mode, true_pv)
@@ -174,15 +182,24 @@ class Plant:
         """One scan; the stages in the order in which a plant lives them."""
         self._turn(tick)  # 1 schedule: faults,
         self._operator.step(tick)  # and moves
+        learned = self._learned
         self._disturbance.step(load)  # 2 load at the process input
+        if learned is not None:
+            learned.disturb(tick)
         self._process.measure()  # 3 true process variable
+        if learned is not None:
+            learned.measure()
         self._sensor.step(noise)  # 4 measured process variable
         for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
             level.modes()
         for level in self._controllers:  # then set points and outputs from the masters downwards
             level.step()
+        if learned is not None:
+            learned.control(self._controllers)
         self._valve.step()  # 6 valve position and flow
         self._process.step(self._valve.flow)  # 7 process state
+        if learned is not None:
+            learned.step(self._valve.flow)
 
 
 def default_scan(interval: int) -> int:

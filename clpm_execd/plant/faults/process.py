@@ -12,13 +12,16 @@ from clpm_execd.plant.process import Process, weights
 
 
 class ProcessFaults:
-    """Gains and lags of the loops whose process changes; what has flowed in stays where it is."""
+    """Gains and lags of the loops whose process changes; what has flowed in stays where it is.
+
+    gain, lag: (N,) the factors at this scan, written in place.
+    """
 
     def __init__(self, schedule: Schedule, process: Process) -> None:
         self._schedule, self._process = schedule, process
         self._at = schedule.where(schedule.of_stage(7))
-        self._gain, self._lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))
-        self._overlays = Overlays(schedule, {"gain": self._gain, "lag": self._lag})
+        self.gain, self.lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))
+        self._overlays = Overlays(schedule, {"gain": self.gain, "lag": self.lag})
         self._lags = np.ones(len(self._at))
         self._weights = np.array([self._slowed(i, 1.0) for i in self._at]).T
 
@@ -33,10 +36,10 @@ class ProcessFaults:
         """The severities are others. Lags move in hundredths, since they cost more than gains."""
         if not self._overlays.apply(self._schedule.level):
             return
-        lags = np.round(self._lag[self._at], 2)
+        lags = np.round(self.lag[self._at], 2)
         for slot in np.flatnonzero(lags != self._lags):
             self._weights[:, slot] = self._slowed(int(self._at[slot]), float(lags[slot]))
         self._lags = lags
         changed = self._weights.copy()
-        changed[3:] *= self._gain[self._at]
+        changed[3:] *= self.gain[self._at]
         self._process.become(self._at, changed)

@@ -1,0 +1,204 @@
+"""Learned loops: two laws in closed loop, driven by the residuals of their record.
+
+The residuals come in blocks of 8 to 16 samples, PV's, OP's and SP's of an instant together, so that colour, bursts
+and their correlation stay. A block begins where the record's last samples resembled ours, at one of the nearest such
+places drawn by chance, never where the last block broke off: the joints do not show, and nothing is replayed. Time
+goes by the record's own interval; between its instants everything holds.
+
+What else moves a learned loop is as for any other: valve and faults act on the flow that its process sees, sensor
+faults on the PV that its controller reads. Gains that differ from those at which the laws were found scale them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import MAN, Floats
+from clpm_execd.plant.chance import keys, uniform
+from clpm_execd.plant.controller import Controller, acts_directly
+from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.state import State, column
+
+_NEAREST = 10  # places to begin a block at, of which one is drawn
+_APART = 16  # samples from where the last block broke off, within which none begins
+_FURTHEST = 150.0  # per cent: no signal strays further from its rest, whatever the laws
+
+
+class _Archive:
+    """Where a loop's blocks may begin, and what the record held there."""
+
+    def __init__(self, laws: Laws) -> None:
+        self.ahead = stretches(laws)
+        self.starts = np.flatnonzero(self.ahead)
+        scale = np.nanstd(laws.signals, axis=0)
+        weight = np.where(scale > 1e-9, 1.0 / np.maximum(scale, 1e-9), 0.0)
+        weight[2] *= laws.setpoint.size > 0  # an operator's set point is no state
+        self.weight: Floats = np.repeat(weight[None], RECALL, axis=0).ravel()
+        past = np.stack([laws.signals[self.starts - k] for k in range(1, RECALL + 1)], axis=1)
+        self.past: Floats = past.reshape(len(self.starts), -1) * self.weight
+        self.squares: Floats = (self.past * self.past).sum(axis=1)
+
+    def begin(self, recent: Floats, broke_off: int, chance: float) -> int:
+        """The row at which the next block begins; recent: (RECALL * 3,) our last samples, the latest first."""
+        here = recent * self.weight
+        apart = self.squares - 2.0 * (self.past @ here)
+        if len(self.starts) > 2 * _APART + _NEAREST:
+            near = np.searchsorted(self.starts, (broke_off - _APART + 1, broke_off + _APART))
+            apart[near[0]:near[1]] = np.inf
+        count = min(_NEAREST, len(apart))
+        nearest = np.argpartition(apart, count - 1)[:count] if count < len(apart) else np.arange(count)
+        return int(self.starts[np.sort(nearest)[int(chance * count)]])
+
+
+class LearnedLoops:
+    """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
+
+    def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, first: int, scan: int) -> None:
+        """first: the scan, since 1970, at which the plant begins; scan in ns."""
+        self._state, self._scan = state, scan
+        self._at = np.array([i for i, loop in enumerate(loops) if loop.laws is not None], dtype=np.intp)
+        ours = [loops[i] for i in self._at]
+        self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
+        ids = tuple(loop.id for loop in ours)
+        self._length_keys, self._place_keys = keys(seed, ids, "learned length"), keys(seed, ids, "learned place")
+        self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
+        self._instant = first * scan // self._interval - 1
+        self._archives = [_Archive(law) for law in laws]
+        sizes = np.array([len(law.signals) for law in laws], dtype=np.intp)
+        self._offset = np.cumsum(sizes) - sizes
+        self._residuals = np.nan_to_num(np.concatenate([law.residuals for law in laws]))
+        self._held = np.concatenate([law.held for law in laws])
+        self._wanders = np.array([law.setpoint.size > 0 for law in laws])
+        self._sp_rest, self._op_rest = state.sp[self._at], state.op[self._at]
+        self._pv_rest = self._sp_rest + column(law.offset for law in laws)
+        # What faults make of gains and lags, (N,), written in place by those who know.
+        self.gain, self.lag = np.ones(len(loops)), np.ones(len(loops))
+        self._weigh(ours, scan / 1e9)
+        self._start()
+
+    def _weigh(self, ours: Sequence[LoopSpec], scan: float) -> None:
+        """The coefficients, (lags, M), padded to the longest order, and the settings to which they belong."""
+        laws, m = self._laws, len(self._laws)
+        self._order = order = max(RECALL, *(law.order for law in laws))
+
+        def padded(name: str, rows: int) -> Floats:
+            table = np.zeros((rows, m))
+            for j, law in enumerate(laws):
+                values = getattr(law, name)
+                table[:len(values), j] = values
+            return table
+
+        self._a, self._b, self._c, self._g = (
+            padded(name, order) for name in ("process_pv", "process_op", "controller_op", "setpoint"))
+        self._d, self._s = (padded(name, order + 1) for name in ("controller_pv", "controller_sp"))
+        # The law's answer to a lasting error is its integral action; the rest of it goes with the gain.
+        self._lasting_d, self._lasting_s = self._d.sum(axis=0), self._s.sum(axis=0)
+        self._d[0] -= self._lasting_d
+        self._s[0] -= self._lasting_s
+        settings = np.array([law.settings for law in laws]).T
+        sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
+        self._kp = sign * settings[0]
+        self._ki = self._kp * np.divide(scan, settings[1], out=np.zeros(m), where=settings[1] > 0)
+        self._steepness = column(loop.process.gain for loop in ours) / settings[3]
+        self._slowness = np.divide(column(sum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
+                                   where=settings[4] > 0)
+
+    def _start(self) -> None:
+        """The past of each loop: a stretch of its record drawn by chance, its set point where the loop starts."""
+        state, at, m = self._state, self._at, len(self._laws)
+        self._true, self._op, self._sp = (np.zeros((self._order, m)) for _ in range(3))
+        self._row = np.zeros(m, dtype=np.intp)
+        chance = uniform(self._place_keys, 0, 1)[0]
+        for j, (law, archive) in enumerate(zip(self._laws, self._archives, strict=True)):
+            self._row[j] = row = archive.starts[int(chance[j] * len(archive.starts))]
+            known = law.signals[row - min(row, self._order):row][::-1]
+            known = known[np.logical_and.accumulate(np.isfinite(known).all(axis=1))]
+            for past, signal in zip((self._true, self._op, self._sp), known.T, strict=True):
+                past[:len(signal), j], past[len(signal):, j] = signal, signal[-1]
+        still = ~self._wanders
+        self._true[:, still] -= self._sp[:, still]
+        self._sp[:, still] = 0.0
+        self._pv, self._flow = self._true.copy(), self._op.copy()
+        self._left = np.zeros(m, dtype=np.intp)
+        self._due: npt.NDArray[np.bool_] = np.zeros(m, dtype=bool)
+        self._output = np.clip(self._op_rest + self._op[0], 0.0, 100.0)
+        state.op[at] = np.where(state.mode[at] == MAN, self._op_rest, self._output)
+        state.position[at] = state.op[at]
+        self._kept = np.array([state.pv[at], state.op[at]])
+        self._now = np.zeros((3, m))
+
+    def disturb(self, tick: int) -> None:
+        """Stage 2: whose next instant this scan is, and the residuals of that instant; a wandering SP moves."""
+        instant = tick * self._scan // self._interval
+        self._due = due = instant > self._instant
+        self._instant = instant
+        if not due.any():
+            return
+        self._row[due] += 1
+        self._left[due] -= 1
+        for j in np.flatnonzero(due & (self._left < 0)).tolist():
+            self._begin(j)
+        self._now = self._residuals[self._offset + self._row].T
+        moved = due & self._wanders
+        if moved.any():
+            drift = (self._g * self._sp).sum(axis=0) + self._now[2]
+            self._state.sp[self._at[moved]] = np.clip(self._sp_rest + drift, 0.0, 100.0)[moved]
+
+    def _begin(self, j: int) -> None:
+        """Another block of loop j."""
+        instant, one = int(self._instant[j]), slice(j, j + 1)
+        length = SHORTEST + int(uniform(self._length_keys[one], instant, 1)[0, 0] * (LONGEST - SHORTEST + 1))
+        recent = np.stack([past[:RECALL, j] for past in (self._true, self._op, self._sp)], axis=1).ravel()
+        archive = self._archives[j]
+        row = archive.begin(recent, int(self._row[j]), float(uniform(self._place_keys[one], instant, 1)[0, 0]))
+        self._row[j], self._left[j] = row, min(length, int(archive.ahead[row])) - 1
+
+    def measure(self) -> None:
+        """Stage 3: the true process variable; between two instants it holds."""
+        state, at = self._state, self._at
+        gain, lag = self._steepness * self.gain[at], self._slowness * self.lag[at]
+        moved = (self._b * self._flow).sum(axis=0) + self._b.sum(axis=0) * state.load[at]
+        pv = (self._a * self._true).sum(axis=0) + gain * moved
+        pv = self._true[0] + (pv - self._true[0]) / lag + self._now[0]
+        pv = np.clip(pv, -_FURTHEST, _FURTHEST)
+        state.true_pv[at] = self._pv_rest + np.where(self._due, pv, self._true[0])
+
+    def control(self, controllers: Sequence[Controller]) -> None:
+        """Stage 5: OP of the loops in AUT and CAS, by the gains of `controllers`, which are those of all loops."""
+        state, at, due = self._state, self._at, self._due
+        automatic = state.shown_mode[at] != MAN
+        pv, sp = state.pv[at] - self._pv_rest, state.sp[at] - self._sp_rest
+        if due.any():
+            kp, ki = (np.concatenate([getattr(part, name) for part in controllers])[at] for name in ("kp", "ki"))
+            gain = kp / self._kp
+            integral = np.divide(ki, self._ki, out=gain.copy(), where=self._ki != 0.0)
+            op = integral * (self._lasting_d * pv + self._lasting_s * sp)
+            moves = self._d[0] * pv + self._s[0] * sp + self._now[1]
+            moves += (self._d[1:] * self._pv).sum(axis=0) + (self._s[1:] * self._sp).sum(axis=0)
+            op += gain * moves + (self._c * self._op).sum(axis=0)
+            np.copyto(self._output, np.clip(self._op_rest + op, 0.0, 100.0), where=due)
+        np.copyto(self._output, state.op[at], where=~automatic)
+        state.op[at] = self._output
+        self._measured = pv, sp
+
+    def step(self, flow: Floats) -> None:
+        """Stages 7 and 8: what this instant was to the next, and to the historian; flow: (N,) as `Valve.flow`."""
+        due = self._due
+        if not due.any():
+            return
+        state, at = self._state, self._at
+        pv, sp = self._measured
+        now = (state.true_pv[at] - self._pv_rest, pv, state.op[at] - self._op_rest, sp, flow[at])
+        for past, value in zip((self._true, self._pv, self._op, self._sp, self._flow), now, strict=True):
+            past[1:, due] = past[:-1, due]
+            past[0, due] = value[due]
+        fresh = ~self._held[self._offset + self._row].T & due
+        np.copyto(self._kept, np.array([state.pv[at], state.op[at]]), where=fresh)
+
+    def record(self, pv: Floats, op: Floats) -> None:
+        """What the historian holds of PV and OP, into (N,) rows of all loops."""
+        pv[self._at], op[self._at] = self._kept

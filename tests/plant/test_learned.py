@@ -1,0 +1,158 @@
+"""Learned loops: their laws to the digit, gains that act, holds between the record's instants, faults on top."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from still import START, move, ns, run, still
+
+from clpm_execd.plant.laws import Laws, stretches
+from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
+from clpm_execd.plant.plant import Plant
+
+A, B = 0.8, 0.3  # PV+ = 0.8 PV + 0.3 OP
+KC, KI = 0.6, 0.15  # OP = OP- + (Kc + Ki) e - Kc e-
+SETTINGS = np.array([KC, KC / KI, 0.0, B / (1 - A), 5.0, 0.0])
+
+
+def laws(sigma: float = 0.0, rows: int = 300, interval: float = 1.0, **parts: Any) -> Laws:
+    """A first-order process and a PI controller; a record of nothing but noise of this size."""
+    rng = np.random.default_rng(1)
+    residuals = np.column_stack([rng.normal(0, sigma, (rows, 2)), np.zeros(rows)])
+    return Laws(**{
+        "interval": interval, "offset": 0.0, "process_pv": np.array([A]), "process_op": np.array([B]),
+        "controller_op": np.array([1.0]), "controller_pv": np.array([-(KC + KI), KC]),
+        "controller_sp": np.array([KC + KI, -KC]), "setpoint": np.empty(0), "signals": residuals.cumsum(axis=0) * 0.1,
+        "residuals": residuals, "held": np.zeros((rows, 2), dtype=bool), "settings": SETTINGS, **parts})
+
+
+def learned(loop_id: str = "LEARNED", **parts: Any) -> LoopSpec:
+    of = parts.pop("laws", None) or laws()
+    return still(loop_id, **{"controller": ControllerSpec(gain=KC, reset=KC / KI, action="reverse"), "laws": of,
+                             "process": ProcessSpec(gain=B / (1 - A), tau=(5.0,), dead_time=0.0), **parts})
+
+
+def by_hand(sp: np.ndarray[Any, Any], gain: float = 1.0, integral: float = 1.0) -> np.ndarray[Any, Any]:
+    """PV of the loop as deviations, at these set points."""
+    pv, op, e, out = 0.0, 0.0, 0.0, []
+    for wanted in sp:
+        pv = A * pv + B * op
+        before, e = e, wanted - pv
+        op += gain * KC * (e - before) + integral * KI * e
+        out.append(pv)
+    return np.array(out)
+
+
+def test_the_laws_are_followed_to_the_digit() -> None:
+    block = run(learned(moves=(move(20, sp=55.0),)), 200)
+    sp = np.where(np.arange(200) >= 20, 5.0, 0.0)
+    assert block.pv[:, 0] - 50.0 == pytest.approx(by_hand(sp), abs=1e-9)
+
+
+@pytest.mark.parametrize(("gain", "reset", "p", "i"),
+                         [(2.0, 2.0, 2.0, 1.0), (0.5, 1.0, 0.5, 0.5), (1.0, 4.0, 1.0, 0.25)])
+def test_another_gain_or_reset_scales_its_part_of_the_law(gain: float, reset: float, p: float, i: float) -> None:
+    controller = ControllerSpec(gain=gain * KC, reset=reset * KC / KI, action="reverse")
+    block = run(learned(controller=controller, moves=(move(20, sp=55.0),)), 200)
+    sp = np.where(np.arange(200) >= 20, 5.0, 0.0)
+    assert block.pv[:, 0] - 50.0 == pytest.approx(by_hand(sp, p, i), abs=1e-9)
+
+
+def test_another_process_gain_scales_the_answer() -> None:
+    manual = {"mode": "MAN", "moves": (move(10, op=54.0),)}
+    once = run(learned(**manual), 100).pv[:, 0] - 50.0
+    twice = run(learned(process=ProcessSpec(gain=2 * B / (1 - A), tau=(5.0,), dead_time=0.0), **manual), 100)
+    assert once[-1] == pytest.approx(4.0 * B / (1 - A))
+    assert twice.pv[:, 0] - 50.0 == pytest.approx(2.0 * once)
+
+
+def test_nothing_moves_between_the_instants_of_the_record() -> None:
+    pv = run(learned(laws=laws(0.5, interval=10.0)), 600).pv[:, 0]
+    steps = np.flatnonzero(np.diff(pv))
+    assert len(steps) > 50
+    assert set((steps + 1 + START // 10**9) % 10) == {0}
+
+
+def test_the_residuals_come_in_blocks_of_the_record() -> None:
+    of = laws(0.5)
+    block = run(learned(laws=of), 2000)
+    pv, op = block.pv[:, 0] - 50.0, block.op[:, 0] - 50.0
+    residual = pv[1:] - A * pv[:-1] - B * op[:-1]
+    rows = np.abs(residual[:, None] - of.residuals[None, :, 0]).argmin(axis=1)
+    assert np.abs(residual - of.residuals[rows, 0]).max() < 1e-9
+    lengths = np.diff(np.flatnonzero(np.diff(rows) != 1))
+    assert lengths.min() >= 8
+    assert lengths.max() <= 16
+    assert (np.bincount(rows, minlength=300)[16:285] > 0).mean() > 0.75
+
+
+def test_how_the_stream_is_asked_for_does_not_matter() -> None:
+    loops = [learned("A", laws=laws(0.3)), still("B"), learned("C", laws=laws(0.2, interval=3.0))]
+    whole = Plant(loops, seed=1, start=START).advance(500)
+    plant = Plant(loops[::-1], seed=1, start=START)
+    parts = [plant.advance(n) for n in (1, 99, 400)]
+    assert np.array_equal(np.concatenate([part.pv for part in parts])[:, ::-1], whole.pv)
+    assert np.array_equal(np.concatenate([part.op for part in parts])[:, ::-1], whole.op)
+
+
+def test_op_is_the_operators_in_manual_and_does_not_jump_when_the_controller_takes_over() -> None:
+    moves = (move(50, mode="MAN"), move(60, op=53.0), move(100, mode="AUT"))
+    op = run(learned(laws=laws(0.05), moves=moves), 200).op[:, 0]
+    assert set(op[60:100]) == {53.0}
+    assert abs(op[100] - 53.0) < KC * 12.0
+
+
+def test_a_wandering_set_point_has_a_law_of_its_own() -> None:
+    of = laws(0.3)
+    of.residuals[:, 2] = np.random.default_rng(2).normal(0, 0.2, 300)
+    sp = run(learned(laws=replace(of, setpoint=np.array([0.9]))), 5000).sp[:, 0]
+    assert sp.std() == pytest.approx(0.2 / np.sqrt(1 - 0.81), rel=0.2)
+    assert sp.mean() == pytest.approx(50.0, abs=0.3)
+
+
+def test_what_the_record_held_is_held() -> None:
+    held = np.zeros((300, 2), dtype=bool)
+    held[::2, 0] = True
+    block = run(learned(laws=laws(0.3, held=held)), 1000)
+    assert np.mean(np.diff(block.pv[:, 0]) == 0) == pytest.approx(0.5, abs=0.06)
+    assert np.mean(np.diff(block.op[:, 0]) == 0) < 0.01
+
+
+@pytest.mark.parametrize(("fault", "parameters"), [
+    ("stiction", {"S": 8.0, "J": 4.0}), ("gain-change", {"factor": 3.0}), ("lag-change", {"factor": 3.0}),
+    ("bias", {"size": 5.0}), ("load-step", {"size": 5.0}), ("sluggish", {}), ("stuck", {})])
+def test_faults_act_on_a_learned_loop(fault: str, parameters: dict[str, float]) -> None:
+    healthy = learned(laws=laws(0.3), moves=(move(100, sp=54.0),))
+    faulty = replace(healthy, faults=(FaultSpec(kind=fault, parameters=parameters, start=ns(50)),))
+    calm, broken = run(healthy, 600), run(faulty, 600)
+    assert np.array_equal(calm.pv[:50], broken.pv[:50])
+    assert np.abs(calm.true_pv - broken.true_pv).max() > 0.2
+
+
+def test_a_sticky_valve_makes_a_learned_loop_cycle() -> None:
+    healthy = learned(laws=laws(0.05), moves=(move(20, sp=53.0),))
+    sticky = replace(healthy, faults=(FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 3.0}),))
+    calm, cycling = run(healthy, 2000), run(sticky, 2000)
+    assert cycling.pv[500:].std() > 5 * calm.pv[500:].std()
+    assert len(set(np.round(cycling.valve_position[500:, 0], 6))) < 1000
+
+
+def test_laws_that_do_not_fit_together_are_told() -> None:
+    assert laws().misfits() == []
+    assert "shape" in laws(process_op=np.zeros(3)).misfits()[0]
+    assert "finite" in laws(process_op=np.array([np.nan])).misfits()[0]
+    assert "block" in laws(residuals=np.full((300, 3), np.nan)).misfits()[0]
+
+
+def test_blocks_begin_only_where_all_they_need_is_known() -> None:
+    of = laws(0.3)
+    of.residuals[100] = np.nan
+    of.signals[200] = of.residuals[200] = np.nan
+    ahead = stretches(of)
+    assert ahead[50] == 50
+    assert set(ahead[93:101]) == {0}
+    assert set(ahead[200:205]) == {0}
+    assert ahead[205] == 95
