@@ -1,0 +1,196 @@
+"""The controller's law from SP, PV and OP in automatic.
+
+OP = Kc (b SP - PV + (1/Ti) integral e - Td dPV/dt) + noise is linear in its gains. They are found by generalised
+least squares with first-order autoregressive noise (direct prediction-error method: Ljung, 1999, section 13.4), whose
+pole runs from 0, OP is rounded, to 1, what happened between two samples adds up in the integral. The rounding of PV,
+which would shrink the gain, is taken out of the normal equations (Stoica and Soderstrom, 1982). Intervals are those
+of Newey and West (1987), whatever colour is left in the residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+import numpy as np
+
+from clpm_execd.history.signals import Booleans, Signals, runs
+from clpm_execd.plant.block import Floats
+
+POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
+LEAST_SAMPLES = 60
+_FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
+_LIMIT = 0.05  # %: OP this near to an end of its travel is at its limit
+_BANDWIDTH = 100
+_ROUNDING = 0.005  # of a value: what the rounding of OP and the steps of the filter leave open at the least
+
+
+@dataclass(frozen=True, slots=True)
+class PidLaw:
+    """gain: Kc, %/%, positive where OP rises as PV falls. reset: s, 0 where there is no integral action to be seen.
+
+    derivative: s. weight: b. Each with its interval, (value, low, high).
+    explained: which share of the variance of OP's moves the law explains, 0 to 1.
+    """
+
+    gain: tuple[float, float, float]
+    reset: tuple[float, float, float]
+    derivative: tuple[float, float, float]
+    weight: tuple[float, float, float]
+    explained: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Regression:
+    names: tuple[str, ...]
+    values: Floats
+    covariance: Floats
+    cost: float
+    explained: float
+
+
+def pid_law(signals: Signals, pv_step: float) -> PidLaw | None:
+    """The law of a loop whose PV was recorded in steps of `pv_step` (%); None where OP does not tell any."""
+    usable = _free(signals)
+    stretches = runs(usable, 20)
+    if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
+        return None
+    sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
+    best = _best(signals, stretches, pv_step, sp_moves, None)
+    if best is None:
+        return None
+    found = _derivative(signals, stretches, pv_step, sp_moves, best)
+    # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
+    if found.cost < best.cost - 20.0 and found.values[found.names.index("d")] * found.values[0] > 0:
+        best = found
+    return _told(best, signals.interval)
+
+
+def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
+                ) -> _Regression:
+    """The best law with a derivative: a filter from the list, then between its neighbours."""
+    tried = {tf: _best(signals, stretches, pv_step, sp_moves, tf) or without for tf in _FILTERS}
+    for _ in range(3):
+        at = sorted(tried)
+        k = min(range(len(at)), key=lambda k: tried[at[k]].cost)
+        for near in at[max(k - 1, 0):k + 2]:
+            between = (near + at[k]) / 2.0
+            if between not in tried:
+                tried[between] = _best(signals, stretches, pv_step, sp_moves, between) or without
+    return min(tried.values(), key=lambda fit: fit.cost)
+
+
+def _free(signals: Signals) -> Booleans:
+    """Where the controller moves OP: in automatic, and not at a limit."""
+    free = signals.whole & signals.automatic
+    with np.errstate(invalid="ignore"):
+        free &= (signals.op > _LIMIT) & (signals.op < 100.0 - _LIMIT)
+    return free
+
+
+def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
+          ) -> _Regression | None:
+    parts = [_regressors(signals, s, sp_moves, derivative) for s in stretches]
+    fits = [_fit(parts, [signals.op[s] for s in stretches], pole, pv_step, sp_moves, derivative is not None)
+            for pole in POLES]
+    return min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
+
+
+def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
+    """(T, K): -PV, the integral of e over intervals, then SP and the derivative where they are asked for."""
+    pv, sp = signals.pv[s], signals.sp[s]
+    columns = [-pv, np.cumsum(sp - pv)]
+    if sp_moves:
+        columns.append(sp - sp[0])
+    if derivative is not None:
+        columns.append(_derived(pv, derivative))
+    return np.column_stack(columns)
+
+
+def _derived(pv: Floats, tf: float) -> Floats:
+    """The filtered fall of PV between samples; tf: filter, intervals."""
+    from scipy.signal import lfilter
+
+    fade = tf / (tf + 1.0)
+    return np.asarray(lfilter([1.0 - fade], [1.0, -fade], -np.diff(pv, prepend=pv[0])))
+
+
+def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool, derives: bool
+         ) -> _Regression | None:
+    """Generalised least squares; each stretch has a level of its own."""
+    x, y = [], []
+    for part, output in zip(parts, outputs, strict=True):
+        a, b = part[1:] - pole * part[:-1], output[1:] - pole * output[:-1]
+        if pole < 1.0:
+            a, b = a - a.mean(axis=0), b - b.mean()
+        x.append(a)
+        y.append(b)
+    left, right = np.concatenate(x), np.concatenate(y)
+    n, k = left.shape
+    normal = left.T @ left
+    rounding = n * (1.0 + pole * pole) * pv_step**2 / 12.0
+    normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    normal /= np.outer(scale, scale)
+    if not np.isfinite(normal).all() or np.linalg.cond(normal) > 1e12:
+        return None
+    inverse = np.linalg.inv(normal) / np.outer(scale, scale)
+    values = inverse @ (left.T @ right)
+    rest = right - left @ values
+    names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derives else ())
+    spread = float(rest @ rest) / max(n - k, 1)
+    if spread <= 0.0:
+        spread = 1e-300
+    moves = np.concatenate([np.diff(output) for output in outputs])
+    explained = 1.0 - _unexplained(parts, outputs, values) / max(float(moves @ moves), 1e-300)
+    return _Regression(names, values, inverse @ _long_run(left, rest) @ inverse, n * log(spread), explained)
+
+
+def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
+    """The sum of squares of OP's moves that the law does not make."""
+    left = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
+    return float(sum(rest @ rest for rest in left))
+
+
+def _long_run(x: Floats, rest: Floats) -> Floats:
+    """The covariance of x' rest, with the residual's colour (Newey and West, 1987)."""
+    score = x * rest[:, None]
+    total = score.T @ score
+    for lag in range(1, min(_BANDWIDTH, len(score) - 1) + 1):
+        cross = score[lag:].T @ score[:-lag]
+        total += (1.0 - lag / (_BANDWIDTH + 1.0)) * (cross + cross.T)
+    return np.asarray(total)
+
+
+def _interval(value: float, deviation: float) -> tuple[float, float, float]:
+    return value, value - QUANTILE * deviation, value + QUANTILE * deviation
+
+
+def _told(fit: _Regression, interval: float) -> PidLaw | None:
+    found = dict(zip(fit.names, fit.values.tolist(), strict=True))
+    deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(fit.covariance), 0.0)).tolist(), strict=True))
+    p, i = found["p"], found["i"]
+    if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
+        return None
+    gain = _interval(p, max(deviation["p"], _ROUNDING / QUANTILE * abs(p)))
+    reset = (0.0, 0.0, 0.0)
+    if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
+        # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
+        variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * fit.covariance[0, 1] / (p * i)
+        reset = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
+    derivative = (0.0, 0.0, 0.0)
+    if "d" in found:
+        at = fit.names.index("d")
+        variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * fit.covariance[0, at] / (
+            p * found["d"])
+        derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)))
+    weight = (1.0, 1.0, 1.0)
+    if "b" in found:
+        weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
+    return PidLaw(gain, reset, derivative, weight, max(0.0, fit.explained))
+
+
+def _ratio(value: float, relative: float) -> tuple[float, float, float]:
+    factor = exp(min(max(QUANTILE * relative, 2.0 * _ROUNDING), 50.0))
+    return value, value / factor, value * factor

@@ -1,0 +1,171 @@
+"""The two laws of a loop as difference equations, and what they leave unexplained (see plant.laws).
+
+Each law is a ridge regression on its own past and that of the others, of as high an order as the record supports: in
+closed loop the direct method gives the laws without bias where the order is high enough for the colour of the noise
+(Ljung, 1999, section 13.4). The loop of the two is made stable, its poles drawn in where the record, which is finite,
+put one outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clpm_execd.history.signals import Booleans, Signals
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.laws import Laws, stretches
+
+LEAST_ORDER, MOST_ORDER = 4, 20
+_SAMPLES_A_LAG = 18
+_RIDGE = 1e-4
+_SLOWEST = 0.9995  # pole of the closed loop per sample: it forgets within a few thousand
+_WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
+_OFTEN = 600.0  # s between two moves of an SP: an operator moves it more rarely
+_COARSE = 0.3  # of the size of moves: a step of this size repeats values by itself
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    process: Floats
+    controller: Floats
+    setpoint: Floats
+    order: int
+
+
+def wanders(signals: Signals) -> bool:
+    """Whether SP is never still for long, as that of a cascade's slave."""
+    sp = signals.sp[signals.whole]
+    share = float(np.mean(np.diff(sp) != 0)) if len(sp) > 1 else 0.0
+    return share > min(_WANDERING, signals.interval / _OFTEN) and share * len(sp) > 10.0
+
+
+def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats
+            ) -> Laws | None:
+    """The laws of a loop around its rest, (PV, OP, SP); None where the record is too short or too broken for any.
+
+    steps: in which PV and OP were recorded, %. settings: see Laws.
+    """
+    whole = signals.whole
+    x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(rest)
+    x[~whole] = np.nan
+    wandering = wanders(signals)
+    automatic = signals.automatic if (signals.automatic & whole).sum() > 0.2 * whole.sum() else np.ones_like(whole)
+    found = _fit(x, automatic, wandering)
+    if found is None:
+        return None
+    laws = _assembled(found, x, signals.interval, rest, wandering, settings, _held(signals, steps))
+    laws = _stable(laws)
+    laws.residuals[:] = _residuals(laws, x, automatic)
+    return laws if stretches(laws).any() else None
+
+
+def _held(signals: Signals, steps: tuple[float, float]) -> Booleans:
+    """(T, 2) where the record repeats PV and OP, unless their steps are what repeats them."""
+    held = np.zeros((len(signals.pv), 2), dtype=bool)
+    for i, (values, step) in enumerate(zip((signals.pv, signals.op), steps, strict=True)):
+        moves = np.diff(values)
+        moved = np.abs(moves[np.isfinite(moves) & (moves != 0)])
+        if len(moved) and step < _COARSE * float(np.median(moved)):
+            held[1:, i] = moves == 0
+    return held
+
+
+def _lags(x: Floats, first: int, last: int) -> Floats:
+    """(T, last - first + 1) a signal at these lags; NaN before the record."""
+    out = np.full((len(x), last - first + 1), np.nan)
+    for k in range(first, last + 1):
+        out[k:, k - first] = x[:len(x) - k]
+    return out
+
+
+def _inputs(x: Floats, order: int, wandering: bool) -> tuple[Floats, Floats, Floats]:
+    """What each law sees; a set point that hardly moves acts through the error alone."""
+    pv, op, sp = x.T
+    process = np.hstack([_lags(pv, 1, order), _lags(op, 1, order)])
+    seen = [_lags(pv, 0, order), _lags(sp, 0, order)] if wandering else [_lags(pv - sp, 0, order)]
+    return process, np.hstack([_lags(op, 1, order), *seen]), _lags(sp, 1, order)
+
+
+def _fit(x: Floats, automatic: Booleans, wandering: bool) -> _Fit | None:
+    known = np.isfinite(x).all(axis=1)
+    order = int(np.clip((known & automatic).sum() // _SAMPLES_A_LAG, LEAST_ORDER, MOST_ORDER))
+    process, controller, setpoint = _inputs(x, order, wandering)
+    rows = np.isfinite(controller).all(axis=1) & np.isfinite(process).all(axis=1) & known
+    in_law = rows & automatic
+    if in_law.sum() < controller.shape[1]:
+        return None
+    return _Fit(_ridge(process[rows], x[rows, 0]), _ridge(controller[in_law], x[in_law, 1]),
+                _ridge(setpoint[rows], x[rows, 2]) if wandering else np.empty(0), order)
+
+
+def _ridge(inputs: Floats, output: Floats) -> Floats:
+    """The coefficients; those of a signal that does not move are nought."""
+    size = inputs.std(axis=0)
+    used = size > 1e-9
+    values = np.zeros(inputs.shape[1])
+    if used.any() and float(output.std()) > 1e-9:
+        scaled = inputs[:, used] / size[used]
+        normal = scaled.T @ scaled
+        normal[np.diag_indices_from(normal)] += _RIDGE * len(scaled)
+        values[used] = np.linalg.solve(normal, scaled.T @ output) / size[used]
+    return values
+
+
+def _assembled(fit: _Fit, x: Floats, interval: float, rest: tuple[float, float, float], wandering: bool,
+               settings: Floats, held: Booleans) -> Laws:
+    p, c = fit.order, fit.controller
+    pv = c[p:2 * p + 1]
+    return Laws(
+        interval=interval, offset=rest[0] - rest[2],
+        process_pv=fit.process[:p].copy(), process_op=fit.process[p:].copy(),
+        controller_op=c[:p].copy(), controller_pv=pv.copy(),
+        controller_sp=c[2 * p + 1:].copy() if wandering else -pv, setpoint=fit.setpoint.copy(), signals=x,
+        residuals=np.full(x.shape, np.nan), held=held, settings=settings)
+
+
+def closed_loop_poles(laws: Laws) -> Floats:
+    """The magnitudes of the poles of the two laws in closed loop, SP still."""
+    p = laws.order
+    # z(t) = (PV, OP); I z(t) = sum A_i z(t-i), with OP's use of PV(t) resolved.
+    blocks = np.zeros((2, 2 * p))
+    for i in range(p):
+        now = np.array([[laws.process_pv[i], laws.process_op[i]],
+                        [laws.controller_pv[i + 1], laws.controller_op[i]]])
+        now[1] += laws.controller_pv[0] * now[0]
+        blocks[:, 2 * i:2 * i + 2] = now
+    companion = np.eye(2 * p, k=-2)
+    companion[:2] = blocks
+    return np.asarray(np.abs(np.linalg.eigvals(companion)))
+
+
+def _stable(laws: Laws) -> Laws:
+    """The laws with the poles of their loop, and those of a wandering SP, within the slowest that is allowed."""
+    p = laws.order
+    furthest = float(closed_loop_poles(laws).max())
+    if furthest > _SLOWEST:
+        # Every coefficient at lag i times f^i moves every pole by the factor f.
+        shrink = (_SLOWEST / furthest) ** np.arange(p + 1)
+        for part in (laws.process_pv, laws.process_op, laws.controller_op):
+            part *= shrink[1:]
+        laws.controller_pv[:] *= shrink
+        laws.controller_sp[:] *= shrink
+    if laws.setpoint.size:
+        furthest = float(np.abs(np.roots(np.concatenate([[1.0], -laws.setpoint]))).max(initial=0.0))
+        laws.setpoint[:] *= min(1.0, _SLOWEST / max(furthest, 1e-9)) ** np.arange(1, p + 1)
+    return laws
+
+
+def _residuals(laws: Laws, x: Floats, automatic: Booleans) -> Floats:
+    """(T, 3) what the laws leave, without their means; NaN where one does not hold."""
+    p = laws.order
+    pv, op, sp = (_lags(signal, 0, p) for signal in x.T)
+    r = np.column_stack([
+        x[:, 0] - pv[:, 1:] @ laws.process_pv - op[:, 1:] @ laws.process_op,
+        x[:, 1] - op[:, 1:] @ laws.controller_op - pv @ laws.controller_pv - sp @ laws.controller_sp,
+        x[:, 2] - sp[:, 1:] @ laws.setpoint if laws.setpoint.size else np.where(np.isfinite(x[:, 2]), 0.0, np.nan)])
+    r[~automatic] = np.nan
+    usable = np.isfinite(r).all(axis=1)
+    if usable.any():
+        r -= r[usable].mean(axis=0)
+    return r

@@ -1,0 +1,207 @@
+"""A loop learned from its record: what was found, how surely, and a loop that can be simulated.
+
+Every number is an Estimate that says where it comes from: identified from the signals, read off the record, or a
+prior for want of evidence; then a warning says so in words. Controllers and processes are identified by direct
+prediction-error methods with a noise model, which are consistent on closed-loop data (Ljung, 1999, section 13.4;
+Forssell and Ljung, 1999). Intervals are of 90 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from clpm_execd.history.controller_law import PidLaw, pid_law
+from clpm_execd.history.difference import laws_of, wanders
+from clpm_execd.history.habits import habits_of
+from clpm_execd.history.reader import Record
+from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
+from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.types import template
+
+Origin = Literal["identified", "record", "prior"]
+
+_LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
+_SHORT = 300  # samples: fewer tell little of a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval of 90 %, low to high, in its unit; of a prior the range that is typical."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: Origin
+
+    @classmethod
+    def read(cls, value: float, unit: str) -> Estimate:
+        """One that was read off the record as it is."""
+        return cls(value, value, value, unit, "record")
+
+    @classmethod
+    def found(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
+        """An identified one: value, low, high."""
+        return cls(*interval, unit, "identified")
+
+    @classmethod
+    def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
+        """A prior, right within a factor."""
+        low, high = sorted((value / factor, value * factor))
+        return cls(value, low, high, unit, "prior")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A loop of a record.
+
+    loop: as it can be simulated; its keys are those of loops.toml, rounded as they are written there. Without laws
+    where the record is too short or broken for any.
+    estimates: by key of loops.toml, such as `controller.gain`; what is no key there has a name of its own
+    (`controller.explained`, `stiction.S`).
+    warnings: what the record did not tell, a sentence each.
+    interval: between samples, ns. samples: how many of them had a value.
+    """
+
+    loop: LoopSpec
+    estimates: Mapping[str, Estimate]
+    warnings: tuple[str, ...]
+    interval: int
+    samples: int
+
+
+class _Findings:
+    """What is known of a loop so far."""
+
+    def __init__(self) -> None:
+        self.estimates: dict[str, Estimate] = {}
+        self.warnings: list[str] = []
+
+    def note(self, key: str, estimate: Estimate) -> float:
+        """Keep an estimate; its value, rounded as loops.toml has it."""
+        self.estimates[key] = estimate
+        return rounded(estimate.value)
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """To so many significant digits: what is written is what is simulated."""
+    return float(f"{value:.{digits}g}")
+
+
+def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
+          loop_id: str | None = None) -> Learned:
+    """The loop of a column of a record.
+
+    span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
+    type; by the letters of the loop's name where it is not given. loop_id: by default the record's.
+    """
+    told = _Findings()
+    title = record.loops[column] if loop_id is None else loop_id
+    signals = signals_of(record, column, span)
+    whole = signals.whole
+    if span is None:
+        low, high = signals.span
+        told.warnings.append(f"the transmitter's range is not in the record: {low:g} to {high:g} was taken")
+    kind = _kind(kind or loop_type(title), title, told)
+    base = template(kind, title, signals.span)
+    samples = int(whole.sum())
+    if samples < _SHORT:
+        told.warnings.append(f"there are {samples} samples only: little can be told from them")
+    loop = _levels(base, signals, record, column, told)
+    steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
+             loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
+    loop = replace(loop, operator=habits_of(signals, told.note, told.warnings))
+    loop = _controlled(loop, signals, steps, told)
+    rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
+    controller = loop.controller
+    settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
+                         sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
+    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings)
+    if laws is None:
+        told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
+    return Learned(replace(loop, laws=laws), told.estimates, tuple(told.warnings), record.interval, samples)
+
+
+def _kind(kind: str | None, title: str, told: _Findings) -> str:
+    if kind is None:
+        told.warnings.append(f"the name {title} does not say what the loop controls: taken as a flow")
+    return kind or "flow"
+
+
+def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told: _Findings) -> LoopSpec:
+    """The loop where it rests, as it was recorded."""
+    whole = signals.whole
+    low, high = signals.span
+    if not whole.any():
+        told.warnings.append("there is no sample with a PV and an OP")
+        return base
+    sp = float(np.mean(signals.sp[whole])) * (high - low) / 100.0 + low
+    op = float(np.clip(np.mean(signals.op[whole]), 0.0, 100.0))
+    step_pv, step_op = resolution(record.pv[:, column]), resolution(record.op[:, column])
+    automatic = float(np.mean(signals.automatic[whole]))
+    if automatic < 0.5:
+        told.warnings.append(f"the loop was in automatic {automatic:.0%} of the time only")
+    repeated = float(np.mean(np.diff(signals.pv[whole]) == 0)) if whole.sum() > 1 else 0.0
+    told.note("recording.repeated", Estimate.read(repeated, "share of PV values"))
+    noise = told.note("sensor.noise", Estimate.typical(white_noise(signals.pv[whole]), "% of span", 1.5))
+    return replace(
+        base,
+        sp=min(max(told.note("sp", Estimate.read(sp, "engineering units")), low), high),
+        op=told.note("op", Estimate.read(op, "%")), mode="AUT" if automatic >= 0.5 else "MAN",
+        sensor=SensorSpec(noise=min(noise, 50.0)),
+        recording=RecordingSpec(resolution=Resolution(
+            pv=told.note("recording.resolution.pv", Estimate.read(step_pv, "engineering units")),
+            op=told.note("recording.resolution.op", Estimate.read(min(step_op, 50.0), "%")))))
+
+
+def white_noise(pv: Floats) -> float:
+    """Sigma of the noise that is white: the floor of the spectrum at its upper end. What moves as fast counts too."""
+    if len(pv) < 16:
+        return 0.0
+    # Third differences leave of a smooth signal nothing, of white noise twenty times its variance.
+    return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
+
+
+def _controlled(loop: LoopSpec, signals: Signals, steps: tuple[float, float], told: _Findings) -> LoopSpec:
+    """The loop with the controller that its record shows, else with one tuned by rule."""
+    law = pid_law(signals, steps[0])
+    known = law is not None and law.explained >= _LEAST_EXPLAINED
+    if law is not None:
+        told.note("controller.explained", Estimate.read(law.explained, "share of OP's moves"))
+    if law is None or not known:
+        share = f" ({law.explained:.0%} of OP's moves)" if law is not None else ""
+        told.warnings.append(f"OP does not move as a PID controller's would{share}: its tuning is a rule's")
+        return _by_rule(loop, signals.interval, told)
+    action = "reverse" if law.gain[0] > 0 else "direct"
+    if law.gain[0] < 0:
+        loop = replace(loop, process=replace(loop.process, gain=-loop.process.gain))
+    return replace(loop, controller=_pid(law, action, loop, signals, told))
+
+
+def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: _Findings) -> ControllerSpec:
+    low, high = sorted(abs(end) for end in law.gain[1:])
+    gain = told.note("controller.gain", Estimate.found((abs(law.gain[0]), low, high), "%/%"))
+    reset = 0.0
+    if law.reset[0] > 0:
+        reset = told.note("controller.reset", Estimate.found(law.reset, "s"))
+    else:
+        told.warnings.append("OP shows no integral action")
+    derivative = told.note("controller.derivative", Estimate.found(law.derivative, "s"))
+    weight = 1.0
+    if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
+        weight = min(max(told.note("controller.setpoint_weight", Estimate.found(law.weight, "")), 0.0), 1.0)
+    return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
+                          setpoint_weight=weight)
+
+
+def _by_rule(loop: LoopSpec, interval: float, told: _Findings) -> LoopSpec:
+    rule = tuned(loop, min(interval, 1.0))
+    gain = told.note("controller.gain", Estimate.typical(rule.gain or 1.0, "%/%", 5.0))
+    reset = told.note("controller.reset", Estimate.typical(rule.reset or 0.0, "s", 5.0))
+    return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

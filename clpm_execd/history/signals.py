@@ -1,0 +1,139 @@
+"""One loop of a record on a regular grid, in per cent as the plant has it, and how it was recorded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.history.reader import Record
+from clpm_execd.plant.block import MAN, Floats
+
+Booleans = npt.NDArray[np.bool_]
+
+_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_NOTHING = 1e-9  # a signal that never exceeds this is nought: no transmitter has such a range
+_GAP = 1.5  # of the interval
+_LETTERS = {"F": "flow", "P": "pressure", "L": "level", "T": "temperature", "A": "composition", "Q": "composition"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """T samples of a loop, `interval` s apart.
+
+    pv, sp: (T,) per cent of span. op: (T,) per cent of op_span. NaN where the record has a gap or a bad value.
+    automatic: (T,) whether the controller had the valve. span, op_span: engineering units.
+    """
+
+    pv: Floats
+    op: Floats
+    sp: Floats
+    automatic: Booleans
+    interval: float
+    span: tuple[float, float]
+    op_span: tuple[float, float]
+
+    @property
+    def whole(self) -> Booleans:
+        """(T,) where PV, OP and SP all have a value."""
+        return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
+
+
+def signals_of(record: Record, column: int, span: tuple[float, float] | None = None) -> Signals:
+    """The loop of a column on the grid of the record's median interval; a span that is not known is guessed.
+
+    Between two samples of an irregular record the earlier one holds; where none is as near as one and a half
+    intervals there is a gap.
+    """
+    step = record.interval
+    grid = record.times[0] + step * np.arange(_instants(record), dtype=np.int64)
+    row = np.searchsorted(record.times, grid + step // 4, side="right") - 1
+    gap = grid - record.times[row] > _GAP * step
+    pv, op, sp = (np.where(gap, np.nan, part[row, column]) for part in (record.pv, record.op, record.sp))
+    span = guessed_span(np.concatenate([pv, sp])) if span is None else span
+    op_span = output_span(op)
+    return Signals(
+        pv=_percent(pv, span), op=_percent(op, op_span), sp=_percent(sp, span),
+        automatic=record.mode[row, column] != MAN, interval=step / 1e9, span=span, op_span=op_span)
+
+
+def _instants(record: Record) -> int:
+    """A record with a gap of years has no more of them than ten times its rows."""
+    return int(min((record.times[-1] - record.times[0]) // record.interval + 1, 10 * len(record.times)))
+
+
+def _percent(values: Floats, span: tuple[float, float]) -> Floats:
+    return (values - span[0]) / (span[1] - span[0]) * 100.0
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if not len(values) or float(np.abs(values).max()) < _NOTHING:
+        return 0.0, 0.0
+    return float(values.min()), float(values.max())
+
+
+def _nice_above(value: float) -> float:
+    """The next round number at or above a positive one."""
+    unit = 10.0 ** floor(log10(value))
+    return next(step * unit for step in _NICE if step * unit >= value * (1.0 - 1e-9))
+
+
+def guessed_span(values: Floats) -> tuple[float, float]:
+    """A transmitter range that fits the values, from 0 where it can: 0 to 100 for what looks like per cent."""
+    low, high = _ends(values)
+    if low == high == 0.0 or (low >= 0.0 and 20.0 < high <= 100.0):
+        return 0.0, 100.0
+    top = _nice_above(1.4 * high) if high > 0 else 0.0
+    return (-_nice_above(1.4 * -low) if low < 0 else 0.0), top
+
+
+def output_span(values: Floats) -> tuple[float, float]:
+    """The range in which OP is recorded: per cent, or round numbers where it leaves them far behind."""
+    low, high = _ends(values)
+    if low >= -10.0 and high <= 110.0:
+        return 0.0, 100.0
+    return (-_nice_above(1.4 * -low) if low < -10.0 else 0.0), _nice_above(1.4 * max(high, 1.0))
+
+
+def loop_type(name: str) -> str | None:
+    """The type that a tag's letters say, such as FIC or PT; None where they say none."""
+    for letters in re.findall(r"(?<![A-Za-z])([A-Za-z]{2,5})(?=[-_.]?\d)", name):
+        letters = letters.upper().removeprefix("D")
+        if letters[0] in _LETTERS and letters[-1] in "CTVYRI":
+            return _LETTERS[letters[0]]
+    return None
+
+
+def resolution(values: Floats) -> float:
+    """The step of which all values are multiples, a decimal one or a converter's; 0 where there is none.
+
+    Single precision leaves seven digits: a step finer than those is none.
+    """
+    levels = np.unique(values[np.isfinite(values)])
+    if len(levels) < 2:
+        return 0.0
+    largest, apart = float(np.abs(levels).max()), float(np.diff(levels).min())
+    finest = max(2e-6 * largest, 1e-300)
+    for exponent in range(ceil(log10(float(np.ptp(levels)))), floor(log10(finest)) - 1, -1):
+        for factor in (5.0, 2.0, 1.0):
+            step = factor * 10.0**exponent if exponent >= 0 else factor / 10.0**-exponent
+            if finest <= step <= apart * 1.01 and _are_multiples(levels, step):
+                return step
+    if len(levels) >= 8 and apart > 1e3 * 1.2e-7 * largest and _are_multiples(levels - levels[0], apart):
+        return float(f"{apart:.6g}")
+    return 0.0
+
+
+def _are_multiples(levels: Floats, step: float) -> bool:
+    shares = levels / step
+    return bool(np.abs(shares - np.rint(shares)).max() < 0.05)
+
+
+def runs(usable: Booleans, shortest: int) -> list[slice]:
+    """The stretches in which all is usable, of at least so many samples."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(np.int8), [0]])))
+    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]

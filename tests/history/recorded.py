@@ -1,0 +1,39 @@
+"""Records of our own plant, whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clpm_execd.history.reader import Record
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.loop import LoopSpec, Move
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.types import template
+
+START = 1_700_000_000 * 10**9
+SECOND = 10**9
+
+
+def record_of(block: Block) -> Record:
+    """What a historian would hand over of a Block."""
+    interval = int(block.times[1] - block.times[0])
+    return Record(block.loops, block.times, block.pv, block.op, block.sp, block.mode, interval, ())
+
+
+def run(loops: LoopSpec | Sequence[LoopSpec], samples: int, *, interval: float = 1.0, scan: float | None = None,
+        seed: int = 1) -> Block:
+    """So many samples of loops."""
+    each = (loops,) if isinstance(loops, LoopSpec) else tuple(loops)
+    return Plant(each, seed=seed, start=START, interval=round(interval * SECOND),
+                 scan=None if scan is None else round(scan * SECOND)).advance(samples)
+
+
+def moved(loop: LoopSpec, *sizes: float) -> LoopSpec:
+    """The loop with set-point moves of these sizes (engineering units), 25 minutes apart."""
+    moves = tuple(Move(at=(1200 + 1500 * k) * SECOND, sp=loop.sp + size) for k, size in enumerate(sizes))
+    return replace(loop, moves=moves)
+
+
+def flow(loop_id: str = "FIC101") -> LoopSpec:
+    return template("flow", loop_id, (0.0, 100.0))
