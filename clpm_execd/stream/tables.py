@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import MODES, Block, Truth
-from clpm_execd.stream.line_protocol import DEFAULT_FIELDS, Present, TextEncoder
-from clpm_execd.stream.truth import Row
+from clpm_execd.plant.block import MODES, Arrivals, Block, Truth
+from clpm_execd.stream.frames import Hole, Row
+from clpm_execd.stream.text import DEFAULT_FIELDS, Frame, TextEncoder
+from clpm_execd.stream.truth import Row as Told
+
+_TIME_WIDTH = 30  # with nine decimals
 
 
 class LongCsv(TextEncoder):
@@ -30,26 +33,25 @@ class LongCsv(TextEncoder):
         fields: Mapping[str, str] = DEFAULT_FIELDS,
         truth: str | None = None,
     ) -> None:
-        super().__init__(loops, fields, truth)
+        super().__init__(loops, fields, truth, time_width=_TIME_WIDTH)
         self._measurement = _cell(measurement)
-        self._truth_measurement = _cell(truth or "") % ()
+        self._truth_measurement = _cell(truth or "")
         self._end = b",\n" if truth else b"\n"
 
     def header(self) -> bytes:
         return b"_time,loop_id,_field,_value,Mode,_measurement" + (b",fault\n" if self._truth else b"\n")
 
-    def _row(self, loop: str, mode: str, present: Present) -> list[bytes]:
-        fields = zip(self._names, self._formats, present, strict=True)
+    def _row(self, loop: str, mode: str) -> Row:
         end = b"," + mode.encode() + b"," + self._measurement + self._end
-        row = b"," + _cell(loop) + b","
-        return [row + _cell(name) + b"," + form + end for name, form, there in fields if there]
+        begin = b"," + _cell(loop) + b","
+        return [(Hole.TIME, begin + _cell(name) + b",", Hole.NUMBER, end) for name in self._names]
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)
 
-    def _told(self, row: Row, time: bytes) -> bytes:
-        begin = time + b"," + _cell(row.loop) % ()
-        end = b",," + self._truth_measurement + b"," + _cell(row.fault) % () + b"\n"
+    def _told(self, row: Told, time: bytes) -> bytes:
+        begin = time + b"," + _cell(row.loop)
+        end = b",," + self._truth_measurement + b"," + _cell(row.fault) + b"\n"
         values = {"control": row.control, "present": row.present, "severity": f"{row.severity:.10g}",
                   "visible": row.visible}
         return b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
@@ -60,12 +62,13 @@ class WideCsv(TextEncoder):
 
     def __init__(self, loops: Sequence[str], *, fields: Mapping[str, str] = DEFAULT_FIELDS,
                  truth: bool = False) -> None:
-        super().__init__(loops, fields)
+        super().__init__(loops, fields, time_width=_TIME_WIDTH)
         self._with_truth = truth
-        self._ends = dict.fromkeys(loops, b",,false\n" if truth else b"\n")
+        self._ends = dict.fromkeys(range(len(self._loops)), b",,false\n" if truth else b"\n")
+        self._ended: dict[tuple[int, int, bytes], np.intp] = {}
 
     def header(self) -> bytes:
-        columns = b"".join(b"," + _cell(name) for name in self._names) % ()
+        columns = b"".join(b"," + _cell(name) for name in self._names)
         return b"time,loop_id,Mode" + columns + (b",fault,visible\n" if self._with_truth else b"\n")
 
     def _samples(self, block: Block, start: int, stop: int) -> bytes:
@@ -82,32 +85,47 @@ class WideCsv(TextEncoder):
 
     def _end_rows(self, truth: Truth, t: int) -> None:
         """Let the rows end with what is true at instant t."""
-        faults: dict[str, list[tuple[str, bool, bool]]] = {}
-        for loop, *told in zip(truth.loops, truth.kinds, truth.present[t].tolist(), truth.visible[t].tolist(),
-                               strict=True):
+        faults: dict[int, list[tuple[str, bool, bool]]] = {}
+        for loop, *told in zip(truth.column.tolist(), truth.kinds, truth.present[t].tolist(),
+                               truth.visible[t].tolist(), strict=True):
             faults.setdefault(loop, []).append((told[0], told[1], told[2]))
-        ends = {loop: _end(told) for loop, told in faults.items()}
-        if not ends.items() <= self._ends.items():
-            self._ends |= ends
-            self._full.clear()
-            self._patterns.clear()
+        for loop, told in faults.items():
+            end = _end(told)
+            if end != self._ends[loop]:
+                self._ends[loop] = end
+                self._frame_of[:, loop] = -1
 
-    def _arrived_row(self, block: Block, r: int, present: Present) -> list[bytes]:
-        sent, truth = block.arrivals, block.truth
-        assert sent is not None
-        loop = self._loops[sent.loop[r]]
-        end = self._ends[loop]
-        if self._with_truth and truth is not None:
-            kinds = [truth.kinds[i] for i in np.flatnonzero(truth.column == sent.loop[r])]
-            end = _end(list(zip(kinds, sent.present[r].tolist(), sent.visible[r].tolist(), strict=False)))
-        return self._cells(loop, MODES[sent.mode[r]], present, end)
+    def _new_frames(self, loops: list[int], mode: int) -> Frame:
+        if not self._with_truth:
+            return super()._new_frames(loops, mode)
+        return self._ended_frames([(i, mode, self._ends[i]) for i in loops])
 
-    def _row(self, loop: str, mode: str, present: Present) -> list[bytes]:
-        return self._cells(loop, mode, present, self._ends[loop])
+    def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:
+        truth = block.truth
+        if not self._with_truth or truth is None:
+            return super()._arrived_frames(block, sent, here)
+        kinds = {loop: [truth.kinds[k] for k in np.flatnonzero(truth.column == loop)]
+                 for loop in np.unique(sent.loop[here]).tolist()}
+        told = zip(sent.loop[here].tolist(), sent.mode[here].tolist(), sent.present[here].tolist(),
+                   sent.visible[here].tolist(), strict=True)
+        return self._ended_frames([
+            (loop, mode, _end(list(zip(kinds[loop], present, visible, strict=False))))
+            for loop, mode, present, visible in told])[:, np.newaxis]
 
-    def _cells(self, loop: str, mode: str, present: Present, end: bytes) -> list[bytes]:
-        cells = [form if there else b"" for form, there in zip(self._formats, present, strict=True)]
-        return [b",".join([b"", _cell(loop), mode.encode(), *cells]) + end]
+    def _ended_frames(self, rows: list[tuple[int, int, bytes]]) -> Frame:
+        """The frames of rows of a loop and a mode with their ends."""
+        new = [row for row in dict.fromkeys(rows) if row not in self._ended]
+        if new:
+            made = self._frames.add([self._cells(self._loops[loop], MODES[mode], end) for loop, mode, end in new])
+            self._ended.update(zip(new, made, strict=True))
+        return np.array([self._ended[row] for row in rows], dtype=np.intp)
+
+    def _row(self, loop: str, mode: str) -> Row:
+        return self._cells(loop, mode, b"\n")
+
+    def _cells(self, loop: str, mode: str, end: bytes) -> Row:
+        numbers = [part for _ in self._names for part in ((b",",), (Hole.NUMBER,))]
+        return [(Hole.TIME, b"," + _cell(loop) + b"," + mode.encode()), *numbers, (end,)]
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)
@@ -127,7 +145,7 @@ def rfc3339(times: npt.NDArray[np.int64]) -> list[bytes]:
 
 
 def _cell(text: str) -> bytes:
-    """A cell as a `%` template."""
+    """A cell."""
     if any(c in text for c in ',"\r\n'):
         text = '"' + text.replace('"', '""') + '"'
-    return text.encode(errors="replace").replace(b"%", b"%%")
+    return text.encode(errors="replace")

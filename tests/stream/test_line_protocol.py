@@ -175,6 +175,31 @@ def test_a_missing_value_leaves_the_rest_and_a_missing_sample_no_line() -> None:
     ]
 
 
+def plainly(sent: Block) -> bytes:
+    """Each sample by itself, as anybody would write it."""
+    return b"".join(
+        (f"control_loops,Mode={MODES[sent.mode[t, i]]},loop_id={loop} "
+         f"OP={sent.op[t, i]:.10g},PV={sent.pv[t, i]:.10g},SP={sent.sp[t, i]:.10g} {sent.times[t]}\n").encode()
+        for t in range(len(sent)) for i, loop in enumerate(sent.loops)
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1, 7, 2000, 6000]))
+def test_what_stays_as_it_was_is_written_like_what_is_new(seed: int, ticks: int, n: int) -> None:
+    """Set points that rest, valves at their limits, modes that change now and then: block after block."""
+    chance = np.random.default_rng(seed)
+    loops = [f"FIC{i}" for i in range(n)]
+    encoder = LineProtocol(loops)
+    sp, op, modes = np.full(n, 75.0), np.round(chance.uniform(-5.0, 105.0, n).clip(0.0, 100.0), 2), np.ones(n)
+    for _ in range(3):
+        if chance.random() < 0.5:
+            sp[chance.integers(n)] = -sp[chance.integers(n)] * chance.choice([1.0, 0.0, 1e-7])
+            modes[chance.integers(n)] = chance.integers(3)
+        sent = block(loops, ticks, modes, pv=chance.normal(0.0, 100.0, (ticks, n)), op=op, sp=sp)
+        assert encoder.encode(sent) == plainly(sent)
+
+
 hostile = st.text(st.one_of(st.sampled_from(',= "\\%#\'sde{}é漢🙂'), st.characters()), min_size=1, max_size=12)
 fit = hostile.filter(lambda text: cannot_carry(text) is None)
 

@@ -1,0 +1,170 @@
+"""Blocks as rows of text: what line protocol and the tables have in common.
+
+A row is the constant text of a loop in a mode, around the sample's numbers, each as `%.10g`, and its time. Rows are
+filled thousands at a time as a table of bytes (see frames), and a signal that is what it was is not formatted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block, Floats
+from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.stream.digits import Words, digits
+from clpm_execd.stream.frames import Frames, Row, Table, blank, squeezed
+from clpm_execd.stream.truth import Row as Told
+from clpm_execd.stream.truth import TruthRows
+
+DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
+
+# The largest double that stays finite once rounded to ten digits: every parser refuses 1.797693135e308.
+_LARGEST = 1.797693134e308
+# Rows of one table: enough to hide the cost of a call, and few enough for the processor's cache.
+_ROWS = 5120
+
+Frame = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+
+class TextEncoder:
+    """A Block as text. A subclass says what a row is (`_row`) and how a time is written (`_times`).
+
+    fields maps the name written to a signal of the Block. truth: the measurement of the truth, None for none; its
+    rows follow the samples of their instant.
+    """
+
+    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None, *,
+                 time_width: int) -> None:
+        problems = [
+            Problem(f"field {name!r}", f"there is no signal {signal!r}", did_you_mean(signal, SIGNALS))
+            for name, signal in fields.items()
+            if signal not in SIGNALS
+        ]
+        if not fields:
+            problems.append(Problem("fields", "there is none", 'name at least one, such as PV = "pv"'))
+        if problems:
+            raise BadInput(problems)
+        self._loops = tuple(loops)
+        self._names = tuple(fields)
+        self._signals = tuple(fields.values())
+        self._frames = Frames(time_width)
+        self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
+        self._kept: dict[tuple[int, int], tuple[Words, Words, Words]] = {}
+        self._truth = TruthRows() if truth else None
+
+    def header(self) -> bytes:
+        return b""
+
+    def encode(self, block: Block) -> bytes:
+        if block.loops != self._loops:
+            raise ValueError("the block holds other loops than the encoder was made for")
+        if self._truth is None:
+            return self._samples(block, 0, len(block))
+        parts, done = [], 0
+        for t, rows in self._truth.due(block):
+            [time] = self._times(block.times[t : t + 1])
+            parts += [self._samples(block, done, t + 1), *(self._told(row, time) for row in rows)]
+            done = t + 1
+        return b"".join([*parts, self._samples(block, done, len(block))])
+
+    def _samples(self, block: Block, start: int, stop: int) -> bytes:
+        """The rows of the instants [start, stop)."""
+        n = len(self._loops)
+        ticks = max(1, _ROWS // max(1, n))
+        loops = [slice(first, min(first + _ROWS, n)) for first in range(0, n, _ROWS)]
+        return b"".join([
+            text
+            for t in range(start, stop, ticks)
+            for text in self._tables(block, slice(t, min(t + ticks, stop)), loops)])
+
+    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> list[bytes]:
+        # All frames first: a new one may be wider, and the rows with it.
+        frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
+        sent = block.arrivals
+        if sent is None:
+            return [squeezed(self._grid(block, ticks, those, frames)) for those in loops]
+        here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
+        arrived = self._arrived_frames(block, sent, here)
+        tables = [self._grid(block, ticks, those, frames) for those in loops]
+        for rows, those in zip(tables, loops, strict=True):
+            blank(rows, np.tile(sent.apart[those], len(frames)))
+        signals = [getattr(sent, signal)[here, np.newaxis] for signal in self._signals]
+        rows = np.concatenate([*tables, self._filled(arrived, sent.times[here], signals)])
+        at = np.concatenate([np.repeat(np.arange(ticks.start, ticks.stop), len(self._loops)), sent.row[here]])
+        return [squeezed(rows[np.argsort(at, kind="stable")])]
+
+    def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame) -> Table:
+        """The samples of the grid at these instants, of these loops."""
+        signals = [getattr(block, signal)[ticks, loops] for signal in self._signals]
+        return self._filled(frames[:, loops], block.times[ticks], signals, loops.start)
+
+    def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:
+        """(R, 1) the frames of these arrivals."""
+        return self._frames_at(sent.mode[here], sent.loop[here])[:, np.newaxis]
+
+    def _frames_at(self, modes: npt.NDArray[np.int8], loops: npt.NDArray[np.intp]) -> Frame:
+        """The frames of these loops in these modes, of the shape of modes."""
+        at = modes * np.intp(len(self._loops)) + loops
+        frames = self._frame_of.take(at)
+        if frames.size and frames.min() < 0:
+            for mode in np.unique(modes).tolist():
+                new = np.flatnonzero(self._frame_of[mode] < 0)
+                if new.size:
+                    self._frame_of[mode, new] = self._new_frames(new.tolist(), mode)
+            frames = self._frame_of.take(at)
+        return frames
+
+    def _new_frames(self, loops: list[int], mode: int) -> Frame:
+        return self._frames.add([self._row(self._loops[i], MODES[mode]) for i in loops])
+
+    def _filled(self, frames: Frame, times: npt.NDArray[np.int64], signals: list[Floats],
+                tile: int | None = None) -> Table:
+        """Rows of T times and N loops each; frames and the signals are (T, N). tile: whose loops these are."""
+        rows = self._frames.rows(frames.ravel())
+        if not len(rows):
+            return rows
+        present = np.empty((len(rows), len(signals)), dtype=bool)
+        for f, values in enumerate(signals):
+            values = np.asarray(values, dtype=np.float64)
+            np.less_equal(np.abs(values).ravel(), _LARGEST, out=present[:, f])
+            self._put(rows, f, values, tile)
+        self._frames.put_times(rows, self._times(times))
+        if not present.all():
+            self._leave_out(rows, present)
+        return rows
+
+    def _put(self, rows: Table, f: int, values: Floats, tile: int | None) -> None:
+        """Write the signal f, unless it is formatted already."""
+        bits = np.ascontiguousarray(values).view(np.uint64)  # by which 0 is not -0
+        if tile is not None and (f, tile) in self._kept:
+            was, low, high = self._kept[f, tile]
+            if (bits == was).all():
+                self._frames.put_number(rows, f, low, high)
+                return
+        low, high, longer = digits(values.ravel())
+        low, high = low.reshape(values.shape), high.reshape(values.shape)
+        self._frames.put_number(rows, f, low, high)
+        for row, text in longer.items():
+            self._frames.put_text(rows, f, row, text)
+        if tile is not None and not longer:
+            self._kept[f, tile] = bits[-1].copy(), low[-1].copy(), high[-1].copy()
+
+    def _leave_out(self, rows: Table, present: Flags) -> None:
+        """Take away the numbers that are not there, and the rows that have none; present is (R, F)."""
+        for f, part in enumerate(self._frames.parts):
+            blank(rows, ~present[:, f], part)
+        blank(rows, np.logical_not(present.any(axis=1)))
+
+    def _row(self, loop: str, mode: str) -> Row:
+        """The text of a loop's sample, around its numbers and its times."""
+        raise NotImplementedError
+
+    def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+        raise NotImplementedError
+
+    def _told(self, row: Told, time: bytes) -> bytes:
+        """A row of the truth, as the lines it takes; time as `_times` writes it."""
+        raise NotImplementedError

@@ -1,0 +1,67 @@
+"""Digits made many at a time are those that Python writes one at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.stream.digits import PAD, digits
+
+Floats = npt.NDArray[np.float64]
+
+
+def written(values: Floats) -> list[bytes]:
+    low, high, longer = digits(values)
+    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([low, high], axis=1)]
+    return [longer.get(i, text) for i, text in enumerate(texts)]
+
+
+def expected(values: Floats) -> list[bytes]:
+    return [b"%.10g" % value for value in values.tolist()]
+
+
+def assert_exact(values: Floats) -> None:
+    assert written(values) == expected(values)
+
+
+def neighbours(values: Floats) -> Floats:
+    """The values and the doubles next to them, of both signs."""
+    near = [values, np.nextafter(values, np.inf), np.nextafter(values, -np.inf)]
+    return np.concatenate([*near, *(-part for part in near)])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.floats(), min_size=1, max_size=50))
+def test_any_double_is_written_as_python_writes_it(values: list[float]) -> None:
+    assert_exact(np.array(values))
+
+
+def test_numbers_of_every_size_are_exact() -> None:
+    chance = np.random.default_rng(1)
+    for power in range(-7, 13):
+        assert_exact(chance.normal(size=2000) * 10.0**power)
+
+
+def test_numbers_of_every_resolution_are_exact() -> None:
+    chance = np.random.default_rng(2)
+    for decimals in range(11):
+        assert_exact(neighbours(np.round(chance.uniform(0.0, 1000.0, 500), decimals)))
+
+
+def test_powers_of_ten_and_their_neighbours_are_exact() -> None:
+    assert_exact(neighbours(np.array([10.0**power for power in range(-8, 14)])))
+
+
+def test_numbers_next_to_the_middle_of_two_texts_round_as_python_rounds() -> None:
+    chance = np.random.default_rng(3)
+    for power in range(-4, 10):
+        whole = chance.integers(10**9, 10**10, 300) + 0.5
+        assert_exact(neighbours(whole / 10.0 ** (9 - power)))
+    assert_exact(neighbours(np.array([9999999999.5, 999.99999995, 0.99999999995, 0.00009999999999])))
+
+
+def test_the_longest_number_and_nothing_at_all() -> None:
+    assert_exact(np.array([-1.234567891e-300, 1.234567891e-300, -0.0001234567891]))
+    assert_exact(np.array([]))
