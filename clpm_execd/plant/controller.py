@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, Floats
 from clpm_execd.plant.loop import ControllerSpec, LoopSpec
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import State, column
 from clpm_execd.plant.tuning import tuned
 
@@ -36,12 +37,15 @@ def acts_directly(loop: LoopSpec) -> bool:
     return loop.controller.action == "direct"
 
 
-class Controller:
+class Controller(Columns):
     """The controllers of one level of the cascades: the loops of `level`, a slice of all."""
+
+    remembers = ("_integral", "_derivative", "_last_pv", "_held")
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, level: slice, scan: float) -> None:
         ours = loops[level]
         self._state = state
+        self.columns = np.arange(level.start, level.stop)
         self._sp, self._op, self._pv = state.sp[level], state.op[level], state.pv[level]
         self._mode, self._shown = state.mode[level], state.shown_mode[level]
         settings = [ideal(tuned(loop, scan)) for loop in ours]

@@ -21,6 +21,7 @@ from clpm_execd.plant.chance import keys, uniform
 from clpm_execd.plant.controller import Controller, acts_directly
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import State, column
 
 _NEAREST = 10  # places to begin a block at, of which one is drawn
@@ -54,26 +55,29 @@ class _Archive:
         return int(self.starts[np.sort(nearest)[int(chance * count)]])
 
 
-class LearnedLoops:
+class LearnedLoops(Columns):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
 
-    def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, first: int, scan: int) -> None:
-        """first: the scan, since 1970, at which the plant begins; scan in ns."""
+    remembers = ("_instant", "_row", "_left", "_true", "_pv", "_op", "_sp", "_flow", "_output", "_kept")
+
+    def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, starts: npt.NDArray[np.int64],
+                 scan: int) -> None:
+        """starts: (N,) ns, at which each loop begins; scan in ns."""
         self._state, self._scan = state, scan
-        self._at = np.array([i for i, loop in enumerate(loops) if loop.laws is not None], dtype=np.intp)
-        ours = [loops[i] for i in self._at]
+        self.columns = np.array([i for i, loop in enumerate(loops) if loop.laws is not None], dtype=np.intp)
+        ours = [loops[i] for i in self.columns]
         self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
         ids = tuple(loop.id for loop in ours)
         self._length_keys, self._place_keys = keys(seed, ids, "learned length"), keys(seed, ids, "learned place")
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
-        self._instant = first * scan // self._interval - 1
+        self._instant = starts[self.columns] // scan * scan // self._interval - 1
         self._archives = [_Archive(law) for law in laws]
         sizes = np.array([len(law.signals) for law in laws], dtype=np.intp)
         self._offset = np.cumsum(sizes) - sizes
         self._residuals = np.nan_to_num(np.concatenate([law.residuals for law in laws]))
         self._held = np.concatenate([law.held for law in laws])
         self._wanders = np.array([law.setpoint.size > 0 for law in laws])
-        self._sp_rest, self._op_rest = state.sp[self._at], state.op[self._at]
+        self._sp_rest, self._op_rest = state.sp[self.columns], state.op[self.columns]
         self._pv_rest = self._sp_rest + column(law.offset for law in laws)
         # What faults make of gains and lags, (N,), written in place by those who know.
         self.gain, self.lag = np.ones(len(loops)), np.ones(len(loops))
@@ -109,7 +113,7 @@ class LearnedLoops:
 
     def _start(self) -> None:
         """The past of each loop: a stretch of its record drawn by chance, its set point where the loop starts."""
-        state, at, m = self._state, self._at, len(self._laws)
+        state, at, m = self._state, self.columns, len(self._laws)
         self._true, self._op, self._sp = (np.zeros((self._order, m)) for _ in range(3))
         self._row = np.zeros(m, dtype=np.intp)
         chance = uniform(self._place_keys, 0, 1)[0]
@@ -146,7 +150,7 @@ class LearnedLoops:
         moved = due & self._wanders
         if moved.any():
             drift = (self._g * self._sp).sum(axis=0) + self._now[2]
-            self._state.sp[self._at[moved]] = np.clip(self._sp_rest + drift, 0.0, 100.0)[moved]
+            self._state.sp[self.columns[moved]] = np.clip(self._sp_rest + drift, 0.0, 100.0)[moved]
 
     def _begin(self, j: int) -> None:
         """Another block of loop j."""
@@ -159,7 +163,7 @@ class LearnedLoops:
 
     def measure(self) -> None:
         """Stage 3: the true process variable; between two instants it holds."""
-        state, at = self._state, self._at
+        state, at = self._state, self.columns
         gain, lag = self._steepness * self.gain[at], self._slowness * self.lag[at]
         moved = (self._b * self._flow).sum(axis=0) + self._b.sum(axis=0) * state.load[at]
         pv = (self._a * self._true).sum(axis=0) + gain * moved
@@ -169,7 +173,7 @@ class LearnedLoops:
 
     def control(self, controllers: Sequence[Controller]) -> None:
         """Stage 5: OP of the loops in AUT and CAS, by the gains of `controllers`, which are those of all loops."""
-        state, at, due = self._state, self._at, self._due
+        state, at, due = self._state, self.columns, self._due
         automatic = state.shown_mode[at] != MAN
         pv, sp = state.pv[at] - self._pv_rest, state.sp[at] - self._sp_rest
         if due.any():
@@ -190,7 +194,7 @@ class LearnedLoops:
         due = self._due
         if not due.any():
             return
-        state, at = self._state, self._at
+        state, at = self._state, self.columns
         pv, sp = self._measured
         now = (state.true_pv[at] - self._pv_rest, pv, state.op[at] - self._op_rest, sp, flow[at])
         for past, value in zip((self._true, self._pv, self._op, self._sp, self._flow), now, strict=True):
@@ -201,4 +205,4 @@ class LearnedLoops:
 
     def record(self, pv: Floats, op: Floats) -> None:
         """What the historian holds of PV and OP, into (N,) rows of all loops."""
-        pv[self._at], op[self._at] = self._kept
+        pv[self.columns], op[self.columns] = self._kept

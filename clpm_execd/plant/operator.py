@@ -9,14 +9,16 @@ outside MAN: the controller owns them there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, MODES
 from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.loop import LoopSpec, Move
+from clpm_execd.plant.memory import Columns, Tables, table
 from clpm_execd.plant.state import State, column, percent
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 QUARTER = 900  # s
 _LEAST_DWELL = 300  # s between two moves by habit
+_PLANNED = np.dtype([("tick", np.int64), ("number", np.int64), ("signal", "U4"), ("value", np.float64),
+                     ("ramp", np.int64)])
+_RAMPED = np.dtype([("signal", "U4"), ("first", np.int64), ("last", np.int64), ("begin", np.float64),
+                    ("end", np.float64)])
 _DAY_SHIFT = 0.3  # by which share there are more moves from 6 to 18 h UTC than on average, and fewer by night
 
 
@@ -52,32 +58,40 @@ class _Ramp:
         return self.begin + (self.end - self.begin) * (tick - self.first) / (self.last - self.first)
 
 
-class Operator:
-    """The operators of N loops. scan in ns; `tick` counts scans since 1970."""
+class Operator(Columns):
+    """The operators of N loops. starts: (N,) ns, from which each loop's moves count. scan in ns.
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, start: int, scan: int) -> None:
+    `tick` counts scans since 1970.
+    """
+
+    remembers = ("_planned",)
+
+    def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, starts: npt.NDArray[np.int64],
+                 scan: int) -> None:
+        self.columns = np.arange(len(loops))
         self._state, self._scan = state, scan
         self.faults: OperationFaults | None = None
-        self._first = start // scan  # the scan at `start`, wherever that lies between two of them
+        self._first = starts // scan  # the scan at the start, wherever that lies between two of them
         self._plan: list[_Act] = []
         self._ramps: dict[tuple[int, str], _Ramp] = {}
         for i, loop in enumerate(loops):
             for number, move in enumerate(loop.moves):
-                heappush(self._plan, self._act(i, number, move, loop, start))
+                heappush(self._plan, self._act(i, number, move, loop, int(starts[i])))
         self._home = state.sp.copy()
         ids = tuple(loop.id for loop in loops)
         habits = [loop.operator for loop in loops]
         self._chance = np.array([min(1.0, QUARTER / h.interval) if h.interval > 0 else 0.0 for h in habits])
         self._size = column(habit.size for habit in habits)
         self._whether, self._when, self._where = (keys(seed, ids, f"operator {what}") for what in "abc")
-        self._next_quarter = self._first if self._chance.any() else None
+        self._next_quarter = 0 if self._chance.any() else None
+        self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
         self._waving = np.flatnonzero(np.array([habit.wave > 0 for habit in habits]))
         self._wave = column(habits[i].wave for i in self._waving)
         self._period = column(habits[i].period for i in self._waving)
 
     def _act(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _Act:
         at = move.at if move.from_start else move.at - start
-        tick = self._first + -(-at // self._scan)
+        tick = int(self._first[i]) + -(-at // self._scan)
         ramp = -(-move.ramp // self._scan)
         if move.mode is not None:
             return _Act(tick, i, number, "mode", MODES.index(move.mode))
@@ -96,7 +110,7 @@ class Operator:
             if tick >= ramp.last or not taken:
                 del self._ramps[loop, signal]
         if self._waving.size:
-            phase = (tick - self._first) * self._scan / 1e9 / self._period
+            phase = (tick - self._first[self._waving]) * self._scan / 1e9 / self._period
             self._state.sp[self._waving] = self._home[self._waving] + self._wave * np.sin(2.0 * np.pi * phase)
             if self.faults is not None:
                 self._state.sp[self._waving] += self.faults.shift[self._waving]
@@ -108,7 +122,9 @@ class Operator:
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter = end
         busy = 1.0 + _DAY_SHIFT if 24 <= quarter % 96 < 72 else 1.0 - _DAY_SHIFT
-        moved = np.flatnonzero(uniform(self._whether, quarter, 1)[0] < busy * self._chance)
+        moves = uniform(self._whether, quarter, 1)[0] < busy * self._chance
+        moved = np.flatnonzero(moves & (self._planned < quarter))
+        self._planned[:] = quarter
         if not moved.size:
             return
         within = uniform(self._when[moved], quarter, 1)[0] * (1.0 - _LEAST_DWELL / QUARTER)
@@ -142,3 +158,20 @@ class Operator:
         else:
             return False
         return True
+
+    def recall(self) -> Tables:
+        plan = [(act.loop, (act.tick, act.number, act.signal, act.value, act.ramp)) for act in self._plan]
+        ramps = [(loop, (signal, ramp.first, ramp.last, ramp.begin, ramp.end))
+                 for (loop, signal), ramp in self._ramps.items()]
+        return {**super().recall(), "plan": table(plan, _PLANNED), "ramps": table(ramps, _RAMPED)}
+
+    def restore(self, tables: Tables) -> None:
+        super().restore(tables)
+        known = set(tables["_planned"].owner.tolist())
+        plan, ramps = tables["plan"], tables["ramps"]
+        self._plan = [act for act in self._plan if act.loop not in known]
+        self._plan += [_Act(tick, loop, number, signal, value, ramp) for loop, (tick, number, signal, value, ramp)
+                       in zip(plan.owner.tolist(), plan.values.tolist(), strict=True)]
+        heapify(self._plan)
+        self._ramps |= {(loop, signal): _Ramp(*ramp) for loop, (signal, *ramp)
+                        in zip(ramps.owner.tolist(), ramps.values.tolist(), strict=True)}

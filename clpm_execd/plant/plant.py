@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import GOOD, Block, Floats
 from clpm_execd.plant.chance import keys, normal
@@ -27,6 +29,7 @@ from clpm_execd.plant.faults.truth import Witness
 from clpm_execd.plant.faults.valve import ValveFaults
 from clpm_execd.plant.learned import LearnedLoops
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.memory import Indices, Memory, Remembers, marks, moved, recalled, restored
 from clpm_execd.plant.operator import Operator
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.recording import recorders
@@ -54,11 +57,14 @@ class Plant:
     loops: what they are; ids must be distinct. seed: of all chance. start: first instant, ns since 1970. interval:
     between samples, ns.
     scan: between controller executions, ns, a divisor of interval; by default the smaller of 1 s and interval.
-    Raises ValueError on loops, interval or scan that do not fit together.
+    memory: of a plant that was stopped. The loops that are made as they were, with the whole of their cascade, go on
+    from it, and their moves and faults count from their own start; the others begin at rest and count from now on.
+    With a memory that fits any loop, `start` is the memory's next_time.
+    Raises ValueError on loops, interval or scan that do not fit together, and on a memory that is not such a plant's.
     """
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
-                 scan: int | None = None) -> None:
+                 scan: int | None = None, memory: Memory | None = None) -> None:
         self.interval = interval
         self.next_time = start
         self._scan = default_scan(interval) if scan is None else scan
@@ -71,9 +77,14 @@ class Plant:
         order = sorted(range(len(loops)), key=depths.__getitem__)  # masters first; stable
         self._columns = np.argsort(np.array(order))
         self._next_tick = start // self._scan
-        self._build(tuple(loops[i] for i in order), seed, start)
+        self._specs, self._seed = tuple(loops[i] for i in order), seed
+        self._starts = np.full(len(loops), start, dtype=np.int64)
+        kept = None if memory is None else self._goes_on(memory)
+        self._build(self._specs, seed, self._starts)
+        if memory is not None and kept is not None:
+            self._remember(memory, kept)
 
-    def _build(self, loops: tuple[LoopSpec, ...], seed: int, start: int) -> None:
+    def _build(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
         ids = tuple(loop.id for loop in loops)
         self._noise_keys, self._load_keys = keys(seed, ids, "noise"), keys(seed, ids, "load")
@@ -81,7 +92,7 @@ class Plant:
         self._span: Floats = column((loop.range[1] - loop.range[0]) / 100.0 for loop in loops)
         self._state = state = State(loops)
         loops = tuple(replace(loop, op=float(op)) for loop, op in zip(loops, state.op, strict=True))
-        self._operator = Operator(loops, state, seed, start, self._scan)
+        self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
         self._process = Process(loops, state, scan)
         self._sensor = Sensor(loops, state)
@@ -90,16 +101,16 @@ class Plant:
         self._record_pv, self._record_op = recorders(loops)
         self._learned: LearnedLoops | None = None
         if any(loop.laws is not None for loop in loops):
-            self._learned = LearnedLoops(loops, state, seed, start // self._scan, self._scan)
+            self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
         if any(loop.faults for loop in loops):
-            self._break(loops, seed, start)
+            self._break(loops, seed, starts)
 
-    def _break(self, loops: tuple[LoopSpec, ...], seed: int, start: int) -> None:
+    def _break(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
         state = self._state
-        self._schedule = schedule = Schedule(loops, self._columns.tolist(), start, self._scan)
+        self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)
         self._witness = Witness(schedule, self._columns)
         self._changing: list[tuple[int, Changing]] = []
 
@@ -123,7 +134,61 @@ class Plant:
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
         if schedule.of_stage(9):
-            self._data_path = DataPath(schedule.faults, seed, self.interval)
+            self._data_path = DataPath(schedule, seed, self.interval)
+
+    def _parts(self) -> Iterator[tuple[str, Remembers]]:
+        """All that remembers, each under a name; the controllers of all levels are one."""
+        yield from (("state", self._state), ("operator", self._operator), ("process", self._process),
+                    ("dead time", self._process.dead_time), ("recorded pv", self._record_pv),
+                    ("recorded op", self._record_op))
+        yield from (("controller", controller) for controller in self._controllers)
+        if self._learned is not None:
+            yield "learned", self._learned
+        if self._operator.faults is not None:
+            yield "operation faults", self._operator.faults
+        if self._disturbance.faults is not None:
+            yield "load faults", self._disturbance.faults
+        if self._sensor.faults is not None:
+            yield "sensor faults", self._sensor.faults
+        if self._valve.faults is not None:
+            yield "valve faults", self._valve.faults
+            yield "stiction", self._valve.faults.stiction
+        if self._data_path is not None:
+            yield "data path", self._data_path
+
+    def recall(self) -> Memory:
+        """What the plant remembers now, to be given to another; the plant is not changed, nor is the memory later."""
+        return Memory(tuple(loop.id for loop in self._specs), self._marks, self._starts, self.next_time,
+                      self._next_tick, recalled(self._parts()))
+
+    @cached_property
+    def _marks(self) -> npt.NDArray[np.uint8]:
+        return marks(self._specs, self._seed, self._scan, self.interval)
+
+    def _goes_on(self, memory: Memory) -> Indices | None:
+        """Where each loop of the memory is now, -1 where it is no more or another; None where none goes on.
+
+        Those that do keep their start; the others have theirs at the next scan.
+        """
+        now = {mark.tobytes(): i for i, mark in enumerate(self._marks)}
+        to = np.array([now.get(mark.tobytes(), -1) for mark in memory.marks], dtype=np.intp)
+        kept = np.flatnonzero(to >= 0)
+        if not kept.size:
+            return None
+        if memory.next_time != self.next_time:
+            raise ValueError("the plant does not begin where the memory ends")
+        self._starts -= (self._next_tick - memory.next_tick) * self._scan
+        self._starts[to[kept]] = memory.starts[kept]
+        self._next_tick = memory.next_tick
+        return to
+
+    def _remember(self, memory: Memory, to: Indices) -> None:
+        """Take the memory over. The faults come first to what they are: what they do as they begin has been done."""
+        if self._schedule is not None:
+            self._schedule.turn(self._next_tick - 1)
+            for _, faults in self._changing:
+                faults.change()
+        restored(self._parts(), moved(memory.tables, to), to[to >= 0])
 
     def _turn(self, tick: int) -> None:
         """Which faults are on, and how severe, at this scan."""

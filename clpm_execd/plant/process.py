@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec, ProcessSpec
+from clpm_execd.plant.memory import Columns, Rows, Tables
 from clpm_execd.plant.state import State, column, percent
 
 _SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three
@@ -89,18 +90,39 @@ class DeadTime:
         self._at -= self._back
         self._ring.take(self._at, out=out, mode="clip")
 
+    def _oldest_first(self, at: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Of the loops `at` (M,): whose each element is, and where it stands in the ring, from the oldest on."""
+        length = self._length[at]
+        begin = np.cumsum(length) - length
+        nth = np.arange(int(length.sum())) - np.repeat(begin, length)
+        start = self._end[at] - length
+        offset = np.repeat(self._at[at] - start, length)
+        return np.repeat(at, length), np.repeat(start, length) + (nth + offset) % np.repeat(length, length)
 
-class Process:
+    def recall(self) -> Tables:
+        owner, where = self._oldest_first(np.arange(len(self._length)))
+        return {"ring": Rows(owner, self._ring[where])}
+
+    def restore(self, tables: Tables) -> None:
+        rows = tables["ring"]
+        _, where = self._oldest_first(np.unique(rows.owner))
+        self._ring[where] = rows.values
+
+
+class Process(Columns):
     """The processes of N loops, as deviations from where they rest."""
+
+    remembers = ("_x1", "_x2", "_new")
 
     def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
         specs = [loop.process for loop in loops]
+        self.columns = np.arange(len(loops))
         self._weights = np.array([weights(spec, scan) for spec in specs]).T.copy()
         self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = self._weights
         self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
         self._second_order = any(spec.model == "sopdt" for spec in specs)
         self._fractional = any(_split(spec, scan)[1] > 0 for spec in specs)
-        self._dead_time = DeadTime([_split(spec, scan)[0] for spec in specs])
+        self.dead_time = DeadTime([_split(spec, scan)[0] for spec in specs])
         self._state = state
         self._rest: Floats = column(percent(loop.sp, loop.range) for loop in loops)
         self._x2 = state.true_pv - self._rest
@@ -120,7 +142,7 @@ class Process:
     def step(self, flow: Floats) -> None:
         """Stage 7: the state moves on by one scan under `flow`, (N,) deviation in per cent of travel."""
         self._old, self._new = self._new, self._old
-        self._dead_time.step(flow, self._new)
+        self.dead_time.step(flow, self._new)
         self._x2 *= self._p22
         self._add(self._x2, self._new2, self._new)
         self._add(self._x2, self._load2, self._state.load)

@@ -13,6 +13,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import column
 
 _FINEST = 1e-12  # a step below this changes no digit of a value
@@ -24,10 +25,13 @@ def _ratio(resolution: float) -> tuple[float, float]:
     return float(step.numerator), float(step.denominator)
 
 
-class Recorder:
+class Recorder(Columns):
     """The recording of one signal of N loops."""
 
+    remembers = ("_last",)
+
     def __init__(self, resolutions: list[float], bands: list[float]) -> None:
+        self.columns = np.arange(len(bands))
         self._stepped = np.array([resolution > _FINEST for resolution in resolutions])
         steps = [_ratio(resolution) if resolution > _FINEST else (1.0, 1.0) for resolution in resolutions]
         self._numerator: Floats = column(numerator for numerator, _ in steps)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.memory import Columns
 
 
 def percent(value: float, span: tuple[float, float]) -> float:
@@ -26,14 +27,17 @@ def column(values: Iterable[float]) -> Floats:
     return np.array(list(values), dtype=np.float64)
 
 
-class State:
+class State(Columns):
     """The signals of N loops at one instant, each (N,).
 
     sp, pv, true_pv: per cent of span. op, position: per cent. load: per cent of travel at the process input.
     mode: what the operator chose; shown_mode: what the controller does (a master whose slave left CAS is in MAN).
     """
 
+    remembers = ("sp", "op", "pv", "position", "load", "mode")
+
     def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
+        self.columns = np.arange(len(loops))
         self.sp: Floats = column(percent(loop.sp, loop.range) for loop in loops)
         self.op: Floats = column(loop.op for loop in loops)
         self.true_pv: Floats = column(

@@ -6,10 +6,10 @@ whatever the order in which the faults are given. Chance belongs to the sample's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
 from math import ceil, inf, isnan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ import numpy.typing as npt
 from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
 from clpm_execd.plant.chance import keys, uniform_at
 from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.memory import Tables, of_all
 
 # One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at
 # which it leaves.
 Rows = npt.NDArray[np.void]
+Kept = Mapping[str, npt.NDArray[Any]]
 _SIGNALS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
 _NANO = 1e9
 
@@ -31,14 +34,22 @@ def _dtype(faults: int) -> np.dtype[np.void]:
                      ("quality", np.int16), ("present", np.bool_, (faults,)), ("visible", np.bool_, (faults,))])
 
 
-class Step(Protocol):
+class Step:
     """One thing that happens to the samples of a loop."""
 
     def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
         """What leaves of these rows until the instant `last`; level: (R,) severity when they leave."""
+        raise NotImplementedError
+
+    def recall(self) -> Kept:
+        """What is remembered, by name."""
+        return {}
+
+    def restore(self, kept: Kept) -> None:
+        """Be as when this was recalled; what is not there was not known yet."""
 
 
-class _Runs:
+class _Runs(Step):
     """Runs of samples, by chance: the time is cut into pieces, each of which is hit or not."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
@@ -67,7 +78,7 @@ class Gaps(_Runs):
         return kept
 
 
-class ClockSkew:
+class ClockSkew(Step):
     """Samples with a wrong stamp."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
@@ -78,7 +89,7 @@ class ClockSkew:
         return rows
 
 
-class Late:
+class Late(Step):
     """Samples that are held back; of those that leave at one instant the oldest first."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
@@ -97,8 +108,14 @@ class Late:
         ordered: Rows = rows[np.lexsort((rows["number"], rows["leaves"]))]
         return ordered
 
+    def recall(self) -> Kept:
+        return {} if self._held is None else {"held": self._held}
 
-class Duplicates:
+    def restore(self, kept: Kept) -> None:
+        self._held = kept.get("held")
+
+
+class Duplicates(Step):
     """Samples that leave twice."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
@@ -118,7 +135,12 @@ class _Point:
     value: float
 
 
-class Compression:
+_NOWHERE = _Point(-1, 0, 0.0)
+_DOORS = np.dtype([("row", np.int64, (4,)), ("time", np.int64, (4,)), ("value", np.float64, (4,)),
+                   ("doors", np.float64, (2,))])
+
+
+class Compression(Step):
     """What a historian keeps of PV: an exception test, then a swinging door (Bristol, 1990), as PI has them.
 
     Exception test: a value that differs by more than the exception deviation from the last one reported is reported,
@@ -198,6 +220,22 @@ class Compression:
         self._snapshot = point
         return needed
 
+    def recall(self) -> Kept:
+        if self._waiting is None:
+            return {}
+        points = [_NOWHERE if point is None else point
+                  for point in (self._reported, self._before, self._archived, self._snapshot)]
+        row, time, value = zip(*map(astuple, points), strict=True)
+        return {"waiting": self._waiting, "doors": np.array([(row, time, value, self._doors)], dtype=_DOORS)}
+
+    def restore(self, kept: Kept) -> None:
+        self._waiting = kept.get("waiting")
+        for row, time, value, doors in kept["doors"].tolist() if "doors" in kept else ():
+            points = [_Point(*point) for point in zip(row.tolist(), time.tolist(), value.tolist(), strict=True)]
+            self._reported, self._before, self._archived, self._snapshot = (
+                None if point == _NOWHERE else point for point in points)
+            self._doors = tuple(doors.tolist())
+
 
 _STEPS: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression, "gaps": Gaps,
                           "clock-skew": ClockSkew, "late": Late, "duplicates": Duplicates}
@@ -206,8 +244,10 @@ _STEPS: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression,
 class DataPath:
     """From the recorded samples of a plant to those that leave it. interval: ns."""
 
-    def __init__(self, faults: Sequence[Fault], seed: int, interval: int) -> None:
+    def __init__(self, schedule: Schedule, seed: int, interval: int) -> None:
+        faults = schedule.faults
         self._interval = interval
+        self._owners = {fault.loop.id: int(c) for fault, c in zip(faults, schedule.column, strict=True)}
         self._columns: dict[str, list[int]] = {}
         for k, fault in enumerate(faults):
             self._columns.setdefault(fault.loop.id, []).append(k)
@@ -254,3 +294,35 @@ class DataPath:
         rows["present"][:, : len(faults)] = block.truth.present[:, faults]
         rows["visible"][:, : len(faults)] = block.truth.visible[:, faults]
         return rows
+
+    def _by_owner(self) -> Iterator[tuple[int, str, Step]]:
+        """The steps, each with the plant's column of its loop and which of the loop's faults it is."""
+        for loop in sorted(self._steps, key=self._owners.__getitem__):
+            for k, step in self._steps[loop]:
+                yield self._owners[loop], f"fault {self._columns[loop].index(k)} ", step
+
+    def recall(self) -> Tables:
+        found: dict[str, list[tuple[int, npt.NDArray[Any]]]] = {}
+        for owner, nth, step in self._by_owner():
+            for what, values in step.recall().items():
+                found.setdefault(nth + what, []).append((owner, values))
+        return {name: of_all(kept) for name, kept in found.items()}
+
+    def restore(self, tables: Tables) -> None:
+        for owner, nth, step in self._by_owner():
+            kept = {name.removeprefix(nth): rows.of(owner) for name, rows in tables.items() if name.startswith(nth)}
+            step.restore({name: _fitted(values, self._dtype) for name, values in kept.items() if len(values)})
+
+
+def _fitted(rows: npt.NDArray[Any], to: np.dtype[np.void]) -> npt.NDArray[Any]:
+    """Rows of a plant whose loops had other numbers of faults, as this one has them."""
+    if "present" not in (rows.dtype.names or ()) or rows.dtype == to:
+        return rows
+    fitted = np.zeros(len(rows), dtype=to)
+    for name in to.names or ():
+        if name in ("present", "visible"):
+            n = min(rows[name].shape[1], fitted[name].shape[1])
+            fitted[name][:, :n] = rows[name][:, :n]
+        else:
+            fitted[name] = rows[name]
+    return fitted

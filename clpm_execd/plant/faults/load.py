@@ -8,16 +8,19 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.chance import Draws, keys, normal
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import State
 
 
-class LoadFaults:
+class LoadFaults(Columns):
     """Of the loops that have any. What they add stands beside the loop's own load, which goes on as without them."""
+
+    remembers = ("_own",)
 
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        self._at = schedule.where(schedule.of_stage(2))
-        self._own = state.load[self._at]
+        self.columns = schedule.where(schedule.of_stage(2))
+        self._own = state.load[self.columns]
         self._steps: Floats = np.zeros(len(state.load))
         self._overlays = Overlays(schedule, {"load": self._steps})
         self._rest = state.position.copy()
@@ -31,7 +34,7 @@ class LoadFaults:
         self._amplitude, self._period, phase, self._third = (
             schedule.numbers(self._waves, name) for name in ("amplitude", "period", "phase", "harmonic"))
         self._phase = phase * np.pi / 180.0
-        slots = np.searchsorted(self._at, schedule.column)
+        slots = np.searchsorted(self.columns, schedule.column)
         self._of = [slots[which] for which in (self._waves, self._white, self._from)]
 
     def change(self) -> None:
@@ -40,13 +43,13 @@ class LoadFaults:
 
     def withdraw(self) -> None:
         """Before the loop's own load moves on."""
-        self._state.load[self._at] = self._own
+        self._state.load[self.columns] = self._own
 
     def disturb(self) -> None:
         """After it has moved on."""
         level, tick = self._schedule.level, self._schedule.tick
-        load = self._own = self._state.load[self._at]
-        load = load + self._steps[self._at]
+        load = self._own = self._state.load[self.columns]
+        load = load + self._steps[self.columns]
         waves, white, felt = self._of
         if waves.size:
             # By absolute time, so that one oscillation reaches several loops in step.
@@ -58,4 +61,4 @@ class LoadFaults:
         if felt.size:
             moved = self._state.position[self._others] - self._rest[self._others]
             np.add.at(load, felt, level[self._from] * self._gain * moved)
-        self._state.load[self._at] = load
+        self._state.load[self.columns] = load

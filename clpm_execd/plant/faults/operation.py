@@ -6,7 +6,9 @@ beside the operator's own moves.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from math import isnan
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,9 +16,15 @@ from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.memory import Rows, Tables, table
 from clpm_execd.plant.state import State
 
+T = TypeVar("T", int, float)
+
 _STROKES = (1.0, 0.0, -1.0, 0.0)
+# Of a fault that is on, the nth of its loop here: -1 and NaN stand for what it has not.
+_ACTING = np.dtype([("nth", np.int64), ("manual", np.bool_), ("next", np.int64), ("acted", np.int64),
+                    ("rest", np.float64), ("moved", np.float64)])
 _ACTS = ("mode-hopping", "setpoint-moves", "manual-stroking")
 
 
@@ -141,3 +149,33 @@ class OperationFaults:
         shifted = sp if wanted == self.shift[column] else min(100.0, max(0.0, sp + (wanted - self.shift[column])))
         self.shift[column] += shifted - sp
         self._state.sp[column] = shifted
+
+    def recall(self) -> Tables:
+        chosen = np.array([self._chosen[column] for column in self._at.tolist()], dtype=np.int8)
+        acting = [(column, (nth, k in self._manual, self._next.get(k, -1), self._acted.get(k, 0),
+                            self._rest.get(k, np.nan), self._moved.get(k, np.nan)))
+                  for column, ours in self._by_loop.items() for nth, k in enumerate(ours) if k in self._on]
+        return {"chosen": Rows(self._at, chosen), "shift": Rows(self._at, self.shift[self._at]),
+                "acting": table(acting, _ACTING)}
+
+    def restore(self, tables: Tables) -> None:
+        chosen, shift, acting = tables["chosen"], tables["shift"], tables["acting"]
+        self._chosen |= dict(zip(chosen.owner.tolist(), chosen.values.tolist(), strict=True))
+        self.shift[shift.owner] = shift.values
+        for column, (nth, manual, at, acted, rest, moved) in zip(
+                acting.owner.tolist(), acting.values.tolist(), strict=True):
+            k = self._by_loop[column][nth]
+            (self._manual.add if manual else self._manual.discard)(k)
+            self._acted[k] = acted
+            _put(self._next, k, at if at >= 0 else None)
+            _put(self._rest, k, None if isnan(rest) else rest)
+            _put(self._moved, k, None if isnan(moved) else moved)
+        self._due = [(at, k) for k, at in self._next.items()]
+        heapify(self._due)
+
+
+def _put(into: dict[int, T], k: int, value: T | None) -> None:
+    """Under k this value, or none."""
+    into.pop(k, None)
+    if value is not None:
+        into[k] = value

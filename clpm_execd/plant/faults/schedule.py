@@ -21,19 +21,23 @@ class Schedule:
     """The F faults of N loops, and the moment at which the plant is.
 
     loops: in the plant's order. columns: the plant's column of each loop, in the order in which faults are counted.
-    start, scan: ns.
+    starts: (N,) ns, from which each loop's faults count; they are nowhere before. scan: ns.
     column: (F,) the plant's column of each fault. level: (F,) severity at this scan, 0 where it is not present.
     """
 
-    def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], start: int, scan: int) -> None:
+    def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64],
+                 scan: int) -> None:
         self.loops = tuple(loops)
         self.scan = scan / 1e9
-        self._scan, self._first = scan, start // scan
+        self._scan = scan
         pairs = [(c, Fault(FAULTS[spec.kind], spec, loops[c], self.scan)) for c in columns for spec in loops[c].faults]
         self.faults = tuple(fault for _, fault in pairs)
         self.column = np.array([c for c, _ in pairs], dtype=np.intp)
         specs = [fault.spec for fault in self.faults]
-        self._at = _ns(spec.start if spec.from_start else spec.start - start for spec in specs)
+        since = starts[self.column]
+        self._first = since // scan
+        self._at = _ns(spec.start if spec.from_start else spec.start - start
+                       for spec, start in zip(specs, since.tolist(), strict=True))
         self._repeat = _ns(spec.repeat or _FOR_EVER for spec in specs)
         self._duration = np.minimum(
             _ns(_FOR_EVER if spec.duration is None else spec.duration for spec in specs), self._repeat)
@@ -42,10 +46,10 @@ class Schedule:
         self._stride = 2 ** np.clip(np.log2(np.maximum(self._ramp / scan / 64, 1.0)).astype(np.int64), 0, 6)
         self._settled = self._ramp + self._stride * scan
         self._fades = np.array([fault.kind.returns and fault.spec.duration is not None for fault in self.faults])
-        self.tick = self._first - 1
+        self.tick = -1
         self.level: Floats = np.zeros(len(self.faults))
         self._block: Floats = np.zeros((0, len(self.faults)))
-        self._block_first = self._first
+        self._block_first = 0
         self._changes: list[set[int]] = []
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
 
@@ -68,13 +72,13 @@ class Schedule:
 
     def _level(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
         ramp, duration = self._ramp[which], self._duration[which]
-        since = (ticks[:, None] - self._first) * self._scan - self._at[which]
+        since = (ticks[:, None] - self._first[which]) * self._scan - self._at[which]
         within = since % self._repeat[which]
         held = within - ticks[:, None] % self._stride[which] * self._scan
         level = np.clip((held + self._scan) / ramp, _LEAST, 1.0)
         left = np.maximum((duration - held) / ramp, _LEAST)
         level = np.where(self._fades[which], np.minimum(level, left), level)
-        level[(since < 0) | (within >= duration) | (ticks < self._first)[:, None]] = 0.0
+        level[(since < 0) | (within >= duration) | (ticks[:, None] < self._first[which])] = 0.0
         return level
 
     def turn(self, tick: int) -> set[int]:

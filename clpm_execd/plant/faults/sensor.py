@@ -8,19 +8,22 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.chance import Draws, keys, uniform
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.sensor import HIGHEST, LOWEST
 from clpm_execd.plant.state import State
 
 
-class SensorFaults:
+class SensorFaults(Columns):
     """Of the loops that have any: reading = signal (value + bias + noise), then spikes, steps and limits.
 
     sigma: (N,) the sensors' noise, % of span, which a fault may change.
     """
 
+    remembers = ("_last",)
+
     def __init__(self, schedule: Schedule, state: State, sigma: Floats, seed: int) -> None:
         self._schedule, self._state, self._sigma = schedule, state, sigma
-        at = self._at = schedule.where(schedule.of_stage(4))
+        at = self.columns = schedule.where(schedule.of_stage(4))
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
         self._all = {name: np.zeros(len(sigma)) for name in names}
         self._overlays = Overlays(schedule, {"sigma": sigma, **self._all})
@@ -36,15 +39,15 @@ class SensorFaults:
 
     def _gather(self) -> None:
         self._offset, ceiling, self._spike, rate, self._step, frozen, lost = (
-            array[self._at] for array in self._all.values())
+            array[self.columns] for array in self._all.values())
         self._ceiling = np.maximum(HIGHEST + ceiling, LOWEST)
         self._chance = rate * self._schedule.scan / 3600.0
         self._spikes = bool(self._chance.any())
-        self._frozen, self._silent, self._coarse = frozen > 0, self._at[lost > 0], np.flatnonzero(self._step > 0)
+        self._frozen, self._silent, self._coarse = frozen > 0, self.columns[lost > 0], np.flatnonzero(self._step > 0)
 
     def step(self, normal: Floats) -> None:
         """Read anew; `normal` is (N,), the chance with which the healthy sensor has read."""
-        at, state = self._at, self._state
+        at, state = self.columns, self._state
         reading = self._sigma[at] * normal[at]
         reading += state.true_pv[at]
         reading += self._offset

@@ -8,10 +8,11 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.memory import Columns, Indices
 from clpm_execd.plant.state import State
 
 
-class Stiction:
+class Stiction(Columns):
     """Sticky stems (Choudhury, Thornhill and Shah, 2005): S is deadband and stickband, J the slip jump, % of travel.
 
     A stem that slides trails its actuator by (S - J)/2. It sticks where the actuator stops or turns back, and slips
@@ -19,7 +20,10 @@ class Stiction:
     S and J nought it goes where the actuator goes. Kano's model (2003) gives the same.
     """
 
-    def __init__(self, position: Floats) -> None:
+    remembers = ("_wanted", "_stem", "_direction", "_slides")
+
+    def __init__(self, position: Floats, columns: Indices) -> None:
+        self.columns = columns
         self._wanted, self._stem = position.copy(), position.copy()
         self._direction: Floats = np.zeros(len(position))
         self._slides = np.zeros(len(position), dtype=bool)
@@ -43,25 +47,27 @@ class Stiction:
         return self._stem
 
 
-class ValveFaults:
+class ValveFaults(Columns):
     """Of the loops that have any, and a valve: a cascade's master has none.
 
     follow: (N,) the share of its way that an actuator goes in a scan, which a fault may change. shut: (N,) the flow
     from the closed valve to where the loop rests, % of travel.
     """
 
+    remembers = ("_actuator", "_stuck_at")
+
     def __init__(self, schedule: Schedule, state: State, follow: Floats, shut: Floats) -> None:
         n, self._state, self._schedule = len(follow), state, schedule
         self._follow = follow.copy()
         at: npt.NDArray[np.intp] = np.setdiff1d(schedule.where(schedule.of_stage(6)), state.cascades.masters)
-        self._at = at
+        self.columns = at
         sticky = np.intersect1d(at, schedule.where([*schedule.of_kind("stiction"), *schedule.of_kind("deadband")]))
         self._sticky, self._slots = sticky, np.searchsorted(at, sticky)
         self._lags = bool((follow < 1.0).any())
         self._shut = shut[at]
         self._actuator = state.position[at]
         self._stuck_at = state.position[at]
-        self._stiction = Stiction(state.position[sticky])
+        self.stiction = Stiction(state.position[sticky], sticky)
         self._s, self._j, self._leak, self._stuck, self._capacity = (np.zeros(n) for _ in range(5))
         self._capacity += 1.0
         self._overlays = Overlays(schedule, {
@@ -75,31 +81,31 @@ class ValveFaults:
             self._gather()
 
     def _gather(self) -> None:
-        at = self._at
-        self._stiction.become(self._s[self._sticky], self._j[self._sticky])
+        at = self.columns
+        self.stiction.become(self._s[self._sticky], self._j[self._sticky])
         self._further, self._leaks = self._capacity[at] - 1.0, self._leak[at]
         self._holds, self._share = self._stuck[at] > 0, self._follow[at]
         self._flows_apart = bool(self._further.any() or self._leaks.any())
 
     def move(self) -> None:
         """Where the stems are."""
-        op, position = self._state.op[self._at], self._state.position
+        op, position = self._state.op[self.columns], self._state.position
         self._actuator += self._share * (op - self._actuator)
         if not self._lags:
             np.copyto(self._actuator, op, where=self._share == 1.0)
         stem = self._actuator.copy()
         if self._sticky.size:
-            stem[self._slots] = self._stiction.step(self._actuator[self._slots])
+            stem[self._slots] = self.stiction.step(self._actuator[self._slots])
         np.maximum(stem, 0.0, out=stem)
         np.minimum(stem, 100.0, out=stem)
         np.copyto(stem, self._stuck_at, where=self._holds)
         self._stuck_at = stem
-        position[self._at] = stem
+        position[self.columns] = stem
 
     def flow(self, flow: Floats) -> None:
         """What flows: `flow` is (N,), deviation from rest in per cent of travel, of healthy valves at these stems."""
         if self._flows_apart:
-            ours = flow[self._at]
+            ours = flow[self.columns]
             ours += self._further * (ours + self._shut)
             ours += self._leaks
-            flow[self._at] = ours
+            flow[self.columns] = ours

@@ -93,7 +93,7 @@ def test_faults_are_counted_by_loops_then_as_given_also_where_the_plant_sorts_a_
 def test_the_severity_over_a_run_is_that_of_its_instants(
         start: int, duration: int | None, repeat: int | None, ramp: int, kind: str) -> None:
     spec = fault(kind, start, duration, repeat, ramp)
-    schedule = Schedule([replace(loop(), faults=(spec,))], [0], START, SECOND)
+    schedule = Schedule([replace(loop(), faults=(spec,))], [0], np.array([START]), SECOND)
     ticks = START // SECOND + np.arange(-5, 500)
     single = np.concatenate([schedule.levels(ticks[i : i + 1]) for i in range(len(ticks))])
     for length in (3, 64, len(ticks)):

@@ -1,0 +1,177 @@
+"""What a plant remembers from scan to scan: with it, one that was stopped goes on to the last bit.
+
+Each stage says what it remembers beside where it makes it: the names of its arrays (`Columns`), or, where it keeps no
+element a loop, tables of its own (`Remembers`). A memory is rows that belong to loops, so that a loop keeps its own
+whichever others come, go or change places. What is a function of loops, seed and time (chance, severities, and the
+parameters they make) is no memory: it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from hashlib import blake2b
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd.plant.loop import LoopSpec
+
+_MARK = 16  # bytes
+
+Indices = npt.NDArray[np.intp]
+
+
+class Rows(NamedTuple):
+    """R things remembered. owner: (R,) the loops they belong to, rising. values: (R, ...)."""
+
+    owner: Indices
+    values: npt.NDArray[Any]
+
+    def of(self, column: int) -> npt.NDArray[Any]:
+        """Those of one loop, as they were given."""
+        first, last = np.searchsorted(self.owner, [column, column + 1])
+        return self.values[first:last]
+
+
+Tables = Mapping[str, Rows]
+
+
+class Remembers(Protocol):
+    """A stage, or a part of one, that remembers."""
+
+    def recall(self) -> Tables:
+        """What it remembers, in arrays of their own; owners are the plant's columns."""
+
+    def restore(self, tables: Tables) -> None:
+        """Be as when it recalled these, of those loops that are its own."""
+
+
+class Columns:
+    """A stage whose memory is arrays with one element a loop, along their last axis.
+
+    remembers: their names. columns: (M,) the plant's columns of the elements, rising.
+    """
+
+    remembers: ClassVar[tuple[str, ...]] = ()
+    columns: Indices
+
+    def recall(self) -> Tables:
+        return {name: Rows(self.columns, np.moveaxis(getattr(self, name), -1, 0).copy()) for name in self.remembers}
+
+    def restore(self, tables: Tables) -> None:
+        for name in self.remembers:
+            rows = tables[name]
+            _, ours, theirs = np.intersect1d(self.columns, rows.owner, assume_unique=True, return_indices=True)
+            values = np.moveaxis(getattr(self, name), -1, 0)
+            if values.ndim > 1 and len(values):  # a past, in which the longest of all loops' sets the length
+                values, rows = values[:, :rows.values.shape[1]], Rows(rows.owner, rows.values[:, :values.shape[1]])
+            values[ours] = rows.values[theirs]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What N loops remember between two samples.
+
+    loops: (N) ids. marks: (N, 16) uint8, alike as long as a loop is made the same. starts: (N,) ns, from which each
+    loop's moves and faults count. next_time: ns, of the next sample. next_tick: of the next scan. tables: by stage
+    and name; owners are indices of `loops`.
+    """
+
+    loops: tuple[str, ...]
+    marks: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    next_time: int
+    next_tick: int
+    tables: Tables
+
+
+def table(rows: Iterable[tuple[int, tuple[Any, ...]]], dtype: npt.DTypeLike) -> Rows:
+    """Rows of several values each, given with their owners in any order."""
+    rows = sorted(rows, key=itemgetter(0))
+    return Rows(np.array([owner for owner, _ in rows], dtype=np.intp), np.array([row for _, row in rows], dtype=dtype))
+
+
+def of_all(parts: Iterable[tuple[int, npt.NDArray[Any]]]) -> Rows:
+    """The rows of several owners, given from the first to the last."""
+    parts = list(parts)
+    owner = np.repeat([owner for owner, _ in parts], [len(values) for _, values in parts])
+    return Rows(owner.astype(np.intp), np.concatenate([values for _, values in parts]))
+
+
+def recalled(parts: Iterable[tuple[str, Remembers]]) -> dict[str, Rows]:
+    """The tables of all parts; of several of one name as one."""
+    found: dict[str, list[Rows]] = {}
+    for name, part in parts:
+        for what, rows in part.recall().items():
+            found.setdefault(f"{name}: {what}", []).append(rows)
+    return {name: rows[0] if len(rows) == 1 else _joined(rows) for name, rows in found.items()}
+
+
+def restored(parts: Iterable[tuple[str, Remembers]], tables: Tables, loops: Indices) -> None:
+    """Give each part its tables, which are of these loops. Raises ValueError where they are not those of the parts."""
+    for name, part in parts:
+        head = f"{name}: "
+        ours = {what.removeprefix(head): rows for what, rows in tables.items() if what.startswith(head)}
+        if not ours and not any(np.isin(rows.owner, loops).any() for rows in part.recall().values()):
+            continue  # a stage that only loops without a memory have
+        try:
+            part.restore(ours)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"the memory is another plant's: {name}: {error}") from None
+
+
+def moved(tables: Tables, to: Indices) -> dict[str, Rows]:
+    """The rows as others own them: `to` has the new owner of each, -1 for nobody."""
+    found = {}
+    for name, rows in tables.items():
+        owner = to[rows.owner]
+        kept = np.flatnonzero(owner >= 0)
+        kept = kept[np.argsort(owner[kept], kind="stable")]
+        found[name] = Rows(owner[kept], rows.values[kept])
+    return found
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    owner = np.concatenate([rows.owner for rows in parts])
+    order = np.argsort(owner, kind="stable")
+    return Rows(owner[order], np.concatenate([rows.values for rows in parts])[order])
+
+
+def marks(loops: tuple[LoopSpec, ...], *surroundings: object) -> npt.NDArray[np.uint8]:
+    """(N, 16) a digest of what each loop is made of, the whole of its cascade included, and its surroundings.
+
+    The loops stand masters first. What is as by default does not count, so that a parameter that is new in a later
+    version changes no mark.
+    """
+    index = {loop.id: i for i, loop in enumerate(loops)}
+    chains = [_told(loop) for loop in loops]
+    last = list(range(len(loops)))  # of each loop's cascade
+    for i, loop in enumerate(loops):
+        if loop.cascade is not None:
+            chains[i] = chains[index[loop.cascade]] + chains[i]
+    for i, loop in reversed(list(enumerate(loops))):
+        if loop.cascade is not None:
+            last[index[loop.cascade]] = last[i]
+    digests = (blake2b(f"{surroundings!r} {loop.id!r} {chains[last[i]]}".encode(), digest_size=_MARK).digest()
+               for i, loop in enumerate(loops))
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(loops), _MARK)
+
+
+def _told(spec: object) -> str:
+    """A specification in words, without what is as by default."""
+    if isinstance(spec, tuple):
+        return f"({' '.join(_told(part) for part in spec)})"
+    if isinstance(spec, np.ndarray):
+        return f"{spec.dtype} {spec.shape} {blake2b(spec.tobytes(), digest_size=_MARK).hexdigest()}"
+    if not is_dataclass(spec):
+        return repr(spec)
+    told = []
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if default is MISSING or value != default:
+            told.append(f"{field.name}={_told(value)}")
+    return f"{type(spec).__name__}({' '.join(told)})"

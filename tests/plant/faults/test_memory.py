@@ -1,0 +1,315 @@
+"""A plant that was cut at any scan, and whose memory another one was given, goes on to the last bit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from faulty import START, fault, loop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from still import move
+
+from clpm_execd.plant.block import Arrivals, Block, Truth
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.loop import (
+    ControllerSpec,
+    FaultSpec,
+    LoopSpec,
+    OperatorSpec,
+    RecordingSpec,
+    Resolution,
+    ValveSpec,
+)
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.types import template
+
+BUSY = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
+        "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},
+        "interaction": {"with": "FIC102"}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
+KINDS = sorted(FAULTS)
+OF_A_SLAVE, OF_A_VALVE = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
+
+
+def laws(order: int, interval: float, **parts: Any) -> Laws:
+    """Laws of a record of noise."""
+    chance = np.random.default_rng(order)
+    signals, residuals, held = (chance.normal(0.0, 0.5, (200, 3)) for _ in range(3))
+    settings = np.array([0.6, 4.0, 0.0, 1.5, 5.0, 0.0])
+    process, controller = np.zeros((2, order)), np.zeros((3, order + 1))
+    process[:, 0], controller[:, 0], controller[:, 1] = (0.8, 0.3), (1.0, -0.75, 0.75), (0.0, 0.6, -0.6)
+    return Laws(**{
+        "interval": interval, "offset": 0.0, "process_pv": process[0], "process_op": process[1],
+        "controller_op": controller[0][:-1], "controller_pv": controller[1], "controller_sp": controller[2],
+        "setpoint": np.empty(0), "signals": signals, "residuals": residuals, "held": held[:, :2] > 0,
+        "settings": settings, **parts})
+
+
+LAWS = [laws(2, 1.0), laws(6, 3.0, setpoint=np.full(6, 0.15))]
+
+
+def busy(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
+         ramp: float = 0.0) -> FaultSpec:
+    """A fault that does something within a minute."""
+    return fault(kind, start, duration, repeat, ramp, **BUSY.get(kind, {}))
+
+
+def eventful(loop_id: str, kind: str, *faults: FaultSpec, **parts: Any) -> LoopSpec:
+    """A loop that also lives: with habits, a valve that lags, an exception band and moves under way at any time."""
+    moves = (move(5, ramp=120, sp=55.0), move(40, mode="MAN"), move(45, ramp=100, op=40.0), move(170, mode="AUT"))
+    process = template(kind, loop_id, (0.0, 100.0)).process
+    given_parts: dict[str, Any] = {
+        "process": replace(process, dead_time=process.dead_time + 0.3), "controller": ControllerSpec(derivative=1.0),
+        "moves": moves, "operator": OperatorSpec(interval=1800.0), "valve": ValveSpec(lag=2.0),
+        "recording": RecordingSpec(resolution=Resolution(pv=0.01), exception=0.2)}
+    return loop(*faults, loop_id=loop_id, kind=kind, **{**given_parts, **parts})
+
+
+@st.composite
+def faults_of(draw: st.DrawFn, kinds: Sequence[str]) -> tuple[FaultSpec, ...]:
+    times = st.integers(0, 250)
+    return tuple(
+        busy(kind, draw(times), draw(st.none() | st.integers(1, 120)), draw(st.none() | st.integers(121, 200)),
+             draw(st.sampled_from([0, 0, 7, 90])))
+        for kind in draw(st.lists(st.sampled_from(kinds), max_size=3)))
+
+
+@st.composite
+def plants(draw: st.DrawFn) -> list[LoopSpec]:
+    """A cascade, and loops by themselves, of all types and with any faults."""
+    alone = [kind for kind in KINDS if kind != OF_A_SLAVE]
+    of_a_master = [kind for kind in alone if kind not in OF_A_VALVE]
+    of_a_slave = [kind for kind in KINDS if kind != "interaction"]
+    types = st.sampled_from(["flow", "pressure", "level", "temperature", "composition"])
+    found = [loop(*draw(faults_of(of_a_slave)), loop_id="FIC102", cascade="TIC101", mode="CAS"),
+             loop(*draw(faults_of(of_a_master)), loop_id="TIC101", kind="temperature")]
+    for n in range(draw(st.integers(1, 3))):
+        make = draw(st.sampled_from([loop, eventful]))
+        found.append(make(*draw(faults_of(alone)), loop_id=f"LOOP{n}", kind=draw(types))
+                     if make is loop else eventful(f"LOOP{n}", draw(types), *draw(faults_of(alone))))
+    for n, of in enumerate(draw(st.lists(st.sampled_from(LAWS), max_size=2))):
+        found.append(loop(*draw(faults_of(alone)), loop_id=f"LEARNED{n}", laws=of))
+    return draw(st.permutations(found))
+
+
+def seen(block: Block, loop_id: str) -> dict[str, Any]:
+    """All that a block says of one loop, wherever it stands among the others."""
+    i = block.loops.index(loop_id)
+    told: dict[str, Any] = {name: getattr(block, name)[:, i] for name in (
+        "pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")}
+    told["times"] = block.times
+    if (truth := block.truth) is not None and i in truth.column:
+        mine = np.flatnonzero(truth.column == i)
+        told |= {f"truth {f.name}": getattr(truth, f.name)[:, mine] for f in fields(Truth)
+                 if f.name in ("present", "visible", "severity")}
+        told["kinds"] = [truth.kinds[k] for k in mine]
+    if (sent := block.arrivals) is not None and sent.apart[i]:
+        here, n = sent.loop == i, len(told.get("kinds", ()))
+        told |= {f"arrived {f.name}": getattr(sent, f.name)[here] for f in fields(Arrivals)
+                 if f.name not in ("apart", "loop")}
+        told |= {f"arrived {name}": told[f"arrived {name}"][:, :n] for name in ("present", "visible")}
+    return told
+
+
+def assert_alike(block: Block, other: Block, loops: Sequence[str]) -> None:
+    for loop_id in loops:
+        one, two = seen(block, loop_id), seen(other, loop_id)
+        assert one.keys() == two.keys()
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, two[name], err_msg=f"{loop_id} {name}")
+
+
+def cut(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> Plant:
+    plant = Plant(loops, seed=7, start=START, interval=interval, scan=scan)
+    if samples:
+        plant.advance(samples)
+    return plant
+
+
+@settings(max_examples=60, deadline=None)
+@given(plants(), st.integers(0, 300), st.integers(1, 100), st.sampled_from([(1, 1), (1, 0.5), (5, 1)]), st.data())
+def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
+        loops: list[LoopSpec], at: int, then: int, times: tuple[int, float], data: st.DataObject) -> None:
+    interval, scan = (round(t * SECOND) for t in times)
+    uncut = cut(loops, at, interval, scan)
+    memory = uncut.recall()
+    again = data.draw(st.permutations(loops))
+    gone = data.draw(st.sets(st.sampled_from(["LOOP0", "LOOP1", "LOOP2", "LEARNED0", "LEARNED1"])))
+    new = [eventful("NEW", "flow", busy("stiction", 3), busy("late"), busy("bias", ramp=50), busy("manual", 9))]
+    again = [one for one in again if one.id not in gone] + data.draw(st.sampled_from([[], new]))
+    plant = Plant(again, seed=7, start=memory.next_time, interval=interval, scan=scan, memory=memory)
+    kept = [one.id for one in again if one.id != "NEW"]
+    for n in (1, then):
+        assert_alike(plant.advance(n), uncut.advance(n), kept)
+
+
+def everything() -> list[LoopSpec]:
+    """Every kind of fault, each in a loop of its own, coming and going."""
+    alone = [kind for kind in KINDS if kind != OF_A_SLAVE]
+    loops = [eventful(f"L{n}", "flow", busy(kind, 5, 20, 45, ramp=4.0)) for n, kind in enumerate(alone)]
+    loops += [loop(busy(OF_A_SLAVE, 5, 20, 45), loop_id="FIC102", cascade="TIC101", mode="CAS"),
+              loop(loop_id="TIC101", kind="temperature")]
+    return [*loops, *(loop(busy("bias", 5, 20, 45), loop_id=f"LEARNED{n}", laws=of) for n, of in enumerate(LAWS))]
+
+
+def test_every_kind_of_fault_goes_on_wherever_it_is_cut() -> None:
+    loops = everything()
+    for at in range(1, 80, 3):
+        uncut = cut(loops, at, SECOND, SECOND)
+        again = Plant(loops, seed=7, start=uncut.next_time, memory=uncut.recall())
+        assert_alike(again.advance(40), uncut.advance(40), uncut.loops)
+
+
+def test_a_memory_stays_as_it_was_when_the_plant_goes_on() -> None:
+    faults = (busy(kind) for kind in ("stiction", "late", "compression"))
+    plant = cut([eventful("A", "flow", *faults)], 50, SECOND, SECOND)
+    memory = plant.recall()
+    before = pickle.dumps(memory)
+    plant.advance(100)
+    assert pickle.dumps(memory) == before
+
+
+def resumed(memory_of: Plant, *loops: LoopSpec, **other: Any) -> Plant:
+    memory = memory_of.recall()
+    return Plant(loops, start=memory.next_time, memory=memory, **{"seed": 7, **other})
+
+
+def test_a_new_loop_begins_at_rest_and_its_times_count_from_there() -> None:
+    old, new = eventful("OLD", "flow"), eventful("NEW", "pressure", busy("stiction", 10), busy("late", 20), pv=40.0)
+    plant = resumed(cut([old], 333, SECOND, SECOND), old, new)
+    alone = Plant([new], seed=7, start=plant.next_time)
+    for n in (1, 200):
+        assert_alike(plant.advance(n), alone.advance(n), ["NEW"])
+
+
+def test_a_new_loop_keeps_its_start_when_it_is_cut_again() -> None:
+    old, new = eventful("OLD", "flow"), eventful("NEW", "pressure", busy("stiction", 10), busy("leak", 200))
+    plant = resumed(cut([old], 333, SECOND, SECOND), old, new)
+    plant.advance(77)
+    again = resumed(plant, new, old)
+    assert_alike(again.advance(300), plant.advance(300), ["OLD", "NEW"])
+
+
+@pytest.mark.parametrize("change", [
+    {"sp": 60.0}, {"faults": (busy("leak"),)}, {"moves": ()}, {"operator": OperatorSpec(interval=1801.0)}])
+def test_a_changed_loop_begins_at_rest(change: dict[str, Any]) -> None:
+    same, changed = eventful("SAME", "flow"), eventful("CHANGED", "flow")
+    before = cut([same, changed], 120, SECOND, SECOND)
+    changed = replace(changed, **change)
+    plant = resumed(before, same, changed)
+    block = plant.advance(50)
+    assert_alike(block, before.advance(50), ["SAME"])
+    assert_alike(block, Plant([changed], seed=7, start=START + 120 * SECOND).advance(50), ["CHANGED"])
+
+
+def test_the_whole_of_a_cascade_begins_at_rest_when_a_loop_of_it_is_changed() -> None:
+    slave = loop(loop_id="FIC102", cascade="TIC101", mode="CAS")
+    master = loop(loop_id="TIC101", kind="temperature")
+    before = cut([slave, master], 120, SECOND, SECOND)
+    changed = replace(slave, sp=60.0)
+    fresh = Plant([changed, master], seed=7, start=before.next_time)
+    assert_alike(resumed(before, changed, master).advance(50), fresh.advance(50), ["FIC102", "TIC101"])
+
+
+@pytest.mark.parametrize("other", [{"seed": 8}, {"interval": 2 * SECOND, "scan": SECOND}, {"scan": SECOND // 2}])
+def test_another_seed_interval_or_scan_is_another_plant(other: dict[str, Any]) -> None:
+    loops = default_loops()
+    before = Plant(loops, seed=7, start=START)
+    before.advance(100)
+    fresh = Plant(loops, start=before.next_time, **{"seed": 7, **other})
+    assert_alike(resumed(before, *loops, **other).advance(50), fresh.advance(50), fresh.loops)
+
+
+def test_a_memory_that_ends_elsewhere_is_refused() -> None:
+    memory = cut([loop()], 10, SECOND, SECOND).recall()
+    with pytest.raises(ValueError, match="does not begin where the memory ends"):
+        Plant([loop()], seed=7, start=START, memory=memory)
+
+
+def test_a_memory_without_one_of_the_stages_is_refused() -> None:
+    memory = cut([loop(busy("stiction"))], 10, SECOND, SECOND).recall()
+    for name in memory.tables:
+        lacking = replace(memory, tables={n: rows for n, rows in memory.tables.items() if n != name})
+        with pytest.raises(ValueError, match="another plant's"):
+            Plant([loop(busy("stiction"))], seed=7, start=memory.next_time, memory=lacking)
+
+
+# What changes from scan to scan and is no array of `remembers`: told by its stage in words of its own,
+IN_WORDS = {
+    "Operator": {"_plan", "_ramps"}, "DeadTime": {"_ring", "_at"}, "Late": {"_held"},
+    "OperationFaults": {"_chosen", "_manual", "_due", "_next", "_acted", "_rest", "_moved", "shift"},
+    "Compression": {"_waiting", "_reported", "_before", "_archived", "_snapshot", "_doors"},
+    "Plant": {"next_time", "_next_tick"},
+}
+# or not read by the next scan before it is made anew from what is told.
+MADE_ANEW = {
+    "State": {"true_pv", "shown_mode"}, "Disturbance": {"_term"}, "Valve": {"flow"},
+    "Process": {"_term", "_old", "_weights", "_p11", "_p21", "_p22", "_new1", "_new2", "_old1", "_old2", "_load1",
+                "_load2"},
+    "Controller": {"_wanted", "_term", "_manual", "kp", "ki", "unwind", *("_sp", "_op", "_pv", "_mode", "_shown")},
+    "DeadTime": {"_wrap", "_back"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
+    "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
+    "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
+    "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
+                     "_silent", "_coarse"},
+    "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_weights"},
+    "LearnedLoops": {"_due", "_now", "_measured", "gain", "lag"},
+    "Stiction": {"_apart", "_trail", "_sticky"},
+    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_holds", "_share",
+                    "_flows_apart"},
+}
+
+
+def parts_of(value: object, known: dict[int, object]) -> Iterator[object]:
+    """Every object of the plant's own classes that can be reached from a value."""
+    if id(value) in known:
+        return
+    known[id(value)] = value
+    if isinstance(value, (list, tuple, set)):
+        inner: list[Any] = list(value)
+    elif isinstance(value, dict):
+        inner = list(value.values())
+    elif type(value).__module__.startswith("clpm_execd.plant") and not is_dataclass(value):
+        yield value
+        inner = list(vars(value).values())
+    else:
+        return
+    for one in inner:
+        yield from parts_of(one, known)
+
+
+def state_of(part: object) -> dict[str, bytes]:
+    """Each attribute of a part as it is now, but for parts of its own."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return sorted((repr(k), plain(v)) for k, v in value.items())
+        if isinstance(value, (list, tuple, set)):
+            return [plain(v) for v in value]
+        if isinstance(value, np.ndarray):
+            return value.tobytes()
+        own = type(value).__module__.startswith("clpm_execd.plant") and not is_dataclass(value)
+        return None if own or callable(value) or isinstance(value, (LoopSpec, Laws, Fault)) else repr(value)
+
+    return {name: pickle.dumps(plain(value)) for name, value in vars(part).items()}
+
+
+def test_whatever_changes_from_scan_to_scan_is_remembered_or_made_anew() -> None:
+    plant = Plant(everything(), seed=7, start=START)
+    parts = list(parts_of(plant, {}))
+    unnamed, last = set(), [state_of(part) for part in parts]
+    for _ in range(250):
+        plant.advance(1)
+        now = [state_of(part) for part in parts]
+        for part, old, new in zip(parts, last, now, strict=True):
+            kind = type(part).__name__
+            named = {*getattr(part, "remembers", ()), *IN_WORDS.get(kind, ()), *MADE_ANEW.get(kind, ())}
+            unnamed |= {f"{kind}.{name}" for name in new if new[name] != old.get(name) and name not in named}
+        last = now
+    assert not unnamed, "name it in `remembers` of its class, or here if the next scan does not need it"
