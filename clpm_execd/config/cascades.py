@@ -30,6 +30,7 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
 def check_cascades(entries: Sequence[LoopEntry]) -> None:
     """Each entry tells each kind of mistake once, however many loops its count makes."""
     masters = {loop.id: loop.cascade for entry in entries for loop in entry.loops}
+    learned = {loop.id for entry in entries for loop in entry.loops if loop.laws is not None}
     known = list(masters)[:FEW]
     slaves: dict[str, str] = {}
     for entry in entries:
@@ -41,6 +42,10 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
             others = [title for title in known if title not in own]
             remedy = did_you_mean(missing[0], others) if others else "the master is another loop of this file"
             place.refuse(f"there is no loop {missing[0]!r}" + _more(len(missing)), remedy)
+        lawful = [master for _, master in pairs if master in learned]
+        if lawful:
+            place.refuse(f"{lawful[0]!r} is learned with the valve of its own" + _more(len(lawful)),
+                         "name another master, or remove its [loop.learned]")
         shared = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
         if shared:
             master = shared[0][1]

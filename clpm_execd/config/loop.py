@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from clpm_execd.config.fault import read_faults
+from clpm_execd.config.laws import read_laws
 from clpm_execd.config.tables import (
     Place,
     choice,
@@ -35,7 +37,7 @@ COUNT = 100_000
 LARGEST, FINEST = 1e12, 1e-6
 
 # Read by themselves; all else follows from the fields of LoopSpec.
-APART = ("id", "count", "range", "type", "move", "fault")
+APART = ("id", "count", "range", "type", "move", "fault", "learned")
 
 _PATTERN = re.compile(r"\{(?:0?:(0?[0-9]{0,2})d?)?\}")
 _TAUS = {"fopdt": 1, "sopdt": 2, "integrator": 0}
@@ -49,13 +51,16 @@ class LoopEntry:
     loops: tuple[LoopSpec, ...]
 
 
-def read_entry(given: Mapping[str, Any], place: Place) -> LoopEntry:
-    """The loops of a table: one, or `count` whose id and cascade are patterns such as `FIC{:04d}`."""
+def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntry:
+    """The loops of a table: one, or `count` whose id and cascade are patterns such as `FIC{:04d}`.
+
+    folder: of the files that it names.
+    """
     title = given.get("id")
     if isinstance(title, str):
         place = Place(f"{place.path} {shown(title)[1:-1]}", place.problems)
     count = whole(given["count"], 1, COUNT, place.at("count")) if "count" in given else None
-    loop = read_loop(given, place, counted="count" in given)
+    loop = read_loop(given, place, counted="count" in given, folder=folder)
     if count is None:
         return LoopEntry(place, (loop,))
     if count > 1 and not _PATTERN.search(loop.id):
@@ -68,7 +73,7 @@ def read_entry(given: Mapping[str, Any], place: Place) -> LoopEntry:
         for k in range(1, count + 1)))
 
 
-def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False) -> LoopSpec:
+def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, folder: Path = Path()) -> LoopSpec:
     """The loop of a table without a count; where `counted`, id and cascade may be patterns."""
     title = _id(given, place, counted)
     types = parameter_of(LoopSpec, "type").choices
@@ -81,6 +86,8 @@ def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False) 
         loop = replace(loop, mode="CAS")
     loop = replace(loop, moves=_moves(given["move"], place) if "move" in given else (),
                    faults=read_faults(given["fault"], place) if "fault" in given else ())
+    if "learned" in given:
+        loop = replace(loop, laws=read_laws(given["learned"], loop, place.at("learned"), folder))
     _check_process(loop.process, place.at("process"))
     _check_cascade(loop, place, counted)
     if limits is not None:
@@ -167,6 +174,9 @@ def _check_cascade(loop: LoopSpec, place: Place, counted: bool) -> None:
 
 
 def _check_range(loop: LoopSpec, place: Place) -> None:
+    if loop.recording.op_range[0] >= loop.recording.op_range[1]:
+        place.at("recording.op_range").refuse(f"{shown(loop.recording.op_range)} does not rise",
+                                              "give [low, high] with low less than high")
     low, high = loop.range
     remedy = f"give {low:g} to {high:g}, or another range"
     values = {"sp": loop.sp, "pv": loop.pv}

@@ -16,6 +16,7 @@ from typing import Any
 
 from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
 from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
+from clpm_execd.config.laws import check_pace
 from clpm_execd.config.loop import COUNT, LoopEntry, read_entry, read_loop
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
 from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
@@ -54,7 +55,10 @@ def read_configuration(path: Path | None, *, seed: int | None = None, interval: 
 
 
 def parse_configuration(mapping: Mapping[str, Any], where: str = "loops.toml") -> Configuration:
-    """The configuration of a table as TOML gives it; `where` begins the place of every problem."""
+    """The configuration of a table as TOML gives it; `where` begins the place of every problem.
+
+    Files that it names lie where `where` does.
+    """
     return _configuration(mapping, where, {})
 
 
@@ -88,14 +92,15 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
         measurement = read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
         output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
-    loops = _loops(mapping["loop"], root.at("loop")) if "loop" in mapping else default_loops()
+    loops = _loops(mapping["loop"], root.at("loop"), Path(where).parent) if "loop" in mapping else default_loops()
+    check_pace(loops, scan, root.at("scan"))
     if problems:
         raise BadInput(dict.fromkeys(problems))
     assert seed is not None
     return Configuration(loops, seed, over.get("start", start), interval, scan, output)
 
 
-def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:
+def _loops(given: object, place: Place, folder: Path) -> tuple[LoopSpec, ...]:
     entries: list[LoopEntry] = []
     given = tables(given, "loop", place)
     if not given:
@@ -104,7 +109,7 @@ def _loops(given: object, place: Place) -> tuple[LoopSpec, ...]:
         here = Place(f"{place.path}[{number}]", place.problems)
         inner = table(item, here)
         if inner is not None:
-            entries.append(read_entry(inner, here))
+            entries.append(read_entry(inner, here, folder))
     total = sum(len(entry.loops) for entry in entries)
     if total > COUNT:
         place.refuse(f"{total} loops are too many", f"give up to {COUNT} in all")

@@ -22,7 +22,6 @@ _RIDGE = 1e-4
 _SLOWEST = 0.9995  # pole of the closed loop per sample: it forgets within a few thousand
 _WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
 _OFTEN = 600.0  # s between two moves of an SP: an operator moves it more rarely
-_COARSE = 0.3  # of the size of moves: a step of this size repeats values by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,9 @@ def _held(signals: Signals, steps: tuple[float, float]) -> Booleans:
     held = np.zeros((len(signals.pv), 2), dtype=bool)
     for i, (values, step) in enumerate(zip((signals.pv, signals.op), steps, strict=True)):
         moves = np.diff(values)
-        moved = np.abs(moves[np.isfinite(moves) & (moves != 0)])
-        if len(moved) and step < _COARSE * float(np.median(moved)):
+        # Rounding alone repeats values about half as often as it moves them by one step, up or down.
+        by_a_step = int((np.abs(np.abs(moves) - step) < 0.1 * step).sum())
+        if (moves == 0).sum() > 2 * by_a_step:
             held[1:, i] = moves == 0
     return held
 

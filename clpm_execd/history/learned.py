@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from clpm_execd.history.controller_law import PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
+from clpm_execd.history.estimates import Estimate, Findings
 from clpm_execd.history.habits import habits_of
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
@@ -24,37 +24,8 @@ from clpm_execd.plant.loop import ControllerSpec, LoopSpec, RecordingSpec, Resol
 from clpm_execd.plant.tuning import tuned
 from clpm_execd.plant.types import template
 
-Origin = Literal["identified", "record", "prior"]
-
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
 _SHORT = 300  # samples: fewer tell little of a loop
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its interval of 90 %, low to high, in its unit; of a prior the range that is typical."""
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    source: Origin
-
-    @classmethod
-    def read(cls, value: float, unit: str) -> Estimate:
-        """One that was read off the record as it is."""
-        return cls(value, value, value, unit, "record")
-
-    @classmethod
-    def found(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
-        """An identified one: value, low, high."""
-        return cls(*interval, unit, "identified")
-
-    @classmethod
-    def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
-        """A prior, right within a factor."""
-        low, high = sorted((value / factor, value * factor))
-        return cls(value, low, high, unit, "prior")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +47,6 @@ class Learned:
     samples: int
 
 
-class _Findings:
-    """What is known of a loop so far."""
-
-    def __init__(self) -> None:
-        self.estimates: dict[str, Estimate] = {}
-        self.warnings: list[str] = []
-
-    def note(self, key: str, estimate: Estimate) -> float:
-        """Keep an estimate; its value, rounded as loops.toml has it."""
-        self.estimates[key] = estimate
-        return rounded(estimate.value)
-
-
-def rounded(value: float, digits: int = 4) -> float:
-    """To so many significant digits: what is written is what is simulated."""
-    return float(f"{value:.{digits}g}")
-
-
 def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
           loop_id: str | None = None) -> Learned:
     """The loop of a column of a record.
@@ -101,7 +54,7 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
     type; by the letters of the loop's name where it is not given. loop_id: by default the record's.
     """
-    told = _Findings()
+    told = Findings()
     title = record.loops[column] if loop_id is None else loop_id
     signals = signals_of(record, column, span)
     whole = signals.whole
@@ -116,7 +69,7 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     loop = _levels(base, signals, record, column, told)
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
-    loop = replace(loop, operator=habits_of(signals, told.note, told.warnings))
+    loop = replace(loop, operator=habits_of(signals, told))
     loop = _controlled(loop, signals, steps, told)
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     controller = loop.controller
@@ -128,13 +81,13 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     return Learned(replace(loop, laws=laws), told.estimates, tuple(told.warnings), record.interval, samples)
 
 
-def _kind(kind: str | None, title: str, told: _Findings) -> str:
+def _kind(kind: str | None, title: str, told: Findings) -> str:
     if kind is None:
         told.warnings.append(f"the name {title} does not say what the loop controls: taken as a flow")
     return kind or "flow"
 
 
-def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told: _Findings) -> LoopSpec:
+def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told: Findings) -> LoopSpec:
     """The loop where it rests, as it was recorded."""
     whole = signals.whole
     low, high = signals.span
@@ -152,12 +105,12 @@ def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told:
     noise = told.note("sensor.noise", Estimate.typical(white_noise(signals.pv[whole]), "% of span", 1.5))
     return replace(
         base,
-        sp=min(max(told.note("sp", Estimate.read(sp, "engineering units")), low), high),
-        op=told.note("op", Estimate.read(op, "%")), mode="AUT" if automatic >= 0.5 else "MAN",
+        sp=min(max(told.note("sp", Estimate.read(sp, "engineering units"), 7), low), high),
+        op=told.note("op", Estimate.read(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
         sensor=SensorSpec(noise=min(noise, 50.0)),
-        recording=RecordingSpec(resolution=Resolution(
-            pv=told.note("recording.resolution.pv", Estimate.read(step_pv, "engineering units")),
-            op=told.note("recording.resolution.op", Estimate.read(min(step_op, 50.0), "%")))))
+        recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
+            pv=told.note("recording.resolution.pv", Estimate.read(step_pv, "engineering units"), 12),
+            op=told.note("recording.resolution.op", Estimate.read(step_op, "%"), 12))))
 
 
 def white_noise(pv: Floats) -> float:
@@ -168,7 +121,7 @@ def white_noise(pv: Floats) -> float:
     return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
 
 
-def _controlled(loop: LoopSpec, signals: Signals, steps: tuple[float, float], told: _Findings) -> LoopSpec:
+def _controlled(loop: LoopSpec, signals: Signals, steps: tuple[float, float], told: Findings) -> LoopSpec:
     """The loop with the controller that its record shows, else with one tuned by rule."""
     law = pid_law(signals, steps[0])
     known = law is not None and law.explained >= _LEAST_EXPLAINED
@@ -184,7 +137,7 @@ def _controlled(loop: LoopSpec, signals: Signals, steps: tuple[float, float], to
     return replace(loop, controller=_pid(law, action, loop, signals, told))
 
 
-def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: _Findings) -> ControllerSpec:
+def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findings) -> ControllerSpec:
     low, high = sorted(abs(end) for end in law.gain[1:])
     gain = told.note("controller.gain", Estimate.found((abs(law.gain[0]), low, high), "%/%"))
     reset = 0.0
@@ -200,7 +153,7 @@ def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: _Find
                           setpoint_weight=weight)
 
 
-def _by_rule(loop: LoopSpec, interval: float, told: _Findings) -> LoopSpec:
+def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:
     rule = tuned(loop, min(interval, 1.0))
     gain = told.note("controller.gain", Estimate.typical(rule.gain or 1.0, "%/%", 5.0))
     reset = told.note("controller.reset", Estimate.typical(rule.reset or 0.0, "s", 5.0))

@@ -96,7 +96,7 @@ class Resolution:
     """The step in which a value is recorded; 0 keeps it whole."""
 
     pv: float = parameter(0.0, "step of the recorded PV", "engineering units", 0.0, shown="by type")
-    op: float = parameter(0.0, "step of the recorded OP", "%", 0.0, 50.0, shown="by type")
+    op: float = parameter(0.0, "step of the recorded OP", "%, or units of op_range", 0.0, 1e6, shown="by type")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,7 @@ class RecordingSpec:
     """What the historian keeps."""
 
     resolution: Resolution = field(default_factory=Resolution)
+    op_range: tuple[float, float] = parameter((0.0, 100.0), "what OP 0 and 100 % are recorded as", "engineering units")
     exception: float = parameter(0.0, "a value that moved less is held", "% of span", 0.0, 50.0)
 
 

@@ -90,6 +90,10 @@ class Plant:
         self._noise_keys, self._load_keys = keys(seed, ids, "noise"), keys(seed, ids, "load")
         self._zero: Floats = column(loop.range[0] for loop in loops)
         self._span: Floats = column((loop.range[1] - loop.range[0]) / 100.0 for loop in loops)
+        op_ranges = [loop.recording.op_range for loop in loops]
+        self._op_zero = column(low for low, _ in op_ranges)
+        self._op_span = column((high - low) / 100.0 for low, high in op_ranges)
+        self._op_apart = any(span != (0.0, 100.0) for span in op_ranges)
         self._state = state = State(loops)
         loops = tuple(replace(loop, op=float(op)) for loop, op in zip(loops, state.op, strict=True))
         self._operator = Operator(loops, state, seed, starts, self._scan)
@@ -223,6 +227,9 @@ class Plant:
         for values in (pv, sp, true_pv):
             values *= self._span
             values += self._zero
+        if self._op_apart:
+            op *= self._op_span
+            op += self._op_zero
         self._record_pv.record(pv)
         self._record_op.record(op)
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)

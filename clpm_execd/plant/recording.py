@@ -53,9 +53,10 @@ class Recorder(Columns):
 
 
 def recorders(loops: tuple[LoopSpec, ...]) -> tuple[Recorder, Recorder]:
-    """Those of PV, in engineering units, and of OP, in per cent."""
+    """Those of PV, in engineering units, and of OP, in per cent or what that is recorded as."""
     spans = [loop.range[1] - loop.range[0] for loop in loops]
     kept = [loop.recording for loop in loops]
     pv = Recorder([k.resolution.pv for k in kept],
                   [k.exception * span / 100.0 for k, span in zip(kept, spans, strict=True)])
-    return pv, Recorder([k.resolution.op for k in kept], [k.exception for k in kept])
+    return pv, Recorder([k.resolution.op for k in kept],
+                        [k.exception * (k.op_range[1] - k.op_range[0]) / 100.0 for k in kept])

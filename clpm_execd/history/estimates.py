@@ -1,0 +1,53 @@
+"""What was found about a loop: numbers that say how sure they are and where they come from, and words for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Origin = Literal["identified", "record", "prior"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval of 90 %, low to high, in its unit; of a prior the range that is typical."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: Origin
+
+    @classmethod
+    def read(cls, value: float, unit: str) -> Estimate:
+        """One that was read off the record as it is."""
+        return cls(value, value, value, unit, "record")
+
+    @classmethod
+    def found(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
+        """An identified one: value, low, high."""
+        return cls(*interval, unit, "identified")
+
+    @classmethod
+    def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
+        """A prior, right within a factor."""
+        low, high = sorted((value / factor, value * factor))
+        return cls(value, low, high, unit, "prior")
+
+
+class Findings:
+    """What is known of a loop so far."""
+
+    def __init__(self) -> None:
+        self.estimates: dict[str, Estimate] = {}
+        self.warnings: list[str] = []
+
+    def note(self, key: str, estimate: Estimate, digits: int = 4) -> float:
+        """Keep an estimate; its value, rounded as loops.toml has it."""
+        self.estimates[key] = estimate
+        return rounded(estimate.value, digits)
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """To so many significant digits: what is written is what is simulated."""
+    return float(f"{value:.{digits}g}")
