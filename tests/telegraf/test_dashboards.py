@@ -1,4 +1,4 @@
-"""The dashboards: InfluxDB takes the template, every query of both gives rows of what the stream writes, and the cells fit.
+"""The dashboards: InfluxDB takes the template, each query of both gives rows of what the stream writes, the cells fit.
 
 There is no Grafana here and no page of InfluxDB's; what they show is left to them, what they ask is not.
 """
