@@ -39,6 +39,23 @@ class Truth:
     visible: npt.NDArray[np.bool_]
     severity: Floats
 
+    def merged(self) -> Truth:
+        """The same with one column a loop and kind: present where one is, and as severe as the severest."""
+        columns: dict[tuple[str, str, bool], list[int]] = {}
+        for i, key in enumerate(zip(self.loops, self.kinds, self.control, strict=True)):
+            columns.setdefault(key, []).append(i)
+        if len(columns) == len(self.loops):
+            return self
+        first = [group[0] for group in columns.values()]
+        present, visible, severity = self.present[:, first], self.visible[:, first], self.severity[:, first]
+        for i, group in enumerate(columns.values()):
+            if len(group) > 1:
+                present[:, i] = self.present[:, group].any(axis=1)
+                visible[:, i] = self.visible[:, group].any(axis=1)
+                severity[:, i] = self.severity[:, group].max(axis=1)
+        return Truth(tuple(self.loops[i] for i in first), tuple(self.kinds[i] for i in first),
+                     tuple(self.control[i] for i in first), self.column[first], present, visible, severity)
+
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Block, Truth
+from clpm_execd.plant.block import Block
 
 HEARTBEAT = 60 * 10**9  # ns
 _STEPS = 100.0  # of severity
@@ -43,7 +43,7 @@ class TruthRows:
 
     def due(self, block: Block) -> Iterator[tuple[int, list[Row]]]:
         """The instants of the block at which something is to be told, as its indices, and what."""
-        truth = None if block.truth is None else merged(block.truth)
+        truth = None if block.truth is None else block.truth.merged()
         if truth is None or not truth.loops:
             return
         state = truth.present + 2 * truth.visible + 4 * np.rint(_STEPS * truth.severity).astype(np.int64)
@@ -57,21 +57,3 @@ class TruthRows:
                 Row(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
                     bool(truth.visible[t, i]), float(truth.severity[t, i]))
                 for i in np.flatnonzero(changed[t]).tolist()]
-
-
-def merged(truth: Truth) -> Truth:
-    """The truth with one column a loop and kind."""
-    columns: dict[tuple[str, str, bool], list[int]] = {}
-    for i, key in enumerate(zip(truth.loops, truth.kinds, truth.control, strict=True)):
-        columns.setdefault(key, []).append(i)
-    if len(columns) == len(truth.loops):
-        return truth
-    first = [group[0] for group in columns.values()]
-    present, visible, severity = truth.present[:, first], truth.visible[:, first], truth.severity[:, first]
-    for i, group in enumerate(columns.values()):
-        if len(group) > 1:
-            present[:, i] = truth.present[:, group].any(axis=1)
-            visible[:, i] = truth.visible[:, group].any(axis=1)
-            severity[:, i] = truth.severity[:, group].max(axis=1)
-    return Truth(tuple(truth.loops[i] for i in first), tuple(truth.kinds[i] for i in first),
-                 tuple(truth.control[i] for i in first), truth.column[first], present, visible, severity)
