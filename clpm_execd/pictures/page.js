@@ -6,7 +6,10 @@
   const packed = document.getElementById("plotly");
   const figures = [...document.querySelectorAll(".figure")];
   const drawn = new Set();
-  const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "sendDataToCloud"]};
+  const config = {
+    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
+    showSendToCloud: false, plotlyServerURL: "",  // what a plant does stays with who has the page
+  };
 
   const recoloured = value => {
     if (typeof value === "string") return darkOfLight[value] || value;

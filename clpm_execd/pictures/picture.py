@@ -1,0 +1,65 @@
+"""A picture of loops that knows every form it can be given: PNG, SVG, or an HTML page with zoom and hover.
+
+In a notebook it shows itself as PNG; the page is a file of its own, for it carries its library with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clpm_execd.pictures import interactive, still
+from clpm_execd.pictures.style import THEMES
+from clpm_execd.pictures.trend import Trend
+from clpm_execd.problems import BadInput, Problem
+
+FORMS = (".html", ".png", ".svg")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Trends over the same stretch of time.
+
+    lead: what a page says of them. theme: "light", "dark", or None: a page follows its reader, a still one is light.
+    """
+
+    trends: Sequence[Trend]
+    lead: str = ""
+    theme: str | None = None
+
+    def data(self, form: str) -> bytes:
+        """The content of a file with the suffix `form`, one of FORMS. Raises BadInput without the extra `plots`."""
+        if form == ".html":
+            return interactive.preview_page(self.trends, self.lead, self.theme).html().encode()
+        return still.image(self.trends, THEMES[self.theme or "light"], form.removeprefix("."))
+
+    def save(self, path: str | Path) -> None:
+        """Write a file; its suffix says as what. Raises BadInput where that is none of FORMS or cannot be written."""
+        write(path, self.data(form_of(path)))
+
+    def _repr_png_(self) -> bytes:
+        return self.data(".png")
+
+
+def points_of(form: str, loops: int) -> int:
+    """How many points of a line such a picture of so many loops has room for."""
+    return interactive.points_of(loops) if form == ".html" else still.points_of(loops)
+
+
+def form_of(path: str | Path) -> str:
+    """The suffix, if it is one of FORMS; else BadInput."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMS:
+        what = f"{suffix or 'a name without suffix'} is no form of a picture"
+        raise BadInput([Problem(f"--output {path}", what, f"end it in {', '.join(FORMS[:-1])} or {FORMS[-1]}")])
+    return suffix
+
+
+def write(path: str | Path, data: bytes) -> None:
+    """Write a file, or raise BadInput."""
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise BadInput([Problem(f"--output {path}", what, "name a file that can be")]) from None
