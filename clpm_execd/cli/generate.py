@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import add_command, refused
-from clpm_execd.problems import BadInput, Problem
+from clpm_execd.cli.inputs import encoder_for, source_of, stretch_of
+from clpm_execd.cli.options import add_command
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
@@ -36,26 +33,9 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the stretch; the exit status."""
-    from clpm_execd.config.durations import parse_duration, parse_time
     from clpm_execd.stream import bulk
 
-    problems: list[Problem] = []
-    now = time.time_ns()
-    start, duration = None, 0
-    try:
-        start = parse_time(arguments.start, now) if arguments.start else None
-    except ValueError as error:
-        problems.append(refused("--start", error))
-    try:
-        duration = parse_duration(arguments.duration)
-    except ValueError as error:
-        problems.append(refused("--duration", error))
-    if problems:
-        raise BadInput(problems)
-    settings = settings_of(arguments)
-    configuration = configuration_of(arguments, settings, start=start)
-    if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
-        configuration = replace(configuration, start=None)
+    settings, configuration, duration = stretch_of(arguments)
     source, _ = source_of(arguments, settings, configuration)
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")

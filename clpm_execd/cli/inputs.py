@@ -10,6 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clpm_execd.cli.options import refused
+from clpm_execd.problems import BadInput, Problem
+
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
@@ -46,6 +49,30 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
 
         return demonstrated(configuration)
     return configuration
+
+
+def stretch_of(arguments: argparse.Namespace) -> tuple[Settings, Configuration, int]:
+    """Settings, loops and the duration, ns, of what --start and --duration ask for; BadInput with all that is wrong."""
+    from clpm_execd.config.durations import parse_duration, parse_time
+
+    problems: list[Problem] = []
+    now = time.time_ns()
+    start, duration = None, 0
+    try:
+        start = parse_time(arguments.start, now) if arguments.start else None
+    except ValueError as error:
+        problems.append(refused("--start", error))
+    try:
+        duration = parse_duration(arguments.duration)
+    except ValueError as error:
+        problems.append(refused("--duration", error))
+    if problems:
+        raise BadInput(problems)
+    settings = settings_of(arguments)
+    configuration = configuration_of(arguments, settings, start=start)
+    if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
+        configuration = replace(configuration, start=None)
+    return settings, configuration, duration
 
 
 def source_of(arguments: argparse.Namespace, settings: Settings | None,

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from clpm_execd.config.catalogue import Catalogue, Section
     from clpm_execd.plant.loop import LoopSpec
     from clpm_execd.problems import Problem
 
+_BLANKS = " \u2800"  # the second is a braille pattern without dots
 MOST_LOOPS = 20  # of a table; a plant of 500 would scroll away what is said above it
 
 
@@ -82,6 +83,24 @@ def show_problems(problems: Sequence[Problem]) -> None:
     _console(sys.stderr).print(table)
 
 
+def width_of(stream: TextIO | None) -> int:
+    """Of the terminal in characters; what is no terminal is as wide as COLUMNS, else 100."""
+    return _console(stream).width if coloured(stream) or os.environ.get("COLUMNS") else 100
+
+
+def show_picture(picture: RenderableType, width: int) -> int:
+    """What rich can draw, on stdout, without colour where nobody sees it; the exit status."""
+    from clpm_execd.stream.bulk import stdout
+
+    with stdout() as out:
+        console = _console(sys.stdout)
+        console.width = width
+        with console.capture() as drawn:
+            console.print(picture)
+        out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in drawn.get().splitlines()).encode())
+    return 0
+
+
 def _table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
@@ -92,7 +111,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO | None) -> Console:
     from rich.console import Console
 
     return Console(file=stream, highlight=False, markup=False, emoji=False)

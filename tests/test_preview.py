@@ -1,0 +1,158 @@
+"""`preview`, as a user runs it: in the terminal, as a picture and as a page."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clpm_execd.cli.preview import company
+from clpm_execd.config.loops import parse_configuration
+from clpm_execd.plant.plant import SECOND, Plant
+
+CONFIG = """
+start = "2025-01-10T10:05:00Z"
+[[loop]]
+id = "FIC101"
+[[loop.fault]]
+kind = "stiction"
+S = 6.0
+J = 3.0
+start = "5m"
+duration = "10m"
+ramp = "4m"
+[[loop.fault]]
+kind = "white-noise"
+start = "20m"
+duration = "5m"
+[[loop.move]]
+at = "26m"
+mode = "MAN"
+[[loop]]
+id = "PIC{:03d}"
+count = 60
+type = "pressure"
+"""
+
+
+def previewed(folder: Path, *options: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "x.toml").write_text(CONFIG)
+    done = subprocess.run([sys.executable, "-m", "clpm_execd", "preview", "--config", "x.toml", *options], cwd=folder,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+                          env={**os.environ, **environment})
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def test_the_terminal_shows_lines_modes_and_faults_without_colour_where_it_is_piped(tmp_path: Path) -> None:
+    out = previewed(tmp_path, "FIC101", "--duration", "30m").stdout
+    assert "\x1b" not in out
+    assert re.search(r"^FIC101  ─ PV  ┈ SP  ─ OP +2025-01-10 UTC$", out, re.MULTILINE)
+    assert re.search(r"^ +Mode  AUT─+MAN─+$", out, re.MULTILINE)
+    assert re.search(r"^ +stiction +░+█+$", out, re.MULTILINE), "hidden before it shows"
+    assert re.search(r"^white-noise +╌+$", out, re.MULTILINE)
+    assert re.search(r"^ +UTC .*╵10:10.*╵10:20.*╵10:30", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("width", [40, 80, 171])
+def test_lines_are_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
+    for loops in (["FIC101"], ["PIC00*"]):
+        out = previewed(tmp_path, *loops, "--duration", "5m", COLUMNS=str(width)).stdout
+        assert width - 12 <= max(map(len, out.splitlines())) <= width
+
+
+def test_a_person_sees_colours_unless_they_asked_for_none(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(CONFIG)
+
+    def seen(**environment: str) -> bytes:
+        main, side = pty.openpty()
+        with subprocess.Popen([sys.executable, "-m", "clpm_execd", "preview", "FIC101", "--config", "x.toml"],
+                              cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=side, stderr=subprocess.DEVNULL,
+                              env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}):
+            os.close(side)
+            said = b""
+            try:
+                while part := os.read(main, 65_536):
+                    said += part
+            except OSError:  # what a pseudo terminal says when its other side is gone
+                pass
+            os.close(main)
+        return said
+
+    assert b"\x1b[38;2;0;114;178m" in seen(NO_COLOR="")
+    assert b"38;2" not in seen(NO_COLOR="1")
+
+
+def test_a_picture_is_a_file_of_its_suffix_and_the_same_each_time(tmp_path: Path) -> None:
+    for name, begins in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")):
+        for copy in ("1", "2"):
+            done = previewed(tmp_path, "FIC101", "--duration", "30m", "--output", copy + name)
+            assert (done.stdout, done.stderr) == ("", "")
+        assert (tmp_path / f"1{name}").read_bytes().startswith(begins)
+        assert (tmp_path / f"1{name}").read_bytes() == (tmp_path / f"2{name}").read_bytes()
+
+
+def test_a_page_of_many_loops_stays_small(tmp_path: Path) -> None:
+    done = previewed(tmp_path, "--duration", "2h", "--output", "x.html")
+    assert done.stderr == "the first 50 of 61 loops: name others, or a pattern such as 'FIC*'\n"
+    page = (tmp_path / "x.html").read_text()
+    assert page.count("<section") == 50
+    assert len(page) < 6_000_000
+    assert "of each 24 samples the first, least, greatest and last are drawn" in page
+
+
+def test_every_mistake_is_told_in_one_line(tmp_path: Path) -> None:
+    said = previewed(tmp_path, "FIC11", "X*", status=2).stderr
+    assert said.splitlines() == [
+        "preview: no loop is 'FIC11'; did you mean 'FIC101'?",
+        "preview: no loop is 'X*'; known are " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
+    assert previewed(tmp_path, "--output", "x.jpg", status=2).stderr == \
+        "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
+    assert previewed(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
+        "--output no/x.png: cannot be written: No such file or directory; name a file that can be\n"
+
+
+def test_a_record_is_previewed_too(tmp_path: Path) -> None:
+    rows = "".join(f"2025-01-10T10:05:{second:02d}Z,{400 + second},{50},{400}\n" for second in range(60))
+    (tmp_path / "r.csv").write_text("time,PV,OP,SP\n" + rows)
+    assert previewed(tmp_path, "--replay", "r.csv", "--duration", "1m").stdout.startswith("r  ─ PV")
+    assert "did you mean 'r'" in previewed(tmp_path, "rr", "--replay", "r.csv", status=2).stderr
+
+
+def test_a_loop_does_the_same_without_the_loops_it_does_not_need() -> None:
+    loops = parse_configuration({"loop": [
+        {"id": "TIC1", "type": "temperature"}, {"id": "FIC1", "cascade": "TIC1"}, {"id": "FIC2"},
+        {"id": "PIC1", "type": "pressure", "fault": [{"kind": "interaction", "with": "FIC2"}]},
+        {"id": "FIC9"}]}).loops
+    assert [loop.id for loop in company(loops, ["TIC1"])] == ["TIC1", "FIC1"]
+    assert [loop.id for loop in company(loops, ["PIC1"])] == ["FIC2", "PIC1"]
+    start = 1_736_503_500 * SECOND
+    whole = Plant(loops, seed=1, start=start).advance(300)
+    for loop in loops:
+        some = Plant(company(loops, [loop.id]), seed=1, start=start).advance(300)
+        for signal in ("pv", "op", "sp", "mode"):
+            assert np.array_equal(getattr(some, signal)[:, some.loops.index(loop.id)],
+                                  getattr(whole, signal)[:, whole.loops.index(loop.id)])
+
+
+def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "clpm_execd", "preview", "--duration", "30d"], cwd=tmp_path,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        time.sleep(1.5)  # it may have come anywhere by then
+        process.terminate()
+        assert process.communicate(timeout=20)[0] == b""
+        assert process.returncode == 0
+
+
+def test_drawing_is_imported_only_to_draw() -> None:
+    code = "import sys; from clpm_execd.cli.parser import parser; parser(); import clpm_execd.pictures.picture;" \
+           "print([m for m in ('matplotlib', 'plotly', 'plotille', 'pandas', 'rich') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
