@@ -11,17 +11,22 @@ import gzip
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
+
 from clpm_execd.plant.block import Source
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stream.ahead import ahead
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import at_once
 from clpm_execd.stream.signals import Signals
 
 _GZIP_LEVEL = 6
+_FEW = 4  # Blocks for which a second process is not worth its start
+_LARGE = 1 << 24  # bytes; never written to, and so no memory
 
 
 def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, signals: Signals) -> int:
@@ -71,12 +76,24 @@ def _unwritable(where: str, error: OSError) -> BadInput:
 
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
+    _keep_freed_memory()
     part = at_once(source)
+    made = (source.advance(min(part, samples - done)) for done in range(0, samples, part))
     file.write(encoder.header())
-    while samples > 0 and not signals.stop_asked:
-        n = min(part, samples)
-        file.write(encoder.encode(source.advance(n)))
-        samples -= n
+    with ahead(made, source.loops) if samples > _FEW * part else nullcontext(made) as blocks:
+        for block in blocks:
+            if signals.stop_asked:
+                break
+            file.write(encoder.encode(block))
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed for what comes next.
+
+    Until something large was freed, glibc gives the top of its heap back each time, and the arrays of every Block
+    would have their pages made anew.
+    """
+    np.empty(_LARGE, dtype=np.uint8)
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""Blocks made by a process of its own are the source's, in order, and that process never outlives its reader."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from parts import children, runs, until
+
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.loop import FaultSpec
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.problems import BadInput
+from clpm_execd.stream import ahead as module
+from clpm_execd.stream.ahead import ahead
+
+START = 1_736_503_500 * SECOND
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "processors", lambda: 2)
+
+
+def plant() -> Plant:
+    faults = tuple(FaultSpec(kind=kind) for kind in ("stiction", "gaps"))
+    first, *others = default_loops()
+    return Plant([replace(first, faults=faults), *others], start=START)
+
+
+def blocks(source: Plant, n: int = 7, parts: int = 9) -> Iterator[Block]:
+    return (source.advance(n) for _ in range(parts))
+
+
+def alike(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    if hasattr(one, "__dataclass_fields__"):
+        return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))  # type: ignore[arg-type]
+    return one == other
+
+
+def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth() -> None:
+    source = plant()
+    with ahead(blocks(source), source.loops) as made:
+        assert children(os.getpid())
+        seen = list(made)
+    assert not children(os.getpid())
+    assert source.next_time == START, "the plant was advanced here, and not ahead"
+    assert all(alike(one, other) for one, other in zip(seen, blocks(plant()), strict=True))
+
+
+def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "processors", lambda: 1)
+    source = plant()
+    with ahead(blocks(source), source.loops) as made:
+        next(made)
+        assert source.next_time == START + 7 * SECOND
+        assert not children(os.getpid())
+
+
+def test_what_is_not_taken_is_given_up_at_once() -> None:
+    source = plant()
+    began = time.monotonic()
+    with ahead(blocks(source, 3600, 10**9), source.loops) as made:
+        next(made)
+    assert not children(os.getpid())
+    assert time.monotonic() - began < 5.0
+
+
+def test_what_goes_wrong_ahead_goes_wrong_here() -> None:
+    source = plant()
+
+    def failing() -> Iterator[Block]:
+        yield source.advance(1)
+        raise ValueError("no further")
+
+    with pytest.raises(ValueError, match="no further"), ahead(failing(), source.loops) as made:
+        list(made)
+    assert not children(os.getpid())
+
+
+def test_a_process_that_is_killed_is_one_clear_error() -> None:
+    source = plant()
+    with ahead(blocks(source, 10, 10**9), source.loops) as made:
+        next(made)
+        [child] = children(os.getpid())
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(BadInput, match="was killed"):
+            deque(made, maxlen=0)
+
+
+def test_the_process_ends_with_one_that_is_killed() -> None:
+    command = [sys.executable, "-m", "clpm_execd", "generate", "--duration", "3650d"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as generate:
+        if len(os.sched_getaffinity(0)) < 2:
+            generate.kill()
+            pytest.skip("one processor: nothing works ahead")
+        [child] = until(lambda: children(generate.pid), 20, "a process that works ahead")
+        generate.kill()
+    until(lambda: not runs(child), 5, "its end")
