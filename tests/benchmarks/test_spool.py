@@ -1,0 +1,143 @@
+"""What durability costs: points per second through the spool into a real InfluxDB, against raw HTTP of the same bytes.
+
+And how a day's backlog is drained while the live stream goes on, against what the server takes at most.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from parts import InfluxDB
+
+from clpm_execd.plant.block import Block
+from clpm_execd.stream.influx import Influx
+from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.sender import Sender
+from clpm_execd.stream.spool import Spool
+
+SECOND = 1_000_000_000
+T0 = 1_700_000_000 * SECOND
+LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
+TICKS = 10  # a full request
+REQUESTS = 10  # in a round
+ROUNDS = 9
+LOG = logging.getLogger("clpm_execd")
+
+
+def bodies(first: int, requests: int) -> list[bytes]:
+    chance = np.random.default_rng(first)
+    encoder = LineProtocol(LOOPS)
+    made = []
+    for start in range(first, first + requests * TICKS, TICKS):
+        times = T0 + SECOND * np.arange(start, start + TICKS, dtype=np.int64)
+        values = chance.normal(405.0, 1.0, (TICKS, len(LOOPS)))
+        whole = np.ones(values.shape, dtype=np.int16)
+        made.append(encoder.encode(
+            Block(LOOPS, times, values, values, values, whole.astype(np.int8), values, values, whole)
+        ))  # fmt: skip
+    return made
+
+
+class Raw:
+    """One connection that is kept, and nothing between it and the server."""
+
+    def __init__(self, server: InfluxDB, bucket: str) -> None:
+        at = urlsplit(server.url)
+        assert at.hostname
+        self.connection = http.client.HTTPConnection(at.hostname, at.port)
+        self.path = f"/api/v2/write?org={server.org}&bucket={bucket}&precision=ns"
+        self.headers = {"Authorization": f"Token {server.token}", "Content-Type": "text/plain; charset=utf-8"}
+
+    def __call__(self, given: list[bytes]) -> None:
+        for body in given:
+            self.connection.request("POST", self.path, body, self.headers)
+            answer = self.connection.getresponse()
+            assert answer.status == 204, answer.read()
+            answer.read()
+
+
+class Spooled:
+    """Put into the spool by one thread, sent by another, as --direct does."""
+
+    def __init__(self, server: InfluxDB, bucket: str, folder: Path) -> None:
+        self.writer = Influx(server.url, server.org, bucket, lambda: server.token)
+        self.spool = Spool(folder, LOG)
+        self.sender = Sender(self.spool, self.writer, target="", log=LOG)
+        self.sender.start()
+
+    def __call__(self, given: list[bytes]) -> None:
+        for body in given:
+            self.spool.put(body)
+            self.sender.nudge()
+        self.drain()
+
+    def drain(self) -> None:
+        while self.spool.points:
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        self.sender.leave()
+        self.sender.join(10)
+        self.writer.close()
+
+
+def seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def test_the_spool_against_raw_http(
+    influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = Raw(influxdb, influxdb.new_bucket())
+    spent: dict[str, list[float]] = {"raw": [], "spooled": []}
+    with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
+        for number in range(ROUNDS):
+            given = bodies(number * REQUESTS * TICKS, REQUESTS)
+            spent["raw"].append(seconds(lambda given=given: raw(given)))  # type: ignore[misc]
+            spent["spooled"].append(seconds(lambda given=given: spooled(given)))  # type: ignore[misc]
+        assert spooled.sender.written == ROUNDS * REQUESTS * TICKS * len(LOOPS)
+    points = REQUESTS * TICKS * len(LOOPS) * (ROUNDS - 1)  # the first round makes the series
+    rate = {way: points / sum(times[1:]) for way, times in spent.items()}
+    with capsys.disabled():
+        print(f"\nraw HTTP {rate['raw']:,.0f} points/s, through the spool {rate['spooled']:,.0f} points/s: "
+              f"{rate['spooled'] / rate['raw']:.2f}")
+
+
+def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
+    influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """86,400 instants of five loops are waiting; live, five loops are put every 100 ms. In turns with raw HTTP."""
+    backlog = bodies(0, 43)
+    yesterday = Spool(tmp_path, LOG, now=lambda: time.time_ns() - 86_400 * SECOND)
+    for body in backlog:
+        yesterday.put(body)
+    raw = Raw(influxdb, influxdb.new_bucket())
+    late, waited = [0.0], [0.0]
+    with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
+        raw(backlog[:5])  # makes the series
+        start, tick, lanes = time.perf_counter(), 0, spooled.spool
+        while lanes.points > 5 * 10:
+            due = start + 0.1 * tick
+            time.sleep(max(0.0, due - time.perf_counter()))
+            lanes.put(b"".join(b"live,loop_id=%d PV=%d %d\n" % (loop, tick, time.time_ns()) for loop in range(5)))
+            spooled.sender.nudge()
+            late.append(time.perf_counter() - due)
+            waited.append((time.time_ns() - lanes._young[0].name) / SECOND if lanes._young else 0.0)
+            tick += 1
+        spent = time.perf_counter() - start
+        spent_raw = seconds(lambda: raw(backlog))
+    points = len(backlog) * TICKS * len(LOOPS)
+    with capsys.disabled():
+        print(f"\ndrained {points / spent:,.0f} points/s while live, raw HTTP {points / spent_raw:,.0f} points/s: "
+              f"{spent_raw / spent:.2f}; {tick} live instants put at most {max(late) * 1e3:.0f} ms after their time, "
+              f"and none waited longer than {max(waited):.2f} s")

@@ -1,0 +1,55 @@
+"""A day without the server: nothing is lost, and memory stays where it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from faulty_proxy import FaultyProxy
+from parts import ROOT, InfluxDB
+
+LONG = bool(os.environ.get("CLPM_LONG"))
+DAY = 86_400
+
+
+@pytest.mark.parametrize(("loops", "interval"), [
+    (100, 20),
+    pytest.param(5, 1, marks=pytest.mark.skipif(not LONG, reason="takes minutes: CLPM_LONG=1 asks for it")),
+])
+def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(
+    influxdb: InfluxDB, tmp_path: Path, loops: int, interval: int
+) -> None:
+    bucket = influxdb.new_bucket()
+    ticks = DAY // interval + 100
+    given = [influxdb.org, bucket, influxdb.token, str(tmp_path), str(loops), str(ticks), str(interval)]
+    with closing(FaultyProxy(influxdb.url)) as proxy, (tmp_path / "log").open("w") as log:
+        proxy.down()
+        stream = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("outage.py")), proxy.url, *given],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        with stream:
+            assert stream.stdout is not None
+            assert stream.stdin is not None
+            assert stream.stdout.readline() == "over\n", (tmp_path / "log").read_text()
+            files = len(os.listdir(tmp_path / "spool"))
+            proxy.up()
+            stream.stdin.write("\n")
+            stream.stdin.flush()
+            before, most = map(int, stream.stdout.read().split())
+    told = (tmp_path / "log").read_text()
+    assert f"stop: {ticks * loops} points written, 0 refused, 0 given up, 0 not delivered" in told
+    assert files < 200
+    assert most - before < 10_000, (before, most)
+    rows = influxdb.query(
+        f'from(bucket: "{bucket}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)'
+        ' |> filter(fn: (r) => r._field == "PV") |> group() |> count()'
+    )
+    assert int(rows[0]["_value"]) == ticks * loops
+    assert not os.listdir(tmp_path / "spool")
+    print(f"{ticks * loops} points in {files} files; {before} kB before, {most} kB at most")
