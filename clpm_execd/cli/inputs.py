@@ -27,7 +27,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     from clpm_execd.config.settings import read_settings
 
     options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
-               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config}
+               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_STATE": arguments.state,
+               "CLPM_CATCH_UP": arguments.catch_up}
     given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
     return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
 

@@ -30,7 +30,8 @@ def parser() -> Parser:
     for command in _COMMANDS:
         command.add(commands, shared)
     top.set_defaults(**dict.fromkeys(
-        ("config", "replay", "columns", "interval", "seed", "env_file", "log_level", "log_file")), demo=False)
+        ("config", "replay", "columns", "interval", "seed", "env_file", "state", "catch_up", "log_level", "log_file")),
+        demo=False)
     return top
 
 
@@ -47,6 +48,8 @@ def _shared() -> argparse.ArgumentParser:
     group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
     group = shared.add_argument_group("surroundings")
     group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (default .env)")
+    group.add_argument("--state", metavar="DIR", help="a folder that outlives the process: from it the stream goes on "
+                                                      "as if it had never stopped (default none)")
     group.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default INFO)")
     group.add_argument("--log-file", metavar="FILE", help="a log besides stderr, rotated at 10 MB "
                                                           "(default none; data_streaming_service.log with --direct)")

@@ -28,6 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the stream")
     group.add_argument("--direct", action="store_true",
                        help="write to InfluxDB by INFLUXDB_URL, _TOKEN, _ORG and _BUCKET; see env.example")
+    group.add_argument("--catch-up", metavar="D", default=argparse.SUPPRESS,
+                       help="the longest time away that is filled in (default 24h)")
     group.add_argument("--count", metavar="N", type=whole_number,
                        help="stop after N samples of every loop (default never)")
 
@@ -53,6 +55,10 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     for assumption in arguments.assumptions:
         log.info("%s", assumption)
     metrics = _metrics(configuration, source)
+    if settings.state is not None:
+        from clpm_execd.stream.claim import Claim
+
+        Claim(settings.state, log).wait(SystemClock(), signals)
     if connection is None:
         from clpm_execd.stream import execd
 
@@ -61,7 +67,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
                 f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
             log.info("%s", line)
         status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
-                           count=arguments.count, succeeds=arguments.count is None and under_telegraf, metrics=metrics)
+                           count=arguments.count, succeeds=arguments.count is None and under_telegraf, metrics=metrics,
+                           catch_up=settings.catch_up)
         log.info("stop")
         return status
 
@@ -70,8 +77,15 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     if _watched():
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
     writer = _writer(settings, connection, hide)
+    waiting, quarantine = None, None
+    if settings.state is not None:
+        from clpm_execd.stream.quarantine import Quarantine
+        from clpm_execd.stream.spool import Spool
+
+        waiting, quarantine = Spool(settings.state, log), Quarantine(settings.state, log)
     return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
-                      count=arguments.count, metrics=metrics)
+                      count=arguments.count, metrics=metrics, catch_up=settings.catch_up, waiting=waiting,
+                      quarantine=quarantine)
 
 
 def _metrics(configuration: Configuration, source: Source) -> Metrics | None:

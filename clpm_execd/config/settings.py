@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.config.durations import MS, format_duration, parse_duration
+from clpm_execd.config.durations import MS, UNITS, format_duration, parse_duration
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
-           "CLPM_LOOPS": "--config"}
+           "CLPM_LOOPS": "--config", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up"}
 REQUIRED = tuple(EXAMPLES)
+DAY = UNITS["d"]
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_EXAMPLE = "write it as http://localhost:8086"
@@ -63,7 +64,8 @@ class Connection:
 class Settings:
     """What the surroundings say; None is what nobody set.
 
-    interval: ns. file: where they may stand besides the environment. notes: what is odd but no reason to stop.
+    interval: ns. catch_up: the longest time away that is filled in, ns. file: where they may stand besides the
+    environment. notes: what is odd but no reason to stop.
     """
 
     url: str | None = None
@@ -76,6 +78,8 @@ class Settings:
     log_level: str = "INFO"
     log_file: Path | None = None
     loops: Path | None = None
+    state: Path | None = None
+    catch_up: int = DAY
     file: Path = Path(".env")
     notes: tuple[str, ...] = ()
 
@@ -175,9 +179,11 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
 def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, ...],
               problems: list[Problem]) -> Settings:
     text = {name: value for name, (_, value) in found.items()}
-    interval, level = None, "INFO"
+    interval, level, catch_up = None, "INFO", DAY
     if "STREAM_INTERVAL" in found:
         interval = _interval(*found["STREAM_INTERVAL"], problems)
+    if "CLPM_CATCH_UP" in found:
+        catch_up = _duration(*found["CLPM_CATCH_UP"], problems) or DAY
     if "LOG_LEVEL" in found:
         level = _level(*found["LOG_LEVEL"], problems)
 
@@ -190,6 +196,7 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
+        state=path("CLPM_STATE"), catch_up=catch_up,
         file=file, notes=notes)
 
 
@@ -208,14 +215,18 @@ def _where(layer: str, name: str) -> str:
     return {"option": OPTIONS.get(name, name), "environment": name}.get(layer, f"{layer}: {name}")
 
 
-def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
+def _duration(where: str, text: str, problems: list[Problem]) -> int | None:
     try:
-        ns = parse_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         what, _, remedy = str(error).partition("; ")
         problems.append(Problem(where, what, remedy))
         return None
-    if ns < MS:
+
+
+def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
+    ns = _duration(where, text, problems)
+    if ns is not None and ns < MS:
         problems.append(Problem(where, f"{text!r} is too short", f"give at least {format_duration(MS)}"))
     return ns
 
