@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from clpm_execd.plant.faults import FAULTS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -22,7 +24,8 @@ def test_the_table_of_faults_is_the_programs() -> None:
     assert table_of_faults() in README, "the table in README.md should be:\n" + table_of_faults()
 
 
-def test_the_python_in_it_runs() -> None:
+def test_the_python_in_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert examples
     for example in examples:

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from clpm_execd.pictures import interactive, still
 from clpm_execd.pictures.style import THEMES
-from clpm_execd.pictures.trend import Trend
-from clpm_execd.problems import BadInput, Problem
+from clpm_execd.pictures.trend import Trend, run_of, trends
+from clpm_execd.plant.block import Block
+from clpm_execd.problems import BadInput, Problem, did_you_mean
 
+_SECOND = 10**9
 FORMS = (".html", ".png", ".svg")
 
 
@@ -40,6 +44,17 @@ class Picture:
 
     def _repr_png_(self) -> bytes:
         return self.data(".png")
+
+
+def picture_of(block: Block, loops: Sequence[str] | None, theme: str | None = None) -> Picture:
+    """See `Block.plot`."""
+    chosen = block.loops if loops is None else tuple(loops)
+    for loop in chosen:
+        if loop not in block.loops:
+            raise KeyError(f"no loop is {loop!r}; {did_you_mean(loop, block.loops)}")
+    interval = int(np.diff(block.times).min()) if len(block) > 1 else _SECOND
+    run = run_of(len(block), points_of(".html", len(chosen)))
+    return Picture(trends([block], chosen, interval, run), f"{len(block)} samples of {len(chosen)} loops", theme)
 
 
 def points_of(form: str, loops: int) -> int:

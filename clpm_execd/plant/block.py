@@ -7,11 +7,17 @@ number that does not exist is NaN.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas
+
+    from clpm_execd.pictures.picture import Picture
 
 Floats = npt.NDArray[np.float64]
 
@@ -117,6 +123,31 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    # What a notebook asks of a Block is done by the room that draws. It is imported when asked for, so that the plant
+    # itself needs numpy and nothing else.
+
+    def to_frame(self, form: str = "long") -> pandas.DataFrame:
+        """The Block as a pandas frame over a UTC index `time`.
+
+        form: "long" has a row a sample as it leaves (what is missing has none, what arrives twice has two, late ones
+        come late), with `loop_id` as a column: to group, filter and train on. "wide" has a row an instant, before the
+        data path, with columns (loop_id, signal): to plot and correlate. Both have `mode` as a category, the signals,
+        and the labels: `fault` (the present ones, joined by +), whether one is `visible`, and `control`, the negative
+        controls in force. Raises BadInput without the extra `plots`, ValueError on another form.
+        """
+        from clpm_execd.pictures.frame import frame
+
+        return frame(self, form)
+
+    def plot(self, loops: Sequence[str] | str | None = None, theme: str | None = None) -> Picture:
+        """A picture of some loops, of all by default; a notebook shows it, `.save("x.html")` writes it.
+
+        theme: "light" or "dark". Raises KeyError on an unknown loop.
+        """
+        from clpm_execd.pictures.picture import picture_of
+
+        return picture_of(self, [loops] if isinstance(loops, str) else loops, theme)
 
 
 SIGNALS = ("pv", "op", "sp", "valve_position", "quality", "true_pv")
