@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from clpm_execd.problems import BadInput, Problem
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
+    from clpm_execd.history import Record
     from clpm_execd.plant.block import Source
     from clpm_execd.stream.line_protocol import Encoder
 
@@ -94,15 +95,24 @@ def source_of(arguments: argparse.Namespace, settings: Settings | None,
 
 
 def _replay(arguments: argparse.Namespace, settings: Settings | None, configuration: Configuration) -> Source:
-    from clpm_execd.history import Columns, Replay, parse_columns, read_record
+    from clpm_execd.history import Replay
 
-    columns = parse_columns(arguments.columns) if arguments.columns else Columns()
-    records = [read_record(Path(path), columns=columns) for path in arguments.replay]
-    for path, record in zip(arguments.replay, records, strict=True):
-        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
+    records = records_of(arguments, arguments.replay)
     interval = configuration.interval or min(record.interval for record in records)
     start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
     return Replay(records, start=start, interval=interval)
+
+
+def records_of(arguments: argparse.Namespace, paths: Sequence[str]) -> list[Record]:
+    """The records in some files; what they left open is added to the arguments' assumptions."""
+    from clpm_execd.history import Columns, parse_columns, parse_zone, read_record
+
+    columns = parse_columns(arguments.columns) if arguments.columns else Columns()
+    zone = parse_zone(arguments.timezone) if arguments.timezone else None
+    records = [read_record(Path(path), columns=columns, zone=zone) for path in paths]
+    for path, record in zip(paths, records, strict=True):
+        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
+    return records
 
 
 def encoder_for(form: str, source: Source, configuration: Configuration) -> Encoder:

@@ -29,9 +29,9 @@ def parser() -> Parser:
                                   description="instead of the stream; each has a --help of its own")
     for command in _COMMANDS:
         command.add(commands, shared)
-    top.set_defaults(**dict.fromkeys(
-        ("config", "replay", "columns", "interval", "seed", "env_file", "state", "catch_up", "log_level", "log_file")),
-        demo=False)
+    top.set_defaults(demo=False, **dict.fromkeys(
+        ("config", "replay", "columns", "timezone", "interval", "seed", "env_file", "state", "catch_up", "log_level",
+         "log_file")))
     return top
 
 
@@ -44,6 +44,8 @@ def _shared() -> argparse.ArgumentParser:
                                                                   "(default none: the plant is simulated)")
     group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode "
                                                                 "(default as their names tell)")
+    group.add_argument("--timezone", metavar="ZONE", help="of a record's times without one, such as Europe/Berlin "
+                                                          "(default UTC)")
     group.add_argument("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
     group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
     group = shared.add_argument_group("surroundings")

@@ -1,107 +1,77 @@
-"""What a cell of a record says, as a number: an instant, a value, a mode.
+"""What a cell of a record says, as a number: a value, a mode, a quality.
 
-No text raises: what cannot be read is UNREADABLE as an instant, NaN as a value and UNKNOWN as a mode,
-because a historian writes `Bad` or `I/O Timeout` where it has no value, and one such cell must not cost
-the record.
+No text raises: what cannot be read is NaN as a value and UNKNOWN as a mode, because a historian writes `Bad` or
+`I/O Timeout` where it has no value, and one such cell must not cost the record.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import date
-from decimal import Decimal
-from functools import lru_cache
+from dataclasses import dataclass, field
 from math import isfinite, nan
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import AUT, CAS, MAN, Floats
+from clpm_execd.history.texts import Booleans, Texts
+from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
 
-UNREADABLE = -1
 UNKNOWN = -1
-
-# Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
-LATEST = 2**62
-
-SECOND = 1_000_000_000
-
-_DATE = r"(?P<date>\d{4}[-/]\d\d?[-/]\d\d?|\d\d?\.\d\d?\.\d{4})"
-_CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
-_ZONE = r"(?P<zone>[Zz]|[+-]\d\d:?\d\d)?"
-_TIME = re.compile(rf"{_DATE}[Tt ]\s*{_CLOCK}\s*{_ZONE}", re.ASCII)
-_EPOCH = re.compile(r"\d+(\.\d*)?(e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
+UNCERTAIN = 64  # OPC DA: from here to GOOD a value is uncertain, below it is bad
+WORDS_AT_MOST = 5
 
 _MODES = dict.fromkeys(("AUT", "AUTO", "AUTOMATIC", "A", "1", "TRUE"), AUT)
 _MODES |= dict.fromkeys(("MAN", "MANUAL", "M", "IMAN", "LO", "0", "FALSE"), MAN)
 _MODES |= dict.fromkeys(("CAS", "CASCADE", "C", "2", "RCAS", "3"), CAS)
 
-
-@lru_cache(maxsize=4096)
-def _day(text: str) -> int | None:
-    """Midnight of a date, s since 1970; year first, or, with points, day first."""
-    parts = [int(part) for part in re.split(r"[-/.]", text)]
-    if "." in text:
-        parts.reverse()
-    try:
-        return (date(*parts).toordinal() - 719_163) * 86_400
-    except ValueError:
-        return None
+_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
+_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+", re.ASCII)
+_GROUPED_BY_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d*", re.ASCII)
+_GROUPED_BY_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d*", re.ASCII)
 
 
-def _epoch(text: str) -> int:
-    """Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size."""
-    if len(text) > 40 or not _EPOCH.fullmatch(text):
-        return UNREADABLE
-    number = Decimal(text)
-    unit = next((unit for limit, unit in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000)) if number < limit), 1)
-    return int(number * unit)
+@dataclass
+class Found:
+    """What was odd about the numbers of a record: words in their place, and an example each of a number with
+    thousands set apart and of one with the other decimal mark."""
+
+    words: dict[str, None] = field(default_factory=dict)
+    grouped: str = ""
+    marked: str = ""
 
 
-def _calendar(match: re.Match[str]) -> int:
-    day_text, hour, minute, second, fraction, zone = match.groups()
-    day = _day(day_text)
-    seconds = int(second or 0)
-    if day is None or int(hour) > 23 or int(minute) > 59 or seconds > 60:
-        return UNREADABLE
-    seconds += day + 3600 * int(hour) + 60 * int(minute)
-    if zone and zone not in "Zz":
-        offset = 3600 * int(zone[1:3]) + 60 * int(zone[-2:])
-        seconds -= -offset if zone[0] == "-" else offset
-    return seconds * SECOND + (int(fraction.ljust(9, "0")) if fraction else 0)
-
-
-def instants(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bool]:
-    """Each text as ns since 1970 or UNREADABLE; and whether any had no zone and was taken as UTC."""
-    found = np.empty(len(texts), np.int64)
-    zoneless = False
-    for i, text in enumerate(texts):
-        text = text.strip()
-        match = _TIME.fullmatch(text)
-        time = _epoch(text) if match is None else _calendar(match)
-        zoneless = zoneless or (match is not None and not match["zone"])
-        found[i] = time if 0 <= time < LATEST else UNREADABLE
-    return found, zoneless
-
-
-def _number(text: str, decimal_comma: bool) -> float:
-    if decimal_comma and "," in text:
-        text = text.replace(".", "").replace(",", ".")
-    try:
-        return float(text)
-    except ValueError:
-        return nan
-
-
-def numbers(texts: Sequence[str], *, decimal_comma: bool) -> Floats:
+def numbers(texts: Texts, *, decimal_comma: bool, found: Found) -> Floats:
     """Each text as a finite number or NaN."""
-    try:
-        values = np.fromiter(map(float, texts), np.float64, len(texts))
-    except ValueError:
-        values = np.fromiter((_number(text, decimal_comma) for text in texts), np.float64, len(texts))
+    values, odd = texts.floats(decimal_comma)
+    if odd.any():
+        rows = np.flatnonzero(odd)
+        cells = texts.at(rows)
+        known = {text: _number(text.strip(), decimal_comma, found) for text in dict.fromkeys(cells)}
+        values[rows] = [known[text] for text in cells]
     values[~np.isfinite(values)] = nan
     return values
+
+
+def _number(text: str, comma: bool, found: Found) -> float:
+    """A number with either decimal mark, thousands set apart by the other, and a per cent sign behind it."""
+    plain = text.removesuffix("%").rstrip()
+    if _GROUPED_BY_COMMAS.fullmatch(plain) or (not comma and _COMMAS.fullmatch(plain)):
+        found.grouped = found.grouped or text
+        plain = plain.replace(",", "")
+    elif _GROUPED_BY_POINTS.fullmatch(plain) or (_POINTS.fullmatch(plain) and (comma or plain.count(".") > 1)):
+        found.grouped = found.grouped or text
+        plain = plain.replace(".", "").replace(",", ".")
+    elif ("." if comma else ",") in plain:
+        found.marked = found.marked or text
+        plain = plain.replace(",", ".")
+    elif comma:
+        plain = plain.replace(",", ".")
+    try:
+        return float(plain)
+    except ValueError:
+        if text and len(found.words) < WORDS_AT_MOST:
+            found.words[text[:40]] = None
+        return nan
 
 
 def mode(text: str) -> int:
@@ -109,5 +79,29 @@ def mode(text: str) -> int:
     text = text.strip().upper()
     if text in _MODES:
         return _MODES[text]
-    number = _number(text, False)
+    try:
+        number = float(text)
+    except ValueError:
+        return UNKNOWN
     return _MODES.get(str(int(number)), UNKNOWN) if isfinite(number) and number == int(number) else UNKNOWN
+
+
+_GOOD_WORDS = ("", "good", "ok", "g", "true", "non-specific", "good, non-specific", "goodnonspecific")
+
+
+def good_quality(texts: Texts) -> Booleans | None:
+    """(T,) whether a value counts: by the word, or by OPC's number; None where the column calls none of them good."""
+    codes, words = texts.distinct()
+    known: npt.NDArray[np.bool_] = np.array([_is_good(word.strip().casefold()) for word in words] or [False], np.bool_)
+    good = known[codes]
+    return good if good.any() else None
+
+
+def _is_good(word: str) -> bool:
+    if word in _GOOD_WORDS or word.startswith("good"):
+        return True
+    try:
+        number = float(word)
+    except ValueError:
+        return word.startswith("uncertain")
+    return UNCERTAIN <= number < GOOD + UNCERTAIN

@@ -28,6 +28,7 @@ class Columns:
     op: str | None = None
     sp: str | None = None
     mode: str | None = None
+    quality: str | None = None
 
 
 ROLES = tuple(field.name for field in fields(Columns))
@@ -70,7 +71,8 @@ class Layout:
     """Where everything is in a table.
 
     time: one column, or two for date and clock. loop: the column of loop ids.
-    long: the columns of field and value, when a row is one value.
+    long: the columns of field (or tag) and value, when a row is one value. quality: the column that says whether a
+    row's values count.
     """
 
     time: tuple[int, ...]
@@ -78,15 +80,18 @@ class Layout:
     loops: tuple[Loop, ...]
     long: tuple[int, int] | None
     assumptions: tuple[str, ...]
+    quality: int | None = None
 
 
 _NAMES = {
     "time": ("time", "_time", "timestamp", "datetime", "date_time", "date time", "date/time", "ts"),
-    "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name"),
+    "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name"),
     "pv": ("pv", "process_variable", "process variable", "process_value", "process value"),
     "op": ("op", "mv", "co", "out", "output", "controller_output", "controller output"),
     "sp": ("sp", "sv", "setpoint", "set_point", "set point"),
     "mode": ("mode", "md", "controller_mode", "controller mode"),
+    "quality": ("quality", "status", "opc_quality", "data_quality", "_quality"),
+    "value": ("_value", "value", "val"),
 }
 _FIELD = {name: role for role in ("pv", "op", "sp", "mode") for name in _NAMES[role]}
 _TAGGED = re.compile(r"(.+)[./:_ ](pv|op|mv|co|out|sp|sv|mode|md)", re.IGNORECASE | re.DOTALL)
@@ -101,14 +106,18 @@ def plain(name: str) -> str:
     return re.sub(r"\s*[(\[][^()\[\]]*[)\]]$", "", name.strip().lstrip("# ")).casefold()
 
 
-def field_role(name: str, columns: Columns) -> str | None:
-    """What the field of a long record is: pv, op, sp or nothing of interest."""
-    for role in ("pv", "op", "sp"):
+def tag_and_role(name: str, columns: Columns) -> tuple[str | None, str | None]:
+    """What the field or tag of a long record is: pv, op, sp, mode or nothing of interest; and of TAG.PV the tag."""
+    for role in ("pv", "op", "sp", "mode"):
         wanted = getattr(columns, role)
         if wanted is not None and plain(wanted) == plain(name):
-            return role
-    role = _FIELD.get(plain(name), "")
-    return role if role in ("pv", "op", "sp") and getattr(columns, role) is None else None
+            return None, role
+    match = _TAGGED.fullmatch(name.strip())
+    if plain(name) in _FIELD or match is None:
+        tag, known = None, _FIELD.get(plain(name))
+    else:
+        tag, known = match[1], _FIELD[match[2].casefold()]
+    return (None, None) if known is None or getattr(columns, known) is not None else (tag, known)
 
 
 def _find(header: Sequence[str], role: str) -> int | None:
@@ -187,8 +196,8 @@ def _loops(header: Sequence[str], own: dict[str, int], where: str) -> tuple[list
 def layout(header: Sequence[str], columns: Columns, where: str, time: tuple[int, ...] = ()) -> Layout:
     """What each column is; time is given where the format fixes it. Raises BadInput."""
     names = [plain(name) for name in header]
-    is_long = "_field" in names and "_value" in names
-    own, problems = _own(header, columns, where, is_long)
+    long = _long(names)
+    own, problems = _own(header, columns, where, long is not None)
     time = (own["time"],) if "time" in own else time or time_columns(header)
     if not time and columns.time is None:
         remedy = f"begin with a line of names such as time,PV,OP,SP, or name it with {OPTION} time=NAME"
@@ -198,9 +207,28 @@ def layout(header: Sequence[str], columns: Columns, where: str, time: tuple[int,
     loop = own.get("loop", _find(header, "loop"))
     if loop in time:
         loop = None
-    if is_long:
+    quality = own.get("quality", _find(header, "quality"))
+    if long is not None:
         mode = own.get("mode", _find(header, "mode"))
-        value = names.index("_value")
-        return Layout(time, loop, (Loop(None, value, mode=mode),), (names.index("_field"), value), ())
+        loop = None if loop == long[0] else loop
+        return Layout(time, loop, (Loop(None, long[1], mode=mode),), long, (), quality)
     loops, assumptions = _loops(header, own, where)
-    return Layout(time, loop, tuple(loops), None, tuple(assumptions))
+    return Layout(time, loop, tuple(loops), None, (*assumptions, *_twice(header)), quality)
+
+
+def _long(names: Sequence[str]) -> tuple[int, int] | None:
+    """The columns of field and value, of names without case, when a row is one value: Flux's, or tag and value."""
+    if "_field" in names and "_value" in names:
+        return names.index("_field"), names.index("_value")
+    tag, value = _find(names, "loop"), _find(names, "value")
+    if tag is None or value is None or _find(names, "pv") is not None:
+        return None
+    return tag, value
+
+
+def _twice(header: Sequence[str]) -> list[str]:
+    """Names of signals that stand in the header twice."""
+    names = [name.strip() for name in header]
+    known = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    signals = [name for name in known if plain(name) in _FIELD or _TAGGED.fullmatch(name)]
+    return [f"the column {name} stands there twice: the first counts" for name in signals]

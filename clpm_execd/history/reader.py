@@ -10,34 +10,31 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from pathlib import Path
-from typing import TextIO
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.history.cells import SECOND, UNKNOWN, UNREADABLE, instants, mode, numbers
-from clpm_execd.history.columns import OPTION, Columns, Layout, field_role, layout, plain, time_columns
+from clpm_execd.history.cells import UNKNOWN, Found, good_quality, mode, numbers
+from clpm_execd.history.columns import OPTION, ROLES, Columns, Layout, layout, tag_and_role
+from clpm_execd.history.modes import inferred_modes
+from clpm_execd.history.tables import bad, open_tables
+from clpm_execd.history.texts import Booleans, Integers, Row, Table, Texts
+from clpm_execd.history.times import LATEST, SECOND, UNREADABLE, Times, join, of_zone, read_times
 from clpm_execd.plant.block import AUT, Floats
-from clpm_execd.problems import BadInput, Problem
+from clpm_execd.problems import BadInput
 
-ROWS_AT_ONCE = 50_000
 CELLS_AT_MOST = 100_000_000
-HEADER_WITHIN = 20
 RECOGNISE = Columns()
-ANNOTATIONS = ("#datatype", "#group", "#default")
 
 SIGNALS = ("pv", "op", "sp")
 
-Integers = npt.NDArray[np.int64]
 Modes = npt.NDArray[np.int8]
-Booleans = npt.NDArray[np.bool_]
-Row = list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,187 +56,170 @@ class Record:
     assumptions: tuple[str, ...]
 
 
-def _bad(path: Path, what: str, remedy: str) -> BadInput:
-    return BadInput([Problem(str(path), what, remedy)])
-
-
-# from a file to rows
-
-
-def _open(path: Path) -> tuple[TextIO, list[str]]:
-    """The file as text, and its first lines. Bytes that are no UTF-8 are replaced."""
-    with path.open("rb") as probe:
-        zipped = probe.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if zipped else path.open("rb") as start:
-        head = start.read(65_536)
-    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
-    encoding = "utf-16" if wide else "utf-8-sig"
-    sample = head.decode(encoding, "replace")
-    if not sample.strip():
-        raise _bad(path, "the file is empty", "name a record with a header line and a row for each sample")
-    odd = sum(c == "�" or (c < " " and c not in "\t\r\n\f") for c in sample)
-    if "\0" in sample or odd > len(sample) // 4:
-        raise _bad(path, "the file is not text", "export the record as CSV")
-    lines = list(io.StringIO(sample, newline=None))
-    if zipped:
-        return gzip.open(path, "rt", encoding=encoding, errors="replace"), lines
-    return path.open(encoding=encoding, errors="replace"), lines
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """Tab before semicolon before comma: a decimal comma makes commas of no account beside the others."""
-    told = [line for line in lines[:50] if line.strip() and not line.startswith("#")]
-    return next((d for d in "\t;" if 2 * sum(d in line for line in told) > len(told)), ",")
-
-
-@dataclass
-class _Tables:
-    """The rows of a file in parts, each with the header it stands under.
-
-    rows: what follows the header, or, of PROCESSDATA, everything. A blank line or an annotation may begin another
-    table of a Flux answer, with a header of its own.
-    """
-
-    rows: Iterator[Row]
-    process_data: bool
-    header: Row | None = None
-
-    def parts(self) -> Iterator[tuple[Row, list[Row]]]:
-        if self.process_data:
-            self._process_data_header()
-        if self.header is None:
-            return
-        part: list[Row] = []
-        fresh = False
-        for row in self.rows:
-            if not any(row) or row[0] in ANNOTATIONS:
-                fresh = not self.process_data
-                continue
-            if fresh and time_columns(row):
-                yield self.header, part
-                part, self.header = [], row
-            else:
-                part.append(row)
-            fresh = False
-            if len(part) == ROWS_AT_ONCE:
-                yield self.header, part
-                part = []
-        yield self.header, part
-
-    def _process_data_header(self) -> None:
-        """The third line has the tags, two more lines describe them."""
-        for row in self.rows:
-            if row and plain(row[0]) == "tagname":
-                self.header = row
-                break
-        for _ in range(2):
-            next(self.rows, None)
-
-
-def _tables(text: TextIO, lines: Sequence[str], delimiter: str, columns: Columns) -> _Tables:
-    """The header is the first row that names a time; else the first row, so that a message can quote it."""
-    rows = csv.reader(text, delimiter=delimiter)
-    if lines[0].startswith("PROCESSDATA\t"):
-        return _Tables(rows, True)
-    found: tuple[int, Row] | None = None
-    for skipped, row in enumerate(islice(csv.reader(lines, delimiter=delimiter), HEADER_WITHIN)):
-        if time_columns(row) or (columns.time and plain(columns.time) in map(plain, row)):
-            found = (skipped, row)
-            break
-        if found is None and any(row) and not row[0].startswith("#"):
-            found = (skipped, row)
-    if found is None:
-        return _Tables(rows, False)
-    for _ in range(found[0] + 1):
-        next(rows, None)
-    return _Tables(rows, False, header=found[1])
-
-
-# from rows to numbers
+# from cells to numbers
 
 
 @dataclass
 class _Samples:
-    """Samples in the file's order, in parts: when, of which loop, of which signals, in which mode."""
+    """Samples in the file's order, in parts: when, of which loop, of which signals, in which mode.
+
+    told: which rows have a cell for the signal, be it readable or not; in a long record that is one signal a row.
+    """
 
     loops: dict[str, int] = field(default_factory=dict)
-    times: list[Integers] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
     codes: list[Integers] = field(default_factory=list)
     values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    told: dict[str, list[Booleans]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    modes: list[npt.NDArray[np.int8]] = field(default_factory=list)
+    told: dict[str, list[Booleans]] = field(default_factory=lambda: {signal: [] for signal in (*SIGNALS, "mode")})
+    modes: list[Modes] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     unknown_modes: set[str] = field(default_factory=set)
+    found: Found = field(default_factory=Found)
     rows: int = 0
     unreadable: int = 0
-    zoneless: bool = False
+    bad_quality: int = 0
+    no_good_quality: bool = False
     decimal_comma: bool = False
 
     def code(self, name: str) -> int:
         return self.loops.setdefault(name, len(self.loops))
 
-
-def _modes(texts: Sequence[str], samples: _Samples) -> npt.NDArray[np.int8]:
-    known = {text: mode(text) for text in set(texts)}
-    for text in known:
-        if known[text] == UNKNOWN:
-            known[text] = AUT
-            samples.unknown_modes.add(text.strip() or "an empty cell")
-    return np.fromiter((known[text] for text in texts), np.int8, len(texts))
-
-
-def _take(header: Row, rows: list[Row], at: Layout, stem: str, columns: Columns, samples: _Samples) -> None:
-    """Convert one part of a table and add it to the samples."""
-    width = len(header)
-    rows = [row if len(row) >= width else row + [""] * (width - len(row)) for row in rows]
-    times, zoneless = instants([" ".join([row[i] for i in at.time]) for row in rows])
-    good = times != UNREADABLE
-    samples.rows += len(rows)
-    samples.unreadable += int(len(rows) - good.sum())
-    samples.zoneless |= zoneless
-    roles = [field_role(row[at.long[0]], columns) for row in rows] if at.long else []
-    if at.long:
-        good &= np.array([role is not None for role in roles], bool)
-    if not good.all():
-        rows = [row for row, ok in zip(rows, good, strict=True) if ok]
-        roles = [role for role, ok in zip(roles, good, strict=True) if ok] if at.long else roles
-        times = times[good]
-    samples.seen |= {role for role in roles if role}
-    _take_loops(rows, times, roles, at, stem, samples)
-
-
-def _take_loops(
-    rows: list[Row], times: Integers, roles: Sequence[str | None], at: Layout, stem: str, samples: _Samples
-) -> None:
-    count = len(rows)
-    comma = samples.decimal_comma
-    for loop in at.loops:
-        codes = np.full(count, samples.code(loop.name or stem) if at.loop is None and count else 0, np.int64)
-        if at.loop is not None:
-            prefix = f"{loop.name}." if loop.name and len(at.loops) > 1 else ""
-            ids = (samples.code(prefix + (row[at.loop].strip() or stem)) for row in rows)
-            codes = np.fromiter(ids, np.int64, count)
-        samples.times.append(times)
-        samples.codes.append(codes)
+    def add(self, times: Times, codes: Integers, cells: Mapping[str, tuple[Floats, Booleans]], modes: Modes,
+            mode_told: Booleans) -> None:
+        """Add the rows of one loop, or of several told apart by their codes; NaN for a signal that has no cells."""
+        self.times.append(times)
+        self.codes.append(codes)
         for signal in SIGNALS:
-            index = loop.pv if at.long else getattr(loop, signal)
-            told = np.full(count, index is not None)
-            if at.long:
-                told = np.array([role == signal for role in roles], bool)
-            elif index is not None:
+            values, told = cells.get(signal, (np.full(len(codes), np.nan), np.zeros(len(codes), np.bool_)))
+            self.values[signal].append(values)
+            self.told[signal].append(told)
+        self.modes.append(modes)
+        self.told["mode"].append(mode_told)
+
+
+def _modes(texts: Texts, samples: _Samples) -> Modes:
+    codes, words = texts.distinct()
+    known = [mode(word) for word in words]
+    samples.unknown_modes |= {word.strip() or "an empty cell" for word, code in zip(words, known, strict=True)
+                              if code == UNKNOWN}
+    return np.array([AUT if code == UNKNOWN else code for code in known], np.int8)[codes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of a table that count, None for all of them, and when they are."""
+
+    table: Table
+    rows: Integers | None
+    times: Times
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def column(self, index: int) -> Texts:
+        column = self.table.column(index)
+        return column if self.rows is None else column.take(self.rows)
+
+
+def _part(table: Table, times: Times, counts: Booleans) -> _Part:
+    if counts.all():
+        return _Part(table, None, times)
+    rows = np.flatnonzero(counts)
+    return _Part(table, rows, times.take(rows))
+
+
+def _take(table: Table, at: Layout, stem: str, columns: Columns, samples: _Samples) -> None:
+    """Convert one part of a file and add it to the samples."""
+    column = table.column(at.time[0])
+    times = read_times(join(column, table.column(at.time[1])) if len(at.time) > 1 else column)
+    readable = times.readable()
+    samples.rows += len(table)
+    samples.unreadable += int(len(readable) - readable.sum())
+    if not at.long:
+        _take_wide(_part(table, times, readable), at, stem, samples)
+        return
+    codes, names = table.column(at.long[0]).distinct()
+    fields = [tag_and_role(name, columns) for name in names] or [(None, None)]
+    of_role = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
+    part = _part(table, times, readable & (of_role >= 0))
+    if part.rows is not None:
+        codes, of_role = codes[part.rows], of_role[part.rows]
+    if at.loop is not None or not any(tag for tag, _ in fields):
+        loops = _loop_codes(part, at, "", stem, samples)
+    else:
+        used = set(codes.tolist())
+        loops = np.array([samples.code(tag or stem) if i in used else 0 for i, (tag, _) in enumerate(fields)])[codes]
+    _take_long(part, at, loops, of_role, samples)
+
+
+def _loop_codes(part: _Part, at: Layout, prefix: str, stem: str, samples: _Samples) -> Integers:
+    """(T,) the loop of each row: by the loop column, by the columns' own names, or the file's."""
+    if at.loop is None:
+        return np.full(len(part), samples.code(prefix or stem) if len(part) else 0, np.int64)
+    codes, names = part.column(at.loop).distinct()
+    joined = f"{prefix}." if prefix and len(at.loops) > 1 else ""
+    return np.array([samples.code(joined + (name.strip() or stem)) for name in names] or [0], np.int64)[codes]
+
+
+def _of_quality(values: Floats, good: Booleans | None) -> Floats:
+    if good is not None:
+        values[~good] = np.nan
+    return values
+
+
+def _good(part: _Part, at: Layout, samples: _Samples) -> Booleans | None:
+    """(T,) which rows are of good quality; None where no column says so."""
+    if at.quality is None or not len(part):
+        return None
+    good = good_quality(part.column(at.quality))
+    if good is None:
+        samples.no_good_quality = True
+    else:
+        samples.bad_quality += int(len(good) - good.sum())
+    return good
+
+
+def _take_wide(part: _Part, at: Layout, stem: str, samples: _Samples) -> None:
+    good = _good(part, at, samples)
+    whole = np.ones(len(part), np.bool_)
+    for loop in at.loops:
+        cells = {}
+        for signal in SIGNALS:
+            index = getattr(loop, signal)
+            if index is not None:
                 samples.seen.add(signal)
-            values = np.full(count, np.nan)
-            if index is not None and told.any():
-                cells = [row[index] for row, ok in zip(rows, told, strict=True) if ok]
-                values[told] = numbers(cells, decimal_comma=comma)
-            samples.values[signal].append(values)
-            samples.told[signal].append(told)
-        if loop.mode is None:
-            samples.modes.append(np.full(count, AUT, np.int8))
-        else:
+                values = numbers(part.column(index), decimal_comma=samples.decimal_comma, found=samples.found)
+                cells[signal] = (_of_quality(values, good if signal == "pv" else None), whole)
+        modes, told = np.full(len(part), AUT, np.int8), ~whole
+        if loop.mode is not None:
             samples.seen.add("mode")
-            index = loop.mode
-            samples.modes.append(_modes([row[index] for row in rows], samples))
+            modes, told = _modes(part.column(loop.mode), samples), whole
+        samples.add(part.times, _loop_codes(part, at, loop.name or "", stem, samples), cells, modes, told)
+
+
+def _take_long(part: _Part, at: Layout, loops: Integers, of_role: npt.NDArray[np.intp], samples: _Samples) -> None:
+    """Add the rows of one value each; of_role: (T,) what that is, an index of ROLES."""
+    assert at.long is not None
+    texts = part.column(at.long[1])
+    good = _good(part, at, samples)
+    cells = {}
+    for signal in SIGNALS:
+        told = of_role == ROLES.index(signal)
+        values = np.full(len(part), np.nan)
+        if told.any():
+            samples.seen.add(signal)
+            own = texts.take(np.flatnonzero(told))
+            values[told] = numbers(own, decimal_comma=samples.decimal_comma, found=samples.found)
+        cells[signal] = (_of_quality(values, good), told)
+    modes, told = np.full(len(part), AUT, np.int8), of_role == ROLES.index("mode")
+    column = at.loops[0].mode
+    if told.any():
+        samples.seen.add("mode")
+        modes[told] = _modes(texts.take(np.flatnonzero(told)), samples)
+    elif column is not None:
+        samples.seen.add("mode")
+        modes, told = _modes(part.column(column), samples), np.ones(len(part), np.bool_)
+    samples.add(part.times, loops, cells, modes, told)
 
 
 def _stem(path: Path) -> str:
@@ -249,30 +229,68 @@ def _stem(path: Path) -> str:
     return stem.encode("utf-8", "replace").decode()
 
 
-def _read(path: Path, columns: Columns, assumptions: list[str]) -> _Samples:
-    text, lines = _open(path)
-    with text:
-        delimiter = _delimiter(lines)
-        samples = _Samples(decimal_comma=delimiter != ",")
-        tables = _tables(text, lines, delimiter, columns)
+def _read(path: Path, columns: Columns, assumptions: list[str], arrow: bool | None) -> _Samples:
+    tables = open_tables(path, columns, arrow=arrow)
+    with tables.text:
+        assumptions += tables.assumptions
+        samples = _Samples(decimal_comma=tables.decimal_comma)
         stem = _stem(path)
         at: Layout | None = None
         under: Row | None = None
-        for header, rows in tables.parts():
+        for header, table in tables.parts():
             if at is None or header is not under:
                 at = layout(header, columns, str(path), (0,) if tables.process_data else ())
                 if tables.process_data:
-                    at = Layout(at.time, None, at.loops, at.long, at.assumptions)
+                    at = replace(at, time=at.time, loop=None)
                 under = header
                 assumptions.extend(said for said in at.assumptions if said not in assumptions)
-            if rows:
-                _take(header, rows, at, stem, columns, samples)
+            if len(table):
+                _take(table, at, stem, columns, samples)
     if at is None:
-        raise _bad(path, "there is no row of data", "begin with a line of names such as time,PV,OP,SP")
+        raise bad(path, "there is no row of data", "begin with a line of names such as time,PV,OP,SP")
     return samples
 
 
 # from samples to a grid
+
+
+def _instants(samples: _Samples, zone: tzinfo | None, assumptions: list[str]) -> tuple[Integers, Integers, Booleans]:
+    """(R,) instants and loops of all rows, in the file's order, and which rows count of those that were read."""
+    times, codes = Times.concatenate(samples.times), np.concatenate(samples.codes)
+    clocks = _right_way_round(times, assumptions)
+    if zone is not None and times.zoneless.any():
+        own = np.flatnonzero(times.zoneless & (clocks != UNREADABLE))
+        zoned = of_zone(clocks[own], codes[own], zone)
+        clocks[own] = zoned.instants
+        if zoned.twice:
+            assumptions.append(f"{zoned.twice} times fall into an hour that comes twice as the clocks go back: told "
+                               "apart by their order")
+        if zoned.never:
+            assumptions.append(f"{zoned.never} times fall into an hour that the clocks leave out: taken as before it")
+    elif times.zoneless.any():
+        assumptions.append("the times have no zone: taken as UTC")
+    if times.excel:
+        assumptions.append("times are numbers that look like days of a spreadsheet, since 1899-12-30: taken as such")
+    counts = (clocks >= 0) & (clocks < LATEST)
+    samples.unreadable += int(len(counts) - counts.sum())
+    return clocks[counts], codes[counts], counts
+
+
+def _right_way_round(times: Times, assumptions: list[str]) -> Integers:
+    """The dates, day or month first: as more of them can be read, else as they lie closer together, else day first."""
+    if times.month_first is times.instants:
+        return times.instants
+
+    def oddness(instants: Integers) -> tuple[int, int]:
+        read = instants[instants != UNREADABLE]
+        return len(instants) - len(read), int(read.max() - read.min()) if len(read) else 0
+
+    day, month = oddness(times.instants), oddness(times.month_first)
+    month_first = month < day or (month == day and times.american)
+    sure = day[0] != month[0]
+    said = f"dates with strokes have the {'month' if month_first else 'day'} first"
+    assumptions.append(said + ("" if sure else ", by how close together they then lie" if day != month else ""))
+    return times.month_first if month_first else times.instants
 
 
 def _order(times: Integers, codes: Integers, assumptions: list[str]) -> None:
@@ -286,115 +304,178 @@ def _order(times: Integers, codes: Integers, assumptions: list[str]) -> None:
         assumptions.append(f"{back} rows stand before an older one: sorted by time")
 
 
-def _hold_absent(grid: Floats | Modes, present: Booleans) -> None:
-    """Where a loop has no row at an instant of the others, its last one holds."""
-    rows = np.where(present, np.arange(len(present))[:, None], 0)
+def _hold(grid: Floats | Modes, told: Booleans) -> None:
+    """Where a loop has no cell at an instant of the others, its last one holds."""
+    rows = np.where(told, np.arange(len(told), dtype=np.int32)[:, None], 0)
     np.maximum.accumulate(rows, axis=0, out=rows)
     grid[...] = np.take_along_axis(grid, rows, axis=0)
 
 
-def _grids(
-    path: Path, samples: _Samples, assumptions: list[str]
-) -> tuple[Integers, dict[str, Floats], Modes]:
-    times, codes = np.concatenate(samples.times), np.concatenate(samples.codes)
+@dataclass
+class _Grids:
+    """T instants of N loops: values by signal and modes, (T, N), and where each has a cell of its own."""
+
+    times: Integers
+    values: dict[str, Floats]
+    modes: Modes
+    told: dict[str, Booleans]
+
+
+def _grids(path: Path, samples: _Samples, zone: tzinfo | None, assumptions: list[str]) -> _Grids:
+    times, codes, counts = _instants(samples, zone, assumptions)
+    if not len(times):
+        raise _no_time(path)
     _order(times, codes, assumptions)
-    instants_, row = np.unique(times, return_inverse=True)
-    shape = (len(instants_), len(samples.loops))
+    instants, row = np.unique(times, return_inverse=True)
+    shape = (len(instants), len(samples.loops))
     if shape[0] * shape[1] > CELLS_AT_MOST:
         what = f"{shape[1]} loops share few of their {shape[0]} instants"
-        raise _bad(path, what, "split the record into one file for each loop")
+        raise bad(path, what, "split the record into one file for each loop")
     cell = row.reshape(-1) * shape[1] + codes
-    present = np.zeros(shape[0] * shape[1], bool)
-    present[cell] = True
-    grids: dict[str, Floats] = {}
-    repeated = 0
-    for signal, parts in samples.values.items():
-        told = np.concatenate(samples.told[signal])
+
+    def scatter(parts: list[npt.NDArray[Any]], told: Booleans, blank: float, kind: type) -> npt.NDArray[Any]:
         # Assigned in the file's order: of two values for one cell the later one stays.
-        grid = np.full(shape[0] * shape[1], np.nan)
-        grid[cell[told]] = np.concatenate(parts)[told]
-        grids[signal] = grid.reshape(shape)
-        repeated = max(repeated, int(told.sum()) - len(np.unique(cell[told])))
-    modes = np.full(shape[0] * shape[1], AUT, np.int8)
-    modes[cell] = np.concatenate(samples.modes)
+        grid: npt.NDArray[Any] = np.full(shape[0] * shape[1], blank, kind)
+        whole = np.concatenate(parts)[counts]
+        parts.clear()
+        grid[cell[told]] = whole[told]
+        return grid.reshape(shape)
+
+    grids: dict[str, npt.NDArray[Any]] = {}
+    where: dict[str, Booleans] = {}
+    repeated = 0
+    for signal, parts in samples.told.items():
+        told = np.concatenate(parts)[counts]
+        where[signal] = np.zeros(shape, np.bool_)
+        where[signal].reshape(-1)[cell[told]] = True
+        of, blank, kind = (samples.modes, AUT, np.int8) if signal == "mode" else (samples.values[signal], np.nan, float)
+        grids[signal] = scatter(cast("list[npt.NDArray[Any]]", of), told, blank, kind)
+        if signal != "mode":
+            repeated = max(repeated, int(told.sum()) - int(where[signal].sum()))
     if repeated:
         assumptions.append(f"{repeated} rows repeat an instant: the last one counts")
-    modes = modes.reshape(shape)
-    if not present.all():
-        for grid in grids.values():
-            _hold_absent(grid, present.reshape(shape))
-        _hold_absent(modes, present.reshape(shape))
+    modes = grids.pop("mode")
+    return _Grids(instants, grids, modes, where)
+
+
+def _hold_what_is_absent(samples: _Samples, grids: _Grids, assumptions: list[str]) -> None:
+    """Let values hold: all of a loop where it has no row, each signal where the signals have times of their own."""
+    own = [signal for signal in SIGNALS if signal in samples.seen]
+    row = np.logical_or.reduce([*(grids.told[signal] for signal in own), grids.told["mode"]])
+    together = np.logical_and.reduce([grids.told[signal] for signal in own])
+    apart = bool(together.sum() * 2 < row.sum())
+    if apart:
+        assumptions.append(f"{', '.join(own).upper()} have times of their own: each holds until its next value")
+    elif not row.all():
         assumptions.append("not every loop has a row at every instant: its last one holds")
-    return instants_, grids, modes
+    for signal in own:
+        told = grids.told[signal] if apart else row
+        if not told.all():
+            _hold(grids.values[signal], told)
+    if not grids.told["mode"].all() and "mode" in samples.seen:
+        _hold(grids.modes, grids.told["mode"])
 
 
-def _fill_set_points(samples: _Samples, grids: dict[str, Floats], assumptions: list[str]) -> None:
+def _fill_set_points(samples: _Samples, grids: _Grids, assumptions: list[str]) -> None:
+    sp, pv = grids.values["sp"], grids.values["pv"]
     for i, loop in enumerate(samples.loops):
-        if np.isfinite(grids["sp"][:, i]).any():
-            continue
-        pv = np.sort(grids["pv"][np.isfinite(grids["pv"][:, i]), i])
-        if len(pv):
-            grids["sp"][:, i] = pv[len(pv) // 2]
-            assumptions.append(f"{loop} has no SP: the median of its PV, {pv[len(pv) // 2]:.6g}, stands in")
+        known = np.sort(pv[np.isfinite(pv[:, i]), i])
+        if len(known) and not np.isfinite(sp[:, i]).any():
+            sp[:, i] = known[len(known) // 2]
+            assumptions.append(f"{loop} has no SP: the median of its PV, {known[len(known) // 2]:.6g}, stands in")
 
 
-def _interval(times: Integers, assumptions: list[str]) -> int:
-    if len(times) < 2:
+def _interval(grids: _Grids, assumptions: list[str]) -> int:
+    """The median step of the loop that is sampled fastest."""
+    if len(grids.times) < 2:
         assumptions.append("there is only one instant: 1 s between samples")
         return SECOND
-    steps = np.diff(times)
+    told = grids.told["pv"]
+    same = [grids.times] if told.all() else [grids.times[column] for column in told.T if column.sum() > 1]
+    steps = min((np.diff(times) for times in same), key=lambda steps: float(np.median(steps)),
+                default=np.diff(grids.times))
     interval = int(np.sort(steps)[len(steps) // 2])
     gaps = steps[steps > interval + interval // 2]
     if len(gaps):
         longest = int(gaps.max()) / SECOND
         assumptions.append(f"{len(gaps)} gaps, the longest of {longest:g} s: the last value holds")
+    uneven = int((np.abs(steps - interval) > interval // 100).sum()) - len(gaps)
+    if uneven * 20 > len(steps):
+        low, high = (float(q) / SECOND for q in np.quantile(steps, (0.1, 0.9)))
+        assumptions.append(f"samples are {low:.4g} to {high:.4g} s apart: taken as {interval / SECOND:.4g} s")
     return interval
 
 
-def _say(samples: _Samples, grids: dict[str, Floats], assumptions: list[str]) -> None:
-    if samples.zoneless:
-        assumptions.append("the times have no zone: taken as UTC")
+def _say(samples: _Samples, grids: _Grids, assumptions: list[str]) -> None:
     if samples.unreadable:
         assumptions.append(f"{samples.unreadable} of {samples.rows} rows have no readable time: left out")
-    missing = int((~np.isfinite(grids["pv"])).sum())
+    pv, found = grids.values["pv"], samples.found
+    missing = int((~np.isfinite(pv)).sum())
+    words = f" ({', '.join(found.words)})" if found.words else ""
     if missing:
-        assumptions.append(f"{missing} of {grids['pv'].size} PV values are bad or missing: of bad quality")
+        assumptions.append(f"{missing} of {pv.size} PV values are bad or missing{words}: of bad quality")
+    elif words:
+        assumptions.append(f"some values of OP or SP are no numbers{words}: of bad quality")
+    if samples.bad_quality:
+        assumptions.append(f"{samples.bad_quality} rows are of bad quality by their own word")
+    if samples.no_good_quality:
+        assumptions.append("the quality column calls nothing good: not regarded")
+    if found.grouped:
+        assumptions.append(f"numbers such as {found.grouped} have thousands set apart")
+    if found.marked:
+        assumptions.append(f"numbers such as {found.marked} have another decimal mark than the rest")
     if "op" not in samples.seen:
         assumptions.append("there is no OP")
-    if "mode" not in samples.seen:
-        assumptions.append("there is no Mode: AUT")
     if samples.unknown_modes:
         listed = ", ".join(sorted(samples.unknown_modes)[:5])
         assumptions.append(f"modes that are not known ({listed}): AUT")
 
 
-def read_record(path: Path, *, columns: Columns = RECOGNISE) -> Record:
-    """The record in a file; raises BadInput when there is none."""
+def read_record(path: Path, *, columns: Columns = RECOGNISE, zone: tzinfo | None = None,
+                arrow: bool | None = None) -> Record:
+    """The record in a file; raises BadInput when there is none.
+
+    zone: of times that have none; UTC where it is None. arrow: whether Arrow reads the cells; None: where it is
+    installed and the file is large. The Record is the same.
+    """
     assumptions: list[str] = []
     try:
-        samples = _read(path, columns, assumptions)
+        samples = _read(path, columns, assumptions, arrow)
     except IsADirectoryError:
-        raise _bad(path, "this is a folder", "name one file") from None
+        raise bad(path, "this is a folder", "name one file") from None
     except FileNotFoundError:
-        raise _bad(path, "there is no such file", "check the path") from None
+        raise bad(path, "there is no such file", "check the path") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise _bad(path, "the gzip file is damaged", "copy or compress it again") from None
+        raise bad(path, "the gzip file is damaged", "copy or compress it again") from None
     except (OSError, UnicodeError) as error:
-        raise _bad(path, f"cannot be read ({error})", "check the path and its permissions") from None
+        raise bad(path, f"cannot be read ({error})", "check the path and its permissions") from None
     except csv.Error as error:
-        raise _bad(path, f"is no CSV ({error})", "export the record as CSV") from None
+        raise bad(path, f"is no CSV ({error})", "export the record as CSV") from None
     if samples.rows and samples.rows == samples.unreadable:
-        remedy = "write times as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
-        raise _bad(path, "no row has a readable time", remedy)
+        raise _no_time(path)
     if not samples.loops or not any(np.isfinite(part).any() for part in samples.values["pv"]):
         remedy = f"check the columns, or name them with {OPTION} pv=NAME"
-        raise _bad(path, "no row has a number for PV", remedy)
-    times, grids, modes = _grids(path, samples, assumptions)
+        raise bad(path, "no row has a number for PV", remedy)
+    return _record(path, samples, zone, assumptions)
+
+
+def _no_time(path: Path) -> BadInput:
+    remedy = "write times as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
+    return bad(path, "no row has a readable time", remedy)
+
+
+def _record(path: Path, samples: _Samples, zone: tzinfo | None, assumptions: list[str]) -> Record:
+    grids = _grids(path, samples, zone, assumptions)
+    _hold_what_is_absent(samples, grids, assumptions)
     _say(samples, grids, assumptions)
     _fill_set_points(samples, grids, assumptions)
-    interval = _interval(times, assumptions)
-    pv, op, sp = grids["pv"], grids["op"], grids["sp"]
-    return Record(tuple(samples.loops), times, pv, op, sp, modes, interval, tuple(assumptions))
+    interval = _interval(grids, assumptions)
+    loops = tuple(samples.loops)
+    pv, op, sp = (grids.values[signal] for signal in SIGNALS)
+    modes = grids.modes
+    if "mode" not in samples.seen:
+        modes = inferred_modes(loops, pv, op, sp, assumptions)
+    return Record(loops, grids.times, pv, op, sp, modes, interval, tuple(assumptions))
 
 
 def names(records: Iterable[Record]) -> list[str]:
