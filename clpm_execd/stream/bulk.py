@@ -35,12 +35,19 @@ def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, 
     output: None for stdout; a name that ends in .gz is compressed. Raises BadInput where that cannot be
     written.
     """
+    with opened(output, signals) as file:
+        _write(source, encoder, samples, file, signals)
+    return 0
+
+
+@contextmanager
+def opened(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
+    """The file to write, there under its name once it is whole, or stdout; BadInput where it cannot be written."""
     try:
         with stdout() if output is None else _whole(output, signals) as file:
-            _write(source, encoder, samples, file, signals)
+            yield file
     except OSError as error:
         raise _unwritable(f"--output {output}", error) from None
-    return 0
 
 
 @contextmanager

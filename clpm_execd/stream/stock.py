@@ -1,0 +1,103 @@
+"""What a state folder holds of points on their way: waiting, refused, and set aside.
+
+All of it works beside a running stream. Reading changes nothing, and what the stream removes meanwhile is left out.
+Putting refused lines back goes through files only: an incident is taken out of the stream's sight by one rename, its
+lines are spooled as the stream itself does, and only then it is removed; cut off in between, the next call ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clpm_execd.stream.backlog import batches
+from clpm_execd.stream.quarantine import Incident, incidents, read_incident
+from clpm_execd.stream.spool import Corrupt, names, packed, path_of, promised, unpacked
+from clpm_execd.stream.whole_file import make_folder, write_whole
+
+_TAKEN = ".retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """files, points, size: what waits; size in bytes of lines. oldest: when its first was spooled, ns since 1970.
+
+    corrupt: files that do not hold what was written to them; nothing of them is sent.
+    """
+
+    files: int
+    points: int
+    size: int
+    oldest: int | None
+    incidents: tuple[Incident, ...]
+    corrupt: tuple[Path, ...]
+
+
+def stock_of(state: Path) -> Stock:
+    """OSError if a folder that is there cannot be read."""
+    found: list[tuple[int, int, int]] = []
+    bad: list[Path] = []
+    for name in names(state / "spool"):
+        path = path_of(state / "spool", name)
+        try:
+            found.append((name, *promised(path)))
+        except FileNotFoundError:
+            continue
+        except Corrupt:
+            bad.append(path)
+    bad += [path_of(state / "corrupt", name) for name in names(state / "corrupt")]
+    points, size = sum(points for _, points, _ in found), sum(size for *_, size in found)
+    oldest = found[0][0] if found else None
+    return Stock(len(found), points, size, oldest, tuple(incidents(state)), tuple(bad))
+
+
+def waiting_lines(state: Path) -> Iterator[bytes]:
+    """The lines of each file that waits, oldest first; what is not sound is left out."""
+    for name in names(state / "spool"):
+        with suppress(FileNotFoundError, Corrupt):
+            yield unpacked(path_of(state / "spool", name).read_bytes()).body
+
+
+def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
+    """Spool the lines of the incidents of these names, or of all; how many incidents and lines they were.
+
+    OSError if they cannot be spooled; then what is left is where it was, or is taken up by the next call.
+    """
+    count = lines = 0
+    for path in _take(state / "quarantine", chosen):
+        body = b"".join(read_incident(path).lines)
+        since = path.stat().st_mtime_ns
+        make_folder(state / "spool")
+        for batch in batches(body):
+            since = _free(state / "spool", since)
+            write_whole(path_of(state / "spool", since), packed(batch))
+        path.unlink()
+        count += 1
+        lines += body.count(b"\n")
+    return count, lines
+
+
+def _take(folder: Path, chosen: Collection[str]) -> Iterator[Path]:
+    """Each incident out of the stream's sight; those that a call that was cut off had taken come first."""
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(_TAKEN):
+                yield folder / name
+    for incident in incidents(folder.parent):
+        if not chosen or incident.path.name in chosen:
+            taken = incident.path.with_name(incident.path.name + _TAKEN)
+            with suppress(FileNotFoundError):
+                os.rename(incident.path, taken)
+                yield taken
+
+
+def _free(folder: Path, name: int) -> int:
+    """A name of the past, which no running stream gives to a file of its own."""
+    name = min(name, time.time_ns() - 10**9)
+    while path_of(folder, name).exists():
+        name += 1
+    return name
