@@ -73,7 +73,7 @@ def _index(times: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
 
 
 def _labels(block: Block) -> dict[str, npt.NDArray[Any]]:
-    """`fault`, the present ones joined by +, `visible`, whether one shows, and `control`, those in force; (T, N) each."""
+    """`fault`, the present ones joined by +, `visible`, whether one shows, `control`, those in force; (T, N) each."""
     shape = len(block), len(block.loops)
     fault, control = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
     visible = np.zeros(shape, dtype=bool)
