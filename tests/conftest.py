@@ -23,13 +23,19 @@ def clpm_execd() -> list[str]:
 @pytest.fixture(scope="session")
 def telegraf() -> Path:
     """The binary of the real Telegraf."""
-    return parts.binary("telegraf", "telegraf")
+    return parts.telegraf()
 
 
 @pytest.fixture
 def collector(telegraf: Path, tmp_path: Path, clpm_execd: list[str]) -> parts.Telegraf:
     """The real Telegraf around the program, with a folder, a log and an output file of the test's own."""
     return parts.Telegraf(telegraf, tmp_path, clpm_execd)
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Path:
+    """The binary of the real NATS server."""
+    return parts.binary("nats", "nats-server")
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,12 @@ def binary(part: str, name: str) -> Path:
     return path if path.exists() else missing(part)
 
 
+def telegraf() -> Path:
+    """The real Telegraf, of the build whose plugins the tests know."""
+    path = PARTS / f"telegraf-{version('telegraf')}-{version('telegraf_build')}"
+    return path if path.exists() else missing("telegraf")
+
+
 def until(probe: Callable[[], T], seconds: float, what: str) -> T:
     """What `probe` answers as soon as it is true; after `seconds` a failure that says `what` was missing."""
     deadline = time.monotonic() + seconds

@@ -574,3 +574,14 @@ def test_a_descriptor_that_nobody_opened_is_no_fault(clpm_execd: list[str], tmp_
                           capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+def test_shards_of_a_plant_are_its_lines_shared_out(run: Run) -> None:
+    given = ("--duration", "30s")
+    parts = [generated(run, *given, "--shard", "0/2"), generated(run, *given, env={"CLPM_SHARD": "1/2"})]
+    assert all(parts)
+    assert sorted("".join(parts).splitlines()) == sorted(generated(run, *given).splitlines())
+    done = run("check", "--shard", "2/2")
+    assert done.returncode == 2
+    assert "--shard" in done.stderr
+    assert "0/2 to 1/2" in done.stderr

@@ -28,8 +28,8 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     from clpm_execd.config.settings import read_settings
 
     options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
-               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_STATE": arguments.state,
-               "CLPM_CATCH_UP": arguments.catch_up}
+               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_SHARD": arguments.shard,
+               "CLPM_STATE": arguments.state, "CLPM_CATCH_UP": arguments.catch_up}
     given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
     return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
 
@@ -45,11 +45,17 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
     configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
                                        measurement=settings.measurement)
     if arguments.replay:  # nobody knows the truth about a record
+        if settings.shard is not None:
+            raise BadInput([Problem("--shard", "a record is not shared out", "give each process a record of its own")])
         return replace(configuration, output=replace(configuration.output, truth=None))
     if arguments.demo:
         from clpm_execd.config.demo import demonstrated
 
-        return demonstrated(configuration)
+        configuration = demonstrated(configuration)
+    if settings.shard is not None:
+        from clpm_execd.config.shard import share
+
+        configuration = replace(configuration, loops=share(configuration.loops, settings.shard))
     return configuration
 
 

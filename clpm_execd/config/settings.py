@@ -12,14 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 
 from clpm_execd.config.durations import MS, UNITS, format_duration, parse_duration
+from clpm_execd.config.shard import Shard, parse_shard
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
-           "CLPM_LOOPS": "--config", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up"}
+           "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up"}
 REQUIRED = tuple(EXAMPLES)
 DAY = UNITS["d"]
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
@@ -78,6 +80,7 @@ class Settings:
     log_level: str = "INFO"
     log_file: Path | None = None
     loops: Path | None = None
+    shard: Shard | None = None
     state: Path | None = None
     catch_up: int = DAY
     file: Path = Path(".env")
@@ -186,6 +189,7 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         catch_up = _duration(*found["CLPM_CATCH_UP"], problems) or DAY
     if "LOG_LEVEL" in found:
         level = _level(*found["LOG_LEVEL"], problems)
+    shard = _shard(*found["CLPM_SHARD"], problems) if "CLPM_SHARD" in found else None
 
     def path(name: str) -> Path | None:
         return Path(os.path.expanduser(text[name])) if name in text else None
@@ -196,7 +200,7 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
-        state=path("CLPM_STATE"), catch_up=catch_up,
+        shard=shard, state=path("CLPM_STATE"), catch_up=catch_up,
         file=file, notes=notes)
 
 
@@ -229,6 +233,15 @@ def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
     if ns is not None and ns < MS:
         problems.append(Problem(where, f"{text!r} is too short", f"give at least {format_duration(MS)}"))
     return ns
+
+
+def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
+    try:
+        return parse_shard(text, gethostname())
+    except ValueError as error:
+        what, _, remedy = str(error).partition("; ")
+        problems.append(Problem(where, what, remedy))
+        return None
 
 
 def _level(where: str, text: str, problems: list[Problem]) -> str:

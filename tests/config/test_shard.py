@@ -1,0 +1,101 @@
+"""Shards: all of them are the plant, each loop is in one, and what hangs together stays together."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.config.loops import parse_configuration, read_configuration
+from clpm_execd.config.shard import Shard, fallen, parse_shard, share
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.problems import BadInput
+from clpm_execd.stream.line_protocol import LineProtocol
+
+START = 1_736_503_500 * SECOND
+
+
+def shards(loops: tuple[LoopSpec, ...], count: int) -> list[tuple[LoopSpec, ...]]:
+    return [share(loops, Shard(i, count)) for i in range(count)]
+
+
+def flows(n: int) -> tuple[LoopSpec, ...]:
+    return parse_configuration({"loop": [{"id": "FIC{:04d}", "count": n}]}).loops
+
+
+def refinery(folder: Path, loops: int) -> tuple[LoopSpec, ...]:
+    """A plant with cascades, neighbours and every sort of fault."""
+    command = [sys.executable, "-m", "clpm_execd", "init", "--plant", "refinery", "--loops", str(loops)]
+    path = folder / "loops.toml"
+    path.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return read_configuration(path).loops
+
+
+def test_shards_share_out_the_loops_evenly() -> None:
+    loops = flows(3000)
+    parts = shards(loops, 3)
+    assert sorted(loop.id for part in parts for loop in part) == [loop.id for loop in loops]
+    assert all(900 < len(part) < 1100 for part in parts)
+
+
+def test_a_loop_s_shard_depends_on_its_id_alone() -> None:
+    loops = flows(300)
+    half = {loop.id for loop in share(loops[::-2], Shard(1, 4))}
+    assert half == {loop.id for loop in share(loops, Shard(1, 4))} & {loop.id for loop in loops[::-2]}
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1), st.integers(1, 200))
+def test_one_shard_more_takes_from_the_others_and_moves_nothing_between_them(loop: str, count: int) -> None:
+    assert fallen(loop, count + 1) in (fallen(loop, count), count)
+
+
+def test_cascades_and_coupled_loops_stay_together() -> None:
+    loops = parse_configuration({"loop": [
+        {"id": "MASTER{}", "count": 50, "type": "temperature"},
+        {"id": "SLAVE{}", "count": 50, "type": "flow", "cascade": "MASTER{}"},
+        *({"id": f"NEIGHBOUR{i}", "fault": [{"kind": "interaction", "with": f"SLAVE{i}"}]} for i in range(1, 21)),
+        {"id": "LAST", "fault": [{"kind": "interaction", "with": "NEIGHBOUR1"}]}]}).loops
+    for part in shards(loops, 5):
+        numbers = Counter(re.sub(r"\D", "", loop.id) for loop in part if loop.id != "LAST")
+        assert all(n == (3 if int(number) <= 20 else 2) for number, n in numbers.items())
+        assert ("LAST" in {loop.id for loop in part}) == ("MASTER1" in {loop.id for loop in part})
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_all_shards_together_are_bit_for_bit_the_plant_in_one_process(tmp_path: Path, count: int) -> None:
+    loops = refinery(tmp_path, 150)
+
+    def lines(loops: tuple[LoopSpec, ...]) -> list[bytes]:
+        plant = Plant(loops, start=START)
+        encoder = LineProtocol(plant.loops, fields={"PV": "true_pv", "OP": "op", "V": "valve_position"}, truth="truth")
+        return b"".join(encoder.encode(plant.advance(100)) for _ in range(9)).splitlines()
+
+    assert sorted(line for part in shards(loops, count) for line in lines(part)) == sorted(lines(loops))
+
+
+def test_auto_is_the_number_at_the_end_of_a_pod_s_name() -> None:
+    assert parse_shard("auto/3", "clpm-execd-2") == Shard(2, 3)
+    assert parse_shard("1/3", "clpm-execd-2") == Shard(1, 3)
+
+
+@pytest.mark.parametrize(("text", "host", "said"), [
+    ("3/3", "a", "0/3 to 2/3"), ("1", "a", "0/3"), ("-1/3", "a", "no shard"), ("0/0", "a", "0 shards"),
+    ("auto", "a-1", "auto/3"), ("auto/3", "laptop", "'laptop' has no number"), ("auto/3", "pod-3", "replicas"),
+    ("٣/4", "a", "no shard"),
+])
+def test_what_is_no_shard_is_told_with_what_would_be(text: str, host: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_shard(text, host)
+
+
+def test_a_shard_without_a_loop_is_an_error() -> None:
+    with pytest.raises(BadInput, match="none of the 1 loops falls to"):
+        shards(flows(1), 2)
