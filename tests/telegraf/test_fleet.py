@@ -1,0 +1,145 @@
+"""A fleet: shards of one plant under Telegrafs of their own, NATS JetStream between them and InfluxDB."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from parts import ROOT, InfluxDB, Point, Telegraf, free_port, points_of, running, until
+
+FLEET = ROOT / "telegraf" / "fleet"
+PRODUCER, CONSUMER = FLEET / "nats-from-loops.conf", FLEET / "nats-to-influxdb.conf"
+INSTANTS = 60 if os.environ.get("CLPM_LONG") else 6
+LOOPS = 40
+
+
+class Nats:
+    """A NATS server with JetStream on a loopback port, its store in a folder; it may be ended and started again."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self._command = [str(path), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(folder / "jetstream")]
+        self.url = f"nats://127.0.0.1:{self._port}"
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[subprocess.Popen[bytes]]:
+        with running(self._command, self._folder / "nats.log") as server:
+            until(self._answers, 20, f"NATS at {self.url}")
+            yield server
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
+            return connection.recv(4) == b"INFO"
+        return False
+
+
+@pytest.fixture
+def nats(nats_server: Path, tmp_path: Path) -> Nats:
+    return Nats(nats_server, tmp_path)
+
+
+def agents(telegraf: Path, folder: Path, program: list[str], *names: str) -> list[Telegraf]:
+    for name in names:
+        (folder / name).mkdir()
+    return [Telegraf(telegraf, folder / name, program) for name in names]
+
+
+@contextlib.contextmanager
+def with_its_stream(producer: Telegraf) -> Iterator[None]:
+    """A consumer ends where the stream that it is to read is not there."""
+    until(lambda: any("successfully created" in line for line in producer.logged()), 30, "the producer's stream")
+    yield
+
+
+def to_influxdb(server: InfluxDB, bucket: str) -> Mapping[str, str]:
+    return {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": server.token, "INFLUXDB_ORG": server.org,
+            "INFLUXDB_BUCKET": bucket}
+
+
+def plant(folder: Path, seconds: int) -> tuple[Path, str]:
+    """A plant that starts in so many seconds, and when that is."""
+    start = datetime.fromtimestamp(int(time.time()) + seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    path = folder / "loops.toml"
+    path.write_text(f'start = "{start}"\n[[loop]]\nid = "FIC{{:03d}}"\ntype = "flow"\ncount = {LOOPS}\n')
+    return path, start
+
+
+def expected(program: list[str], loops: Path, start: str, n: int, folder: Path) -> list[Point]:
+    """The plant of one process."""
+    lines = folder / "expected.lp"
+    words = ["generate", "--config", str(loops), "--start", start, "--duration", f"{n}s", "--output", str(lines)]
+    subprocess.run([*program, *words], check=True, cwd=folder)
+    return sorted(points_of(lines), key=lambda point: (point.time, point.loop))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FLEET.glob("*.conf")))
+def test_telegraf_accepts_the_configurations(collector: Telegraf, name: str) -> None:
+    collector.environment |= {"NATS_URL": "nats://127.0.0.1:4222", "KAFKA_BROKER": "127.0.0.1:9092"}
+    collector.environment |= {f"INFLUXDB_{key}": "x" for key in ("URL", "TOKEN", "ORG", "BUCKET")}
+    checked = collector.once("config", "check", "--config", str(FLEET / name))
+    assert checked.returncode == 0, checked.stderr
+    assert " E! " not in checked.stderr
+
+
+def test_a_pod_s_shard_is_one_of_as_many_as_there_are_pods() -> None:
+    text = (FLEET / "statefulset.yaml").read_text()
+    [replicas] = re.findall(r"kind: StatefulSet.*?replicas: (\d+)", text, re.DOTALL)
+    assert re.findall(r"auto/(\d+)", text) == [replicas]
+
+
+@pytest.mark.timeout(INSTANTS + 180)
+def test_shards_through_nats_are_the_plant_of_one_process(
+    telegraf: Path, nats: Nats, influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path
+) -> None:
+    bucket = influxdb.new_bucket()
+    loops, start = plant(tmp_path, 4)
+    one, two, consumer = agents(telegraf, tmp_path, clpm_execd, "one", "two", "consumer")
+    given = {"NATS_URL": nats.url, "CLPM_LOOPS": str(loops)}
+    with (
+        nats.up(),
+        one.agent(PRODUCER, **given, CLPM_SHARD="0/2"),
+        two.agent(PRODUCER, **given, CLPM_SHARD="1/2"),
+        with_its_stream(one),
+        consumer.agent(CONSUMER, NATS_URL=nats.url, **to_influxdb(influxdb, bucket)),
+    ):
+        until(lambda: len(influxdb.points(bucket)) >= (INSTANTS + 1) * LOOPS, INSTANTS + 60, "the samples in InfluxDB")
+    wanted = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
+    last = wanted[-1].time
+    assert [point for point in influxdb.points(bucket) if point.time <= last] == wanted
+    row, *_ = influxdb.query(f'from(bucket: "{bucket}") |> range(start: 0) |> limit(n: 1)')
+    assert {name for name in row if name and not name.startswith("_")} == {"result", "table", "Mode", "loop_id"}
+
+
+@pytest.mark.timeout(INSTANTS + 180)
+def test_nothing_is_lost_when_nats_and_the_consumer_are_killed(
+    telegraf: Path, nats: Nats, influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path
+) -> None:
+    bucket = influxdb.new_bucket()
+    loops, start = plant(tmp_path, 3)
+    producer, consumer, successor = agents(telegraf, tmp_path, clpm_execd, "producer", "consumer", "successor")
+    output = {"NATS_URL": nats.url, **to_influxdb(influxdb, bucket)}
+
+    def arrived() -> int:
+        return len(influxdb.points(bucket)) // LOOPS
+
+    with contextlib.ExitStack() as stack:
+        with nats.up() as server:
+            stack.enter_context(producer.agent(PRODUCER, NATS_URL=nats.url, CLPM_LOOPS=str(loops)))
+            with with_its_stream(producer), consumer.agent(CONSUMER, **output):
+                until(lambda: arrived() >= 2, 60, "two instants")
+                server.send_signal(signal.SIGKILL)
+                time.sleep(2)
+        stack.enter_context(nats.up())
+        stack.enter_context(successor.agent(CONSUMER, **output))
+        until(lambda: arrived() >= INSTANTS + 1, INSTANTS + 60, "all samples in InfluxDB")
+    wanted = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
+    assert [point for point in influxdb.points(bucket) if point.time <= wanted[-1].time] == wanted
