@@ -42,6 +42,9 @@ class Waiting(Protocol):
     def ack(self) -> None:
         """The batch last peeked at is dealt with."""
 
+    def defer(self) -> None:
+        """The batch last peeked at is not for now: it waits behind all others."""
+
     @property
     def points(self) -> int:
         """How many wait, those being sent among them."""
@@ -105,6 +108,13 @@ class Backlog:
             if self._held:
                 self._held = False
                 self._forget(self._closed.popleft())
+
+    def defer(self) -> None:
+        with self._lock:
+            if self._held:
+                self._held = False
+                self._close()
+                self._closed.rotate(-1)
 
     @property
     def oldest(self) -> int | None:

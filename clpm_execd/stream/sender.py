@@ -21,6 +21,7 @@ SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
 MOST_OBEYED = 60.0  # s of a server's Retry-After
 DOUBT = 60.0  # s for which a server that refuses everything is thought to be at fault itself
 DOUBT_AFTER = 16  # refusals of one batch with nothing taken, beyond those that lead to its first line
+MOST_SUSPECTS = 1000
 REFUSALS_TOLD_EVERY = 60.0  # s
 
 PutAway = Callable[[str, list[bytes]], None]
@@ -55,6 +56,7 @@ class _Work:
     refused: list[bytes] = field(default_factory=list)
     words: str = ""
     taken: bool = False
+    believed: bool = False  # it is these lines that are refused, and no others
     refusals: int = 0
 
 
@@ -86,6 +88,7 @@ class Sender:
         self._tries = 0
         self._outage: _Outage | None = None
         self._doubt_since: float | None = None
+        self._suspects: dict[bytes, int] = {}  # first lines of batches refused whole: what was written before
         self._refusals_told = float("-inf")
         self._refusals_untold = 0
         self._wake = threading.Event()
@@ -203,14 +206,23 @@ class Sender:
         """Whether the server itself seems at fault, and the whole batch is to be tried again later.
 
         A schema conflict or a bad line leaves others to be taken on the way to it. Where nothing is, it may be
-        a server that is starting, full or broken (version 3 answers so): for a minute that is assumed.
+        a server that is starting, full or broken (version 3 answers so): for a minute that is assumed, unless it takes
+        another batch meanwhile.
         """
-        if work.taken or work.refusals < _patience(work):
+        if work.taken or work.believed or work.refusals < _patience(work):
+            return False
+        first = work.batch.body[: work.batch.body.index(b"\n")]
+        work.believed = self.written > self._suspects.pop(first, self.written)
+        if work.believed:
             return False
         if self._doubt_since is None:
             self._doubt_since = self._seconds()
         if self._seconds() - self._doubt_since >= DOUBT:
             return False
+        if len(self._suspects) == MOST_SUSPECTS:
+            self._suspects.clear()
+        self._suspects[first] = self.written
+        self._waiting.defer()
         self._work = None
         return True
 

@@ -254,6 +254,12 @@ class Spool:
         with self._lock:
             self._held, self._batch = [], None
 
+    def defer(self) -> None:
+        """The batch last peeked at is not for now: it waits behind all others of the old lane."""
+        with self._lock:
+            self._old += self._held
+            self._held, self._batch = [], None
+
     @property
     def safe(self) -> bool:
         """Whether all that waits outlives the process."""

@@ -26,7 +26,7 @@ _TAKEN = ".retry"
 class Stock:
     """files, points, size: what waits; size in bytes of lines. oldest: when its first was spooled, ns since 1970.
 
-    corrupt: files that do not hold what was written to them; nothing of them is sent.
+    corrupt: files that do not hold what was written to them, set aside; nothing of them is sent.
     """
 
     files: int
@@ -49,7 +49,8 @@ def stock_of(state: Path) -> Stock:
             continue
         except Corrupt:
             bad.append(path)
-    bad += [path_of(state / "corrupt", name) for name in names(state / "corrupt")]
+    with suppress(FileNotFoundError):
+        bad += [state / "corrupt" / name for name in sorted(os.listdir(state / "corrupt"))]
     points, size = sum(points for _, points, _ in found), sum(size for *_, size in found)
     oldest = found[0][0] if found else None
     return Stock(len(found), points, size, oldest, tuple(incidents(state)), tuple(bad))

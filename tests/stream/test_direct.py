@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
 from clpm_execd.stream.signals import Signals
+from clpm_execd.stream.spool import Spool
 
 SECOND = 1_000_000_000
 WRITTEN = Answer(204)
@@ -262,6 +264,36 @@ def test_bad_lines_that_always_come_first_hold_the_stream_up_only_once() -> None
     assert bench.sender.refused == 500
     assert len(bench.server.taken) == 500
     assert bench.seconds < 2 * DOUBT
+
+
+def test_a_batch_that_is_refused_whole_holds_up_no_other(tmp_path: Path) -> None:
+    for backlog in (Backlog(), Spool(tmp_path, LOG)):
+        bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
+        bench.sender._waiting = backlog
+        backlog.put(b"m,loop_id=X PV=1 1\n" * 50)
+        assert bench.run(1)
+        backlog.put(lines(1))
+        while bench.server.taken != [lines(1)]:
+            bench.seconds += bench.sender.step() or 0.0
+        while (rest := bench.sender.step()) is not None:
+            bench.seconds += rest
+        assert bench.seconds < 5
+        assert bench.quarantined == [b"m,loop_id=X PV=1 1\n"] * 50
+        assert backlog.points == 0
+
+
+def test_many_batches_that_are_refused_whole_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clpm_execd.stream.backlog.MOST_LINES", 100)
+    bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
+    bad = [b"m,loop_id=X PV=1 %d\n" % k for k in range(500)]
+    bench.backlog.put(b"".join(bad))
+    for second in range(10):
+        bench.backlog.put(lines(second))
+        bench.run(200)
+    bench.run()
+    assert len(bench.server.taken) == 10
+    assert sorted(bench.quarantined) == sorted(bad)
+    assert bench.seconds < DOUBT
 
 
 def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
