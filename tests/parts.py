@@ -387,3 +387,19 @@ def pip_setting(name: str) -> str:
         check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A folder with room for this much, such as 2m; only root can have one, and elsewhere the test is skipped."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root mounts a small tmpfs")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -7,11 +7,14 @@ import itertools
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from parts import ROOT, SECOND, InfluxDB, free_port, running, until
+from faulty_proxy import FaultyProxy
+from parts import ROOT, SECOND, InfluxDB, free_port, running, small_disk, until
 from parts import influxd as influxd_on
 
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
@@ -28,9 +31,9 @@ class Program:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = {**kept, "PYTHONPATH": str(ROOT)}
 
-    def settings(self, server: InfluxDB, bucket: str) -> None:
+    def settings(self, server: InfluxDB, bucket: str, url: str = "") -> None:
         (self.folder / ".env").write_text(
-            f"INFLUXDB_URL={server.url}\nINFLUXDB_TOKEN={server.token}\n"
+            f"INFLUXDB_URL={url or server.url}\nINFLUXDB_TOKEN={server.token}\n"
             f"INFLUXDB_ORG={server.org}\nINFLUXDB_BUCKET={bucket}\n"
         )
 
@@ -56,13 +59,13 @@ def instants(server: InfluxDB, bucket: str) -> list[int]:
     return sorted({point.time for point in server.points(bucket)})
 
 
-def assert_whole(server: InfluxDB, bucket: str) -> None:
+def assert_whole(server: InfluxDB, bucket: str, interval: int = SECOND) -> None:
     points = server.points(bucket)
     times = instants(server, bucket)
     assert {point.loop for point in points} == LOOPS
     assert len(points) == len(times) * len(LOOPS)
     assert all(set(point.fields) == {"PV", "OP", "SP"} for point in points)
-    assert all(later - before == SECOND for before, later in itertools.pairwise(times)), times
+    assert all(later - before == interval for before, later in itertools.pairwise(times)), times
 
 
 def test_the_five_loops_are_in_the_bucket_at_every_instant(program: Program, influxdb: InfluxDB) -> None:
@@ -99,6 +102,28 @@ def test_a_server_that_goes_away_and_comes_back_misses_nothing(
             assert program.stop(process) == 0
             assert_whole(server, server.bucket)
             assert set(before) <= set(instants(server, server.bucket))
+
+
+def test_a_full_disk_and_an_outage_together_miss_nothing(program: Program, influxdb: InfluxDB) -> None:
+    bucket = influxdb.new_bucket()
+    with small_disk(program.folder / "disk", "700k") as disk, closing(FaultyProxy(influxdb.url)) as proxy:
+        proxy.down()
+        program.settings(influxdb, bucket, url=proxy.url)
+        program.command += ["--state", str(disk), "--interval", "20ms"]
+        filler = disk / "filler"
+        filler.write_bytes(bytes(500_000))
+        with program.started() as process:
+            until(lambda: "cannot spool" in program.said(), 60, f"a word on the full disk; see {program.log}")
+            time.sleep(1)
+            filler.unlink()
+            until(lambda: "spooling to" in program.said(), 60, f"a word on the room there is; see {program.log}")
+            proxy.up()
+            until(lambda: "takes points again" in program.said(), 60, f"the end of the outage; see {program.log}")
+            assert program.stop(process) == 0
+        assert "0 refused, 0 given up, 0 not delivered" in program.said()
+        assert "Traceback" not in program.said()
+        assert not (disk / "corrupt").exists()
+    assert_whole(influxdb, bucket, SECOND // 50)
 
 
 def test_check_says_what_is_wrong_with_the_connection(program: Program, influxdb: InfluxDB) -> None:
