@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from socket import gethostname
 
 from clpm_execd.config.durations import MS, UNITS, format_duration, parse_duration
 from clpm_execd.config.shard import Shard, parse_shard
@@ -236,6 +235,8 @@ def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
 
 
 def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
+    from socket import gethostname  # only where there are shards
+
     try:
         return parse_shard(text, gethostname())
     except ValueError as error:

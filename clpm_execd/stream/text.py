@@ -110,9 +110,9 @@ class TextEncoder:
         at = modes * np.intp(len(self._loops)) + loops
         frames = self._frame_of.take(at)
         if frames.size and frames.min() < 0:
-            for mode in np.unique(modes).tolist():
+            for mode in range(len(MODES)):
                 new = np.flatnonzero(self._frame_of[mode] < 0)
-                if new.size:
+                if new.size and (modes == mode).any():
                     self._frame_of[mode, new] = self._new_frames(new.tolist(), mode)
             frames = self._frame_of.take(at)
         return frames

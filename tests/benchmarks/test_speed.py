@@ -1,33 +1,25 @@
-"""How fast values become lines, beside the usual ways to make them: one table (`pytest -s`), no speed is asserted."""
+"""How fast values become lines, beside the usual ways to make them."""
 
 from __future__ import annotations
 
-import math
 import os
-import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from influxdb_client import Point
+import pytest
+from figures import Figures
+from rivals import LONG, START, as_points, by_hand, quickest, sines
 
-from clpm_execd.plant.block import MODES, Block
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.pacing import at_once
 
-SECOND = 1_000_000_000
-START = 1_736_503_500 * SECOND
-MANY = 1000
-TICKS = 60
-POINTS = MANY * TICKS
-ROUNDS = 3
-
-Result = TypeVar("Result")
+LINES = 600_000 if LONG else 12_000
+SIZES = (5, 50, 1000, 100_000 if LONG else 5000)
 
 
 def plant(loops: int) -> Plant:
@@ -36,114 +28,93 @@ def plant(loops: int) -> Plant:
     return Plant([replace(five[i % 5], id=f"TIC{208000 + i}") for i in range(loops)], start=START)
 
 
-def encoder(source: Plant) -> LineProtocol:
-    return LineProtocol(source.loops)
+def generated(source: Plant, encoder: LineProtocol, ticks: int) -> bytes:
+    """In parts as large as `generate` makes them."""
+    part = at_once(source)
+    return b"".join(encoder.encode(source.advance(min(part, ticks - done))) for done in range(0, ticks, part))
 
 
-def generated() -> bytes:
-    source = plant(MANY)
-    encode = encoder(source).encode
-    return b"".join(encode(source.advance(5)) for _ in range(TICKS // 5))  # parts as large as `generate` makes them
+@pytest.mark.parametrize("loops", SIZES)
+def test_values_to_lines(loops: int, figures: Figures) -> None:
+    ticks = max(2, LINES // loops)
+    source, encoder = plant(loops), LineProtocol(plant(loops).loops)
+    block, few = source.advance(ticks), plant(loops).advance(1)
+    expected = generated(plant(loops), encoder, ticks)
+    assert encoder.encode(block) == expected
+    assert expected.startswith(as_points(few))
+    spent = quickest({
+        "plant and encoder": lambda: generated(source, encoder, ticks),
+        "the plant alone": lambda: source.advance(ticks),
+        "the encoder alone": lambda: encoder.encode(block),
+        "Point(..).to_line_protocol(), no plant": lambda: as_points(few),
+        "sines and noise in plain Python, no plant": lambda: sines(max(1, 5000 // loops), loops),
+    })  # fmt: skip
+    lines = [ticks * loops] * 3 + [loops, max(1, 5000 // loops) * loops]
+    rates = {way: n / seconds for n, (way, seconds) in zip(lines, spent.items(), strict=True)}
+    ours = rates.pop("plant and encoder")
+    figures.against(f"{loops:,} loops, in one process", "lines/s", ("plant and encoder", ours), rates)
 
 
-def points(block: Block) -> bytes:
-    """The values of a Block as Point objects, as influxdb-client's own documentation writes them."""
-    return b"".join(
-        Point("control_loops").tag("loop_id", loop).tag("Mode", MODES[block.mode[t, i]])
-        .field("PV", float(f"{block.pv[t, i]:.10g}")).field("OP", float(f"{block.op[t, i]:.10g}"))
-        .field("SP", float(f"{block.sp[t, i]:.10g}")).time(int(block.times[t])).to_line_protocol().encode() + b"\n"
-        for t in range(len(block)) for i, loop in enumerate(block.loops)
-    )  # fmt: skip
+@pytest.mark.parametrize("loops", SIZES)
+def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+    """The command with its start and all; beside it the ways that make no plant."""
+    (tmp_path / "loops.toml").write_text("".join(
+        f'[[loop]]\nid = "{kind}-{{:06d}}"\ntype = "{kind}"\ncount = {loops // 5}\n'
+        for kind in ("flow", "pressure", "level", "temperature", "composition")))  # fmt: skip
+    ticks = max(2, (20_000_000 if LONG else 60_000) // loops // (10 if loops == 5 else 1))
+
+    def generate(processors: set[int]) -> Callable[[], object]:
+        command = [*clpm_execd, "generate", "--config", "loops.toml", "--duration", f"{ticks}s", "--output", os.devnull]
+        return lambda: subprocess.run(command, check=True, cwd=tmp_path,
+                                      preexec_fn=lambda: os.sched_setaffinity(0, processors))
+
+    cores = os.sched_getaffinity(0)
+    block = plant(5).advance(400)
+    ours = {"generate": generate(cores), "generate on one core": generate({min(cores)})}
+    spent = quickest({
+        **ours, "Point(..).to_line_protocol(), no plant": lambda: as_points(block),
+        "sines and noise in plain Python, no plant": lambda: sines(400, 5),
+    })  # fmt: skip
+    others = {way: 2000 / seconds for way, seconds in spent.items() if way not in ours}
+    for way in ours:
+        figures.against(f"{loops:,} loops, {way} whole", "lines/s", (way, ticks * loops / spent[way]), others)
 
 
-def sines() -> bytes:
-    """What a plain script does: no process, no controller, a sine and noise in an f-string."""
-    lines = []
-    for t in range(TICKS):
-        for i in range(MANY):
-            sp = 405.41
-            pv = sp + math.sin((t + i) / 60.0) + random.gauss(0.0, 0.1)
-            op = min(100.0, max(0.0, 63.5 + 0.5 * (sp - pv) + random.gauss(0.0, 0.1)))
-            lines.append(
-                f"control_loops,Mode=AUT,loop_id=TIC{208000 + i} OP={op:.10g},PV={pv:.10g},SP={sp} {START + t * SECOND}"
-            )
-    return ("\n".join(lines) + "\n").encode()
+def test_few_loops_over_a_long_time(figures: Figures) -> None:
+    ticks = 20_000 if LONG else 500
+    source = plant(5)
+    spent = quickest({"the plant of five loops": lambda: source.advance(ticks),
+                      "a script of the same physics by hand": lambda: by_hand(ticks, 5)})
+    rates = {way: 5 * ticks / seconds for way, seconds in spent.items()}
+    ours = ("the plant of five loops", rates.pop("the plant of five loops"))
+    figures.against("five loops over a long time", "samples/s", ours, rates | homeostat(5 * ticks))
 
 
-def fastest(work: Callable[[], Result]) -> tuple[Result, float]:
-    """What the work gave, and the seconds of its quickest round: others may use the machine too."""
-    seconds = math.inf
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        result = work()
-        seconds = min(seconds, time.perf_counter() - start)
-    return result, seconds
+def homeostat(samples: int) -> dict[str, float]:
+    """Homeostat's rate, where `pip install --pre 'homeostat[fast]'` has been done; compiled before it is timed."""
+    try:
+        import homeostat
+    except ImportError:
+        return {}
+    units = [{"id": f"TIC-10{i}", "template": "temperature_loop"} for i in range(5)]
+    plan = {"seed": 42, "duration": f"{samples // 5}s", "dt": "1s", "library": "process@1", "units": units}
+    homeostat.simulate(plan)
+    spent = quickest({"homeostat": lambda: homeostat.simulate(plan)})
+    return {"Homeostat with numba, warm": samples / spent["homeostat"]}
 
 
-def show(title: str, rows: list[tuple[str, str, str]]) -> None:
-    print(f"\n{title}")
-    for name, figure, ratio in rows:
-        print(f"  {name:<52}{figure:>20}{ratio:>16}")
-
-
-def per_second(count: int, seconds: float, what: str) -> str:
-    return f"{count / seconds:,.0f} {what}/s"
-
-
-def test_values_to_lines() -> None:
-    lines, ours = fastest(generated)
-    assert lines.count(b"\n") == POINTS
-
-    block = plant(MANY).advance(TICKS)
-    encode = encoder(plant(MANY)).encode
-    encoded, encoding = fastest(lambda: encode(block))
-    assert encoded == lines
-
-    few = plant(MANY).advance(3)
-    made, as_points = fastest(lambda: points(few))
-    assert made == encode(few)
-    as_points *= TICKS / 3
-
-    plain, as_sines = fastest(sines)
-    assert plain.count(b"\n") == POINTS
-    show(
-        f"{MANY} loops, {TICKS} samples: points a second, and how many times as long as simulated and encoded",
-        [
-            ("simulated and encoded (generate)", per_second(POINTS, ours, "points"), "1.0 x"),
-            ("encoded alone", per_second(POINTS, encoding, "points"), f"{encoding / ours:.2f} x"),
-            ("encoded alone, by Point(..).to_line_protocol()", per_second(POINTS, as_points, "points"),
-             f"{as_points / ours:.1f} x"),
-            ("no plant: sines and noise in an f-string", per_second(POINTS, as_sines, "points"),
-             f"{as_sines / ours:.1f} x"),
-        ],
-    )  # fmt: skip
-
-
-def test_plant_alone() -> None:
-    rows = []
-    for loops, scans in ((5, 3600), (MANY, 300)):
-        block, seconds = fastest(lambda loops=loops, scans=scans: plant(loops).advance(scans))  # type: ignore[misc]
-        assert block.pv.shape == (scans, loops)
-        each = f"{seconds / scans / loops * 1e6:.2f} us/loop"
-        rows.append((f"{loops} loops", per_second(scans, seconds, "scans"), each))
-    show("The plant alone", rows)
-
-
-def test_first_line(clpm_execd: list[str], tmp_path: Path) -> None:
-    def first_line() -> bytes:
+def test_first_line(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+    def first_line() -> None:
         with subprocess.Popen(
             clpm_execd, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             bufsize=0,
         ) as stream:  # fmt: skip
             assert stream.stdout is not None
-            first = os.read(stream.stdout.fileno(), 20)
+            assert os.read(stream.stdout.fileno(), 20).startswith(b"control_loops,Mode=")
             stream.kill()
-        return first
 
-    first, ours = fastest(first_line)
-    assert first.startswith(b"control_loops,Mode=")
-    _, numpy = fastest(lambda: subprocess.run([sys.executable, "-c", "import numpy"], check=True))
-    show("From nothing to the first line", [
-        ("python -c 'import numpy'", f"{numpy * 1000:.0f} ms", "1.0 x"),
-        ("clpm-execd", f"{ours * 1000:.0f} ms", f"{ours / numpy:.1f} x"),
-    ])  # fmt: skip
+    numpy = [sys.executable, "-c", "import numpy"]
+    spent = quickest({"clpm-execd": first_line, "numpy": lambda: subprocess.run(numpy, check=True)})
+    table = "from nothing to the first line"
+    figures.add(table, "python -c 'import numpy'", spent["numpy"], "s")
+    figures.add(table, "clpm-execd", spent["clpm-execd"], "s", spent["clpm-execd"] / spent["numpy"], "this / numpy")

@@ -1,0 +1,38 @@
+"""What the benchmarks measured, as one table at the end of the run and, in CLPM_FIGURES, as a JSON file.
+
+    CLPM_LONG=1 CLPM_FIGURES=figures.json pytest tests/benchmarks
+
+Every figure is a ratio of two ways measured in the same run; no speed is asserted. Without CLPM_LONG the runs are
+short, and good for no more than seeing that the benchmarks work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from figures import Figures
+
+_FIGURES = Figures()
+
+
+@pytest.fixture
+def figures() -> Figures:
+    return _FIGURES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _FIGURES.rows:
+        return
+    terminalreporter.section("figures" if os.environ.get("CLPM_LONG") else "figures of a short run")
+    for line in _FIGURES.lines():
+        terminalreporter.write_line(line)
+    if path := os.environ.get("CLPM_FIGURES"):
+        Path(path).write_text(json.dumps([asdict(row) for row in _FIGURES.rows], indent=1) + "\n")
