@@ -251,7 +251,8 @@ def _causes(failure: BaseException) -> list[BaseException]:
     return found
 
 
-def _no_answer(failure: BaseException) -> Answer:
+def no_answer(failure: BaseException) -> Answer:
+    """What an exception of the client, of urllib3 or of the system means."""
     causes = _causes(failure)
     names = {type(cause).__name__ for cause in causes}
     system = next((c for c in causes if isinstance(c, OSError) and c.strerror), None)
@@ -341,15 +342,15 @@ class Influx:
         try:
             client = self._connect()
         except (BadToken, OSError, UnicodeError) as failure:
-            return self._clean(Answer(None, str(failure), fault=Fault.TOKEN))
+            return self.clean(Answer(None, str(failure), fault=Fault.TOKEN))
         except Exception as failure:  # a proxy's or a server's URL that is none
-            return self._clean(Answer(None, f"{type(failure).__name__}: {failure}", fault=Fault.OTHER))
+            return self.clean(Answer(None, f"{type(failure).__name__}: {failure}", fault=Fault.OTHER))
         given: list[Answer] = []
         call = threading.Thread(target=lambda: given.append(self._write(client, body)), daemon=True)
         call.start()
         # From outside: looking a name up knows no timeout, and each of a host's addresses has one of its own.
         call.join(self.timeout)
-        answer = self._clean(given[0]) if given else Answer(None, f"{self.timeout:g} s", fault=Fault.LATE)
+        answer = self.clean(given[0]) if given else Answer(None, f"{self.timeout:g} s", fault=Fault.LATE)
         if not given or answer.verdict is Verdict.DENIED:
             self._client = None  # the call left behind keeps its own; the next one reads the token again
         return answer
@@ -359,7 +360,7 @@ class Influx:
         found: list[int] = []
 
         def ask() -> None:
-            with suppress(Exception), self._new_client() as client:
+            with suppress(Exception), self.client() as client:
                 buckets = client.buckets_api().find_buckets(name=self.bucket, org=self.org).buckets
                 found.extend(rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or [])
                 found.extend([0] if buckets else [])
@@ -377,12 +378,13 @@ class Influx:
 
     def _connect(self) -> InfluxDBClient:
         if self._client is None:
-            self._client = self._new_client()
+            self._client = self.client()
             rest: Any = self._client.api_client.rest_client
             rest.pool_manager = _Wire(rest.pool_manager)
         return self._client
 
-    def _new_client(self) -> InfluxDBClient:
+    def client(self) -> InfluxDBClient:
+        """A client of its own for whoever asks; BadToken, OSError or UnicodeError where the token cannot be used."""
         from influxdb_client.client.influxdb_client import InfluxDBClient
 
         self._secret = ""
@@ -413,10 +415,10 @@ class Influx:
                 content_encoding="gzip" if packed else "identity",
             )  # fmt: skip
         except Exception as failure:  # ApiException, urllib3's own, ...: what counts is on the wire
-            return wire.answer or _no_answer(wire.failure or failure)
+            return wire.answer or no_answer(wire.failure or failure)
         return wire.answer or Answer(None, "the client sent nothing", fault=Fault.OTHER)
 
-    def _clean(self, answer: Answer) -> Answer:
+    def clean(self, answer: Answer) -> Answer:
         """The same answer in one line of readable words, without the token."""
         words = answer.words.replace(self._secret, "***") if self._secret else answer.words
         words = " ".join("".join(c if c.isprintable() else " " for c in words[:1000]).split())[:300]

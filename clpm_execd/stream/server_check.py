@@ -33,7 +33,7 @@ def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str
     answer = influx(b"# clpm-execd check\n")
     influx.close()
     if not (answer.verdict is Verdict.WRITTEN or (answer.verdict is Verdict.REFUSED and "point" in answer.words)):
-        return Found((_problem(answer, influx),))
+        return Found((problem_of(answer, influx),))
     problems, warnings = _retention(influx.retention(), bucket, backfill)
     return Found(problems, (*warnings, *_clocks(answer.date, time.time())))
 
@@ -67,7 +67,8 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _problem(answer: Answer, influx: Influx) -> Problem:
+def problem_of(answer: Answer, influx: Influx, may: str = "write to") -> Problem:
+    """What an answer that is no success says of the settings; may: what the token is needed for."""
     said = f"{shown(influx.url)}: {answer}"
     if answer.words.startswith("<"):  # the page of some other server
         return Problem("INFLUXDB_URL", f"{shown(influx.url)}: HTTP status {answer.status} and a web page", ADDRESS)
@@ -76,7 +77,7 @@ def _problem(answer: Answer, influx: Influx) -> Problem:
     if answer.status == 401:
         return Problem("INFLUXDB_TOKEN", said, "give a token of this server, whole and without quotes")
     if answer.status == 403:
-        return Problem("INFLUXDB_TOKEN", said, f"give a token that may write to bucket {influx.bucket!r}")
+        return Problem("INFLUXDB_TOKEN", said, f"give a token that may {may} bucket {influx.bucket!r}")
     if answer.status == 404 and "bucket" in answer.words:
         return Problem("INFLUXDB_BUCKET", said, f"create {influx.bucket!r} or name one that exists")
     if answer.status == 404 and "org" in answer.words:
