@@ -27,6 +27,7 @@ from clpm_execd.pictures.style import DARK, LIGHT, THEMES, dark_of_light
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+_NUMBER = re.compile(r"-|[-+−]?\d[\d.,]*(e[-+]?\d+)?( ?\S{1,5})?")
 CONTENTS_FROM = 4  # sections: fewer are seen at once
 
 
@@ -91,9 +92,9 @@ def text(words: str, kind: str = "") -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """A table; numbers, and the headings over them, stand at the right. None is an empty cell."""
+    """A table; columns of numbers, also as text and with a unit, stand at the right. None is an empty cell."""
     shown = [tuple(row) for row in rows]
-    right = [any(isinstance(row[i], int | float) for row in shown) for i in range(len(header))]
+    right = [bool(shown) and all(_is_number(row[i]) for row in shown) for i in range(len(header))]
 
     def cell(tag: str, value: object, i: int) -> str:
         words = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -103,6 +104,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str 
     lines += ["".join(cell("td", value, i) for i, value in enumerate(row)) for row in shown]
     head = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{head}' + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table></div>"
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, int | float) or _NUMBER.fullmatch(str(value)) is not None
 
 
 def legend(colours: Mapping[str, str]) -> str:
