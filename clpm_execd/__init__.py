@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clpm_execd.generator import ControlLoopDataGenerator
+    from clpm_execd.score import read_truth
 
 __version__ = "0.1.0"
-__all__ = ["ControlLoopDataGenerator", "__version__"]
+__all__ = ["ControlLoopDataGenerator", "__version__", "read_truth"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         from clpm_execd.generator import ControlLoopDataGenerator
 
         return ControlLoopDataGenerator
+    if name == "read_truth":
+        from clpm_execd.score import read_truth
+
+        return read_truth
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

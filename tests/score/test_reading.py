@@ -1,0 +1,217 @@
+"""The truth is read back as it was lived, from every form it is written in; a verdict's mistakes are told."""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clpm_execd import read_truth
+from clpm_execd.config.loops import parse_configuration
+from clpm_execd.plant.faults.episodes import Episode, episodes
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.problems import BadInput
+from clpm_execd.score import GroundTruth, Verdict, read_verdicts
+from clpm_execd.score.truth import HEARTBEAT
+from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.tables import LongCsv, WideCsv
+
+START = 1_736_503_500 * SECOND
+SAMPLES = 700
+LOOPS = [
+    {"id": "FIC 1,=", "fault": [{"kind": "stiction", "S": 6.0, "J": 3.0, "start": "1m", "duration": "5m", "ramp": "3m"},
+                                {"kind": "grade-change", "start": "7m", "duration": "2m"}]},
+    {"id": "FIC2", "fault": [{"kind": "windup", "start": "2m"}, {"kind": "manual", "start": "5m", "duration": "1m",
+                                                                 "repeat": "2m"}]},
+    {"id": "FIC3"},
+]
+
+
+def plant() -> Plant:
+    return Plant(parse_configuration({"loop": LOOPS}).loops, seed=1, start=START)
+
+
+def lived() -> list[Episode]:
+    """The episodes of the plant, cut where the last sample ends the record."""
+    return episodes([plant().advance(SAMPLES)], 0)
+
+
+def written(form: str, samples: bool = True) -> bytes:
+    source = plant()
+    if form == "lp":
+        text = LineProtocol(source.loops, truth="t").encode(source.advance(SAMPLES))
+        return text if samples else b"".join(line + b"\n" for line in text.splitlines() if line.startswith(b"t,"))
+    encoder = LongCsv(source.loops, truth="t") if form == "csv" else WideCsv(source.loops, truth=True)
+    return encoder.header() + encoder.encode(source.advance(SAMPLES))
+
+
+def same(found: GroundTruth) -> bool:
+    end = START + (SAMPLES - 1) * SECOND
+    cut = [(e.loop, e.fault, e.start, min(e.end, end), e.control, tuple((a, min(b, end)) for a, b in e.visible))
+           for e in found.episodes]
+    return cut == [(e.loop, e.fault, e.start, e.end, e.control, e.visible) for e in lived()]
+
+
+@pytest.mark.parametrize("form", ["lp", "csv"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_was_streamed_is_read_back(form: str, packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "day"
+    path.write_bytes(gzip.compress(written(form)) if packed else written(form))
+    found = read_truth(path)
+    assert same(found)
+    assert found.whole
+    assert found.watched == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+
+
+def test_what_telegraf_made_of_it_is_read_too() -> None:
+    """It adds its own tags and sorts fields otherwise."""
+    lines = []
+    for line in written("lp").decode().splitlines():
+        head, fields, time = line.replace("\\ ", "\x01").split(" ")
+        lines.append(f"{head},host=h {','.join(reversed(fields.split(',')))} {time}\n".replace("\x01", "\\ "))
+    assert same(read_truth(lines))
+
+
+def test_what_a_query_of_the_bucket_answers_is_read_too() -> None:
+    """A table a series and field, with columns of Flux's own, by series and not by time."""
+    rows = [line.split(",") for line in written("csv").decode().replace('"FIC 1,="', "X").splitlines()[1:]]
+    tables: dict[tuple[str, str, str], list[str]] = {}
+    for time, loop, field, value, _, _, fault in rows:
+        tables.setdefault((fault, field, loop), []).append(f",_result,0,{time},{value},{field},{fault},{loop}\r\n")
+    header = ",result,table,_time,_value,_field,fault,loop_id\r\n"
+    text = "\r\n".join(header + "".join(each) for each in tables.values())
+    found = read_truth(text.replace("X", '"FIC 1,="').splitlines(keepends=True))
+    assert same(found)
+
+
+def test_without_samples_only_loops_with_a_fault_are_known(tmp_path: Path) -> None:
+    (tmp_path / "t.lp").write_bytes(written("lp", samples=False))
+    found = read_truth(tmp_path / "t.lp")
+    assert not found.whole
+    assert list(found.watched) == ["FIC 1,=", "FIC2"]
+    assert found.joined(["FIC9"]).watched["FIC9"] == found.watched["FIC2"]
+
+
+def test_nothing_is_known_of_the_time_in_which_the_stream_was_off() -> None:
+    def row(seconds: int, present: bool) -> str:
+        return f"t,fault=stuck,loop_id=A present={present},visible={present},severity=1 {START + seconds * SECOND}\n"
+
+    found = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
+    assert [(e.start - START, e.end - START) for e in found.episodes] == \
+        [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
+    assert [(a - START, b - START) for a, b in found.watched["A"]] == \
+        [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
+
+
+def test_an_interval_of_minutes_is_no_gap() -> None:
+    rows = [f"t,fault=stuck,loop_id=A present=true,visible=true,severity=1 {START + k * 600 * SECOND}\n"
+            for k in range(6)]
+    episode, = read_truth(rows).episodes
+    assert episode.end - episode.start == 3600 * SECOND
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("", "holds no truth"),
+    ("a,loop_id=A PV=1 1736503500000000000\n", "holds samples and no truth about them"),
+    ("time,loop_id,Mode,PV\n", "wide CSV does not tell which fault is visible"),
+    ("hello\n", "holds no truth"),
+    ("t,fault=stuck,loop_id=A present=true\n", "line 1: 't,fault=stuck,loop_id=A present=true' is no line"),
+    ("t,fault=stuckk,loop_id=A present=true 1\n", "'stuckk' is no fault that this program knows"),
+    ("t,fault=stuck,loop_id=A severity=x 1\n", "line 1: 't,fault=stuck,loop_id=A severity=x 1' is no line"),
+    ("_time,_field,_value\n", "has no column loop_id"),
+    ("_time,loop_id,_field,_value,fault\nx,A,present,true,stuck\n", "line 2: 'x,A,present,true,stuck' is no row"),
+])
+def test_what_is_no_truth_is_told(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_truth(tmp_path / "t")
+    assert told in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.gz").write_bytes(gzip.compress(written("lp"))[:-20])
+    for name, told in (("t.gz", "the gzip file is damaged"), ("none", "cannot be read: No such file"),
+                       (".", "cannot be read: Is a directory")):
+        with pytest.raises(BadInput, match=told):
+            read_truth(tmp_path / name)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    for begin in ("", "_time,loop_id,_field,_value,fault\n", "t,fault=stuck,loop_id=A "):
+        with suppress(BadInput):
+            read_truth((begin + text).splitlines(keepends=True))
+
+
+KNOWN = GroundTruth((), {"FIC101": ((0, 10**18),), "FIC102": ((0, 10**18),)})
+
+
+def verdicts(tmp_path: Path, text: str, by: str = "kind", known: GroundTruth = KNOWN) -> list[Verdict]:
+    (tmp_path / "v.csv").write_text(text)
+    return read_verdicts(tmp_path / "v.csv", known, by)
+
+
+def mistakes(tmp_path: Path, text: str, by: str = "kind") -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        verdicts(tmp_path, text, by)
+    return [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+
+
+def test_a_verdict_is_read_with_its_zone_and_without_what_is_of_no_account(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, "note,Fault,loop_id,start,end,detected\n"
+                               '"a, b",stiction,FIC101,2025-01-10T12:00:00+02:00,2025-01-10T10:30:00.5Z,\n\n'
+                               "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
+    start = 1_736_503_200 * SECOND
+    assert found == [Verdict("FIC101", start, start + 1_800_500_000_000, "stiction"),
+                     Verdict("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
+
+
+def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "loop,start,end,fault\n"
+                              "FIC11,2025-01-10T10:00:00Z,2025-01-10T11:00:00Z,stikcion\n"
+                              "FIC101,10:00,2025-01-10T11:00:00Z,valve\n"
+                              "FIC101,2025-01-10T10:00:00Z,2025-01-10T10:00:00Z,Stiction\n"
+                              ",now,2025-01-10T11:00:00Z,\n") == [
+        "v.csv: line 2: no loop of the truth is 'FIC11'; did you mean 'FIC101'?",
+        "v.csv: line 2: 'stikcion' is no fault; did you mean 'stiction'?",
+        "v.csv: line 3: 'valve' is no fault; score it with --by group",
+        "v.csv: line 3: start: '10:00' is no time; write it as 2025-01-10T09:11:40Z, with an offset and at most nine "
+        "decimals",
+        "v.csv: line 4: 'Stiction' is no fault; did you mean 'stiction'?",
+        "v.csv: line 4: ends at 2025-01-10T10:00:00Z, which is not after its start; give an end after the start",
+        "v.csv: line 5: names no loop; give its id",
+        "v.csv: line 5: names no fault; give a kind, see clpm-execd faults",
+        "v.csv: line 5: start: 'now' is no time of a verdict; write it as 2025-01-10T09:11:40Z, with an offset and at "
+        "most nine decimals"]
+
+
+def test_a_header_is_needed(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "") == ["v.csv: is empty; begin with the line loop,start,end,fault"]
+    assert mistakes(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n")[0] == \
+        "v.csv: line 1: no column 'loop'; begin with the line loop,start,end,fault"
+    assert mistakes(tmp_path, "loop,begin,end,fault\n") == \
+        ["v.csv: line 1: no column 'start'; the columns are loop, begin, end, fault; name one of them start"]
+
+
+def test_a_file_that_is_wrong_throughout_is_not_told_in_full(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 1000)
+    assert len(told) == 51
+    assert told[-1] == "v.csv: 2950 more mistakes; correct these first"
+
+
+def test_groups_are_named_only_where_they_count(tmp_path: Path) -> None:
+    row = "loop,start,end,fault\nFIC101,2025-01-10T10:00:00Z,,{}\n"
+    assert verdicts(tmp_path, row.format("valve"), "group")[0].fault == "valve"
+    assert verdicts(tmp_path, row.format("any"), "any")[0].fault == "any"
+    assert mistakes(tmp_path, row.format("any"), "group") == \
+        ["v.csv: line 2: 'any' is no fault; score it with --by any"]
+
+
+def test_where_healthy_loops_are_not_known_any_loop_may_be_named(tmp_path: Path) -> None:
+    known = GroundTruth((), KNOWN.watched, whole=False)
+    assert verdicts(tmp_path, "loop,start,end,fault\nX,2025-01-10T10:00:00Z,,bias\n", known=known)[0].loop == "X"
