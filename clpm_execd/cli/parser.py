@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from clpm_execd import __version__
-from clpm_execd.cli import catalogue, check, completion, generate, init, preview, spool, stream
+from clpm_execd.cli import catalogue, check, completion, generate, init, preview, score, spool, stream
 from clpm_execd.cli.options import Parser, shown_examples, whole_number
 
-_COMMANDS = (generate, preview, check, init, catalogue, spool, completion)  # in the order in which --help lists them
+# In the order in which --help lists them.
+_COMMANDS = (generate, preview, check, init, catalogue, score, spool, completion)
 
 
 def parser() -> Parser:
