@@ -14,8 +14,8 @@ leaves in order.
 Bounds. More than `cap` bytes on disk: the oldest that are not being sent are given up, and counted. Lines that cannot
 be spooled (a full disk) wait in memory, at most `memory` bytes of them, leave in their turn, and are spooled as soon
 as that is possible; beyond that the oldest of them are given up, and counted. Small files are merged once there are
-many, so that a day's outage is some hundred files. Who puts waits for the disk: a slow one makes a stream late, and what
-fell due meanwhile is one file.
+many, so that a day's outage is some hundred files. Who puts waits for the disk: a slow one makes a stream late, and
+what fell due meanwhile is one file.
 
 A file is named by its time, ns since 1970 in 19 digits: `1764034839123456789.lp`. Its first line is a comment with
 version, count, size and checksum, so that it is line protocol as it stands.
