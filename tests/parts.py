@@ -361,9 +361,10 @@ class Podman:
     def build_options(self, folder: Path) -> list[str]:
         """Options of a build that reaches the package index as the machine itself does.
 
-        Without layers: vfs would keep a whole copy of the image for each instruction.
+        Without layers: vfs would keep a whole copy of the image for each instruction. In docker's format, the only one
+        that keeps a health check.
         """
-        options = ["--layers=false", "--isolation", "chroot", "--network", "host"]
+        options = ["--format", "docker", "--layers=false", "--isolation", "chroot", "--network", "host"]
         settings = {name: pip_setting(name) for name in ("cert", "index-url")}
         if settings["cert"]:
             inside = "/etc/pip-certificate.pem"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import os
 import re
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import pytest
 import tomli
 
 from clpm_execd.config.settings import read_settings
+from clpm_execd.problems import BadInput
+from clpm_execd.stream.claim import Claim
+from clpm_execd.stream.signals import Signals
 
 MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
 SERVED = re.compile(r"\{\w+\}")
@@ -140,6 +144,31 @@ def test_a_python_that_is_too_old_is_told_of(command: list[str], tmp_path: Path)
 def test_an_old_python_can_read_the_file_that_tells_of_it() -> None:
     for name in ("__init__.py", "__main__.py"):
         ast.parse((parts.ROOT / "clpm_execd" / name).read_text(), feature_version=(3, 7))
+
+
+class Clock:
+    """Time that passes only while waited for."""
+
+    def __init__(self) -> None:
+        self.time = 0
+
+    def elapsed(self) -> int:
+        return self.time
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        self.time += ns
+        return set()
+
+
+def test_a_second_instance_is_told_of_the_first(tmp_path: Path) -> None:
+    first, second = (Claim(tmp_path, logging.getLogger("clpm_execd")) for _ in range(2))
+    assert first.take()
+    with pytest.raises(BadInput) as caught:
+        second.wait(Clock(), Signals())
+    [problem] = caught.value.problems
+    first.release()
+    for words in (f"--state {tmp_path}", "in use by another clpm-execd", str(os.getpid()), "a folder of its own"):
+        assert words in str(problem)
 
 
 def test_there_are_forty_at_least_and_no_two_the_same() -> None:

@@ -76,12 +76,14 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
     if _watched():
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
-    writer = _writer(settings, connection, hide)
+    writer: direct.Writer = _writer(settings, connection, hide)
     waiting, quarantine = None, None
     if settings.state is not None:
+        from clpm_execd.stream.heartbeat import Heartbeat
         from clpm_execd.stream.quarantine import Quarantine
         from clpm_execd.stream.spool import Spool
 
+        writer = Heartbeat(writer, settings.state, source.interval / SECOND)
         waiting, quarantine = Spool(settings.state, log), Quarantine(settings.state, log)
     return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
                       count=arguments.count, metrics=metrics, catch_up=settings.catch_up, waiting=waiting,

@@ -62,6 +62,10 @@ class Waiting(Protocol):
         """How many points were given up since the beginning."""
 
     @property
+    def safe(self) -> bool:
+        """Whether all that waits outlives the process."""
+
+    @property
     def crowded(self) -> bool:
         """Whether whoever can wait with its lines had better wait."""
 
@@ -122,6 +126,10 @@ class Backlog:
             if self._closed:
                 return self._closed[0].since
             return self._open_since if self._open else None
+
+    @property
+    def safe(self) -> bool:
+        return not self.points
 
     @property
     def crowded(self) -> bool:

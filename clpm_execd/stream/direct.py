@@ -3,7 +3,7 @@
 The plant never waits for the network: at every instant of the grid the loop encodes what is due and goes on.
 Only a past that is being filled in (a backfill, a suspended machine) waits for room in the backlog, since it
 can be made later as well. No fault of network or server ends the stream. Asked to stop, it goes on sending
-what waits for 5 s at most, and says how many points were not delivered.
+what waits for 5 s at most (half a second if that is on disk), and says how many points were not delivered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
 
-DRAIN = 5 * SECOND  # for what waits, once a stop is asked
+DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked
+DRAIN_SAFE = SECOND // 2  # for what waits on disk, and is sent after the next start
 DRAIN_COUNT = 60 * SECOND  # for what waits, once `count` instants are emitted
 SUMMARY = 60 * SECOND
 _PAST = 60 * SECOND  # further behind the clock than this is a past being filled in
@@ -123,14 +124,14 @@ def _rest(ns: int, clock: Clock, signals: Signals) -> None:
 
 
 def _drain(sender: Sender, waiting: Waiting, clock: Clock, signals: Signals) -> None:
-    """Go on sending until nothing waits: for DRAIN_COUNT at most, and for DRAIN once a stop is asked."""
+    """Go on sending until nothing waits: for DRAIN_COUNT at most, and once a stop is asked as long as it is worth."""
     sender.hurry()
     deadline = clock.elapsed() + DRAIN_COUNT
     asked = False
     while waiting.points and clock.elapsed() < deadline:
         if signals.stop_asked and not asked:
             asked = True
-            deadline = min(deadline, clock.elapsed() + DRAIN)
+            deadline = min(deadline, clock.elapsed() + (DRAIN_SAFE if waiting.safe else DRAIN))
         clock.wait(_BREATH)
 
 

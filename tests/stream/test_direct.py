@@ -425,6 +425,15 @@ def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCa
     assert caplog.records[-1].message.endswith("0 given up, 42 not delivered")
 
 
+def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
+    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    server = Server(lambda body: Answer(None, fault=Fault.CLOSED))
+    plant, spool = Plant(T0), Spool(tmp_path, LOG, now=clock.now)
+    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, waiting=spool)
+    assert spool.points == 42
+    assert clock.time < T0 + 22 * SECOND
+
+
 def test_a_stop_with_a_server_that_takes_them_leaves_nothing() -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = Server()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from parts import ROOT, SECOND, InfluxDB, Podman, free_port, until
 
 COMPOSE = ROOT / "telegraf" / "compose.yaml"
+FIRST_POINT = 60.0  # s from `compose up` with images that are built
+STOP = 2.0  # s; podman itself takes some tenths of it
+MOST_MEGABYTES = 200  # over the base image
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
 
 # A build installs Debian's and Python's packages from the net, into images of 400 MB.
@@ -53,13 +57,28 @@ class Stack:
         return sorted(time for time, there in loops.items() if there == LOOPS)
 
     def says(self, service: str) -> str:
-        name = f"{self.project}_{service}_1"
-        said = self.podman.run("podman", "logs", "--tail", "50", name, check=False)
+        said = self.podman.run("podman", "logs", "--tail", "50", self.name(service), check=False)
         return said.stdout + said.stderr
 
     def is_healthy(self, service: str) -> bool:
-        name = f"{self.project}_{service}_1"
-        return self.podman.run("podman", "healthcheck", "run", name, check=False).returncode == 0
+        return self.podman.run("podman", "healthcheck", "run", self.name(service), check=False).returncode == 0
+
+    def inside(self, service: str, *command: str) -> str:
+        done = self.podman.run("podman", "exec", self.name(service), *command, check=False)
+        return (done.stdout + done.stderr).strip()
+
+    def seconds_to_stop(self, service: str) -> float:
+        began = time.monotonic()
+        self.podman.run("podman", "stop", "-t", "20", self.name(service))
+        return time.monotonic() - began
+
+    def megabytes_over(self, image: str, base: str) -> float:
+        sizes = [int(self.podman.run("podman", "image", "inspect", "--format", "{{.Size}}", name).stdout)
+                 for name in (image, base)]
+        return (sizes[0] - sizes[1]) / 1e6
+
+    def name(self, service: str) -> str:
+        return f"{self.project}_{service}_1"
 
     def remove(self) -> None:
         self.compose("down", "-v", "-t", "2", check=False)
@@ -68,38 +87,78 @@ class Stack:
         self.podman.run("podman", "image", "prune", "-f", check=False)
 
 
-@pytest.fixture
-def stack(podman: Podman, tmp_path: Path) -> Iterator[Stack]:
-    services = Stack(podman, tmp_path)
+@pytest.fixture(scope="module")
+def stack(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Both images, built once, and InfluxDB in its container."""
+    services = Stack(podman, tmp_path_factory.mktemp("compose"))
     try:
+        for service in ("telegraf", "direct"):
+            services.compose("build", service, timeout=400)
         yield services
     finally:
         services.remove()
 
 
 def assert_five_loops_arrive(stack: Stack, service: str) -> None:
-    stack.compose("build", service, timeout=400)
-    stack.compose("up", "-d", "influxdb")
-    until(stack.server.is_up, 60, "InfluxDB's answer from its container")
+    """Brought up with InfluxDB, the service streams within a minute, and no instant is missing."""
+    began, since = time.monotonic(), time.time_ns()
     stack.compose("up", "-d", "influxdb", service)
+    until(stack.server.is_up, 60, "InfluxDB's answer from its container")
+
+    def arrived() -> list[int]:
+        return [instant for instant in stack.instants() if instant > since]
+
     try:
-        until(lambda: len(stack.instants()) >= 5, 60, "five instants of five loops in InfluxDB")
+        until(arrived, 60, "an instant of five loops in InfluxDB")
+        assert time.monotonic() - began < FIRST_POINT
+        until(lambda: len(arrived()) >= 5, 60, "five instants of five loops in InfluxDB")
     except pytest.fail.Exception as failure:
         pytest.fail(f"{failure}\n{stack.says(service)}")
-    times = stack.instants()
-    assert all(later - before == SECOND for before, later in itertools.pairwise(times))
+    assert all(later - before == SECOND for before, later in itertools.pairwise(arrived()))
+
+
+def assert_it_may_do_little(stack: Stack, service: str) -> None:
+    """Not root, nothing to write but its state, and gone soon after it is asked."""
+    assert stack.inside(service, "id", "-u") != "0"
+    assert "Read-only file system" in stack.inside(service, "touch", "/opt/clpm-execd/a-file")
+    assert stack.inside(service, "touch", "/var/lib/clpm-execd/a-file") == ""
+    assert stack.inside(service, "sh", "-c", "echo $CLPM_STATE") == "/var/lib/clpm-execd"
 
 
 def test_compose_brings_five_loops_through_telegraf_into_influxdb(stack: Stack) -> None:
+    assert stack.megabytes_over("clpm-execd-telegraf", "telegraf:1.39") < MOST_MEGABYTES
     assert_five_loops_arrive(stack, "telegraf")
     assert stack.is_healthy("influxdb")
     assert stack.is_healthy("telegraf")
     assert " E! " not in stack.says("telegraf")
+    assert_it_may_do_little(stack, "telegraf")
+    assert stack.seconds_to_stop("telegraf") < STOP
 
 
 def test_compose_brings_five_loops_through_the_direct_writer_into_influxdb(stack: Stack) -> None:
+    assert stack.megabytes_over("clpm-execd", "python:3.13-slim-bookworm") < MOST_MEGABYTES
     assert_five_loops_arrive(stack, "direct")
-    said = stack.says("direct")
-    assert stack.server.token not in said
-    whoami = stack.podman.run("podman", "exec", f"{stack.project}_direct_1", "id", "-u")
-    assert whoami.stdout.strip() != "0", "the direct writer runs as root"
+    assert stack.server.token not in stack.says("direct")
+    assert_it_may_do_little(stack, "direct")
+    assert stack.is_healthy("direct")
+    # Evidence of acknowledgements, not of a process: without them for a minute it is ill.
+    stack.inside("direct", "sh", "-c", "kill -STOP 1; sed -i 's/[0-9]*\\.[0-9]*/1.0/' /var/lib/clpm-execd/acknowledged")
+    assert not stack.is_healthy("direct")
+    stack.inside("direct", "sh", "-c", "kill -CONT 1")
+    until(lambda: stack.is_healthy("direct"), 20, "health after points are acknowledged again")
+    assert stack.seconds_to_stop("direct") < STOP
+
+
+def test_the_direct_writer_stops_as_soon_without_a_server_and_delivers_when_it_is_back(stack: Stack) -> None:
+    stack.compose("up", "-d", "influxdb", "direct")
+    until(lambda: "connected to" in stack.says("direct"), 60, "the writer's word that it is connected")
+    stack.podman.run("podman", "stop", "-t", "5", stack.name("influxdb"))
+    until(lambda: "takes no points" in stack.says("direct"), 60, "the writer's word of the outage")
+    down = time.time_ns()
+    assert stack.seconds_to_stop("direct") < STOP
+    stack.podman.run("podman", "start", stack.name("influxdb"))
+    until(stack.server.is_up, 60, "InfluxDB's answer from its container")
+    stack.podman.run("podman", "start", stack.name("direct"))
+    until(lambda: [instant for instant in stack.instants() if instant > down + 3 * SECOND], 60, "points after it")
+    instants = [instant for instant in stack.instants() if instant > down - 10 * SECOND]
+    assert min(instants) < down
