@@ -48,7 +48,8 @@ def _shared() -> argparse.ArgumentParser:
     group.add_argument("--timezone", metavar="ZONE", help="of a record's times without one, such as Europe/Berlin "
                                                           "(default UTC)")
     group.add_argument("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
-    group.add_argument("--shard", metavar="I/N", help="of N processes the I-th, from 0: its share of the loops; auto/N")
+    group.add_argument("--shard", metavar="I/N", help="of N processes the I-th, from 0: its share of the loops; auto/N "
+                                                      "(default all of them)")
     group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
     group = shared.add_argument_group("surroundings")
     group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (default .env)")
