@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,22 +103,21 @@ def source_of(arguments: argparse.Namespace, settings: Settings | None,
 def _replay(arguments: argparse.Namespace, settings: Settings | None, configuration: Configuration) -> Source:
     from clpm_execd.history import Replay
 
-    records = records_of(arguments, arguments.replay)
+    records = [record_of(arguments, Path(path)) for path in arguments.replay]
+    for path, record in zip(arguments.replay, records, strict=True):
+        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
     interval = configuration.interval or min(record.interval for record in records)
     start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
     return Replay(records, start=start, interval=interval)
 
 
-def records_of(arguments: argparse.Namespace, paths: Sequence[str]) -> list[Record]:
-    """The records in some files; what they left open is added to the arguments' assumptions."""
+def record_of(arguments: argparse.Namespace, path: Path) -> Record:
+    """The record in a file, read as --columns and --timezone say."""
     from clpm_execd.history import Columns, parse_columns, parse_zone, read_record
 
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
     zone = parse_zone(arguments.timezone) if arguments.timezone else None
-    records = [read_record(Path(path), columns=columns, zone=zone) for path in paths]
-    for path, record in zip(paths, records, strict=True):
-        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
-    return records
+    return read_record(path, columns=columns, zone=zone)
 
 
 def encoder_for(form: str, source: Source, configuration: Configuration) -> Encoder:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from clpm_execd import __version__
-from clpm_execd.cli import catalogue, check, completion, generate, health, init, preview, score, spool, stream
+from clpm_execd.cli import catalogue, check, completion, generate, health, init, learn, preview, score, spool, stream
 from clpm_execd.cli.options import Parser, shown_examples, whole_number
 
 # In the order in which --help lists them.
-_COMMANDS = (generate, preview, check, init, catalogue, score, spool, health, completion)
+_COMMANDS = (generate, preview, learn, check, init, catalogue, score, spool, health, completion)
 
 
 def parser() -> Parser:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
     from rich.table import Table
 
     from clpm_execd.config.catalogue import Catalogue, Section
@@ -99,6 +101,44 @@ def show_picture(picture: RenderableType, width: int) -> int:
             console.print(picture)
         out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in drawn.get().splitlines()).encode())
     return 0
+
+
+class Bar:
+    """How far a long work has come."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._task = progress.add_task("", total=total) if progress else None
+
+    def expect(self, more: int) -> None:
+        """There is more to do than was known."""
+        self._total += more
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, total=self._total)
+
+    def say(self, words: str) -> None:
+        """What is being done."""
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description=words)
+
+    def done(self) -> None:
+        """One more of the total is."""
+        if self._progress and self._task is not None:
+            self._progress.advance(self._task)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Bar]:
+    """A bar on stderr where a person looks at it, gone in the end; elsewhere nothing."""
+    if not coloured(sys.stderr):
+        yield Bar(None, total)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=_console(sys.stderr), transient=True) as progress:
+        yield Bar(progress, total)
 
 
 def _table(*columns: str) -> Table:

@@ -75,7 +75,7 @@ def _lags(x: Floats, first: int, last: int) -> Floats:
     """(T, last - first + 1) a signal at these lags; NaN before the record."""
     out = np.full((len(x), last - first + 1), np.nan)
     for k in range(first, last + 1):
-        out[k:, k - first] = x[:len(x) - k]
+        out[k:, k - first] = x[:max(len(x) - k, 0)]
     return out
 
 

@@ -53,9 +53,9 @@ def distances(record: Floats, other: Floats) -> Distances:
     both = range(record.shape[1])
     return Distances(
         w1=float(np.mean([wasserstein_distance(record[:, i], other[:, i]) for i in both])),
-        acf=float(np.mean([np.abs(_acf(record[:, i]) - _acf(other[:, i])).mean() for i in both])),
+        acf=float(np.mean([np.abs(autocorrelation(record[:, i]) - autocorrelation(other[:, i])).mean() for i in both])),
         psd=float(np.mean([_spectral(record[:, i], other[:, i]) for i in both])),
-        ccf=float(np.abs(_ccf(record) - _ccf(other)).mean()))
+        ccf=float(np.abs(cross_correlation(record) - cross_correlation(other)).mean()))
 
 
 def moves(signals: Floats) -> npt.NDArray[np.bool_]:
@@ -75,12 +75,13 @@ def _lagged(x: Floats, y: Floats, lags: int) -> Floats:
     return np.array([x[:n - k] @ y[k:] if k < n else 0.0 for k in range(lags + 1)])
 
 
-def _acf(x: Floats, lags: int = 60) -> Floats:
+def autocorrelation(x: Floats, lags: int = 60) -> Floats:
+    """(lags,) from lag 1 on."""
     x = _unit(x)
     return _lagged(x, x, lags)[1:]
 
 
-def _ccf(pair: Floats, lags: int = 30) -> Floats:
+def cross_correlation(pair: Floats, lags: int = 30) -> Floats:
     """(2 lags + 1,) of OP with PV, from OP leading to PV leading."""
     pv, op = _unit(pair[:, 0]), _unit(pair[:, 1])
     return np.concatenate([_lagged(op, pv, lags)[:0:-1], _lagged(pv, op, lags)])
@@ -119,49 +120,81 @@ def _features(window: Floats) -> list[float]:
     for x in window.T:
         bend = np.diff(x, 2).std() / x.std() if x.std() > _TINY else 0.0
         found += [*pycatch22.catch22_all(x.tolist(), catch24=True)["values"], float(np.mean(np.diff(x) == 0)), bend]
-    found += _ccf(window, 5).tolist()
+    found += cross_correlation(window, 5).tolist()
     return [value if isfinite(value) else 0.0 for value in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the forest thinks of W windows that it has not seen.
+
+    scores: (W,) the share of its trees that call it synthetic, NaN where nothing was asked. synthetic: (W,) whether it
+    is. record: (W,) the number of the record that it is of.
+    """
+
+    scores: Floats
+    synthetic: npt.NDArray[np.bool_]
+    record: npt.NDArray[np.intp]
+
+    def auc(self, among: npt.NDArray[np.bool_] | None = None) -> float:
+        """Of all windows, or of some: how often a synthetic one scores higher than a real one. NaN of one kind only."""
+        from sklearn.metrics import roc_auc_score
+
+        chosen = np.isfinite(self.scores) & (True if among is None else among)
+        told = self.synthetic[chosen]
+        return float(roc_auc_score(told, self.scores[chosen])) if told.any() and not told.all() else float("nan")
 
 
 def discrimination(real: Sequence[Floats], synthetic: Sequence[Floats], groups: Sequence[Hashable],
                    length: int = WINDOW) -> float:
-    """The AUC of a forest that tells synthetic from real windows of R records, whole groups (loops) held out.
+    """The AUC of a forest that tells synthetic from real windows of R records; see `told_apart`."""
+    return told_apart(real, synthetic, groups, length).auc()
+
+
+def told_apart(real: Sequence[Floats], synthetic: Sequence[Floats], groups: Sequence[Hashable],
+               length: int = WINDOW, most: int | None = None) -> Verdicts:
+    """A forest's verdicts on synthetic and real windows of R records, whole groups (loops) held out.
 
     real, synthetic: of each record a pair of signals, (T, 2); groups: (R,) which loop a record is of. Of each record
-    as many synthetic windows are taken as it has real ones, spread over all there are. Signals are in units of the
-    record's standard deviations. NaN where there are fewer than two groups.
+    as many synthetic windows are taken as it has real ones, spread over all there are; of either at most `most`.
+    Signals are in units of the record's standard deviations. Nothing is asked where there are fewer than two groups.
     """
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedGroupKFold
 
-    seen, told, of = _labelled(real, synthetic, groups, length)
-    folds = min(_FOLDS, len(set(of.tolist())))
-    if folds < 2:
-        return float("nan")
-    scores = np.zeros(len(told))
-    for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(seen, told, of):
-        forest = RandomForestClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
-        scores[test] = forest.fit(seen[train], told[train]).predict_proba(seen[test])[:, 1]
-    return float(roc_auc_score(told, scores))
-
-
-def _labelled(real: Sequence[Floats], synthetic: Sequence[Floats], groups: Sequence[Hashable], length: int
-              ) -> tuple[Floats, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Features, whether synthetic, and the number of the group, of all windows."""
+    seen, told, record = _labelled(real, synthetic, length, most)
     order = {group: k for k, group in enumerate(dict.fromkeys(groups))}
+    of = np.array([order[group] for group in groups], np.intp)[record]
+    folds = min(_FOLDS, len(set(of.tolist())))
+    scores = np.full(len(told), np.nan)
+    if folds >= 2:
+        for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(seen, told, of):
+            forest = RandomForestClassifier(_TREES, min_samples_leaf=2, random_state=0, n_jobs=1)
+            scores[test] = forest.fit(seen[train], told[train]).predict_proba(seen[test])[:, 1]
+    return Verdicts(scores, told == 1, record)
+
+
+def _labelled(real: Sequence[Floats], synthetic: Sequence[Floats], length: int, most: int | None
+              ) -> tuple[Floats, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Features, whether synthetic, and the number of the record, of all windows."""
     seen, told, of = [], [], []
-    for record, other, group in zip(real, synthetic, groups, strict=True):
+    for number, (record, other) in enumerate(zip(real, synthetic, strict=True)):
         size = np.where(moves(record), record.std(axis=0), 1.0)
         ours, theirs = windows(record / size, length), windows(other / size, length)
         if not len(ours) or not len(theirs):
             continue
-        spread = np.linspace(0, len(theirs) - 1, min(len(ours), len(theirs))).astype(np.intp)
-        for label, cut in ((0, ours), (1, theirs[spread])):
+        count = min(len(ours), len(theirs), most or len(ours))
+        for label, some in ((0, ours), (1, theirs)):
+            cut = some if label == 0 and most is None else some[_spread(len(some), count)]
             seen.append(features(cut))
             told += [label] * len(cut)
-            of += [order[group]] * len(cut)
-    return np.concatenate(seen), np.array(told), np.array(of)
+            of += [number] * len(cut)
+    return np.concatenate(seen or [np.empty((0, 1))]), np.array(told, np.intp), np.array(of, np.intp)
+
+
+def _spread(length: int, count: int) -> npt.NDArray[np.intp]:
+    """So many places of a list, from its first to its last."""
+    return np.linspace(0, length - 1, count).astype(np.intp)
 
 
 def copy_ratio(record: Floats, synthetic: Floats, unseen: Floats, length: int = WINDOW) -> float:

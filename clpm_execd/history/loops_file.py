@@ -6,8 +6,10 @@ loop. What is written is read back as it was learned, to the last digit.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -30,20 +32,39 @@ _UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
 def write_loops(path: Path, learned: Sequence[Learned]) -> Path | None:
     """Write loops.toml at `path` and the arrays beside it; the latter's path, None where no loop has laws.
 
-    Loops of the same id are numbered from the second on. Raises OSError where a file cannot be written.
+    Loops of the same id are numbered from the second on. Raises OSError where a file cannot be written; what was there
+    before is then left as it was.
     """
-    names = _names(learned)
+    names = names_of(learned)
     arrays = path.with_suffix(".npz")
     lawful = {name: one.loop.laws for name, one in zip(names, learned, strict=True) if one.loop.laws is not None}
+    packed = io.BytesIO()
     if lawful:
-        np.savez_compressed(arrays, **{  # type: ignore[arg-type]
+        np.savez_compressed(packed, **{  # type: ignore[arg-type]
             f"{name}/{item.name}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(Laws)})
-    path.write_text(loops_text(learned, names, arrays.name), encoding="utf-8")
+    text = loops_text(learned, names, arrays.name).encode()
+    write_whole({arrays: packed.getvalue(), path: text} if lawful else {path: text})
     return arrays if lawful else None
 
 
-def _names(learned: Sequence[Learned]) -> list[str]:
+def write_whole(files: Mapping[Path, bytes]) -> None:
+    """Write files so that each appears under its name only when all are whole. Raises OSError."""
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
+    try:
+        for path, content in files.items():
+            with parts[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def names_of(learned: Sequence[Learned]) -> list[str]:
     """An id for each that a configuration takes, all different."""
     found: list[str] = []
     for one in learned:

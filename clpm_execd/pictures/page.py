@@ -41,6 +41,14 @@ class Section:
     wide: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A cell of a table that leads to a section."""
+
+    words: str
+    anchor: str
+
+
 @dataclass(slots=True)
 class Page:
     """A page that grows section by section.
@@ -59,12 +67,13 @@ class Page:
         if self.theme not in (None, *THEMES) or not 1 <= self.columns <= 3:
             raise ValueError("a page has the theme light, dark or None, and 1 to 3 columns")
 
-    def add(self, title: str, *parts: str, wide: bool = False) -> None:
-        """Add a section of parts that are HTML: what `text`, `table`, `figure` and `legend` give."""
+    def add(self, title: str, *parts: str, wide: bool = False) -> str:
+        """Add a section of parts that are HTML: what `text`, `table`, `figure` and `legend` give; its anchor."""
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
         taken = {section.anchor for section in self.sections}
         anchor = next(name for n in range(len(taken) + 1) if (name := f"{stem}-{n}" if n else stem) not in taken)
         self.sections.append(Section(title, "\n".join(parts), anchor, wide))
+        return anchor
 
     def html(self) -> str:
         """The whole page."""
@@ -98,6 +107,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str 
 
     def cell(tag: str, value: object, i: int) -> str:
         words = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        if isinstance(value, Link):
+            return f'<{tag}><a href="#{value.anchor}">{escape(value.words)}</a></{tag}>'
         return f"<{tag}{' class=number' if right[i] else ''}>{escape(words)}</{tag}>"
 
     lines = ["".join(cell("th", name, i) for i, name in enumerate(header))]
@@ -108,6 +119,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str 
 
 def _is_number(value: object) -> bool:
     return value is None or isinstance(value, int | float) or _NUMBER.fullmatch(str(value)) is not None
+
+
+def listing(items: Iterable[str]) -> str:
+    """A list of sentences; nothing where there is none."""
+    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<ul>{lines}</ul>" if lines else ""
 
 
 def legend(colours: Mapping[str, str]) -> str:

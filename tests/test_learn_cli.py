@@ -1,0 +1,202 @@
+"""`learn`, as a user runs it: from records to loops that pass `check` and stream, and a page that shows how alike."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli
+
+from clpm_execd import cli, extras
+from clpm_execd.history import read_record
+from clpm_execd.stream.signals import Signals
+
+PLANT = """
+start = "2025-01-10T10:05:00Z"
+interval = "2s"
+[[loop]]
+id = "FIC101"
+range = [0.0, 120.0]
+sp = 75.0
+[[loop.move]]
+at = "10m"
+sp = 80.0
+[[loop.move]]
+at = "25m"
+sp = 74.0
+[[loop]]
+id = "LIC{}"
+type = "level"
+count = 2
+"""
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    signals = Signals()
+    yield signals
+    signals.close()
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty minutes of three loops, in long form, written by `generate`."""
+    folder = tmp_path_factory.mktemp("record")
+    (folder / "plant.toml").write_text(PLANT)
+    run(folder, "generate", "--config", "plant.toml", "--duration", "40m", "--output", "history.csv.gz")
+    return folder / "history.csv.gz"
+
+
+@pytest.fixture
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three loops of 200 samples: too short to be compared, which takes the most time."""
+    rng = np.random.default_rng(5)
+    rows = [f"{k},{loop},{pv:.3f},{50 - pv / 9:.3f},5,AUT\n" for loop in ("FIC101", "LIC1", "LIC2")
+            for k, pv in enumerate(5 + np.cumsum(rng.standard_normal(200)) / 9)]
+    path = tmp_path_factory.mktemp("short") / "short.csv"
+    path.write_text("time,loop_id,PV,OP,SP,Mode\n" + "".join(rows))
+    return path
+
+
+def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "clpm_execd", *map(str, words)], cwd=folder, capture_output=True,
+                          text=True, timeout=240, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
+    done = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
+               "FIC101=0:120", "LIC1=0:100")
+    assert sorted(os.listdir(tmp_path)) == ["loops.npz", "loops.toml", "report.html"]
+    for loop in ("FIC101", "LIC1", "LIC2"):
+        assert re.search(rf"^{loop} +1200 ", done.stdout, re.MULTILINE)
+    assert "LIC2: the transmitter's range is not in the record" in done.stderr
+    assert "wrote loops.toml and loops.npz: clpm-execd --config loops.toml streams them" in done.stderr
+    written = tomli.loads((tmp_path / "loops.toml").read_text())
+    assert written["interval"] == "2s"
+    assert [loop["range"] for loop in written["loop"]][:2] == [[0.0, 120.0], [0.0, 100.0]]
+    assert [loop["type"] for loop in written["loop"]] == ["flow", "level", "level"]
+    assert run(tmp_path, "check", "--config", "loops.toml").stdout == "ok: 3 loops\n"
+    lines = run(tmp_path, "generate", "--config", "loops.toml", "--duration", "10m").stdout.splitlines()
+    assert len(lines) == 3 * 300
+    pv = [float(line.split("PV=")[1].split(",")[0]) for line in lines if "loop_id=FIC101" in line]
+    assert 70 < np.mean(pv) < 85
+    page = (tmp_path / "report.html").read_text()
+    assert all(f'<section id="{anchor}"' in page for anchor in ("overview", "fic101", "lic1", "lic2"))
+
+
+def test_the_same_records_give_the_same_files(tmp_path: Path, short: Path, signals: Signals) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / name / "l.toml")]) == 0
+    for name in ("l.toml", "l.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("form", ["csv", "wide"])
+def test_what_generate_writes_is_read_back(tmp_path: Path, form: str) -> None:
+    (tmp_path / "plant.toml").write_text(PLANT)
+    for kind, name in (("lp", "points"), (form, f"{form}.csv")):
+        run(tmp_path, "generate", "--config", "plant.toml", "--duration", "10m", "--format", kind, "--output", name)
+    read = read_record(tmp_path / f"{form}.csv")
+    assert read.assumptions == ()
+    assert read.loops == ("FIC101", "LIC1", "LIC2")
+    lines = (tmp_path / "points").read_text().splitlines()
+    for column, loop in enumerate(read.loops):
+        own = [line for line in lines if f"loop_id={loop} " in line]
+        for name, values in (("PV", read.pv), ("OP", read.op), ("SP", read.sp)):
+            assert [float(re.search(rf"{name}=([^, ]+)", line)[1]) for line in own] == values[:, column].tolist()
+        assert [int(line.rsplit(" ", 1)[1]) for line in own] == read.times.tolist()
+
+
+def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, short: Path) -> None:
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "loops.toml").write_text("mine")
+    done = run(tmp_path, "learn", short, "bad.csv", "none.csv", "--output", "loops.toml", status=2)
+    assert done.stdout == ""
+    said = done.stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("bad.csv: no column of times; ")
+    assert said[1] == "none.csv: there is no such file; check the path"
+    assert (tmp_path / "loops.toml").read_text() == "mine"
+    assert not (tmp_path / "loops.npz").exists()
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--output", "loops.csv"], "--output: loops.csv is no .toml file"),
+    (["--output", "no/loops.toml"], "--output: there is no folder no"),
+    (["--output", "l.toml", "--report", "r.pdf"], "--report: r.pdf is no .html file"),
+    (["--output", "l.toml", "--range", "FIC101=9"], "--range: 'FIC101=9' is no range"),
+    (["--output", "l.toml", "--range", "5:1"], "--range: '5:1' is no range"),
+    (["--output", "l.toml", "--range", "FIC1=0:1"], "--range: no loop is 'FIC1'; did you mean 'FIC101'?"),
+    (["--output", "l.toml", "--type", "FIC101=flaw"], "--type: 'flaw' is no type of loop; did you mean 'flow'?"),
+    (["--output", "l.toml", "--timezone", "Europe/Berlim"], "did you mean 'Europe/Berlin'?"),
+    (["--output", "l.toml", "--columns", "pw=A"], "'pw' is no role of a column"),
+])
+def test_a_mistake_is_told_in_a_line(tmp_path: Path, short: Path, signals: Signals, words: list[str], said: str,
+                                     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(signals, ["learn", str(short), *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_its_extra_the_command_says_how_to_have_it(tmp_path: Path, short: Path, signals: Signals,
+                                                           monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    present = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "sklearn" else present(name))
+    assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 2
+    assert "pip install 'clpm-execd[learn]'" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_stop_writes_nothing(tmp_path: Path, short: Path, signals: Signals) -> None:
+    signals.ask_stop()
+    assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_loop_of_no_samples_to_speak_of_is_learned_and_said_so(tmp_path: Path, signals: Signals,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("time,PV,OP\n0,1,2\n1,1,2\n2,1,2\n")
+    assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "x.toml"),
+                             "--report", str(tmp_path / "x.html")]) == 0
+    out, err = capsys.readouterr()
+    assert "there are 3 samples only" in err
+    assert re.search(r"^x +3 ", out, re.MULTILINE)
+    assert cli.run(signals, ["check", "--config", str(tmp_path / "x.toml")]) == 0
+
+
+def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path, short: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "clpm_execd", "learn", str(short), "--output", "l.toml"],
+                               cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
+                               env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    os.close(theirs)
+    shown = b""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            shown += os.read(ours, 65_536)
+        except OSError:
+            break
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"/3" in shown
+    assert b"learning LIC2" in shown
+    assert b"\x1b" not in out
