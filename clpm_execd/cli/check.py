@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         settings = None
     try:
         configuration = configuration_of(arguments, settings)
-        encoder_for("lp", source_of(arguments, settings, configuration)[0], configuration)
+        encoder_for("lp", source_of(arguments, configuration)[0], configuration)
     except BadInput as bad:
         problems += (problem for problem in bad.problems if problem not in problems)
     if settings is not None and arguments.direct:

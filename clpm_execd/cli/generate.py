@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the stretch; the exit status."""
     from clpm_execd.stream import bulk
 
-    settings, configuration, duration = stretch_of(arguments)
-    source, _ = source_of(arguments, settings, configuration)
+    configuration, duration = stretch_of(arguments)
+    source, _ = source_of(arguments, configuration)
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
     samples = -(-duration // source.interval)

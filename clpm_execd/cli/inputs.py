@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.settings import Settings
     from clpm_execd.history import Record
     from clpm_execd.plant.block import Source
+    from clpm_execd.stream.beginning import Beginning
+    from clpm_execd.stream.checkpoint import Checkpoint
     from clpm_execd.stream.line_protocol import Encoder
 
 SECOND = 10**9
@@ -29,7 +31,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
     options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
                "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_SHARD": arguments.shard,
-               "CLPM_STATE": arguments.state, "CLPM_CATCH_UP": arguments.catch_up}
+               "CLPM_STATE": arguments.state, "CLPM_CATCH_UP": arguments.catch_up, "CLPM_PACE": arguments.pace}
     given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
     return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
 
@@ -59,8 +61,8 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
     return configuration
 
 
-def stretch_of(arguments: argparse.Namespace) -> tuple[Settings, Configuration, int]:
-    """Settings, loops and the duration, ns, of what --start and --duration ask for; BadInput with all that is wrong."""
+def stretch_of(arguments: argparse.Namespace) -> tuple[Configuration, int]:
+    """The loops and the duration, ns, of what --start and --duration ask for; BadInput with all that is wrong."""
     from clpm_execd.config.durations import parse_duration, parse_time
 
     problems: list[Problem] = []
@@ -76,39 +78,45 @@ def stretch_of(arguments: argparse.Namespace) -> tuple[Settings, Configuration, 
         problems.append(refused("--duration", error))
     if problems:
         raise BadInput(problems)
-    settings = settings_of(arguments)
-    configuration = configuration_of(arguments, settings, start=start)
+    configuration = configuration_of(arguments, settings_of(arguments), start=start)
     if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
         configuration = replace(configuration, start=None)
-    return settings, configuration, duration
+    return configuration, duration
 
 
-def source_of(arguments: argparse.Namespace, settings: Settings | None,
-            configuration: Configuration) -> tuple[Source, int | None]:
-    """Where the samples come from, and the first instant to emit of a source that began before now."""
+def source_of(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,
+              kept: Checkpoint | None = None, catch_up: int = 0) -> tuple[Source, int]:
+    """Where the samples come from, and the first instant to emit (see stream.beginning).
+
+    ValueError on a checkpoint that is not this source's.
+    """
     from clpm_execd.plant.plant import Plant
+    from clpm_execd.stream.beginning import beginning
+
+    def begin(interval: int) -> Beginning:
+        return beginning(configuration.start, interval, time.time_ns(), backfill=backfill, kept=kept,
+                         catch_up=catch_up)
 
     arguments.assumptions = []
     if arguments.replay:
-        return _replay(arguments, settings, configuration), None
-    loops = configuration.loops
+        return _replay(arguments, configuration, begin)
     interval = configuration.interval or SECOND
-    latest = time.time_ns() // interval * interval
-    start = latest if configuration.start is None else configuration.start
-    plant = Plant(loops, seed=configuration.seed, start=start, interval=interval, scan=configuration.scan)
-    behind = max(0, time.time_ns() - start) // interval * interval
-    return plant, start + behind
+    at = begin(interval)
+    plant = Plant(configuration.loops, seed=configuration.seed, start=at.start, interval=interval,
+                  scan=configuration.scan, memory=at.memory)
+    return plant, at.since
 
 
-def _replay(arguments: argparse.Namespace, settings: Settings | None, configuration: Configuration) -> Source:
+def _replay(arguments: argparse.Namespace, configuration: Configuration,
+            begin: Callable[[int], Beginning]) -> tuple[Source, int]:
     from clpm_execd.history import Replay
 
     records = [record_of(arguments, Path(path)) for path in arguments.replay]
     for path, record in zip(arguments.replay, records, strict=True):
         arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
     interval = configuration.interval or min(record.interval for record in records)
-    start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
-    return Replay(records, start=start, interval=interval)
+    at = begin(interval)
+    return Replay(records, start=at.start, interval=interval, memory=at.memory), at.since
 
 
 def record_of(arguments: argparse.Namespace, path: Path) -> Record:

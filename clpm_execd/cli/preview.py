@@ -49,12 +49,12 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.pictures.picture import form_of, points_of
 
     form = form_of(arguments.output) if arguments.output else None
-    settings, configuration, duration = stretch_of(arguments)
+    configuration, duration = stretch_of(arguments)
     if not arguments.replay:
         ids = [loop.id for loop in configuration.loops]
         chosen = _chosen(arguments.loops, ids)
         configuration = replace(configuration, loops=company(configuration.loops, chosen))
-    source, _ = source_of(arguments, settings, configuration)
+    source, _ = source_of(arguments, configuration)
     if arguments.replay:
         ids = list(source.loops)
         chosen = _chosen(arguments.loops, ids)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import SECOND, configuration_of, encoder_for, settings_of, source_of
+from clpm_execd.cli.inputs import SECOND, configuration_of, settings_of
 from clpm_execd.cli.options import whole_number
+from clpm_execd.cli.terminal import coloured
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
+    from logging import Logger
+
+    from clpm_execd.cli.state import Begun
+    from clpm_execd.cli.terminal import PastBar
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.plant.block import Source
+    from clpm_execd.stream.direct import Writer
     from clpm_execd.stream.influx import Influx
     from clpm_execd.stream.metrics import Metrics
+    from clpm_execd.stream.pacing import Clock
+    from clpm_execd.stream.progress import Progress
 
 LOG_FILE = Path("data_streaming_service.log")
 
@@ -28,6 +37,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the stream")
     group.add_argument("--direct", action="store_true",
                        help="write to InfluxDB by INFLUXDB_URL, _TOKEN, _ORG and _BUCKET; see env.example")
+    group.add_argument("--backfill", metavar="D", help="begin so long ago, at full speed up to now, then live; with "
+                                                       "--state once only (default none)")
+    group.add_argument("--pace", metavar="N", default=argparse.SUPPRESS,
+                       help="points a second of a past on stdout, 0 for no limit (default 2000 under Telegraf)")
     group.add_argument("--catch-up", metavar="D", default=argparse.SUPPRESS,
                        help="the longest time away that is filled in (default 24h)")
     group.add_argument("--count", metavar="N", type=whole_number,
@@ -38,56 +51,78 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Stream until asked to stop; the exit status."""
     from logging import getLogger
 
+    from clpm_execd.cli.state import begin
     from clpm_execd.stream.logs import configure
     from clpm_execd.stream.pacing import SystemClock
+    from clpm_execd.stream.progress import Progress
 
     settings = settings_of(arguments)
     configuration = configuration_of(arguments, settings)
     connection = settings.require_connection() if arguments.direct else None
-    source, since = source_of(arguments, settings, configuration)
-    encoder = encoder_for("lp", source, configuration)
     secrets = [connection.token.reveal()] if connection else []
     hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
                      log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
-    log = getLogger("clpm_execd")
+    log, clock = getLogger("clpm_execd"), SystemClock()
     for warning in settings.warnings() if connection is None else settings.notes:
         log.warning("%s", warning)
+    begun = begin(arguments, settings, configuration, clock, signals, log)
     for assumption in arguments.assumptions:
         log.info("%s", assumption)
-    metrics = _metrics(configuration, source)
-    if settings.state is not None:
-        from clpm_execd.stream.claim import Claim
+    progress = Progress(clock, log, _bar() if _watched() and coloured(sys.stderr) else None)
+    try:
+        if connection is None:
+            return _to_stdout(arguments, settings, configuration, begun, progress, clock, signals, log)
+        writer = _writer(settings, connection, hide)
+        return _to_influxdb(arguments, settings, configuration, begun, writer, progress, clock, signals, log)
+    finally:
+        progress.close()
 
-        Claim(settings.state, log).wait(SystemClock(), signals)
-    if connection is None:
-        from clpm_execd.stream import execd
 
-        under_telegraf = execd.started_by_telegraf()
-        for line in _greeting(source) if _watched() and not under_telegraf else [
-                f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
-            log.info("%s", line)
-        status = execd.run(source, encoder, clock=SystemClock(), signals=signals, log=log, since=since,
-                           count=arguments.count, succeeds=arguments.count is None and under_telegraf, metrics=metrics,
-                           catch_up=settings.catch_up)
-        log.info("stop")
-        return status
+def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
+               progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
+    from clpm_execd.cli.state import keeper_of
+    from clpm_execd.stream import execd
+    from clpm_execd.stream.checkpoint import LAG
 
+    source, under_telegraf = begun.source, execd.started_by_telegraf()
+    for line in _greeting(source) if _watched() and not under_telegraf else [
+            f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
+        log.info("%s", line)
+    pace = settings.pace if settings.pace is not None else execd.PACE if under_telegraf else 0
+    status = execd.run(source, begun.encoder, clock=clock, signals=signals, log=log, since=begun.since,
+                       count=arguments.count, catch_up=settings.catch_up, pace=pace or None, progress=progress,
+                       succeeds=arguments.count is None and under_telegraf and not begun.knows_its_end,
+                       metrics=_metrics(configuration, source),
+                       keeper=keeper_of(begun, arguments, configuration, clock, log, LAG))
+    log.info("stop")
+    return status
+
+
+def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
+                 writer: Writer, progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
+    from clpm_execd.cli.state import keeper_of
     from clpm_execd.stream import direct
 
     if _watched():
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
-    writer: direct.Writer = _writer(settings, connection, hide)
     waiting, quarantine = None, None
     if settings.state is not None:
         from clpm_execd.stream.heartbeat import Heartbeat
         from clpm_execd.stream.quarantine import Quarantine
         from clpm_execd.stream.spool import Spool
 
-        writer = Heartbeat(writer, settings.state, source.interval / SECOND)
+        writer = Heartbeat(writer, settings.state, begun.source.interval / SECOND)
         waiting, quarantine = Spool(settings.state, log), Quarantine(settings.state, log)
-    return direct.run(source, encoder, writer, clock=SystemClock(), signals=signals, log=log, since=since,
-                      count=arguments.count, metrics=metrics, catch_up=settings.catch_up, waiting=waiting,
-                      quarantine=quarantine)
+    return direct.run(begun.source, begun.encoder, writer, clock=clock, signals=signals, log=log, since=begun.since,
+                      count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.catch_up,
+                      waiting=waiting, quarantine=quarantine, progress=progress,
+                      keeper=keeper_of(begun, arguments, configuration, clock, log, 0))
+
+
+def _bar() -> PastBar:
+    from clpm_execd.cli.terminal import PastBar
+
+    return PastBar()
 
 
 def _metrics(configuration: Configuration, source: Source) -> Metrics | None:

@@ -6,8 +6,10 @@ form, which is the documented one. The library that draws is imported when somet
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from clpm_execd.problems import Problem
 
 _BLANKS = " \u2800"  # the second is a braille pattern without dots
+_REDRAWN = 0.1  # s between two drawings of a bar
 MOST_LOOPS = 20  # of a table; a plant of 500 would scroll away what is said above it
 
 
@@ -139,6 +142,40 @@ def progress_bar(total: int) -> Iterator[Bar]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=_console(sys.stderr), transient=True) as progress:
         yield Bar(progress, total)
+
+
+class PastBar(logging.Handler):
+    """How far a past that is filled in has got, on stderr; what is logged meanwhile stands above it."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        super().__init__()
+        self._drawn = Progress(TextColumn("filling in"), BarColumn(), TaskProgressColumn(),
+                               TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
+                               auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._drawn.add_task("", total=1.0)
+        self._shown = 0.0
+
+    def show(self, share: float, text: str) -> None:
+        if not self._shown:
+            self._drawn.start()
+            logging.getLogger().handlers.insert(0, self)
+        if time.monotonic() - self._shown > _REDRAWN:
+            self._shown = time.monotonic()
+            self._drawn.update(self._task, completed=share, description=text, refresh=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """The line is to be written where the bar stands, which is drawn again below it."""
+        self._drawn.console.file.write("\r\x1b[K")
+        self._drawn.console.file.flush()
+
+    def close(self) -> None:
+        if self._shown:
+            self._shown = 0.0
+            logging.getLogger().removeHandler(self)
+            self._drawn.stop()
+        super().close()
 
 
 def _table(*columns: str) -> Table:

@@ -20,7 +20,8 @@ from clpm_execd.problems import BadInput, Problem, did_you_mean
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
-           "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up"}
+           "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up",
+           "CLPM_PACE": "--pace"}
 REQUIRED = tuple(EXAMPLES)
 DAY = UNITS["d"]
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
@@ -65,8 +66,9 @@ class Connection:
 class Settings:
     """What the surroundings say; None is what nobody set.
 
-    interval: ns. catch_up: the longest time away that is filled in, ns. file: where they may stand besides the
-    environment. notes: what is odd but no reason to stop.
+    interval: ns. catch_up: the longest time away that is filled in, ns. pace: points a second of a past on
+    stdout, 0 for no limit, None for what suits the reader. file: where they may stand besides the environment. notes:
+    what is odd but no reason to stop.
     """
 
     url: str | None = None
@@ -82,6 +84,7 @@ class Settings:
     shard: Shard | None = None
     state: Path | None = None
     catch_up: int = DAY
+    pace: int | None = None
     file: Path = Path(".env")
     notes: tuple[str, ...] = ()
 
@@ -200,6 +203,7 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
         shard=shard, state=path("CLPM_STATE"), catch_up=catch_up,
+        pace=_pace(*found["CLPM_PACE"], problems) if "CLPM_PACE" in found else None,
         file=file, notes=notes)
 
 
@@ -243,6 +247,13 @@ def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
         what, _, remedy = str(error).partition("; ")
         problems.append(Problem(where, what, remedy))
         return None
+
+
+def _pace(where: str, text: str, problems: list[Problem]) -> int | None:
+    if text.isascii() and text.isdigit() and int(text) < 10**9:
+        return int(text)
+    problems.append(Problem(where, f"{text[:40]!r} is no number of points", "give points a second, 0 for no limit"))
+    return None
 
 
 def _level(where: str, text: str, problems: list[Problem]) -> str:

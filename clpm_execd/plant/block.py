@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from clpm_execd.pictures.picture import Picture
+    from clpm_execd.plant.memory import Memory
 
 Floats = npt.NDArray[np.float64]
 
@@ -170,3 +171,10 @@ class Source(Protocol):
 
     def advance(self, n: int) -> Block:
         """The next n samples; the cost is proportional to n and memory too, so ask for long runs in parts."""
+
+    @property
+    def resumed(self) -> frozenset[str]:
+        """The loops that go on from the memory of another source."""
+
+    def recall(self) -> Memory:
+        """What another source needs to go on as this one would."""

@@ -79,6 +79,7 @@ class Plant:
         self._next_tick = start // self._scan
         self._specs, self._seed = tuple(loops[i] for i in order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
+        self.resumed: frozenset[str] = frozenset()  # the loops that go on from the memory
         kept = None if memory is None else self._goes_on(memory)
         self._build(self._specs, seed, self._starts)
         if memory is not None and kept is not None:
@@ -184,6 +185,7 @@ class Plant:
         self._starts -= (self._next_tick - memory.next_tick) * self._scan
         self._starts[to[kept]] = memory.starts[kept]
         self._next_tick = memory.next_tick
+        self.resumed = frozenset(memory.loops[i] for i in kept)
         return to
 
     def _remember(self, memory: Memory, to: Indices) -> None:

@@ -13,10 +13,12 @@ from typing import Protocol
 
 from clpm_execd.plant.block import Block, Source
 from clpm_execd.stream.backlog import Backlog, Waiting
+from clpm_execd.stream.checkpoint import Keeper
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
+from clpm_execd.stream.progress import Progress
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
 
@@ -60,12 +62,15 @@ def run(
     waiting: Waiting | None = None,
     quarantine: PutAway | None = None,
     metrics: Metrics | None = None,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
 
     since: the first instant to emit; catch_up: the longest gap to fill in, ns (see pacing). waiting: the
     backlog, by default one in memory. quarantine: takes the lines that the server refuses.
-    metrics: what the stream says of itself.
+    metrics: what the stream says of itself. keeper: of the memory from which a later stream goes on; what waits must
+    outlive the process then. progress: is told of a past that is filled in.
     """
     waiting = Backlog() if waiting is None else waiting
     sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
@@ -74,10 +79,14 @@ def run(
     for warning in writer.warnings:
         log.warning("%s", warning)
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
+    if keeper:
+        keeper.begin(source.next_time if since is None else since)
     sender.start()
     try:
-        _stream(source, pacer, encoder, sender, waiting, tally, clock, signals)
+        _stream(source, pacer, encoder, sender, waiting, tally, clock, signals, keeper, progress)
         _drain(sender, waiting, clock, signals)
+        if keeper:
+            keeper.leave(0, lambda _: waiting.safe)
     finally:
         sender.leave()
         if sender.join(0.2):
@@ -100,9 +109,14 @@ def _stream(
     tally: _Tally,
     clock: Clock,
     signals: Signals,
+    keeper: Keeper | None,
+    progress: Progress | None,
 ) -> None:
     def stop() -> bool:
         return signals.stop_asked
+
+    def safe(mark: int) -> bool:
+        return waiting.safe
 
     while True:
         for block in pacer.due(stop):
@@ -110,9 +124,15 @@ def _stream(
             waiting.put(lines)
             sender.nudge()
             tally.add(block, lines)
+            if keeper:
+                keeper.look(0, safe)
+            if progress:
+                progress.reached(source.next_time)
             while waiting.crowded and clock.now() - source.next_time > _PAST and not stop():
                 _rest(_BREATH, clock, signals)
         waiting.put(tally.metrics())
+        if keeper:
+            keeper.look(0, safe)
         if stop() or pacer.done:
             return
         _rest(pacer.pause(), clock, signals)

@@ -18,13 +18,18 @@ import select
 import stat
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 
-from clpm_execd.plant.block import Source
+from clpm_execd.plant.block import Block, Source
+from clpm_execd.stream.checkpoint import Keeper
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
+from clpm_execd.stream.pacing import DAY, LINES_A_WRITE, SECOND, Clock, Pacer
+from clpm_execd.stream.progress import Progress
 from clpm_execd.stream.signals import Signals
 
+PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time
+_PARTS = 4  # writes a second of it
 _GRACE = SECOND * 3 // 10
 _SETTLE = 2 * SECOND
 _BREATH = SECOND // 20
@@ -74,23 +79,35 @@ def run(
     catch_up: int = DAY,
     succeeds: bool = False,
     metrics: Metrics | None = None,
+    keeper: Keeper | None = None,
+    pace: int | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Stream until asked to stop, EOF, `count` ticks or a reader that leaves; the exit status.
 
     since: the first instant to emit (see pacing). succeeds: the latest instant may be a predecessor's, and is
-    emitted only when somebody asks. metrics: what the stream says of itself. 0 is the status of every end,
-    except 1 for a disk that stays full under a stream of limited length.
+    emitted only when somebody asks. metrics: what the stream says of itself. keeper: of the memory from which a
+    later stream goes on. pace: points a second of a past that is filled in, at most, None for no limit; then an EOF
+    does not wait for the rest of it. progress: is told of it. 0 is the status of every end, except 1 for a disk that
+    stays full under a stream of limited length.
     """
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and watchable(stdin_fd) else None
     if stdin and succeeds:
         since = _after_a_predecessor(source, clock, since, [signals.fd, stdin.fd])
-    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
+    if keeper:
+        keeper.begin(source.next_time if since is None else since)
+    pace = pace and max(pace, 2 * len(source.loops) * SECOND // source.interval)  # else it would never be level
+    lines = LINES_A_WRITE if pace is None else max(1, min(LINES_A_WRITE, pace // _PARTS))
+    pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up, lines=lines)
     out = _Output(stdout_fd, clock, signals, log, patient=count is None)
     try:
         out.open()
         out.write(encoder.header())
-        _stream(pacer, encoder, out, stdin, clock, signals, metrics)
+        stream = _Stream(source, encoder, out, stdin, clock, signals, metrics, keeper, pace, progress)
+        stream.run(pacer)
         out.settle()
+        if keeper:
+            keeper.leave(out.offered, out.has_taken)
     except _ReaderLeft:
         log.debug("the reader has left")
     except _DiskFull:
@@ -115,29 +132,69 @@ def _after_a_predecessor(source: Source, clock: Clock, since: int | None, fds: l
     return first + max(0, clock.now() - first) // source.interval * source.interval
 
 
-def _stream(
-    pacer: Pacer, encoder: Encoder, out: _Output, stdin: _Stdin | None, clock: Clock, signals: Signals,
-    metrics: Metrics | None,
-) -> None:  # fmt: skip
-    def stop() -> bool:
-        return signals.stop_asked
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """From the source to the output, and all that is told of it."""
 
-    fds = [signals.fd, *([stdin.fd] if stdin else [])]
-    while True:
-        for block in pacer.due(stop):
-            lines = encoder.encode(block)
-            out.write(lines)
-            if metrics:
-                metrics.add(block, lines, clock.now())
-        if metrics:
-            out.write(metrics.due(clock.now()))
-        if stop() or pacer.done or (stdin and stdin.ended):
-            return
-        ready = clock.wait(pacer.pause(), fds)
-        if signals.fd in ready:
-            signals.clear()
-        if stdin and stdin.fd in ready:
-            stdin.take()
+    source: Source
+    encoder: Encoder
+    out: _Output
+    stdin: _Stdin | None
+    clock: Clock
+    signals: Signals
+    metrics: Metrics | None
+    keeper: Keeper | None
+    pace: int | None
+    progress: Progress | None
+
+    def run(self, pacer: Pacer) -> None:
+        while True:
+            for block in pacer.due(self._stop):
+                self._hand_over(block)
+                if self._left():
+                    return
+            if self.metrics:
+                self.out.write(self.metrics.due(self.clock.now()))
+            if self.keeper:
+                self.keeper.look(self.out.offered, self.out.has_taken)
+            if self._stop() or pacer.done or self._ended():
+                return
+            self._wait(pacer.pause())
+
+    def _hand_over(self, block: Block) -> None:
+        began = self.clock.elapsed()
+        lines = self.encoder.encode(block)
+        self.out.write(lines)
+        if self.metrics:
+            self.metrics.add(block, lines, self.clock.now())
+        if self.keeper:
+            self.keeper.look(self.out.offered, self.out.has_taken)
+        if self.progress:
+            self.progress.reached(self.source.next_time)
+        if self.pace and self._behind():
+            until = began + lines.count(b"\n") * SECOND // self.pace
+            while (left := until - self.clock.elapsed()) > 0 and not self._stop() and not self._ended():
+                self._wait(left)
+
+    def _wait(self, ns: int) -> None:
+        ready = self.clock.wait(ns, [self.signals.fd, *([self.stdin.fd] if self.stdin else [])])
+        if self.signals.fd in ready:
+            self.signals.clear()
+        if self.stdin and self.stdin.fd in ready:
+            self.stdin.take()
+
+    def _behind(self) -> bool:
+        return self.clock.now() - self.source.next_time > max(self.source.interval, 2 * SECOND)
+
+    def _left(self) -> bool:
+        """Whether who reads goes away before a past that is held back is over."""
+        return self._ended() and self.pace is not None and self._behind()
+
+    def _ended(self) -> bool:
+        return self.stdin is not None and self.stdin.ended
+
+    def _stop(self) -> bool:
+        return self.signals.stop_asked
 
 
 class _Stdin:
@@ -171,6 +228,18 @@ class _Output:
         self._pipe = False
         self._blocking = True
         self._at_once = 4096
+        self._file = False
+        self.offered = self._written = 0  # bytes
+
+    def has_taken(self, offered: int) -> bool:
+        """Whether the reader, which is there, has read all up to here, or the disk has it."""
+        if not self._pipe:
+            with suppress(OSError):
+                if self._file:
+                    os.fsync(self._fd)
+                return self._written >= offered
+            return False
+        return self._written - _unread(self._fd) >= offered and not _reader_gone(self._fd)
 
     def open(self) -> None:
         try:
@@ -182,17 +251,21 @@ class _Output:
         except OSError:
             raise _ReaderLeft from None
         # What may block in the middle of a write (a terminal) is given no more than it takes at once.
-        self._at_once = 1 << 30 if self._pipe or stat.S_ISREG(mode) else 4096
+        self._file = stat.S_ISREG(mode)
+        self._at_once = 1 << 30 if self._pipe or self._file else 4096
 
     def write(self, data: bytes) -> None:
         """All of it; less only when a stop is asked and the reader does not read."""
         rest = memoryview(data)
+        self.offered += len(rest)
         give_up = _Deadline(self._clock, _GRACE)
         full = _Deadline(self._clock, _FULL_LIMIT)
         while rest:
             try:
                 if self._pipe or self._fd in self._clock.wait(_GRACE // 4, [], [self._fd]):
-                    rest = rest[os.write(self._fd, rest[: self._at_once]) :]
+                    written = os.write(self._fd, rest[: self._at_once])
+                    self._written += written
+                    rest = rest[written:]
                     continue
             except InterruptedError:
                 continue

@@ -8,8 +8,8 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,12 @@ class Encoder(Protocol):
 
     def encode(self, block: Block) -> bytes:
         """The block as whole lines; empty when it holds nothing to say."""
+
+    def recall(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What it remembers from Block to Block, as arrays by name."""
+
+    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        """Go on with the stream of an encoder that recalled this, for these loops; the others begin."""
 
 
 class LineProtocol(TextEncoder):

@@ -156,9 +156,9 @@ class Pacer:
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
             "%s behind the clock: %d samples of each loop are left out, the last %s are filled in",
-            _span(self._clock.now() - self._source.next_time),
+            span(self._clock.now() - self._source.next_time),
             n,
-            _span(self._catch_up),
+            span(self._catch_up),
         )
         self._advance_unseen(horizon, "what is filled in", stop)
 
@@ -169,7 +169,7 @@ class Pacer:
             return
         n = -(-ahead // self._source.interval)
         if n > 1:
-            self._log.info("advancing unseen over %s, up to %s", _span(ahead), what)
+            self._log.info("advancing unseen over %s, up to %s", span(ahead), what)
         while n > 0 and not stop():
             part = min(n, at_once(self._source, _UNSEEN))
             self._source.advance(part)
@@ -179,7 +179,7 @@ class Pacer:
         offset = self._clock.now() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if step >= _NOTEWORTHY:
-            self._log.info("the clock went %s forward, or the machine slept; filling in", _span(step))
+            self._log.info("the clock went %s forward, or the machine slept; filling in", span(step))
             self._late = True
 
     def _notice_lag(self, now: int) -> None:
@@ -189,21 +189,21 @@ class Pacer:
             self._late = False
         elif self._emitted and not self._late:
             n = due(self._source.next_time, self._source.interval, now)
-            self._log.warning("held up for %s; filling in %d samples of each loop", _span(lag), n)
+            self._log.warning("held up for %s; filling in %d samples of each loop", span(lag), n)
             self._late = True
 
     def _notice_set_back(self) -> None:
         """Say once that the clock stands before the last instant emitted, and once that it has passed it."""
         gap = self._source.next_time - self._source.interval - self._clock.now()
         if self._emitted and gap >= SECOND and not self._behind:
-            self._log.warning("the clock is %s before the last sample; waiting until it is past", _span(gap))
+            self._log.warning("the clock is %s before the last sample; waiting until it is past", span(gap))
             self._behind = True
         elif self._behind and gap <= 0:
             self._log.info("the clock has passed the last sample; emitting again")
             self._behind = False
 
 
-def _span(ns: int) -> str:
+def span(ns: int) -> str:
     """A duration for the log."""
     for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if ns >= 2 * seconds * SECOND:

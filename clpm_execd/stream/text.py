@@ -6,7 +6,8 @@ filled thousands at a time as a table of bytes (see frames), and a signal that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,13 @@ class TextEncoder:
 
     def header(self) -> bytes:
         return b""
+
+    def recall(self) -> Mapping[str, npt.NDArray[Any]]:
+        return self._truth.recall() if self._truth else {}
+
+    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        if self._truth:
+            self._truth.restore(told, loops)
 
     def encode(self, block: Block) -> bytes:
         if block.loops != self._loops:

@@ -8,13 +8,14 @@ Several faults of one kind in one loop are one row: present where one is, and as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import Block, Truth
 
 HEARTBEAT = 60 * 10**9  # ns
 _STEPS = 100.0  # of severity
@@ -39,6 +40,8 @@ class TruthRows:
 
     def __init__(self) -> None:
         self._last: npt.NDArray[np.int64] | None = None
+        self._of: tuple[tuple[str, str], ...] = ()  # loop and kind of each element of it
+        self._before: dict[tuple[str, str], int] = {}  # the same, of the stream that this one goes on with
         self._minute = -1
 
     def due(self, block: Block) -> Iterator[tuple[int, list[Row]]]:
@@ -48,7 +51,7 @@ class TruthRows:
             return
         state = truth.present + 2 * truth.visible + 4 * np.rint(_STEPS * truth.severity).astype(np.int64)
         minutes = block.times // HEARTBEAT
-        last = state[:1] - 1 if self._last is None else self._last
+        last = self._began(truth, state[0]) if self._last is None else self._last
         changed = state != np.concatenate([last, state[:-1]])
         changed |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
         self._last, self._minute = state[-1:], int(minutes[-1])
@@ -57,3 +60,23 @@ class TruthRows:
                 Row(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
                     bool(truth.visible[t, i]), float(truth.severity[t, i]))
                 for i in np.flatnonzero(changed[t]).tolist()]
+
+    def _began(self, truth: Truth, state: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """(1, F) what was told last before the first Block; what was not differs from the state."""
+        self._of = tuple(zip(truth.loops, truth.kinds, strict=True))
+        return np.array([[self._before.get(of, now - 1) for of, now in zip(self._of, state.tolist(), strict=True)]])
+
+    def recall(self) -> dict[str, npt.NDArray[Any]]:
+        """What was told last, as arrays by name."""
+        if self._last is None:
+            return {}
+        loops, kinds = zip(*self._of, strict=True)
+        return {"loop": np.array(loops), "kind": np.array(kinds), "state": self._last[0].copy(),
+                "minute": np.array([self._minute])}
+
+    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        """Go on with a stream that recalled this, for these loops; the others begin."""
+        if told:
+            of = zip(told["loop"].tolist(), told["kind"].tolist(), told["state"].tolist(), strict=True)
+            self._before = {(loop, kind): state for loop, kind, state in of if loop in loops}
+            self._minute = int(told["minute"][0])

@@ -1,0 +1,105 @@
+"""The state folder of a stream: claimed, read, and what the stream goes on from."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clpm_execd.cli.inputs import SECOND, encoder_for, source_of
+from clpm_execd.cli.options import refused
+from clpm_execd.problems import BadInput
+from clpm_execd.stream import checkpoint
+from clpm_execd.stream.claim import Claim
+from clpm_execd.stream.pacing import Clock, span
+from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.config.loops import Configuration
+    from clpm_execd.config.settings import Settings
+    from clpm_execd.plant.block import Source
+    from clpm_execd.stream.checkpoint import Checkpoint
+    from clpm_execd.stream.line_protocol import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A stream that is about to run. since: the first instant to emit. claim: on the state folder, where there is one.
+
+    knows_its_end: whether `since` follows from what a stream before handed over, or is a past that was asked for.
+    """
+
+    source: Source
+    encoder: Encoder
+    since: int
+    claim: Claim | None
+    knows_its_end: bool
+
+
+def begin(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
+          signals: Signals, log: logging.Logger) -> Begun:
+    """Claim the folder, go on from its checkpoint; BadInput where another process has it."""
+    backfill = _backfill(arguments)
+    claim = None if settings.state is None else Claim(settings.state, log)
+    kept, was_there = None, False
+    if claim:
+        claim.wait(clock, signals)
+        kept, was_there = checkpoint.read(claim.folder, log)
+        if kept and kept.kind != _kind(arguments):
+            checkpoint.set_aside(claim.folder, log, f"it is of a {kept.kind}, and this is a {_kind(arguments)}")
+            kept = None
+    elif backfill:
+        log.warning("--backfill without --state: whenever the stream is started again, it fills in the same time again")
+    if was_there and kept is None and backfill:
+        log.warning("nothing is backfilled: it is not known what has been")
+        backfill = 0
+    try:
+        source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.catch_up)
+    except ValueError as why:
+        if kept is None or claim is None:
+            raise
+        checkpoint.set_aside(claim.folder, log, str(why))
+        kept = None
+        source, since = source_of(arguments, configuration)
+    encoder = encoder_for("lp", source, configuration)
+    if kept:
+        encoder.restore(kept.told, source.resumed)
+        _tell(kept, source, since, log)
+    return Begun(source, encoder, since, claim, kept is not None or backfill > 0)
+
+
+def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Configuration, clock: Clock,
+              log: logging.Logger, lag: int) -> checkpoint.Keeper | None:
+    """Who keeps the memory of the stream, where there is a folder for it."""
+    if begun.claim is None:
+        return None
+    return checkpoint.Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
+                             start=configuration.start, lag=lag)
+
+
+def _kind(arguments: argparse.Namespace) -> str:
+    return "record" if arguments.replay else "plant"
+
+
+def _backfill(arguments: argparse.Namespace) -> int:
+    from clpm_execd.config.durations import parse_duration
+
+    try:
+        return parse_duration(arguments.backfill) if arguments.backfill else 0
+    except ValueError as error:
+        raise BadInput([refused("--backfill", error)]) from None
+
+
+def _tell(kept: Checkpoint, source: Source, since: int, log: logging.Logger) -> None:
+    now = time.time_ns()
+    if not source.resumed:
+        log.warning("no loop is as it was when the stream ended: all begin at rest")
+        return
+    new, gone = len(source.loops) - len(source.resumed), len(set(kept.memory.loops) - source.resumed)
+    log.info("going on after %s: %d loops as they were, %d begin at rest, %d are gone; %s to fill in",
+             span(max(0, now - kept.taken)), len(source.resumed), new, gone,
+             f"{max(0, now - since) // source.interval + 1 if now >= since else 0} samples")
+    if since - now > 5 * SECOND:
+        log.warning("the clock is %s before the last sample; waiting until it is past", span(since - now))

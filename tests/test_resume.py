@@ -1,0 +1,157 @@
+"""The program with a state folder: killed at any moment and started again, its stream is the one of `generate`.
+
+`generate` with the start of the first process is what the stream would have been had nothing happened. Lines may come
+twice, the same; none is missing and none differs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+KILLS = 50 if os.environ.get("CLPM_LONG") else 4
+FLOW = """
+[output]
+truth = true
+
+[[loop]]
+id = "FIC1"
+[[loop.fault]]
+kind = "stiction"
+start = "2s"
+ramp = "60s"
+[[loop.fault]]
+kind = "late"
+share = 0.3
+delay = 3.0
+[[loop.move]]
+at = "4s"
+sp = 60.0
+ramp = "90s"
+"""
+CASCADE = """
+[[loop]]
+id = "TIC1"
+type = "temperature"
+[[loop.fault]]
+kind = "manual"
+start = "5s"
+duration = "5s"
+repeat = "15s"
+
+[[loop]]
+id = "FIC2"
+cascade = "TIC1"
+"""
+NEW = '\n[[loop]]\nid = "PIC1"\ntype = "pressure"\npv = 40.0\n'
+
+
+def environment() -> dict[str, str]:
+    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+
+
+def live(command: Sequence[str], out: Path, seconds: float, *, kill: bool) -> str:
+    """Let the stream run so long, its lines added to `out`; what it logged."""
+    with (out.open("ab") as lines, subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=lines, stderr=subprocess.PIPE, text=True,
+            env=environment(), cwd=out.parent) as process):
+        time.sleep(seconds)
+        (process.kill if kill else process.terminate)()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert kill or process.returncode == 0, said
+    return said
+
+
+def samples(lines: Sequence[str]) -> list[str]:
+    """Without the truth."""
+    return [line for line in lines if line.startswith("control_loops,")]
+
+
+def stamps(lines: Sequence[str]) -> list[int]:
+    return sorted({int(line.rpartition(" ")[2]) for line in samples(lines)})
+
+
+def generated(command: Sequence[str], first: int, last: int, *options: str) -> list[str]:
+    """The lines of the instants from the first to the last, ns."""
+    start = datetime.fromtimestamp(first // 10**9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = subprocess.run(
+        [*command, "generate", "--start", start, "--duration", f"{(last - first) // 10**9 + 1}s", *options],
+        capture_output=True, text=True, env=environment(), timeout=120, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path: Path, clpm_execd: list[str]) -> None:
+    (tmp_path / "loops.toml").write_text(FLOW + CASCADE)
+    config = ("--config", str(tmp_path / "loops.toml"))
+    command, out = [*clpm_execd, *config, "--state", str(tmp_path / "state")], tmp_path / "out.lp"
+    chance = random.Random(5)
+    for _ in range(KILLS):
+        live(command, out, chance.uniform(0.4, 2.5) if KILLS < 10 else chance.uniform(0.4, 8.0), kill=True)
+    log = live(command, out, 3.0, kill=False)
+    assert "3 loops as they were, 0 begin at rest, 0 are gone" in log
+    lines = [line for line in out.read_text().splitlines() if line]
+    times = stamps(lines)
+    assert times[-1] > time.time_ns() - 5 * 10**9, "it has caught up"
+    assert set(lines) == set(generated(clpm_execd, times[0], times[-1], *config))
+
+
+def test_a_stream_that_is_stopped_repeats_nothing(tmp_path: Path, clpm_execd: list[str]) -> None:
+    command, out = [*clpm_execd, "--state", str(tmp_path / "state")], tmp_path / "out.lp"
+    for _ in range(3):
+        live(command, out, 1.6, kill=False)
+    lines = out.read_text().splitlines()
+    times = stamps(lines)
+    assert lines == generated(clpm_execd, times[0], times[-1])
+
+
+def test_a_new_loop_begins_where_the_stream_goes_on_and_a_removed_one_ends(
+        tmp_path: Path, clpm_execd: list[str]) -> None:
+    file, out = tmp_path / "loops.toml", tmp_path / "out.lp"
+    config = ("--config", str(file))
+    command = [*clpm_execd, *config, "--state", str(tmp_path / "state")]
+    file.write_text(FLOW + CASCADE)
+    live(command, out, 1.6, kill=False)
+    before = out.read_text().splitlines()
+    file.write_text(FLOW + NEW)
+    log = live(command, out, 2.0, kill=False)
+    assert "1 loops as they were, 1 begin at rest, 2 are gone" in log
+    after = samples(out.read_text().splitlines()[len(before):])
+    assert {line.split("loop_id=")[1].split()[0] for line in after} == {"FIC1", "PIC1"}
+    both, fresh = stamps([*before, *after]), [line for line in after if "PIC1" in line]
+    assert both == list(range(both[0], both[-1] + 1, 10**9)), "no hole and no overlap"
+    file.write_text(FLOW)
+    whole = generated(clpm_execd, both[0], both[-1], *config)
+    assert {line for line in [*samples(before), *after] if "FIC1" in line} == set(samples(whole))
+    file.write_text(NEW)
+    assert fresh == generated(clpm_execd, stamps(fresh)[0], stamps(fresh)[-1], *config)
+
+
+def test_a_backfill_is_one_plant_without_a_seam_and_never_comes_twice(tmp_path: Path, clpm_execd: list[str]) -> None:
+    command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--backfill", "2h"], tmp_path / "out.lp"
+    live(command, out, 0.5, kill=True)
+    for _ in range(2):
+        live(command, out, 2.5, kill=False)
+    lines = out.read_text().splitlines()
+    times = stamps(lines)
+    assert 7200 <= len(times) <= 7210
+    assert times == list(range(times[0], times[-1] + 1, 10**9))
+    assert sorted(set(lines)) == sorted(generated(clpm_execd, times[0], times[-1]))
+
+
+def test_after_too_long_away_the_stream_begins_anew(tmp_path: Path, clpm_execd: list[str]) -> None:
+    command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--catch-up", "1s"], tmp_path / "out.lp"
+    live(command, out, 1.2, kill=False)
+    time.sleep(1.5)
+    log = live(command, out, 1.2, kill=False)
+    assert [line for line in log.splitlines() if line.startswith("W! ")], log
+    assert "begins anew" in log
