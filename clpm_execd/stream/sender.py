@@ -89,6 +89,7 @@ class Sender:
         self._outage: _Outage | None = None
         self._doubt_since: float | None = None
         self._suspects: dict[bytes, int] = {}  # first lines of batches refused whole: what was written before
+        self._put_off_told = False
         self._refusals_told = float("-inf")
         self._refusals_untold = 0
         self._wake = threading.Event()
@@ -140,7 +141,7 @@ class Sender:
         """A thread that ended by an exception would be a stream that ends in silence."""
         try:
             return self.step()
-        except Exception as failure:  # a quarantine or a spool whose disk is full
+        except Exception as failure:  # a spool whose disk fails
             self._log.error("cannot go on sending, trying again: %s: %s", type(failure).__name__, failure)
             return LONGEST
 
@@ -154,24 +155,17 @@ class Sender:
                 return None
             self._work = _Work(batch, [batch.body])
         work = self._work
-        if not work.parts:  # what was refused could not be put away
-            self._settle(work)
-            return 0.0
         answer = self._post(work.parts[-1])
         if answer.verdict is Verdict.WRITTEN:
-            self._taken(work)
-        elif answer.verdict is Verdict.TOO_LARGE:
-            self._divide(work, answer)
-        elif answer.verdict is Verdict.REFUSED:
-            work.refusals += 1
-            if self._doubtful(work):
-                return self._fail(answer)
-            self._divide(work, answer)
-        else:
+            return self._taken(work)
+        if answer.verdict is Verdict.TOO_LARGE:
+            return self._divide(work, answer)
+        if answer.verdict is not Verdict.REFUSED:
             return self._fail(answer)
-        return 0.0
+        work.refusals += 1
+        return self._fail(answer) if self._doubtful(work) else self._divide(work, answer)
 
-    def _taken(self, work: _Work) -> None:
+    def _taken(self, work: _Work) -> float:
         part = work.parts.pop()
         if not work.taken and work.refusals < _patience(work):
             self._doubt_since = None
@@ -181,26 +175,40 @@ class Sender:
         self.written += part.count(b"\n")
         self._tries = 0
         self._recover()
-        self._settle(work)
+        return self._settle(work)
 
-    def _divide(self, work: _Work, answer: Answer) -> None:
+    def _divide(self, work: _Work, answer: Answer) -> float:
         """The part in two, the first to be tried next; a single line is refused."""
         part = work.parts.pop()
         if part.count(b"\n") > 1:
             first, second = halves(part)
             work.parts += [second, first]
-            return
+            return 0.0
         work.refused.append(part)
         work.words = str(answer)
-        self._settle(work)
+        return self._settle(work)
 
-    def _settle(self, work: _Work) -> None:
+    def _settle(self, work: _Work) -> float:
         if work.parts:
-            return
-        if work.refused:
-            self._refuse(work)
-        self._waiting.ack()
+            return 0.0
         self._work = None
+        try:
+            if work.refused:
+                self._refuse(work)
+        except OSError as failure:
+            return self._put_off(work, failure)
+        self._waiting.ack()
+        return 0.0
+
+    def _put_off(self, work: _Work, failure: OSError) -> float:
+        """What was refused could not be put away, most likely for want of room, and each batch that goes makes room."""
+        if not self._put_off_told:
+            self._put_off_told = True
+            text = "cannot put %d refused points away: %s; they wait, and the others go on"
+            self._log.error(text, len(work.refused), failure.strerror or failure)
+        others = self._waiting.points > work.batch.points
+        self._waiting.defer()
+        return SHORTEST if others else LONGEST
 
     def _doubtful(self, work: _Work) -> bool:
         """Whether the server itself seems at fault, and the whole batch is to be tried again later.
@@ -260,6 +268,7 @@ class Sender:
         """Lines the server will not take: to quarantine, and in sum to the log at most once a minute."""
         if self._quarantine is not None:
             self._quarantine(work.words, work.refused)
+            self._put_off_told = False
         self.refused += len(work.refused)
         self._refusals_untold += len(work.refused)
         if self._seconds() - self._refusals_told < REFUSALS_TOLD_EVERY:

@@ -310,10 +310,34 @@ def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
 
     bench.sender._quarantine = put_away
     bench.backlog.put(lines(2, 1))
-    rests = [bench.sender._guarded_step() for _ in range(6)]
+    rests = [bench.sender._guarded_step() for _ in range(9)]
     assert rests.count(LONGEST) == 2
     assert bench.quarantined == [lines(1)]
     assert bench.backlog.points == 0
+
+
+def test_a_full_disk_under_the_quarantine_does_not_keep_the_spool_from_making_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
+    spool = bench.sender._waiting = Spool(tmp_path, LOG)
+    keep = bench.sender._quarantine
+    assert keep is not None
+
+    def put_away(words: str, refused: list[bytes]) -> None:
+        if len(list(spool.folder.iterdir())) > 1:
+            raise OSError(28, "No space left on device")
+        keep(words, refused)
+
+    bench.sender._quarantine = put_away
+    for start in range(0, 5 * MOST_LINES, MOST_LINES):
+        spool.put(lines(*range(start, start + MOST_LINES)))
+    while (rest := bench.sender.step()) is not None:
+        bench.seconds += rest
+    assert bench.quarantined == [lines(1)]
+    assert len(set(bench.server.taken)) == 5 * MOST_LINES - 1
+    assert bench.seconds < 5
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.ERROR]
 
 
 def test_refusals_that_go_on_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
