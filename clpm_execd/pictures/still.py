@@ -203,5 +203,5 @@ def _clock(axes: Axes, small: bool) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(
         locator, offset_formats=["", "%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d %H:%M"]))
     axes.tick_params(axis="x", labelbottom=True, length=2.5)
-    axes.annotate("UTC", (0.0, 0.0), (-6.0, -4.5), xycoords="axes fraction", textcoords="offset points", ha="right",
-                  va="top", color=axes.xaxis.label.get_color())
+    axes.annotate("UTC", (0.0, 0.0), (-14.0 if small else -20.0, -4.5), xycoords="axes fraction",
+                  textcoords="offset points", ha="right", va="top", color=axes.xaxis.label.get_color())
