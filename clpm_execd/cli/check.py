@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
+from clpm_execd.cli.inputs import SECOND, configuration_of, encoder_for, settings_of, source_of
 from clpm_execd.cli.options import add_command, show
 from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
     command = add_command(commands, "check", "every problem of the configuration at once", parents=[shared],
-                          examples=["clpm-execd check --config loops.toml", "clpm-execd check --direct"])
+                          examples=["clpm-execd check --config loops.toml", "clpm-execd check --direct",
+                                    "clpm-execd check --direct --backfill 7d"])
     command.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
-                         help="the server, token, organization and bucket too")
+                         help="the server too: token, organization, bucket, its retention and clock")
+    command.add_argument("--backfill", metavar="D", default=argparse.SUPPRESS,
+                         help="whether the bucket would keep so much of the past (default none)")
     command.set_defaults(run=run)
 
 
@@ -41,7 +44,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     except BadInput as bad:
         problems += (problem for problem in bad.problems if problem not in problems)
     if settings is not None and arguments.direct:
-        server = _server(settings)
+        server = _server(arguments, settings)
         problems += server.problems
         warnings += server.warnings
     if problems:
@@ -55,11 +58,14 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     return status
 
 
-def _server(settings: Settings) -> Found:
+def _server(arguments: argparse.Namespace, settings: Settings) -> Found:
+    from clpm_execd.cli.state import backfill_of
     from clpm_execd.stream.server_check import Found, check_server
 
     try:
+        backfill = backfill_of(arguments) // SECOND
         connection = settings.require_connection()
     except BadInput as bad:
         return Found(bad.problems)
-    return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket)
+    return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket,
+                        backfill=backfill)

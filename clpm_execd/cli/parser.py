@@ -32,7 +32,7 @@ def parser() -> Parser:
         command.add(commands, shared)
     top.set_defaults(demo=False, **dict.fromkeys(
         ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "catch_up",
-         "pace", "log_level", "log_file")))
+         "pace", "spool_limit", "log_level", "log_file")))
     return top
 
 

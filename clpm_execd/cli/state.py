@@ -41,7 +41,7 @@ class Begun:
 def begin(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
           signals: Signals, log: logging.Logger) -> Begun:
     """Claim the folder, go on from its checkpoint; BadInput where another process has it."""
-    backfill = _backfill(arguments)
+    backfill = backfill_of(arguments)
     claim = None if settings.state is None else Claim(settings.state, log)
     kept, was_there = None, False
     if claim:
@@ -83,7 +83,8 @@ def _kind(arguments: argparse.Namespace) -> str:
     return "record" if arguments.replay else "plant"
 
 
-def _backfill(arguments: argparse.Namespace) -> int:
+def backfill_of(arguments: argparse.Namespace) -> int:
+    """How long ago the stream is to begin, ns; 0 for now."""
     from clpm_execd.config.durations import parse_duration
 
     try:

@@ -43,6 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help="points a second of a past on stdout, 0 for no limit (default 2000 under Telegraf)")
     group.add_argument("--catch-up", metavar="D", default=argparse.SUPPRESS,
                        help="the longest time away that is filled in (default 24h)")
+    group.add_argument("--spool-limit", metavar="SIZE", default=argparse.SUPPRESS,
+                       help="what may wait in --state while InfluxDB is away (default 2GB)")
     group.add_argument("--count", metavar="N", type=whole_number,
                        help="stop after N samples of every loop (default never)")
 
@@ -109,10 +111,11 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
     if settings.state is not None:
         from clpm_execd.stream.heartbeat import Heartbeat
         from clpm_execd.stream.quarantine import Quarantine
-        from clpm_execd.stream.spool import Spool
+        from clpm_execd.stream.spool import CAP, Spool
 
         writer = Heartbeat(writer, settings.state, begun.source.interval / SECOND)
-        waiting, quarantine = Spool(settings.state, log), Quarantine(settings.state, log)
+        waiting = Spool(settings.state, log, cap=settings.spool_limit or CAP)
+        quarantine = Quarantine(settings.state, log)
     return direct.run(begun.source, begun.encoder, writer, clock=clock, signals=signals, log=log, since=begun.since,
                       count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.catch_up,
                       waiting=waiting, quarantine=quarantine, progress=progress,

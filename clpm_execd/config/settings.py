@@ -21,9 +21,10 @@ EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token 
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
            "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up",
-           "CLPM_PACE": "--pace"}
+           "CLPM_PACE": "--pace", "CLPM_SPOOL_LIMIT": "--spool-limit"}
 REQUIRED = tuple(EXAMPLES)
 DAY = UNITS["d"]
+SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_EXAMPLE = "write it as http://localhost:8086"
@@ -67,8 +68,8 @@ class Settings:
     """What the surroundings say; None is what nobody set.
 
     interval: ns. catch_up: the longest time away that is filled in, ns. pace: points a second of a past on
-    stdout, 0 for no limit, None for what suits the reader. file: where they may stand besides the environment. notes:
-    what is odd but no reason to stop.
+    stdout, 0 for no limit, None for what suits the reader. spool_limit: bytes of lines that wait on disk at most. file:
+    where they may stand besides the environment. notes: what is odd but no reason to stop.
     """
 
     url: str | None = None
@@ -85,6 +86,7 @@ class Settings:
     state: Path | None = None
     catch_up: int = DAY
     pace: int | None = None
+    spool_limit: int | None = None
     file: Path = Path(".env")
     notes: tuple[str, ...] = ()
 
@@ -204,6 +206,7 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
         shard=shard, state=path("CLPM_STATE"), catch_up=catch_up,
         pace=_pace(*found["CLPM_PACE"], problems) if "CLPM_PACE" in found else None,
+        spool_limit=_size(*found["CLPM_SPOOL_LIMIT"], problems) if "CLPM_SPOOL_LIMIT" in found else None,
         file=file, notes=notes)
 
 
@@ -254,6 +257,15 @@ def _pace(where: str, text: str, problems: list[Problem]) -> int | None:
         return int(text)
     problems.append(Problem(where, f"{text[:40]!r} is no number of points", "give points a second, 0 for no limit"))
     return None
+
+
+def _size(where: str, text: str, problems: list[Problem]) -> int | None:
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMGT]?B)", text, re.ASCII)
+    size = int(float(found[1]) * SIZES[found[2]]) if found else 0
+    if size < SIZES["MB"]:
+        problems.append(Problem(where, f"{text[:40]!r} is no size from 1MB on", "write it as 500MB or 2GB"))
+        return None
+    return size
 
 
 def _level(where: str, text: str, problems: list[Problem]) -> str:

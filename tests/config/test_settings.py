@@ -187,3 +187,19 @@ def test_reading_settings_loads_neither_numpy_nor_the_readers_of_files() -> None
            "print([m for m in ('numpy', 'dotenv', 'tomli', 'decimal') if m in sys.modules])"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert seen.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("text", "size"), [
+    ("2GB", 2 * 10**9), ("1.5 GB", 1_500_000_000), ("1MB", 10**6), ("900000000B", 9 * 10**8),
+])
+def test_what_may_wait_is_a_size(text: str, size: int) -> None:
+    assert read_settings({"CLPM_SPOOL_LIMIT": text}).spool_limit == size
+    assert read_settings({}).spool_limit is None
+
+
+@pytest.mark.parametrize("text", ["2", "2gb", "-1GB", "999kB", "1e9B", "\u0661GB", "many"])
+def test_what_is_no_size_is_told(text: str) -> None:
+    with pytest.raises(BadInput) as told:
+        read_settings({"CLPM_SPOOL_LIMIT": text})
+    [problem] = told.value.problems
+    assert (problem.where, problem.remedy) == ("CLPM_SPOOL_LIMIT", "write it as 500MB or 2GB")

@@ -141,3 +141,14 @@ def test_check_says_what_is_wrong_with_the_connection(program: Program, influxdb
     assert checked.returncode == 2
     assert "no-such-bucket" in checked.stdout + checked.stderr
     assert influxdb.token not in checked.stdout + checked.stderr
+
+
+def test_check_holds_a_backfill_against_what_the_bucket_keeps(program: Program, influxdb: InfluxDB) -> None:
+    program.settings(influxdb, influxdb.new_bucket(keep=7200))
+    checked = subprocess.run(
+        [*program.command[:-1], "check", "--direct", "--backfill", "7d"],
+        cwd=program.folder, env=program.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 2
+    assert checked.stderr.startswith("--backfill: reaches back 7 d, and bucket ")
