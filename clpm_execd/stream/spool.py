@@ -357,6 +357,10 @@ class Spool:
                 except Corrupt:
                     path.unlink()
         self._adopt(self._young)
+        if self._young:
+            text = "%d points in %d files wait in %s since %.0f s ago"
+            age = max(0, self._now() - self._young[0].name) / 1e9
+            self._log.info(text, self.points, len(self._young), self.folder, age)
 
     def _adopt(self, lane: deque[_Entry]) -> None:
         """Take in files that are new in the folder."""

@@ -28,7 +28,7 @@ T0 = 1_700_000_000 * SECOND
 LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
 TICKS = 10  # a full request
 REQUESTS = 10  # in a round
-ROUNDS = 9
+ROUNDS = 7
 LOG = logging.getLogger("clpm_execd")
 
 

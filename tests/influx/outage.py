@@ -72,7 +72,7 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     log = logging.getLogger("clpm_execd")
     step = int(interval) * SECOND
     specs = parse_configuration({"loop": [{"id": "FIC{:03d}", "count": int(loops), "type": "flow"}]}).loops
-    plant = Plant(specs, start=START, interval=step)
+    plant = Plant(specs, start=START, interval=step, scan=step)
     clock = Day(START, START + SETTLED * step, START + (int(ticks) - LIVE) * step)
     direct.run(
         plant, LineProtocol(plant.loops), Influx(url, org, bucket, lambda: token), clock=clock, signals=Signals(),

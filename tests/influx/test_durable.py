@@ -124,7 +124,7 @@ def test_every_fault_of_network_and_server_is_survived(bench: Bench) -> None:
 def test_faults_by_chance_lose_and_double_nothing_whatever_process_goes_on(bench: Bench) -> None:
     chance = random.Random(7)
     bench.proxy.trouble = mixed(chance, 0.5, tuple(fault for fault in FAULTS if fault not in ("deaf", "silence")))
-    for _ in range(150):
+    for _ in range(90):
         bench.tick()
         for _ in range(chance.randrange(3)):
             bench.step()
@@ -142,7 +142,7 @@ def test_exactly_the_refused_lines_are_in_quarantine_with_the_servers_words(
     chance = random.Random(1)
     bench.proxy.spoil = spoil = broken(0.02, ways)
     bench.proxy.trouble = mixed(chance, 0.2, ("500", "lost", "cut", "refused"))
-    for _ in range(120):
+    for _ in range(80):
         bench.tick()
         if chance.random() < 0.2:
             bench.drain()

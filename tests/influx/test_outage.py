@@ -17,7 +17,7 @@ DAY = 86_400
 
 
 @pytest.mark.parametrize(("loops", "interval"), [
-    (100, 20),
+    (200, 40),
     pytest.param(5, 1, marks=pytest.mark.skipif(not LONG, reason="takes minutes: CLPM_LONG=1 asks for it")),
 ])
 def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(

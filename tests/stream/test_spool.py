@@ -75,12 +75,14 @@ def test_what_is_put_waits_in_order_and_is_gone_once_acknowledged(tmp_path: Path
     assert (spool.points, spool.size, spool.oldest, stored(tmp_path)) == (0, 0, None, [])
 
 
-def test_another_process_takes_up_what_waited(tmp_path: Path) -> None:
+def test_another_process_takes_up_what_waited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     first = spool_in(tmp_path)
     for value in range(5):
         first.put(lines(value))
     assert first.peek() is not None
     second = spool_in(tmp_path)
+    assert caplog.messages == [f"5 points in 5 files wait in {second.folder} since 0 s ago"]
     assert (second.points, second.size) == (first.points, first.size)
     second.put(lines(5))
     assert sent(second) == split(lines(*range(6)))
