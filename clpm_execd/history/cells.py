@@ -70,7 +70,7 @@ def _number(text: str, comma: bool, found: Found) -> float:
         return float(plain)
     except ValueError:
         if text and len(found.words) < WORDS_AT_MOST:
-            found.words[text[:40]] = None
+            found.words[" ".join(text[:40].split())] = None
         return nan
 
 

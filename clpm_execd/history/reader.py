@@ -30,6 +30,7 @@ from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.problems import BadInput
 
 CELLS_AT_MOST = 100_000_000
+FAR = 100.0
 RECOGNISE = Columns()
 
 SIGNALS = ("pv", "op", "sp")
@@ -246,6 +247,10 @@ def _read(path: Path, columns: Columns, assumptions: list[str], arrow: bool | No
                 assumptions.extend(said for said in at.assumptions if said not in assumptions)
             if len(table):
                 _take(table, at, stem, columns, samples)
+        if tables.short:
+            assumptions.append(f"{tables.short} rows have fewer cells than the header: the last ones are missing")
+        if tables.long:
+            assumptions.append(f"{tables.long} rows have more cells than the header: what is behind is left out")
     if at is None:
         raise bad(path, "there is no row of data", "begin with a line of names such as time,PV,OP,SP")
     return samples
@@ -409,13 +414,19 @@ def _interval(grids: _Grids, assumptions: list[str]) -> int:
 def _say(samples: _Samples, grids: _Grids, assumptions: list[str]) -> None:
     if samples.unreadable:
         assumptions.append(f"{samples.unreadable} of {samples.rows} rows have no readable time: left out")
-    pv, found = grids.values["pv"], samples.found
-    missing = int((~np.isfinite(pv)).sum())
+    found = samples.found
     words = f" ({', '.join(found.words)})" if found.words else ""
-    if missing:
-        assumptions.append(f"{missing} of {pv.size} PV values are bad or missing{words}: of bad quality")
-    elif words:
-        assumptions.append(f"some values of OP or SP are no numbers{words}: of bad quality")
+    for signal in (signal for signal in SIGNALS if signal in samples.seen):
+        values = grids.values[signal][:, grids.told[signal].any(axis=0)]
+        missing = int((~np.isfinite(values)).sum())
+        if missing:
+            what = f"{missing} of {values.size} {signal.upper()} values are bad or missing"
+            assumptions.append(f"{what}{words}: of bad quality")
+        for i, loop in enumerate(samples.loops):
+            far = _far_off(grids.values[signal][:, i])
+            if len(far):
+                what = f"{len(far)} {signal.upper()} values of {loop} are far off the rest, such as {far[0]:.6g}"
+                assumptions.append(f"{what}: kept as they are")
     if samples.bad_quality:
         assumptions.append(f"{samples.bad_quality} rows are of bad quality by their own word")
     if samples.no_good_quality:
@@ -429,6 +440,17 @@ def _say(samples: _Samples, grids: _Grids, assumptions: list[str]) -> None:
     if samples.unknown_modes:
         listed = ", ".join(sorted(samples.unknown_modes)[:5])
         assumptions.append(f"modes that are not known ({listed}): AUT")
+
+
+def _far_off(values: Floats) -> Floats:
+    """The values that lie further from the middle than a hundred times what most of them span: a lost decimal mark, or
+    a number that stands for none."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return known
+    low, middle, high = (float(q) for q in np.quantile(known, (0.05, 0.5, 0.95)))
+    reach = FAR * (high - low)
+    return known[(known > middle + reach) | (known < middle - reach)] if high > low else known[:0]
 
 
 def read_record(path: Path, *, columns: Columns = RECOGNISE, zone: tzinfo | None = None,

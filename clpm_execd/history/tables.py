@@ -56,6 +56,8 @@ class Tables:
     arrow: bool
     assumptions: list[str] = field(default_factory=list)
     fresh: bool = False  # the next row may be another header
+    short: int = 0  # rows with fewer cells than the header
+    long: int = 0  # rows with more, that are not empty
 
     def parts(self) -> Iterator[tuple[Row, Table]]:
         """The first one has no rows: it is there for its header."""
@@ -63,7 +65,7 @@ class Tables:
             return
         yield self.header, CsvTable([])
         for text in self._chunks():
-            table = arrow_table(text, self.delimiter) if self._is_one_table(text) else None
+            table = arrow_table(text, self.delimiter, len(self.header)) if self._is_one_table(text) else None
             if table is not None:
                 yield self.header, table
             else:
@@ -71,8 +73,20 @@ class Tables:
 
     def _is_one_table(self, text: str) -> bool:
         """Whether all its lines are rows under the present header, and Arrow is to read them."""
+        if not self.arrow or self.fresh or self._again(text):
+            return False
         end = "" if text.endswith("\n") else "\n"
-        return self.arrow and not self.fresh and not _BREAK.search(f"\n{text}{end}")
+        return not _BREAK.search(f"\n{text}{end}")
+
+    def _again(self, text: str) -> bool:
+        """Whether a line may be the header once more, as of files that were joined."""
+        name = self._time_name()[1]
+        return bool(name) and (f"{name}{self.delimiter}" in text or f"{self.delimiter}{name}\n" in text)
+
+    def _time_name(self) -> tuple[int, str]:
+        """The first column of times, and its name; the name is empty where the header has none."""
+        found = time_columns(self.header or [])
+        return (found[0], self.header[found[0]]) if found and self.header else (0, "")
 
     def _chunks(self) -> Iterator[str]:
         """Whole lines; and whole rows, where cells with line breaks are quoted."""
@@ -90,15 +104,21 @@ class Tables:
         """The rows of a chunk under their headers."""
         assert self.header is not None
         part: list[Row] = []
+        at, name = self._time_name()
         for row in csv.reader(io.StringIO(text), delimiter=self.delimiter):
             if not any(row) or row[0] in ANNOTATIONS:
                 self.fresh = not self.process_data
                 continue
-            if self.fresh and time_columns(row):
+            # Of files that were joined, the next one's header has no blank line before it.
+            again = bool(name) and at < len(row) and row[at] == name
+            if (self.fresh or again) and time_columns(row):
                 yield self.header, CsvTable(part)
                 part, self.header = [], row
+                at, name = self._time_name()
             else:
                 part.append(row)
+                self.short += len(row) < len(self.header)
+                self.long += any(row[len(self.header):])
             self.fresh = False
         yield self.header, CsvTable(part)
 

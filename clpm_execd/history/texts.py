@@ -8,7 +8,6 @@ Arrow would tokenise otherwise (ragged rows, quotes inside of cells) goes to the
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -189,8 +188,6 @@ class ArrowTable:
         return int(self._table.num_rows)
 
     def column(self, index: int) -> Texts:
-        if index >= self._table.num_columns:
-            return Listed([""] * len(self))
         return ArrowTexts(self._table.column(index).combine_chunks())
 
 
@@ -198,9 +195,11 @@ def has_arrow() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def arrow_table(text: str, delimiter: str) -> ArrowTable | None:
-    """Some lines of a file; None where they are not as regular as Arrow takes them."""
-    table = _by_arrow(text, delimiter) if _plainly_quoted(text) else None
+def arrow_table(text: str, delimiter: str, width: int) -> ArrowTable | None:
+    """Some lines of a file, of so many cells each; None where they are not as regular as Arrow takes them."""
+    half = csv.field_size_limit() // 2  # a cell beyond the limit, which the csv module refuses, fills one of these
+    endless = any(text.find("\n", i, i + half) < 0 for i in range(0, len(text) - half, half))
+    table = None if endless or not _plainly_quoted(text) else _by_arrow(text, delimiter, width)
     return None if table is None else ArrowTable(table)
 
 
@@ -209,11 +208,10 @@ def _plainly_quoted(text: str) -> bool:
     return '"' not in text or not (text.count('"') % 2 or _DOUBLED_OR_INSIDE.search(text))
 
 
-def _by_arrow(text: str, delimiter: str) -> pa.Table | None:
+def _by_arrow(text: str, delimiter: str, width: int) -> pa.Table | None:
     import pyarrow as pa
     import pyarrow.csv as arrow
 
-    width = len(next(csv.reader(io.StringIO(text), delimiter=delimiter), []))
     raw = text.encode("utf-8", "replace")
     names = [str(i) for i in range(width)]
     try:
