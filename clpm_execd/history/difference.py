@@ -8,7 +8,7 @@ put one outside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from clpm_execd.plant.laws import Laws, stretches
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18
 _RIDGE = 1e-4
-_SLOWEST = 0.9995  # pole of the closed loop per sample: it forgets within a few thousand
+_POLES = (0.9995, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9)  # slowest poles of the loop, a sample, that are tried
+_SWING = 1.5  # of the record's variance: a loop that swings wider has a pole that a short record could not place
 _WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
 _OFTEN = 600.0  # s between two moves of an SP: an operator moves it more rarely
 
@@ -54,8 +55,7 @@ def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[flo
     if found is None:
         return None
     laws = _assembled(found, x, signals.interval, rest, wandering, settings, _held(signals, steps))
-    laws = _stable(laws)
-    laws.residuals[:] = _residuals(laws, x, automatic)
+    laws = _tamed(laws, x, automatic)
     return laws if stretches(laws).any() else None
 
 
@@ -124,36 +124,60 @@ def _assembled(fit: _Fit, x: Floats, interval: float, rest: tuple[float, float, 
         residuals=np.full(x.shape, np.nan), held=held, settings=settings)
 
 
-def closed_loop_poles(laws: Laws) -> Floats:
-    """The magnitudes of the poles of the two laws in closed loop, SP still."""
+def closed_loop(laws: Laws) -> tuple[Floats, Floats]:
+    """The two laws in closed loop, SP still, as z(t) = F z(t-1) + G r(t), z being (PV, OP) of the last p samples."""
     p = laws.order
-    # z(t) = (PV, OP); I z(t) = sum A_i z(t-i), with OP's use of PV(t) resolved.
     blocks = np.zeros((2, 2 * p))
     for i in range(p):
         now = np.array([[laws.process_pv[i], laws.process_op[i]],
                         [laws.controller_pv[i + 1], laws.controller_op[i]]])
-        now[1] += laws.controller_pv[0] * now[0]
+        now[1] += laws.controller_pv[0] * now[0]  # OP's use of the PV of the same instant
         blocks[:, 2 * i:2 * i + 2] = now
-    companion = np.eye(2 * p, k=-2)
-    companion[:2] = blocks
-    return np.asarray(np.abs(np.linalg.eigvals(companion)))
+    f, g = np.eye(2 * p, k=-2), np.zeros((2 * p, 2))
+    f[:2] = blocks
+    g[:2] = [[1.0, 0.0], [laws.controller_pv[0], 1.0]]
+    return f, g
 
 
-def _stable(laws: Laws) -> Laws:
-    """The laws with the poles of their loop, and those of a wandering SP, within the slowest that is allowed."""
-    p = laws.order
-    furthest = float(closed_loop_poles(laws).max())
-    if furthest > _SLOWEST:
-        # Every coefficient at lag i times f^i moves every pole by the factor f.
-        shrink = (_SLOWEST / furthest) ** np.arange(p + 1)
-        for part in (laws.process_pv, laws.process_op, laws.controller_op):
-            part *= shrink[1:]
-        laws.controller_pv[:] *= shrink
-        laws.controller_sp[:] *= shrink
-    if laws.setpoint.size:
-        furthest = float(np.abs(np.roots(np.concatenate([[1.0], -laws.setpoint]))).max(initial=0.0))
-        laws.setpoint[:] *= min(1.0, _SLOWEST / max(furthest, 1e-9)) ** np.arange(1, p + 1)
-    return laws
+def _slowest_pole(laws: Laws) -> float:
+    return float(np.abs(np.linalg.eigvals(closed_loop(laws)[0])).max())
+
+
+def _variance(laws: Laws, residuals: Floats) -> Floats:
+    """(2,) that of PV and OP of the laws driven by residuals of this covariance, by doubling."""
+    f, g = closed_loop(laws)
+    total = g @ residuals @ g.T
+    for _ in range(16):
+        total = total + f @ total @ f.T
+        f = f @ f
+    return np.diag(total)[:2]
+
+
+def _tamed(laws: Laws, x: Floats, automatic: Booleans) -> Laws:
+    """The laws and their residuals, so that the loop is stable and swings no wider than its record did."""
+    residuals = _residuals(laws, x, automatic)
+    usable = np.isfinite(residuals).all(axis=1)
+    if usable.sum() < 2:
+        return replace(laws, residuals=residuals)
+    seen = np.maximum(x[usable, :2].var(axis=0), 1e-12)
+    slowest = _slowest_pole(laws)
+    for limit in _POLES:
+        factor = min(1.0, limit / max(slowest, 1e-9))
+        tamed = _drawn_in(laws, factor)
+        residuals = _residuals(tamed, x, automatic)
+        if (_variance(tamed, np.cov(residuals[usable, :2].T)) < _SWING * seen).all():
+            break
+    return replace(tamed, residuals=residuals)
+
+
+def _drawn_in(laws: Laws, factor: float) -> Laws:
+    """The laws with every pole of their loop times the factor: each coefficient at lag i times its i-th power."""
+    f = factor ** np.arange(laws.order + 1)
+    furthest = np.abs(np.roots(np.concatenate([[1.0], -laws.setpoint]))).max(initial=0.0) if laws.setpoint.size else 0.0
+    g = min(1.0, _POLES[0] / max(float(furthest), 1e-9)) ** np.arange(1, len(laws.setpoint) + 1)
+    return replace(laws, process_pv=laws.process_pv * f[1:], process_op=laws.process_op * f[1:],
+                   controller_op=laws.controller_op * f[1:], controller_pv=laws.controller_pv * f,
+                   controller_sp=laws.controller_sp * f, setpoint=laws.setpoint * g)
 
 
 def _residuals(laws: Laws, x: Floats, automatic: Booleans) -> Floats:
