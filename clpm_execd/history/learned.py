@@ -17,6 +17,7 @@ from clpm_execd.history.controller_law import PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.estimates import Estimate, Findings
 from clpm_execd.history.habits import habits_of
+from clpm_execd.history.plain import loaded, processed
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.plant.block import Floats
@@ -72,6 +73,8 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     loop = replace(loop, operator=habits_of(signals, told))
     loop = _controlled(loop, signals, steps, told)
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
+    loop = processed(loop, signals, told)
+    loop = loaded(loop, signals, told)
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)

@@ -1,0 +1,126 @@
+"""The process and the load of a loop as plain numbers: identified where the record tells, else such as its controller
+would be tuned for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log, sqrt
+
+import numpy as np
+
+from clpm_execd.history.estimates import Estimate, Findings
+from clpm_execd.history.process_law import ProcessLaw, process_law
+from clpm_execd.history.signals import Signals
+from clpm_execd.plant.loop import (
+    DisturbanceSpec,
+    LoopSpec,
+    OperatorSpec,
+    ProcessSpec,
+    RecordingSpec,
+    SensorSpec,
+)
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.tuning import by_rule
+
+_SURE = 0.35  # standard deviation of the gain's logarithm: above this the record does not tell it
+_FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
+_TRIAL = 3000  # samples
+_UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
+_MARGIN = 6.0  # of Schwarz's criterion: by which another model than the type's must be better
+
+
+def processed(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
+    """The loop with the process of its record, or with a prior."""
+    prior = _tuned_for(loop, signals.interval)
+    sign = 1.0 if prior.gain > 0 else -1.0
+    laws = [process_law(signals, model.model, model.tau, model.dead_time) for model in _models(prior)]
+    known = [law for law in laws if law is not None and law.relative < _SURE and law.gain[0] * sign > 0]
+    if known:
+        # The type's model, unless another is better by a margin.
+        best = min(known, key=lambda law: law.criterion + (_MARGIN if law.model != prior.model else 0.0))
+        found = replace(loop, process=_spec(best))
+        if _swing(found, signals.interval) < _UNSTABLE:
+            _note(best, told)
+            return found
+    moved = np.ptp(signals.sp[signals.whole]) > 0 if signals.whole.any() else False
+    why = "SP moved too little" if moved else "SP never moved"
+    told.warnings.append(f"the process cannot be told from its load ({why}): its gain, lag and dead time are priors")
+    told.note("process.gain", Estimate.typical(prior.gain, _unit(prior.model)))
+    if prior.tau:
+        told.note("process.tau", Estimate.typical(prior.tau[0], "s", 5.0))
+    told.note("process.dead_time", Estimate.typical(prior.dead_time, "s", 5.0))
+    return replace(loop, process=prior)
+
+
+def _unit(model: str) -> str:
+    return "%/s/%" if model == "integrator" else "%/%"
+
+
+def _tuned_for(loop: LoopSpec, interval: float) -> ProcessSpec:
+    """The typical process of the loop's type, as slow and as strong as the controller would have been tuned for."""
+    process, controller = loop.process, loop.controller
+    gain, reset = controller.gain or 1.0, controller.reset or 0.0
+    rule_gain, rule_reset = by_rule(loop, min(interval, 1.0))
+    slower = min(max(reset / rule_reset, 1.0 / _FAR), _FAR) if reset > 0 and rule_reset > 0 else 1.0
+    strength = 1.0 / slower if process.model == "integrator" else 1.0
+    process = replace(process, tau=tuple(_rounded(slower * tau) for tau in process.tau),
+                      dead_time=_rounded(slower * process.dead_time), gain=process.gain * strength)
+    rule_gain, _ = by_rule(replace(loop, process=process), min(interval, 1.0))
+    return replace(process, gain=_rounded(process.gain * min(max(rule_gain / gain, 1.0 / _FAR), _FAR)))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _models(prior: ProcessSpec) -> list[ProcessSpec]:
+    """The type's model first, and the one it is most easily taken for."""
+    total = sum(prior.tau) or 20.0 * max(prior.dead_time, 1.0)
+    if prior.model == "integrator":
+        return [prior, ProcessSpec(model="fopdt", gain=prior.gain * total, tau=(total,), dead_time=prior.dead_time)]
+    if prior.model == "sopdt":
+        return [prior]
+    return [prior, ProcessSpec(model="integrator", gain=prior.gain / total, tau=(), dead_time=prior.dead_time)]
+
+
+def _spec(law: ProcessLaw) -> ProcessSpec:
+    return ProcessSpec(model=law.model, gain=_rounded(min(max(law.gain[0], -1000.0), 1000.0)),
+                       tau=tuple(_rounded(min(tau[0], 1e6)) for tau in law.tau),
+                       dead_time=_rounded(law.dead_time[0]))
+
+
+def _note(law: ProcessLaw, told: Findings) -> None:
+    low, high = sorted(law.gain[1:])
+    told.note("process.gain", Estimate.found((law.gain[0], low, high), _unit(law.model)))
+    for k, tau in enumerate(law.tau):
+        told.note("process.tau" if k == 0 else "process.tau2", Estimate.found(tau, "s"))
+    told.note("process.dead_time", Estimate.found(law.dead_time, "s"))
+
+
+def _swing(loop: LoopSpec, interval: float) -> float:
+    """Sigma of PV, % of span, of the loop in plain numbers with a load of 1 % and nothing else."""
+    bare = replace(
+        loop, sensor=SensorSpec(noise=0.0), disturbance=replace(loop.disturbance, sigma=1.0), mode="AUT", pv=None,
+        recording=RecordingSpec(), operator=OperatorSpec(), op=50.0, sp=sum(loop.range) / 2.0)
+    step = round(interval * SECOND)
+    block = Plant([bare], seed=0, start=0, interval=step, scan=step).advance(_TRIAL)
+    return float(block.true_pv[_TRIAL // 10:, 0].std()) / (loop.range[1] - loop.range[0]) * 100.0
+
+
+def loaded(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
+    """The loop with a load that moves its PV as much as the record's, and as slowly."""
+    e = (signals.pv - signals.sp)[signals.whole & signals.automatic]
+    if len(e) < 30:
+        return loop
+    size = float(np.median(np.abs(e - np.median(e)))) / 0.6745
+    size = sqrt(max(size**2 - loop.sensor.noise**2, (0.1 * size) ** 2))
+    moved = e - e.mean()
+    power = float(moved @ moved)
+    memory = float(moved[1:] @ moved[:-1]) / power if power > 0 else 0.0
+    correlation = min(max(-signals.interval / log(min(max(memory, 0.05), 0.9999)), signals.interval), 1e6)
+    loop = replace(loop, disturbance=DisturbanceSpec(sigma=1.0, correlation=_rounded(correlation)))
+    sigma = size / max(_swing(loop, signals.interval), 1e-3)
+    told.note("disturbance.sigma", Estimate.typical(sigma, "% of travel", 2.0))
+    told.note("disturbance.correlation", Estimate.typical(correlation, "s"))
+    return replace(loop, disturbance=replace(loop.disturbance, sigma=min(_rounded(sigma), 50.0)))
