@@ -92,7 +92,7 @@ def _laws(arrays: Mapping[str, npt.NDArray[Any]], title: str, place: Place) -> L
             place.at("file").refuse(f"the {number} of {shown(title)} is no number", _AGAIN)
             return None
         parts[number] = float(parts[number].reshape(()))
-    if parts["signals"].ndim != 2 or parts["process_pv"].ndim != 1:
+    if parts["signals"].ndim != 2 or any(parts[key].ndim != 1 for key in ("process_pv", "controller_op", "setpoint")):
         place.at("file").refuse(f"the laws of {shown(title)} do not fit together", _AGAIN)
         return None
     laws = Laws(**parts)
@@ -104,12 +104,12 @@ def _laws(arrays: Mapping[str, npt.NDArray[Any]], title: str, place: Place) -> L
 
 
 def _check(loop: LoopSpec, laws: Laws, place: Place) -> None:
-    """Only what the laws can follow may differ from what they were learned with."""
+    """Only what the laws can follow may differ from what they were learned with: of an own process everything."""
     _, _, derivative, _, _, dead_time = laws.settings.tolist()
     controller = loop.controller
     for key, given, was in (("dead_time", loop.process.dead_time, dead_time),
                             ("derivative", controller.derivative or 0.0, derivative)):
-        if abs(given - was) > 1e-9 * max(1.0, abs(was)):
+        if not laws.innovation.size and abs(given - was) > 1e-9 * max(1.0, abs(was)):
             place.refuse(f"{key} is {given:g}, and in the loop's laws it is {was:g}",
                          "change gain, reset or tau, which act on the laws, or remove [loop.learned]")
     if controller.gain is None or controller.reset is None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import ControllerSpec
 
 POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
@@ -30,7 +31,7 @@ _ROUNDING = 0.005  # of a value: what the rounding of OP and the steps of the fi
 class PidLaw:
     """gain: Kc, %/%, positive where OP rises as PV falls. reset: s, 0 where there is no integral action to be seen.
 
-    derivative: s. weight: b. Each with its interval, (value, low, high).
+    derivative: s. weight: b. Each with its interval, (value, low, high). filter: N of the derivative.
     explained: which share of the variance of OP's moves the law explains, 0 to 1.
     """
 
@@ -38,11 +39,13 @@ class PidLaw:
     reset: tuple[float, float, float]
     derivative: tuple[float, float, float]
     weight: tuple[float, float, float]
+    filter: float
     explained: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Regression:
+    filter: float | None  # intervals
     names: tuple[str, ...]
     values: Floats
     covariance: Floats
@@ -65,6 +68,22 @@ def pid_law(signals: Signals, pv_step: float) -> PidLaw | None:
     if found.cost < best.cost - 20.0 and found.values[found.names.index("d")] * found.values[0] > 0:
         best = found
     return _told(best, signals.interval)
+
+
+def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
+    """(T,) what is in OP besides the controller's law, of the ideal form, around nought; NaN where OP is not its own.
+
+    The law is that of the plant's controller at one scan an interval.
+    """
+    gain, h = (controller.gain or 0.0) * (-1.0 if controller.action == "direct" else 1.0), signals.interval
+    derivative = controller.derivative or 0.0
+    tf = derivative / controller.derivative_filter / h
+    parts = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
+    left = np.full(len(signals.op), np.nan)
+    for s in runs(_free(signals), 20):
+        rest = signals.op[s] - gain * (_regressors(signals, s, True, tf) @ np.array(parts))
+        left[s] = rest - rest.mean()
+    return left
 
 
 def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
@@ -92,7 +111,7 @@ def _free(signals: Signals) -> Booleans:
 def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
           ) -> _Regression | None:
     parts = [_regressors(signals, s, sp_moves, derivative) for s in stretches]
-    fits = [_fit(parts, [signals.op[s] for s in stretches], pole, pv_step, sp_moves, derivative is not None)
+    fits = [_fit(parts, [signals.op[s] for s in stretches], pole, pv_step, sp_moves, derivative)
             for pole in POLES]
     return min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
 
@@ -116,8 +135,8 @@ def _derived(pv: Floats, tf: float) -> Floats:
     return np.asarray(lfilter([1.0 - fade], [1.0, -fade], -np.diff(pv, prepend=pv[0])))
 
 
-def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool, derives: bool
-         ) -> _Regression | None:
+def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool,
+         derivative: float | None) -> _Regression | None:
     """Generalised least squares; each stretch has a level of its own."""
     x, y = [], []
     for part, output in zip(parts, outputs, strict=True):
@@ -138,13 +157,13 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
     inverse = np.linalg.inv(normal) / np.outer(scale, scale)
     values = inverse @ (left.T @ right)
     rest = right - left @ values
-    names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derives else ())
+    names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derivative is not None else ())
     spread = float(rest @ rest) / max(n - k, 1)
     if spread <= 0.0:
         spread = 1e-300
     moves = np.concatenate([np.diff(output) for output in outputs])
     explained = 1.0 - _unexplained(parts, outputs, values) / max(float(moves @ moves), 1e-300)
-    return _Regression(names, values, inverse @ _long_run(left, rest) @ inverse, n * log(spread), explained)
+    return _Regression(derivative, names, values, inverse @ _long_run(left, rest) @ inverse, n * log(spread), explained)
 
 
 def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
@@ -179,16 +198,17 @@ def _told(fit: _Regression, interval: float) -> PidLaw | None:
         # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
         variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * fit.covariance[0, 1] / (p * i)
         reset = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
-    derivative = (0.0, 0.0, 0.0)
+    derivative, n = (0.0, 0.0, 0.0), 10.0
     if "d" in found:
         at = fit.names.index("d")
         variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * fit.covariance[0, at] / (
             p * found["d"])
         derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)))
+        n = min(max(derivative[0] / max((fit.filter or 0.0) * interval, 1e-9), 1.0), 100.0)
     weight = (1.0, 1.0, 1.0)
     if "b" in found:
         weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
-    return PidLaw(gain, reset, derivative, weight, max(0.0, fit.explained))
+    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained))
 
 
 def _ratio(value: float, relative: float) -> tuple[float, float, float]:

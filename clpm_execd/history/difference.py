@@ -1,9 +1,10 @@
-"""The two laws of a loop as difference equations, and what they leave unexplained (see plant.laws).
+"""The laws of a loop, and what they leave unexplained (see plant.laws).
 
-Each law is a ridge regression on its own past and that of the others, of as high an order as the record supports: in
-closed loop the direct method gives the laws without bias where the order is high enough for the colour of the noise
-(Ljung, 1999, section 13.4). The loop of the two is made stable, its poles drawn in where the record, which is finite,
-put one outside.
+Where the loop's own process and its PID controller explain the record about as well as difference equations do, by
+Schwarz's criterion (1978), they are the laws: then all of the loop's numbers act. Else each law is a ridge regression
+on its own past and that of the others, of as high an order as the record supports: in closed loop the direct method
+gives the laws without bias where the order is high enough for the colour of the noise (Ljung, 1999, section 13.4). The
+loop of the two is made stable, its poles drawn in where the record, which is finite, put one outside.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clpm_execd.history.controller_law import unexplained
+from clpm_execd.history.process_law import Innovations
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.laws import Laws, stretches
+from clpm_execd.plant.loop import LoopSpec
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18
 _RIDGE = 1e-4
 _POLES = (0.9995, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9)  # slowest poles of the loop, a sample, that are tried
+_PACE = 0.1  # of the reset: a record slower than that and than the scan of 1 s shows too little of the integral
+_NOISE_POLE = 0.995
+_MARGIN = 0.7  # of the criterion: a factor of 1.4 of each variance, for laws in which all numbers of the loop act
 _SWING = 1.5  # of the record's variance: a loop that swings wider has a pole that a short record could not place
 _WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
 _OFTEN = 600.0  # s between two moves of an SP: an operator moves it more rarely
@@ -40,23 +47,59 @@ def wanders(signals: Signals) -> bool:
     return share > min(_WANDERING, signals.interval / _OFTEN) and share * len(sp) > 10.0
 
 
-def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats
-            ) -> Laws | None:
+def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats,
+            loop: LoopSpec, found: Innovations | None) -> Laws | None:
     """The laws of a loop around its rest, (PV, OP, SP); None where the record is too short or too broken for any.
 
-    steps: in which PV and OP were recorded, %. settings: see Laws.
+    steps: in which PV and OP were recorded, %. settings: see Laws. loop: whose process and controller may be the laws,
+    with the innovations found for them; None where its controller is no PID.
     """
     whole = signals.whole
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(rest)
     x[~whole] = np.nan
     wandering = wanders(signals)
     automatic = signals.automatic if (signals.automatic & whole).sum() > 0.2 * whole.sum() else np.ones_like(whole)
-    found = _fit(x, automatic, wandering)
-    if found is None:
+    fit = _fit(x, automatic, wandering)
+    if fit is None:
         return None
-    laws = _assembled(found, x, signals.interval, rest, wandering, settings, _held(signals, steps))
+    laws = _assembled(fit, x, signals.interval, rest, wandering, settings, _held(signals, steps))
     laws = _tamed(laws, x, automatic)
+    own = None if found is None else _own(laws, signals, loop, found)
+    if own is not None and _criterion(own) < _criterion(laws) + _MARGIN:
+        laws = own
     return laws if stretches(laws).any() else None
+
+
+def _own(laws: Laws, signals: Signals, loop: LoopSpec, found: Innovations) -> Laws | None:
+    """The laws with the loop's own process and controller; None where these cannot run at the record's pace."""
+    reset = loop.controller.reset or 0.0
+    if signals.interval > max(1.0, _PACE * reset):
+        return None
+    left = unexplained(signals, loop.controller)
+    before, now = left[:-1], left[1:]
+    known = np.isfinite(before) & np.isfinite(now)
+    power = float(before[known] @ before[known])
+    pole = min(max(float(before[known] @ now[known]) / power, 0.0), _NOISE_POLE) if power > 0 else 0.0
+    residuals = laws.residuals.copy()
+    residuals[:, 0] = found.errors
+    residuals[:, 1] = np.concatenate([[np.nan], now - pole * before])
+    usable = np.isfinite(residuals).all(axis=1)
+    residuals -= residuals[usable].mean(axis=0) if usable.any() else 0.0
+    nothing = np.empty(0)
+    return replace(laws, residuals=residuals, process_pv=nothing, process_op=nothing, innovation=found.correction,
+                   controller_op=nothing, controller_pv=nothing, controller_sp=nothing,
+                   controller_noise=np.array([pole]))
+
+
+def _criterion(laws: Laws) -> float:
+    """Schwarz's, for a sample."""
+    usable = np.isfinite(laws.residuals).all(axis=1)
+    n = int(usable.sum())
+    if n < 2:
+        return float("inf")
+    spread = np.maximum(laws.residuals[usable, :2].var(axis=0), 1e-12)
+    numbers = 10 if laws.innovation.size else 4 * laws.order + 1
+    return float(np.log(spread).sum()) + numbers * float(np.log(n)) / n
 
 
 def _held(signals: Signals, steps: tuple[float, float]) -> Booleans:
@@ -118,8 +161,8 @@ def _assembled(fit: _Fit, x: Floats, interval: float, rest: tuple[float, float, 
     pv = c[p:2 * p + 1]
     return Laws(
         interval=interval, offset=rest[0] - rest[2],
-        process_pv=fit.process[:p].copy(), process_op=fit.process[p:].copy(),
-        controller_op=c[:p].copy(), controller_pv=pv.copy(),
+        process_pv=fit.process[:p].copy(), process_op=fit.process[p:].copy(), innovation=np.empty(0),
+        controller_noise=np.empty(0), controller_op=c[:p].copy(), controller_pv=pv.copy(),
         controller_sp=c[2 * p + 1:].copy() if wandering else -pv, setpoint=fit.setpoint.copy(), signals=x,
         residuals=np.full(x.shape, np.nan), held=held, settings=settings)
 

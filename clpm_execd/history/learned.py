@@ -15,9 +15,10 @@ import numpy as np
 
 from clpm_execd.history.controller_law import PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
-from clpm_execd.history.estimates import Estimate, Findings
+from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
 from clpm_execd.history.plain import loaded, processed
+from clpm_execd.history.process_law import innovations
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.plant.block import Floats
@@ -72,13 +73,15 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
     loop = _controlled(loop, signals, steps, told)
+    tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     loop = processed(loop, signals, told)
-    loop = loaded(loop, signals, told)
+    found = innovations(signals, loop.process)
+    loop = loaded(loop, found, told)
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
-    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings)
+    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
     if laws is None:
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
     return Learned(replace(loop, laws=laws), told.estimates, tuple(told.warnings), record.interval, samples)
@@ -152,8 +155,9 @@ def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findi
     weight = 1.0
     if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
         weight = min(max(told.note("controller.setpoint_weight", Estimate.found(law.weight, "")), 0.0), 1.0)
+        weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
     return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
-                          setpoint_weight=weight)
+                          setpoint_weight=weight, derivative_filter=rounded(law.filter))
 
 
 def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:

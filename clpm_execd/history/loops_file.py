@@ -114,6 +114,8 @@ def _loop(name: str, one: Learned, arrays: str) -> list[str]:
         lines.append(line("action", controller.action))
     lines += [line(key, getattr(controller, key), f"controller.{key}")
               for key in ("gain", "reset", "derivative", "setpoint_weight")]
+    if controller.derivative:
+        lines.append(line("derivative_filter", controller.derivative_filter))
     lines += ["", "[loop.sensor]", line("noise", loop.sensor.noise, "sensor.noise")]
     lines += ["", "[loop.disturbance]", line("sigma", loop.disturbance.sigma, "disturbance.sigma"),
               line("correlation", loop.disturbance.correlation, "disturbance.correlation")]

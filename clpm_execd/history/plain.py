@@ -5,12 +5,11 @@ would be tuned for.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log, sqrt
 
 import numpy as np
 
 from clpm_execd.history.estimates import Estimate, Findings
-from clpm_execd.history.process_law import ProcessLaw, process_law
+from clpm_execd.history.process_law import Innovations, ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.loop import (
     DisturbanceSpec,
@@ -108,19 +107,12 @@ def _swing(loop: LoopSpec, interval: float) -> float:
     return float(block.true_pv[_TRIAL // 10:, 0].std()) / (loop.range[1] - loop.range[0]) * 100.0
 
 
-def loaded(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
-    """The loop with a load that moves its PV as much as the record's, and as slowly."""
-    e = (signals.pv - signals.sp)[signals.whole & signals.automatic]
-    if len(e) < 30:
+def loaded(loop: LoopSpec, found: Innovations | None, told: Findings) -> LoopSpec:
+    """The loop with the load and the noise that its process leaves of PV."""
+    if found is None:
         return loop
-    size = float(np.median(np.abs(e - np.median(e)))) / 0.6745
-    size = sqrt(max(size**2 - loop.sensor.noise**2, (0.1 * size) ** 2))
-    moved = e - e.mean()
-    power = float(moved @ moved)
-    memory = float(moved[1:] @ moved[:-1]) / power if power > 0 else 0.0
-    correlation = min(max(-signals.interval / log(min(max(memory, 0.05), 0.9999)), signals.interval), 1e6)
-    loop = replace(loop, disturbance=DisturbanceSpec(sigma=1.0, correlation=_rounded(correlation)))
-    sigma = size / max(_swing(loop, signals.interval), 1e-3)
-    told.note("disturbance.sigma", Estimate.typical(sigma, "% of travel", 2.0))
-    told.note("disturbance.correlation", Estimate.typical(correlation, "s"))
-    return replace(loop, disturbance=replace(loop.disturbance, sigma=min(_rounded(sigma), 50.0)))
+    sigma = told.note("disturbance.sigma", Estimate.typical(found.load, "% of travel", 2.0))
+    correlation = told.note("disturbance.correlation", Estimate.typical(found.correlation, "s", 3.0))
+    noise = told.note("sensor.noise", Estimate.typical(found.noise, "% of span", 1.5))
+    return replace(loop, sensor=SensorSpec(noise=min(noise, 50.0)), disturbance=DisturbanceSpec(
+        sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6)))

@@ -26,6 +26,7 @@ _SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples
 _LONGEST_SHARE = 0.05  # of the record: a dead time beyond is not looked for
 _SETTLE = 20  # samples at the start of a stretch that the filters need
+_MOST_POLE = 0.9995  # of the load, a sample
 _COLOURS = {"fopdt": 2, "sopdt": 3, "integrator": 2}  # order of C
 _LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
 _LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
@@ -44,6 +45,92 @@ class ProcessLaw:
     dead_time: tuple[float, float, float]
     relative: float
     criterion: float
+
+
+@dataclass(frozen=True, slots=True)
+class Innovations:
+    """What a given process leaves unexplained of PV: errors e, (T,), NaN where there are none, and how they move it.
+
+    correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
+    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span.
+    """
+
+    correction: Floats
+    errors: Floats
+    load: float
+    correlation: float
+    noise: float
+
+
+def innovations(signals: Signals, process: ProcessSpec) -> Innovations | None:
+    """What a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.
+
+    The load's time and its size beside the noise are those of the least errors. None where there is no fit.
+    """
+    from scipy.optimize import least_squares
+
+    search = _Search(signals, process.model, process.tau)
+    if not search.stretches:
+        return None
+    delay = round(process.dead_time / signals.interval)
+
+    def residual(parameters: Floats) -> Floats:
+        pole, gain, _ = _load_filter(process, signals.interval, parameters)
+        y, u = search.errors(delay, search.typical, (pole, _colour(process, signals.interval, pole, gain)))
+        return np.asarray(y - process.gain * u)
+
+    starts = [np.array([time, size]) for time, size in ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))]
+    try:
+        found = min((least_squares(residual, start, method="lm", max_nfev=100) for start in starts),
+                    key=lambda fit: float(fit.cost))
+        pole, gain, share = _load_filter(process, signals.interval, found.x)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    errors = np.full(len(signals.pv), np.nan)
+    at = 0
+    for s in search.where:
+        length = s.stop - s.start - _SETTLE
+        errors[s.start + _SETTLE:s.stop] = found.fun[at:at + length]
+        at += length
+    noise = sqrt(float(np.mean(found.fun**2)) * share)
+    return Innovations(np.array([pole, *gain]), errors, load=noise * _ratio(process, signals.interval, found.x),
+                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=noise)
+
+
+def _ratio(process: ProcessSpec, h: float, parameters: Floats) -> float:
+    """Sigma of the load over that of the noise."""
+    lasting = abs(process.gain) * (100.0 * h if process.model == "integrator" else 1.0)
+    return exp(min(max(float(parameters[1]), -10.0), 10.0)) / max(lasting, 1e-9)
+
+
+def _load_filter(process: ProcessSpec, h: float, parameters: Floats) -> tuple[float, Floats, float]:
+    """The load's pole, the gain (3,) of the Kalman filter for x1, x2 and the load (Kalman, 1960), the noise's share.
+
+    parameters: the logit of the pole, and the log of the load's sigma, by what it would lastingly do to PV (of an
+    integrator in a hundred samples), over that of the noise.
+    """
+    from scipy.linalg import solve_discrete_are
+
+    pole = _MOST_POLE / (1.0 + exp(-min(max(float(parameters[0]), -10.0), 10.0)))
+    f = _states(process, h, pole)
+    q = np.zeros((3, 3))
+    q[2, 2] = (1.0 - pole**2) * _ratio(process, h, parameters) ** 2
+    seen = np.array([[0.0, 1.0, 0.0]])
+    p = solve_discrete_are(f.T, seen.T, q, np.eye(1))
+    return pole, np.asarray((f @ p[:, 1]) / (p[1, 1] + 1.0)), 1.0 / (float(p[1, 1]) + 1.0)
+
+
+def _states(process: ProcessSpec, h: float, pole: float) -> Floats:
+    """The transition of x1, x2 and the load over an interval."""
+    p11, p21, p22, b1, b2 = transition(process, h)
+    return np.array([[p11, 0.0, b1], [p21, p22, b2], [0.0, 0.0, pole]])
+
+
+def _colour(process: ProcessSpec, h: float, pole: float, gain: Floats) -> Floats:
+    """C, the characteristic polynomial of the filter."""
+    closed = _states(process, h, pole)
+    closed[:, 1] -= gain
+    return np.asarray(np.poly(closed).real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +163,9 @@ class _Search:
         self.loose = np.array(_LOOSE[:len(lags)])
         self.noise = np.array([2.0] + [0.0] * _COLOURS[model])
         self.scale = 0.0
-        found = runs(signals.whole, _SHORTEST)
-        self.stretches = [(signals.pv[s][:_MOST], signals.op[s][:_MOST]) for s in found
-                          if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9][:8]
+        found = (slice(s.start, min(s.stop, s.start + _MOST)) for s in runs(signals.whole, _SHORTEST))
+        self.where = [s for s in found if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9][:8]
+        self.stretches = [(signals.pv[s], signals.op[s]) for s in self.where]
         self.samples = sum(len(pv) for pv, _ in self.stretches)
         self.fits: dict[int, _Fit] = {}
 
@@ -112,17 +199,16 @@ class _Search:
         nothing = _Fit(delay, starts[0], 0.0, np.full((1, 1), np.inf), float("inf"))
         self.fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)
 
-    def _errors(self, delay: int, parameters: Floats) -> tuple[Floats, Floats]:
-        """What the filters make of PV and of OP: the errors are the former less the gain times the latter."""
+    def errors(self, delay: int, lags: Floats, noise: tuple[float, Floats]) -> tuple[Floats, Floats]:
+        """What the filters make of PV and of OP: the errors are the former less the gain times the latter.
+
+        lags: as in `typical`. noise: the load's pole, and C.
+        """
         from scipy.signal import lfilter
 
-        k = len(self.typical)
-        top, bottom = _unit(self.model, self._lags(parameters[:k]), self.interval)
-        whitens = np.array([1.0, -np.tanh(parameters[k])])
-        first, second, *third = 0.999 * np.tanh(parameters[k + 1:])
-        colour = np.array([1.0, first * (1.0 + second), second])  # stable whatever the two are
-        if third:
-            colour = np.convolve(colour, [1.0, -third[0]])
+        top, bottom = _unit(self.model, self._lags(lags), self.interval)
+        pole, colour = noise
+        whitens = np.array([1.0, -pole])
         y, u = [], []
         for pv, op in self.stretches:
             late = np.concatenate([np.full(delay + 1, op[0]), op[:-delay - 1]])
@@ -131,6 +217,14 @@ class _Search:
             y.append(a - a.mean())
             u.append(b - b.mean())
         return np.concatenate(y), np.concatenate(u)
+
+    def _errors(self, delay: int, parameters: Floats) -> tuple[Floats, Floats]:
+        """Those of parameters as in `_Fit`; C is stable whatever they are."""
+        k = len(self.typical)
+        pole = _MOST_POLE / (1.0 + exp(-min(max(float(parameters[k]), -30.0), 30.0)))
+        first, second, *third = 0.999 * np.tanh(parameters[k + 1:])
+        colour = np.convolve([1.0, first * (1.0 + second), second], [1.0, *(-c for c in third)])
+        return self.errors(delay, parameters[:k], (pole, colour))
 
     def _lags(self, logs: Floats) -> Floats:
         """In s, from the logs of the first and of the second's share of it."""
@@ -194,15 +288,15 @@ class _Search:
         k = len(self.typical)
         logs = np.array([[*fit.parameters[:k], log(abs(fit.gain))] for fit in alike])
         own = np.array([[*np.diag(fit.covariance)[:-1], fit.covariance[-1, -1] / fit.gain**2] for fit in alike])
-        centre = weights @ logs
-        deviation = np.sqrt(weights @ own + weights @ (logs - centre) ** 2)
+        value_of = np.array([*best.parameters[:k], log(abs(best.gain))])
+        deviation = np.sqrt(weights @ own + weights @ (logs - value_of) ** 2)
         delays = np.array([fit.delay for fit in alike], dtype=np.float64)
         delay = float(weights @ delays)
         apart = sqrt(float(weights @ (delays - delay) ** 2) + 1.0 / 12.0 + 0.25)
         h, sign = self.interval, float(np.sign(best.gain))
-        lags = self._lags(centre[:-1])
+        lags = self._lags(value_of[:-1])
         spread = np.sqrt(np.cumsum(deviation[:-1] ** 2))
-        value, low, high = _around(exp(centre[-1]), float(deviation[-1]))
+        value, low, high = _around(exp(value_of[-1]), float(deviation[-1]))
         return ProcessLaw(
             model=self.model, gain=(sign * value, sign * low, sign * high),
             tau=tuple(_around(float(lag), float(d)) for lag, d in zip(lags, spread, strict=True)),

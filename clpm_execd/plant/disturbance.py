@@ -26,9 +26,10 @@ class Disturbance:
         self._state = state
         self.faults: LoadFaults | None = None
         decays = [exp(-scan / loop.disturbance.correlation) for loop in loops]
-        self._decay: Floats = column(decays)
-        sigmas = [0.0 if loop.laws else loop.disturbance.sigma for loop in loops]  # a learned loop's is in its laws
-        self._kick: Floats = column(sigma * sqrt(1.0 - a * a) for sigma, a in zip(sigmas, decays, strict=True))
+        own = column(0.0 if loop.laws else 1.0 for loop in loops)  # a learned loop's load is in its laws
+        self._decay: Floats = own * column(decays)
+        self._kick: Floats = own * column(
+            loop.disturbance.sigma * sqrt(1.0 - a * a) for loop, a in zip(loops, decays, strict=True))
         self._term = np.empty(len(loops))
 
     def step(self, normal: Floats) -> None:

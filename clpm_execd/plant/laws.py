@@ -1,10 +1,21 @@
-"""The laws of a learned loop: difference equations, and what they left unexplained of the record they are from.
+"""The laws of a learned loop: what moves it, and what they left unexplained of the record they are from.
+
+Where the record's process is a plant's own, it is that of the loop, with the load and the noise that the innovations e
+of the record make of it (the innovations form of a state-space model: Ljung, 1999, section 4.3):
+
+    PV(t) = x2(t) + e(t)      x1 and x2 gain l1 e and l2 e, the load w(t+1) = pole w(t) + l3 e(t)
+
+else a difference equation:
 
     PV(t) = sum a_i PV(t-i) + sum b_i OP(t-i) + r_pv        i from 1
-    OP(t) = sum c_i OP(t-i) + sum d_i PV(t-i) + sum s_i SP(t-i) + r_op      PV and SP from i = 0
-    SP(t) = sum g_i SP(t-i) + r_sp      of a loop whose set point is never still; else it is the operator's
 
-All are deviations from where the record rested, per cent of span or of travel.
+Where its controller is a PID, it is that of the loop, and n is added to its output; else a difference equation:
+
+    OP(t) = PID(t) + n(t)      n(t) = pole n(t-1) + r_op
+    OP(t) = sum c_i OP(t-i) + sum d_i PV(t-i) + sum s_i SP(t-i) + r_op      PV and SP from i = 0
+
+And of a loop whose set point is never still, SP(t) = sum g_i SP(t-i) + r_sp; else it is the operator's. All are
+deviations from where the record rested, per cent of span or of travel.
 """
 
 from __future__ import annotations
@@ -19,12 +30,16 @@ from clpm_execd.plant.block import Floats
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Laws:
-    """Of one loop, from a record of N samples; p, the order, is 1 or more.
+    """Of one loop, from a record of N samples; p and q, the orders, are 1 or more.
 
     interval: of the record, s. offset: how far above SP the record's PV rested, per cent.
-    process_pv, process_op: (p,) a and b. controller_op: (p,) c. controller_pv, controller_sp: (p + 1,) d and s.
-    setpoint: (p,) g, or (0,) where SP is the operator's.
-    signals: (N, 3) PV, OP and SP of the record. residuals: (N, 3) r; NaN where a law did not hold, as in MAN.
+    process_pv, process_op: (p,) a and b; (0,) where the process is the loop's own, and then
+    innovation: (4,) pole, l1, l2, l3; else (0,).
+    controller_op: (q,) c. controller_pv, controller_sp: (q + 1,) d and s; all (0,) where the controller is the loop's
+    own PID, and then
+    controller_noise: (1,) its pole; else (0,).
+    setpoint: (k,) g, or (0,) where SP is the operator's.
+    signals: (N, 3) PV, OP and SP of the record. residuals: (N, 3) e or r; NaN where a law did not hold, as in MAN.
     held: (N, 2) whether the record repeats the PV, and the OP, of the sample before.
     settings: (6,) the keys of loops.toml to which the laws belong: controller gain, reset and derivative, process
     gain, sum of the lags, dead time.
@@ -34,9 +49,11 @@ class Laws:
     offset: float
     process_pv: Floats
     process_op: Floats
+    innovation: Floats
     controller_op: Floats
     controller_pv: Floats
     controller_sp: Floats
+    controller_noise: Floats
     setpoint: Floats
     signals: Floats
     residuals: Floats
@@ -45,23 +62,26 @@ class Laws:
 
     @property
     def order(self) -> int:
-        return len(self.process_pv)
+        return max(len(self.process_pv), len(self.controller_op), len(self.setpoint))
+
+    @property
+    def noise(self) -> float:
+        """Sigma of what an own process adds to its true process variable, % of span."""
+        return float(np.nanstd(self.residuals[:, 0])) if self.innovation.size else 0.0
 
     def misfits(self) -> list[str]:
         """What is wrong with the numbers, in words; empty where all is well."""
-        p, n = self.order, len(self.signals)
-        want = {"process_pv": (p,), "process_op": (p,), "controller_op": (p,), "controller_pv": (p + 1,),
-                "controller_sp": (p + 1,), "signals": (n, 3), "residuals": (n, 3), "held": (n, 2), "settings": (6,)}
+        p, q, k, n = len(self.process_pv), len(self.controller_op), len(self.setpoint), len(self.signals)
+        want = {"process_pv": (p,), "process_op": (p,), "innovation": (0 if p else 4,), "controller_op": (q,),
+                "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
+                "controller_noise": (0 if q else 1,), "setpoint": (k,), "signals": (n, 3), "residuals": (n, 3),
+                "held": (n, 2), "settings": (6,)}
         wrong = [f"{name} has the shape {getattr(self, name).shape}, not {shape}"
                  for name, shape in want.items() if getattr(self, name).shape != shape]
-        if self.setpoint.shape not in ((0,), (p,)):
-            wrong.append(f"setpoint has the shape {self.setpoint.shape}, not {(p,)}")
-        if not p:
-            wrong.append("the order is 0")
         if not (np.isfinite(self.interval) and self.interval > 0):
             wrong.append("the interval is no time")
-        numbers = (np.array(self.offset), self.process_pv, self.process_op, self.controller_op, self.controller_pv,
-                   self.controller_sp, self.setpoint, self.settings)
+        numbers = (np.array(self.offset), *(getattr(self, name) for name in want
+                                            if name not in ("signals", "residuals", "held")))
         if not all(np.isfinite(part).all() for part in numbers):
             wrong.append("a coefficient is no finite number")
         if not wrong and not stretches(self).any():

@@ -1,12 +1,15 @@
-"""Learned loops: two laws in closed loop, driven by the residuals of their record.
+"""Learned loops: process and controller in closed loop, driven by what these left unexplained of their record.
 
 The residuals come in blocks of 8 to 16 samples, PV's, OP's and SP's of an instant together, so that colour, bursts
-and their correlation stay. A block begins where the record's last samples resembled ours, at one of the nearest such
-places drawn by chance, never where the last block broke off: the joints do not show, and nothing is replayed. Time
-goes by the record's own interval; between its instants everything holds.
+and their correlation stay. For difference equations a block begins where the record's last samples resembled ours, at
+one of the nearest such places drawn by chance, apart from each other and never where the last block broke off: the
+joints do not show, and nothing is replayed. The innovations of a process and a controller of the loop's own do not
+depend on where it is, and their blocks begin anywhere. Time goes by the record's own interval; between its instants
+everything holds.
 
 What else moves a learned loop is as for any other: valve and faults act on the flow that its process sees, sensor
-faults on the PV that its controller reads. Gains that differ from those at which the laws were found scale them.
+faults on the PV that its controller reads. Where process and controller are the loop's own, all of their numbers act;
+a difference equation is scaled by gains, reset and lags that differ from those at which it was found.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from clpm_execd.plant.controller import Controller, acts_directly
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.process import Process
 from clpm_execd.plant.state import State, column
 
 _NEAREST = 10  # places to begin a block at, of which one is drawn
 _APART = 16  # samples from where the last block broke off, within which none begins
+_PLACES = 100  # at the least that are looked at, of many every sixteenth at the most
 _FURTHEST = 150.0  # per cent: no signal strays further from its rest, whatever the laws
 
 
@@ -35,30 +40,40 @@ class _Archive:
     def __init__(self, laws: Laws) -> None:
         self.ahead = stretches(laws)
         self.starts = np.flatnonzero(self.ahead)
+        self._anywhere = laws.innovation.size > 0
+        if self._anywhere:
+            return
         scale = np.nanstd(laws.signals, axis=0)
         weight = np.where(scale > 1e-9, 1.0 / np.maximum(scale, 1e-9), 0.0)
         weight[2] *= laws.setpoint.size > 0  # an operator's set point is no state
-        self.weight: Floats = np.repeat(weight[None], RECALL, axis=0).ravel()
+        self._weight: Floats = np.repeat(weight[None], RECALL, axis=0).ravel()
         past = np.stack([laws.signals[self.starts - k] for k in range(1, RECALL + 1)], axis=1)
-        self.past: Floats = past.reshape(len(self.starts), -1) * self.weight
-        self.squares: Floats = (self.past * self.past).sum(axis=1)
+        self._past: Floats = past.reshape(len(self.starts), -1) * self._weight
+        self._squares: Floats = (self._past * self._past).sum(axis=1)
+        self._step = min(max(len(self.starts) // _PLACES, 1), _APART)
 
     def begin(self, recent: Floats, broke_off: int, chance: float) -> int:
         """The row at which the next block begins; recent: (RECALL * 3,) our last samples, the latest first."""
-        here = recent * self.weight
-        apart = self.squares - 2.0 * (self.past @ here)
-        if len(self.starts) > 2 * _APART + _NEAREST:
-            near = np.searchsorted(self.starts, (broke_off - _APART + 1, broke_off + _APART))
+        if self._anywhere:
+            return int(self.starts[int(chance * len(self.starts))])
+        # One draw says which of every so many places are looked at, and what is left of it which of them is taken.
+        chance *= self._step
+        looked_at = slice(int(chance), None, self._step)
+        starts, past = self.starts[looked_at], self._past[looked_at]
+        apart = self._squares[looked_at] - 2.0 * (past @ (recent * self._weight))
+        if len(starts) > 2 * _APART // self._step + _NEAREST:
+            near = np.searchsorted(starts, (broke_off - _APART + 1, broke_off + _APART))
             apart[near[0]:near[1]] = np.inf
         count = min(_NEAREST, len(apart))
         nearest = np.argpartition(apart, count - 1)[:count] if count < len(apart) else np.arange(count)
-        return int(self.starts[np.sort(nearest)[int(chance * count)]])
+        return int(starts[np.sort(nearest)[int(chance % 1.0 * count)]])
 
 
 class LearnedLoops(Columns):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
 
-    remembers = ("_instant", "_row", "_left", "_true", "_pv", "_op", "_sp", "_flow", "_output", "_kept")
+    remembers = ("_instant", "_row", "_left", "_true", "_pv", "_op", "_sp", "_flow", "_output", "_kept", "_load",
+                 "_noise")
 
     def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
@@ -77,6 +92,8 @@ class LearnedLoops(Columns):
         self._residuals = np.nan_to_num(np.concatenate([law.residuals for law in laws]))
         self._held = np.concatenate([law.held for law in laws])
         self._wanders = np.array([law.setpoint.size > 0 for law in laws])
+        self._own = np.array([law.innovation.size > 0 for law in laws])  # processes
+        self._pid = np.array([law.controller_noise.size > 0 for law in laws])
         self._sp_rest, self._op_rest = state.sp[self.columns], state.op[self.columns]
         self._pv_rest = self._sp_rest + column(law.offset for law in laws)
         # What faults make of gains and lags, (N,), written in place by those who know.
@@ -103,11 +120,14 @@ class LearnedLoops(Columns):
         self._lasting_d, self._lasting_s = self._d.sum(axis=0), self._s.sum(axis=0)
         self._d[0] -= self._lasting_d
         self._s[0] -= self._lasting_s
+        self._innovation, (self._noise_pole,) = padded("innovation", 4), padded("controller_noise", 1)
+        self._sigma = np.array([law.noise or 1.0 for law in laws])
         settings = np.array([law.settings for law in laws]).T
         sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
         self._kp = sign * settings[0]
         self._ki = self._kp * np.divide(scan, settings[1], out=np.zeros(m), where=settings[1] > 0)
-        self._steepness = column(loop.process.gain for loop in ours) / settings[3]
+        self._steepness = np.divide(column(loop.process.gain for loop in ours), settings[3], out=np.ones(m),
+                                    where=settings[3] != 0)
         self._slowness = np.divide(column(sum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
                                    where=settings[4] > 0)
 
@@ -123,6 +143,8 @@ class LearnedLoops(Columns):
             known = known[np.logical_and.accumulate(np.isfinite(known).all(axis=1))]
             for past, signal in zip((self._true, self._op, self._sp), known.T, strict=True):
                 past[:len(signal), j], past[len(signal):, j] = signal, signal[-1]
+        for past in (self._true, self._op, self._sp):
+            past[:, self._own] = 0.0  # in balance, as its process begins
         still = ~self._wanders
         self._true[:, still] -= self._sp[:, still]
         self._sp[:, still] = 0.0
@@ -133,20 +155,28 @@ class LearnedLoops(Columns):
         state.op[at] = np.where(state.mode[at] == MAN, self._op_rest, self._output)
         state.position[at] = state.op[at]
         self._kept = np.array([state.pv[at], state.op[at]])
-        self._now = np.zeros((3, m))
+        self._load, self._noise = np.zeros(m), np.zeros(m)
+        self._now = self._residuals[self._offset + self._row].T
 
     def disturb(self, tick: int) -> None:
         """Stage 2: whose next instant this scan is, and the residuals of that instant; a wandering SP moves."""
         instant = tick * self._scan // self._interval
         self._due = due = instant > self._instant
         self._instant = instant
-        if not due.any():
-            return
+        if due.any():
+            self._advance(due)
+        self._state.load[self.columns] += self._load
+
+    def _advance(self, due: npt.NDArray[np.bool_]) -> None:
+        before = self._residuals[self._offset + self._row].T
         self._row[due] += 1
         self._left[due] -= 1
         for j in np.flatnonzero(due & (self._left < 0)).tolist():
             self._begin(j)
         self._now = self._residuals[self._offset + self._row].T
+        pole, _, _, kick = self._innovation
+        np.copyto(self._load, pole * self._load + kick * before[0], where=due & self._own)
+        np.copyto(self._noise, self._noise_pole * self._noise + self._now[1], where=due & self._pid)
         moved = due & self._wanders
         if moved.any():
             drift = (self._g * self._sp).sum(axis=0) + self._now[2]
@@ -156,27 +186,31 @@ class LearnedLoops(Columns):
         """Another block of loop j."""
         instant, one = int(self._instant[j]), slice(j, j + 1)
         length = SHORTEST + int(uniform(self._length_keys[one], instant, 1)[0, 0] * (LONGEST - SHORTEST + 1))
-        recent = np.stack([past[:RECALL, j] for past in (self._true, self._op, self._sp)], axis=1).ravel()
+        recent = np.stack([past[:RECALL, j] for past in (self._pv, self._op, self._sp)], axis=1).ravel()
         archive = self._archives[j]
         row = archive.begin(recent, int(self._row[j]), float(uniform(self._place_keys[one], instant, 1)[0, 0]))
         self._row[j], self._left[j] = row, min(length, int(archive.ahead[row])) - 1
 
     def measure(self) -> None:
-        """Stage 3: the true process variable; between two instants it holds."""
+        """Stage 3: the true process variable of those without a process of their own; between two instants it holds."""
         state, at = self._state, self.columns
         gain, lag = self._steepness * self.gain[at], self._slowness * self.lag[at]
         moved = (self._b * self._flow).sum(axis=0) + self._b.sum(axis=0) * state.load[at]
         pv = (self._a * self._true).sum(axis=0) + gain * moved
         pv = self._true[0] + (pv - self._true[0]) / lag + self._now[0]
-        pv = np.clip(pv, -_FURTHEST, _FURTHEST)
-        state.true_pv[at] = self._pv_rest + np.where(self._due, pv, self._true[0])
+        pv = self._pv_rest + np.where(self._due, np.clip(pv, -_FURTHEST, _FURTHEST), self._true[0])
+        state.true_pv[at] = np.where(self._own, state.true_pv[at], pv)
+
+    def sense(self, normal: Floats) -> None:
+        """Stage 4: the noise of the sensors, in place of theirs of (N,) standard normals: what the record's was."""
+        normal[self.columns] = self._now[0] / self._sigma
 
     def control(self, controllers: Sequence[Controller]) -> None:
         """Stage 5: OP of the loops in AUT and CAS, by the gains of `controllers`, which are those of all loops."""
         state, at, due = self._state, self.columns, self._due
         automatic = state.shown_mode[at] != MAN
         pv, sp = state.pv[at] - self._pv_rest, state.sp[at] - self._sp_rest
-        if due.any():
+        if due.any() and not self._pid.all():
             kp, ki = (np.concatenate([getattr(part, name) for part in controllers])[at] for name in ("kp", "ki"))
             gain = kp / self._kp
             integral = np.divide(ki, self._ki, out=gain.copy(), where=self._ki != 0.0)
@@ -185,16 +219,21 @@ class LearnedLoops(Columns):
             moves += (self._d[1:] * self._pv).sum(axis=0) + (self._s[1:] * self._sp).sum(axis=0)
             op += gain * moves + (self._c * self._op).sum(axis=0)
             np.copyto(self._output, np.clip(self._op_rest + op, 0.0, 100.0), where=due)
+        np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._pid)
         np.copyto(self._output, state.op[at], where=~automatic)
         state.op[at] = self._output
         self._measured = pv, sp
 
-    def step(self, flow: Floats) -> None:
+    def step(self, flow: Floats, process: Process) -> None:
         """Stages 7 and 8: what this instant was to the next, and to the historian; flow: (N,) as `Valve.flow`."""
         due = self._due
         if not due.any():
             return
         state, at = self._state, self.columns
+        own = due & self._own
+        if own.any():
+            _, first, second, _ = self._innovation[:, own] * self._now[0, own]
+            process.correct(at[own], first, second)
         pv, sp = self._measured
         now = (state.true_pv[at] - self._pv_rest, pv, state.op[at] - self._op_rest, sp, flow[at])
         for past, value in zip((self._true, self._pv, self._op, self._sp, self._flow), now, strict=True):

@@ -263,6 +263,7 @@ class Plant:
         self._process.measure()  # 3 true process variable
         if learned is not None:
             learned.measure()
+            learned.sense(noise)
         self._sensor.step(noise)  # 4 measured process variable
         for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
             level.modes()
@@ -273,7 +274,7 @@ class Plant:
         self._valve.step()  # 6 valve position and flow
         self._process.step(self._valve.flow)  # 7 process state
         if learned is not None:
-            learned.step(self._valve.flow)
+            learned.step(self._valve.flow, self._process)
 
 
 def default_scan(interval: int) -> int:

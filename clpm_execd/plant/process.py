@@ -135,6 +135,11 @@ class Process(Columns):
         self._weights[:, at] = changed
         self._load1[at], self._load2[at] = changed[3] + changed[5], changed[4] + changed[6]
 
+    def correct(self, at: npt.NDArray[np.intp], x1: Floats, x2: Floats) -> None:
+        """Add to the states of the loops `at`, (M,), what is known of them otherwise."""
+        self._x1[at] += x1
+        self._x2[at] += x2
+
     def measure(self) -> None:
         """Stage 3: the true process variable of this instant."""
         np.add(self._rest, self._x2, out=self._state.true_pv)

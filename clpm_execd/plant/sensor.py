@@ -26,7 +26,7 @@ class Sensor:
     def __init__(self, loops: tuple[LoopSpec, ...], state: State) -> None:
         self._state = state
         self.faults: SensorFaults | None = None
-        self.sigma: Floats = column(0.0 if loop.laws else loop.sensor.noise for loop in loops)
+        self.sigma: Floats = column(loop.laws.noise if loop.laws else loop.sensor.noise for loop in loops)
 
     def step(self, normal: Floats) -> None:
         """Stage 4: the measured process variable; `normal` is (N,) standard normal."""

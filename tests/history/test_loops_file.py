@@ -19,7 +19,7 @@ from clpm_execd.problems import BadInput
 
 @pytest.fixture(scope="module")
 def learned() -> list[Learned]:
-    record = record_of(run(moved(flow("FIC 101#"), 3.0, -2.0), 3000, interval=2.0))
+    record = record_of(run(moved(flow("FIC 101#"), 3.0, -2.0), 3000, interval=2.0, scan=1.0))
     return [learn(record, span=(0.0, 100.0)), learn(record)]
 
 
@@ -68,7 +68,7 @@ def test_each_number_stands_with_its_interval_and_each_doubt_above_its_loop(file
     (lambda path: path.with_suffix(".npz").write_bytes(path.with_suffix(".npz").read_bytes()[:2000]), "damaged"),
     (lambda path: np.savez(path.with_suffix(".npz"), **{"OTHER/rest": np.zeros(3)}), "no loop"),
     (lambda path: np.savez(path.with_suffix(".npz"), **{"FIC 101#/interval": np.array(["x"])}), "have no interval"),
-    (lambda path: path.write_text(path.read_text().replace("dead_time = 1.0", "dead_time = 7.0")), "dead_time is 7"),
+    (lambda path: path.write_text(path.read_text().replace("\ntau = ", "\ntau = -")), "tau"),
     (lambda path: path.write_text(path.read_text().replace("file =", "fil =")), "did you mean 'file'"),
     (lambda path: path.write_text('scan = "4s"\n' + path.read_text().replace('"2s"', '"4s"')), "longer than 2s"),
 ])

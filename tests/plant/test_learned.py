@@ -25,7 +25,8 @@ def laws(sigma: float = 0.0, rows: int = 300, interval: float = 1.0, **parts: An
     return Laws(**{
         "interval": interval, "offset": 0.0, "process_pv": np.array([A]), "process_op": np.array([B]),
         "controller_op": np.array([1.0]), "controller_pv": np.array([-(KC + KI), KC]),
-        "controller_sp": np.array([KC + KI, -KC]), "setpoint": np.empty(0), "signals": residuals.cumsum(axis=0) * 0.1,
+        "controller_sp": np.array([KC + KI, -KC]), "innovation": np.empty(0), "controller_noise": np.empty(0),
+        "setpoint": np.empty(0), "signals": residuals.cumsum(axis=0) * 0.1,
         "residuals": residuals, "held": np.zeros((rows, 2), dtype=bool), "settings": SETTINGS, **parts})
 
 
