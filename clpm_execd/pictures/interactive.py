@@ -144,7 +144,7 @@ def _draw_lane(drawn: Figure, trend: Trend, row: int, lane: Lane, floor: float) 
 
 def _draw_bars(drawn: Figure, trend: Trend, name: str, row: int, bars: Sequence[tuple[int, int, str]], colour: str,
                dash: str = "solid") -> None:
-    """Bars of a lane, as lines, whose width does not change with the zoom; of many each is short, and needs its ends."""
+    """Bars of a lane, as lines, whose width does not change with the zoom; of many each is short: its ends will do."""
     def points(start: int, end: int) -> int:
         return max(2, (end - start) * _FELT // (trend.end - trend.start)) if len(bars) <= _FEW else 2
 
