@@ -152,6 +152,21 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+def test_the_pictures_of_the_readme_are_what_its_commands_draw(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", (root / "README.md").read_text(),
+                          re.MULTILINE)
+    assert sorted(name for _, name in commands) == \
+        sorted(str(path.relative_to(root)) for path in (root / "telegraf" / "pictures").glob("*.png"))
+    for command, name in commands:
+        out = tmp_path / Path(name).name
+        words = [str(out) if word == name else word for word in command.split()]
+        subprocess.run([sys.executable, "-m", "clpm_execd", *words], cwd=root, check=True, timeout=120)
+        shown = (root / name).read_bytes()
+        assert len(shown) < 100_000
+        assert shown[:24] == out.read_bytes()[:24], "kind and size in pixels"
+
+
 def test_drawing_is_imported_only_to_draw() -> None:
     code = "import sys; from clpm_execd.cli.parser import parser; parser(); import clpm_execd.pictures.picture;" \
            "print([m for m in ('matplotlib', 'plotly', 'plotille', 'pandas', 'rich') if m in sys.modules])"

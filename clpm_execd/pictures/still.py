@@ -6,7 +6,7 @@ Sizes are inches and fixed, so that the pictures of a plant are alike whatever i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,10 @@ class _Cell:
     top: float = 0.33
     between: float = 0.07
     left: float = 0.78
-    right: float = 0.14
+    right: float = 0.26
     bottom: float = 0.44
     letters: float = 9.0  # points
+    small: bool = False
 
     def height(self, rows: int) -> float:
         return self.top + self.pv + self.op + 2 * self.between + self.lane * rows + self.bottom
@@ -47,7 +48,8 @@ class _Cell:
 
 _LARGE = _Cell(width=9.0, pv=2.4, op=1.25)
 _MEDIUM = _Cell(width=6.0, pv=1.5, op=0.8, lane=0.15, letters=8.0)
-_SMALL = _Cell(width=3.9, pv=0.95, op=0.5, lane=0.13, top=0.27, between=0.05, left=0.88, bottom=0.34, letters=6.5)
+_SMALL = _Cell(width=3.8, pv=0.95, op=0.5, lane=0.13, top=0.27, between=0.05, left=0.72, bottom=0.34, letters=6.5,
+               small=True)
 
 
 def columns_of(loops: int) -> int:
@@ -72,7 +74,24 @@ def image(trends: Sequence[Trend], theme: Theme, form: str) -> bytes:
     file = BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "clpm-execd"}):
         still(trends, theme).savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
-    return file.getvalue()
+    return _indexed(file) if form == "png" else file.getvalue()
+
+
+def _indexed(file: BytesIO) -> bytes:
+    """A PNG in 256 colours, which hold all that is drawn here and its edges: a third of the size."""
+    from PIL import Image
+
+    smaller = BytesIO()
+    with Image.open(file) as whole:
+        whole.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(smaller, "PNG")
+    return smaller.getvalue()
+
+
+def _fitted(cell: _Cell, trends: Sequence[Trend]) -> _Cell:
+    """The cell with room at its left for the longest name of a fault."""
+    longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)
+    more = max(0.0, 0.16 + longest * 0.57 * (cell.letters - 1) / 72 - cell.left)
+    return replace(cell, left=cell.left + more, width=cell.width + more)
 
 
 def still(trends: Sequence[Trend], theme: Theme) -> Figure:
@@ -82,7 +101,7 @@ def still(trends: Sequence[Trend], theme: Theme) -> Figure:
     from matplotlib.figure import Figure
 
     columns = columns_of(len(trends))
-    cell = _cell(columns)
+    cell = _fitted(_cell(columns), trends)
     grain = (trends[0].end - trends[0].start) // 1000
     rows = [trends[i:i + columns] for i in range(0, len(trends), columns)]
     heights = [cell.height(1 + max(len(lanes(trend, grain)) for trend in row)) for row in rows]
@@ -102,7 +121,7 @@ def _settings(theme: Theme, cell: _Cell) -> dict[str, Any]:
         "text.color": theme.text, "axes.labelcolor": theme.muted, "axes.edgecolor": theme.grid,
         "xtick.color": theme.muted, "ytick.color": theme.muted, "grid.color": theme.grid, "grid.linewidth": 0.6,
         "font.size": cell.letters, "axes.grid": True, "axes.axisbelow": True, "hatch.linewidth": 0.6,
-        "lines.linewidth": 0.6 if cell is _SMALL else 0.95,
+        "lines.linewidth": 0.6 if cell.small else 0.95,
         "xtick.major.size": 2.5, "ytick.major.size": 0.0, "axes.titlesize": cell.letters + 1.5,
     }
 
@@ -137,11 +156,11 @@ class _Panels:
             _plot(above, trend.pv, color=theme.pv),
             _plot(above, trend.sp, color=theme.sp, dashes=(4, 2.2), alpha=0.85),
             _plot(below, trend.op, color=theme.op)])
-        above.set_ylabel("PV, SP (eng. units)" if cell is not _SMALL else "PV, SP")
+        above.set_ylabel("PV, SP (eng. units)" if not cell.small else "PV, SP")
         below.set_ylabel("OP (%)")
         for axes in (above, below):
             axes.margins(y=0.08)
-            axes.locator_params(axis="y", nbins=5 if axes is above and cell is not _SMALL else 3)
+            axes.locator_params(axis="y", nbins=5 if axes is above and not cell.small else 3)
             axes.ticklabel_format(axis="y", useOffset=False, style="plain")
             for kind in found:
                 for bar in kind.bars:
@@ -154,7 +173,7 @@ class _Panels:
                         fontsize=cell.letters - (1 if len(found) else 0))
         lane.set_ylim(0.5 + len(found), -0.5)
         lane.grid(False)
-        _clock(lane, cell is _SMALL)
+        _clock(lane, cell.small)
 
     def _title(self, axes: Axes, trend: Trend, lines: Sequence[Any]) -> None:
         axes.set_title(trend.loop, loc="left", fontweight="bold", color=self._theme.text, pad=5)

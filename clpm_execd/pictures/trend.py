@@ -1,9 +1,9 @@
 """What is drawn of a loop: its lines, thinned to what a picture can show, its modes, and the truth about it.
 
 A line of more samples than a picture has room for is thinned to the first, least, greatest and last of each run of
-samples (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014): no spike is lost, and where a run is no wider than a
-pixel the drawn line is the line of all samples. What leaves the plant is drawn: of a loop whose data path is at fault
-the samples that arrive, at the times they say. A line breaks where a value is missing.
+samples (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014), and where a value is missing and the line breaks: no
+spike and no gap is lost, and where a run is no wider than a pixel the drawn line is the line of all samples. What leaves
+the plant is drawn: of a loop whose data path is at fault the samples that arrive, at the times they say.
 """
 
 from __future__ import annotations
@@ -76,23 +76,21 @@ def run_of(samples: int, points: int) -> int:
 
 
 def thinned(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
-    """The first, least, greatest and last of each `run` values, in order; values (n,) may hold NaN."""
+    """The first, least, greatest and last of each `run` values, and where it breaks; values (n,) may hold NaN."""
     n = len(values)
     if run <= KEPT or n <= KEPT:
         return times, values
+    missing = np.isnan(values)
+    least, greatest = np.where(missing, np.inf, values), np.where(missing, -np.inf, values)
+    first = np.arange(0, n, run)
     whole = n // run * run
-    rows = values[:whole].reshape(-1, run)
-    at = np.arange(len(rows)) * run
-    missing = np.isnan(rows)
-    least = at + np.where(missing, np.inf, rows).argmin(axis=1)
-    greatest = at + np.where(missing, -np.inf, rows).argmax(axis=1)
-    kept = [at, np.minimum(least, greatest), np.maximum(least, greatest), at + run - 1]
-    index = np.stack(kept, axis=1).ravel()
+    kept = [first, np.minimum(first + run, n) - 1,
+            first[:n // run] + least[:whole].reshape(-1, run).argmin(axis=1),
+            first[:n // run] + greatest[:whole].reshape(-1, run).argmax(axis=1),
+            1 + np.flatnonzero(missing[1:] & ~missing[:-1])]
     if whole < n:
-        rest = values[whole:]
-        inner = [] if np.isnan(rest).all() else sorted([np.nanargmin(rest), np.nanargmax(rest)])
-        index = np.append(index, whole + np.array([0, *inner, n - 1 - whole], dtype=np.intp))
-    index = index[np.append(True, index[1:] > index[:-1])]
+        kept.append(whole + np.array([least[whole:].argmin(), greatest[whole:].argmax()]))
+    index = np.unique(np.concatenate(kept))
     return times[index], values[index]
 
 

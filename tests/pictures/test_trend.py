@@ -42,13 +42,17 @@ def test_a_thinned_line_keeps_the_extremes_of_every_run_and_invents_nothing(y: n
     assert np.array_equal(kept, y[times], equal_nan=True)
     assert times[0] == 0
     assert times[-1] == len(y) - 1
+    broken = np.isnan(kept)
+    for before, after in itertools.pairwise(times[~broken].tolist()):
+        if np.isnan(y[before:after]).any():
+            assert broken[(times > before) & (times < after)].any(), "a gap is bridged"
     for first in range(0, len(y), max(run, 1)):
         of_run = y[first:first + run]
         shown = kept[(times >= first) & (times < first + run)]
         if not np.isnan(of_run).all():
             assert np.nanmax(shown) == np.nanmax(of_run)
             assert np.nanmin(shown) == np.nanmin(of_run)
-    assert len(times) <= 4 * (len(y) // max(run, 4) + 1) or run <= 4
+    assert len(times) <= 4 * (len(y) // max(run, 4) + 1) + np.isnan(y).sum() or run <= 4
 
 
 def test_a_single_spike_in_a_day_is_drawn() -> None:
