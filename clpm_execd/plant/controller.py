@@ -65,8 +65,10 @@ class Controller(Columns):
         self._integral, self._derivative = np.zeros(len(ours)), np.zeros(len(ours))
         self._last_pv = self._pv.copy()
         self._held = np.ones(len(ours), dtype=bool)  # the first scan takes OP over as it is
+        self._free = False  # whether nobody is held, for certain
         self._wanted, self._term = np.empty(len(ours)), np.empty(len(ours))
         self._manual: npt.NDArray[np.bool_] | None = None  # who is in MAN at this scan; None: nobody
+        self._seen = b""  # the modes with which nobody was
         self._cascade(level)
 
     def take_over(self, before: Floats) -> None:
@@ -86,7 +88,6 @@ class Controller(Columns):
 
     def step(self) -> None:
         """Stage 5: the set point in force, the law, its limits, OP. Masters before their slaves, all after `modes`."""
-        manual = self._manual
         if self._slave.size:
             led = self._shown[self._slave] == CAS
             self._sp[self._slave[led]] = self._state.op[self._its_master[led]]
@@ -96,24 +97,31 @@ class Controller(Columns):
             self._derivative *= self._fade
             self._derivative += self._term
             self._last_pv[:] = self._pv
-        held = self._held if manual is None else manual | self._held
-        anyone_held = bool(held.any())
-        self._integrate(held if anyone_held else None)
+        held = self._who_is_held()
+        self._integrate(held)
         np.multiply(self._weight, self._sp, out=self._wanted)
         self._wanted -= self._pv
         self._wanted *= self.kp
         self._wanted += self._integral
         if self._derives:
             self._wanted += self._derivative
-        limited = np.clip(self._wanted, 0.0, 100.0)
-        if anyone_held:
-            np.copyto(limited, self._op, where=held)
-        self._op[:] = limited
-        limited -= self._wanted
-        limited *= np.where(held, 1.0, self.unwind) if anyone_held else self.unwind
-        self._integral += limited
-        if anyone_held:
-            self._held = np.zeros_like(held) if manual is None else manual
+        self._wanted.clip(0.0, 100.0, out=self._term)
+        if held is not None:
+            np.copyto(self._term, self._op, where=held)
+        self._op[:] = self._term
+        self._term -= self._wanted
+        self._term *= self.unwind if held is None else np.where(held, 1.0, self.unwind)
+        self._integral += self._term
+
+    def _who_is_held(self) -> npt.NDArray[np.bool_] | None:
+        """Whose OP stays as it is at this scan: in MAN, and in the first scan after it; None for nobody."""
+        manual = self._manual
+        if manual is None and self._free:
+            return None
+        held = self._held if manual is None else manual | self._held
+        self._held = np.zeros_like(held) if manual is None else manual
+        self._free = manual is None
+        return held
 
     def _integrate(self, held: npt.NDArray[np.bool_] | None) -> None:
         np.subtract(self._sp, self._pv, out=self._term)
@@ -128,12 +136,17 @@ class Controller(Columns):
         A master whose slave is not in CAS waits: it is in MAN, its OP where the slave's set point is. To its own
         master it has left CAS, so that the whole of a cascade above a broken link waits.
         """
+        modes = self._mode.tobytes()
+        if self._master.size:
+            modes += self._state.shown_mode[self._its_slave].tobytes()
+        if modes == self._seen:
+            return
         self._shown[:] = self._mode
         broken = self._state.shown_mode[self._its_slave] != CAS
         waiting = self._master[broken]
         self._shown[waiting] = MAN
         manual = np.equal(self._shown, MAN)
-        self._manual = manual if manual.any() else None
+        self._manual, self._seen = (manual, b"") if manual.any() else (None, modes)
         if self._manual is not None:
             np.copyto(self._sp, self._pv, where=manual & self._follows)
             self._op[waiting] = np.clip(self._state.sp[self._its_slave[broken]], 0.0, 100.0)

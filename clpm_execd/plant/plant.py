@@ -209,7 +209,8 @@ class Plant:
         The plant lives up to the last of them and no further: what lies before the next is left to the next call.
         """
         size = len(self.loops)
-        pv, op, sp, position, true_pv = (np.empty((n, size)) for _ in range(5))
+        signals = np.empty((n, len(self._state.signals), size))
+        sp, op, pv, true_pv, position = np.moveaxis(signals, 1, 0)
         mode = np.empty((n, size), dtype=np.int8)
         scans = self.interval // self._scan
         state = self._state
@@ -220,10 +221,9 @@ class Plant:
             before, rest = divmod(last - tick, scans)
             if rest == 0:
                 i = n - 1 - before
-                pv[i], op[i], sp[i] = state.pv, state.op, state.sp
+                signals[i], mode[i] = state.signals, state.shown_mode
                 if self._learned is not None:
                     self._learned.record(pv[i], op[i])
-                position[i], true_pv[i], mode[i] = state.position, state.true_pv, state.shown_mode
         truth = None if self._schedule is None else self._witness.tell(
             first + scans * np.arange(n), op, mode, true_pv)
         for values in (pv, sp, true_pv):

@@ -28,7 +28,7 @@ def column(values: Iterable[float]) -> Floats:
 
 
 class State(Columns):
-    """The signals of N loops at one instant, each (N,).
+    """The signals of N loops at one instant, each (N,), the rows of `signals` in this order: sp op pv true_pv position.
 
     sp, pv, true_pv: per cent of span. op, position: per cent. load: per cent of travel at the process input.
     mode: what the operator chose; shown_mode: what the controller does (a master whose slave left CAS is in MAN).
@@ -38,12 +38,13 @@ class State(Columns):
 
     def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
         self.columns = np.arange(len(loops))
-        self.sp: Floats = column(percent(loop.sp, loop.range) for loop in loops)
-        self.op: Floats = column(loop.op for loop in loops)
-        self.true_pv: Floats = column(
+        # One array, so that a sample of all of them is one copy.
+        self.signals: Floats = np.empty((5, len(loops)))
+        self.sp, self.op, self.pv, self.true_pv, self.position = self.signals
+        self.sp[:] = column(percent(loop.sp, loop.range) for loop in loops)
+        self.op[:] = self.position[:] = column(loop.op for loop in loops)
+        self.pv[:] = self.true_pv[:] = column(
             percent(loop.sp if loop.pv is None else loop.pv, loop.range) for loop in loops)
-        self.pv: Floats = self.true_pv.copy()
-        self.position: Floats = self.op.copy()
         self.load: Floats = np.zeros(len(loops))
         self.mode: npt.NDArray[np.int8] = np.array([MODES.index(loop.mode) for loop in loops], dtype=np.int8)
         self.shown_mode: npt.NDArray[np.int8] = self.mode.copy()

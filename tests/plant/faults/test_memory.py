@@ -251,10 +251,11 @@ IN_WORDS = {
 }
 # or not read by the next scan before it is made anew from what is told.
 MADE_ANEW = {
-    "State": {"true_pv", "shown_mode"}, "Disturbance": {"_term"}, "Valve": {"flow"},
+    "State": {"true_pv", "shown_mode", "signals"}, "Disturbance": {"_term"}, "Valve": {"flow"},
     "Process": {"_term", "_old", "_weights", "_p11", "_p21", "_p22", "_new1", "_new2", "_old1", "_old2", "_load1",
                 "_load2"},
-    "Controller": {"_wanted", "_term", "_manual", "kp", "ki", "unwind", *("_sp", "_op", "_pv", "_mode", "_shown")},
+    "Controller": {"_wanted", "_term", "_manual", "_seen", "_free", "kp", "ki", "unwind",
+                   *("_sp", "_op", "_pv", "_mode", "_shown")},
     "DeadTime": {"_wrap", "_back"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
     "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
     "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
