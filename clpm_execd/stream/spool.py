@@ -234,7 +234,7 @@ class Spool:
                 return None
             bodies, held = [], []
             for entry in self._held:
-                body = self._body(entry)
+                body = None if entry.gone else self._body(entry)
                 if body is not None:
                     bodies.append(body)
                     held.append(entry)

@@ -213,6 +213,28 @@ def test_a_file_flipped_while_it_waits_is_set_aside(tmp_path: Path, caplog: pyte
     assert "set aside" in caplog.text
 
 
+def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = spool_in(tmp_path)
+    for value in range(4):
+        spool.put(lines(value))
+    first, _, third, _ = stored(tmp_path)
+    first.write_bytes(b"damaged")
+    read = Path.read_bytes
+
+    def busy(path: Path) -> bytes:
+        if path == third:
+            raise OSError(24, "Too many open files")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", busy)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many"):
+                spool.peek()
+    assert sent(spool) == split(lines(1, 2, 3))
+    assert (spool.points, spool.size, spool.set_aside) == (0, 0, 1)
+
+
 def test_a_torn_last_file_is_never_misread(tmp_path: Path) -> None:
     whole = packed(Batch(lines(7, 8), 2))
     for kept in range(len(whole)):
