@@ -42,8 +42,11 @@ class Waiting(Protocol):
     def ack(self) -> None:
         """The batch last peeked at is dealt with."""
 
-    def defer(self) -> None:
-        """The batch last peeked at is not for now: it waits behind all others."""
+    def defer(self, rest: bytes | None = None) -> None:
+        """The batch last peeked at is not for now: it, or the rest of its lines, waits, and another goes first.
+
+        OSError if the rest cannot be kept by itself, and then the batch is held as before.
+        """
 
     @property
     def points(self) -> int:
@@ -113,10 +116,15 @@ class Backlog:
                 self._held = False
                 self._forget(self._closed.popleft())
 
-    def defer(self) -> None:
+    def defer(self, rest: bytes | None = None) -> None:
         with self._lock:
             if self._held:
                 self._held = False
+                if rest is not None:
+                    whole = self._closed[0]
+                    self._closed[0] = Batch(rest, rest.count(b"\n"), whole.since)
+                    self.size -= len(whole.body) - len(rest)
+                    self.points -= whole.points - self._closed[0].points
                 self._close()
                 self._closed.rotate(-1)
 

@@ -22,6 +22,7 @@ MOST_OBEYED = 60.0  # s of a server's Retry-After
 DOUBT = 60.0  # s for which a server that refuses everything is thought to be at fault itself
 DOUBT_AFTER = 16  # refusals of one batch with nothing taken, beyond those that lead to its first line
 MOST_SUSPECTS = 1000
+TURN = 2.0  # s that the search for refused lines takes, before others have their turn
 REFUSALS_TOLD_EVERY = 60.0  # s
 
 PutAway = Callable[[str, list[bytes]], None]
@@ -53,6 +54,7 @@ class _Work:
 
     batch: Batch
     parts: list[bytes]
+    since: float
     refused: list[bytes] = field(default_factory=list)
     words: str = ""
     taken: bool = False
@@ -153,7 +155,7 @@ class Sender:
             batch = self._waiting.peek()
             if batch is None:
                 return None
-            self._work = _Work(batch, [batch.body])
+            self._work = _Work(batch, [batch.body], self._seconds())
         work = self._work
         answer = self._post(work.parts[-1])
         if answer.verdict is Verdict.WRITTEN:
@@ -189,15 +191,20 @@ class Sender:
         return self._settle(work)
 
     def _settle(self, work: _Work) -> float:
-        if work.parts:
+        """What has become of the batch, once nothing of it is left, or others should have their turn."""
+        others = self._waiting.points > work.batch.points
+        if work.parts and not (others and work.refused and self._seconds() - work.since > TURN):
             return 0.0
         self._work = None
         try:
             if work.refused:
                 self._refuse(work)
+            if work.parts:
+                self._waiting.defer(b"".join(reversed(work.parts)))
+            else:
+                self._waiting.ack()
         except OSError as failure:
             return self._put_off(work, failure)
-        self._waiting.ack()
         return 0.0
 
     def _put_off(self, work: _Work, failure: OSError) -> float:

@@ -255,11 +255,29 @@ class Spool:
         with self._lock:
             self._held, self._batch = [], None
 
-    def defer(self) -> None:
-        """The batch last peeked at is not for now: it waits behind all others of the old lane."""
-        with self._lock:
-            self._old += self._held
-            self._held, self._batch = [], None
+    def defer(self, rest: bytes | None = None) -> None:
+        """The batch last peeked at is not for now: it, or the rest of its lines, becomes the last of the old lane.
+
+        OSError if the rest cannot be spooled, and then the batch is held as before.
+        """
+        self._old_turn = True  # the young lane's is next
+        if rest is None:
+            with self._lock:
+                self._old += self._held
+                self._held, self._batch = [], None
+            return
+        with self._putting:  # which may be about to write what is held in memory
+            one = _Entry(self._held[0].name, rest.count(b"\n"), len(rest))
+            write_whole(path_of(self.folder, one.name), packed(Batch(rest, one.points)))
+            for entry in self._held[1:]:
+                self._unlink(entry)
+            with self._lock:
+                for entry in self._held:
+                    self._forget(entry)
+                self._old.append(one)
+                self.points += one.points
+                self.size += one.size
+                self._held, self._batch = [], None
 
     @property
     def safe(self) -> bool:

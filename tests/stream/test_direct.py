@@ -296,6 +296,38 @@ def test_many_batches_that_are_refused_whole_hold_up_no_other(monkeypatch: pytes
     assert bench.seconds < DOUBT
 
 
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_a_long_search_for_refused_lines_does_not_hold_up_the_newest(where: str, tmp_path: Path) -> None:
+    backlog = Backlog() if where == "memory" else Spool(tmp_path, LOG)
+    bad = b"".join(b"m,loop_id=X PV=1 %d\n" % k for k in range(3000))
+    late: list[float] = []
+    put: dict[bytes, float] = {}
+
+    def policy(body: bytes) -> Answer:
+        bench.seconds += 0.01
+        if b"loop_id=X" in body:
+            return Answer(422, "no")
+        late.extend(bench.seconds - put[line] for line in split(body) if line in put)
+        return WRITTEN
+
+    bench = Bench(policy)
+    bench.sender._waiting = backlog
+    backlog.put(lines(*range(1000)) + bad + lines(*range(1000, 2000)))
+    live = 2000
+    while (rest := bench.sender.step()) is not None:
+        bench.seconds += rest
+        if live - 2000 < bench.seconds < 60:
+            put[lines(live)] = bench.seconds
+            backlog.put(lines(live))
+            live += 1
+    assert bench.seconds > 60
+    assert len(late) == live - 2000
+    assert max(late) < 5
+    assert sorted(set(bench.server.taken)) == sorted(split(lines(*range(live))))
+    assert sorted(bench.quarantined) == sorted(split(bad))
+    assert (backlog.points, backlog.size) == (0, 0)
+
+
 def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
     bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
     full = [True, True]

@@ -153,6 +153,32 @@ def test_files_that_somebody_else_puts_there_are_taken_up(tmp_path: Path) -> Non
     assert sorted(sent(spool)) == sorted(split(lines(*range(1, 40), 7_000_000)))
 
 
+def test_what_is_deferred_waits_behind_all_others_also_after_a_kill(tmp_path: Path) -> None:
+    clock = Time(0)
+    spool = Spool(tmp_path, LOG, now=clock)
+    for start in range(0, 3 * MOST_LINES, MOST_LINES):
+        spool.put(lines(*range(start, start + MOST_LINES)))
+        clock.ns += 2 * FRESH
+    spool.peek()
+    spool.defer(lines(7, 8))
+    assert spool.points == 2 * MOST_LINES + 2
+    assert sorted(sent(Spool(tmp_path, LOG, now=clock))) == sorted(
+        split(lines(7, 8, *range(MOST_LINES, 3 * MOST_LINES)))
+    )
+
+
+def test_what_is_deferred_lets_others_go_first(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, LOG, now=Time())
+    for start in range(0, 3 * MOST_LINES, MOST_LINES):
+        spool.put(lines(*range(start, start + MOST_LINES)))
+    for first in (0, MOST_LINES, 2 * MOST_LINES):
+        batch = spool.peek()
+        assert batch is not None
+        assert batch.body.startswith(lines(first))
+        spool.defer()
+    assert sent(spool) == split(lines(*range(3 * MOST_LINES)))
+
+
 # Merging
 
 
