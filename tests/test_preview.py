@@ -154,8 +154,8 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
 
 def test_the_pictures_of_the_readme_are_what_its_commands_draw(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
-    commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", (root / "README.md").read_text(),
-                          re.MULTILINE)
+    readme = (root / "README.md").read_text()
+    commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", readme, re.MULTILINE)
     assert sorted(name for _, name in commands) == \
         sorted(str(path.relative_to(root)) for path in (root / "telegraf" / "pictures").glob("*.png"))
     for command, name in commands:

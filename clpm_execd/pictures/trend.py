@@ -2,8 +2,8 @@
 
 A line of more samples than a picture has room for is thinned to the first, least, greatest and last of each run of
 samples (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014), and where a value is missing and the line breaks: no
-spike and no gap is lost, and where a run is no wider than a pixel the drawn line is the line of all samples. What leaves
-the plant is drawn: of a loop whose data path is at fault the samples that arrive, at the times they say.
+spike and no gap is lost, and where a run is no wider than a pixel the drawn line is the line of all samples. What
+leaves the plant is drawn: of a loop whose data path is at fault the samples that arrive, at the times they say.
 """
 
 from __future__ import annotations
