@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-KILLS = 50 if os.environ.get("CLPM_LONG") else 4
+KILLS = 50 if os.environ.get("CLPM_LONG") else 3
 FLOW = """
 [output]
 truth = true
@@ -107,7 +107,7 @@ def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path:
 
 def test_a_stream_that_is_stopped_repeats_nothing(tmp_path: Path, clpm_execd: list[str]) -> None:
     command, out = [*clpm_execd, "--state", str(tmp_path / "state")], tmp_path / "out.lp"
-    for _ in range(3):
+    for _ in range(2):
         live(command, out, 1.6, kill=False)
     lines = out.read_text().splitlines()
     times = stamps(lines)
