@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.inputs import SECOND, encoder_for, source_of
 from clpm_execd.cli.options import refused
 from clpm_execd.problems import BadInput
-from clpm_execd.stream import checkpoint
-from clpm_execd.stream.claim import Claim
 from clpm_execd.stream.pacing import Clock, span
 from clpm_execd.stream.signals import Signals
 
@@ -20,7 +18,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
     from clpm_execd.plant.block import Source
-    from clpm_execd.stream.checkpoint import Checkpoint
+    from clpm_execd.stream.checkpoint import Checkpoint, Keeper
+    from clpm_execd.stream.claim import Claim
     from clpm_execd.stream.line_protocol import Encoder
 
 
@@ -42,27 +41,34 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
           signals: Signals, log: logging.Logger) -> Begun:
     """Claim the folder, go on from its checkpoint; BadInput where another process has it."""
     backfill = backfill_of(arguments)
-    claim = None if settings.state is None else Claim(settings.state, log)
-    kept, was_there = None, False
-    if claim:
-        claim.wait(clock, signals)
-        kept, was_there = checkpoint.read(claim.folder, log)
-        if kept and kept.kind != _kind(arguments):
-            checkpoint.set_aside(claim.folder, log, f"it is of a {kept.kind}, and this is a {_kind(arguments)}")
-            kept = None
-    elif backfill:
-        log.warning("--backfill without --state: whenever the stream is started again, it fills in the same time again")
-    if was_there and kept is None and backfill:
+    if settings.state is None:
+        if backfill:
+            log.warning("--backfill without --state: each time the stream is started it fills in the time again")
+        source, since = source_of(arguments, configuration, backfill=backfill)
+        return Begun(source, encoder_for("lp", source, configuration), since, None, backfill > 0)
+    from clpm_execd.stream.checkpoint import read
+    from clpm_execd.stream.claim import Claim
+
+    claim = Claim(settings.state, log)
+    claim.wait(clock, signals)
+    kept, known = read(claim.folder, _kind(arguments), log)
+    if not known and backfill:
         log.warning("nothing is backfilled: it is not known what has been")
         backfill = 0
+    return _going_on(arguments, settings, configuration, claim, kept, backfill, log)
+
+
+def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, claim: Claim,
+              kept: Checkpoint | None, backfill: int, log: logging.Logger) -> Begun:
+    from clpm_execd.stream.checkpoint import set_aside
+
     try:
         source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.catch_up)
     except ValueError as why:
-        if kept is None or claim is None:
+        if kept is None:
             raise
-        checkpoint.set_aside(claim.folder, log, str(why))
-        kept = None
-        source, since = source_of(arguments, configuration)
+        set_aside(claim.folder, log, str(why))
+        return _going_on(arguments, settings, configuration, claim, None, 0, log)
     encoder = encoder_for("lp", source, configuration)
     if kept:
         encoder.restore(kept.told, source.resumed)
@@ -71,12 +77,14 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
 
 
 def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Configuration, clock: Clock,
-              log: logging.Logger, lag: int) -> checkpoint.Keeper | None:
+              log: logging.Logger, lag: int) -> Keeper | None:
     """Who keeps the memory of the stream, where there is a folder for it."""
     if begun.claim is None:
         return None
-    return checkpoint.Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
-                             start=configuration.start, lag=lag)
+    from clpm_execd.stream.checkpoint import Keeper
+
+    return Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
+                  start=configuration.start, lag=lag)
 
 
 def _kind(arguments: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -17,7 +18,16 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loop import (
+    ControllerSpec,
+    DisturbanceSpec,
+    LoopSpec,
+    OperatorSpec,
+    ProcessSpec,
+    RecordingSpec,
+    SensorSpec,
+    ValveSpec,
+)
 
 _MARK = 16  # bytes
 
@@ -169,9 +179,19 @@ def _told(spec: object) -> str:
     if not is_dataclass(spec):
         return repr(spec)
     told = []
-    for field in fields(spec):
-        value = getattr(spec, field.name)
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        if default is MISSING or value != default:
-            told.append(f"{field.name}={_told(value)}")
+    for name, default in _defaults(spec.__class__):
+        value = getattr(spec, name)
+        if value is not default and (default is MISSING or value != default):
+            told.append(f"{name}={_told_once(value) if isinstance(value, _PARTS) else _told(value)}")
     return f"{type(spec).__name__}({' '.join(told)})"
+
+
+# What many loops have alike.
+_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
+_told_once = lru_cache(maxsize=4096)(_told)
+
+
+@lru_cache(maxsize=64)
+def _defaults(kind: Any) -> list[tuple[str, object]]:
+    return [(field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
+            for field in fields(kind)]

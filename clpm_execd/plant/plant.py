@@ -78,6 +78,7 @@ class Plant:
         self._columns = np.argsort(np.array(order))
         self._next_tick = start // self._scan
         self._specs, self._seed = tuple(loops[i] for i in order), seed
+        self._ids = tuple(loop.id for loop in self._specs)
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed: frozenset[str] = frozenset()  # the loops that go on from the memory
         kept = None if memory is None else self._goes_on(memory)
@@ -163,7 +164,7 @@ class Plant:
 
     def recall(self) -> Memory:
         """What the plant remembers now, to be given to another; the plant is not changed, nor is the memory later."""
-        return Memory(tuple(loop.id for loop in self._specs), self._marks, self._starts, self.next_time,
+        return Memory(self._ids, self._marks, self._starts, self.next_time,
                       self._next_tick, recalled(self._parts()))
 
     @cached_property

@@ -90,23 +90,15 @@ class DeadTime:
         self._at -= self._back
         self._ring.take(self._at, out=out, mode="clip")
 
-    def _oldest_first(self, at: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Of the loops `at` (M,): whose each element is, and where it stands in the ring, from the oldest on."""
-        length = self._length[at]
-        begin = np.cumsum(length) - length
-        nth = np.arange(int(length.sum())) - np.repeat(begin, length)
-        start = self._end[at] - length
-        offset = np.repeat(self._at[at] - start, length)
-        return np.repeat(at, length), np.repeat(start, length) + (nth + offset) % np.repeat(length, length)
-
     def recall(self) -> Tables:
-        owner, where = self._oldest_first(np.arange(len(self._length)))
-        return {"ring": Rows(owner, self._ring[where])}
+        everybody = np.arange(len(self._length))
+        at = self._at - (self._end - self._length)
+        return {"ring": Rows(np.repeat(everybody, self._length), self._ring.copy()), "at": Rows(everybody, at)}
 
     def restore(self, tables: Tables) -> None:
-        rows = tables["ring"]
-        _, where = self._oldest_first(np.unique(rows.owner))
-        self._ring[where] = rows.values
+        ring, (ours, at) = tables["ring"], tables["at"]
+        self._ring[np.repeat(np.isin(np.arange(len(self._length)), ours), self._length)] = ring.values
+        self._at[ours] = self._end[ours] - self._length[ours] + at
 
 
 class Process(Columns):

@@ -85,7 +85,8 @@ def packed(checkpoint: Checkpoint) -> bytes:
     body.write(json.dumps(head).encode() + b"\n")
     arrays: list[npt.NDArray[Any]] = [memory.marks, memory.starts]
     for name, rows in memory.tables.items():
-        arrays += [rows.values] if whole[name] else [rows.owner, rows.values]
+        arrays += [] if whole[name] else [np.bincount(rows.owner, minlength=len(everybody)).astype(np.int32)]
+        arrays.append(rows.values)
     for array in (*arrays, *checkpoint.told.values()):
         np.lib.format.write_array(body, array, version=(3, 0), allow_pickle=False)
     text = body.getbuffer()
@@ -114,24 +115,31 @@ def unpacked(data: bytes) -> Checkpoint:
 
     marks, starts = array(), array()
     everybody = np.arange(len(head["loops"]))
-    tables = {name: Rows(everybody if whole else array(), array()) for name, whole in head["tables"].items()}
+    tables = {name: Rows(everybody if whole else np.repeat(everybody, array()), array())
+              for name, whole in head["tables"].items()}
     memory = Memory(tuple(head["loops"]), marks, starts, head["next_time"], head["next_tick"], tables)
     told = {name: array() for name in head["told"]}
     return Checkpoint(head["kind"], head["start"], memory, told, head["since"], head["taken"])
 
 
-def read(folder: Path, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
-    """The checkpoint of a state folder, if there is one that can be read, and whether there was one at all."""
+def read(folder: Path, kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
+    """The checkpoint of a state folder, None without one, and whether it is known what has been streamed.
+
+    One that cannot be read, or is of another kind of source, is set aside.
+    """
     path = folder / "checkpoint"
     try:
-        return unpacked(path.read_bytes()), True
+        found = unpacked(path.read_bytes())
+        if found.kind != kind:
+            raise Unfit(f"it is of a {found.kind}, and this is a {kind}")
+        return found, True
     except FileNotFoundError:
-        return None, False
+        return None, True
     except OSError as error:
         log.warning("cannot read %s: %s; the stream begins anew", path, error.strerror)
     except Unfit as why:
         set_aside(folder, log, str(why))
-    return None, True
+    return None, False
 
 
 def set_aside(folder: Path, log: logging.Logger, why: str) -> None:

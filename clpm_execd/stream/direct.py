@@ -9,18 +9,20 @@ what waits for 5 s at most (half a second if that is on disk), and says how many
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clpm_execd.plant.block import Block, Source
 from clpm_execd.stream.backlog import Backlog, Waiting
-from clpm_execd.stream.checkpoint import Keeper
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
-from clpm_execd.stream.progress import Progress
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.stream.checkpoint import Keeper
+    from clpm_execd.stream.progress import Progress
 
 DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked
 DRAIN_SAFE = SECOND // 2  # for what waits on disk, and is sent after the next start

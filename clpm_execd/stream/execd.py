@@ -19,14 +19,17 @@ import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Block, Source
-from clpm_execd.stream.checkpoint import Keeper
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import DAY, LINES_A_WRITE, SECOND, Clock, Pacer
-from clpm_execd.stream.progress import Progress
 from clpm_execd.stream.signals import Signals
+
+if TYPE_CHECKING:
+    from clpm_execd.stream.checkpoint import Keeper
+    from clpm_execd.stream.progress import Progress
 
 PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time
 _PARTS = 4  # writes a second of it

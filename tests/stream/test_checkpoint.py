@@ -86,13 +86,13 @@ def test_what_cannot_be_read_is_set_aside_with_one_warning(
         spoil: Callable[[bytes], bytes], why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = spoil(packed(checkpoint_of(*lived())))
     (tmp_path / "checkpoint").write_bytes(data)
-    assert read(tmp_path, LOG) == (None, True)
+    assert read(tmp_path, "plant", LOG) == (None, False)
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert why in record.getMessage()
     [aside] = (tmp_path / "corrupt").iterdir()
     assert aside.read_bytes() == data
-    assert read(tmp_path, LOG) == (None, False)
+    assert read(tmp_path, "plant", LOG) == (None, True)
 
 
 class Moments(SystemClock):
@@ -121,7 +121,7 @@ def kept(claim: Claim) -> int:
         if not (claim.folder / "checkpoint.tmp").exists():
             break
         time.sleep(0.01)
-    found = read(claim.folder, LOG)[0]
+    found = read(claim.folder, "plant", LOG)[0]
     return (found.memory.next_time - START) // SECOND if found else -1
 
 
