@@ -274,10 +274,12 @@ class InfluxDB:
             rows += csv.DictReader(io.StringIO(table))
         return rows
 
-    def points(self, bucket: str, measurement: str = "control_loops") -> list[Point]:
-        """Every sample in the bucket, by time and loop; a field a point lacks is absent."""
+    def points(
+        self, bucket: str, measurement: str = "control_loops", start: int = 0, stop: int = 4_102_444_800 * SECOND
+    ) -> list[Point]:
+        """Every sample in the bucket from start to before stop, by time and loop; a field a point lacks is absent."""
         rows = self.query(
-            f'from(bucket: "{bucket}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)'
+            f'from(bucket: "{bucket}") |> range(start: time(v: {start}), stop: time(v: {stop}))'
             f' |> filter(fn: (r) => r._measurement == "{measurement}")'
             ' |> map(fn: (r) => ({r with stamp: int(v: r._time)}))'
             ' |> drop(columns: ["_measurement", "_start", "_stop"])'

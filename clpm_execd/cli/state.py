@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 class Begun:
     """A stream that is about to run. since: the first instant to emit. claim: on the state folder, where there is one.
 
-    knows_its_end: whether `since` follows from what a stream before handed over, or is a past that was asked for.
+    apart: whether no stream before it has handed over what it will: that is known of a folder, and of a past.
     """
 
     source: Source
     encoder: Encoder
     since: int
     claim: Claim | None
-    knows_its_end: bool
+    apart: bool
 
 
 def begin(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
@@ -45,7 +45,7 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
         if backfill:
             log.warning("--backfill without --state: each time the stream is started it fills in the time again")
         source, since = source_of(arguments, configuration, backfill=backfill)
-        return Begun(source, encoder_for("lp", source, configuration), since, None, backfill > 0)
+        return Begun(source, encoder_for("lp", source, configuration), since, None, apart=backfill > 0)
     from clpm_execd.stream.checkpoint import read
     from clpm_execd.stream.claim import Claim
 
@@ -73,7 +73,7 @@ def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: 
     if kept:
         encoder.restore(kept.told, source.resumed)
         _tell(kept, source, since, log)
-    return Begun(source, encoder, since, claim, kept is not None or backfill > 0)
+    return Begun(source, encoder, since, claim, apart=True)
 
 
 def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Configuration, clock: Clock,

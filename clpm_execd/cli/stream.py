@@ -93,7 +93,7 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
     pace = settings.pace if settings.pace is not None else execd.PACE if under_telegraf else 0
     status = execd.run(source, begun.encoder, clock=clock, signals=signals, log=log, since=begun.since,
                        count=arguments.count, catch_up=settings.catch_up, pace=pace or None, progress=progress,
-                       succeeds=arguments.count is None and under_telegraf and not begun.knows_its_end,
+                       succeeds=arguments.count is None and under_telegraf and not begun.apart,
                        metrics=_metrics(configuration, source),
                        keeper=keeper_of(begun, arguments, configuration, clock, log, LAG))
     log.info("stop")
