@@ -12,10 +12,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clpm_execd.config.durations import MS, UNITS, format_duration, parse_duration
-from clpm_execd.config.shard import Shard, parse_shard
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from clpm_execd.config.shard import Shard
 
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
@@ -243,6 +246,8 @@ def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
 
 def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
     from socket import gethostname  # only where there are shards
+
+    from clpm_execd.config.shard import parse_shard
 
     try:
         return parse_shard(text, gethostname())

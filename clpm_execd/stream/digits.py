@@ -60,8 +60,9 @@ _FRONTS = [sign + (b"0." + b"0" * (-1 - power) if power < 0 else b"")
            for power in range(-4, 10) for sign in (b"", b"-")]
 _FRONT = _words(_FRONTS)[0]
 _FRONT_BITS = np.array([8 * len(front) for front in _FRONTS], dtype=np.uint64)
-_FOUR = np.array([int.from_bytes(b"%04d" % group, "little") for group in range(_GROUP)], dtype=np.uint32)
-_NOUGHTS = np.array([4, *(len(text) - len(text.rstrip("0")) for text in map(str, range(1, _GROUP)))], dtype=np.int64)
+_ALL = np.arange(_GROUP)
+_FOUR = sum(ord("0") + _ALL // 10 ** (3 - i) % 10 << 8 * i for i in range(4)).astype(np.uint32)
+_NOUGHTS = sum((_ALL % 10**i == 0).astype(np.int64) for i in range(1, 5))
 
 
 def digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:

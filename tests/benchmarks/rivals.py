@@ -16,7 +16,7 @@ from clpm_execd.plant.block import MODES, Block
 SECOND = 1_000_000_000
 START = 1_736_503_500 * SECOND
 LONG = bool(os.environ.get("CLPM_LONG"))
-ROUNDS = 5 if LONG else 1
+ROUNDS = 3 if LONG else 1
 
 
 def quickest(ways: dict[str, Callable[[], object]]) -> dict[str, float]:

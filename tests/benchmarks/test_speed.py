@@ -61,7 +61,7 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figur
     (tmp_path / "loops.toml").write_text("".join(
         f'[[loop]]\nid = "{kind}-{{:06d}}"\ntype = "{kind}"\ncount = {loops // 5}\n'
         for kind in ("flow", "pressure", "level", "temperature", "composition")))  # fmt: skip
-    ticks = max(2, (20_000_000 if LONG else 60_000) // loops // (10 if loops == 5 else 1))
+    ticks = max(2, (10_000_000 if LONG else 60_000) // loops // (10 if loops == 5 else 1))
 
     def generate(processors: set[int]) -> Callable[[], object]:
         command = [*clpm_execd, "generate", "--config", "loops.toml", "--duration", f"{ticks}s", "--output", os.devnull]
