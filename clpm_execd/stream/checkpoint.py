@@ -183,6 +183,7 @@ class Keeper:
         """Write the first memory before anything is emitted; since: the first instant that will be."""
         self._since = since
         self._write(self._take(0).checkpoint)
+        self._due = self._clock.elapsed()  # so that a process that never lives for long gets on nevertheless
 
     def look(self, mark: int, safe: Safe) -> None:
         """Write what is safe, take what is due."""

@@ -158,6 +158,16 @@ def test_what_is_safe_is_written_at_once(claim: Claim) -> None:
     assert kept(claim) == 6, "of what was safe then, and no more"
 
 
+def test_what_is_handed_over_first_is_remembered_at_once(claim: Claim) -> None:
+    plant, encoder = lived(1)
+    keeper = Keeper(claim, plant, encoder, Moments(), LOG)
+    keeper.begin(START)
+    plant.advance(5)
+    keeper.look(0, lambda mark: True)
+    keeper._join(time.monotonic() + 5)
+    assert kept(claim) == 6
+
+
 def test_the_last_memory_is_exact_if_all_is_safe_and_not_written_if_not(claim: Claim) -> None:
     plant, encoder, clock = *lived(1), Moments()
     keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
