@@ -2,7 +2,8 @@
 
 Nothing the server or the network does ends a sender: what is not known to be written is tried again for ever,
 with growing pauses; what is denied (token, permission, bucket) waits for somebody to put it right; only lines
-that the server refuses one by one are given up. An outage is told once when it begins and once when it ends.
+that the server refuses one by one are given up. Neither a batch that is refused whole nor a long search for the refused
+lines of one holds up the others for more than seconds. An outage is told once when it begins and once when it ends.
 """
 
 from __future__ import annotations
