@@ -5,12 +5,14 @@ What `os.write` took is checked: a full disk takes a part. The file is readable 
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
 UNFINISHED = ".tmp"  # ends the name of a file that is being written; one that is left over was never promised
 
+_NO_WAY = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _SYNC = getattr(os, "fdatasync", os.fsync)
 
 
@@ -38,10 +40,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the names in a folder durable, where there is a way to; some shared folders know none."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_WAY:
+            raise
     finally:
         os.close(fd)
 

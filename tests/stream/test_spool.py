@@ -358,6 +358,19 @@ def test_a_full_disk_keeps_points_in_memory_until_there_is_room(
     assert sent(spool_in(tmp_path)) == split(lines(*range(101)))
 
 
+def test_a_shared_folder_whose_names_cannot_be_synced_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    spool = spool_in(tmp_path)
+    spool.put(lines(1))
+    assert spool.safe
+    assert sent(spool_in(tmp_path)) == [lines(1)]
+
+
 def test_what_waits_in_memory_is_sent_in_its_turn_while_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
