@@ -152,6 +152,17 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.parametrize(("library", "options"), [("plotille", []), ("matplotlib", ["--output", "x.png"]),
+                                                  ("plotly", ["--output", "x.html"])])
+def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: str, options: list[str]) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; from clpm_execd.cli import run;" \
+           "from clpm_execd.stream.signals import hold; sys.exit(run(hold(), sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "preview", "--duration", "1000d", *options], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
+
+
 def test_the_pictures_of_the_readme_are_what_its_commands_draw(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     readme = (root / "README.md").read_text()

@@ -46,9 +46,10 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw it; the exit status."""
-    from clpm_execd.pictures.picture import form_of, points_of
+    from clpm_execd.pictures.picture import form_of, points_of, ready
 
     form = form_of(arguments.output) if arguments.output else None
+    ready(form)
     configuration, duration = stretch_of(arguments)
     if not arguments.replay:
         ids = [loop.id for loop in configuration.loops]

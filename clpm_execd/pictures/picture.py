@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clpm_execd.extras import require
 from clpm_execd.pictures import interactive, still
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, run_of, trends
@@ -60,6 +61,11 @@ def picture_of(block: Block, loops: Sequence[str] | None, theme: str | None = No
 def points_of(form: str, loops: int) -> int:
     """How many points of a line such a picture of so many loops has room for."""
     return interactive.points_of(loops) if form == ".html" else still.points_of(loops)
+
+
+def ready(form: str | None) -> None:
+    """Raise BadInput where the library is missing that draws this form, or for None the terminal's."""
+    require("plots", {".html": "plotly", None: "plotille"}.get(form, "matplotlib"))
 
 
 def form_of(path: str | Path) -> str:

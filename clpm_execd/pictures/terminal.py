@@ -30,6 +30,7 @@ _FULL_ROWS = (8, 5)  # of PV and OP
 _SMALL_ROWS = (4, 2)
 _SMALL_FROM = 4  # loops
 _NARROWEST, _NARROW, _APART = 40, 76, 3  # characters: of a loop, of loops beside each other, between them
+_LEFT = 11  # of what stands beside the panels
 
 
 def points_of(width: int) -> int:
@@ -50,11 +51,13 @@ def terminal(trends: Sequence[Trend], width: int, theme: Theme | None = None) ->
     columns = columns_of(len(trends), width)
     rows = _FULL_ROWS if len(trends) < _SMALL_FROM else _SMALL_ROWS
     each = max(_NARROWEST, (width - _APART * (columns - 1)) // columns)
+    longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)
+    left = min(max(_LEFT, longest + 1), each // 3)
     grid = Table.grid(padding=(0, _APART, 0, 0), pad_edge=False)
     for _ in range(columns):
         grid.add_column(width=each, no_wrap=True, overflow="crop")
     for i in range(0, len(trends), columns):
-        grid.add_row(*(_Panels(trend, each, theme or LIGHT, plain_sp=theme is None).text(rows)
+        grid.add_row(*(_Panels(trend, each, left, theme or LIGHT, plain_sp=theme is None).text(rows)
                        for trend in trends[i:i + columns]), *[""] * (i + columns - len(trends)))
         if i + columns < len(trends):
             grid.add_row()
@@ -64,13 +67,11 @@ def terminal(trends: Sequence[Trend], width: int, theme: Theme | None = None) ->
 class _Panels:
     """The panels of one loop, with what stands at their left."""
 
-    def __init__(self, trend: Trend, width: int, theme: Theme, plain_sp: bool) -> None:
+    def __init__(self, trend: Trend, width: int, left: int, theme: Theme, plain_sp: bool) -> None:
         self._trend, self._theme = trend, theme
         self._sp = None if plain_sp else theme.sp
         self._lanes = lanes(trend, (trend.end - trend.start) // width)
-        names = [lane.fault for lane in self._lanes]
-        self._left = min(max([11, *(len(name) + 1 for name in names)]), width // 3)
-        self._width = width - self._left - 1
+        self._left, self._width = left, width - left - 1
         self._text: list[Text] = []
 
     def text(self, rows: tuple[int, int]) -> Text:
@@ -120,7 +121,8 @@ class _Panels:
     def _lane(self, lane: Lane) -> None:
         colour = fault_colour(lane.fault)
         bars = sorted(lane.bars, key=lambda bar: bar.shown == "visible")
-        self._row(lane.fault, [(bar.start, bar.end, _BARS[bar.shown], "", colour) for bar in bars])
+        self._row(lane.fault, [(bar.start, bar.end, _BARS[bar.shown], "",
+                                self._theme.muted if bar.shown == "control" else colour) for bar in bars])
 
     def _row(self, name: str, bars: Sequence[tuple[int, int, str, str, str]]) -> None:
         """A lane of bars (start, end, character, name in it, colour); the later ones lie on the earlier."""

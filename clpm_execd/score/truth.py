@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -32,7 +33,7 @@ _REMEDY = "stream or generate with `truth = true` under [output], as line protoc
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What was the matter with which loop, from when to when.
+    """What was the matter with which loop, from when to when; `pandas.DataFrame(list(truth.episodes))` tabulates it.
 
     episodes: in order of loop, fault and time, those of negative controls among them. watched: of each loop the time
     that is known of, ns. whole: whether the loops without a fault are known too.
@@ -158,7 +159,7 @@ class _Told:
 
     def _take_row(self, header: Mapping[str, int], row: list[str], number: int) -> None:
         try:
-            loop, time = row[header["loop_id"]], parse_time(row[header["_time"]], 0)
+            loop, time = row[header["loop_id"]], _time(row[header["_time"]])
             fault = row[header["fault"]] if "fault" in header else ""
             if fault:
                 self._tell(loop, fault, time, row[header["_field"]], row[header["_value"]])
@@ -228,6 +229,12 @@ def _alive(times: list[int], beat: int) -> Stretches:
     """When the stream told the truth; a row speaks for two beats at most."""
     return union((time, after if after - time <= 2 * beat else time + beat)
                  for time, after in pairwise([*times, times[-1] + beat]))
+
+
+@lru_cache(maxsize=65_536)
+def _time(text: str) -> int:
+    """ns since 1970; a table tells each instant many times."""
+    return parse_time(text, 0)
 
 
 def _point(line: str) -> tuple[dict[str, str], dict[str, str], int]:
