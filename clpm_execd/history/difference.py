@@ -15,10 +15,11 @@ import numpy as np
 
 from clpm_execd.history.controller_law import unexplained
 from clpm_execd.history.process_law import Innovations
-from clpm_execd.history.signals import Booleans, Signals
+from clpm_execd.history.signals import Booleans, Signals, percent_of
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.laws import Laws, stretches
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loop import LoopSpec, OperatorSpec
+from clpm_execd.plant.plant import SECOND, Plant
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18
@@ -26,6 +27,7 @@ _RIDGE = 1e-4
 _POLES = (0.9995, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9)  # slowest poles of the loop, a sample, that are tried
 _PACE = 0.1  # of the reset: a record slower than that and than the scan of 1 s shows too little of the integral
 _NOISE_POLE = 0.995
+_TRIAL, _WIDE = 2000, 2.0  # samples that are tried, and of the record's variance
 _MARGIN = 0.7  # of the criterion: a factor of 1.4 of each variance, for laws in which all numbers of the loop act
 _SWING = 1.5  # of the record's variance: a loop that swings wider has a pole that a short record could not place
 _WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
@@ -65,7 +67,7 @@ def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[flo
     laws = _assembled(fit, x, signals.interval, rest, wandering, settings, _held(signals, steps))
     laws = _tamed(laws, x, automatic)
     own = None if found is None else _own(laws, signals, loop, found)
-    if own is not None and _criterion(own) < _criterion(laws) + _MARGIN:
+    if own is not None and _criterion(own) < _criterion(laws) + _MARGIN and _swings_alike(own, loop, x):
         laws = own
     return laws if stretches(laws).any() else None
 
@@ -89,6 +91,15 @@ def _own(laws: Laws, signals: Signals, loop: LoopSpec, found: Innovations) -> La
     return replace(laws, residuals=residuals, process_pv=nothing, process_op=nothing, innovation=found.correction,
                    controller_op=nothing, controller_pv=nothing, controller_sp=nothing,
                    controller_noise=np.array([pole]))
+
+
+def _swings_alike(laws: Laws, loop: LoopSpec, x: Floats) -> bool:
+    """Whether the loop with its own process and controller swings no wider than its record did."""
+    alone = replace(loop, laws=laws, operator=OperatorSpec(), faults=(), mode="AUT")
+    step = round(laws.interval * SECOND)
+    block = Plant([alone], seed=0, start=0, interval=step, scan=step).advance(_TRIAL)
+    pv, op = percent_of(block.pv[:, 0], loop.range), percent_of(block.op[:, 0], loop.recording.op_range)
+    return bool(pv.var() < _WIDE * np.nanvar(x[:, 0]) and op.var() < _WIDE * np.nanvar(x[:, 1]))
 
 
 def _criterion(laws: Laws) -> float:

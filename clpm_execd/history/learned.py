@@ -21,8 +21,9 @@ from clpm_execd.history.plain import loaded, processed
 from clpm_execd.history.process_law import innovations
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
+from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ControllerSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
+from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
 from clpm_execd.plant.tuning import tuned
 from clpm_execd.plant.types import template
 
@@ -75,8 +76,10 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     loop = _controlled(loop, signals, steps, told)
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
-    loop = processed(loop, signals, told)
-    found = innovations(signals, loop.process)
+    stuck = _sticks(signals, told)
+    moved = signals if stuck is None else replace(signals, op=stuck.stem)
+    loop = processed(loop, moved, told)
+    found = innovations(moved, loop.process)
     loop = loaded(loop, found, told)
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
@@ -84,7 +87,23 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
     if laws is None:
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
+    if stuck is not None and (laws is None or laws.innovation.size):  # a difference equation has it in itself
+        loop = replace(loop, faults=(_stiction(told),))
     return Learned(replace(loop, laws=laws), told.estimates, tuple(told.warnings), record.interval, samples)
+
+
+def _sticks(signals: Signals, told: Findings) -> Sticking | None:
+    stuck = sticking(signals)
+    if stuck is not None:
+        told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
+        told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))
+        told.warnings.append(f"the valve sticks: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel")
+    return stuck
+
+
+def _stiction(told: Findings) -> FaultSpec:
+    return FaultSpec(kind="stiction", parameters={
+        name: rounded(min(told.estimates[f"stiction.{name}"].value, 100.0)) for name in ("S", "J")})
 
 
 def _kind(kind: str | None, title: str, told: Findings) -> str:

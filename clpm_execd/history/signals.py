@@ -56,7 +56,7 @@ def signals_of(record: Record, column: int, span: tuple[float, float] | None = N
     span = guessed_span(np.concatenate([pv, sp])) if span is None else span
     op_span = output_span(op)
     return Signals(
-        pv=_percent(pv, span), op=_percent(op, op_span), sp=_percent(sp, span),
+        pv=percent_of(pv, span), op=percent_of(op, op_span), sp=percent_of(sp, span),
         automatic=record.mode[row, column] != MAN, interval=step / 1e9, span=span, op_span=op_span)
 
 
@@ -65,7 +65,8 @@ def _instants(record: Record) -> int:
     return int(min((record.times[-1] - record.times[0]) // record.interval + 1, 10 * len(record.times)))
 
 
-def _percent(values: Floats, span: tuple[float, float]) -> Floats:
+def percent_of(values: Floats, span: tuple[float, float]) -> Floats:
+    """Values in engineering units as per cent of their span."""
     return (values - span[0]) / (span[1] - span[0]) * 100.0
 
 

@@ -11,7 +11,7 @@ from recorded import flow, moved, record_of, run
 from clpm_execd.history import fidelity
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import ControllerSpec
+from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec
 from clpm_execd.plant.tuning import tuned
 
 
@@ -67,6 +67,42 @@ def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: Learned)
     assert apart.psd < 0.15
     assert apart.ccf < 0.1
     assert fidelity.copy_ratio(real[:3600], synthetic, real[3600:]) > 0.9
+
+
+def test_a_sticky_valve_is_known_and_sticks_on(learned: Learned) -> None:
+    sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
+    found = learn(record_of(run(moved(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
+    assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
+    assert found.loop.faults[0].kind == "stiction"
+    block = run(found.loop, 500)
+    assert np.abs(block.valve_position - block.op).max() > 1.0
+    assert "stiction.S" not in learned.estimates
+
+
+def test_the_process_is_found_with_an_interval_that_holds(learned: Learned) -> None:
+    truth = flow().process
+    gain, dead_time = learned.estimates["process.gain"], learned.estimates["process.dead_time"]
+    assert gain.source == "identified"
+    assert gain.value == pytest.approx(truth.gain, rel=0.1)
+    assert gain.low <= truth.gain <= gain.high
+    assert abs(dead_time.value - truth.dead_time) <= 2.0
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: Learned, factor: float) -> None:
+    truth, gain = flow(), tuned(flow(), 1.0)
+    known = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
+    ours = learned.loop.controller
+    asked = replace(learned.loop, operator=OperatorSpec(),
+                    controller=replace(ours, gain=(ours.gain or 0.0) * factor))
+    plant, answer = run(known, 8000, seed=5), run(asked, 8000, seed=6)
+    assert answer.pv.var() == pytest.approx(plant.pv.var(), rel=0.25)
+
+
+def test_a_set_point_that_never_moved_leaves_a_process_that_says_so() -> None:
+    found = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
+    assert any("range" in warning for warning in found.warnings)
+    assert any("SP never moved" in warning for warning in found.warnings)
 
 
 def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:
