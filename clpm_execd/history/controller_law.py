@@ -48,7 +48,9 @@ class _Regression:
     filter: float | None  # intervals
     names: tuple[str, ...]
     values: Floats
-    covariance: Floats
+    inverse: Floats  # of the normal matrix
+    left: Floats
+    rest: Floats
     cost: float
     explained: float
 
@@ -163,7 +165,7 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
         spread = 1e-300
     moves = np.concatenate([np.diff(output) for output in outputs])
     explained = 1.0 - _unexplained(parts, outputs, values) / max(float(moves @ moves), 1e-300)
-    return _Regression(derivative, names, values, inverse @ _long_run(left, rest) @ inverse, n * log(spread), explained)
+    return _Regression(derivative, names, values, inverse, left, rest, n * log(spread), explained)
 
 
 def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
@@ -188,7 +190,8 @@ def _interval(value: float, deviation: float) -> tuple[float, float, float]:
 
 def _told(fit: _Regression, interval: float) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
-    deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(fit.covariance), 0.0)).tolist(), strict=True))
+    covariance = fit.inverse @ _long_run(fit.left, fit.rest) @ fit.inverse
+    deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
         return None
@@ -196,12 +199,12 @@ def _told(fit: _Regression, interval: float) -> PidLaw | None:
     reset = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
         # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
-        variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * fit.covariance[0, 1] / (p * i)
+        variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * covariance[0, 1] / (p * i)
         reset = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
     derivative, n = (0.0, 0.0, 0.0), 10.0
     if "d" in found:
         at = fit.names.index("d")
-        variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * fit.covariance[0, at] / (
+        variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * covariance[0, at] / (
             p * found["d"])
         derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)))
         n = min(max(derivative[0] / max((fit.filter or 0.0) * interval, 1e-9), 1.0), 100.0)
