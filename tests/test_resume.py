@@ -155,3 +155,16 @@ def test_after_too_long_away_the_stream_begins_anew(tmp_path: Path, clpm_execd: 
     log = live(command, out, 1.2, kill=False)
     assert [line for line in log.splitlines() if line.startswith("W! ")], log
     assert "begins anew" in log
+
+
+def test_a_checkpoint_of_another_kind_is_set_aside(tmp_path: Path, clpm_execd: list[str]) -> None:
+    record = tmp_path / "record.csv"
+    record.write_text("time,PV,OP,SP\n" + "".join(
+        f"2025-01-10T10:05:{second:02d}Z,{second},50,60\n" for second in range(10)))
+    command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--count", "1"], tmp_path / "out.lp"
+    live(command, out, 1.5, kill=False)
+    log = live([*command, "--replay", str(record)], out, 1.5, kill=False)
+    [warning] = [line for line in log.splitlines() if line.startswith("W! ")]
+    assert "it is of a plant, and this is a record" in warning
+    assert len(list((tmp_path / "state" / "corrupt").iterdir())) == 1
+    assert "1 loops as they were" in live([*command, "--replay", str(record)], out, 1.5, kill=False)

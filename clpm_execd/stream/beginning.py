@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from clpm_execd.plant.memory import Memory
-from clpm_execd.stream.checkpoint import Checkpoint
 from clpm_execd.stream.pacing import DAY, span
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.memory import Memory
+    from clpm_execd.stream.checkpoint import Checkpoint
 
 _LOG = logging.getLogger("clpm_execd")
 

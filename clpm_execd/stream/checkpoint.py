@@ -40,7 +40,7 @@ from clpm_execd.stream.whole_file import make_folder, write_whole
 VERSION = 1
 EVERY = 5 * SECOND  # between two memories
 LAG = 15 * SECOND  # Telegraf passes on what it read every 10 s by default
-_SHARE = 20  # a memory costs at most one part in so many of the time
+_SHARE = 20  # a memory, written, costs at most one part in so many of the time
 _LEAVE = 2.0  # s for the last one, when the stream ends
 MOST_CORRUPT = 10
 
@@ -176,6 +176,7 @@ class Keeper:
         self._waiting: _Taken | None = None
         self._due = 0
         self._since = source.next_time
+        self._cost = 0  # ns that the last one took to write
         self._failed = False
         self._writing: threading.Thread | None = None
 
@@ -215,8 +216,9 @@ class Keeper:
         began = self._clock.elapsed()
         checkpoint = Checkpoint(self._kind, self._start, self._source.recall(), self._encoder.recall(),
                                 self._since, self._clock.now())
-        self._due = self._clock.elapsed() + max(EVERY, _SHARE * (self._clock.elapsed() - began))
-        return _Taken(checkpoint, mark, self._clock.elapsed())
+        now = self._clock.elapsed()
+        self._due = now + max(EVERY, _SHARE * (now - began + self._cost))
+        return _Taken(checkpoint, mark, now)
 
     def _busy(self) -> bool:
         return self._writing is not None and self._writing.is_alive()
@@ -229,7 +231,9 @@ class Keeper:
         try:
             if not self._claim.take():
                 return
+            began = time.monotonic_ns()
             write_whole(self._claim.folder / "checkpoint", packed(checkpoint))
+            self._cost = time.monotonic_ns() - began
         except OSError as error:
             if not self._failed:
                 self._failed = True

@@ -51,6 +51,18 @@ def test_a_gap_holds_the_last_value():
     assert Replay([gap], start=NOW, interval=None).advance(6).pv[:, 0].tolist() == [1, 2, 2, 2, 3, 1]
 
 
+def test_a_replay_that_was_cut_goes_on_from_its_memory_and_another_record_begins():
+    cut = Replay([record(1, 2, 3)], start=NOW, interval=None)
+    cut.advance(5)
+    memory = cut.recall()
+    again = Replay([record(1, 2, 3)], start=memory.next_time, interval=None, memory=memory)
+    assert again.resumed == {"A"}
+    assert again.advance(4).pv[:, 0].tolist() == cut.advance(4).pv[:, 0].tolist() == [3, 1, 2, 3]
+    other = Replay([record(1, 2, 4)], start=memory.next_time, interval=None, memory=memory)
+    assert (other.resumed, other.next_time) == (frozenset(), memory.next_time)
+    assert other.advance(1).pv[0, 0] == 1
+
+
 def test_records_stand_side_by_side_each_with_its_own_period():
     block = Replay([record(1, 2), record(5, 6, 7, loop="B", step=5.0)], start=NOW, interval=None).advance(5)
     assert block.loops == ("A", "B")

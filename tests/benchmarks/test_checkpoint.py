@@ -1,0 +1,45 @@
+"""What a state folder costs a stream, and what a checkpoint of it takes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from figures import Figures
+from rivals import LONG, START
+
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.plant import Plant
+from clpm_execd.stream.checkpoint import Keeper
+from clpm_execd.stream.claim import Claim
+from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.stream.pacing import SystemClock
+
+SECONDS = 20.0 if LONG else 0.3  # a short run only shows that it works: a memory is due every 5 s
+
+
+def rate(loops: int, keep: Path | None) -> float:
+    """Ticks a second of plant and encoder, with a memory taken and written as often as it is due."""
+    five, log, clock = default_loops(), logging.getLogger("benchmark"), SystemClock()
+    plant = Plant([replace(five[i % 5], id=f"TIC{208000 + i}") for i in range(loops)], start=START)
+    encoder = LineProtocol(plant.loops)
+    keeper = Keeper(Claim(keep, log), plant, encoder, clock, log) if keep else None
+    if keeper:
+        keeper.begin(START)
+    ticks, began = 0, time.perf_counter()
+    while time.perf_counter() - began < SECONDS:
+        encoder.encode(plant.advance(1))
+        if keeper:
+            keeper.look(0, lambda mark: True)
+        ticks += 1
+    return ticks / (time.perf_counter() - began)
+
+
+@pytest.mark.parametrize("loops", [5, 100_000 if LONG else 1000])
+def test_a_stream_with_a_state(loops: int, tmp_path: Path, figures: Figures) -> None:
+    rate(loops, None)
+    bare, kept = rate(loops, None), rate(loops, tmp_path / "state")
+    figures.against(f"{loops:,} loops, tick by tick", "ticks/s", ("with a state", kept), {"without": bare})
