@@ -21,10 +21,12 @@ from parts import ROOT, SECOND, InfluxDB, until
 from clpm_execd.stream.backlog import split
 from clpm_execd.stream.influx import Influx
 from clpm_execd.stream.quarantine import incidents
+from clpm_execd.stream.stock import stock_of
 
-KILLS = 1000 if os.environ.get("CLPM_LONG") else 200
+LONG = bool(os.environ.get("CLPM_LONG"))
+KILLS = 1000 if LONG else 200
 CHAINS = 4  # streams that are killed at the same time, each with a folder, a bucket and a proxy of its own
-LIVES = 0.05, 0.6  # s
+LIVES = (0.05, 1.5) if LONG else (0.03, 0.45)  # s
 FAULTY = 0.5  # of all requests
 SPOILED = 0.01  # of all lines
 
@@ -82,15 +84,15 @@ class Chain:
             self.proxy.trouble = no_trouble
             killed = time.time_ns()
             pid = self.begin(process)
-            until(lambda: self.waiting() < 3 and self.written_until() > killed + SECOND, 600,
+            until(lambda: self.waiting() < 50 and self.written_until() > killed + SECOND, 600,
                   f"the rest; see {self.folder / 'log'}")  # fmt: skip
             os.kill(pid, signal.SIGTERM)
             assert int(process.stdout.readline()) == 0
 
     def waiting(self) -> int:
-        """Files in the spool."""
+        """Points in the spool."""
         time.sleep(0.2)
-        return len(os.listdir(self.folder / "state" / "spool"))
+        return stock_of(self.folder / "state").points
 
     def written_until(self) -> int:
         rows = self.server.query(
