@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from clpm_execd import __version__
 from clpm_execd.pictures.page import Page, figure, table, text
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.rules import HEALTHY, NOTHING, Score, Tally
@@ -175,6 +176,7 @@ def as_json(score: Score) -> str:
             "longest_delay_s": None if each.longest_delay is None else each.longest_delay / _SECOND}
 
     return json.dumps({
+        "version": __version__,
         "rules": {"by": score.by, "overlap": score.overlap, "faults": "present" if score.all_present else "visible"},
         "loops": score.loops, "loop_days": score.loop_days, "macro_f1": score.macro_f1,
         "faults": [tally(each) for each in score.tallies], "all": tally(score.total),

@@ -1,0 +1,58 @@
+"""What a picture costs, beside the plant that it shows; what reading the truth costs, beside reading the lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from figures import Figures
+from rivals import LONG, START, quickest
+
+from clpm_execd.config.loops import parse_configuration
+from clpm_execd.pictures import interactive, still
+from clpm_execd.pictures.interactive import preview_page
+from clpm_execd.pictures.style import LIGHT
+from clpm_execd.pictures.terminal import points_of, terminal
+from clpm_execd.pictures.trend import Trend, run_of, trends
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.score import read_truth
+from clpm_execd.stream.line_protocol import LineProtocol
+
+SAMPLES = 86_400 if LONG else 7200
+LOOPS = [{"id": "FIC{:03d}", "count": 5, "fault": [{"kind": "stiction", "start": "10m", "duration": "20m"}]}]
+
+
+def plant() -> Plant:
+    return Plant(parse_configuration({"loop": LOOPS}).loops, start=START)
+
+
+def drawn(block: Block, points: int) -> list[Trend]:
+    return trends([block], block.loops, SECOND, run_of(len(block), points))
+
+
+def test_a_picture_of_five_loops(figures: Figures) -> None:
+    block = plant().advance(SAMPLES)
+    spent = quickest({
+        "the plant": lambda: plant().advance(SAMPLES),
+        "trends, thinned for a PNG": lambda: drawn(block, still.points_of(5)),
+        "the terminal": lambda: terminal(drawn(block, points_of(100)), 100),
+        "the PNG": lambda: still.image(drawn(block, still.points_of(5)), LIGHT, "png"),
+        "the page": lambda: preview_page(drawn(block, interactive.points_of(5)), "").html(),
+    })
+    rates = {way: SAMPLES * 5 / seconds for way, seconds in spent.items()}
+    ours = rates.pop("the plant")
+    figures.against(f"a picture of 5 loops over {SAMPLES:,} s", "samples/s", ("the plant", ours), rates)
+
+
+def test_the_truth_of_a_file(figures: Figures, tmp_path: Path) -> None:
+    source = plant()
+    path = tmp_path / "day.lp"
+    path.write_bytes(LineProtocol(source.loops, truth="t").encode(source.advance(SAMPLES)))
+
+    def lines() -> int:
+        with path.open() as file:
+            return sum(1 for _ in file)
+
+    spent = quickest({"read_truth": lambda: read_truth(path), "the lines alone": lines})
+    rates = {way: lines() / seconds for way, seconds in spent.items()}
+    figures.against("the truth of a file", "lines/s", ("read_truth", rates.pop("read_truth")), rates)
