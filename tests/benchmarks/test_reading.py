@@ -1,0 +1,61 @@
+"""How fast a plant's export becomes arrays, and in how much memory, beside the usual way to read a table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from figures import Figures
+from rivals import LONG, START, quickest
+
+from clpm_execd.history import read_record
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.plant import Plant
+from clpm_execd.stream.tables import LongCsv, WideCsv
+
+ROWS = 1_000_000 if LONG else 30_000
+FORMS = {"wide": (WideCsv, 1), "long": (LongCsv, 3)}  # rows a sample
+
+# Of the program itself: what getrusage says of a child includes its parent.
+PEAK = """
+import re, sys
+from pathlib import Path
+from clpm_execd.history import read_record
+read_record(Path(sys.argv[1]), arrow=sys.argv[2] == "Arrow")
+print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_to_a_record(form: str, tmp_path: Path, figures: Figures) -> None:
+    kind, each = FORMS[form]
+    source = Plant(default_loops()[:1], start=START)
+    encoder = kind(source.loops)
+    path = tmp_path / "history.csv"
+    with path.open("wb") as file:
+        file.write(encoder.header())
+        for _ in range(ROWS // each // 1000):
+            file.write(encoder.encode(source.advance(1000)))
+
+    def by_pandas() -> None:
+        table = pd.read_csv(path)
+        time = "_time" if form == "long" else "time"
+        table[time] = pd.to_datetime(table[time], format="ISO8601")
+        if form == "long":
+            table.pivot_table(index=time, columns="_field", values="_value")
+
+    whole, again = (read_record(path, arrow=arrow) for arrow in (True, False))
+    np.testing.assert_array_equal(whole.pv, again.pv)
+    spent = quickest({"by Arrow": lambda: read_record(path, arrow=True),
+                      "by the csv module": lambda: read_record(path, arrow=False),
+                      "pandas.read_csv, to_datetime and pivot": by_pandas})
+    rates = {way: ROWS / seconds for way, seconds in spent.items()}
+    ours = rates.pop("by Arrow")
+    figures.against(f"reading {ROWS:,} rows, {form}", "rows/s", ("by Arrow", ours), rates)
+    for way in ("Arrow", "csv"):
+        done = subprocess.run([sys.executable, "-c", PEAK, path, way], capture_output=True, text=True, check=True)
+        figures.add(f"reading {ROWS:,} rows, {form}", f"peak memory by {way}", int(done.stdout) / 1024, "MB")
