@@ -76,7 +76,7 @@ def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.Complet
 
 def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
     done = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
-               "FIC101=0:120", "LIC1=0:100")
+               "FIC101=0:120", "--range", "LIC1=0:100")
     assert sorted(os.listdir(tmp_path)) == ["loops.npz", "loops.toml", "report.html"]
     for loop in ("FIC101", "LIC1", "LIC2"):
         assert re.search(rf"^{loop} +1200 ", done.stdout, re.MULTILINE)

@@ -41,9 +41,9 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
                        help="names of the columns: time loop pv op sp mode quality (default as their names tell)")
     group.add_argument("--timezone", metavar="ZONE", default=argparse.SUPPRESS,
                        help="of times without one, such as Europe/Berlin (default UTC)")
-    group.add_argument("--range", metavar="LOOP=LOW:HIGH", dest="ranges", nargs="+", default=[],
-                       help="a transmitter's range, or LOW:HIGH of all (default one that fits the values)")
-    group.add_argument("--type", metavar="LOOP=TYPE", dest="types", nargs="+", default=[],
+    group.add_argument("--range", metavar="LOOP=LOW:HIGH", dest="ranges", action="append", default=[],
+                       help="a transmitter's range, or LOW:HIGH of all; as often as needed (default one that fits)")
+    group.add_argument("--type", metavar="LOOP=TYPE", dest="types", action="append", default=[],
                        help="flow, pressure, level, temperature or composition (default by the loop's letters)")
     command.set_defaults(run=run)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import isnan
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +63,15 @@ def report_page(names: Sequence[str], studies: Sequence[Study], score: Discrimin
     anchors = []
     for name, study, auc in zip(names, studies, score.each, strict=True):
         drawn, height = loop_figure(study.likeness)
-        anchors.append(page.add(name, text(_origin(study), "muted"), _warnings(study), figure(drawn, height),
-                                '<div class="pair">', _numbers(study.learned.estimates),
-                                _comparison(study.likeness, auc), "</div>"))
-    rows = [(Link(name, anchor), study.source.rpartition("/")[2], *_row(study, auc), len(study.learned.warnings))
-            for name, anchor, study, auc in zip(names, anchors, studies, score.each, strict=True)]
+        anchors.append(page.add(
+            name, text(_origin(study), "muted"), _warnings(study),
+            f'<div class="scroll"><div class="broad">{figure(drawn, height)}</div></div>',
+            f'<div class="pair">{_numbers(study.learned.estimates)}{_comparison(study.likeness, auc)}</div>'))
+    rows = [(Link(name, anchor), Path(study.source).name, *row, len(study.learned.warnings))
+            for name, anchor, study, row in zip(names, anchors, studies, _rows(studies, score), strict=True)]
     page.add("Overview", *_verdict(studies, score), _medians(studies),
-             table(("Loop", "Record", *_COLUMNS, "Warnings"), rows, "each loop's section has its warnings in words"))
+             table(("Loop", "Record", *_columns(score), "Warnings"), rows,
+                   "each loop's section has its warnings in words"))
     page.sections.insert(0, page.sections.pop())
     if told:
         page.add("What was assumed in reading", listing(told))
@@ -165,10 +168,20 @@ def _medians(studies: Sequence[Study]) -> str:
 # the table of the terminal, and of the page
 
 
-_COLUMNS = ("Samples", "SP", "Kc %/%", "Ti s", "K %/%", "AUC", "Copy")
+def _columns(score: Discrimination) -> tuple[str, ...]:
+    """Their headings; of loops by themselves there is no AUC where all records are short."""
+    return ("Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("AUC",) if _asked(score) else ()), "Copy")
 
 
-def _row(study: Study, auc: float) -> tuple[object, ...]:
+def _asked(score: Discrimination) -> bool:
+    return not all(map(isnan, score.each))
+
+
+def _rows(studies: Sequence[Study], score: Discrimination) -> list[tuple[object, ...]]:
+    return [_row(study, (_two(auc),) if _asked(score) else ()) for study, auc in zip(studies, score.each, strict=True)]
+
+
+def _row(study: Study, auc: tuple[str, ...]) -> tuple[object, ...]:
     of = study.learned.estimates
 
     def number(key: str) -> str:
@@ -176,7 +189,7 @@ def _row(study: Study, auc: float) -> tuple[object, ...]:
         return "" if one is None else f"{one.value:.3g}{' (prior)' if one.source == 'prior' else ''}"
 
     return (study.learned.samples, f"{study.learned.loop.sp:.5g}", number("controller.gain"),
-            number("controller.reset"), number("process.gain"), _two(auc), _two(study.likeness.copy))
+            number("controller.reset"), number("process.gain"), *auc, _two(study.likeness.copy))
 
 
 def report_table(names: Sequence[str], studies: Sequence[Study], score: Discrimination) -> Table:
@@ -186,10 +199,10 @@ def report_table(names: Sequence[str], studies: Sequence[Study], score: Discrimi
 
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, caption_justify="left")
     drawn.add_column("Loop", overflow="fold", style="cyan", min_width=12)
-    for column in _COLUMNS:
+    for column in _columns(score):
         drawn.add_column(column, justify="right", no_wrap=True)
-    for name, study, auc in zip(names, studies, score.each, strict=True):
-        drawn.add_row(name, *(str(cell) for cell in _row(study, auc)))
+    for name, row in zip(names, _rows(studies, score), strict=True):
+        drawn.add_row(name, *map(str, row))
     if not isnan(score.auc):
         drawn.caption = f"AUC of all {score.auc:.2f} (0.5: not told from real; the records' halves {score.floor:.2f})"
     return drawn
