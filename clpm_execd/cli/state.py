@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Begun:
     """A stream that is about to run. since: the first instant to emit. claim: on the state folder, where there is one.
 
-    apart: whether no stream before it has handed over what it will: that is known of a folder, and of a past.
+    apart: whether no other process can have handed over its first instant: the state folder or the past sees to that.
     """
 
     source: Source
@@ -51,7 +51,7 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
 
     claim = Claim(settings.state, log)
     claim.wait(clock, signals)
-    kept, known = read(claim.folder, _kind(arguments), log)
+    kept, known = read(claim.folder, _kind(arguments), log) if claim.held else (None, True)
     if not known and backfill:
         log.warning("nothing is backfilled: it is not known what has been")
         backfill = 0

@@ -5,6 +5,10 @@ once. EOF on stdin means emit what is due and leave. stdin is watched when it is
 a terminal or /dev/null is not. Leaving waits until the reader has taken what is in the pipe (2 s at most),
 for Telegraf stops reading when the process ends. A reader that has left is a normal end.
 
+A past that is filled in comes at a pace, where one is given, for Telegraf gives up what its output does not
+take in time. What the reader has read for a while, or read to the end when it asks to leave, is handed over:
+from there a later stream goes on.
+
 SIGTERM and SIGINT end the stream in less than a second, also while a stalled reader blocks it; the tick
 being written then gets a grace of 0.3 s, so that a line is torn only where the reader does not read.
 """

@@ -114,6 +114,14 @@ def test_a_folder_that_cannot_be_is_one_warning_and_the_stream_goes_on(
     assert "the stream goes on without" in caplog.text
 
 
+def test_the_program_streams_without_a_folder_that_cannot_be(tmp_path: Path, clpm_execd: list[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = subprocess.run([*clpm_execd, "--state", str(tmp_path / "file" / "state"), "--count", "2"],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 10)
+    assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
+
+
 def test_the_program_leaves_with_status_2_and_one_line(tmp_path: Path, clpm_execd: list[str]) -> None:
     claim = Claim(tmp_path, LOG)
     assert claim.take()
