@@ -95,9 +95,10 @@ def run(
             writer.close()
     left = waiting.points
     log.log(
-        logging.WARNING if left else logging.INFO,
-        "stop: %d points written, %d refused, %d given up, %d not delivered",
+        logging.INFO if waiting.safe else logging.WARNING,
+        "stop: %d points written, %d refused, %d given up, %d %s",
         sender.written, sender.refused, waiting.dropped, left,
+        "wait for the next start" if left and waiting.safe else "not delivered",
     )  # fmt: skip
     return 0
 

@@ -490,6 +490,17 @@ def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
     assert clock.time < T0 + 22 * SECOND
 
 
+def test_what_is_on_disk_at_a_stop_waits_for_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    plant, server = Plant(T0), Server(lambda body: Answer(None, fault=Fault.CLOSED))
+    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG,
+               waiting=Spool(tmp_path, LOG))  # fmt: skip
+    assert caplog.records[-1].levelno == logging.INFO
+    assert caplog.messages[-1].endswith("0 given up, 42 wait for the next start")
+    assert Spool(tmp_path, LOG).points == 42
+
+
 def test_a_stop_with_a_server_that_takes_them_leaves_nothing() -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = Server()
