@@ -72,8 +72,9 @@ def trend_figure(trend: Trend, scale: float = 1.0, left: int = 130) -> tuple[Fig
     domains = [[(end - height) / whole, end / whole] for end, height in zip(top, heights, strict=True)]
     drawn = Figure()
     step = max(1, (trend.end - trend.start) // _FELT)
-    drawn.add_trace(_line(trend.pv, step, "PV", "y", LIGHT.pv))
-    drawn.add_trace(_line(trend.sp, step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1))
+    pv = _line(trend.pv, step, "PV", "y", LIGHT.pv)
+    sp = _line(trend.sp, step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
+    drawn.add_traces([sp, pv] if trend.sp_moves else [pv, sp])
     drawn.add_trace(_line(trend.op, step, "OP", "y2", LIGHT.op))
     _draw_modes(drawn, trend)
     for row, lane in enumerate(found, 1):

@@ -154,7 +154,8 @@ class _Panels:
         lane = self._axes(cell.lane * (1 + len(found)), under=above)
         self._title(above, trend, [
             _plot(above, trend.pv, color=theme.pv),
-            _plot(above, trend.sp, color=theme.sp, dashes=(4, 2.2), alpha=0.85),
+            _plot(above, trend.sp, color=theme.sp, dashes=(4, 2.2), alpha=0.85,
+                  zorder=1.9 if trend.sp_moves else 2.1),
             _plot(below, trend.op, color=theme.op)])
         above.set_ylabel("PV, SP (eng. units)" if not cell.small else "PV, SP")
         below.set_ylabel("OP (%)")

@@ -57,6 +57,11 @@ class Trend:
     modes: tuple[ModeRun, ...]
     episodes: tuple[Episode, ...]
 
+    @property
+    def sp_moves(self) -> bool:
+        """Whether SP moves all the time, as in CAS; then PV is drawn over it, else it over PV."""
+        return len(self.sp.times) > len(self.pv.times) // 4
+
 
 def trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, run: int = 1) -> list[Trend]:
     """These loops over Blocks that follow each other, `interval` ns between samples; run: see `run_of`.

@@ -105,6 +105,14 @@ def test_late_samples_are_drawn_at_the_time_they_say() -> None:
                zip(trend.pv.times[finite].tolist(), trend.pv.values[finite].tolist(), strict=True))
 
 
+def test_pv_is_drawn_over_a_set_point_that_moves_all_the_time() -> None:
+    pair = [{"id": "TIC1", "type": "temperature"}, {"id": "FIC1", "cascade": "TIC1"}]
+    block = Plant(parse_configuration({"loop": pair}).loops, seed=1, start=START).advance(300)
+    master, slave = trends([block], block.loops, SECOND)
+    assert slave.sp_moves
+    assert not master.sp_moves
+
+
 def test_modes_follow_each_other_without_a_gap() -> None:
     trend = drawn(move=[{"at": "2m", "mode": "MAN"}, {"at": "4m", "mode": "AUT"}])
     assert [run.mode for run in trend.modes] == ["AUT", "MAN", "AUT"]
