@@ -92,6 +92,13 @@ def running(command: list[str], log: Path, **options: Any) -> Iterator[subproces
             process.wait(10)
 
 
+def generated(program: list[str], seconds: int, *options: str, folder: Path | None = None) -> bytes:
+    """What a stream of the program would have written in so many seconds up to now."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(time.time()) - seconds))
+    command = [*program, "generate", "--start", start, "--duration", f"{seconds}s", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=True).stdout
+
+
 class Point(NamedTuple):
     """A sample as it came out at the other end; fields by name."""
 
@@ -263,6 +270,15 @@ class InfluxDB:
         rules = [{"type": "expire", "everySeconds": keep}] if keep else []
         self.request("/api/v2/buckets", {"orgID": self.org_id, "name": name, "retentionRules": rules})
         return name
+
+    def write(self, bucket: str, lines: bytes) -> None:
+        """Line protocol into a bucket."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/write?org={self.org}&bucket={bucket}&precision=ns",
+            data=lines, method="POST", headers={"Authorization": f"Token {self.token}"},
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 204
 
     def query(self, flux: str) -> list[dict[str, str]]:
         """The rows Flux answers, columns by name, every value as text."""

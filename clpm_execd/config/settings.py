@@ -20,6 +20,15 @@ from clpm_execd.problems import BadInput, Problem, did_you_mean
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard
 
+# What only the environment and .env say: default, and meaning.
+ENVIRONMENT = {
+    "INFLUXDB_URL": ("needed by `--direct`", "where InfluxDB listens, such as `http://localhost:8086`"),
+    "INFLUXDB_TOKEN": ("needed by `--direct`", "a token that may write"),
+    "INFLUXDB_TOKEN_FILE": ("", "in its place: a file that holds it, read again when the server denies"),
+    "INFLUXDB_ORG": ("needed by `--direct`", "the organization, by name or id"),
+    "INFLUXDB_BUCKET": ("needed by `--direct`", "the bucket"),
+    "INFLUXDB_MEASUREMENT": ("control_loops", "the measurement of the samples"),
+}
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
@@ -28,7 +37,7 @@ OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FIL
 REQUIRED = tuple(EXAMPLES)
 DAY = UNITS["d"]
 SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-NAMES = (*REQUIRED, "INFLUXDB_TOKEN_FILE", "INFLUXDB_MEASUREMENT", *OPTIONS)
+NAMES = (*ENVIRONMENT, *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_EXAMPLE = "write it as http://localhost:8086"
 QUOTED = ("stands in quotes", "remove them; docker takes them for part of the value")

@@ -8,9 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +67,9 @@ def bucket(influxdb: parts.InfluxDB, clpm_execd: list[str], tmp_path_factory: py
     """A bucket with half an hour up to now of faulty loops, their truth, and the stream's own numbers."""
     folder = tmp_path_factory.mktemp("plant")
     (folder / "loops.toml").write_text(PLANT)
-    start = int(time.time()) - 1800
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))
-    done = subprocess.run([*clpm_execd, "generate", "--config", "loops.toml", "--start", stamp, "--duration", "30m"],
-                          cwd=folder, capture_output=True, timeout=120, check=True)
+    samples = parts.generated(clpm_execd, 1800, "--config", "loops.toml", folder=folder)
     name = influxdb.new_bucket()
-    request = urllib.request.Request(
-        f"{influxdb.url}/api/v2/write?org={influxdb.org}&bucket={name}&precision=ns",
-        data=done.stdout + own_metrics(start * parts.SECOND), method="POST",
-        headers={"Authorization": f"Token {influxdb.token}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        assert answer.status == 204
+    influxdb.write(name, samples + own_metrics((int(time.time()) - 1800) * parts.SECOND))
     return name
 
 
