@@ -95,7 +95,8 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
                        count=arguments.count, catch_up=settings.catch_up, pace=pace or None, progress=progress,
                        succeeds=arguments.count is None and under_telegraf and not begun.apart,
                        metrics=_metrics(configuration, source),
-                       keeper=keeper_of(begun, arguments, configuration, clock, log, LAG))
+                       keeper=keeper_of(begun, arguments, configuration, clock, log,
+                                        0 if execd.keeps_what_it_takes(1) else LAG))
     log.info("stop")
     return status
 

@@ -63,6 +63,14 @@ def started_by_telegraf() -> bool:
         return False
 
 
+def keeps_what_it_takes(fd: int) -> bool:
+    """Whether what is written to this descriptor is safe once the disk has it: a file, that is, and no reader."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
 def watchable(fd: int) -> bool:
     """Whether a newline or EOF on this descriptor can be someone's word to the stream."""
     try:
