@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import parts
@@ -78,6 +80,14 @@ def test_the_flux_in_it_gives_a_row_a_sample(influxdb: parts.InfluxDB, clpm_exec
     rows = influxdb.query(query.replace('bucket: "control_loops"', f'bucket: "{bucket}"'))
     assert len(rows) == 1800
     assert {"PV", "OP", "SP", "Mode"} <= set(rows[0])
+
+
+def test_the_example_output_is_what_the_program_prints(clpm_execd: list[str], tmp_path: Path) -> None:
+    [command] = [command for command in commands(README) if "--duration 1s" in command]
+    done = subprocess.run([*clpm_execd, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert blocks(README, "text") == [done.stdout]
+    assert blocks(TELEGRAF, "text") == [done.stdout.splitlines(keepends=True)[0]]
 
 
 def test_the_example_of_an_env_file_has_every_setting() -> None:
