@@ -149,6 +149,8 @@ class Spool:
 
     def put(self, lines: bytes) -> None:
         """Keep these lines; when it returns they are on disk or, told in the log, in memory until they can be."""
+        if not lines:
+            return
         with self._putting:
             works = self._spool_loose()
             for batch in batches(lines):

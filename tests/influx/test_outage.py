@@ -16,6 +16,7 @@ LONG = bool(os.environ.get("CLPM_LONG"))
 DAY = 86_400
 
 
+@pytest.mark.timeout(1800 if LONG else 300)
 @pytest.mark.parametrize(("loops", "interval"), [
     (200, 40),
     pytest.param(5, 1, marks=pytest.mark.skipif(not LONG, reason="takes minutes: CLPM_LONG=1 asks for it")),

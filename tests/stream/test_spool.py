@@ -372,7 +372,7 @@ def test_a_shared_folder_whose_names_cannot_be_synced_is_good_enough(
 
 
 def test_what_waits_in_memory_is_sent_in_its_turn_while_the_disk_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = spool_in(tmp_path)
     spool.put(lines(1))
@@ -380,7 +380,13 @@ def test_what_waits_in_memory_is_sent_in_its_turn_while_the_disk_is_full(
     spool.put(lines(2))
     spool.put(lines(3))
     assert sent(spool) == split(lines(1, 2, 3))
+    for value in range(4, 20):
+        spool.put(lines(value))
+        spool.put(b"")
+        assert sent(spool) == split(lines(value))
+        spool.put(b"")
     assert (spool.points, spool.size, spool.safe) == (0, 0, True)
+    assert len(caplog.records) == 1, "told once"
 
 
 def test_memory_is_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
