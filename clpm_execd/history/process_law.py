@@ -26,6 +26,7 @@ _SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples
 _LONGEST_SHARE = 0.05  # of the record: a dead time beyond is not looked for
 _SETTLE = 20  # samples at the start of a stretch that the filters need
+_DOUBT = 1.3  # by which intervals are wider than the likelihood's: no load is exactly of first order
 _MOST_POLE = 0.9995  # of the load, a sample
 _COLOURS = {"fopdt": 2, "sopdt": 3, "integrator": 2}  # order of C
 _LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
@@ -289,7 +290,7 @@ class _Search:
         logs = np.array([[*fit.parameters[:k], log(abs(fit.gain))] for fit in alike])
         own = np.array([[*np.diag(fit.covariance)[:-1], fit.covariance[-1, -1] / fit.gain**2] for fit in alike])
         value_of = np.array([*best.parameters[:k], log(abs(best.gain))])
-        deviation = np.sqrt(weights @ own + weights @ (logs - value_of) ** 2)
+        deviation = _DOUBT * np.sqrt(weights @ own + weights @ (logs - value_of) ** 2)
         delays = np.array([fit.delay for fit in alike], dtype=np.float64)
         delay = float(weights @ delays)
         apart = sqrt(float(weights @ (delays - delay) ** 2) + 1.0 / 12.0 + 0.25)

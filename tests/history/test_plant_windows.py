@@ -1,0 +1,105 @@
+"""Two hours of refinery loops each: every one learns, lives on, and is hard to tell from its record.
+
+The campaign over all of them, with the table of likeness, is run with CLPM_LONG=1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recorded import START
+
+from clpm_execd.history import fidelity
+from clpm_execd.history.learned import Learned, learn
+from clpm_execd.history.reader import Record, read_record
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.plant import Plant
+
+SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[3] / "shared" / "data")
+LONG = bool(os.environ.get("CLPM_LONG"))
+ODD = ("*PIC10201_0903*", "*FIC10112_0630*", "*LIC63001*", "*FIC20102_1024*")
+TIMES = 10
+
+
+def found(pattern: str) -> list[Path]:
+    files = sorted(SHARED.glob(pattern))
+    if not files and os.environ.get("CI"):
+        pytest.fail(f"no {pattern} in {SHARED}")
+    if not files:
+        pytest.skip(f"no {pattern} in {SHARED}")
+    return files
+
+
+def halves(record: Record) -> tuple[Record, Floats, Floats]:
+    """The record's first half, and PV and OP of both."""
+    half = len(record.times) // 2
+    first = Record(record.loops, record.times[:half], record.pv[:half], record.op[:half], record.sp[:half],
+                   record.mode[:half], record.interval, ())
+    pair = np.column_stack([record.pv[:, 0], record.op[:, 0]])
+    return first, pair[:half], pair[half:]
+
+
+def lived(learned: Learned, samples: int, seed: int = 1) -> Floats:
+    """PV and OP of the learned loop, free-running."""
+    block = Plant([learned.loop], seed=seed, start=START, interval=learned.interval).advance(samples)
+    return np.column_stack([block.pv[:, 0], block.op[:, 0]])
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_window_learns_and_lives_on_near_its_record(odd: str) -> None:
+    record = read_record(found(f"plant_windows/*/{odd}")[0])
+    learned = learn(record)
+    pair = lived(learned, 500)
+    assert np.isfinite(pair).all()
+    level, size = np.nanmean(record.op), max(float(np.nanstd(record.op)), 1e-3)
+    assert abs(pair[:, 1].mean() - level) < 3.0 * size
+
+
+@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_second_halves() -> None:
+    real, synthetic, unseen, tags, took = [], [], [], [], []
+    for path in found("plant_windows/*/*.txt"):
+        record = read_record(path)
+        begun = time.process_time()
+        first, ours, later = halves(record)
+        learned = learn(first)
+        took.append(time.process_time() - begun)
+        if record.interval != 10 * 10**9:
+            continue
+        real.append(ours)
+        unseen.append(later)
+        synthetic.append(lived(learned, TIMES * len(ours), seed=len(real)))
+        tags.append(re.split(r"_(?:\d{4}|\d{8})_", path.name)[0])
+    print(f"\n{len(real)} windows of {len(set(tags))} loops; learning took {np.median(took):.2f} s of a processor "
+          f"in the median, {max(took):.2f} at the most")
+    print("generator | W1 | ACF-L1(60) | log PSD | CCF-L1(30) | AUC(64) | copy")
+    rows = {}
+    for name, others in (("real second half", unseen), ("learned, free-running", synthetic)):
+        apart = fidelity.Distances.median([fidelity.distances(a, b) for a, b in zip(real, others, strict=True)])
+        ratio = np.nanmedian([fidelity.copy_ratio(a, b, c) for a, b, c in zip(real, others, unseen, strict=True)])
+        rows[name] = apart, fidelity.discrimination(real, others, tags), float(ratio)
+        print(f"{name} | {apart.w1:.2f} | {apart.acf:.2f} | {apart.psd:.2f} | {apart.ccf:.2f} | {rows[name][1]:.3f} | "
+              f"{ratio:.2f}")
+    floor, (apart, auc, ratio) = rows["real second half"], rows["learned, free-running"]
+    long = [fidelity.discrimination(real, others, tags, 256) for others in (unseen, synthetic)]
+    print(f"AUC(256): real second half {long[0]:.3f}, learned {long[1]:.3f}")
+    assert auc <= 0.57
+    assert ratio >= 0.9
+    assert long[1] <= long[0] + 0.05
+    for measure in ("w1", "acf", "psd", "ccf"):
+        assert getattr(apart, measure) <= 2.0 * getattr(floor[0], measure)
+
+
+@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+def test_a_week_a_minute_a_sample_learns_and_lives_on() -> None:
+    for path in found("plant_week/*.csv"):
+        record = read_record(path)
+        begun = time.process_time()
+        learned = learn(record)
+        print(f"{path.name}: {time.process_time() - begun:.1f} s of a processor, {len(record.times)} samples")
+        assert np.isfinite(lived(learned, 500)).all()
