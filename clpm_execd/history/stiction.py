@@ -22,7 +22,7 @@ _LAGS = 10
 _LEAST = 400  # samples
 _MOST = 4000
 _PLAIN = 40.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
-_PART = 0.01  # and by which share the variance of the errors must be less
+_PART = 0.03  # and by which share the variance of the errors must be less
 _DOUBT = 8.0  # of the same, within which a value is in the interval: errors have a colour that chi-square has not
 
 
