@@ -81,8 +81,11 @@ def run(
     for warning in writer.warnings:
         log.warning("%s", warning)
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
+    first = source.next_time if since is None else since
     if keeper:
-        keeper.begin(source.next_time if since is None else since)
+        keeper.begin(first)
+    if progress:
+        progress.reached(first)
     sender.start()
     try:
         _stream(source, pacer, encoder, sender, waiting, tally, clock, signals, keeper, progress)

@@ -109,8 +109,11 @@ def run(
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and watchable(stdin_fd) else None
     if stdin and succeeds:
         since = _after_a_predecessor(source, clock, since, [signals.fd, stdin.fd])
+    first = source.next_time if since is None else since
     if keeper:
-        keeper.begin(source.next_time if since is None else since)
+        keeper.begin(first)
+    if progress:
+        progress.reached(first)
     pace = pace and max(pace, 2 * len(source.loops) * SECOND // source.interval)  # else it would never be level
     lines = LINES_A_WRITE if pace is None else max(1, min(LINES_A_WRITE, pace // _PARTS))
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up, lines=lines)

@@ -1,0 +1,69 @@
+"""Of a past that is filled in the log tells where it is, and of one that takes no time nothing."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from clpm_execd.stream.pacing import SECOND, SystemClock
+from clpm_execd.stream.progress import Progress
+
+NOW = 1_700_000_000 * SECOND
+HOUR = 3600 * SECOND
+
+
+class Moments(SystemClock):
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 0
+
+    def now(self) -> int:
+        return NOW + self.time
+
+    def elapsed(self) -> int:
+        return self.time
+
+
+def test_a_long_past_has_a_line_now_and_then_and_one_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Moments()
+    with caplog.at_level(logging.INFO):
+        progress = Progress(clock, logging.getLogger("test.progress"))
+        for step in range(41):
+            progress.reached(NOW - 10 * HOUR + step * HOUR // 4 + clock.time)
+            clock.time += SECOND
+        progress.reached(clock.now())
+    assert [record.getMessage() for record in caplog.records] == [
+        "filling in 10.0 h up to now", "filled in 2.5 h, 25 %; 7.5 h to go", "filled in 5.0 h, 50 %; 5.0 h to go",
+        "filled in 7.5 h, 75 %; 2.5 h to go", "filled in 10.0 h in 40 s; level with the clock"]
+
+
+def test_what_takes_no_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        progress = Progress(Moments(), logging.getLogger("test.progress"))
+        for behind in (50, 20, 1, 0):
+            progress.reached(NOW - behind * SECOND)
+    assert not caplog.records
+
+
+def test_a_bar_takes_the_place_of_the_lines() -> None:
+    class Bar:
+        shown: list[float]
+        closed = 0
+
+        def __init__(self) -> None:
+            self.shown = []
+
+        def show(self, share: float, text: str) -> None:
+            self.shown.append(share)
+
+        def close(self) -> None:
+            self.closed += 1
+
+    bar = Bar()
+    progress = Progress(Moments(), logging.getLogger("test.progress"), bar)
+    for hours in (4, 3, 2, 1, 0):
+        progress.reached(NOW - hours * HOUR)
+    assert bar.shown == [0.25, 0.5, 0.75]
+    assert bar.closed == 1
