@@ -62,19 +62,21 @@ def test_a_window_learns_and_lives_on_near_its_record(odd: str) -> None:
 
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
 def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_second_halves() -> None:
-    real, synthetic, unseen, tags, took = [], [], [], [], []
+    real, loops, unseen, tags, took = [], [], [], [], []
     for path in found("plant_windows/*/*.txt"):
         record = read_record(path)
         begun = time.process_time()
         first, ours, later = halves(record)
-        learned = learn(first)
+        learned = learn(first, loop_id=path.stem)
         took.append(time.process_time() - begun)
         if record.interval != 10 * 10**9:
             continue
         real.append(ours)
         unseen.append(later)
-        synthetic.append(lived(learned, TIMES * len(ours), seed=len(real)))
+        loops.append(learned.loop)
         tags.append(re.split(r"_(?:\d{4}|\d{8})_", path.name)[0])
+    block = Plant(loops, seed=1, start=START, interval=10 * 10**9).advance(TIMES * max(map(len, real)))
+    synthetic = [np.column_stack([block.pv[:, i], block.op[:, i]]) for i in range(len(loops))]
     print(f"\n{len(real)} windows of {len(set(tags))} loops; learning took {np.median(took):.2f} s of a processor "
           f"in the median, {max(took):.2f} at the most")
     print("generator | W1 | ACF-L1(60) | log PSD | CCF-L1(30) | AUC(64) | copy")
