@@ -29,6 +29,11 @@ class Estimate:
         return cls(*interval, unit, "identified")
 
     @classmethod
+    def within(cls, value: float, factor: float, unit: str) -> Estimate:
+        """An identified one that is right within a factor, as those of noise and load are."""
+        return cls(value, value / factor, value * factor, unit, "identified")
+
+    @classmethod
     def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
         """A prior, right within a factor."""
         low, high = sorted((value / factor, value * factor))

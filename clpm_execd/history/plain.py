@@ -111,8 +111,8 @@ def loaded(loop: LoopSpec, found: Innovations | None, told: Findings) -> LoopSpe
     """The loop with the load and the noise that its process leaves of PV."""
     if found is None:
         return loop
-    sigma = told.note("disturbance.sigma", Estimate.typical(found.load, "% of travel", 2.0))
-    correlation = told.note("disturbance.correlation", Estimate.typical(found.correlation, "s", 3.0))
-    noise = told.note("sensor.noise", Estimate.typical(found.noise, "% of span", 1.5))
+    sigma = told.note("disturbance.sigma", Estimate.within(found.load, 2.0, "% of travel"))
+    correlation = told.note("disturbance.correlation", Estimate.within(found.correlation, 3.0, "s"))
+    noise = told.note("sensor.noise", Estimate.within(found.noise, 1.5, "% of span"))
     return replace(loop, sensor=SensorSpec(noise=min(noise, 50.0)), disturbance=DisturbanceSpec(
         sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6)))
