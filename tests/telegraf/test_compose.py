@@ -81,10 +81,10 @@ class Stack:
         return f"{self.project}_{service}_1"
 
     def remove(self) -> None:
-        self.compose("down", "-v", "-t", "2", check=False)
+        self.compose("down", "-v", "-t", "2", timeout=300, check=False)
         self.podman.run("podman", "network", "rm", "-f", f"{self.project}_default", check=False)
         # What the build replaced: without this every run would leave 700 MB behind.
-        self.podman.run("podman", "image", "prune", "-f", check=False)
+        self.podman.run("podman", "image", "prune", "-f", timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,10 @@ def test_compose_brings_five_loops_through_the_direct_writer_into_influxdb(stack
     assert_it_may_do_little(stack, "direct")
     assert stack.is_healthy("direct")
     # Evidence of acknowledgements, not of a process: without them for a minute it is ill.
-    stack.inside("direct", "sh", "-c", "kill -STOP 1; sed -i 's/[0-9]*\\.[0-9]*/1.0/' /var/lib/clpm-execd/acknowledged")
+    stack.podman.run("podman", "kill", "--signal", "STOP", stack.name("direct"))
+    stack.inside("direct", "sed", "-i", "s/[0-9]*\\.[0-9]*/1.0/", "/var/lib/clpm-execd/acknowledged")
     assert not stack.is_healthy("direct")
-    stack.inside("direct", "sh", "-c", "kill -CONT 1")
+    stack.podman.run("podman", "kill", "--signal", "CONT", stack.name("direct"))
     until(lambda: stack.is_healthy("direct"), 20, "health after points are acknowledged again")
     assert stack.seconds_to_stop("direct") < STOP
 
