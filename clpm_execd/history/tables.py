@@ -39,6 +39,12 @@ def bad(path: Path, what: str, remedy: str) -> BadInput:
     return BadInput([Problem(str(path), what, remedy)])
 
 
+def no_time(path: Path) -> BadInput:
+    """No row of the file has a readable time."""
+    remedy = "write times as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
+    return bad(path, "no row has a readable time", remedy)
+
+
 @dataclass
 class Tables:
     """The parts of a file, each with the header it stands under.

@@ -217,3 +217,9 @@ def test_a_record_of_many_parts_is_as_of_one(tmp_path, monkeypatch):
     same(read(tmp_path, text), whole)
     same(read(tmp_path, gzip.compress(text.encode())), whole)
     assert whole.assumptions == ()
+
+
+def test_loops_without_a_set_point_do_not_make_signals_times_of_their_own(tmp_path):
+    record = read(tmp_path, "time,A.PV,A.OP,A.SP,B.PV,B.OP,C.PV,C.OP\n0,1,2,3,4,5,6,7\n1,Bad,2,3,4,5,6,7\n")
+    assert np.isnan(record.pv[1, 0])
+    assert "times of their own" not in said(record)
