@@ -37,7 +37,7 @@ class Valve:
         self.follow: Floats = column(
             1.0 - (exp(-scan / loop.valve.lag) if loop.valve.lag > 0 else 0.0) for loop in loops)
         self._prompt = self.follow >= 1.0
-        self._lags = not self._prompt.all()
+        self._some_prompt, self._lags = bool(self._prompt.any()), not self._prompt.all()
         self._equal = _indices(loops, "equal-percentage", led)
         self._quick = _indices(loops, "quick-opening", led)
         self._log_r: Floats = column(log(loops[i].valve.rangeability) / 100.0 for i in self._equal)
@@ -50,8 +50,8 @@ class Valve:
             np.subtract(state.op, state.position, out=self.flow)
             self.flow *= self.follow
             state.position += self.flow
-            # Without a lag the stem stands at OP to the last bit, whichever valves lag beside it.
-            np.copyto(state.position, state.op, where=self._prompt)
+            if self._some_prompt:  # without a lag the stem stands at OP to the last bit, whichever lag beside it
+                np.copyto(state.position, state.op, where=self._prompt)
         else:
             state.position[:] = state.op
         if self.faults is not None:
