@@ -16,7 +16,7 @@ from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import column
 
-_FINEST = 1e-12  # a step below this changes no digit of a value
+FINEST = 1e-12  # a step below this changes no digit of a value
 
 
 def _ratio(resolution: float) -> tuple[float, float]:
@@ -32,8 +32,8 @@ class Recorder(Columns):
 
     def __init__(self, resolutions: list[float], bands: list[float]) -> None:
         self.columns = np.arange(len(bands))
-        self._stepped = np.array([resolution > _FINEST for resolution in resolutions])
-        steps = [_ratio(resolution) if resolution > _FINEST else (1.0, 1.0) for resolution in resolutions]
+        self._stepped = np.array([resolution > FINEST for resolution in resolutions])
+        steps = [_ratio(resolution) if resolution > FINEST else (1.0, 1.0) for resolution in resolutions]
         self._numerator: Floats = column(numerator for numerator, _ in steps)
         self._denominator: Floats = column(denominator for _, denominator in steps)
         self._steps: Floats = self._denominator / self._numerator

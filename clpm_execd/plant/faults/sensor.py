@@ -9,6 +9,7 @@ from clpm_execd.plant.chance import Draws, keys, uniform
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.recording import FINEST
 from clpm_execd.plant.sensor import HIGHEST, LOWEST
 from clpm_execd.plant.state import State
 
@@ -43,7 +44,8 @@ class SensorFaults(Columns):
         self._ceiling = np.maximum(HIGHEST + ceiling, LOWEST)
         self._chance = rate * self._schedule.scan / 3600.0
         self._spikes = bool(self._chance.any())
-        self._frozen, self._silent, self._coarse = frozen > 0, self.columns[lost > 0], np.flatnonzero(self._step > 0)
+        self._frozen, self._silent = frozen > 0, self.columns[lost > 0]
+        self._coarse = np.flatnonzero(self._step > FINEST)
 
     def step(self, normal: Floats) -> None:
         """Read anew; `normal` is (N,), the chance with which the healthy sensor has read."""
