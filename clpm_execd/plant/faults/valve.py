@@ -85,7 +85,8 @@ class ValveFaults(Columns):
         self.stiction.become(self._s[self._sticky], self._j[self._sticky])
         self._further, self._leaks = self._capacity[at] - 1.0, self._leak[at]
         self._holds, self._share = self._stuck[at] > 0, self._follow[at]
-        self._flows_apart = bool(self._further.any() or self._leaks.any())
+        self._leaky = np.flatnonzero(self._leaks > 0)
+        self._flows_apart = bool(self._further.any() or self._leaky.size)
 
     def move(self) -> None:
         """Where the stems are."""
@@ -107,5 +108,7 @@ class ValveFaults(Columns):
         if self._flows_apart:
             ours = flow[self.columns]
             ours += self._further * (ours + self._shut)
-            ours += self._leaks
+            # Past a plug that is further open than the seat leaks, the leak adds nothing.
+            leaky = self._leaky
+            ours[leaky] = np.maximum(ours[leaky], self._leaks[leaky] - self._shut[leaky])
             flow[self.columns] = ours

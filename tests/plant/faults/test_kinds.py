@@ -22,7 +22,8 @@ FELT = [name for name in FAULTS if name not in DATA_PATH]
 # What it takes for a fault to do something within the minutes of a test.
 STRONG: dict[str, dict[str, float | str]] = {
     "interaction": {"with": "FIC102"}, "fouling": {"over": 600.0}, "drift": {"over": 600.0},
-    "setpoint-ramp": {"over": 600.0}, "mode-hopping": {"dwell": 100.0}, "spikes": {"rate": 200.0}}
+    "setpoint-ramp": {"over": 600.0}, "leak": {"flow": 60.0}, "mode-hopping": {"dwell": 100.0},
+    "spikes": {"rate": 200.0}}
 
 
 def trio(name: str, spec: FaultSpec | None) -> list[LoopSpec]:
@@ -62,6 +63,20 @@ def test_a_fault_begins_shows_and_passes(name: str) -> None:
         apart = np.abs(getattr(ill, signal)[late] - getattr(healthy, signal)[late])
         assert apart.max() < 0.1, f"{signal} is still {apart.max()} off"
     assert np.array_equal(ill.mode[late], healthy.mode[late])
+
+
+def test_a_leaking_seat_is_felt_only_by_a_loop_that_needs_less_than_it_passes() -> None:
+    def of(sp: float, *faults: FaultSpec) -> Block:
+        return run(loop(*faults, sp=sp, op=sp / 2.0 + 5.0), samples=900)
+
+    leak = fault("leak", flow=20.0)
+    assert not differs(of(50.0, leak), of(50.0), slice(None))
+    low = of(20.0, leak)
+    rest, gain = 15.0, 1.1  # OP where PV is 20, %/%
+    assert low.op[-300:].max() == 0.0
+    assert low.truth is not None
+    assert low.truth.visible[-300:].all()
+    assert low.true_pv[-300:].mean() == pytest.approx(20.0 + gain * (20.0 - rest), abs=0.5)
 
 
 @pytest.mark.parametrize("name", DATA_PATH)
