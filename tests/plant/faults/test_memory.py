@@ -264,8 +264,8 @@ MADE_ANEW = {
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_weights"},
     "LearnedLoops": {"_due", "_now", "_measured", "gain", "lag"},
     "Stiction": {"_apart", "_trail", "_sticky"},
-    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_holds", "_share",
-                    "_flows_apart"},
+    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_leaky", "_holds",
+                    "_share", "_flows_apart"},
 }
 
 
