@@ -60,6 +60,7 @@ def parts(of: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(of, **chosen, **given)
 
 
+op_ranges = st.sampled_from([(0.0, 100.0), (0.0, 1.0), (-1e9, 1e9)])
 lag = st.sampled_from([0.0, SMALLEST, 1e6]) | st.floats(SMALLEST, 1e6)
 
 
@@ -90,7 +91,8 @@ def loops(draw: st.DrawFn, name: str) -> LoopSpec:
         id=name, range=span, sp=draw(inside), pv=draw(st.none() | inside), op=draw(st.floats(0.0, 100.0)),
         mode=draw(st.sampled_from(MODES[:2])), process=draw(processes()), controller=draw(parts(ControllerSpec)),
         valve=draw(parts(ValveSpec)), sensor=draw(parts(SensorSpec)), disturbance=draw(parts(DisturbanceSpec)),
-        recording=draw(parts(RecordingSpec, resolution=parts(Resolution))), operator=draw(parts(OperatorSpec)),
+        recording=draw(parts(RecordingSpec, resolution=parts(Resolution), op_range=op_ranges)),
+        operator=draw(parts(OperatorSpec)),
         moves=tuple(draw(st.lists(moves(span), max_size=3))))
 
 
