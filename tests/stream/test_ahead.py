@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
 import numpy as np
@@ -31,6 +31,16 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "processors", lambda: 2)
 
 
+Helpers = Callable[[], "list[int]"]
+
+
+@pytest.fixture
+def helpers() -> Helpers:
+    """The processes that work for this one and were not there before; a server of other tests may be."""
+    before = set(children(os.getpid()))
+    return lambda: [child for child in children(os.getpid()) if child not in before]
+
+
 def plant() -> Plant:
     faults = tuple(FaultSpec(kind=kind) for kind in ("stiction", "gaps"))
     first, *others = default_loops()
@@ -49,35 +59,35 @@ def alike(one: object, other: object) -> bool:
     return one == other
 
 
-def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth() -> None:
+def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth(helpers: Helpers) -> None:
     source = plant()
     with ahead(blocks(source), source.loops) as made:
-        assert children(os.getpid())
+        assert helpers()
         seen = list(made)
-    assert not children(os.getpid())
+    assert not helpers()
     assert source.next_time == START, "the plant was advanced here, and not ahead"
     assert all(alike(one, other) for one, other in zip(seen, blocks(plant()), strict=True))
 
 
-def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
     monkeypatch.setattr(module, "processors", lambda: 1)
     source = plant()
     with ahead(blocks(source), source.loops) as made:
         next(made)
         assert source.next_time == START + 7 * SECOND
-        assert not children(os.getpid())
+        assert not helpers()
 
 
-def test_what_is_not_taken_is_given_up_at_once() -> None:
+def test_what_is_not_taken_is_given_up_at_once(helpers: Helpers) -> None:
     source = plant()
     began = time.monotonic()
     with ahead(blocks(source, 3600, 10**9), source.loops) as made:
         next(made)
-    assert not children(os.getpid())
+    assert not helpers()
     assert time.monotonic() - began < 5.0
 
 
-def test_what_goes_wrong_ahead_goes_wrong_here() -> None:
+def test_what_goes_wrong_ahead_goes_wrong_here(helpers: Helpers) -> None:
     source = plant()
 
     def failing() -> Iterator[Block]:
@@ -86,14 +96,14 @@ def test_what_goes_wrong_ahead_goes_wrong_here() -> None:
 
     with pytest.raises(ValueError, match="no further"), ahead(failing(), source.loops) as made:
         list(made)
-    assert not children(os.getpid())
+    assert not helpers()
 
 
-def test_a_process_that_is_killed_is_one_clear_error() -> None:
+def test_a_process_that_is_killed_is_one_clear_error(helpers: Helpers) -> None:
     source = plant()
     with ahead(blocks(source, 10, 10**9), source.loops) as made:
         next(made)
-        [child] = children(os.getpid())
+        [child] = helpers()
         os.kill(child, signal.SIGKILL)
         with pytest.raises(BadInput, match="was killed"):
             deque(made, maxlen=0)
