@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from clpm_execd.cli.parser import parser
+from clpm_execd.cli.parser import parse
 from clpm_execd.cli.terminal import coloured, show_problems
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
@@ -17,7 +17,7 @@ from clpm_execd.stream.signals import Signals
 
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    arguments = parser().parse(argv)
+    arguments = parse(argv)
     try:
         status: int = arguments.run(arguments, signals)
         return status

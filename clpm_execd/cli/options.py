@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clpm_execd.cli.slips import slip
 from clpm_execd.problems import Problem
 
 if TYPE_CHECKING:
@@ -19,14 +17,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
-
-    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """What argv, or the process's own, asks for; what is wrong with it ends the process."""
-        words = sys.argv[1:] if argv is None else argv
-        told = slip(words, self)
-        if told:
-            self.error(told)
-        return self.parse_args(words)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """As argparse has it, in one form on every Python."""

@@ -1,20 +1,55 @@
-"""The parser of the command line: the options that commands share, and each command's own from its file."""
+"""The parser of the command line: the options that commands share, and each command's own from its file.
+
+A line that only asks for the stream is parsed without the commands, none of which is then imported: Telegraf waits for
+the first sample.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from clpm_execd import __version__
-from clpm_execd.cli import catalogue, check, completion, generate, health, init, learn, preview, score, spool, stream
+from clpm_execd.cli import stream
 from clpm_execd.cli.options import Parser, shown_examples, whole_number
+from clpm_execd.cli.slips import slip
 
-# In the order in which --help lists them.
-_COMMANDS = (generate, preview, learn, check, init, catalogue, score, spool, health, completion)
+_HELP = {"-h", "--help"}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What argv, or the process's own, asks for; what is wrong with it ends the process.
+
+    It has `command`, None for the stream, and `run`, which does it.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    streaming = _stream(_shared())
+    if _HELP.isdisjoint(words) and slip(words, streaming) is None:
+        return streaming.parse_args(words)
+    whole = parser()
+    told = slip(words, whole)
+    if told:
+        whole.error(told)
+    return whole.parse_args(words)
 
 
 def parser() -> Parser:
-    """The whole command line; what it parses has `command`, None for the stream, and `run`, which does it."""
+    """The whole command line."""
+    from clpm_execd.cli import catalogue, check, completion, generate, health, init, learn, preview, score, spool
+
     shared = _shared()
+    top = _stream(shared)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
+                                  description="instead of the stream; each has a --help of its own")
+    # In the order in which --help lists them.
+    for command in (generate, preview, learn, check, init, catalogue, score, spool, health, completion):
+        command.add(commands, shared)
+    return top
+
+
+def _stream(shared: argparse.ArgumentParser) -> Parser:
+    """The stream by itself."""
     top = Parser(
         prog="clpm-execd", parents=[shared], allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
@@ -25,12 +60,7 @@ def parser() -> Parser:
             "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
     stream.add_options(top)
     top.add_argument("--version", action="version", version=f"clpm-execd {__version__}")
-    top.set_defaults(run=stream.run)
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
-                                  description="instead of the stream; each has a --help of its own")
-    for command in _COMMANDS:
-        command.add(commands, shared)
-    top.set_defaults(demo=False, **dict.fromkeys(
+    top.set_defaults(run=stream.run, command=None, demo=False, **dict.fromkeys(
         ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "catch_up",
          "pace", "spool_limit", "log_level", "log_file")))
     return top

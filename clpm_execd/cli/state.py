@@ -77,14 +77,17 @@ def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: 
 
 
 def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Configuration, clock: Clock,
-              log: logging.Logger, lag: int) -> Keeper | None:
-    """Who keeps the memory of the stream, where there is a folder for it."""
+              log: logging.Logger, *, at_once: bool) -> Keeper | None:
+    """Who keeps the memory of the stream, where there is a folder for it.
+
+    at_once: whether what is handed over is safe with whoever takes it.
+    """
     if begun.claim is None:
         return None
-    from clpm_execd.stream.checkpoint import Keeper
+    from clpm_execd.stream.checkpoint import LAG, Keeper
 
     return Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
-                  start=configuration.start, lag=lag)
+                  start=configuration.start, lag=0 if at_once else LAG)
 
 
 def _kind(arguments: argparse.Namespace) -> str:

@@ -84,7 +84,6 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
                progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
     from clpm_execd.cli.state import keeper_of
     from clpm_execd.stream import execd
-    from clpm_execd.stream.checkpoint import LAG
 
     source, under_telegraf = begun.source, execd.started_by_telegraf()
     for line in _greeting(source) if _watched() and not under_telegraf else [
@@ -96,7 +95,7 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
                        succeeds=arguments.count is None and under_telegraf and not begun.apart,
                        metrics=_metrics(configuration, source),
                        keeper=keeper_of(begun, arguments, configuration, clock, log,
-                                        0 if execd.keeps_what_it_takes(1) else LAG))
+                                        at_once=execd.keeps_what_it_takes(1)))
     log.info("stop")
     return status
 
@@ -120,7 +119,7 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
     return direct.run(begun.source, begun.encoder, writer, clock=clock, signals=signals, log=log, since=begun.since,
                       count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.catch_up,
                       waiting=waiting, quarantine=quarantine, progress=progress,
-                      keeper=keeper_of(begun, arguments, configuration, clock, log, 0))
+                      keeper=keeper_of(begun, arguments, configuration, clock, log, at_once=True))
 
 
 def _bar() -> PastBar:
