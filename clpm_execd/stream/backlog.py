@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 MOST_LINES = 10_000
-MOST_BYTES = 1_000_000
+MOST_BYTES = 2_000_000
 CAP = 64_000_000
 
 
