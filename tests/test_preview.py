@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clpm_execd.cli.preview import company
+from clpm_execd.config.coupling import company
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.plant import SECOND, Plant
 

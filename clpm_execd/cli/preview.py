@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.pictures.trend import Trend
     from clpm_execd.plant.block import Block, Source
-    from clpm_execd.plant.loop import LoopSpec
 
 MOST_UNASKED = 50  # loops; who wants more names them
 _AT_ONCE = 200_000  # loop-samples: soon done, for a stop waits for it
@@ -46,6 +45,7 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw it; the exit status."""
+    from clpm_execd.config.coupling import company
     from clpm_execd.pictures.picture import form_of, points_of, ready
 
     form = form_of(arguments.output) if arguments.output else None
@@ -121,19 +121,3 @@ def _chosen(patterns: Sequence[str], ids: Sequence[str]) -> list[str]:
     if problems:
         raise BadInput(problems)
     return [loop for loop in ids if any(fnmatchcase(loop, pattern) for pattern in patterns)]
-
-
-def company(loops: Sequence[LoopSpec], chosen: Sequence[str]) -> tuple[LoopSpec, ...]:
-    """The chosen loops and those without which they would do otherwise: masters, slaves and loops that interact."""
-    beside: dict[str, set[str]] = {loop.id: set() for loop in loops}
-    for loop in loops:
-        others = [loop.cascade, *(fault.parameters.get("with") for fault in loop.faults)]
-        for other in (str(other) for other in others if other is not None):
-            beside[loop.id].add(other)
-            beside[other].add(loop.id)
-    wanted, found = list(chosen), set(chosen)
-    while wanted:
-        fresh = beside[wanted.pop()] - found
-        found |= fresh
-        wanted += fresh
-    return tuple(loop for loop in loops if loop.id in found)

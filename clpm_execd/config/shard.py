@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from clpm_execd.config.coupling import groups
 from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -68,33 +69,6 @@ def share(loops: Sequence[LoopSpec], shard: Shard) -> tuple[LoopSpec, ...]:
         what = f"none of the {len(loops)} loops falls to {shard}"
         raise BadInput([Problem("--shard", what, "make fewer shards than there are loops that do not hang together")])
     return tuple(mine)
-
-
-def groups(loops: Sequence[LoopSpec]) -> list[str]:
-    """Of each loop the least id of its group."""
-    leads_to = {loop.id: loop.id for loop in loops}
-
-    def least(loop: str) -> str:
-        while leads_to[loop] != loop:
-            leads_to[loop] = loop = leads_to[leads_to[loop]]
-        return loop
-
-    for loop in loops:
-        for other in _coupled(loop):
-            one, two = least(loop.id), least(other)
-            leads_to[max(one, two)] = min(one, two)
-    return [least(loop.id) for loop in loops]
-
-
-def _coupled(loop: LoopSpec) -> list[str]:
-    """The loops that this one needs beside it."""
-    from clpm_execd.plant.faults import FAULTS  # with numpy, which the settings do without
-
-    others = [loop.cascade] if loop.cascade is not None else []
-    for fault in loop.faults:
-        # The parameters without a default are names of other loops.
-        others += [str(fault.parameters[key]) for key, default in FAULTS[fault.kind].defaults.items() if default == ""]
-    return others
 
 
 def fallen(group: str, shards: int) -> int:

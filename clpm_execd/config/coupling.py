@@ -1,0 +1,43 @@
+"""Loops that act on each other, by a cascade or by a fault that couples them: parted, they would do otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.loop import LoopSpec
+
+
+def groups(loops: Sequence[LoopSpec]) -> list[str]:
+    """Of each loop the least id of its group."""
+    leads_to = {loop.id: loop.id for loop in loops}
+
+    def least(loop: str) -> str:
+        while leads_to[loop] != loop:
+            leads_to[loop] = loop = leads_to[leads_to[loop]]
+        return loop
+
+    for loop in loops:
+        for other in _coupled(loop):
+            one, two = least(loop.id), least(other)
+            leads_to[max(one, two)] = min(one, two)
+    return [least(loop.id) for loop in loops]
+
+
+def company(loops: Sequence[LoopSpec], chosen: Collection[str]) -> tuple[LoopSpec, ...]:
+    """The loops of these ids and all of their groups, in their order."""
+    of = groups(loops)
+    wanted = {group for loop, group in zip(loops, of, strict=True) if loop.id in chosen}
+    return tuple(loop for loop, group in zip(loops, of, strict=True) if group in wanted)
+
+
+def _coupled(loop: LoopSpec) -> list[str]:
+    """The loops that this one needs beside it."""
+    from clpm_execd.plant.faults import FAULTS  # with numpy, which the settings do without
+
+    others = [loop.cascade] if loop.cascade is not None else []
+    for fault in loop.faults:
+        # The parameters without a default are names of other loops.
+        others += [str(fault.parameters[key]) for key, default in FAULTS[fault.kind].defaults.items() if default == ""]
+    return others
