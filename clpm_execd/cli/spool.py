@@ -15,7 +15,6 @@ from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
-    from clpm_execd.stream.quarantine import Incident
     from clpm_execd.stream.stock import Stock
 
 WAITING, QUARANTINE = "waiting", "quarantine"
@@ -81,7 +80,7 @@ def _told(stock: Stock, now: int) -> Iterator[str]:
 def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
     from clpm_execd.stream.stock import retry
 
-    _incidents(arguments.names, state, ())
+    _refuse_strangers(arguments.names, state, ())
     files, lines = retry(state, arguments.names)
     return show(f"{_many(lines, 'line')} of {_many(files, 'incident')} to be written again: by a running stream "
                 "within a minute, and else by the next one\n")
@@ -93,7 +92,7 @@ def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int
     from clpm_execd.stream.stock import waiting_lines
 
     chosen = arguments.names or [WAITING]
-    _incidents(chosen, state, (WAITING, QUARANTINE))
+    _refuse_strangers(chosen, state, (WAITING, QUARANTINE))
     with opened(arguments.output, signals) as file:
         if WAITING in chosen:
             for lines in waiting_lines(state):
@@ -104,17 +103,16 @@ def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int
     return 0
 
 
-def _incidents(chosen: list[str], state: Path, besides: tuple[str, ...]) -> list[Incident]:
-    """Those chosen by name; BadInput where there is none of a name."""
+def _refuse_strangers(chosen: list[str], state: Path, besides: tuple[str, ...]) -> None:
+    """BadInput where there is no incident of a name, nor is it one of those besides."""
     from clpm_execd.stream.quarantine import incidents
 
-    found = {incident.path.name: incident for incident in incidents(state)}
+    found = [incident.path.name for incident in incidents(state)]
     strange = [name for name in chosen if name not in found and name not in besides]
     if strange:
         raise BadInput([Problem(f"spool {name!r}", "there is no such incident",
                                 did_you_mean(name, [*found, *besides]) if found or besides else "there is none at all")
                         for name in strange])  # fmt: skip
-    return [found[name] for name in chosen if name in found]
 
 
 def _many(number: int, noun: str) -> str:

@@ -45,10 +45,6 @@ DARK = Theme(page="#14171c", surface="#1c2027", text="#e6e8eb", muted="#9aa4af",
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
-def theme_of(name: str) -> Theme:
-    return THEMES[name]
-
-
 def dark_of_light() -> Mapping[str, str]:
     """For each colour of the light theme the dark one's: what a page needs to change over."""
     return {getattr(LIGHT, field.name): getattr(DARK, field.name) for field in fields(Theme)}
