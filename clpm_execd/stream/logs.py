@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -27,7 +27,7 @@ LOG_FILES_KEPT = 3
 class _Formatter(logging.Formatter):
     """Folds a record into one line, and puts *** for every secret before anything is escaped or cut."""
 
-    def __init__(self, layout: str, secrets: set[str], *, telegraf: bool) -> None:
+    def __init__(self, layout: str, secrets: Collection[str], *, telegraf: bool) -> None:
         super().__init__(layout, "%Y-%m-%dT%H:%M:%S%z")
         self._secrets = secrets
         self._telegraf = telegraf
@@ -37,7 +37,7 @@ class _Formatter(logging.Formatter):
             text = super().format(record)
         except Exception as error:
             text = f"{record.msg!r} {record.args!r} ({error})"
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        for secret in sorted(filter(None, self._secrets), key=len, reverse=True):
             text = text.replace(secret, "***")
         text = " | ".join(line.strip() for line in text.splitlines() if line.strip())
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -74,10 +74,10 @@ class TelegrafHandler(logging.Handler):
             os.write(fd, f"W! {lost} lines of this log were lost while nobody read it\n".encode())
 
 
-def telegraf_handler(stream: TextIO, secrets: Sequence[str] = ()) -> logging.Handler:
-    """A handler whose lines Telegraf reads as a plugin's log."""
+def telegraf_handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
+    """A handler whose lines Telegraf reads as a plugin's log; secrets may grow."""
     handler = TelegrafHandler(stream)
-    handler.setFormatter(_Formatter("%(message)s", {s for s in secrets if s}, telegraf=True))
+    handler.setFormatter(_Formatter("%(message)s", secrets, telegraf=True))
     return handler
 
 
@@ -104,8 +104,9 @@ def configure(
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
-    console = TelegrafHandler(sys.stderr)
-    console.setFormatter(_Formatter("%(message)s", hidden, telegraf=True) if telegraf else timed)
+    console = telegraf_handler(sys.stderr, hidden)
+    if not telegraf:
+        console.setFormatter(timed)
     root.addHandler(console)
     root.setLevel(level)
     # Its debugging lines show request headers, the token among them; its warnings are said better here.
