@@ -16,9 +16,9 @@ from clpm_execd.config.durations import LAST_TIME
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.tables import Place, whole
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import LineProtocol
 

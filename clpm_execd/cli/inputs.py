@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import refused
+from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from clpm_execd.stream.beginning import Beginning
     from clpm_execd.stream.checkpoint import Checkpoint
     from clpm_execd.stream.line_protocol import Encoder
-
-SECOND = 10**9
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import SECOND, configuration_of, settings_of
+from clpm_execd.cli.inputs import configuration_of, settings_of
 from clpm_execd.cli.options import whole_number
 from clpm_execd.cli.terminal import coloured
+from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.config.loops import parse_loop
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.block import SECOND
+from clpm_execd.plant.plant import Plant
 
 Table = dict[str, Any]
 

@@ -16,10 +16,10 @@ import numpy as np
 from clpm_execd.history.controller_law import unexplained
 from clpm_execd.history.process_law import Innovations
 from clpm_execd.history.signals import Booleans, Signals, percent_of
-from clpm_execd.plant.block import Floats
+from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.laws import Laws, stretches
 from clpm_execd.plant.loop import LoopSpec, OperatorSpec
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.plant import Plant
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18

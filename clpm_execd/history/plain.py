@@ -11,6 +11,7 @@ import numpy as np
 from clpm_execd.history.estimates import Estimate, Findings
 from clpm_execd.history.process_law import Innovations, ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
+from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop import (
     DisturbanceSpec,
     LoopSpec,
@@ -19,7 +20,7 @@ from clpm_execd.plant.loop import (
     RecordingSpec,
     SensorSpec,
 )
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import by_rule
 
 _SURE = 0.35  # standard deviation of the gain's logarithm: above this the record does not tell it

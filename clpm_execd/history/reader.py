@@ -25,8 +25,7 @@ from clpm_execd.history.modes import inferred_modes
 from clpm_execd.history.samples import SIGNALS, Samples, read_samples
 from clpm_execd.history.tables import bad, no_time
 from clpm_execd.history.texts import Integers
-from clpm_execd.history.times import SECOND
-from clpm_execd.plant.block import Floats
+from clpm_execd.plant.block import SECOND, Floats
 
 FAR = 100.0  # times what most values span: no plant goes there
 RECOGNISE = Columns()

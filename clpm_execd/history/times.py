@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.history.texts import Booleans, Integers, Listed, Texts
+from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 UNREADABLE = -1
@@ -25,7 +26,6 @@ ZONE_OPTION = "--timezone"
 # Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
 LATEST = 2**62
 
-SECOND = 1_000_000_000
 QUARTER = 900  # s: clocks change at whole quarters of an hour
 EXCEL_FROM, EXCEL_TO = 36_526.0, 73_050.0  # days since 1899-12-30: the years 2000 to 2099
 EXCEL_EPOCH = 25_569  # 1970-01-01 in Excel's days

@@ -15,10 +15,9 @@ from clpm_execd.extras import require
 from clpm_execd.pictures import interactive, still
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, run_of, trends
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
-_SECOND = 10**9
 FORMS = (".html", ".png", ".svg")
 
 
@@ -53,7 +52,7 @@ def picture_of(block: Block, loops: Sequence[str] | None, theme: str | None = No
     for loop in chosen:
         if loop not in block.loops:
             raise KeyError(f"no loop is {loop!r}; {did_you_mean(loop, block.loops)}")
-    interval = int(np.diff(block.times).min()) if len(block) > 1 else _SECOND
+    interval = int(np.diff(block.times).min()) if len(block) > 1 else SECOND
     run = run_of(len(block), points_of(".html", len(chosen)))
     return Picture(trends([block], chosen, interval, run), f"{len(block)} samples of {len(chosen)} loops", theme)
 

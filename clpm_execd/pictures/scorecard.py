@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from clpm_execd import __version__
 from clpm_execd.pictures.page import Page, figure, table, text
 from clpm_execd.pictures.style import LIGHT
+from clpm_execd.plant.block import SECOND
 from clpm_execd.score.rules import HEALTHY, NOTHING, Score, Tally
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from rich.console import Group
 
-_SECOND = 10**9
 BY_EVENTS = ("fault", "events", "found", "alarms", "right", "precision", "recall", "F1", "median delay", "longest")
 BY_TIME = ("fault", "named rightly", "named wrongly", "missed", "precision", "recall", "F1")
 
@@ -31,7 +31,7 @@ def time_of(ns: float | None) -> str:
     """A time in the unit that suits it."""
     if ns is None:
         return "-"
-    seconds = ns / _SECOND
+    seconds = ns / SECOND
     return next((f"{seconds / size:.3g} {unit}" for unit, size in (("d", 86400), ("h", 3600), ("min", 60))
                  if seconds >= 2 * size), f"{seconds:.3g} s")
 
@@ -170,10 +170,10 @@ def as_json(score: Score) -> str:
             "right": each.right, "wrong": each.wrong, "unjudged": each.unjudged,
             "precision": each.precision, "recall": each.recall, "f1": each.f1,
             "time_precision": each.time_precision, "time_recall": each.time_recall, "time_f1": each.time_f1,
-            "true_positive_s": each.true_positive / _SECOND, "false_positive_s": each.false_positive / _SECOND,
-            "false_negative_s": each.false_negative / _SECOND,
-            "median_delay_s": None if each.median_delay is None else each.median_delay / _SECOND,
-            "longest_delay_s": None if each.longest_delay is None else each.longest_delay / _SECOND}
+            "true_positive_s": each.true_positive / SECOND, "false_positive_s": each.false_positive / SECOND,
+            "false_negative_s": each.false_negative / SECOND,
+            "median_delay_s": None if each.median_delay is None else each.median_delay / SECOND,
+            "longest_delay_s": None if each.longest_delay is None else each.longest_delay / SECOND}
 
     return json.dumps({
         "version": __version__,

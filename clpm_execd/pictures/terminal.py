@@ -15,14 +15,13 @@ import numpy as np
 from clpm_execd.extras import require
 from clpm_execd.pictures.style import INK, LIGHT, MODES, Theme, fault_colour
 from clpm_execd.pictures.trend import Lane, Line, Trend, lanes
-from clpm_execd.plant.block import Floats
+from clpm_execd.plant.block import SECOND, Floats
 
 if TYPE_CHECKING:
     from plotille import Canvas
     from rich.table import Table
     from rich.text import Text
 
-_SECOND = 10**9
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200,
           86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400)  # s
 _BARS = {"hidden": "░", "visible": "█", "control": "╌"}
@@ -103,7 +102,7 @@ class _Panels:
         from rich.text import Text
 
         low, high = _limits([line.values for line, _, _ in lines])
-        start, end = self._trend.start / _SECOND, self._trend.end / _SECOND
+        start, end = self._trend.start / SECOND, self._trend.end / SECOND
         canvas = Canvas(self._width, rows, start, low, end, high, mode="rgb")
         for line, colour, dotted in lines:
             _draw(canvas, line, None if colour is None else _rgb(colour), dotted)
@@ -151,8 +150,8 @@ class _Panels:
         step = next((step for step in _STEPS if self._ticks(step) * 9 <= self._width), _STEPS[-1])
         form = "%m-%d" if step >= 86400 else "%H:%M" if step >= 60 else "%H:%M:%S"
         line = [" "] * self._width
-        first = -(-self._trend.start // (step * _SECOND)) * step * _SECOND
-        for time in range(first, self._trend.end, step * _SECOND):
+        first = -(-self._trend.start // (step * SECOND)) * step * SECOND
+        for time in range(first, self._trend.end, step * SECOND):
             label = "╵" + f"{_utc(time):{form}}"
             column = self._column(time)
             if column + len(label) <= self._width:
@@ -160,11 +159,11 @@ class _Panels:
         self._text.append(Text(f"{'UTC':>{self._left - 1}}  {''.join(line).rstrip()}", "dim"))
 
     def _ticks(self, step: int) -> int:
-        return (self._trend.end - self._trend.start) // (step * _SECOND) + 1
+        return (self._trend.end - self._trend.start) // (step * SECOND) + 1
 
 
 def _draw(canvas: Canvas, line: Line, colour: tuple[int, int, int] | None, dotted: bool) -> None:
-    x = (line.times / _SECOND).tolist()
+    x = (line.times / SECOND).tolist()
     y = line.values.tolist()
     if line.sparse or len(x) == 1:
         for point in zip(x, y, strict=True):
@@ -209,4 +208,4 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def _utc(time: int) -> datetime:
-    return datetime.fromtimestamp(time / _SECOND, timezone.utc)
+    return datetime.fromtimestamp(time / SECOND, timezone.utc)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+SECOND = 10**9  # ns
+
 MODES = ("MAN", "AUT", "CAS")
 MAN, AUT, CAS = range(3)
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import GOOD, Block, Floats
+from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.chance import keys, normal
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
@@ -37,7 +37,6 @@ from clpm_execd.plant.sensor import Sensor
 from clpm_execd.plant.state import State, cascade_depths, column
 from clpm_execd.plant.valve import Valve
 
-SECOND = 10**9
 _DRAWN_AT_ONCE = 65536  # normals of one purpose: enough to hide the cost of a call, and small beside the caches
 
 

@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Source
+from clpm_execd.plant.block import SECOND, Source
 from clpm_execd.plant.memory import Memory, Rows
 from clpm_execd.stream.claim import Claim
 from clpm_execd.stream.line_protocol import Encoder
-from clpm_execd.stream.pacing import SECOND, Clock
+from clpm_execd.stream.pacing import Clock
 from clpm_execd.stream.whole_file import make_folder, write_whole
 
 VERSION = 1

@@ -12,8 +12,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.pacing import SECOND, Clock
+from clpm_execd.stream.pacing import Clock
 from clpm_execd.stream.signals import Signals
 from clpm_execd.stream.whole_file import make_folder
 

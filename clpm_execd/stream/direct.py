@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from clpm_execd.plant.block import Block, Source
+from clpm_execd.plant.block import SECOND, Block, Source
 from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import DAY, SECOND, Clock, Pacer
+from clpm_execd.stream.pacing import DAY, Clock, Pacer
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
 

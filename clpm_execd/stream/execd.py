@@ -25,10 +25,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.plant.block import Block, Source
+from clpm_execd.plant.block import SECOND, Block, Source
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import DAY, LINES_A_WRITE, SECOND, Clock, Pacer
+from clpm_execd.stream.pacing import DAY, LINES_A_WRITE, Clock, Pacer
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:

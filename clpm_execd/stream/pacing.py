@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from clpm_execd.plant.block import Block, Source
+from clpm_execd.plant.block import SECOND, Block, Source
 
-SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 
 # Lines in one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from clpm_execd.stream.pacing import SECOND, Clock, span
+from clpm_execd.plant.block import SECOND
+from clpm_execd.stream.pacing import Clock, span
 
 _WORTH = 60 * SECOND
 _EVERY = 10 * SECOND
