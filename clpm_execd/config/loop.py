@@ -28,7 +28,8 @@ from clpm_execd.config.tables import (
     unknown_keys,
     whole,
 )
-from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, ProcessSpec
+from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
+from clpm_execd.plant.operator import DAY
 from clpm_execd.plant.types import template
 
 COUNT = 100_000
@@ -89,6 +90,7 @@ def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, 
     if "learned" in given:
         loop = replace(loop, laws=read_laws(given["learned"], loop, place.at("learned"), folder))
     _check_process(loop.process, place.at("process"))
+    _check_operator(loop.operator, place.at("operator"))
     _check_cascade(loop, place, counted)
     if limits is not None:
         _check_range(loop, place)
@@ -160,7 +162,16 @@ def _check_process(process: ProcessSpec, place: Place) -> None:
         place.at("gain").refuse("a gain of 0 leaves nothing to control", "give a gain other than 0 (%/%)")
 
 
+def _check_operator(operator: OperatorSpec, place: Place) -> None:
+    if not 1 <= len(operator.day) <= DAY:
+        place.at("day").refuse(f"{len(operator.day)} parts of a day", f"give 1 to {DAY} numbers")
+    elif not any(operator.day):
+        place.at("day").refuse("no part of the day has moves", "give a number above 0, or interval = 0 for no moves")
+
+
 def _check_cascade(loop: LoopSpec, place: Place, counted: bool) -> None:
+    if loop.cascade is None and loop.laws is not None and loop.laws.setpoint.size:
+        return  # its master is known by the course of its SP
     if loop.cascade is None:
         if loop.mode == "CAS":
             place.at("mode").refuse("'CAS' needs a master", "give cascade = \"the id of the master\"")

@@ -110,10 +110,14 @@ class RecordingSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSpec:
-    """The operator's habits with the set point; planned acts are moves."""
+    """The operator's habits with set point and mode; planned acts are moves."""
 
     interval: float = parameter(0.0, "mean time between moves of SP, 0 for none", "s", 0.0, 1e8)
     size: float = parameter(1.0, "standard deviation of the moves around sp", "% of span", 0.0, 50.0)
+    day: tuple[float, ...] = parameter((0.7, 1.3, 1.3, 0.7), "how much oftener than on average SP is moved in each "
+                                       "part of the day; equal parts from 0 h UTC, 96 at most", "", 0.0, 100.0)
+    automatic: float = parameter(0.0, "mean time in AUT or CAS before a time in MAN, 0 for no MAN", "s", 0.0, 1e8)
+    manual: float = parameter(1800.0, "mean time in MAN, where `automatic` is given", "s", 0.0, 1e8, above=True)
     wave: float = parameter(0.0, "amplitude of a sine around sp, 0 for none", "% of span", 0.0, 50.0)
     period: float = parameter(600.0, "period of the sine", "s", 0.0, 1e7, above=True)
 

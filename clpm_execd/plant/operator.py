@@ -2,20 +2,22 @@
 
 Planned moves come from the configuration. Habits are moves of the set point at human times: a quarter of an hour
 may hold one, and whether it does, when, and where to, are drawn for that quarter alone; by day it does more often
-than by night. A wave turns the set point into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP
-outside MAN: the controller owns them there.
+than by night. A habit of MAN takes a loop there and back: how long it stays in a mode is drawn when it gets there. A
+wave turns the set point into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the
+controller owns them there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from math import log1p
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import CAS, MAN, MODES
+from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.loop import LoopSpec, Move
 from clpm_execd.plant.memory import Columns, Tables, table
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from clpm_execd.plant.faults.operation import OperationFaults
 
 QUARTER = 900  # s
+DAY = 96  # quarters
 _LEAST_DWELL = 300  # s between two moves by habit
 _PLANNED = np.dtype([("tick", np.int64), ("number", np.int64), ("signal", "U4"), ("value", np.float64),
                      ("ramp", np.int64)])
 _RAMPED = np.dtype([("signal", "U4"), ("first", np.int64), ("last", np.int64), ("begin", np.float64),
                     ("end", np.float64)])
-_DAY_SHIFT = 0.3  # by which share there are more moves from 6 to 18 h UTC than on average, and fewer by night
+_LEAST_STAY = 0.2  # of the mean time in a mode: none is shorter
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,6 +61,13 @@ class _Ramp:
         return self.begin + (self.end - self.begin) * (tick - self.first) / (self.last - self.first)
 
 
+def _quarters(day: tuple[float, ...]) -> Floats:
+    """(96,) how much oftener than on average SP is moved in each quarter of an hour of the day, from 0 h UTC."""
+    shares = np.array(day)[np.arange(DAY) * len(day) // DAY]
+    mean = float(shares.mean())
+    return shares / mean if mean > 0.0 else shares
+
+
 class Operator(Columns):
     """The operators of N loops. starts: (N,) ns, from which each loop's moves count. scan in ns.
 
@@ -82,9 +92,17 @@ class Operator(Columns):
         habits = [loop.operator for loop in loops]
         self._chance = np.array([min(1.0, QUARTER / h.interval) if h.interval > 0 else 0.0 for h in habits])
         self._size = column(habit.size for habit in habits)
+        self._day = np.array([_quarters(habit.day) for habit in habits])
         self._whether, self._when, self._where = (keys(seed, ids, f"operator {what}") for what in "abc")
         self._next_quarter = 0 if self._chance.any() else None
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
+        self._stays = [(habit.automatic, habit.manual) for habit in habits]
+        self._stay = keys(seed, ids, "operator d")
+        self._automatic = [MODES.index(loop.mode if loop.mode != "MAN" else "CAS" if loop.cascade else "AUT")
+                           for loop in loops]
+        for i, loop in enumerate(loops):
+            if loop.operator.automatic > 0:
+                self._plan_mode(i, int(self._first[i]), loop.mode == "MAN")
         self._waving = np.flatnonzero(np.array([habit.wave > 0 for habit in habits]))
         self._wave = column(habits[i].wave for i in self._waving)
         self._period = column(habits[i].period for i in self._waving)
@@ -121,8 +139,7 @@ class Operator(Columns):
         quarter = tick * self._scan // (QUARTER * 10**9)
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter = end
-        busy = 1.0 + _DAY_SHIFT if 24 <= quarter % 96 < 72 else 1.0 - _DAY_SHIFT
-        moves = uniform(self._whether, quarter, 1)[0] < busy * self._chance
+        moves = uniform(self._whether, quarter, 1)[0] < self._day[:, quarter % DAY] * self._chance
         moved = np.flatnonzero(moves & (self._planned < quarter))
         self._planned[:] = quarter
         if not moved.size:
@@ -135,11 +152,21 @@ class Operator(Columns):
             if at >= tick:
                 heappush(self._plan, _Act(at, i, -1, "sp", target))
 
+    def _plan_mode(self, i: int, tick: int, manual: bool) -> None:
+        """When the habit that took a loop into MAN, or out of it, at this scan does the opposite."""
+        mean = self._stays[i][manual]
+        chance = float(uniform(self._stay[i:i + 1], tick, 1)[0, 0])
+        stay = mean * (_LEAST_STAY - (1.0 - _LEAST_STAY) * log1p(-chance))
+        scans = max(1, round(stay * 1e9 / self._scan))
+        heappush(self._plan, _Act(tick + scans, i, -1, "mode", self._automatic[i] if manual else MAN))
+
     def _do(self, act: _Act) -> None:
         state = self._state
         if act.signal == "mode":
             if self.faults is None or not self.faults.chooses(act.loop, int(act.value)):
                 state.mode[act.loop] = int(act.value)
+            if act.number < 0:
+                self._plan_mode(act.loop, act.tick, act.value == MAN)
             return
         self._ramps.pop((act.loop, act.signal), None)
         if act.ramp:

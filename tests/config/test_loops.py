@@ -405,3 +405,12 @@ def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.D
     except BadInput as bad:
         told = bad.problems or (Problem("", "", ""),)
     assert all(problem.what and problem.remedy and "\n" not in str(problem) for problem in told)
+
+
+@pytest.mark.parametrize(("day", "told"), [
+    ("[]", "0 parts of a day; give 1 to 96 numbers"),
+    ("[0, 0.0]", "no part of the day has moves; give a number above 0, or interval = 0 for no moves"),
+    ("[1, -1]", "-1 is outside the limits; give 0 to 100"),
+])
+def test_a_day_without_moves_is_refused(day: str, told: str) -> None:
+    assert loop_problem(f"operator.day = {day}") == f"loops.toml: loop[1] F1.operator.day: {told}"

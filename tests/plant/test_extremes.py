@@ -92,7 +92,7 @@ def loops(draw: st.DrawFn, name: str) -> LoopSpec:
         mode=draw(st.sampled_from(MODES[:2])), process=draw(processes()), controller=draw(parts(ControllerSpec)),
         valve=draw(parts(ValveSpec)), sensor=draw(parts(SensorSpec)), disturbance=draw(parts(DisturbanceSpec)),
         recording=draw(parts(RecordingSpec, resolution=parts(Resolution), op_range=op_ranges)),
-        operator=draw(parts(OperatorSpec)),
+        operator=draw(parts(OperatorSpec, day=st.lists(st.floats(0.0, 100.0), min_size=1, max_size=96).map(tuple))),
         moves=tuple(draw(st.lists(moves(span), max_size=3))))
 
 
@@ -111,5 +111,5 @@ def test_any_legal_loop_gives_numbers(plant: list[LoopSpec], scan: float, seed: 
     for values in (block.pv, block.op, block.sp, block.valve_position, block.true_pv):
         assert np.isfinite(values).all()
     if all(loop.recording.resolution.op == 0 for loop in plant):
-        assert block.op.min() >= 0.0
-        assert block.op.max() <= 100.0
+        assert block.op.min() >= min(loop.recording.op_range[0] for loop in plant)
+        assert block.op.max() <= max(loop.recording.op_range[1] for loop in plant)

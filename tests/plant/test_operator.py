@@ -1,17 +1,18 @@
 """Operators: a move shows at its instant exactly, by step or by ramp, and only where the operator has the say.
 
-An SP is not taken in CAS, nor an OP outside MAN. Habits move the set point at human times.
+An SP is not taken in CAS, nor an OP outside MAN. Habits move the set point at human times, and take loops into MAN.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
 import pytest
 from still import START, move, ns, run, still
 
-from clpm_execd.plant.block import AUT, MAN, Block
+from clpm_execd.plant.block import AUT, CAS, MAN, Block
 from clpm_execd.plant.loop import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.plant import Plant
 
@@ -140,3 +141,33 @@ def test_operators_move_more_by_day_than_by_night() -> None:
     day, night = (int(moved[of].sum()) for of in ((hour >= 6) & (hour < 18), (hour < 6) | (hour >= 18)))
     # 14,400 moves in all: the share by day has a standard deviation of 0.4 %.
     assert day / (day + night) == pytest.approx(0.65, abs=0.02)
+
+
+def test_the_day_may_have_any_shape() -> None:
+    each = [still(f"L{i}", operator=OperatorSpec(interval=3600.0, size=8.0, day=(0.0, 0.0, 3.0))) for i in range(10)]
+    block = Plant(each, seed=5, start=START, interval=ns(60), scan=ns(60)).advance(10 * 1440)
+    moved = (np.diff(block.sp, axis=0) != 0).sum(axis=1)
+    assert not moved[block.times[1:] // ns(3600) % 24 < 16].any()
+    assert moved.sum() == pytest.approx(2400, rel=0.1)  # an hour apart on average, whatever the shape
+
+
+@pytest.mark.parametrize("mode", ["AUT", "MAN"])
+def test_a_habit_of_man_keeps_its_mean_times_and_nobody_is_there_and_back_at_once(mode: str) -> None:
+    habit = OperatorSpec(automatic=3600.0, manual=900.0)
+    block = Plant([still(f"L{i}", operator=habit, mode=mode) for i in range(20)], seed=5, start=START,
+                  interval=ns(10), scan=ns(10)).advance(10 * 8640)
+    assert (block.mode[0] == (MAN if mode == "MAN" else AUT)).all()
+    stays: dict[int, list[int]] = {AUT: [], MAN: []}
+    for modes in block.mode.T:
+        at = np.flatnonzero(np.diff(modes)) + 1
+        for begin, end in pairwise(at):
+            stays[int(modes[begin])].append(10 * (end - begin))
+    for of, mean in ((AUT, 3600.0), (MAN, 900.0)):
+        assert np.mean(stays[of]) == pytest.approx(mean, rel=5.0 * 0.8 / sqrt(len(stays[of])))
+        assert min(stays[of]) >= 0.2 * mean - 10.0
+
+
+def test_a_slave_goes_back_into_cascade_by_habit() -> None:
+    slave = still("SLAVE", cascade="MASTER", mode="CAS", operator=OperatorSpec(automatic=60.0, manual=60.0))
+    block = run([still("MASTER"), slave], 1000)
+    assert set(block.mode[:, block.loops.index("SLAVE")].tolist()) == {CAS, MAN}

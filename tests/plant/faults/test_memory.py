@@ -68,7 +68,8 @@ def eventful(loop_id: str, kind: str, *faults: FaultSpec, **parts: Any) -> LoopS
     process = template(kind, loop_id, (0.0, 100.0)).process
     given_parts: dict[str, Any] = {
         "process": replace(process, dead_time=process.dead_time + 0.3), "controller": ControllerSpec(derivative=1.0),
-        "moves": moves, "operator": OperatorSpec(interval=1800.0), "valve": ValveSpec(lag=2.0),
+        "moves": moves, "operator": OperatorSpec(interval=1800.0, automatic=40.0, manual=15.0),
+        "valve": ValveSpec(lag=2.0),
         "recording": RecordingSpec(resolution=Resolution(pv=0.01), exception=0.2)}
     return loop(*faults, loop_id=loop_id, kind=kind, **{**given_parts, **parts})
 
