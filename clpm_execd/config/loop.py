@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,10 @@ def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
         place.at("id").refuse(f"{count} loops would have the same id",
                               "number them with a pattern such as 'FIC{:04d}'")
         count = 1
+    parts = {item.name: getattr(loop, item.name) for item in fields(loop)}
     return LoopEntry(place, tuple(
-        replace(loop, id=_numbered(loop.id, k), cascade=loop.cascade and _numbered(loop.cascade, k),
-                faults=tuple(_numbered_fault(fault, k) for fault in loop.faults))
+        LoopSpec(**{**parts, "id": _numbered(loop.id, k), "cascade": loop.cascade and _numbered(loop.cascade, k),
+                    "faults": tuple([_numbered_fault(fault, k) for fault in loop.faults])})
         for k in range(1, count + 1)))
 
 

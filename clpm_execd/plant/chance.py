@@ -25,8 +25,8 @@ _AT_ONCE = 64
 
 def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
     """(N,) one key a loop, for `words`, `uniform` and `normal`."""
-    digests = (blake2b(f"{seed}\0{loop}\0{purpose}".encode(), digest_size=8).digest() for loop in loops)
-    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
+    digests = b"".join([blake2b(f"{seed}\0{loop}\0{purpose}".encode(), digest_size=8).digest() for loop in loops])
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def words(of: npt.NDArray[np.uint64], first: int, n: int) -> npt.NDArray[np.uint64]:

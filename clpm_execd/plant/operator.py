@@ -92,17 +92,20 @@ class Operator(Columns):
         habits = [loop.operator for loop in loops]
         self._chance = np.array([min(1.0, QUARTER / h.interval) if h.interval > 0 else 0.0 for h in habits])
         self._size = column(habit.size for habit in habits)
-        self._day = np.array([_quarters(habit.day) for habit in habits])
-        self._whether, self._when, self._where = (keys(seed, ids, f"operator {what}") for what in "abc")
         self._next_quarter = 0 if self._chance.any() else None
+        drawn = () if self._next_quarter is None else ids
+        self._whether, self._when, self._where = (keys(seed, drawn, f"operator {what}") for what in "abc")
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
-        self._stays = [(habit.automatic, habit.manual) for habit in habits]
-        self._stay = keys(seed, ids, "operator d")
-        self._automatic = [MODES.index(loop.mode if loop.mode != "MAN" else "CAS" if loop.cascade else "AUT")
-                           for loop in loops]
-        for i, loop in enumerate(loops):
-            if loop.operator.automatic > 0:
-                self._plan_mode(i, int(self._first[i]), loop.mode == "MAN")
+        days = {day: k for k, day in enumerate(dict.fromkeys(habit.day for habit in habits))}
+        self._days = np.array([_quarters(day) for day in days])
+        self._day = np.array([days[habit.day] for habit in habits])
+        self._stays = {i: (habit.automatic, habit.manual) for i, habit in enumerate(habits) if habit.automatic > 0}
+        self._stay = keys(seed, ids if self._stays else (), "operator d")
+        self._automatic = {
+            i: MODES.index(loops[i].mode if loops[i].mode != "MAN" else "CAS" if loops[i].cascade else "AUT")
+            for i in self._stays}
+        for i in self._stays:
+            self._plan_mode(i, int(self._first[i]), loops[i].mode == "MAN")
         self._waving = np.flatnonzero(np.array([habit.wave > 0 for habit in habits]))
         self._wave = column(habits[i].wave for i in self._waving)
         self._period = column(habits[i].period for i in self._waving)
@@ -139,7 +142,7 @@ class Operator(Columns):
         quarter = tick * self._scan // (QUARTER * 10**9)
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter = end
-        moves = uniform(self._whether, quarter, 1)[0] < self._day[:, quarter % DAY] * self._chance
+        moves = uniform(self._whether, quarter, 1)[0] < self._days[self._day, quarter % DAY] * self._chance
         moved = np.flatnonzero(moves & (self._planned < quarter))
         self._planned[:] = quarter
         if not moved.size:

@@ -8,6 +8,7 @@ x1 + b1 u, x2+ = p21 x1 + p22 x2 + b2 u.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, expm1, floor, inf
 
 import numpy as np
@@ -53,6 +54,7 @@ def _split(process: ProcessSpec, scan: float) -> tuple[int, float]:
     return whole, rest if rest > _SLACK else 0.0
 
 
+@lru_cache(maxsize=4096)  # what many loops have alike
 def weights(process: ProcessSpec, scan: float) -> tuple[float, ...]:
     """p11, p21, p22, then the input's weights on x1 and x2: of the newer held value, and of the older."""
     _, late = _split(process, scan)

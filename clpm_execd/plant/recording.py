@@ -8,6 +8,7 @@ number.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from clpm_execd.plant.state import column
 FINEST = 1e-12  # a step below this changes no digit of a value
 
 
+@lru_cache(maxsize=4096)  # what many loops have alike
 def _ratio(resolution: float) -> tuple[float, float]:
     """The step as numerator and denominator of the decimal number it is written as."""
     step = Fraction(repr(float(resolution)))

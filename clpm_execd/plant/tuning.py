@@ -8,11 +8,12 @@ that measurement noise moves OP by no more than 0.25 %, as in healthy plants.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import exp, pi
 
 import numpy as np
 
-from clpm_execd.plant.loop import ControllerSpec, LoopSpec, ProcessSpec
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.process import pulse_transfer
 
 NOISE_IN_OP = 0.25  # %, sigma
@@ -27,8 +28,13 @@ def tuned(loop: LoopSpec, scan: float) -> ControllerSpec:
     A rule gives a PI controller of the ideal form; beside a gain or a reset that the user gave it fills in the
     other.
     """
-    controller = loop.controller
-    gain, reset = by_rule(loop, scan)
+    return _tuned(loop.controller, loop.process, loop.valve, loop.sensor, scan)
+
+
+@lru_cache(maxsize=4096)  # what many loops have alike
+def _tuned(controller: ControllerSpec, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
+           scan: float) -> ControllerSpec:
+    gain, reset = _by_rule(controller.tuning, process, valve, sensor, scan)
     if controller.form == "parallel" and controller.gain is not None:
         reset /= controller.gain  # 1/Ki = Ti/Kc
     elif controller.form == "parallel":
@@ -43,34 +49,35 @@ def tuned(loop: LoopSpec, scan: float) -> ControllerSpec:
 
 def by_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
     """(Kc > 0, Ti in s) by the loop's rule."""
-    gain, lag, second_lag, delay = _reduced(loop, scan)
-    rule = loop.controller.tuning
-    integrating = loop.process.model == "integrator"
+    return _by_rule(loop.controller.tuning, loop.process, loop.valve, loop.sensor, scan)
+
+
+def _by_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec, scan: float) -> tuple[float, float]:
+    gain, lag, second_lag, delay = _reduced(process, valve, scan)
+    integrating = process.model == "integrator"
     if rule == "aggressive":
         reset = 8.0 * delay if integrating else min(lag, 8.0 * delay)
-        process = replace(loop.process, gain=gain)
-        return _ultimate(process, loop.valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
+        return _ultimate(replace(process, gain=gain), valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
     # Skogestad's half rule: the second lag is half delay, half lag.
     delay += second_lag / 2.0
     lag += second_lag / 2.0
     closed = {"tight": delay, "lambda": 3.0 * delay if integrating else max(1.5 * lag, delay),
               "sluggish": 6.0 * delay if integrating else 5.0 * (lag + delay)}[rule]
     kc = (1.0 if integrating else lag) / (gain * (closed + delay))
-    if loop.sensor.noise > 0:
-        kc = min(kc, NOISE_IN_OP / loop.sensor.noise)
+    if sensor.noise > 0:
+        kc = min(kc, NOISE_IN_OP / sensor.noise)
     if integrating:
         return kc, 4.0 / (gain * kc)
     return kc, min(lag, 4.0 * (closed + delay))
 
 
-def _reduced(loop: LoopSpec, scan: float) -> tuple[float, float, float, float]:
+def _reduced(process: ProcessSpec, valve: ValveSpec, scan: float) -> tuple[float, float, float, float]:
     """(gain, lag, second lag, dead time), in s: with the scan's own delay, and the actuator's lag."""
-    process = loop.process
     lags = sorted((0.0,) if process.model == "integrator" else process.tau, reverse=True)
     lag = max(lags[0], scan)
     second = lags[1] if len(lags) > 1 else 0.0
     gain = abs(process.gain) if abs(process.gain) > _NO_GAIN else 1.0
-    return gain, lag, second, process.dead_time + scan + loop.valve.lag
+    return gain, lag, second, process.dead_time + scan + valve.lag
 
 
 def _ultimate(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
