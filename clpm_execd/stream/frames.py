@@ -26,6 +26,7 @@ class Hole(Enum):
 
     NUMBER = 0
     TIME = 1
+    LOOP = 2  # the text that is each loop's own
 
 
 Part = tuple[bytes | Hole, ...]  # a stretch of a row; one with a number is left out together with it
@@ -41,38 +42,42 @@ class Frames:
 
     def __init__(self, time_width: int) -> None:
         self._time_width = time_width
-        self._places = {Hole.NUMBER: PAD * LONGEST, Hole.TIME: PAD * time_width}
         self._widths: list[int] = []  # of each piece
+        self._starts: list[int] = []
         self._table: Table = np.empty((0, 0), dtype=np.uint8)
         self._numbers: list[int] = []
         self._times: list[int] = []
         self.parts: list[slice] = []
 
-    def add(self, rows: Sequence[Row]) -> npt.NDArray[np.intp]:
-        """The indices of the frames of these rows, which are all of the structure of the first there was."""
-        texts = [[self._places[piece] if isinstance(piece, Hole) else piece for part in row for piece in part]
-                 for row in rows]
-        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    def add(self, row: Row, loops: Sequence[bytes]) -> npt.NDArray[np.intp]:
+        """The indices of the frames of a row, which is of the structure of the first there was, with each text."""
+        pieces = [piece for part in row for piece in part]
+        holes = {Hole.NUMBER: LONGEST, Hole.TIME: self._time_width, Hole.LOOP: max(map(len, loops))}
+        widths = [holes[piece] if isinstance(piece, Hole) else len(piece) for piece in pieces]
         if not self._widths or any(width > had for width, had in zip(widths, self._widths, strict=True)):
-            self._lay_out(rows[0], [max(both) for both in zip(widths, self._widths or widths, strict=True)])
-        added = _padded([text for row in texts for text in row], self._widths * len(rows))
+            self._lay_out(row, [max(both) for both in zip(widths, self._widths or widths, strict=True)])
+        added: Table = np.full((len(loops), self._table.shape[1]), _PAD, dtype=np.uint8)
+        for start, width, piece in zip(self._starts, widths, pieces, strict=True):
+            if piece is Hole.LOOP:
+                added[:, start : start + width] = _padded(loops, width)
+            elif isinstance(piece, bytes):
+                added[:, start : start + width] = np.frombuffer(piece, np.uint8)
         first = len(self._table)
-        self._table = np.concatenate([self._table, np.frombuffer(added, np.uint8).reshape(len(rows), -1)])
+        self._table = np.concatenate([self._table, added])
         return np.arange(first, len(self._table))
 
     def _lay_out(self, row: Row, widths: list[int]) -> None:
         """Give each piece its place, and move what is in the table there."""
-        starts = [0, *accumulate(widths)]
-        table: Table = np.full((len(self._table), starts[-1]), _PAD, dtype=np.uint8)
-        end = 0
-        for start, width in zip(starts, self._widths, strict=False):
-            table[:, start : start + width] = self._table[:, end : end + width]
-            end += width
-        self._table, self._widths = table, widths
+        *starts, end = 0, *accumulate(widths)
+        table: Table = np.full((len(self._table), end), _PAD, dtype=np.uint8)
+        for start, was, width in zip(starts, self._starts, self._widths, strict=False):
+            table[:, start : start + width] = self._table[:, was : was + width]
+        self._table, self._starts, self._widths = table, starts, widths
         pieces = [piece for part in row for piece in part]
         self._numbers, self._times = ([start for start, piece in zip(starts, pieces, strict=False) if piece is hole]
                                       for hole in (Hole.NUMBER, Hole.TIME))
         ends = [0, *accumulate(len(part) for part in row)]
+        starts = [*starts, end]
         self.parts = [slice(starts[ends[i]], starts[ends[i + 1]]) for i, part in enumerate(row) if Hole.NUMBER in part]
 
     def rows(self, frames: npt.NDArray[np.intp]) -> Table:
@@ -81,9 +86,9 @@ class Frames:
 
     def put_times(self, rows: Table, times: Sequence[bytes]) -> None:
         """Write the times: of T times, the first is that of the first R / T rows, and so on."""
-        texts = np.frombuffer(_padded(times, [self._time_width] * len(times)), f"V{self._time_width}")
+        texts = _padded(times, self._time_width).view(f"V{self._time_width}")
         for start in self._times:
-            self._at(rows, start, texts.dtype, len(times))[:] = texts[:, np.newaxis]
+            self._at(rows, start, texts.dtype, len(times))[:] = texts
 
     def put_number(self, rows: Table, number: int, low: Words, high: Words) -> None:
         """Write a number of each row, as `digits` gives them; low and high are (T, N) with T N = R, or (N,)."""
@@ -104,8 +109,9 @@ class Frames:
         return np.ndarray((ticks, each), kind, rows.data, start, (each * width, width))
 
 
-def _padded(texts: Sequence[bytes], widths: Sequence[int]) -> bytes:
-    return b"".join([text.ljust(width, PAD) for text, width in zip(texts, widths, strict=True)])
+def _padded(texts: Sequence[bytes], width: int) -> Table:
+    """(R, width) a text each."""
+    return np.frombuffer(b"".join([text.ljust(width, PAD) for text in texts]), np.uint8).reshape(len(texts), width)
 
 
 def blank(rows: Table, which: npt.NDArray[np.bool_], part: slice = slice(None)) -> None:

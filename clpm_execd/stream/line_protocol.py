@@ -76,11 +76,14 @@ class LineProtocol(TextEncoder):
             ((b"," if f else b" ") + escape(name).encode() + b"=", Hole.NUMBER, end)
             for f, (name, end) in enumerate(zip(self._names, ends, strict=True))]
 
-    def _row(self, loop: str, mode: str) -> Row:
-        tags = {**self._tags, "loop_id": loop}
-        if self._mode_tag:
-            tags[self._mode_tag] = mode
-        return [((self._measurement + _series(tags)).encode(),), *self._fields, (b" ", Hole.TIME, b"\n")]
+    def _row(self, mode: str) -> Row:
+        tags = {**self._tags, **({self._mode_tag: mode} if self._mode_tag else {})}
+        before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
+        series = ((self._measurement + _series(before) + ",loop_id=").encode(), Hole.LOOP, _series(tags).encode())
+        return [series, *self._fields, (b" ", Hole.TIME, b"\n")]
+
+    def _text(self, loop: str) -> bytes:
+        return escape(loop).encode()
 
     def _leave_out(self, rows: Table, present: Flags) -> None:
         super()._leave_out(rows, present)
@@ -117,6 +120,8 @@ def cannot_carry(text: str) -> str | None:
     """Why not every parser would read this name or tag value back the same; None when all do."""
     if not text:
         return "it is empty"
+    if text.isprintable() and "\\" not in text:  # nearly all; the rest is looked through
+        return None
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in text):
         return "it holds a control character"
     if any(0xD800 <= ord(c) < 0xE000 for c in text):

@@ -41,10 +41,12 @@ class LongCsv(TextEncoder):
     def header(self) -> bytes:
         return b"_time,loop_id,_field,_value,Mode,_measurement" + (b",fault\n" if self._truth else b"\n")
 
-    def _row(self, loop: str, mode: str) -> Row:
+    def _row(self, mode: str) -> Row:
         end = b"," + mode.encode() + b"," + self._measurement + self._end
-        begin = b"," + _cell(loop) + b","
-        return [(Hole.TIME, begin + _cell(name) + b",", Hole.NUMBER, end) for name in self._names]
+        return [(Hole.TIME, b",", Hole.LOOP, b"," + _cell(name) + b",", Hole.NUMBER, end) for name in self._names]
+
+    def _text(self, loop: str) -> bytes:
+        return _cell(loop)
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)
@@ -114,18 +116,25 @@ class WideCsv(TextEncoder):
 
     def _ended_frames(self, rows: list[tuple[int, int, bytes]]) -> Frame:
         """The frames of rows of a loop and a mode with their ends."""
-        new = [row for row in dict.fromkeys(rows) if row not in self._ended]
-        if new:
-            made = self._frames.add([self._cells(self._loops[loop], MODES[mode], end) for loop, mode, end in new])
-            self._ended.update(zip(new, made, strict=True))
+        new: dict[tuple[int, bytes], list[int]] = {}
+        for loop, mode, end in dict.fromkeys(rows):
+            if (loop, mode, end) not in self._ended:
+                new.setdefault((mode, end), []).append(loop)
+        for (mode, end), loops in new.items():
+            made = self._frames.add(self._cells(MODES[mode], end), [self._text(self._loops[i]) for i in loops])
+            self._ended.update(zip([(i, mode, end) for i in loops], made, strict=True))
         return np.array([self._ended[row] for row in rows], dtype=np.intp)
 
-    def _row(self, loop: str, mode: str) -> Row:
-        return self._cells(loop, mode, b"\n")
+    def _row(self, mode: str) -> Row:
+        return self._cells(mode, b"\n")
 
-    def _cells(self, loop: str, mode: str, end: bytes) -> Row:
+    def _text(self, loop: str) -> bytes:
+        return _cell(loop)
+
+    def _cells(self, mode: str, end: bytes) -> Row:
+        """A row that ends so."""
         numbers = [part for _ in self._names for part in ((b",",), (Hole.NUMBER,))]
-        return [(Hole.TIME, b"," + _cell(loop) + b"," + mode.encode()), *numbers, (end,)]
+        return [(Hole.TIME, b",", Hole.LOOP, b"," + mode.encode()), *numbers, (end,)]
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)

@@ -31,7 +31,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 class TextEncoder:
-    """A Block as text. A subclass says what a row is (`_row`) and how a time is written (`_times`).
+    """A Block as text. A subclass says what a row is (`_row`), how an id and how a time is written (`_text`, `_times`).
 
     fields maps the name written to a signal of the Block. truth: the measurement of the truth, None for none; its
     rows follow the samples of their instant.
@@ -126,7 +126,7 @@ class TextEncoder:
         return frames
 
     def _new_frames(self, loops: list[int], mode: int) -> Frame:
-        return self._frames.add([self._row(self._loops[i], MODES[mode]) for i in loops])
+        return self._frames.add(self._row(MODES[mode]), [self._text(self._loops[i]) for i in loops])
 
     def _filled(self, frames: Frame, times: npt.NDArray[np.int64], signals: list[Floats],
                 tile: int | None = None) -> Table:
@@ -166,8 +166,12 @@ class TextEncoder:
             blank(rows, ~present[:, f], part)
         blank(rows, np.logical_not(present.any(axis=1)))
 
-    def _row(self, loop: str, mode: str) -> Row:
-        """The text of a loop's sample, around its numbers and its times."""
+    def _row(self, mode: str) -> Row:
+        """The text of a sample, around its loop, its numbers and its times."""
+        raise NotImplementedError
+
+    def _text(self, loop: str) -> bytes:
+        """A loop's id as it stands in a row."""
         raise NotImplementedError
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
