@@ -15,6 +15,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import CAS, MAN, Floats
 from clpm_execd.plant.loop import ControllerSpec, LoopSpec
 from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.scan import asked, reset, slope, unwound
 from clpm_execd.plant.state import State, column
 from clpm_execd.plant.tuning import tuned
 
@@ -66,10 +67,24 @@ class Controller(Columns):
         self._last_pv = self._pv.copy()
         self._held = np.ones(len(ours), dtype=bool)  # the first scan takes OP over as it is
         self._free = False  # whether nobody is held, for certain
-        self._wanted, self._term = np.empty(len(ours)), np.empty(len(ours))
         self._manual: npt.NDArray[np.bool_] | None = None  # who is in MAN at this scan; None: nobody
         self._seen = b""  # the modes with which nobody was
         self._cascade(level)
+
+    def constants(self, i: int) -> dict[str, float | bool]:
+        """Those of `scan.Constants` that are this stage's, of one loop."""
+        arrays = {"weight": self._weight, "kp": self.kp, "ki": self.ki, "kd": self._kd, "fade": self._fade,
+                  "unwind": self.unwind}
+        return {"derives": self._derives, **{name: float(array[i]) for name, array in arrays.items()}}
+
+    def moving(self) -> dict[str, Floats]:
+        """Those of `scan.Moving` that are this stage's, (N,) each."""
+        return {"integral": self._integral, "derivative": self._derivative, "last_pv": self._last_pv}
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody's OP is held, nor will be as long as no mode changes."""
+        return self._free and self._manual is None
 
     def take_over(self, before: Floats) -> None:
         """The gain `kp` was `before`, (N,): the integral takes the difference, so that OP does not jump."""
@@ -92,26 +107,19 @@ class Controller(Columns):
             led = self._shown[self._slave] == CAS
             self._sp[self._slave[led]] = self._state.op[self._its_master[led]]
         if self._derives:
-            np.subtract(self._last_pv, self._pv, out=self._term)
-            self._term *= self._kd
-            self._derivative *= self._fade
-            self._derivative += self._term
+            slope(self._derivative, self._fade, self._kd, self._last_pv, self._pv)
             self._last_pv[:] = self._pv
         held = self._who_is_held()
-        self._integrate(held)
-        np.multiply(self._weight, self._sp, out=self._wanted)
-        self._wanted -= self._pv
-        self._wanted *= self.kp
-        self._wanted += self._integral
+        reset(self._integral, self.ki if held is None else np.where(held, 0.0, self.ki), self._sp, self._pv)
+        wanted = asked(self._weight, self._sp, self._pv, self.kp, self._integral)
         if self._derives:
-            self._wanted += self._derivative
-        self._wanted.clip(0.0, 100.0, out=self._term)
-        if held is not None:
-            np.copyto(self._term, self._op, where=held)
-        self._op[:] = self._term
-        self._term -= self._wanted
-        self._term *= self.unwind if held is None else np.where(held, 1.0, self.unwind)
-        self._integral += self._term
+            wanted += self._derivative
+        if held is None:
+            wanted.clip(0.0, 100.0, out=self._op)
+            unwound(self._integral, self._op, wanted, self.unwind)
+        else:
+            np.copyto(self._op, wanted.clip(0.0, 100.0), where=~held)
+            unwound(self._integral, self._op, wanted, np.where(held, 1.0, self.unwind))
 
     def _who_is_held(self) -> npt.NDArray[np.bool_] | None:
         """Whose OP stays as it is at this scan: in MAN, and in the first scan after it; None for nobody."""
@@ -122,13 +130,6 @@ class Controller(Columns):
         self._held = np.zeros_like(held) if manual is None else manual
         self._free = manual is None
         return held
-
-    def _integrate(self, held: npt.NDArray[np.bool_] | None) -> None:
-        np.subtract(self._sp, self._pv, out=self._term)
-        self._term *= self.ki
-        if held is not None:
-            self._term[held] = 0.0
-        self._integral += self._term
 
     def modes(self) -> None:
         """Who is in MAN: the set points that follow PV, and OP of masters that wait. Slaves before their masters.

@@ -9,10 +9,9 @@ from __future__ import annotations
 from math import exp, sqrt
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.scan import drift
 from clpm_execd.plant.state import State, column
 
 if TYPE_CHECKING:
@@ -30,15 +29,15 @@ class Disturbance:
         self._decay: Floats = own * column(decays)
         self._kick: Floats = own * column(
             loop.disturbance.sigma * sqrt(1.0 - a * a) for loop, a in zip(loops, decays, strict=True))
-        self._term = np.empty(len(loops))
+
+    def constants(self, i: int) -> dict[str, float]:
+        """Those of `scan.Constants` that are this stage's, of one loop."""
+        return {"decay": float(self._decay[i]), "kick": float(self._kick[i])}
 
     def step(self, normal: Floats) -> None:
         """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
         if self.faults is not None:
             self.faults.withdraw()
-        load = self._state.load
-        load *= self._decay
-        np.multiply(self._kick, normal, out=self._term)
-        load += self._term
+        drift(self._state.load, self._decay, self._kick, normal)
         if self.faults is not None:
             self.faults.disturb()

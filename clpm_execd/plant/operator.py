@@ -138,6 +138,17 @@ class Operator(Columns):
         if self.faults is not None:
             self.faults.step()
 
+    def idle(self, tick: int, most: int) -> int:
+        """For how many scans from this one on, at most so many, nothing is due."""
+        if self._ramps or self._waving.size or self.faults is not None:
+            return 0
+        due = [tick + most]
+        if self._next_quarter is not None:
+            due.append(self._next_quarter)
+        if self._plan:
+            due.append(self._plan[0].tick)
+        return max(0, min(due) - tick)
+
     def _plan_quarter(self, tick: int) -> None:
         quarter = tick * self._scan // (QUARTER * 10**9)
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))

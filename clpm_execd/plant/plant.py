@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.plant.alone import MOST, Alone
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.chance import keys, normal
 from clpm_execd.plant.controller import Controller
@@ -108,6 +109,10 @@ class Plant:
         self._learned: LearnedLoops | None = None
         if any(loop.laws is not None for loop in loops):
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
+        self._alone: Alone | None = None
+        disturbed = self._learned is not None or state.cascades.slaves.size or any(loop.faults for loop in loops)
+        if len(loops) <= MOST and not disturbed:
+            self._alone = Alone(state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
         if any(loop.faults for loop in loops):
@@ -213,20 +218,9 @@ class Plant:
         signals = np.empty((n, len(self._state.signals), size))
         sp, op, pv, true_pv, position = np.moveaxis(signals, 1, 0)
         mode = np.empty((n, size), dtype=np.int8)
-        scans = self.interval // self._scan
-        state = self._state
-        first = self.next_time // self._scan
-        last = first + (n - 1) * scans
-        for tick, noise, load in self._draws(last + 1):
-            self._tick(tick, noise, load)
-            before, rest = divmod(last - tick, scans)
-            if rest == 0:
-                i = n - 1 - before
-                signals[i], mode[i] = state.signals, state.shown_mode
-                if self._learned is not None:
-                    self._learned.record(pv[i], op[i])
-        truth = None if self._schedule is None else self._witness.tell(
-            first + scans * np.arange(n), op, mode, true_pv)
+        ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
+        self._live(int(ticks[0]), int(ticks[-1]), signals, mode)
+        truth = None if self._schedule is None else self._witness.tell(ticks, op, mode, true_pv)
         for values in (pv, sp, true_pv):
             values *= self._span
             values += self._zero
@@ -244,14 +238,44 @@ class Plant:
             truth=truth)
         return block if self._data_path is None else self._data_path.carry(block)  # 9 what leaves
 
-    def _draws(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
-        """Each scan's number since 1970 up to `end`, with its chance: normals for noise and load, (N,) each."""
+    def _live(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
+        """Up to the scan `last`; of each that is a sample, the first of which is `first`, the signals and modes."""
+        state, scans = self._state, self.interval // self._scan
+        for tick, noise, load in self._stretches(last + 1):
+            due = (first - tick) % scans  # the next sample
+            i = (tick + due - first) // scans
+            if self._alone is not None and len(noise) > 1:
+                seen = self._alone.live(noise, load)[due::scans]
+                signals[i:i + len(seen)], mode[i:i + len(seen)] = seen, state.shown_mode
+                continue
+            self._tick(tick, noise[0], load[0])
+            if due == 0:
+                signals[i], mode[i] = state.signals, state.shown_mode
+                if self._learned is not None:
+                    self._learned.record(signals[i, 2], signals[i, 1])
+
+    def _stretches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
+        """The scans up to `end`, those together that nothing disturbs, else one by one.
+
+        Of each stretch its first scan's number since 1970, and its chance: normals for noise and load, (T, N) each.
+        """
         at_once = max(1, min(1024, _DRAWN_AT_ONCE // len(self.loops)))
         while self._next_tick < end:
-            tick, n = self._next_tick, min(at_once, end - self._next_tick)
-            noise, load = normal(self._noise_keys, tick, n), normal(self._load_keys, tick, n)
-            yield from zip(range(tick, tick + n), noise, load, strict=True)
+            first, n = self._next_tick, min(at_once, end - self._next_tick)
+            noise, load = normal(self._noise_keys, first, n), normal(self._load_keys, first, n)
+            done = 0
+            while done < n:
+                then = done + self._together(first + done, n - done)
+                yield first + done, noise[done:then], load[done:then]
+                done = then
             self._next_tick += n
+
+    def _together(self, tick: int, most: int) -> int:
+        """How many scans from this one on may be lived in one."""
+        if self._alone is None:
+            return 1
+        idle = self._operator.idle(tick, most)
+        return idle if self._alone.quicker(idle) else 1
 
     def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
         """One scan; the stages in the order in which a plant lives them."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec, ProcessSpec
 from clpm_execd.plant.memory import Columns, Rows, Tables
+from clpm_execd.plant.scan import first_state, output
 from clpm_execd.plant.state import State, column, percent
 
 _SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three
@@ -92,6 +93,15 @@ class DeadTime:
         self._at -= self._back
         self._ring.take(self._at, out=out, mode="clip")
 
+    def ring(self, i: int) -> tuple[Floats, int]:
+        """The ring of one loop, to be written on, and the place in it at which its next value is taken in."""
+        first = int(self._end[i] - self._length[i])
+        return self._ring[first:self._end[i]], int(self._at[i]) - first
+
+    def turn(self, i: int, place: int) -> None:
+        """The ring of one loop has been written on, up to this place."""
+        self._at[i] = self._end[i] - self._length[i] + place
+
     def recall(self) -> Tables:
         everybody = np.arange(len(self._length))
         at = self._at - (self._end - self._length)
@@ -114,15 +124,15 @@ class Process(Columns):
         self._weights = np.array([weights(spec, scan) for spec in specs]).T.copy()
         self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = self._weights
         self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
-        self._second_order = any(spec.model == "sopdt" for spec in specs)
-        self._fractional = any(_split(spec, scan)[1] > 0 for spec in specs)
+        self._second = any(spec.model == "sopdt" for spec in specs)
+        self._split = any(_split(spec, scan)[1] > 0 for spec in specs)
         self.dead_time = DeadTime([_split(spec, scan)[0] for spec in specs])
         self._state = state
         self._rest: Floats = column(percent(loop.sp, loop.range) for loop in loops)
         self._x2 = state.true_pv - self._rest
         self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
         self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
-        self._new, self._old, self._term = (np.zeros(len(loops)) for _ in range(3))
+        self._new, self._old = np.zeros(len(loops)), np.zeros(len(loops))
 
     def become(self, at: npt.NDArray[np.intp], changed: Floats) -> None:
         """The loops `at` (M,) go on with other `weights`, (7, M)."""
@@ -140,25 +150,25 @@ class Process(Columns):
 
     def step(self, flow: Floats) -> None:
         """Stage 7: the state moves on by one scan under `flow`, (N,) deviation in per cent of travel."""
-        self._old, self._new = self._new, self._old
+        self._old[:] = self._new
         self.dead_time.step(flow, self._new)
-        self._x2 *= self._p22
-        self._add(self._x2, self._new2, self._new)
-        self._add(self._x2, self._load2, self._state.load)
-        if self._fractional:
-            self._add(self._x2, self._old2, self._old)
-        if self._second_order:
-            self._add(self._x2, self._p21, self._x1)
-            self._x1 *= self._p11
-            self._add(self._x1, self._new1, self._new)
-            self._add(self._x1, self._load1, self._state.load)
-            if self._fractional:
-                self._add(self._x1, self._old1, self._old)
+        new, old, load = self._new, self._old, self._state.load
+        output(self._x2, self._x1, self._p21, self._p22, self._new2, self._old2, self._load2, new, old, load,
+               self._split, self._second)
+        if self._second:
+            first_state(self._x1, self._p11, self._new1, self._old1, self._load1, new, old, load, self._split)
         if self._tanks.size:
             # A vessel is never fuller than full nor emptier than empty.
             rest = self._rest[self._tanks]
             self._x2[self._tanks] = np.clip(self._x2[self._tanks], -rest, 100.0 - rest)
 
-    def _add(self, to: Floats, weight: Floats, value: Floats) -> None:
-        np.multiply(weight, value, out=self._term)
-        to += self._term
+    def constants(self, i: int) -> dict[str, float | bool]:
+        """Those of `scan.Constants` that are this stage's, of one loop."""
+        weights = zip(("p11", "p21", "p22", "new1", "new2", "old1", "old2"), self._weights[:, i].tolist(), strict=True)
+        return {**dict(weights), "load1": float(self._load1[i]), "load2": float(self._load2[i]),
+                "rest_pv": float(self._rest[i]), "second": self._second, "split": self._split,
+                "tank": i in self._tanks}
+
+    def moving(self) -> dict[str, Floats]:
+        """Those of `scan.Moving` that are this stage's, (N,) each."""
+        return {"x1": self._x1, "x2": self._x2, "new": self._new}

@@ -1,7 +1,6 @@
 """Transmitters: what the controller sees of the process variable.
 
-The reading is the truth with white noise, within the limits at which a 4-20 mA transmitter saturates (NAMUR NE 43:
-3.8 and 20.5 mA).
+The reading is the truth with white noise, within the limits at which the transmitter saturates.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.scan import HIGHEST, LOWEST, reading
 from clpm_execd.plant.state import State, column
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.sensor import SensorFaults
-
-LOWEST, HIGHEST = -1.25, 103.125
 
 
 class Sensor:
@@ -28,12 +26,14 @@ class Sensor:
         self.faults: SensorFaults | None = None
         self.sigma: Floats = column(loop.laws.noise if loop.laws else loop.sensor.noise for loop in loops)
 
+    def constants(self, i: int) -> dict[str, float]:
+        """Those of `scan.Constants` that are this stage's, of one loop."""
+        return {"sigma": float(self.sigma[i])}
+
     def step(self, normal: Floats) -> None:
         """Stage 4: the measured process variable; `normal` is (N,) standard normal."""
-        pv = self._state.pv
-        np.multiply(self.sigma, normal, out=pv)
-        pv += self._state.true_pv
+        pv = reading(self.sigma, normal, self._state.true_pv)
         np.maximum(pv, LOWEST, out=pv)
-        np.minimum(pv, HIGHEST, out=pv)
+        np.minimum(pv, HIGHEST, out=self._state.pv)
         if self.faults is not None:
             self.faults.step(normal)

@@ -15,10 +15,13 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.scan import equal_percentage, quick_opening, travelled
 from clpm_execd.plant.state import State, column
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.valve import ValveFaults
+
+_FEW = 5  # valves, up to which a law of twenty operations is quicker on numbers than on an array
 
 
 def _indices(loops: tuple[LoopSpec, ...], characteristic: str, led: set[str | None]) -> npt.NDArray[np.intp]:
@@ -41,15 +44,26 @@ class Valve:
         self._equal = _indices(loops, "equal-percentage", led)
         self._quick = _indices(loops, "quick-opening", led)
         self._log_r: Floats = column(log(loops[i].valve.rangeability) / 100.0 for i in self._equal)
+        self._steepness: Floats = 2.0 * np.sqrt(np.maximum(self._rest[self._quick], 1.0))
         self.flow: Floats = np.zeros(len(loops))
+
+    def _of_equal_percentage(self, travel: Floats) -> Floats:
+        if len(travel) > _FEW:
+            return equal_percentage(travel, self._log_r)
+        return np.array([equal_percentage(*of) for of in zip(travel.tolist(), self._log_r.tolist(), strict=True)])
+
+    def constants(self, i: int) -> dict[str, float | bool]:
+        """Those of `scan.Constants` that are this stage's, of one loop."""
+        log_r, steepness = np.zeros((2, len(self._rest)))
+        log_r[self._equal], steepness[self._quick] = self._log_r, self._steepness
+        return {"share": float(self.follow[i]), "lags": not self._prompt[i], "rest_op": float(self._rest[i]),
+                "log_r": float(log_r[i]), "steepness": float(steepness[i])}
 
     def step(self) -> None:
         """Stage 6: stem position and flow, (N,) deviation from rest in per cent of travel."""
         state = self._state
         if self._lags:
-            np.subtract(state.op, state.position, out=self.flow)
-            self.flow *= self.follow
-            state.position += self.flow
+            travelled(state.position, state.op, self.follow)
             if self._some_prompt:  # without a lag the stem stands at OP to the last bit, whichever lag beside it
                 np.copyto(state.position, state.op, where=self._prompt)
         else:
@@ -61,13 +75,10 @@ class Valve:
             state.position[cascades.masters] = state.true_pv[cascades.slaves]
         np.subtract(state.position, self._rest, out=self.flow)
         if self._equal.size:
-            # f = R^(x-1), so (f - f0) / f0' = (R^(x-x0) - 1) / ln R in units of travel.
-            self.flow[self._equal] = np.expm1(self.flow[self._equal] * self._log_r) / self._log_r
+            self.flow[self._equal] = self._of_equal_percentage(self.flow[self._equal])
         if self._quick.size:
-            # f = sqrt(x), so (f - f0) / f0' = 2 sqrt(x0) (sqrt(x) - sqrt(x0)); below 1 % the slope is that at 1 %.
-            rest = self._rest[self._quick]
-            steepness = 2.0 * np.sqrt(np.maximum(rest, 1.0))
-            self.flow[self._quick] = steepness * (np.sqrt(state.position[self._quick]) - np.sqrt(rest))
+            root = np.sqrt(state.position[self._quick])
+            self.flow[self._quick] = quick_opening(root, np.sqrt(self._rest[self._quick]), self._steepness)
         if self.faults is not None:
             self.faults.flow(self.flow)
 
@@ -75,6 +86,5 @@ class Valve:
         """(N,) the flow from the closed valve to where the loop rests, in the same unit."""
         shut = self._rest.copy()
         shut[self._equal] = 1.0 / self._log_r
-        rest = self._rest[self._quick]
-        shut[self._quick] = 2.0 * np.sqrt(np.maximum(rest, 1.0) * rest)
+        shut[self._quick] = self._steepness * np.sqrt(self._rest[self._quick])
         return shut

@@ -1,0 +1,110 @@
+"""However a plant is lived, in arrays or in numbers, the values are the same to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from still import START, move, ns
+
+from clpm_execd.plant import alone, plant
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.loop import ControllerSpec, LoopSpec, OperatorSpec, ProcessSpec, ValveSpec
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.scan import equal_percentage
+from clpm_execd.plant.types import template
+
+SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
+ENGINES = {"arrays": {"_SHORTEST": 10**18}, "numbers": {}}
+
+processes = st.builds(
+    ProcessSpec, model=st.just("fopdt"), gain=st.floats(-3.0, 3.0).filter(bool), tau=st.tuples(st.floats(0.0, 500.0)),
+    dead_time=st.floats(0.0, 60.0),
+) | st.builds(
+    ProcessSpec, model=st.just("sopdt"), gain=st.floats(0.1, 3.0), tau=st.tuples(*[st.floats(0.0, 500.0)] * 2),
+    dead_time=st.sampled_from([0.0, 7.0, 12.3]),
+) | st.builds(
+    ProcessSpec, model=st.just("integrator"), gain=st.floats(0.001, 0.5), tau=st.just(()),
+    dead_time=st.sampled_from([0.0, 3.0, 4.7]))  # fmt: skip
+moves = st.builds(
+    move, st.integers(0, 400), sp=st.floats(0.0, 100.0)) | st.builds(
+    move, st.integers(0, 400), st.integers(1, 90), sp=st.floats(0.0, 100.0)) | st.builds(
+    move, st.integers(0, 400), op=st.floats(0.0, 100.0)) | st.builds(
+    move, st.integers(0, 400), mode=st.sampled_from(["MAN", "AUT"]))  # fmt: skip
+
+
+@st.composite
+def plants(draw: st.DrawFn) -> list[LoopSpec]:
+    found = []
+    for n in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(["flow", "pressure", "level", "temperature", "composition"]))
+        parts: dict[str, Any] = {
+            "controller": ControllerSpec(
+                form=draw(st.sampled_from(["ideal", "series"])), derivative=draw(st.sampled_from([0.0, 2.0])),
+                setpoint_weight=draw(st.sampled_from([1.0, 0.3])), setpoint_tracking=draw(st.booleans())),
+            "valve": ValveSpec(
+                characteristic=draw(st.sampled_from(["linear", "equal-percentage", "quick-opening"])),
+                lag=draw(st.sampled_from([0.0, 2.5]))),
+            "operator": OperatorSpec(interval=draw(st.sampled_from([0.0, 1000.0]))),
+            "moves": tuple(draw(st.lists(moves, max_size=3)))}  # fmt: skip
+        if draw(st.booleans()):
+            parts["process"] = draw(processes)
+        found.append(replace(template(kind, f"LOOP{n}", (0.0, 100.0)), **parts))
+    return found
+
+
+def lived(engine: str, loops: Sequence[LoopSpec], cuts: Sequence[int], interval: float, scan: float) -> list[Block]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in ENGINES[engine].items():
+            patched.setattr(alone, name, value)
+        one = Plant(loops, seed=3, start=START, interval=ns(interval), scan=ns(scan))
+        return [one.advance(n) for n in cuts]
+
+
+def together(blocks: Sequence[Block], signal: str) -> Any:
+    return np.concatenate([getattr(block, signal) for block in blocks])
+
+
+@pytest.mark.parametrize("engine", ["numbers"])
+@settings(max_examples=60, deadline=None)
+@given(loops=plants(), cuts=st.lists(st.integers(1, 400), min_size=1, max_size=3),
+       times=st.sampled_from([(1.0, 1.0), (0.5, 0.5), (5.0, 1.0), (20.0, 0.5)]))
+def test_few_loops_by_themselves_are_what_they_are_in_arrays(
+        engine: str, loops: list[LoopSpec], cuts: list[int], times: tuple[float, float]) -> None:
+    in_arrays, by_themselves = (lived(way, loops, cuts, *times) for way in ("arrays", engine))
+    for signal in SIGNALS:
+        np.testing.assert_array_equal(together(in_arrays, signal), together(by_themselves, signal), err_msg=signal)
+
+
+@pytest.mark.parametrize("engine", ["numbers"])
+def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
+    loops, memories = default_loops(), {}
+    for way in ("arrays", engine):
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in ENGINES[way].items():
+                patched.setattr(alone, name, value)
+            one = Plant(loops, seed=3, start=START)
+            one.advance(5000)
+            memories[way] = one.recall()
+    assert memories["arrays"].tables.keys() == memories[engine].tables.keys()
+    for name, rows in memories["arrays"].tables.items():
+        np.testing.assert_array_equal(rows.values, memories[engine].tables[name].values, err_msg=name)
+
+
+def test_more_loops_than_pay_are_left_to_arrays() -> None:
+    crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(alone.MOST + 1)]
+    assert Plant(crowd, start=START)._alone is None
+    assert plant.MOST is alone.MOST
+
+
+@given(st.floats(-100.0, 100.0), st.floats(2.0, 1000.0))
+def test_the_flow_of_equal_percentage_is_that_of_the_exponential(travel: float, rangeability: float) -> None:
+    log_r = np.log(rangeability) / 100.0
+    exact = np.expm1(np.longdouble(travel) * np.longdouble(log_r)) / np.longdouble(log_r)
+    assert equal_percentage(travel, float(log_r)) == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
