@@ -87,7 +87,7 @@ def test_the_metadata_say_what_it_is(metadata: email.message.Message) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Version"] == clpm_execd.__version__
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
-    assert {"all", "learn", "plots", "test"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"all", "fast", "learn", "plots", "test"} <= set(metadata.get_all("Provides-Extra", []))
     classifiers = metadata.get_all("Classifier", [])
     assert "Typing :: Typed" in classifiers
     assert not any(classifier.startswith("License ::") for classifier in classifiers)  # the expression says it

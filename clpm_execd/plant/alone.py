@@ -1,11 +1,13 @@
 """Few loops over a long time: loop after loop, the time loop inside, to the same bits as the stages scan after scan.
 
 An array operation costs as much for five loops as for five hundred, so few loops that nobody disturbs run
-`scan.scans` on plain numbers.
+`scan.scans` on plain numbers. Where numba is installed (extra `fast`), that same function is compiled once a run has
+proven long.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,10 @@ from clpm_execd.plant.sensor import Sensor
 from clpm_execd.plant.state import State
 from clpm_execd.plant.valve import Valve
 
-MOST = 24  # loops, above which arrays are the quicker
+MOST = 256  # loops, above which arrays are the quicker even if this is compiled
+_FEW = 24  # and if it is not
 _SHORTEST = 16  # scans in one, below which the way in and out costs more than it saves
+_PROVEN = 2_000_000  # loop-scans of work in bulk, two seconds: what it takes to fetch the compiled function
 
 
 class Alone:
@@ -37,19 +41,31 @@ class Alone:
             self._loops.append(Constants(**constants))
         moving = {"load": state.load, "position": state.position, **controller.moving(), **process.moving()}
         self._moving = [moving[name] for name in Moving._fields]
+        self._bulk = 0
+        self._compiled: Any = None
+
+    def expect(self, samples: int, scans: int) -> None:
+        """So many are asked for at once, of so many scans each. Only who asks for many pays for a compiler."""
+        self._bulk += samples * scans * len(self._loops) if samples >= _SHORTEST else 0
+        if self._compiled is None and self._bulk >= _PROVEN and find_spec("numba") is not None:
+            from clpm_execd.plant import compiled
+
+            self._compiled = compiled.scans
 
     def quicker(self, scans: int) -> bool:
         """Whether so many in one are possible now, and quicker than one by one."""
-        return scans >= _SHORTEST and self._controller.free
+        few = len(self._loops) <= _FEW or self._compiled is not None
+        return few and scans >= _SHORTEST and self._controller.free
 
     def live(self, noise: Floats, load: Floats) -> Floats:
         """As many scans as these have rows, (T, N) standard normal; the state's `signals` of each, (T, 5, N)."""
         signals = np.empty((len(noise), *self._state.signals.shape))
         signals[:, 0] = self._state.sp
+        one = self._in_numbers if self._compiled is None else self._in_machine_code
         for i in range(len(self._loops)):
             moving = Moving(*(array[i].item() for array in self._moving))
             ring, place = self._dead_time.ring(i)
-            rows, moving, place = self._in_numbers(i, moving, ring, place, load[:, i], noise[:, i])
+            rows, moving, place = one(i, moving, ring, place, load[:, i], noise[:, i])
             signals[:, 1:, i] = rows.T
             self._dead_time.turn(i, place)
             for array, value in zip(self._moving, moving, strict=True):
@@ -64,3 +80,9 @@ class Alone:
         moving, place = scans(self._loops[i], moving, flows, place, sp, load.tolist(), noise.tolist(), *rows)
         ring[:] = flows
         return np.array(rows), moving, place
+
+    def _in_machine_code(self, i: int, moving: Moving, ring: Floats, place: int, load: Floats,
+                         noise: Floats) -> tuple[Floats, Moving, int]:
+        rows, sp = np.empty((4, len(load))), float(self._state.sp[i])
+        moving, place = self._compiled(self._loops[i], moving, ring, place, sp, load.copy(), noise.copy(), *rows)
+        return rows, moving, place

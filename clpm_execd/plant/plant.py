@@ -241,6 +241,8 @@ class Plant:
     def _live(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
         """Up to the scan `last`; of each that is a sample, the first of which is `first`, the signals and modes."""
         state, scans = self._state, self.interval // self._scan
+        if self._alone is not None:
+            self._alone.expect(len(signals), scans)
         for tick, noise, load in self._stretches(last + 1):
             due = (first - tick) % scans  # the next sample
             i = (tick + due - first) // scans

@@ -1,4 +1,4 @@
-"""The physics of one scan, written once: it runs as it stands on a number and on an array of all loops.
+"""The physics of one scan, written once: it runs as it stands on a number, on an array of all loops, and compiled.
 
 Each law takes what it changes first, changes it by +=, -= and *= alone, and returns it: an array is written in place,
 a number is another. Where an array comes in, flags are those of all loops; a law of a loop that has no use for a term

@@ -1,7 +1,9 @@
-"""However a plant is lived, in arrays or in numbers, the values are the same to the last bit."""
+"""However a plant is lived, in arrays, in numbers or in machine code, the values are the same to the last bit."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,8 @@ from clpm_execd.plant.scan import equal_percentage
 from clpm_execd.plant.types import template
 
 SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
-ENGINES = {"arrays": {"_SHORTEST": 10**18}, "numbers": {}}
+ENGINES = {"arrays": {"_FEW": 0, "_PROVEN": 10**18}, "numbers": {"_FEW": 99, "_PROVEN": 10**18},
+           "machine code": {"_FEW": 0, "_PROVEN": 0}}
 
 processes = st.builds(
     ProcessSpec, model=st.just("fopdt"), gain=st.floats(-3.0, 3.0).filter(bool), tau=st.tuples(st.floats(0.0, 500.0)),
@@ -71,18 +74,33 @@ def together(blocks: Sequence[Block], signal: str) -> Any:
     return np.concatenate([getattr(block, signal) for block in blocks])
 
 
-@pytest.mark.parametrize("engine", ["numbers"])
+@pytest.mark.parametrize("engine", ["numbers", "machine code"])
 @settings(max_examples=60, deadline=None)
 @given(loops=plants(), cuts=st.lists(st.integers(1, 400), min_size=1, max_size=3),
        times=st.sampled_from([(1.0, 1.0), (0.5, 0.5), (5.0, 1.0), (20.0, 0.5)]))
 def test_few_loops_by_themselves_are_what_they_are_in_arrays(
         engine: str, loops: list[LoopSpec], cuts: list[int], times: tuple[float, float]) -> None:
+    if engine == "machine code":
+        pytest.importorskip("numba")
     in_arrays, by_themselves = (lived(way, loops, cuts, *times) for way in ("arrays", engine))
     for signal in SIGNALS:
         np.testing.assert_array_equal(together(in_arrays, signal), together(by_themselves, signal), err_msg=signal)
 
 
-@pytest.mark.parametrize("engine", ["numbers"])
+@pytest.mark.parametrize("engine", ["numbers", "machine code"])
+def test_each_engine_is_really_used(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    for name in ("_in_numbers", "_in_machine_code"):
+        real = getattr(alone.Alone, name)
+        monkeypatch.setattr(alone.Alone, name, lambda self, *args, real=real: used.append(real) or real(self, *args))
+    other, = {"numbers", "machine code"} - {engine}
+    wanted = getattr(alone.Alone, "_in_" + engine.replace(" ", "_"))
+    assert wanted is not getattr(alone.Alone, "_in_" + other.replace(" ", "_"))
+    lived(engine, default_loops(), [300], 1.0, 1.0)
+    assert {real.__name__ for real in used} == {"_in_" + engine.replace(" ", "_")}
+
+
+@pytest.mark.parametrize("engine", ["numbers", "machine code"])
 def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
     loops, memories = default_loops(), {}
     for way in ("arrays", engine):
@@ -95,6 +113,20 @@ def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
     assert memories["arrays"].tables.keys() == memories[engine].tables.keys()
     for name, rows in memories["arrays"].tables.items():
         np.testing.assert_array_equal(rows.values, memories[engine].tables[name].values, err_msg=name)
+
+
+def test_only_work_in_bulk_fetches_the_compiler() -> None:
+    program = (
+        "import sys\n"
+        "from clpm_execd.plant.defaults import default_loops\n"
+        "from clpm_execd.plant.plant import Plant\n"
+        "plant = Plant(default_loops(), start=0, interval=60 * 10**9)\n"
+        "for _ in range(7000): plant.advance(1)\n"  # as a live stream asks
+        "assert 'numba' not in sys.modules\n"
+        "plant.advance(7000)\n"
+        "assert 'numba' in sys.modules\n")  # fmt: skip
+    pytest.importorskip("numba")
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_more_loops_than_pay_are_left_to_arrays() -> None:
