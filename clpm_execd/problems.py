@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +37,7 @@ class BadInput(Exception):  # noqa: N818 - the name says what it is; it is no fa
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The remedy for a name that is not known: the closest known one, else all of them."""
+    from difflib import get_close_matches  # seldom, and a stream waits for its first line
+
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else "known are " + ", ".join(sorted(known))

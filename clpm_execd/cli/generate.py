@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import encoder_for, source_of, stretch_of
+from clpm_execd.cli.inputs import encoder_for, source_of, starting, stretch_of
 from clpm_execd.cli.options import add_command
 from clpm_execd.stream.signals import Signals
 
@@ -35,9 +35,11 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the stretch; the exit status."""
     from clpm_execd.stream import bulk
 
-    configuration, duration = stretch_of(arguments)
-    source, _ = source_of(arguments, configuration)
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
+    with starting():
+        configuration, duration = stretch_of(arguments)
+        source, _ = source_of(arguments, configuration)
+        encoder = encoder_for(form, source, configuration)
     samples = -(-duration // source.interval)
-    return bulk.run(source, encoder_for(form, source, configuration), samples, output=arguments.output, signals=signals)
+    return bulk.run(source, encoder, samples, output=arguments.output, signals=signals)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +36,22 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
                "CLPM_SPOOL_LIMIT": arguments.spool_limit}
     given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
     return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """The start of a stream, up to its first sample, without what takes time there and is for nothing.
+
+    Nobody looks for garbage, nor later among what is made in it: a plant and its loops are none. And OpenBLAS, which
+    numpy loads, makes no threads, which take as long as all of numpy: no stage multiplies large matrices.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def configuration_of(arguments: argparse.Namespace, settings: Settings | None,

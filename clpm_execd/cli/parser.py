@@ -51,7 +51,8 @@ def parser() -> Parser:
 def _stream(shared: argparse.ArgumentParser) -> Parser:
     """The stream by itself."""
     top = Parser(
-        prog="clpm-execd", parents=[shared], allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="clpm-execd", parents=[_basic(), shared], add_help=False, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
         description="A plant's worth of control loops as InfluxDB line protocol: on stdout for Telegraf's execd\n"
                     "input, or with --direct into InfluxDB itself. Durations are 500ms, 1s, 15m, 24h, 7d.",
@@ -59,11 +60,23 @@ def _stream(shared: argparse.ArgumentParser) -> Parser:
             "clpm-execd --count 3", "clpm-execd --demo --interval 500ms", "clpm-execd --config loops.toml --direct",
             "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
     stream.add_options(top)
-    top.add_argument("--version", action="version", version=f"clpm-execd {__version__}")
     top.set_defaults(run=stream.run, command=None, demo=False, **dict.fromkeys(
         ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "catch_up",
          "pace", "spool_limit", "log_level", "log_file")))
     return top
+
+
+def _basic() -> argparse.ArgumentParser:
+    """What every program has, in a group of its own that is merged with that of a parser's name.
+
+    An option outside of a group has argparse look for the width of the terminal, and load compression with it.
+    """
+    basic = Parser(add_help=False)
+    group = basic.add_argument_group("options")
+    group.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help="show this help message and exit")
+    group.add_argument("--version", action="version", version=f"clpm-execd {__version__}",
+                       help="show program's version number and exit")
+    return basic
 
 
 def _shared() -> argparse.ArgumentParser:

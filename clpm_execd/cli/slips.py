@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 Parsers = Mapping[str, argparse.ArgumentParser]
@@ -64,8 +63,8 @@ def _take_values(option: argparse.Action, words: list[str]) -> None:
 def _strange_option(name: str, command: str, known: Parsers) -> str:
     if any(name in parser._option_string_actions for parser in known.values()):
         return _elsewhere(name, command, known)
-    close = get_close_matches(name, list(known[command]._option_string_actions), n=1)
-    return f"there is no option {name}" + (f"; did you mean {close[0]!r}?" if close else "")
+    close = _closest(name, list(known[command]._option_string_actions))
+    return f"there is no option {name}" + (f"; did you mean {close!r}?" if close else "")
 
 
 def _elsewhere(name: str, command: str, known: Parsers) -> str:
@@ -77,6 +76,12 @@ def _strange_word(word: str, commands: Sequence[str]) -> str:
     option = HANDED_OVER.get(Path(word).suffix)
     if option:
         return f"{word!r} is no command; did you mean {option} {word}?"
-    close = get_close_matches(word, commands, n=1)
-    remedy = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(commands)}"
+    close = _closest(word, commands)
+    remedy = f"did you mean {close!r}?" if close else f"there are {', '.join(commands)}"
     return f"{word!r} is no command; {remedy}"
+
+
+def _closest(word: str, known: Sequence[str]) -> str | None:
+    from difflib import get_close_matches  # seldom, and a stream waits for its first line
+
+    return next(iter(get_close_matches(word, known, n=1)), None)

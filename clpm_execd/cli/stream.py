@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import configuration_of, settings_of
+from clpm_execd.cli.inputs import configuration_of, settings_of, starting
 from clpm_execd.cli.options import whole_number
 from clpm_execd.cli.terminal import coloured
 from clpm_execd.config.durations import SECOND
@@ -52,23 +52,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Stream until asked to stop; the exit status."""
-    from logging import getLogger
+    with starting():
+        from logging import getLogger
 
-    from clpm_execd.cli.state import begin
-    from clpm_execd.stream.logs import configure
-    from clpm_execd.stream.pacing import SystemClock
-    from clpm_execd.stream.progress import Progress
+        from clpm_execd.cli.state import begin
+        from clpm_execd.stream.logs import configure
+        from clpm_execd.stream.pacing import SystemClock
+        from clpm_execd.stream.progress import Progress
 
-    settings = settings_of(arguments)
-    configuration = configuration_of(arguments, settings)
-    connection = settings.require_connection() if arguments.direct else None
-    secrets = [connection.token.reveal()] if connection else []
-    hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
-                     log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
-    log, clock = getLogger("clpm_execd"), SystemClock()
-    for warning in settings.warnings() if connection is None else settings.notes:
-        log.warning("%s", warning)
-    begun = begin(arguments, settings, configuration, clock, signals, log)
+        settings = settings_of(arguments)
+        configuration = configuration_of(arguments, settings)
+        connection = settings.require_connection() if arguments.direct else None
+        secrets = [connection.token.reveal()] if connection else []
+        hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
+                         log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
+        log, clock = getLogger("clpm_execd"), SystemClock()
+        for warning in settings.warnings() if connection is None else settings.notes:
+            log.warning("%s", warning)
+        begun = begin(arguments, settings, configuration, clock, signals, log)
     for assumption in arguments.assumptions:
         log.info("%s", assumption)
     progress = Progress(clock, log, _bar() if _watched() and coloured(sys.stderr) else None)

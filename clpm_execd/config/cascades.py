@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clpm_execd.config.loop import LoopEntry
-from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop import FaultSpec, LoopSpec
 from clpm_execd.problems import did_you_mean
 
@@ -75,6 +74,8 @@ def check_faults(entries: Sequence[LoopEntry]) -> None:
 def _fault_problem(loop: LoopSpec, fault: FaultSpec, known: frozenset[str], slaves: Mapping[str, str],
                    ids: Sequence[str]) -> tuple[str, str, str] | None:
     """The key of a fault that is wrong, what is, and what would be right."""
+    from clpm_execd.plant.faults import FAULTS  # a plant without faults starts without the table of all kinds
+
     kind = FAULTS[fault.kind]
     if kind.group == "valve" and loop.id in slaves:
         return "kind", f"{loop.id!r} has no valve: its output is the set point of {slaves[loop.id]!r}", \

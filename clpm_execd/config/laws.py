@@ -6,8 +6,6 @@ is wrong with it is told at the key that names it.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -48,6 +46,9 @@ def read_laws(given: object, loop: LoopSpec, place: Place, folder: Path) -> Laws
 
 
 def _arrays(path: Path, place: Place) -> Mapping[str, npt.NDArray[Any]] | None:
+    import zipfile  # these two take longer to load than all that reads loops without laws
+    import zlib
+
     try:
         about = path.stat()
         if about.st_size > _LARGEST:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.fault import read_faults
-from clpm_execd.config.laws import read_laws
 from clpm_execd.config.tables import (
     Place,
     choice,
@@ -86,9 +84,15 @@ def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, 
     loop = overlay(loop, given, place, apart=APART)
     if loop.cascade is not None and "mode" not in given:
         loop = replace(loop, mode="CAS")
-    loop = replace(loop, moves=_moves(given["move"], place) if "move" in given else (),
-                   faults=read_faults(given["fault"], place) if "fault" in given else ())
+    if "move" in given:
+        loop = replace(loop, moves=_moves(given["move"], place))
+    if "fault" in given:  # what only some loops have is loaded for those
+        from clpm_execd.config.fault import read_faults
+
+        loop = replace(loop, faults=read_faults(given["fault"], place))
     if "learned" in given:
+        from clpm_execd.config.laws import read_laws
+
         loop = replace(loop, laws=read_laws(given["learned"], loop, place.at("learned"), folder))
     _check_process(loop.process, place.at("process"))
     _check_operator(loop.operator, place.at("operator"))

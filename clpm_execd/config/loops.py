@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
 from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
 from clpm_execd.config.laws import check_pace
-from clpm_execd.config.loop import COUNT, LoopEntry, read_entry, read_loop
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
 from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
 from clpm_execd.plant.defaults import default_loops
@@ -64,6 +61,8 @@ def parse_configuration(mapping: Mapping[str, Any], where: str = "loops.toml") -
 
 def parse_loop(mapping: Mapping[str, Any], where: str) -> LoopSpec:
     """One loop of a `[[loop]]` table; whether its master exists is for who knows the others."""
+    from clpm_execd.config.loop import read_loop
+
     problems: list[Problem] = []
     place = Place(where, problems)
     if "count" in mapping:
@@ -101,10 +100,14 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
 
 
 def _loops(given: object, place: Place, folder: Path) -> tuple[LoopSpec, ...]:
-    entries: list[LoopEntry] = []
     given = tables(given, "loop", place)
     if not given:
         return default_loops()
+    # The default loops start without these.
+    from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
+    from clpm_execd.config.loop import COUNT, LoopEntry, read_entry
+
+    entries: list[LoopEntry] = []
     for number, item in enumerate(given, 1):
         here = Place(f"{place.path}[{number}]", place.problems)
         inner = table(item, here)
@@ -158,6 +161,8 @@ def _unreadable(path: Path, error: Exception) -> tuple[str, str]:
     if isinstance(error, PermissionError):
         return f"cannot be read: {error.strerror}", "let this user read it"
     if isinstance(error, OSError):
+        from difflib import get_close_matches
+
         near = get_close_matches(path.name, _neighbours(path), n=1)
         remedy = f"did you mean {str(path.with_name(near[0]))!r}?" if near else \
             "name a file that exists, `clpm-execd init > loops.toml` makes one, or none for the default loops"

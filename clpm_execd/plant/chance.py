@@ -8,12 +8,12 @@ SplitMix64 (Steele, Lea and Flood, 2014); normals by Box and Muller (1958), boun
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.digest import blake2b
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))

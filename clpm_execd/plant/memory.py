@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.plant.digest import blake2b
 from clpm_execd.plant.loop import (
     ControllerSpec,
     DisturbanceSpec,

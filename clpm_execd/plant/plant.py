@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,6 @@ from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.chance import keys, normal
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
-from clpm_execd.plant.faults.controller import TuningFaults
-from clpm_execd.plant.faults.data_path import DataPath
-from clpm_execd.plant.faults.load import LoadFaults
-from clpm_execd.plant.faults.operation import OperationFaults
-from clpm_execd.plant.faults.process import ProcessFaults
-from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.faults.sensor import SensorFaults
-from clpm_execd.plant.faults.truth import Witness
-from clpm_execd.plant.faults.valve import ValveFaults
-from clpm_execd.plant.learned import LearnedLoops
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.memory import Indices, Memory, Remembers, marks, moved, recalled, restored
 from clpm_execd.plant.operator import Operator
@@ -37,6 +27,11 @@ from clpm_execd.plant.recording import recorders
 from clpm_execd.plant.sensor import Sensor
 from clpm_execd.plant.state import State, cascade_depths, column
 from clpm_execd.plant.valve import Valve
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.faults.data_path import DataPath
+    from clpm_execd.plant.faults.schedule import Schedule
+    from clpm_execd.plant.learned import LearnedLoops
 
 _DRAWN_AT_ONCE = 65536  # normals of one purpose: enough to hide the cost of a call, and small beside the caches
 
@@ -108,6 +103,8 @@ class Plant:
         self._record_pv, self._record_op = recorders(loops)
         self._learned: LearnedLoops | None = None
         if any(loop.laws is not None for loop in loops):
+            from clpm_execd.plant.learned import LearnedLoops
+
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._alone: Alone | None = None
         disturbed = self._learned is not None or state.cascades.slaves.size or any(loop.faults for loop in loops)
@@ -120,6 +117,17 @@ class Plant:
 
     def _break(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
+        # A plant without any starts without these.
+        from clpm_execd.plant.faults.controller import TuningFaults
+        from clpm_execd.plant.faults.data_path import DataPath
+        from clpm_execd.plant.faults.load import LoadFaults
+        from clpm_execd.plant.faults.operation import OperationFaults
+        from clpm_execd.plant.faults.process import ProcessFaults
+        from clpm_execd.plant.faults.schedule import Schedule
+        from clpm_execd.plant.faults.sensor import SensorFaults
+        from clpm_execd.plant.faults.truth import Witness
+        from clpm_execd.plant.faults.valve import ValveFaults
+
         state = self._state
         self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)
         self._witness = Witness(schedule, self._columns)
