@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import record_of
 from clpm_execd.cli.options import add_command
+from clpm_execd.files import unwritable, write_whole
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -129,27 +130,20 @@ def _score(studies: Sequence[Study]) -> Discrimination:
 
 def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
            told: Sequence[tuple[str, str]]) -> None:
-    from clpm_execd.history.loops_file import names_of, write_loops, write_whole
+    from clpm_execd.history.loops_file import loops_files, names_of
 
     learned = [study.learned for study in studies]
-    page = ""
+    files = {f"--output {arguments.output}": loops_files(arguments.output, learned)}
     if arguments.report:
         from clpm_execd.pictures.report import report_page
 
         page = report_page(names_of(learned), studies, score, grouped(told)).html()
-    try:
-        write_loops(arguments.output, learned)
-    except OSError as error:
-        raise _unwritable("--output", arguments.output, error) from None
-    try:
-        if arguments.report:
-            write_whole({arguments.report: page.encode()})
-    except OSError as error:
-        raise _unwritable("--report", arguments.report, error) from None
-
-
-def _unwritable(option: str, path: Path, error: OSError) -> BadInput:
-    return BadInput([Problem(option, f"{path} cannot be written: {error.strerror}", "name a file that can be")])
+        files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
+    for where, contents in files.items():
+        try:
+            write_whole(contents)
+        except OSError as error:
+            raise unwritable(where, error) from None
 
 
 def _tell(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -29,11 +28,10 @@ _HEAD = """\
 _UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
 
 
-def write_loops(path: Path, learned: Sequence[Learned]) -> Path | None:
-    """Write loops.toml at `path` and the arrays beside it; the latter's path, None where no loop has laws.
+def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
+    """What to write: the loops.toml at `path` and, where a loop has laws, the arrays beside it.
 
-    Loops of the same id are numbered from the second on. Raises OSError where a file cannot be written; what was there
-    before is then left as it was.
+    Loops of the same id are numbered from the second on.
     """
     names = names_of(learned)
     arrays = path.with_suffix(".npz")
@@ -44,24 +42,7 @@ def write_loops(path: Path, learned: Sequence[Learned]) -> Path | None:
             f"{name}/{item.name}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(Laws)})
     text = loops_text(learned, names, arrays.name).encode()
-    write_whole({arrays: packed.getvalue(), path: text} if lawful else {path: text})
-    return arrays if lawful else None
-
-
-def write_whole(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each appears under its name only when all are whole. Raises OSError."""
-    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
-    try:
-        for path, content in files.items():
-            with parts[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, part in parts.items():
-            part.replace(path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+    return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 
 
 def names_of(learned: Sequence[Learned]) -> list[str]:

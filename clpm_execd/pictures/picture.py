@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clpm_execd.extras import require
+from clpm_execd.files import unwritable, write_whole
 from clpm_execd.pictures import interactive, still
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, run_of, trends
@@ -79,7 +80,6 @@ def form_of(path: str | Path) -> str:
 def write(path: str | Path, data: bytes) -> None:
     """Write a file, or raise BadInput."""
     try:
-        Path(path).write_bytes(data)
+        write_whole({Path(path): data})
     except OSError as error:
-        what = f"cannot be written: {error.strerror}"
-        raise BadInput([Problem(f"--output {path}", what, "name a file that can be")]) from None
+        raise unwritable(f"--output {path}", error) from None

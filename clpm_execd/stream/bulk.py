@@ -6,19 +6,18 @@ source gives the same bytes, compressed too.
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
+from clpm_execd.files import unwritable, whole
 from clpm_execd.plant.block import Source
-from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.ahead import ahead
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import at_once
@@ -44,10 +43,14 @@ def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, 
 def opened(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
     """The file to write, there under its name once it is whole, or stdout; BadInput where it cannot be written."""
     try:
-        with stdout() if output is None else _whole(output, signals) as file:
-            yield file
+        if output is None:
+            with stdout() as file:
+                yield file
+        else:
+            with whole(output, lambda: not signals.stop_asked) as file, _packed(file, output) as packed:
+                yield packed
     except OSError as error:
-        raise _unwritable(f"--output {output}", error) from None
+        raise unwritable(f"--output {output}", error) from None
 
 
 @contextmanager
@@ -67,19 +70,7 @@ def stdout() -> Iterator[BinaryIO]:
         # Python flushes stdout once more as it ends, and would fail at it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise _unwritable("stdout", error) from None
-
-
-def _unwritable(where: str, error: OSError) -> BadInput:
-    remedies = {
-        errno.ENOENT: "name a file in a folder that is there",
-        errno.EISDIR: "name a file in it",
-        errno.EACCES: "name a file in a folder where this user may write",
-        errno.EROFS: "name a file where it may be written",
-        errno.ENOSPC: "make room, or name a file on another disk",
-    }
-    remedy = remedies.get(error.errno or 0, "name a file that can be")
-    return BadInput([Problem(where, f"cannot be written: {error.strerror}", remedy)])
+            raise unwritable("stdout", error) from None
 
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
@@ -101,26 +92,6 @@ def _keep_freed_memory() -> None:
     would have their pages made anew.
     """
     np.empty(_LARGE, dtype=np.uint8)
-
-
-@contextmanager
-def _whole(path: Path, signals: Signals) -> Iterator[BinaryIO]:
-    """The file to write to; what is not a regular file (a pipe, a device) is written as it stands."""
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file, _packed(file, path) as packed:
-            yield packed
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            with _packed(file, path) as packed:
-                yield packed
-            os.fsync(file.fileno())
-        if not signals.stop_asked:
-            part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 @contextmanager

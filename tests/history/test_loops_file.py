@@ -11,8 +11,9 @@ import pytest
 from recorded import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
+from clpm_execd.files import write_whole
 from clpm_execd.history.learned import Learned, learn
-from clpm_execd.history.loops_file import write_loops
+from clpm_execd.history.loops_file import loops_files
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 
@@ -25,7 +26,7 @@ def learned() -> list[Learned]:
 
 @pytest.fixture
 def file(learned: list[Learned], tmp_path: Path) -> Path:
-    write_loops(tmp_path / "loops.toml", learned)
+    write_whole(loops_files(tmp_path / "loops.toml", learned))
     return tmp_path / "loops.toml"
 
 
