@@ -7,7 +7,7 @@ proven long.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,16 @@ MOST = 256  # loops, above which arrays are the quicker even if this is compiled
 _FEW = 24  # and if it is not
 _SHORTEST = 16  # scans in one, below which the way in and out costs more than it saves
 _PROVEN = 2_000_000  # loop-scans of work in bulk, two seconds: what it takes to fetch the compiled function
+
+
+@cache
+def _compiled() -> Any:
+    """None where numba is not installed, or does not take the numpy that is."""
+    try:
+        from clpm_execd.plant import compiled
+    except ImportError:
+        return None
+    return compiled.scans
 
 
 class Alone:
@@ -47,10 +57,8 @@ class Alone:
     def expect(self, samples: int, scans: int) -> None:
         """So many are asked for at once, of so many scans each. Only who asks for many pays for a compiler."""
         self._bulk += samples * scans * len(self._loops) if samples >= _SHORTEST else 0
-        if self._compiled is None and self._bulk >= _PROVEN and find_spec("numba") is not None:
-            from clpm_execd.plant import compiled
-
-            self._compiled = compiled.scans
+        if self._compiled is None and self._bulk >= _PROVEN:
+            self._compiled = _compiled()
 
     def quicker(self, scans: int) -> bool:
         """Whether so many in one are possible now, and quicker than one by one."""
