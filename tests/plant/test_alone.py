@@ -54,7 +54,8 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
             "valve": ValveSpec(
                 characteristic=draw(st.sampled_from(["linear", "equal-percentage", "quick-opening"])),
                 lag=draw(st.sampled_from([0.0, 2.5]))),
-            "operator": OperatorSpec(interval=draw(st.sampled_from([0.0, 1000.0]))),
+            "operator": OperatorSpec(interval=draw(st.sampled_from([0.0, 1000.0])), manual=30.0,
+                                     automatic=draw(st.sampled_from([0.0, 0.0, 90.0]))),
             "moves": tuple(draw(st.lists(moves, max_size=3)))}  # fmt: skip
         if draw(st.booleans()):
             parts["process"] = draw(processes)
