@@ -14,7 +14,6 @@ import json
 import re
 import socket
 import ssl
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -26,6 +25,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
+
+from clpm_execd.stream.aside import Aside
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -323,6 +324,7 @@ class Influx:
     ca_file: str | None = None
     _client: InfluxDBClient | None = field(default=None, init=False, repr=False)
     _secret: str = field(default="", init=False, repr=False)
+    _aside: Aside = field(default_factory=Aside, init=False, repr=False)
 
     def __repr__(self) -> str:
         return f"Influx({self.target})"
@@ -345,33 +347,28 @@ class Influx:
             return self.clean(Answer(None, str(failure), fault=Fault.TOKEN))
         except Exception as failure:  # a proxy's or a server's URL that is none
             return self.clean(Answer(None, f"{type(failure).__name__}: {failure}", fault=Fault.OTHER))
-        given: list[Answer] = []
-        call = threading.Thread(target=lambda: given.append(self._write(client, body)), daemon=True)
-        call.start()
         # From outside: looking a name up knows no timeout, and each of a host's addresses has one of its own.
-        call.join(self.timeout)
-        answer = self.clean(given[0]) if given else Answer(None, f"{self.timeout:g} s", fault=Fault.LATE)
+        given = self._aside(lambda: self._write(client, body), self.timeout)
+        answer = self.clean(given) if given else Answer(None, f"{self.timeout:g} s", fault=Fault.LATE)
         if not given or answer.verdict is Verdict.DENIED:
             self._client = None  # the call left behind keeps its own; the next one reads the token again
         return answer
 
     def retention(self) -> int | None:
         """How long the bucket keeps a point, s, 0 for ever; None where the token may not read that."""
-        found: list[int] = []
 
-        def ask() -> None:
+        def ask() -> int | None:
             with suppress(Exception), self.client() as client:
                 buckets = client.buckets_api().find_buckets(name=self.bucket, org=self.org).buckets
-                found.extend(rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or [])
-                found.extend([0] if buckets else [])
+                rules = [rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or []]
+                return next(iter(rules), 0 if buckets else None)
+            return None
 
-        call = threading.Thread(target=ask, daemon=True)
-        call.start()
-        call.join(self.timeout)
-        return found[0] if found else None
+        return self._aside(ask, self.timeout)
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._aside.leave()
         client, self._client = self._client, None
         if client is not None:
             client.api_client.rest_client.pool_manager.clear()

@@ -175,7 +175,8 @@ class Sender:
         work.taken = True
         if not self.written:
             self._log.info("connected to %s", self._target)
-        self.written += part.count(b"\n")
+        # To count ten thousand lines takes a hundredth of the time in which they are written.
+        self.written += work.batch.points if part is work.batch.body else part.count(b"\n")
         self._tries = 0
         self._recover()
         return self._settle(work)

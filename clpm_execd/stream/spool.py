@@ -11,6 +11,9 @@ what has waited longer in the old one. Requests take from one and the other in t
 hold up the newest data, and neither does fresh data hold up the backlog. Without a backlog there is one lane, and all
 leaves in order.
 
+Large files, while they are few, are in memory as well, and sent from there: on the server's own machine, to read and to
+check them takes time from it. What counts is the file, whose header is looked at: without it nothing is sent.
+
 Bounds. More than `cap` bytes on disk: the oldest that are not being sent are given up, and counted. Lines that cannot
 be spooled (a full disk) wait in memory, at most `memory` bytes of them, leave in their turn, and are spooled as soon
 as that is possible; beyond that the oldest of them are given up, and counted. Small files are merged once there are
@@ -47,6 +50,8 @@ MERGE_AFTER = 60  # puts, until small files are merged
 MERGE_LEAST = 8  # files that are worth a merge
 ADOPT_AFTER = 30 * 10**9  # ns between two looks for files that somebody else put there
 MOST_CORRUPT = 100  # files kept in corrupt/
+COPIES = 8 * MOST_BYTES  # of lines on disk that are also in memory
+COPIED = 100_000  # bytes of a file from which it is worth it
 
 _NAME = re.compile(r"(\d{19})\.lp")
 _HEADER = re.compile(rb"# clpm-execd spool (\d{1,4}): (\d{1,9}) points, (\d{1,12}) bytes, blake2b [0-9a-f]{32}\n")
@@ -62,18 +67,24 @@ def path_of(folder: Path, name: int) -> Path:
     return folder / f"{name:019d}.lp"
 
 
-def packed(batch: Batch) -> bytes:
-    """A batch as its file holds it."""
+def header(batch: Batch) -> bytes:
+    """What stands before the lines in a batch's file."""
     check = hashlib.blake2b(batch.body, digest_size=16).hexdigest()
     head = f"# clpm-execd spool {VERSION}: {batch.points} points, {len(batch.body)} bytes, blake2b {check}\n"
-    return head.encode() + batch.body
+    return head.encode()
+
+
+def packed(batch: Batch) -> bytes:
+    """A batch as its file holds it."""
+    return header(batch) + batch.body
 
 
 def unpacked(data: bytes) -> Batch:
     """The batch that a file holds; Corrupt if one bit is not what was written."""
-    body = data[data.find(b"\n") + 1 :]
+    start = data.find(b"\n") + 1
+    body = data[start:]
     batch = Batch(body, body.count(b"\n"))
-    if data == packed(batch):
+    if data[:start] == header(batch):
         return batch
     head = _HEADER.match(data)
     if head and int(head[1]) != VERSION:
@@ -138,6 +149,7 @@ class Spool:
         self._last = 0  # the youngest name
         self._left: set[int] = set()  # names of files that can neither be read nor moved
         self._loose = 0  # bytes in memory
+        self._copies: dict[int, bytes] = {}  # of files, by name
         self._full: _Full | None = None
         self._unmerged = 0
         self._looked = now()
@@ -173,11 +185,17 @@ class Spool:
         with self._lock:
             if works:
                 self._young.append(entry)
+                self._copy(entry.name, batch.body)
             else:
                 self._put_loose(entry, batch.body)
             self.points += entry.points
             self.size += entry.size
         return works
+
+    def _copy(self, name: int, body: bytes) -> None:
+        # Those that are there are the next to be sent: a younger one does not take their place.
+        if len(body) >= COPIED and len(body) + sum(map(len, self._copies.values())) <= COPIES:
+            self._copies[name] = body
 
     def _put_loose(self, entry: _Entry, body: bytes) -> None:
         last = self._young[-1] if self._young else None
@@ -193,7 +211,7 @@ class Spool:
     def _written(self, entry: _Entry, batch: Batch) -> bool:
         try:
             make_folder(self.folder)
-            write_whole(path_of(self.folder, entry.name), packed(batch))
+            write_whole(path_of(self.folder, entry.name), header(batch), batch.body)
         except OSError as error:
             if self._full is None:
                 self._full = _Full(self._now(), self.dropped)
@@ -315,13 +333,21 @@ class Spool:
     def _body(self, entry: _Entry) -> bytes | None:
         """The lines of an entry; None where its file has none to give, and then it waits no more."""
         try:
-            return entry.body or self._read(entry)
+            return entry.body or self._copy_of(entry) or self._read(entry)
         except (Corrupt, FileNotFoundError) as why:
             with self._lock:
                 self._forget(entry)
             if isinstance(why, Corrupt):
                 self._set_aside(entry.name, why)
             return None
+
+    def _copy_of(self, entry: _Entry) -> bytes | None:
+        """The lines from memory, while the file is there as it was."""
+        if entry.name in self._copies:
+            with suppress(OSError, Corrupt):  # for whoever reads it
+                if promised(path_of(self.folder, entry.name)) == (entry.points, entry.size):
+                    return self._copies.get(entry.name)
+        return None
 
     def _read(self, entry: _Entry) -> bytes:
         try:
@@ -338,6 +364,7 @@ class Spool:
 
     def _forget(self, entry: _Entry) -> None:
         entry.gone = True
+        self._copies.pop(entry.name, None)
         self.points -= entry.points
         self.size -= entry.size
         if entry.body is not None:
@@ -446,6 +473,8 @@ class Spool:
             write_whole(path_of(self.folder, one.name), packed(Batch(b"".join(bodies), one.points)))
         except (OSError, IndexError):
             return [entry for entry in run if not entry.gone]
+        for entry in run:
+            self._copies.pop(entry.name, None)
         for entry in run[1:]:
             self._unlink(entry)
         return [one]

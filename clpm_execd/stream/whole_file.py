@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, *data: bytes) -> None:
     """Put the data at path, in place of what was there; after an OSError the old data or the new are there, whole."""
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
@@ -51,12 +52,13 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: Iterable[bytes]) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        for part in data:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
         _SYNC(fd)
     finally:
         os.close(fd)

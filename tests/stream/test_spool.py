@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from parts import ROOT, small_disk
 
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Batch, split
-from clpm_execd.stream.spool import FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
+from clpm_execd.stream.spool import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
 from clpm_execd.stream.whole_file import UNFINISHED
 
 SECOND = 1_000_000_000
@@ -302,6 +303,58 @@ def test_a_file_removed_by_hand_costs_only_its_lines(tmp_path: Path) -> None:
     stored(tmp_path)[1].unlink()
     assert sent(spool) == split(lines(0, 2))
     assert (spool.points, spool.size) == (0, 0)
+
+
+def long_lines(value: int) -> bytes:
+    """As many as make a file that is worth a copy in memory."""
+    return lines(*range(10**9 * value, 10**9 * value + COPIED // 20))
+
+
+def test_large_files_are_sent_from_memory_and_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = spool_in(tmp_path)
+    for value in range(1, 4):
+        spool.put(long_lines(value))
+    with monkeypatch.context() as patch:
+        patch.delattr(Path, "read_bytes")
+        assert sent(spool) == split(b"".join(map(long_lines, range(1, 4))))
+    assert stored(tmp_path) == []
+    assert spool._copies == {}
+
+
+def test_what_is_in_memory_beside_its_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clpm_execd.stream.spool.COPIES", 2 * len(long_lines(1)))
+    spool = spool_in(tmp_path)
+    for value in range(1, 6):
+        spool.put(long_lines(value))
+    assert sum(map(len, spool._copies.values())) == 2 * len(long_lines(1))
+    assert sent(spool) == split(b"".join(map(long_lines, range(1, 6))))
+
+
+@pytest.mark.parametrize("spoil", [
+    Path.unlink,
+    lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    lambda path: path.write_bytes(b"x" + path.read_bytes()),
+], ids=["removed", "cut short", "without its header"])  # fmt: skip
+def test_a_file_that_is_no_more_as_it_was_is_not_sent_from_memory(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    spool = spool_in(tmp_path)
+    for value in range(1, 4):
+        spool.put(long_lines(value))
+    spoil(stored(tmp_path)[1])
+    assert sent(spool) == split(long_lines(1) + long_lines(3))
+    assert (spool.points, spool.size, spool._copies) == (0, 0, {})
+
+
+def test_a_merged_file_is_not_sent_as_the_first_of_those_that_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clpm_execd.stream.spool.COPIED", 1)
+    spool = spool_in(tmp_path)
+    for value in range(MERGE_AFTER):
+        spool.put(lines(value))
+    assert len(stored(tmp_path)) == 1
+    assert sent(spool) == split(lines(*range(MERGE_AFTER)))
 
 
 # Bounds
