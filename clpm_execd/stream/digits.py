@@ -5,12 +5,17 @@ text by tables, four digits at a time. The product is off by 2**-20 at most, and
 number itself unless it lies nearer than that to a half. Those few, nought, and what has an exponent, are left to
 Python one by one.
 
+Most of what a historian keeps are hundredths below a thousand. Those are looked up whole, if they are exactly the
+double that Python reads from the text.
+
 A text is 16 bytes in two words, the first character in the lowest byte, so that what is put in front shifts the
 others up. Behind the text stands PAD, which is no byte of UTF-8. The only longer texts, of 17 bytes, are negative
 numbers with an exponent of three digits.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +33,10 @@ _SMALLEST, _LARGEST = 1e-4, 1e10  # written without an exponent from the one up 
 _NEAR_HALF = 0.5 - 2.0**-19
 _BYTE, _WORD, _TOP = np.uint64(8), np.uint64(64), np.uint64(56)
 _GROUP = 10_000  # four digits
+_HUNDREDTHS = 100_000
+_MANY = 1000  # numbers at once, for which they are worth a table
+_SAMPLE = 32
+_PADS = np.uint64(2**64 - 1)
 
 
 def _words(texts: list[bytes]) -> tuple[Words, Words]:
@@ -68,8 +77,43 @@ _NOUGHTS = sum((_ALL % 10**i == 0).astype(np.int64) for i in range(1, 5))
 def digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
     """Each number's lower and upper word, (M,), and the texts of those that are too long for them, by index.
 
-    values: (M,).
+    values: (M,), contiguous.
     """
+    if not _mostly_hundredths(values):
+        return _digits(values)
+    with np.errstate(over="ignore"):
+        at = np.rint(values * 100.0)
+    at += 0.0  # a negative nought is none of them
+    outside = ~((at >= 0.0) & (at < _HUNDREDTHS))
+    if outside.any():
+        at[outside] = 0.0
+    low, high = _hundredths().take(at.astype(np.intp)), np.full(len(values), _PADS)
+    at /= 100.0
+    others = np.flatnonzero(at.view(np.uint64) != values.view(np.uint64))
+    if not others.size:
+        return low, high, {}
+    low[others], high[others], longer = _digits(values[others])
+    return low, high, {int(others[i]): text for i, text in longer.items()}
+
+
+def _mostly_hundredths(values: Floats) -> bool:
+    """By a few of them."""
+    if len(values) < _MANY:
+        return False
+    few = values[:: len(values) // _SAMPLE]
+    few = few[np.abs(few) < _HUNDREDTHS // 100]
+    return 2 * int(np.count_nonzero(np.rint(few * 100.0) / 100.0 == few)) > _SAMPLE
+
+
+@cache
+def _hundredths() -> Words:
+    """The lower words of 0, 0.01, ...; their upper ones are empty."""
+    low, _, _ = _digits(np.arange(_HUNDREDTHS) / 100.0)
+    return low
+
+
+def _digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
+    """As `digits`, of any numbers."""
     size = np.abs(values)
     odd = ~((size >= _SMALLEST) & (size < _LARGEST))
     if odd.any():

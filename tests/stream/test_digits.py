@@ -50,6 +50,19 @@ def test_numbers_of_every_resolution_are_exact() -> None:
         assert_exact(neighbours(np.round(chance.uniform(0.0, 1000.0, 500), decimals)))
 
 
+def test_all_hundredths_below_a_thousand_are_exact() -> None:
+    assert_exact(np.arange(100_001) / 100.0)
+
+
+def test_a_few_others_among_many_hundredths_are_exact() -> None:
+    values = np.round(np.random.default_rng(4).uniform(0.0, 999.99, 4000), 2)
+    others = [0.0, -0.0, -1.25, 1000.0, 123456.78, 0.005, 405.2694502, 1e300, -1.234567891e-300, 1.7e308,
+              np.nan, np.inf, -np.inf, np.nextafter(12.34, 13.0), np.nextafter(12.34, 12.0), 1e-9, 999.995]
+    values[np.arange(len(others)) * 17 + 5] = others
+    assert_exact(values)
+    assert_exact(np.concatenate([values, values / 3.0]))
+
+
 def test_powers_of_ten_and_their_neighbours_are_exact() -> None:
     assert_exact(neighbours(np.array([10.0**power for power in range(-8, 14)])))
 
