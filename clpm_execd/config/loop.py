@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,14 @@ def _id(given: Mapping[str, Any], place: Place, counted: bool) -> str:
 
 
 def _numbered(pattern: str, k: int) -> str:
-    return _PATTERN.sub(lambda match: format(k, f"{match.group(1) or ''}d"), pattern)
+    return _numbering(pattern).format(k)
+
+
+@lru_cache
+def _numbering(pattern: str) -> str:
+    """The pattern as `format` takes it, found once for the many loops that have it."""
+    return "".join(f"{{0:{part or ''}d}}" if number % 2 else part.replace("{", "{{").replace("}", "}}")
+                   for number, part in enumerate(_PATTERN.split(pattern)))
 
 
 def _numbered_fault(fault: FaultSpec, k: int) -> FaultSpec:

@@ -24,7 +24,7 @@ def percent(value: float, span: tuple[float, float]) -> float:
 
 def column(values: Iterable[float]) -> Floats:
     """(N,) an array of the values, one a loop."""
-    return np.array(list(values), dtype=np.float64)
+    return np.fromiter(values, np.float64)
 
 
 class State(Columns):

@@ -18,7 +18,7 @@ from typing import BinaryIO, NoReturn
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
 
-_PIPE = 1 << 20  # bytes: room for some Blocks, of 5,000 samples each
+_PIPE = 1 << 20  # bytes: room for some Blocks of 5,000 samples, or the lines of two
 
 
 def processors() -> int:
@@ -53,7 +53,7 @@ def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # whoever reads decides when it ends
-        _widen(pipe)
+        widen(file)
         try:
             for block in blocks:
                 pickle.dump(replace(block, loops=()), file, protocol=5)  # the ids are known
@@ -64,9 +64,9 @@ def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
     os._exit(0)
 
 
-def _widen(pipe: int) -> None:
-    """As far as the system lets it be."""
-    with suppress(ImportError, AttributeError, OSError):
+def widen(pipe: BinaryIO) -> None:
+    """Let the pipe hold as much as the system lets it, so that its two ends wait less for each other."""
+    with suppress(ImportError, AttributeError, OSError):  # most of all what is no pipe
         import fcntl
 
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)

@@ -18,7 +18,7 @@ import numpy as np
 
 from clpm_execd.files import unwritable, whole
 from clpm_execd.plant.block import Source
-from clpm_execd.stream.ahead import ahead
+from clpm_execd.stream.ahead import ahead, widen
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import at_once
 from clpm_execd.stream.signals import Signals
@@ -63,9 +63,11 @@ def stdout() -> Iterator[BinaryIO]:
         with open(os.devnull, "wb") as nowhere:
             yield nowhere
         return
+    out = cast(BinaryIO, sys.stdout.buffer)
+    widen(out)
     try:
-        yield cast(BinaryIO, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        yield out
+        out.flush()
     except OSError as error:
         # Python flushes stdout once more as it ends, and would fail at it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
