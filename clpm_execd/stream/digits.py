@@ -35,7 +35,7 @@ _BYTE, _WORD, _TOP = np.uint64(8), np.uint64(64), np.uint64(56)
 _GROUP = 10_000  # four digits
 _HUNDREDTHS = 100_000
 _MANY = 1000  # numbers at once, for which they are worth a table
-_SAMPLE = 32
+_END = np.float64(_HUNDREDTHS).view(np.uint64)
 _PADS = np.uint64(2**64 - 1)
 
 
@@ -79,30 +79,22 @@ def digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
 
     values: (M,), contiguous.
     """
-    if not _mostly_hundredths(values):
+    if len(values) < _MANY:
         return _digits(values)
     with np.errstate(over="ignore"):
         at = np.rint(values * 100.0)
-    at += 0.0  # a negative nought is none of them
-    outside = ~((at >= 0.0) & (at < _HUNDREDTHS))
-    if outside.any():
-        at[outside] = 0.0
+    # By its bits a double is less than a positive one only if it is one itself, and no negative nought.
+    found = at.view(np.uint64) < _END
+    found &= (at / 100.0).view(np.uint64) == values.view(np.uint64)
+    others = np.flatnonzero(~found)
+    if 2 * others.size > len(values):
+        return _digits(values)
+    at[others] = 0.0
     low, high = _hundredths().take(at.astype(np.intp)), np.full(len(values), _PADS)
-    at /= 100.0
-    others = np.flatnonzero(at.view(np.uint64) != values.view(np.uint64))
     if not others.size:
         return low, high, {}
     low[others], high[others], longer = _digits(values[others])
     return low, high, {int(others[i]): text for i, text in longer.items()}
-
-
-def _mostly_hundredths(values: Floats) -> bool:
-    """By a few of them."""
-    if len(values) < _MANY:
-        return False
-    few = values[:: len(values) // _SAMPLE]
-    few = few[np.abs(few) < _HUNDREDTHS // 100]
-    return 2 * int(np.count_nonzero(np.rint(few * 100.0) / 100.0 == few)) > _SAMPLE
 
 
 @cache

@@ -134,14 +134,12 @@ class TextEncoder:
         rows = self._frames.rows(frames.ravel())
         if not len(rows):
             return rows
-        present = np.empty((len(rows), len(signals)), dtype=bool)
+        signals = [np.asarray(values, dtype=np.float64) for values in signals]
         for f, values in enumerate(signals):
-            values = np.asarray(values, dtype=np.float64)
-            np.less_equal(np.abs(values).ravel(), _LARGEST, out=present[:, f])
             self._put(rows, f, values, tile)
         self._frames.put_times(rows, self._times(times))
-        if not present.all():
-            self._leave_out(rows, present)
+        if not all(np.abs(values).max() <= _LARGEST for values in signals):  # nor is a NaN
+            self._leave_out(rows, np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1))
         return rows
 
     def _put(self, rows: Table, f: int, values: Floats, tile: int | None) -> None:
