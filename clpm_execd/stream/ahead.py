@@ -1,8 +1,8 @@
 """Blocks made ahead: a process of its own makes the next ones while the last is encoded and written.
 
-They are the same Blocks in the same order. The process leaves with whoever reads from it, however that one ends: what
-it makes goes into a pipe, and a pipe without a reader ends it. Where there is one processor, or no fork (Windows),
-nothing works ahead and the Blocks are made when they are asked for.
+They are the same Blocks in the same order, with no more of the signals than are asked for. The process leaves with
+whoever reads from it, however that one ends: what it makes goes into a pipe, and a pipe without a reader ends it. Where
+there is one processor, or no fork (Windows), nothing works ahead and the Blocks are made when they are asked for.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
-from clpm_execd.plant.block import Block
+import numpy as np
+
+from clpm_execd.plant.block import SIGNALS, Block
 from clpm_execd.problems import BadInput, Problem
 
 _PIPE = 1 << 20  # bytes: room for some Blocks of 5,000 samples, or the lines of two
+_NOTHING = np.empty((0, 0))
 
 
 def processors() -> int:
@@ -27,8 +30,9 @@ def processors() -> int:
 
 
 @contextmanager
-def ahead(blocks: Iterator[Block], loops: tuple[str, ...]) -> Iterator[Iterator[Block]]:
-    """Within it, the Blocks; they are of these loops. To be called before there is any thread."""
+def ahead(blocks: Iterator[Block], loops: tuple[str, ...],
+          signals: Collection[str] = SIGNALS) -> Iterator[Iterator[Block]]:
+    """Within it, the Blocks, which are of these loops, with these signals. To be called before there is any thread."""
     if processors() < 2 or not hasattr(os, "fork"):
         yield blocks
         return
@@ -36,7 +40,7 @@ def ahead(blocks: Iterator[Block], loops: tuple[str, ...]) -> Iterator[Iterator[
     child = os.fork()
     if not child:
         os.close(read)
-        _work(blocks, write)
+        _work((_with(signals, block) for block in blocks), write)
     os.close(write)
     try:
         with open(read, "rb") as pipe:
@@ -45,6 +49,12 @@ def ahead(blocks: Iterator[Block], loops: tuple[str, ...]) -> Iterator[Iterator[
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)  # it has nothing to lose
         os.waitpid(child, 0)
+
+
+def _with(signals: Collection[str], block: Block) -> Block:
+    """What is to be sent of a Block; the ids are known."""
+    unused: dict[str, Any] = {name: _NOTHING for name in SIGNALS if name not in signals}
+    return replace(block, loops=(), **unused)
 
 
 def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
@@ -56,7 +66,7 @@ def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
         widen(file)
         try:
             for block in blocks:
-                pickle.dump(replace(block, loops=()), file, protocol=5)  # the ids are known
+                pickle.dump(block, file, protocol=5)
                 file.flush()
             pickle.dump(None, file)
         except Exception as error:

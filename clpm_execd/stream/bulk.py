@@ -80,7 +80,7 @@ def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signa
     part = at_once(source)
     made = (source.advance(min(part, samples - done)) for done in range(0, samples, part))
     file.write(encoder.header())
-    with ahead(made, source.loops) if samples > _FEW * part else nullcontext(made) as blocks:
+    with ahead(made, source.loops, encoder.signals) if samples > _FEW * part else nullcontext(made) as blocks:
         for block in blocks:
             if signals.stop_asked:
                 break

@@ -26,6 +26,10 @@ _TIME_WIDTH = 20  # the longest int64
 class Encoder(Protocol):
     """What turns Blocks into bytes for a stream or a file."""
 
+    @property
+    def signals(self) -> Collection[str]:
+        """Those of the Block that are written."""
+
     def header(self) -> bytes:
         """What stands once, before everything else."""
 
@@ -70,7 +74,7 @@ class LineProtocol(TextEncoder):
         self._truth_measurement = escape_measurement(truth or "")
         self._mode_tag = mode_tag or None
         self._tags = tags
-        ends = [b"i" if signal == "quality" else b"" for signal in self._signals]
+        ends = [b"i" if signal == "quality" else b"" for signal in self.signals]
         # Of a sample the first field that is there stands behind a space, the others each behind a comma.
         self._fields: Row = [
             ((b"," if f else b" ") + escape(name).encode() + b"=", Hole.NUMBER, end)

@@ -50,7 +50,7 @@ class TextEncoder:
             raise BadInput(problems)
         self._loops = tuple(loops)
         self._names = tuple(fields)
-        self._signals = tuple(fields.values())
+        self.signals = tuple(fields.values())
         self._frames = Frames(time_width)
         self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
         self._kept: dict[tuple[int, int], tuple[Words, Words, Words]] = {}
@@ -99,14 +99,14 @@ class TextEncoder:
         tables = [self._grid(block, ticks, those, frames) for those in loops]
         for rows, those in zip(tables, loops, strict=True):
             blank(rows, np.tile(sent.apart[those], len(frames)))
-        signals = [getattr(sent, signal)[here, np.newaxis] for signal in self._signals]
+        signals = [getattr(sent, signal)[here, np.newaxis] for signal in self.signals]
         rows = np.concatenate([*tables, self._filled(arrived, sent.times[here], signals)])
         at = np.concatenate([np.repeat(np.arange(ticks.start, ticks.stop), len(self._loops)), sent.row[here]])
         return [squeezed(rows[np.argsort(at, kind="stable")])]
 
     def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame) -> Table:
         """The samples of the grid at these instants, of these loops."""
-        signals = [getattr(block, signal)[ticks, loops] for signal in self._signals]
+        signals = [getattr(block, signal)[ticks, loops] for signal in self.signals]
         return self._filled(frames[:, loops], block.times[ticks], signals, loops.start)
 
     def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:

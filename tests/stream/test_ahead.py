@@ -69,6 +69,16 @@ def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth(helpers
     assert all(alike(one, other) for one, other in zip(seen, blocks(plant()), strict=True))
 
 
+def test_signals_that_nobody_asks_for_do_not_travel() -> None:
+    source = plant()
+    with ahead(blocks(source), source.loops, ("pv", "op")) as made:
+        for one, other in zip(made, blocks(plant()), strict=True):
+            assert one.loops == other.loops
+            for name in ("times", "pv", "op", "mode", "truth"):
+                assert alike(getattr(one, name), getattr(other, name))
+            assert one.sp.size == one.quality.size == one.true_pv.size == 0
+
+
 def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
     monkeypatch.setattr(module, "processors", lambda: 1)
     source = plant()
