@@ -174,8 +174,8 @@ def _assembled(fit: _Fit, x: Floats, interval: float, rest: tuple[float, float, 
         interval=interval, offset=rest[0] - rest[2],
         process_pv=fit.process[:p].copy(), process_op=fit.process[p:].copy(), innovation=np.empty(0),
         controller_noise=np.empty(0), controller_op=c[:p].copy(), controller_pv=pv.copy(),
-        controller_sp=c[2 * p + 1:].copy() if wandering else -pv, setpoint=fit.setpoint.copy(), signals=x,
-        residuals=np.full(x.shape, np.nan), held=held, settings=settings)
+        controller_sp=c[2 * p + 1:].copy() if wandering else -pv, setpoint=fit.setpoint.copy(), drift=np.zeros(4),
+        signals=x, residuals=np.full(x.shape, np.nan), held=held, settings=settings)
 
 
 def closed_loop(laws: Laws) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from clpm_execd.history.controller_law import PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
+from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
 from clpm_execd.history.plain import loaded, processed
@@ -89,7 +90,8 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
     if stuck is not None and (laws is None or laws.innovation.size):  # a difference equation has it in itself
         loop = replace(loop, faults=(_stiction(told),))
-    return Learned(replace(loop, laws=laws), told.estimates, tuple(told.warnings), record.interval, samples)
+    loop = drifting(replace(loop, laws=laws), signals)
+    return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
 
 
 def _sticks(signals: Signals, told: Findings) -> Sticking | None:

@@ -14,8 +14,9 @@ Where its controller is a PID, it is that of the loop, and n is added to its out
     OP(t) = PID(t) + n(t)      n(t) = pole n(t-1) + r_op
     OP(t) = sum c_i OP(t-i) + sum d_i PV(t-i) + sum s_i SP(t-i) + r_op      PV and SP from i = 0
 
-And of a loop whose set point is never still, SP(t) = sum g_i SP(t-i) + r_sp; else it is the operator's. All are
-deviations from where the record rested, per cent of span or of travel.
+And of a loop whose set point is never still, SP(t) = sum g_i SP(t-i) + r_sp; else it is the operator's. To each r of a
+difference equation comes a slow drift of first order: what moved the record more slowly than the equations can hold of
+it. All are deviations from where the record rested, per cent of span or of travel.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Laws:
     own PID, and then
     controller_noise: (1,) its pole; else (0,).
     setpoint: (k,) g, or (0,) where SP is the operator's.
+    drift: (4,) the pole of the drifts, and their sigmas: of PV's, of OP's and of SP's.
     signals: (N, 3) PV, OP and SP of the record. residuals: (N, 3) e or r; NaN where a law did not hold, as in MAN.
     held: (N, 2) whether the record repeats the PV, and the OP, of the sample before.
     settings: (6,) the keys of loops.toml to which the laws belong: controller gain, reset and derivative, process
@@ -55,6 +57,7 @@ class Laws:
     controller_sp: Floats
     controller_noise: Floats
     setpoint: Floats
+    drift: Floats
     signals: Floats
     residuals: Floats
     held: npt.NDArray[np.bool_]
@@ -74,8 +77,8 @@ class Laws:
         p, q, k, n = len(self.process_pv), len(self.controller_op), len(self.setpoint), len(self.signals)
         want = {"process_pv": (p,), "process_op": (p,), "innovation": (0 if p else 4,), "controller_op": (q,),
                 "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
-                "controller_noise": (0 if q else 1,), "setpoint": (k,), "signals": (n, 3), "residuals": (n, 3),
-                "held": (n, 2), "settings": (6,)}
+                "controller_noise": (0 if q else 1,), "setpoint": (k,), "drift": (4,), "signals": (n, 3),
+                "residuals": (n, 3), "held": (n, 2), "settings": (6,)}
         wrong = [f"{name} has the shape {getattr(self, name).shape}, not {shape}"
                  for name, shape in want.items() if getattr(self, name).shape != shape]
         if not (np.isfinite(self.interval) and self.interval > 0):

@@ -4,8 +4,8 @@ The residuals come in blocks of 8 to 16 samples, PV's, OP's and SP's of an insta
 and their correlation stay. For difference equations a block begins where the record's last samples resembled ours, at
 one of the nearest such places drawn by chance, apart from each other and never where the last block broke off: the
 joints do not show, and nothing is replayed. The innovations of a process and a controller of the loop's own do not
-depend on where it is, and their blocks begin anywhere. Time goes by the record's own interval; between its instants
-everything holds.
+depend on where it is, and their blocks begin anywhere. What is slower than a block is in the drifts, which turn with
+each. Time goes by the record's own interval; between its instants everything holds.
 
 What else moves a learned loop is as for any other: valve and faults act on the flow that its process sees, sensor
 faults on the PV that its controller reads. Where process and controller are the loop's own, all of their numbers act;
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MAN, Floats
-from clpm_execd.plant.chance import keys, uniform
+from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.controller import Controller, acts_directly
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
@@ -73,7 +73,7 @@ class LearnedLoops(Columns):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
 
     remembers = ("_instant", "_row", "_left", "_true", "_pv", "_op", "_sp", "_flow", "_output", "_kept", "_load",
-                 "_noise")
+                 "_noise", "_drift", "_slope")
 
     def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
@@ -84,6 +84,7 @@ class LearnedLoops(Columns):
         self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
         ids = tuple(loop.id for loop in ours)
         self._length_keys, self._place_keys = keys(seed, ids, "learned length"), keys(seed, ids, "learned place")
+        self._drift_keys = np.stack([keys(seed, ids, f"learned drift of {signal}") for signal in ("PV", "OP", "SP")])
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
         self._archives = [_Archive(law) for law in laws]
@@ -122,6 +123,7 @@ class LearnedLoops(Columns):
         self._s[0] -= self._lasting_s
         self._innovation, (self._noise_pole,) = padded("innovation", 4), padded("controller_noise", 1)
         self._sigma = np.array([law.noise or 1.0 for law in laws])
+        self._drift_pole, *self._drift_sigma = padded("drift", 4)
         settings = np.array([law.settings for law in laws]).T
         sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
         self._kp = sign * settings[0]
@@ -154,8 +156,9 @@ class LearnedLoops(Columns):
         self._output = np.clip(self._op_rest + self._op[0], 0.0, 100.0)
         state.op[at] = np.where(state.mode[at] == MAN, self._op_rest, self._output)
         state.position[at] = state.op[at]
-        self._kept = np.array([state.pv[at], state.op[at]])
-        self._load, self._noise = np.zeros(m), np.zeros(m)
+        self._kept = np.array([np.where(self._own, state.pv[at], self._pv_rest + self._true[0]), state.op[at]])
+        self._load, self._noise, self._slope = np.zeros(m), np.zeros(m), np.zeros((3, m))
+        self._drift = np.array(self._drift_sigma) * normal(self._drift_keys.ravel(), -1, 1).reshape(3, m)
         self._now = self._residuals[self._offset + self._row].T
 
     def disturb(self, tick: int) -> None:
@@ -174,13 +177,14 @@ class LearnedLoops(Columns):
         for j in np.flatnonzero(due & (self._left < 0)).tolist():
             self._begin(j)
         self._now = self._residuals[self._offset + self._row].T
+        self._drift[:, due] += self._slope[:, due]
         pole, _, _, kick = self._innovation
         np.copyto(self._load, pole * self._load + kick * before[0], where=due & self._own)
         np.copyto(self._noise, self._noise_pole * self._noise + self._now[1], where=due & self._pid)
         moved = due & self._wanders
         if moved.any():
-            drift = (self._g * self._sp).sum(axis=0) + self._now[2]
-            self._state.sp[self.columns[moved]] = np.clip(self._sp_rest + drift, 0.0, 100.0)[moved]
+            moves = (self._g * self._sp).sum(axis=0) + self._now[2] + self._drift[2]
+            self._state.sp[self.columns[moved]] = np.clip(self._sp_rest + moves, 0.0, 100.0)[moved]
 
     def _begin(self, j: int) -> None:
         """Another block of loop j."""
@@ -189,7 +193,18 @@ class LearnedLoops(Columns):
         recent = np.stack([past[:RECALL, j] for past in (self._pv, self._op, self._sp)], axis=1).ravel()
         archive = self._archives[j]
         row = archive.begin(recent, int(self._row[j]), float(uniform(self._place_keys[one], instant, 1)[0, 0]))
-        self._row[j], self._left[j] = row, min(length, int(archive.ahead[row])) - 1
+        length = min(length, int(archive.ahead[row]))
+        self._row[j], self._left[j] = row, length - 1
+        self._turn(j, instant, length)
+
+    def _turn(self, j: int, instant: int, length: int) -> None:
+        """Where the drifts of loop j go over a block: straight to where one of first order would be at its end."""
+        pole = self._drift_pole[j] ** length
+        for k, sigma in enumerate(self._drift_sigma):
+            if sigma[j]:
+                chance = float(normal(self._drift_keys[k, j:j + 1], instant, 1)[0, 0])
+                change = sigma[j] * (1.0 - pole * pole) ** 0.5 * chance - (1.0 - pole) * self._drift[k, j]
+                self._slope[k, j] = change / length
 
     def measure(self) -> None:
         """Stage 3: the true process variable of those without a process of their own; between two instants it holds."""
@@ -197,7 +212,7 @@ class LearnedLoops(Columns):
         gain, lag = self._steepness * self.gain[at], self._slowness * self.lag[at]
         moved = (self._b * self._flow).sum(axis=0) + self._b.sum(axis=0) * state.load[at]
         pv = (self._a * self._true).sum(axis=0) + gain * moved
-        pv = self._true[0] + (pv - self._true[0]) / lag + self._now[0]
+        pv = self._true[0] + (pv - self._true[0]) / lag + self._now[0] + self._drift[0]
         pv = self._pv_rest + np.where(self._due, np.clip(pv, -_FURTHEST, _FURTHEST), self._true[0])
         state.true_pv[at] = np.where(self._own, state.true_pv[at], pv)
 
@@ -217,7 +232,7 @@ class LearnedLoops(Columns):
             op = integral * (self._lasting_d * pv + self._lasting_s * sp)
             moves = self._d[0] * pv + self._s[0] * sp + self._now[1]
             moves += (self._d[1:] * self._pv).sum(axis=0) + (self._s[1:] * self._sp).sum(axis=0)
-            op += gain * moves + (self._c * self._op).sum(axis=0)
+            op += gain * moves + self._drift[1] + (self._c * self._op).sum(axis=0)
             np.copyto(self._output, np.clip(self._op_rest + op, 0.0, 100.0), where=due)
         np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._pid)
         np.copyto(self._output, state.op[at], where=~automatic)

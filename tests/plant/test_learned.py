@@ -26,7 +26,7 @@ def laws(sigma: float = 0.0, rows: int = 300, interval: float = 1.0, **parts: An
         "interval": interval, "offset": 0.0, "process_pv": np.array([A]), "process_op": np.array([B]),
         "controller_op": np.array([1.0]), "controller_pv": np.array([-(KC + KI), KC]),
         "controller_sp": np.array([KC + KI, -KC]), "innovation": np.empty(0), "controller_noise": np.empty(0),
-        "setpoint": np.empty(0), "signals": residuals.cumsum(axis=0) * 0.1,
+        "setpoint": np.empty(0), "drift": np.zeros(4), "signals": residuals.cumsum(axis=0) * 0.1,
         "residuals": residuals, "held": np.zeros((rows, 2), dtype=bool), "settings": SETTINGS, **parts})
 
 
@@ -157,3 +157,14 @@ def test_blocks_begin_only_where_all_they_need_is_known() -> None:
     assert set(ahead[93:101]) == {0}
     assert set(ahead[200:205]) == {0}
     assert ahead[205] == 95
+
+
+def test_a_drift_is_as_large_and_as_slow_as_its_law_says() -> None:
+    drift = np.array([0.98, 0.4, 0.0, 0.0])
+    noise = laws(drift=drift, process_pv=np.zeros(1), process_op=np.zeros(1))
+    loops = [learned(f"DRIFT{k}", laws=noise) for k in range(20)]
+    pv = Plant(loops, seed=3, start=START, interval=ns(1)).advance(4000).pv - 50.0
+    assert pv[0].std() > 0.2, "it starts anywhere, not at rest"
+    assert np.sqrt((pv**2).mean()) == pytest.approx(0.4, rel=0.1)
+    assert (pv[50:] * pv[:-50]).mean() / (pv**2).mean() == pytest.approx(0.98**50, abs=0.1)
+    assert np.abs(np.diff(pv, axis=0)).max() < 0.2, "and never jumps"

@@ -49,7 +49,7 @@ def laws(order: int, interval: float, **parts: Any) -> Laws:
         "interval": interval, "offset": 0.0, "process_pv": process[0], "process_op": process[1],
         "controller_op": controller[0][:-1], "controller_pv": controller[1], "controller_sp": controller[2],
         "innovation": np.empty(0), "controller_noise": np.empty(0), "setpoint": np.empty(0),
-        "signals": signals, "residuals": residuals, "held": held[:, :2] > 0,
+        "drift": np.array([0.9, 0.5, 0.2, 0.1]), "signals": signals, "residuals": residuals, "held": held[:, :2] > 0,
         "settings": settings, **parts})
 
 
