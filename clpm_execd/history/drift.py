@@ -61,11 +61,16 @@ def _plain(x: Floats, wandering: bool) -> Floats:
 
 
 def _within(x: Floats, length: int) -> Floats:
-    """(3,) the variance of (runs, T, 3) signals within windows, on the average."""
+    """(3,) the variance of (runs, T, 3) signals within a window, typically."""
     count = max(1, x.shape[1] // length)
     windows = x[:, :count * length].reshape(-1, length, 3)
     known = np.isfinite(windows).all(axis=2).mean(axis=1) > 0.5
-    return np.asarray(np.nanvar(windows[known] if known.any() else windows, axis=1).mean(axis=0))
+    return _typical(np.nanvar(windows[known] if known.any() else windows, axis=1), axis=0)
+
+
+def _typical(variances: Floats, axis: int) -> Floats:
+    """Their geometric mean: within a window, that of something slow is seldom as large as its mean."""
+    return np.asarray(np.exp(np.log(np.maximum(variances, 1e-15)).mean(axis=axis)))
 
 
 def _lived(loop: LoopSpec, length: int) -> Floats:
@@ -94,7 +99,7 @@ def _answers(laws: Laws, pole: float, length: int) -> tuple[Floats, Floats]:
     for k in range(3):
         for signal in range(3):
             moved = fftconvolve(drift, impulse[:, k, signal, None], axes=0)[time - length:time]
-            within[k, signal] = moved.var(axis=0).mean()
+            within[k, signal] = _typical(moved.var(axis=0), axis=0)
             if signal == 1:
                 swing[k] = (moved * moved).mean()
     return within, swing
