@@ -1,7 +1,8 @@
 """How a valve sticks, from OP and PV alone.
 
 The stem is simulated from OP by Choudhury's model for a grid of S and J, and the one from which PV follows with the
-least errors, by a linear law of its own and the stem's past, is the valve's (Jelali, 2008). Intervals are those of the
+least errors, by a linear law of its own and the stem's past, is the valve's (Jelali, 2008). What a valve that only has
+play would explain as well is none that sticks: an oscillation from elsewhere is like that. Intervals are those of the
 likelihood, the other parameter at its best.
 """
 
@@ -15,14 +16,17 @@ from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
 
-_SHARES = (0.06, 0.09, 0.13, 0.18, 0.25, 0.34, 0.46, 0.62, 0.8, 0.95, 1.1)  # S, of the range in which OP moves
-_JUMPS = (0.0, 0.3, 0.6, 1.0)  # J, of S
-_FINER = ((1.18, 0.2), (1.08, 0.1), (1.04, 0.05))  # then: factors of S, and shares of S that J is off
+_SHARES = tuple(0.06 * 1.13**k for k in range(25))  # S, of the range in which OP moves
+_JUMPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)  # J, of S
+_FINER = ((1.06, 0.1), (1.03, 0.05), (1.015, 0.03), (1.007, 0.015))  # then: factors of S, and shares of S that J is off
+_BEST = 3  # pairs around which is looked closer
 _LAGS = 10
 _LEAST = 400  # samples
 _MOST = 4000
 _PLAIN = 40.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _PART = 0.03  # and by which share the variance of the errors must be less
+_JUMPS_TELL = 20.0  # by which it must be better than with play alone
+_NEAR = 0.02  # of S, beyond the likely ones: half of a step of the grid
 _DOUBT = 8.0  # of the same, within which a value is in the interval: errors have a colour that chi-square has not
 
 
@@ -46,24 +50,31 @@ def sticking(signals: Signals) -> Sticking | None:
     width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02))
     if width < 0.05 or np.ptp(pv) < 1e-9:
         return None
-    pairs = [(share * width, share * jump * width) for share in _SHARES for jump in _JUMPS]
-    costs = dict(zip([(0.0, 0.0), *pairs], _costs(pv, op, [(0.0, 0.0), *pairs]), strict=True))
-    for spread, apart in _FINER:
-        s, j = min(costs, key=lambda pair: costs[pair])
-        near = {(s * a, min(max(j + s * b, 0.0), 1.2 * s * a))
-                for a in (1.0 / spread, 1.0, spread) for b in (-apart, 0.0, apart)} - set(costs)
-        if s > 0 and near:
-            ordered = sorted(near)
-            costs.update(zip(ordered, _costs(pv, op, ordered), strict=True))
+    costs = _searched(pv, op, width)
     best = min(costs, key=lambda pair: costs[pair])
     gain = costs[0.0, 0.0] - costs[best]
-    if best[0] == 0.0 or gain < max(_PLAIN, _PART * len(pv)):
+    play = min(cost for (_, j), cost in costs.items() if j == 0.0)
+    if best[0] == 0.0 or gain < max(_PLAIN, _PART * len(pv)) or play - costs[best] < _JUMPS_TELL:
         return None
     likely = [pair for pair, cost in costs.items() if cost < costs[best] + _DOUBT]
     stem = signals.op.copy()
     stem[where] = _stems(op, [best])[:, 0]
-    return Sticking(_interval(best[0], [s for s, _ in likely], 0.08 * best[0]),
-                    _interval(best[1], [j for _, j in likely], 0.08 * best[0]), stem)
+    return Sticking(_interval(best[0], [s for s, _ in likely], _NEAR * best[0]),
+                    _interval(best[1], [j for _, j in likely], _NEAR * best[0]), stem)
+
+
+def _searched(pv: Floats, op: Floats, width: float) -> dict[tuple[float, float], float]:
+    """The costs of pairs of S and J, the closer together the likelier."""
+    pairs = [(0.0, 0.0)] + [(share * width, share * jump * width) for share in _SHARES for jump in _JUMPS]
+    costs = dict(zip(pairs, _costs(pv, op, pairs), strict=True))
+    for spread, apart in _FINER:
+        near = {(s * a, min(max(j + s * b, 0.0), 1.2 * s * a))
+                for s, j in sorted(costs, key=lambda pair: costs[pair])[:_BEST] if s > 0
+                for a in (1.0 / spread, 1.0, spread) for b in (-apart, 0.0, apart)} - set(costs)
+        if near:
+            ordered = sorted(near)
+            costs.update(zip(ordered, _costs(pv, op, ordered), strict=True))
+    return costs
 
 
 def _interval(value: float, likely: list[float], least: float) -> tuple[float, float, float]:
@@ -85,8 +96,7 @@ def _stems(op: Floats, pairs: list[tuple[float, float]]) -> Floats:
 def _costs(pv: Floats, op: Floats, pairs: list[tuple[float, float]]) -> list[float]:
     """Of each pair twice the negative log-likelihood of the errors of PV, from its own past and the stem's."""
     stems = _stems(op, pairs)
-    n = len(pv) - _LAGS
-    pasts = np.column_stack([pv[_LAGS - k:len(pv) - k] for k in range(1, _LAGS + 1)] + [np.ones(n)])
+    pasts = np.column_stack([pv[_LAGS - k:len(pv) - k] for k in range(1, _LAGS + 1)])
     y = pv[_LAGS:]
     return [_cost(y, np.column_stack([pasts, *(stem[_LAGS - k:len(pv) - k] for k in range(1, _LAGS + 1))]))
             for stem in stems.T]
