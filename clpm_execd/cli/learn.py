@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clpm_execd.history.likeness import Discrimination, Study
     from clpm_execd.history.reader import Record
 
-EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn")
+EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
 EVERY = ""  # the loop of an option that names none
 
 

@@ -24,6 +24,10 @@ LEAST_SAMPLES = 60
 _FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
 _LIMIT = 0.05  # %: OP this near to an end of its travel is at its limit
 _BANDWIDTH = 100
+_SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
+_AS_ROUNDING, _TO_ROUNDING = 2.0, 1.0 - 1e-7  # variances of what rounding leaves; share of OP's moves that is all
+_PLAIN = 0.05  # of the gain: an integral of an interval that is plainly seen to be of one scan
+_PARTLY = 0.65
 _ROUNDING = 0.005  # of a value: what the rounding of OP and the steps of the filter leave open at the least
 
 
@@ -32,7 +36,8 @@ class PidLaw:
     """gain: Kc, %/%, positive where OP rises as PV falls. reset: s, 0 where there is no integral action to be seen.
 
     derivative: s. weight: b. Each with its interval, (value, low, high). filter: N of the derivative.
-    explained: which share of the variance of OP's moves the law explains, 0 to 1.
+    explained: which share of the variance of OP's moves the law explains, 0 to 1. exact: whether it explains OP to its
+    last digit, as a law does all of whose scans are in the record.
     """
 
     gain: tuple[float, float, float]
@@ -41,11 +46,13 @@ class PidLaw:
     weight: tuple[float, float, float]
     filter: float
     explained: float
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Regression:
     filter: float | None  # intervals
+    pole: float  # of the noise
     names: tuple[str, ...]
     values: Floats
     inverse: Floats  # of the normal matrix
@@ -55,9 +62,10 @@ class _Regression:
     explained: float
 
 
-def pid_law(signals: Signals, pv_step: float) -> PidLaw | None:
-    """The law of a loop whose PV was recorded in steps of `pv_step` (%); None where OP does not tell any."""
-    usable = _free(signals)
+def pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
+    """The law of a loop whose PV and OP were recorded in these steps, %; None where OP does not tell any."""
+    pv_step = steps[0]
+    usable = free(signals)
     stretches = runs(usable, 20)
     if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
         return None
@@ -67,9 +75,10 @@ def pid_law(signals: Signals, pv_step: float) -> PidLaw | None:
         return None
     found = _derivative(signals, stretches, pv_step, sp_moves, best)
     # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
-    if found.cost < best.cost - 20.0 and found.values[found.names.index("d")] * found.values[0] > 0:
+    # One shorter than an interval is what happened within that.
+    if found.cost < best.cost - 20.0 and found.values[found.names.index("d")] / found.values[0] > 1.0:
         best = found
-    return _told(best, signals.interval)
+    return _told(best, signals.interval, steps)
 
 
 def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
@@ -82,8 +91,10 @@ def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
     tf = derivative / controller.derivative_filter / h
     parts = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
     left = np.full(len(signals.op), np.nan)
-    for s in runs(_free(signals), 20):
-        rest = signals.op[s] - gain * (_regressors(signals, s, True, tf) @ np.array(parts))
+    for s in runs(free(signals), 20):
+        seen = _regressors(signals, s, True, tf)
+        seen[:, 1] -= _within(h) * (signals.sp[s] - signals.pv[s])  # what counts as gain, at one scan an interval
+        rest = signals.op[s] - gain * (seen @ np.array(parts))
         left[s] = rest - rest.mean()
     return left
 
@@ -102,7 +113,7 @@ def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_mov
     return min(tried.values(), key=lambda fit: fit.cost)
 
 
-def _free(signals: Signals) -> Booleans:
+def free(signals: Signals) -> Booleans:
     """Where the controller moves OP: in automatic, and not at a limit."""
     free = signals.whole & signals.automatic
     with np.errstate(invalid="ignore"):
@@ -165,7 +176,7 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
         spread = 1e-300
     moves = np.concatenate([np.diff(output) for output in outputs])
     explained = 1.0 - _unexplained(parts, outputs, values) / max(float(moves @ moves), 1e-300)
-    return _Regression(derivative, names, values, inverse, left, rest, n * log(spread), explained)
+    return _Regression(derivative, pole, names, values, inverse, left, rest, n * log(spread), explained)
 
 
 def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
@@ -188,19 +199,40 @@ def _interval(value: float, deviation: float) -> tuple[float, float, float]:
     return value, value - QUANTILE * deviation, value + QUANTILE * deviation
 
 
-def _told(fit: _Regression, interval: float) -> PidLaw | None:
+def _within(interval: float) -> float:
+    """Which part of an interval's integral counts as gain, of an error that is partly noise."""
+    return _PARTLY * max(0.0, interval - _SCAN) / interval
+
+
+def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
+    """Whether what is left is no more than rounding leaves."""
+    p, i = np.abs(fit.values[:2])
+    rounding = ((1.0 + fit.pole**2) * steps[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * steps[0]**2) / 12.0
+    return float(np.mean(fit.rest**2)) < _AS_ROUNDING * rounding or fit.explained > _TO_ROUNDING
+
+
+def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
     covariance = fit.inverse @ _long_run(fit.left, fit.rest) @ fit.inverse
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
         return None
-    gain = _interval(p, max(deviation["p"], _ROUNDING / QUANTILE * abs(p)))
+    exact = _exact(fit, steps)
+    # What the scans between two samples integrate counts as gain, of an error that moves evenly half an interval's
+    # integral, of one that is noise the whole.
+    within, most = _within(interval), 1.0
+    if p * i <= 0 or (exact and (interval <= _SCAN or i / p > _PLAIN)):
+        within = most = 0.0
+    uncertain = max(deviation["p"], _ROUNDING / QUANTILE * abs(p))
+    ends = sorted((p - QUANTILE * uncertain * np.sign(p), p + most * i + QUANTILE * uncertain * np.sign(p)))
+    gain = (p + within * i, float(ends[0]), float(ends[1]))
     reset = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
         # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
         variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * covariance[0, 1] / (p * i)
-        reset = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
+        value, low, high = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
+        reset = (value + within * interval, low, high + most * interval)
     derivative, n = (0.0, 0.0, 0.0), 10.0
     if "d" in found:
         at = fit.names.index("d")
@@ -211,7 +243,7 @@ def _told(fit: _Regression, interval: float) -> PidLaw | None:
     weight = (1.0, 1.0, 1.0)
     if "b" in found:
         weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
-    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained))
+    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained), exact)
 
 
 def _ratio(value: float, relative: float) -> tuple[float, float, float]:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clpm_execd.history.closed_loop import ClosedLoop, closed_loop
 from clpm_execd.history.controller_law import PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
-from clpm_execd.history.plain import loaded, processed
+from clpm_execd.history.plain import loaded, processed, tuned_for
 from clpm_execd.history.process_law import innovations
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
@@ -58,6 +59,14 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
     type; by the letters of the loop's name where it is not given. loop_id: by default the record's.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):  # the matrices are small: threads would only wait for each other
+        return _learned(record, column, span, kind, loop_id)
+
+
+def _learned(record: Record, column: int, span: tuple[float, float] | None, kind: str | None, loop_id: str | None
+             ) -> Learned:
     told = Findings()
     title = record.loops[column] if loop_id is None else loop_id
     signals = signals_of(record, column, span)
@@ -74,12 +83,14 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
-    loop = _controlled(loop, signals, steps, told)
+    stuck = _sticks(signals, told)
+    law = pid_law(signals, steps)
+    joint = None if law is None or stuck is not None else _at_scans(loop, signals, steps, law)
+    loop = _controlled(loop, signals, law if joint is None else joint.law, told)
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
-    stuck = _sticks(signals, told)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop = processed(loop, moved, told)
+    loop = processed(loop, moved, told, None if joint is None else joint.process)
     found = innovations(moved, loop.process)
     loop = loaded(loop, found, told)
     controller = loop.controller
@@ -90,8 +101,20 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
     if stuck is not None and (laws is None or laws.innovation.size):  # a difference equation has it in itself
         loop = replace(loop, faults=(_stiction(told),))
-    loop = drifting(replace(loop, laws=laws), signals)
+    loop = _in_cascade(drifting(replace(loop, laws=laws), signals), signals, told)
     return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
+
+
+def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
+    """The loop in CAS where its record mostly is; its SP then has the course of its master's OP as learned."""
+    cascaded = signals.cascaded[signals.whole & signals.automatic]
+    if loop.mode != "AUT" or not len(cascaded) or float(np.mean(cascaded)) < 0.5:
+        return loop
+    if loop.laws is None or not loop.laws.setpoint.size:
+        told.warnings.append("the record is in CAS, but the course of its SP tells no master: in AUT")
+        return loop
+    told.warnings.append("the record is in CAS: its SP has the course of its master's OP, whichever loop that is")
+    return replace(loop, mode="CAS")
 
 
 def _sticks(signals: Signals, told: Findings) -> Sticking | None:
@@ -148,9 +171,18 @@ def white_noise(pv: Floats) -> float:
     return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
 
 
-def _controlled(loop: LoopSpec, signals: Signals, steps: tuple[float, float], told: Findings) -> LoopSpec:
+def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw) -> ClosedLoop | None:
+    """Controller and process at the controller's scans, where the record has not all of them."""
+    if law.explained < _LEAST_EXPLAINED:
+        return None
+    sign = 1.0 if law.gain[0] > 0 else -1.0
+    tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
+    process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
+    return closed_loop(signals, law, replace(process, gain=sign * abs(process.gain)), steps)
+
+
+def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> LoopSpec:
     """The loop with the controller that its record shows, else with one tuned by rule."""
-    law = pid_law(signals, steps[0])
     known = law is not None and law.explained >= _LEAST_EXPLAINED
     if law is not None:
         told.note("controller.explained", Estimate.read(law.explained, "share of OP's moves"))

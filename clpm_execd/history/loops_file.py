@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from clpm_execd.history.estimates import Estimate
 from clpm_execd.history.learned import Learned
 from clpm_execd.plant.laws import Laws
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loop import LoopSpec, OperatorSpec
 
 _HEAD = """\
 # Loops learned from records. Numbers of process, valve and controller are per cent of span and seconds; a comment has
@@ -104,12 +104,21 @@ def _loop(name: str, one: Learned, arrays: str) -> list[str]:
               f"resolution = {{ pv = {recording.resolution.pv!r}, op = {recording.resolution.op!r} }}"]
     if recording.op_range != (0.0, 100.0):
         lines.append(line("op_range", recording.op_range))
-    if loop.operator.interval > 0:
-        lines += ["", "[loop.operator]", line("interval", loop.operator.interval, "operator.interval"),
-                  line("size", loop.operator.size, "operator.size")]
+    lines += _operator(loop.operator, line)
     if loop.laws is not None:
         lines += ["", "[loop.learned]", line("file", arrays), line("loop", name)]
     return lines + _faults(loop)
+
+
+def _operator(operator: OperatorSpec, line: Callable[..., str]) -> list[str]:
+    usual, lines = OperatorSpec(), []
+    if operator.interval > 0:
+        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("interval", "size")]
+    if operator.day != usual.day:
+        lines.append(line("day", operator.day))
+    if operator.automatic > 0:
+        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("automatic", "manual")]
+    return ["", "[loop.operator]", *lines] if lines else []
 
 
 def _faults(loop: LoopSpec) -> list[str]:

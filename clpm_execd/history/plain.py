@@ -30,11 +30,12 @@ _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
 _MARGIN = 6.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
-def processed(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
-    """The loop with the process of its record, or with a prior."""
-    prior = _tuned_for(loop, signals.interval)
+def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None) -> LoopSpec:
+    """The loop with the process of its record, or with a prior; law: of a process that is known already."""
+    prior = tuned_for(loop, signals.interval)
     sign = 1.0 if prior.gain > 0 else -1.0
-    laws = [process_law(signals, model.model, model.tau, model.dead_time) for model in _models(prior)]
+    laws = [law] if law is not None else [
+        process_law(signals, model.model, model.tau, model.dead_time) for model in _models(prior)]
     known = [law for law in laws if law is not None and law.relative < _SURE and law.gain[0] * sign > 0]
     if known:
         # The type's model, unless another is better by a margin.
@@ -57,7 +58,7 @@ def _unit(model: str) -> str:
     return "%/s/%" if model == "integrator" else "%/%"
 
 
-def _tuned_for(loop: LoopSpec, interval: float) -> ProcessSpec:
+def tuned_for(loop: LoopSpec, interval: float) -> ProcessSpec:
     """The typical process of the loop's type, as slow and as strong as the controller would have been tuned for."""
     process, controller = loop.process, loop.controller
     gain, reset = controller.gain or 1.0, controller.reset or 0.0

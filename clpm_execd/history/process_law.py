@@ -326,10 +326,10 @@ class _Search:
         between = _chance(delays, np.array([fit.cost for fit in alike]))
         chance = (np.append(between, 0.0) + np.append(0.0, between)) / 2.0 if len(alike) > 1 else np.ones(1)
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
-        ends = np.exp([_quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
+        ends = np.exp([quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
         values, sign = np.exp(value_of), float(np.sign(best.gain))
         lags = [(float(values[j]), *ends[j].tolist()) for j in range(k)]
-        early, late = _quantiles(delays, np.full(len(delays), _BLUR * self.interval), chance)
+        early, late = quantiles(delays, np.full(len(delays), _BLUR * self.interval), chance)
         mean = chance @ logs[:, -1]
         relative = sqrt(float(chance @ (own[:, -1] ** 2 + (logs[:, -1] - mean) ** 2)))
         return ProcessLaw(
@@ -352,7 +352,7 @@ def _chance(delays: Floats, costs: Floats) -> Floats:
     return np.asarray(between / max(float(between.sum()), 1e-300))
 
 
-def _quantiles(centres: Floats, deviations: Floats, weights: Floats) -> tuple[float, float]:
+def quantiles(centres: Floats, deviations: Floats, weights: Floats) -> tuple[float, float]:
     """The 5th and the 95th percentile of a mixture of normal distributions."""
     from scipy.special import ndtr
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.history.reader import Record
-from clpm_execd.plant.block import MAN, Floats
+from clpm_execd.plant.block import CAS, MAN, Floats
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -25,16 +25,19 @@ class Signals:
     """T samples of a loop, `interval` s apart.
 
     pv, sp: (T,) per cent of span. op: (T,) per cent of op_span. NaN where the record has a gap or a bad value.
-    automatic: (T,) whether the controller had the valve. span, op_span: engineering units.
+    automatic: (T,) whether the controller had the valve; cascaded: and its SP was another's output. span, op_span:
+    engineering units. start: of the first sample, s since 1970.
     """
 
     pv: Floats
     op: Floats
     sp: Floats
     automatic: Booleans
+    cascaded: Booleans
     interval: float
     span: tuple[float, float]
     op_span: tuple[float, float]
+    start: float
 
     @property
     def whole(self) -> Booleans:
@@ -57,7 +60,8 @@ def signals_of(record: Record, column: int, span: tuple[float, float] | None = N
     op_span = output_span(op)
     return Signals(
         pv=percent_of(pv, span), op=percent_of(op, op_span), sp=percent_of(sp, span),
-        automatic=record.mode[row, column] != MAN, interval=step / 1e9, span=span, op_span=op_span)
+        automatic=record.mode[row, column] != MAN, cascaded=record.mode[row, column] == CAS, interval=step / 1e9,
+        span=span, op_span=op_span, start=float(grid[0]) / 1e9)
 
 
 def _instants(record: Record) -> int:

@@ -45,6 +45,7 @@ _MEANING = {
     "disturbance.correlation": "correlation time of the load", "recording.resolution.pv": "resolution of PV",
     "recording.resolution.op": "resolution of OP", "recording.repeated": "PV values that repeat",
     "operator.interval": "between set-point moves", "operator.size": "size of set-point moves",
+    "operator.automatic": "mean time out of MAN", "operator.manual": "mean time in MAN",
     "stiction.S": "stiction S", "stiction.J": "slip jump J", "oscillation.period": "period of the oscillation",
 }
 _SOURCES = {"identified": "identified", "record": "the record", "prior": "a prior"}

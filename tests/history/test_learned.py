@@ -10,9 +10,10 @@ from recorded import flow, moved, record_of, run
 
 from clpm_execd.history import fidelity
 from clpm_execd.history.learned import Learned, learn
-from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec
+from clpm_execd.plant.block import CAS, MAN, Block
+from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec
 from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.types import template
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,32 @@ def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:
     found = learn(nothing)
     assert found.loop.laws is None
     assert any("no sample" in warning for warning in found.warnings)
+
+
+def test_a_habit_of_man_is_learned_and_streamed() -> None:
+    habit = OperatorSpec(automatic=3600.0, manual=900.0)
+    found = learn(record_of(run(replace(flow(), operator=habit), 17_280, interval=10.0)), span=(0.0, 100.0))
+    for key, mean in (("automatic", 3600.0), ("manual", 900.0)):  # 40 stays, that vary by 0.8 of their mean
+        assert found.estimates[f"operator.{key}"].value == pytest.approx(mean, rel=0.4)
+    assert found.loop.operator.manual == pytest.approx(found.estimates["operator.manual"].value, rel=1e-3)
+    assert 0.05 < (run(found.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
+
+
+def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
+    busy = replace(flow(), operator=OperatorSpec(interval=1800.0, size=3.0, day=(0.0, 2.0, 0.0, 0.0)))
+    found = learn(record_of(run(busy, 5 * 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator
+    day = np.array(found.day)
+    assert len(day) == 8
+    assert day[2:4].min() > 4.0 * np.delete(day, [2, 3]).max()
+    assert learn(record_of(run(busy, 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator.day == OperatorSpec().day
+
+
+def test_a_slave_in_cascade_streams_in_cascade() -> None:
+    master = replace(template("temperature", "TIC100", (0.0, 100.0)), sensor=SensorSpec(noise=0.3))
+    slave = replace(flow("FIC101"), cascade="TIC100", mode="CAS")
+    block = run([master, slave], 3600)
+    found = learn(record_of(block), block.loops.index("FIC101"), span=(0.0, 100.0))
+    assert found.loop.mode == "CAS"
+    lived = run(found.loop, 600)
+    assert (lived.mode == CAS).all()
+    assert np.ptp(lived.sp) > 0

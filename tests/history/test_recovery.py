@@ -14,6 +14,8 @@ import pytest
 from recorded import record_of, run
 
 from clpm_execd.history.learned import Learned, learn
+from clpm_execd.history.signals import signals_of
+from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.tuning import tuned
@@ -113,24 +115,32 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
     assert np.median(off) <= 0.25
 
 
+def sticks(loop: LoopSpec, seed: int) -> tuple[Sticking | None, float]:
+    """How its valve is found to stick, and how much of the time it shows."""
+    block = run(loop, SAMPLES, seed=seed)
+    seen = 0.0 if block.truth is None else float(block.truth.visible.mean())
+    return sticking(signals_of(record_of(block), 0, (0.0, 100.0))), seen
+
+
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
 def test_stiction_that_is_visible_is_found_within_a_quarter() -> None:
-    near_s, seen, false = [], [], []
-    for seed in range(EACH):
+    near_s, seen, false, held = [], [], [], []
+    for seed in range(100, 100 + EACH):
         for kind in KINDS:
-            s = float(np.random.default_rng(seed).uniform(2.5, 6.0))
-            healthy = drawn(kind, seed)
-            sticky = replace(healthy, faults=(FaultSpec(kind="stiction", parameters={"S": s, "J": 0.5 * s}),))
-            block = run(sticky, SAMPLES, seed=seed)
-            assert block.truth is not None
-            if block.truth.visible.mean() < 0.5:
-                continue
-            found = learn(record_of(block), span=(0.0, 100.0)).estimates.get("stiction.S")
-            seen.append(found is not None)
-            if found is not None:
-                near_s.append(abs(found.value / s - 1.0) <= 0.25)
-            calm = learn(record_of(run(healthy, SAMPLES, seed=seed)), span=(0.0, 100.0))
-            false.append("stiction.S" in calm.estimates)
-    assert share("visible stiction found", seen) >= 0.5
-    assert share("of that, S within 25 %", near_s) >= 0.8
-    assert share("false alarms", false) <= 0.1
+            chance, loop = np.random.default_rng(seed), drawn(kind, seed)
+            s, jump = float(chance.uniform(2.5, 6.0)), float(chance.choice([0.2, 0.5, 0.8, 1.0]))
+            found, visible = sticks(replace(
+                loop, faults=(FaultSpec(kind="stiction", parameters={"S": s, "J": jump * s}),)), seed)
+            if visible > 0.5 and kind != "temperature":  # too slow for its valve to show in two hours of PV
+                seen.append(found is not None)
+            if visible > 0.5 and found is not None:
+                near_s.append(abs(found.s[0] / s - 1.0) <= 0.25)
+                held.append(found.s[1] <= s <= found.s[2])
+            swing = {"amplitude": 2.0, "period": float(chance.uniform(60.0, 600.0))}
+            driven = FaultSpec(kind="external-oscillation", parameters=swing)
+            false += [sticks(replace(loop, faults=faults), seed)[0] is not None
+                      for faults in ((), (FaultSpec(kind="aggressive"),), (driven,))]
+    assert share("visible stiction found, but of temperatures", seen) >= 0.7
+    assert share("of all found, S within 25 %", near_s) >= 0.9
+    assert share("interval of S holds", held) >= 0.8
+    assert share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.05
