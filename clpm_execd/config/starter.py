@@ -2,9 +2,10 @@
 
 A plant is drawn from its name, its size and a seed, and the same ones give the same file. A quarter of its loops are
 slaves of cascades. Of a hundred loops 36 are not in automatic, and the valves of 25 make trouble (physics of real
-plants: 20 to 30 oscillate because of valves). Some come in threes that a monitor confuses: the same period by a sticky
-valve, by aggressive tuning and from outside. Some neighbours share what happens: one oscillation that reaches each of
-them later and weaker, one upset of the load, one change of grade.
+plants: 20 to 30 oscillate because of valves). A refinery is as restless as the records of one (config.refinery). Some
+come in threes that a monitor confuses: the same period by a sticky valve, by aggressive tuning and from outside. Some
+neighbours share what happens: one oscillation that reaches each of them later and weaker, one upset of the load, one
+change of grade.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from clpm_execd.config.durations import UNITS, format_duration
 from clpm_execd.config.periods import Match, match
+from clpm_execd.config.refinery import MANNED, MOVE, MOVED_EVERY, RESTLESS, SOURCE, Restlessness
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.types import LOOP_TYPES
 
@@ -31,6 +33,7 @@ MIXES = {
     "power": (38, 24, 14, 22, 2),
 }
 USUAL = (43, 18, 19, 17, 3)
+TYPICAL = Restlessness(noise=(0.02, 0.15), sigma=(0.3, 1.0), correlation=(5.0, 30.0))
 
 LOOPS = 50  # of a plant whose size nobody gave
 CASCADES = 0.25
@@ -72,12 +75,13 @@ def plant_file(name: str, count: int, seed: int) -> str:
     """A loops.toml of a plausible plant of so many loops; `name` is one of MIXES, or any other."""
     chance = Random(f"{name} {count} {seed}")
     loops = list(_numbered(_cascaded(_types(MIXES.get(name, USUAL), count, chance), chance)))
+    learned = RESTLESS if name == "refinery" else {}
     for loop in loops:
-        _furnish(loop, chance)
+        _furnish(loop, learned.get(loop.type, TYPICAL), chance)
     _confuse(loops, chance)
     _share(loops, chance)
     _spoil(loops, chance)
-    _man(loops, chance)
+    _man(loops, *((MOVED_EVERY, MOVE) if learned else ((2.0, 12.0), (0.5, 2.0))), chance)
     head = _header(name, loops, seed)
     return head + "".join(f"\n{_written(loop)}" for loop in loops)
 
@@ -123,7 +127,7 @@ _SPANS = {"flow": (20, 50, 120, 400), "pressure": (6, 10, 25, 40), "level": (100
           "composition": (5, 10, 100)}
 
 
-def _furnish(loop: Drawn, chance: Random) -> None:
+def _furnish(loop: Drawn, restless: Restlessness, chance: Random) -> None:
     """Process, load and habits, drawn together so that the loop can be controlled."""
     kind, table = loop.type, loop.table
     span = float(chance.choice(_SPANS[kind]))
@@ -142,8 +146,9 @@ def _furnish(loop: Drawn, chance: Random) -> None:
     table["valve"] = {"lag": round(chance.uniform(1, 3), 1)} if kind != "flow" and not loop.leads else {}
     if not loop.leads and chance.random() < 0.3:
         table["valve"]["characteristic"] = "equal-percentage"
-    table["sensor"] = {"noise": _between((0.02, 0.15), chance)}
-    table["disturbance"] = {"sigma": _between((0.3, 1.0), chance), "correlation": _between((5, 30), chance)}
+    table["sensor"] = {"noise": _between(restless.noise, chance)}
+    table["disturbance"] = {"sigma": _between(restless.sigma, chance),
+                            "correlation": _between(restless.correlation, chance)}
     table["controller"] = {"tuning": "tight" if chance.random() < 0.3 else "lambda"}
     if chance.random() < 0.15:
         table["recording"] = {"exception": _between((0.05, 0.3), chance)}
@@ -215,12 +220,12 @@ def _shared(kind: str, chance: Random) -> list[Table]:
     return [{"size": _round(chance.choice((-1, 1)) * chance.uniform(*sizes)), **times} for _ in range(NEIGHBOURS)]
 
 
-def _man(loops: Sequence[Drawn], chance: Random) -> None:
+def _man(loops: Sequence[Drawn], hours: tuple[float, float], size: tuple[float, float], chance: Random) -> None:
     """Operators who move the set points of most loops that have one of their own, each few hours."""
     for loop in loops:
-        if loop.master is None and chance.random() < 0.7:
-            hours = _between((2, 12), chance)
-            loop.table["operator"] = {"interval": round(3600 * hours, -2), "size": _between((0.5, 2.0), chance)}
+        if loop.master is None and chance.random() < MANNED:
+            loop.table["operator"] = {"interval": round(3600 * _between(hours, chance), -2),
+                                      "size": _between(size, chance)}
 
 
 def _spoil(loops: Sequence[Drawn], chance: Random) -> None:
@@ -286,9 +291,14 @@ def _header(name: str, loops: Sequence[Drawn], seed: int) -> str:
     faulty = sum(bool(loop.faults) for loop in loops)
     return (f"# {len(loops)} loops of a plant ({_comment(name)}): {slaves} slaves of cascades, {faulty} with a fault.\n"
             "# What a loop does not give is typical of its type, see clpm-execd loop-types and clpm-execd faults.\n"
+            + (_LEARNED if name == "refinery" else "") +
             "# Whether this file is right: clpm-execd check --config FILE\n\n"
             f"seed = {seed}\ninterval = \"1s\"\n\n"
             "[output]\ntruth = true            # control_loops_truth: which fault is present, visible, how severe\n")
+
+
+_LEARNED = ("# Noise and load of flows and levels, and how often set points are moved, were learned from 31 loops of\n"
+            + "".join(f"# {line}\n" for line in SOURCE))
 
 
 def _written(loop: Drawn) -> str:

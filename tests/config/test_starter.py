@@ -44,6 +44,12 @@ def test_a_plant_of_any_size_is_right(name: str, count: int) -> None:
     assert len(found.loops) == count
 
 
+def test_a_refinery_says_from_whose_records_it_was_learned_and_another_plant_from_none() -> None:
+    assert "StictionGPT" in plant_file("refinery", 5, 1)
+    assert "Apache License 2.0" in plant_file("refinery", 5, 1)
+    assert "StictionGPT" not in plant_file("chemical", 5, 1)
+
+
 def test_the_same_plant_is_the_same_file() -> None:
     assert plant_file("refinery", 30, 7) == plant_file("refinery", 30, 7)
     assert plant_file("refinery", 30, 7) != plant_file("refinery", 30, 8)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from recorded import START
 
+from clpm_execd.config.refinery import RESTLESS
 from clpm_execd.history import fidelity
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.reader import Record, read_record
@@ -111,6 +112,28 @@ def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_sec
     assert long[1] <= long[0] + 0.05
     for measure in ("w1", "acf", "psd", "ccf"):
         assert getattr(apart, measure) <= 2.0 * getattr(floor[0], measure)
+
+
+@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+def test_the_refinery_of_init_is_as_restless_as_its_records() -> None:
+    found_of: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for path in found("plant_windows/*/*.txt"):
+        record = read_record(path)
+        one = learn(record, loop_id=path.stem)
+        loop = one.loop
+        if np.ptp(record.pv) > 0 and one.estimates["process.gain"].source == "identified":
+            tag = re.split(r"_(?:\d{4}|\d{8})_", path.name)[0]
+            found_of.setdefault((loop.type, tag), []).append(
+                (loop.sensor.noise, loop.disturbance.sigma, loop.disturbance.correlation))
+    for kind, shipped in RESTLESS.items():
+        loops = [np.median(windows, axis=0) for (type_, _), windows in found_of.items() if type_ == kind]
+        quartiles = np.quantile(loops, [0.25, 0.75], axis=0).T
+        print(kind, len(loops), quartiles.round(4).tolist())
+        for (low, high), (least, most) in zip((shipped.noise, shipped.sigma, shipped.correlation), quartiles,
+                                              strict=True):
+            assert low < most, "the ranges overlap, and neither is much the wider"
+            assert high > least
+            assert 0.4 < np.log(high / low) / np.log(most / max(least, 1e-3)) < 2.5
 
 
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
