@@ -19,6 +19,7 @@ from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
+from clpm_execd.history.oscillation import oscillation
 from clpm_execd.history.plain import loaded, processed, tuned_for
 from clpm_execd.history.process_law import innovations
 from clpm_execd.history.reader import Record
@@ -40,7 +41,7 @@ class Learned:
     loop: as it can be simulated; its keys are those of loops.toml, rounded as they are written there. Without laws
     where the record is too short or broken for any.
     estimates: by key of loops.toml, such as `controller.gain`; what is no key there has a name of its own
-    (`controller.explained`, `stiction.S`).
+    (`controller.explained`, `stiction.S`, `oscillation.period`).
     warnings: what the record did not tell, a sentence each.
     interval: between samples, ns. samples: how many of them had a value.
     """
@@ -83,6 +84,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
+    _oscillates(signals, told)
     stuck = _sticks(signals, told)
     law = pid_law(signals, steps)
     joint = None if law is None or stuck is not None else _at_scans(loop, signals, steps, law)
@@ -115,6 +117,13 @@ def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
         return loop
     told.warnings.append("the record is in CAS: its SP has the course of its master's OP, whichever loop that is")
     return replace(loop, mode="CAS")
+
+
+def _oscillates(signals: Signals, told: Findings) -> None:
+    period = oscillation(signals)
+    if period is not None:
+        told.note("oscillation.period", Estimate.found(period, "s"))
+        told.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
 
 
 def _sticks(signals: Signals, told: Findings) -> Sticking | None:
