@@ -39,6 +39,7 @@ _BAND = 20  # samples over which scores may depend on each other
 _FASTER = (1, 2, 5)  # scans in an interval of no more than _SCAN, that are tried
 _PLAIN = 0.05  # of the reset: in a shorter interval little is hidden between two samples
 _SOONER = 0.5  # of what comes sooner is in doubt: of an error that is noise it is not what it is of one that is not
+_SURE = 0.35  # sigma of the logarithm of the gain: above this the record does not tell it
 _ROUNDING = 0.003  # sigma of a logarithm that is left of rounding
 _OFTEN = 0.2  # share of samples in which an SP moves that is never still
 
@@ -57,7 +58,7 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
     """A loop whose law, seen at the samples only, is `law`; looked for from this process on.
 
     steps: of PV and OP, %. None where every scan is in the record or what is between two samples matters little, where
-    there are too few of them, and where nothing integrates, or derives.
+    there are too few of them or they do not tell the gain, and where nothing integrates, or derives.
     """
     if law.reset[0] <= 0 or law.derivative[0] > 0 or signals.interval < _PLAIN * law.reset[0]:
         return None
@@ -73,7 +74,9 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
         if search.samples < _LEAST:
             return None
         found += search.found(law, process, scan)
-    return search.told(law, found) if search is not None and found else None
+    if search is None or not found or min(found, key=lambda fit: fit.cost).deviations[0] > _SURE:
+        return None
+    return search.told(law, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class _Search:
             taus.append(tuple(a * b for a, b in zip(taus[0], ends(4), strict=True)))  # type: ignore[arg-type]
         apart = values[:, 2] - chance @ values[:, 2]
         return ClosedLoop(
-            replace(law, gain=(gain_value, gain[0], gain[-1]), reset=ends(1)),
+            replace(law, gain=(gain_value, gain[0], gain[-1]), reset=ends(1), hidden=False),
             ProcessLaw(model=self.model, gain=(strength, process_gain[0], process_gain[-1]), tau=tuple(taus),
                        dead_time=ends(3 + self.lags),
                        relative=float(np.sqrt(chance @ (deviations[:, 2]**2 + apart**2))),

@@ -37,7 +37,8 @@ class PidLaw:
 
     derivative: s. weight: b. Each with its interval, (value, low, high). filter: N of the derivative.
     explained: which share of the variance of OP's moves the law explains, 0 to 1. exact: whether it explains OP to its
-    last digit, as a law does all of whose scans are in the record.
+    last digit, as a law does all of whose scans are in the record. hidden: whether the record is so slow that an
+    integral action which it does not show may be most of what moved OP.
     """
 
     gain: tuple[float, float, float]
@@ -47,6 +48,7 @@ class PidLaw:
     filter: float
     explained: float
     exact: bool
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,12 @@ def _long_run(x: Floats, rest: Floats) -> Floats:
     return np.asarray(total)
 
 
+def _short(samples: int) -> float:
+    """By what the variances of a record not much longer than the band are too small (Kiefer and Vogelsang, 2005)."""
+    b = min((_BANDWIDTH + 1.0) / samples, 1.0)
+    return ((1.6449 + 2.1859 * b + 0.3142 * b**2 - 0.3427 * b**3) / 1.6449) ** 2
+
+
 def _interval(value: float, deviation: float) -> tuple[float, float, float]:
     return value, value - QUANTILE * deviation, value + QUANTILE * deviation
 
@@ -213,7 +221,7 @@ def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
 
 def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
-    covariance = fit.inverse @ _long_run(fit.left, fit.rest) @ fit.inverse
+    covariance = fit.inverse @ _long_run(fit.left, fit.rest) @ fit.inverse * _short(len(fit.rest))
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
@@ -243,7 +251,8 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
     weight = (1.0, 1.0, 1.0)
     if "b" in found:
         weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
-    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained), exact)
+    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained), exact,
+                  hidden=reset[0] == 0.0 and interval > _SCAN and not exact)
 
 
 def _ratio(value: float, relative: float) -> tuple[float, float, float]:

@@ -27,7 +27,7 @@ from clpm_execd.history.signals import Signals, loop_type, resolution, signals_o
 from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import by_rule, tuned
 from clpm_execd.plant.types import template
 
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
@@ -88,6 +88,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     stuck = _sticks(signals, told)
     law = pid_law(signals, steps)
     joint = None if law is None or stuck is not None else _at_scans(loop, signals, steps, law)
+    if joint is None and law is not None and law.hidden:
+        law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
@@ -185,6 +187,9 @@ def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law:
     if law.explained < _LEAST_EXPLAINED:
         return None
     sign = 1.0 if law.gain[0] > 0 else -1.0
+    if law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
+        gain, reset = by_rule(loop, min(signals.interval, 1.0))
+        law = replace(law, gain=(sign * gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, exact=False)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
     process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
     return closed_loop(signals, law, replace(process, gain=sign * abs(process.gain)), steps)

@@ -27,6 +27,7 @@ _SURE = 0.35  # standard deviation of the gain's logarithm: above this the recor
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
+_ALIKE = 15.0  # of the same: models that near leave it open which is right
 _MARGIN = 6.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
@@ -40,6 +41,7 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
     if known:
         # The type's model, unless another is better by a margin.
         best = min(known, key=lambda law: law.criterion + (_MARGIN if law.model != prior.model else 0.0))
+        best = _as_any(best, [law for law in laws if law is not None])
         found = replace(loop, process=_spec(best))
         if _swing(found, signals.interval) < _UNSTABLE:
             _note(best, told)
@@ -52,6 +54,15 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
         told.note("process.tau", Estimate.typical(prior.tau[0], "s", 5.0))
     told.note("process.dead_time", Estimate.typical(prior.dead_time, "s", 5.0))
     return replace(loop, process=prior)
+
+
+def _as_any(best: ProcessLaw, laws: list[ProcessLaw]) -> ProcessLaw:
+    """The best law, its dead time as little sure as other models leave it that explain the record about as well."""
+    value, *ends = best.dead_time
+    for law in laws:
+        if law.criterion < best.criterion + _ALIKE:
+            ends += law.dead_time[1:]
+    return replace(best, dead_time=(value, min(ends), max(ends)))
 
 
 def _unit(model: str) -> str:
