@@ -26,7 +26,7 @@ _MOST = 4000
 _PLAIN = 40.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _PART = 0.03  # and by which share the variance of the errors must be less
 _JUMPS_TELL = 20.0  # by which it must be better than with play alone
-_NEAR = 0.025  # of S, beyond the likely ones: half of a step of the grid
+_NEAR = 0.05  # of S: what the finite past of the law leaves open, beyond the likely ones
 _DOUBT = 16.0  # of the same, within which a value is in the interval: errors have a colour that chi-square has not
 
 
