@@ -37,7 +37,10 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
     # The number of moves in a time is Poisson's; the interval is that of Garwood (1936), by its normal limit.
     low, high = max(moves - 1.645 * moves**0.5, 0.2), moves + 1.645 * moves**0.5 + 1.0
     every = told.note("operator.interval", Estimate(time / moves, time / high, time / low, "s", "identified"))
-    size = told.note("operator.size", Estimate.read(float(np.std(sp)), "% of span"))
+    # From one level to another that has nothing to do with it, SP goes the root of 2 times as far as from its mean: a
+    # record with a step or two tells that, and not how far apart its levels are over a long time.
+    steps = np.diff(sp[np.append(begins, -1)])
+    size = told.note("operator.size", Estimate.read(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
     habits = replace(habits, interval=min(max(every, 1.0), 1e8), size=min(size, 50.0))
     if time >= _DAYS * _DAY:
         when = np.asarray(signals.start + np.flatnonzero(signals.whole) * signals.interval, dtype=np.float64)

@@ -9,7 +9,10 @@ import pytest
 from recorded import flow, moved, record_of, run
 
 from clpm_execd.history import fidelity
+from clpm_execd.history.estimates import Findings
+from clpm_execd.history.habits import habits_of
 from clpm_execd.history.learned import Learned, learn
+from clpm_execd.history.signals import signals_of
 from clpm_execd.plant.block import CAS, MAN, Block
 from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec
 from clpm_execd.plant.tuning import tuned
@@ -130,6 +133,14 @@ def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
     assert len(day) == 8
     assert day[2:4].min() > 4.0 * np.delete(day, [2, 3]).max()
     assert learn(record_of(run(busy, 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator.day == OperatorSpec().day
+
+
+def test_how_far_sp_is_moved_is_learned_of_a_few_moves() -> None:
+    habit = OperatorSpec(interval=1800.0, size=3.0)
+    found = [habits_of(signals_of(record_of(run(replace(flow(), operator=habit), 720, interval=10.0, seed=seed)), 0,
+                                  (0.0, 100.0)), Findings()).size for seed in range(30)]
+    # Nobody moves further than 2 sigma, which takes a twentieth off.
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.95 * 3.0, rel=0.1)
 
 
 def test_a_slave_in_cascade_streams_in_cascade() -> None:
