@@ -20,13 +20,12 @@ _SHARES = tuple(0.06 * 1.13**k for k in range(25))  # S, of the range in which O
 _JUMPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)  # J, of S
 _FINER = ((1.06, 0.1), (1.03, 0.05), (1.015, 0.03), (1.007, 0.015))  # then: factors of S, and shares of S that J is off
 _BEST = 3  # pairs around which is looked closer
-_LAGS = 10
+_LAGS = (*range(1, 11), 12, 14, 17, 20, 24, 29, 35, 42, 50, 60)
 _LEAST = 400  # samples
 _MOST = 4000
-_PLAIN = 40.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
-_PART = 0.03  # and by which share the variance of the errors must be less
+_PLAIN = 60.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _JUMPS_TELL = 20.0  # by which it must be better than with play alone
-_NEAR = 0.05  # of S: what the finite past of the law leaves open, beyond the likely ones
+_NEAR = 0.05  # of S: how far nine in ten of simulated loops are off, beyond the likely ones
 _DOUBT = 16.0  # of the same, within which a value is in the interval: errors have a colour that chi-square has not
 
 
@@ -54,7 +53,7 @@ def sticking(signals: Signals) -> Sticking | None:
     best = min(costs, key=lambda pair: costs[pair])
     gain = costs[0.0, 0.0] - costs[best]
     play = min(cost for (_, j), cost in costs.items() if j == 0.0)
-    if best[0] == 0.0 or gain < max(_PLAIN, _PART * len(pv)) or play - costs[best] < _JUMPS_TELL:
+    if best[0] == 0.0 or gain < _PLAIN or play - costs[best] < _JUMPS_TELL:
         return None
     likely = [pair for pair, cost in costs.items() if cost < costs[best] + _DOUBT]
     stem = signals.op.copy()
@@ -96,10 +95,10 @@ def _stems(op: Floats, pairs: list[tuple[float, float]]) -> Floats:
 def _costs(pv: Floats, op: Floats, pairs: list[tuple[float, float]]) -> list[float]:
     """Of each pair twice the negative log-likelihood of the errors of PV, from its own past and the stem's."""
     stems = _stems(op, pairs)
-    pasts = np.column_stack([pv[_LAGS - k:len(pv) - k] for k in range(1, _LAGS + 1)])
-    y = pv[_LAGS:]
-    return [_cost(y, np.column_stack([pasts, *(stem[_LAGS - k:len(pv) - k] for k in range(1, _LAGS + 1))]))
-            for stem in stems.T]
+    longest = _LAGS[-1]
+    pasts = np.column_stack([pv[longest - k:len(pv) - k] for k in _LAGS])
+    y = pv[longest:]
+    return [_cost(y, np.column_stack([pasts, *(stem[longest - k:len(pv) - k] for k in _LAGS)])) for stem in stems.T]
 
 
 def _cost(y: Floats, inputs: Floats) -> float:
