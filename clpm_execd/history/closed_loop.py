@@ -222,8 +222,12 @@ class _Search:
         information += 0.5 * len(losses) * np.einsum("iab,jba->ij", across, across)
         return scores, information
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _losses(self, at: Floats) -> _Found:
-        """Twice the negative log-likelihood of each sample that counts, its innovations, and their covariance."""
+        """Twice the negative log-likelihood of each sample that counts, its innovations, and their covariance.
+
+        Raises ValueError or LinAlgError where these parameters have no filter.
+        """
         from scipy.linalg import solve_discrete_are
 
         model = self._seen(self._scans(at), at)
@@ -240,6 +244,8 @@ class _Search:
             left = (outputs - lifted.predicted(np.column_stack([outputs, data[:, 2:]])))[used]
             errors.append(left - left.mean(axis=0))
         left = np.concatenate(errors)
+        if not np.isfinite(left).all():
+            raise ValueError("the filter is not stable")
         whitened = left @ np.linalg.inv(np.linalg.cholesky(spread)).T
         return (whitened**2).sum(axis=1) + log(np.linalg.det(spread)), left, spread
 
