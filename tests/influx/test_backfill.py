@@ -13,7 +13,7 @@ import pytest
 from parts import LINE, SECOND, InfluxDB, until
 
 LONG = bool(os.environ.get("CLPM_LONG"))
-HOURS = 24 if LONG else 1
+HOURS = 168 if LONG else 24
 
 
 def environment(server: InfluxDB, bucket: str) -> dict[str, str]:
