@@ -16,14 +16,13 @@ from math import exp, floor, inf, log
 
 import numpy as np
 
-from clpm_execd.history.controller_law import PidLaw, free
+from clpm_execd.history.controller_law import SCAN, PidLaw, free, long_run
 from clpm_execd.history.process_law import ProcessLaw, quantiles
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import weights
 
-_SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
 _SHORTEST = 60  # samples of a stretch
 _LEAST, _MOST = 200, 3000  # samples
 _SETTLE = 12  # samples that the filter needs
@@ -36,7 +35,7 @@ _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends th
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _LAG, _SHARE, _DELAY = 1.2, 0.5, 1.0  # of those that are typical of a type
 _BAND = 20  # samples over which scores may depend on each other
-_FASTER = (1, 2, 5)  # scans in an interval of no more than _SCAN, that are tried
+_FASTER = (1, 2, 5)  # scans in an interval of no more than SCAN, that are tried
 _PLAIN = 0.05  # of the reset: in a shorter interval little is hidden between two samples
 _SOONER = 0.5  # of what comes sooner is in doubt: of an error that is noise it is not what it is of one that is not
 _SURE = 0.35  # sigma of the logarithm of the gain: above this the record does not tell it
@@ -62,8 +61,8 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
     """
     if law.reset[0] <= 0 or law.derivative[0] > 0 or signals.interval < _PLAIN * law.reset[0]:
         return None
-    if signals.interval > _SCAN:
-        scans = [_SCAN, signals.interval] if law.exact else [_SCAN]
+    if signals.interval > SCAN:
+        scans = [SCAN, signals.interval] if law.exact else [SCAN]
     else:
         scans = [] if law.exact else [signals.interval / parts for parts in _FASTER]
     found: list[_Fit] = []
@@ -204,7 +203,7 @@ class _Search:
                 break
         scores, information = self._slopes(at, found)
         inverse = np.linalg.inv(information + np.diag(1.0 / loose**2))
-        robust = inverse @ (_long_run(scores) + np.diag(1.0 / loose**2)) @ inverse
+        robust = inverse @ (long_run(scores, _BAND) + np.diag(1.0 / loose**2)) @ inverse
         return _Fit(at, np.sqrt(np.maximum(np.diag(inverse), np.diag(robust))), cost)
 
     def _slopes(self, at: Floats, found: _Found) -> tuple[Floats, Floats]:
@@ -330,12 +329,3 @@ class _Lifted:
         for k in range(1, blocks):
             states[k] = self.onward @ states[k - 1] + carried[k - 1]
         return (padded @ self.answer.T + states @ self.seen.T).reshape(blocks * _BLOCK, -1)[:len(v)]
-
-
-def _long_run(scores: Floats) -> Floats:
-    """The covariance of the sum of scores that depend on each other (Newey and West, 1987)."""
-    total = scores.T @ scores
-    for lag in range(1, min(_BAND, len(scores) - 1) + 1):
-        cross = scores[lag:].T @ scores[:-lag]
-        total += (1.0 - lag / (_BAND + 1.0)) * (cross + cross.T)
-    return np.asarray(total)

@@ -14,17 +14,17 @@ from math import exp, log, sqrt
 
 import numpy as np
 
+from clpm_execd.history.estimates import QUANTILE
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ControllerSpec
 
 POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
-QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
 LEAST_SAMPLES = 60
 _FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
 _LIMIT = 0.05  # %: OP this near to an end of its travel is at its limit
 _BANDWIDTH = 100
-_SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
+SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
 _AS_ROUNDING, _TO_ROUNDING = 2.0, 1.0 - 1e-7  # variances of what rounding leaves; share of OP's moves that is all
 _PLAIN = 0.05  # of the gain: an integral of an interval that is plainly seen to be of one scan
 _PARTLY = 0.65
@@ -187,13 +187,12 @@ def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> 
     return float(sum(rest @ rest for rest in left))
 
 
-def _long_run(x: Floats, rest: Floats) -> Floats:
-    """The covariance of x' rest, with the residual's colour (Newey and West, 1987)."""
-    score = x * rest[:, None]
-    total = score.T @ score
-    for lag in range(1, min(_BANDWIDTH, len(score) - 1) + 1):
-        cross = score[lag:].T @ score[:-lag]
-        total += (1.0 - lag / (_BANDWIDTH + 1.0)) * (cross + cross.T)
+def long_run(scores: Floats, band: int) -> Floats:
+    """The covariance of the sum of scores, (T, K), that depend on each other over a band (Newey and West, 1987)."""
+    total = scores.T @ scores
+    for lag in range(1, min(band, len(scores) - 1) + 1):
+        cross = scores[lag:].T @ scores[:-lag]
+        total += (1.0 - lag / (band + 1.0)) * (cross + cross.T)
     return np.asarray(total)
 
 
@@ -209,7 +208,7 @@ def _interval(value: float, deviation: float) -> tuple[float, float, float]:
 
 def _within(interval: float) -> float:
     """Which part of an interval's integral counts as gain, of an error that is partly noise."""
-    return _PARTLY * max(0.0, interval - _SCAN) / interval
+    return _PARTLY * max(0.0, interval - SCAN) / interval
 
 
 def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
@@ -221,7 +220,7 @@ def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
 
 def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
-    covariance = fit.inverse @ _long_run(fit.left, fit.rest) @ fit.inverse * _short(len(fit.rest))
+    covariance = fit.inverse @ long_run(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse * _short(len(fit.rest))
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
@@ -230,7 +229,7 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
     # What the scans between two samples integrate counts as gain, of an error that moves evenly half an interval's
     # integral, of one that is noise the whole.
     within, most = _within(interval), 1.0
-    if p * i <= 0 or (exact and (interval <= _SCAN or i / p > _PLAIN)):
+    if p * i <= 0 or (exact and (interval <= SCAN or i / p > _PLAIN)):
         within = most = 0.0
     uncertain = max(deviation["p"], _ROUNDING / QUANTILE * abs(p))
     ends = sorted((p - QUANTILE * uncertain * np.sign(p), p + most * i + QUANTILE * uncertain * np.sign(p)))
@@ -252,7 +251,7 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
     if "b" in found:
         weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
     return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained), exact,
-                  hidden=reset[0] == 0.0 and interval > _SCAN and not exact)
+                  hidden=reset[0] == 0.0 and interval > SCAN and not exact)
 
 
 def _ratio(value: float, relative: float) -> tuple[float, float, float]:

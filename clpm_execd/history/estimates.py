@@ -7,6 +7,8 @@ from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
 
+QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from clpm_execd.history.difference import wanders
-from clpm_execd.history.estimates import Estimate, Findings, rounded
+from clpm_execd.history.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import OperatorSpec
@@ -35,7 +35,7 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
     begins = changes[np.concatenate([[True], np.diff(changes) > together])]
     moves, time = len(begins), len(sp) * signals.interval
     # The number of moves in a time is Poisson's; the interval is that of Garwood (1936), by its normal limit.
-    low, high = max(moves - 1.645 * moves**0.5, 0.2), moves + 1.645 * moves**0.5 + 1.0
+    low, high = max(moves - QUANTILE * moves**0.5, 0.2), moves + QUANTILE * moves**0.5 + 1.0
     every = told.note("operator.interval", Estimate(time / moves, time / high, time / low, "s", "identified"))
     # From one level to another that has nothing to do with it, SP goes the root of 2 times as far as from its mean: a
     # record with a step or two tells that, and not how far apart its levels are over a long time.
@@ -75,8 +75,8 @@ def _moves_to_manual(signals: Signals, told: Findings) -> OperatorSpec:
     for key, stays in (("manual", manual), ("automatic", automatic)):
         mean = float(stays.sum()) / len(stays) * signals.interval
         # A mean of n times that end by chance alone, on a logarithmic scale.
-        factor = float(np.exp(1.645 / np.sqrt(len(stays))))
-        value = told.note(f"operator.{key}", Estimate(mean, mean / factor, mean * factor, "s", "identified"))
+        factor = float(np.exp(QUANTILE / np.sqrt(len(stays))))
+        value = told.note(f"operator.{key}", Estimate.within(mean, factor, "s"))
         spec = replace(spec, manual=value) if key == "manual" else replace(spec, automatic=value)
     return replace(spec, automatic=min(spec.automatic, 1e8), manual=min(spec.manual, 1e8))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clpm_execd.history.estimates import QUANTILE
 from clpm_execd.history.fidelity import autocorrelation
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
@@ -16,7 +17,6 @@ _SHORTEST = 128  # samples
 _MOST = 10_000
 _CROSSINGS = 11  # of which the ten intervals between are looked at
 _LASTING = 0.3  # of the autocorrelation, a period on: less is no oscillation that one would see
-QUANTILE = 1.645
 
 
 def oscillation(signals: Signals) -> tuple[float, float, float] | None:
