@@ -7,7 +7,7 @@ proven long.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -43,26 +43,33 @@ class Alone:
     def __init__(self, state: State, disturbance: Disturbance, process: Process, sensor: Sensor, valve: Valve,
                  controller: Controller) -> None:
         self._state, self._controller, self._dead_time = state, controller, process.dead_time
-        self._loops: list[Constants] = []
-        for i in range(len(state.load)):
-            constants: dict[str, Any] = {}
-            for stage in (disturbance, process, sensor, valve, controller):
-                constants |= stage.constants(i)
-            self._loops.append(Constants(**constants))
+        self._stages = (disturbance, process, sensor, valve, controller)
+        self._size = len(state.load)
         moving = {"load": state.load, "position": state.position, **controller.moving(), **process.moving()}
         self._moving = [moving[name] for name in Moving._fields]
         self._bulk = 0
         self._compiled: Any = None
 
+    @cached_property
+    def _loops(self) -> list[Constants]:
+        """Of each loop; made when first lived by: a live stream never is."""
+        found: list[Constants] = []
+        for i in range(self._size):
+            constants: dict[str, Any] = {}
+            for stage in self._stages:
+                constants |= stage.constants(i)
+            found.append(Constants(**constants))
+        return found
+
     def expect(self, samples: int, scans: int) -> None:
         """So many are asked for at once, of so many scans each. Only who asks for many pays for a compiler."""
-        self._bulk += samples * scans * len(self._loops) if samples >= _SHORTEST else 0
+        self._bulk += samples * scans * self._size if samples >= _SHORTEST else 0
         if self._compiled is None and self._bulk >= _PROVEN:
             self._compiled = _compiled()
 
     def quicker(self, scans: int) -> bool:
         """Whether so many in one are possible now, and quicker than one by one."""
-        few = len(self._loops) <= _FEW or self._compiled is not None
+        few = self._size <= _FEW or self._compiled is not None
         return few and scans >= _SHORTEST and self._controller.free
 
     def live(self, noise: Floats, load: Floats) -> Floats:
@@ -70,7 +77,7 @@ class Alone:
         signals = np.empty((len(noise), *self._state.signals.shape))
         signals[:, 0] = self._state.sp
         one = self._in_numbers if self._compiled is None else self._in_machine_code
-        for i in range(len(self._loops)):
+        for i in range(self._size):
             moving = Moving(*(array[i].item() for array in self._moving))
             ring, place = self._dead_time.ring(i)
             rows, moving, place = one(i, moving, ring, place, load[:, i], noise[:, i])

@@ -282,7 +282,7 @@ class Plant:
 
     def _together(self, tick: int, most: int) -> int:
         """How many scans from this one on may be lived in one."""
-        if self._alone is None:
+        if self._alone is None or not self._alone.quicker(most):
             return 1
         idle = self._operator.idle(tick, most)
         return idle if self._alone.quicker(idle) else 1
