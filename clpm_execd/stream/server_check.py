@@ -67,12 +67,21 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _wants_tls(answer: Answer, url: str) -> bool:
+    """Whether this is how Go's servers answer http where they await TLS: a 400 without a date.
+
+    Their words may be lost, for they close the connection with the request half read.
+    """
+    plain = url.lower().startswith("http:") and answer.status == 400 and answer.date is None
+    return "HTTPS server" in answer.words or (plain and answer.words in ("", "Bad Request"))
+
+
 def problem_of(answer: Answer, influx: Influx, may: str = "write to") -> Problem:
     """What an answer that is no success says of the settings; may: what the token is needed for."""
     said = f"{shown(influx.url)}: {answer}"
     if answer.words.startswith("<"):  # the page of some other server
         return Problem("INFLUXDB_URL", f"{shown(influx.url)}: HTTP status {answer.status} and a web page", ADDRESS)
-    if "HTTPS server" in answer.words:
+    if _wants_tls(answer, influx.url):
         return Problem("INFLUXDB_URL", said, "write it with https://")
     if answer.status == 401:
         return Problem("INFLUXDB_TOKEN", said, "give a token of this server, whole and without quotes")

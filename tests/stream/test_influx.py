@@ -312,6 +312,13 @@ def test_a_server_that_is_not_there_is_told(serve: Serve) -> None:
     assert "connection refused" in problem.what
 
 
+@pytest.mark.parametrize("words", [b"", b"Client sent an HTTP request to an HTTPS server.\n"])
+def test_http_where_a_server_awaits_tls_is_told_although_its_words_are_lost(serve: Serve, words: bytes) -> None:
+    problem = check_server(serve(b"HTTP/1.0 400 Bad Request\r\n\r\n" + words).url, SECRET, "o", "b").problems[0]
+    assert problem.where == "INFLUXDB_URL"
+    assert "https://" in str(problem.remedy)
+
+
 @pytest.mark.parametrize(("apart", "word"), [(0, ""), (3, ""), (7200, "2 h behind"), (-90, "1.5 min ahead of")])
 def test_a_clock_that_differs_from_the_servers_is_told(serve: Serve, apart: float, word: str) -> None:
     date = formatdate(time.time() + apart, usegmt=True)
