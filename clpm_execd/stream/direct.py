@@ -9,6 +9,7 @@ what waits for 5 s at most (half a second if that is on disk), and says how many
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from clpm_execd.plant.block import SECOND, Block, Source
@@ -88,10 +89,11 @@ def run(
         progress.reached(first)
     sender.start()
     try:
-        _stream(source, pacer, encoder, sender, waiting, tally, clock, signals, keeper, progress)
-        _drain(sender, waiting, clock, signals)
+        stream = _Stream(source, encoder, sender, waiting, tally, clock, signals, keeper, progress)
+        stream.run(pacer)
+        stream.drain()
         if keeper:
-            keeper.leave(0, lambda _: waiting.safe)
+            keeper.leave(0, stream.safe)
     finally:
         sender.leave()
         if sender.join(0.2):
@@ -106,59 +108,66 @@ def run(
     return 0
 
 
-def _stream(
-    source: Source,
-    pacer: Pacer,
-    encoder: Encoder,
-    sender: Sender,
-    waiting: Waiting,
-    tally: _Tally,
-    clock: Clock,
-    signals: Signals,
-    keeper: Keeper | None,
-    progress: Progress | None,
-) -> None:
-    def stop() -> bool:
-        return signals.stop_asked
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """From the source to the backlog, and all that is told of it."""
 
-    def safe(mark: int) -> bool:
-        return waiting.safe
+    source: Source
+    encoder: Encoder
+    sender: Sender
+    waiting: Waiting
+    tally: _Tally
+    clock: Clock
+    signals: Signals
+    keeper: Keeper | None
+    progress: Progress | None
 
-    while True:
-        for block in pacer.due(stop):
-            lines = encoder.encode(block)
-            waiting.put(lines)
-            sender.nudge()
-            tally.add(block, lines)
-            if keeper:
-                keeper.look(0, safe)
-            if progress:
-                progress.reached(source.next_time)
-            while waiting.crowded and clock.now() - source.next_time > _PAST and not stop():
-                _rest(_BREATH, clock, signals)
-        waiting.put(tally.metrics())
-        if keeper:
-            keeper.look(0, safe)
-        if stop() or pacer.done:
-            return
-        _rest(pacer.pause(), clock, signals)
+    def run(self, pacer: Pacer) -> None:
+        while True:
+            for block in pacer.due(self._stop):
+                self._hand_over(block)
+            self.waiting.put(self.tally.metrics())
+            if self.keeper:
+                self.keeper.look(0, self.safe)
+            if self._stop() or pacer.done:
+                return
+            self._wait(pacer.pause())
 
+    def _hand_over(self, block: Block) -> None:
+        lines = self.encoder.encode(block)
+        self.waiting.put(lines)
+        self.sender.nudge()
+        self.tally.add(block, lines)
+        if self.keeper:
+            self.keeper.look(0, self.safe)
+        if self.progress:
+            self.progress.reached(self.source.next_time)
+        while self.waiting.crowded and self._behind() and not self._stop():
+            self._wait(_BREATH)
 
-def _rest(ns: int, clock: Clock, signals: Signals) -> None:
-    if signals.fd in clock.wait(ns, [signals.fd]):
-        signals.clear()
+    def drain(self) -> None:
+        """Send what waits, for DRAIN_COUNT at most, and once a stop is asked as long as it is worth."""
+        self.sender.hurry()
+        deadline = self.clock.elapsed() + DRAIN_COUNT
+        asked = False
+        while self.waiting.points and self.clock.elapsed() < deadline:
+            if self._stop() and not asked:
+                asked = True
+                deadline = min(deadline, self.clock.elapsed() + (DRAIN_SAFE if self.waiting.safe else DRAIN))
+            self.clock.wait(_BREATH)
 
+    def safe(self, mark: int) -> bool:
+        return self.waiting.safe
 
-def _drain(sender: Sender, waiting: Waiting, clock: Clock, signals: Signals) -> None:
-    """Go on sending until nothing waits: for DRAIN_COUNT at most, and once a stop is asked as long as it is worth."""
-    sender.hurry()
-    deadline = clock.elapsed() + DRAIN_COUNT
-    asked = False
-    while waiting.points and clock.elapsed() < deadline:
-        if signals.stop_asked and not asked:
-            asked = True
-            deadline = min(deadline, clock.elapsed() + (DRAIN_SAFE if waiting.safe else DRAIN))
-        clock.wait(_BREATH)
+    def _wait(self, ns: int) -> None:
+        if self.signals.fd in self.clock.wait(ns, [self.signals.fd]):
+            self.signals.clear()
+
+    def _behind(self) -> bool:
+        return self.clock.now() - self.source.next_time > _PAST
+
+    def _stop(self) -> bool:
+        return self.signals.stop_asked
 
 
 class _Tally:
