@@ -23,7 +23,7 @@ from clpm_execd.plant.loop import (
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import by_rule
 
-_SURE = 0.35  # standard deviation of the gain's logarithm: above this the record does not tell it
+_SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
@@ -37,7 +37,8 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
     sign = 1.0 if prior.gain > 0 else -1.0
     laws = [law] if law is not None else [
         process_law(signals, model.model, model.tau, model.dead_time) for model in _models(prior)]
-    known = [law for law in laws if law is not None and law.relative < _SURE and law.gain[0] * sign > 0]
+    known = [law for law in laws if law is not None and law.gain[0] * sign > 0
+             and (law.relative if law.model != prior.model else min(law.relative, law.faster)) < _SURE]
     if known:
         # The type's model, unless another is better by a margin.
         best = min(known, key=lambda law: law.criterion + (_MARGIN if law.model != prior.model else 0.0))

@@ -41,7 +41,8 @@ _LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
 class ProcessLaw:
     """model, and gain (signed), tau and dead time (s), each with its interval: value, low, high.
 
-    relative: standard deviation of the gain's logarithm. criterion: Schwarz's, lower is better.
+    relative: standard deviation of the gain's logarithm. criterion: Schwarz's, lower is better. faster: as relative, of
+    the gain's ratio to the first lag: all that a loop tells that swings faster than that, and all that matters to it.
     """
 
     model: str
@@ -50,6 +51,7 @@ class ProcessLaw:
     dead_time: tuple[float, float, float]
     relative: float
     criterion: float
+    faster: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +332,20 @@ class _Search:
         values, sign = np.exp(value_of), float(np.sign(best.gain))
         lags = [(float(values[j]), *ends[j].tolist()) for j in range(k)]
         early, late = quantiles(delays, np.full(len(delays), _BLUR * self.interval), chance)
-        mean = chance @ logs[:, -1]
-        relative = sqrt(float(chance @ (own[:, -1] ** 2 + (logs[:, -1] - mean) ** 2)))
         return ProcessLaw(
             model=self.model, gain=(sign * float(values[-1]), *(sign * ends[-1]).tolist()), tau=tuple(lags),
-            dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)), relative=relative,
-            criterion=best.cost + (len(values) + 4) * log(self.samples))
+            dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
+            relative=self._relative(alike, chance, 0), criterion=best.cost + (len(values) + 4) * log(self.samples),
+            faster=self._relative(alike, chance, 1) if k else inf)
+
+    def _relative(self, fits: list[_Fit], chance: Floats, lags: int) -> float:
+        """Standard deviation of the logarithm of the gain over as many first lags."""
+        values, variances = np.empty(len(fits)), np.empty(len(fits))
+        for i, fit in enumerate(fits):
+            values[i] = log(abs(fit.gain)) - float(fit.parameters[:lags].sum())
+            slope = np.concatenate([-np.ones(lags), np.zeros(len(self.typical) - lags), [1.0 / abs(fit.gain)]])
+            variances[i] = slope @ fit.covariance @ slope
+        return sqrt(max(float(chance @ (variances + (values - chance @ values) ** 2)), 0.0))
 
     def _deviations(self, fit: _Fit) -> list[float]:
         """Standard deviations of the logs of the lags and of the gain, at the fit's dead time."""

@@ -92,6 +92,16 @@ def test_the_process_is_found_with_an_interval_that_holds(learned: Learned) -> N
     assert abs(dead_time.value - truth.dead_time) <= 2.0
 
 
+def test_a_loop_that_rings_tells_its_gain_over_its_lag_and_is_no_integrator_for_that() -> None:
+    rings = replace(flow(), faults=(FaultSpec(kind="aggressive"),))
+    found = learn(record_of(run(rings, 7200)), span=(0.0, 100.0))
+    process = found.loop.process
+    assert found.estimates["process.gain"].source == "identified"
+    assert process.model == "fopdt"
+    assert process.gain / process.tau[0] == pytest.approx(rings.process.gain / rings.process.tau[0], rel=0.1)
+    assert found.estimates["process.gain"].low <= rings.process.gain <= found.estimates["process.gain"].high
+
+
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: Learned, factor: float) -> None:
     truth, gain = flow(), tuned(flow(), 1.0)
