@@ -54,6 +54,11 @@ class Findings:
         self.estimates[key] = estimate
         return rounded(estimate.value, digits)
 
+    def take(self, other: Findings) -> None:
+        """All that another has found."""
+        self.estimates |= other.estimates
+        self.warnings += other.warnings
+
 
 def rounded(value: float, digits: int = 4) -> float:
     """To so many significant digits: what is written is what is simulated."""

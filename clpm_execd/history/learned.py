@@ -21,7 +21,6 @@ from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
 from clpm_execd.history.oscillation import oscillation
 from clpm_execd.history.plain import loaded, processed, tuned_for
-from clpm_execd.history.process_law import innovations
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.history.stiction import Sticking, sticking
@@ -94,8 +93,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop = processed(loop, moved, told, None if joint is None else joint.process)
-    found = innovations(moved, loop.process)
+    loop, found = processed(loop, moved, told, None if joint is None else joint.process, cycles=stuck is not None)
     loop = loaded(loop, found, told)
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
@@ -103,8 +101,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
     if laws is None:
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
-    if stuck is not None and (laws is None or laws.innovation.size):  # a difference equation has it in itself
-        loop = replace(loop, faults=(_stiction(told),))
+    if laws is None or laws.innovation.size:  # a difference equation has them in itself
+        loop = replace(loop, faults=_faults(told))
     loop = _in_cascade(drifting(replace(loop, laws=laws), signals), signals, told)
     return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
 
@@ -137,9 +135,18 @@ def _sticks(signals: Signals, told: Findings) -> Sticking | None:
     return stuck
 
 
-def _stiction(told: Findings) -> FaultSpec:
-    return FaultSpec(kind="stiction", parameters={
-        name: rounded(min(told.estimates[f"stiction.{name}"].value, 100.0)) for name in ("S", "J")})
+def _faults(told: Findings) -> tuple[FaultSpec, ...]:
+    """Those that the record shows."""
+    known = {name: rounded(estimate.value) for name, estimate in told.estimates.items()}
+    faults = []
+    if "stiction.S" in known:
+        faults.append(FaultSpec(kind="stiction", parameters={
+            name: min(known[f"stiction.{name}"], 100.0) for name in ("S", "J")}))
+    if "oscillation.amplitude" in known:
+        faults.append(FaultSpec(kind="external-oscillation", parameters={
+            "amplitude": min(known["oscillation.amplitude"], 50.0), "period": known["oscillation.period"],
+            "harmonic": min(known["oscillation.harmonic"], 1.0)}))
+    return tuple(faults)
 
 
 def _kind(kind: str | None, title: str, told: Findings) -> str:

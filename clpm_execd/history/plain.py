@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.history.estimates import Estimate, Findings
-from clpm_execd.history.process_law import Innovations, ProcessLaw, process_law
+from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
+from clpm_execd.history.oscillation import from_elsewhere
+from clpm_execd.history.process_law import Innovations, ProcessLaw, innovations, process_law
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop import (
@@ -24,6 +25,7 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import by_rule
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
+_PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
@@ -31,12 +33,55 @@ _ALIKE = 15.0  # of the same: models that near leave it open which is right
 _MARGIN = 6.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
-def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None) -> LoopSpec:
-    """The loop with the process of its record, or with a prior; law: of a process that is known already."""
+def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *, cycles: bool = False
+              ) -> tuple[LoopSpec, Innovations | None]:
+    """The loop with the process of its record, or with a prior, and what that leaves unexplained.
+
+    law: of a process that is known already. cycles: it oscillates by itself. Where it does not, what oscillates from
+    elsewhere is looked for, and left out of both.
+    """
+    alone = Findings()
+    plain = _identified(loop, signals, alone, law)
+    found = innovations(signals, plain.process)
+    if found is not None and law is None and not cycles:
+        # A line in what is unexplained; or in OP, where the process was taken for what makes it.
+        for series in (found.errors, np.where(signals.whole, signals.op, np.nan)):
+            period = from_elsewhere(series, signals.interval)
+            if period is not None:
+                told_so = Findings()
+                other = _identified(loop, signals, told_so, None, period[0])
+                less = innovations(signals, other.process, period[0])
+                if less is not None and _likelier(less, found):
+                    told.take(told_so)
+                    _note_swing(period, less, told)
+                    return other, less
+    told.take(alone)
+    return plain, found
+
+
+def _likelier(one: Innovations, other: Innovations) -> bool:
+    """Whether it explains a record better by more than the best of all periods would of noise."""
+    errors, others = one.errors[np.isfinite(one.errors)], other.errors[np.isfinite(other.errors)]
+    return float(np.log(others.var() / errors.var())) * len(errors) > _PERIOD_TELLS
+
+
+def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
+    amplitude, spread, harmonic = found.swing
+    ends = max(amplitude - QUANTILE * spread, 0.0), amplitude + QUANTILE * spread
+    told.note("oscillation.period", Estimate.found(period, "s"))
+    told.note("oscillation.amplitude", Estimate.found((amplitude, *ends), "% of travel"))
+    told.note("oscillation.harmonic", Estimate.read(harmonic, "share of the amplitude"))
+    told.warnings.append(f"what oscillates with a period of {period[0]:.3g} s comes from elsewhere: a load of "
+                         f"{amplitude:.2g} % of travel")
+
+
+def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
+                period: float | None = None) -> LoopSpec:
+    """The loop with the process; period: s, of an oscillation that comes from elsewhere."""
     prior = tuned_for(loop, signals.interval)
     sign = 1.0 if prior.gain > 0 else -1.0
     laws = [law] if law is not None else [
-        process_law(signals, model.model, model.tau, model.dead_time) for model in _models(prior)]
+        process_law(signals, model.model, model.tau, model.dead_time, period) for model in _models(prior)]
     known = [law for law in laws if law is not None and law.gain[0] * sign > 0
              and (law.relative if law.model != prior.model else min(law.relative, law.faster)) < _SURE]
     if known:

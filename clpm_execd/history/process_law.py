@@ -32,6 +32,7 @@ _MOST_FITS = 28
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
 _BLUR = 0.25  # of a scan or an interval: when exactly OP moved between two of them is not in the record
 _MOST_POLE = 0.9995  # of the load, a sample
+_PARTS = (1.0, 3.0)  # of an oscillation: itself and its third harmonic
 _NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its size beside the sensor's noise
 _LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
 _LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
@@ -59,7 +60,9 @@ class Innovations:
     """What a given process leaves unexplained of PV: errors e, (T,), NaN where there are none, and how they move it.
 
     correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
-    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span.
+    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. swing: of
+    a load that oscillates with the period that was told, the amplitude, % of travel, its standard deviation, and the
+    third harmonic's share of it.
     """
 
     correction: Floats
@@ -67,22 +70,27 @@ class Innovations:
     load: float
     correlation: float
     noise: float
+    swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def innovations(signals: Signals, process: ProcessSpec) -> Innovations | None:
+def innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
     """What a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.
 
-    The load's time and its size beside the noise are those of the least errors. None where there is no fit.
+    The load's time and its size beside the noise are those of the least errors. period: as for `process_law`; the
+    errors are without that oscillation. None where there is no fit.
     """
     from scipy.optimize import least_squares
 
-    search = _Search(signals, process.model, process.tau)
+    search = _Search(signals, process.model, process.tau, period)
     if not search.stretches:
         return None
-    delay = process.dead_time
-    def residual(parameters: Floats) -> Floats:
+
+    def filters(parameters: Floats) -> tuple[float, Floats]:
         pole, gain, _ = _load_filter(process, signals.interval, parameters)
-        y, u = search.errors(delay, search.typical, (pole, _colour(process, signals.interval, pole, gain)))
+        return pole, _colour(process, signals.interval, pole, gain)
+
+    def residual(parameters: Floats) -> Floats:
+        y, u = search.errors(process.dead_time, search.typical, filters(parameters))
         return np.asarray(y - process.gain * u)
 
     try:
@@ -98,8 +106,9 @@ def innovations(signals: Signals, process: ProcessSpec) -> Innovations | None:
         errors[s.start + _SETTLE:s.stop] = found.fun[at:at + length]
         at += length
     noise = sqrt(float(np.mean(found.fun**2)) * share)
+    swing = search.swing(process, filters(found.x)) if period else (0.0, 0.0, 0.0)
     return Innovations(np.array([pole, *gain]), errors, load=noise * _ratio(process, signals.interval, found.x),
-                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=noise)
+                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=noise, swing=swing)
 
 
 def _ratio(process: ProcessSpec, h: float, parameters: Floats) -> float:
@@ -154,16 +163,20 @@ class _Fit:
     cost: float
 
 
-def process_law(signals: Signals, model: str, tau: Sequence[float], dead_time: float) -> ProcessLaw | None:
-    """The process in a model, looked for from these lags and this dead time (s) on; None where OP tells nothing."""
-    search = _Search(signals, model, tau)
+def process_law(signals: Signals, model: str, tau: Sequence[float], dead_time: float,
+                period: float | None = None) -> ProcessLaw | None:
+    """The process in a model, looked for from these lags and this dead time (s) on; None where OP tells nothing.
+
+    period: s, of an oscillation that comes from elsewhere; what has this period, or a third of it, tells nothing then.
+    """
+    search = _Search(signals, model, tau, period)
     if not search.stretches:
         return None
     return search.law(dead_time)
 
 
 class _Search:
-    def __init__(self, signals: Signals, model: str, tau: Sequence[float]) -> None:
+    def __init__(self, signals: Signals, model: str, tau: Sequence[float], period: float | None = None) -> None:
         self.model, self.interval = model, signals.interval
         self.parts = parts_of(signals)
         self.scan = signals.interval / self.parts
@@ -176,6 +189,22 @@ class _Search:
         self.stretches = [(signals.pv[s], self._held(signals.op[s])) for s in self.where]
         self.samples = sum(len(pv) for pv, _ in self.stretches)
         self.fits: dict[float, _Fit] = {}
+        self.period = period
+        self.waves = np.linalg.qr(self._waves())[0] if period else np.empty((0, 0))
+
+    def _waves(self) -> Floats:
+        """(n, 4) sines and cosines of the period, and of a third of it, at the instants of the errors."""
+        columns = []
+        for part in _PARTS:
+            for wave in (np.sin, np.cos):
+                parts = [wave(self._angles(s)[_SETTLE:] * part) for s in self.where]
+                columns.append(np.concatenate([one - one.mean() for one in parts]))
+        return np.column_stack(columns)
+
+    def _angles(self, stretch: slice) -> Floats:
+        """Of the oscillation, at the scans of a stretch's samples."""
+        assert self.period is not None
+        return 2.0 * np.pi * self.interval / self.period * np.arange(stretch.start, stretch.stop)
 
     def _held(self, op: Floats) -> Floats:
         """OP at the scans: between two samples it is taken to move evenly."""
@@ -233,6 +262,15 @@ class _Search:
 
         delay in s. lags: as in `typical`. noise: the load's pole, and C.
         """
+        seen = [self._seen(delay, lags, noise, pv, op) for pv, op in self.stretches]
+        y, u = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        if self.period:
+            y, u = (part - self.waves @ (self.waves.T @ part) for part in (y, u))
+        return y, u
+
+    def _seen(self, delay: float, lags: Floats, noise: tuple[float, Floats], pv: Floats, op: Floats
+              ) -> tuple[Floats, Floats]:
+        """Of one stretch."""
         from scipy.signal import lfilter
 
         process = ProcessSpec(model=self.model, gain=1.0, tau=tuple(self._lags(lags).tolist()), dead_time=delay)
@@ -241,14 +279,26 @@ class _Search:
         pole, colour = noise
         whitens = np.convolve(np.convolve([1.0, -p11], [1.0, -p22]), [1.0, -pole])
         late = int(delay / self.scan + 1e-9) + 1
-        y, u = [], []
-        for pv, op in self.stretches:
-            moved = np.concatenate([np.zeros(min(late, len(op))), op[:-late] - op[0]])
-            flow = lfilter(top, bottom, moved)[::self.parts]
-            a, b = (lfilter(whitens, colour, part)[_SETTLE:] for part in (pv - pv[0], flow))
-            y.append(a - a.mean())
-            u.append(b - b.mean())
-        return np.concatenate(y), np.concatenate(u)
+        moved = np.concatenate([np.zeros(min(late, len(op))), op[:-late] - op[0]])
+        flow = lfilter(top, bottom, moved)[::self.parts]
+        y, u = (lfilter(whitens, colour, part)[_SETTLE:] for part in (pv - pv[0], flow))
+        return y - y.mean(), u - u.mean()
+
+    def swing(self, process: ProcessSpec, noise: tuple[float, Floats]) -> tuple[float, float, float]:
+        """Of the oscillation as a load, as in `Innovations`."""
+        left, felt = [], []
+        for (pv, op), stretch in zip(self.stretches, self.where, strict=True):
+            y, u = self._seen(process.dead_time, self.typical, noise, pv, op)
+            left.append(y - process.gain * u)
+            loads = (self._held(wave(part * self._angles(stretch))) for part in _PARTS for wave in (np.sin, np.cos))
+            felt.append(process.gain * np.column_stack([
+                self._seen(process.dead_time, self.typical, noise, pv, load)[1] for load in loads]))
+        answer, error = np.concatenate(felt), np.concatenate(left)
+        parts = np.linalg.lstsq(answer, error, rcond=None)[0]
+        rest = error - answer @ parts
+        spread = np.linalg.pinv(answer.T @ answer) * float(rest @ rest) / len(error)
+        first, third = float(np.hypot(*parts[:2])), float(np.hypot(*parts[2:]))
+        return first, sqrt(float(np.trace(spread[:2, :2])) / 2.0), third / max(first, 1e-12)
 
     def _errors(self, delay: float, parameters: Floats) -> tuple[Floats, Floats]:
         """Those of parameters as in `_Fit`."""

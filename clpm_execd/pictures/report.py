@@ -47,6 +47,8 @@ _MEANING = {
     "operator.interval": "between set-point moves", "operator.size": "size of set-point moves",
     "operator.automatic": "mean time out of MAN", "operator.manual": "mean time in MAN",
     "stiction.S": "stiction S", "stiction.J": "slip jump J", "oscillation.period": "period of the oscillation",
+    "oscillation.amplitude": "amplitude of what oscillates elsewhere",
+    "oscillation.harmonic": "its third harmonic",
 }
 _SOURCES = {"identified": "identified", "record": "the record", "prior": "a prior"}
 _DISTANCES = {
