@@ -52,21 +52,56 @@ def uniform_at(of: np.uint64, ticks: npt.NDArray[np.int64]) -> Floats:
     return (_mixed(ticks.astype(np.uint64) * _GOLDEN + of) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
-    """(n, N) standard normal; the two halves of one word are its radius and its angle."""
+def normals(of: npt.NDArray[np.uint64], first: int, n: int) -> tuple[Floats, Floats]:
+    """(n, N) and (n, N) standard normal, independent of each other: Box and Muller's two of one radius and angle.
+
+    The halves of one word are the radius and the angle. Cosine and sine are those of four times a quarter of the angle,
+    the tangent of which is Lambert's fraction (1770), to 1e-8: plain arithmetic takes a quarter of the time.
+    """
     z = words(of, first, n)
-    radius = (z >> _HALF).astype(np.float64)
+    # As signed numbers they are the same, and converted ten times as fast.
+    radius = (z >> _HALF).view(np.int64).astype(np.float64)
     radius += 0.5
     radius *= 2.0**-32
     np.log(radius, out=radius)
     radius *= -2.0
     np.sqrt(radius, out=radius)
     z &= _LOW
-    angle = z.astype(np.float64)
-    angle *= 2.0 * np.pi * 2.0**-32
-    np.cos(angle, out=angle)
-    radius *= angle
-    return radius
+    quarter = z.view(np.int64).astype(np.float64)
+    quarter -= 2.0**31 - 0.5
+    quarter *= np.pi * 2.0**-33
+    square = quarter * quarter
+    rise = square - 105.0
+    rise *= square
+    rise += 945.0
+    rise *= quarter
+    run = 15.0 * square
+    run -= 420.0
+    run *= square
+    run += 945.0
+    # Of the half angle, and then of the whole, up to their common length.
+    sine = rise * run
+    rise *= rise
+    run *= run
+    length = run + rise
+    length *= length
+    radius /= length
+    cosine = run
+    cosine -= rise
+    sine *= 2.0
+    other = sine * cosine
+    other *= 2.0
+    other *= radius
+    cosine *= cosine
+    sine *= sine
+    cosine -= sine
+    cosine *= radius
+    return cosine, other
+
+
+def normal(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
+    """(n, N) standard normal, the first of the two of `normals`."""
+    return normals(of, first, n)[0]
 
 
 class Draws:

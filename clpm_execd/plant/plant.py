@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.alone import MOST, Alone
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
-from clpm_execd.plant.chance import keys, normal
+from clpm_execd.plant.chance import keys, normals
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
 from clpm_execd.plant.loop import LoopSpec
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clpm_execd.plant.faults.schedule import Schedule
     from clpm_execd.plant.learned import LearnedLoops
 
-_DRAWN_AT_ONCE = 65536  # normals of one purpose: enough to hide the cost of a call, and small beside the caches
+_DRAWN_AT_ONCE = 16384  # pairs of normals: enough to hide the cost of a call, and small beside the caches
 
 
 class Changing(Protocol):
@@ -84,7 +84,7 @@ class Plant:
     def _build(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
         ids = tuple(loop.id for loop in loops)
-        self._noise_keys, self._load_keys = keys(seed, ids, "noise"), keys(seed, ids, "load")
+        self._chance = keys(seed, ids, "noise and load")
         self._zero: Floats = column(loop.range[0] for loop in loops)
         self._span: Floats = column((loop.range[1] - loop.range[0]) / 100.0 for loop in loops)
         op_ranges = [loop.recording.op_range for loop in loops]
@@ -272,7 +272,7 @@ class Plant:
         at_once = max(1, min(1024, _DRAWN_AT_ONCE // len(self.loops)))
         while self._next_tick < end:
             first, n = self._next_tick, min(at_once, end - self._next_tick)
-            noise, load = normal(self._noise_keys, first, n), normal(self._load_keys, first, n)
+            noise, load = normals(self._chance, first, n)
             done = 0
             while done < n:
                 then = done + self._together(first + done, n - done)

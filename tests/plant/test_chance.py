@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from still import START, move, ns
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.chance import keys, normal, uniform, words
+from clpm_execd.plant.chance import keys, normal, normals, uniform, words
 from clpm_execd.plant.loop import ControllerSpec, LoopSpec, OperatorSpec, RecordingSpec, Resolution, ValveSpec
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.types import LOOP_TYPES, template
@@ -152,9 +152,9 @@ def test_the_words_are_those_of_splitmix64() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 42])
-@pytest.mark.parametrize("purpose", ["noise", "load"])
-def test_the_noise_is_normal(seed: int, purpose: str) -> None:
-    x = normal(keys(seed, LOOPS, purpose), 1_700_000_000, N)
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_noise_is_normal(seed: int, which: int) -> None:
+    x = normals(keys(seed, LOOPS, "noise and load"), 1_700_000_000, N)[which]
     n = x.size
     assert abs(x.mean()) < 5.0 / sqrt(n)
     assert abs(x.var() - 1.0) < 5.0 * sqrt(2.0 / n)
@@ -165,8 +165,7 @@ def test_the_noise_is_normal(seed: int, purpose: str) -> None:
 
 
 def test_the_noise_is_white_and_that_of_no_loop_is_anothers() -> None:
-    x = normal(keys(42, LOOPS, "noise"), 1_700_000_000, N)
-    other = normal(keys(42, LOOPS, "load"), 1_700_000_000, N)
+    x, other = normals(keys(42, LOOPS, "noise and load"), 1_700_000_000, N)
     bound = 6.0 / sqrt(N)  # 50 x 20 and 50 x 50 coefficients, each normal: six sigmas leave 1e-5
     for lag in range(1, 21):
         assert np.abs((x[:-lag] * x[lag:]).mean(axis=0)).max() < bound
@@ -174,8 +173,19 @@ def test_the_noise_is_white_and_that_of_no_loop_is_anothers() -> None:
         between = x[: N - lag].T @ x[lag:] / N
         np.fill_diagonal(between, 0.0)
         assert np.abs(between).max() < bound
-    assert np.abs(x.T @ other / N).max() < bound
+        assert np.abs(x[: N - lag].T @ other[lag:] / N).max() < bound
+        assert np.abs(other[: N - lag].T @ x[lag:] / N).max() < bound
+    assert np.abs((x**2 - 1.0).T @ (other**2 - 1.0) / N / 2.0).max() < bound
     assert np.abs(np.corrcoef((x**2).T) - np.eye(len(LOOPS))).max() < bound
+
+
+def test_both_of_a_pair_are_those_of_box_and_muller() -> None:
+    of = keys(42, LOOPS, "noise and load")
+    halves = words(of, 7, 1000)
+    radius = np.sqrt(-2.0 * np.log(((halves >> np.uint64(32)).astype(float) + 0.5) / 2.0**32))
+    angle = 2.0 * np.pi * ((halves & np.uint64(2**32 - 1)).astype(float) - 2.0**31 + 0.5) / 2.0**32
+    for found, exact in zip(normals(of, 7, 1000), (radius * np.cos(angle), radius * np.sin(angle)), strict=True):
+        np.testing.assert_allclose(found, exact, rtol=0.0, atol=3e-7)
 
 
 def test_uniform_draws_fill_their_interval_evenly() -> None:
