@@ -71,6 +71,8 @@ class Plant:
         depths = cascade_depths(tuple(loops))
         order = sorted(range(len(loops)), key=depths.__getitem__)  # masters first; stable
         self._columns = np.argsort(np.array(order))
+        # Where each loop of a Block is: an array of them would be copied, loop by loop.
+        self._at: Indices | slice = slice(None) if order == list(range(len(loops))) else self._columns
         self._next_tick = start // self._scan
         self._specs, self._seed = tuple(loops[i] for i in order), seed
         self._ids = tuple(loop.id for loop in self._specs)
@@ -223,11 +225,10 @@ class Plant:
         The plant lives up to the last of them and no further: what lies before the next is left to the next call.
         """
         size = len(self.loops)
-        signals = np.empty((n, len(self._state.signals), size))
-        sp, op, pv, true_pv, position = np.moveaxis(signals, 1, 0)
+        sp, op, pv, true_pv, position = signals = np.empty((len(self._state.signals), n, size))
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
-        self._live(int(ticks[0]), int(ticks[-1]), signals, mode)
+        self._live(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode)
         truth = None if self._schedule is None else self._witness.tell(ticks, op, mode, true_pv)
         for values in (pv, sp, true_pv):
             values *= self._span
@@ -239,7 +240,7 @@ class Plant:
         self._record_op.record(op)
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
-        at = self._columns
+        at = self._at
         block = Block(
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),

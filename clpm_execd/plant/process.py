@@ -132,6 +132,8 @@ class Process(Columns):
         self._x2 = state.true_pv - self._rest
         self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
         self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
+        # A vessel is never fuller than full nor emptier than empty.
+        self._empty, self._full = -self._rest[self._tanks], 100.0 - self._rest[self._tanks]
         self._new, self._old = np.zeros(len(loops)), np.zeros(len(loops))
 
     def become(self, at: npt.NDArray[np.intp], changed: Floats) -> None:
@@ -158,9 +160,7 @@ class Process(Columns):
         if self._second:
             first_state(self._x1, self._p11, self._new1, self._old1, self._load1, new, old, load, self._split)
         if self._tanks.size:
-            # A vessel is never fuller than full nor emptier than empty.
-            rest = self._rest[self._tanks]
-            self._x2[self._tanks] = np.clip(self._x2[self._tanks], -rest, 100.0 - rest)
+            self._x2[self._tanks] = self._x2[self._tanks].clip(self._empty, self._full)
 
     def constants(self, i: int) -> dict[str, float | bool]:
         """Those of `scan.Constants` that are this stage's, of one loop."""
