@@ -2,6 +2,10 @@
 
 What is shorter than its place is followed by PAD, which is no byte of UTF-8, and text is the table without it. So a
 row is made by copying its frame and writing its numbers, with no Python object for either, thousands of rows at once.
+
+Where nothing but the shorter ones is to be left out, the text is copied in runs, from one hole's end to the next: the
+first run of all rows, then the second of all rows over what the first have copied beyond their own, and so on. That
+takes half the time of looking at each byte.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ from clpm_execd.stream.digits import LONGEST, PAD, Words
 
 Table = npt.NDArray[np.uint8]
 
+Lengths = npt.NDArray[np.intp]
+
 _PAD = PAD[0]
+_HIGHEST, _TOP, _ONES = np.uint64(7), np.uint64(56), np.uint64(0x0101010101010101)
 
 
 class Hole(Enum):
@@ -34,19 +41,20 @@ Row = Sequence[Part]
 
 
 class Frames:
-    """Frames of one structure: `add` gives each an index, by which `rows` copies them, and the rest fills the copies.
+    """Frames of one structure: `add` gives each an index, by which `rows` copies them.
 
-    time_width: bytes that the longest time takes.
     parts: where in a row the part of each number stands.
     """
 
-    def __init__(self, time_width: int) -> None:
-        self._time_width = time_width
+    def __init__(self) -> None:
+        self._row: Row = ()
+        self._pieces: Sequence[bytes | Hole] = ()
         self._widths: list[int] = []  # of each piece
         self._starts: list[int] = []
         self._table: Table = np.empty((0, 0), dtype=np.uint8)
-        self._numbers: list[int] = []
-        self._times: list[int] = []
+        self._lengths: list[Lengths] = []  # of each piece, in each frame
+        self._uneven: list[int] = []  # the pieces that not all frames fill
+        self._time_width = 0  # of the longest there was: a place that is filled costs less than one that is not
         self.parts: list[slice] = []
 
     def add(self, row: Row, loops: Sequence[bytes]) -> npt.NDArray[np.intp]:
@@ -55,68 +63,153 @@ class Frames:
         holes = {Hole.NUMBER: LONGEST, Hole.TIME: self._time_width, Hole.LOOP: max(map(len, loops))}
         widths = [holes[piece] if isinstance(piece, Hole) else len(piece) for piece in pieces]
         if not self._widths or any(width > had for width, had in zip(widths, self._widths, strict=True)):
-            self._lay_out(row, [max(both) for both in zip(widths, self._widths or widths, strict=True)])
+            self._row, self._pieces = row, pieces
+            self._lay_out([max(both) for both in zip(widths, self._widths or widths, strict=True)])
         added: Table = np.full((len(loops), self._table.shape[1]), _PAD, dtype=np.uint8)
-        for start, width, piece in zip(self._starts, widths, pieces, strict=True):
+        lengths = [np.full(len(loops), width) for width in widths]
+        for i, (start, width, piece) in enumerate(zip(self._starts, widths, pieces, strict=True)):
             if piece is Hole.LOOP:
                 added[:, start : start + width] = _padded(loops, width)
+                lengths[i] = np.fromiter(map(len, loops), np.intp, len(loops))
             elif isinstance(piece, bytes):
                 added[:, start : start + width] = np.frombuffer(piece, np.uint8)
         first = len(self._table)
         self._table = np.concatenate([self._table, added])
+        self._lengths = [np.concatenate(both) for both in zip(self._lengths, lengths, strict=True)]
+        self._find_uneven()
         return np.arange(first, len(self._table))
 
-    def _lay_out(self, row: Row, widths: list[int]) -> None:
+    def _lay_out(self, widths: list[int]) -> None:
         """Give each piece its place, and move what is in the table there."""
         *starts, end = 0, *accumulate(widths)
         table: Table = np.full((len(self._table), end), _PAD, dtype=np.uint8)
         for start, was, width in zip(starts, self._starts, self._widths, strict=False):
             table[:, start : start + width] = self._table[:, was : was + width]
         self._table, self._starts, self._widths = table, starts, widths
-        pieces = [piece for part in row for piece in part]
-        self._numbers, self._times = ([start for start, piece in zip(starts, pieces, strict=False) if piece is hole]
-                                      for hole in (Hole.NUMBER, Hole.TIME))
-        ends = [0, *accumulate(len(part) for part in row)]
+        self._lengths = self._lengths or [np.empty(0, dtype=np.intp) for _ in widths]
+        ends = [0, *accumulate(len(part) for part in self._row)]
         starts = [*starts, end]
-        self.parts = [slice(starts[ends[i]], starts[ends[i + 1]]) for i, part in enumerate(row) if Hole.NUMBER in part]
+        self.parts = [slice(starts[ends[i]], starts[ends[i + 1]]) for i, part in enumerate(self._row)
+                      if Hole.NUMBER in part]
 
-    def rows(self, frames: npt.NDArray[np.intp]) -> Table:
-        """(R, W) a copy of each frame; frames is (R,)."""
-        return self._table.take(frames, axis=0)
+    def _find_uneven(self) -> None:
+        self._uneven = [
+            i for i, (piece, width, lengths) in enumerate(zip(self._pieces, self._widths, self._lengths, strict=True))
+            if piece not in (Hole.NUMBER, Hole.TIME) and len(lengths) and int(lengths.min()) < width]
 
-    def put_times(self, rows: Table, times: Sequence[bytes]) -> None:
+    def make_room(self, times: Sequence[bytes]) -> None:
+        """Before rows are made that take these times."""
+        longest = max(map(len, times), default=0)
+        if longest > self._time_width:
+            self._time_width = longest
+            self._lay_out([longest if piece is Hole.TIME else width
+                           for piece, width in zip(self._pieces, self._widths, strict=True)])
+
+    def rows(self, frames: npt.NDArray[np.intp], times: Sequence[bytes]) -> Rows:
+        """A copy of each frame with its time; frames is (R,), and of T times the first is that of the first R / T."""
+        places = [(piece, start, start + width)
+                  for piece, start, width in zip(self._pieces, self._starts, self._widths, strict=True)]
+        spare = {i: self._widths[i] - self._lengths[i].take(frames) for i in self._uneven}
+        rows = Rows(self._table.take(frames, axis=0), places, spare)
+        rows.put_times(times)
+        return rows
+
+
+class Rows:
+    """R copies of frames, to be filled.
+
+    table: (R, W) their bytes. places: each piece with its first byte and the one behind its last. spare: by the index
+    of a piece (R,) how many bytes of its place it leaves; of others none.
+    """
+
+    def __init__(self, table: Table, places: Sequence[tuple[bytes | Hole, int, int]],
+                 spare: dict[int, Lengths]) -> None:
+        self.table = table
+        self._places, self._spare = places, spare
+        self._numbers = [i for i, (piece, _, _) in enumerate(places) if piece is Hole.NUMBER]
+        self._whole = True
+
+    def put_times(self, times: Sequence[bytes]) -> None:
         """Write the times: of T times, the first is that of the first R / T rows, and so on."""
-        texts = _padded(times, self._time_width).view(f"V{self._time_width}")
-        for start in self._times:
-            self._at(rows, start, texts.dtype, len(times))[:] = texts
+        if not len(self.table):
+            return
+        lengths = np.fromiter(map(len, times), np.intp, len(times)).repeat(len(self.table) // len(times))
+        for i, (piece, start, end) in enumerate(self._places):
+            if piece is Hole.TIME:
+                texts = _padded(times, end - start).view(f"V{end - start}")
+                self._at(start, texts.dtype, len(times))[:] = texts
+                self._spare[i] = end - start - lengths
 
-    def put_number(self, rows: Table, number: int, low: Words, high: Words) -> None:
+    def put_number(self, number: int, low: Words, high: Words) -> None:
         """Write a number of each row, as `digits` gives them; low and high are (T, N) with T N = R, or (N,)."""
-        ticks = len(low) if low.ndim == 2 else len(rows) // max(1, len(low))
-        start = self._numbers[number]
-        self._at(rows, start, np.dtype("<u8"), ticks)[:] = low
-        self._at(rows, start + 8, np.dtype("<u8"), ticks)[:] = high
+        ticks = len(low) if low.ndim == 2 else len(self.table) // max(1, len(low))
+        hole = self._numbers[number]
+        start = self._places[hole][1]
+        self._at(start, np.dtype("<u8"), ticks)[:] = low
+        self._at(start + 8, np.dtype("<u8"), ticks)[:] = high
+        spare = 1 + _pads(low, high)
+        self._spare[hole] = spare.ravel() if low.ndim == 2 else np.tile(spare, ticks)
 
-    def put_text(self, rows: Table, number: int, row: int, text: bytes) -> None:
+    def put_text(self, number: int, row: int, text: bytes) -> None:
         """Write a number of one row that is LONGEST."""
-        start = self._numbers[number]
-        rows[row, start : start + LONGEST] = np.frombuffer(text, np.uint8)
+        hole = self._numbers[number]
+        _, start, end = self._places[hole]
+        self.table[row, start:end] = np.frombuffer(text, np.uint8)
+        self._spare[hole][row] = 0
 
-    def _at(self, rows: Table, start: int, kind: np.dtype[Any], ticks: int) -> npt.NDArray[Any]:
+    def blank(self, which: npt.NDArray[np.bool_], part: slice = slice(None)) -> None:
+        """Leave out a part of these rows."""
+        if which.any():
+            self.table[which, part] = _PAD
+            self._whole = False
+
+    def text(self) -> bytes | memoryview:
+        """What the rows say."""
+        cuts = [(self._places[i][2], spare) for i, spare in sorted(self._spare.items()) if spare.any()]
+        if not self._whole or not self._fit(cuts):
+            return squeezed(self.table)
+        r, width = self.table.shape
+        lengths = width - sum(spare for _, spare in cuts)
+        at = np.cumsum(lengths)
+        size = int(at[-1])
+        at -= lengths
+        text: Table = np.empty(size + width, dtype=np.uint8)
+        start = 0
+        for end, spare in [*cuts, (width, None)]:
+            run = f"V{end - start}"
+            to: npt.NDArray[Any] = np.ndarray((size + width - (end - start) + 1,), run, text.data, 0, (1,))
+            to[at] = np.ndarray((r,), run, self.table.data, start, (width,))
+            if spare is not None:
+                at += end - start - spare
+            start = end
+        return text[:size].data
+
+    def _fit(self, cuts: Sequence[tuple[int, Lengths]]) -> bool:
+        """Whether what a run has copied beyond its own lies within its row, even where that is at its shortest."""
+        rest = self.table.shape[1]
+        most = [int(spare.max()) for _, spare in cuts]
+        left = [rest - end - sum(most[i + 1:]) for i, (end, _) in enumerate(cuts)]
+        return all(spare <= there for spare, there in zip(most, left, strict=True))
+
+    def _at(self, start: int, kind: np.dtype[Any], ticks: int) -> npt.NDArray[Any]:
         """(T, R / T) what stands in each row from a byte on."""
-        n, width = rows.shape
+        n, width = self.table.shape
         each = n // max(1, ticks)
-        return np.ndarray((ticks, each), kind, rows.data, start, (each * width, width))
+        return np.ndarray((ticks, each), kind, self.table.data, start, (each * width, width))
+
+
+def _pads(low: Words, high: Words) -> Lengths:
+    """How many of the sixteen bytes are PAD: each of those, and of no others, has its highest bit set."""
+    found = low >> _HIGHEST & _ONES
+    found += high >> _HIGHEST & _ONES
+    found *= _ONES  # the highest byte is the sum of all
+    found >>= _TOP
+    return found.view(np.int64).astype(np.intp, copy=False)
 
 
 def _padded(texts: Sequence[bytes], width: int) -> Table:
     """(R, width) a text each."""
     return np.frombuffer(b"".join([text.ljust(width, PAD) for text in texts]), np.uint8).reshape(len(texts), width)
-
-
-def blank(rows: Table, which: npt.NDArray[np.bool_], part: slice = slice(None)) -> None:
-    """Leave out a part of these rows."""
-    rows[which, part] = _PAD
 
 
 def squeezed(rows: Table) -> bytes:

@@ -16,11 +16,9 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.frames import Hole, Row, Table
+from clpm_execd.stream.frames import Hole, Row, Rows
 from clpm_execd.stream.text import DEFAULT_FIELDS, Flags, TextEncoder
 from clpm_execd.stream.truth import Row as Told
-
-_TIME_WIDTH = 20  # the longest int64
 
 
 class Encoder(Protocol):
@@ -61,7 +59,7 @@ class LineProtocol(TextEncoder):
         tags: Mapping[str, str] | None = None,
         truth: str | None = None,
     ) -> None:
-        super().__init__(loops, dict(sorted(fields.items())), truth, time_width=_TIME_WIDTH)
+        super().__init__(loops, dict(sorted(fields.items())), truth)
         tags = dict(tags or {})
         own = ["loop_id", *([mode_tag] if mode_tag else [])]
         problems = [*_unfit(measurement, tags, own, fields), *_unfit_ids(loops)]
@@ -89,11 +87,11 @@ class LineProtocol(TextEncoder):
     def _text(self, loop: str) -> bytes:
         return escape(loop).encode()
 
-    def _leave_out(self, rows: Table, present: Flags) -> None:
+    def _leave_out(self, rows: Rows, present: Flags) -> None:
         super()._leave_out(rows, present)
         starts = np.array([part.start for part in self._frames.parts])
         led = np.flatnonzero(present.any(axis=1))
-        rows[led, starts[present[led].argmax(axis=1)]] = ord(" ")
+        rows.table[led, starts[present[led].argmax(axis=1)]] = ord(" ")
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return [b"%d" % time for time in times.tolist()]

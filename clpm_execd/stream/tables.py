@@ -19,8 +19,6 @@ from clpm_execd.stream.frames import Hole, Row
 from clpm_execd.stream.text import DEFAULT_FIELDS, Frame, TextEncoder
 from clpm_execd.stream.truth import Row as Told
 
-_TIME_WIDTH = 30  # with nine decimals
-
 
 class LongCsv(TextEncoder):
     """`_time,loop_id,_field,_value,Mode,_measurement`, one row a field, as Flux writes its results."""
@@ -33,7 +31,7 @@ class LongCsv(TextEncoder):
         fields: Mapping[str, str] = DEFAULT_FIELDS,
         truth: str | None = None,
     ) -> None:
-        super().__init__(loops, fields, truth, time_width=_TIME_WIDTH)
+        super().__init__(loops, fields, truth)
         self._measurement = _cell(measurement)
         self._truth_measurement = _cell(truth or "")
         self._end = b",\n" if truth else b"\n"
@@ -64,7 +62,7 @@ class WideCsv(TextEncoder):
 
     def __init__(self, loops: Sequence[str], *, fields: Mapping[str, str] = DEFAULT_FIELDS,
                  truth: bool = False) -> None:
-        super().__init__(loops, fields, time_width=_TIME_WIDTH)
+        super().__init__(loops, fields)
         self._with_truth = truth
         self._ends = dict.fromkeys(range(len(self._loops)), b",,false\n" if truth else b"\n")
         self._ended: dict[tuple[int, int, bytes], np.intp] = {}

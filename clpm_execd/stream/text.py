@@ -15,7 +15,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block, Floats
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.digits import Words, digits
-from clpm_execd.stream.frames import Frames, Row, Table, blank, squeezed
+from clpm_execd.stream.frames import Frames, Row, Rows, squeezed
 from clpm_execd.stream.truth import Row as Told
 from clpm_execd.stream.truth import TruthRows
 
@@ -37,8 +37,7 @@ class TextEncoder:
     rows follow the samples of their instant.
     """
 
-    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None, *,
-                 time_width: int) -> None:
+    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None) -> None:
         problems = [
             Problem(f"field {name!r}", f"there is no signal {signal!r}", did_you_mean(signal, SIGNALS))
             for name, signal in fields.items()
@@ -51,7 +50,7 @@ class TextEncoder:
         self._loops = tuple(loops)
         self._names = tuple(fields)
         self.signals = tuple(fields.values())
-        self._frames = Frames(time_width)
+        self._frames = Frames()
         self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
         self._kept: dict[tuple[int, int], tuple[Words, Words, Words]] = {}
         self._truth = TruthRows() if truth else None
@@ -88,26 +87,30 @@ class TextEncoder:
             for t in range(start, stop, ticks)
             for text in self._tables(block, slice(t, min(t + ticks, stop)), loops)])
 
-    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> list[bytes]:
-        # All frames first: a new one may be wider, and the rows with it.
+    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> list[bytes | memoryview]:
+        # All frames first, and room for all times: what is new may be wider, and the rows with it.
         frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
-        sent = block.arrivals
+        times, sent = self._times(block.times[ticks]), block.arrivals
+        self._frames.make_room(times)
         if sent is None:
-            return [squeezed(self._grid(block, ticks, those, frames)) for those in loops]
+            return [self._grid(block, ticks, those, frames, times).text() for those in loops]
         here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
-        arrived = self._arrived_frames(block, sent, here)
-        tables = [self._grid(block, ticks, those, frames) for those in loops]
-        for rows, those in zip(tables, loops, strict=True):
-            blank(rows, np.tile(sent.apart[those], len(frames)))
+        arrived, at_times = self._arrived_frames(block, sent, here), self._times(sent.times[here])
+        self._frames.make_room(at_times)
+        tables = []
+        for those in loops:
+            rows = self._grid(block, ticks, those, frames, times)
+            rows.blank(np.tile(sent.apart[those], len(frames)))
+            tables.append(rows.table)
         signals = [getattr(sent, signal)[here, np.newaxis] for signal in self.signals]
-        rows = np.concatenate([*tables, self._filled(arrived, sent.times[here], signals)])
+        table = np.concatenate([*tables, self._filled(arrived, at_times, signals).table])
         at = np.concatenate([np.repeat(np.arange(ticks.start, ticks.stop), len(self._loops)), sent.row[here]])
-        return [squeezed(rows[np.argsort(at, kind="stable")])]
+        return [squeezed(table[np.argsort(at, kind="stable")])]
 
-    def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame) -> Table:
+    def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame, times: Sequence[bytes]) -> Rows:
         """The samples of the grid at these instants, of these loops."""
         signals = [getattr(block, signal)[ticks, loops] for signal in self.signals]
-        return self._filled(frames[:, loops], block.times[ticks], signals, loops.start)
+        return self._filled(frames[:, loops], times, signals, loops.start)
 
     def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:
         """(R, 1) the frames of these arrivals."""
@@ -128,41 +131,39 @@ class TextEncoder:
     def _new_frames(self, loops: list[int], mode: int) -> Frame:
         return self._frames.add(self._row(MODES[mode]), [self._text(self._loops[i]) for i in loops])
 
-    def _filled(self, frames: Frame, times: npt.NDArray[np.int64], signals: list[Floats],
-                tile: int | None = None) -> Table:
+    def _filled(self, frames: Frame, times: Sequence[bytes], signals: list[Floats], tile: int | None = None) -> Rows:
         """Rows of T times and N loops each; frames and the signals are (T, N). tile: whose loops these are."""
-        rows = self._frames.rows(frames.ravel())
-        if not len(rows):
+        rows = self._frames.rows(frames.ravel(), times)
+        if not len(rows.table):
             return rows
         signals = [np.asarray(values, dtype=np.float64) for values in signals]
         for f, values in enumerate(signals):
             self._put(rows, f, values, tile)
-        self._frames.put_times(rows, self._times(times))
         if not all(np.abs(values).max() <= _LARGEST for values in signals):  # nor is a NaN
             self._leave_out(rows, np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1))
         return rows
 
-    def _put(self, rows: Table, f: int, values: Floats, tile: int | None) -> None:
+    def _put(self, rows: Rows, f: int, values: Floats, tile: int | None) -> None:
         """Write the signal f, unless it is formatted already."""
         bits = np.ascontiguousarray(values).view(np.uint64)  # by which 0 is not -0
         if tile is not None and (f, tile) in self._kept:
             was, low, high = self._kept[f, tile]
             if (bits == was).all():
-                self._frames.put_number(rows, f, low, high)
+                rows.put_number(f, low, high)
                 return
         low, high, longer = digits(values.ravel())
         low, high = low.reshape(values.shape), high.reshape(values.shape)
-        self._frames.put_number(rows, f, low, high)
+        rows.put_number(f, low, high)
         for row, text in longer.items():
-            self._frames.put_text(rows, f, row, text)
+            rows.put_text(f, row, text)
         if tile is not None and not longer:
             self._kept[f, tile] = bits[-1].copy(), low[-1].copy(), high[-1].copy()
 
-    def _leave_out(self, rows: Table, present: Flags) -> None:
+    def _leave_out(self, rows: Rows, present: Flags) -> None:
         """Take away the numbers that are not there, and the rows that have none; present is (R, F)."""
         for f, part in enumerate(self._frames.parts):
-            blank(rows, ~present[:, f], part)
-        blank(rows, np.logical_not(present.any(axis=1)))
+            rows.blank(~present[:, f], part)
+        rows.blank(np.logical_not(present.any(axis=1)))
 
     def _row(self, mode: str) -> Row:
         """The text of a sample, around its loop, its numbers and its times."""
