@@ -33,11 +33,11 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the stretch; the exit status."""
-    from clpm_execd.stream import bulk
-
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
     with starting():
+        from clpm_execd.stream import bulk
+
         configuration, duration = stretch_of(arguments)
         source, _ = source_of(arguments, configuration)
         encoder = encoder_for(form, source, configuration)
