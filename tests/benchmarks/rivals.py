@@ -8,6 +8,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from statistics import median
 
 from influxdb_client import Point
 
@@ -33,6 +34,23 @@ def quickest(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
             work()
             spent[way] = min(spent[way], time.perf_counter() - start)
     return spent
+
+
+def in_pairs(ours: Callable[[], float], theirs: Callable[[], float], pairs: int) -> tuple[float, float, float]:
+    """The medians of the seconds of two ways, and of the ratios theirs / ours of each pair.
+
+    One after the other, each first in every second pair: who else uses the machine is in the way of both.
+    """
+    spent: list[tuple[float, float]] = []
+    for n in range(pairs):
+        if n % 2:
+            other = theirs()
+            spent.append((ours(), other))
+        else:
+            own = ours()
+            spent.append((own, theirs()))
+    return median(own for own, _ in spent), median(other for _, other in spent), median(
+        other / own for own, other in spent)
 
 
 def as_points(block: Block) -> bytes:
