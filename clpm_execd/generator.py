@@ -18,6 +18,7 @@ from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_
 from clpm_execd.config.tables import Place, whole
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import LineProtocol
@@ -93,7 +94,7 @@ class ControlLoopDataGenerator:
     def _running(self) -> Plant:
         if self._plant is None:
             problems: list[Problem] = []
-            entries = [LoopEntry(Place(f"loop {loop.id}", problems), (loop,)) for loop in self._loops]
+            entries = [LoopEntry(Place(f"loop {loop.id}", problems), Loops.of([loop])) for loop in self._loops]
             check_cascades(entries)
             check_faults(entries)
             _raise(problems)

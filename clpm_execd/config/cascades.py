@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.state import follows
 from clpm_execd.problems import did_you_mean
 
 # Beyond this, looking for a close name costs more than it helps.
@@ -17,8 +18,8 @@ FEW = 200
 def check_unique(entries: Sequence[LoopEntry]) -> None:
     first: dict[str, LoopEntry] = {}
     for entry in entries:
-        twice = [loop.id for loop in entry.loops if first.setdefault(loop.id, entry) is not entry]
-        own = [loop.id for loop in entry.loops]
+        own = entry.loops.ids
+        twice = [loop for loop in own if first.setdefault(loop, entry) is not entry]
         twice += own[1:] if len(set(own)) < len(own) else []
         if twice:
             owner = first[twice[0]].place.path.rpartition(": ")[2]
@@ -28,16 +29,21 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
 
 def check_cascades(entries: Sequence[LoopEntry]) -> None:
     """Each entry tells each kind of mistake once, however many loops its count makes."""
-    masters = {loop.id: loop.cascade for entry in entries for loop in entry.loops}
-    learned = {loop.id for entry in entries for loop in entry.loops if loop.laws is not None}
+    if not any(entry.loops.any(follows) for entry in entries):
+        return
+    masters = {loop: master for entry in entries
+               for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True)}
+    learned = {loop.id for entry in entries if entry.loops.any(_is_learned)
+               for loop in entry.loops if loop.laws is not None}
     known = list(masters)[:FEW]
     slaves: dict[str, str] = {}
     for entry in entries:
         place = entry.place.at("cascade")
-        pairs = [(loop.id, loop.cascade) for loop in entry.loops if loop.cascade is not None]
+        pairs = [(loop, master) for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True)
+                 if master is not None]
         missing = [master for _, master in pairs if master not in masters]
         if missing:
-            own = {loop.id for loop in entry.loops}
+            own = set(entry.loops.ids)
             others = [title for title in known if title not in own]
             remedy = did_you_mean(missing[0], others) if others else "the master is another loop of this file"
             place.refuse(f"there is no loop {missing[0]!r}" + _more(len(missing)), remedy)
@@ -59,9 +65,12 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
 
 def check_faults(entries: Sequence[LoopEntry]) -> None:
     """Each fault has what it needs: the other loop it names, a cascade to break, a valve of the loop's own."""
-    ids = [loop.id for entry in entries for loop in entry.loops]
+    if not any(entry.loops.any(lambda loop: loop.faults) for entry in entries):
+        return
+    ids = [loop for entry in entries for loop in entry.loops.ids]
     known = frozenset(ids)
-    slaves = {loop.cascade: loop.id for entry in entries for loop in entry.loops if loop.cascade is not None}
+    slaves = {master: loop for entry in entries
+              for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True) if master is not None}
     for entry in entries:
         for k in range(len(entry.loops[0].faults)):
             place = entry.place.at(f"fault[{k + 1}]")
@@ -93,6 +102,10 @@ def _fault_problem(loop: LoopSpec, fault: FaultSpec, known: frozenset[str], slav
             return key, f"there is no loop {other!r}", \
                 did_you_mean(str(other), others) if others else "name another loop of this file"
     return None
+
+
+def _is_learned(loop: LoopSpec) -> bool:
+    return loop.laws is not None
 
 
 def _leads_back(loop: str, masters: dict[str, str | None]) -> bool:

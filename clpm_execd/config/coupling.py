@@ -11,18 +11,21 @@ if TYPE_CHECKING:
 
 def groups(loops: Sequence[LoopSpec]) -> list[str]:
     """Of each loop the least id of its group."""
-    leads_to = {loop.id: loop.id for loop in loops}
+    from clpm_execd.plant.loops import Loops  # with numpy, which the settings do without
+
+    loops = Loops.of(loops)
+    leads_to = {loop: loop for loop in loops.ids}
 
     def least(loop: str) -> str:
         while leads_to[loop] != loop:
             leads_to[loop] = loop = leads_to[leads_to[loop]]
         return loop
 
-    for loop in loops:
-        for other in _coupled(loop):
-            one, two = least(loop.id), least(other)
+    for loop, others in zip(loops.ids, loops.each(_coupled), strict=True):
+        for other in others:
+            one, two = least(loop), least(other)
             leads_to[max(one, two)] = min(one, two)
-    return [least(loop.id) for loop in loops]
+    return [least(loop) for loop in loops.ids]
 
 
 def company(loops: Sequence[LoopSpec], chosen: Collection[str]) -> tuple[LoopSpec, ...]:
@@ -34,7 +37,7 @@ def company(loops: Sequence[LoopSpec], chosen: Collection[str]) -> tuple[LoopSpe
 
 def _coupled(loop: LoopSpec) -> list[str]:
     """The loops that this one needs beside it."""
-    from clpm_execd.plant.faults import FAULTS  # with numpy, which the settings do without
+    from clpm_execd.plant.faults import FAULTS
 
     others = [loop.cascade] if loop.cascade is not None else []
     for fault in loop.faults:

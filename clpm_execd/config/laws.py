@@ -6,7 +6,7 @@ is wrong with it is told at the key that names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from clpm_execd.config.durations import SECOND, format_duration
 from clpm_execd.config.tables import Place, name, shown, table, unknown_keys
 from clpm_execd.plant.laws import Laws
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.problems import did_you_mean
 
 _AGAIN = "learn the loop again, or remove [loop.learned] to have one without its laws"
@@ -120,11 +121,11 @@ def _check(loop: LoopSpec, laws: Laws, place: Place) -> None:
                      "leave out cascade, or remove [loop.learned]")
 
 
-def check_pace(loops: tuple[LoopSpec, ...], scan: int | None, place: Place) -> None:
+def check_pace(loops: Sequence[LoopSpec], scan: int | None, place: Place) -> None:
     """No scan is longer than the time between two samples of a learned loop's record."""
     if scan is None:
         return
-    paces = ((round(loop.laws.interval * SECOND), loop.id) for loop in loops if loop.laws is not None)
+    paces = ((round(loop.laws.interval * SECOND), loop.id) for loop in Loops.of(loops).kinds if loop.laws is not None)
     pace, loop_id = min(paces, default=(scan, ""))
     if pace < scan:
         place.refuse(f"{format_duration(scan)} is longer than {format_duration(pace)}, the interval of the learned "

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from clpm_execd.config.tables import (
     Place,
@@ -28,6 +30,7 @@ from clpm_execd.config.tables import (
     whole,
 )
 from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.operator import DAY
 from clpm_execd.plant.types import template
 
@@ -48,7 +51,7 @@ class LoopEntry:
     """A table with its place, and the loops that its count makes."""
 
     place: Place
-    loops: tuple[LoopSpec, ...]
+    loops: Loops
 
 
 def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntry:
@@ -62,16 +65,20 @@ def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
     count = whole(given["count"], 1, COUNT, place.at("count")) if "count" in given else None
     loop = read_loop(given, place, counted="count" in given, folder=folder)
     if count is None:
-        return LoopEntry(place, (loop,))
+        return LoopEntry(place, Loops.of([loop]))
     if count > 1 and not _PATTERN.search(loop.id):
         place.at("id").refuse(f"{count} loops would have the same id",
                               "number them with a pattern such as 'FIC{:04d}'")
         count = 1
-    parts = {item.name: getattr(loop, item.name) for item in fields(loop)}
-    return LoopEntry(place, tuple(
-        LoopSpec(**{**parts, "id": _numbered(loop.id, k), "cascade": loop.cascade and _numbered(loop.cascade, k),
-                    "faults": tuple([_numbered_fault(fault, k) for fault in loop.faults])})
-        for k in range(1, count + 1)))
+    numbered = _numbering(loop.id)
+    ids = [numbered.format(k) for k in range(1, count + 1)]
+    if loop.cascade is None and not any(isinstance(value, str) for fault in loop.faults
+                                        for value in fault.parameters.values()):
+        return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids))
+    return LoopEntry(place, Loops.of(
+        replace(loop, id=title, cascade=loop.cascade and _numbering(loop.cascade).format(k),
+                faults=tuple([_numbered_fault(fault, k) for fault in loop.faults]))
+        for k, title in enumerate(ids, 1)))
 
 
 def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, folder: Path = Path()) -> LoopSpec:
@@ -114,10 +121,6 @@ def _id(given: Mapping[str, Any], place: Place, counted: bool) -> str:
     return title or "?"
 
 
-def _numbered(pattern: str, k: int) -> str:
-    return _numbering(pattern).format(k)
-
-
 @lru_cache
 def _numbering(pattern: str) -> str:
     """The pattern as `format` takes it, found once for the many loops that have it."""
@@ -128,7 +131,8 @@ def _numbering(pattern: str) -> str:
 def _numbered_fault(fault: FaultSpec, k: int) -> FaultSpec:
     """The fault with the k-th of a pattern of loops where it names another loop."""
     return replace(fault, parameters={
-        key: _numbered(value, k) if isinstance(value, str) else value for key, value in fault.parameters.items()})
+        key: _numbering(value).format(k) if isinstance(value, str) else value
+        for key, value in fault.parameters.items()})
 
 
 def _range(value: object, place: Place) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ specs in `plant.loop`; what a table does not give is the typical loop's of its t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ class Configuration:
     executions, ns, a divisor of the interval, None for the plant's own choice.
     """
 
-    loops: tuple[LoopSpec, ...]
+    loops: Sequence[LoopSpec]
     seed: int = SEED
     start: int | None = None
     interval: int | None = None
@@ -99,13 +99,14 @@ def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, An
     return Configuration(loops, seed, over.get("start", start), interval, scan, output)
 
 
-def _loops(given: object, place: Place, folder: Path) -> tuple[LoopSpec, ...]:
+def _loops(given: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
     given = tables(given, "loop", place)
     if not given:
         return default_loops()
     # The default loops start without these.
     from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
     from clpm_execd.config.loop import COUNT, LoopEntry, read_entry
+    from clpm_execd.plant.loops import Loops
 
     entries: list[LoopEntry] = []
     for number, item in enumerate(given, 1):
@@ -119,7 +120,7 @@ def _loops(given: object, place: Place, folder: Path) -> tuple[LoopSpec, ...]:
     check_unique(entries)
     check_cascades(entries)
     check_faults(entries)
-    return tuple(loop for entry in entries for loop in entry.loops)
+    return Loops.joined(entry.loops for entry in entries)
 
 
 def read_interval(value: object, place: Place) -> int | None:

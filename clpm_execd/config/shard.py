@@ -56,19 +56,23 @@ def parse_shard(text: str, host: str) -> Shard:
     return Shard(int(found[1]), count)
 
 
-def share(loops: Sequence[LoopSpec], shard: Shard) -> tuple[LoopSpec, ...]:
+def share(loops: Sequence[LoopSpec], shard: Shard) -> Sequence[LoopSpec]:
     """The loops of a shard, in their order; BadInput where it has none."""
+    import numpy as np  # which the settings do without
+
+    from clpm_execd.plant.loops import Loops
+
     of_group: dict[str, int] = {}
-    mine = []
-    for loop, group in zip(loops, groups(loops), strict=True):
+    mine: list[int] = []
+    for i, group in enumerate(groups(loops)):
         if group not in of_group:
             of_group[group] = fallen(group, shard.count)
         if of_group[group] == shard.index:
-            mine.append(loop)
+            mine.append(i)
     if not mine:
         what = f"none of the {len(loops)} loops falls to {shard}"
         raise BadInput([Problem("--shard", what, "make fewer shards than there are loops that do not hang together")])
-    return tuple(mine)
+    return Loops.of(loops).pick(np.array(mine, dtype=np.intp))
 
 
 def fallen(group: str, shards: int) -> int:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, Floats
 from clpm_execd.plant.loop import ControllerSpec, LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.scan import asked, reset, slope, unwound
-from clpm_execd.plant.state import State, column
+from clpm_execd.plant.state import State
 from clpm_execd.plant.tuning import tuned
 
 
@@ -38,31 +39,30 @@ def acts_directly(loop: LoopSpec) -> bool:
     return loop.controller.action == "direct"
 
 
+def _law(loop: LoopSpec, scan: float) -> tuple[float, ...]:
+    """kp, ki, kd, fade, unwind and weight of `scan.Constants`."""
+    kc, ti, td = ideal(tuned(loop, scan))
+    kp = -kc if acts_directly(loop) else kc
+    tf = td / loop.controller.derivative_filter
+    unwind = min(1.0, scan / (sqrt(ti * td) if td > 0 else ti)) if ti > 0 else 0.0
+    return (kp, kp * (scan / ti) if ti > 0 else 0.0, kp * (td / (tf + scan)), tf / (tf + scan), unwind,
+            loop.controller.setpoint_weight)
+
+
 class Controller(Columns):
     """The controllers of one level of the cascades: the loops of `level`, a slice of all."""
 
     remembers = ("_integral", "_derivative", "_last_pv", "_held")
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, level: slice, scan: float) -> None:
+    def __init__(self, loops: Loops, state: State, level: slice, scan: float) -> None:
         ours = loops[level]
         self._state = state
         self.columns = np.arange(level.start, level.stop)
         self._sp, self._op, self._pv = state.sp[level], state.op[level], state.pv[level]
         self._mode, self._shown = state.mode[level], state.shown_mode[level]
-        settings = [ideal(tuned(loop, scan)) for loop in ours]
-        sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
-        self.kp: Floats = sign * column(kc for kc, _, _ in settings)
-        self.ki: Floats = self.kp * column(scan / ti if ti > 0 else 0.0 for _, ti, _ in settings)
-        filters = [td / loop.controller.derivative_filter
-                   for loop, (_, _, td) in zip(ours, settings, strict=True)]
-        self._fade: Floats = column(tf / (tf + scan) for tf in filters)
-        self._kd: Floats = self.kp * column(
-            td / (tf + scan) for tf, (_, _, td) in zip(filters, settings, strict=True))
+        self.kp, self.ki, self._kd, self._fade, self.unwind, self._weight = ours.columns(lambda loop: _law(loop, scan))
         self._derives = bool((self._kd != 0).any())
-        self.unwind: Floats = column(
-            min(1.0, scan / (sqrt(ti * td) if td > 0 else ti)) if ti > 0 else 0.0 for _, ti, td in settings)
-        self._weight: Floats = column(loop.controller.setpoint_weight for loop in ours)
-        self._follows = np.array([loop.controller.setpoint_tracking for loop in ours])
+        self._follows = ours.where(lambda loop: loop.controller.setpoint_tracking)
         self._integral, self._derivative = np.zeros(len(ours)), np.zeros(len(ours))
         self._last_pv = self._pv.copy()
         self._held = np.ones(len(ours), dtype=bool)  # the first scan takes OP over as it is

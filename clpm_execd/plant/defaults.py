@@ -7,6 +7,7 @@ wanders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from clpm_execd.plant.loop import (
@@ -54,7 +55,7 @@ def default_loops() -> tuple[LoopSpec, ...]:
     )
 
 
-def demo_loops(loops: tuple[LoopSpec, ...]) -> tuple[LoopSpec, ...]:
+def demo_loops(loops: Sequence[LoopSpec]) -> tuple[LoopSpec, ...]:
     """The same loops as trending data: sine set points of different periods, and processes quick enough to follow."""
     periods = (240.0, 360.0, 540.0, 780.0, 1080.0)
     return tuple(_waving(loop, periods[i % len(periods)]) for i, loop in enumerate(loops))

@@ -11,24 +11,29 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.scan import drift
-from clpm_execd.plant.state import State, column
+from clpm_execd.plant.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.load import LoadFaults
 
 
+def _weights(loop: LoopSpec, scan: float) -> tuple[float, float]:
+    """What is left of a load after a scan, and of a normal what comes to it; a learned loop's load is in its laws."""
+    if loop.laws:
+        return 0.0, 0.0
+    decay = exp(-scan / loop.disturbance.correlation)
+    return decay, loop.disturbance.sigma * sqrt(1.0 - decay * decay)
+
+
 class Disturbance:
     """The loads of N loops."""
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
+    def __init__(self, loops: Loops, state: State, scan: float) -> None:
         self._state = state
         self.faults: LoadFaults | None = None
-        decays = [exp(-scan / loop.disturbance.correlation) for loop in loops]
-        own = column(0.0 if loop.laws else 1.0 for loop in loops)  # a learned loop's load is in its laws
-        self._decay: Floats = own * column(decays)
-        self._kick: Floats = own * column(
-            loop.disturbance.sigma * sqrt(1.0 - a * a) for loop, a in zip(loops, decays, strict=True))
+        self._decay, self._kick = loops.columns(lambda loop: _weights(loop, scan))
 
     def constants(self, i: int) -> dict[str, float]:
         """Those of `scan.Constants` that are this stage's, of one loop."""

@@ -21,17 +21,15 @@ from clpm_execd.plant.digest import blake2b
 from clpm_execd.plant.loop import (
     ControllerSpec,
     DisturbanceSpec,
-    LoopSpec,
     OperatorSpec,
     ProcessSpec,
     RecordingSpec,
     SensorSpec,
     ValveSpec,
 )
+from clpm_execd.plant.loops import Indices, Loops
 
 _MARK = 16  # bytes
-
-Indices = npt.NDArray[np.intp]
 
 
 class Rows(NamedTuple):
@@ -150,28 +148,27 @@ def _joined(parts: list[Rows]) -> Rows:
     return Rows(owner[order], np.concatenate([rows.values for rows in parts])[order])
 
 
-def marks(loops: tuple[LoopSpec, ...], *surroundings: object) -> npt.NDArray[np.uint8]:
+def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
     """(N, 16) a digest of what each loop is made of, the whole of its cascade included, and its surroundings.
 
     The loops stand masters first. What is as by default does not count, so that a parameter that is new in a later
     version changes no mark.
     """
-    index = {loop.id: i for i, loop in enumerate(loops)}
-    chains = [_told(loop) for loop in loops]
+    index = {loop: i for i, loop in enumerate(loops.ids)}
+    chains = loops.each(_told)
     last = list(range(len(loops)))  # of each loop's cascade
-    for i, loop in enumerate(loops):
-        if loop.cascade is not None:
-            chains[i] = chains[index[loop.cascade]] + chains[i]
-    for i, loop in reversed(list(enumerate(loops))):
-        if loop.cascade is not None:
-            last[index[loop.cascade]] = last[i]
-    digests = (blake2b(f"{surroundings!r} {loop.id!r} {chains[last[i]]}".encode(), digest_size=_MARK).digest()
-               for i, loop in enumerate(loops))
+    led = [(i, index[master]) for i, master in enumerate(loops.each(lambda loop: loop.cascade)) if master is not None]
+    for i, master in led:
+        chains[i] = chains[master] + chains[i]
+    for i, master in reversed(led):
+        last[master] = last[i]
+    digests = (blake2b(f"{surroundings!r} {loop!r} {chains[last[i]]}".encode(), digest_size=_MARK).digest()
+               for i, loop in enumerate(loops.ids))
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(loops), _MARK)
 
 
 def _told(spec: object) -> str:
-    """A specification in words, without what is as by default."""
+    """A specification in words, without what is as by default, and without its id."""
     if isinstance(spec, tuple):
         return f"({' '.join(_told(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
@@ -194,4 +191,4 @@ _told_once = lru_cache(maxsize=4096)(_told)
 @lru_cache(maxsize=64)
 def _defaults(kind: Any) -> list[tuple[str, object]]:
     return [(field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
-            for field in fields(kind)]
+            for field in fields(kind) if field.name != "id"]

@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.chance import keys, normal, uniform
-from clpm_execd.plant.loop import LoopSpec, Move
+from clpm_execd.plant.loop import LoopSpec, Move, OperatorSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns, Tables, table
-from clpm_execd.plant.state import State, column, percent
+from clpm_execd.plant.state import State, percent
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.operation import OperationFaults
@@ -68,6 +69,11 @@ def _quarters(day: tuple[float, ...]) -> Floats:
     return shares / mean if mean > 0.0 else shares
 
 
+def _habit(operator: OperatorSpec) -> tuple[float, float]:
+    """How likely a quarter of an hour holds a move of SP, on average, and how far those go."""
+    return min(1.0, QUARTER / operator.interval) if operator.interval > 0 else 0.0, operator.size
+
+
 class Operator(Columns):
     """The operators of N loops. starts: (N,) ns, from which each loop's moves count. scan in ns.
 
@@ -76,7 +82,7 @@ class Operator(Columns):
 
     remembers = ("_planned",)
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, seed: int, starts: npt.NDArray[np.int64],
+    def __init__(self, loops: Loops, state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
         self.columns = np.arange(len(loops))
         self._state, self._scan = state, scan
@@ -84,31 +90,29 @@ class Operator(Columns):
         self._first = starts // scan  # the scan at the start, wherever that lies between two of them
         self._plan: list[_Act] = []
         self._ramps: dict[tuple[int, str], _Ramp] = {}
-        for i, loop in enumerate(loops):
-            for number, move in enumerate(loop.moves):
-                heappush(self._plan, self._act(i, number, move, loop, int(starts[i])))
+        for i in np.flatnonzero(loops.where(lambda loop: bool(loop.moves))).tolist():
+            for number, move in enumerate(loops[i].moves):
+                heappush(self._plan, self._act(i, number, move, loops[i], int(starts[i])))
         self._home = state.sp.copy()
-        ids = tuple(loop.id for loop in loops)
-        habits = [loop.operator for loop in loops]
-        self._chance = np.array([min(1.0, QUARTER / h.interval) if h.interval > 0 else 0.0 for h in habits])
-        self._size = column(habit.size for habit in habits)
+        self._chance, self._size = loops.columns(lambda loop: _habit(loop.operator))
         self._next_quarter = 0 if self._chance.any() else None
-        drawn = () if self._next_quarter is None else ids
+        drawn = () if self._next_quarter is None else loops.ids
         self._whether, self._when, self._where = (keys(seed, drawn, f"operator {what}") for what in "abc")
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
-        days = {day: k for k, day in enumerate(dict.fromkeys(habit.day for habit in habits))}
+        days = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.kinds))}
         self._days = np.array([_quarters(day) for day in days])
-        self._day = np.array([days[habit.day] for habit in habits])
-        self._stays = {i: (habit.automatic, habit.manual) for i, habit in enumerate(habits) if habit.automatic > 0}
-        self._stay = keys(seed, ids if self._stays else (), "operator d")
+        self._day = loops.column(lambda loop: days[loop.operator.day]).astype(np.intp)
+        stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
+        self._stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
+        self._stay = keys(seed, loops.ids if stays else (), "operator d")
         self._automatic = {
             i: MODES.index(loops[i].mode if loops[i].mode != "MAN" else "CAS" if loops[i].cascade else "AUT")
             for i in self._stays}
         for i in self._stays:
             self._plan_mode(i, int(self._first[i]), loops[i].mode == "MAN")
-        self._waving = np.flatnonzero(np.array([habit.wave > 0 for habit in habits]))
-        self._wave = column(habits[i].wave for i in self._waving)
-        self._period = column(habits[i].period for i in self._waving)
+        self._waving = np.flatnonzero(loops.where(lambda loop: loop.operator.wave > 0))
+        waves = loops.columns(lambda loop: (loop.operator.wave, loop.operator.period))
+        self._wave, self._period = waves[:, self._waving]
 
     def _act(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _Act:
         at = move.at if move.from_start else move.at - start

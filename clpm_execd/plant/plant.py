@@ -20,12 +20,13 @@ from clpm_execd.plant.chance import keys, normals
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
 from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.memory import Indices, Memory, Remembers, marks, moved, recalled, restored
+from clpm_execd.plant.loops import Indices, Loops
+from clpm_execd.plant.memory import Memory, Remembers, marks, moved, recalled, restored
 from clpm_execd.plant.operator import Operator
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.recording import recorders
 from clpm_execd.plant.sensor import Sensor
-from clpm_execd.plant.state import State, cascade_depths, column
+from clpm_execd.plant.state import State, cascade_depths
 from clpm_execd.plant.valve import Valve
 
 if TYPE_CHECKING:
@@ -65,17 +66,16 @@ class Plant:
         self._scan = default_scan(interval) if scan is None else scan
         if interval <= 0 or self._scan <= 0 or interval % self._scan:
             raise ValueError("the interval must be a whole number of scans")
-        self.loops = tuple(loop.id for loop in loops)
+        loops = Loops.of(loops)
+        self.loops = loops.ids
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
-        depths = cascade_depths(tuple(loops))
-        order = sorted(range(len(loops)), key=depths.__getitem__)  # masters first; stable
-        self._columns = np.argsort(np.array(order))
+        order = np.argsort(np.array(cascade_depths(loops)), kind="stable")  # masters first
+        self._columns = np.argsort(order)
         # Where each loop of a Block is: an array of them would be copied, loop by loop.
-        self._at: Indices | slice = slice(None) if order == list(range(len(loops))) else self._columns
+        self._at: Indices | slice = slice(None) if (order == np.arange(len(loops))).all() else self._columns
         self._next_tick = start // self._scan
-        self._specs, self._seed = tuple(loops[i] for i in order), seed
-        self._ids = tuple(loop.id for loop in self._specs)
+        self._specs, self._seed = loops.pick(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed: frozenset[str] = frozenset()  # the loops that go on from the memory
         kept = None if memory is None else self._goes_on(memory)
@@ -83,19 +83,16 @@ class Plant:
         if memory is not None and kept is not None:
             self._remember(memory, kept)
 
-    def _build(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _build(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
-        ids = tuple(loop.id for loop in loops)
-        self._chance = keys(seed, ids, "noise and load")
-        self._zero: Floats = column(loop.range[0] for loop in loops)
-        self._span: Floats = column((loop.range[1] - loop.range[0]) / 100.0 for loop in loops)
-        op_ranges = [loop.recording.op_range for loop in loops]
-        self._op_zero = column(low for low, _ in op_ranges)
-        self._op_span = column((high - low) / 100.0 for low, high in op_ranges)
-        self._op_apart = any(span != (0.0, 100.0) for span in op_ranges)
+        self._chance = keys(seed, loops.ids, "noise and load")
+        self._zero, self._span = loops.columns(lambda loop: _scale(loop.range))
+        self._op_zero, self._op_span = loops.columns(lambda loop: _scale(loop.recording.op_range))
+        self._op_apart = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
         self._state = state = State(loops)
-        loops = tuple(loop if loop.op == op else replace(loop, op=op)
-                      for loop, op in zip(loops, state.op.tolist(), strict=True))
+        if state.cascades.masters.size:  # which rest where their slaves do
+            loops = Loops.of(loop if loop.op == op else replace(loop, op=op)
+                             for loop, op in zip(loops, state.op.tolist(), strict=True))
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
         self._process = Process(loops, state, scan)
@@ -104,20 +101,20 @@ class Plant:
         self._valve = Valve(loops, state, scan)
         self._record_pv, self._record_op = recorders(loops)
         self._learned: LearnedLoops | None = None
-        if any(loop.laws is not None for loop in loops):
+        if loops.any(lambda loop: loop.laws is not None):
             from clpm_execd.plant.learned import LearnedLoops
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._alone: Alone | None = None
-        disturbed = self._learned is not None or state.cascades.slaves.size or any(loop.faults for loop in loops)
+        disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
         if len(loops) <= MOST and not disturbed:
             self._alone = Alone(state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
-        if any(loop.faults for loop in loops):
+        if loops.any(lambda loop: loop.faults):
             self._break(loops, seed, starts)
 
-    def _break(self, loops: tuple[LoopSpec, ...], seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _break(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
         # A plant without any starts without these.
         from clpm_execd.plant.faults.controller import TuningFaults
@@ -179,7 +176,7 @@ class Plant:
 
     def recall(self) -> Memory:
         """What the plant remembers now, to be given to another; the plant is not changed, nor is the memory later."""
-        return Memory(self._ids, self._marks, self._starts, self.next_time,
+        return Memory(self._specs.ids, self._marks, self._starts, self.next_time,
                       self._next_tick, recalled(self._parts()))
 
     @cached_property
@@ -311,6 +308,11 @@ class Plant:
         self._process.step(self._valve.flow)  # 7 process state
         if learned is not None:
             learned.step(self._valve.flow, self._process)
+
+
+def _scale(span: tuple[float, float]) -> tuple[float, float]:
+    """Where a range begins, and one per cent of it."""
+    return span[0], (span[1] - span[0]) / 100.0
 
 
 def default_scan(interval: int) -> int:

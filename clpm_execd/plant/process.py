@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import LoopSpec, ProcessSpec
+from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns, Rows, Tables
 from clpm_execd.plant.scan import first_state, output
-from clpm_execd.plant.state import State, column, percent
+from clpm_execd.plant.state import State, percent
 
 _SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three
 
@@ -76,8 +77,8 @@ def pulse_transfer(process: ProcessSpec, scan: float, z: npt.NDArray[np.complex1
 class DeadTime:
     """A delay of a whole number of scans for each loop, at constant cost: a ring a loop, all in one array."""
 
-    def __init__(self, scans: list[int]) -> None:
-        self._length = np.array(scans, dtype=np.intp) + 1
+    def __init__(self, scans: npt.NDArray[np.intp]) -> None:
+        self._length = scans + 1
         self._end = np.cumsum(self._length)
         self._at = self._end - self._length
         self._ring = np.zeros(int(self._end[-1]))
@@ -118,20 +119,21 @@ class Process(Columns):
 
     remembers = ("_x1", "_x2", "_new")
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
-        specs = [loop.process for loop in loops]
+    def __init__(self, loops: Loops, state: State, scan: float) -> None:
         self.columns = np.arange(len(loops))
-        self._weights = np.array([weights(spec, scan) for spec in specs]).T.copy()
+        self._weights = loops.columns(lambda loop: weights(loop.process, scan))
         self._p11, self._p21, self._p22, self._new1, self._new2, self._old1, self._old2 = self._weights
         self._load1, self._load2 = self._new1 + self._old1, self._new2 + self._old2
-        self._second = any(spec.model == "sopdt" for spec in specs)
-        self._split = any(_split(spec, scan)[1] > 0 for spec in specs)
-        self.dead_time = DeadTime([_split(spec, scan)[0] for spec in specs])
+        second = loops.where(lambda loop: loop.process.model == "sopdt")
+        self._second = bool(second.any())
+        whole, late = loops.columns(lambda loop: _split(loop.process, scan))
+        self._split = bool(late.any())
+        self.dead_time = DeadTime(whole.astype(np.intp))
         self._state = state
-        self._rest: Floats = column(percent(loop.sp, loop.range) for loop in loops)
+        self._rest: Floats = loops.column(lambda loop: percent(loop.sp, loop.range))
         self._x2 = state.true_pv - self._rest
-        self._x1 = self._x2.copy() * np.array([spec.model == "sopdt" for spec in specs])
-        self._tanks = np.flatnonzero(np.array([spec.model == "integrator" for spec in specs]))
+        self._x1 = self._x2.copy() * second
+        self._tanks = np.flatnonzero(loops.where(lambda loop: loop.process.model == "integrator"))
         # A vessel is never fuller than full nor emptier than empty.
         self._empty, self._full = -self._rest[self._tanks], 100.0 - self._rest[self._tanks]
         self._new, self._old = np.zeros(len(loops)), np.zeros(len(loops))

@@ -11,18 +11,21 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns
-from clpm_execd.plant.state import column
 
 FINEST = 1e-12  # a step below this changes no digit of a value
 
 
 @lru_cache(maxsize=4096)  # what many loops have alike
 def _ratio(resolution: float) -> tuple[float, float]:
-    """The step as numerator and denominator of the decimal number it is written as."""
+    """The step as numerator and denominator of the decimal number it is written as; 1 and 1 where it is none."""
+    if resolution <= FINEST:
+        return 1.0, 1.0
     step = Fraction(repr(float(resolution)))
     return float(step.numerator), float(step.denominator)
 
@@ -32,15 +35,14 @@ class Recorder(Columns):
 
     remembers = ("_last",)
 
-    def __init__(self, resolutions: list[float], bands: list[float]) -> None:
-        self.columns = np.arange(len(bands))
-        self._stepped = np.array([resolution > FINEST for resolution in resolutions])
-        steps = [_ratio(resolution) if resolution > FINEST else (1.0, 1.0) for resolution in resolutions]
-        self._numerator: Floats = column(numerator for numerator, _ in steps)
-        self._denominator: Floats = column(denominator for _, denominator in steps)
+    def __init__(self, resolutions: npt.ArrayLike, bands: npt.ArrayLike) -> None:
+        steps, of = np.unique(np.asarray(resolutions, dtype=np.float64), return_inverse=True)
+        self.columns = np.arange(len(of))
+        self._stepped = (steps > FINEST)[of]
+        self._numerator, self._denominator = np.array([_ratio(step) for step in steps.tolist()]).T.take(of, axis=1)
         self._steps: Floats = self._denominator / self._numerator
-        self._band: Floats = column(bands)
-        self._last: Floats = np.full(len(bands), np.nan)
+        self._band: Floats = np.asarray(bands, dtype=np.float64)
+        self._last: Floats = np.full(len(of), np.nan)
 
     def record(self, values: Floats) -> None:
         """Stage 8, in place on (T, N) engineering values: exception test, then resolution."""
@@ -54,11 +56,15 @@ class Recorder(Columns):
             np.copyto(values, stepped, where=self._stepped)
 
 
-def recorders(loops: tuple[LoopSpec, ...]) -> tuple[Recorder, Recorder]:
+def recorders(loops: Loops) -> tuple[Recorder, Recorder]:
     """Those of PV, in engineering units, and of OP, in per cent or what that is recorded as."""
-    spans = [loop.range[1] - loop.range[0] for loop in loops]
-    kept = [loop.recording for loop in loops]
-    pv = Recorder([k.resolution.pv for k in kept],
-                  [k.exception * span / 100.0 for k, span in zip(kept, spans, strict=True)])
-    return pv, Recorder([k.resolution.op for k in kept],
-                        [k.exception * (k.op_range[1] - k.op_range[0]) / 100.0 for k in kept])
+    return Recorder(*loops.columns(_kept_of_pv)), Recorder(*loops.columns(_kept_of_op))
+
+
+def _kept_of_pv(loop: LoopSpec) -> tuple[float, float]:
+    return loop.recording.resolution.pv, loop.recording.exception * (loop.range[1] - loop.range[0]) / 100.0
+
+
+def _kept_of_op(loop: LoopSpec) -> tuple[float, float]:
+    low, high = loop.recording.op_range
+    return loop.recording.resolution.op, loop.recording.exception * (high - low) / 100.0

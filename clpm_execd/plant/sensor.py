@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.scan import HIGHEST, LOWEST, reading
-from clpm_execd.plant.state import State, column
+from clpm_execd.plant.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.sensor import SensorFaults
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Sensor:
     """The transmitters of N loops."""
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State) -> None:
+    def __init__(self, loops: Loops, state: State) -> None:
         self._state = state
         self.faults: SensorFaults | None = None
-        self.sigma: Floats = column(loop.laws.noise if loop.laws else loop.sensor.noise for loop in loops)
+        self.sigma: Floats = loops.column(lambda loop: loop.laws.noise if loop.laws else loop.sensor.noise)
 
     def constants(self, i: int) -> dict[str, float]:
         """Those of `scan.Constants` that are this stage's, of one loop."""

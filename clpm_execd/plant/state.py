@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Floats
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns
 
 
@@ -23,7 +24,7 @@ def percent(value: float, span: tuple[float, float]) -> float:
 
 
 def column(values: Iterable[float]) -> Floats:
-    """(N,) an array of the values, one a loop."""
+    """(M,) an array of the values, one a loop."""
     return np.fromiter(values, np.float64)
 
 
@@ -36,17 +37,17 @@ class State(Columns):
 
     remembers = ("sp", "op", "pv", "position", "load", "mode")
 
-    def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
+    def __init__(self, loops: Loops) -> None:
         self.columns = np.arange(len(loops))
         # One array, so that a sample of all of them is one copy.
         self.signals: Floats = np.empty((5, len(loops)))
         self.sp, self.op, self.pv, self.true_pv, self.position = self.signals
-        self.sp[:] = column(percent(loop.sp, loop.range) for loop in loops)
-        self.op[:] = self.position[:] = column(loop.op for loop in loops)
-        self.pv[:] = self.true_pv[:] = column(
-            percent(loop.sp if loop.pv is None else loop.pv, loop.range) for loop in loops)
+        self.sp[:] = loops.column(lambda loop: percent(loop.sp, loop.range))
+        self.op[:] = self.position[:] = loops.column(lambda loop: loop.op)
+        self.pv[:] = self.true_pv[:] = loops.column(
+            lambda loop: percent(loop.sp if loop.pv is None else loop.pv, loop.range))
         self.load: Floats = np.zeros(len(loops))
-        self.mode: npt.NDArray[np.int8] = np.array([MODES.index(loop.mode) for loop in loops], dtype=np.int8)
+        self.mode: npt.NDArray[np.int8] = loops.column(lambda loop: MODES.index(loop.mode)).astype(np.int8)
         self.shown_mode: npt.NDArray[np.int8] = self.mode.copy()
         self.cascades = Cascades(loops)
         masters, slaves = self.cascades.masters, self.cascades.slaves
@@ -61,9 +62,11 @@ class Cascades:
     levels: slices of the loops, every master in an earlier one than its slave (the loops must be so ordered).
     """
 
-    def __init__(self, loops: tuple[LoopSpec, ...]) -> None:
-        index = {loop.id: i for i, loop in enumerate(loops)}
-        pairs = [(index[loop.cascade], i) for i, loop in enumerate(loops) if loop.cascade is not None]
+    def __init__(self, loops: Loops) -> None:
+        pairs: list[tuple[int, int]] = []
+        if loops.any(follows):
+            index = {loop: i for i, loop in enumerate(loops.ids)}
+            pairs = [(index[master], i) for i, master in enumerate(loops.each(follows)) if master is not None]
         self.masters = np.array([master for master, _ in pairs], dtype=np.intp)
         self.slaves = np.array([slave for _, slave in pairs], dtype=np.intp)
         depths = cascade_depths(loops)
@@ -71,8 +74,15 @@ class Cascades:
         self.levels = [slice(a, b) for a, b in pairwise(bounds)]
 
 
-def cascade_depths(loops: tuple[LoopSpec, ...]) -> list[int]:
+def follows(loop: LoopSpec) -> str | None:
+    """The id of its master."""
+    return loop.cascade
+
+
+def cascade_depths(loops: Loops) -> list[int]:
     """How many masters stand above each loop. Raises ValueError on an unknown master, two slaves of one, or a ring."""
+    if not loops.any(follows):
+        return [0] * len(loops)
     by_id = {loop.id: loop for loop in loops}
     masters = [loop.cascade for loop in loops if loop.cascade is not None]
     if len(set(masters)) != len(masters):

@@ -11,12 +11,11 @@ from math import exp, log
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.scan import equal_percentage, quick_opening, travelled
-from clpm_execd.plant.state import State, column
+from clpm_execd.plant.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.valve import ValveFaults
@@ -24,26 +23,22 @@ if TYPE_CHECKING:
 _FEW = 5  # valves, up to which a law of twenty operations is quicker on numbers than on an array
 
 
-def _indices(loops: tuple[LoopSpec, ...], characteristic: str, led: set[str | None]) -> npt.NDArray[np.intp]:
-    return np.flatnonzero(np.array(
-        [loop.valve.characteristic == characteristic and loop.id not in led for loop in loops]))
-
-
 class Valve:
     """The valves of N loops. A cascade's master has none: its process input is the slave's process variable."""
 
-    def __init__(self, loops: tuple[LoopSpec, ...], state: State, scan: float) -> None:
+    def __init__(self, loops: Loops, state: State, scan: float) -> None:
         self._state = state
         self.faults: ValveFaults | None = None
-        led = {loop.cascade for loop in loops}
         self._rest: Floats = state.op.copy()
-        self.follow: Floats = column(
-            1.0 - (exp(-scan / loop.valve.lag) if loop.valve.lag > 0 else 0.0) for loop in loops)
+        self.follow: Floats = loops.column(
+            lambda loop: 1.0 - (exp(-scan / loop.valve.lag) if loop.valve.lag > 0 else 0.0))
         self._prompt = self.follow >= 1.0
         self._some_prompt, self._lags = bool(self._prompt.any()), not self._prompt.all()
-        self._equal = _indices(loops, "equal-percentage", led)
-        self._quick = _indices(loops, "quick-opening", led)
-        self._log_r: Floats = column(log(loops[i].valve.rangeability) / 100.0 for i in self._equal)
+        own = np.ones(len(loops), dtype=bool)
+        own[state.cascades.masters] = False
+        self._equal = np.flatnonzero(own & loops.where(lambda loop: loop.valve.characteristic == "equal-percentage"))
+        self._quick = np.flatnonzero(own & loops.where(lambda loop: loop.valve.characteristic == "quick-opening"))
+        self._log_r: Floats = loops.column(lambda loop: log(loop.valve.rangeability) / 100.0)[self._equal]
         self._steepness: Floats = 2.0 * np.sqrt(np.maximum(self._rest[self._quick], 1.0))
         self.flow: Floats = np.zeros(len(loops))
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.memory import Columns, Indices
+from clpm_execd.plant.loops import Indices
+from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.state import State
 
 

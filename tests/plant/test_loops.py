@@ -1,0 +1,51 @@
+"""Many loops are looked at once for what they have alike, and are what they would be one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.types import template
+
+KINDS = [template(kind, "", (0.0, 100.0)) for kind in ("flow", "level", "temperature")]
+loops_of_kinds = st.lists(st.integers(0, 2), min_size=1, max_size=12).map(
+    lambda kinds: Loops(KINDS, np.array(kinds), [f"LOOP{i}" for i in range(len(kinds))]))
+
+
+def one_by_one(loops: Loops) -> list[LoopSpec]:
+    return [replace(KINDS[kind], id=loop) for kind, loop in zip(loops.kind.tolist(), loops.ids, strict=True)]
+
+
+@given(loops_of_kinds, st.data())
+def test_loops_of_a_kind_are_a_sequence_of_their_specifications(loops: Loops, data: st.DataObject) -> None:
+    written = one_by_one(loops)
+    assert list(loops) == written
+    assert loops == written
+    assert [loops[i] for i in range(len(loops))] == written
+    at = data.draw(st.permutations(range(len(loops))))
+    assert list(loops.pick(np.array(at))) == [written[i] for i in at]
+    assert list(loops[1:-1]) == written[1:-1]
+    assert list(Loops.joined([loops, Loops.of(written)])) == written + written
+
+
+@given(loops_of_kinds)
+def test_what_is_worked_out_by_kind_is_that_of_each_loop(loops: Loops) -> None:
+    written = one_by_one(loops)
+    assert loops.each(lambda loop: loop.type) == [loop.type for loop in written]
+    assert loops.column(lambda loop: loop.sensor.noise).tolist() == [loop.sensor.noise for loop in written]
+    assert loops.where(lambda loop: loop.type == "flow").tolist() == [loop.type == "flow" for loop in written]
+    assert loops.columns(lambda loop: (loop.sp, loop.op)).tolist() == [
+        [loop.sp for loop in written], [loop.op for loop in written]]
+
+
+@given(loops_of_kinds)
+def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: Loops) -> None:
+    by_kind, by_loop = Plant(loops, start=0), Plant(one_by_one(loops), start=0)
+    assert by_kind.advance(30).pv.tobytes() == by_loop.advance(30).pv.tobytes()
+    assert (by_kind.recall().marks == by_loop.recall().marks).all()
