@@ -51,9 +51,11 @@ class Frames:
         self._pieces: Sequence[bytes | Hole] = ()
         self._widths: list[int] = []  # of each piece
         self._starts: list[int] = []
+        self._width = 0
         self._table: Table = np.empty((0, 0), dtype=np.uint8)
-        self._lengths: list[Lengths] = []  # of each piece, in each frame
-        self._uneven: list[int] = []  # the pieces that not all frames fill
+        self._texts: Lengths = np.empty(0, dtype=np.intp)  # of each frame's loop
+        self._kind: Lengths = np.empty(0, dtype=np.intp)  # of each frame: which of
+        self._kinds: list[list[int]] = []  # the widths that are filled of each piece
         self._time_width = 0  # of the longest there was: a place that is filled costs less than one that is not
         self.parts: list[slice] = []
 
@@ -65,19 +67,23 @@ class Frames:
         if not self._widths or any(width > had for width, had in zip(widths, self._widths, strict=True)):
             self._row, self._pieces = row, pieces
             self._lay_out([max(both) for both in zip(widths, self._widths or widths, strict=True)])
-        added: Table = np.full((len(loops), self._table.shape[1]), _PAD, dtype=np.uint8)
-        lengths = [np.full(len(loops), width) for width in widths]
-        for i, (start, width, piece) in enumerate(zip(self._starts, widths, pieces, strict=True)):
-            if piece is Hole.LOOP:
-                added[:, start : start + width] = _padded(loops, width)
-                lengths[i] = np.fromiter(map(len, loops), np.intp, len(loops))
-            elif isinstance(piece, bytes):
-                added[:, start : start + width] = np.frombuffer(piece, np.uint8)
         first = len(self._table)
-        self._table = np.concatenate([self._table, added])
-        self._lengths = [np.concatenate(both) for both in zip(self._lengths, lengths, strict=True)]
-        self._find_uneven()
+        self._table = np.concatenate([self._table, np.broadcast_to(self._empty(pieces), (len(loops), self._width))])
+        for start, width, piece in zip(self._starts, widths, pieces, strict=True):
+            if piece is Hole.LOOP:
+                self._table[first:, start : start + width] = _padded(loops, width)
+        self._texts = np.concatenate([self._texts, np.fromiter(map(len, loops), np.intp, len(loops))])
+        self._kind = np.concatenate([self._kind, np.full(len(loops), len(self._kinds))])
+        self._kinds.append(widths)
         return np.arange(first, len(self._table))
+
+    def _empty(self, pieces: Sequence[bytes | Hole]) -> Table:
+        """(W,) a frame with all its holes empty."""
+        frame: Table = np.full(self._width, _PAD, dtype=np.uint8)
+        for start, piece in zip(self._starts, pieces, strict=True):
+            if isinstance(piece, bytes):
+                frame[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
+        return frame
 
     def _lay_out(self, widths: list[int]) -> None:
         """Give each piece its place, and move what is in the table there."""
@@ -85,17 +91,11 @@ class Frames:
         table: Table = np.full((len(self._table), end), _PAD, dtype=np.uint8)
         for start, was, width in zip(starts, self._starts, self._widths, strict=False):
             table[:, start : start + width] = self._table[:, was : was + width]
-        self._table, self._starts, self._widths = table, starts, widths
-        self._lengths = self._lengths or [np.empty(0, dtype=np.intp) for _ in widths]
+        self._table, self._width, self._starts, self._widths = table, end, starts, widths
         ends = [0, *accumulate(len(part) for part in self._row)]
         starts = [*starts, end]
         self.parts = [slice(starts[ends[i]], starts[ends[i + 1]]) for i, part in enumerate(self._row)
                       if Hole.NUMBER in part]
-
-    def _find_uneven(self) -> None:
-        self._uneven = [
-            i for i, (piece, width, lengths) in enumerate(zip(self._pieces, self._widths, self._lengths, strict=True))
-            if piece not in (Hole.NUMBER, Hole.TIME) and len(lengths) and int(lengths.min()) < width]
 
     def make_room(self, times: Sequence[bytes]) -> None:
         """Before rows are made that take these times."""
@@ -109,7 +109,11 @@ class Frames:
         """A copy of each frame with its time; frames is (R,), and of T times the first is that of the first R / T."""
         places = [(piece, start, start + width)
                   for piece, start, width in zip(self._pieces, self._starts, self._widths, strict=True)]
-        spare = {i: self._widths[i] - self._lengths[i].take(frames) for i in self._uneven}
+        spare = {i: width - self._texts.take(frames) for i, (piece, width)
+                 in enumerate(zip(self._pieces, self._widths, strict=True)) if piece is Hole.LOOP}
+        for i, filled in enumerate(zip(*self._kinds, strict=True)):
+            if isinstance(self._pieces[i], bytes) and min(filled) < self._widths[i]:
+                spare[i] = self._widths[i] - np.array(filled).take(self._kind.take(frames))
         rows = Rows(self._table.take(frames, axis=0), places, spare)
         rows.put_times(times)
         return rows

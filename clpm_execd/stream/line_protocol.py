@@ -8,7 +8,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,8 +84,8 @@ class LineProtocol(TextEncoder):
         series = ((self._measurement + _series(before) + ",loop_id=").encode(), Hole.LOOP, _series(tags).encode())
         return [series, *self._fields, (b" ", Hole.TIME, b"\n")]
 
-    def _text(self, loop: str) -> bytes:
-        return escape(loop).encode()
+    def _texts(self, loops: Sequence[str]) -> list[bytes]:
+        return escape("\n".join(loops)).encode().split(b"\n")  # no id has a newline
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:
         super()._leave_out(rows, present)
@@ -133,7 +133,10 @@ def cannot_carry(text: str) -> str | None:
     return None
 
 
-def _unfit_ids(loops: Iterable[str]) -> list[Problem]:
+def _unfit_ids(loops: Collection[str]) -> list[Problem]:
+    together = "".join(loops)
+    if all(loops) and together.isprintable() and "\\" not in together:  # nearly always; else each by itself
+        return []
     return [
         Problem(f"loop id {loop!r}", why, "choose an id without it")
         for loop in loops

@@ -43,8 +43,8 @@ class LongCsv(TextEncoder):
         end = b"," + mode.encode() + b"," + self._measurement + self._end
         return [(Hole.TIME, b",", Hole.LOOP, b"," + _cell(name) + b",", Hole.NUMBER, end) for name in self._names]
 
-    def _text(self, loop: str) -> bytes:
-        return _cell(loop)
+    def _texts(self, loops: Sequence[str]) -> list[bytes]:
+        return [_cell(loop) for loop in loops]
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)
@@ -119,15 +119,15 @@ class WideCsv(TextEncoder):
             if (loop, mode, end) not in self._ended:
                 new.setdefault((mode, end), []).append(loop)
         for (mode, end), loops in new.items():
-            made = self._frames.add(self._cells(MODES[mode], end), [self._text(self._loops[i]) for i in loops])
+            made = self._frames.add(self._cells(MODES[mode], end), self._texts([self._loops[i] for i in loops]))
             self._ended.update(zip([(i, mode, end) for i in loops], made, strict=True))
         return np.array([self._ended[row] for row in rows], dtype=np.intp)
 
     def _row(self, mode: str) -> Row:
         return self._cells(mode, b"\n")
 
-    def _text(self, loop: str) -> bytes:
-        return _cell(loop)
+    def _texts(self, loops: Sequence[str]) -> list[bytes]:
+        return [_cell(loop) for loop in loops]
 
     def _cells(self, mode: str, end: bytes) -> Row:
         """A row that ends so."""

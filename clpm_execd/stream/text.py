@@ -23,15 +23,15 @@ DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 
 # The largest double that stays finite once rounded to ten digits: every parser refuses 1.797693135e308.
 _LARGEST = 1.797693134e308
-# Rows of one table: enough to hide the cost of a call, and few enough for the processor's cache.
-_ROWS = 5120
+# Rows of one table: enough to hide what its calls cost, which is that of a thousand rows, and little memory.
+_ROWS = 20_480
 
 Frame = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
 
 class TextEncoder:
-    """A Block as text. A subclass says what a row is (`_row`), how an id and how a time is written (`_text`, `_times`).
+    """A Block as text. A subclass says what a row is (`_row`), how ids and how times are written (`_texts`, `_times`).
 
     fields maps the name written to a signal of the Block. truth: the measurement of the truth, None for none; its
     rows follow the samples of their instant.
@@ -52,7 +52,8 @@ class TextEncoder:
         self.signals = tuple(fields.values())
         self._frames = Frames()
         self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
-        self._kept: dict[tuple[int, int], tuple[Words, Words, Words]] = {}
+        # Of a signal and a tile of loops: its last values, and how they are written.
+        self._kept: dict[tuple[int, int | None], tuple[Words | None, tuple[Words, Words] | None]] = {}
         self._truth = TruthRows() if truth else None
 
     def header(self) -> bytes:
@@ -88,10 +89,10 @@ class TextEncoder:
             for text in self._tables(block, slice(t, min(t + ticks, stop)), loops)])
 
     def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> list[bytes | memoryview]:
-        # All frames first, and room for all times: what is new may be wider, and the rows with it.
-        frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
+        # Room for all times first, and all frames: what is new may be wider, and the rows with it.
         times, sent = self._times(block.times[ticks]), block.arrivals
         self._frames.make_room(times)
+        frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
         if sent is None:
             return [self._grid(block, ticks, those, frames, times).text() for those in loops]
         here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
@@ -129,7 +130,7 @@ class TextEncoder:
         return frames
 
     def _new_frames(self, loops: list[int], mode: int) -> Frame:
-        return self._frames.add(self._row(MODES[mode]), [self._text(self._loops[i]) for i in loops])
+        return self._frames.add(self._row(MODES[mode]), self._texts([self._loops[i] for i in loops]))
 
     def _filled(self, frames: Frame, times: Sequence[bytes], signals: list[Floats], tile: int | None = None) -> Rows:
         """Rows of T times and N loops each; frames and the signals are (T, N). tile: whose loops these are."""
@@ -144,20 +145,21 @@ class TextEncoder:
         return rows
 
     def _put(self, rows: Rows, f: int, values: Floats, tile: int | None) -> None:
-        """Write the signal f, unless it is formatted already."""
+        """Write the signal f, unless it is formatted already: what was the same twice is kept as it is written."""
         bits = np.ascontiguousarray(values).view(np.uint64)  # by which 0 is not -0
-        if tile is not None and (f, tile) in self._kept:
-            was, low, high = self._kept[f, tile]
-            if (bits == was).all():
-                rows.put_number(f, low, high)
-                return
+        was, kept = self._kept.get((f, tile), (None, None))
+        same = was is not None and bool((bits == was).all())
+        if same and kept:
+            rows.put_number(f, *kept)
+            return
         low, high, longer = digits(values.ravel())
         low, high = low.reshape(values.shape), high.reshape(values.shape)
         rows.put_number(f, low, high)
         for row, text in longer.items():
             rows.put_text(f, row, text)
-        if tile is not None and not longer:
-            self._kept[f, tile] = bits[-1].copy(), low[-1].copy(), high[-1].copy()
+        if tile is not None:
+            words = (low[-1].copy(), high[-1].copy()) if same and not longer else None
+            self._kept[f, tile] = bits[-1].copy(), words
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:
         """Take away the numbers that are not there, and the rows that have none; present is (R, F)."""
@@ -169,8 +171,8 @@ class TextEncoder:
         """The text of a sample, around its loop, its numbers and its times."""
         raise NotImplementedError
 
-    def _text(self, loop: str) -> bytes:
-        """A loop's id as it stands in a row."""
+    def _texts(self, loops: Sequence[str]) -> list[bytes]:
+        """The ids of loops as they stand in a row."""
         raise NotImplementedError
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
