@@ -394,7 +394,7 @@ def test_a_full_disk_keeps_points_in_memory_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = spool_in(tmp_path)
-    room = [1000]
+    room = [700]
     full_disk(monkeypatch, room)
     for value in range(100):
         spool.put(lines(value))
