@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from figures import Figures
 from parts import InfluxDB
+from rivals import LONG, in_pairs
 
 from clpm_execd.plant.block import Block
 from clpm_execd.stream.influx import Influx
@@ -28,7 +30,7 @@ T0 = 1_700_000_000 * SECOND
 LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
 TICKS = 10  # a full request
 REQUESTS = 10  # in a round
-ROUNDS = 7
+ROUNDS = 25 if LONG else 3
 LOG = logging.getLogger("clpm_execd")
 
 
@@ -95,22 +97,20 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def test_the_spool_against_raw_http(
-    influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, figures: Figures) -> None:
     raw = Raw(influxdb, influxdb.new_bucket())
-    spent: dict[str, list[float]] = {"raw": [], "spooled": []}
     with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
-        for number in range(ROUNDS):
-            given = bodies(number * REQUESTS * TICKS, REQUESTS)
-            spent["raw"].append(seconds(lambda given=given: raw(given)))  # type: ignore[misc]
-            spent["spooled"].append(seconds(lambda given=given: spooled(given)))  # type: ignore[misc]
-        assert spooled.sender.written == ROUNDS * REQUESTS * TICKS * len(LOOPS)
-    points = REQUESTS * TICKS * len(LOOPS) * (ROUNDS - 1)  # the first round makes the series
-    rate = {way: points / sum(times[1:]) for way, times in spent.items()}
-    with capsys.disabled():
-        print(f"\nraw HTTP {rate['raw']:,.0f} points/s, through the spool {rate['spooled']:,.0f} points/s: "
-              f"{rate['spooled'] / rate['raw']:.2f}")
+        raw(bodies(0, REQUESTS))  # makes the series
+        spooled(bodies(0, REQUESTS))
+        given = [bodies(number * REQUESTS * TICKS, REQUESTS) for number in range(1, ROUNDS + 1)]
+        ours, theirs = iter(given), iter(given)
+        spent, spent_raw, ratio = in_pairs(lambda: seconds(lambda: spooled(next(ours))),
+                                           lambda: seconds(lambda: raw(next(theirs))), ROUNDS)
+        assert spooled.sender.written == (ROUNDS + 1) * REQUESTS * TICKS * len(LOOPS)
+    points = REQUESTS * TICKS * len(LOOPS)
+    table = "into InfluxDB, a second at a time"
+    figures.add(table, "raw HTTP", points / spent_raw, "points/s")
+    figures.add(table, "through the spool", points / spent, "points/s", ratio, "this / raw HTTP, the median of pairs")
 
 
 def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
