@@ -19,6 +19,10 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
     first: dict[str, LoopEntry] = {}
     for entry in entries:
         own = entry.loops.ids
+        new = dict.fromkeys(own, entry)
+        if len(new) == len(own) and first.keys().isdisjoint(new):
+            first |= new
+            continue
         twice = [loop for loop in own if first.setdefault(loop, entry) is not entry]
         twice += own[1:] if len(set(own)) < len(own) else []
         if twice:

@@ -70,8 +70,7 @@ def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
         place.at("id").refuse(f"{count} loops would have the same id",
                               "number them with a pattern such as 'FIC{:04d}'")
         count = 1
-    numbered = _numbering(loop.id)
-    ids = [numbered.format(k) for k in range(1, count + 1)]
+    ids = list(map(_numbering(loop.id).format, range(1, count + 1)))
     if loop.cascade is None and not any(isinstance(value, str) for fault in loop.faults
                                         for value in fault.parameters.values()):
         return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids))

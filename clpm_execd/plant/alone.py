@@ -98,6 +98,7 @@ class Alone:
 
     def _in_machine_code(self, i: int, moving: Moving, ring: Floats, place: int, load: Floats,
                          noise: Floats) -> tuple[Floats, Moving, int]:
-        rows, sp = np.empty((4, len(load))), float(self._state.sp[i])
-        moving, place = self._compiled(self._loops[i], moving, ring, place, sp, load.copy(), noise.copy(), *rows)
+        flows, rows, sp = ring.copy(), np.empty((4, len(load))), float(self._state.sp[i])
+        moving, place = self._compiled(self._loops[i], moving, flows, place, sp, load.copy(), noise.copy(), *rows)
+        ring[:] = flows
         return rows, moving, place

@@ -70,7 +70,7 @@ class Plant:
         self.loops = loops.ids
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
-        order = np.argsort(np.array(cascade_depths(loops)), kind="stable")  # masters first
+        order = np.argsort(cascade_depths(loops), kind="stable")  # masters first
         self._columns = np.argsort(order)
         # Where each loop of a Block is: an array of them would be copied, loop by loop.
         self._at: Indices | slice = slice(None) if (order == np.arange(len(loops))).all() else self._columns

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.loops import Loops
+from clpm_execd.plant.loops import Indices, Loops
 from clpm_execd.plant.memory import Columns, Rows, Tables
 from clpm_execd.plant.scan import first_state, output
 from clpm_execd.plant.state import State, percent
@@ -75,43 +75,58 @@ def pulse_transfer(process: ProcessSpec, scan: float, z: npt.NDArray[np.complex1
 
 
 class DeadTime:
-    """A delay of a whole number of scans for each loop, at constant cost: a ring a loop, all in one array."""
+    """A delay of a whole number of scans for each loop, at constant cost: a ring a loop, all in one array.
 
-    def __init__(self, scans: npt.NDArray[np.intp]) -> None:
-        self._length = scans + 1
-        self._end = np.cumsum(self._length)
-        self._at = self._end - self._length
-        self._ring = np.zeros(int(self._end[-1]))
+    What loops of one delay take in at one scan lies side by side, and the array is no more in the caches than it must.
+    """
+
+    def __init__(self, scans: Indices) -> None:
+        lengths, group, counts = np.unique(scans + 1, return_inverse=True, return_counts=True)
+        self._length, self._step = lengths[group], counts[group]
+        before = np.cumsum(counts) - counts  # loops of shorter delays
+        rank = np.empty(len(scans), dtype=np.intp)
+        rank[np.argsort(group, kind="stable")] = np.arange(len(scans))
+        self._first = (np.cumsum(lengths * counts) - lengths * counts - before)[group] + rank
+        self._round = self._length * self._step
+        self._end = self._first + self._round
+        self._at = self._first.copy()
+        self._ring = np.zeros(int(self._length.sum()))
         self._wrap = np.empty(len(scans), dtype=bool)
         self._back = np.empty(len(scans), dtype=np.intp)
 
     def step(self, value: Floats, out: Floats) -> None:
         """Take in this scan's value, give the one of so many scans ago."""
         self._ring[self._at] = value
-        self._at += 1
+        self._at += self._step
         np.equal(self._at, self._end, out=self._wrap)
-        np.multiply(self._length, self._wrap, out=self._back)
+        np.multiply(self._round, self._wrap, out=self._back)
         self._at -= self._back
         self._ring.take(self._at, out=out, mode="clip")
 
     def ring(self, i: int) -> tuple[Floats, int]:
         """The ring of one loop, to be written on, and the place in it at which its next value is taken in."""
-        first = int(self._end[i] - self._length[i])
-        return self._ring[first:self._end[i]], int(self._at[i]) - first
+        first, step = int(self._first[i]), int(self._step[i])
+        return self._ring[first:self._end[i]:step], (int(self._at[i]) - first) // step
 
     def turn(self, i: int, place: int) -> None:
         """The ring of one loop has been written on, up to this place."""
-        self._at[i] = self._end[i] - self._length[i] + place
+        self._at[i] = self._first[i] + place * self._step[i]
+
+    def _all(self) -> Indices:
+        """Where the values of the first loop's ring are, then those of the second, ..."""
+        behind = np.arange(len(self._ring)) - np.repeat(np.cumsum(self._length) - self._length, self._length)
+        return np.asarray(np.repeat(self._first, self._length) + behind * np.repeat(self._step, self._length))
 
     def recall(self) -> Tables:
         everybody = np.arange(len(self._length))
-        at = self._at - (self._end - self._length)
-        return {"ring": Rows(np.repeat(everybody, self._length), self._ring.copy()), "at": Rows(everybody, at)}
+        at = (self._at - self._first) // self._step
+        return {"ring": Rows(np.repeat(everybody, self._length), self._ring[self._all()]), "at": Rows(everybody, at)}
 
     def restore(self, tables: Tables) -> None:
         ring, (ours, at) = tables["ring"], tables["at"]
-        self._ring[np.repeat(np.isin(np.arange(len(self._length)), ours), self._length)] = ring.values
-        self._at[ours] = self._end[ours] - self._length[ours] + at
+        known = np.repeat(np.isin(np.arange(len(self._length)), ours), self._length)
+        self._ring[self._all()[known]] = ring.values
+        self._at[ours] = self._first[ours] + at * self._step[ours]
 
 
 class Process(Columns):

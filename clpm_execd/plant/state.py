@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Floats
 from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.loops import Loops
+from clpm_execd.plant.loops import Indices, Loops
 from clpm_execd.plant.memory import Columns
 
 
@@ -69,8 +69,7 @@ class Cascades:
             pairs = [(index[master], i) for i, master in enumerate(loops.each(follows)) if master is not None]
         self.masters = np.array([master for master, _ in pairs], dtype=np.intp)
         self.slaves = np.array([slave for _, slave in pairs], dtype=np.intp)
-        depths = cascade_depths(loops)
-        bounds = [0, *(i for i in range(1, len(loops)) if depths[i] != depths[i - 1]), len(loops)]
+        bounds = [0, *(np.flatnonzero(np.diff(cascade_depths(loops))) + 1).tolist(), len(loops)]
         self.levels = [slice(a, b) for a, b in pairwise(bounds)]
 
 
@@ -79,10 +78,13 @@ def follows(loop: LoopSpec) -> str | None:
     return loop.cascade
 
 
-def cascade_depths(loops: Loops) -> list[int]:
-    """How many masters stand above each loop. Raises ValueError on an unknown master, two slaves of one, or a ring."""
+def cascade_depths(loops: Loops) -> Indices:
+    """(N,) how many masters stand above each loop.
+
+    Raises ValueError on an unknown master, two slaves of one, or a ring.
+    """
     if not loops.any(follows):
-        return [0] * len(loops)
+        return np.zeros(len(loops), dtype=np.intp)
     by_id = {loop.id: loop for loop in loops}
     masters = [loop.cascade for loop in loops if loop.cascade is not None]
     if len(set(masters)) != len(masters):
@@ -98,6 +100,6 @@ def cascade_depths(loops: Loops) -> list[int]:
                 raise ValueError(f"the cascade of {loop.id!r} leads back to itself")
         return steps
 
-    return [depth(loop) for loop in loops]
+    return np.array([depth(loop) for loop in loops], dtype=np.intp)
 
 

@@ -68,7 +68,9 @@ class Frames:
             self._row, self._pieces = row, pieces
             self._lay_out([max(both) for both in zip(widths, self._widths or widths, strict=True)])
         first = len(self._table)
-        self._table = np.concatenate([self._table, np.broadcast_to(self._empty(pieces), (len(loops), self._width))])
+        table: Table = np.empty((first + len(loops), self._width), dtype=np.uint8)
+        table[:first], table[first:] = self._table, self._empty(pieces)
+        self._table = table
         for start, width, piece in zip(self._starts, widths, pieces, strict=True):
             if piece is Hole.LOOP:
                 self._table[first:, start : start + width] = _padded(loops, width)
