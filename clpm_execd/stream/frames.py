@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.stream.digits import LONGEST, PAD, Words
+from clpm_execd.plant.block import Floats
+from clpm_execd.stream.digits import LONGEST, PAD, Words, digits
 
 Table = npt.NDArray[np.uint8]
 
-Lengths = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 _PAD = PAD[0]
+_FEW = 1000  # rows, up to which to look at each byte takes less time than to begin with runs
 _HIGHEST, _TOP, _ONES = np.uint64(7), np.uint64(56), np.uint64(0x0101010101010101)
 
 
@@ -38,6 +40,7 @@ class Hole(Enum):
 
 Part = tuple[bytes | Hole, ...]  # a stretch of a row; one with a number is left out together with it
 Row = Sequence[Part]
+Places = Sequence[tuple[bytes | Hole, int, int]]  # the first byte of each piece, and the one behind its last
 
 
 class Frames:
@@ -51,15 +54,16 @@ class Frames:
         self._pieces: Sequence[bytes | Hole] = ()
         self._widths: list[int] = []  # of each piece
         self._starts: list[int] = []
+        self._places: Places = ()
         self._width = 0
         self._table: Table = np.empty((0, 0), dtype=np.uint8)
-        self._texts: Lengths = np.empty(0, dtype=np.intp)  # of each frame's loop
-        self._kind: Lengths = np.empty(0, dtype=np.intp)  # of each frame: which of
+        self._texts: Indices = np.empty(0, dtype=np.intp)  # of each frame's loop
+        self._kind: Indices = np.empty(0, dtype=np.intp)  # of each frame: which of
         self._kinds: list[list[int]] = []  # the widths that are filled of each piece
         self._time_width = 0  # of the longest there was: a place that is filled costs less than one that is not
         self.parts: list[slice] = []
 
-    def add(self, row: Row, loops: Sequence[bytes]) -> npt.NDArray[np.intp]:
+    def add(self, row: Row, loops: Sequence[bytes]) -> Indices:
         """The indices of the frames of a row, which is of the structure of the first there was, with each text."""
         pieces = [piece for part in row for piece in part]
         holes = {Hole.NUMBER: LONGEST, Hole.TIME: self._time_width, Hole.LOOP: max(map(len, loops))}
@@ -94,8 +98,9 @@ class Frames:
         for start, was, width in zip(starts, self._starts, self._widths, strict=False):
             table[:, start : start + width] = self._table[:, was : was + width]
         self._table, self._width, self._starts, self._widths = table, end, starts, widths
-        ends = [0, *accumulate(len(part) for part in self._row)]
         starts = [*starts, end]
+        self._places = list(zip(self._pieces, starts, starts[1:], strict=False))
+        ends = [0, *accumulate(len(part) for part in self._row)]
         self.parts = [slice(starts[ends[i]], starts[ends[i + 1]]) for i, part in enumerate(self._row)
                       if Hole.NUMBER in part]
 
@@ -107,72 +112,73 @@ class Frames:
             self._lay_out([longest if piece is Hole.TIME else width
                            for piece, width in zip(self._pieces, self._widths, strict=True)])
 
-    def rows(self, frames: npt.NDArray[np.intp], times: Sequence[bytes]) -> Rows:
-        """A copy of each frame with its time; frames is (R,), and of T times the first is that of the first R / T."""
-        places = [(piece, start, start + width)
-                  for piece, start, width in zip(self._pieces, self._starts, self._widths, strict=True)]
-        spare = {i: width - self._texts.take(frames) for i, (piece, width)
-                 in enumerate(zip(self._pieces, self._widths, strict=True)) if piece is Hole.LOOP}
+    def rows(self, frames: Indices, had: Rows | None = None) -> Rows:
+        """A copy of each frame; frames is (R,). had: rows that may do, with what they hold, if they are of these."""
+        if had and had.whole and had.places is self._places and np.array_equal(had.frames, frames):
+            return had
+        spare = {i: end - start - self._texts.take(frames)
+                 for i, (piece, start, end) in enumerate(self._places) if piece is Hole.LOOP}
         for i, filled in enumerate(zip(*self._kinds, strict=True)):
             if isinstance(self._pieces[i], bytes) and min(filled) < self._widths[i]:
                 spare[i] = self._widths[i] - np.array(filled).take(self._kind.take(frames))
-        rows = Rows(self._table.take(frames, axis=0), places, spare)
-        rows.put_times(times)
-        return rows
+        return Rows(self._table.take(frames, axis=0), frames, self._places, spare)
 
 
 class Rows:
-    """R copies of frames, to be filled.
+    """R copies of frames, to be filled. What they hold already is not written again.
 
-    table: (R, W) their bytes. places: each piece with its first byte and the one behind its last. spare: by the index
-    of a piece (R,) how many bytes of its place it leaves; of others none.
+    table: (R, W) their bytes. frames: (R,) of which they are. places: each piece with its first byte and the one
+    behind its last. spare: by the index of a piece (R,) how many bytes of its place it leaves; of others none.
+    whole: whether nothing was left out, nor was longer than a hole.
     """
 
-    def __init__(self, table: Table, places: Sequence[tuple[bytes | Hole, int, int]],
-                 spare: dict[int, Lengths]) -> None:
-        self.table = table
-        self._places, self._spare = places, spare
+    def __init__(self, table: Table, frames: Indices, places: Places, spare: dict[int, Indices]) -> None:
+        self.table, self.frames, self.places = table, frames, places
+        self.whole = True
+        self._spare = spare
         self._numbers = [i for i, (piece, _, _) in enumerate(places) if piece is Hole.NUMBER]
-        self._whole = True
+        self._held: dict[int, Words] = {}  # the bits of each number
+        self._words: dict[int, tuple[Words, Words]] = {}  # of numbers whose spare bytes have not been counted
 
     def put_times(self, times: Sequence[bytes]) -> None:
         """Write the times: of T times, the first is that of the first R / T rows, and so on."""
-        if not len(self.table):
-            return
         lengths = np.fromiter(map(len, times), np.intp, len(times)).repeat(len(self.table) // len(times))
-        for i, (piece, start, end) in enumerate(self._places):
+        for i, (piece, start, end) in enumerate(self.places):
             if piece is Hole.TIME:
                 texts = _padded(times, end - start).view(f"V{end - start}")
                 self._at(start, texts.dtype, len(times))[:] = texts
                 self._spare[i] = end - start - lengths
 
-    def put_number(self, number: int, low: Words, high: Words) -> None:
-        """Write a number of each row, as `digits` gives them; low and high are (T, N) with T N = R, or (N,)."""
-        ticks = len(low) if low.ndim == 2 else len(self.table) // max(1, len(low))
+    def put_number(self, number: int, values: Floats) -> None:
+        """Write a number of each row; values is (T, N) with T N = R."""
+        bits = np.ascontiguousarray(values).view(np.uint64)  # by which 0 is not -0
+        if number in self._held and np.array_equal(self._held[number], bits):
+            return
+        self._held[number] = bits.copy()
+        low, high, longer = digits(values.ravel())
         hole = self._numbers[number]
-        start = self._places[hole][1]
-        self._at(start, np.dtype("<u8"), ticks)[:] = low
-        self._at(start + 8, np.dtype("<u8"), ticks)[:] = high
-        spare = 1 + _pads(low, high)
-        self._spare[hole] = spare.ravel() if low.ndim == 2 else np.tile(spare, ticks)
-
-    def put_text(self, number: int, row: int, text: bytes) -> None:
-        """Write a number of one row that is LONGEST."""
-        hole = self._numbers[number]
-        _, start, end = self._places[hole]
-        self.table[row, start:end] = np.frombuffer(text, np.uint8)
-        self._spare[hole][row] = 0
+        _, start, end = self.places[hole]
+        self._at(start, np.dtype("<u8"), len(values))[:] = low.reshape(values.shape)
+        self._at(start + 8, np.dtype("<u8"), len(values))[:] = high.reshape(values.shape)
+        self._words[hole] = low, high
+        for row, text in longer.items():
+            self.table[row, start:end] = np.frombuffer(text, np.uint8)
+            self.whole = False
 
     def blank(self, which: npt.NDArray[np.bool_], part: slice = slice(None)) -> None:
         """Leave out a part of these rows."""
         if which.any():
             self.table[which, part] = _PAD
-            self._whole = False
+            self.whole = False
 
     def text(self) -> bytes | memoryview:
         """What the rows say."""
-        cuts = [(self._places[i][2], spare) for i, spare in sorted(self._spare.items()) if spare.any()]
-        if not self._whole or not self._fit(cuts):
+        if not self.whole or len(self.table) <= _FEW:
+            return squeezed(self.table)
+        self._spare |= {hole: 1 + _pads(*words) for hole, words in self._words.items()}
+        self._words.clear()
+        cuts = [(self.places[i][2], spare) for i, spare in sorted(self._spare.items()) if spare.any()]
+        if not self._fit(cuts):
             return squeezed(self.table)
         r, width = self.table.shape
         lengths = width - sum(spare for _, spare in cuts)
@@ -190,7 +196,7 @@ class Rows:
             start = end
         return text[:size].data
 
-    def _fit(self, cuts: Sequence[tuple[int, Lengths]]) -> bool:
+    def _fit(self, cuts: Sequence[tuple[int, Indices]]) -> bool:
         """Whether what a run has copied beyond its own lies within its row, even where that is at its shortest."""
         rest = self.table.shape[1]
         most = [int(spare.max()) for _, spare in cuts]
@@ -204,7 +210,7 @@ class Rows:
         return np.ndarray((ticks, each), kind, self.table.data, start, (each * width, width))
 
 
-def _pads(low: Words, high: Words) -> Lengths:
+def _pads(low: Words, high: Words) -> Indices:
     """How many of the sixteen bytes are PAD: each of those, and of no others, has its highest bit set."""
     found = low >> _HIGHEST & _ONES
     found += high >> _HIGHEST & _ONES

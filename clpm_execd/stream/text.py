@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block, Floats
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.stream.digits import Words, digits
 from clpm_execd.stream.frames import Frames, Row, Rows, squeezed
 from clpm_execd.stream.truth import Row as Told
 from clpm_execd.stream.truth import TruthRows
@@ -52,8 +51,7 @@ class TextEncoder:
         self.signals = tuple(fields.values())
         self._frames = Frames()
         self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
-        # Of a signal and a tile of loops: its last values, and how they are written.
-        self._kept: dict[tuple[int, int | None], tuple[Words | None, tuple[Words, Words] | None]] = {}
+        self._rows: dict[int, Rows] = {}  # as they were last filled, by their first loop
         self._truth = TruthRows() if truth else None
 
     def header(self) -> bytes:
@@ -132,34 +130,20 @@ class TextEncoder:
     def _new_frames(self, loops: list[int], mode: int) -> Frame:
         return self._frames.add(self._row(MODES[mode]), self._texts([self._loops[i] for i in loops]))
 
-    def _filled(self, frames: Frame, times: Sequence[bytes], signals: list[Floats], tile: int | None = None) -> Rows:
+    def _filled(self, frames: Frame, times: Sequence[bytes], signals: list[Floats], tile: int = -1) -> Rows:
         """Rows of T times and N loops each; frames and the signals are (T, N). tile: whose loops these are."""
-        rows = self._frames.rows(frames.ravel(), times)
+        rows = self._frames.rows(frames.ravel(), self._rows.get(tile))
+        if tile >= 0:
+            self._rows[tile] = rows
         if not len(rows.table):
             return rows
         signals = [np.asarray(values, dtype=np.float64) for values in signals]
         for f, values in enumerate(signals):
-            self._put(rows, f, values, tile)
+            rows.put_number(f, values)
+        rows.put_times(times)
         if not all(np.abs(values).max() <= _LARGEST for values in signals):  # nor is a NaN
             self._leave_out(rows, np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1))
         return rows
-
-    def _put(self, rows: Rows, f: int, values: Floats, tile: int | None) -> None:
-        """Write the signal f, unless it is formatted already: what was the same twice is kept as it is written."""
-        bits = np.ascontiguousarray(values).view(np.uint64)  # by which 0 is not -0
-        was, kept = self._kept.get((f, tile), (None, None))
-        same = was is not None and bool((bits == was).all())
-        if same and kept:
-            rows.put_number(f, *kept)
-            return
-        low, high, longer = digits(values.ravel())
-        low, high = low.reshape(values.shape), high.reshape(values.shape)
-        rows.put_number(f, low, high)
-        for row, text in longer.items():
-            rows.put_text(f, row, text)
-        if tile is not None:
-            words = (low[-1].copy(), high[-1].copy()) if same and not longer else None
-            self._kept[f, tile] = bits[-1].copy(), words
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:
         """Take away the numbers that are not there, and the rows that have none; present is (R, F)."""
