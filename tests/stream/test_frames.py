@@ -1,0 +1,67 @@
+"""Rows are the same text however it is put together, and whatever was written before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.plant.block import Block, Floats
+from clpm_execd.stream import frames
+from clpm_execd.stream.line_protocol import Encoder, LineProtocol
+from clpm_execd.stream.tables import LongCsv, WideCsv
+
+LOOPS = ("A", "TIC208030", "a much longer id, with spaces", "B")
+FORMS = {"lp": LineProtocol, "csv": LongCsv, "wide": WideCsv}
+number = (st.sampled_from([0.0, -0.0, 50.0, 405.41, -1.234567891e-105, 1e300, float("nan"), float("inf"), 1234567.891])
+          | st.floats(-1e3, 1e3) | st.integers(-10**5, 10**5).map(lambda n: n / 100.0))  # fmt: skip
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> list[Block]:
+    """Some after each other, of which numbers and modes now and then stay what they were."""
+    made: list[Block] = []
+    ticks = draw(st.integers(1, 4))
+    time = draw(st.sampled_from([0, 10**9, 1_736_503_500 * 10**9, 10**15 - 1]))
+    for _ in range(draw(st.integers(1, 4))):
+        shape = (ticks, len(LOOPS))
+
+        def values(before: Floats | None, shape: tuple[int, int] = shape) -> Floats:
+            if before is not None and draw(st.booleans()):
+                return before
+            return np.array(draw(st.lists(number, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
+                            ).reshape(shape)
+
+        last = made[-1] if made else None
+        pv, op, sp = (values(getattr(last, name) if last else None) for name in ("pv", "op", "sp"))
+        mode = last.mode if last and draw(st.booleans()) else np.array(
+            draw(st.lists(st.integers(0, 2), min_size=ticks * len(LOOPS), max_size=ticks * len(LOOPS))), dtype=np.int8
+        ).reshape(shape)  # fmt: skip
+        times = time + 10**9 * np.arange(len(made) * ticks, (len(made) + 1) * ticks)
+        made.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
+    return made
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=150, deadline=None)
+@given(given_=blocks())
+def test_text_in_runs_is_that_of_which_each_byte_is_looked_at(form: str, given_: list[Block]) -> None:
+    in_runs: Encoder = FORMS[form](LOOPS)
+    for block in given_:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(frames, "_FEW", 0)
+            found = in_runs.encode(block)
+            patched.setattr(frames, "_FEW", 10**9)
+            assert found == FORMS[form](LOOPS).encode(block)
+
+
+def test_many_rows_are_copied_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "squeezed", None)
+    values = np.full((600, len(LOOPS)), 50.25)
+    times = 1_736_503_500 * 10**9 + 10**9 * np.arange(len(values))
+    whole = np.ones(values.shape, dtype=np.int16)
+    lines = LineProtocol(LOOPS).encode(
+        Block(LOOPS, times, values, values, values, whole.astype(np.int8), values, values, whole))
+    assert lines.count(b"\n") == values.size
+    assert b"\xff" not in lines
