@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -45,36 +45,44 @@ class Place:
 
 def overlay(base: Spec, given: Mapping[str, Any], place: Place, *, apart: Sequence[str] = ()) -> Spec:
     """base with the values that the table gives; keys in `apart` are known and read elsewhere."""
-    hints = _hints(cast(type, base.__class__))
-    own = {item.name: item for item in fields(base)  # type: ignore[arg-type]
-           if item.name not in apart
-           and ("parameter" in item.metadata or is_dataclass(getattr(base, item.name)))}
-    unknown_keys(given, [*own, *apart], place, _homes(base, own))
+    own = _own(cast(type, base.__class__))
+    if not all(key in own or key in apart for key in given):
+        known = [key for key in own if key not in apart]
+        unknown_keys(given, [*known, *apart], place, _homes(own))
     changes: dict[str, object] = {}
     for key, value in given.items():
-        if key not in own:
+        if key not in own or key in apart:
             continue
-        old, here = getattr(base, key), place.at(key)
-        if is_dataclass(old) and not isinstance(old, type):
+        (hint, about), here = own[key], place.at(key)
+        if about is None:
             inner = table(value, here)
-            changes[key] = old if inner is None else overlay(old, inner, here)
-        elif value is not None or type(None) not in get_args(hints[key]):
-            new = _read(value, hints[key], own[key].metadata["parameter"], here)
+            if inner is not None:
+                changes[key] = overlay(getattr(base, key), inner, here)
+        elif value is not None or type(None) not in get_args(hint):
+            new = _read(value, hint, about, here)
             if new is not None:
                 changes[key] = new
-    return replace(base, **changes)  # type: ignore[type-var]
+    return replace(base, **changes) if changes else base  # type: ignore[type-var]
 
 
-def _homes(base: object, own: Iterable[str]) -> dict[str, list[str]]:
+@lru_cache
+def _own(spec: type) -> Mapping[str, tuple[Any, Parameter | None]]:
+    """The keys of a table: each with its type hint and what is known of it, which is nothing of a table within."""
+    hints = get_type_hints(spec)
+    return {item.name: (hints[item.name], item.metadata.get("parameter")) for item in fields(spec)
+            if "parameter" in item.metadata or is_dataclass(hints[item.name])}
+
+
+def _homes(own: Mapping[str, tuple[Any, Parameter | None]]) -> dict[str, list[str]]:
     """The keys of the tables within a table, each with the tables that have it."""
     found: dict[str, list[str]] = {}
-    for name in own:
-        inner = getattr(base, name)
-        for item in fields(inner) if is_dataclass(inner) else ():
+    for name, (hint, about) in own.items():
+        for item in fields(hint) if about is None else ():
             found.setdefault(item.name, []).append(name)
     return found
 
 
+@lru_cache
 def parameter_of(spec: type, name: str) -> Parameter:
     """What is known of a field of a spec."""
     about = next(item.metadata["parameter"] for item in fields(spec) if item.name == name)
@@ -271,8 +279,3 @@ def _unfit(value: object) -> str:
 def _printable(text: str) -> str:
     """text with control characters, line separators and lone surrogates as `?`."""
     return _UNPRINTABLE.sub("?", text)
-
-
-@lru_cache
-def _hints(spec: type) -> dict[str, Any]:
-    return get_type_hints(spec)
