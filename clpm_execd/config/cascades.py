@@ -16,13 +16,12 @@ FEW = 200
 
 
 def check_unique(entries: Sequence[LoopEntry]) -> None:
+    total = sum(len(entry.loops) for entry in entries)
+    if len({loop for entry in entries for loop in entry.loops.ids}) == total:
+        return
     first: dict[str, LoopEntry] = {}
     for entry in entries:
         own = entry.loops.ids
-        new = dict.fromkeys(own, entry)
-        if len(new) == len(own) and first.keys().isdisjoint(new):
-            first |= new
-            continue
         twice = [loop for loop in own if first.setdefault(loop, entry) is not entry]
         twice += own[1:] if len(set(own)) < len(own) else []
         if twice:

@@ -6,9 +6,8 @@ Whatever is wrong is told at its place, and a loop comes back nevertheless, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +69,15 @@ def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
         place.at("id").refuse(f"{count} loops would have the same id",
                               "number them with a pattern such as 'FIC{:04d}'")
         count = 1
-    ids = list(map(_numbering(loop.id).format, range(1, count + 1)))
+    numbers = range(1, count + 1)
+    ids = _numbered(loop.id, numbers)
     if loop.cascade is None and not any(isinstance(value, str) for fault in loop.faults
                                         for value in fault.parameters.values()):
         return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids))
+    masters = _numbered(loop.cascade, numbers) if loop.cascade is not None else [None] * count
     return LoopEntry(place, Loops.of(
-        replace(loop, id=title, cascade=loop.cascade and _numbering(loop.cascade).format(k),
-                faults=tuple([_numbered_fault(fault, k) for fault in loop.faults]))
-        for k, title in enumerate(ids, 1)))
+        replace(loop, id=title, cascade=master, faults=tuple([_numbered_fault(fault, k) for fault in loop.faults]))
+        for k, title, master in zip(numbers, ids, masters, strict=True)))
 
 
 def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, folder: Path = Path()) -> LoopSpec:
@@ -120,17 +120,18 @@ def _id(given: Mapping[str, Any], place: Place, counted: bool) -> str:
     return title or "?"
 
 
-@lru_cache
-def _numbering(pattern: str) -> str:
-    """The pattern as `format` takes it, found once for the many loops that have it."""
-    return "".join(f"{{0:{part or ''}d}}" if number % 2 else part.replace("{", "{{").replace("}", "}}")
-                   for number, part in enumerate(_PATTERN.split(pattern)))
+def _numbered(pattern: str, numbers: Iterable[int]) -> list[str]:
+    """The pattern with each of the numbers."""
+    parts = _PATTERN.split(pattern)
+    form = "".join(f"%{part or ''}d" if i % 2 else part.replace("%", "%%") for i, part in enumerate(parts))
+    holes = len(parts) // 2
+    return [form % ((number,) * holes) for number in numbers]
 
 
 def _numbered_fault(fault: FaultSpec, k: int) -> FaultSpec:
     """The fault with the k-th of a pattern of loops where it names another loop."""
     return replace(fault, parameters={
-        key: _numbering(value).format(k) if isinstance(value, str) else value
+        key: _numbered(value, [k])[0] if isinstance(value, str) else value
         for key, value in fault.parameters.items()})
 
 

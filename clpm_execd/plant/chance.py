@@ -25,7 +25,12 @@ _AT_ONCE = 64
 
 def keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
     """(N,) one key a loop, for `words`, `uniform` and `normal`."""
-    digests = b"".join([blake2b(f"{seed}\0{loop}\0{purpose}".encode(), digest_size=8).digest() for loop in loops])
+    begun, end = blake2b(f"{seed}\0".encode(), digest_size=8), f"\0{purpose}".encode()
+    digests = bytearray()
+    for loop in loops:
+        key = begun.copy()  # in half the time of another
+        key.update(loop.encode() + end)
+        digests += key.digest()
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 

@@ -221,7 +221,9 @@ def _pads(low: Words, high: Words) -> Indices:
 
 def _padded(texts: Sequence[bytes], width: int) -> Table:
     """(R, width) a text each."""
-    return np.frombuffer(b"".join([text.ljust(width, PAD) for text in texts]), np.uint8).reshape(len(texts), width)
+    if min(map(len, texts), default=width) < width:
+        texts = [text.ljust(width, PAD) for text in texts]
+    return np.frombuffer(b"".join(texts), np.uint8).reshape(len(texts), width)
 
 
 def squeezed(rows: Table) -> bytes:

@@ -157,6 +157,13 @@ def test_every_type_with_every_model_is_complete() -> None:
             assert loop.process.gain
 
 
+@pytest.mark.parametrize(("pattern", "second"), [
+    ("FIC{}", "FIC2"), ("FIC{:04d}", "FIC0002"), ("FIC{0:3}", "FIC  2"), ("{:02d}FIC{}", "02FIC2"), ("5%d{:}", "5%d2"),
+])
+def test_a_count_numbers_by_any_pattern(pattern: str, second: str) -> None:
+    assert parsed(f'[[loop]]\nid = "{pattern}"\ncount = 2\n').loops[1].id == second
+
+
 def test_a_count_numbers_ids_and_masters_together() -> None:
     found = parsed('[[loop]]\nid = "TIC{}"\ncount = 3\n'
                    '[[loop]]\nid = "FIC{:04d}"\ncount = 3\ncascade = "TIC{}"').loops
