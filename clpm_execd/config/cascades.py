@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.plant.loop import FaultSpec, LoopSpec
-from clpm_execd.plant.state import follows
 from clpm_execd.problems import did_you_mean
 
 # Beyond this, looking for a close name costs more than it helps.
@@ -32,18 +31,17 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
 
 def check_cascades(entries: Sequence[LoopEntry]) -> None:
     """Each entry tells each kind of mistake once, however many loops its count makes."""
-    if not any(entry.loops.any(follows) for entry in entries):
+    if not any(any(entry.loops.masters) for entry in entries):
         return
     masters = {loop: master for entry in entries
-               for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True)}
+               for loop, master in zip(entry.loops.ids, entry.loops.masters, strict=True)}
     learned = {loop.id for entry in entries if entry.loops.any(_is_learned)
                for loop in entry.loops if loop.laws is not None}
     known = list(masters)[:FEW]
     slaves: dict[str, str] = {}
     for entry in entries:
         place = entry.place.at("cascade")
-        pairs = [(loop, master) for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True)
-                 if master is not None]
+        pairs = _led(entry)
         missing = [master for _, master in pairs if master not in masters]
         if missing:
             own = set(entry.loops.ids)
@@ -72,8 +70,7 @@ def check_faults(entries: Sequence[LoopEntry]) -> None:
         return
     ids = [loop for entry in entries for loop in entry.loops.ids]
     known = frozenset(ids)
-    slaves = {master: loop for entry in entries
-              for loop, master in zip(entry.loops.ids, entry.loops.each(follows), strict=True) if master is not None}
+    slaves = {master: loop for entry in entries for loop, master in _led(entry)}
     for entry in entries:
         for k in range(len(entry.loops[0].faults)):
             place = entry.place.at(f"fault[{k + 1}]")
@@ -105,6 +102,12 @@ def _fault_problem(loop: LoopSpec, fault: FaultSpec, known: frozenset[str], slav
             return key, f"there is no loop {other!r}", \
                 did_you_mean(str(other), others) if others else "name another loop of this file"
     return None
+
+
+def _led(entry: LoopEntry) -> list[tuple[str, str]]:
+    """The slaves, each with its master."""
+    pairs = zip(entry.loops.ids, entry.loops.masters, strict=True)
+    return [(loop, master) for loop, master in pairs if master is not None]
 
 
 def _is_learned(loop: LoopSpec) -> bool:

@@ -21,8 +21,8 @@ def groups(loops: Sequence[LoopSpec]) -> list[str]:
             leads_to[loop] = loop = leads_to[leads_to[loop]]
         return loop
 
-    for loop, others in zip(loops.ids, loops.each(_coupled), strict=True):
-        for other in others:
+    for loop, master, named in zip(loops.ids, loops.masters, loops.each(_named), strict=True):
+        for other in (*named, *([] if master is None else [master])):
             one, two = least(loop), least(other)
             leads_to[max(one, two)] = min(one, two)
     return [least(loop) for loop in loops.ids]
@@ -35,12 +35,9 @@ def company(loops: Sequence[LoopSpec], chosen: Collection[str]) -> tuple[LoopSpe
     return tuple(loop for loop, group in zip(loops, of, strict=True) if group in wanted)
 
 
-def _coupled(loop: LoopSpec) -> list[str]:
-    """The loops that this one needs beside it."""
+def _named(loop: LoopSpec) -> list[str]:
+    """The loops that its faults name: the parameters without a default."""
     from clpm_execd.plant.faults import FAULTS
 
-    others = [loop.cascade] if loop.cascade is not None else []
-    for fault in loop.faults:
-        # The parameters without a default are names of other loops.
-        others += [str(fault.parameters[key]) for key, default in FAULTS[fault.kind].defaults.items() if default == ""]
-    return others
+    return [str(fault.parameters[key]) for fault in loop.faults
+            for key, default in FAULTS[fault.kind].defaults.items() if default == ""]

@@ -71,13 +71,11 @@ def read_entry(given: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
         count = 1
     numbers = range(1, count + 1)
     ids = _numbered(loop.id, numbers)
-    if loop.cascade is None and not any(isinstance(value, str) for fault in loop.faults
-                                        for value in fault.parameters.values()):
-        return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids))
     masters = _numbered(loop.cascade, numbers) if loop.cascade is not None else [None] * count
-    return LoopEntry(place, Loops.of(
-        replace(loop, id=title, cascade=master, faults=tuple([_numbered_fault(fault, k) for fault in loop.faults]))
-        for k, title, master in zip(numbers, ids, masters, strict=True)))
+    if any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values()):
+        kinds = [replace(loop, faults=tuple([_numbered_fault(fault, k) for fault in loop.faults])) for k in numbers]
+        return LoopEntry(place, Loops(kinds, np.arange(count), ids, masters))
+    return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids, masters))
 
 
 def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, folder: Path = Path()) -> LoopSpec:

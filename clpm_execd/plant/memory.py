@@ -157,9 +157,9 @@ def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
     index = {loop: i for i, loop in enumerate(loops.ids)}
     chains = loops.each(_told)
     last = list(range(len(loops)))  # of each loop's cascade
-    led = [(i, index[master]) for i, master in enumerate(loops.each(lambda loop: loop.cascade)) if master is not None]
+    led = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
     for i, master in led:
-        chains[i] = chains[master] + chains[i]
+        chains[i] = f"{chains[master]} {loops.ids[master]!r} leads {chains[i]}"
     for i, master in reversed(led):
         last[master] = last[i]
     digests = (blake2b(f"{surroundings!r} {loop!r} {chains[last[i]]}".encode(), digest_size=_MARK).digest()
@@ -168,7 +168,7 @@ def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
 
 
 def _told(spec: object) -> str:
-    """A specification in words, without what is as by default, and without its id."""
+    """A specification in words, without what is as by default, and without names."""
     if isinstance(spec, tuple):
         return f"({' '.join(_told(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
@@ -191,4 +191,4 @@ _told_once = lru_cache(maxsize=4096)(_told)
 @lru_cache(maxsize=64)
 def _defaults(kind: Any) -> list[tuple[str, object]]:
     return [(field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
-            for field in fields(kind) if field.name != "id"]
+            for field in fields(kind) if field.name not in ("id", "cascade")]

@@ -7,7 +7,6 @@ thousands, and both get the same numbers. Adding, removing or reordering loops c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -26,7 +25,7 @@ from clpm_execd.plant.operator import Operator
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.recording import recorders
 from clpm_execd.plant.sensor import Sensor
-from clpm_execd.plant.state import State, cascade_depths
+from clpm_execd.plant.state import Cascades, State
 from clpm_execd.plant.valve import Valve
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Plant:
         self.loops = loops.ids
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
-        order = np.argsort(cascade_depths(loops), kind="stable")  # masters first
+        order = np.argsort(Cascades(loops).depths, kind="stable")  # masters first
         self._columns = np.argsort(order)
         # Where each loop of a Block is: an array of them would be copied, loop by loop.
         self._at: Indices | slice = slice(None) if (order == np.arange(len(loops))).all() else self._columns
@@ -91,8 +90,7 @@ class Plant:
         self._op_apart = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
         self._state = state = State(loops)
         if state.cascades.masters.size:  # which rest where their slaves do
-            loops = Loops.of(loop if loop.op == op else replace(loop, op=op)
-                             for loop, op in zip(loops, state.op.tolist(), strict=True))
+            loops = loops.resting(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
         self._process = Process(loops, state, scan)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Floats
-from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Indices, Loops
 from clpm_execd.plant.memory import Columns
 
@@ -59,47 +58,36 @@ class State(Columns):
 class Cascades:
     """Who leads whom: `masters[i]` is the index of the loop whose OP is the SP of loop `slaves[i]`.
 
-    levels: slices of the loops, every master in an earlier one than its slave (the loops must be so ordered).
+    depths: (N,) how many masters stand above each loop. Raises ValueError on an unknown master, two slaves of one, or
+    a ring.
     """
 
     def __init__(self, loops: Loops) -> None:
-        pairs: list[tuple[int, int]] = []
-        if loops.any(follows):
-            index = {loop: i for i, loop in enumerate(loops.ids)}
-            pairs = [(index[master], i) for i, master in enumerate(loops.each(follows)) if master is not None]
-        self.masters = np.array([master for master, _ in pairs], dtype=np.intp)
-        self.slaves = np.array([slave for _, slave in pairs], dtype=np.intp)
-        bounds = [0, *(np.flatnonzero(np.diff(cascade_depths(loops))) + 1).tolist(), len(loops)]
-        self.levels = [slice(a, b) for a, b in pairwise(bounds)]
+        led = [(i, master) for i, master in enumerate(loops.masters) if master is not None]
+        if len({master for _, master in led}) != len(led):
+            raise ValueError("a master leads one slave only")
+        index = {loop: i for i, loop in enumerate(loops.ids)} if led else {}
+        for i, master in led:
+            if master not in index:
+                raise ValueError(f"loop {loops.ids[i]!r} follows {master!r}, which is not a loop")
+        self.slaves = np.array([i for i, _ in led], dtype=np.intp)
+        self.masters = np.array([index[master] for _, master in led], dtype=np.intp)
+        self.depths = self._depths(loops)
 
+    def _depths(self, loops: Loops) -> Indices:
+        depths, above = np.zeros(len(loops), dtype=np.intp), np.full(len(loops), -1)
+        above[self.slaves] = self.masters
+        at, master = self.slaves, self.masters
+        for _ in loops.ids:  # no chain is longer
+            if not at.size:
+                return depths
+            depths[at] += 1
+            further = above[master] >= 0
+            at, master = at[further], above[master[further]]
+        raise ValueError(f"the cascade of {loops.ids[at[0]]!r} leads back to itself")
 
-def follows(loop: LoopSpec) -> str | None:
-    """The id of its master."""
-    return loop.cascade
-
-
-def cascade_depths(loops: Loops) -> Indices:
-    """(N,) how many masters stand above each loop.
-
-    Raises ValueError on an unknown master, two slaves of one, or a ring.
-    """
-    if not loops.any(follows):
-        return np.zeros(len(loops), dtype=np.intp)
-    by_id = {loop.id: loop for loop in loops}
-    masters = [loop.cascade for loop in loops if loop.cascade is not None]
-    if len(set(masters)) != len(masters):
-        raise ValueError("a master leads one slave only")
-
-    def depth(loop: LoopSpec) -> int:
-        steps = 0
-        while loop.cascade is not None:
-            if loop.cascade not in by_id:
-                raise ValueError(f"loop {loop.id!r} follows {loop.cascade!r}, which is not a loop")
-            loop, steps = by_id[loop.cascade], steps + 1
-            if steps > len(loops):
-                raise ValueError(f"the cascade of {loop.id!r} leads back to itself")
-        return steps
-
-    return np.array([depth(loop) for loop in loops], dtype=np.intp)
-
-
+    @property
+    def levels(self) -> list[slice]:
+        """Of loops that stand masters first, those of each depth."""
+        bounds = [0, *(np.flatnonzero(np.diff(self.depths)) + 1).tolist(), len(self.depths)]
+        return [slice(a, b) for a, b in pairwise(bounds)]

@@ -13,13 +13,23 @@ from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.types import template
 
-KINDS = [template(kind, "", (0.0, 100.0)) for kind in ("flow", "level", "temperature")]
-loops_of_kinds = st.lists(st.integers(0, 2), min_size=1, max_size=12).map(
-    lambda kinds: Loops(KINDS, np.array(kinds), [f"LOOP{i}" for i in range(len(kinds))]))
+ALONE = [template(kind, "", (0.0, 100.0)) for kind in ("flow", "level", "temperature")]
+KINDS = [*ALONE, *(replace(loop, mode="CAS") for loop in ALONE)]
+
+
+def of_kinds(kinds: list[int]) -> Loops:
+    """Those in CAS follow the next, where there is one."""
+    ids = [f"LOOP{i}" for i in range(len(kinds))]
+    masters = [after if kind >= len(ALONE) else None for kind, after in zip(kinds, [*ids[1:], None], strict=True)]
+    return Loops(KINDS, np.array(kinds), ids, masters)
+
+
+loops_of_kinds = st.lists(st.integers(0, len(KINDS) - 1), min_size=1, max_size=12).map(of_kinds)
 
 
 def one_by_one(loops: Loops) -> list[LoopSpec]:
-    return [replace(KINDS[kind], id=loop) for kind, loop in zip(loops.kind.tolist(), loops.ids, strict=True)]
+    return [replace(KINDS[kind], id=loop, cascade=master)
+            for kind, loop, master in zip(loops.kind.tolist(), loops.ids, loops.masters, strict=True)]
 
 
 @given(loops_of_kinds, st.data())
