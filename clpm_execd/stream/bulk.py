@@ -85,7 +85,7 @@ def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signa
         for block in blocks:
             if signals.stop_asked:
                 break
-            file.write(encoder.encode(block))
+            file.writelines(encoder.parts(block))
 
 
 def _keep_freed_memory() -> None:

@@ -8,7 +8,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +33,9 @@ class Encoder(Protocol):
 
     def encode(self, block: Block) -> bytes:
         """The block as whole lines; empty when it holds nothing to say."""
+
+    def parts(self, block: Block) -> Iterable[bytes | memoryview]:
+        """The same one part after the other, which spares who writes many at once their copy."""
 
     def recall(self) -> Mapping[str, npt.NDArray[Any]]:
         """What it remembers from Block to Block, as arrays by name."""

@@ -9,7 +9,7 @@ column `fault`; in the wide one it is the columns `fault`, the present ones join
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -71,17 +71,16 @@ class WideCsv(TextEncoder):
         columns = b"".join(b"," + _cell(name) for name in self._names)
         return b"time,loop_id,Mode" + columns + (b",fault,visible\n" if self._with_truth else b"\n")
 
-    def _samples(self, block: Block, start: int, stop: int) -> bytes:
+    def _samples(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
         if not self._with_truth or block.truth is None or not block.truth.loops:
-            return super()._samples(block, start, stop)
+            yield from super()._samples(block, start, stop)
+            return
         truth = block.truth
         state = truth.present[start:stop] + 2 * truth.visible[start:stop]
         begins = (start + 1 + np.flatnonzero((state[1:] != state[:-1]).any(axis=1))).tolist()
-        parts = []
         for begin, end in zip([start, *begins], [*begins, stop], strict=True):
             self._end_rows(truth, begin)
-            parts.append(super()._samples(block, begin, end))
-        return b"".join(parts)
+            yield from super()._samples(block, begin, end)
 
     def _end_rows(self, truth: Truth, t: int) -> None:
         """Let the rows end with what is true at instant t."""

@@ -6,7 +6,7 @@ filled thousands at a time as a table of bytes (see frames), and a signal that i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,34 +65,36 @@ class TextEncoder:
             self._truth.restore(told, loops)
 
     def encode(self, block: Block) -> bytes:
+        return b"".join(self.parts(block))
+
+    def parts(self, block: Block) -> Iterator[bytes | memoryview]:
         if block.loops != self._loops:
             raise ValueError("the block holds other loops than the encoder was made for")
-        if self._truth is None:
-            return self._samples(block, 0, len(block))
-        parts, done = [], 0
-        for t, rows in self._truth.due(block):
+        done = 0
+        for t, rows in self._truth.due(block) if self._truth else ():
+            yield from self._samples(block, done, t + 1)
             [time] = self._times(block.times[t : t + 1])
-            parts += [self._samples(block, done, t + 1), *(self._told(row, time) for row in rows)]
+            yield b"".join([self._told(row, time) for row in rows])
             done = t + 1
-        return b"".join([*parts, self._samples(block, done, len(block))])
+        yield from self._samples(block, done, len(block))
 
-    def _samples(self, block: Block, start: int, stop: int) -> bytes:
+    def _samples(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
         """The rows of the instants [start, stop)."""
         n = len(self._loops)
         ticks = max(1, _ROWS // max(1, n))
         loops = [slice(first, min(first + _ROWS, n)) for first in range(0, n, _ROWS)]
-        return b"".join([
-            text
-            for t in range(start, stop, ticks)
-            for text in self._tables(block, slice(t, min(t + ticks, stop)), loops)])
+        for t in range(start, stop, ticks):
+            yield from self._tables(block, slice(t, min(t + ticks, stop)), loops)
 
-    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> list[bytes | memoryview]:
+    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> Iterator[bytes | memoryview]:
         # Room for all times first, and all frames: what is new may be wider, and the rows with it.
         times, sent = self._times(block.times[ticks]), block.arrivals
         self._frames.make_room(times)
         frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
         if sent is None:
-            return [self._grid(block, ticks, those, frames, times).text() for those in loops]
+            for those in loops:
+                yield self._grid(block, ticks, those, frames, times).text()
+            return
         here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
         arrived, at_times = self._arrived_frames(block, sent, here), self._times(sent.times[here])
         self._frames.make_room(at_times)
@@ -104,7 +106,7 @@ class TextEncoder:
         signals = [getattr(sent, signal)[here, np.newaxis] for signal in self.signals]
         table = np.concatenate([*tables, self._filled(arrived, at_times, signals).table])
         at = np.concatenate([np.repeat(np.arange(ticks.start, ticks.stop), len(self._loops)), sent.row[here]])
-        return [squeezed(table[np.argsort(at, kind="stable")])]
+        yield squeezed(table[np.argsort(at, kind="stable")])
 
     def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame, times: Sequence[bytes]) -> Rows:
         """The samples of the grid at these instants, of these loops."""
