@@ -16,6 +16,7 @@ numbers with an exponent of three digits.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ PAD = b"\xff"
 LONGEST = 17
 
 Words = npt.NDArray[np.uint64]
+Lengths = npt.NDArray[np.int8]
 Whole = npt.NDArray[np.int64]
 
 _DIGITS = 10
@@ -64,21 +66,34 @@ def _length(power: int, noughts: int) -> int:
 # The bytes behind the text, at ten times the place of the power, and one more for each nought at the end.
 _BEHIND = [_length(power, noughts) for power in range(-4, 10) for noughts in range(_DIGITS)]
 _PAD0, _PAD1 = _words([b"\0" * length + PAD * (16 - length) for length in _BEHIND])
+_LENGTHS = np.array(_BEHIND, dtype=np.int8)
 # In front of the digits of a small or negative number, at twice the place of its power, and one more if negative.
 _FRONTS = [sign + (b"0." + b"0" * (-1 - power) if power < 0 else b"")
            for power in range(-4, 10) for sign in (b"", b"-")]
 _FRONT = _words(_FRONTS)[0]
 _FRONT_BITS = np.array([8 * len(front) for front in _FRONTS], dtype=np.uint64)
+_FRONT_LENGTHS = np.array([len(front) for front in _FRONTS], dtype=np.int8)
 _ALL = np.arange(_GROUP)
 _FOUR = sum(ord("0") + _ALL // 10 ** (3 - i) % 10 << 8 * i for i in range(4)).astype(np.uint32)
 _NOUGHTS = sum((_ALL % 10**i == 0).astype(np.int64) for i in range(1, 5))
 
 
-def digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
-    """Each number's lower and upper word, (M,), and the texts of those that are too long for them, by index.
+class Digits(NamedTuple):
+    """The texts of M numbers.
 
-    values: (M,), contiguous.
+    low, high: (M,) the words of each. lengths: (M,) bytes of each that are no PAD. longer: those that are too long for
+    two words, by index. odd: whether any was left to Python; else all are numbers, and of moderate size.
     """
+
+    low: Words
+    high: Words
+    lengths: Lengths
+    longer: dict[int, bytes]
+    odd: bool
+
+
+def digits(values: Floats) -> Digits:
+    """The numbers as text; values: (M,), contiguous."""
     if len(values) < _MANY:
         return _digits(values)
     with np.errstate(over="ignore"):
@@ -90,21 +105,22 @@ def digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
     if 2 * others.size > len(values):
         return _digits(values)
     at[others] = 0.0
-    low, high = _hundredths().take(at.astype(np.intp)), np.full(len(values), _PADS)
+    place, (words, sizes) = at.astype(np.intp), _hundredths()
+    low, high, lengths = words.take(place), np.full(len(values), _PADS), sizes.take(place)
     if not others.size:
-        return low, high, {}
-    low[others], high[others], longer = _digits(values[others])
-    return low, high, {int(others[i]): text for i, text in longer.items()}
+        return Digits(low, high, lengths, {}, False)
+    low[others], high[others], lengths[others], longer, odd = _digits(values[others])
+    return Digits(low, high, lengths, {int(others[i]): text for i, text in longer.items()}, odd)
 
 
 @cache
-def _hundredths() -> Words:
-    """The lower words of 0, 0.01, ...; their upper ones are empty."""
-    low, _, _ = _digits(np.arange(_HUNDREDTHS) / 100.0)
-    return low
+def _hundredths() -> tuple[Words, Lengths]:
+    """The lower words of 0, 0.01, ..., and their lengths; their upper words are empty."""
+    made = _digits(np.arange(_HUNDREDTHS) / 100.0)
+    return made.low, made.lengths
 
 
-def _digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
+def _digits(values: Floats) -> Digits:
     """As `digits`, of any numbers."""
     size = np.abs(values)
     odd = ~((size >= _SMALLEST) & (size < _LARGEST))
@@ -117,15 +133,18 @@ def _digits(values: Floats) -> tuple[Words, Words, dict[int, bytes]]:
     odd |= np.abs(size) > _NEAR_HALF
     odd |= whole >= 10.0**_DIGITS
     whole[odd] = 0.0
-    low, high = _decimal(whole.astype(np.int64), power)
+    low, high, lengths = _decimal(whole.astype(np.int64), power)
     front = np.flatnonzero((power < 4) | (values < 0.0))
     if front.size:
-        _put_in_front(low, high, front, 2 * power[front] + (values[front] < 0.0))
-    return low, high, _one_by_one(values, np.flatnonzero(odd), low, high)
+        what = 2 * power[front] + (values[front] < 0.0)
+        _put_in_front(low, high, front, what)
+        lengths[front] += _FRONT_LENGTHS.take(what)
+    left = np.flatnonzero(odd)
+    return Digits(low, high, lengths, _one_by_one(values, left, low, high, lengths), left.size > 0)
 
 
-def _decimal(whole: Whole, power: npt.NDArray[np.intp]) -> tuple[Words, Words]:
-    """The ten digits with their point, without noughts at the end."""
+def _decimal(whole: Whole, power: npt.NDArray[np.intp]) -> tuple[Words, Words, Lengths]:
+    """The ten digits with their point, without noughts at the end, and how many bytes that is."""
     upper = whole // _GROUP
     last = whole - upper * _GROUP
     first = upper // _GROUP
@@ -138,7 +157,7 @@ def _decimal(whole: Whole, power: npt.NDArray[np.intp]) -> tuple[Words, Words]:
     behind = power * _DIGITS
     behind += _noughts(first, middle, last)
     return (before0 | _POINT0.take(power) | low << _BYTE | _PAD0.take(behind),
-            before1 | _POINT1.take(power) | high << _BYTE | low >> _TOP | _PAD1.take(behind))
+            before1 | _POINT1.take(power) | high << _BYTE | low >> _TOP | _PAD1.take(behind), _LENGTHS.take(behind))
 
 
 def _joined(*groups: Whole) -> tuple[Words, Words]:
@@ -164,7 +183,8 @@ def _put_in_front(low: Words, high: Words, at: npt.NDArray[np.intp], what: npt.N
     low[at] = low[at] << bits | _FRONT.take(what)
 
 
-def _one_by_one(values: Floats, at: npt.NDArray[np.intp], low: Words, high: Words) -> dict[int, bytes]:
+def _one_by_one(values: Floats, at: npt.NDArray[np.intp], low: Words, high: Words,
+                lengths: Lengths) -> dict[int, bytes]:
     """Write those that stand `at` into the words; the texts that are too long for them."""
     longer = {}
     for i, value in zip(at.tolist(), values[at].tolist(), strict=True):
@@ -172,6 +192,6 @@ def _one_by_one(values: Floats, at: npt.NDArray[np.intp], low: Words, high: Word
         if len(text) > 16:
             longer[i] = text
             continue
-        padded = text.ljust(16, PAD)
+        padded, lengths[i] = text.ljust(16, PAD), len(text)
         low[i], high[i] = int.from_bytes(padded[:8], "little"), int.from_bytes(padded[8:], "little")
     return longer

@@ -27,7 +27,6 @@ Indices = npt.NDArray[np.intp]
 
 _PAD = PAD[0]
 _FEW = 1000  # rows, up to which to look at each byte takes less time than to begin with runs
-_HIGHEST, _TOP, _ONES = np.uint64(7), np.uint64(56), np.uint64(0x0101010101010101)
 
 
 class Hole(Enum):
@@ -138,7 +137,7 @@ class Rows:
         self._spare = spare
         self._numbers = [i for i, (piece, _, _) in enumerate(places) if piece is Hole.NUMBER]
         self._held: dict[int, Words] = {}  # the bits of each number
-        self._words: dict[int, tuple[Words, Words]] = {}  # of numbers whose spare bytes have not been counted
+        self._odd: dict[int, bool] = {}  # whether a number may be none that is written
 
     def put_times(self, times: Sequence[bytes]) -> None:
         """Write the times: of T times, the first is that of the first R / T rows, and so on."""
@@ -155,15 +154,21 @@ class Rows:
         if number in self._held and np.array_equal(self._held[number], bits):
             return
         self._held[number] = bits.copy()
-        low, high, longer = digits(values.ravel())
+        made = digits(values.ravel())
         hole = self._numbers[number]
         _, start, end = self.places[hole]
-        self._at(start, np.dtype("<u8"), len(values))[:] = low.reshape(values.shape)
-        self._at(start + 8, np.dtype("<u8"), len(values))[:] = high.reshape(values.shape)
-        self._words[hole] = low, high
-        for row, text in longer.items():
+        self._at(start, np.dtype("<u8"), len(values))[:] = made.low.reshape(values.shape)
+        self._at(start + 8, np.dtype("<u8"), len(values))[:] = made.high.reshape(values.shape)
+        self._spare[hole] = np.subtract(LONGEST, made.lengths, dtype=np.intp)
+        self._odd[number] = made.odd
+        for row, text in made.longer.items():
             self.table[row, start:end] = np.frombuffer(text, np.uint8)
             self.whole = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether all of the numbers are finite, and of moderate size."""
+        return not any(self._odd.values())
 
     def blank(self, which: npt.NDArray[np.bool_], part: slice = slice(None)) -> None:
         """Leave out a part of these rows."""
@@ -175,8 +180,6 @@ class Rows:
         """What the rows say."""
         if not self.whole or len(self.table) <= _FEW:
             return squeezed(self.table)
-        self._spare |= {hole: 1 + _pads(*words) for hole, words in self._words.items()}
-        self._words.clear()
         cuts = [(self.places[i][2], spare) for i, spare in sorted(self._spare.items()) if spare.any()]
         if not self._fit(cuts):
             return squeezed(self.table)
@@ -208,15 +211,6 @@ class Rows:
         n, width = self.table.shape
         each = n // max(1, ticks)
         return np.ndarray((ticks, each), kind, self.table.data, start, (each * width, width))
-
-
-def _pads(low: Words, high: Words) -> Indices:
-    """How many of the sixteen bytes are PAD: each of those, and of no others, has its highest bit set."""
-    found = low >> _HIGHEST & _ONES
-    found += high >> _HIGHEST & _ONES
-    found *= _ONES  # the highest byte is the sum of all
-    found >>= _TOP
-    return found.view(np.int64).astype(np.intp, copy=False)
 
 
 def _padded(texts: Sequence[bytes], width: int) -> Table:

@@ -143,8 +143,10 @@ class TextEncoder:
         for f, values in enumerate(signals):
             rows.put_number(f, values)
         rows.put_times(times)
-        if not all(np.abs(values).max() <= _LARGEST for values in signals):  # nor is a NaN
-            self._leave_out(rows, np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1))
+        if not rows.plain:
+            present = np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1)  # nor is a NaN
+            if not present.all():
+                self._leave_out(rows, present)
         return rows
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:

@@ -13,9 +13,12 @@ Floats = npt.NDArray[np.float64]
 
 
 def written(values: Floats) -> list[bytes]:
-    low, high, longer = digits(values)
-    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([low, high], axis=1)]
-    return [longer.get(i, text) for i, text in enumerate(texts)]
+    made = digits(values)
+    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([made.low, made.high], axis=1)]
+    assert [len(text) for i, text in enumerate(texts) if i not in made.longer] == [
+        length for i, length in enumerate(made.lengths.tolist()) if i not in made.longer]
+    assert made.odd or (np.abs(values) < 1e10).all()
+    return [made.longer.get(i, text) for i, text in enumerate(texts)]
 
 
 def expected(values: Floats) -> list[bytes]:
