@@ -27,6 +27,7 @@ Indices = npt.NDArray[np.intp]
 
 _PAD = PAD[0]
 _FEW = 1000  # rows, up to which to look at each byte takes less time than to begin with runs
+_NEAR = 5000  # rows that are copied run by run: they and their text are still in the cache of a core at the last run
 
 
 class Hole(Enum):
@@ -189,15 +190,20 @@ class Rows:
         size = int(at[-1])
         at -= lengths
         text: Table = np.empty(size + width, dtype=np.uint8)
-        start = 0
-        for end, spare in [*cuts, (width, None)]:
-            run = f"V{end - start}"
-            to: npt.NDArray[Any] = np.ndarray((size + width - (end - start) + 1,), run, text.data, 0, (1,))
-            to[at] = np.ndarray((r,), run, self.table.data, start, (width,))
-            if spare is not None:
-                at += end - start - spare
-            start = end
+        for first in range(0, r, _NEAR):
+            rows = slice(first, first + _NEAR)
+            self._copy(rows, at[rows], [(end, spare[rows]) for end, spare in cuts], text)
         return text[:size].data
+
+    def _copy(self, rows: slice, at: Indices, cuts: Sequence[tuple[int, Indices]], text: Table) -> None:
+        """Copy some rows in runs. at: where each begins in the text. cuts: as `text` has them, of these rows."""
+        width, start = self.table.shape[1], 0
+        for end, spare in [*cuts, (width, np.zeros_like(at))]:
+            run = f"V{end - start}"
+            to: npt.NDArray[Any] = np.ndarray((len(text) - (end - start) + 1,), run, text.data, 0, (1,))
+            to[at] = np.ndarray((len(at),), run, self.table.data, rows.start * width + start, (width,))
+            at += end - start - spare
+            start = end
 
     def _fit(self, cuts: Sequence[tuple[int, Indices]]) -> bool:
         """Whether what a run has copied beyond its own lies within its row, even where that is at its shortest."""

@@ -51,6 +51,7 @@ def test_text_in_runs_is_that_of_which_each_byte_is_looked_at(form: str, given_:
     for block in given_:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(frames, "_FEW", 0)
+            patched.setattr(frames, "_NEAR", 3)
             found = in_runs.encode(block)
             patched.setattr(frames, "_FEW", 10**9)
             assert found == FORMS[form](LOOPS).encode(block)
