@@ -81,12 +81,13 @@ _NOUGHTS = sum((_ALL % 10**i == 0).astype(np.int64) for i in range(1, 5))
 class Digits(NamedTuple):
     """The texts of M numbers.
 
-    low, high: (M,) the words of each. lengths: (M,) bytes of each that are no PAD. longer: those that are too long for
-    two words, by index. odd: whether any was left to Python; else all are numbers, and of moderate size.
+    low, high: (M,) the words of each; None: all of its bytes are PAD. lengths: (M,) bytes of each that are
+    no PAD. longer: those that are too long for two words, by index. odd: whether any was left to Python; else all are
+    numbers, and of moderate size.
     """
 
     low: Words
-    high: Words
+    high: Words | None
     lengths: Lengths
     longer: dict[int, bytes]
     odd: bool
@@ -106,11 +107,13 @@ def digits(values: Floats) -> Digits:
         return _digits(values)
     at[others] = 0.0
     place, (words, sizes) = at.astype(np.intp), _hundredths()
-    low, high, lengths = words.take(place), np.full(len(values), _PADS), sizes.take(place)
+    low, lengths = words.take(place), sizes.take(place)
     if not others.size:
-        return Digits(low, high, lengths, {}, False)
-    low[others], high[others], lengths[others], longer, odd = _digits(values[others])
-    return Digits(low, high, lengths, {int(others[i]): text for i, text in longer.items()}, odd)
+        return Digits(low, None, lengths, {}, False)
+    made, high = _digits(values[others]), np.full(len(values), _PADS)
+    low[others], lengths[others] = made.low, made.lengths
+    high[others] = _PADS if made.high is None else made.high
+    return Digits(low, high, lengths, {int(others[i]): text for i, text in made.longer.items()}, made.odd)
 
 
 @cache

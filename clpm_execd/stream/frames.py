@@ -26,6 +26,7 @@ Table = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 
 _PAD = PAD[0]
+_PADS = np.frombuffer(8 * PAD, "<u8")
 _FEW = 1000  # rows, up to which to look at each byte takes less time than to begin with runs
 _NEAR = 5000  # rows that are copied run by run: they and their text are still in the cache of a core at the last run
 
@@ -138,6 +139,7 @@ class Rows:
         self._spare = spare
         self._numbers = [i for i, (piece, _, _) in enumerate(places) if piece is Hole.NUMBER]
         self._held: dict[int, Words] = {}  # the bits of each number
+        self._long: dict[int, bool] = {}  # whether any text of a number has more than one word
         self._odd: dict[int, bool] = {}  # whether a number may be none that is written
 
     def put_times(self, times: Sequence[bytes]) -> None:
@@ -159,7 +161,10 @@ class Rows:
         hole = self._numbers[number]
         _, start, end = self.places[hole]
         self._at(start, np.dtype("<u8"), len(values))[:] = made.low.reshape(values.shape)
-        self._at(start + 8, np.dtype("<u8"), len(values))[:] = made.high.reshape(values.shape)
+        if made.high is not None or self._long.get(number):
+            high = np.full(values.shape, _PADS) if made.high is None else made.high.reshape(values.shape)
+            self._at(start + 8, np.dtype("<u8"), len(values))[:] = high
+        self._long[number] = made.high is not None
         self._spare[hole] = np.subtract(LONGEST, made.lengths, dtype=np.intp)
         self._odd[number] = made.odd
         for row, text in made.longer.items():

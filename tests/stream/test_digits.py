@@ -14,7 +14,8 @@ Floats = npt.NDArray[np.float64]
 
 def written(values: Floats) -> list[bytes]:
     made = digits(values)
-    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([made.low, made.high], axis=1)]
+    high = np.full(len(values), 2**64 - 1, dtype=np.uint64) if made.high is None else made.high
+    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([made.low, high], axis=1)]
     assert [len(text) for i, text in enumerate(texts) if i not in made.longer] == [
         length for i, length in enumerate(made.lengths.tolist()) if i not in made.longer]
     assert made.odd or (np.abs(values) < 1e10).all()
