@@ -144,12 +144,12 @@ class Rows:
 
     def put_times(self, times: Sequence[bytes]) -> None:
         """Write the times: of T times, the first is that of the first R / T rows, and so on."""
-        lengths = np.fromiter(map(len, times), np.intp, len(times)).repeat(len(self.table) // len(times))
+        lengths = np.fromiter(map(len, times), np.intp, len(times))
         for i, (piece, start, end) in enumerate(self.places):
             if piece is Hole.TIME:
-                texts = _padded(times, end - start).view(f"V{end - start}")
+                texts, spare = _padded(times, end - start).view(f"V{end - start}"), end - start - lengths
                 self._at(start, texts.dtype, len(times))[:] = texts
-                self._spare[i] = end - start - lengths
+                self._spare[i] = spare.repeat(len(self.table) // len(times)) if spare.any() else spare
 
     def put_number(self, number: int, values: Floats) -> None:
         """Write a number of each row; values is (T, N) with T N = R."""
