@@ -63,7 +63,9 @@ class Cascades:
     """
 
     def __init__(self, loops: Loops) -> None:
-        led = [(i, master) for i, master in enumerate(loops.masters) if master is not None]
+        led: list[tuple[int, str]] = []
+        if loops.masters.count(None) < len(loops):
+            led = [(i, master) for i, master in enumerate(loops.masters) if master is not None]
         if len({master for _, master in led}) != len(led):
             raise ValueError("a master leads one slave only")
         index = {loop: i for i, loop in enumerate(loops.ids)} if led else {}
