@@ -72,33 +72,35 @@ def check_faults(entries: Sequence[LoopEntry]) -> None:
     known = frozenset(ids)
     slaves = {master: loop for entry in entries for loop, master in _led(entry)}
     for entry in entries:
-        for k in range(len(entry.loops[0].faults)):
+        every = entry.loops.each(lambda loop: loop.faults)
+        for k in range(len(every[0])):
             place = entry.place.at(f"fault[{k + 1}]")
-            told = (_fault_problem(loop, loop.faults[k], known, slaves, ids) for loop in entry.loops)
+            told = (_fault_problem(loop, master, faults[k], known, slaves, ids)
+                    for loop, master, faults in zip(entry.loops.ids, entry.loops.masters, every, strict=True))
             for key, what, remedy in filter(None, told):
                 place.at(key).refuse(what, remedy)
                 break  # the others of its count have the same one
 
 
-def _fault_problem(loop: LoopSpec, fault: FaultSpec, known: frozenset[str], slaves: Mapping[str, str],
+def _fault_problem(loop: str, master: str | None, fault: FaultSpec, known: frozenset[str], slaves: Mapping[str, str],
                    ids: Sequence[str]) -> tuple[str, str, str] | None:
-    """The key of a fault that is wrong, what is, and what would be right."""
+    """The key of a loop's fault that is wrong, what is, and what would be right."""
     from clpm_execd.plant.faults import FAULTS  # a plant without faults starts without the table of all kinds
 
     kind = FAULTS[fault.kind]
-    if kind.group == "valve" and loop.id in slaves:
-        return "kind", f"{loop.id!r} has no valve: its output is the set point of {slaves[loop.id]!r}", \
-            f"give the fault to {slaves[loop.id]!r}"
-    if fault.kind == "cascade-broken" and loop.cascade is None:
-        return "kind", f"{loop.id!r} follows no master", "give the loop a cascade, or another fault"
+    if kind.group == "valve" and loop in slaves:
+        return "kind", f"{loop!r} has no valve: its output is the set point of {slaves[loop]!r}", \
+            f"give the fault to {slaves[loop]!r}"
+    if fault.kind == "cascade-broken" and master is None:
+        return "kind", f"{loop!r} follows no master", "give the loop a cascade, or another fault"
     for key, default in kind.defaults.items():
         other = fault.parameters.get(key)
         if default != "" or other is None:  # the parameters that must be given are the names of other loops
             continue
-        if other == loop.id:
+        if other == loop:
             return key, f"{other!r} is the loop itself", "name another loop of this file"
         if other not in known:
-            others = [title for title in ids[:FEW] if title != loop.id]
+            others = [title for title in ids[:FEW] if title != loop]
             return key, f"there is no loop {other!r}", \
                 did_you_mean(str(other), others) if others else "name another loop of this file"
     return None

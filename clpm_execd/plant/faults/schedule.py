@@ -27,7 +27,7 @@ class Schedule:
 
     def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64],
                  scan: int) -> None:
-        self.loops = tuple(loops)
+        self.loops = loops = tuple(loops)
         self.scan = scan / 1e9
         self._scan = scan
         pairs = [(c, Fault(FAULTS[spec.kind], spec, loops[c], self.scan)) for c in columns for spec in loops[c].faults]
