@@ -52,7 +52,10 @@ class Recorder(Columns):
                 np.copyto(row, self._last, where=np.abs(row - self._last) < self._band)
                 self._last = row.copy()
         if self._stepped.any():
-            stepped = np.rint(values * self._steps) * self._numerator / self._denominator
+            stepped = values * self._steps
+            np.rint(stepped, out=stepped)
+            stepped *= self._numerator
+            stepped /= self._denominator
             np.copyto(values, stepped, where=self._stepped)
 
 
