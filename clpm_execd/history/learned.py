@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clpm_execd.history.closed_loop import ClosedLoop, closed_loop
-from clpm_execd.history.controller_law import PidLaw, pid_law
+from clpm_execd.history.controller_law import SCAN, PidLaw, pid_law
 from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
@@ -86,7 +86,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     _oscillates(signals, told)
     stuck = _sticks(signals, told)
     law = pid_law(signals, steps)
-    joint = None if law is None or stuck is not None else _at_scans(loop, signals, steps, law)
+    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
@@ -189,17 +189,19 @@ def white_noise(pv: Floats) -> float:
     return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
 
 
-def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw) -> ClosedLoop | None:
+def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None) -> ClosedLoop | None:
     """Controller and process at the controller's scans, where the record has not all of them."""
-    if law.explained < _LEAST_EXPLAINED:
+    if law is None and signals.interval <= SCAN:
         return None
-    sign = 1.0 if law.gain[0] > 0 else -1.0
-    if law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
+    if law is not None and law.explained < _LEAST_EXPLAINED:
+        return None
+    if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
         gain, reset = by_rule(loop, min(signals.interval, 1.0))
-        law = replace(law, gain=(sign * gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, exact=False)
+        law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
+                     explained=0.0, exact=False, hidden=True)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
     process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
-    return closed_loop(signals, law, replace(process, gain=sign * abs(process.gain)), steps)
+    return closed_loop(signals, law, replace(process, gain=abs(process.gain)), steps)
 
 
 def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> LoopSpec:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.history.oscillation import from_elsewhere
 from clpm_execd.history.process_law import Innovations, ProcessLaw, innovations, process_law
@@ -89,7 +90,7 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
         best = min(known, key=lambda law: law.criterion + (_MARGIN if law.model != prior.model else 0.0))
         best = _as_any(best, [law for law in laws if law is not None])
         found = replace(loop, process=_spec(best))
-        if _swing(found, signals.interval) < _UNSTABLE:
+        if _swing(found, signals.interval, min(signals.interval, SCAN) if law else signals.interval) < _UNSTABLE:
             _note(best, told)
             return found
     moved = np.ptp(signals.sp[signals.whole]) > 0 if signals.whole.any() else False
@@ -156,13 +157,13 @@ def _note(law: ProcessLaw, told: Findings) -> None:
     told.note("process.dead_time", Estimate.found(law.dead_time, "s"))
 
 
-def _swing(loop: LoopSpec, interval: float) -> float:
+def _swing(loop: LoopSpec, interval: float, scan: float) -> float:
     """Sigma of PV, % of span, of the loop in plain numbers with a load of 1 % and nothing else."""
     bare = replace(
         loop, sensor=SensorSpec(noise=0.0), disturbance=replace(loop.disturbance, sigma=1.0), mode="AUT", pv=None,
         recording=RecordingSpec(), operator=OperatorSpec(), op=50.0, sp=sum(loop.range) / 2.0)
-    step = round(interval * SECOND)
-    block = Plant([bare], seed=0, start=0, interval=step, scan=step).advance(_TRIAL)
+    step, scans = round(interval * SECOND), round(scan * SECOND)
+    block = Plant([bare], seed=0, start=0, interval=step, scan=scans if step % scans == 0 else step).advance(_TRIAL)
     return float(block.true_pv[_TRIAL // 10:, 0].std()) / (loop.range[1] - loop.range[0]) * 100.0
 
 

@@ -232,7 +232,7 @@ class _Search:
     def _most_doubtful(self) -> float | None:
         """Between which two dead times, next to each other, the true one most likely lies; None where all is plain."""
         delays = np.array(sorted(self.fits))
-        chance = _chance(delays, np.array([self.fits[delay].cost for delay in delays]))
+        chance = chances(delays, np.array([self.fits[delay].cost for delay in delays]))
         within = np.diff(delays) > 0.25 * self.scan
         within &= chance > _DOUBTFUL
         if not within.any():
@@ -375,7 +375,7 @@ class _Search:
         logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit in alike])
         own = np.array([self._deviations(fit) for fit in alike])
         delays = np.array([fit.delay for fit in alike])
-        between = _chance(delays, np.array([fit.cost for fit in alike]))
+        between = chances(delays, np.array([fit.cost for fit in alike]))
         chance = (np.append(between, 0.0) + np.append(0.0, between)) / 2.0 if len(alike) > 1 else np.ones(1)
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
         ends = np.exp([quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
@@ -405,7 +405,7 @@ class _Search:
         return [*np.sqrt(np.maximum(np.diag(lags), 0.0)), sqrt(max(fit.covariance[-1, -1], 0.0)) / abs(fit.gain)]
 
 
-def _chance(delays: Floats, costs: Floats) -> Floats:
+def chances(delays: Floats, costs: Floats) -> Floats:
     """How likely the dead time lies between each two of these, D - 1 of D."""
     weights = np.exp(np.maximum((costs.min() - costs) / 2.0, -700.0))
     between = np.diff(delays) * (weights[1:] + weights[:-1]) / 2.0

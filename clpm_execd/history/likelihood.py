@@ -1,0 +1,211 @@
+"""How likely a record is of a loop that is written down at its controller's scans, and which moves of SP it had.
+
+Between two samples nobody saw when SP moved: the likeliest moment is taken, or, while the loop itself is hardly known
+yet, whatever the move may have done to the integral is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, log
+from typing import NamedTuple
+
+import numpy as np
+
+from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Indices, Loop, seen_at_samples
+from clpm_execd.history.controller_law import free
+from clpm_execd.history.signals import Booleans, Signals, runs
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import ProcessSpec
+
+_SHORTEST = 60  # samples of a stretch
+_MOST = 3000  # samples
+_SETTLE = 12  # samples that the filter needs
+_FOLLOWED = 24  # samples after a move of SP that tell when it was
+_MOST_PARTS = 60  # steps in an interval
+_STEP = 1e-4  # of a logarithm, for a slope
+_OFTEN = 0.05  # share of samples in which an SP moves that is never still
+_LAGS = 4  # samples, of the regression that a loop is held against
+
+
+class Found(NamedTuple):
+    """losses: (T,). errors: innovations, (T, 2). spread: their covariance. moments: of SP's moves, a stretch each."""
+
+    losses: Floats
+    errors: Floats
+    spread: Floats
+    moments: list[Indices]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """seen: (T, 4) PV, OP, SP and the next SP. moves: after which samples SP moved. spoilt: (T,) what counts not."""
+
+    seen: Floats
+    moves: Indices
+    spoilt: Booleans
+
+
+class Likelihood:
+    """That of one model of a loop, whose controller scans each `scan` s, on one record.
+
+    Parameters are logarithms: gain and reset of the controller, gain of the process, its first lag, the second's share
+    of it, then correlation and sigma of the load, and sigma of the noise in PV and in OP; at last the weight of SP. The
+    dead time, s, goes beside them.
+    """
+
+    def __init__(self, signals: Signals, process: ProcessSpec, steps: tuple[float, float], scan: float, sign: float
+                 ) -> None:
+        self.model, self.lags, self.scan, self.sign = process.model, len(process.tau), scan, sign
+        moves = np.diff(signals.sp[signals.whole])
+        wanders = bool(len(moves) and np.mean(moves != 0) > _OFTEN)
+        written = max(scan, signals.interval / _MOST_PARTS, 2.0 * process.dead_time / MOST_DELAY)
+        parts = max(1, floor(signals.interval / written + 1e-9))
+        self.interval, step = signals.interval, signals.interval / parts
+        self.grid = Grid(step, parts, max(step / scan, 1.0), wanders, steps)
+        self.anywhen = False  # whether what a move of SP does to the integral is left open
+        self.data: list[Stretch] = []
+        left = _MOST
+        for s in sorted(runs(free(signals), _SHORTEST), key=lambda s: s.start - s.stop):
+            s = slice(s.start, min(s.stop, s.start + left))
+            if s.stop - s.start >= _SHORTEST:
+                left -= s.stop - s.start
+                self.data.append(self._stretch(signals, s))
+        self.moves = sum(len(stretch.moves) for stretch in self.data)
+        self.samples = sum(len(stretch.seen) - _SETTLE for stretch in self.data)
+
+    def _stretch(self, signals: Signals, s: slice) -> Stretch:
+        pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
+        moves = np.empty(0, dtype=np.intp) if self.grid.wanders else np.flatnonzero(np.diff(sp))
+        seen = np.column_stack([pv - signals.sp[s.start], op - op[0], sp, np.append(sp[1:], sp[-1])])
+        return Stretch(seen, moves, np.zeros(len(pv), dtype=bool))
+
+    def loop(self, delay: float, at: Floats) -> Loop:
+        """The loop of these parameters."""
+        gain, reset, strength = np.exp(at[:3]).tolist()
+        taus = tuple(np.exp(np.cumsum(at[3:3 + self.lags])).tolist())
+        process = ProcessSpec(model=self.model, gain=strength, tau=taus, dead_time=delay)
+        return Loop(gain, reset, float(at[-1]), process, *np.exp(at[-5:-1]).tolist())
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def losses(self, delay: float, at: Floats, moments: Sequence[Indices] | None = None) -> Found:
+        """Twice the negative log-likelihood of each sample.
+
+        moments: scans before a sample at which SP had moved; the likeliest where they are not given. Raises
+        ValueError or LinAlgError where these parameters have no filter.
+        """
+        model = seen_at_samples(self.loop(delay, at), self.grid)
+        filtered = Filter(model)
+        heard = np.empty((0, 2, 1))
+        if self.moves:
+            heard = filtered.heard(model.sooner if not self.anywhen else np.column_stack(
+                [np.eye(len(model.onward))[3], model.sooner[:, -1]]))
+        errors, found = [], []
+        for k, stretch in enumerate(self.data):
+            data = stretch.seen
+            # OP without what PV and SP make of it at once is the integral.
+            outputs = np.column_stack([data[:, 0], data[:, 1] - model.pv_share * data[:, 0]
+                                       - model.sp_share * data[:, 2]])
+            left = outputs - filtered.predicted(np.column_stack([outputs, data[:, 2:]]))
+            if self.anywhen:
+                found.append(stretch.moves)
+                _any_moves(left, stretch, heard, filtered.whitening)
+            else:
+                found.append(_moved(left, stretch, heard, filtered.whitening, None if moments is None else moments[k]))
+            left -= left[_SETTLE:].mean(axis=0)
+            left[stretch.spoilt] = 0.0
+            errors.append(left[_SETTLE:])
+        left = np.concatenate(errors)
+        losses = ((left @ filtered.whitening)**2).sum(axis=1) + log(np.linalg.det(filtered.spread))
+        if not np.isfinite(losses).all():
+            raise ValueError("the filter is not stable")
+        return Found(losses, left, filtered.spread, found)
+
+    def slopes(self, delay: float, at: Floats, found: Found) -> tuple[Floats, Floats]:
+        """(T, K) the slopes of half the losses, and (K, K) Fisher's information."""
+        inverse = np.linalg.inv(found.spread)
+        scores, moved, widened = np.empty((len(found.losses), len(at))), [], []
+        for k, step in enumerate(_STEP * np.eye(len(at))):
+            other = self.losses(delay, at + step, found.moments)
+            scores[:, k] = (other.losses - found.losses) / (2.0 * _STEP)
+            moved.append((other.errors - found.errors) / _STEP)
+            widened.append(inverse @ (other.spread - found.spread) / _STEP)
+        along, across = np.array(moved), np.array(widened)
+        information = np.einsum("itc,cd,jtd->ij", along, inverse, along, optimize=True)
+        information += 0.5 * len(scores) * np.einsum("iab,jba->ij", across, across)
+        return scores, information
+
+    def at_moves(self, delay: float, at: Floats) -> Floats:
+        """(moves,) squares of the whitened innovations of the two samples after each, on average 4 in all."""
+        found = self.losses(delay, at)
+        squares = ((found.errors @ np.linalg.inv(np.linalg.cholesky(found.spread)).T)**2).sum(axis=1)
+        lost, begin = [], 0
+        for stretch in self.data:
+            end = begin + len(stretch.seen) - _SETTLE
+            each = np.concatenate([np.zeros(_SETTLE), squares[begin:end], np.zeros(2)])
+            lost.append(each[stretch.moves + 1] + each[stretch.moves + 2])
+            begin = end
+        return np.concatenate(lost)
+
+    def spoil(self, which: Booleans) -> None:
+        """The two samples after these moves, (moves,), count no more."""
+        for stretch in self.data:
+            for k in stretch.moves[which[:len(stretch.moves)]].tolist():
+                stretch.spoilt[k + 1:k + 3] = True
+            which = which[len(stretch.moves):]
+
+    def explained(self, delay: float, at: Floats) -> tuple[float, float]:
+        """Which share of OP's moves the loop explains, and by how much less it does so of PV and OP than a regression.
+
+        That is the logarithm of the generalised variance of what the loop leaves over that of what a regression on
+        the last samples and SP does (Ljung, 1999, section 4.2).
+        """
+        model, errors = seen_at_samples(self.loop(delay, at), self.grid), self.losses(delay, at).errors
+        rest = np.column_stack([errors[:, 0], errors[:, 1] + model.pv_share * errors[:, 0]])
+        left = rest.T @ rest / len(rest)
+        moves = np.concatenate([np.diff(stretch.seen[:, 1]) for stretch in self.data])
+        own = float(left[1, 1] - left[0, 1]**2 / left[0, 0])
+        less = np.log(np.linalg.det(left) / np.linalg.det(_regressed(self.data)))
+        return 1.0 - own / max(float(np.mean(moves**2)), 1e-300), float(less)
+
+
+def _moved(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, moments: Indices | None) -> Indices:
+    """Take from errors, (T, 2), in place, what SP did that moved before its sample; the moments, else the likeliest.
+
+    heard: (H, 2, scans) of a move of 1 %.
+    """
+    chosen = np.zeros(len(stretch.moves), dtype=np.intp) if moments is None else moments
+    steps = stretch.seen[stretch.moves, 3] - stretch.seen[stretch.moves, 2]
+    white = np.einsum("hcp,cd->hdp", heard[:_FOLLOWED], whitening)
+    for i, (k, step) in enumerate(zip(stretch.moves.tolist(), steps.tolist(), strict=True)):
+        rest = errors[k + 1:k + 1 + len(heard)]
+        if moments is None:
+            near = rest[:_FOLLOWED] @ whitening
+            left = near[:, :, None] - step * white[:len(near)]
+            chosen[i] = int(np.argmin((left**2).sum(axis=(0, 1))))
+        rest -= step * heard[:len(rest), :, chosen[i]]
+    return chosen
+
+
+def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats) -> None:
+    """Take from errors, (T, 2), in place, whatever of these, (H, 2, K), came to the state as SP moved."""
+    for k in stretch.moves.tolist():
+        rest = errors[k + 1:k + 1 + len(heard)]
+        near = rest[:_FOLLOWED] @ whitening
+        white = np.einsum("hcp,cd->hdp", heard[:len(near)], whitening).reshape(near.size, -1)
+        rest -= heard[:len(rest)] @ np.linalg.lstsq(white, near.ravel(), rcond=None)[0]
+
+
+def _regressed(data: Sequence[Stretch]) -> Floats:
+    """(2, 2) covariance of what a regression of PV and OP on their last samples and SP leaves."""
+    before, now = [], []
+    for stretch in data:
+        seen, n = stretch.seen, len(stretch.seen)
+        counts = ~stretch.spoilt[_LAGS:]
+        lags = np.column_stack([seen[_LAGS:, 2], *(seen[_LAGS - lag:n - lag, :3] for lag in range(1, _LAGS + 1))])
+        before.append(lags[counts] - lags[counts].mean(axis=0))
+        now.append(seen[_LAGS:, :2][counts] - seen[_LAGS:, :2][counts].mean(axis=0))
+    x, y = np.concatenate(before), np.concatenate(now)
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return np.asarray(left.T @ left / len(left))
