@@ -87,20 +87,17 @@ class DeadTime:
         rank = np.empty(len(scans), dtype=np.intp)
         rank[np.argsort(group, kind="stable")] = np.arange(len(scans))
         self._first = (np.cumsum(lengths * counts) - lengths * counts - before)[group] + rank
-        self._round = self._length * self._step
-        self._end = self._first + self._round
+        self._end = self._first + self._length * self._step
         self._at = self._first.copy()
         self._ring = np.zeros(int(self._length.sum()))
         self._wrap = np.empty(len(scans), dtype=bool)
-        self._back = np.empty(len(scans), dtype=np.intp)
 
     def step(self, value: Floats, out: Floats) -> None:
         """Take in this scan's value, give the one of so many scans ago."""
         self._ring[self._at] = value
         self._at += self._step
         np.equal(self._at, self._end, out=self._wrap)
-        np.multiply(self._round, self._wrap, out=self._back)
-        self._at -= self._back
+        np.copyto(self._at, self._first, where=self._wrap)
         self._ring.take(self._at, out=out, mode="clip")
 
     def ring(self, i: int) -> tuple[Floats, int]:

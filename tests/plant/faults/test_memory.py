@@ -257,7 +257,7 @@ MADE_ANEW = {
                 "_load2"},
     "Controller": {"_wanted", "_term", "_manual", "_seen", "_free", "kp", "ki", "unwind",
                    *("_sp", "_op", "_pv", "_mode", "_shown")},
-    "DeadTime": {"_wrap", "_back"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
+    "DeadTime": {"_wrap"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
     "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
     "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
     "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
