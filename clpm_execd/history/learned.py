@@ -193,7 +193,7 @@ def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law:
     """Controller and process at the controller's scans, where the record has not all of them."""
     if law is None and signals.interval <= SCAN:
         return None
-    if law is not None and law.explained < _LEAST_EXPLAINED:
+    if law is not None and not law.hidden and law.explained < _LEAST_EXPLAINED:
         return None
     if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
         gain, reset = by_rule(loop, min(signals.interval, 1.0))

@@ -95,6 +95,14 @@ def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_
     assert found.estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
 
 
+def test_a_sample_each_half_minute_tells_the_same() -> None:
+    truth = drawn("pressure", 66)
+    found = learn(record_of(run(truth, SAMPLES, interval=30.0)), span=(0.0, 100.0)).estimates
+    for key in ("gain", "reset"):
+        assert found[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
+    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
+
+
 def test_an_output_that_no_controller_moves_is_not_explained_by_one() -> None:
     truth = moved(drawn("flow", 65), 2.0)
     record = record_of(run(truth, SAMPLES, interval=INTERVAL))
