@@ -5,6 +5,7 @@ would be tuned for.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -31,7 +32,7 @@ _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
 _ALIKE = 15.0  # of the same: models that near leave it open which is right
-_MARGIN = 6.0  # of Schwarz's criterion: by which another model than the type's must be better
+_MARGIN = 20.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
 def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *, cycles: bool = False
@@ -83,11 +84,13 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     sign = 1.0 if prior.gain > 0 else -1.0
     laws = [law] if law is not None else [
         process_law(signals, model.model, model.tau, model.dead_time, period) for model in _models(prior)]
+    # The type's model, unless another is better by a margin; that it is the surer one is no reason.
+    least = min((law.criterion - _MARGIN for law in laws if law is not None and law.model == prior.model), default=inf)
     known = [law for law in laws if law is not None and law.gain[0] * sign > 0
-             and (law.relative if law.model != prior.model else min(law.relative, law.faster)) < _SURE]
+             and (law.relative < _SURE and law.criterion < least if law.model != prior.model
+                  else min(law.relative, law.faster) < _SURE)]
     if known:
-        # The type's model, unless another is better by a margin.
-        best = min(known, key=lambda law: law.criterion + (_MARGIN if law.model != prior.model else 0.0))
+        best = min(known, key=lambda law: law.criterion)
         best = _as_any(best, [law for law in laws if law is not None])
         found = replace(loop, process=_spec(best))
         if _swing(found, signals.interval, min(signals.interval, SCAN) if law else signals.interval) < _UNSTABLE:
