@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clpm_execd.history.controller_law import unexplained
-from clpm_execd.history.process_law import Innovations
+from clpm_execd.history.innovations import Innovations
 from clpm_execd.history.signals import Booleans, Signals, percent_of
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.laws import Laws, stretches

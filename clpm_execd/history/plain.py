@@ -11,8 +11,9 @@ import numpy as np
 
 from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
+from clpm_execd.history.innovations import Innovations, innovations
 from clpm_execd.history.oscillation import from_elsewhere
-from clpm_execd.history.process_law import Innovations, ProcessLaw, innovations, process_law
+from clpm_execd.history.process_law import ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop import (
@@ -83,7 +84,7 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     prior = tuned_for(loop, signals.interval)
     sign = 1.0 if prior.gain > 0 else -1.0
     laws = [law] if law is not None else [
-        process_law(signals, model.model, model.tau, model.dead_time, period) for model in _models(prior)]
+        process_law(signals, model, period) for model in _models(prior)]
     # The type's model, unless another is better by a margin; that it is the surer one is no reason.
     least = min((law.criterion - _MARGIN for law in laws if law is not None and law.model == prior.model), default=inf)
     known = [law for law in laws if law is not None and law.gain[0] * sign > 0
