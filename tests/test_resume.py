@@ -59,10 +59,16 @@ def environment() -> dict[str, str]:
 
 
 def live(command: Sequence[str], out: Path, seconds: float, *, kill: bool) -> str:
-    """Let the stream run so long, its lines added to `out`; what it logged."""
+    """Let the stream run so long, its lines added to `out`; what it logged.
+
+    One that is to be killed may be at any moment, one that is to be stopped has first got to work.
+    """
+    before = out.stat().st_size if out.exists() else 0
     with (out.open("ab") as lines, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=lines, stderr=subprocess.PIPE, text=True,
             env=environment(), cwd=out.parent) as process):
+        while not kill and process.poll() is None and out.stat().st_size == before:
+            time.sleep(0.02)
         time.sleep(seconds)
         (process.kill if kill else process.terminate)()
         assert process.stderr is not None
@@ -95,6 +101,7 @@ def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path:
     config = ("--config", str(tmp_path / "loops.toml"))
     command, out = [*clpm_execd, *config, "--state", str(tmp_path / "state")], tmp_path / "out.lp"
     chance = random.Random(5)
+    live(command, out, 0.0, kill=False)
     for _ in range(KILLS):
         live(command, out, chance.uniform(0.4, 2.5) if KILLS < 10 else chance.uniform(0.4, 8.0), kill=True)
     log = live(command, out, 3.0, kill=False)
