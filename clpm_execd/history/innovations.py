@@ -31,6 +31,12 @@ class Innovations:
     noise: float
     swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
+    @property
+    def cost(self) -> float:
+        """n log of the variance of the n errors: twice the negative log-likelihood."""
+        errors = self.errors[np.isfinite(self.errors)]
+        return float(len(errors) * np.log(max(float(errors.var()), 1e-300)))
+
 
 def innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
     """What a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.

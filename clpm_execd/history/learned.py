@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -19,13 +20,22 @@ from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
+from clpm_execd.history.innovations import Innovations
 from clpm_execd.history.oscillation import oscillation
 from clpm_execd.history.plain import loaded, processed, tuned_for
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
+from clpm_execd.plant.loop import (
+    ControllerSpec,
+    FaultSpec,
+    LoopSpec,
+    ProcessSpec,
+    RecordingSpec,
+    Resolution,
+    SensorSpec,
+)
 from clpm_execd.plant.tuning import by_rule, tuned
 from clpm_execd.plant.types import template
 
@@ -84,17 +94,15 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
     _oscillates(signals, told)
-    stuck = _sticks(signals, told)
     law = pid_law(signals, steps)
-    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
-    if joint is None and law is not None and law.hidden:
-        law = None
-    loop = _controlled(loop, signals, law if joint is None else joint.law, told)
+    known = _explained(loop, signals, steps, law)
+    stuck = _sticks(signals, known, told)
+    if stuck is not None:
+        known = _explained(loop, signals, steps, law, stuck.stem)
+    told.take(known.told)
+    loop, found = loaded(known.loop, known.left, told), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
-    moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop, found = processed(loop, moved, told, None if joint is None else joint.process, cycles=stuck is not None)
-    loop = loaded(loop, found, told)
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
@@ -126,8 +134,35 @@ def _oscillates(signals: Signals, told: Findings) -> None:
         told.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
 
 
-def _sticks(signals: Signals, told: Findings) -> Sticking | None:
-    stuck = sticking(signals)
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
+
+    typical: the process that such a controller would be tuned for.
+    """
+
+    loop: LoopSpec
+    typical: ProcessSpec
+    left: Innovations | None
+    told: Findings
+
+
+def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
+               stem: Floats | None = None) -> _Explained:
+    """stem: (T,) where the stem was, of a valve that sticks; else it follows OP."""
+    told = Findings()
+    joint = None if stem is not None else _at_scans(loop, signals, steps, law)
+    if joint is None and law is not None and law.hidden:
+        law = None
+    loop = _controlled(loop, signals, law if joint is None else joint.law, told)
+    typical = tuned_for(loop, signals.interval)
+    moved = signals if stem is None else replace(signals, op=stem)
+    loop, left = processed(loop, moved, told, None if joint is None else joint.process, cycles=stem is not None)
+    return _Explained(loop, typical, left, told)
+
+
+def _sticks(signals: Signals, healthy: _Explained, told: Findings) -> Sticking | None:
+    stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost)
     if stuck is not None:
         told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
         told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))

@@ -54,18 +54,12 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
                 told_so = Findings()
                 other = _identified(loop, signals, told_so, None, period[0])
                 less = innovations(signals, other.process, period[0])
-                if less is not None and _likelier(less, found):
+                if less is not None and less.cost < found.cost - _PERIOD_TELLS:
                     told.take(told_so)
                     _note_swing(period, less, told)
                     return other, less
     told.take(alone)
     return plain, found
-
-
-def _likelier(one: Innovations, other: Innovations) -> bool:
-    """Whether it explains a record better by more than the best of all periods would of noise."""
-    errors, others = one.errors[np.isfinite(one.errors)], other.errors[np.isfinite(other.errors)]
-    return float(np.log(others.var() / errors.var())) * len(errors) > _PERIOD_TELLS
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:

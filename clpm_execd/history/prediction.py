@@ -9,6 +9,8 @@ a record that tells little of them does not lead astray; the gain is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 
@@ -53,11 +55,13 @@ class Prediction:
     period: s, of an oscillation that comes from elsewhere; what has this period, or a third of it, tells nothing then.
     typical: logs of the typical lags, the second's as its share of the first. where: the stretches of the record that
     tell anything. scale: sigma of the errors that priors are weighed against, of the first errors until it is set.
+    parts: at most so many scans are taken to lie in an interval.
     """
 
-    def __init__(self, signals: Signals, around: ProcessSpec, period: float | None = None) -> None:
+    def __init__(self, signals: Signals, around: ProcessSpec, period: float | None = None, *,
+                 parts: int = _MOST_PARTS) -> None:
         self.model, self.expected, self.interval = around.model, around.dead_time, signals.interval
-        self.parts = parts_of(signals)
+        self.parts = min(parts, parts_of(signals))
         self.scan = signals.interval / self.parts
         lags = [max(t, 0.2 * signals.interval) for t in around.tau]
         self.typical = np.array([log(lag) for lag in lags[:1]] + [log(lag / lags[0]) for lag in lags[1:]])
@@ -85,26 +89,31 @@ class Prediction:
         return 2.0 * np.pi * self.interval / self.period * np.arange(stretch.start, stretch.stop)
 
     def _held(self, op: Floats) -> Floats:
-        """OP at the scans: between two samples it is taken to move evenly."""
+        """OP, (..., n), at the scans: between two samples it is taken to move evenly."""
         if self.parts == 1:
             return op
-        at = np.arange((len(op) - 1) * self.parts + 1) / self.parts
-        return np.interp(at, np.arange(len(op)), op)
+        share = np.arange(1, self.parts + 1) / self.parts
+        between = op[..., :-1, None] + np.diff(op)[..., None] * share
+        return np.concatenate([op[..., :1], between.reshape(*op.shape[:-1], -1)], axis=-1)
 
-    def errors(self, delay: float, lags: Floats, noise: tuple[float, Floats]) -> tuple[Floats, Floats]:
+    def errors(self, delay: float, lags: Floats, noise: tuple[float, Floats], op: Floats | None = None
+               ) -> tuple[Floats, Floats]:
         """What the filters make of PV and of OP: the errors are the former less the gain times the latter.
 
-        delay in s. lags: as in `typical`. noise: the load's pole, and C.
+        delay in s. lags: as in `typical`. noise: the load's pole, and C. op: (..., T) in the place of OP.
         """
-        seen = [self._seen(delay, lags, noise, pv, op) for pv, op in self.stretches]
-        y, u = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        inputs = (held if op is None else self._held(op[..., stretch])
+                  for (_, held), stretch in zip(self.stretches, self.where, strict=True))
+        seen = [self._seen(delay, lags, noise, pv, felt)
+                for (pv, _), felt in zip(self.stretches, inputs, strict=True)]
+        y, u = (np.concatenate(parts, axis=-1) for parts in zip(*seen, strict=True))
         if self.period:
-            y, u = (part - self.waves @ (self.waves.T @ part) for part in (y, u))
+            y, u = (part - (part @ self.waves) @ self.waves.T for part in (y, u))
         return y, u
 
     def _seen(self, delay: float, lags: Floats, noise: tuple[float, Floats], pv: Floats, op: Floats
               ) -> tuple[Floats, Floats]:
-        """Of one stretch."""
+        """Of one stretch; op is (..., n)."""
         from scipy.signal import lfilter
 
         process = ProcessSpec(model=self.model, gain=1.0, tau=tuple(self._lags(lags).tolist()), dead_time=delay)
@@ -112,11 +121,19 @@ class Prediction:
         p11, _, p22, _, _ = transition(process, self.interval)
         pole, colour = noise
         whitens = np.convolve(np.convolve([1.0, -p11], [1.0, -p22]), [1.0, -pole])
-        late = int(delay / self.scan + 1e-9) + 1
-        moved = np.concatenate([np.zeros(min(late, len(op))), op[:-late] - op[0]])
-        flow = lfilter(top, bottom, moved)[::self.parts]
-        y, u = (lfilter(whitens, colour, part)[SETTLE:] for part in (pv - pv[0], flow))
-        return y - y.mean(), u - u.mean()
+        late = min(int(delay / self.scan + 1e-9) + 1, op.shape[-1])
+        moved = np.zeros_like(op)
+        moved[..., late:] = op[..., :-late] - op[..., :1]
+        flow = lfilter(top, bottom, moved)[..., ::self.parts]
+        y, u = (lfilter(whitens, colour, part)[..., SETTLE:] for part in (pv - pv[0], flow))
+        return y - y.mean(), u - u.mean(axis=-1, keepdims=True)
+
+    def costs(self, fit: Fit, stems: Floats) -> Floats:
+        """(M,) what the fit would cost with each of these stems, (M, T), in OP's place, the gain at its best."""
+        y, u = self._errors(fit.delay, fit.parameters, stems)
+        left = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
+        spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
+        return np.asarray(fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma)))
 
     def swing(self, process: ProcessSpec, noise: tuple[float, Floats]) -> tuple[float, float, float]:
         """Of the oscillation as a load, as in `Innovations`."""
@@ -125,8 +142,7 @@ class Prediction:
             y, u = self._seen(process.dead_time, self.typical, noise, pv, op)
             left.append(y - process.gain * u)
             loads = (self._held(wave(part * self._angles(stretch))) for part in _PARTS for wave in (np.sin, np.cos))
-            felt.append(process.gain * np.column_stack([
-                self._seen(process.dead_time, self.typical, noise, pv, load)[1] for load in loads]))
+            felt.append(process.gain * self._seen(process.dead_time, self.typical, noise, pv, np.array([*loads]))[1].T)
         answer, error = np.concatenate(felt), np.concatenate(left)
         parts = np.linalg.lstsq(answer, error, rcond=None)[0]
         rest = error - answer @ parts
@@ -138,11 +154,11 @@ class Prediction:
         y, u = self._errors(delay, parameters)
         return float(y @ y) - float(u @ y) ** 2 / max(float(u @ u), 1e-300)
 
-    def _errors(self, delay: float, parameters: Floats) -> tuple[Floats, Floats]:
+    def _errors(self, delay: float, parameters: Floats, op: Floats | None = None) -> tuple[Floats, Floats]:
         """Those of parameters as in `Fit`."""
         k = len(self.typical)
         process = ProcessSpec(model=self.model, gain=1.0, tau=tuple(self._lags(parameters[:k]).tolist()))
-        return self.errors(delay, parameters[:k], _coloured(process, self.interval, parameters[k:]))
+        return self.errors(delay, parameters[:k], _coloured(process, self.interval, parameters[k:]), op)
 
     def _lags(self, logs: Floats) -> Floats:
         """In s, from the logs of the first and of the second's share of it."""
@@ -150,12 +166,26 @@ class Prediction:
 
     def fit(self, delay: float, start: Floats) -> Fit | None:
         """The process that errs least at a dead time, s, looked for from these parameters on."""
+        found = self._least(lambda parameters: (delay, parameters), start)
+        return None if found is None else self.at(delay, found)
+
+    def free(self, delay: float, start: Floats) -> Fit | None:
+        """The process that errs least, its dead time too looked for from this one, s, on."""
+        def told(parameters: Floats) -> tuple[float, Floats]:
+            return max(exp(min(float(parameters[0]), 16.0)) - self.scan, 0.0), parameters[1:]
+
+        found = self._least(told, np.array([log(delay + self.scan), *start]))
+        return None if found is None else self.at(*told(found))
+
+    def _least(self, told: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats | None:
+        """The parameters of the least errors; told: the dead time and those of a Fit that they stand for."""
         from scipy.optimize import least_squares
 
-        if self.samples <= 3 * (delay / self.interval + SETTLE):
+        if self.samples <= 3 * (told(start)[0] / self.interval + SETTLE):
             return None
 
         def residual(parameters: Floats) -> Floats:
+            delay, parameters = told(parameters)
             y, u = self._errors(delay, parameters)
             power = float(u @ u)
             error = y - (float(u @ y) / power if power > 0 else 0.0) * u
@@ -170,7 +200,7 @@ class Prediction:
             found = least_squares(residual, start, jac=slopes, method="lm", max_nfev=30, ftol=1e-7, xtol=1e-5)
         except (ValueError, np.linalg.LinAlgError):
             return None
-        return self.at(delay, found.x)
+        return np.asarray(found.x)
 
     def at(self, delay: float, parameters: Floats) -> Fit | None:
         """The process of these parameters and the gain that goes with them."""
@@ -191,6 +221,13 @@ class Prediction:
         """How far lags and dead time are from the typical, in standard deviations."""
         late = log((delay + self.interval) / (self.expected + self.interval)) / _LOOSE_DELAY
         return np.array([*((parameters[:len(self.typical)] - self.typical) / self.loose), late])
+
+    def behind(self, stem: Floats) -> Prediction:
+        """The same with a stem, (T,), in OP's place."""
+        other = copy(self)
+        other.stretches = [(pv, self._held(stem[stretch]))
+                           for (pv, _), stretch in zip(self.stretches, self.where, strict=True)]
+        return other
 
     def _covariance(self, delay: float, parameters: Floats, gain: float, u: Floats, spread: float) -> Floats:
         """That of (log lags, gain), from the Jacobian of the errors in all parameters."""

@@ -1,32 +1,53 @@
 """How a valve sticks, from OP and PV alone.
 
-The stem is simulated from OP by Choudhury's model for a grid of S and J, and the one from which PV follows with the
-least errors, by a linear law of its own and the stem's past, is the valve's (Jelali, 2008). What a valve that only has
-play would explain as well is none that sticks: an oscillation from elsewhere is like that. Intervals are those of the
-likelihood, the other parameter at its best.
+The stem is simulated from OP by Choudhury's model for many pairs of S and J, and the one from which PV follows with
+the least errors, through the process and with the load that go with it, is the valve's (Jelali, 2008): the
+prediction-error method that is used for a valve that follows OP, judged by the same likelihood. That is steep and has
+many peaks, since one slip that is missed spoils a whole cycle: it is looked at on grids that become finer, and apart
+for valves that do little more than trail, undershoot, and jump. What a valve that only has play would explain as well
+is none that sticks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
+from clpm_execd.history.prediction import NOISES, Fit, Prediction
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
+from clpm_execd.plant.loop import ProcessSpec
 
-_SHARES = tuple(0.06 * 1.13**k for k in range(25))  # S, of the range in which OP moves
-_JUMPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)  # J, of S
-_FINER = ((1.06, 0.1), (1.03, 0.05), (1.015, 0.03), (1.007, 0.015))  # then: factors of S, and shares of S that J is off
-_BEST = 3  # pairs around which is looked closer
-_LAGS = (*range(1, 11), 12, 14, 17, 20, 24, 29, 35, 42, 50, 60)
+# S and J, % of travel, and how far the stem is from OP at first, of as far as it can be.
+Stem = tuple[float, float, float]
+
 _LEAST = 400  # samples
-_MOST = 4000
-_PLAIN = 60.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
-_JUMPS_TELL = 20.0  # by which it must be better than with play alone
-_NEAR = 0.05  # of S: how far nine in ten of simulated loops are off, beyond the likely ones
-_DOUBT = 16.0  # of the same, within which a value is in the interval: errors have a colour that chi-square has not
+_SHORTEST = 60  # samples of a stretch
+_COARSE = tuple(0.06 * 1.08**k for k in range(38))  # S, of the range in which OP moves
+_JUMPS = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1)  # J, of S
+_DENSE = (0.01, 32, 0.1, 13)  # around a pair: steps of S, and of J, shares of S, and how many on either side
+_FINER = ((0.004, 8, 0.04, 3), (0.0015, 5, 0.02, 3), (0.0007, 3, 0.01, 3))  # then
+_MOST_JUMP = 1.25  # J, of S
+_TURNS = 4  # of a dense grid
+_FOLLOWS = (0.0, 0.0, 0.0)
+_AT_ONCE = 512  # stems
+_PARTS = 2  # of an interval: when in it a stem slipped is not known
+_FIRST = 0.25  # part of a record
+_ANY_JUMP = tuple(0.1 * k for k in range(13))  # J, of S
+_STARTS = tuple(0.05 * k for k in range(-20, 21))  # of a stem, at the start of the record
+_AROUND = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5)  # dead times, of the one so far
+_FAMILIES = (0.1, 0.35, 0.7, inf)  # of valves, by J up to these shares of S; the first do little but trail
+_BEST = 2  # of a family that are kept
+_APART = 0.05  # of S: nearer ones are the same
+_HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
+_TELLS = 40.0  # and in the end
+_JUMPS_TELL = 15.0  # by which it must be better than with play alone
+_DOUBT, _DOUBT_SHARE = 10.0, 0.1  # of the same, and of all that sticking tells: within is likely; see `_sticking`
+_NEAR = (0.05, 0.1)  # of S: how far off S and J may be in any case
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,72 +59,189 @@ class Sticking:
     stem: Floats
 
 
-def sticking(signals: Signals) -> Sticking | None:
-    """How the valve sticks; None where a valve that follows OP explains PV as well."""
-    stretches = runs(signals.whole, _LEAST)
-    if not stretches:
+@dataclass(frozen=True, slots=True)
+class _Valve:
+    """How one might be, and the process that goes with it."""
+
+    stem: Stem
+    fit: Fit
+
+
+def sticking(signals: Signals, around: ProcessSpec, healthy: float = inf) -> Sticking | None:
+    """How the valve sticks; None where a valve that follows OP explains PV as well.
+
+    around: the process that is typical of the loop. healthy: n log of the variance of the n errors, by the best that is
+    known of a valve that follows OP.
+    """
+    prediction = Prediction(signals, around, parts=_PARTS)
+    width = _width(signals)
+    if width == 0.0 or not prediction.stretches:
         return None
-    longest = max(stretches, key=lambda s: s.stop - s.start)
-    where = slice(longest.start, min(longest.stop, longest.start + _MOST))
-    op, pv = signals.op[where], signals.pv[where]
+    return _Search(signals, prediction).told(width, healthy, around.gain)
+
+
+def _width(signals: Signals) -> float:
+    """The range in which OP moves, %; 0 where the record is too short to tell."""
+    op, pv = signals.op[signals.whole], signals.pv[signals.whole]
+    if len(op) < _LEAST or np.ptp(pv) < 1e-9:
+        return 0.0
     width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02))
-    if width < 0.05 or np.ptp(pv) < 1e-9:
-        return None
-    costs = _searched(pv, op, width)
-    best = min(costs, key=lambda pair: costs[pair])
-    gain = costs[0.0, 0.0] - costs[best]
-    play = min(cost for (_, j), cost in costs.items() if j == 0.0)
-    if best[0] == 0.0 or gain < _PLAIN or play - costs[best] < _JUMPS_TELL:
-        return None
-    likely = [pair for pair, cost in costs.items() if cost < costs[best] + _DOUBT]
-    stem = signals.op.copy()
-    stem[where] = _stems(op, [best])[:, 0]
-    return Sticking(_interval(best[0], [s for s, _ in likely], _NEAR * best[0]),
-                    _interval(best[1], [j for _, j in likely], _NEAR * best[0]), stem)
+    return width if width >= 0.05 else 0.0
 
 
-def _searched(pv: Floats, op: Floats, width: float) -> dict[tuple[float, float], float]:
-    """The costs of pairs of S and J, the closer together the likelier."""
-    pairs = [(0.0, 0.0)] + [(share * width, share * jump * width) for share in _SHARES for jump in _JUMPS]
-    costs = dict(zip(pairs, _costs(pv, op, pairs), strict=True))
-    for spread, apart in _FINER:
-        near = {(s * a, min(max(j + s * b, 0.0), 1.2 * s * a))
-                for s, j in sorted(costs, key=lambda pair: costs[pair])[:_BEST] if s > 0
-                for a in (1.0 / spread, 1.0, spread) for b in (-apart, 0.0, apart)} - set(costs)
-        if near:
-            ordered = sorted(near)
-            costs.update(zip(ordered, _costs(pv, op, ordered), strict=True))
-    return costs
+def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
+    """(M, T) where the stems of M valves are that OP moves; after a gap where they were, or as near as can be."""
+    s, j, first = np.array(stems).T
+    apart = (s + j) / 2.0
+    positions = np.repeat(signals.op[None, :], len(stems), axis=0)
+    last = None
+    for stretch in runs(signals.whole, _SHORTEST):
+        op = signals.op[stretch]
+        last = op[0] + first * apart if last is None else np.clip(last, op[0] - apart, op[0] + apart)
+        valves = Stiction(last, np.arange(len(stems)))
+        valves.become(s, j)
+        moved = np.empty((len(op), len(stems)))
+        for t, wanted in enumerate(op):
+            moved[t] = valves.step(np.full(len(stems), wanted))
+        last = moved[-1].copy()
+        positions[:, stretch] = moved.T
+    return positions
 
 
-def _interval(value: float, likely: list[float], least: float) -> tuple[float, float, float]:
-    """From the least to the largest likely value, half a step of the grid beyond."""
-    return value, max(0.0, min(likely) - least), max(likely) + least
+def _coarse(signals: Signals, width: float) -> list[Stem]:
+    """All that may be, each at first where OP is, or so that it slips at OP's largest or smallest value before long."""
+    op = signals.op[signals.whole]
+    early = op[:int(_FIRST * len(op))]
+    far = (0.0, float(early.max() - op[0]), float(early.min() - op[0]))
+    found = []
+    for s in (share * width for share in _COARSE):
+        for j in (jump * s for jump in _JUMPS):
+            apart = (s + j) / 2.0
+            starts = {min(max(way / apart - float(np.sign(way)), -1.0), 1.0) for way in far}
+            found += [(s, j, start) for start in sorted(starts)]
+    return found
 
 
-def _stems(op: Floats, pairs: list[tuple[float, float]]) -> Floats:
-    """(T, M) the stems of M valves that OP moves."""
-    s, j = np.array(pairs).T
-    valves = Stiction(np.full(len(pairs), op[0]), np.arange(len(pairs)))
-    valves.become(s, j)
-    stems = np.empty((len(op), len(pairs)))
-    for t, wanted in enumerate(op):
-        stems[t] = valves.step(np.full(len(pairs), wanted))
-    return stems
+class _Search:
+    """For the pair. Valves that are known are of several families, best first."""
+
+    def __init__(self, signals: Signals, prediction: Prediction) -> None:
+        self._signals, self._prediction = signals, prediction
+
+    def told(self, width: float, healthy: float, sign: float) -> Sticking | None:
+        """sign: of the process gain."""
+        guesses = self._guesses()
+        if not guesses:
+            return None
+        healthy = min(healthy, *(valve.fit.cost for valve in guesses))
+        known = self._likeliest(guesses, _coarse(self._signals, width))
+        if known[0].fit.cost > healthy - _HINTS:
+            return None
+        known = self._closer(self._nearer(known, guesses[1:]))
+        best = known[0]
+        play = min((valve.fit.cost for valve in known if _family(valve.stem) == 0), default=inf)
+        if best.fit.cost > min(healthy - _TELLS, play - _JUMPS_TELL) or best.fit.gain * sign < 0:
+            return None
+        return self._sticking(best, healthy)
+
+    def _guesses(self) -> list[_Valve]:
+        """A valve that follows OP, with the process that errs least, and with the typical one."""
+        of = self._prediction
+        starts = [np.concatenate([of.typical, noise]) for noise in NOISES]
+        fits = [fit for start in starts if (fit := of.fit(of.expected, start)) is not None]
+        if not fits:
+            return []
+        best = min(fits, key=lambda fit: fit.cost)
+        of.scale = best.sigma
+        typical = of.at(of.expected, starts[1])
+        return [_Valve(_FOLLOWS, fit) for fit in (self._fitted(best, self._signals.op), typical) if fit is not None]
+
+    def _nearer(self, known: Sequence[_Valve], guesses: Sequence[_Valve]) -> list[_Valve]:
+        """By dense grids around the best, as long as they find better ones: the process is then another."""
+        for _ in range(_TURNS):
+            before = known[0].fit.cost
+            for look in (lambda stem: _around(stem, *_DENSE), _begun):
+                known = _merged(known, self._likeliest([known[0], *guesses], look(known[0].stem)))
+            if known[0].fit.cost > before - _HINTS:
+                break
+        return [*known]
+
+    def _closer(self, known: Sequence[_Valve]) -> list[_Valve]:
+        """By finer grids around the best, and around the best of those that only trail."""
+        for steps in _FINER:
+            trailing = [valve for valve in known[_BEST:] if _family(valve.stem) == 0]
+            for valve in [*known[:_BEST], *trailing[:1]]:
+                known = _merged(known, self._likeliest([valve], _around(valve.stem, *steps)))
+        return [*known]
+
+    def _likeliest(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> list[_Valve]:
+        """Of these the likeliest of each family by each guess of the process, all then with their own.
+
+        Each guess has a say, however unlikely it is: the process of a valve that follows OP is not that of one that
+        sticks, and a typical one may tell better which stem is right.
+        """
+        costs = self._costs(guesses, stems)
+        families = np.array([_family(stem) for stem in stems])
+        found: dict[Stem, _Valve] = {}
+        for guess, row in zip(guesses, costs, strict=True):
+            for family in np.unique(families).tolist():
+                best = stems[int(np.where(families == family, row, inf).argmin())]
+                valve = _Valve(best, self._fitted(guess.fit, stems_of(self._signals, [best])[0]))
+                found[best] = min(valve, found.get(best, valve), key=lambda one: one.fit.cost)
+        return _merged([*found.values()])
+
+    def _costs(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> Floats:
+        """(G, M) of each stem by each guess."""
+        parts = (stems_of(self._signals, stems[at:at + _AT_ONCE]) for at in range(0, len(stems), _AT_ONCE))
+        return np.concatenate([[self._prediction.costs(guess.fit, part) for guess in guesses] for part in parts],
+                              axis=1)
+
+    def _fitted(self, fit: Fit, stem: Floats) -> Fit:
+        """The process that goes best with a stem, (T,), looked for from this one on."""
+        prediction = self._prediction.behind(stem)
+        delay = min((factor * fit.delay for factor in _AROUND),
+                    key=lambda delay: prediction.misfit(delay, fit.parameters))
+        return prediction.free(delay, fit.parameters) or replace(fit, cost=inf)
+
+    def _sticking(self, best: _Valve, healthy: float) -> Sticking:
+        """With intervals that hold all pairs that are about as likely.
+
+        OP is rounded, so that a slip may come a sample late or early by any pair, the true one too: the more of PV
+        sticking explains, the more of it that costs.
+        """
+        stems = [*_around(best.stem, *_DENSE), *_around(best.stem, *_FINER[0])]
+        within = best.fit.cost + max(_DOUBT, _DOUBT_SHARE * (healthy - best.fit.cost))
+        likely = [best.stem, *(stems[k] for k in np.flatnonzero(self._costs([best], stems)[0] < within))]
+        lows, highs = np.min(likely, axis=0).tolist(), np.max(likely, axis=0).tolist()
+        s, j = ((value, max(min(low, value - near * best.stem[0]), 0.0), max(high, value + near * best.stem[0]))
+                for value, low, high, near in zip(best.stem[:2], lows, highs, _NEAR, strict=False))
+        return Sticking(s, j, stems_of(self._signals, [best.stem])[0])
 
 
-def _costs(pv: Floats, op: Floats, pairs: list[tuple[float, float]]) -> list[float]:
-    """Of each pair twice the negative log-likelihood of the errors of PV, from its own past and the stem's."""
-    stems = _stems(op, pairs)
-    longest = _LAGS[-1]
-    pasts = np.column_stack([pv[longest - k:len(pv) - k] for k in _LAGS])
-    y = pv[longest:]
-    return [_cost(y, np.column_stack([pasts, *(stem[longest - k:len(pv) - k] for k in _LAGS)])) for stem in stems.T]
+def _around(stem: Stem, step: float, steps: int, jump: float, jumps: int) -> list[Stem]:
+    """Those around one: S by factors, J by shares of S."""
+    s, share, start = stem[0], stem[1] / stem[0], stem[2]
+    shares = sorted({min(max(share + b * jump, 0.0), _MOST_JUMP) for b in range(-jumps, jumps + 1)})
+    sizes = [s * (1.0 + step) ** a for a in range(-steps, steps + 1)]
+    return [(size, part * size, start) for size in sizes for part in shares]
 
 
-def _cost(y: Floats, inputs: Floats) -> float:
-    level = inputs - inputs.mean(axis=0)
-    normal = level.T @ level
-    normal[np.diag_indices_from(normal)] += 1e-6 * max(float(np.trace(normal)) / len(normal), 1e-12)
-    rest = y - y.mean() - level @ np.linalg.solve(normal, level.T @ (y - y.mean()))
-    return float(len(y) * np.log(max(float(rest @ rest) / len(y), 1e-18)))
+def _begun(stem: Stem) -> list[Stem]:
+    """Those that turn where this one does, by any jump and from wherever they may have been at first."""
+    return [(stem[0], share * stem[0], start) for share in _ANY_JUMP for start in _STARTS]
+
+
+def _merged(known: Sequence[_Valve], new: Sequence[_Valve] = ()) -> list[_Valve]:
+    """The likeliest of each family, best first."""
+    chosen: list[_Valve] = []
+    for valve in sorted([*known, *new], key=lambda valve: valve.fit.cost):
+        family = [one.stem for one in chosen if _family(one.stem) == _family(valve.stem)]
+        s, j, _ = valve.stem
+        if len(family) < _BEST and all(abs(s - other[0]) > _APART * s or abs(j - other[1]) > 2.0 * _APART * s
+                                       for other in family):
+            chosen.append(valve)
+    return chosen
+
+
+def _family(stem: Stem) -> int:
+    return next(k for k, most in enumerate(_FAMILIES) if stem[1] < most * stem[0])

@@ -14,8 +14,6 @@ import pytest
 from recorded import record_of, run
 
 from clpm_execd.history.learned import Learned, learn
-from clpm_execd.history.signals import signals_of
-from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.tuning import tuned
@@ -61,6 +59,10 @@ class Case:
     def covers(self, key: str, value: float) -> bool:
         found = self.found.estimates[key]
         return found.low <= value <= found.high
+
+    @property
+    def sticks(self) -> bool:
+        return "stiction.S" in self.found.estimates
 
 
 @pytest.fixture(scope="module")
@@ -115,32 +117,36 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
     assert np.median(off) <= 0.25
 
 
-def sticks(loop: LoopSpec, seed: int) -> tuple[Sticking | None, float]:
-    """How its valve is found to stick, and how much of the time it shows."""
-    block = run(loop, SAMPLES, seed=seed)
-    seen = 0.0 if block.truth is None else float(block.truth.visible.mean())
-    return sticking(signals_of(record_of(block), 0, (0.0, 100.0))), seen
-
-
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
-def test_stiction_that_is_visible_is_found_within_a_quarter() -> None:
-    near_s, seen, false, held = [], [], [], []
+def test_stiction_that_is_visible_is_found_with_its_size() -> None:
+    seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    near_s, near_j, held_s, held_j, false = [], [], [], [], []
     for seed in range(100, 100 + EACH):
         for kind in KINDS:
             chance, loop = np.random.default_rng(seed), drawn(kind, seed)
             s, jump = float(chance.uniform(2.5, 6.0)), float(chance.choice([0.2, 0.5, 0.8, 1.0]))
-            found, visible = sticks(replace(
-                loop, faults=(FaultSpec(kind="stiction", parameters={"S": s, "J": jump * s}),)), seed)
-            if visible > 0.5 and kind != "temperature":  # too slow for its valve to show in two hours of PV
-                seen.append(found is not None)
-            if visible > 0.5 and found is not None:
-                near_s.append(abs(found.s[0] / s - 1.0) <= 0.25)
-                held.append(found.s[1] <= s <= found.s[2])
+            case = learned_with(loop, FaultSpec(kind="stiction", parameters={"S": s, "J": jump * s}), seed)
+            assert case.record.truth is not None
+            if case.record.truth.visible.mean() > 0.5:
+                seen[kind].append(case.sticks)
+                if case.sticks:
+                    near_s.append(case.near("stiction.S", s, 0.25))
+                    near_j.append(abs(case.found.estimates["stiction.J"].value - jump * s) <= 0.25 * s)
+                    held_s.append(case.covers("stiction.S", s))
+                    held_j.append(case.covers("stiction.J", jump * s))
             swing = {"amplitude": 2.0, "period": float(chance.uniform(60.0, 600.0))}
             driven = FaultSpec(kind="external-oscillation", parameters=swing)
-            false += [sticks(replace(loop, faults=faults), seed)[0] is not None
-                      for faults in ((), (FaultSpec(kind="aggressive"),), (driven,))]
-    assert share("visible stiction found, but of temperatures", seen) >= 0.7
+            false += [learned_with(loop, fault, seed).sticks for fault in (None, FaultSpec(kind="aggressive"), driven)]
+    for kind in KINDS:  # temperatures are slow: in two hours a valve's jumps are few and hardly show in PV
+        least = 0.4 if kind == "temperature" else 0.85
+        assert share(f"visible stiction found, {kind}", seen[kind]) >= least
     assert share("of all found, S within 25 %", near_s) >= 0.9
-    assert share("interval of S holds", held) >= 0.8
-    assert share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.05
+    assert share("of all found, J within 25 % of S", near_j) >= 0.85
+    assert share("interval of S holds", held_s) >= 0.8
+    assert share("interval of J holds", held_j) >= 0.8
+    assert share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.03
+
+
+def learned_with(loop: LoopSpec, fault: FaultSpec | None, seed: int) -> Case:
+    record = run(replace(loop, faults=() if fault is None else (fault,)), SAMPLES, seed=seed)
+    return Case(loop, record, learn(record_of(record), span=(0.0, 100.0)))
