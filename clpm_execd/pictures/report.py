@@ -73,7 +73,7 @@ def report_page(names: Sequence[str], studies: Sequence[Study], score: Discrimin
     rows = [(Link(name, anchor), Path(study.source).name, *row, len(study.learned.warnings))
             for name, anchor, study, row in zip(names, anchors, studies, _rows(studies, score), strict=True)]
     page.add("Overview", *_verdict(studies, score), _medians(studies),
-             table(("Loop", "Record", *_columns(score), "Warnings"), rows,
+             table(("Loop", "Record", *_columns(studies, score), "Warnings"), rows,
                    "each loop's section has its warnings in words"))
     page.sections.insert(0, page.sections.pop())
     if told:
@@ -171,20 +171,38 @@ def _medians(studies: Sequence[Study]) -> str:
 # the table of the terminal, and of the page
 
 
-def _columns(score: Discrimination) -> tuple[str, ...]:
+def _columns(studies: Sequence[Study], score: Discrimination) -> tuple[str, ...]:
     """Their headings; of loops by themselves there is no AUC where all records are short."""
-    return ("Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("AUC",) if _asked(score) else ()), "Copy")
+    return ("Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("Shows",) if _ill(studies) else ()),
+            *(("AUC",) if _asked(score) else ()), "Copy")
 
 
 def _asked(score: Discrimination) -> bool:
     return not all(map(isnan, score.each))
 
 
+def _ill(studies: Sequence[Study]) -> bool:
+    return any(_shows(study) for study in studies)
+
+
+def _shows(study: Study) -> str:
+    """What a loop has that it should not, in a word or two."""
+    of = study.learned.estimates
+    if "stiction.S" in of:
+        return f"S {of['stiction.S'].value:.2g}, J {of['stiction.J'].value:.2g} %"
+    if "oscillation.period" in of:
+        swung = "swung" if "oscillation.amplitude" in of else "swings"
+        return f"{swung}, {of['oscillation.period'].value:.3g} s"
+    return ""
+
+
 def _rows(studies: Sequence[Study], score: Discrimination) -> list[tuple[object, ...]]:
-    return [_row(study, (_two(auc),) if _asked(score) else ()) for study, auc in zip(studies, score.each, strict=True)]
+    ill, asked = _ill(studies), _asked(score)
+    return [_row(study, (_shows(study),) if ill else (), (_two(auc),) if asked else ())
+            for study, auc in zip(studies, score.each, strict=True)]
 
 
-def _row(study: Study, auc: tuple[str, ...]) -> tuple[object, ...]:
+def _row(study: Study, shows: tuple[str, ...], auc: tuple[str, ...]) -> tuple[object, ...]:
     of = study.learned.estimates
 
     def number(key: str) -> str:
@@ -192,7 +210,7 @@ def _row(study: Study, auc: tuple[str, ...]) -> tuple[object, ...]:
         return "" if one is None else f"{one.value:.3g}{' (prior)' if one.source == 'prior' else ''}"
 
     return (study.learned.samples, f"{study.learned.loop.sp:.5g}", number("controller.gain"),
-            number("controller.reset"), number("process.gain"), *auc, _two(study.likeness.copy))
+            number("controller.reset"), number("process.gain"), *shows, *auc, _two(study.likeness.copy))
 
 
 def report_table(names: Sequence[str], studies: Sequence[Study], score: Discrimination) -> Table:
@@ -202,7 +220,7 @@ def report_table(names: Sequence[str], studies: Sequence[Study], score: Discrimi
 
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, caption_justify="left")
     drawn.add_column("Loop", overflow="fold", style="cyan", min_width=12)
-    for column in _columns(score):
+    for column in _columns(studies, score):
         drawn.add_column(column, justify="right", no_wrap=True)
     for name, row in zip(names, _rows(studies, score), strict=True):
         drawn.add_row(name, *map(str, row))

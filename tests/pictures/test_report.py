@@ -96,3 +96,18 @@ def test_the_terminals_table_has_a_row_a_loop_and_marks_priors() -> None:
     rows = drawn.get().splitlines()
     assert rows[2].split() == ["FIC101", "800", "50", "0.512", "1", "(prior)", "0.61", "0.97"]
     assert "AUC of all 0.57" in rows[-1]
+
+
+def test_the_terminals_table_shows_what_sticks_and_what_swings_where_a_loop_does() -> None:
+    ill = {"stiction.S": Estimate.read(5.04, "%"), "stiction.J": Estimate.read(2.0, "%")}
+    swung = {"oscillation.period": Estimate.read(187.2, "s"), "oscillation.amplitude": Estimate.read(2.0, "%")}
+    studies = [replace(one, learned=replace(one.learned, estimates={**one.learned.estimates, **more}))
+               for one, more in ((study(), ill), (study(), swung), (study(), {}))]
+    console = Console(width=120)
+    with console.capture() as drawn:
+        console.print(report_table(["FIC101", "FIC102", "FIC103"], studies, Discrimination(0.5, 0.5, (nan,) * 3)))
+    rows = drawn.get().splitlines()
+    assert "Shows" in rows[0]
+    assert "S 5, J 2 %" in rows[2]
+    assert "swung, 187 s" in rows[3]
+    assert rows[4].split() == ["FIC103", "800", "50", "0.512", "1", "(prior)", "0.97"]
