@@ -166,7 +166,10 @@ def _sticks(signals: Signals, healthy: _Explained, told: Findings) -> Sticking |
     if stuck is not None:
         told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
         told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))
-        told.warnings.append(f"the valve sticks: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel")
+        told.warnings.append(
+            f"the valve sticks: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel" if stuck.j[0] > 0 else
+            f"the valve does not follow small moves of OP: play or stiction without a jump that would show, about "
+            f"{stuck.s[0]:.3g} % of travel")
     return stuck
 
 
@@ -174,9 +177,11 @@ def _faults(told: Findings) -> tuple[FaultSpec, ...]:
     """Those that the record shows."""
     known = {name: rounded(estimate.value) for name, estimate in told.estimates.items()}
     faults = []
-    if "stiction.S" in known:
+    if known.get("stiction.J", 0.0) > 0:
         faults.append(FaultSpec(kind="stiction", parameters={
             name: min(known[f"stiction.{name}"], 100.0) for name in ("S", "J")}))
+    elif "stiction.S" in known:
+        faults.append(FaultSpec(kind="deadband", parameters={"width": min(known["stiction.S"], 100.0)}))
     if "oscillation.amplitude" in known:
         faults.append(FaultSpec(kind="external-oscillation", parameters={
             "amplitude": min(known["oscillation.amplitude"], 50.0), "period": known["oscillation.period"],

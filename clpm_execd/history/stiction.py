@@ -4,8 +4,8 @@ The stem is simulated from OP by Choudhury's model for many pairs of S and J, an
 the least errors, through the process and with the load that go with it, is the valve's (Jelali, 2008): the
 prediction-error method that is used for a valve that follows OP, judged by the same likelihood. That is steep and has
 many peaks, since one slip that is missed spoils a whole cycle: it is looked at on grids that become finer, and apart
-for valves that do little more than trail, undershoot, and jump. What a valve that only has play would explain as well
-is none that sticks.
+for valves that do little more than trail, undershoot, and jump. What a valve that only trails would explain as well is
+play, without a jump.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ _BEST = 2  # of a family that are kept
 _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _TELLS = 40.0  # and in the end
-_JUMPS_TELL = 15.0  # by which it must be better than with play alone
+_JUMPS_TELL = 15.0  # by which it must be better than with play alone, or play is what is told
 _DOUBT, _DOUBT_SHARE = 10.0, 0.1  # of the same, and of all that sticking tells: within is likely; see `_sticking`
 _NEAR = (0.05, 0.1)  # of S: how far off S and J may be in any case
 
 
 @dataclass(frozen=True, slots=True)
 class Sticking:
-    """s, j: % of travel, each value, low, high. stem: (T,) where the stem was, per cent; OP where that is not known."""
+    """s, j: % of travel, each value, low, high; j is nought where the record shows no jump, but play.
+
+    stem: (T,) where the stem was, per cent; OP where that is not known.
+    """
 
     s: tuple[float, float, float]
     j: tuple[float, float, float]
@@ -139,10 +142,13 @@ class _Search:
             return None
         known = self._closer(self._nearer(known, guesses[1:]))
         best = known[0]
-        play = min((valve.fit.cost for valve in known if _family(valve.stem) == 0), default=inf)
-        if best.fit.cost > min(healthy - _TELLS, play - _JUMPS_TELL) or best.fit.gain * sign < 0:
+        trails = next((valve for valve in known if _family(valve.stem) == 0), best)
+        jumps = best.fit.cost < trails.fit.cost - _JUMPS_TELL
+        found = best if jumps else trails
+        if found.fit.cost > healthy - _TELLS or found.fit.gain * sign < 0:
             return None
-        return self._sticking(best, healthy)
+        told = self._sticking(found, healthy)
+        return told if jumps else replace(told, j=(0.0, 0.0, told.j[2]))
 
     def _guesses(self) -> list[_Valve]:
         """A valve that follows OP, with the process that errs least, and with the typical one."""

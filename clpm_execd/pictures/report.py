@@ -189,7 +189,8 @@ def _shows(study: Study) -> str:
     """What a loop has that it should not, in a word or two."""
     of = study.learned.estimates
     if "stiction.S" in of:
-        return f"S {of['stiction.S'].value:.2g}, J {of['stiction.J'].value:.2g} %"
+        s, j = of["stiction.S"].value, of["stiction.J"].value
+        return f"S {s:.2g}, J {j:.2g} %" if j > 0 else f"play {s:.2g} %"
     if "oscillation.period" in of:
         swung = "swung" if "oscillation.amplitude" in of else "swings"
         return f"{swung}, {of['oscillation.period'].value:.3g} s"
