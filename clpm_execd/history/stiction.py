@@ -16,6 +16,7 @@ from math import inf
 
 import numpy as np
 
+from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.prediction import NOISES, Fit, Prediction
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
@@ -35,6 +36,7 @@ _MOST_JUMP = 1.25  # J, of S
 _TURNS = 4  # of a dense grid
 _FOLLOWS = (0.0, 0.0, 0.0)
 _AT_ONCE = 512  # stems
+_UNSEEN = 8.0  # of OP's moves from sample to sample, root mean square
 _PARTS = 2  # of an interval: when in it a stem slipped is not known
 _FIRST = 0.25  # part of a record
 _ANY_JUMP = tuple(0.1 * k for k in range(13))  # J, of S
@@ -77,10 +79,10 @@ def sticking(signals: Signals, around: ProcessSpec, healthy: float = inf) -> Sti
     known of a valve that follows OP.
     """
     prediction = Prediction(signals, around, parts=_PARTS)
-    width = _width(signals)
-    if width == 0.0 or not prediction.stretches:
+    coarse = _coarse(signals, _width(signals))
+    if not coarse or not prediction.stretches:
         return None
-    return _Search(signals, prediction).told(width, healthy, around.gain)
+    return _Search(signals, prediction).told(coarse, healthy, around.gain)
 
 
 def _width(signals: Signals) -> float:
@@ -112,12 +114,18 @@ def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
 
 
 def _coarse(signals: Signals, width: float) -> list[Stem]:
-    """All that may be, each at first where OP is, or so that it slips at OP's largest or smallest value before long."""
+    """All that may be, each at first where OP is, or so that it slips at OP's largest or smallest value before long.
+
+    Of a record slower than the scan only those that what OP does between two samples does not move.
+    """
+    if width == 0.0:
+        return []
     op = signals.op[signals.whole]
+    least = _UNSEEN * float(np.sqrt(np.mean(np.diff(op) ** 2))) if signals.interval > SCAN else 0.0
     early = op[:int(_FIRST * len(op))]
     far = (0.0, float(early.max() - op[0]), float(early.min() - op[0]))
     found = []
-    for s in (share * width for share in _COARSE):
+    for s in (share * width for share in _COARSE if share * width >= least):
         for j in (jump * s for jump in _JUMPS):
             apart = (s + j) / 2.0
             starts = {min(max(way / apart - float(np.sign(way)), -1.0), 1.0) for way in far}
@@ -131,13 +139,13 @@ class _Search:
     def __init__(self, signals: Signals, prediction: Prediction) -> None:
         self._signals, self._prediction = signals, prediction
 
-    def told(self, width: float, healthy: float, sign: float) -> Sticking | None:
-        """sign: of the process gain."""
+    def told(self, coarse: Sequence[Stem], healthy: float, sign: float) -> Sticking | None:
+        """coarse: the stems that may be. sign: of the process gain."""
         guesses = self._guesses()
         if not guesses:
             return None
         healthy = min(healthy, *(valve.fit.cost for valve in guesses))
-        known = self._likeliest(guesses, _coarse(self._signals, width))
+        known = self._likeliest(guesses, coarse)
         if known[0].fit.cost > healthy - _HINTS:
             return None
         known = self._closer(self._nearer(known, guesses[1:]))
@@ -145,7 +153,7 @@ class _Search:
         trails = next((valve for valve in known if _family(valve.stem) == 0), best)
         jumps = best.fit.cost < trails.fit.cost - _JUMPS_TELL
         found = best if jumps else trails
-        if found.fit.cost > healthy - _TELLS or found.fit.gain * sign < 0:
+        if found.fit.cost > healthy - _TELLS or found.fit.gain * sign < 0 or found.stem[0] < coarse[0][0]:
             return None
         told = self._sticking(found, healthy)
         return told if jumps else replace(told, j=(0.0, 0.0, told.j[2]))
