@@ -68,10 +68,12 @@ class TruthRows:
 
     def recall(self) -> dict[str, npt.NDArray[Any]]:
         """What was told last, as arrays by name."""
-        if self._last is None:
+        # A process that is killed before its first Block leaves what it was told itself.
+        told = self._before if self._last is None else dict(zip(self._of, self._last[0].tolist(), strict=True))
+        if not told:
             return {}
-        loops, kinds = zip(*self._of, strict=True)
-        return {"loop": np.array(loops), "kind": np.array(kinds), "state": self._last[0].copy(),
+        loops, kinds = zip(*told, strict=True)
+        return {"loop": np.array(loops), "kind": np.array(kinds), "state": np.array([*told.values()], dtype=np.int64),
                 "minute": np.array([self._minute])}
 
     def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:

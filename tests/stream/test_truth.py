@@ -115,6 +115,17 @@ def test_any_cut_of_the_stream_gives_the_same_bytes(form: str, size: int) -> Non
     assert at_once.encode(whole) == b"".join(in_parts.encode(part) for part in cut(whole, sizes))
 
 
+@pytest.mark.parametrize("form", ["lp", "csv", "wide"])
+def test_a_process_that_went_on_and_wrote_nothing_hands_on_what_was_told(form: str) -> None:
+    whole = block(truth([[True, False]] * 20), 20)
+    first, second = cut(whole, [10, 10])
+    before, between, after = (encoders()[form]() for _ in range(3))
+    begun = before.encode(first)
+    between.restore(before.recall(), LOOPS)
+    after.restore(between.recall(), LOOPS)
+    assert begun + after.encode(second) == encoders()[form]().encode(whole)
+
+
 @pytest.mark.parametrize("form", ["lp", "csv"])
 def test_the_samples_are_those_of_a_stream_without_the_truth(form: str) -> None:
     whole = block(truth([[t > 5, False] for t in range(70)]), 70)
