@@ -12,13 +12,10 @@ from math import exp, floor
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import weights
-
-Indices = npt.NDArray[np.intp]
 
 MOST_DELAY = 24  # steps of a dead time
 _BLOCK = 24  # samples that are filtered at once

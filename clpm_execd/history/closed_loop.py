@@ -20,7 +20,8 @@ import numpy as np
 
 from clpm_execd.history.controller_law import SCAN, PidLaw, long_run
 from clpm_execd.history.likelihood import Found, Likelihood
-from clpm_execd.history.process_law import ProcessLaw, chances, quantiles
+from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY
+from clpm_execd.history.process_law import ProcessLaw, halved, most_doubtful, quantiles
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
@@ -29,7 +30,6 @@ _LEAST = 200  # samples
 _CLIMBS, _TRIES = 20, 6
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
-_LAG, _SHARE, _DELAY = 1.2, 0.5, 1.0  # of those that are typical of a type; of the dead time with an interval added
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
 _PLAIN_WEIGHTS = (1.0, 0.0)  # of SP, that nearly all controllers have
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75)  # from which others are looked for
@@ -87,7 +87,7 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
     explained, less = told.of.explained(told.best.delay, told.best.values)
     if told.best.deviations[0] > _SURE or not less < _MORE:
         return None
-    return told.loop(law if not law.hidden else replace(law, explained=explained, hidden=False))
+    return told.loop(law if not law.hidden else replace(law, explained=explained))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _search(of: Likelihood, law: PidLaw, process: ProcessSpec) -> _Search:
     noise = 0.3 * max(float(np.mean([stretch.seen[:, 0].std() for stretch in of.data])), 1e-3)
     typical = [log(abs(law.gain[0])), log(law.reset[0]), log(abs(process.gain)), *lags, log(correlation), log(0.5),
                log(noise), log(0.02), 1.0]
-    loose = [_ANY] * 3 + [_LAG, _SHARE][:of.lags] + [_ANY] * 4 + [_PLAINLY]
+    loose = [_ANY] * 3 + [*LOOSE[:of.lags]] + [_ANY] * 4 + [_PLAINLY]
     return _Search(of, process.dead_time, np.array(typical), np.array(loose))
 
 
@@ -198,19 +198,10 @@ class _Search:
             self._at(fits, factor * about)
         while len(fits) < _MOST_DELAYS and min(fits, key=lambda delay: fits[delay].cost) == max(fits):
             self._at(fits, _FARTHER * max(fits))
-        while len(fits) < _MOST_DELAYS and (halfway := self._most_doubtful(fits)) is not None:
+        while len(fits) < _MOST_DELAYS and (halfway := most_doubtful(
+                {delay: fit.cost for delay, fit in fits.items()}, _BLUR * self.of.scan, _DOUBTFUL)) is not None:
             self._at(fits, halfway)
         return [fits[delay] for delay in sorted(fits) if np.isfinite(fits[delay].cost)]
-
-    def _most_doubtful(self, fits: dict[float, _Fit]) -> float | None:
-        """Between which two dead times, next to each other, the true one most likely lies; None where all is plain."""
-        delays = np.array(sorted(fits))
-        chance = chances(delays, np.array([fits[delay].cost for delay in delays]))
-        doubtful = (np.diff(delays) > _BLUR * self.of.scan) & (chance > _DOUBTFUL)
-        if not doubtful.any():
-            return None
-        k = int(np.argmax(np.where(doubtful, chance, 0.0)))
-        return float(delays[k] + delays[k + 1]) / 2.0
 
     def _at(self, fits: dict[float, _Fit], delay: float) -> None:
         if delay not in fits:
@@ -252,7 +243,7 @@ class _Search:
                                                                     @ inverse))
 
     def _cost(self, delay: float, at: Floats, found: Found) -> float:
-        late = log((delay + self.of.interval) / (self.expected + self.of.interval)) / _DELAY
+        late = log((delay + self.of.interval) / (self.expected + self.of.interval)) / LOOSE_DELAY
         spoilt = sum(int(stretch.spoilt.sum()) for stretch in self.of.data) * _UNMET / 2.0
         cost = float(found.losses.sum() + (((at - self.typical) / self.loose) ** 2).sum()) + late * late + spoilt
         return cost if np.isfinite(cost) else inf
@@ -277,7 +268,7 @@ class _Told:
         self.delays = np.array([fit.delay for fit in fits])
         costs = np.array([fit.cost for fit in fits])
         chance = np.exp(np.maximum((costs.min() - costs) / 2.0 / max(1.0, self.best.misfit), -700.0))
-        chance *= np.concatenate([_widths(np.array([fit.delay for fit in profile.fits])) for profile in profiles])
+        chance *= np.concatenate([halved(np.diff([fit.delay for fit in profile.fits])) for profile in profiles])
         self.chance = chance / chance.sum()
 
     def loop(self, law: PidLaw) -> ClosedLoop:
@@ -308,9 +299,3 @@ class _Told:
     def _signed(self, at: int) -> tuple[float, float, float]:
         value, low, high = self._exp(at)
         return self.of.sign * value, self.of.sign * low, self.of.sign * high
-
-
-def _widths(delays: Floats) -> Floats:
-    """Of dead times, sorted, what part of all each stands for, s."""
-    between = np.diff(delays)
-    return (np.append(between, 0.0) + np.append(0.0, between)) / 2.0 if len(delays) > 1 else np.ones(1)

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Indices, Loop, seen_at_samples
+from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Loop, seen_at_samples
 from clpm_execd.history.controller_law import free
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.loops import Indices
 
 _SHORTEST = 60  # samples of a stretch
 _MOST = 3000  # samples

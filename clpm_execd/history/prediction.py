@@ -21,7 +21,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition, weights
 
-_SHORTEST = 60  # samples of a stretch
+SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples, or scans
 _MOST_PARTS = 10
 SETTLE = 20  # samples at the start of a stretch that the filters need
@@ -29,8 +29,8 @@ _STEP = 1e-4  # of a logarithm, for a slope
 _MOST_POLE = 0.9995  # of the load, a sample
 _PARTS = (1.0, 3.0)  # of an oscillation: itself and its third harmonic
 NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its size beside the sensor's noise
-_LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
-_LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
+LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
+LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,19 @@ class Prediction:
         self.scan = signals.interval / self.parts
         lags = [max(t, 0.2 * signals.interval) for t in around.tau]
         self.typical = np.array([log(lag) for lag in lags[:1]] + [log(lag / lags[0]) for lag in lags[1:]])
-        self.loose = np.array(_LOOSE[:len(lags)])
+        self.loose = np.array(LOOSE[:len(lags)])
         self.scale = 0.0
-        found = (slice(s.start, min(s.stop, s.start + _MOST)) for s in runs(signals.whole, _SHORTEST))
+        found = (slice(s.start, min(s.stop, s.start + _MOST)) for s in runs(signals.whole, SHORTEST))
         self.where = [s for s in found if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9][:8]
         self.stretches = [(signals.pv[s], self._held(signals.op[s])) for s in self.where]
         self.samples = sum(len(pv) for pv, _ in self.stretches)
         self.period = period
         self.waves = np.linalg.qr(self._waves())[0] if period else np.empty((0, 0))
+
+    @property
+    def starts(self) -> list[Floats]:
+        """Where a fit may begin that has none to go by: the typical lags, with several noises."""
+        return [np.concatenate([self.typical, noise]) for noise in NOISES]
 
     def _waves(self) -> Floats:
         """(n, 4) sines and cosines of the period, and of a third of it, at the instants of the errors."""
@@ -219,7 +224,7 @@ class Prediction:
 
     def _unlike(self, delay: float, parameters: Floats) -> Floats:
         """How far lags and dead time are from the typical, in standard deviations."""
-        late = log((delay + self.interval) / (self.expected + self.interval)) / _LOOSE_DELAY
+        late = log((delay + self.interval) / (self.expected + self.interval)) / LOOSE_DELAY
         return np.array([*((parameters[:len(self.typical)] - self.typical) / self.loose), late])
 
     def behind(self, stem: Floats) -> Prediction:

@@ -7,12 +7,13 @@ them differs. Intervals hold 90 % of it: normal at each dead time and weighed ov
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.prediction import NOISES, Fit, Prediction
+from clpm_execd.history.prediction import Fit, Prediction
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
@@ -20,6 +21,7 @@ from clpm_execd.plant.loop import ProcessSpec
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least
 _MOST_FITS = 28
+_APART = 0.25  # of a scan: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
 _BLUR = 0.25  # of a scan or an interval: when exactly OP moved between two of them is not in the record
 
@@ -69,27 +71,17 @@ class _Search:
             self._try(min(longest, factor * max(of.expected, of.scan)))
         if not any(np.isfinite(fit.cost) for fit in self._fits.values()):
             return None
-        while len(self._fits) < _MOST_FITS and (halfway := self._most_doubtful()) is not None:
+        while len(self._fits) < _MOST_FITS and (halfway := most_doubtful(
+                {delay: fit.cost for delay, fit in self._fits.items()}, _APART * of.scan, _DOUBTFUL)) is not None:
             self._try(halfway)
         return self._told()
-
-    def _most_doubtful(self) -> float | None:
-        """Between which two dead times, next to each other, the true one most likely lies; None where all is plain."""
-        delays = np.array(sorted(self._fits))
-        chance = chances(delays, np.array([self._fits[delay].cost for delay in delays]))
-        within = np.diff(delays) > 0.25 * self._of.scan
-        within &= chance > _DOUBTFUL
-        if not within.any():
-            return None
-        k = int(np.argmax(np.where(within, chance, 0.0)))
-        return float(delays[k] + delays[k + 1]) / 2.0
 
     def _try(self, delay: float) -> None:
         """A fit at this dead time, begun from the nearest or from the best; the first from several noises."""
         if delay in self._fits:
             return
         known = [fit for fit in self._fits.values() if np.isfinite(fit.cost)]
-        starts = [np.concatenate([self._of.typical, noise]) for noise in NOISES]
+        starts = self._of.starts
         if known:
             near, best = (min(known, key=key) for key in (lambda fit: abs(fit.delay - delay), lambda fit: fit.cost))
             starts = [min((near.parameters, best.parameters), key=lambda start: self._of.misfit(delay, start))]
@@ -107,8 +99,7 @@ class _Search:
         logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit in alike])
         own = np.array([self._deviations(fit) for fit in alike])
         delays = np.array([fit.delay for fit in alike])
-        between = chances(delays, np.array([fit.cost for fit in alike]))
-        chance = (np.append(between, 0.0) + np.append(0.0, between)) / 2.0 if len(alike) > 1 else np.ones(1)
+        chance = halved(_chances(delays, np.array([fit.cost for fit in alike])))
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
         ends = np.exp([quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
         values, sign = np.exp(value_of), float(np.sign(best.gain))
@@ -137,11 +128,31 @@ class _Search:
         return [*np.sqrt(np.maximum(np.diag(lags), 0.0)), sqrt(max(fit.covariance[-1, -1], 0.0)) / abs(fit.gain)]
 
 
-def chances(delays: Floats, costs: Floats) -> Floats:
+def most_doubtful(costs: Mapping[float, float], apart: float, least: float) -> float | None:
+    """Halfway between the two dead times, s, next to each other, between which the true one most likely lies.
+
+    costs: of the dead times that were tried. None where all that are more than `apart`, s, from the next have less than
+    `least` of all likelihood between them.
+    """
+    delays = np.array(sorted(costs))
+    chance = _chances(delays, np.array([costs[delay] for delay in delays]))
+    doubtful = (np.diff(delays) > apart) & (chance > least)
+    if not doubtful.any():
+        return None
+    k = int(np.argmax(np.where(doubtful, chance, 0.0)))
+    return float(delays[k] + delays[k + 1]) / 2.0
+
+
+def _chances(delays: Floats, costs: Floats) -> Floats:
     """How likely the dead time lies between each two of these, D - 1 of D."""
     weights = np.exp(np.maximum((costs.min() - costs) / 2.0, -700.0))
     between = np.diff(delays) * (weights[1:] + weights[:-1]) / 2.0
     return np.asarray(between / max(float(between.sum()), 1e-300))
+
+
+def halved(between: Floats) -> Floats:
+    """(D,) for each dead time half of what lies to either side, (D - 1,); of a single one all."""
+    return (np.append(between, 0.0) + np.append(0.0, between)) / 2.0 if len(between) else np.ones(1)
 
 
 def quantiles(centres: Floats, deviations: Floats, weights: Floats) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from math import inf
 import numpy as np
 
 from clpm_execd.history.controller_law import SCAN
-from clpm_execd.history.prediction import NOISES, Fit, Prediction
+from clpm_execd.history.prediction import SHORTEST, Fit, Prediction
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
@@ -27,7 +27,6 @@ from clpm_execd.plant.loop import ProcessSpec
 Stem = tuple[float, float, float]
 
 _LEAST = 400  # samples
-_SHORTEST = 60  # samples of a stretch
 _COARSE = tuple(0.06 * 1.08**k for k in range(38))  # S, of the range in which OP moves
 _JUMPS = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1)  # J, of S
 _DENSE = (0.01, 32, 0.1, 13)  # around a pair: steps of S, and of J, shares of S, and how many on either side
@@ -100,7 +99,7 @@ def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
     apart = (s + j) / 2.0
     positions = np.repeat(signals.op[None, :], len(stems), axis=0)
     last = None
-    for stretch in runs(signals.whole, _SHORTEST):
+    for stretch in runs(signals.whole, SHORTEST):
         op = signals.op[stretch]
         last = op[0] + first * apart if last is None else np.clip(last, op[0] - apart, op[0] + apart)
         valves = Stiction(last, np.arange(len(stems)))
@@ -161,7 +160,7 @@ class _Search:
     def _guesses(self) -> list[_Valve]:
         """A valve that follows OP, with the process that errs least, and with the typical one."""
         of = self._prediction
-        starts = [np.concatenate([of.typical, noise]) for noise in NOISES]
+        starts = of.starts
         fits = [fit for start in starts if (fit := of.fit(of.expected, start)) is not None]
         if not fits:
             return []
