@@ -7,11 +7,14 @@ from math import log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.prediction import NOISES, SETTLE, Prediction, pole_of, ratio
+from clpm_execd.history.filters import pole_of, ratio
+from clpm_execd.history.prediction import NOISES, SETTLE, Prediction, least, slope, steps
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition
+
+_MOST_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,63 +47,49 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
     The load's time and its size beside the noise are those of the least errors. period: as of a Prediction; the
     errors are without that oscillation. None where there is no fit.
     """
-    from scipy.optimize import least_squares
-
     prediction = Prediction(signals, process, period)
-    if not prediction.stretches:
+    if not prediction.where:
         return None
 
-    def filters(parameters: Floats) -> tuple[float, Floats]:
-        pole, gain, _ = _load_filter(process, signals.interval, parameters)
-        return pole, _colour(process, signals.interval, pole, gain)
+    def at(noise: Floats) -> tuple[float, Floats]:
+        return process.dead_time, np.append(prediction.typical, noise)
 
-    def residual(parameters: Floats) -> Floats:
-        y, u = prediction.errors(process.dead_time, prediction.typical, filters(parameters))
+    def left(noise: Floats) -> Floats:
+        y, u = prediction.errors(*at(noise))
         return np.asarray(y - process.gain * u)
 
+    def slopes(noise: Floats) -> Floats:
+        y, u = prediction.beside([at(one) for one in steps(noise)])
+        return slope(y - process.gain * u)
+
     try:
-        found = min((least_squares(residual, start, method="lm", max_nfev=100) for start in NOISES),
-                    key=lambda fit: float(fit.cost))
-        pole, gain, share = _load_filter(process, signals.interval, found.x)
+        tried = [least(left, slopes, np.array(start), _MOST_STEPS) for start in NOISES]
+        noise = min(tried, key=lambda one: float(np.sum(left(one)**2)))
+        pole, gain, share = _load_filter(process, signals.interval, noise)
     except (ValueError, np.linalg.LinAlgError):
         return None
-    errors = np.full(len(signals.pv), np.nan)
-    at = 0
-    for s in prediction.where:
-        length = s.stop - s.start - SETTLE
-        errors[s.start + SETTLE:s.stop] = found.fun[at:at + length]
-        at += length
-    noise = sqrt(float(np.mean(found.fun**2)) * share)
-    swing = prediction.swing(process, filters(found.x)) if period else (0.0, 0.0, 0.0)
-    return Innovations(np.array([pole, *gain]), errors, load=noise * ratio(process, signals.interval, found.x),
-                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=noise, swing=swing)
+    found, errors = left(noise), np.full(len(signals.pv), np.nan)
+    errors[np.concatenate([np.arange(s.start + SETTLE, s.stop) for s in prediction.where])] = found
+    sigma = sqrt(float(np.mean(found**2)) * share)
+    swing = (0.0, 0.0, 0.0)
+    if period:
+        swing = prediction.swing(process.gain, *at(noise))
+    return Innovations(np.array([pole, *gain]), errors, load=sigma * ratio(process, signals.interval, noise),
+                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, swing=swing)
 
 
-def _load_filter(process: ProcessSpec, h: float, parameters: Floats) -> tuple[float, Floats, float]:
+def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats, float]:
     """The load's pole, the gain (3,) of the Kalman filter for x1, x2 and the load (Kalman, 1960), the noise's share.
 
-    parameters: the logit of the pole, and the log of the load's sigma, by what it would lastingly do to PV (of an
-    integrator in a hundred samples), over that of the noise.
+    noise: as of `filters`.
     """
     from scipy.linalg import solve_discrete_are
 
-    pole = pole_of(parameters)
-    f = _states(process, h, pole)
+    pole = pole_of(noise)
+    p11, p21, p22, b1, b2 = transition(process, h)
+    f = np.array([[p11, 0.0, b1], [p21, p22, b2], [0.0, 0.0, pole]])
     q = np.zeros((3, 3))
-    q[2, 2] = (1.0 - pole**2) * ratio(process, h, parameters) ** 2
+    q[2, 2] = (1.0 - pole**2) * ratio(process, h, noise) ** 2
     seen = np.array([[0.0, 1.0, 0.0]])
     p = solve_discrete_are(f.T, seen.T, q, np.eye(1))
     return pole, np.asarray((f @ p[:, 1]) / (p[1, 1] + 1.0)), 1.0 / (float(p[1, 1]) + 1.0)
-
-
-def _states(process: ProcessSpec, h: float, pole: float) -> Floats:
-    """The transition of x1, x2 and the load over an interval."""
-    p11, p21, p22, b1, b2 = transition(process, h)
-    return np.array([[p11, 0.0, b1], [p21, p22, b2], [0.0, 0.0, pole]])
-
-
-def _colour(process: ProcessSpec, h: float, pole: float, gain: Floats) -> Floats:
-    """C, the characteristic polynomial of the filter."""
-    closed = _states(process, h, pole)
-    closed[:, 1] -= gain
-    return np.asarray(np.poly(closed).real)

@@ -9,24 +9,26 @@ a record that tells little of them does not lead astray; the gain is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from math import exp, inf, log, sqrt
 
 import numpy as np
 
+from clpm_execd.history.filters import Filters, filters, turned
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.process import transition, weights
 
 SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples, or scans
 _MOST_PARTS = 10
 SETTLE = 20  # samples at the start of a stretch that the filters need
 _STEP = 1e-4  # of a logarithm, for a slope
-_MOST_POLE = 0.9995  # of the load, a sample
+_MOST_STEPS = 30  # of a fit
+_ENOUGH = 0.01  # of the likelihood's logarithm, doubled: a smaller gain ends a search
 _PARTS = (1.0, 3.0)  # of an oscillation: itself and its third harmonic
 NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its size beside the sensor's noise
 LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
@@ -69,8 +71,9 @@ class Prediction:
         self.scale = 0.0
         found = (slice(s.start, min(s.stop, s.start + _MOST)) for s in runs(signals.whole, SHORTEST))
         self.where = [s for s in found if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9][:8]
-        self.stretches = [(signals.pv[s], self._held(signals.op[s])) for s in self.where]
-        self.samples = sum(len(pv) for pv, _ in self.stretches)
+        self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.where]
+        self._op = self._moved(signals.op)
+        self.samples = sum(len(pv) for pv in self._pv)
         self.period = period
         self.waves = np.linalg.qr(self._waves())[0] if period else np.empty((0, 0))
 
@@ -93,62 +96,49 @@ class Prediction:
         assert self.period is not None
         return 2.0 * np.pi * self.interval / self.period * np.arange(stretch.start, stretch.stop)
 
-    def _held(self, op: Floats) -> Floats:
-        """OP, (..., n), at the scans: between two samples it is taken to move evenly."""
-        if self.parts == 1:
-            return op
-        share = np.arange(1, self.parts + 1) / self.parts
-        between = op[..., :-1, None] + np.diff(op)[..., None] * share
-        return np.concatenate([op[..., :1], between.reshape(*op.shape[:-1], -1)], axis=-1)
+    def _moved(self, op: Floats) -> list[Floats]:
+        """What OP, (..., T), has moved since the start of each stretch, (..., n)."""
+        return [op[..., s] - op[..., s.start:s.start + 1] for s in self.where]
 
-    def errors(self, delay: float, lags: Floats, noise: tuple[float, Floats], op: Floats | None = None
-               ) -> tuple[Floats, Floats]:
+    def errors(self, delay: float, parameters: Floats, op: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
         """What the filters make of PV and of OP: the errors are the former less the gain times the latter.
 
-        delay in s. lags: as in `typical`. noise: the load's pole, and C. op: (..., T) in the place of OP.
+        delay in s. parameters: as in a Fit. op: (..., n) of each stretch, as it has moved, in the place of OP.
         """
-        inputs = (held if op is None else self._held(op[..., stretch])
-                  for (_, held), stretch in zip(self.stretches, self.where, strict=True))
-        seen = [self._seen(delay, lags, noise, pv, felt)
-                for (pv, _), felt in zip(self.stretches, inputs, strict=True)]
-        y, u = (np.concatenate(parts, axis=-1) for parts in zip(*seen, strict=True))
-        if self.period:
-            y, u = (part - (part @ self.waves) @ self.waves.T for part in (y, u))
-        return y, u
+        of = self._filters(delay, parameters)
+        y, u = [of.of_pv(pv) for pv in self._pv], [of.of_op(moved) for moved in op or self._op]
+        return self._free(y), self._free(u)
 
-    def _seen(self, delay: float, lags: Floats, noise: tuple[float, Floats], pv: Floats, op: Floats
-              ) -> tuple[Floats, Floats]:
-        """Of one stretch; op is (..., n)."""
-        from scipy.signal import lfilter
+    def beside(self, near: Sequence[tuple[float, Floats]]) -> tuple[Floats, Floats]:
+        """(K, n) the same of several, (delay, parameters) each, that are all next to the first, to the first order."""
+        of = [self._filters(*one) for one in near]
+        seen = [turned(of, pv, moved) for pv, moved in zip(self._pv, self._op, strict=True)]
+        return self._free([y for y, _ in seen]), self._free([u for _, u in seen])
 
-        process = ProcessSpec(model=self.model, gain=1.0, tau=tuple(self._lags(lags).tolist()), dead_time=delay)
-        top, bottom = _unit(process, self.scan)
-        p11, _, p22, _, _ = transition(process, self.interval)
-        pole, colour = noise
-        whitens = np.convolve(np.convolve([1.0, -p11], [1.0, -p22]), [1.0, -pole])
-        late = min(int(delay / self.scan + 1e-9) + 1, op.shape[-1])
-        moved = np.zeros_like(op)
-        moved[..., late:] = op[..., :-late] - op[..., :1]
-        flow = lfilter(top, bottom, moved)[..., ::self.parts]
-        y, u = (lfilter(whitens, colour, part)[..., SETTLE:] for part in (pv - pv[0], flow))
-        return y - y.mean(), u - u.mean(axis=-1, keepdims=True)
+    def _filters(self, delay: float, parameters: Floats) -> Filters:
+        k = len(self.typical)
+        lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:k].tolist()))
+        process = ProcessSpec(model=self.model, gain=1.0, tau=lags, dead_time=delay)
+        return filters(process, self.interval, self.parts, parameters[k:])
+
+    def _free(self, stretches: Sequence[Floats]) -> Floats:
+        """One after the other, free of how they begin, of their means and of the oscillation."""
+        seen = _level(stretches)
+        return seen - (seen @ self.waves) @ self.waves.T if self.period else seen
 
     def costs(self, fit: Fit, stems: Floats) -> Floats:
         """(M,) what the fit would cost with each of these stems, (M, T), in OP's place, the gain at its best."""
-        y, u = self._errors(fit.delay, fit.parameters, stems)
+        y, u = self.errors(fit.delay, fit.parameters, self._moved(stems))
         left = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
         spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
         return np.asarray(fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma)))
 
-    def swing(self, process: ProcessSpec, noise: tuple[float, Floats]) -> tuple[float, float, float]:
-        """Of the oscillation as a load, as in `Innovations`."""
-        left, felt = [], []
-        for (pv, op), stretch in zip(self.stretches, self.where, strict=True):
-            y, u = self._seen(process.dead_time, self.typical, noise, pv, op)
-            left.append(y - process.gain * u)
-            loads = (self._held(wave(part * self._angles(stretch))) for part in _PARTS for wave in (np.sin, np.cos))
-            felt.append(process.gain * self._seen(process.dead_time, self.typical, noise, pv, np.array([*loads]))[1].T)
-        answer, error = np.concatenate(felt), np.concatenate(left)
+    def swing(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
+        """Of the oscillation as a load, as in `Innovations`, behind a process of this gain."""
+        of, angles = self._filters(delay, parameters), self._angles(slice(0, self.where[-1].stop))
+        loads = self._moved(np.array([wave(part * angles) for part in _PARTS for wave in (np.sin, np.cos)]))
+        answer = gain * _level([of.of_op(load) for load in loads]).T
+        error = _level([of.of_pv(pv) - gain * of.of_op(op) for pv, op in zip(self._pv, self._op, strict=True)])
         parts = np.linalg.lstsq(answer, error, rcond=None)[0]
         rest = error - answer @ parts
         spread = np.linalg.pinv(answer.T @ answer) * float(rest @ rest) / len(error)
@@ -156,18 +146,8 @@ class Prediction:
         return first, sqrt(float(np.trace(spread[:2, :2])) / 2.0), third / max(first, 1e-12)
 
     def misfit(self, delay: float, parameters: Floats) -> float:
-        y, u = self._errors(delay, parameters)
+        y, u = self.errors(delay, parameters)
         return float(y @ y) - float(u @ y) ** 2 / max(float(u @ u), 1e-300)
-
-    def _errors(self, delay: float, parameters: Floats, op: Floats | None = None) -> tuple[Floats, Floats]:
-        """Those of parameters as in `Fit`."""
-        k = len(self.typical)
-        process = ProcessSpec(model=self.model, gain=1.0, tau=tuple(self._lags(parameters[:k]).tolist()))
-        return self.errors(delay, parameters[:k], _coloured(process, self.interval, parameters[k:]), op)
-
-    def _lags(self, logs: Floats) -> Floats:
-        """In s, from the logs of the first and of the second's share of it."""
-        return np.asarray(np.exp(np.clip(np.cumsum(logs), -7.0, 16.0)))
 
     def fit(self, delay: float, start: Floats) -> Fit | None:
         """The process that errs least at a dead time, s, looked for from these parameters on."""
@@ -184,32 +164,28 @@ class Prediction:
 
     def _least(self, told: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats | None:
         """The parameters of the least errors; told: the dead time and those of a Fit that they stand for."""
-        from scipy.optimize import least_squares
-
         if self.samples <= 3 * (told(start)[0] / self.interval + SETTLE):
             return None
 
-        def residual(parameters: Floats) -> Floats:
-            delay, parameters = told(parameters)
-            y, u = self._errors(delay, parameters)
-            power = float(u @ u)
-            error = y - (float(u @ y) / power if power > 0 else 0.0) * u
+        def residual(at: Floats) -> Floats:
+            error = _unexplained(*self.errors(*told(at)))
             self.scale = self.scale or max(float(error.std()), 1e-9)
-            return np.concatenate([error, self.scale * self._unlike(delay, parameters)])
+            return np.append(error, self.scale * self._unlike(*told(at)))
 
-        def slopes(parameters: Floats) -> Floats:
-            at = residual(parameters)
-            return np.column_stack([(residual(parameters + step) - at) / _STEP for step in _STEP * np.eye(len(start))])
+        def slopes(at: Floats) -> Floats:
+            near = [told(one) for one in steps(at)]
+            error = _unexplained(*self.beside(near))
+            unlike = self.scale * np.array([self._unlike(*one) for one in near])
+            return slope(np.column_stack([error, unlike]))
 
         try:
-            found = least_squares(residual, start, jac=slopes, method="lm", max_nfev=30, ftol=1e-7, xtol=1e-5)
+            return least(residual, slopes, start, _MOST_STEPS)
         except (ValueError, np.linalg.LinAlgError):
             return None
-        return np.asarray(found.x)
 
     def at(self, delay: float, parameters: Floats) -> Fit | None:
         """The process of these parameters and the gain that goes with them."""
-        y, u = self._errors(delay, parameters)
+        y, u = self.errors(delay, parameters)
         power = float(u @ u)
         gain = float(u @ y) / power if power > 0 else 0.0
         error = y - gain * u
@@ -230,19 +206,13 @@ class Prediction:
     def behind(self, stem: Floats) -> Prediction:
         """The same with a stem, (T,), in OP's place."""
         other = copy(self)
-        other.stretches = [(pv, self._held(stem[stretch]))
-                           for (pv, _), stretch in zip(self.stretches, self.where, strict=True)]
+        other._op = self._moved(stem)
         return other
 
     def _covariance(self, delay: float, parameters: Floats, gain: float, u: Floats, spread: float) -> Floats:
         """That of (log lags, gain), from the Jacobian of the errors in all parameters."""
-        columns = []
-        for k in range(len(parameters)):
-            step = np.zeros(len(parameters))
-            step[k] = _STEP
-            (y2, u2), (y1, u1) = self._errors(delay, parameters + step), self._errors(delay, parameters - step)
-            columns.append(((y2 - gain * u2) - (y1 - gain * u1)) / (2.0 * _STEP))
-        jacobian = np.column_stack([*columns, -u])
+        y, felt = self.beside([(delay, one) for one in steps(parameters)])
+        jacobian = np.column_stack([slope(y - gain * felt), -u])
         k = len(self.typical)
         keep = [*range(k), len(parameters)]
         normal = jacobian.T @ jacobian
@@ -253,42 +223,53 @@ class Prediction:
         return np.asarray(np.linalg.pinv(normal)[np.ix_(keep, keep)] * spread)
 
 
-def _coloured(process: ProcessSpec, h: float, parameters: Floats) -> tuple[float, Floats]:
-    """The load's pole, and C of the load and the sensor's noise together; parameters as in `_load_filter`.
+def _level(stretches: Sequence[Floats]) -> Floats:
+    """One after the other, without their starts, each around its mean."""
+    later = [one[..., SETTLE:] for one in stretches]
+    return np.concatenate([one - np.add.reduce(one, -1, keepdims=True) / one.shape[-1] for one in later], axis=-1)
 
-    C is the factor of their spectrum that has its zeros within the unit circle (Astrom, 1970, section 4.3).
+
+def _unexplained(y: Floats, u: Floats) -> Floats:
+    """(..., n) what is left of y by u, with the gain that leaves the least."""
+    power = (u * u).sum(axis=-1, keepdims=True)
+    return np.asarray(y - (u * y).sum(axis=-1, keepdims=True) / np.where(power > 0, power, 1.0) * u)
+
+
+def steps(at: Floats) -> Floats:
+    """(1 + K, K) these parameters, and those a little further along each of them."""
+    return np.vstack([at, at + _STEP * np.eye(len(at))])
+
+
+def slope(near: Floats) -> Floats:
+    """(n, K) by what they are at `steps`, (1 + K, n)."""
+    return np.asarray((near[1:] - near[0]).T / _STEP)
+
+
+def least(residual: Callable[[Floats], Floats], slopes: Callable[[Floats], Floats], start: Floats, most: int) -> Floats:
+    """Where the squares of residuals are least, looked for from a start on in at most so many steps.
+
+    The method of Levenberg and Marquardt (More, 1978). Raises what `residual` does.
     """
-    p11, p21, p22, b1, b2 = transition(process, h)
-    pole = pole_of(parameters)
-    size = ratio(process, h, parameters) * sqrt(1.0 - pole * pole)
-    load = size * np.array([0.0, b2, p21 * b1 - p11 * b2, 0.0])
-    noise = np.convolve(np.convolve([1.0, -p11], [1.0, -p22]), [1.0, -pole])
-    spectrum = np.convolve(load, load[::-1]) + np.convolve(noise, noise[::-1])
-    spectrum[np.abs(spectrum) < 1e-14 * np.abs(spectrum).max()] = 0.0
-    roots = np.roots(spectrum)
-    inside = roots[np.argsort(np.abs(roots))[:len(noise) - 1]]
-    return pole, np.asarray(np.poly(inside).real)
+    from scipy.optimize import least_squares
+
+    residual = _remembered(residual)
+    found = least_squares(residual, start, jac=_remembered(slopes), method="lm", max_nfev=most,
+                          ftol=_ENOUGH / len(residual(start)), xtol=1e-4)
+    return np.asarray(found.x)
 
 
-def pole_of(parameters: Floats) -> float:
-    """That of the load, a sample, from its logit."""
-    return _MOST_POLE / (1.0 + exp(-min(max(float(parameters[0]), -10.0), 10.0)))
+def _remembered(of: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+    """The same, which does not begin anew where it is asked for what it was asked for last."""
+    last: list[tuple[Floats, Floats]] = []
 
+    def asked(at: Floats) -> Floats:
+        if not last or not np.array_equal(last[0][0], at):
+            last[:] = [(at.copy(), of(at))]
+        return last[0][1]
 
-def ratio(process: ProcessSpec, h: float, parameters: Floats) -> float:
-    """Sigma of the load over that of the noise."""
-    lasting = abs(process.gain) * (100.0 * h if process.model == "integrator" else 1.0)
-    return exp(min(max(float(parameters[1]), -10.0), 10.0)) / max(lasting, 1e-9)
+    return asked
 
 
 def parts_of(signals: Signals) -> int:
     """How many scans of a controller are taken to lie in an interval: those of 1 s, fewer of a record that is long."""
     return max(1, min(round(signals.interval), _MOST_PARTS, _MOST // len(signals.pv)))
-
-
-def _unit(process: ProcessSpec, scan: float) -> tuple[Floats, Floats]:
-    """Numerator and denominator, in powers of 1/z, of a process without the whole scans of its dead time, and one."""
-    p11, p21, p22, new1, new2, old1, old2 = weights(process, scan)
-    top = np.convolve([new2, old2], [1.0, -p11])
-    top[1:] += p21 * np.array([new1, old1])
-    return top, np.convolve([1.0, -p11], [1.0, -p22])

@@ -50,7 +50,7 @@ def process_law(signals: Signals, around: ProcessSpec, period: float | None = No
     period: as of a Prediction.
     """
     prediction = Prediction(signals, around, period)
-    return _Search(prediction).law() if prediction.stretches else None
+    return _Search(prediction).law() if prediction.where else None
 
 
 class _Search:

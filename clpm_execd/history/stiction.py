@@ -34,7 +34,7 @@ _FINER = ((0.004, 8, 0.04, 3), (0.0015, 5, 0.02, 3), (0.0007, 3, 0.01, 3))  # th
 _MOST_JUMP = 1.25  # J, of S
 _TURNS = 4  # of a dense grid
 _FOLLOWS = (0.0, 0.0, 0.0)
-_AT_ONCE = 512  # stems
+_AT_ONCE = 2048  # stems
 _UNSEEN = 8.0  # of OP's moves from sample to sample, root mean square
 _PARTS = 2  # of an interval: when in it a stem slipped is not known
 _FIRST = 0.25  # part of a record
@@ -79,7 +79,7 @@ def sticking(signals: Signals, around: ProcessSpec, healthy: float = inf) -> Sti
     """
     prediction = Prediction(signals, around, parts=_PARTS)
     coarse = _coarse(signals, _width(signals))
-    if not coarse or not prediction.stretches:
+    if not coarse or not prediction.where:
         return None
     return _Search(signals, prediction).told(coarse, healthy, around.gain)
 
@@ -105,8 +105,8 @@ def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
         valves = Stiction(last, np.arange(len(stems)))
         valves.become(s, j)
         moved = np.empty((len(op), len(stems)))
-        for t, wanted in enumerate(op):
-            moved[t] = valves.step(np.full(len(stems), wanted))
+        for row, wanted in zip(moved, np.broadcast_to(op[:, None], moved.shape), strict=True):
+            row[:] = valves.step(wanted)
         last = moved[-1].copy()
         positions[:, stretch] = moved.T
     return positions
@@ -195,12 +195,13 @@ class _Search:
         """
         costs = self._costs(guesses, stems)
         families = np.array([_family(stem) for stem in stems])
+        likely = [(guess, stems[int(np.where(families == family, row, inf).argmin())])
+                  for guess, row in zip(guesses, costs, strict=True) for family in np.unique(families).tolist()]
+        positions = dict(zip(best := sorted({stem for _, stem in likely}), stems_of(self._signals, best), strict=True))
         found: dict[Stem, _Valve] = {}
-        for guess, row in zip(guesses, costs, strict=True):
-            for family in np.unique(families).tolist():
-                best = stems[int(np.where(families == family, row, inf).argmin())]
-                valve = _Valve(best, self._fitted(guess.fit, stems_of(self._signals, [best])[0]))
-                found[best] = min(valve, found.get(best, valve), key=lambda one: one.fit.cost)
+        for guess, stem in likely:
+            valve = _Valve(stem, self._fitted(guess.fit, positions[stem]))
+            found[stem] = min(valve, found.get(stem, valve), key=lambda one: one.fit.cost)
         return _merged([*found.values()])
 
     def _costs(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> Floats:

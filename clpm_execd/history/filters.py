@@ -1,0 +1,169 @@
+"""What makes white noise of a loop's record: a process, a load and a sensor's noise as filters of PV and OP.
+
+A D PV = K B D OP + C e, sampled: the process K B/A of the plant behind its dead time, OP that moves evenly between two
+samples and is held at the controller's scans, a load of first order (D) at the process's input, and white noise of the
+sensor. All are rational at the samples, however many scans lie between two of them.
+"""
+
+from __future__ import annotations
+
+from cmath import sqrt
+from collections.abc import Sequence
+from functools import lru_cache
+from math import exp
+from typing import NamedTuple
+
+import numpy as np
+
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.process import transition, weights
+
+_MOST_POLE = 0.9995  # of the load, a sample
+_TAPS = 4  # of a process at the samples, the order of A and what its dead time leaves of an interval
+
+_THIRDS = (1.0, complex(-0.5, 0.75**0.5), complex(-0.5, -(0.75**0.5)))  # of a turn, on the unit circle
+
+
+class Filters(NamedTuple):
+    """Numerators for PV, (4,), and for OP of `late` samples ago, (5,), and C, (4,), that divides both: in 1/z."""
+
+    pv: Floats
+    op: Floats
+    late: int
+    colour: Floats
+
+    def of_pv(self, pv: Floats) -> Floats:
+        """(n,) of PV, from rest."""
+        from scipy.signal import lfilter
+
+        return np.asarray(lfilter(self.pv, self.colour, pv))
+
+    def of_op(self, op: Floats) -> Floats:
+        """(..., n) of OP, from rest."""
+        from scipy.signal import lfilter
+
+        late = min(self.late, op.shape[-1])
+        felt = np.zeros_like(op)
+        felt[..., late:] = lfilter(self.op, self.colour, op[..., :op.shape[-1] - late])
+        return felt
+
+
+def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
+    """Of a process and what the parameters of the noise, (2,), say of it; parts: scans an interval, s.
+
+    noise: the logit of the load's pole, and the logarithm of its size, as in `ratio`.
+    """
+    pole, part = pole_of(noise), transition(process, interval)
+    late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
+    both, two = part[0] + part[2], part[0] * part[2]
+    pv = np.array((1.0, -both - pole, two + both * pole, -two * pole))
+    op = np.convolve(_at_samples(weights(process, interval / parts), parts, rest), (1.0, -pole))
+    return Filters(pv, op, late, _colour(part, pole, ratio(process, interval, noise)))
+
+
+def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Floats]:
+    """(K, n) each: what K filters make of PV and OP, (n,), that are all so near the first that they are one in C's.
+
+    That is to first order in what C differs by, and exact in all else.
+    """
+    from scipy.signal import lfilter
+
+    def divided(signal: Floats) -> Floats:
+        return np.asarray(lfilter((1.0,), of[0].colour, signal))
+
+    early = min(one.late for one in of)
+    felt = np.zeros((len(of), max(one.late for one in of) - early + len(of[0].op)))
+    for row, one in zip(felt, of, strict=True):
+        row[one.late - early:one.late - early + len(one.op)] = one.op
+    colours = np.array([one.colour for one in of]) - of[0].colour
+    late = np.concatenate([np.zeros(min(early, len(op))), op[:max(len(op) - early, 0)]])
+    y = np.array([one.pv for one in of]) @ _lags(divided(pv), len(of[0].pv))
+    u = felt @ _lags(divided(late), felt.shape[1])
+    y[1:] -= colours[1:] @ _lags(divided(y[0]), colours.shape[1])
+    u[1:] -= colours[1:] @ _lags(divided(u[0]), colours.shape[1])
+    return y, u
+
+
+def _lags(signal: Floats, count: int) -> Floats:
+    """(count, n) a signal, (n,), now, a sample ago, .."""
+    lags, n = np.zeros((count, len(signal))), len(signal)
+    for k in range(min(count, n)):
+        lags[k, k:] = signal[:n - k]
+    return lags
+
+
+@lru_cache
+def _at_samples(weights: tuple[float, ...], parts: int, rest: int) -> Floats:
+    """B at the samples, (4,); A is that of the process over an interval. rest: of the dead time, scans."""
+    p11, p21, p22, new1, new2, old1, old2 = weights
+    top = np.array((new2, old2 + p21 * new1 - p11 * new2, p21 * old1 - p11 * old2))
+    # 1 / (1 - p/z) at the scans is a sum of powers over the same at the samples.
+    powers = np.arange(parts)
+    for part in (p11**powers, p22**powers, _evenly(parts)):
+        top = np.convolve(top, part)
+    taps = np.zeros(_TAPS)
+    found = top[parts - 1 - rest::parts]
+    taps[:len(found)] = found
+    return taps
+
+
+@lru_cache
+def _evenly(parts: int) -> Floats:
+    """What a sample of OP is in the scans before and after it."""
+    return np.convolve(np.ones(parts), np.ones(parts)) / parts
+
+
+@lru_cache
+def _colour(transition: tuple[float, ...], pole: float, ratio: float) -> Floats:
+    """C of the load and the sensor's noise together.
+
+    It is the factor of their spectrum that has its zeros within the unit circle (Astrom, 1970, section 4.3). The
+    spectrum is a polynomial in q = 2 - z - 1/z, and each of its roots tells one zero: this keeps those near 1 apart
+    from their mirror images.
+    """
+    p11, p21, p22, b1, b2 = transition
+    power, late = ratio**2 * (1.0 - pole * pole), p21 * b1 - p11 * b2
+    s0, s1, s2, s3 = 1.0, 0.0, 0.0, 0.0  # the spectrum, by powers of q
+    for p in (p11, p22, pole):
+        still = (1.0 - p)**2
+        s0, s1, s2, s3 = still * s0, still * s1 + p * s0, still * s2 + p * s1, still * s3 + p * s2
+    s0, s1 = s0 + power * (b2 + late)**2, s1 - power * b2 * late
+    zeros = []
+    for inverse in _roots(s1 / s0, s2 / s0, s3 / s0):
+        root = sqrt(1.0 - 4.0 * inverse)
+        zeros.append((root - 1.0) / (root + 1.0))
+    a, b, c = zeros
+    return np.array((1.0, -(a + b + c).real, (a * b + a * c + b * c).real, -(a * b * c).real))
+
+
+def _roots(a: float, b: float, c: float) -> tuple[complex, complex, complex]:
+    """Of x^3 + a x^2 + b x + c: the largest by the formula of Cardano (1545), the others, however small, by what it
+    leaves of the polynomial.
+    """
+    p, q = b - a * a / 3.0, (2.0 * a * a - 9.0 * b) * a / 27.0 + c
+    apart = sqrt(q * q / 4.0 + p**3 / 27.0)
+    cube = max(-q / 2.0 + apart, -q / 2.0 - apart, key=abs) ** (1.0 / 3.0)
+    parts = [cube * turn for turn in _THIRDS] if cube else [0j]
+    x = max((part - (p / (3.0 * part) if part else 0.0) - a / 3.0 for part in parts), key=abs)
+    for _ in range(2):  # Newton's
+        slope = (3.0 * x + 2.0 * a) * x + b
+        x -= (((x + a) * x + b) * x + c) / slope if slope else 0.0
+    if not x:
+        return 0j, 0j, 0j
+    product = -c / x
+    total = (b - product) / x
+    apart = sqrt(total * total - 4.0 * product)
+    larger = max(total + apart, total - apart, key=abs) / 2.0
+    return x, larger, product / larger if larger else 0j
+
+
+def pole_of(noise: Floats) -> float:
+    """That of the load, a sample, from its logit."""
+    return _MOST_POLE / (1.0 + exp(-min(max(float(noise[0]), -10.0), 10.0)))
+
+
+def ratio(process: ProcessSpec, h: float, noise: Floats) -> float:
+    """Sigma of the load, by what it would lastingly do to PV (of an integrator in 100 samples), over the noise's."""
+    lasting = abs(process.gain) * (100.0 * h if process.model == "integrator" else 1.0)
+    return exp(min(max(float(noise[1]), -10.0), 10.0)) / max(lasting, 1e-9)
