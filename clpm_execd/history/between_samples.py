@@ -7,7 +7,9 @@ make a step: PV is then taken to move evenly over it, OP is its mean, and so is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, floor
 from typing import NamedTuple
 
@@ -18,8 +20,8 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import weights
 
 MOST_DELAY = 24  # steps of a dead time
-_BLOCK = 24  # samples that are filtered at once
-_HEARD = 8  # blocks over which a move of SP between two samples is followed
+_DOUBLED = 5  # times, a sample to a block that is filtered at once
+_HEARD = 6  # blocks over which a move of SP between two samples is followed
 _DOUBLINGS = 30
 _SETTLED = 1e-10  # of the covariance
 
@@ -56,20 +58,18 @@ class Loop:
 
 
 class _Steps(NamedTuple):
-    """A step: z+ = f z + what noise, load and SP add."""
+    """Of K loops a step: z+ = f z + what noise, load and SP add, the columns of added, (K, n, 3)."""
 
     f: Floats
-    noise: Floats
-    load: Floats
-    sp: Floats
+    added: Floats
 
 
 class Seen(NamedTuple):
-    """A loop from sample to sample: z+ = onward z + inputs (SP, next SP), of which PV and the integral are seen.
+    """K loops from sample to sample: z+ = onward z + inputs (SP, next SP), of which PV and the integral are seen.
 
     load, cross, noise: covariances of what comes to z, of that and what is seen, and of the latter. pv_share,
-    sp_share: of PV and SP in OP at once; what they leave is the integral. sooner: (n, scans) what an SP that moved 0,
-    1, .. scans before the next sample has done to z by then.
+    sp_share: (K,) of PV and SP in OP at once; what they leave is the integral. sooner: (K, n, scans) what an SP that
+    moved 0, 1, .. scans before the next sample has done to z by then.
     """
 
     onward: Floats
@@ -78,41 +78,57 @@ class Seen(NamedTuple):
     load: Floats
     cross: Floats
     noise: Floats
-    pv_share: float
-    sp_share: float
+    pv_share: Floats
+    sp_share: Floats
     sooner: Floats
 
 
-def seen_at_samples(loop: Loop, grid: Grid) -> Seen:
-    """Raises ValueError where the dead time is too long."""
-    rate = loop.gain * grid.step / grid.scans / loop.reset  # of the integral, a scan
-    pv_share, sp_share = -(loop.gain + rate), loop.gain * loop.weight + rate
-    steps = _steps(loop, grid, rate, pv_share, sp_share)
-    n = len(steps.f)
-    kick = loop.load**2 * -np.expm1(-2.0 * grid.step / loop.correlation)
-    noise = loop.noise**2 / grid.scans
-    each = np.outer(steps.noise, steps.noise) * noise + np.outer(steps.load, steps.load) * kick
-    power, total, inputs, sooner = np.eye(n), np.zeros((n, n)), np.zeros((n, 2)), np.zeros((n, grid.parts + 1))
-    first = steps.noise
-    for k in range(grid.parts):  # steps before the last of the interval
-        total += power @ each @ power.T
-        first, sp = power @ steps.noise, power @ steps.sp
-        later = (grid.parts - 1 - k) / grid.parts if grid.wanders else 0.0
-        inputs += np.outer(sp, (1.0 - later, later))
-        sooner[:, k + 1:] += sp[:, None]
-        power = power @ steps.f
-    moments = np.arange(max(1, round(grid.parts * grid.scans))) / grid.scans
+def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
+    """Loops of one model and one dead time. Raises ValueError where that is too long."""
+    gain, reset, weight, correlation, load, noise, output = np.array(
+        [(one.gain, one.reset, one.weight, one.correlation, one.load, one.noise, one.output) for one in loops]).T
+    rate = gain * grid.step / grid.scans / reset  # of the integral, a scan
+    pv_share, sp_share = -(gain + rate), gain * weight + rate
+    each = [_steps(one, grid, *shares) for one, *shares in zip(
+        loops, rate.tolist(), pv_share.tolist(), sp_share.tolist(), strict=True)]
+    steps = _Steps(*(np.array(part) for part in zip(*each, strict=True)))
+    added = [steps.added]  # in the last step of an interval, in the one before, ..
+    for _ in range(grid.parts - 1):
+        added.append(steps.f @ added[-1])
+    by_noise, by_load, by_sp = np.moveaxis(np.array(added), (0, 3), (3, 0))  # (K, n, parts)
+    white = noise**2 / grid.scans
+    kick = load**2 * -np.expm1(-2.0 * grid.step / correlation)
+    arrived = np.concatenate([by_noise * np.sqrt(white)[:, None, None], by_load * np.sqrt(kick)[:, None, None]], axis=2)
+    n = steps.f.shape[1]
     seen = np.zeros((2, n))
     seen[0, 1] = seen[1, 3] = 1.0
+    cross = np.zeros((len(loops), n, 2))
+    cross[:, :, 0] = by_noise[:, :, -1] * white[:, None]
+    later = (np.arange(grid.parts)[::-1] / grid.parts) * grid.wanders
+    return Seen(np.linalg.matrix_power(steps.f, grid.parts), by_sp @ np.column_stack([1.0 - later, later]), seen,
+                arrived @ arrived.transpose(0, 2, 1), cross, _noise(noise, output, pv_share, grid), pv_share, sp_share,
+                np.cumsum(by_sp, axis=2) @ _moments(grid))
+
+
+def _noise(noise: Floats, output: Floats, pv_share: Floats, grid: Grid) -> Floats:
+    """(K, 2, 2) in PV and in the integral."""
     pv, op = (step**2 / 12.0 for step in grid.recorded)
     between = -pv_share * pv
-    seen_noise = np.array([[loop.noise**2 + pv, between], [between, loop.output**2 + op + pv_share**2 * pv + 1e-12]])
-    return Seen(power, inputs, seen, total, np.column_stack([first * noise, np.zeros(n)]), seen_noise, pv_share,
-                sp_share, np.array([np.interp(moments, np.arange(grid.parts + 1), row) for row in sooner]))
+    return np.moveaxis(np.array([[noise**2 + pv, between], [between, output**2 + op + pv_share**2 * pv + 1e-12]]), 2, 0)
 
 
-def _steps(loop: Loop, grid: Grid, rate: float, pv_share: float, sp_share: float) -> _Steps:
-    """The state is x1 and x2 of the process, the load, the integral, and OP of the last steps."""
+@lru_cache
+def _moments(grid: Grid) -> Floats:
+    """(parts, scans) what whole steps, 1, 2, .. of them, tell of a move of SP 0, 1, .. scans before a sample."""
+    moments = np.arange(max(1, round(grid.parts * grid.scans))) / grid.scans
+    return np.array([np.interp(moments, np.arange(grid.parts + 1), row) for row in np.eye(grid.parts + 1)[1:]])
+
+
+def _steps(loop: Loop, grid: Grid, rate: float, pv_share: float, sp_share: float) -> tuple[Floats, Floats]:
+    """Of one loop, as in `_Steps`.
+
+    The state is x1 and x2 of the process, the load, the integral, and OP of the last steps.
+    """
     later = (grid.scans - 1.0) / 2.0
     # OP that holds for a step comes half a step late, that of each scan half a scan.
     delay = max(loop.process.dead_time - later * grid.step / grid.scans, 0.0)
@@ -141,62 +157,72 @@ def _steps(loop: Loop, grid: Grid, rate: float, pv_share: float, sp_share: float
         (-1.0, by_noise), (0.0, by_load), (1.0, by_sp)))
     f[4], by_noise[4], by_sp[4] = op, pv_share, sp_share
     f[range(5, n), range(4, n - 1)] = 1.0
-    return _Steps(f, by_noise, by_load, by_sp)
+    return f, np.array([by_noise, by_load, by_sp]).T
 
 
 class Filter:
-    """The Kalman filter of a loop: z+ = m z + v, seen as c z, many samples at once."""
+    """The Kalman filters of K loops: z+ = m z + v, seen as c z, many samples at once."""
 
     def __init__(self, model: Seen) -> None:
-        state = _covariance(model)
-        self.spread = model.seen @ state @ model.seen.T + model.noise
-        correction = (model.onward @ state @ model.seen.T + model.cross) @ np.linalg.inv(self.spread)
-        self.whitening = np.linalg.inv(np.linalg.cholesky(self.spread)).T
-        m, n, c = model.onward - correction @ model.seen, np.column_stack([correction, model.inputs]), model.seen
-        powers = [np.eye(len(m))]
-        for _ in range(_BLOCK):
-            powers.append(m @ powers[-1])
-        self._onward = powers[-1]
-        self._seen = np.vstack([c @ power for power in powers[:-1]])
-        self._carried = np.hstack([power @ n for power in powers[-2::-1]])
-        width = n.shape[1]
-        self._answer = np.zeros((len(c) * _BLOCK, width * _BLOCK))
-        column = np.vstack([np.zeros((len(c), width)), self._seen[:-len(c)] @ n])
-        for k in range(_BLOCK):
-            self._answer[len(c) * k:, width * k:width * (k + 1)] = column[:len(column) - len(c) * k]
+        state, c = _covariance(model), model.seen
+        self.spread = c @ state @ c.T + model.noise
+        correction = (model.onward @ state @ c.T + model.cross) @ np.linalg.inv(self.spread)
+        self.whitening = np.linalg.inv(np.linalg.cholesky(self.spread)).transpose(0, 2, 1)
+        power, n = model.onward - correction @ c, np.concatenate([correction, model.inputs], axis=2)
+        self._seen, self._carried = np.broadcast_to(c, (len(power), *c.shape)), n
+        for _ in range(_DOUBLED):
+            self._seen = np.concatenate([self._seen, self._seen @ power], axis=1)
+            self._carried = np.concatenate([power @ self._carried, self._carried], axis=2)
+            power = power @ power
+        self._onward, self.block = power, 2**_DOUBLED
+        self._answer = self._answers(self._seen[:, :-len(c)] @ n, len(c))
+
+    def _answers(self, column: Floats, seen: int) -> Floats:
+        """(K, seen B, width B) what the inputs of the B samples of a block do within it; column: those of the first."""
+        count, rows, width = column.shape
+        answer = np.zeros((count, rows + seen, width * self.block))
+        for k in range(self.block - 1):
+            answer[:, seen * (k + 1):, width * k:width * (k + 1)] = column[:, :rows - seen * k]
+        return answer
 
     def predicted(self, v: Floats) -> Floats:
-        """(T, 2) of inputs (T, 4), PV, integral, SP and next SP, from rest."""
-        blocks = -(-len(v) // _BLOCK)
-        padded = np.vstack([v, np.zeros((blocks * _BLOCK - len(v), v.shape[1]))]).reshape(blocks, -1)
-        carried, states = padded @ self._carried.T, np.zeros((blocks, len(self._onward)))
+        """(K, T, 2) of inputs (K, T, 4), PV, integral, SP and next SP, from rest."""
+        count, samples, width = v.shape
+        blocks = -(-samples // self.block)
+        padded = np.zeros((count, blocks * self.block, width))
+        padded[:, :samples] = v
+        padded = padded.reshape(count, blocks, -1)
+        carried = padded @ self._carried.transpose(0, 2, 1)
+        states, onward = np.zeros_like(carried), self._onward.transpose(0, 2, 1)
         for k in range(1, blocks):
-            states[k] = self._onward @ states[k - 1] + carried[k - 1]
-        return (padded @ self._answer.T + states @ self._seen.T).reshape(blocks * _BLOCK, -1)[:len(v)]
+            states[:, k] = (states[:, k - 1, None] @ onward)[:, 0] + carried[:, k - 1]
+        seen = padded @ self._answer.transpose(0, 2, 1) + states @ self._seen.transpose(0, 2, 1)
+        return np.asarray(seen.reshape(count, blocks * self.block, -1)[:, :samples])
 
     def heard(self, states: Floats) -> Floats:
-        """(H, 2, K) what is seen, from the next sample on, of states (n, K) that come to it."""
+        """(K, H, 2, P) what is seen, from the next sample on, of states (K, n, P) that come to it."""
         parts = []
         for _ in range(_HEARD):
             parts.append(self._seen @ states)
             states = self._onward @ states
-        return np.concatenate(parts).reshape(_HEARD * _BLOCK, -1, states.shape[1])
+        return np.concatenate(parts, axis=1).reshape(len(states), _HEARD * self.block, -1, states.shape[2])
 
 
 def _covariance(model: Seen) -> Floats:
-    """That of the state before a sample, by doubling (Anderson, 1978; Chu, Fan, Lin and Wang, 2004).
+    """(K, n, n) that of the state before a sample, by doubling (Anderson, 1978; Chu, Fan, Lin and Wang, 2004).
 
     Raises ValueError where there is none.
     """
     inverse = np.linalg.inv(model.noise)
-    a = (model.onward - model.cross @ inverse @ model.seen).T
-    g, h = model.seen.T @ inverse @ model.seen, model.load - model.cross @ inverse @ model.cross.T
-    n = len(a)
+    a = (model.onward - model.cross @ inverse @ model.seen).transpose(0, 2, 1)
+    g, h = model.seen.T @ inverse @ model.seen, model.load - model.cross @ inverse @ model.cross.transpose(0, 2, 1)
+    n = a.shape[1]
     for _ in range(_DOUBLINGS):
-        solved = np.linalg.solve(np.eye(n) + g @ h, np.hstack([a, g]))
-        more = a.T @ h @ solved[:, :n]
-        g = g + a @ solved[:, n:] @ a.T
-        a, h = a @ solved[:, :n], h + (more + more.T) / 2.0
-        if np.abs(more).max() <= _SETTLED * np.abs(h).max():
+        solved = np.linalg.solve(np.eye(n) + g @ h, np.concatenate([a, g], axis=2))
+        back = a.transpose(0, 2, 1)
+        more = back @ h @ solved[:, :, :n]
+        g = g + a @ solved[:, :, n:] @ back
+        a, h = a @ solved[:, :, :n], h + (more + more.transpose(0, 2, 1)) / 2.0
+        if (np.abs(more).max(axis=(1, 2)) <= _SETTLED * np.abs(h).max(axis=(1, 2))).all():
             return h
     raise ValueError("the filter does not settle")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, log
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Loop, seen_at_samples
+from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Loop, Seen, seen_at_samples
 from clpm_execd.history.controller_law import free
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
@@ -31,7 +31,9 @@ _LAGS = 4  # samples, of the regression that a loop is held against
 
 
 class Found(NamedTuple):
-    """losses: (T,). errors: innovations, (T, 2). spread: their covariance. moments: of SP's moves, a stretch each."""
+    """losses: (..., T). errors: innovations, (..., T, 2). spread: their covariance. moments: of SP's moves, a stretch
+    each.
+    """
 
     losses: Floats
     errors: Floats
@@ -89,53 +91,52 @@ class Likelihood:
         process = ProcessSpec(model=self.model, gain=strength, tau=taus, dead_time=delay)
         return Loop(gain, reset, float(at[-1]), process, *np.exp(at[-5:-1]).tolist())
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def losses(self, delay: float, at: Floats, moments: Sequence[Indices] | None = None) -> Found:
-        """Twice the negative log-likelihood of each sample.
+    def losses(self, delay: float, at: Floats) -> Found:
+        """Twice the negative log-likelihood of each sample, SP having moved when that is likeliest.
 
-        moments: scans before a sample at which SP had moved; the likeliest where they are not given. Raises
-        ValueError or LinAlgError where these parameters have no filter.
+        Raises ValueError or LinAlgError where these parameters have no filter.
         """
-        model = seen_at_samples(self.loop(delay, at), self.grid)
+        found = self._losses(delay, at[None], None)
+        return Found(found.losses[0], found.errors[0], found.spread[0], found.moments)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _losses(self, delay: float, at: Floats, moments: Sequence[Indices] | None) -> Found:
+        """The same of parameters (K, P).
+
+        moments: scans before a sample at which SP had moved; those likeliest by the first where they are not given.
+        """
+        model = seen_at_samples([self.loop(delay, one) for one in at], self.grid)
         filtered = Filter(model)
-        heard = np.empty((0, 2, 1))
+        heard = np.empty((len(at), 0, 2, 1))
         if self.moves:
-            heard = filtered.heard(model.sooner if not self.anywhen else np.column_stack(
-                [np.eye(len(model.onward))[3], model.sooner[:, -1]]))
-        errors, found = [], []
+            integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])
+            heard = filtered.heard(model.sooner if not self.anywhen else np.stack(
+                [integral, model.sooner[:, :, -1]], axis=2))
+        errors, chosen = [], []
         for k, stretch in enumerate(self.data):
-            data = stretch.seen
-            # OP without what PV and SP make of it at once is the integral.
-            outputs = np.column_stack([data[:, 0], data[:, 1] - model.pv_share * data[:, 0]
-                                       - model.sp_share * data[:, 2]])
-            left = outputs - filtered.predicted(np.column_stack([outputs, data[:, 2:]]))
+            left = _innovations(stretch.seen, model, filtered)
             if self.anywhen:
-                found.append(stretch.moves)
+                chosen.append(stretch.moves)
                 _any_moves(left, stretch, heard, filtered.whitening)
             else:
-                found.append(_moved(left, stretch, heard, filtered.whitening, None if moments is None else moments[k]))
-            left -= left[_SETTLE:].mean(axis=0)
-            left[stretch.spoilt] = 0.0
-            errors.append(left[_SETTLE:])
-        left = np.concatenate(errors)
-        losses = ((left @ filtered.whitening)**2).sum(axis=1) + log(np.linalg.det(filtered.spread))
+                chosen.append(_moved(left, stretch, heard, filtered.whitening, None if moments is None else moments[k]))
+            left -= left[:, _SETTLE:].mean(axis=1, keepdims=True)
+            left[:, stretch.spoilt] = 0.0
+            errors.append(left[:, _SETTLE:])
+        left = np.concatenate(errors, axis=1)
+        losses = ((left @ filtered.whitening)**2).sum(axis=2) + np.log(np.linalg.det(filtered.spread))[:, None]
         if not np.isfinite(losses).all():
             raise ValueError("the filter is not stable")
-        return Found(losses, left, filtered.spread, found)
+        return Found(losses, left, filtered.spread, chosen)
 
     def slopes(self, delay: float, at: Floats, found: Found) -> tuple[Floats, Floats]:
         """(T, K) the slopes of half the losses, and (K, K) Fisher's information."""
         inverse = np.linalg.inv(found.spread)
-        scores, moved, widened = np.empty((len(found.losses), len(at))), [], []
-        for k, step in enumerate(_STEP * np.eye(len(at))):
-            other = self.losses(delay, at + step, found.moments)
-            scores[:, k] = (other.losses - found.losses) / (2.0 * _STEP)
-            moved.append((other.errors - found.errors) / _STEP)
-            widened.append(inverse @ (other.spread - found.spread) / _STEP)
-        along, across = np.array(moved), np.array(widened)
-        information = np.einsum("itc,cd,jtd->ij", along, inverse, along, optimize=True)
-        information += 0.5 * len(scores) * np.einsum("iab,jba->ij", across, across)
-        return scores, information
+        others = self._losses(delay, at + _STEP * np.eye(len(at)), found.moments)
+        scores = (others.losses - found.losses).T / (2.0 * _STEP)
+        along, across = (others.errors - found.errors) / _STEP, inverse @ (others.spread - found.spread) / _STEP
+        white = (along @ np.linalg.cholesky(inverse)).reshape(len(at), -1)
+        return scores, white @ white.T + 0.5 * len(scores) * np.einsum("iab,jba->ij", across, across)
 
     def at_moves(self, delay: float, at: Floats) -> Floats:
         """(moves,) squares of the whitened innovations of the two samples after each, on average 4 in all."""
@@ -162,8 +163,8 @@ class Likelihood:
         That is the logarithm of the generalised variance of what the loop leaves over that of what a regression on
         the last samples and SP does (Ljung, 1999, section 4.2).
         """
-        model, errors = seen_at_samples(self.loop(delay, at), self.grid), self.losses(delay, at).errors
-        rest = np.column_stack([errors[:, 0], errors[:, 1] + model.pv_share * errors[:, 0]])
+        model, errors = seen_at_samples([self.loop(delay, at)], self.grid), self.losses(delay, at).errors
+        rest = np.column_stack([errors[:, 0], errors[:, 1] + model.pv_share[0] * errors[:, 0]])
         left = rest.T @ rest / len(rest)
         moves = np.concatenate([np.diff(stretch.seen[:, 1]) for stretch in self.data])
         own = float(left[1, 1] - left[0, 1]**2 / left[0, 0])
@@ -171,31 +172,46 @@ class Likelihood:
         return 1.0 - own / max(float(np.mean(moves**2)), 1e-300), float(less)
 
 
-def _moved(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, moments: Indices | None) -> Indices:
-    """Take from errors, (T, 2), in place, what SP did that moved before its sample; the moments, else the likeliest.
+def _innovations(seen: Floats, model: Seen, filtered: Filter) -> Floats:
+    """(K, T, 2) of what is seen, (T, 4), SP having moved at the samples."""
+    outputs = np.empty((len(model.pv_share), len(seen), 2))
+    outputs[:, :, 0] = seen[:, 0]
+    # OP without what PV and SP make of it at once is the integral.
+    outputs[:, :, 1] = seen[:, 1] - np.outer(model.pv_share, seen[:, 0]) - np.outer(model.sp_share, seen[:, 2])
+    set_points = np.broadcast_to(seen[:, 2:], outputs.shape)
+    return outputs - filtered.predicted(np.concatenate([outputs, set_points], axis=2))
 
-    heard: (H, 2, scans) of a move of 1 %.
+
+def _moved(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, moments: Indices | None) -> Indices:
+    """Take from errors, (K, T, 2), in place, what SP did that moved before its sample; the moments, else the likeliest.
+
+    heard: (K, H, 2, scans) of a move of 1 %.
     """
     chosen = np.zeros(len(stretch.moves), dtype=np.intp) if moments is None else moments
     steps = stretch.seen[stretch.moves, 3] - stretch.seen[stretch.moves, 2]
-    white = np.einsum("hcp,cd->hdp", heard[:_FOLLOWED], whitening)
+    white = np.einsum("hcp,cd->hdp", heard[0, :_FOLLOWED], whitening[0])
     for i, (k, step) in enumerate(zip(stretch.moves.tolist(), steps.tolist(), strict=True)):
-        rest = errors[k + 1:k + 1 + len(heard)]
+        rest = errors[:, k + 1:k + 1 + heard.shape[1]]
         if moments is None:
-            near = rest[:_FOLLOWED] @ whitening
+            near = rest[0, :_FOLLOWED] @ whitening[0]
             left = near[:, :, None] - step * white[:len(near)]
             chosen[i] = int(np.argmin((left**2).sum(axis=(0, 1))))
-        rest -= step * heard[:len(rest), :, chosen[i]]
+        rest -= step * heard[:, :rest.shape[1], :, chosen[i]]
     return chosen
 
 
 def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats) -> None:
-    """Take from errors, (T, 2), in place, whatever of these, (H, 2, K), came to the state as SP moved."""
+    """Take from errors, (K, T, 2), in place, whatever of these, (K, H, 2, P), came to the state as SP moved."""
+    white = np.einsum("khcp,kcd->khdp", heard[:, :_FOLLOWED], whitening)
+    answers = np.linalg.pinv(white.reshape(len(white), -1, white.shape[3]))
     for k in stretch.moves.tolist():
-        rest = errors[k + 1:k + 1 + len(heard)]
-        near = rest[:_FOLLOWED] @ whitening
-        white = np.einsum("hcp,cd->hdp", heard[:len(near)], whitening).reshape(near.size, -1)
-        rest -= heard[:len(rest)] @ np.linalg.lstsq(white, near.ravel(), rcond=None)[0]
+        rest = errors[:, k + 1:k + 1 + heard.shape[1]]
+        near = rest[:, :_FOLLOWED] @ whitening
+        answer = answers
+        if near.shape[1] < _FOLLOWED:
+            answer = np.linalg.pinv(white[:, :near.shape[1]].reshape(len(white), -1, white.shape[3]))
+        moved = answer @ near.reshape(len(near), -1, 1)
+        rest -= (heard[:, :rest.shape[1]] @ moved[:, None])[..., 0]
 
 
 def _regressed(data: Sequence[Stretch]) -> Floats:
