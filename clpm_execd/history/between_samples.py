@@ -161,12 +161,15 @@ def _steps(loop: Loop, grid: Grid, rate: float, pv_share: float, sp_share: float
 
 
 class Filter:
-    """The Kalman filters of K loops: z+ = m z + v, seen as c z, many samples at once."""
+    """The Kalman filters of K loops: z+ = m z + v, seen as c z, many samples at once.
 
-    def __init__(self, model: Seen) -> None:
-        state, c = _covariance(model), model.seen
+    correction: (K, n, 2) what innovations do to z. near: of a loop that they are all next to.
+    """
+
+    def __init__(self, model: Seen, near: Floats | None = None) -> None:
+        state, c = _covariance(model) if near is None else _beside(model, near), model.seen
         self.spread = c @ state @ c.T + model.noise
-        correction = (model.onward @ state @ c.T + model.cross) @ np.linalg.inv(self.spread)
+        self.correction = correction = (model.onward @ state @ c.T + model.cross) @ np.linalg.inv(self.spread)
         self.whitening = np.linalg.inv(np.linalg.cholesky(self.spread)).transpose(0, 2, 1)
         power, n = model.onward - correction @ c, np.concatenate([correction, model.inputs], axis=2)
         self._seen, self._carried = np.broadcast_to(c, (len(power), *c.shape)), n
@@ -223,6 +226,23 @@ def _covariance(model: Seen) -> Floats:
         more = back @ h @ solved[:, :, :n]
         g = g + a @ solved[:, :, n:] @ back
         a, h = a @ solved[:, :, :n], h + (more + more.transpose(0, 2, 1)) / 2.0
+        if (np.abs(more).max(axis=(1, 2)) <= _SETTLED * np.abs(h).max(axis=(1, 2))).all():
+            return h
+    raise ValueError("the filter does not settle")
+
+
+def _beside(model: Seen, correction: Floats) -> Floats:
+    """(K, n, n) the same to the first order, by one step of Newton's from the correction of a loop that is near.
+
+    That is the covariance under this correction, also by doubling (Kleinman, 1968).
+    """
+    turned = correction.T
+    m = model.onward - correction @ model.seen
+    both = model.cross @ turned
+    h = model.load + correction @ model.noise @ turned - both - both.transpose(0, 2, 1)
+    for _ in range(_DOUBLINGS):
+        more = m @ h @ m.transpose(0, 2, 1)
+        h, m = h + more, m @ m
         if (np.abs(more).max(axis=(1, 2)) <= _SETTLED * np.abs(h).max(axis=(1, 2))).all():
             return h
     raise ValueError("the filter does not settle")

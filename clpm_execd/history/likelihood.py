@@ -31,13 +31,15 @@ _LAGS = 4  # samples, of the regression that a loop is held against
 
 
 class Found(NamedTuple):
-    """losses: (..., T). errors: innovations, (..., T, 2). spread: their covariance. moments: of SP's moves, a stretch
-    each.
+    """losses: (..., T). errors: innovations, (..., T, 2). spread: their covariance. correction: as of the Filter.
+
+    moments: of SP's moves, a stretch each.
     """
 
     losses: Floats
     errors: Floats
     spread: Floats
+    correction: Floats
     moments: list[Indices]
 
 
@@ -97,16 +99,14 @@ class Likelihood:
         Raises ValueError or LinAlgError where these parameters have no filter.
         """
         found = self._losses(delay, at[None], None)
-        return Found(found.losses[0], found.errors[0], found.spread[0], found.moments)
+        return Found(found.losses[0], found.errors[0], found.spread[0], found.correction[0], found.moments)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _losses(self, delay: float, at: Floats, moments: Sequence[Indices] | None) -> Found:
-        """The same of parameters (K, P).
-
-        moments: scans before a sample at which SP had moved; those likeliest by the first where they are not given.
+    def _losses(self, delay: float, at: Floats, near: Found | None) -> Found:
+        """The same of parameters (K, P), SP having moved when it had by what was found near them, where that is known.
         """
         model = seen_at_samples([self.loop(delay, one) for one in at], self.grid)
-        filtered = Filter(model)
+        filtered = Filter(model, None if near is None else near.correction)
         heard = np.empty((len(at), 0, 2, 1))
         if self.moves:
             integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])
@@ -119,7 +119,8 @@ class Likelihood:
                 chosen.append(stretch.moves)
                 _any_moves(left, stretch, heard, filtered.whitening)
             else:
-                chosen.append(_moved(left, stretch, heard, filtered.whitening, None if moments is None else moments[k]))
+                moments = None if near is None else near.moments[k]
+                chosen.append(_moved(left, stretch, heard, filtered.whitening, moments))
             left -= left[:, _SETTLE:].mean(axis=1, keepdims=True)
             left[:, stretch.spoilt] = 0.0
             errors.append(left[:, _SETTLE:])
@@ -127,12 +128,12 @@ class Likelihood:
         losses = ((left @ filtered.whitening)**2).sum(axis=2) + np.log(np.linalg.det(filtered.spread))[:, None]
         if not np.isfinite(losses).all():
             raise ValueError("the filter is not stable")
-        return Found(losses, left, filtered.spread, chosen)
+        return Found(losses, left, filtered.spread, filtered.correction, chosen)
 
     def slopes(self, delay: float, at: Floats, found: Found) -> tuple[Floats, Floats]:
         """(T, K) the slopes of half the losses, and (K, K) Fisher's information."""
         inverse = np.linalg.inv(found.spread)
-        others = self._losses(delay, at + _STEP * np.eye(len(at)), found.moments)
+        others = self._losses(delay, at + _STEP * np.eye(len(at)), found)
         scores = (others.losses - found.losses).T / (2.0 * _STEP)
         along, across = (others.errors - found.errors) / _STEP, inverse @ (others.spread - found.spread) / _STEP
         white = (along @ np.linalg.cholesky(inverse)).reshape(len(at), -1)
