@@ -223,6 +223,8 @@ class _Search:
             scores, information = self.of.slopes(delay, at, found)
             information += prior
             uphill = scores.sum(axis=0) + prior @ (at - self.typical)
+            if uphill @ np.linalg.solve(information, uphill) < _ENOUGH:
+                break
             before = cost
             for _ in range(_TRIES):
                 step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill)
