@@ -41,6 +41,7 @@ _DOUBTFUL = 0.08  # a share of all likelihood that is not left between two dead 
 _BLUR = 0.5  # of a scan
 _AS_LIKELY = 15.0  # of the same as _ENOUGH: what is less likely by more is not followed
 _UNMET = 40.0  # of `at_moves`: a move of SP that is not explained
+_SAME = 0.2  # of their deviations: nearer parameters are the same
 _BAND = 20  # samples over which scores may depend on each other
 _FASTER = (1, 2, 5)  # scans in an interval of no more than SCAN, that are tried
 _PLAIN = 0.05  # of the reset: in a shorter interval of such little is hidden between two samples
@@ -104,6 +105,10 @@ class _Fit:
     cost: float
     misfit: float = 1.0
 
+    def same(self, other: _Fit) -> bool:
+        """Whether both are one likeliest place."""
+        return bool((np.abs(self.values - other.values) < _SAME * self.deviations).all())
+
 
 @dataclass(frozen=True, slots=True)
 class _Profile:
@@ -114,9 +119,13 @@ class _Profile:
 
 
 def _likely(fits: list[tuple[_Search, _Fit]], margin: float) -> list[tuple[_Search, _Fit]]:
-    """Those that are nearly as likely as the best."""
+    """Those that are nearly as likely as the best, each once."""
     least = min((fit.cost for _, fit in fits), default=inf)
-    return [(search, fit) for search, fit in fits if fit.cost < least + margin]
+    kept: list[tuple[_Search, _Fit]] = []
+    for search, fit in fits:
+        if fit.cost < least + margin and not any(search.of is other.of and fit.same(known) for other, known in kept):
+            kept.append((search, fit))
+    return kept
 
 
 def _search(of: Likelihood, law: PidLaw, process: ProcessSpec) -> _Search:
