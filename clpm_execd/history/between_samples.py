@@ -219,13 +219,13 @@ def _covariance(model: Seen) -> Floats:
     inverse = np.linalg.inv(model.noise)
     a = (model.onward - model.cross @ inverse @ model.seen).transpose(0, 2, 1)
     g, h = model.seen.T @ inverse @ model.seen, model.load - model.cross @ inverse @ model.cross.transpose(0, 2, 1)
-    n = a.shape[1]
     for _ in range(_DOUBLINGS):
-        solved = np.linalg.solve(np.eye(n) + g @ h, np.concatenate([a, g], axis=2))
-        back = a.transpose(0, 2, 1)
-        more = back @ h @ solved[:, :, :n]
-        g = g + a @ solved[:, :, n:] @ back
-        a, h = a @ solved[:, :, :n], h + (more + more.transpose(0, 2, 1)) / 2.0
+        # One inverse: products are much cheaper than solving for A and G.
+        back, solved = a.transpose(0, 2, 1), np.linalg.inv(np.eye(a.shape[1]) + g @ h)
+        onward = a @ solved
+        more = back @ (h @ (solved @ a))
+        g, a = g + onward @ g @ back, onward @ a
+        h = h + (more + more.transpose(0, 2, 1)) / 2.0
         if (np.abs(more).max(axis=(1, 2)) <= _SETTLED * np.abs(h).max(axis=(1, 2))).all():
             return h
     raise ValueError("the filter does not settle")
