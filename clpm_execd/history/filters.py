@@ -21,7 +21,6 @@ from clpm_execd.plant.process import transition, weights
 
 _MOST_POLE = 0.9995  # of the load, a sample
 _TAPS = 4  # of a process at the samples, the order of A and what its dead time leaves of an interval
-
 _THIRDS = (1.0, complex(-0.5, 0.75**0.5), complex(-0.5, -(0.75**0.5)))  # of a turn, on the unit circle
 
 

@@ -14,7 +14,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition
 
-_MOST_STEPS = 100
+_MOST_STEPS = 100  # of a search
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 
 SHORTEST = 60  # samples of a stretch
-_MOST = 20_000  # samples, or scans
+_MOST = 20_000  # samples
 _MOST_PARTS = 10
 SETTLE = 20  # samples at the start of a stretch that the filters need
 _STEP = 1e-4  # of a logarithm, for a slope
@@ -57,13 +57,13 @@ class Prediction:
     period: s, of an oscillation that comes from elsewhere; what has this period, or a third of it, tells nothing then.
     typical: logs of the typical lags, the second's as its share of the first. where: the stretches of the record that
     tell anything. scale: sigma of the errors that priors are weighed against, of the first errors until it is set.
-    parts: at most so many scans are taken to lie in an interval.
+    parts: at most so many scans, of 1 s, are taken to lie in an interval.
     """
 
     def __init__(self, signals: Signals, around: ProcessSpec, period: float | None = None, *,
                  parts: int = _MOST_PARTS) -> None:
         self.model, self.expected, self.interval = around.model, around.dead_time, signals.interval
-        self.parts = min(parts, parts_of(signals))
+        self.parts = max(1, min(round(signals.interval), parts))
         self.scan = signals.interval / self.parts
         lags = [max(t, 0.2 * signals.interval) for t in around.tau]
         self.typical = np.array([log(lag) for lag in lags[:1]] + [log(lag / lags[0]) for lag in lags[1:]])
@@ -92,7 +92,7 @@ class Prediction:
         return np.column_stack(columns)
 
     def _angles(self, stretch: slice) -> Floats:
-        """Of the oscillation, at the scans of a stretch's samples."""
+        """Of the oscillation, at the samples of a stretch."""
         assert self.period is not None
         return 2.0 * np.pi * self.interval / self.period * np.arange(stretch.start, stretch.stop)
 
@@ -268,8 +268,3 @@ def _remembered(of: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
         return last[0][1]
 
     return asked
-
-
-def parts_of(signals: Signals) -> int:
-    """How many scans of a controller are taken to lie in an interval: those of 1 s, fewer of a record that is long."""
-    return max(1, min(round(signals.interval), _MOST_PARTS, _MOST // len(signals.pv)))
