@@ -83,7 +83,7 @@ class LearnedLoops(Columns):
         ours = [loops[i] for i in self.columns]
         self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
         ids = tuple(loop.id for loop in ours)
-        self._length_keys, self._place_keys = keys(seed, ids, "learned length"), keys(seed, ids, "learned place")
+        self._block_keys = np.stack([keys(seed, ids, f"learned {what}") for what in ("length", "place")])
         self._drift_keys = np.stack([keys(seed, ids, f"learned drift of {signal}") for signal in ("PV", "OP", "SP")])
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
@@ -119,6 +119,7 @@ class LearnedLoops(Columns):
         self._d, self._s = (padded(name, order + 1) for name in ("controller_pv", "controller_sp"))
         # The law's answer to a lasting error is its integral action; the rest of it goes with the gain.
         self._lasting_d, self._lasting_s = self._d.sum(axis=0), self._s.sum(axis=0)
+        self._answer = self._b.sum(axis=0)
         self._d[0] -= self._lasting_d
         self._s[0] -= self._lasting_s
         self._innovation, (self._noise_pole,) = padded("innovation", 4), padded("controller_noise", 1)
@@ -138,7 +139,7 @@ class LearnedLoops(Columns):
         state, at, m = self._state, self.columns, len(self._laws)
         self._true, self._op, self._sp = (np.zeros((self._order, m)) for _ in range(3))
         self._row = np.zeros(m, dtype=np.intp)
-        chance = uniform(self._place_keys, 0, 1)[0]
+        chance = uniform(self._block_keys[1], 0, 1)[0]
         for j, (law, archive) in enumerate(zip(self._laws, self._archives, strict=True)):
             self._row[j] = row = archive.starts[int(chance[j] * len(archive.starts))]
             known = law.signals[row - min(row, self._order):row][::-1]
@@ -188,12 +189,11 @@ class LearnedLoops(Columns):
 
     def _begin(self, j: int) -> None:
         """Another block of loop j."""
-        instant, one = int(self._instant[j]), slice(j, j + 1)
-        length = SHORTEST + int(uniform(self._length_keys[one], instant, 1)[0, 0] * (LONGEST - SHORTEST + 1))
-        recent = np.stack([past[:RECALL, j] for past in (self._pv, self._op, self._sp)], axis=1).ravel()
-        archive = self._archives[j]
-        row = archive.begin(recent, int(self._row[j]), float(uniform(self._place_keys[one], instant, 1)[0, 0]))
-        length = min(length, int(archive.ahead[row]))
+        instant, archive = int(self._instant[j]), self._archives[j]
+        length, place = uniform(self._block_keys[:, j], instant, 1)[0].tolist()
+        recent = np.array([past[:RECALL, j] for past in (self._pv, self._op, self._sp)]).T.ravel()
+        row = archive.begin(recent, int(self._row[j]), place)
+        length = min(SHORTEST + int(length * (LONGEST - SHORTEST + 1)), int(archive.ahead[row]))
         self._row[j], self._left[j] = row, length - 1
         self._turn(j, instant, length)
 
@@ -210,7 +210,7 @@ class LearnedLoops(Columns):
         """Stage 3: the true process variable of those without a process of their own; between two instants it holds."""
         state, at = self._state, self.columns
         gain, lag = self._steepness * self.gain[at], self._slowness * self.lag[at]
-        moved = (self._b * self._flow).sum(axis=0) + self._b.sum(axis=0) * state.load[at]
+        moved = (self._b * self._flow).sum(axis=0) + self._answer * state.load[at]
         pv = (self._a * self._true).sum(axis=0) + gain * moved
         pv = self._true[0] + (pv - self._true[0]) / lag + self._now[0] + self._drift[0]
         pv = self._pv_rest + np.where(self._due, np.clip(pv, -_FURTHEST, _FURTHEST), self._true[0])
@@ -251,9 +251,10 @@ class LearnedLoops(Columns):
             process.correct(at[own], first, second)
         pv, sp = self._measured
         now = (state.true_pv[at] - self._pv_rest, pv, state.op[at] - self._op_rest, sp, flow[at])
+        those = slice(None) if due.all() else due  # in a third of the time
         for past, value in zip((self._true, self._pv, self._op, self._sp, self._flow), now, strict=True):
-            past[1:, due] = past[:-1, due]
-            past[0, due] = value[due]
+            past[1:, those] = past[:-1, those]
+            past[0, those] = value[those]
         fresh = ~self._held[self._offset + self._row].T & due
         np.copyto(self._kept, np.array([state.pv[at], state.op[at]]), where=fresh)
 
