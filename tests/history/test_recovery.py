@@ -117,6 +117,7 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
     assert np.median(off) <= 0.25
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
 def test_stiction_that_is_visible_is_found_with_its_size() -> None:
     seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
