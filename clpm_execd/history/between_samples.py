@@ -8,9 +8,9 @@ make a step: PV is then taken to move evenly over it, OP is its mean, and so is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import exp, floor
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
@@ -89,9 +89,7 @@ def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
         [(one.gain, one.reset, one.weight, one.correlation, one.load, one.noise, one.output) for one in loops]).T
     rate = gain * grid.step / grid.scans / reset  # of the integral, a scan
     pv_share, sp_share = -(gain + rate), gain * weight + rate
-    each = [_steps(one, grid, *shares) for one, *shares in zip(
-        loops, rate.tolist(), pv_share.tolist(), sp_share.tolist(), strict=True)]
-    steps = _Steps(*(np.array(part) for part in zip(*each, strict=True)))
+    steps = _steps(loops, grid, rate, pv_share, sp_share)
     added = [steps.added]  # in the last step of an interval, in the one before, ..
     for _ in range(grid.parts - 1):
         added.append(steps.f @ added[-1])
@@ -124,40 +122,38 @@ def _moments(grid: Grid) -> Floats:
     return np.array([np.interp(moments, np.arange(grid.parts + 1), row) for row in np.eye(grid.parts + 1)[1:]])
 
 
-def _steps(loop: Loop, grid: Grid, rate: float, pv_share: float, sp_share: float) -> tuple[Floats, Floats]:
-    """Of one loop, as in `_Steps`.
-
-    The state is x1 and x2 of the process, the load, the integral, and OP of the last steps.
-    """
+def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, pv_share: Floats, sp_share: Floats) -> _Steps:
+    """The state is x1 and x2 of the process, the load, the integral, and OP of the last steps."""
     later = (grid.scans - 1.0) / 2.0
     # OP that holds for a step comes half a step late, that of each scan half a scan.
-    delay = max(loop.process.dead_time - later * grid.step / grid.scans, 0.0)
+    delay = max(loops[0].process.dead_time - later * grid.step / grid.scans, 0.0)
     whole = floor(delay / grid.step + 1e-9)
     if whole > 3 * MOST_DELAY:
         raise ValueError("the dead time is too long")
-    process = ProcessSpec(model=loop.process.model, gain=loop.process.gain, tau=loop.process.tau, dead_time=delay)
-    p11, p21, p22, new1, new2, old1, old2 = weights(process, grid.step)
-    fade, n = exp(-grid.step / loop.correlation), 5 + whole
-    f, op, (by_noise, by_load, by_sp) = np.zeros((n, n)), np.zeros(n), np.zeros((3, n))
-    op[1], op[3] = pv_share, 1.0
-    f[0, 0], f[1, 0], f[1, 1] = p11, p21, p22
+    p11, p21, p22, new1, new2, old1, old2 = np.array(
+        [weights(replace(one.process, dead_time=delay), grid.step) for one in loops]).T
+    fade, n = np.exp([-grid.step / one.correlation for one in loops]), 5 + whole
+    f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 3))
+    by_noise, by_load, by_sp = np.moveaxis(added, 2, 0)
+    op[:, 1], op[:, 3] = pv_share, 1.0
+    f[:, 0, 0], f[:, 1, 0], f[:, 1, 1] = p11, p21, p22
     for row, new, old in ((0, new1, old1), (1, new2, old2)):
         if whole:
-            f[row, 3 + whole] += new
+            f[:, row, 3 + whole] += new
         else:
-            f[row] += new * op
-            by_noise[row], by_sp[row] = new * pv_share, new * sp_share
-        f[row, 4 + whole] += old
-        f[row, 2] += (new + old) * fade
-        by_load[row] = new + old
-    f[2, 2], by_load[2] = fade, 1.0
-    f[3, 3], f[3, 1] = 1.0, -rate * (1.0 + later)
-    f[3] -= rate * later * f[1]
-    by_noise[3], by_load[3], by_sp[3] = (rate * (share * grid.scans - later * by[1]) for share, by in (
-        (-1.0, by_noise), (0.0, by_load), (1.0, by_sp)))
-    f[4], by_noise[4], by_sp[4] = op, pv_share, sp_share
-    f[range(5, n), range(4, n - 1)] = 1.0
-    return f, np.array([by_noise, by_load, by_sp]).T
+            f[:, row] += new[:, None] * op
+            by_noise[:, row], by_sp[:, row] = new * pv_share, new * sp_share
+        f[:, row, 4 + whole] += old
+        f[:, row, 2] += (new + old) * fade
+        by_load[:, row] = new + old
+    f[:, 2, 2], by_load[:, 2] = fade, 1.0
+    f[:, 3, 3], f[:, 3, 1] = 1.0, -rate * (1.0 + later)
+    f[:, 3] -= (rate * later)[:, None] * f[:, 1]
+    for share, by in ((-1.0, by_noise), (0.0, by_load), (1.0, by_sp)):
+        by[:, 3] = rate * (share * grid.scans - later * by[:, 1])
+    f[:, 4], by_noise[:, 4], by_sp[:, 4] = op, pv_share, sp_share
+    f[:, range(5, n), range(4, n - 1)] = 1.0
+    return _Steps(f, added)
 
 
 class Filter:
