@@ -28,7 +28,7 @@ _MOST_PARTS = 10
 SETTLE = 20  # samples at the start of a stretch that the filters need
 _STEP = 1e-4  # of a logarithm, for a slope
 _MOST_STEPS = 30  # of a fit
-_ENOUGH = 0.01  # of the likelihood's logarithm, doubled: a smaller gain ends a search
+_ENOUGH = 0.01  # see `least`
 _PARTS = (1.0, 3.0)  # of an oscillation: itself and its third harmonic
 NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its size beside the sensor's noise
 LOOSE = (1.2, 0.5)  # sigma of the log of the first lag, and of the second's share of it
@@ -154,15 +154,16 @@ class Prediction:
         found = self._least(lambda parameters: (delay, parameters), start)
         return None if found is None else self.at(delay, found)
 
-    def free(self, delay: float, start: Floats) -> Fit | None:
-        """The process that errs least, its dead time too looked for from this one, s, on."""
+    def free(self, delay: float, start: Floats, enough: float) -> Fit | None:
+        """The process that errs least, its dead time too looked for from this one, s, on; enough: as of `least`."""
         def told(parameters: Floats) -> tuple[float, Floats]:
             return max(exp(min(float(parameters[0]), 16.0)) - self.scan, 0.0), parameters[1:]
 
-        found = self._least(told, np.array([log(delay + self.scan), *start]))
+        found = self._least(told, np.array([log(delay + self.scan), *start]), enough)
         return None if found is None else self.at(*told(found))
 
-    def _least(self, told: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats | None:
+    def _least(self, told: Callable[[Floats], tuple[float, Floats]], start: Floats, enough: float = _ENOUGH
+               ) -> Floats | None:
         """The parameters of the least errors; told: the dead time and those of a Fit that they stand for."""
         if self.samples <= 3 * (told(start)[0] / self.interval + SETTLE):
             return None
@@ -179,7 +180,7 @@ class Prediction:
             return slope(np.column_stack([error, unlike]))
 
         try:
-            return least(residual, slopes, start, _MOST_STEPS)
+            return least(residual, slopes, start, _MOST_STEPS, enough)
         except (ValueError, np.linalg.LinAlgError):
             return None
 
@@ -245,16 +246,18 @@ def slope(near: Floats) -> Floats:
     return np.asarray((near[1:] - near[0]).T / _STEP)
 
 
-def least(residual: Callable[[Floats], Floats], slopes: Callable[[Floats], Floats], start: Floats, most: int) -> Floats:
+def least(residual: Callable[[Floats], Floats], slopes: Callable[[Floats], Floats], start: Floats, most: int,
+          enough: float = _ENOUGH) -> Floats:
     """Where the squares of residuals are least, looked for from a start on in at most so many steps.
 
-    The method of Levenberg and Marquardt (More, 1978). Raises what `residual` does.
+    The method of Levenberg and Marquardt (More, 1978). enough: of the likelihood's logarithm, doubled: a smaller gain
+    ends the search. Raises what `residual` does.
     """
     from scipy.optimize import least_squares
 
     residual = _remembered(residual)
     found = least_squares(residual, start, jac=_remembered(slopes), method="lm", max_nfev=most,
-                          ftol=_ENOUGH / len(residual(start)), xtol=1e-4)
+                          ftol=enough / len(residual(start)), xtol=1e-4)
     return np.asarray(found.x)
 
 

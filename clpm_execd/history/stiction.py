@@ -46,6 +46,7 @@ _BEST = 2  # of a family that are kept
 _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _TELLS = 40.0  # and in the end
+_ROUGHLY = 1.0  # of the same: a smaller gain by another process is none
 _JUMPS_TELL = 15.0  # by which it must be better than with play alone, or play is what is told
 _DOUBT, _DOUBT_SHARE = 10.0, 0.1  # of the same, and of all that sticking tells: within is likely; see `_sticking`
 _NEAR = (0.05, 0.1)  # of S: how far off S and J may be in any case
@@ -171,10 +172,13 @@ class _Search:
 
     def _nearer(self, known: Sequence[_Valve], guesses: Sequence[_Valve]) -> list[_Valve]:
         """By dense grids around the best, as long as they find better ones: the process is then another."""
+        looks, looked = (lambda stem: _around(stem, *_DENSE), _begun), dict[int, _Valve]()
         for _ in range(_TURNS):
             before = known[0].fit.cost
-            for look in (lambda stem: _around(stem, *_DENSE), _begun):
-                known = _merged(known, self._likeliest([known[0], *guesses], look(known[0].stem)))
+            for k, look in enumerate(looks):
+                best = known[0]
+                if looked.get(k) is not best:
+                    looked[k], known = best, _merged(known, self._likeliest([best, *guesses], look(best.stem)))
             if known[0].fit.cost > before - _HINTS:
                 break
         return [*known]
@@ -215,7 +219,7 @@ class _Search:
         prediction = self._prediction.behind(stem)
         delay = min((factor * fit.delay for factor in _AROUND),
                     key=lambda delay: prediction.misfit(delay, fit.parameters))
-        return prediction.free(delay, fit.parameters) or replace(fit, cost=inf)
+        return prediction.free(delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
 
     def _sticking(self, best: _Valve, healthy: float) -> Sticking:
         """With intervals that hold all pairs that are about as likely.
