@@ -39,14 +39,12 @@ LOOSE_DELAY = 1.0  # sigma of the log of the dead time, a sample added
 class Fit:
     """At one dead time, s: logs of the first lag and of the second's share of it, then the noise.
 
-    covariance: of those logs and the gain. sigma: of the residuals. cost: n log of their variance, and what the priors
-    add.
+    sigma: of the residuals. cost: n log of their variance, and what the priors add.
     """
 
     delay: float
     parameters: Floats
     gain: float
-    covariance: Floats
     sigma: float
     cost: float
 
@@ -146,8 +144,8 @@ class Prediction:
         return first, sqrt(float(np.trace(spread[:2, :2])) / 2.0), third / max(first, 1e-12)
 
     def misfit(self, delay: float, parameters: Floats) -> float:
-        y, u = self.errors(delay, parameters)
-        return float(y @ y) - float(u @ y) ** 2 / max(float(u @ u), 1e-300)
+        """The sum of the squared errors, the gain at its best."""
+        return float((_unexplained(*self.errors(delay, parameters)) ** 2).sum())
 
     def fit(self, delay: float, start: Floats) -> Fit | None:
         """The process that errs least at a dead time, s, looked for from these parameters on."""
@@ -193,11 +191,8 @@ class Prediction:
         spread = float(error @ error) / max(len(y) - len(parameters) - 1, 1)
         if not (power > 0 and 0 < spread < inf):
             return None
-        covariance = self._covariance(delay, parameters, gain, u, spread)
-        if not np.isfinite(covariance).all():
-            return None
         unlike = self._unlike(delay, parameters)
-        return Fit(delay, parameters, gain, covariance, sqrt(spread), len(y) * log(spread) + float(unlike @ unlike))
+        return Fit(delay, parameters, gain, sqrt(spread), len(y) * log(spread) + float(unlike @ unlike))
 
     def _unlike(self, delay: float, parameters: Floats) -> Floats:
         """How far lags and dead time are from the typical, in standard deviations."""
@@ -210,12 +205,12 @@ class Prediction:
         other._op = self._moved(stem)
         return other
 
-    def _covariance(self, delay: float, parameters: Floats, gain: float, u: Floats, spread: float) -> Floats:
-        """That of (log lags, gain), from the Jacobian of the errors in all parameters."""
-        y, felt = self.beside([(delay, one) for one in steps(parameters)])
-        jacobian = np.column_stack([slope(y - gain * felt), -u])
-        k = len(self.typical)
-        keep = [*range(k), len(parameters)]
+    def covariance(self, fit: Fit) -> Floats:
+        """That of the fit's (log lags, gain), from the Jacobian of the errors in all parameters; it may be infinite."""
+        k, spread = len(self.typical), fit.sigma**2
+        y, u = self.beside([(fit.delay, one) for one in steps(fit.parameters)])
+        jacobian = np.column_stack([slope(y - fit.gain * u), -u[0]])
+        keep = [*range(k), len(fit.parameters)]
         normal = jacobian.T @ jacobian
         normal[range(k), range(k)] += spread / self.loose**2
         normal[np.diag_indices_from(normal)] *= 1.0 + 1e-9
@@ -253,12 +248,14 @@ def least(residual: Callable[[Floats], Floats], slopes: Callable[[Floats], Float
     The method of Levenberg and Marquardt (More, 1978). enough: of the likelihood's logarithm, doubled: a smaller gain
     ends the search. Raises what `residual` does.
     """
-    from scipy.optimize import least_squares
+    from scipy.optimize import leastsq
 
     residual = _remembered(residual)
-    found = least_squares(residual, start, jac=_remembered(slopes), method="lm", max_nfev=most,
-                          ftol=enough / len(residual(start)), xtol=1e-4)
-    return np.asarray(found.x)
+    first = residual(start)
+    if not np.isfinite(first).all():
+        raise ValueError("the start has no residuals")
+    return np.asarray(leastsq(residual, start, Dfun=_remembered(slopes), full_output=True, maxfev=most,
+                              ftol=enough / len(first), xtol=1e-4)[0])
 
 
 def _remembered(of: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:

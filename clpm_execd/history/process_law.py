@@ -7,7 +7,7 @@ them differs. Intervals hold 90 % of it: normal at each dead time and weighed ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log, sqrt
 
@@ -86,18 +86,21 @@ class _Search:
             near, best = (min(known, key=key) for key in (lambda fit: abs(fit.delay - delay), lambda fit: fit.cost))
             starts = [min((near.parameters, best.parameters), key=lambda start: self._of.misfit(delay, start))]
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
-        nothing = Fit(delay, starts[0], 0.0, np.full((1, 1), np.inf), self._of.scale, inf)
+        nothing = Fit(delay, starts[0], 0.0, self._of.scale, inf)
         self._fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)
 
     def _told(self) -> ProcessLaw | None:
         fits = [fit for fit in self._fits.values() if np.isfinite(fit.cost) and fit.gain != 0.0]
-        if not fits:
+        known = [(fit, spread) for fit in fits if np.isfinite(spread := self._of.covariance(fit)).all()]
+        if not known:
             return None
-        best = min(fits, key=lambda fit: fit.cost)
-        alike = sorted((fit for fit in fits if np.sign(fit.gain) == np.sign(best.gain)), key=lambda fit: fit.delay)
+        best = min((fit for fit, _ in known), key=lambda fit: fit.cost)
+        known = sorted(((fit, spread) for fit, spread in known if np.sign(fit.gain) == np.sign(best.gain)),
+                       key=lambda one: one[0].delay)
+        alike = [fit for fit, _ in known]
         k = self._lags
         logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit in alike])
-        own = np.array([self._deviations(fit) for fit in alike])
+        own = np.array([self._deviations(fit, spread) for fit, spread in known])
         delays = np.array([fit.delay for fit in alike])
         chance = halved(_chances(delays, np.array([fit.cost for fit in alike])))
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
@@ -108,24 +111,24 @@ class _Search:
         return ProcessLaw(
             model=self._of.model, gain=(sign * float(values[-1]), *(sign * ends[-1]).tolist()), tau=tuple(lags),
             dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
-            relative=self._relative(alike, chance, 0), criterion=best.cost + (len(values) + 4) * log(self._of.samples),
-            faster=self._relative(alike, chance, 1) if k else inf)
+            relative=self._relative(known, chance, 0), criterion=best.cost + (len(values) + 4) * log(self._of.samples),
+            faster=self._relative(known, chance, 1) if k else inf)
 
-    def _relative(self, fits: list[Fit], chance: Floats, lags: int) -> float:
-        """Standard deviation of the logarithm of the gain over as many first lags."""
-        values, variances = np.empty(len(fits)), np.empty(len(fits))
-        for i, fit in enumerate(fits):
+    def _relative(self, known: Sequence[tuple[Fit, Floats]], chance: Floats, lags: int) -> float:
+        """Standard deviation of the logarithm of the gain over as many first lags, of fits and their covariances."""
+        values, variances = np.empty(len(known)), np.empty(len(known))
+        for i, (fit, covariance) in enumerate(known):
             values[i] = log(abs(fit.gain)) - float(fit.parameters[:lags].sum())
             slope = np.concatenate([-np.ones(lags), np.zeros(self._lags - lags), [1.0 / abs(fit.gain)]])
-            variances[i] = slope @ fit.covariance @ slope
+            variances[i] = slope @ covariance @ slope
         return sqrt(max(float(chance @ (variances + (values - chance @ values) ** 2)), 0.0))
 
-    def _deviations(self, fit: Fit) -> list[float]:
+    def _deviations(self, fit: Fit, covariance: Floats) -> list[float]:
         """Standard deviations of the logs of the lags and of the gain, at the fit's dead time."""
         k = self._lags
         sums = np.tril(np.ones((k, k)))
-        lags = sums @ fit.covariance[:k, :k] @ sums.T
-        return [*np.sqrt(np.maximum(np.diag(lags), 0.0)), sqrt(max(fit.covariance[-1, -1], 0.0)) / abs(fit.gain)]
+        lags = sums @ covariance[:k, :k] @ sums.T
+        return [*np.sqrt(np.maximum(np.diag(lags), 0.0)), sqrt(max(covariance[-1, -1], 0.0)) / abs(fit.gain)]
 
 
 def most_doubtful(costs: Mapping[float, float], apart: float, least: float) -> float | None:
