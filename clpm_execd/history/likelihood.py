@@ -103,8 +103,7 @@ class Likelihood:
 
     @np.errstate(over="ignore", invalid="ignore")
     def _losses(self, delay: float, at: Floats, near: Found | None) -> Found:
-        """The same of parameters (K, P), SP having moved when it had by what was found near them, where that is known.
-        """
+        """The same of parameters (K, P); SP moved when it did by what was found near them, where that is known."""
         model = seen_at_samples([self.loop(delay, one) for one in at], self.grid)
         filtered = Filter(model, None if near is None else near.correction)
         heard = np.empty((len(at), 0, 2, 1))

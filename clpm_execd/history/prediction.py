@@ -124,12 +124,15 @@ class Prediction:
         seen = _level(stretches)
         return seen - (seen @ self.waves) @ self.waves.T if self.period else seen
 
-    def costs(self, fit: Fit, stems: Floats) -> Floats:
-        """(M,) what the fit would cost with each of these stems, (M, T), in OP's place, the gain at its best."""
-        y, u = self.errors(fit.delay, fit.parameters, self._moved(stems))
-        left = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
-        spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
-        return np.asarray(fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma)))
+    def costs(self, fits: Sequence[Fit], stems: Floats) -> Floats:
+        """(F, M) what each fit would cost with each of these stems, (M, T), in OP's place, the gain at its best."""
+        costs, moved = np.empty((len(fits), len(stems))), self._moved(stems)
+        for row, fit in zip(costs, fits, strict=True):
+            y, u = self.errors(fit.delay, fit.parameters, moved)
+            left = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
+            spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
+            row[:] = fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma))
+        return costs
 
     def swing(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
         """Of the oscillation as a load, as in `Innovations`, behind a process of this gain."""
@@ -222,7 +225,8 @@ class Prediction:
 def _level(stretches: Sequence[Floats]) -> Floats:
     """One after the other, without their starts, each around its mean."""
     later = [one[..., SETTLE:] for one in stretches]
-    return np.concatenate([one - np.add.reduce(one, -1, keepdims=True) / one.shape[-1] for one in later], axis=-1)
+    level = [one - np.add.reduce(one, -1, keepdims=True) / one.shape[-1] for one in later]
+    return np.concatenate(level, axis=-1) if len(level) > 1 else level[0]
 
 
 def _unexplained(y: Floats, u: Floats) -> Floats:

@@ -211,8 +211,8 @@ class _Search:
     def _costs(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> Floats:
         """(G, M) of each stem by each guess."""
         parts = (stems_of(self._signals, stems[at:at + _AT_ONCE]) for at in range(0, len(stems), _AT_ONCE))
-        return np.concatenate([[self._prediction.costs(guess.fit, part) for guess in guesses] for part in parts],
-                              axis=1)
+        fits = [guess.fit for guess in guesses]
+        return np.concatenate([self._prediction.costs(fits, part) for part in parts], axis=1)
 
     def _fitted(self, fit: Fit, stem: Floats) -> Fit:
         """The process that goes best with a stem, (T,), looked for from this one on."""

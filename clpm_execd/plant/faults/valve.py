@@ -34,6 +34,7 @@ class Stiction(Columns):
         """Take S and J, (M,)."""
         self._apart, self._trail = (s + j) / 2.0, (s - j) / 2.0
         self._sticky = self._apart > 0
+        self._loose = np.flatnonzero(~self._sticky)
 
     def step(self, wanted: Floats) -> Floats:
         """Where the stems are when the actuators are at `wanted`, (M,)."""
@@ -42,8 +43,10 @@ class Stiction(Columns):
         slips |= self._slides & (direction == self._direction)
         slips &= direction != 0
         np.copyto(self._stem, wanted - direction * self._trail, where=slips)
-        np.copyto(self._stem, wanted, where=~self._sticky)
-        self._slides = slips & self._sticky
+        if len(self._loose):
+            self._stem[self._loose] = wanted[self._loose]
+            slips &= self._sticky
+        self._slides = slips
         self._wanted, self._direction = wanted, direction
         return self._stem
 
