@@ -33,8 +33,7 @@ class Stiction(Columns):
     def become(self, s: Floats, j: Floats) -> None:
         """Take S and J, (M,)."""
         self._apart, self._trail = (s + j) / 2.0, (s - j) / 2.0
-        self._sticky = self._apart > 0
-        self._loose = np.flatnonzero(~self._sticky)
+        self._loose = np.flatnonzero(~(self._apart > 0))
 
     def step(self, wanted: Floats) -> Floats:
         """Where the stems are when the actuators are at `wanted`, (M,)."""
@@ -45,7 +44,7 @@ class Stiction(Columns):
         np.copyto(self._stem, wanted - direction * self._trail, where=slips)
         if len(self._loose):
             self._stem[self._loose] = wanted[self._loose]
-            slips &= self._sticky
+            slips[self._loose] = False
         self._slides = slips
         self._wanted, self._direction = wanted, direction
         return self._stem

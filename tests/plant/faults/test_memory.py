@@ -264,7 +264,7 @@ MADE_ANEW = {
                      "_silent", "_coarse"},
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_weights"},
     "LearnedLoops": {"_due", "_now", "_measured", "gain", "lag"},
-    "Stiction": {"_apart", "_trail", "_sticky", "_loose"},
+    "Stiction": {"_apart", "_trail", "_loose"},
     "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_leaky", "_holds",
                     "_share", "_flows_apart"},
 }
