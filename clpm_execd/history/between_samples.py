@@ -20,7 +20,8 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import weights
 
 MOST_DELAY = 24  # steps of a dead time
-_DOUBLED = 5  # times, a sample to a block that is filtered at once
+_DOUBLED = 5  # times, a sample to
+_BLOCK = 2**_DOUBLED  # of them that are filtered at once
 _HEARD = 6  # blocks over which a move of SP between two samples is followed
 _DOUBLINGS = 30
 _SETTLED = 1e-10  # of the covariance
@@ -173,22 +174,22 @@ class Filter:
             self._seen = np.concatenate([self._seen, self._seen @ power], axis=1)
             self._carried = np.concatenate([power @ self._carried, self._carried], axis=2)
             power = power @ power
-        self._onward, self.block = power, 2**_DOUBLED
+        self._onward = power
         self._answer = self._answers(self._seen[:, :-len(c)] @ n, len(c))
 
     def _answers(self, column: Floats, seen: int) -> Floats:
         """(K, seen B, width B) what the inputs of the B samples of a block do within it; column: those of the first."""
         count, rows, width = column.shape
-        answer = np.zeros((count, rows + seen, width * self.block))
-        for k in range(self.block - 1):
+        answer = np.zeros((count, rows + seen, width * _BLOCK))
+        for k in range(_BLOCK - 1):
             answer[:, seen * (k + 1):, width * k:width * (k + 1)] = column[:, :rows - seen * k]
         return answer
 
     def predicted(self, v: Floats) -> Floats:
         """(K, T, 2) of inputs (K, T, 4), PV, integral, SP and next SP, from rest."""
         count, samples, width = v.shape
-        blocks = -(-samples // self.block)
-        padded = np.zeros((count, blocks * self.block, width))
+        blocks = -(-samples // _BLOCK)
+        padded = np.zeros((count, blocks * _BLOCK, width))
         padded[:, :samples] = v
         padded = padded.reshape(count, blocks, -1)
         carried = padded @ self._carried.transpose(0, 2, 1)
@@ -196,7 +197,7 @@ class Filter:
         for k in range(1, blocks):
             states[:, k] = (states[:, k - 1, None] @ onward)[:, 0] + carried[:, k - 1]
         seen = padded @ self._answer.transpose(0, 2, 1) + states @ self._seen.transpose(0, 2, 1)
-        return np.asarray(seen.reshape(count, blocks * self.block, -1)[:, :samples])
+        return np.asarray(seen.reshape(count, blocks * _BLOCK, -1)[:, :samples])
 
     def heard(self, states: Floats) -> Floats:
         """(K, H, 2, P) what is seen, from the next sample on, of states (K, n, P) that come to it."""
@@ -204,7 +205,7 @@ class Filter:
         for _ in range(_HEARD):
             parts.append(self._seen @ states)
             states = self._onward @ states
-        return np.concatenate(parts, axis=1).reshape(len(states), _HEARD * self.block, -1, states.shape[2])
+        return np.concatenate(parts, axis=1).reshape(len(states), _HEARD * _BLOCK, -1, states.shape[2])
 
 
 def _covariance(model: Seen) -> Floats:

@@ -73,7 +73,7 @@ class Prediction:
         self._op = self._moved(signals.op)
         self.samples = sum(len(pv) for pv in self._pv)
         self.period = period
-        self.waves = np.linalg.qr(self._waves())[0] if period else np.empty((0, 0))
+        self.waves = np.linalg.qr(_level(self._moved(self._waves())).T)[0] if period else np.empty((0, 0))
 
     @property
     def starts(self) -> list[Floats]:
@@ -81,30 +81,22 @@ class Prediction:
         return [np.concatenate([self.typical, noise]) for noise in NOISES]
 
     def _waves(self) -> Floats:
-        """(n, 4) sines and cosines of the period, and of a third of it, at the instants of the errors."""
-        columns = []
-        for part in _PARTS:
-            for wave in (np.sin, np.cos):
-                parts = [wave(self._angles(s)[SETTLE:] * part) for s in self.where]
-                columns.append(np.concatenate([one - one.mean() for one in parts]))
-        return np.column_stack(columns)
-
-    def _angles(self, stretch: slice) -> Floats:
-        """Of the oscillation, at the samples of a stretch."""
+        """(4, T) sines and cosines of the period of the oscillation, and of a third of it."""
         assert self.period is not None
-        return 2.0 * np.pi * self.interval / self.period * np.arange(stretch.start, stretch.stop)
+        angles = 2.0 * np.pi * self.interval / self.period * np.arange(self.where[-1].stop)
+        return np.array([wave(part * angles) for part in _PARTS for wave in (np.sin, np.cos)])
 
     def _moved(self, op: Floats) -> list[Floats]:
         """What OP, (..., T), has moved since the start of each stretch, (..., n)."""
         return [op[..., s] - op[..., s.start:s.start + 1] for s in self.where]
 
-    def errors(self, delay: float, parameters: Floats, op: Sequence[Floats] = ()) -> tuple[Floats, Floats]:
+    def errors(self, delay: float, parameters: Floats) -> tuple[Floats, Floats]:
         """What the filters make of PV and of OP: the errors are the former less the gain times the latter.
 
-        delay in s. parameters: as in a Fit. op: (..., n) of each stretch, as it has moved, in the place of OP.
+        delay in s. parameters: as in a Fit.
         """
         of = self._filters(delay, parameters)
-        y, u = [of.of_pv(pv) for pv in self._pv], [of.of_op(moved) for moved in op or self._op]
+        y, u = [of.of_pv(pv) for pv in self._pv], [of.of_op(moved) for moved in self._op]
         return self._free(y), self._free(u)
 
     def beside(self, near: Sequence[tuple[float, Floats]]) -> tuple[Floats, Floats]:
@@ -126,9 +118,9 @@ class Prediction:
 
     def costs(self, fits: Sequence[Fit], stems: Floats) -> Floats:
         """(F, M) what each fit would cost with each of these stems, (M, T), in OP's place, the gain at its best."""
-        costs, moved = np.empty((len(fits), len(stems))), self._moved(stems)
+        costs, behind = np.empty((len(fits), len(stems))), self.behind(stems)
         for row, fit in zip(costs, fits, strict=True):
-            y, u = self.errors(fit.delay, fit.parameters, moved)
+            y, u = behind.errors(fit.delay, fit.parameters)
             left = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
             spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
             row[:] = fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma))
@@ -136,9 +128,8 @@ class Prediction:
 
     def swing(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
         """Of the oscillation as a load, as in `Innovations`, behind a process of this gain."""
-        of, angles = self._filters(delay, parameters), self._angles(slice(0, self.where[-1].stop))
-        loads = self._moved(np.array([wave(part * angles) for part in _PARTS for wave in (np.sin, np.cos)]))
-        answer = gain * _level([of.of_op(load) for load in loads]).T
+        of = self._filters(delay, parameters)
+        answer = gain * _level([of.of_op(load) for load in self._moved(self._waves())]).T
         error = _level([of.of_pv(pv) - gain * of.of_op(op) for pv, op in zip(self._pv, self._op, strict=True)])
         parts = np.linalg.lstsq(answer, error, rcond=None)[0]
         rest = error - answer @ parts
@@ -203,7 +194,7 @@ class Prediction:
         return np.array([*((parameters[:len(self.typical)] - self.typical) / self.loose), late])
 
     def behind(self, stem: Floats) -> Prediction:
-        """The same with a stem, (T,), in OP's place."""
+        """The same with a stem, or many, (..., T), in OP's place."""
         other = copy(self)
         other._op = self._moved(stem)
         return other

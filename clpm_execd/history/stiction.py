@@ -201,7 +201,8 @@ class _Search:
         families = np.array([_family(stem) for stem in stems])
         likely = [(guess, stems[int(np.where(families == family, row, inf).argmin())])
                   for guess, row in zip(guesses, costs, strict=True) for family in np.unique(families).tolist()]
-        positions = dict(zip(best := sorted({stem for _, stem in likely}), stems_of(self._signals, best), strict=True))
+        best = sorted({stem for _, stem in likely})
+        positions = dict(zip(best, stems_of(self._signals, best), strict=True))
         found: dict[Stem, _Valve] = {}
         for guess, stem in likely:
             valve = _Valve(stem, self._fitted(guess.fit, positions[stem]))
