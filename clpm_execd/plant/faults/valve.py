@@ -66,7 +66,6 @@ class ValveFaults(Columns):
         self.columns = at
         sticky = np.intersect1d(at, schedule.where([*schedule.of_kind("stiction"), *schedule.of_kind("deadband")]))
         self._sticky, self._slots = sticky, np.searchsorted(at, sticky)
-        self._lags = bool((follow < 1.0).any())
         self._shut = shut[at]
         self._actuator = state.position[at]
         self._stuck_at = state.position[at]
@@ -88,6 +87,8 @@ class ValveFaults(Columns):
         self.stiction.become(self._s[self._sticky], self._j[self._sticky])
         self._further, self._leaks = self._capacity[at] - 1.0, self._leak[at]
         self._holds, self._share = self._stuck[at] > 0, self._follow[at]
+        self._prompt = self._share >= 1.0
+        self._some_prompt = bool(self._prompt.any())
         self._leaky = np.flatnonzero(self._leaks > 0)
         self._flows_apart = bool(self._further.any() or self._leaky.size)
 
@@ -95,8 +96,8 @@ class ValveFaults(Columns):
         """Where the stems are."""
         op, position = self._state.op[self.columns], self._state.position
         self._actuator += self._share * (op - self._actuator)
-        if not self._lags:
-            np.copyto(self._actuator, op, where=self._share == 1.0)
+        if self._some_prompt:
+            np.copyto(self._actuator, op, where=self._prompt)  # to the last bit, whichever lag is beside it
         stem = self._actuator.copy()
         if self._sticky.size:
             stem[self._slots] = self.stiction.step(self._actuator[self._slots])

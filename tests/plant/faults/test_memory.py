@@ -161,6 +161,15 @@ def everything() -> list[LoopSpec]:
     return [*loops, *(loop(busy("bias", 5, 20, 45), loop_id=f"LEARNED{n}", laws=of) for n, of in enumerate(LAWS))]
 
 
+@pytest.mark.parametrize("kind", ["stiction", "leak"])
+def test_a_valve_without_a_lag_is_the_same_beside_one_with_a_lag(kind: str) -> None:
+    far = (move(1, mode="MAN"), *(move(at, op=op) for at, op in ((5, 61.7), (10, 8.3), (15, 97.1), (20, 15.1))))
+    prompt, lagging = (loop(busy(kind), loop_id=name, moves=far, valve=ValveSpec(lag=lag))
+                       for name, lag in (("PROMPT", 0.0), ("LAGGING", 2.0)))
+    alone, beside = (Plant(loops, seed=7, start=START) for loops in ([prompt], [prompt, lagging]))
+    assert_alike(beside.advance(30), alone.advance(30), ["PROMPT"])
+
+
 def test_every_kind_of_fault_goes_on_wherever_it_is_cut() -> None:
     loops = everything()
     for at in range(1, 80, 3):
@@ -266,7 +275,7 @@ MADE_ANEW = {
     "LearnedLoops": {"_due", "_now", "_measured", "gain", "lag"},
     "Stiction": {"_apart", "_trail", "_loose"},
     "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_leaky", "_holds",
-                    "_share", "_flows_apart"},
+                    "_share", "_prompt", "_some_prompt", "_flows_apart"},
 }
 
 
