@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.frames import Hole, Row, Rows
-from clpm_execd.stream.text import DEFAULT_FIELDS, Flags, TextEncoder
+from clpm_execd.stream.frames import Hole, Row, Stretch
+from clpm_execd.stream.pieces import Flags, Rows
+from clpm_execd.stream.text import DEFAULT_FIELDS, TextEncoder
 from clpm_execd.stream.truth import Row as Told
 
 
@@ -75,26 +76,26 @@ class LineProtocol(TextEncoder):
         self._truth_measurement = escape_measurement(truth or "")
         self._mode_tag = mode_tag or None
         self._tags = tags
-        ends = [b"i" if signal == "quality" else b"" for signal in self.signals]
+        ends = [(Stretch(b"i"),) if signal == "quality" else () for signal in self.signals]
         # Of a sample the first field that is there stands behind a space, the others each behind a comma.
         self._fields: Row = [
-            ((b"," if f else b" ") + escape(name).encode() + b"=", Hole.NUMBER, end)
+            (Stretch((b"," if f else b" ") + escape(name).encode() + b"=", Hole.NUMBER), *end)
             for f, (name, end) in enumerate(zip(self._names, ends, strict=True))]
 
     def _row(self, mode: str) -> Row:
         tags = {**self._tags, **({self._mode_tag: mode} if self._mode_tag else {})}
         before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
-        series = ((self._measurement + _series(before) + ",loop_id=").encode(), Hole.LOOP, _series(tags).encode())
-        return [series, *self._fields, (b" ", Hole.TIME, b"\n")]
+        begin, end = (self._measurement + _series(before) + ",loop_id=").encode(), _series(tags).encode()
+        return [(Stretch(begin, Hole.LOOP, end),), *self._fields, (Stretch(b" ", Hole.TIME, b"\n"),)]
 
     def _texts(self, loops: Sequence[str]) -> list[bytes]:
         return escape("\n".join(loops)).encode().split(b"\n")  # no id has a newline
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:
         super()._leave_out(rows, present)
-        starts = np.array([part.start for part in self._frames.parts])
-        led = np.flatnonzero(present.any(axis=1))
-        rows.table[led, starts[present[led].argmax(axis=1)]] = ord(" ")
+        first = present.argmax(axis=0)
+        for f, part in enumerate(self._frames.parts):
+            rows.begin(present[f] & (first == f), part.start, ord(" "))
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return [b"%d" % time for time in times.tolist()]

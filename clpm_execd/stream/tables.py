@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Arrivals, Block, Truth
-from clpm_execd.stream.frames import Hole, Row
+from clpm_execd.stream.frames import Hole, Row, Stretch
 from clpm_execd.stream.text import DEFAULT_FIELDS, Frame, TextEncoder
 from clpm_execd.stream.truth import Row as Told
 
@@ -41,7 +41,8 @@ class LongCsv(TextEncoder):
 
     def _row(self, mode: str) -> Row:
         end = b"," + mode.encode() + b"," + self._measurement + self._end
-        return [(Hole.TIME, b",", Hole.LOOP, b"," + _cell(name) + b",", Hole.NUMBER, end) for name in self._names]
+        return [(Stretch(b"", Hole.TIME, b","), Stretch(b"", Hole.LOOP, b"," + _cell(name) + b","),
+                 Stretch(b"", Hole.NUMBER), Stretch(end)) for name in self._names]
 
     def _texts(self, loops: Sequence[str]) -> list[bytes]:
         return [_cell(loop) for loop in loops]
@@ -109,7 +110,7 @@ class WideCsv(TextEncoder):
                    sent.visible[here].tolist(), strict=True)
         return self._ended_frames([
             (loop, mode, _end(list(zip(kinds[loop], present, visible, strict=False))))
-            for loop, mode, present, visible in told])[:, np.newaxis]
+            for loop, mode, present, visible in told])
 
     def _ended_frames(self, rows: list[tuple[int, int, bytes]]) -> Frame:
         """The frames of rows of a loop and a mode with their ends."""
@@ -130,8 +131,9 @@ class WideCsv(TextEncoder):
 
     def _cells(self, mode: str, end: bytes) -> Row:
         """A row that ends so."""
-        numbers = [part for _ in self._names for part in ((b",",), (Hole.NUMBER,))]
-        return [(Hole.TIME, b",", Hole.LOOP, b"," + mode.encode()), *numbers, (end,)]
+        begin = (Stretch(b"", Hole.TIME, b","), Stretch(b"", Hole.LOOP, b"," + mode.encode()))
+        numbers = [part for _ in self._names for part in ((Stretch(b","),), (Stretch(b"", Hole.NUMBER),))]
+        return [begin, *numbers, (Stretch(end),)]
 
     def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return rfc3339(times)

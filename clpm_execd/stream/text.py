@@ -1,7 +1,7 @@
 """Blocks as rows of text: what line protocol and the tables have in common.
 
 A row is the constant text of a loop in a mode, around the sample's numbers, each as `%.10g`, and its time. Rows are
-filled thousands at a time as a table of bytes (see frames), and a signal that is what it was is not formatted again.
+made thousands at a time (see frames and pieces), and a signal that is what it was is not formatted again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block, Floats
+from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.stream.frames import Frames, Row, Rows, squeezed
+from clpm_execd.stream.frames import Frames, Row
+from clpm_execd.stream.pieces import Flags, Rows
 from clpm_execd.stream.truth import Row as Told
 from clpm_execd.stream.truth import TruthRows
 
@@ -26,7 +27,6 @@ _LARGEST = 1.797693134e308
 _ROWS = 20_480
 
 Frame = npt.NDArray[np.intp]
-Flags = npt.NDArray[np.bool_]
 
 
 class TextEncoder:
@@ -51,7 +51,6 @@ class TextEncoder:
         self.signals = tuple(fields.values())
         self._frames = Frames()
         self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
-        self._rows: dict[int, Rows] = {}  # as they were last filled, by their first loop
         self._truth = TruthRows() if truth else None
 
     def header(self) -> bytes:
@@ -82,40 +81,41 @@ class TextEncoder:
         """The rows of the instants [start, stop)."""
         n = len(self._loops)
         ticks = max(1, _ROWS // max(1, n))
-        loops = [slice(first, min(first + _ROWS, n)) for first in range(0, n, _ROWS)]
         for t in range(start, stop, ticks):
-            yield from self._tables(block, slice(t, min(t + ticks, stop)), loops)
+            those = slice(t, min(t + ticks, stop))
+            if block.arrivals is not None:
+                yield self._with_arrivals(block, block.arrivals, those)
+                continue
+            for first in range(0, n, _ROWS):
+                yield self._grid(block, those, slice(first, min(first + _ROWS, n)))
 
-    def _tables(self, block: Block, ticks: slice, loops: Sequence[slice]) -> Iterator[bytes | memoryview]:
-        # Room for all times first, and all frames: what is new may be wider, and the rows with it.
-        times, sent = self._times(block.times[ticks]), block.arrivals
-        self._frames.make_room(times)
-        frames = self._frames_at(block.mode[ticks], np.arange(len(self._loops)))
-        if sent is None:
-            for those in loops:
-                yield self._grid(block, ticks, those, frames, times).text()
-            return
-        here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
-        arrived, at_times = self._arrived_frames(block, sent, here), self._times(sent.times[here])
-        self._frames.make_room(at_times)
-        tables = []
-        for those in loops:
-            rows = self._grid(block, ticks, those, frames, times)
-            rows.blank(np.tile(sent.apart[those], len(frames)))
-            tables.append(rows.table)
-        signals = [getattr(sent, signal)[here, np.newaxis] for signal in self.signals]
-        table = np.concatenate([*tables, self._filled(arrived, at_times, signals).table])
-        at = np.concatenate([np.repeat(np.arange(ticks.start, ticks.stop), len(self._loops)), sent.row[here]])
-        yield squeezed(table[np.argsort(at, kind="stable")])
-
-    def _grid(self, block: Block, ticks: slice, loops: slice, frames: Frame, times: Sequence[bytes]) -> Rows:
+    def _grid(self, block: Block, ticks: slice, loops: slice) -> bytes | memoryview:
         """The samples of the grid at these instants, of these loops."""
+        modes = block.mode[ticks, loops]
+        frames = self._frames_at(modes[:1] if (modes == modes[0]).all() else modes, np.arange(loops.start, loops.stop))
+        which = np.arange(len(block.times[ticks]))[:, np.newaxis]
         signals = [getattr(block, signal)[ticks, loops] for signal in self.signals]
-        return self._filled(frames[:, loops], times, signals, loops.start)
+        return self._text(frames, self._times(block.times[ticks]), which, signals, loops.start)
+
+    def _with_arrivals(self, block: Block, sent: Arrivals, ticks: slice) -> bytes | memoryview:
+        """The samples of the grid at these instants but those that arrive apart, and behind them what arrives."""
+        n, there = len(self._loops), block.times[ticks]
+        here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
+        grid = np.flatnonzero(np.tile(~sent.apart, len(there)))
+        order = np.argsort(np.concatenate([grid // n + ticks.start, sent.row[here]]), kind="stable")
+
+        def both(of_grid: npt.NDArray[Any], arrived: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.concatenate([of_grid.ravel()[grid], arrived])[order, np.newaxis]
+
+        frames = both(self._frames_at(block.mode[ticks], np.arange(n)), self._arrived_frames(block, sent, here))
+        signals = [both(getattr(block, signal)[ticks], getattr(sent, signal)[here]) for signal in self.signals]
+        times = np.concatenate([there, sent.times[here]])
+        which = both(np.arange(len(there)).repeat(n), np.arange(len(there), len(times)))
+        return self._text(frames, self._times(times), which, signals)
 
     def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:
-        """(R, 1) the frames of these arrivals."""
-        return self._frames_at(sent.mode[here], sent.loop[here])[:, np.newaxis]
+        """(R,) the frames of these arrivals."""
+        return self._frames_at(sent.mode[here], sent.loop[here])
 
     def _frames_at(self, modes: npt.NDArray[np.int8], loops: npt.NDArray[np.intp]) -> Frame:
         """The frames of these loops in these modes, of the shape of modes."""
@@ -132,28 +132,24 @@ class TextEncoder:
     def _new_frames(self, loops: list[int], mode: int) -> Frame:
         return self._frames.add(self._row(MODES[mode]), self._texts([self._loops[i] for i in loops]))
 
-    def _filled(self, frames: Frame, times: Sequence[bytes], signals: list[Floats], tile: int = -1) -> Rows:
-        """Rows of T times and N loops each; frames and the signals are (T, N). tile: whose loops these are."""
-        rows = self._frames.rows(frames.ravel(), self._rows.get(tile))
-        if tile >= 0:
-            self._rows[tile] = rows
-        if not len(rows.table):
-            return rows
-        signals = [np.asarray(values, dtype=np.float64) for values in signals]
-        for f, values in enumerate(signals):
-            rows.put_number(f, values)
-        rows.put_times(times)
-        if not rows.plain:
-            present = np.stack([np.abs(values).ravel() <= _LARGEST for values in signals], axis=1)  # nor is a NaN
+    def _text(self, frames: Frame, times: Sequence[bytes], which: Frame, signals: Sequence[npt.NDArray[Any]],
+              tile: int | None = None) -> bytes | memoryview:
+        """Rows of T times and N loops each, as `Frames.rows` has them; tile: the first of loops that come each time."""
+        if not signals[0].size:
+            return b""
+        values = [np.asarray(signal, dtype=np.float64) for signal in signals]
+        rows, plain = self._frames.rows(frames, times, which, values, tile)
+        if not plain:
+            present = np.stack([np.abs(numbers) <= _LARGEST for numbers in values])  # nor is a NaN
             if not present.all():
                 self._leave_out(rows, present)
-        return rows
+        return rows.text()
 
     def _leave_out(self, rows: Rows, present: Flags) -> None:
-        """Take away the numbers that are not there, and the rows that have none; present is (R, F)."""
-        for f, part in enumerate(self._frames.parts):
-            rows.blank(~present[:, f], part)
-        rows.blank(np.logical_not(present.any(axis=1)))
+        """Take away the numbers that are not there, and the rows that have none; present is (F, T, N)."""
+        for part, there in zip(self._frames.parts, present, strict=True):
+            rows.leave_out(~there, part)
+        rows.leave_out(np.logical_not(present.any(axis=0)))
 
     def _row(self, mode: str) -> Row:
         """The text of a sample, around its loop, its numbers and its times."""

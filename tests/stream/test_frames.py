@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Block, Floats
-from clpm_execd.stream import digits, frames
+from clpm_execd.stream import digits, pieces
 from clpm_execd.stream.line_protocol import Encoder, LineProtocol
 from clpm_execd.stream.tables import LongCsv, WideCsv
 
@@ -48,21 +48,21 @@ def blocks(draw: st.DrawFn) -> list[Block]:
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=150, deadline=None)
 @given(given_=blocks())
-def test_text_in_runs_is_that_of_which_each_byte_is_looked_at(form: str, given_: list[Block]) -> None:
-    in_runs: Encoder = FORMS[form](LOOPS)
+def test_text_in_pieces_is_that_of_which_each_byte_is_looked_at(form: str, given_: list[Block]) -> None:
+    in_pieces: Encoder = FORMS[form](LOOPS)
     for block in given_:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(frames, "_FEW", 0)
-            patched.setattr(frames, "_NEAR", 3)
+            patched.setattr(pieces, "_FEW", 0)
+            patched.setattr(pieces, "_NEAR", 3)
             patched.setattr(digits, "_MANY", 0)
-            found = in_runs.encode(block)
-            patched.setattr(frames, "_FEW", 10**9)
+            found = in_pieces.encode(block)
+            patched.setattr(pieces, "_FEW", 10**9)
             patched.setattr(digits, "_MANY", 10**9)
             assert found == FORMS[form](LOOPS).encode(block)
 
 
-def test_many_rows_are_copied_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "squeezed", None)
+def test_many_rows_are_copied_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces.Rows, "_squeezed", None)
     values = np.full((600, len(LOOPS)), 50.25)
     times = 1_736_503_500 * 10**9 + 10**9 * np.arange(len(values))
     whole = np.ones(values.shape, dtype=np.int16)
