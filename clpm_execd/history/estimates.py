@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp, hypot, inf, log
 from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
@@ -40,6 +41,15 @@ class Estimate:
         """A prior, right within a factor."""
         low, high = sorted((value / factor, value * factor))
         return cls(value, low, high, unit, "prior")
+
+    def wider(self, deviation: float, *, relative: bool) -> Estimate:
+        """The same with a further doubt: a standard deviation of the value, or of its logarithm."""
+        value, further = self.value, QUANTILE * deviation
+        if not relative:
+            low, high = (hypot(end - value, further) for end in (self.low, self.high))
+            return replace(self, low=max(value - low, 0.0), high=value + high)
+        ends = [exp(hypot(log(end / value), further)) if end / value > 0 else inf for end in (self.low, self.high)]
+        return replace(self, low=value / ends[0], high=value * ends[1])
 
 
 class Findings:

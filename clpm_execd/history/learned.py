@@ -96,9 +96,9 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     _oscillates(signals, told)
     law = pid_law(signals, steps)
     known = _explained(loop, signals, steps, law)
-    stuck = _sticks(signals, known, told)
+    stuck = _sticks(signals, known, steps[1], told)
     if stuck is not None:
-        known = _explained(loop, signals, steps, law, stuck.stem)
+        known = _explained(loop, signals, steps, law, stuck)
     told.take(known.told)
     loop, found = loaded(known.loop, known.left, told), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
@@ -148,21 +148,32 @@ class _Explained:
 
 
 def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
-               stem: Floats | None = None) -> _Explained:
-    """stem: (T,) where the stem was, of a valve that sticks; else it follows OP."""
+               stuck: Sticking | None = None) -> _Explained:
+    """stuck: of a valve that sticks; else it follows OP."""
     told = Findings()
-    joint = None if stem is not None else _at_scans(loop, signals, steps, law)
+    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
     typical = tuned_for(loop, signals.interval)
-    moved = signals if stem is None else replace(signals, op=stem)
-    loop, left = processed(loop, moved, told, None if joint is None else joint.process, cycles=stem is not None)
+    moved = signals if stuck is None else replace(signals, op=stuck.stem)
+    loop, left = processed(loop, moved, told, None if joint is None else joint.process, cycles=stuck is not None)
+    if stuck is not None:
+        _doubted(stuck, told)
     return _Explained(loop, typical, left, told)
 
 
-def _sticks(signals: Signals, healthy: _Explained, told: Findings) -> Sticking | None:
-    stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost)
+def _doubted(stuck: Sticking, told: Findings) -> None:
+    """The process is less sure than behind a valve that is known."""
+    keys = ("process.gain", "process.dead_time", "process.tau", "process.tau2")
+    for key, doubt in zip(keys, stuck.process.tolist(), strict=False):
+        known = told.estimates.get(key)
+        if known is not None and known.source == "identified":
+            told.note(key, known.wider(doubt, relative=key != "process.dead_time"))
+
+
+def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
+    stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
     if stuck is not None:
         told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
         told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))

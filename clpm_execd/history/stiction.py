@@ -5,26 +5,26 @@ the least errors, through the process and with the load that go with it, is the 
 prediction-error method that is used for a valve that follows OP, judged by the same likelihood. That is steep and has
 many peaks, since one slip that is missed spoils a whole cycle: it is looked at on grids that become finer, and apart
 for valves that do little more than trail, undershoot, and jump. What a valve that only trails would explain as well is
-play, without a jump.
+play, without a jump. Of a record that has all scans the best of each kind are then taken with the slips that the
+rounding of OP hides, which tells them apart, and how surely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
 
 from clpm_execd.history.controller_law import SCAN
+from clpm_execd.history.doubt import likely
 from clpm_execd.history.prediction import SHORTEST, Fit, Prediction
 from clpm_execd.history.signals import Signals, runs
+from clpm_execd.history.slips import Slips, Stem
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
 from clpm_execd.plant.loop import ProcessSpec
-
-# S and J, % of travel, and how far the stem is from OP at first, of as far as it can be.
-Stem = tuple[float, float, float]
 
 _LEAST = 400  # samples
 _COARSE = tuple(0.06 * 1.08**k for k in range(38))  # S, of the range in which OP moves
@@ -46,6 +46,8 @@ _BEST = 2  # of a family that are kept
 _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _TELLS = 40.0  # and in the end
+_HIDES = 0.5  # of all that sticking tells: so much rounding may hide
+_MOST = 20_000  # samples
 _ROUGHLY = 1.0  # of the same: a smaller gain by another process is none
 _JUMPS_TELL = 15.0  # by which it must be better than with play alone, or play is what is told
 _DOUBT, _DOUBT_SHARE = 10.0, 0.1  # of the same, and of all that sticking tells: within is likely; see `_sticking`
@@ -56,12 +58,13 @@ _NEAR = (0.05, 0.1)  # of S: how far off S and J may be in any case
 class Sticking:
     """s, j: % of travel, each value, low, high; j is nought where the record shows no jump, but play.
 
-    stem: (T,) where the stem was, per cent; OP where that is not known.
+    stem: (T,) where the stem was, per cent; OP where that is not known. process: as of `Likely`, where that is known.
     """
 
     s: tuple[float, float, float]
     j: tuple[float, float, float]
     stem: Floats
+    process: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +75,17 @@ class _Valve:
     fit: Fit
 
 
-def sticking(signals: Signals, around: ProcessSpec, healthy: float = inf) -> Sticking | None:
+def sticking(signals: Signals, around: ProcessSpec, healthy: float = inf, step: float = 0.0) -> Sticking | None:
     """How the valve sticks; None where a valve that follows OP explains PV as well.
 
     around: the process that is typical of the loop. healthy: n log of the variance of the n errors, by the best that is
-    known of a valve that follows OP.
+    known of a valve that follows OP. step: in which OP is recorded, %.
     """
     prediction = Prediction(signals, around, parts=_PARTS)
     coarse = _coarse(signals, _width(signals))
     if not coarse or not prediction.where:
         return None
-    return _Search(signals, prediction).told(coarse, healthy, around.gain)
+    return _Search(signals, prediction, step).told(coarse, healthy, around.gain)
 
 
 def _width(signals: Signals) -> float:
@@ -136,8 +139,11 @@ def _coarse(signals: Signals, width: float) -> list[Stem]:
 class _Search:
     """For the pair. Valves that are known are of several families, best first."""
 
-    def __init__(self, signals: Signals, prediction: Prediction) -> None:
+    def __init__(self, signals: Signals, prediction: Prediction, step: float) -> None:
         self._signals, self._prediction = signals, prediction
+        # Between two samples of a slower record OP moves by far more than a step.
+        every_scan = signals.interval <= SCAN and len(signals.op) <= _MOST
+        self._slips = Slips(prediction, signals.op, step) if every_scan else None
 
     def told(self, coarse: Sequence[Stem], healthy: float, sign: float) -> Sticking | None:
         """coarse: the stems that may be. sign: of the process gain."""
@@ -155,8 +161,26 @@ class _Search:
         found = best if jumps else trails
         if found.fit.cost > healthy - _TELLS or found.fit.gain * sign < 0 or found.stem[0] < coarse[0][0]:
             return None
+        if self._slips is not None:
+            return self._surely(self._slips, known, healthy, sign)
         told = self._sticking(found, healthy)
         return told if jumps else replace(told, j=(0.0, 0.0, told.j[2]))
+
+    def _surely(self, slips: Slips, known: Sequence[_Valve], healthy: float, sign: float) -> Sticking | None:
+        """Of the best of all families, each with what rounding hides of its slips, the likeliest."""
+        most = known[0].fit.cost + _HIDES * (healthy - known[0].fit.cost)
+        firsts = {_family(valve.stem): valve for valve in reversed(known)}
+        slipped = [slips.likeliest(valve.stem, valve.fit, anywhere=True) for family, valve in firsts.items()
+                   if valve.fit.cost < most or family == 0]
+        slipped = sorted((one for one in slipped if one.fit.gain * sign > 0), key=lambda one: one.fit.cost)
+        if not slipped:
+            return None
+        told = likely(slips, slipped[0])
+        trails = next((one for one in slipped if _family(one.stem) == 0), told.best)
+        if told.best.fit.cost < trails.fit.cost - _JUMPS_TELL:
+            return Sticking(told.s, told.j, told.best.position, told.process)
+        told = likely(slips, trails)
+        return Sticking(told.s, (0.0, 0.0, told.j[2]), told.best.position, told.process)
 
     def _guesses(self) -> list[_Valve]:
         """A valve that follows OP, with the process that errs least, and with the typical one."""

@@ -121,7 +121,7 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
 def test_stiction_that_is_visible_is_found_with_its_size() -> None:
     seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
-    near_s, near_j, held_s, held_j, false = [], [], [], [], []
+    near_s, near_j, held_s, held_j, held_gain, false = [], [], [], [], [], []
     for seed in range(100, 100 + EACH):
         for kind in KINDS:
             chance, loop = np.random.default_rng(seed), drawn(kind, seed)
@@ -135,6 +135,7 @@ def test_stiction_that_is_visible_is_found_with_its_size() -> None:
                     near_j.append(abs(case.found.estimates["stiction.J"].value - jump * s) <= 0.25 * s)
                     held_s.append(case.covers("stiction.S", s))
                     held_j.append(case.covers("stiction.J", jump * s))
+                    held_gain.append(case.covers("process.gain", loop.process.gain))
             swing = {"amplitude": 2.0, "period": float(chance.uniform(60.0, 600.0))}
             driven = FaultSpec(kind="external-oscillation", parameters=swing)
             false += [learned_with(loop, fault, seed).sticks for fault in (None, FaultSpec(kind="aggressive"), driven)]
@@ -145,6 +146,7 @@ def test_stiction_that_is_visible_is_found_with_its_size() -> None:
     assert share("of all found, J within 25 % of S", near_j) >= 0.85
     assert share("interval of S holds", held_s) >= 0.8
     assert share("interval of J holds", held_j) >= 0.8
+    assert share("interval of the process gain behind it holds", held_gain) >= 0.8
     assert share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.03
 
 

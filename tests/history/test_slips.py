@@ -1,0 +1,64 @@
+"""Where a sticky stem was is known although OP is recorded in steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from recorded import moved, record_of, run
+
+from clpm_execd.history.doubt import likely
+from clpm_execd.history.prediction import Prediction
+from clpm_execd.history.signals import signals_of
+from clpm_execd.history.slips import Slipped, Slips
+from clpm_execd.history.stiction import stems_of
+from clpm_execd.plant.block import Block, Floats
+from clpm_execd.plant.loop import FaultSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.plant.types import template
+
+S, J = 5.0, 4.0
+
+
+def sticky(kind: str, step: float, seed: int) -> tuple[LoopSpec, Block]:
+    loop = moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
+    loop = replace(loop, faults=(FaultSpec(kind="stiction", parameters={"S": S, "J": J}),),
+                   recording=RecordingSpec(resolution=Resolution(pv=0.01, op=step)))
+    return loop, run(loop, 5400, seed=seed)
+
+
+def found(kind: str, step: float, seed: int, s: float = S) -> tuple[Slips, Slipped, Floats, Floats]:
+    """What is told of a valve of this S; where the stem was, and where OP as recorded would have put it."""
+    loop, block = sticky(kind, step, seed)
+    signals = signals_of(record_of(block), 0, (0.0, 100.0))
+    prediction = Prediction(signals, loop.process)
+    slips = Slips(prediction, signals.op, step)
+    plain = stems_of(signals, [(s, J, 0.0)])[0]
+    fit = prediction.behind(plain).fit(loop.process.dead_time, prediction.starts[0])
+    assert fit is not None
+    return slips, slips.likeliest((s, J, 0.0), fit), block.valve_position[:, 0], plain
+
+
+def test_a_stem_that_an_exact_op_moves_is_the_plants() -> None:
+    _, told, stem, plain = found("flow", 0.0, 1)
+    assert np.array_equal(told.position, plain)
+    assert np.abs(told.position - stem).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
+def test_slips_that_rounding_hides_are_told_by_pv(kind: str) -> None:
+    wrong = {"told": 0, "plain": 0}
+    for seed in (1, 2, 3, 4):
+        _, told, stem, plain = found(kind, 0.05, seed)
+        wrong["told"] += int((np.abs(told.position - stem) > 0.5).sum())
+        wrong["plain"] += int((np.abs(plain - stem) > 0.5).sum())
+    assert wrong["told"] <= wrong["plain"] / 4
+
+
+def test_the_likeliest_valve_is_found_from_a_near_one_and_its_interval_holds_the_true_one() -> None:
+    slips, near, _, _ = found("pressure", 0.01, 1, s=0.99 * S)
+    told = likely(slips, near)
+    assert told.s[1] <= S <= told.s[2]
+    assert told.j[1] <= J <= told.j[2]
+    assert told.s[2] - told.s[1] < 0.05 * S
+    assert told.best.fit.cost < near.fit.cost
