@@ -42,16 +42,19 @@ class Likely:
 
 def likely(slips: Slips, begun: Slipped) -> Likely:
     """Looked for from one on."""
-    best = begun
+    best, lines = begun, _lines(slips, begun)
     for _ in range(_TURNS):
-        lines = [_line(slips, best, which) for which in (0, 1)]
         better = min((one for line in lines for one in line), key=lambda one: one.fit.cost)
         if better.fit.cost > best.fit.cost - _BETTER:
             break
-        best = better
+        best, lines = better, _lines(slips, better)
     ends = [_ends(line, best, which, slips.step) for which, line in enumerate(lines)]
     variances = np.sum([_spread(line, which) for which, line in enumerate(lines)], axis=0)
     return Likely(best, ends[0], ends[1], np.sqrt(variances))
+
+
+def _lines(slips: Slips, best: Slipped) -> list[list[Slipped]]:
+    return [_line(slips, best, which) for which in (0, 1)]
 
 
 def _line(slips: Slips, best: Slipped, which: int) -> list[Slipped]:

@@ -172,7 +172,8 @@ class _Search:
         firsts = {_family(valve.stem): valve for valve in reversed(known)}
         slipped = [slips.likeliest(valve.stem, valve.fit, anywhere=True) for family, valve in firsts.items()
                    if valve.fit.cost < most or family == 0]
-        slipped = sorted((one for one in slipped if one.fit.gain * sign > 0), key=lambda one: one.fit.cost)
+        slipped = [one for one in slipped if one.fit.gain * sign > 0 and np.isfinite(one.fit.cost)]
+        slipped.sort(key=lambda one: one.fit.cost)
         if not slipped:
             return None
         told = likely(slips, slipped[0])
