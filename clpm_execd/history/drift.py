@@ -23,6 +23,7 @@ _SHORTEST = 128
 _SLOWNESS = 0.5  # time of the drift, windows
 _RUNS, _PATHS = 16, 64
 _SETTLE = 0.5  # windows before those that count
+_BEGUN = 0.1  # the same of a loop, which begins as its record might have
 _ROOM = 0.4  # of the way to an end of its range: sigma of OP at the most
 
 
@@ -78,7 +79,7 @@ def _lived(loop: LoopSpec, length: int) -> Floats:
     assert loop.laws is not None
     alone = [replace(loop, id=f"{loop.id} {k}", operator=OperatorSpec()) for k in range(_RUNS)]
     step = round(loop.laws.interval * SECOND)
-    block = Plant(alone, seed=0, start=0, interval=step, scan=step).advance(length + int(_SETTLE * length))
+    block = Plant(alone, seed=0, start=0, interval=step, scan=step).advance(length + int(_BEGUN * length))
     parts = (percent_of(block.pv, loop.range), percent_of(block.op, loop.recording.op_range),
              percent_of(block.sp, loop.range))
     return np.stack([part[-length:].T for part in parts], axis=-1)

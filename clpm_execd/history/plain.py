@@ -77,8 +77,12 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     """The loop with the process; period: s, of an oscillation that comes from elsewhere."""
     prior = tuned_for(loop, signals.interval)
     sign = 1.0 if prior.gain > 0 else -1.0
-    laws = [law] if law is not None else [
-        process_law(signals, model, period) for model in _models(prior)]
+    laws = [law]
+    if law is None:
+        likely, *others = _models(prior)
+        laws = [process_law(signals, likely, period)]
+        worst = inf if laws[0] is None else laws[0].criterion + _ALIKE
+        laws += [process_law(signals, other, period, worst) for other in others]
     # The type's model, unless another is better by a margin; that it is the surer one is no reason.
     least = min((law.criterion - _MARGIN for law in laws if law is not None and law.model == prior.model), default=inf)
     known = [law for law in laws if law is not None and law.gain[0] * sign > 0

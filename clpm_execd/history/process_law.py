@@ -21,7 +21,7 @@ from clpm_execd.plant.loop import ProcessSpec
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least
 _MOST_FITS = 28
-_APART = 0.25  # of a scan: nearer dead times are the same
+_APART, _CLOSE = 0.25, 0.1  # of a scan, of an interval: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
 _BLUR = 0.25  # of a scan or an interval: when exactly OP moved between two of them is not in the record
 
@@ -43,14 +43,15 @@ class ProcessLaw:
     faster: float = inf
 
 
-def process_law(signals: Signals, around: ProcessSpec, period: float | None = None) -> ProcessLaw | None:
+def process_law(signals: Signals, around: ProcessSpec, period: float | None = None, worst: float = inf
+                ) -> ProcessLaw | None:
     """The process in the model of a typical one, looked for from its lags and its dead time on; None where OP tells
     nothing.
 
-    period: as of a Prediction.
+    period: as of a Prediction. worst: of the criterion, beyond which nobody asks how surely it is told.
     """
     prediction = Prediction(signals, around, period)
-    return _Search(prediction).law() if prediction.where else None
+    return _Search(prediction).law(worst) if prediction.where else None
 
 
 class _Search:
@@ -59,7 +60,7 @@ class _Search:
     def __init__(self, prediction: Prediction) -> None:
         self._of, self._fits, self._lags = prediction, dict[float, Fit](), len(prediction.typical)
 
-    def law(self) -> ProcessLaw | None:
+    def law(self, worst: float) -> ProcessLaw | None:
         """The best of all dead times near the typical one that the record could show."""
         of = self._of
         longest = max(3.0 * of.interval, _LONGEST_SHARE * of.samples * of.interval)
@@ -71,8 +72,11 @@ class _Search:
             self._try(min(longest, factor * max(of.expected, of.scan)))
         if not any(np.isfinite(fit.cost) for fit in self._fits.values()):
             return None
-        while len(self._fits) < _MOST_FITS and (halfway := most_doubtful(
-                {delay: fit.cost for delay, fit in self._fits.items()}, _APART * of.scan, _DOUBTFUL)) is not None:
+        apart = max(_APART * of.scan, _CLOSE * of.interval)
+        while min(map(self._criterion, self._fits.values())) < worst and len(self._fits) < _MOST_FITS:
+            halfway = most_doubtful({delay: fit.cost for delay, fit in self._fits.items()}, apart, _DOUBTFUL)
+            if halfway is None:
+                break
             self._try(halfway)
         return self._told()
 
@@ -84,10 +88,14 @@ class _Search:
         starts = self._of.starts
         if known:
             near, best = (min(known, key=key) for key in (lambda fit: abs(fit.delay - delay), lambda fit: fit.cost))
-            starts = [min((near.parameters, best.parameters), key=lambda start: self._of.misfit(delay, start))]
+            starts = [near.parameters if near is best else min(
+                (near.parameters, best.parameters), key=lambda start: self._of.misfit(delay, start))]
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
         nothing = Fit(delay, starts[0], 0.0, self._of.scale, inf)
         self._fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)
+
+    def _criterion(self, fit: Fit) -> float:
+        return fit.cost + (self._lags + 5) * log(self._of.samples)
 
     def _told(self) -> ProcessLaw | None:
         fits = [fit for fit in self._fits.values() if np.isfinite(fit.cost) and fit.gain != 0.0]
@@ -111,7 +119,7 @@ class _Search:
         return ProcessLaw(
             model=self._of.model, gain=(sign * float(values[-1]), *(sign * ends[-1]).tolist()), tau=tuple(lags),
             dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
-            relative=self._relative(known, chance, 0), criterion=best.cost + (len(values) + 4) * log(self._of.samples),
+            relative=self._relative(known, chance, 0), criterion=self._criterion(best),
             faster=self._relative(known, chance, 1) if k else inf)
 
     def _relative(self, known: Sequence[tuple[Fit, Floats]], chance: Floats, lags: int) -> float:
