@@ -137,9 +137,9 @@ class Prediction:
         first, third = float(np.hypot(*parts[:2])), float(np.hypot(*parts[2:]))
         return first, sqrt(float(np.trace(spread[:2, :2])) / 2.0), third / max(first, 1e-12)
 
-    def misfit(self, delay: float, parameters: Floats) -> float:
-        """The sum of the squared errors, the gain at its best."""
-        return float((_unexplained(*self.errors(delay, parameters)) ** 2).sum())
+    def misfits(self, delays: Sequence[float], parameters: Floats) -> Floats:
+        """(K,) the sums of the squared errors at these dead times, s, the gain at its best."""
+        return np.asarray((_unexplained(*self.beside([(delay, parameters) for delay in delays])) ** 2).sum(axis=1))
 
     def fit(self, delay: float, start: Floats) -> Fit | None:
         """The process that errs least at a dead time, s, looked for from these parameters on."""

@@ -89,7 +89,7 @@ class _Search:
         if known:
             near, best = (min(known, key=key) for key in (lambda fit: abs(fit.delay - delay), lambda fit: fit.cost))
             starts = [near.parameters if near is best else min(
-                (near.parameters, best.parameters), key=lambda start: self._of.misfit(delay, start))]
+                (near.parameters, best.parameters), key=lambda start: float(self._of.misfits([delay], start)[0]))]
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
         nothing = Fit(delay, starts[0], 0.0, self._of.scale, inf)
         self._fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)

@@ -34,7 +34,6 @@ _FINER = ((0.004, 8, 0.04, 3), (0.0015, 5, 0.02, 3), (0.0007, 3, 0.01, 3))  # th
 _MOST_JUMP = 1.25  # J, of S
 _TURNS = 4  # of a dense grid
 _FOLLOWS = (0.0, 0.0, 0.0)
-_AT_ONCE = 2048  # stems
 _UNSEEN = 8.0  # of OP's moves from sample to sample, root mean square
 _PARTS = 2  # of an interval: when in it a stem slipped is not known
 _FIRST = 0.25  # part of a record
@@ -109,7 +108,7 @@ def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
         valves = Stiction(last, np.arange(len(stems)))
         valves.become(s, j)
         moved = np.empty((len(op), len(stems)))
-        for row, wanted in zip(moved, np.broadcast_to(op[:, None], moved.shape), strict=True):
+        for row, wanted in zip(moved, op, strict=True):
             row[:] = valves.step(wanted)
         last = moved[-1].copy()
         positions[:, stretch] = moved.T
@@ -151,7 +150,7 @@ class _Search:
         if not guesses:
             return None
         healthy = min(healthy, *(valve.fit.cost for valve in guesses))
-        known = self._likeliest(guesses, coarse)
+        known = self._likeliest([(guesses, coarse)])
         if known[0].fit.cost > healthy - _HINTS:
             return None
         known = self._closer(self._nearer(known, guesses[1:]))
@@ -203,7 +202,7 @@ class _Search:
             for k, look in enumerate(looks):
                 best = known[0]
                 if looked.get(k) is not best:
-                    looked[k], known = best, _merged(known, self._likeliest([best, *guesses], look(best.stem)))
+                    looked[k], known = best, _merged(known, self._likeliest([([best, *guesses], look(best.stem))]))
             if known[0].fit.cost > before - _HINTS:
                 break
         return [*known]
@@ -212,39 +211,36 @@ class _Search:
         """By finer grids around the best, and around the best of those that only trail."""
         for steps in _FINER:
             trailing = [valve for valve in known[_BEST:] if _family(valve.stem) == 0]
-            for valve in [*known[:_BEST], *trailing[:1]]:
-                known = _merged(known, self._likeliest([valve], _around(valve.stem, *steps)))
+            known = _merged(known, self._likeliest(
+                [([valve], _around(valve.stem, *steps)) for valve in [*known[:_BEST], *trailing[:1]]]))
         return [*known]
 
-    def _likeliest(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> list[_Valve]:
-        """Of these the likeliest of each family by each guess of the process, all then with their own.
+    def _likeliest(self, looks: Sequence[tuple[Sequence[_Valve], Sequence[Stem]]]) -> list[_Valve]:
+        """Of stems the likeliest of each family by each guess of the process, all then with their own; together.
 
         Each guess has a say, however unlikely it is: the process of a valve that follows OP is not that of one that
         sticks, and a typical one may tell better which stem is right.
         """
-        costs = self._costs(guesses, stems)
-        families = np.array([_family(stem) for stem in stems])
-        likely = [(guess, stems[int(np.where(families == family, row, inf).argmin())])
-                  for guess, row in zip(guesses, costs, strict=True) for family in np.unique(families).tolist()]
-        best = sorted({stem for _, stem in likely})
-        positions = dict(zip(best, stems_of(self._signals, best), strict=True))
-        found: dict[Stem, _Valve] = {}
-        for guess, stem in likely:
-            valve = _Valve(stem, self._fitted(guess.fit, positions[stem]))
-            found[stem] = min(valve, found.get(stem, valve), key=lambda one: one.fit.cost)
-        return _merged([*found.values()])
+        stems = [stem for _, some in looks for stem in some]
+        positions, families = stems_of(self._signals, stems), np.array([_family(stem) for stem in stems])
+        found, first = list[_Valve](), 0
+        for guesses, some in looks:
+            of = slice(first, first := first + len(some))
+            for guess, row in zip(guesses, self._costs(guesses, positions[of]), strict=True):
+                for family in np.unique(families[of]).tolist():
+                    k = of.start + int(np.where(families[of] == family, row, inf).argmin())
+                    found.append(_Valve(stems[k], self._fitted(guess.fit, positions[k])))
+        return _merged(found)
 
-    def _costs(self, guesses: Sequence[_Valve], stems: Sequence[Stem]) -> Floats:
-        """(G, M) of each stem by each guess."""
-        parts = (stems_of(self._signals, stems[at:at + _AT_ONCE]) for at in range(0, len(stems), _AT_ONCE))
-        fits = [guess.fit for guess in guesses]
-        return np.concatenate([self._prediction.costs(fits, part) for part in parts], axis=1)
+    def _costs(self, guesses: Sequence[_Valve], positions: Floats) -> Floats:
+        """(G, M) of the stems that are there, (M, T), by each guess."""
+        return self._prediction.costs([guess.fit for guess in guesses], positions)
 
     def _fitted(self, fit: Fit, stem: Floats) -> Fit:
         """The process that goes best with a stem, (T,), looked for from this one on."""
         prediction = self._prediction.behind(stem)
-        delay = min((factor * fit.delay for factor in _AROUND),
-                    key=lambda delay: prediction.misfit(delay, fit.parameters))
+        delays = fit.delay * np.array(_AROUND)
+        delay = float(delays[prediction.misfits(delays.tolist(), fit.parameters).argmin()])
         return prediction.free(delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
 
     def _sticking(self, best: _Valve, healthy: float) -> Sticking:
@@ -255,7 +251,8 @@ class _Search:
         """
         stems = [*_around(best.stem, *_DENSE), *_around(best.stem, *_FINER[0])]
         within = best.fit.cost + max(_DOUBT, _DOUBT_SHARE * (healthy - best.fit.cost))
-        likely = [best.stem, *(stems[k] for k in np.flatnonzero(self._costs([best], stems)[0] < within))]
+        costs = self._costs([best], stems_of(self._signals, stems))[0]
+        likely = [best.stem, *(stems[k] for k in np.flatnonzero(costs < within))]
         lows, highs = np.min(likely, axis=0).tolist(), np.max(likely, axis=0).tolist()
         s, j = ((value, max(min(low, value - near * best.stem[0]), 0.0), max(high, value + near * best.stem[0]))
                 for value, low, high, near in zip(best.stem[:2], lows, highs, _NEAR, strict=False))

@@ -36,7 +36,7 @@ class Stiction(Columns):
         self._loose = np.flatnonzero(~(self._apart > 0))
 
     def step(self, wanted: Floats) -> Floats:
-        """Where the stems are when the actuators are at `wanted`, (M,)."""
+        """Where the stems are when the actuators are at `wanted`, (M,), or all at the same; none then is loose."""
         direction = np.sign(wanted - self._wanted)
         slips = np.abs(wanted - self._stem) > self._apart
         slips |= self._slides & (direction == self._direction)
