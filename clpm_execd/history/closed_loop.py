@@ -28,6 +28,7 @@ from clpm_execd.plant.loop import ProcessSpec
 
 _LEAST = 200  # samples
 _CLIMBS, _TRIES = 20, 6
+_AS_EXPECTED = 0.5  # of the gain by a step: with less the next is damped as much
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
@@ -84,7 +85,8 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
     sides = _likely([side for search, fit in begun for side in search.followed(fit)], _AS_LIKELY)
     if not sides:
         return None
-    told = _Told([_Profile(search.profile(fit), search.of) for search, fit in sides])
+    least = min(fit.cost for _, fit in sides)
+    told = _Told([_Profile(search.profile(fit, least), search.of) for search, fit in sides])
     explained, less = told.of.explained(told.best.delay, told.best.values)
     if told.best.deviations[0] > _SURE or not less < _MORE:
         return None
@@ -199,23 +201,32 @@ class _Search:
     def _at_moves(self, fit: _Fit) -> Floats:
         return self.of.at_moves(fit.delay, fit.values) if np.isfinite(fit.cost) else np.full(self.of.moves, inf)
 
-    def profile(self, side: _Fit) -> list[_Fit]:
-        """The likeliest parameters at all dead times in question, each begun from the nearest."""
+    def profile(self, side: _Fit, least: float) -> list[_Fit]:
+        """The likeliest parameters at all dead times in question, each begun from its neighbours.
+
+        least: cost of the best of all sides, beside which this one may be too unlikely for doubt.
+        """
         fits = {side.delay: side}
         about = max(self.expected, self.of.grid.step)
         for factor in _DELAYS:
             self._at(fits, factor * about)
         while len(fits) < _MOST_DELAYS and min(fits, key=lambda delay: fits[delay].cost) == max(fits):
             self._at(fits, _FARTHER * max(fits))
-        while len(fits) < _MOST_DELAYS and (halfway := most_doubtful(
-                {delay: fit.cost for delay, fit in fits.items()}, _BLUR * self.of.scan, _DOUBTFUL)) is not None:
+        while len(fits) < _MOST_DELAYS:
+            costs = {delay: fit.cost for delay, fit in fits.items()}
+            doubtful = _DOUBTFUL * exp(max(min(costs.values()) - least, 0.0) / 2.0)
+            halfway = most_doubtful(costs, _BLUR * self.of.scan, doubtful)
+            if halfway is None:
+                break
             self._at(fits, halfway)
         return [fits[delay] for delay in sorted(fits) if np.isfinite(fits[delay].cost)]
 
     def _at(self, fits: dict[float, _Fit], delay: float) -> None:
         if delay not in fits:
-            near = min((fit for fit in fits.values() if np.isfinite(fit.cost)), key=lambda fit: abs(fit.delay - delay))
-            fits[delay] = self._tried(delay, near.values)
+            known = sorted((fit for fit in fits.values() if np.isfinite(fit.cost)), key=lambda fit: fit.delay)
+            delays = [fit.delay for fit in known]
+            start = [np.interp(delay, delays, values) for values in np.array([fit.values for fit in known]).T]
+            fits[delay] = self._tried(delay, np.array(start))
 
     def _tried(self, delay: float, start: Floats) -> _Fit:
         """The likeliest parameters from a start on; a fit that costs infinitely much where there are none."""
@@ -236,15 +247,17 @@ class _Search:
                 break
             before = cost
             for _ in range(_TRIES):
-                step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill)
-                there = at - np.clip(step, -1.0, 1.0)
+                step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill).clip(-1.0, 1.0)
+                there = at - step
                 try:
                     tried = self.of.losses(delay, there)
                     less = self._cost(delay, there, tried)
                 except (ValueError, np.linalg.LinAlgError):
                     less = inf
                 if less < cost:
-                    at, found, cost, damp = there, tried, less, damp / 10.0
+                    expected = float(step @ (2.0 * uphill - information @ step))
+                    damp /= 10.0 if cost - less > _AS_EXPECTED * expected else 1.0
+                    at, found, cost = there, tried, less
                     break
                 damp *= 10.0
             if before - cost < _ENOUGH:

@@ -124,7 +124,8 @@ class Likelihood:
             left[:, stretch.spoilt] = 0.0
             errors.append(left[:, _SETTLE:])
         left = np.concatenate(errors, axis=1)
-        losses = ((left @ filtered.whitening)**2).sum(axis=2) + np.log(np.linalg.det(filtered.spread))[:, None]
+        white = np.moveaxis(left @ filtered.whitening, 2, 0)
+        losses = white[0]**2 + white[1]**2 + np.log(np.linalg.det(filtered.spread))[:, None]
         if not np.isfinite(losses).all():
             raise ValueError("the filter is not stable")
         return Found(losses, left, filtered.spread, filtered.correction, chosen)
