@@ -57,7 +57,9 @@ def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) ->
     late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
     both, two = part[0] + part[2], part[0] * part[2]
     pv = np.array((1.0, -both - pole, two + both * pole, -two * pole))
-    op = np.convolve(_at_samples(weights(process, interval / parts), parts, rest), (1.0, -pole))
+    op, felt = np.zeros(_TAPS + 1), _at_samples(weights(process, interval / parts), parts, rest)
+    op[:-1] = felt
+    op[1:] -= pole * felt
     return Filters(pv, op, late, _colour(part, pole, ratio(process, interval, noise)))
 
 
@@ -68,8 +70,8 @@ def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Float
     """
     from scipy.signal import lfilter
 
-    def divided(signal: Floats) -> Floats:
-        return np.asarray(lfilter((1.0,), of[0].colour, signal))
+    def divided(*signals: Floats) -> Floats:
+        return np.asarray(lfilter((1.0,), of[0].colour, np.array(signals)))
 
     early = min(one.late for one in of)
     felt = np.zeros((len(of), max(one.late for one in of) - early + len(of[0].op)))
@@ -77,10 +79,10 @@ def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Float
         row[one.late - early:one.late - early + len(one.op)] = one.op
     colours = np.array([one.colour for one in of]) - of[0].colour
     late = np.concatenate([np.zeros(min(early, len(op))), op[:max(len(op) - early, 0)]])
-    y = np.array([one.pv for one in of]) @ _lags(divided(pv), len(of[0].pv))
-    u = felt @ _lags(divided(late), felt.shape[1])
-    y[1:] -= colours[1:] @ _lags(divided(y[0]), colours.shape[1])
-    u[1:] -= colours[1:] @ _lags(divided(u[0]), colours.shape[1])
+    seen, moved = divided(pv, late)
+    y, u = np.array([one.pv for one in of]) @ _lags(seen, len(of[0].pv)), felt @ _lags(moved, felt.shape[1])
+    for signals, again in zip((y, u), divided(y[0], u[0]), strict=True):
+        signals[1:] -= colours[1:] @ _lags(again, colours.shape[1])
     return y, u
 
 

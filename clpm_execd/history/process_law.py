@@ -65,9 +65,11 @@ class _Search:
         of = self._of
         longest = max(3.0 * of.interval, _LONGEST_SHARE * of.samples * of.interval)
         first = min(longest, of.expected)
-        for _ in range(2):  # the first time to know how small the errors are, which is what priors are weighed against
-            self._try(first)
-            of.scale, self._fits = self._fits[first].sigma, {}
+        self._try(first)
+        # Again, now that it is known how small the errors are, which is what priors are weighed against.
+        begun = self._fits.pop(first)
+        of.scale = begun.sigma
+        self._best(first, [begun.parameters])
         for factor in _AROUND:
             self._try(min(longest, factor * max(of.expected, of.scan)))
         if not any(np.isfinite(fit.cost) for fit in self._fits.values()):
@@ -90,6 +92,9 @@ class _Search:
             near, best = (min(known, key=key) for key in (lambda fit: abs(fit.delay - delay), lambda fit: fit.cost))
             starts = [near.parameters if near is best else min(
                 (near.parameters, best.parameters), key=lambda start: float(self._of.misfits([delay], start)[0]))]
+        self._best(delay, starts)
+
+    def _best(self, delay: float, starts: Sequence[Floats]) -> None:
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
         nothing = Fit(delay, starts[0], 0.0, self._of.scale, inf)
         self._fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)
