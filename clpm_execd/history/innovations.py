@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.filters import pole_of, ratio
+from clpm_execd.history.filters import filters, pole_of, ratio
 from clpm_execd.history.prediction import NOISES, SETTLE, Prediction, least, slope, steps
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
@@ -15,6 +15,8 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition
 
 _MOST_STEPS = 100  # of a search
+_LONGEST = 500  # samples of a step's course
+_MATTERS = 0.99  # of its power
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Innovations:
     correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
     load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. swing: of
     a load that oscillates with the period that was told, the amplitude, % of travel, its standard deviation, and the
-    third harmonic's share of it.
+    third harmonic's share of it. step, spike: (K,) what a step of the load of 1 % of travel, and a PV that is too high
+    by 1 % of span once, add to the errors from then on.
     """
 
     correction: Floats
@@ -32,6 +35,8 @@ class Innovations:
     load: float
     correlation: float
     noise: float
+    step: Floats
+    spike: Floats
     swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
@@ -71,11 +76,21 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
     found, errors = left(noise), np.full(len(signals.pv), np.nan)
     errors[np.concatenate([np.arange(s.start + SETTLE, s.stop) for s in prediction.where])] = found
     sigma = sqrt(float(np.mean(found**2)) * share)
-    swing = (0.0, 0.0, 0.0)
-    if period:
-        swing = prediction.swing(process.gain, *at(noise))
+    swing = prediction.swing(process.gain, *at(noise)) if period else (0.0, 0.0, 0.0)
+    step, spike = _courses(process, prediction, noise)
     return Innovations(np.array([pole, *gain]), errors, load=sigma * ratio(process, signals.interval, noise),
-                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, swing=swing)
+                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, step=step, spike=spike,
+                       swing=swing)
+
+
+def _courses(process: ProcessSpec, prediction: Prediction, noise: Floats) -> tuple[Floats, Floats]:
+    """`step` and `spike` of Innovations, as long as they matter."""
+    at_once = filters(replace(process, gain=1.0, dead_time=0.0), prediction.interval, prediction.parts, noise)
+    once = np.zeros(_LONGEST)
+    once[0] = 1.0
+    step, spike = (course[:1 + int(np.searchsorted(np.cumsum(course**2), _MATTERS * float(course @ course)))]
+                   for course in (process.gain * at_once.of_op(np.ones(_LONGEST)), at_once.of_pv(once)))
+    return step, spike
 
 
 def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats, float]:

@@ -4,6 +4,7 @@ would be tuned for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
@@ -12,6 +13,7 @@ import numpy as np
 from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.history.innovations import Innovations, innovations
+from clpm_execd.history.load_steps import Step, cut_at, load_steps
 from clpm_execd.history.oscillation import from_elsewhere
 from clpm_execd.history.process_law import ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
@@ -29,6 +31,7 @@ from clpm_execd.plant.tuning import by_rule
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
 _PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
+_LOOKS = 3  # for steps of the load: behind a typical process, then behind the one found between them
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
@@ -44,22 +47,60 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
     elsewhere is looked for, and left out of both.
     """
     alone = Findings()
-    plain = _identified(loop, signals, alone, law)
-    found = innovations(signals, plain.process)
+    plain, between, whole = _between_steps(loop, signals, alone, law)
+    found = whole if between is signals else innovations(between, plain.process)
     if found is not None and law is None and not cycles:
-        # A line in what is unexplained; or in OP, where the process was taken for what makes it.
-        for series in (found.errors, np.where(signals.whole, signals.op, np.nan)):
+        # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
+        for series in (found.errors, *([np.where(signals.whole, signals.op, np.nan)] if between is signals else [])):
             period = from_elsewhere(series, signals.interval)
             if period is not None:
                 told_so = Findings()
-                other = _identified(loop, signals, told_so, None, period[0])
-                less = innovations(signals, other.process, period[0])
+                other = _identified(loop, between, told_so, None, period[0])
+                less = innovations(between, other.process, period[0])
                 if less is not None and less.cost < found.cost - _PERIOD_TELLS:
                     told.take(told_so)
                     _note_swing(period, less, told)
-                    return other, less
+                    return other, _of_all(innovations(signals, other.process, period[0]), less)
     told.take(alone)
-    return plain, found
+    return plain, _of_all(whole, found)
+
+
+def _of_all(whole: Innovations | None, between: Innovations | None) -> Innovations | None:
+    """What is left of all of a record, with the load and the noise that it has between the steps of the load."""
+    if whole is None or between is None:
+        return whole
+    return replace(whole, load=between.load, correlation=between.correlation, noise=between.noise)
+
+
+def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None
+                   ) -> tuple[LoopSpec, Signals, Innovations | None]:
+    """The loop with the process, found where the load does not step, that part of its record, and what is left of all.
+
+    Steps are looked for behind the typical process first: where there are any, that of the whole record is far off.
+    """
+    steps = load_steps(innovations(signals, tuned_for(loop, signals.interval))) if law is None else []
+    for _ in range(_LOOKS):
+        between, told_so, before = cut_at(steps, signals), Findings(), steps
+        plain = _identified(loop, between, told_so, law)
+        whole = innovations(signals, plain.process)
+        steps = load_steps(whole)
+        if [step.at for step in steps] == [step.at for step in before]:
+            break
+    told.take(told_so)
+    _note_steps(steps, told)
+    return plain, between, whole
+
+
+def _note_steps(steps: Sequence[Step], told: Findings) -> None:
+    if not steps or told.estimates["process.gain"].source == "prior":
+        return
+    size = float(np.sqrt(np.mean([step.size**2 for step in steps])))
+    gain = told.estimates["process.gain"]
+    doubt = np.hypot(QUANTILE * steps[0].doubt / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
+    told.note("load.steps", Estimate.read(len(steps), "in the record"))
+    told.note("load.step", Estimate.found((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
+    told.warnings.append(f"the load stepped {len(steps)} times, by about {size:.2g} % of travel: the process was found "
+                         "in what lies between")
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
