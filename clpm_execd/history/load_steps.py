@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 def load_steps(found: Innovations | None) -> list[Step]:
-    """Those of a record, in their order; none where nothing was found, or far too many for steps."""
+    """Those of a record, in their order, that are more than the load wanders; none where there are far too many."""
     from scipy.stats import norm
 
     known = np.isfinite(found.errors) if found is not None else np.empty(0, dtype=bool)
@@ -48,14 +48,13 @@ def load_steps(found: Innovations | None) -> list[Step]:
     stepped, spiked = _Course(found.step, known), _Course(found.spike, known)
     clear, steps = float(norm.isf(_CHANCE / (2.0 * n))) * sigma, list[Step]()
     for _ in range(2 * most + 1):
-        near = np.clip(left, -_FAR * sigma, _FAR * sigma)
-        heights, others = stepped.heights(near), spiked.heights(near)
+        heights = stepped.heights(np.clip(left, -_FAR * sigma, _FAR * sigma))
         at = int(np.argmax(heights))
         if heights[at] <= clear:
-            return sorted(steps) if len(steps) <= most else []
-        first = max(at - _BESIDE, 0)
+            return sorted(step for step in steps if abs(step.size) > found.load) if len(steps) <= most else []
+        first, others = max(at - _BESIDE, 0), spiked.heights(left)
         beside = first + int(np.argmax(others[first:at + _BESIDE + 1]))
-        if others[beside] > heights[at]:
+        if others[beside] > stepped.heights(left)[at]:
             spiked.take_out(left, beside)
         else:
             steps.append(Step(at, stepped.take_out(left, at), sigma / float(np.sqrt(stepped.power[at])), stepped.lasts))

@@ -48,7 +48,7 @@ _MEANING = {
     "operator.automatic": "mean time out of MAN", "operator.manual": "mean time in MAN",
     "stiction.S": "stiction S", "stiction.J": "slip jump J", "oscillation.period": "period of the oscillation",
     "oscillation.amplitude": "amplitude of what oscillates elsewhere",
-    "oscillation.harmonic": "its third harmonic",
+    "oscillation.harmonic": "its third harmonic", "load.steps": "steps of the load", "load.step": "their size, rms",
 }
 _SOURCES = {"identified": "identified", "record": "the record", "prior": "a prior"}
 _DISTANCES = {
