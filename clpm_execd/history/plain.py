@@ -60,15 +60,17 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
                 if less is not None and less.cost < found.cost - _PERIOD_TELLS:
                     told.take(told_so)
                     _note_swing(period, less, told)
-                    return other, _of_all(innovations(signals, other.process, period[0]), less)
+                    whole = less if between is signals else innovations(signals, other.process, period[0])
+                    return other, _of_all(whole, less, told)
     told.take(alone)
-    return plain, _of_all(whole, found)
+    return plain, _of_all(whole, found, told)
 
 
-def _of_all(whole: Innovations | None, between: Innovations | None) -> Innovations | None:
+def _of_all(whole: Innovations | None, between: Innovations | None, told: Findings) -> Innovations | None:
     """What is left of all of a record, with the load and the noise that it has between the steps of the load."""
-    if whole is None or between is None:
+    if whole is between or whole is None or between is None:
         return whole
+    _note_steps(load_steps(whole), told)
     return replace(whole, load=between.load, correlation=between.correlation, noise=between.noise)
 
 
@@ -87,7 +89,6 @@ def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, law: Proces
         if [step.at for step in steps] == [step.at for step in before]:
             break
     told.take(told_so)
-    _note_steps(steps, told)
     return plain, between, whole
 
 
@@ -99,8 +100,9 @@ def _note_steps(steps: Sequence[Step], told: Findings) -> None:
     doubt = np.hypot(QUANTILE * steps[0].doubt / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
     told.note("load.steps", Estimate.read(len(steps), "in the record"))
     told.note("load.step", Estimate.found((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
-    told.warnings.append(f"the load stepped {len(steps)} times, by about {size:.2g} % of travel: the process was found "
-                         "in what lies between")
+    often = "once" if len(steps) == 1 else f"{len(steps)} times"
+    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process was found in what lies "
+                         "between")
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
