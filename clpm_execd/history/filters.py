@@ -42,9 +42,13 @@ class Filters(NamedTuple):
         """(..., n) of OP, from rest."""
         from scipy.signal import lfilter
 
-        late = min(self.late, op.shape[-1])
+        return self.later(lfilter(self.op, self.colour, op))
+
+    def later(self, op: Floats) -> Floats:
+        """(..., n) of OP, `late` samples later."""
+        late, n = min(self.late, op.shape[-1]), op.shape[-1]
         felt = np.zeros_like(op)
-        felt[..., late:] = lfilter(self.op, self.colour, op[..., :op.shape[-1] - late])
+        felt[..., late:] = op[..., :n - late]
         return felt
 
 
@@ -73,14 +77,11 @@ def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Float
     def divided(*signals: Floats) -> Floats:
         return np.asarray(lfilter((1.0,), of[0].colour, np.array(signals)))
 
-    early = min(one.late for one in of)
-    felt = np.zeros((len(of), max(one.late for one in of) - early + len(of[0].op)))
-    for row, one in zip(felt, of, strict=True):
-        row[one.late - early:one.late - early + len(one.op)] = one.op
     colours = np.array([one.colour for one in of]) - of[0].colour
-    late = np.concatenate([np.zeros(min(early, len(op))), op[:max(len(op) - early, 0)]])
-    seen, moved = divided(pv, late)
-    y, u = np.array([one.pv for one in of]) @ _lags(seen, len(of[0].pv)), felt @ _lags(moved, felt.shape[1])
+    seen, moved = divided(pv, op)
+    y, felt = (np.array(tops) @ _lags(signal, len(tops[0])) for tops, signal in (
+        ([one.pv for one in of], seen), ([one.op for one in of], moved)))
+    u = np.array([one.later(row) for one, row in zip(of, felt, strict=True)])
     for signals, again in zip((y, u), divided(y[0], u[0]), strict=True):
         signals[1:] -= colours[1:] @ _lags(again, colours.shape[1])
     return y, u
