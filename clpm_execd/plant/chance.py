@@ -52,8 +52,8 @@ def uniform(of: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
     return (words(of, first, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def uniform_at(of: np.uint64, ticks: npt.NDArray[np.int64]) -> Floats:
-    """(T,) those of one key at any ticks: the same numbers as `uniform` has."""
+def uniform_at(of: np.uint64 | npt.NDArray[np.uint64], ticks: npt.NDArray[np.int64]) -> Floats:
+    """(..., T) those of one key, or of one for each, (..., T), at any ticks: the same numbers as `uniform` has."""
     return (_mixed(ticks.astype(np.uint64) * _GOLDEN + of) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MAN, Floats
-from clpm_execd.plant.chance import keys, normal, uniform
+from clpm_execd.plant.chance import keys, normal, uniform, uniform_at
 from clpm_execd.plant.controller import Controller, acts_directly
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Indices
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.state import State, column
@@ -95,6 +96,7 @@ class LearnedLoops(Columns):
         self._wanders = np.array([law.setpoint.size > 0 for law in laws])
         self._own = np.array([law.innovation.size > 0 for law in laws])  # processes
         self._pid = np.array([law.controller_noise.size > 0 for law in laws])
+        self._some_own, self._some_pid = bool(self._own.any()), bool(self._pid.any())
         self._sp_rest, self._op_rest = state.sp[self.columns], state.op[self.columns]
         self._pv_rest = self._sp_rest + column(law.offset for law in laws)
         # What faults make of gains and lags, (N,), written in place by those who know.
@@ -172,30 +174,35 @@ class LearnedLoops(Columns):
         self._state.load[self.columns] += self._load
 
     def _advance(self, due: npt.NDArray[np.bool_]) -> None:
-        before = self._residuals[self._offset + self._row].T
+        before = self._residuals[self._offset + self._row].T if self._some_own else self._now
         self._row[due] += 1
         self._left[due] -= 1
-        for j in np.flatnonzero(due & (self._left < 0)).tolist():
-            self._begin(j)
+        over = np.flatnonzero(due & (self._left < 0))
+        if over.size:
+            self._begin(over)
         self._now = self._residuals[self._offset + self._row].T
         self._drift[:, due] += self._slope[:, due]
-        pole, _, _, kick = self._innovation
-        np.copyto(self._load, pole * self._load + kick * before[0], where=due & self._own)
-        np.copyto(self._noise, self._noise_pole * self._noise + self._now[1], where=due & self._pid)
+        if self._some_own:
+            pole, _, _, kick = self._innovation
+            np.copyto(self._load, pole * self._load + kick * before[0], where=due & self._own)
+        if self._some_pid:
+            np.copyto(self._noise, self._noise_pole * self._noise + self._now[1], where=due & self._pid)
         moved = due & self._wanders
         if moved.any():
             moves = (self._g * self._sp).sum(axis=0) + self._now[2] + self._drift[2]
             self._state.sp[self.columns[moved]] = np.clip(self._sp_rest + moves, 0.0, 100.0)[moved]
 
-    def _begin(self, j: int) -> None:
-        """Another block of loop j."""
-        instant, archive = int(self._instant[j]), self._archives[j]
-        length, place = uniform(self._block_keys[:, j], instant, 1)[0].tolist()
-        recent = np.array([past[:RECALL, j] for past in (self._pv, self._op, self._sp)]).T.ravel()
-        row = archive.begin(recent, int(self._row[j]), place)
-        length = min(SHORTEST + int(length * (LONGEST - SHORTEST + 1)), int(archive.ahead[row]))
-        self._row[j], self._left[j] = row, length - 1
-        self._turn(j, instant, length)
+    def _begin(self, those: Indices) -> None:
+        """Another block of each of those loops."""
+        instants = self._instant[those]
+        chance = uniform_at(self._block_keys[:, those], instants).T.tolist()
+        recent = np.stack([past[:RECALL, those] for past in (self._pv, self._op, self._sp)], axis=1)
+        for k, (j, instant, (length, place)) in enumerate(zip(those.tolist(), instants.tolist(), chance, strict=True)):
+            archive = self._archives[j]
+            row = archive.begin(recent[..., k].ravel(), int(self._row[j]), place)
+            samples = min(SHORTEST + int(length * (LONGEST - SHORTEST + 1)), int(archive.ahead[row]))
+            self._row[j], self._left[j] = row, samples - 1
+            self._turn(j, instant, samples)
 
     def _turn(self, j: int, instant: int, length: int) -> None:
         """Where the drifts of loop j go over a block: straight to where one of first order would be at its end."""
@@ -234,7 +241,8 @@ class LearnedLoops(Columns):
             moves += (self._d[1:] * self._pv).sum(axis=0) + (self._s[1:] * self._sp).sum(axis=0)
             op += gain * moves + self._drift[1] + (self._c * self._op).sum(axis=0)
             np.copyto(self._output, np.clip(self._op_rest + op, 0.0, 100.0), where=due)
-        np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._pid)
+        if self._some_pid:
+            np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._pid)
         np.copyto(self._output, state.op[at], where=~automatic)
         state.op[at] = self._output
         self._measured = pv, sp
