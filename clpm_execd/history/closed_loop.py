@@ -30,6 +30,7 @@ _LEAST = 200  # samples
 _CLIMBS, _TRIES = 20, 6
 _AS_EXPECTED = 0.5  # of the gain by a step: with less the next is damped as much
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
+_FAR = 0.03  # as much, of what a place is less likely than one that is known
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
 _PLAIN_WEIGHTS = (1.0, 0.0)  # of SP, that nearly all controllers have
@@ -209,41 +210,45 @@ class _Search:
         fits = {side.delay: side}
         about = max(self.expected, self.of.grid.step)
         for factor in _DELAYS:
-            self._at(fits, factor * about)
+            self._at(fits, factor * about, least)
         while len(fits) < _MOST_DELAYS and min(fits, key=lambda delay: fits[delay].cost) == max(fits):
-            self._at(fits, _FARTHER * max(fits))
+            self._at(fits, _FARTHER * max(fits), least)
         while len(fits) < _MOST_DELAYS:
             costs = {delay: fit.cost for delay, fit in fits.items()}
             doubtful = _DOUBTFUL * exp(max(min(costs.values()) - least, 0.0) / 2.0)
             halfway = most_doubtful(costs, _BLUR * self.of.scan, doubtful)
             if halfway is None:
                 break
-            self._at(fits, halfway)
+            self._at(fits, halfway, least)
         return [fits[delay] for delay in sorted(fits) if np.isfinite(fits[delay].cost)]
 
-    def _at(self, fits: dict[float, _Fit], delay: float) -> None:
+    def _at(self, fits: dict[float, _Fit], delay: float, least: float) -> None:
         if delay not in fits:
             known = sorted((fit for fit in fits.values() if np.isfinite(fit.cost)), key=lambda fit: fit.delay)
             delays = [fit.delay for fit in known]
             start = [np.interp(delay, delays, values) for values in np.array([fit.values for fit in known]).T]
-            fits[delay] = self._tried(delay, np.array(start))
+            fits[delay] = self._tried(delay, np.array(start), min(least, *(fit.cost for fit in known)))
 
-    def _tried(self, delay: float, start: Floats) -> _Fit:
-        """The likeliest parameters from a start on; a fit that costs infinitely much where there are none."""
+    def _tried(self, delay: float, start: Floats, least: float = inf) -> _Fit:
+        """The likeliest parameters from a start on; a fit that costs infinitely much where there are none.
+
+        least: cost of a fit that is known, beside which this one may be too unlikely to be looked for closely.
+        """
         try:
-            return self._climbed(delay, start)
+            return self._climbed(delay, start, least)
         except (ValueError, np.linalg.LinAlgError):
             return _Fit(delay, start, np.full(len(start), inf), inf)
 
-    def _climbed(self, delay: float, start: Floats) -> _Fit:
+    def _climbed(self, delay: float, start: Floats, least: float) -> _Fit:
         prior = np.diag(1.0 / self.loose**2)
         at, found, damp = start, self.of.losses(delay, start), 1e-3
         cost = self._cost(delay, at, found)
         for _ in range(_CLIMBS):
+            enough = max(_ENOUGH, _FAR * (cost - least))
             scores, information = self.of.slopes(delay, at, found)
             information += prior
             uphill = scores.sum(axis=0) + prior @ (at - self.typical)
-            if uphill @ np.linalg.solve(information, uphill) < _ENOUGH:
+            if uphill @ np.linalg.solve(information, uphill) < enough:
                 break
             before = cost
             for _ in range(_TRIES):
@@ -260,7 +265,7 @@ class _Search:
                     at, found, cost = there, tried, less
                     break
                 damp *= 10.0
-            if before - cost < _ENOUGH:
+            if before - cost < enough:
                 break
         inverse = np.linalg.inv(information)
         return self._fit(delay, at, cost, np.diag(inverse), np.diag(inverse @ (long_run(scores, _BAND) + prior)
