@@ -101,8 +101,8 @@ def _note_steps(steps: Sequence[Step], told: Findings) -> None:
     told.note("load.steps", Estimate.read(len(steps), "in the record"))
     told.note("load.step", Estimate.found((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
     often = "once" if len(steps) == 1 else f"{len(steps)} times"
-    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process was found in what lies "
-                         "between")
+    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process was found in what "
+                         "lies between")
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
