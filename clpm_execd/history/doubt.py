@@ -3,7 +3,8 @@
 The likelihood is profiled along S and along J: at each the stem is looked for anew (`Slips`), and the process with its
 dead time, since a valve that slips sooner behind a longer dead time may explain PV as well. A better valve that is met
 on the way is the one around which it goes on. An interval holds all that the ratio of likelihoods leaves at 90 %
-(Wilks, 1938), and a step of OP more: by so little a threshold is not seen to be passed.
+(Wilks, 1938), and all that were tried on the way which one slip, that is left as it is where it tells little, would
+bring there; and a step of OP more: by so little a threshold is not seen to be passed.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from math import log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.slips import Slipped, Slips
+from clpm_execd.history.slips import TELLS, Slipped, Slips
 from clpm_execd.plant.block import Floats
 
 _RATIO = 2.706  # of the likelihood's logarithm, doubled: 90 % of the chi-squared of one parameter
-_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.1)  # shares of S, by which S is moved
+_S = (0.001, 0.002, 0.004, 0.007, *(0.004 * k for k in range(3, 26)))  # shares of S, by which S is moved
 _J = (0.01, 0.02, 0.04, 0.08, 0.16)  # and J
 _BETTER = 1.0  # of the same: a smaller gain is none
-_FAR = 40.0  # of the same: two that are less likely by more, and none beyond is tried
+_FAR = 25.0  # of the same: behind two that are less likely by more none is tried
 _TURNS = 4
 _MOST_JUMP = 1.25  # J, of S
 
@@ -30,8 +31,8 @@ _MOST_JUMP = 1.25  # J, of S
 class Likely:
     """The likeliest valve. s, j: value, low, high.
 
-    process: standard deviations that S and J leave of the logarithm of the gain, of the dead time, s, and of the
-    logarithms of the lags.
+    process: (K, 2) how far the logarithm of the gain, the dead time, s, and the logarithms of the lags may be below and
+    above those of its process, for not knowing S and J.
     """
 
     best: Slipped
@@ -40,21 +41,41 @@ class Likely:
     process: Floats
 
 
-def likely(slips: Slips, begun: Slipped) -> Likely:
-    """Looked for from one on."""
-    best, lines = begun, _lines(slips, begun)
+def likely(slips: Slips, begun: Sequence[Slipped]) -> Likely:
+    """Looked for from each of several on."""
+    climbed = [_climbed(slips, one) for one in begun]
+    lines = min(climbed, key=lambda one: one.best.fit.cost)
+    best = lines.best
+    tried = [one for other in climbed for one in other.tried]
+    alike = [one for one in tried if one.fit.cost < best.fit.cost + _RATIO + TELLS]
+    ends = []
+    for which in (0, 1):
+        low, high = _ends(lines.along[which], best, which)
+        at = [one.stem[which] for one in alike]
+        ends.append((best.stem[which], max(min(low, *at) - slips.step, 0.0), max(high, *at) + slips.step))
+    told = np.array([_told(one) for one in [best, *alike] if one.fit.gain * best.fit.gain > 0])
+    return Likely(best, ends[0], ends[1], np.stack([told[0] - told.min(axis=0), told.max(axis=0) - told[0]], axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Climbed:
+    """The best there is near one, those along S and along J around it, and all that were tried."""
+
+    best: Slipped
+    along: list[list[Slipped]]
+    tried: list[Slipped]
+
+
+def _climbed(slips: Slips, begun: Slipped) -> _Climbed:
+    best, lines = begun, [_line(slips, begun, which) for which in (0, 1)]
+    tried = [one for line in lines for one in line]
     for _ in range(_TURNS):
-        better = min((one for line in lines for one in line), key=lambda one: one.fit.cost)
+        better = min(tried, key=lambda one: one.fit.cost)
         if better.fit.cost > best.fit.cost - _BETTER:
             break
-        best, lines = better, _lines(slips, better)
-    ends = [_ends(line, best, which, slips.step) for which, line in enumerate(lines)]
-    variances = np.sum([_spread(line, which) for which, line in enumerate(lines)], axis=0)
-    return Likely(best, ends[0], ends[1], np.sqrt(variances))
-
-
-def _lines(slips: Slips, best: Slipped) -> list[list[Slipped]]:
-    return [_line(slips, best, which) for which in (0, 1)]
+        best, lines = better, [_line(slips, better, which) for which in (0, 1)]
+        tried += [one for line in lines for one in line]
+    return _Climbed(best, lines, tried)
 
 
 def _line(slips: Slips, best: Slipped, which: int) -> list[Slipped]:
@@ -63,11 +84,12 @@ def _line(slips: Slips, best: Slipped, which: int) -> list[Slipped]:
     for side in (-1.0, 1.0):
         last, far = best, 0
         for share in (_S, _J)[which]:
-            moved = list(best.stem)
-            moved[which] = best.stem[which] + side * share * best.stem[0]
-            if not 0.0 <= moved[1] <= _MOST_JUMP * moved[0]:
+            s, j, _ = best.stem
+            by = side * share * s
+            s, j = ((s + by, j), (s, j + by))[which]
+            if not 0.0 <= j <= _MOST_JUMP * s:
                 break
-            last = slips.likeliest((moved[0], moved[1], moved[2]), last.fit)
+            last = slips.likeliest(slips.moved(last, s, j), last.fit)
             line.append(last)
             far = far + 1 if last.fit.cost > best.fit.cost + _FAR else 0
             if far == 2:
@@ -75,8 +97,8 @@ def _line(slips: Slips, best: Slipped, which: int) -> list[Slipped]:
     return sorted(line, key=lambda one: one.stem[which])
 
 
-def _ends(line: Sequence[Slipped], best: Slipped, which: int, step: float) -> tuple[float, float, float]:
-    """Value, low, high: the root of the cost is straight from the last that is likely, to either side, to the next."""
+def _ends(line: Sequence[Slipped], best: Slipped, which: int) -> tuple[float, float]:
+    """Low, high: the root of the cost is straight from the last that is likely, to either side, to the next."""
     at = np.array([one.stem[which] for one in line])
     roots = np.sqrt(np.maximum(np.array([one.fit.cost for one in line]) - best.fit.cost, 0.0))
     most, within = sqrt(_RATIO), np.flatnonzero(roots <= sqrt(_RATIO))
@@ -86,15 +108,9 @@ def _ends(line: Sequence[Slipped], best: Slipped, which: int, step: float) -> tu
         if 0 <= beyond < len(at):
             end += float((at[beyond] - at[last]) * (most - roots[last]) / (roots[beyond] - roots[last]))
         ends.append(end)
-    return best.stem[which], max(ends[0] - step, 0.0), ends[1] + step
+    return ends[0], ends[1]
 
 
-def _spread(line: Sequence[Slipped], which: int) -> Floats:
-    """Variances, as in `Likely`, of the processes along a line, weighed by their likelihood."""
-    if len(line) < 2:
-        return np.zeros(2 + max(len(line[0].fit.parameters) - 2, 0))
-    costs = np.array([one.fit.cost for one in line])
-    chance = np.exp(-(costs - costs.min()) / 2.0) * np.gradient(np.array([one.stem[which] for one in line]))
-    told = np.array([[log(abs(one.fit.gain)), one.fit.delay, *np.cumsum(one.fit.parameters[:-2])] for one in line])
-    chance /= chance.sum()
-    return np.asarray(chance @ (told - chance @ told) ** 2)
+def _told(one: Slipped) -> list[float]:
+    """Of the process behind a valve, as in `Likely`."""
+    return [log(max(abs(one.fit.gain), 1e-300)), one.fit.delay, *np.cumsum(one.fit.parameters[:-2]).tolist()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import exp, hypot, inf, log
+from math import exp, hypot, log
 from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
@@ -42,14 +42,13 @@ class Estimate:
         low, high = sorted((value / factor, value * factor))
         return cls(value, low, high, unit, "prior")
 
-    def wider(self, deviation: float, *, relative: bool) -> Estimate:
-        """The same with a further doubt: a standard deviation of the value, or of its logarithm."""
-        value, further = self.value, QUANTILE * deviation
+    def wider(self, below: float, above: float, *, relative: bool) -> Estimate:
+        """The same with a further doubt: how far below and above the value may be, or its logarithm."""
         if not relative:
-            low, high = (hypot(end - value, further) for end in (self.low, self.high))
-            return replace(self, low=max(value - low, 0.0), high=value + high)
-        ends = [exp(hypot(log(end / value), further)) if end / value > 0 else inf for end in (self.low, self.high)]
-        return replace(self, low=value / ends[0], high=value * ends[1])
+            return replace(self, low=max(self.value - hypot(self.value - self.low, below), 0.0),
+                           high=self.value + hypot(self.high - self.value, above))
+        low, high = hypot(log(self.value / self.low), below), hypot(log(self.high / self.value), above)
+        return replace(self, low=self.value * exp(-low), high=self.value * exp(high))
 
 
 class Findings:

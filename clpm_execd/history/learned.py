@@ -166,10 +166,10 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
 def _doubted(stuck: Sticking, told: Findings) -> None:
     """The process is less sure than behind a valve that is known."""
     keys = ("process.gain", "process.dead_time", "process.tau", "process.tau2")
-    for key, doubt in zip(keys, stuck.process.tolist(), strict=False):
+    for key, (below, above) in zip(keys, stuck.process.tolist(), strict=False):
         known = told.estimates.get(key)
         if known is not None and known.source == "identified":
-            told.note(key, known.wider(doubt, relative=key != "process.dead_time"))
+            told.note(key, known.wider(below, above, relative=key != "process.dead_time"))
 
 
 def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:

@@ -23,15 +23,14 @@ from clpm_execd.plant.block import Floats
 # S and J, % of travel, and how far the stem is from OP at first, of as far as it can be.
 Stem = tuple[float, float, float]
 Integers = npt.NDArray[np.int64]
+_Listed = tuple[list[float], list[float], list[bool]]
 
 _HAIR = 1e-7  # %: by so much OP is beyond a threshold, or moves on
 _TURNS = 12
-_TELLS = 2.0  # of the errors' log-likelihood, doubled: what explains PV better by less is left as it is
+TELLS = 2.0  # of the errors' log-likelihood, doubled: what explains PV better by less is left as it is
 _APART = 3  # samples between two that do not touch each other
 _AT_ONCE = 256  # stems
 _ROUGHLY = 1.0  # see `Prediction.free`
-_STARTS: tuple[float, ...] = ()
-_WAYS = 1  # from which it is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +55,28 @@ class _Way:
         """(T,) of OP; nought at first."""
         return np.append(0.0, np.nan_to_num(np.sign(np.diff(self.op))))
 
-    def with_part(self, other: _Way, where: slice) -> _Way:
-        """The same, but a part of it as of another."""
-        op, stem, slides = self.op.copy(), self.stem.copy(), self.slides.copy()
-        op[where], stem[where], slides[where] = other.op, other.stem, other.slides
-        return _Way(op, stem, slides)
+    def with_part(self, other: _Other) -> _Way:
+        """The same, but for a while another."""
+        way = _Way(self.op.copy(), self.stem.copy(), self.slides.copy())
+        where = slice(other.since, other.end)
+        way.op[where], way.stem[where], way.slides[where] = other.way.op, other.way.stem, other.way.slides
+        return way
 
-    def part(self, where: slice) -> _Way:
-        """Of it."""
-        return _Way(self.op[where], self.stem[where], self.slides[where])
+    def listed(self) -> _Listed:
+        """Plain numbers, which are read one by one."""
+        return self.op.tolist(), self.stem.tolist(), self.slides.tolist()
 
 
 @dataclass(frozen=True, slots=True)
-class _Others:
-    """What may as well have been of a way, M of it: (M,) from a sample on, until another, OP was higher by so much."""
+class _Other:
+    """Another way for a while: from a sample on, until it makes no difference any more."""
 
-    since: Integers
-    until: Integers
-    higher: Floats
+    since: int
+    way: _Way
+
+    @property
+    def end(self) -> int:
+        return self.since + len(self.way.op)
 
 
 class Slips:
@@ -85,23 +88,20 @@ class Slips:
         ends = np.where(np.append(self._rests[1:], False), len(op), np.arange(1, len(op) + 1))
         self._until = np.minimum.accumulate(ends[::-1])[::-1]  # OP has the value of each sample
 
-    def likeliest(self, stem: Stem, fit: Fit, anywhere: bool = False) -> Slipped:
+    def likeliest(self, stem: Stem, fit: Fit) -> Slipped:
         """The stem from which PV follows with the least errors, looked for behind this process, and the one behind it.
 
-        anywhere: it may have been anywhere at first.
+        It is begun with OP as recorded, and so that a stem that slides does not stick where OP rests.
         """
-        s, j, first = stem
-        stems = [(s, j, start) for start in ({first, *_STARTS} if anywhere else {first})]
-        ways = self._begun(sorted(stems))
-        costs = np.array(self._costs(fit, ways)).reshape(-1, 2)
-        found = []
-        for k, cost in enumerate(costs.argmin(axis=0).tolist() if anywhere else (0, 0)):
-            found.append(self._climbed(ways[2 * cost + k], (s, j, sorted(stems)[cost][2]), fit))
+        found = [self._climbed(self._way(stem, goes_on), stem, fit) for goes_on in (False, True)]
         return min(found, key=lambda one: one.fit.cost)
 
-    def _begun(self, stems: Sequence[Stem]) -> list[_Way]:
-        """As OP is recorded; and so that a stem that slides does not stick where OP rests."""
-        return [self._way(stem, goes_on) for stem in stems for goes_on in (False, True)]
+    def moved(self, known: Slipped, s: float, j: float) -> Stem:
+        """Another S and J, and at first so far from OP that its first slip comes as that of the one that is known."""
+        apart, further = (known.stem[0] + known.stem[1]) / 2.0, (s + j - known.stem[0] - known.stem[1]) / 2.0
+        moves = np.diff(known.position)
+        way = float(np.sign(moves[np.argmax(np.abs(moves) > _HAIR)]))
+        return s, j, min(max((known.stem[2] * apart - way * further) / ((s + j) / 2.0), -1.0), 1.0)
 
     def _way(self, stem: Stem, goes_on: bool) -> _Way:
         valve, further = _Valve(self._op[0] + stem[2] * (stem[0] + stem[1]) / 2.0, stem), 0.0
@@ -117,26 +117,25 @@ class Slips:
         """From one way on to others that explain PV better, as long as there are any."""
         for _ in range(_TURNS):
             fit = self._of.behind(way.stem).free(fit.delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
-            better = self._better(way, stem, fit) if np.isfinite(fit.cost) else None
+            if not np.isfinite(fit.cost):
+                break
+            better = self._better(way, fit, self._tried(way, stem))
             if better is None:
                 break
             way = better
         return Slipped(stem, fit, way.stem)
 
-    def _better(self, way: _Way, stem: Stem, fit: Fit) -> _Way | None:
-        """With all that explains PV better; None where nothing does."""
-        others = self._others(way, stem)
-        if not len(others.since):
+    def _better(self, way: _Way, fit: Fit, others: Sequence[_Other]) -> _Way | None:
+        """With all of the others that explain PV better; None where none does."""
+        if not others:
             return None
-        tried, ends = self._tried(way, stem, others)
-        cost, *costs = self._costs(fit, [way, *tried])
+        cost, *costs = self._costs(fit, [way, *(way.with_part(other) for other in others)])
         gains = cost - np.array(costs)
-        chosen = _chosen(gains, others.since, ends)
+        chosen = _chosen(gains, others)
         while chosen:
             better = way
             for k in chosen:
-                part = slice(int(others.since[k]), int(ends[k]))
-                better = better.with_part(tried[k].part(part), part)
+                better = better.with_part(others[k])
             if cost - self._costs(fit, [better])[0] >= gains[chosen[0]] / 2.0:
                 return better
             chosen = chosen[:len(chosen) // 2]
@@ -146,9 +145,11 @@ class Slips:
         parts = (np.array([way.stem for way in ways[at:at + _AT_ONCE]]) for at in range(0, len(ways), _AT_ONCE))
         return [cost for part in parts for cost in self._of.costs([fit], part)[0].tolist()]
 
-    def _others(self, way: _Way, stem: Stem) -> _Others:
-        """Slips that came where the threshold is passed by less than a step, or did not where it is missed by less;
-        slides on, or ends of them, where OP rests.
+    def _hidden(self, way: _Way, stem: Stem) -> tuple[Integers, Floats]:
+        """From when on OP may as well have been higher, and by how much, so that the stem does otherwise.
+
+        Slips that came where the threshold is passed by less than a step, or did not where it is missed by less; slides
+        on, or ends of them, where OP rests.
         """
         at = np.arange(1, len(way.op))
         op, before = way.op[at], way.stem[at - 1]
@@ -164,27 +165,31 @@ class Slips:
                  (at[rests], np.where(now == 0, on * _HAIR, way.op[at - 1] - op)[rests])]
         since, higher = (np.concatenate(parts) for parts in zip(*found, strict=True))
         within = np.abs(way.op[since] + higher - self._op[since]) <= self.step
-        return _Others(since[within], self._until[since[within]], higher[within])
+        return since[within], higher[within]
 
-    def _tried(self, way: _Way, stem: Stem, others: _Others) -> tuple[list[_Way], Integers]:
-        """What comes of each, M of them, and (M,) from when on that is no longer another way."""
-        op, moved, slides = way.op.tolist(), way.stem.tolist(), way.slides.tolist()
-        direction, ends, tried = way.direction.tolist(), [], []
-        for since, until, higher in zip(*(part.tolist() for part in (others.since, others.until, others.higher)),
-                                        strict=True):
-            valve = _Valve(moved[since - 1], stem)
-            valve.wanted, valve.direction, valve.slides = op[since - 1], direction[since - 1], slides[since - 1]
-            stems, slid = [], []
-            for at in range(since, len(op)):
-                stems.append(valve.step(op[at] + higher if at < until else op[at]))
-                slid.append(valve.slides)
-                if at >= until and valve.slides == slides[at] and abs(valve.stem - moved[at]) < 2.0 * self.step:
-                    break
-            ends.append(since + len(stems))
-            part = slice(since, ends[-1])
-            tried.append(way.with_part(_Way(way.op[part], np.array(stems), np.array(slid)), part))
-            tried[-1].op[since:until] += higher
-        return tried, np.array(ends)
+    def _tried(self, way: _Way, stem: Stem) -> list[_Other]:
+        """What comes of each that rounding may hide."""
+        since, higher = self._hidden(way, stem)
+        direction, known, tried = way.direction, way.listed(), []
+        for at, by in zip(since.tolist(), higher.tolist(), strict=True):
+            valve = _Valve(float(way.stem[at - 1]), stem)
+            valve.wanted, valve.slides = float(way.op[at - 1]), bool(way.slides[at - 1])
+            valve.direction = float(direction[at - 1])
+            tried.append(self._gone(known, valve, at, by))
+        return tried
+
+    def _gone(self, known: _Listed, valve: _Valve, since: int, higher: float) -> _Other:
+        """What a valve goes through until it is where it is known to be."""
+        op, moved, slid = known
+        until, near = int(self._until[since]), 2.0 * self.step
+        wanted, stems, slides = [], [], []
+        for at in range(since, len(op)):
+            wanted.append(op[at] + higher if at < until else op[at])
+            stems.append(valve.step(wanted[-1]))
+            slides.append(valve.slides)
+            if at >= until and slides[-1] == slid[at] and abs(stems[-1] - moved[at]) <= near:
+                break
+        return _Other(since, _Way(np.array(wanted), np.array(stems), np.array(slides)))
 
 
 class _Valve:
@@ -206,12 +211,13 @@ class _Valve:
         return self.stem
 
 
-def _chosen(gains: Floats, since: Integers, ends: Integers) -> list[int]:
+def _chosen(gains: Floats, others: Sequence[_Other]) -> list[int]:
     """Those that gain, best first, and do not touch each other."""
     chosen: list[int] = []
     for k in np.argsort(-gains).tolist():
-        if gains[k] < _TELLS:
+        if gains[k] < TELLS:
             break
-        if all(since[k] > ends[other] + _APART or ends[k] + _APART < since[other] for other in chosen):
+        if all(others[k].since > others[one].end + _APART or others[k].end + _APART < others[one].since
+               for one in chosen):
             chosen.append(k)
     return chosen

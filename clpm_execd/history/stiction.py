@@ -46,6 +46,7 @@ _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _TELLS = 40.0  # and in the end
 _HIDES = 0.5  # of all that sticking tells: so much rounding may hide
+_MODES = 3  # of the likelihood, that are looked at closely
 _MOST = 20_000  # samples
 _ROUGHLY = 1.0  # of the same: a smaller gain by another process is none
 _JUMPS_TELL = 15.0  # by which it must be better than with play alone, or play is what is told
@@ -63,7 +64,7 @@ class Sticking:
     s: tuple[float, float, float]
     j: tuple[float, float, float]
     stem: Floats
-    process: Floats = field(default_factory=lambda: np.empty(0))
+    process: Floats = field(default_factory=lambda: np.empty((0, 2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,21 +167,37 @@ class _Search:
         return told if jumps else replace(told, j=(0.0, 0.0, told.j[2]))
 
     def _surely(self, slips: Slips, known: Sequence[_Valve], healthy: float, sign: float) -> Sticking | None:
-        """Of the best of all families, each with what rounding hides of its slips, the likeliest."""
-        most = known[0].fit.cost + _HIDES * (healthy - known[0].fit.cost)
-        firsts = {_family(valve.stem): valve for valve in reversed(known)}
-        slipped = [slips.likeliest(valve.stem, valve.fit, anywhere=True) for family, valve in firsts.items()
-                   if valve.fit.cost < most or family == 0]
+        """Of those that may be, each with what rounding hides of its slips, the likeliest."""
+        tells = healthy - known[0].fit.cost
+        worth = self._worth(known, known[0].fit.cost + _HIDES * tells)
+        begun = [((*valve.stem[:2], first), valve.fit) for valve in worth for first in sorted({valve.stem[2], 0.0})]
+        slipped = [slips.likeliest(stem, fit) for stem, fit in begun]
         slipped = [one for one in slipped if one.fit.gain * sign > 0 and np.isfinite(one.fit.cost)]
-        slipped.sort(key=lambda one: one.fit.cost)
         if not slipped:
             return None
-        told = likely(slips, slipped[0])
+        slipped.sort(key=lambda one: one.fit.cost)
+        most = slipped[0].fit.cost + max(_DOUBT, _DOUBT_SHARE * tells)
+        apart = list({one.stem[:2]: one for one in reversed(slipped) if one.fit.cost < most}.values())[::-1]
+        told = likely(slips, apart[:_MODES])
         trails = next((one for one in slipped if _family(one.stem) == 0), told.best)
         if told.best.fit.cost < trails.fit.cost - _JUMPS_TELL:
             return Sticking(told.s, told.j, told.best.position, told.process)
-        told = likely(slips, trails)
+        told = likely(slips, [trails])
         return Sticking(told.s, (0.0, 0.0, told.j[2]), told.best.position, told.process)
+
+    def _worth(self, known: Sequence[_Valve], most: float) -> list[_Valve]:
+        """The best of each family, and of other S, that cost no more; the best of those that only trail in any case."""
+        firsts = {_family(valve.stem): valve for valve in reversed(known)}
+        worth = [valve for family, valve in firsts.items() if valve.fit.cost < most or family == 0]
+        best = known[0]
+        stems = [stem for stem in _around(best.stem, *_DENSE) if abs(stem[0] / best.stem[0] - 1.0) > _APART / 2.0]
+        costs = self._costs([best], stems)[0]
+        bands = np.array([round((stem[0] / best.stem[0] - 1.0) / _APART) for stem in stems])
+        chosen = [stems[int(np.where(bands == band, costs, inf).argmin())] for band in np.unique(bands).tolist()]
+        others = [_Valve(stem, self._fitted(best.fit, position))
+                  for stem, position in zip(chosen, stems_of(self._signals, chosen), strict=True)]
+        others = sorted((one for one in others if one.fit.cost < most), key=lambda one: one.fit.cost)
+        return worth + [self._likeliest([one], _around(one.stem, *_FINER[0]))[0] for one in others[:_BEST]]
 
     def _guesses(self) -> list[_Valve]:
         """A valve that follows OP, with the process that errs least, and with the typical one."""

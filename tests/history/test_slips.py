@@ -57,7 +57,7 @@ def test_slips_that_rounding_hides_are_told_by_pv(kind: str) -> None:
 
 def test_the_likeliest_valve_is_found_from_a_near_one_and_its_interval_holds_the_true_one() -> None:
     slips, near, _, _ = found("pressure", 0.01, 1, s=0.99 * S)
-    told = likely(slips, near)
+    told = likely(slips, [near])
     assert told.s[1] <= S <= told.s[2]
     assert told.j[1] <= J <= told.j[2]
     assert told.s[2] - told.s[1] < 0.05 * S
