@@ -30,6 +30,7 @@ _TURNS = 12
 TELLS = 2.0  # of the errors' log-likelihood, doubled: what explains PV better by less is left as it is
 _APART = 3  # samples between two that do not touch each other
 _AT_ONCE = 256  # stems
+_MOST = 400  # ways that are tried at a turn
 _ROUGHLY = 1.0  # see `Prediction.free`
 
 
@@ -53,7 +54,7 @@ class _Way:
     @property
     def direction(self) -> Floats:
         """(T,) of OP; nought at first."""
-        return np.append(0.0, np.nan_to_num(np.sign(np.diff(self.op))))
+        return np.append(0.0, np.sign(np.diff(self.op)))
 
     def with_part(self, other: _Other) -> _Way:
         """The same, but for a while another."""
@@ -83,7 +84,10 @@ class Slips:
     """For the stems of valves that OP, (T,), moves, recorded in steps of so many %."""
 
     def __init__(self, prediction: Prediction, op: Floats, step: float) -> None:
-        self._of, self._op, self.step = prediction, op, step
+        self._of, self.step = prediction, step
+        known = np.flatnonzero(np.isfinite(op))
+        op = op[known[np.maximum(np.searchsorted(known, np.arange(len(op)), side="right") - 1, 0)]]  # it holds in a gap
+        self._op = op
         self._rests = np.append(False, op[1:] == op[:-1])
         ends = np.where(np.append(self._rests[1:], False), len(op), np.arange(1, len(op) + 1))
         self._until = np.minimum.accumulate(ends[::-1])[::-1]  # OP has the value of each sample
@@ -129,24 +133,30 @@ class Slips:
         """With all of the others that explain PV better; None where none does."""
         if not others:
             return None
-        cost, *costs = self._costs(fit, [way, *(way.with_part(other) for other in others)])
-        gains = cost - np.array(costs)
+        cost = self._cost(fit, way)
+        gains = np.concatenate([cost - self._costs(fit, way, others[at:at + _AT_ONCE])
+                                for at in range(0, len(others), _AT_ONCE)])
         chosen = _chosen(gains, others)
         while chosen:
             better = way
             for k in chosen:
                 better = better.with_part(others[k])
-            if cost - self._costs(fit, [better])[0] >= gains[chosen[0]] / 2.0:
+            if cost - self._cost(fit, better) >= gains[chosen[0]] / 2.0:
                 return better
             chosen = chosen[:len(chosen) // 2]
         return None
 
-    def _costs(self, fit: Fit, ways: Sequence[_Way]) -> list[float]:
-        parts = (np.array([way.stem for way in ways[at:at + _AT_ONCE]]) for at in range(0, len(ways), _AT_ONCE))
-        return [cost for part in parts for cost in self._of.costs([fit], part)[0].tolist()]
+    def _cost(self, fit: Fit, way: _Way) -> float:
+        return float(self._of.costs([fit], way.stem[None])[0, 0])
+
+    def _costs(self, fit: Fit, way: _Way, others: Sequence[_Other]) -> Floats:
+        stems = np.repeat(way.stem[None], len(others), axis=0)
+        for stem, other in zip(stems, others, strict=True):
+            stem[other.since:other.end] = other.way.stem
+        return np.asarray(self._of.costs([fit], stems)[0])
 
     def _hidden(self, way: _Way, stem: Stem) -> tuple[Integers, Floats]:
-        """From when on OP may as well have been higher, and by how much, so that the stem does otherwise.
+        """From when on OP may as well have been higher, and by how much, so that the stem does otherwise; the least.
 
         Slips that came where the threshold is passed by less than a step, or did not where it is missed by less; slides
         on, or ends of them, where OP rests.
@@ -164,8 +174,9 @@ class Slips:
                  (at[missed], side[missed] * (_HAIR - beyond[missed])),
                  (at[rests], np.where(now == 0, on * _HAIR, way.op[at - 1] - op)[rests])]
         since, higher = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        within = np.abs(way.op[since] + higher - self._op[since]) <= self.step
-        return since[within], higher[within]
+        within = np.flatnonzero(np.abs(way.op[since] + higher - self._op[since]) <= self.step)
+        least = within[np.argsort(np.abs(higher[within]), kind="stable")[:_MOST]]
+        return since[least], higher[least]
 
     def _tried(self, way: _Way, stem: Stem) -> list[_Other]:
         """What comes of each that rounding may hide."""

@@ -62,3 +62,16 @@ def test_the_likeliest_valve_is_found_from_a_near_one_and_its_interval_holds_the
     assert told.j[1] <= J <= told.j[2]
     assert told.s[2] - told.s[1] < 0.05 * S
     assert told.best.fit.cost < near.fit.cost
+
+
+def test_a_gap_and_a_late_start_of_the_record_leave_the_stem_where_it_was() -> None:
+    loop, block = sticky("pressure", 0.05, 1)
+    op = block.op.copy()
+    op[:5], op[2000:2100] = np.nan, np.nan
+    signals = signals_of(record_of(replace(block, op=op)), 0, (0.0, 100.0))
+    prediction = Prediction(signals, loop.process)
+    fit = prediction.fit(loop.process.dead_time, prediction.starts[0])
+    assert fit is not None
+    told = Slips(prediction, signals.op, 0.05).likeliest((S, J, 0.0), fit)
+    assert np.isfinite(told.position).all()
+    assert float(np.mean(np.abs(told.position - block.valve_position[:, 0]) > 0.5)) < 0.1
