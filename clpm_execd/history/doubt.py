@@ -19,11 +19,12 @@ from clpm_execd.history.slips import TELLS, Slipped, Slips
 from clpm_execd.plant.block import Floats
 
 _RATIO = 2.706  # of the likelihood's logarithm, doubled: 90 % of the chi-squared of one parameter
-_S = (0.001, 0.002, 0.004, 0.007, *(0.004 * k for k in range(3, 26)))  # shares of S, by which S is moved
-_J = (0.01, 0.02, 0.04, 0.08, 0.16)  # and J
+# Shares of S, by which S is moved, and J.
+_S = (0.001, 0.002, 0.004, 0.007, 0.012, 0.016, 0.02, 0.028, 0.036, 0.044, 0.06, 0.08, 0.1)
+_J = (0.01, 0.02, 0.04, 0.08, 0.16)
 _BETTER = 1.0  # of the same: a smaller gain is none
 _FAR = 25.0  # of the same: behind two that are less likely by more none is tried
-_TURNS = 4
+_TURNS = 3
 _MOST_JUMP = 1.25  # J, of S
 
 

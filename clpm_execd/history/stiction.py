@@ -46,7 +46,10 @@ _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
 _TELLS = 40.0  # and in the end
 _HIDES = 0.5  # of all that sticking tells: so much rounding may hide
-_MODES = 3  # of the likelihood, that are looked at closely
+_OTHERWISE = (0.15, 0.3, 0.45, 0.6, 0.75, 1.4)  # dead times, of that of the best so far
+_ALIKE = 0.01  # of S: nearer ones lead to the same
+_OPEN = 0.25  # of all that sticking tells: so much a closer look may still gain
+_MODES = 2  # of the likelihood, that are looked at closely
 _MOST = 20_000  # samples
 _ROUGHLY = 1.0  # of the same: a smaller gain by another process is none
 _JUMPS_TELL = 15.0  # by which it must be better than with play alone, or play is what is told
@@ -176,7 +179,7 @@ class _Search:
         if not slipped:
             return None
         slipped.sort(key=lambda one: one.fit.cost)
-        most = slipped[0].fit.cost + max(_DOUBT, _DOUBT_SHARE * tells)
+        most = slipped[0].fit.cost + max(_DOUBT, _OPEN * tells)
         apart = list({one.stem[:2]: one for one in reversed(slipped) if one.fit.cost < most}.values())[::-1]
         told = likely(slips, apart[:_MODES])
         trails = next((one for one in slipped if _family(one.stem) == 0), told.best)
@@ -186,18 +189,23 @@ class _Search:
         return Sticking(told.s, (0.0, 0.0, told.j[2]), told.best.position, told.process)
 
     def _worth(self, known: Sequence[_Valve], most: float) -> list[_Valve]:
-        """The best of each family, and of other S, that cost no more; the best of those that only trail in any case."""
+        """The best of each family, and behind other dead times, that cost no more; one that only trails in any case.
+
+        A valve that slips too soon behind a dead time too long explains nearly as much, and its process leads to none
+        but such.
+        """
         firsts = {_family(valve.stem): valve for valve in reversed(known)}
         worth = [valve for family, valve in firsts.items() if valve.fit.cost < most or family == 0]
         best = known[0]
-        stems = [stem for stem in _around(best.stem, *_DENSE) if abs(stem[0] / best.stem[0] - 1.0) > _APART / 2.0]
-        costs = self._costs([best], stems)[0]
-        bands = np.array([round((stem[0] / best.stem[0] - 1.0) / _APART) for stem in stems])
-        chosen = [stems[int(np.where(bands == band, costs, inf).argmin())] for band in np.unique(bands).tolist()]
-        others = [_Valve(stem, self._fitted(best.fit, position))
-                  for stem, position in zip(chosen, stems_of(self._signals, chosen), strict=True)]
-        others = sorted((one for one in others if one.fit.cost < most), key=lambda one: one.fit.cost)
-        return worth + [self._likeliest([one], _around(one.stem, *_FINER[0]))[0] for one in others[:_BEST]]
+        guesses = [replace(best, fit=replace(best.fit, delay=factor * best.fit.delay)) for factor in _OTHERWISE]
+        stems = _around(best.stem, *_DENSE)
+        chosen = [stems[k] for k in self._costs(guesses, stems).argmin(axis=1)]
+        others = [_Valve(stem, self._fitted(guess.fit, position)) for guess, stem, position
+                  in zip(guesses, chosen, stems_of(self._signals, chosen), strict=True)]
+        for one in sorted(others, key=lambda one: one.fit.cost):
+            if one.fit.cost < most and all(abs(one.stem[0] / other.stem[0] - 1.0) > _ALIKE for other in worth):
+                worth.append(self._likeliest([one], _around(one.stem, *_FINER[0]))[0])
+        return worth
 
     def _guesses(self) -> list[_Valve]:
         """A valve that follows OP, with the process that errs least, and with the typical one."""
