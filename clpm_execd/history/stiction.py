@@ -199,12 +199,12 @@ class _Search:
         best = known[0]
         guesses = [replace(best, fit=replace(best.fit, delay=factor * best.fit.delay)) for factor in _OTHERWISE]
         stems = _around(best.stem, *_DENSE)
-        chosen = [stems[k] for k in self._costs(guesses, stems).argmin(axis=1)]
-        others = [_Valve(stem, self._fitted(guess.fit, position)) for guess, stem, position
-                  in zip(guesses, chosen, stems_of(self._signals, chosen), strict=True)]
+        positions = stems_of(self._signals, stems)
+        others = [_Valve(stems[k], self._fitted(guess.fit, positions[k]))
+                  for guess, k in zip(guesses, self._costs(guesses, positions).argmin(axis=1).tolist(), strict=True)]
         for one in sorted(others, key=lambda one: one.fit.cost):
             if one.fit.cost < most and all(abs(one.stem[0] / other.stem[0] - 1.0) > _ALIKE for other in worth):
-                worth.append(self._likeliest([one], _around(one.stem, *_FINER[0]))[0])
+                worth.append(self._likeliest([([one], _around(one.stem, *_FINER[0]))])[0])
         return worth
 
     def _guesses(self) -> list[_Valve]:
