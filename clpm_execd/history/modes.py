@@ -32,7 +32,8 @@ def inferred_modes(loops: Sequence[str], pv: Floats, op: Floats, sp: Floats, ass
 def _manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
     """(T,) where OP stands still, away from its ends, much longer than it does elsewhere, while the error moves."""
     manual = np.zeros(len(op), np.bool_)
-    if not np.isfinite(op).any():
+    known = np.isfinite(error)
+    if not np.isfinite(op).any() or not known.any():
         return manual
     low, high = np.nanmin(op), np.nanmax(op)
     edges = np.concatenate([[0], np.flatnonzero(op[1:] != op[:-1]) + 1, [len(op)]])
@@ -43,6 +44,6 @@ def _manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
     for k in np.flatnonzero(lengths >= least).tolist():
         stretch = slice(int(edges[k]), int(edges[k + 1]))
         at_an_end = low < high and (op[stretch.start] in (low, high)) and not 1.0 < op[stretch.start] < 99.0
-        if not at_an_end and np.nanstd(error[stretch]) > 0.1 * scatter > 0:
+        if not at_an_end and known[stretch].any() and np.nanstd(error[stretch]) > 0.1 * scatter > 0:
             manual[stretch] = True
     return manual
