@@ -15,7 +15,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.slips import TELLS, Slipped, Slips
+from clpm_execd.history.slips import MOST_JUMP, TELLS, Slipped, Slips
 from clpm_execd.plant.block import Floats
 
 _RATIO = 2.706  # of the likelihood's logarithm, doubled: 90 % of the chi-squared of one parameter
@@ -25,7 +25,6 @@ _J = (0.01, 0.02, 0.04, 0.08, 0.16)
 _BETTER = 1.0  # of the same: a smaller gain is none
 _FAR = 25.0  # of the same: behind two that are less likely by more none is tried
 _TURNS = 3
-_MOST_JUMP = 1.25  # J, of S
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def _line(slips: Slips, best: Slipped, which: int) -> list[Slipped]:
             s, j, _ = best.stem
             by = side * share * s
             s, j = ((s + by, j), (s, j + by))[which]
-            if not 0.0 <= j <= _MOST_JUMP * s:
+            if not 0.0 <= j <= MOST_JUMP * s:
                 break
             last = slips.likeliest(slips.moved(last, s, j), last.fit)
             line.append(last)

@@ -83,13 +83,18 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
                        swing=swing)
 
 
+def lasts(course: Floats, share: float) -> int:
+    """How many samples hold this share of the power of a course."""
+    return 1 + int(np.searchsorted(np.cumsum(course**2), share * float(course @ course)))
+
+
 def _courses(process: ProcessSpec, prediction: Prediction, noise: Floats) -> tuple[Floats, Floats]:
     """`step` and `spike` of Innovations, as long as they matter."""
     at_once = filters(replace(process, gain=1.0, dead_time=0.0), prediction.interval, prediction.parts, noise)
     once = np.zeros(_LONGEST)
     once[0] = 1.0
-    step, spike = (course[:1 + int(np.searchsorted(np.cumsum(course**2), _MATTERS * float(course @ course)))]
-                   for course in (process.gain * at_once.of_op(np.ones(_LONGEST)), at_once.of_pv(once)))
+    courses = process.gain * at_once.of_op(np.ones(_LONGEST)), at_once.of_pv(once)
+    step, spike = (course[:lasts(course, _MATTERS)] for course in courses)
     return step, spike
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.history.innovations import Innovations
+from clpm_execd.history.innovations import Innovations, lasts
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
 
@@ -78,7 +78,7 @@ class _Course:
         self._course, self._known = course, known
         self.power = _along(known.astype(np.float64), course**2)
         self._usable = self.power > _KNOWN * float(course @ course)
-        self.lasts = 1 + int(np.searchsorted(np.cumsum(course**2), _FELT * float(course @ course)))
+        self.lasts = lasts(course, _FELT)
 
     def heights(self, left: Floats) -> Floats:
         """(n,) how far from nought the size is that explains most of what is left, in its deviations by noise of 1."""

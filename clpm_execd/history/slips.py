@@ -25,6 +25,7 @@ Stem = tuple[float, float, float]
 Integers = npt.NDArray[np.int64]
 _Listed = tuple[list[float], list[float], list[bool]]
 
+MOST_JUMP = 1.25  # J, of S
 _HAIR = 1e-7  # %: by so much OP is beyond a threshold, or moves on
 _TURNS = 12
 TELLS = 2.0  # of the errors' log-likelihood, doubled: what explains PV better by less is left as it is

@@ -21,7 +21,7 @@ from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.doubt import likely
 from clpm_execd.history.prediction import SHORTEST, Fit, Prediction
 from clpm_execd.history.signals import Signals, runs
-from clpm_execd.history.slips import Slips, Stem
+from clpm_execd.history.slips import MOST_JUMP, Slips, Stem
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
 from clpm_execd.plant.loop import ProcessSpec
@@ -31,7 +31,6 @@ _COARSE = tuple(0.06 * 1.08**k for k in range(38))  # S, of the range in which O
 _JUMPS = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1)  # J, of S
 _DENSE = (0.01, 32, 0.1, 13)  # around a pair: steps of S, and of J, shares of S, and how many on either side
 _FINER = ((0.004, 8, 0.04, 3), (0.0015, 5, 0.02, 3), (0.0007, 3, 0.01, 3))  # then
-_MOST_JUMP = 1.25  # J, of S
 _TURNS = 4  # of a dense grid
 _FOLLOWS = (0.0, 0.0, 0.0)
 _UNSEEN = 8.0  # of OP's moves from sample to sample, root mean square
@@ -287,7 +286,7 @@ class _Search:
 def _around(stem: Stem, step: float, steps: int, jump: float, jumps: int) -> list[Stem]:
     """Those around one: S by factors, J by shares of S."""
     s, share, start = stem[0], stem[1] / stem[0], stem[2]
-    shares = sorted({min(max(share + b * jump, 0.0), _MOST_JUMP) for b in range(-jumps, jumps + 1)})
+    shares = sorted({min(max(share + b * jump, 0.0), MOST_JUMP) for b in range(-jumps, jumps + 1)})
     sizes = [s * (1.0 + step) ** a for a in range(-steps, steps + 1)]
     return [(size, part * size, start) for size in sizes for part in shares]
 

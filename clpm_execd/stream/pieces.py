@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.plant.loops import Indices
 from clpm_execd.stream.digits import PAD
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.intp]
 
 _PAD = PAD[0]
 _FEW = 1000  # rows, up to which to look at each byte takes less time than to begin with pieces
