@@ -10,7 +10,7 @@ from __future__ import annotations
 from cmath import sqrt
 from collections.abc import Sequence
 from functools import lru_cache
-from math import exp
+from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
@@ -163,6 +163,11 @@ def _roots(a: float, b: float, c: float) -> tuple[complex, complex, complex]:
 def pole_of(noise: Floats) -> float:
     """That of the load, a sample, from its logit."""
     return _MOST_POLE / (1.0 + exp(-min(max(float(noise[0]), -10.0), 10.0)))
+
+
+def slowness(pole: float) -> float:
+    """The logit of the load's pole, a sample, as it stands in the noise."""
+    return log(max(pole, 1e-4)) - log(max(_MOST_POLE - pole, 1e-4))
 
 
 def ratio(process: ProcessSpec, h: float, noise: Floats) -> float:

@@ -17,7 +17,7 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.filters import Filters, filters, turned
+from clpm_execd.history.filters import Filters, filters, pole_of, slowness, turned
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
@@ -79,6 +79,13 @@ class Prediction:
     def starts(self) -> list[Floats]:
         """Where a fit may begin that has none to go by: the typical lags, with several noises."""
         return [np.concatenate([self.typical, noise]) for noise in NOISES]
+
+    def swapped(self, parameters: Floats, lag: int) -> Floats:
+        """Those of a Fit with the load as slow as this lag, and the lag as fast as the load."""
+        k = len(self.typical)
+        logs, noise = np.cumsum(parameters[:k]), parameters[k:].copy()
+        noise[0], logs[lag] = slowness(exp(-self.interval / exp(logs[lag]))), log(-self.interval / log(pole_of(noise)))
+        return np.concatenate([logs[:1], np.diff(logs), noise])
 
     def _waves(self) -> Floats:
         """(4, T) sines and cosines of the period of the oscillation, and of a third of it."""

@@ -1,8 +1,8 @@
 """The process from OP and PV, in closed loop or not.
 
 The fits of a Prediction at the dead times in question, which are tried as close together as the likelihood between
-them differs. Intervals hold 90 % of it: normal at each dead time and weighed over all of them (Tierney and Kadane,
-1986).
+them differs; at the best also with the load and a lag in each other's place, since one passes for the other. Intervals
+hold 90 % of the likelihood: normal at each dead time and weighed over all of them (Tierney and Kadane, 1986).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clpm_execd.plant.loop import ProcessSpec
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least
 _MOST_FITS = 28
+_ENOUGH = 0.1  # see `Prediction.free`
 _APART, _CLOSE = 0.25, 0.1  # of a scan, of an interval: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
 _BLUR = 0.25  # of a scan or an interval: when exactly OP moved between two of them is not in the record
@@ -74,13 +75,43 @@ class _Search:
             self._try(min(longest, factor * max(of.expected, of.scan)))
         if not any(np.isfinite(fit.cost) for fit in self._fits.values()):
             return None
-        apart = max(_APART * of.scan, _CLOSE * of.interval)
-        while min(map(self._criterion, self._fits.values())) < worst and len(self._fits) < _MOST_FITS:
+        if min(map(self._criterion, self._fits.values())) < worst:
+            self._closer()
+            if self._swapped():
+                self._closer()
+            self._freed()
+        return self._told()
+
+    def _closer(self) -> None:
+        """Dead times between those that were tried, where the true one may be."""
+        apart = max(_APART * self._of.scan, _CLOSE * self._of.interval)
+        while len(self._fits) < _MOST_FITS:
             halfway = most_doubtful({delay: fit.cost for delay, fit in self._fits.items()}, apart, _DOUBTFUL)
             if halfway is None:
                 break
             self._try(halfway)
-        return self._told()
+
+    def _swapped(self) -> bool:
+        """Whether a load as slow as a lag was taken for, and a lag as fast as the load, explain the record better.
+
+        One passes for the other, and between the two all is less likely. All dead times are then tried again.
+        """
+        best = min(self._fits.values(), key=lambda fit: fit.cost)
+        for lag in range(self._lags):
+            self._best(best.delay, [self._of.swapped(best.parameters, lag)])
+        better = self._fits[best.delay]
+        if better is best:
+            return False
+        for delay in self._fits:
+            self._best(delay, [better.parameters])
+        return True
+
+    def _freed(self) -> None:
+        """The best dead time of those between."""
+        best = min(self._fits.values(), key=lambda fit: fit.cost)
+        free = self._of.free(best.delay, best.parameters, _ENOUGH)
+        if free is not None and free.cost < best.cost and free.delay < max(self._fits):
+            self._fits[free.delay] = free
 
     def _try(self, delay: float) -> None:
         """A fit at this dead time, begun from the nearest or from the best; the first from several noises."""
@@ -95,9 +126,9 @@ class _Search:
         self._best(delay, starts)
 
     def _best(self, delay: float, starts: Sequence[Floats]) -> None:
+        known = self._fits.get(delay, Fit(delay, starts[0], 0.0, self._of.scale, inf))
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
-        nothing = Fit(delay, starts[0], 0.0, self._of.scale, inf)
-        self._fits[delay] = min(fits, key=lambda fit: fit.cost, default=nothing)
+        self._fits[delay] = min([known, *fits], key=lambda fit: fit.cost)
 
     def _criterion(self, fit: Fit) -> float:
         return fit.cost + (self._lags + 5) * log(self._of.samples)
