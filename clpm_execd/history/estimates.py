@@ -9,6 +9,7 @@ from typing import Literal
 Origin = Literal["identified", "record", "prior"]
 
 QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
+_MOST = 7.0  # of a logarithm: what is further off is as unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,13 @@ class Estimate:
 
     @classmethod
     def within(cls, value: float, factor: float, unit: str) -> Estimate:
-        """An identified one that is right within a factor, as those of noise and load are."""
+        """An identified one that is right within a factor."""
         return cls(value, value / factor, value * factor, unit, "identified")
+
+    @classmethod
+    def about(cls, value: float, deviation: float, unit: str) -> Estimate:
+        """An identified one whose logarithm has this standard deviation."""
+        return cls.within(value, exp(min(QUANTILE * deviation, _MOST)), unit)
 
     @classmethod
     def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 
 from clpm_execd.history.filters import filters, pole_of, ratio
-from clpm_execd.history.prediction import NOISES, SETTLE, Prediction, least, slope, steps
+from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, Prediction, least, slope, steps
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
@@ -17,6 +17,7 @@ from clpm_execd.plant.process import transition
 _MOST_STEPS = 100  # of a search
 _LONGEST = 500  # samples of a step's course
 _MATTERS = 0.99  # of its power
+_LOOSE_GAIN = 0.7  # sigma of the log of a gain of which the record tells nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,11 @@ class Innovations:
     """What a given process leaves unexplained of PV: errors e, (T,), NaN where there are none, and how they move it.
 
     correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
-    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. swing: of
-    a load that oscillates with the period that was told, the amplitude, % of travel, its standard deviation, and the
-    third harmonic's share of it. step, spike: (K,) what a step of the load of 1 % of travel, and a PV that is too high
-    by 1 % of span once, add to the errors from then on.
+    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. doubt:
+    (3,) standard deviations of the logarithms of these three, the process being no surer than the record makes it.
+    swing: of a load that oscillates with the period that was told, the amplitude, % of travel, its standard deviation,
+    and the third harmonic's share of it. step, spike: (K,) what a step of the load of 1 % of travel, and a PV that is
+    too high by 1 % of span once, add to the errors from then on.
     """
 
     correction: Floats
@@ -35,6 +37,7 @@ class Innovations:
     load: float
     correlation: float
     noise: float
+    doubt: Floats
     step: Floats
     spike: Floats
     swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -71,6 +74,7 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
         tried = [least(left, slopes, np.array(start), _MOST_STEPS) for start in NOISES]
         noise = min(tried, key=lambda one: float(np.sum(left(one)**2)))
         pole, gain, share = _load_filter(process, signals.interval, noise)
+        doubt = _doubt(process, prediction, noise)
     except (ValueError, np.linalg.LinAlgError):
         return None
     found, errors = left(noise), np.full(len(signals.pv), np.nan)
@@ -79,8 +83,8 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
     swing = prediction.swing(process.gain, *at(noise)) if period else (0.0, 0.0, 0.0)
     step, spike = _courses(process, prediction, noise)
     return Innovations(np.array([pole, *gain]), errors, load=sigma * ratio(process, signals.interval, noise),
-                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, step=step, spike=spike,
-                       swing=swing)
+                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, doubt=doubt, step=step,
+                       spike=spike, swing=swing)
 
 
 def lasts(course: Floats, share: float) -> int:
@@ -96,6 +100,28 @@ def _courses(process: ProcessSpec, prediction: Prediction, noise: Floats) -> tup
     courses = process.gain * at_once.of_op(np.ones(_LONGEST)), at_once.of_pv(once)
     step, spike = (course[:lasts(course, _MATTERS)] for course in courses)
     return step, spike
+
+
+def _doubt(process: ProcessSpec, prediction: Prediction, noise: Floats) -> Floats:
+    """`doubt` of Innovations, by how all that may be otherwise, together, would move the errors."""
+    lags = len(prediction.typical)
+    begun = np.array([0.0, log(process.dead_time + prediction.scan), *prediction.typical, *noise])
+    near = [(process.gain * exp(at[0]), max(exp(at[1]) - prediction.scan, 0.0), at[2:]) for at in steps(begun)]
+    y, u = prediction.beside([(delay, parameters) for _, delay, parameters in near])
+    errors = y - np.array([[gain] for gain, _, _ in near]) * u
+    slopes, variance, n = slope(errors), float(np.mean(errors[0]**2)), errors.shape[1]
+    loose = np.array([_LOOSE_GAIN, LOOSE_DELAY, *LOOSE[:lags], inf, inf])
+    spread = np.linalg.pinv(slopes.T @ slopes / variance + np.diag(loose**-2.0))
+    told = slope(np.array([_logarithms(replace(
+        process, gain=gain, dead_time=delay, tau=tuple(np.exp(np.cumsum(parameters[:lags])).tolist())),
+        prediction.interval, parameters[lags:]) for gain, delay, parameters in near]))
+    return np.asarray(np.sqrt(np.diag(told @ spread @ told.T) + np.array([0.5, 0.0, 0.5]) / n))
+
+
+def _logarithms(process: ProcessSpec, h: float, noise: Floats) -> list[float]:
+    """Those of the load, its correlation and the sensor's noise, behind errors of the same variance."""
+    pole, _, share = _load_filter(process, h, noise)
+    return [log(share) / 2.0 + log(ratio(process, h, noise)), -log(-log(pole)), log(share) / 2.0]
 
 
 def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats, float]:

@@ -36,6 +36,7 @@ _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
 _ALIKE = 15.0  # of the same: models that near leave it open which is right
+_MOST_ROUNDING = 0.9  # of the variance of a sensor's noise: beyond it is not seen
 _MARGIN = 20.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
@@ -71,7 +72,8 @@ def _of_all(whole: Innovations | None, between: Innovations | None, told: Findin
     if whole is between or whole is None or between is None:
         return whole
     _note_steps(load_steps(whole), told)
-    return replace(whole, load=between.load, correlation=between.correlation, noise=between.noise)
+    return replace(whole, load=between.load, correlation=between.correlation, noise=between.noise,
+                   doubt=between.doubt)
 
 
 def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None
@@ -216,8 +218,10 @@ def loaded(loop: LoopSpec, found: Innovations | None, told: Findings) -> LoopSpe
     """The loop with the load and the noise that its process leaves of PV."""
     if found is None:
         return loop
-    sigma = told.note("disturbance.sigma", Estimate.within(found.load, 2.0, "% of travel"))
-    correlation = told.note("disturbance.correlation", Estimate.within(found.correlation, 3.0, "s"))
-    noise = told.note("sensor.noise", Estimate.within(found.noise, 1.5, "% of span"))
+    sigma = told.note("disturbance.sigma", Estimate.about(found.load, found.doubt[0], "% of travel"))
+    correlation = told.note("disturbance.correlation", Estimate.about(found.correlation, found.doubt[1], "s"))
+    step = loop.recording.resolution.pv / (loop.range[1] - loop.range[0]) * 100.0
+    own = 1.0 - min(step**2 / 12.0 / max(found.noise, 1e-9)**2, _MOST_ROUNDING)  # what rounding does not make of it
+    noise = told.note("sensor.noise", Estimate.about(found.noise * own**0.5, found.doubt[2] / own, "% of span"))
     return replace(loop, sensor=SensorSpec(noise=min(noise, 50.0)), disturbance=DisturbanceSpec(
         sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6)))

@@ -107,11 +107,25 @@ def test_the_process_is_near_in_seven_of_ten(cases: list[Case]) -> None:
     assert share("intervals of the lags hold", covered) >= 0.75
 
 
+def test_load_and_noise_are_within_their_intervals_in_three_of_four(cases: list[Case]) -> None:
+    for key in ("disturbance.sigma", "disturbance.correlation", "sensor.noise"):
+        part, name = key.split(".")
+        covered = [case.covers(key, getattr(getattr(case.truth, part), name)) for case in cases]
+        assert share(f"interval of {key} holds", covered) >= 0.75
+
+
 def test_a_load_slower_than_the_process_is_not_taken_for_it() -> None:
     truth = drawn("flow", 1011)  # a lag of 3.5 s, and a load of 12 s that moves PV more than SP does
     found = learn(record_of(run(truth, SAMPLES, seed=1011)), span=(0.0, 100.0)).estimates
     assert found["process.tau"].low < truth.process.tau[0] < found["process.tau"].high
     assert found["disturbance.correlation"].low < truth.disturbance.correlation < found["disturbance.correlation"].high
+
+
+def test_the_rounding_of_pv_is_no_noise_of_the_sensor() -> None:
+    truth = drawn("pressure", 3)
+    truth = replace(truth, recording=replace(truth.recording, resolution=replace(truth.recording.resolution, pv=0.2)))
+    noise = learn(record_of(run(truth, SAMPLES)), span=(0.0, 100.0)).estimates["sensor.noise"]
+    assert noise.value == pytest.approx(truth.sensor.noise, rel=0.1)
 
 
 def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: list[Case]) -> None:
