@@ -22,13 +22,16 @@ from clpm_execd.plant.loop import ControllerSpec
 POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 LEAST_SAMPLES = 60
 _FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
+_FILTER_APART = 0.002  # of a filter: nearer ones are the same
+_PLAINLY = 0.5  # of what is not explained of OP's moves: what leaves less shows
 _LIMIT = 0.05  # %: OP this near to an end of its travel is at its limit
 _BANDWIDTH = 100
 SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
 _AS_ROUNDING, _TO_ROUNDING = 2.0, 1.0 - 1e-7  # variances of what rounding leaves; share of OP's moves that is all
 _PLAIN = 0.05  # of the gain: an integral of an interval that is plainly seen to be of one scan
 _PARTLY = 0.65
-_ROUNDING = 0.005  # of a value: what the rounding of OP and the steps of the filter leave open at the least
+_ROUNDING = 0.005  # of a value: what the rounding of OP leaves open at the least
+_BESIDE, _OF_DERIVATIVE = 0.01, 0.05  # the same beside a derivative, and of that, whose filter the rounding of PV moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,7 @@ def pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
         return None
     found = _derivative(signals, stretches, pv_step, sp_moves, best)
     # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
-    # One shorter than an interval is what happened within that.
-    if found.cost < best.cost - 20.0 and found.values[found.names.index("d")] / found.values[0] > 1.0:
+    if found.cost < best.cost - 20.0 and _derives(found, best, signals.interval):
         best = found
     return _told(best, signals.interval, steps)
 
@@ -101,18 +103,26 @@ def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
     return left
 
 
+def _derives(found: _Regression, best: _Regression, interval: float) -> bool:
+    """Whether it is a derivative: one shorter than an interval is what happened within that, unless that shows all."""
+    shows = interval <= SCAN and 1.0 - found.explained < _PLAINLY * (1.0 - best.explained)
+    return bool(found.values[-1] / found.values[0] > (0.0 if shows else 1.0))
+
+
 def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
                 ) -> _Regression:
-    """The best law with a derivative: a filter from the list, then between its neighbours."""
-    tried = {tf: _best(signals, stretches, pv_step, sp_moves, tf) or without for tf in _FILTERS}
-    for _ in range(3):
-        at = sorted(tried)
-        k = min(range(len(at)), key=lambda k: tried[at[k]].cost)
-        for near in at[max(k - 1, 0):k + 2]:
-            between = (near + at[k]) / 2.0
-            if between not in tried:
-                tried[between] = _best(signals, stretches, pv_step, sp_moves, between) or without
-    return min(tried.values(), key=lambda fit: fit.cost)
+    """The best law with a derivative: a filter from the list, then between its neighbours (Brent, 1973)."""
+    from scipy.optimize import minimize_scalar
+
+    def tried(tf: float) -> _Regression:
+        return _best(signals, stretches, pv_step, sp_moves, tf) or without
+
+    costs = [tried(tf).cost for tf in _FILTERS]
+    k = int(np.argmin(costs))
+    ends = _FILTERS[max(k - 1, 0)], _FILTERS[min(k + 1, len(_FILTERS) - 1)]
+    between = minimize_scalar(lambda tf: tried(tf).cost, bounds=ends, method="bounded",
+                              options={"xatol": _FILTER_APART * ends[1]}).x
+    return min((tried(tf) for tf in (_FILTERS[k], float(between))), key=lambda fit: fit.cost)
 
 
 def free(signals: Signals) -> Booleans:
@@ -215,7 +225,7 @@ def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
     """Whether what is left is no more than rounding leaves."""
     p, i = np.abs(fit.values[:2])
     rounding = ((1.0 + fit.pole**2) * steps[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * steps[0]**2) / 12.0
-    return float(np.mean(fit.rest**2)) < _AS_ROUNDING * rounding or fit.explained > _TO_ROUNDING
+    return bool(np.mean(fit.rest**2) < _AS_ROUNDING * rounding or fit.explained > _TO_ROUNDING)
 
 
 def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
@@ -231,21 +241,22 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
     within, most = _within(interval), 1.0
     if p * i <= 0 or (exact and (interval <= SCAN or i / p > _PLAIN)):
         within = most = 0.0
-    uncertain = max(deviation["p"], _ROUNDING / QUANTILE * abs(p))
+    rounding = _BESIDE if "d" in found else _ROUNDING
+    uncertain = max(deviation["p"], rounding / QUANTILE * abs(p))
     ends = sorted((p - QUANTILE * uncertain * np.sign(p), p + most * i + QUANTILE * uncertain * np.sign(p)))
     gain = (p + within * i, float(ends[0]), float(ends[1]))
     reset = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
         # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
         variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * covariance[0, 1] / (p * i)
-        value, low, high = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)))
+        value, low, high = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)), 2.0 * rounding)
         reset = (value + within * interval, low, high + most * interval)
     derivative, n = (0.0, 0.0, 0.0), 10.0
     if "d" in found:
         at = fit.names.index("d")
         variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * covariance[0, at] / (
             p * found["d"])
-        derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)))
+        derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)), _OF_DERIVATIVE)
         n = min(max(derivative[0] / max((fit.filter or 0.0) * interval, 1e-9), 1.0), 100.0)
     weight = (1.0, 1.0, 1.0)
     if "b" in found:
@@ -254,6 +265,6 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
                   hidden=reset[0] == 0.0 and interval > SCAN and not exact)
 
 
-def _ratio(value: float, relative: float) -> tuple[float, float, float]:
-    factor = exp(min(max(QUANTILE * relative, 2.0 * _ROUNDING), 50.0))
+def _ratio(value: float, relative: float, least: float) -> tuple[float, float, float]:
+    factor = exp(min(max(QUANTILE * relative, least), 50.0))
     return value, value / factor, value * factor

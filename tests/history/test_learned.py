@@ -14,7 +14,7 @@ from clpm_execd.history.habits import habits_of
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.signals import signals_of
 from clpm_execd.plant.block import CAS, MAN, Block
-from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec
+from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.tuning import tuned
 from clpm_execd.plant.types import template
 
@@ -47,13 +47,26 @@ def test_the_controller_is_found_within_a_per_cent(learned: Learned) -> None:
         assert found.low <= value <= found.high
 
 
-def test_a_derivative_is_found_and_none_where_there_is_none(learned: Learned) -> None:
-    controller = ControllerSpec(gain=2.0, reset=60.0, derivative=12.0, derivative_filter=8.0)
-    loop = replace(flow("TIC101"), type="temperature", controller=controller,
-                   process=replace(flow().process, tau=(60.0,), dead_time=5.0))
-    found = learn(record_of(run(moved(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0)).loop.controller
-    assert found.derivative == pytest.approx(12.0, rel=0.1)
+@pytest.mark.parametrize(("kind", "reset", "derivative", "n"), [
+    ("temperature", 60.0, 12.0, 8.0), ("temperature", 150.0, 40.0, 10.0), ("pressure", 30.0, 5.0, 10.0),
+    ("flow", 3.0, 0.5, 10.0)])
+def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivative: float, n: float) -> None:
+    controller = ControllerSpec(gain=0.5, reset=reset, derivative=derivative, derivative_filter=n)
+    loop = replace(template(kind, "IC101", (0.0, 100.0)), controller=controller)
+    one = learn(record_of(run(moved(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
+    for key, value in (("gain", 0.5), ("reset", reset), ("derivative", derivative)):
+        found = one.estimates[f"controller.{key}"]
+        assert found.value == pytest.approx(value, rel=0.03)
+        assert found.low <= value <= found.high
+    assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
+
+
+def test_no_derivative_is_found_where_there_is_none(learned: Learned) -> None:
     assert learned.loop.controller.derivative == 0.0
+    for kind, size in (("pressure", 2.0), ("level", -3.0)):
+        loop = replace(moved(template(kind, "IC101", (0.0, 100.0)), size),
+                       valve=ValveSpec(characteristic="equal-percentage", lag=2.0))
+        assert learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).loop.controller.derivative == 0.0
 
 
 def test_a_controller_that_acts_directly_is_known(day: Block) -> None:
