@@ -59,7 +59,8 @@ class Loop:
 
 
 class _Steps(NamedTuple):
-    """Of K loops a step: z+ = f z + what noise, load and SP add, the columns of added, (K, n, 3)."""
+    """Of K loops a step: z+ = f z + what noise, load, SP and a load that stepped add: the columns of added, (K, n, 4).
+    """
 
     f: Floats
     added: Floats
@@ -70,7 +71,8 @@ class Seen(NamedTuple):
 
     load, cross, noise: covariances of what comes to z, of that and what is seen, and of the latter. pv_share,
     sp_share: (K,) of PV and SP in OP at once; what they leave is the integral. sooner: (K, n, scans) what an SP that
-    moved 0, 1, .. scans before the next sample has done to z by then.
+    moved 0, 1, .. scans before the next sample has done to z by then. stepped: (K, n) what a load that is 1 % higher
+    does to z from sample to sample.
     """
 
     onward: Floats
@@ -82,6 +84,7 @@ class Seen(NamedTuple):
     pv_share: Floats
     sp_share: Floats
     sooner: Floats
+    stepped: Floats
 
 
 def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
@@ -94,7 +97,7 @@ def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
     added = [steps.added]  # in the last step of an interval, in the one before, ..
     for _ in range(grid.parts - 1):
         added.append(steps.f @ added[-1])
-    by_noise, by_load, by_sp = np.moveaxis(np.array(added), (0, 3), (3, 0))  # (K, n, parts)
+    by_noise, by_load, by_sp, by_step = np.moveaxis(np.array(added), (0, 3), (3, 0))  # (K, n, parts)
     white = noise**2 / grid.scans
     kick = load**2 * -np.expm1(-2.0 * grid.step / correlation)
     arrived = np.concatenate([by_noise * np.sqrt(white)[:, None, None], by_load * np.sqrt(kick)[:, None, None]], axis=2)
@@ -106,7 +109,7 @@ def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
     later = (np.arange(grid.parts)[::-1] / grid.parts) * grid.wanders
     return Seen(np.linalg.matrix_power(steps.f, grid.parts), by_sp @ np.column_stack([1.0 - later, later]), seen,
                 arrived @ arrived.transpose(0, 2, 1), cross, _noise(noise, output, pv_share, grid), pv_share, sp_share,
-                np.cumsum(by_sp, axis=2) @ _moments(grid))
+                np.cumsum(by_sp, axis=2) @ _moments(grid), by_step.sum(axis=2))
 
 
 def _noise(noise: Floats, output: Floats, pv_share: Floats, grid: Grid) -> Floats:
@@ -134,8 +137,8 @@ def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, pv_share: Floats, sp
     p11, p21, p22, new1, new2, old1, old2 = np.array(
         [weights(replace(one.process, dead_time=delay), grid.step) for one in loops]).T
     fade, n = np.exp([-grid.step / one.correlation for one in loops]), 5 + whole
-    f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 3))
-    by_noise, by_load, by_sp = np.moveaxis(added, 2, 0)
+    f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 4))
+    by_noise, by_load, by_sp, by_step = np.moveaxis(added, 2, 0)
     op[:, 1], op[:, 3] = pv_share, 1.0
     f[:, 0, 0], f[:, 1, 0], f[:, 1, 1] = p11, p21, p22
     for row, new, old in ((0, new1, old1), (1, new2, old2)):
@@ -153,6 +156,7 @@ def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, pv_share: Floats, sp
     for share, by in ((-1.0, by_noise), (0.0, by_load), (1.0, by_sp)):
         by[:, 3] = rate * (share * grid.scans - later * by[:, 1])
     f[:, 4], by_noise[:, 4], by_sp[:, 4] = op, pv_share, sp_share
+    by_step[:, [0, 1, 3]] = by_load[:, [0, 1, 3]]  # not the load that wanders
     f[:, range(5, n), range(4, n - 1)] = 1.0
     return _Steps(f, added)
 
@@ -206,6 +210,10 @@ class Filter:
             parts.append(self._seen @ states)
             states = self._onward @ states
         return np.concatenate(parts, axis=1).reshape(len(states), _HEARD * _BLOCK, -1, states.shape[2])
+
+    def lasting(self, states: Floats) -> Floats:
+        """(K, H, 2) what is seen, from the next sample on, of states (K, n) that come again to each sample."""
+        return np.cumsum(self.heard(states[:, :, None])[..., 0], axis=1)
 
 
 def _covariance(model: Seen) -> Floats:

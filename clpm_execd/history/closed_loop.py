@@ -60,12 +60,13 @@ class ClosedLoop:
     process: ProcessLaw
 
 
-def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tuple[float, float]) -> ClosedLoop | None:
+def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tuple[float, float],
+                stepped: Sequence[int] = ()) -> ClosedLoop | None:
     """A loop whose law, seen at the samples only, is `law`; looked for from this process on.
 
-    steps: of PV and OP, %. A law that is hidden says where to begin, and not which way the controller acts. None where
-    every scan is in the record or what is between two samples matters little, where there are too few of them or they
-    do not tell the gain, and where nothing integrates, or derives.
+    steps: of PV and OP, %. stepped: samples at which the load steps. A law that is hidden says where to begin, and not
+    which way the controller acts. None where every scan is in the record or what is between two samples matters little,
+    where there are too few of them or they do not tell the gain, and where nothing integrates, or derives.
     """
     if law.reset[0] <= 0 or law.derivative[0] > 0:
         return None
@@ -76,7 +77,7 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
     else:
         scans = [signals.interval / parts for parts in _FASTER]
     signs = (1.0, -1.0) if law.hidden else (float(np.sign(law.gain[0])),)
-    of = [Likelihood(signals, process, steps, scan, sign) for scan in scans for sign in signs]
+    of = [Likelihood(signals, process, steps, scan, sign, stepped) for scan in scans for sign in signs]
     if of[0].samples < _LEAST:
         return None
     searches = [_search(one, law, process) for one in of]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 
 import numpy as np
 
 from clpm_execd.history.filters import filters, pole_of, ratio
-from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, Prediction, least, slope, steps
+from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, Prediction, least, slope
+from clpm_execd.history.prediction import steps as around
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition
 
-_MOST_STEPS = 100  # of a search
-_LONGEST = 500  # samples of a step's course
-_MATTERS = 0.99  # of its power
+_MOST_STEPS, _ENOUGH = 100, 0.01  # of a search
+A_STEP = 2.0  # numbers of a step of the load: when and how large
 _LOOSE_GAIN = 0.7  # sigma of the log of a gain of which the record tells nothing
 
 
@@ -27,9 +28,9 @@ class Innovations:
     correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
     load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. doubt:
     (3,) standard deviations of the logarithms of these three, the process being no surer than the record makes it.
-    swing: of a load that oscillates with the period that was told, the amplitude, % of travel, its standard deviation,
-    and the third harmonic's share of it. step, spike: (K,) what a step of the load of 1 % of travel, and a PV that is
-    too high by 1 % of span once, add to the errors from then on.
+    cost: n log of the variance of the n errors, twice the negative log-likelihood, and what Schwarz's criterion asks
+    for steps of the load. swing: of a load that oscillates with the period that was told, the amplitude, % of travel,
+    its standard deviation, and the third harmonic's share of it.
     """
 
     correction: Floats
@@ -38,53 +39,121 @@ class Innovations:
     correlation: float
     noise: float
     doubt: Floats
-    step: Floats
-    spike: Floats
+    cost: float
     swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    @property
-    def cost(self) -> float:
-        """n log of the variance of the n errors: twice the negative log-likelihood."""
-        errors = self.errors[np.isfinite(self.errors)]
-        return float(len(errors) * np.log(max(float(errors.var()), 1e-300)))
 
-
-def innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
+def innovations(signals: Signals, process: ProcessSpec, period: float | None = None, steps: Sequence[int] = ()
+                ) -> Innovations | None:
     """What a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.
 
     The load's time and its size beside the noise are those of the least errors. period: as of a Prediction; the
-    errors are without that oscillation. None where there is no fit.
+    errors are without that oscillation. steps: samples from which on the load is another by whatever explains most;
+    the errors are without that too. None where there is no fit.
     """
-    prediction = Prediction(signals, process, period)
-    if not prediction.where:
+    left = Unexplained(signals, process, period)
+    if not left.where:
         return None
-
-    def at(noise: Floats) -> tuple[float, Floats]:
-        return process.dead_time, np.append(prediction.typical, noise)
-
-    def left(noise: Floats) -> Floats:
-        y, u = prediction.errors(*at(noise))
-        return np.asarray(y - process.gain * u)
-
-    def slopes(noise: Floats) -> Floats:
-        y, u = prediction.beside([at(one) for one in steps(noise)])
-        return slope(y - process.gain * u)
-
     try:
-        tried = [least(left, slopes, np.array(start), _MOST_STEPS) for start in NOISES]
-        noise = min(tried, key=lambda one: float(np.sum(left(one)**2)))
-        pole, gain, share = _load_filter(process, signals.interval, noise)
-        doubt = _doubt(process, prediction, noise)
+        return left.told(left.noise(NOISES, steps), steps)
     except (ValueError, np.linalg.LinAlgError):
         return None
-    found, errors = left(noise), np.full(len(signals.pv), np.nan)
-    errors[np.concatenate([np.arange(s.start + SETTLE, s.stop) for s in prediction.where])] = found
-    sigma = sqrt(float(np.mean(found**2)) * share)
-    swing = prediction.swing(process.gain, *at(noise)) if period else (0.0, 0.0, 0.0)
-    step, spike = _courses(process, prediction, noise)
-    return Innovations(np.array([pole, *gain]), errors, load=sigma * ratio(process, signals.interval, noise),
-                       correlation=-signals.interval / log(max(pole, 1e-3)), noise=sigma, doubt=doubt, step=step,
-                       spike=spike, swing=swing)
+
+
+class Unexplained:
+    """The errors of a given process, as `innovations` says, by the noise, (2,), of `filters`, and steps of the load.
+
+    where: the stretches of the record that tell anything. samples: (n,) those that have an error.
+    """
+
+    def __init__(self, signals: Signals, process: ProcessSpec, period: float | None = None) -> None:
+        self._of, self._process, self._length = Prediction(signals, process, period), process, len(signals.pv)
+        self._period, self.where = period, self._of.where
+        self.parts = list[slice]()  # of the errors, by stretch
+        end = 0
+        for s in self.where:
+            self.parts.append(slice(end, end := end + s.stop - s.start - SETTLE))
+        self.samples = np.concatenate([np.arange(s.start + SETTLE, s.stop) for s in self.where] or [np.empty(0, int)])
+
+    def noise(self, starts: Sequence[Sequence[float] | Floats], steps: Sequence[int], enough: float = _ENOUGH,
+              pole: float | None = None) -> Floats:
+        """That of the least errors, looked for from these on. enough: as of `least`. pole: the load's, as its logit,
+        where it is given.
+        """
+        def whole(noise: Floats) -> Floats:
+            return noise if pole is None else np.append(pole, noise)
+
+        def left(noise: Floats) -> Floats:
+            return self.errors(whole(noise), steps)
+
+        def slopes(noise: Floats) -> Floats:
+            if steps:
+                return slope(np.array([left(one) for one in around(noise)]))
+            y, u = self._of.beside([self._at(whole(one)) for one in around(noise)])
+            return slope(y - self._process.gain * u)
+
+        free = [np.array(start[-1:] if pole is not None else start) for start in starts]
+        tried = [least(left, slopes, start, _MOST_STEPS, enough) for start in free]
+        return whole(min(tried, key=lambda one: float(np.sum(left(one)**2))))
+
+    def _at(self, noise: Floats) -> tuple[float, Floats]:
+        return self._process.dead_time, np.append(self._of.typical, noise)
+
+    def errors(self, noise: Floats, steps: Sequence[int] = ()) -> Floats:
+        """(n,) of PV, without what the steps explain."""
+        y, u = self._of.errors(*self._at(noise))
+        errors = np.asarray(y - self._process.gain * u)
+        return errors - (columns := self.columns(noise, steps)) @ _sizes(columns, errors)[0] if steps else errors
+
+    def sizes(self, noise: Floats, steps: Sequence[int]) -> tuple[Floats, Floats]:
+        """(S,) % of travel, and their standard deviations."""
+        columns, errors = self.columns(noise, steps), self.errors(noise)
+        found, inverse = _sizes(columns, errors)
+        sigma = float(np.std(errors - columns @ found))
+        return found, np.asarray(sigma * np.sqrt(np.diag(inverse)))
+
+    def columns(self, noise: Floats, steps: Sequence[int]) -> Floats:
+        """(n, S) what steps of 1 % of travel add to the errors, each until its stretch ends."""
+        course, columns = self.courses(noise, self._length)[0], np.zeros((len(self.samples), len(steps)))
+        for s, part in zip(self.where, self.parts, strict=True):
+            for column, step in zip(columns.T, steps, strict=True):
+                if s.start < step < s.stop:
+                    added = np.zeros(s.stop - s.start)
+                    added[step - s.start:] = course[:s.stop - step]
+                    column[part] = added[SETTLE:] - added[SETTLE:].mean()
+        return columns
+
+    def courses(self, noise: Floats, length: int) -> tuple[Floats, Floats]:
+        """(length,) what a step of the load of 1 % of travel, and a PV too high by 1 % of span once, add to the errors.
+        """
+        at_once = filters(replace(self._process, gain=1.0, dead_time=0.0), self._of.interval, self._of.parts, noise)
+        once = np.zeros(length)
+        once[0] = 1.0
+        return self._process.gain * at_once.of_op(np.ones(length)), at_once.of_pv(once)
+
+    def told(self, noise: Floats, steps: Sequence[int]) -> Innovations:
+        """Of this noise. Raises ValueError or LinAlgError where it has no filter."""
+        process, interval, found = self._process, self._of.interval, self.errors(noise, steps)
+        pole, gain, share = _load_filter(process, interval, noise)
+        errors = np.full(self._length, np.nan)
+        errors[self.samples] = found
+        sigma = sqrt(float(np.mean(found**2)) * share)
+        swing = self._of.swing(process.gain, *self._at(noise)) if self._period else (0.0, 0.0, 0.0)
+        n = len(found)
+        return Innovations(
+            np.array([pole, *gain]), errors, load=sigma * ratio(process, interval, noise),
+            correlation=-interval / log(max(pole, 1e-3)), noise=sigma,
+            doubt=_doubt(process, self._of, noise, found, self.columns(noise, steps)),
+            cost=n * log(max(float(found.var()), 1e-300)) + A_STEP * len(steps) * log(n), swing=swing)
+
+
+def _sizes(columns: Floats, errors: Floats) -> tuple[Floats, Floats]:
+    """Of the columns in the errors, and the inverse of their normal matrix."""
+    normal = columns.T @ columns
+    normal[np.diag_indices_from(normal)] *= 1.0 + 1e-9
+    normal[np.diag_indices_from(normal)] += 1e-12
+    inverse = np.linalg.inv(normal)
+    return np.asarray(inverse @ (columns.T @ errors)), np.asarray(inverse)
 
 
 def lasts(course: Floats, share: float) -> int:
@@ -92,24 +161,18 @@ def lasts(course: Floats, share: float) -> int:
     return 1 + int(np.searchsorted(np.cumsum(course**2), share * float(course @ course)))
 
 
-def _courses(process: ProcessSpec, prediction: Prediction, noise: Floats) -> tuple[Floats, Floats]:
-    """`step` and `spike` of Innovations, as long as they matter."""
-    at_once = filters(replace(process, gain=1.0, dead_time=0.0), prediction.interval, prediction.parts, noise)
-    once = np.zeros(_LONGEST)
-    once[0] = 1.0
-    courses = process.gain * at_once.of_op(np.ones(_LONGEST)), at_once.of_pv(once)
-    step, spike = (course[:lasts(course, _MATTERS)] for course in courses)
-    return step, spike
+def _doubt(process: ProcessSpec, prediction: Prediction, noise: Floats, left: Floats, columns: Floats) -> Floats:
+    """`doubt` of Innovations, by how all that may be otherwise, together, would move the errors.
 
-
-def _doubt(process: ProcessSpec, prediction: Prediction, noise: Floats) -> Floats:
-    """`doubt` of Innovations, by how all that may be otherwise, together, would move the errors."""
+    left: (n,) the errors. columns: (n, S) what steps of the load add to them.
+    """
     lags = len(prediction.typical)
     begun = np.array([0.0, log(process.dead_time + prediction.scan), *prediction.typical, *noise])
-    near = [(process.gain * exp(at[0]), max(exp(at[1]) - prediction.scan, 0.0), at[2:]) for at in steps(begun)]
+    near = [(process.gain * exp(at[0]), max(exp(at[1]) - prediction.scan, 0.0), at[2:]) for at in around(begun)]
     y, u = prediction.beside([(delay, parameters) for _, delay, parameters in near])
     errors = y - np.array([[gain] for gain, _, _ in near]) * u
-    slopes, variance, n = slope(errors), float(np.mean(errors[0]**2)), errors.shape[1]
+    slopes, variance, n = slope(errors), float(np.mean(left**2)), len(left)
+    slopes -= columns @ _sizes(columns, slopes)[0]
     loose = np.array([_LOOSE_GAIN, LOOSE_DELAY, *LOOSE[:lags], inf, inf])
     spread = np.linalg.pinv(slopes.T @ slopes / variance + np.diag(loose**-2.0))
     told = slope(np.array([_logarithms(replace(

@@ -20,9 +20,10 @@ from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
-from clpm_execd.history.innovations import Innovations
+from clpm_execd.history.innovations import Innovations, innovations
+from clpm_execd.history.load_steps import Step, alike, at_samples, cut_at, load_steps
 from clpm_execd.history.oscillation import oscillation
-from clpm_execd.history.plain import loaded, processed, tuned_for
+from clpm_execd.history.plain import loaded, processed, spec_of, tuned_for
 from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.history.stiction import Sticking, sticking
@@ -138,12 +139,13 @@ def _oscillates(signals: Signals, told: Findings) -> None:
 class _Explained:
     """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
 
-    typical: the process that such a controller would be tuned for.
+    typical: the process that such a controller would be tuned for. steps: of the load.
     """
 
     loop: LoopSpec
     typical: ProcessSpec
     left: Innovations | None
+    steps: list[Step]
     told: Findings
 
 
@@ -151,16 +153,17 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
                stuck: Sticking | None = None) -> _Explained:
     """stuck: of a valve that sticks; else it follows OP."""
     told = Findings()
-    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
+    joint, stepped = (None, None) if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
     typical = tuned_for(loop, signals.interval)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop, left = processed(loop, moved, told, None if joint is None else joint.process, cycles=stuck is not None)
+    loop, left, stepped = processed(loop, moved, told, None if joint is None else joint.process, stepped,
+                                    cycles=stuck is not None)
     if stuck is not None:
         _doubted(stuck, told)
-    return _Explained(loop, typical, left, told)
+    return _Explained(loop, typical, left, stepped, told)
 
 
 def _doubted(stuck: Sticking, told: Findings) -> None:
@@ -174,6 +177,11 @@ def _doubted(stuck: Sticking, told: Findings) -> None:
 
 def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
     stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
+    if stuck is not None and healthy.steps:  # which a valve that sticks is soon taken for
+        between = cut_at(healthy.steps, signals)
+        left = innovations(between, healthy.loop.process)
+        if sticking(between, healthy.typical, inf if left is None else left.cost, step) is None:
+            return None
     if stuck is not None:
         told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
         told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))
@@ -240,19 +248,30 @@ def white_noise(pv: Floats) -> float:
     return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
 
 
-def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None) -> ClosedLoop | None:
-    """Controller and process at the controller's scans, where the record has not all of them."""
+def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None
+              ) -> tuple[ClosedLoop | None, list[Step] | None]:
+    """Controller and process at the controller's scans, where the record has not all of them; the steps of the load.
+
+    Those are looked for behind a typical process first, then behind the one that was found beside them.
+    """
     if law is None and signals.interval <= SCAN:
-        return None
+        return None, None
     if law is not None and not law.hidden and law.explained < _LEAST_EXPLAINED:
-        return None
+        return None, None
     if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
         gain, reset = by_rule(loop, min(signals.interval, 1.0))
         law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
                      explained=0.0, exact=False, hidden=True)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
     process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
-    return closed_loop(signals, law, replace(process, gain=abs(process.gain)), steps)
+    process = replace(process, gain=abs(process.gain))
+    stepped = load_steps(signals, replace(process, gain=float(np.copysign(process.gain, law.gain[0]))))
+    joint = closed_loop(signals, law, process, steps, at_samples(stepped))
+    if joint is not None:
+        before, stepped = stepped, load_steps(signals, spec_of(joint.process))
+        if not alike(before, stepped):
+            joint = closed_loop(signals, law, process, steps, at_samples(stepped))
+    return joint, stepped
 
 
 def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> LoopSpec:

@@ -1,7 +1,8 @@
 """How likely a record is of a loop that is written down at its controller's scans, and which moves of SP it had.
 
 Between two samples nobody saw when SP moved: the likeliest moment is taken, or, while the loop itself is hardly known
-yet, whatever the move may have done to the integral is taken out.
+yet, whatever the move may have done to the integral is taken out. A load that steps is another input, of a size that
+explains most.
 """
 
 from __future__ import annotations
@@ -27,13 +28,31 @@ _FOLLOWED = 24  # samples after a move of SP that tell when it was
 _MOST_PARTS = 60  # steps in an interval
 _STEP = 1e-4  # of a logarithm, for a slope
 _OFTEN = 0.05  # share of samples in which an SP moves that is never still
+_AROUND = (-1, 0, 1)  # samples, of a step of the load, at which it may have moved
 _LAGS = 4  # samples, of the regression that a loop is held against
+
+
+class _Steps(NamedTuple):
+    """What steps of the load do to a stretch: columns of whitened innovations, (2 T, P), the inverse of their normal
+    matrix, and their sizes, % of travel. whitening: (2, 2).
+    """
+
+    columns: Floats
+    inverse: Floats
+    sizes: Floats
+    whitening: Floats
+
+    def without(self, errors: Floats) -> Floats:
+        """Of errors, (K, T, 2), what steps of any other size cannot explain."""
+        white = (errors @ self.whitening).reshape(len(errors), -1)
+        white -= (white @ self.columns) @ self.inverse @ self.columns.T
+        return np.asarray(white.reshape(errors.shape) @ np.linalg.inv(self.whitening))
 
 
 class Found(NamedTuple):
     """losses: (..., T). errors: innovations, (..., T, 2). spread: their covariance. correction: as of the Filter.
 
-    moments: of SP's moves, a stretch each.
+    moments: of SP's moves, and stepped: what steps of the load did, a stretch each.
     """
 
     losses: Floats
@@ -41,14 +60,19 @@ class Found(NamedTuple):
     spread: Floats
     correction: Floats
     moments: list[Indices]
+    stepped: list[_Steps | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """seen: (T, 4) PV, OP, SP and the next SP. moves: after which samples SP moved. spoilt: (T,) what counts not."""
+    """seen: (T, 4) PV, OP, SP and the next SP. moves: after which samples SP moved. spoilt: (T,) what counts not.
+
+    steps: samples from which on the load may be another.
+    """
 
     seen: Floats
     moves: Indices
+    steps: Indices
     spoilt: Booleans
 
 
@@ -57,11 +81,11 @@ class Likelihood:
 
     Parameters are logarithms: gain and reset of the controller, gain of the process, its first lag, the second's share
     of it, then correlation and sigma of the load, and sigma of the noise in PV and in OP; at last the weight of SP. The
-    dead time, s, goes beside them.
+    dead time, s, goes beside them. stepped: samples at which the load steps.
     """
 
-    def __init__(self, signals: Signals, process: ProcessSpec, steps: tuple[float, float], scan: float, sign: float
-                 ) -> None:
+    def __init__(self, signals: Signals, process: ProcessSpec, steps: tuple[float, float], scan: float, sign: float,
+                 stepped: Sequence[int] = ()) -> None:
         self.model, self.lags, self.scan, self.sign = process.model, len(process.tau), scan, sign
         moves = np.diff(signals.sp[signals.whole])
         wanders = bool(len(moves) and np.mean(moves != 0) > _OFTEN)
@@ -76,15 +100,16 @@ class Likelihood:
             s = slice(s.start, min(s.stop, s.start + left))
             if s.stop - s.start >= _SHORTEST:
                 left -= s.stop - s.start
-                self.data.append(self._stretch(signals, s))
+                self.data.append(self._stretch(signals, s, stepped))
         self.moves = sum(len(stretch.moves) for stretch in self.data)
         self.samples = sum(len(stretch.seen) - _SETTLE for stretch in self.data)
 
-    def _stretch(self, signals: Signals, s: slice) -> Stretch:
+    def _stretch(self, signals: Signals, s: slice, stepped: Sequence[int]) -> Stretch:
         pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
         moves = np.empty(0, dtype=np.intp) if self.grid.wanders else np.flatnonzero(np.diff(sp))
         seen = np.column_stack([pv - signals.sp[s.start], op - op[0], sp, np.append(sp[1:], sp[-1])])
-        return Stretch(seen, moves, np.zeros(len(pv), dtype=bool))
+        steps = np.unique([step + late - s.start for step in stepped for late in _AROUND]).astype(np.intp)
+        return Stretch(seen, moves, steps[(steps > _SETTLE) & (steps < len(pv) - 1)], np.zeros(len(pv), dtype=bool))
 
     def loop(self, delay: float, at: Floats) -> Loop:
         """The loop of these parameters."""
@@ -99,7 +124,8 @@ class Likelihood:
         Raises ValueError or LinAlgError where these parameters have no filter.
         """
         found = self._losses(delay, at[None], None)
-        return Found(found.losses[0], found.errors[0], found.spread[0], found.correction[0], found.moments)
+        return Found(found.losses[0], found.errors[0], found.spread[0], found.correction[0], found.moments,
+                     found.stepped)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _losses(self, delay: float, at: Floats, near: Found | None) -> Found:
@@ -111,7 +137,8 @@ class Likelihood:
             integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])
             heard = filtered.heard(model.sooner if not self.anywhen else np.stack(
                 [integral, model.sooner[:, :, -1]], axis=2))
-        errors, chosen = [], []
+        errors, chosen, stepped = [], [], list[_Steps | None]()
+        course = filtered.lasting(model.stepped) if any(len(stretch.steps) for stretch in self.data) else heard[..., 0]
         for k, stretch in enumerate(self.data):
             left = _innovations(stretch.seen, model, filtered)
             if self.anywhen:
@@ -120,15 +147,16 @@ class Likelihood:
             else:
                 moments = None if near is None else near.moments[k]
                 chosen.append(_moved(left, stretch, heard, filtered.whitening, moments))
-            left -= left[:, _SETTLE:].mean(axis=1, keepdims=True)
-            left[:, stretch.spoilt] = 0.0
-            errors.append(left[:, _SETTLE:])
+            known = None if near is None else near.stepped[k]
+            stepped.append(_steps_out(left, stretch, course, filtered.whitening[0], known))
+            left = _level(left, stretch)
+            errors.append(left if known is None else known.without(left))
         left = np.concatenate(errors, axis=1)
         white = np.moveaxis(left @ filtered.whitening, 2, 0)
         losses = white[0]**2 + white[1]**2 + np.log(np.linalg.det(filtered.spread))[:, None]
         if not np.isfinite(losses).all():
             raise ValueError("the filter is not stable")
-        return Found(losses, left, filtered.spread, filtered.correction, chosen)
+        return Found(losses, left, filtered.spread, filtered.correction, chosen, stepped)
 
     def slopes(self, delay: float, at: Floats, found: Found) -> tuple[Floats, Floats]:
         """(T, K) the slopes of half the losses, and (K, K) Fisher's information."""
@@ -213,6 +241,37 @@ def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Float
             answer = np.linalg.pinv(white[:, :near.shape[1]].reshape(len(white), -1, white.shape[3]))
         moved = answer @ near.reshape(len(near), -1, 1)
         rest -= (heard[:, :rest.shape[1]] @ moved[:, None])[..., 0]
+
+
+def _level(errors: Floats, stretch: Stretch) -> Floats:
+    """Those of (..., T, 2) that count, around their mean."""
+    left = errors[..., _SETTLE:, :] - errors[..., _SETTLE:, :].mean(axis=-2, keepdims=True)
+    left[..., stretch.spoilt[_SETTLE:], :] = 0.0
+    return np.asarray(left)
+
+
+def _steps_out(errors: Floats, stretch: Stretch, course: Floats, whitening: Floats, known: _Steps | None
+               ) -> _Steps | None:
+    """Take from errors, (K, T, 2), in place, the steps of the load, of known sizes or of those that explain most.
+
+    course: (K, H, 2) of a step of 1 %, which is at its last value from then on.
+    """
+    if not len(stretch.steps):
+        return None
+    length, samples = course.shape[1], errors.shape[1]
+    if known is None:
+        added = np.zeros((len(stretch.steps), samples, 2))
+        for column, k in zip(added, stretch.steps.tolist(), strict=True):
+            column[k:] = course[0, np.minimum(np.arange(samples - k), length - 1)]
+        columns = (_level(added, stretch) @ whitening).reshape(len(added), -1).T
+        normal = columns.T @ columns
+        inverse = np.asarray(np.linalg.inv(normal + 1e-9 * np.diag(np.diag(normal))))
+        sizes = inverse @ (columns.T @ (_level(errors[0], stretch) @ whitening).ravel())
+        known = _Steps(columns, inverse, sizes, whitening)
+    for k, size in zip(stretch.steps.tolist(), known.sizes.tolist(), strict=True):
+        errors[:, k:k + length] -= size * course[:, :samples - k]
+        errors[:, k + length:] -= size * course[:, -1:]
+    return known
 
 
 def _regressed(data: Sequence[Stretch]) -> Floats:

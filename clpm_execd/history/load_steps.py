@@ -1,30 +1,45 @@
 """Steps of the load: where what a process leaves unexplained has, from an instant on, the course that a step gives it.
 
 The generalized likelihood ratio of Willsky and Jones (1976): at each sample the step that explains most of what follows
-is set against noise that had none, and against a single PV that is off.
+is set against noise that had none, and against a single PV that is off. A load that stepped passes at first for one
+that wanders slowly: so with each step that is found the noise is found anew (Chen and Liu, 1993), the search begins
+with a load that wanders fast as well, and what are steps is asked at the end, of all together.
 
 To a controller a step of the load is a reason to move OP, and what the two do to PV together is easily taken for the
-process: a record is cut at such steps before the process is looked for in it.
+process: a record is cut at such steps before the process is looked for in it, or they are inputs beside OP where the
+loop is looked for as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.history.innovations import Innovations, lasts
+from clpm_execd.history.filters import slowness
+from clpm_execd.history.innovations import A_STEP, Unexplained, lasts
+from clpm_execd.history.prediction import NOISES
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop import ProcessSpec
 
 _CHANCE = 1e-3  # that noise has a step anywhere in a record
-_RARE = 250  # samples a step, in a record: what comes as often as that is none, such as the slips of a valve
+_RARE = 100  # samples a step, in a record: what comes as often as that is none, such as the slips of a valve
+_MOST = 20  # steps, of a record however long
+_LIKELY = 3.5  # standard deviations of a size: what may be a step, before the noise is known
 _FAR = 6.0  # standard deviations: no error counts for more
-_BESIDE = 2  # samples around a step, at which a single PV may be off instead
-_KNOWN = 0.5  # of the power of a step's course, in the record
-_FELT = 0.8  # of the same: after that it is forgotten
+_PLAIN = 3.0  # sigma of the load, that a step is more than
+_BESIDE = 2  # samples around a step, at which a single PV may be off, or SP have moved, instead
+_KNOWN = 0.1  # of the power of a step's course, that the record tells apart from its mean and other steps
+_LEFT = 0.02  # of the same, before the record ends
+_LONGEST = 500  # samples of what is felt of a step, or of a single PV that is off
+_FELT, _MATTERS = 0.9, 0.99  # of the power of a course: after that it is forgotten
+_ENOUGH = 0.5  # of the likelihood's logarithm, doubled: a smaller gain ends a search for the noise
+_FAST = 3.0  # samples: a load that wanders fast
+LOOKS = 3  # behind a typical process, then behind the one found between the steps
 
 
 class Step(NamedTuple):
@@ -36,29 +51,36 @@ class Step(NamedTuple):
     lasts: int
 
 
-def load_steps(found: Innovations | None) -> list[Step]:
-    """Those of a record, in their order, that are more than the load wanders; none where there are far too many."""
-    from scipy.stats import norm
+def load_steps(signals: Signals, process: ProcessSpec) -> list[Step]:
+    """Those of a record behind a given process, in their order, that are more than the load wanders.
 
-    known = np.isfinite(found.errors) if found is not None else np.empty(0, dtype=bool)
-    n, most = int(known.sum()), len(known) // _RARE
-    if found is None or not n:
+    None where there are far too many, and none where SP moves: what that does to PV may pass for one.
+    """
+    left = Unexplained(signals, process)
+    if not left.where:
         return []
-    left, sigma = np.where(known, found.errors, 0.0), float(np.median(np.abs(found.errors[known]))) / 0.6745
-    stepped, spiked = _Course(found.step, known), _Course(found.spike, known)
-    clear, steps = float(norm.isf(_CHANCE / (2.0 * n))) * sigma, list[Step]()
-    for _ in range(2 * most + 1):
-        heights = stepped.heights(np.clip(left, -_FAR * sigma, _FAR * sigma))
-        at = int(np.argmax(heights))
-        if heights[at] <= clear:
-            return sorted(step for step in steps if abs(step.size) > found.load) if len(steps) <= most else []
-        first, others = max(at - _BESIDE, 0), spiked.heights(left)
-        beside = first + int(np.argmax(others[first:at + _BESIDE + 1]))
-        if others[beside] > stepped.heights(left)[at]:
-            spiked.take_out(left, beside)
-        else:
-            steps.append(Step(at, stepped.take_out(left, at), sigma / float(np.sqrt(stepped.power[at])), stepped.lasts))
-    return []
+    try:
+        found, noise = _Search(left).likeliest()
+        load = left.told(noise, found).load
+    except (ValueError, np.linalg.LinAlgError):
+        return []
+    if not found:
+        return []
+    moved = np.flatnonzero(np.diff(signals.sp)) + 1
+    course = left.courses(noise, _LONGEST)[0]
+    felt = lasts(course - course[-1], _FELT)  # a level that stays is taken out with the mean
+    return [Step(at, float(size), float(doubt), felt) for at, size, doubt in zip(found, *left.sizes(noise, found),
+            strict=True) if abs(size) > _PLAIN * load and not (np.abs(moved - at) <= _BESIDE).any()]
+
+
+def at_samples(steps: Sequence[Step]) -> list[int]:
+    """Where they are."""
+    return [step.at for step in steps]
+
+
+def alike(one: Sequence[Step], other: Sequence[Step]) -> bool:
+    """Whether both are as many, each within a sample of the other."""
+    return len(one) == len(other) and all(abs(a.at - b.at) <= 1 for a, b in zip(one, other, strict=True))
 
 
 def cut_at(steps: Sequence[Step], signals: Signals) -> Signals:
@@ -71,27 +93,88 @@ def cut_at(steps: Sequence[Step], signals: Signals) -> Signals:
     return replace(signals, pv=pv)
 
 
-class _Course:
-    """What something adds to the errors from a sample on, where these are known, (n,)."""
+class _Search:
+    """For samples from which on the load is another, and for the noise beside them."""
 
-    def __init__(self, course: Floats, known: Booleans) -> None:
-        self._course, self._known = course, known
-        self.power = _along(known.astype(np.float64), course**2)
-        self._usable = self.power > _KNOWN * float(course @ course)
-        self.lasts = lasts(course, _FELT)
+    def __init__(self, left: Unexplained) -> None:
+        from scipy.stats import norm
 
-    def heights(self, left: Floats) -> Floats:
-        """(n,) how far from nought the size is that explains most of what is left, in its deviations by noise of 1."""
-        seen = np.abs(_along(left, self._course))
-        return np.where(self._usable, seen, 0.0) / np.sqrt(np.where(self._usable, self.power, 1.0))
+        self._of, self._n = left, len(left.samples)
+        self._clear = float(norm.isf(_CHANCE / (2.0 * self._n)))
+        self._most = min(self._n // _RARE, _MOST)
 
-    def take_out(self, left: Floats, at: int) -> float:
-        """The size at a sample; what is left is then without it."""
-        there = slice(at, at + len(self._course))
-        felt = np.where(self._known[there], self._course[:len(left[there])], 0.0)
-        size = float(left[there] @ felt / self.power[at])
-        left[there] -= size * felt
-        return size
+    def likeliest(self) -> tuple[list[int], Floats]:
+        """Steps, in their order, and the noise; by Schwarz's criterion, of what either search finds."""
+        alone = self._of.noise(NOISES, ())
+        tried = [([], alone), self._searched([], alone)]
+        if fast := self._more([], alone, slowness(exp(-1.0 / _FAST)))[0]:
+            tried.append(self._searched(fast, alone))
+        return min(tried, key=lambda one: self._cost(*one))
+
+    def _cost(self, steps: Sequence[int], noise: Floats) -> float:
+        return self._n * log(float(np.mean(self._of.errors(noise, steps)**2))) + A_STEP * len(steps) * log(self._n)
+
+    def _searched(self, steps: list[int], noise: Floats) -> tuple[list[int], Floats]:
+        """These and what may be steps beside them, without those that are not clear; none where there are too many."""
+        begun = noise
+        steps, noise = self._more(steps, noise)
+        while steps and len(steps) < self._most:
+            sizes, doubts = self._of.sizes(noise, steps)
+            clear = np.abs(sizes) / doubts
+            least = int(np.argmin(clear))
+            if clear[least] > self._clear:
+                return steps, noise
+            steps = steps[:least] + steps[least + 1:]
+            noise = self._of.noise([noise], steps, _ENOUGH)
+        return [], begun
+
+    def _more(self, steps: list[int], noise: Floats, pole: float | None = None) -> tuple[list[int], Floats]:
+        """These and, one by one, what may be steps beside them. pole: as of `Unexplained.noise`."""
+        noise = self._of.noise([noise], steps, _ENOUGH, pole)
+        none = np.zeros(self._n, dtype=bool)
+        while len(steps) < self._most:
+            at = self._next(steps, noise, none)
+            if at is None:
+                break
+            steps = sorted([*steps, int(self._of.samples[at])])
+            noise = self._of.noise([noise], steps, _ENOUGH, pole)
+        return steps, noise
+
+    def _next(self, steps: Sequence[int], noise: Floats, none: Booleans) -> int | None:
+        """The error at which a step explains most; None where that is not enough. none: (n,) what is known to be none.
+        """
+        errors = self._of.errors(noise, steps)
+        others = np.linalg.qr(self._of.columns(noise, steps))[0] if steps else np.empty((self._n, 0))
+        stepped, spiked = self._of.courses(noise, max(_LONGEST, self._n))
+        spiked = spiked[:lasts(spiked, _MATTERS)]
+        sigma = float(np.median(np.abs(errors))) / 0.6745
+        heights, plain, single = (np.abs(sizes) / sigma for sizes in (
+            self._heights(np.clip(errors, -_FAR * sigma, _FAR * sigma), stepped, others),
+            self._heights(errors, stepped, others), self._heights(errors, spiked, others)))
+        while True:
+            heights[none] = 0.0
+            at = int(np.argmax(heights))
+            near = slice(max(at - _BESIDE, 0), at + _BESIDE + 1)
+            if heights[at] < _LIKELY:
+                return None
+            if single[near].max() <= plain[at]:
+                return at
+            none[near] = True
+
+    def _heights(self, errors: Floats, course: Floats, others: Floats) -> Floats:
+        """(n,) the size that explains most of the errors, in its deviations by noise of 1."""
+        heights = np.zeros(self._n)
+        for part in self._of.parts:
+            n = part.stop - part.start
+            along = course[:n]
+            ones = np.ones(n)
+            whole = _along(ones, along**2)
+            power = whole - _along(ones, along)**2 / n
+            for other in others[part].T:
+                power -= _along(other, along)**2
+            known = power > np.maximum(_KNOWN * whole, _LEFT * whole[0])
+            heights[part] = np.where(known, _along(errors[part], along), 0.0) / np.sqrt(np.where(known, power, 1.0))
+        return heights
 
 
 def _along(x: Floats, course: Floats) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.history.innovations import Innovations, innovations
-from clpm_execd.history.load_steps import Step, cut_at, load_steps
+from clpm_execd.history.load_steps import LOOKS, Step, alike, at_samples, cut_at, load_steps
 from clpm_execd.history.oscillation import from_elsewhere
 from clpm_execd.history.process_law import ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
@@ -31,7 +31,6 @@ from clpm_execd.plant.tuning import by_rule
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
 _PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
-_LOOKS = 3  # for steps of the load: behind a typical process, then behind the one found between them
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
@@ -40,58 +39,71 @@ _MOST_ROUNDING = 0.9  # of the variance of a sensor's noise: beyond it is not se
 _MARGIN = 20.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
-def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *, cycles: bool = False
-              ) -> tuple[LoopSpec, Innovations | None]:
-    """The loop with the process of its record, or with a prior, and what that leaves unexplained.
+def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
+              steps: list[Step] | None = None, *, cycles: bool = False
+              ) -> tuple[LoopSpec, Innovations | None, list[Step]]:
+    """The loop with the process of its record, or with a prior, what that leaves unexplained, and steps of its load.
 
-    law: of a process that is known already. cycles: it oscillates by itself. Where it does not, what oscillates from
-    elsewhere is looked for, and left out of both.
+    law: of a process that is known already. steps: of the load, as known already, or behind a typical process. cycles:
+    it oscillates by itself. Where it does not, steps are looked for, and what oscillates from elsewhere, which is left
+    out of both.
     """
     alone = Findings()
-    plain, between, whole = _between_steps(loop, signals, alone, law)
-    found = whole if between is signals else innovations(between, plain.process)
+    if law is None and not cycles:
+        plain, steps = _between_steps(loop, signals, alone, steps)
+    else:
+        plain, steps = _identified(loop, signals, alone, law), steps or []
+    found = innovations(signals, plain.process, steps=at_samples(steps))
     if found is not None and law is None and not cycles:
         # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
-        for series in (found.errors, *([np.where(signals.whole, signals.op, np.nan)] if between is signals else [])):
+        for series in (found.errors, *([] if steps else [np.where(signals.whole, signals.op, np.nan)])):
             period = from_elsewhere(series, signals.interval)
             if period is not None:
                 told_so = Findings()
-                other = _identified(loop, between, told_so, None, period[0])
-                less = innovations(between, other.process, period[0])
+                other = _identified(loop, cut_at(steps, signals), told_so, None, period[0])
+                less = innovations(signals, other.process, period[0], at_samples(steps))
                 if less is not None and less.cost < found.cost - _PERIOD_TELLS:
                     told.take(told_so)
                     _note_swing(period, less, told)
-                    whole = less if between is signals else innovations(signals, other.process, period[0])
-                    return other, _of_all(whole, less, told)
+                    return other, _with_steps(less, signals, other, steps, told, period[0]), steps
     told.take(alone)
-    return plain, _of_all(whole, found, told)
+    return plain, _with_steps(found, signals, plain, steps, told), steps
 
 
-def _of_all(whole: Innovations | None, between: Innovations | None, told: Findings) -> Innovations | None:
-    """What is left of all of a record, with the load and the noise that it has between the steps of the load."""
-    if whole is between or whole is None or between is None:
-        return whole
-    _note_steps(load_steps(whole), told)
-    return replace(whole, load=between.load, correlation=between.correlation, noise=between.noise,
-                   doubt=between.doubt)
+def _with_steps(beside: Innovations | None, signals: Signals, loop: LoopSpec, steps: Sequence[Step], told: Findings,
+                period: float | None = None) -> Innovations | None:
+    """What is left of a record with the steps of its load, but with the load and the noise that it has beside them."""
+    whole = innovations(signals, loop.process, period) if steps else beside
+    if whole is beside or whole is None or beside is None:
+        return beside
+    _note_steps(steps, told)
+    return replace(whole, load=beside.load, correlation=beside.correlation, noise=beside.noise, doubt=beside.doubt)
 
 
-def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None
-                   ) -> tuple[LoopSpec, Signals, Innovations | None]:
-    """The loop with the process, found where the load does not step, that part of its record, and what is left of all.
+def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list[Step] | None
+                   ) -> tuple[LoopSpec, list[Step]]:
+    """The loop with the process, found where the load does not step, and the steps.
 
-    Steps are looked for behind the typical process first: where there are any, that of the whole record is far off.
+    They are looked for behind the typical process first: where there are any, that of the whole record is far off. What
+    another process, without any, explains as well are none: behind a wrong one a move of SP passes for a step.
     """
-    steps = load_steps(innovations(signals, tuned_for(loop, signals.interval))) if law is None else []
-    for _ in range(_LOOKS):
-        between, told_so, before = cut_at(steps, signals), Findings(), steps
-        plain = _identified(loop, between, told_so, law)
-        whole = innovations(signals, plain.process)
-        steps = load_steps(whole)
-        if [step.at for step in steps] == [step.at for step in before]:
+    if steps is None:
+        steps = load_steps(signals, tuned_for(loop, signals.interval))
+    for _ in range(LOOKS):
+        told_so, before = Findings(), steps
+        plain = _identified(loop, cut_at(steps, signals), told_so)
+        steps = load_steps(signals, plain.process)
+        if alike(steps, before):
             break
+    if steps and np.ptp(signals.sp[signals.whole]) > 0:
+        alone = Findings()
+        other = _identified(loop, signals, alone)
+        without = innovations(signals, other.process)
+        beside = innovations(signals, plain.process, steps=at_samples(steps))
+        if without is not None and beside is not None and without.cost < beside.cost:
+            plain, steps, told_so = other, [], alone
     told.take(told_so)
-    return plain, between, whole
+    return plain, steps
 
 
 def _note_steps(steps: Sequence[Step], told: Findings) -> None:
@@ -99,7 +111,8 @@ def _note_steps(steps: Sequence[Step], told: Findings) -> None:
         return
     size = float(np.sqrt(np.mean([step.size**2 for step in steps])))
     gain = told.estimates["process.gain"]
-    doubt = np.hypot(QUANTILE * steps[0].doubt / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
+    unsure = float(np.sqrt(np.mean([step.doubt**2 for step in steps])))
+    doubt = np.hypot(QUANTILE * unsure / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
     told.note("load.steps", Estimate.read(len(steps), "in the record"))
     told.note("load.step", Estimate.found((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
     often = "once" if len(steps) == 1 else f"{len(steps)} times"
@@ -136,7 +149,7 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     if known:
         best = min(known, key=lambda law: law.criterion)
         best = _as_any(best, [law for law in laws if law is not None])
-        found = replace(loop, process=_spec(best))
+        found = replace(loop, process=spec_of(best))
         if _swing(found, signals.interval, min(signals.interval, SCAN) if law else signals.interval) < _UNSTABLE:
             _note(best, told)
             return found
@@ -190,7 +203,8 @@ def _models(prior: ProcessSpec) -> list[ProcessSpec]:
     return [prior, ProcessSpec(model="integrator", gain=prior.gain / total, tau=(), dead_time=prior.dead_time)]
 
 
-def _spec(law: ProcessLaw) -> ProcessSpec:
+def spec_of(law: ProcessLaw) -> ProcessSpec:
+    """The process in plain numbers."""
     return ProcessSpec(model=law.model, gain=_rounded(min(max(law.gain[0], -1000.0), 1000.0)),
                        tau=tuple(_rounded(min(tau[0], 1e6)) for tau in law.tau),
                        dead_time=_rounded(law.dead_time[0]))
