@@ -20,8 +20,8 @@ from clpm_execd.history.difference import laws_of, wanders
 from clpm_execd.history.drift import drifting
 from clpm_execd.history.estimates import Estimate, Findings, rounded
 from clpm_execd.history.habits import habits_of
-from clpm_execd.history.innovations import Innovations, innovations
-from clpm_execd.history.load_steps import Step, alike, at_samples, cut_at, load_steps
+from clpm_execd.history.innovations import Innovations
+from clpm_execd.history.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.history.oscillation import oscillation
 from clpm_execd.history.plain import loaded, processed, spec_of, tuned_for
 from clpm_execd.history.reader import Record
@@ -139,13 +139,12 @@ def _oscillates(signals: Signals, told: Findings) -> None:
 class _Explained:
     """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
 
-    typical: the process that such a controller would be tuned for. steps: of the load.
+    typical: the process that such a controller would be tuned for.
     """
 
     loop: LoopSpec
     typical: ProcessSpec
     left: Innovations | None
-    steps: list[Step]
     told: Findings
 
 
@@ -159,11 +158,11 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
     typical = tuned_for(loop, signals.interval)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop, left, stepped = processed(loop, moved, told, None if joint is None else joint.process, stepped,
-                                    cycles=stuck is not None)
+    loop, left = processed(loop, moved, told, None if joint is None else joint.process, stepped,
+                           cycles=stuck is not None)
     if stuck is not None:
         _doubted(stuck, told)
-    return _Explained(loop, typical, left, stepped, told)
+    return _Explained(loop, typical, left, told)
 
 
 def _doubted(stuck: Sticking, told: Findings) -> None:
@@ -177,11 +176,6 @@ def _doubted(stuck: Sticking, told: Findings) -> None:
 
 def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
     stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
-    if stuck is not None and healthy.steps:  # which a valve that sticks is soon taken for
-        between = cut_at(healthy.steps, signals)
-        left = innovations(between, healthy.loop.process)
-        if sticking(between, healthy.typical, inf if left is None else left.cost, step) is None:
-            return None
     if stuck is not None:
         told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
         told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))

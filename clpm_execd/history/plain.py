@@ -40,9 +40,8 @@ _MARGIN = 20.0  # of Schwarz's criterion: by which another model than the type's
 
 
 def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
-              steps: list[Step] | None = None, *, cycles: bool = False
-              ) -> tuple[LoopSpec, Innovations | None, list[Step]]:
-    """The loop with the process of its record, or with a prior, what that leaves unexplained, and steps of its load.
+              steps: list[Step] | None = None, *, cycles: bool = False) -> tuple[LoopSpec, Innovations | None]:
+    """The loop with the process of its record, or with a prior, and what that leaves unexplained.
 
     law: of a process that is known already. steps: of the load, as known already, or behind a typical process. cycles:
     it oscillates by itself. Where it does not, steps are looked for, and what oscillates from elsewhere, which is left
@@ -65,19 +64,23 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
                 if less is not None and less.cost < found.cost - _PERIOD_TELLS:
                     told.take(told_so)
                     _note_swing(period, less, told)
-                    return other, _with_steps(less, signals, other, steps, told, period[0]), steps
+                    return other, _with_steps(less, signals, other, steps, told, period[0])
     told.take(alone)
-    return plain, _with_steps(found, signals, plain, steps, told), steps
+    return plain, _with_steps(found, signals, plain, steps, told)
 
 
 def _with_steps(beside: Innovations | None, signals: Signals, loop: LoopSpec, steps: Sequence[Step], told: Findings,
                 period: float | None = None) -> Innovations | None:
-    """What is left of a record with the steps of its load, but with the load and the noise that it has beside them."""
+    """What is left of a record with the steps of its load, but the load and the noise that it has beside them.
+
+    Its cost is that of either, so that a valve that sticks has to explain PV better than the steps do.
+    """
     whole = innovations(signals, loop.process, period) if steps else beside
     if whole is beside or whole is None or beside is None:
         return beside
     _note_steps(steps, told)
-    return replace(whole, load=beside.load, correlation=beside.correlation, noise=beside.noise, doubt=beside.doubt)
+    return replace(whole, load=beside.load, correlation=beside.correlation, noise=beside.noise, doubt=beside.doubt,
+                   cost=min(whole.cost, beside.cost))
 
 
 def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list[Step] | None
