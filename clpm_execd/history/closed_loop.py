@@ -54,10 +54,17 @@ _ROUNDING = 0.003  # sigma of a logarithm that is left of rounding
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """The controller's law, and the process, of a loop at its scans."""
+    """The controller's law, the process, the load and the sensor's noise of a loop at its scans.
+
+    load, % of travel, correlation, s, and noise, % of span: sigma of the load, its time, and sigma of the noise, each
+    with its interval: value, low, high.
+    """
 
     law: PidLaw
     process: ProcessLaw
+    load: tuple[float, float, float]
+    correlation: tuple[float, float, float]
+    noise: tuple[float, float, float]
 
 
 def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tuple[float, float],
@@ -315,7 +322,8 @@ class _Told:
                     hidden=False),
             ProcessLaw(model=self.of.model, gain=self._signed(2), tau=tuple(taus), relative=relative,
                        dead_time=(delay, max(0.0, min(early, delay)), max(late, delay)),
-                       criterion=self.best.cost + (len(self.best.values) + 1) * log(self.of.samples)))
+                       criterion=self.best.cost + (len(self.best.values) + 1) * log(self.of.samples)),
+            correlation=self._exp(3 + lags), load=self._exp(4 + lags), noise=self._exp(5 + lags))
 
     def _ends(self, at: int) -> tuple[float, float, float]:
         value = float(self.best.values[at])

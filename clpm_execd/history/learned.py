@@ -101,7 +101,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     if stuck is not None:
         known = _explained(loop, signals, steps, law, stuck)
     told.take(known.told)
-    loop, found = loaded(known.loop, known.left, told), known.left
+    loop, found = loaded(known.loop, known.left, told, known.scans), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     controller = loop.controller
@@ -139,12 +139,13 @@ def _oscillates(signals: Signals, told: Findings) -> None:
 class _Explained:
     """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
 
-    typical: the process that such a controller would be tuned for.
+    typical: the process that such a controller would be tuned for. scans: the loop at its scans, where it was found so.
     """
 
     loop: LoopSpec
     typical: ProcessSpec
     left: Innovations | None
+    scans: ClosedLoop | None
     told: Findings
 
 
@@ -162,7 +163,7 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
                            cycles=stuck is not None)
     if stuck is not None:
         _doubted(stuck, told)
-    return _Explained(loop, typical, left, told)
+    return _Explained(loop, typical, left, joint, told)
 
 
 def _doubted(stuck: Sticking, told: Findings) -> None:

@@ -10,6 +10,7 @@ from math import inf
 
 import numpy as np
 
+from clpm_execd.history.closed_loop import ClosedLoop
 from clpm_execd.history.controller_law import SCAN
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.history.innovations import Innovations, innovations
@@ -231,14 +232,20 @@ def _swing(loop: LoopSpec, interval: float, scan: float) -> float:
     return float(block.true_pv[_TRIAL // 10:, 0].std()) / (loop.range[1] - loop.range[0]) * 100.0
 
 
-def loaded(loop: LoopSpec, found: Innovations | None, told: Findings) -> LoopSpec:
-    """The loop with the load and the noise that its process leaves of PV."""
+def loaded(loop: LoopSpec, found: Innovations | None, told: Findings, scans: ClosedLoop | None = None) -> LoopSpec:
+    """The loop with the load and the noise that its process leaves of PV; scans: as they are at the scans, if known."""
     if found is None:
         return loop
-    sigma = told.note("disturbance.sigma", Estimate.about(found.load, found.doubt[0], "% of travel"))
-    correlation = told.note("disturbance.correlation", Estimate.about(found.correlation, found.doubt[1], "s"))
-    step = loop.recording.resolution.pv / (loop.range[1] - loop.range[0]) * 100.0
-    own = 1.0 - min(step**2 / 12.0 / max(found.noise, 1e-9)**2, _MOST_ROUNDING)  # what rounding does not make of it
-    noise = told.note("sensor.noise", Estimate.about(found.noise * own**0.5, found.doubt[2] / own, "% of span"))
+    if scans is not None:
+        load, correlated, white = (Estimate.found(ends, unit) for ends, unit in (
+            (scans.load, "% of travel"), (scans.correlation, "s"), (scans.noise, "% of span")))
+    else:
+        load = Estimate.about(found.load, found.doubt[0], "% of travel")
+        correlated = Estimate.about(found.correlation, found.doubt[1], "s")
+        step = loop.recording.resolution.pv / (loop.range[1] - loop.range[0]) * 100.0
+        own = 1.0 - min(step**2 / 12.0 / max(found.noise, 1e-9)**2, _MOST_ROUNDING)  # what rounding does not make of it
+        white = Estimate.about(found.noise * own**0.5, found.doubt[2] / own, "% of span")
+    sigma, correlation = told.note("disturbance.sigma", load), told.note("disturbance.correlation", correlated)
+    noise = told.note("sensor.noise", white)
     return replace(loop, sensor=SensorSpec(noise=min(noise, 50.0)), disturbance=DisturbanceSpec(
         sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6)))

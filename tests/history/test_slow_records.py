@@ -61,6 +61,16 @@ def test_the_process_is_known_as_surely_as_is_told(learned: Loops) -> None:
     assert held(learned, "process.dead_time") >= 0.85
 
 
+def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
+    for key in ("disturbance.sigma", "sensor.noise"):
+        part, name = key.split(".")
+        near = [abs(found.estimates[key].value / getattr(getattr(truth, part), name) - 1.0) <= 0.3
+                for truth, found in learned]
+        assert share(f"{key} within 30 %", near) >= 0.8
+        assert held(learned, key) >= 0.8
+    assert held(learned, "disturbance.correlation") >= 0.75
+
+
 def test_a_set_point_may_move_between_two_samples() -> None:
     truth = drawn("pressure", 62)
     truth = replace(truth, moves=tuple(replace(move, at=move.at + late * SECOND) for move, late in zip(
