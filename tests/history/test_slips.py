@@ -64,6 +64,30 @@ def test_the_likeliest_valve_is_found_from_a_near_one_and_its_interval_holds_the
     assert told.best.fit.cost < near.fit.cost
 
 
+def test_a_valve_that_slips_too_soon_is_left_for_the_true_one_far_away() -> None:
+    slips, near, _, _ = found("pressure", 0.01, 2, s=0.97 * S)
+    told = likely(slips, [near])
+    assert told.s[1] <= S <= told.s[2]
+    assert told.best.fit.cost < near.fit.cost
+
+
+def test_of_a_slow_process_the_intervals_hold_what_its_few_slips_leave_open() -> None:
+    slips, near, _, _ = found("temperature", 0.01, 1, s=1.01 * S)
+    told = likely(slips, [near])
+    assert told.s[1] <= S <= told.s[2]
+    assert told.j[1] <= J <= told.j[2]
+    late = template("temperature", "X101", (0.0, 100.0)).process.dead_time
+    below, above = told.process[1]
+    assert told.best.fit.delay - below - 2.0 <= late <= told.best.fit.delay + above + 2.0
+
+
+@pytest.mark.parametrize("first", [-0.5, 0.3])
+def test_where_a_stem_was_at_first_is_told_by_its_first_slip(first: float) -> None:
+    slips, near, stem, _ = found("pressure", 0.01, 1)
+    told = slips.likeliest((S, J, first), near.fit)
+    assert float(np.mean(np.abs(told.position - stem) > 0.5)) < 0.01
+
+
 def test_a_gap_and_a_late_start_of_the_record_leave_the_stem_where_it_was() -> None:
     loop, block = sticky("pressure", 0.05, 1)
     op = block.op.copy()
