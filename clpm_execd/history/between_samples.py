@@ -2,7 +2,8 @@
 
 Controller, process, load and the sensor's noise are one state-space model, so that a sample's likelihood is that of
 the innovation of a Kalman filter (Schweppe, 1965). Where the dead time has more scans than can be handled, several
-make a step: PV is then taken to move evenly over it, OP is its mean, and so is the noise.
+make a step: PV is then taken to move evenly over it, OP is its mean, and so is the noise, but for the scan that is a
+sample's own.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import weights
 
 MOST_DELAY = 24  # steps of a dead time
+FILTER = 10.0  # N of a derivative's filter: a slow record does not tell it
 _DOUBLED = 5  # times, a sample to
 _BLOCK = 2**_DOUBLED  # of them that are filtered at once
-_HEARD = 6  # blocks over which a move of SP between two samples is followed
+_HEARD, _LONGER = 6, 40  # blocks over which a move of SP between two samples is followed; where a derivative hides it
 _DOUBLINGS = 30
 _SETTLED = 1e-10  # of the covariance
 
@@ -45,6 +47,8 @@ class Grid:
 class Loop:
     """A loop as it is looked for: gain, reset (s) and weight of SP of its controller, then the rest of it.
 
+    derivative: of the controller, s, behind the filter that most have.
+
     correlation (s) and load (% of travel): of the load. noise: sigma of the sensor's, output: of OP's own, %.
     """
 
@@ -56,6 +60,7 @@ class Loop:
     load: float
     noise: float
     output: float
+    derivative: float = 0.0
 
 
 class _Steps(NamedTuple):
@@ -67,7 +72,8 @@ class _Steps(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """K loops from sample to sample: z+ = onward z + inputs (SP, next SP), of which PV and the integral are seen.
+    """K loops from sample to sample: z+ = onward z + inputs (SP, next SP), of which PV and the integral are seen, that
+    together with what is left of a derivative.
 
     load, cross, noise: covariances of what comes to z, of that and what is seen, and of the latter. pv_share,
     sp_share: (K,) of PV and SP in OP at once; what they leave is the integral. sooner: (K, n, scans) what an SP that
@@ -86,26 +92,34 @@ class Seen(NamedTuple):
     sooner: Floats
     stepped: Floats
 
+    @property
+    def derives(self) -> bool:
+        """Whether the controllers do."""
+        return bool(self.seen[1].sum() > 1.0)
+
 
 def seen_at_samples(loops: Sequence[Loop], grid: Grid) -> Seen:
     """Loops of one model and one dead time. Raises ValueError where that is too long."""
     gain, reset, weight, correlation, load, noise, output = np.array(
         [(one.gain, one.reset, one.weight, one.correlation, one.load, one.noise, one.output) for one in loops]).T
     rate = gain * grid.step / grid.scans / reset  # of the integral, a scan
-    pv_share, sp_share = -(gain + rate), gain * weight + rate
-    steps = _steps(loops, grid, rate, pv_share, sp_share)
+    derived = _derived(loops, grid)
+    pv_share, sp_share = -(gain + rate + derived.share), gain * weight + rate
+    steps = _steps(loops, grid, rate, derived, pv_share, sp_share)
     added = [steps.added]  # in the last step of an interval, in the one before, ..
     for _ in range(grid.parts - 1):
         added.append(steps.f @ added[-1])
-    by_noise, by_load, by_sp, by_step = np.moveaxis(np.array(added), (0, 3), (3, 0))  # (K, n, parts)
-    white = noise**2 / grid.scans
-    kick = load**2 * -np.expm1(-2.0 * grid.step / correlation)
-    arrived = np.concatenate([by_noise * np.sqrt(white)[:, None, None], by_load * np.sqrt(kick)[:, None, None]], axis=2)
+    by_first, by_rest, by_load, by_sp, by_step = np.moveaxis(np.array(added), (0, 3), (3, 0))  # (K, n, parts)
+    kick = load * np.sqrt(-np.expm1(-2.0 * grid.step / correlation))
+    later_noise = noise / max(grid.scans - 1.0, 1.0)**0.5
+    arrived = np.concatenate([by * sigma[:, None, None] for by, sigma in (
+        (by_first, noise), (by_rest, later_noise), (by_load, kick))], axis=2)
     n = steps.f.shape[1]
     seen = np.zeros((2, n))
     seen[0, 1] = seen[1, 3] = 1.0
+    seen[1, n - derived.states:] = 1.0
     cross = np.zeros((len(loops), n, 2))
-    cross[:, :, 0] = by_noise[:, :, -1] * white[:, None]
+    cross[:, :, 0] = by_first[:, :, -1] * noise[:, None]**2
     later = (np.arange(grid.parts)[::-1] / grid.parts) * grid.wanders
     return Seen(np.linalg.matrix_power(steps.f, grid.parts), by_sp @ np.column_stack([1.0 - later, later]), seen,
                 arrived @ arrived.transpose(0, 2, 1), cross, _noise(noise, output, pv_share, grid), pv_share, sp_share,
@@ -126,8 +140,35 @@ def _moments(grid: Grid) -> Floats:
     return np.array([np.interp(moments, np.arange(grid.parts + 1), row) for row in np.eye(grid.parts + 1)[1:]])
 
 
-def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, pv_share: Floats, sp_share: Floats) -> _Steps:
-    """The state is x1 and x2 of the process, the load, the integral, and OP of the last steps."""
+class _Derived(NamedTuple):
+    """The derivatives of K controllers: `share` of PV less what is left of the last PVs, of which there are `states`.
+
+    fade: of that in a step. early, late: how much of it PV at a step's start is, and PV at its end. first, rest: how
+    much of it the noise of a step's first scan is, and that of the others.
+    """
+
+    states: int
+    share: Floats
+    fade: Floats
+    early: Floats
+    late: Floats
+    first: Floats
+    rest: Floats
+
+
+def _derived(loops: Sequence[Loop], grid: Grid) -> _Derived:
+    scan, m = grid.step / grid.scans, grid.scans
+    derivative, gain = np.array([(one.derivative, one.gain) for one in loops]).T
+    share, a = gain * derivative / (derivative / FILTER + scan), derivative / (derivative + FILTER * scan)
+    late = ((m - 1.0) - a * (1.0 - a**(m - 1.0)) / (1.0 - a)) / m  # PV moves evenly over a step
+    last = a**(m - 1.0)
+    return _Derived(int(derivative.any()), share, a * last, share * (1.0 - a * last - late), share * late,
+                    share * (1.0 - a) * last, share * (1.0 - last))
+
+
+def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, derived: _Derived, pv_share: Floats, sp_share: Floats
+           ) -> _Steps:
+    """The state is x1 and x2 of the process, the load, the integral, OP of the last steps, what the derivative left."""
     later = (grid.scans - 1.0) / 2.0
     # OP that holds for a step comes half a step late, that of each scan half a scan.
     delay = max(loops[0].process.dead_time - later * grid.step / grid.scans, 0.0)
@@ -136,28 +177,38 @@ def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, pv_share: Floats, sp
         raise ValueError("the dead time is too long")
     p11, p21, p22, new1, new2, old1, old2 = np.array(
         [weights(replace(one.process, dead_time=delay), grid.step) for one in loops]).T
-    fade, n = np.exp([-grid.step / one.correlation for one in loops]), 5 + whole
-    f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 4))
-    by_noise, by_load, by_sp, by_step = np.moveaxis(added, 2, 0)
-    op[:, 1], op[:, 3] = pv_share, 1.0
+    fade, n = np.exp([-grid.step / one.correlation for one in loops]), 5 + whole + derived.states
+    f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 5))
+    by_first, by_rest, by_load, by_sp, by_step = np.moveaxis(added, 2, 0)
+    first, rest = pv_share / grid.scans, pv_share * (1.0 - 1.0 / grid.scans)  # of the noise of one scan, of the others
+    op[:, 1], op[:, 3], op[:, n - derived.states:] = pv_share, 1.0, 1.0
     f[:, 0, 0], f[:, 1, 0], f[:, 1, 1] = p11, p21, p22
     for row, new, old in ((0, new1, old1), (1, new2, old2)):
         if whole:
             f[:, row, 3 + whole] += new
         else:
             f[:, row] += new[:, None] * op
-            by_noise[:, row], by_sp[:, row] = new * pv_share, new * sp_share
+            by_first[:, row], by_rest[:, row], by_sp[:, row] = new * first, new * rest, new * sp_share
         f[:, row, 4 + whole] += old
         f[:, row, 2] += (new + old) * fade
         by_load[:, row] = new + old
     f[:, 2, 2], by_load[:, 2] = fade, 1.0
     f[:, 3, 3], f[:, 3, 1] = 1.0, -rate * (1.0 + later)
     f[:, 3] -= (rate * later)[:, None] * f[:, 1]
-    for share, by in ((-1.0, by_noise), (0.0, by_load), (1.0, by_sp)):
-        by[:, 3] = rate * (share * grid.scans - later * by[:, 1])
-    f[:, 4], by_noise[:, 4], by_sp[:, 4] = op, pv_share, sp_share
-    by_step[:, [0, 1, 3]] = by_load[:, [0, 1, 3]]  # not the load that wanders
-    f[:, range(5, n), range(4, n - 1)] = 1.0
+    for scans, by in ((-1.0, by_first), (1.0 - grid.scans, by_rest), (0.0, by_load), (grid.scans, by_sp)):
+        by[:, 3] = rate * (scans - later * by[:, 1])
+    if derived.states:
+        f[:, -1] = derived.late[:, None] * f[:, 1]
+        f[:, -1, 1] += derived.early
+        f[:, -1, -1] += derived.fade
+        for by in (by_first, by_rest, by_load, by_sp):
+            by[:, -1] = derived.late * by[:, 1]
+        by_first[:, -1] += derived.first
+        by_rest[:, -1] += derived.rest
+    f[:, 4], by_first[:, 4], by_rest[:, 4], by_sp[:, 4] = op, first, rest, sp_share
+    by_step[:] = by_load  # not the load that wanders
+    by_step[:, 2] = 0.0
+    f[:, range(5, 5 + whole), range(4, 4 + whole)] = 1.0
     return _Steps(f, added)
 
 
@@ -168,6 +219,7 @@ class Filter:
     """
 
     def __init__(self, model: Seen, near: Floats | None = None) -> None:
+        self._heard = _LONGER if model.derives else _HEARD
         state, c = _covariance(model) if near is None else _beside(model, near), model.seen
         self.spread = c @ state @ c.T + model.noise
         self.correction = correction = (model.onward @ state @ c.T + model.cross) @ np.linalg.inv(self.spread)
@@ -206,10 +258,10 @@ class Filter:
     def heard(self, states: Floats) -> Floats:
         """(K, H, 2, P) what is seen, from the next sample on, of states (K, n, P) that come to it."""
         parts = []
-        for _ in range(_HEARD):
+        for _ in range(self._heard):
             parts.append(self._seen @ states)
             states = self._onward @ states
-        return np.concatenate(parts, axis=1).reshape(len(states), _HEARD * _BLOCK, -1, states.shape[2])
+        return np.concatenate(parts, axis=1).reshape(len(states), self._heard * _BLOCK, -1, states.shape[2])
 
     def lasting(self, states: Floats) -> Floats:
         """(K, H, 2) what is seen, from the next sample on, of states (K, n) that come again to each sample."""

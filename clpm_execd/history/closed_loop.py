@@ -4,10 +4,10 @@ Between two samples the controller scanned several times, each time with a PV th
 the recorded errors is the integral that it made. So the loop is written down at its scans and seen at the samples, and
 its likelihood is that of a Kalman filter's innovations (Ljung, 1999, section 13.5, joint input-output identification).
 For each dead time Fisher's scoring climbs it, from either of the lags that the process and the load may have taken
-from each other. Deviations are Fisher's or White's (1982), which hold where the model is not quite the plant's,
-whichever are wider: the latter come out too small of a short record (Kauermann and Carroll, 2001). Intervals hold 90 %
-of the likelihood over all dead times (Tierney and Kadane, 1986). A loop that explains its record worse than a plain
-regression does is none of these, and is not told.
+from each other, and with a derivative where that is plainly likelier. Deviations are Fisher's or White's (1982), which
+hold where the model is not quite the plant's, whichever are wider: the latter come out too small of a short record
+(Kauermann and Carroll, 2001). Intervals hold 90 % of the likelihood over all dead times (Tierney and Kadane, 1986). A
+loop that explains its record worse than a plain regression does is none of these, and is not told.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from math import exp, inf, log
 
 import numpy as np
 
+from clpm_execd.history.between_samples import FILTER
 from clpm_execd.history.controller_law import SCAN, PidLaw, long_run
 from clpm_execd.history.likelihood import Found, Likelihood
 from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY
@@ -49,6 +50,10 @@ _FASTER = (1, 2, 5)  # scans in an interval of no more than SCAN, that are tried
 _PLAIN = 0.05  # of the reset: in a shorter interval of such little is hidden between two samples
 _SURE = 0.35  # sigma of the logarithm of the gain: above this the record does not tell it
 _MORE, _FAR_MORE = 0.2, 0.8  # of the logarithm of the errors' variance over that of a regression's; at first
+_NUMBERS = 8  # of a loop without lags and derivative
+_DERIVATIVE = 0.15  # of the reset, from which one is looked for that the samples do not show
+_HARDLY = 0.02  # of a scan: a derivative that does nothing
+_PROMISES, _DERIVES = 4.0, 12.0  # of the same as _ENOUGH: so much likelier one must seem to be, and be in the end
 _ROUNDING = 0.003  # sigma of a logarithm that is left of rounding
 
 
@@ -73,9 +78,9 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
 
     steps: of PV and OP, %. stepped: samples at which the load steps. A law that is hidden says where to begin, and not
     which way the controller acts. None where every scan is in the record or what is between two samples matters little,
-    where there are too few of them or they do not tell the gain, and where nothing integrates, or derives.
+    where there are too few of them or they do not tell the gain, and where nothing integrates.
     """
-    if law.reset[0] <= 0 or law.derivative[0] > 0:
+    if law.reset[0] <= 0:
         return None
     if signals.interval > SCAN:
         scans = [SCAN, signals.interval] if law.exact else [SCAN]
@@ -89,6 +94,7 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
         return None
     searches = [_search(one, law, process) for one in of]
     begun = _likely([(search, fit) for search in searches for fit in search.begun()], 2.0 * _AS_LIKELY)
+    begun = _derived(searches, begun, law)
     if not begun or all(not search.explains(fit, _FAR_MORE) for search, fit in begun):
         return None
     sides = _likely([side for search, fit in begun for side in search.followed(fit)], _AS_LIKELY)
@@ -139,6 +145,18 @@ def _likely(fits: list[tuple[_Search, _Fit]], margin: float) -> list[tuple[_Sear
     return kept
 
 
+def _derived(searches: Sequence[_Search], begun: list[tuple[_Search, _Fit]], law: PidLaw
+             ) -> list[tuple[_Search, _Fit]]:
+    """The same with a derivative where that is plainly likelier: looked for from those without, and as a law has it."""
+    derivative, starts = _DERIVATIVE * law.reset[0], [
+        (search, fit.delay, fit.values) for search, fit in begun if search.promises(fit)]
+    if law.derivative[0] > 0:
+        derivative, starts = law.derivative[0], [*starts, *((one, one.expected, one.typical) for one in searches)]
+    others = _likely([search.deriving(delay, values, derivative) for search, delay, values in starts], 2.0 * _AS_LIKELY)
+    least, known = (min((fit.cost for _, fit in some), default=inf) for some in (others, begun))
+    return others if least < known - _DERIVES else begun
+
+
 def _search(of: Likelihood, law: PidLaw, process: ProcessSpec) -> _Search:
     """Begun with what is typical of the process, and a weight of SP of 1."""
     lags = [log(max(t, 0.1 * of.grid.step)) for t in process.tau]
@@ -175,6 +193,28 @@ class _Search:
         swapped[3], swapped[k] = swapped[k], swapped[3]
         other = self._tried(one.delay, swapped)
         return [one] if abs(other.values[3] - one.values[3]) < 0.1 else [one, other]
+
+    def promises(self, fit: _Fit) -> bool:
+        """Whether a derivative would explain more, by the slope of the likelihood where there is none (Rao, 1948)."""
+        search, at = self._with_derivative(fit.values, _HARDLY * self.of.scan)
+        try:
+            scores, information = self.of.slopes(fit.delay, at, self.of.losses(fit.delay, at))
+            uphill = scores.sum(axis=0)
+            step = np.linalg.solve(information + np.diag(1.0 / search.loose**2), uphill)
+        except (ValueError, np.linalg.LinAlgError):
+            return False
+        return bool(step[-2] < 0.0 and uphill @ step > _PROMISES)
+
+    def deriving(self, delay: float, start: Floats, derivative: float) -> tuple[_Search, _Fit]:
+        """With a derivative, s, the likeliest parameters from a start on that has none."""
+        search, at = self._with_derivative(start, derivative)
+        return search, search._tried(delay, at)
+
+    def _with_derivative(self, start: Floats, derivative: float) -> tuple[_Search, Floats]:
+        last = len(start) - 1
+        search = replace(self, typical=np.insert(self.typical, last, log(derivative)),
+                         loose=np.insert(self.loose, last, _ANY))
+        return search, np.insert(start, last, log(derivative))
 
     def followed(self, fit: _Fit) -> list[tuple[_Search, _Fit]]:
         """The fit climbed on, moves of SP being followed; its weight a plain one, or else all that are likely."""
@@ -314,11 +354,13 @@ class _Told:
         taus = [self._exp(3)] if lags else []
         if lags == 2:
             taus.append(tuple(a * b for a, b in zip(taus[0], self._exp(4), strict=True)))  # type: ignore[arg-type]
+        derives = len(self.best.values) > _NUMBERS + lags
         early, late = quantiles(self.delays, np.full(len(self.delays), _BLUR * self.of.scan), self.chance)
         apart = self.values[:, 2] - self.chance @ self.values[:, 2]
         relative = float(np.sqrt(self.chance @ (self.deviations[:, 2]**2 + apart**2)))
         return ClosedLoop(
             replace(law, gain=self._signed(0), reset=self._exp(1), weight=self._ends(len(self.best.values) - 1),
+                    derivative=self._exp(len(self.best.values) - 2) if derives else (0.0, 0.0, 0.0), filter=FILTER,
                     hidden=False),
             ProcessLaw(model=self.of.model, gain=self._signed(2), tau=tuple(taus), relative=relative,
                        dead_time=(delay, max(0.0, min(early, delay)), max(late, delay)),

@@ -80,8 +80,9 @@ class Likelihood:
     """That of one model of a loop, whose controller scans each `scan` s, on one record.
 
     Parameters are logarithms: gain and reset of the controller, gain of the process, its first lag, the second's share
-    of it, then correlation and sigma of the load, and sigma of the noise in PV and in OP; at last the weight of SP. The
-    dead time, s, goes beside them. stepped: samples at which the load steps.
+    of it, then correlation and sigma of the load, and sigma of the noise in PV and in OP; of a controller
+    that derives, its derivative; at last the weight of SP. The dead time, s, goes beside them. stepped: samples at
+    which the load steps.
     """
 
     def __init__(self, signals: Signals, process: ProcessSpec, steps: tuple[float, float], scan: float, sign: float,
@@ -116,7 +117,7 @@ class Likelihood:
         gain, reset, strength = np.exp(at[:3]).tolist()
         taus = tuple(np.exp(np.cumsum(at[3:3 + self.lags])).tolist())
         process = ProcessSpec(model=self.model, gain=strength, tau=taus, dead_time=delay)
-        return Loop(gain, reset, float(at[-1]), process, *np.exp(at[-5:-1]).tolist())
+        return Loop(gain, reset, float(at[-1]), process, *np.exp(at[3 + self.lags:-1]).tolist())
 
     def losses(self, delay: float, at: Floats) -> Found:
         """Twice the negative log-likelihood of each sample, SP having moved when that is likeliest.
@@ -132,18 +133,21 @@ class Likelihood:
         """The same of parameters (K, P); SP moved when it did by what was found near them, where that is known."""
         model = seen_at_samples([self.loop(delay, one) for one in at], self.grid)
         filtered = Filter(model, None if near is None else near.correction)
+        integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])[:, :, None]
         heard = np.empty((len(at), 0, 2, 1))
         if self.moves:
-            integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])
-            heard = filtered.heard(model.sooner if not self.anywhen else np.stack(
-                [integral, model.sooner[:, :, -1]], axis=2))
+            heard = filtered.heard(model.sooner if not self.anywhen else np.concatenate(
+                [integral, model.sooner[:, :, -1:]], axis=2))
+        begun = filtered.heard(integral) if model.derives else None
         errors, chosen, stepped = [], [], list[_Steps | None]()
         course = filtered.lasting(model.stepped) if any(len(stretch.steps) for stretch in self.data) else heard[..., 0]
         for k, stretch in enumerate(self.data):
             left = _innovations(stretch.seen, model, filtered)
+            if begun is not None:
+                _begin(left, begun, filtered.whitening)
             if self.anywhen:
                 chosen.append(stretch.moves)
-                _any_moves(left, stretch, heard, filtered.whitening)
+                _any_moves(left, stretch, heard, filtered.whitening, _FOLLOWED if begun is None else heard.shape[1])
             else:
                 moments = None if near is None else near.moments[k]
                 chosen.append(_moved(left, stretch, heard, filtered.whitening, moments))
@@ -229,15 +233,29 @@ def _moved(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, m
     return chosen
 
 
-def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats) -> None:
-    """Take from errors, (K, T, 2), in place, whatever of these, (K, H, 2, P), came to the state as SP moved."""
-    white = np.einsum("khcp,kcd->khdp", heard[:, :_FOLLOWED], whitening)
+def _begin(errors: Floats, heard: Floats, whitening: Floats) -> None:
+    """Take from errors, (K, T, 2), in place, what an integral, (K, H, 2, 1), did that is not known at first.
+
+    Without a derivative a sample or two tell it.
+    """
+    n = min(errors.shape[1], heard.shape[1])
+    seen, rest = heard[:, _SETTLE:n, :, 0] @ whitening, errors[:, _SETTLE:n] @ whitening
+    size = (seen * rest).sum(axis=(1, 2)) / (seen * seen).sum(axis=(1, 2))
+    errors[:, :n] -= size[:, None, None] * heard[:, :n, :, 0]
+
+
+def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, followed: int) -> None:
+    """Take from errors, (K, T, 2), in place, whatever of these, (K, H, 2, P), came to the state as SP moved.
+
+    followed: samples that tell how much of each.
+    """
+    white = np.einsum("khcp,kcd->khdp", heard[:, :followed], whitening)
     answers = np.linalg.pinv(white.reshape(len(white), -1, white.shape[3]))
     for k in stretch.moves.tolist():
         rest = errors[:, k + 1:k + 1 + heard.shape[1]]
-        near = rest[:, :_FOLLOWED] @ whitening
+        near = rest[:, :followed] @ whitening
         answer = answers
-        if near.shape[1] < _FOLLOWED:
+        if near.shape[1] < followed:
             answer = np.linalg.pinv(white[:, :near.shape[1]].reshape(len(white), -1, white.shape[3]))
         moved = answer @ near.reshape(len(near), -1, 1)
         rest -= (heard[:, :rest.shape[1]] @ moved[:, None])[..., 0]

@@ -83,6 +83,24 @@ def test_a_set_point_may_move_between_two_samples() -> None:
     assert abs(late.value - truth.process.dead_time) < 2.0
 
 
+@pytest.mark.parametrize(("kind", "interval", "share"), [
+    ("level", 2.0, 6.0), ("temperature", 5.0, 5.0), ("pressure", 10.0, 6.0), ("level", 10.0, 5.0),
+    ("temperature", 10.0, 7.0)])
+def test_a_derivative_is_that_of_the_scans(kind: str, interval: float, share: float) -> None:
+    truth = drawn(kind, 70)
+    controller = replace(truth.controller, derivative=(truth.controller.reset or 0.0) / share)
+    found = learn(record_of(run(replace(truth, controller=controller), round(14_400 / interval), interval=interval)),
+                  span=(0.0, 100.0)).estimates
+    assert found["controller.gain"].value == pytest.approx(controller.gain, rel=0.05)
+    for key in ("reset", "derivative"):
+        assert found[f"controller.{key}"].value == pytest.approx(getattr(controller, key), rel=0.2)
+    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
+
+
+def test_no_derivative_is_told_of_loops_without_one(learned: Loops) -> None:
+    assert all(found.loop.controller.derivative == 0.0 for _, found in learned)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_the_weight_of_the_set_point_is_that_of_the_scans(weight: float) -> None:
     truth = drawn("pressure", 63)
