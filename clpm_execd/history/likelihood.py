@@ -138,7 +138,9 @@ class Likelihood:
         if self.moves:
             heard = filtered.heard(model.sooner if not self.anywhen else np.concatenate(
                 [integral, model.sooner[:, :, -1:]], axis=2))
-        begun = filtered.heard(integral) if model.derives else None
+        longest = max(len(stretch.seen) for stretch in self.data)
+        heard = heard[:, :longest]
+        begun = filtered.heard(integral)[:, :longest] if model.derives else None
         errors, chosen, stepped = [], [], list[_Steps | None]()
         course = filtered.lasting(model.stepped) if any(len(stretch.steps) for stretch in self.data) else heard[..., 0]
         for k, stretch in enumerate(self.data):
@@ -249,16 +251,22 @@ def _any_moves(errors: Floats, stretch: Stretch, heard: Floats, whitening: Float
 
     followed: samples that tell how much of each.
     """
-    white = np.einsum("khcp,kcd->khdp", heard[:, :followed], whitening)
-    answers = np.linalg.pinv(white.reshape(len(white), -1, white.shape[3]))
+    pv, integral = heard[:, :followed, :1], heard[:, :followed, 1:]
+    white = pv * whitening[:, None, 0, :, None] + integral * whitening[:, None, 1, :, None]
+    answers = _answers(white)
     for k in stretch.moves.tolist():
         rest = errors[:, k + 1:k + 1 + heard.shape[1]]
         near = rest[:, :followed] @ whitening
-        answer = answers
-        if near.shape[1] < followed:
-            answer = np.linalg.pinv(white[:, :near.shape[1]].reshape(len(white), -1, white.shape[3]))
+        answer = answers if near.shape[1] == white.shape[1] else _answers(white[:, :near.shape[1]])
         moved = answer @ near.reshape(len(near), -1, 1)
         rest -= (heard[:, :rest.shape[1]] @ moved[:, None])[..., 0]
+
+
+def _answers(white: Floats) -> Floats:
+    """(K, P, 2 H) of whitened innovations, how much of each that was heard, (K, H, 2, P), is in them."""
+    columns = white.reshape(len(white), -1, white.shape[3])
+    turned = columns.transpose(0, 2, 1)
+    return np.asarray(np.linalg.pinv(turned @ columns, hermitian=True) @ turned)
 
 
 def _level(errors: Floats, stretch: Stretch) -> Floats:

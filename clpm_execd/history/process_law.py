@@ -21,6 +21,7 @@ from clpm_execd.plant.loop import ProcessSpec
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least
 _MOST_FITS = 28
+_FAR = 25.0  # of the likelihood's logarithm, doubled: beyond a dead time that is less likely by more none is
 _ENOUGH = 0.1  # see `Prediction.free`
 _APART, _CLOSE = 0.25, 0.1  # of a scan, of an interval: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
@@ -94,7 +95,7 @@ class _Search:
     def _swapped(self) -> bool:
         """Whether a load as slow as a lag was taken for, and a lag as fast as the load, explain the record better.
 
-        One passes for the other, and between the two all is less likely. All dead times are then tried again.
+        One passes for the other, and between the two all is less likely. Dead times around are then tried again.
         """
         best = min(self._fits.values(), key=lambda fit: fit.cost)
         for lag in range(self._lags):
@@ -102,8 +103,13 @@ class _Search:
         better = self._fits[best.delay]
         if better is best:
             return False
-        for delay in self._fits:
-            self._best(delay, [better.parameters])
+        known = sorted(self._fits)
+        k = known.index(best.delay)
+        for side in (known[k + 1:], known[:k][::-1]):
+            for delay in side:
+                self._best(delay, [better.parameters])
+                if self._fits[delay].cost > better.cost + _FAR:
+                    break
         return True
 
     def _freed(self) -> None:
