@@ -121,7 +121,10 @@ def test_the_refinery_of_init_is_as_restless_as_its_records() -> None:
         record = read_record(path)
         one = learn(record, loop_id=path.stem)
         loop = one.loop
-        if np.ptp(record.pv) > 0 and one.estimates["process.gain"].source == "identified":
+        if np.ptp(record.pv) == 0 or one.estimates["process.gain"].source != "identified":
+            continue
+        correlation = one.estimates["disturbance.correlation"]
+        if correlation.high < 10.0 * correlation.low:
             tag = re.split(r"_(?:\d{4}|\d{8})_", path.name)[0]
             found_of.setdefault((loop.type, tag), []).append(
                 (loop.sensor.noise, loop.disturbance.sigma, loop.disturbance.correlation))
