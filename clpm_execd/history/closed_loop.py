@@ -147,12 +147,16 @@ def _likely(fits: list[tuple[_Search, _Fit]], margin: float) -> list[tuple[_Sear
 
 def _derived(searches: Sequence[_Search], begun: list[tuple[_Search, _Fit]], law: PidLaw
              ) -> list[tuple[_Search, _Fit]]:
-    """The same with a derivative where that is plainly likelier: looked for from those without, and as a law has it."""
+    """The same with a derivative where that is plainly likelier: looked for from those without, and as a law has it.
+
+    One longer than the reset is none that a loop is tuned with.
+    """
     derivative, starts = _DERIVATIVE * law.reset[0], [
         (search, fit.delay, fit.values) for search, fit in begun if search.promises(fit)]
     if law.derivative[0] > 0:
         derivative, starts = law.derivative[0], [*starts, *((one, one.expected, one.typical) for one in searches)]
     others = _likely([search.deriving(delay, values, derivative) for search, delay, values in starts], 2.0 * _AS_LIKELY)
+    others = [(search, fit) for search, fit in others if fit.values[-2] < fit.values[1]]
     least, known = (min((fit.cost for _, fit in some), default=inf) for some in (others, begun))
     return others if least < known - _DERIVES else begun
 

@@ -104,9 +104,13 @@ def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
 
 
 def _derives(found: _Regression, best: _Regression, interval: float) -> bool:
-    """Whether it is a derivative: one shorter than an interval is what happened within that, unless that shows all."""
+    """Whether it is a derivative: one shorter than an interval is what happened within that, unless that shows all.
+
+    One longer than the reset is none that a loop is tuned with.
+    """
     shows = interval <= SCAN and 1.0 - found.explained < _PLAINLY * (1.0 - best.explained)
-    return bool(found.values[-1] / found.values[0] > (0.0 if shows else 1.0))
+    share, rate = found.values[-1] / found.values[0], found.values[1] / found.values[0]
+    return bool(share > (0.0 if shows else 1.0) and share * rate < 1.0)
 
 
 def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
