@@ -47,9 +47,8 @@ class Grid:
 class Loop:
     """A loop as it is looked for: gain, reset (s) and weight of SP of its controller, then the rest of it.
 
-    derivative: of the controller, s, behind the filter that most have.
-
-    correlation (s) and load (% of travel): of the load. noise: sigma of the sensor's, output: of OP's own, %.
+    derivative: of the controller, s, behind the filter that most have. correlation (s) and load (% of travel): of the
+    load. noise: sigma of the sensor's, output: of OP's own, %.
     """
 
     gain: float
@@ -255,17 +254,20 @@ class Filter:
         seen = padded @ self._answer.transpose(0, 2, 1) + states @ self._seen.transpose(0, 2, 1)
         return np.asarray(seen.reshape(count, blocks * _BLOCK, -1)[:, :samples])
 
-    def heard(self, states: Floats) -> Floats:
-        """(K, H, 2, P) what is seen, from the next sample on, of states (K, n, P) that come to it."""
+    def heard(self, states: Floats, samples: int) -> Floats:
+        """(K, H, 2, P) what is seen, from the next sample on, of states (K, n, P) that come to it.
+
+        samples: after which nobody listens.
+        """
         parts = []
-        for _ in range(self._heard):
+        for _ in range(min(self._heard, -(-samples // _BLOCK))):
             parts.append(self._seen @ states)
             states = self._onward @ states
-        return np.concatenate(parts, axis=1).reshape(len(states), self._heard * _BLOCK, -1, states.shape[2])
+        return np.concatenate(parts, axis=1).reshape(len(states), len(parts) * _BLOCK, -1, states.shape[2])
 
-    def lasting(self, states: Floats) -> Floats:
-        """(K, H, 2) what is seen, from the next sample on, of states (K, n) that come again to each sample."""
-        return np.cumsum(self.heard(states[:, :, None])[..., 0], axis=1)
+    def lasting(self, states: Floats, samples: int) -> Floats:
+        """(K, H, 2) the same of states (K, n) that come again to each sample."""
+        return np.cumsum(self.heard(states[:, :, None], samples)[..., 0], axis=1)
 
 
 def _covariance(model: Seen) -> Floats:

@@ -17,7 +17,7 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.process import transition
 
 _MOST_STEPS, _ENOUGH = 100, 0.01  # of a search
-A_STEP = 2.0  # numbers of a step of the load: when and how large
+_A_STEP = 2.0  # numbers of a step of the load: when and how large
 _LOOSE_GAIN = 0.7  # sigma of the log of a gain of which the record tells nothing
 
 
@@ -139,12 +139,17 @@ class Unexplained:
         errors[self.samples] = found
         sigma = sqrt(float(np.mean(found**2)) * share)
         swing = self._of.swing(process.gain, *self._at(noise)) if self._period else (0.0, 0.0, 0.0)
-        n = len(found)
         return Innovations(
             np.array([pole, *gain]), errors, load=sigma * ratio(process, interval, noise),
             correlation=-interval / log(max(pole, 1e-3)), noise=sigma,
             doubt=_doubt(process, self._of, noise, found, self.columns(noise, steps)),
-            cost=n * log(max(float(found.var()), 1e-300)) + A_STEP * len(steps) * log(n), swing=swing)
+            cost=cost(found, steps), swing=swing)
+
+
+def cost(errors: Floats, steps: Sequence[int]) -> float:
+    """As of Innovations."""
+    n = len(errors)
+    return n * log(max(float(errors.var()), 1e-300)) + _A_STEP * len(steps) * log(n)
 
 
 def _sizes(columns: Floats, errors: Floats) -> tuple[Floats, Floats]:

@@ -102,6 +102,7 @@ class Likelihood:
             if s.stop - s.start >= _SHORTEST:
                 left -= s.stop - s.start
                 self.data.append(self._stretch(signals, s, stepped))
+        self.longest = max((len(stretch.seen) for stretch in self.data), default=0)
         self.moves = sum(len(stretch.moves) for stretch in self.data)
         self.samples = sum(len(stretch.seen) - _SETTLE for stretch in self.data)
 
@@ -137,12 +138,11 @@ class Likelihood:
         heard = np.empty((len(at), 0, 2, 1))
         if self.moves:
             heard = filtered.heard(model.sooner if not self.anywhen else np.concatenate(
-                [integral, model.sooner[:, :, -1:]], axis=2))
-        longest = max(len(stretch.seen) for stretch in self.data)
-        heard = heard[:, :longest]
-        begun = filtered.heard(integral)[:, :longest] if model.derives else None
+                [integral, model.sooner[:, :, -1:]], axis=2), self.longest)
+        begun = filtered.heard(integral, self.longest) if model.derives else None
         errors, chosen, stepped = [], [], list[_Steps | None]()
-        course = filtered.lasting(model.stepped) if any(len(stretch.steps) for stretch in self.data) else heard[..., 0]
+        steps = any(len(stretch.steps) for stretch in self.data)
+        course = filtered.lasting(model.stepped, self.longest) if steps else heard[..., 0]
         for k, stretch in enumerate(self.data):
             left = _innovations(stretch.seen, model, filtered)
             if begun is not None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, log
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
 
 from clpm_execd.history.filters import slowness
-from clpm_execd.history.innovations import A_STEP, Unexplained, lasts
+from clpm_execd.history.innovations import Unexplained, cost, lasts
 from clpm_execd.history.prediction import NOISES
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
@@ -109,10 +109,7 @@ class _Search:
         tried = [([], alone), self._searched([], alone)]
         if fast := self._more([], alone, slowness(exp(-1.0 / _FAST)))[0]:
             tried.append(self._searched(fast, alone))
-        return min(tried, key=lambda one: self._cost(*one))
-
-    def _cost(self, steps: Sequence[int], noise: Floats) -> float:
-        return self._n * log(float(np.mean(self._of.errors(noise, steps)**2))) + A_STEP * len(steps) * log(self._n)
+        return min(tried, key=lambda one: cost(self._of.errors(one[1], one[0]), one[0]))
 
     def _searched(self, steps: list[int], noise: Floats) -> tuple[list[int], Floats]:
         """These and what may be steps beside them, without those that are not clear; none where there are too many."""

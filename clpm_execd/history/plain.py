@@ -50,10 +50,10 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
     """
     alone = Findings()
     if law is None and not cycles:
-        plain, steps = _between_steps(loop, signals, alone, steps)
+        plain, steps, found = _between_steps(loop, signals, alone, steps)
     else:
         plain, steps = _identified(loop, signals, alone, law), steps or []
-    found = innovations(signals, plain.process, steps=at_samples(steps))
+        found = innovations(signals, plain.process, steps=at_samples(steps))
     if found is not None and law is None and not cycles:
         # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
         for series in (found.errors, *([] if steps else [np.where(signals.whole, signals.op, np.nan)])):
@@ -85,8 +85,8 @@ def _with_steps(beside: Innovations | None, signals: Signals, loop: LoopSpec, st
 
 
 def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list[Step] | None
-                   ) -> tuple[LoopSpec, list[Step]]:
-    """The loop with the process, found where the load does not step, and the steps.
+                   ) -> tuple[LoopSpec, list[Step], Innovations | None]:
+    """The loop with the process, found where the load does not step, the steps, and what both leave unexplained.
 
     They are looked for behind the typical process first: where there are any, that of the whole record is far off. What
     another process, without any, explains as well are none: behind a wrong one a move of SP passes for a step.
@@ -99,15 +99,15 @@ def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list
         steps = load_steps(signals, plain.process)
         if alike(steps, before):
             break
+    found = innovations(signals, plain.process, steps=at_samples(steps))
     if steps and np.ptp(signals.sp[signals.whole]) > 0:
         alone = Findings()
         other = _identified(loop, signals, alone)
         without = innovations(signals, other.process)
-        beside = innovations(signals, plain.process, steps=at_samples(steps))
-        if without is not None and beside is not None and without.cost < beside.cost:
-            plain, steps, told_so = other, [], alone
+        if without is not None and found is not None and without.cost < found.cost:
+            plain, steps, told_so, found = other, [], alone, without
     told.take(told_so)
-    return plain, steps
+    return plain, steps, found
 
 
 def _note_steps(steps: Sequence[Step], told: Findings) -> None:

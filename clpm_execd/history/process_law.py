@@ -97,7 +97,7 @@ class _Search:
 
         One passes for the other, and between the two all is less likely. Dead times around are then tried again.
         """
-        best = min(self._fits.values(), key=lambda fit: fit.cost)
+        best = self._likeliest()
         for lag in range(self._lags):
             self._best(best.delay, [self._of.swapped(best.parameters, lag)])
         better = self._fits[best.delay]
@@ -114,7 +114,7 @@ class _Search:
 
     def _freed(self) -> None:
         """The best dead time of those between."""
-        best = min(self._fits.values(), key=lambda fit: fit.cost)
+        best = self._likeliest()
         free = self._of.free(best.delay, best.parameters, _ENOUGH)
         if free is not None and free.cost < best.cost and free.delay < max(self._fits):
             self._fits[free.delay] = free
@@ -135,6 +135,9 @@ class _Search:
         known = self._fits.get(delay, Fit(delay, starts[0], 0.0, self._of.scale, inf))
         fits = [fit for fit in (self._of.fit(delay, start) for start in starts) if fit is not None]
         self._fits[delay] = min([known, *fits], key=lambda fit: fit.cost)
+
+    def _likeliest(self) -> Fit:
+        return min(self._fits.values(), key=lambda fit: fit.cost)
 
     def _criterion(self, fit: Fit) -> float:
         return fit.cost + (self._lags + 5) * log(self._of.samples)
