@@ -29,8 +29,10 @@ from clpm_execd.plant.loop import ProcessSpec
 
 _LEAST = 200  # samples
 _CLIMBS, _TRIES = 20, 6
+_SHORTER, _LONGER = 0.3, 2.0  # times the longest step, after one that led nowhere or did not
 _AS_EXPECTED = 0.5  # of the gain by a step: with less the next is damped as much
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
+_ROUGHLY = 1.0  # as much, where a climb begins that is not the last
 _FAR = 0.03  # as much, of what a place is less likely than one that is known
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
@@ -52,7 +54,9 @@ _SURE = 0.35  # sigma of the logarithm of the gain: above this the record does n
 _MORE, _FAR_MORE = 0.2, 0.8  # of the logarithm of the errors' variance over that of a regression's; at first
 _NUMBERS = 8  # of a loop without lags and derivative
 _DERIVATIVE = 0.15  # of the reset, from which one is looked for that the samples do not show
-_HARDLY = 0.02  # of a scan: a derivative that does nothing
+_SHARES = (1.0, 0.3, 0.1)  # of that, from which it is looked for as well
+_HARDLY, _LEAST_SHOWN = 0.02, 0.2  # of a scan: a derivative that does nothing, and the shortest that is looked at
+_MOST_SHOWN = 2.0  # of the reset: the longest, at the expected dead time
 _PROMISES, _DERIVES = 4.0, 12.0  # of the same as _ENOUGH: so much likelier one must seem to be, and be in the end
 _ROUNDING = 0.003  # sigma of a logarithm that is left of rounding
 
@@ -94,14 +98,12 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, steps: tupl
         return None
     searches = [_search(one, law, process) for one in of]
     begun = _likely([(search, fit) for search in searches for fit in search.begun()], 2.0 * _AS_LIKELY)
-    begun = _derived(searches, begun, law)
-    if not begun or all(not search.explains(fit, _FAR_MORE) for search, fit in begun):
+    sides = _followed(begun)
+    told = _told(_derived(searches, sides or begun, law))
+    if told is None or told.derivative > told.best.values[1]:  # longer than the reset none is tuned
+        told = _told(sides)
+    if told is None:
         return None
-    sides = _likely([side for search, fit in begun for side in search.followed(fit)], _AS_LIKELY)
-    if not sides:
-        return None
-    least = min(fit.cost for _, fit in sides)
-    told = _Told([_Profile(search.profile(fit, least), search.of) for search, fit in sides])
     explained, less = told.of.explained(told.best.delay, told.best.values)
     if told.best.deviations[0] > _SURE or not less < _MORE:
         return None
@@ -140,25 +142,33 @@ def _likely(fits: list[tuple[_Search, _Fit]], margin: float) -> list[tuple[_Sear
     least = min((fit.cost for _, fit in fits), default=inf)
     kept: list[tuple[_Search, _Fit]] = []
     for search, fit in fits:
-        if fit.cost < least + margin and not any(search.of is other.of and fit.same(known) for other, known in kept):
+        if fit.cost < least + margin and not any(search.like(other) and fit.same(known) for other, known in kept):
             kept.append((search, fit))
     return kept
 
 
-def _derived(searches: Sequence[_Search], begun: list[tuple[_Search, _Fit]], law: PidLaw
-             ) -> list[tuple[_Search, _Fit]]:
-    """The same with a derivative where that is plainly likelier: looked for from those without, and as a law has it.
+def _followed(begun: Sequence[tuple[_Search, _Fit]]) -> list[tuple[_Search, _Fit]]:
+    """These, and moves of SP followed, unless none explains nearly enough."""
+    if not any(search.explains(fit, _FAR_MORE) for search, fit in begun):
+        return []
+    return _likely([side for search, fit in begun for side in search.followed(fit)], _AS_LIKELY)
 
-    One longer than the reset is none that a loop is tuned with.
+
+def _derived(searches: Sequence[_Search], known: Sequence[tuple[_Search, _Fit]], law: PidLaw
+             ) -> list[tuple[_Search, _Fit]]:
+    """Those with a derivative where that is plainly likelier: looked for from those known, and as a law has it.
+
+    One much longer than the reset, or so short that scans hardly show it, is none.
     """
-    derivative, starts = _DERIVATIVE * law.reset[0], [
-        (search, fit.delay, fit.values) for search, fit in begun if search.promises(fit)]
+    least, derivative = min((fit.cost for _, fit in known), default=inf), _DERIVATIVE * law.reset[0]
+    starts = [(search, fit.delay, fit.values) for search, fit in known if search.promises(fit)]
     if law.derivative[0] > 0:
         derivative, starts = law.derivative[0], [*starts, *((one, one.expected, one.typical) for one in searches)]
-    others = _likely([search.deriving(delay, values, derivative) for search, delay, values in starts], 2.0 * _AS_LIKELY)
-    others = [(search, fit) for search, fit in others if fit.values[-2] < fit.values[1]]
-    least, known = (min((fit.cost for _, fit in some), default=inf) for some in (others, begun))
-    return others if least < known - _DERIVES else begun
+    begun = _likely([search.deriving(delay, values, derivative, least) for search, delay, values in starts],
+                    2.0 * _AS_LIKELY)
+    sides = _followed([(search, fit) for search, fit in begun
+                       if log(_LEAST_SHOWN * search.of.scan) < fit.values[-2] < fit.values[1] + log(_MOST_SHOWN)])
+    return sides if min((fit.cost for _, fit in sides), default=inf) < least - _DERIVES else []
 
 
 def _search(of: Likelihood, law: PidLaw, process: ProcessSpec) -> _Search:
@@ -186,33 +196,45 @@ class _Search:
     typical: Floats
     loose: Floats
 
+    def like(self, other: _Search) -> bool:
+        """Whether it looks for the same."""
+        return (self.of.scan, self.of.sign, len(self.typical)) == (other.of.scan, other.of.sign, len(other.typical))
+
     def begun(self) -> list[_Fit]:
         """At the expected dead time, the likeliest parameters of either side, moves of SP being followed loosely."""
         self.of.anywhen = self.of.moves > 0
-        one = self._tried(self.expected, self.typical)
+        enough = _ROUGHLY if self.of.moves else _ENOUGH  # then they are climbed on
+        one = self._tried(self.expected, self.typical, enough=enough)
         if not self.of.lags or not np.isfinite(one.cost):
             return [one]
         k = 3 + self.of.lags  # the load's correlation
         swapped = one.values.copy()
         swapped[3], swapped[k] = swapped[k], swapped[3]
-        other = self._tried(one.delay, swapped)
+        other = self._tried(one.delay, swapped, enough=enough)
         return [one] if abs(other.values[3] - one.values[3]) < 0.1 else [one, other]
 
     def promises(self, fit: _Fit) -> bool:
         """Whether a derivative would explain more, by the slope of the likelihood where there is none (Rao, 1948)."""
         search, at = self._with_derivative(fit.values, _HARDLY * self.of.scan)
+        held = search.loose**-2.0
+        held[-2] = 0.0
         try:
             scores, information = self.of.slopes(fit.delay, at, self.of.losses(fit.delay, at))
-            uphill = scores.sum(axis=0)
-            step = np.linalg.solve(information + np.diag(1.0 / search.loose**2), uphill)
+            uphill, spread = float(scores[:, -2].sum()), np.linalg.inv(information + np.diag(held))[-2, -2]
         except (ValueError, np.linalg.LinAlgError):
             return False
-        return bool(step[-2] < 0.0 and uphill @ step > _PROMISES)
+        return uphill < 0.0 and uphill * uphill * spread > _PROMISES
 
-    def deriving(self, delay: float, start: Floats, derivative: float) -> tuple[_Search, _Fit]:
-        """With a derivative, s, the likeliest parameters from a start on that has none."""
-        search, at = self._with_derivative(start, derivative)
-        return search, search._tried(delay, at)
+    def deriving(self, delay: float, start: Floats, derivative: float, least: float) -> tuple[_Search, _Fit]:
+        """With a derivative, s, or a shorter one, the likeliest parameters from a start on that has none.
+
+        least: as of `_tried`.
+        """
+        anew = replace(self, of=self.of.anew())
+        anew.of.anywhen = anew.of.moves > 0
+        starts = [anew._with_derivative(start, share * derivative) for share in _SHARES]
+        search, at = min(starts, key=lambda one: one[0]._cost_at(delay, one[1])[0])
+        return search, search._tried(delay, at, least)
 
     def _with_derivative(self, start: Floats, derivative: float) -> tuple[_Search, Floats]:
         last = len(start) - 1
@@ -226,19 +248,21 @@ class _Search:
         if not self.of.moves:
             return [(self, fit)]
         tried: list[tuple[_Search, _Fit]] = []
-        for plain in _PLAIN_WEIGHTS:
-            search = self._weighing(plain, _PLAINLY)
-            tried.append((search, search._tried(fit.delay, np.append(fit.values[:-1], plain))))
+        for search, start in self._weighed(fit, _PLAIN_WEIGHTS, _PLAINLY):
+            tried.append((search, search._tried(fit.delay, start)))
             if search._at_moves(tried[-1][1]).max() < _UNMET:
                 return tried[-1:]
-        search = self._weighing(1.0, _ANY)
-        tried += [(search, search._tried(fit.delay, np.append(fit.values[:-1], weight))) for weight in _WEIGHTS]
+        for search, start in self._weighed(fit, _WEIGHTS, _ANY):
+            tried.append((search, search._tried(fit.delay, start, min(known.cost for _, known in tried))))
         search, best = min(tried, key=lambda one: one[1].cost)
         others = [one for one in tried if abs(one[1].values[-1] - best.values[-1]) > _APART]
         return [(search, search._without(best, search._at_moves(best))), *others]
 
-    def _weighing(self, weight: float, loose: float) -> _Search:
-        return replace(self, typical=np.append(self.typical[:-1], weight), loose=np.append(self.loose[:-1], loose))
+    def _weighed(self, fit: _Fit, weights: Sequence[float], loose: float) -> list[tuple[_Search, Floats]]:
+        """Where to begin with each of these weights of SP, held to them so loosely; the likeliest first."""
+        starts = [(replace(self, typical=np.append(self.typical[:-1], weight), loose=np.append(self.loose[:-1], loose)),
+                   np.append(fit.values[:-1], weight)) for weight in weights]
+        return sorted(starts, key=lambda one: one[0]._cost_at(fit.delay, one[1])[0])
 
     def _without(self, fit: _Fit, lost: Floats) -> _Fit:
         """The fit without those moves of SP that it does not explain."""
@@ -281,53 +305,61 @@ class _Search:
             start = [np.interp(delay, delays, values) for values in np.array([fit.values for fit in known]).T]
             fits[delay] = self._tried(delay, np.array(start), min(least, *(fit.cost for fit in known)))
 
-    def _tried(self, delay: float, start: Floats, least: float = inf) -> _Fit:
+    def _tried(self, delay: float, start: Floats, least: float = inf, enough: float = _ENOUGH) -> _Fit:
         """The likeliest parameters from a start on; a fit that costs infinitely much where there are none.
 
         least: cost of a fit that is known, beside which this one may be too unlikely to be looked for closely.
         """
         try:
-            return self._climbed(delay, start, least)
+            return self._climbed(delay, start, least, enough)
         except (ValueError, np.linalg.LinAlgError):
-            return _Fit(delay, start, np.full(len(start), inf), inf)
+            return self._none(delay, start)
 
-    def _climbed(self, delay: float, start: Floats, least: float) -> _Fit:
+    def _none(self, delay: float, start: Floats) -> _Fit:
+        return _Fit(delay, start, np.full(len(start), inf), inf)
+
+    def _climbed(self, delay: float, start: Floats, least: float, enough: float) -> _Fit:
         prior = np.diag(1.0 / self.loose**2)
-        at, found, damp = start, self.of.losses(delay, start), 1e-3
-        cost = self._cost(delay, at, found)
+        at, damp, reach = start, 1e-3, 1.0
+        cost, found = self._cost_at(delay, at)
+        if found is None:
+            return self._none(delay, start)
         for _ in range(_CLIMBS):
-            enough = max(_ENOUGH, _FAR * (cost - least))
+            little = max(enough, _FAR * (cost - least))
             scores, information = self.of.slopes(delay, at, found)
             information += prior
             uphill = scores.sum(axis=0) + prior @ (at - self.typical)
-            if uphill @ np.linalg.solve(information, uphill) < enough:
+            if uphill @ np.linalg.solve(information, uphill) < little:
                 break
             before = cost
             for _ in range(_TRIES):
-                step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill).clip(-1.0, 1.0)
+                step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill)
+                step *= min(1.0, reach / float(np.abs(step).max()))
                 there = at - step
-                try:
-                    tried = self.of.losses(delay, there)
-                    less = self._cost(delay, there, tried)
-                except (ValueError, np.linalg.LinAlgError):
-                    less = inf
-                if less < cost:
+                less, tried = self._cost_at(delay, there)
+                if tried is not None and less < cost:
                     expected = float(step @ (2.0 * uphill - information @ step))
                     damp /= 10.0 if cost - less > _AS_EXPECTED * expected else 1.0
-                    at, found, cost = there, tried, less
+                    at, found, cost, reach = there, tried, less, min(1.0, _LONGER * reach)
                     break
                 damp *= 10.0
-            if before - cost < enough:
+                reach = _SHORTER * float(np.abs(step).max())
+            if before - cost < little:
                 break
         inverse = np.linalg.inv(information)
         return self._fit(delay, at, cost, np.diag(inverse), np.diag(inverse @ (long_run(scores, _BAND) + prior)
                                                                     @ inverse))
 
-    def _cost(self, delay: float, at: Floats, found: Found) -> float:
+    def _cost_at(self, delay: float, at: Floats) -> tuple[float, Found | None]:
+        """What these parameters cost, infinitely much where they have no filter, and what was found."""
+        try:
+            found = self.of.losses(delay, at)
+        except (ValueError, np.linalg.LinAlgError):
+            return inf, None
         late = log((delay + self.of.interval) / (self.expected + self.of.interval)) / LOOSE_DELAY
         spoilt = sum(int(stretch.spoilt.sum()) for stretch in self.of.data) * _UNMET / 2.0
         cost = float(found.losses.sum() + (((at - self.typical) / self.loose) ** 2).sum()) + late * late + spoilt
-        return cost if np.isfinite(cost) else inf
+        return (cost, found) if np.isfinite(cost) else (inf, None)
 
     def _fit(self, delay: float, at: Floats, cost: float, fisher: Floats, white: Floats) -> _Fit:
         """From the variances of both."""
@@ -335,6 +367,12 @@ class _Search:
         deviations[:2] = np.hypot(deviations[:2], _ROUNDING)
         k = 3 + self.of.lags
         return _Fit(delay, at, deviations, cost, float(np.mean(white[:k] / fisher[:k])))
+
+
+def _told(sides: Sequence[tuple[_Search, _Fit]]) -> _Told | None:
+    """What these and their profiles tell; None where there are none."""
+    least = min((fit.cost for _, fit in sides), default=inf)
+    return _Told([_Profile(search.profile(fit, least), search.of) for search, fit in sides]) if sides else None
 
 
 class _Told:
@@ -352,20 +390,23 @@ class _Told:
         chance *= np.concatenate([halved(np.diff([fit.delay for fit in profile.fits])) for profile in profiles])
         self.chance = chance / chance.sum()
 
+    @property
+    def derivative(self) -> float:
+        """Its logarithm."""
+        return float(self.best.values[-2]) if len(self.best.values) > _NUMBERS + self.of.lags else -inf
+
     def loop(self, law: PidLaw) -> ClosedLoop:
         """The law as it is at the scans, and the process."""
         lags, delay = self.of.lags, self.best.delay
         taus = [self._exp(3)] if lags else []
         if lags == 2:
             taus.append(tuple(a * b for a, b in zip(taus[0], self._exp(4), strict=True)))  # type: ignore[arg-type]
-        derives = len(self.best.values) > _NUMBERS + lags
         early, late = quantiles(self.delays, np.full(len(self.delays), _BLUR * self.of.scan), self.chance)
         apart = self.values[:, 2] - self.chance @ self.values[:, 2]
         relative = float(np.sqrt(self.chance @ (self.deviations[:, 2]**2 + apart**2)))
         return ClosedLoop(
-            replace(law, gain=self._signed(0), reset=self._exp(1), weight=self._ends(len(self.best.values) - 1),
-                    derivative=self._exp(len(self.best.values) - 2) if derives else (0.0, 0.0, 0.0), filter=FILTER,
-                    hidden=False),
+            replace(law, gain=self._signed(0), reset=self._exp(1), weight=self._ends(-1), filter=FILTER, hidden=False,
+                    derivative=self._exp(-2) if self.derivative > -inf else (0.0, 0.0, 0.0)),
             ProcessLaw(model=self.of.model, gain=self._signed(2), tau=tuple(taus), relative=relative,
                        dead_time=(delay, max(0.0, min(early, delay)), max(late, delay)),
                        criterion=self.best.cost + (len(self.best.values) + 1) * log(self.of.samples)),

@@ -8,7 +8,8 @@ explains most.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from math import floor
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ _MOST_PARTS = 60  # steps in an interval
 _STEP = 1e-4  # of a logarithm, for a slope
 _OFTEN = 0.05  # share of samples in which an SP moves that is never still
 _AROUND = (-1, 0, 1)  # samples, of a step of the load, at which it may have moved
+_RIDGE = 1e-9  # of the power of what is taken out, by which two such are told apart
 _LAGS = 4  # samples, of the regression that a loop is held against
 
 
@@ -112,6 +114,12 @@ class Likelihood:
         seen = np.column_stack([pv - signals.sp[s.start], op - op[0], sp, np.append(sp[1:], sp[-1])])
         steps = np.unique([step + late - s.start for step in stepped for late in _AROUND]).astype(np.intp)
         return Stretch(seen, moves, steps[(steps > _SETTLE) & (steps < len(pv) - 1)], np.zeros(len(pv), dtype=bool))
+
+    def anew(self) -> Likelihood:
+        """The same of a record of which all counts."""
+        other = copy(self)
+        other.data = [replace(stretch, spoilt=np.zeros_like(stretch.spoilt)) for stretch in self.data]
+        return other
 
     def loop(self, delay: float, at: Floats) -> Loop:
         """The loop of these parameters."""
@@ -266,7 +274,9 @@ def _answers(white: Floats) -> Floats:
     """(K, P, 2 H) of whitened innovations, how much of each that was heard, (K, H, 2, P), is in them."""
     columns = white.reshape(len(white), -1, white.shape[3])
     turned = columns.transpose(0, 2, 1)
-    return np.asarray(np.linalg.pinv(turned @ columns, hermitian=True) @ turned)
+    normal = turned @ columns
+    normal *= 1.0 + _RIDGE * np.eye(normal.shape[1])
+    return np.asarray(np.linalg.inv(normal) @ turned)
 
 
 def _level(errors: Floats, stretch: Stretch) -> Floats:
