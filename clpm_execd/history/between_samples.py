@@ -248,9 +248,11 @@ class Filter:
         padded[:, :samples] = v
         padded = padded.reshape(count, blocks, -1)
         carried = padded @ self._carried.transpose(0, 2, 1)
-        states, onward = np.zeros_like(carried), self._onward.transpose(0, 2, 1)
-        for k in range(1, blocks):
-            states[:, k] = (states[:, k - 1, None] @ onward)[:, 0] + carried[:, k - 1]
+        states, onward, apart = np.zeros_like(carried), self._onward.transpose(0, 2, 1), 1
+        states[:, 1:] = carried[:, :-1]
+        while apart < blocks:  # what came 1, 2, 4, .. blocks before
+            states[:, apart:] += states[:, :-apart] @ onward
+            onward, apart = onward @ onward, 2 * apart
         seen = padded @ self._answer.transpose(0, 2, 1) + states @ self._seen.transpose(0, 2, 1)
         return np.asarray(seen.reshape(count, blocks * _BLOCK, -1)[:, :samples])
 

@@ -33,6 +33,7 @@ _SHORTER, _LONGER = 0.3, 2.0  # times the longest step, after one that led nowhe
 _AS_EXPECTED = 0.5  # of the gain by a step: with less the next is damped as much
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
 _ROUGHLY = 1.0  # as much, where a climb begins that is not the last
+_NEAR = 1.0  # as much, gained by a step that hardly moves
 _FAR = 0.03  # as much, of what a place is less likely than one that is known
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
@@ -210,7 +211,7 @@ class _Search:
         k = 3 + self.of.lags  # the load's correlation
         swapped = one.values.copy()
         swapped[3], swapped[k] = swapped[k], swapped[3]
-        other = self._tried(one.delay, swapped, enough=enough)
+        other = self._tried(one.delay, swapped, one.cost, enough)
         return [one] if abs(other.values[3] - one.values[3]) < 0.1 else [one, other]
 
     def promises(self, fit: _Fit) -> bool:
@@ -331,7 +332,7 @@ class _Search:
             uphill = scores.sum(axis=0) + prior @ (at - self.typical)
             if uphill @ np.linalg.solve(information, uphill) < little:
                 break
-            before = cost
+            before, expected = cost, inf
             for _ in range(_TRIES):
                 step = np.linalg.solve(information + damp * np.diag(np.diag(information)), uphill)
                 step *= min(1.0, reach / float(np.abs(step).max()))
@@ -344,8 +345,9 @@ class _Search:
                     break
                 damp *= 10.0
                 reach = _SHORTER * float(np.abs(step).max())
-            if before - cost < little:
-                break
+            gained = before - cost
+            if gained < little or (expected < _NEAR and (gained - expected)**2 < little * expected):
+                break  # in the latter case by as little as is left beyond a step that gained what it should
         inverse = np.linalg.inv(information)
         return self._fit(delay, at, cost, np.diag(inverse), np.diag(inverse @ (long_run(scores, _BAND) + prior)
                                                                     @ inverse))

@@ -121,12 +121,13 @@ class Likelihood:
         other.data = [replace(stretch, spoilt=np.zeros_like(stretch.spoilt)) for stretch in self.data]
         return other
 
-    def loop(self, delay: float, at: Floats) -> Loop:
-        """The loop of these parameters."""
-        gain, reset, strength = np.exp(at[:3]).tolist()
-        taus = tuple(np.exp(np.cumsum(at[3:3 + self.lags])).tolist())
-        process = ProcessSpec(model=self.model, gain=strength, tau=taus, dead_time=delay)
-        return Loop(gain, reset, float(at[-1]), process, *np.exp(at[3 + self.lags:-1]).tolist())
+    def loops(self, delay: float, at: Floats) -> list[Loop]:
+        """Those of parameters (K, P)."""
+        later, lags = 3 + self.lags, np.exp(np.cumsum(at[:, 3:3 + self.lags], axis=1)).tolist()
+        return [Loop(gain, reset, weight, ProcessSpec(model=self.model, gain=strength, tau=tuple(tau), dead_time=delay),
+                     *rest) for (gain, reset, strength), tau, rest, weight in zip(
+                         np.exp(at[:, :3]).tolist(), lags, np.exp(at[:, later:-1]).tolist(), at[:, -1].tolist(),
+                         strict=True)]
 
     def losses(self, delay: float, at: Floats) -> Found:
         """Twice the negative log-likelihood of each sample, SP having moved when that is likeliest.
@@ -140,7 +141,7 @@ class Likelihood:
     @np.errstate(over="ignore", invalid="ignore")
     def _losses(self, delay: float, at: Floats, near: Found | None) -> Found:
         """The same of parameters (K, P); SP moved when it did by what was found near them, where that is known."""
-        model = seen_at_samples([self.loop(delay, one) for one in at], self.grid)
+        model = seen_at_samples(self.loops(delay, at), self.grid)
         filtered = Filter(model, None if near is None else near.correction)
         integral = np.broadcast_to(np.eye(model.onward.shape[1])[3], model.sooner.shape[:2])[:, :, None]
         heard = np.empty((len(at), 0, 2, 1))
@@ -206,7 +207,7 @@ class Likelihood:
         That is the logarithm of the generalised variance of what the loop leaves over that of what a regression on
         the last samples and SP does (Ljung, 1999, section 4.2).
         """
-        model, errors = seen_at_samples([self.loop(delay, at)], self.grid), self.losses(delay, at).errors
+        model, errors = seen_at_samples(self.loops(delay, at[None]), self.grid), self.losses(delay, at).errors
         rest = np.column_stack([errors[:, 0], errors[:, 1] + model.pv_share[0] * errors[:, 0]])
         left = rest.T @ rest / len(rest)
         moves = np.concatenate([np.diff(stretch.seen[:, 1]) for stretch in self.data])
@@ -217,12 +218,11 @@ class Likelihood:
 
 def _innovations(seen: Floats, model: Seen, filtered: Filter) -> Floats:
     """(K, T, 2) of what is seen, (T, 4), SP having moved at the samples."""
-    outputs = np.empty((len(model.pv_share), len(seen), 2))
-    outputs[:, :, 0] = seen[:, 0]
+    inputs = np.empty((len(model.pv_share), len(seen), 4))
+    inputs[:] = seen
     # OP without what PV and SP make of it at once is the integral.
-    outputs[:, :, 1] = seen[:, 1] - np.outer(model.pv_share, seen[:, 0]) - np.outer(model.sp_share, seen[:, 2])
-    set_points = np.broadcast_to(seen[:, 2:], outputs.shape)
-    return outputs - filtered.predicted(np.concatenate([outputs, set_points], axis=2))
+    inputs[:, :, 1] -= np.column_stack([model.pv_share, model.sp_share]) @ seen[:, [0, 2]].T
+    return np.asarray(inputs[:, :, :2] - filtered.predicted(inputs))
 
 
 def _moved(errors: Floats, stretch: Stretch, heard: Floats, whitening: Floats, moments: Indices | None) -> Indices:
@@ -281,8 +281,11 @@ def _answers(white: Floats) -> Floats:
 
 def _level(errors: Floats, stretch: Stretch) -> Floats:
     """Those of (..., T, 2) that count, around their mean."""
-    left = errors[..., _SETTLE:, :] - errors[..., _SETTLE:, :].mean(axis=-2, keepdims=True)
-    left[..., stretch.spoilt[_SETTLE:], :] = 0.0
+    late = errors[..., _SETTLE:, :]
+    count = late.shape[-2]
+    left = late - np.ones((1, count)) @ late / count
+    if stretch.spoilt.any():
+        left[..., stretch.spoilt[_SETTLE:], :] = 0.0
     return np.asarray(left)
 
 
@@ -296,17 +299,20 @@ def _steps_out(errors: Floats, stretch: Stretch, course: Floats, whitening: Floa
         return None
     length, samples = course.shape[1], errors.shape[1]
     if known is None:
-        added = np.zeros((len(stretch.steps), samples, 2))
+        added, white = np.zeros((len(stretch.steps), samples, 2)), course[0] @ whitening
         for column, k in zip(added, stretch.steps.tolist(), strict=True):
-            column[k:] = course[0, np.minimum(np.arange(samples - k), length - 1)]
-        columns = (_level(added, stretch) @ whitening).reshape(len(added), -1).T
+            column[k:k + length] = white[:samples - k]
+            column[k + length:] = white[-1]
+        columns = _level(added, stretch).reshape(len(added), -1).T
         normal = columns.T @ columns
         inverse = np.asarray(np.linalg.inv(normal + 1e-9 * np.diag(np.diag(normal))))
         sizes = inverse @ (columns.T @ (_level(errors[0], stretch) @ whitening).ravel())
         known = _Steps(columns, inverse, sizes, whitening)
+    last = np.zeros(samples)
     for k, size in zip(stretch.steps.tolist(), known.sizes.tolist(), strict=True):
         errors[:, k:k + length] -= size * course[:, :samples - k]
-        errors[:, k + length:] -= size * course[:, -1:]
+        last[k + length:] += size
+    errors -= last[:, None] * course[:, -1:]
     return known
 
 
