@@ -12,16 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.history.signals import Signals, percent_of
-from clpm_execd.plant.block import SECOND, Floats
-from clpm_execd.plant.laws import Laws
-from clpm_execd.plant.loop import LoopSpec, OperatorSpec
-from clpm_execd.plant.plant import Plant
+from clpm_execd.history.signals import Booleans, Signals
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws
+from clpm_execd.plant.learned import Archive
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.scan import HIGHEST, LOWEST
+from clpm_execd.plant.state import percent
 
 _LONGEST = 2000  # samples of a window
 _SHORTEST = 128
 _SLOWNESS = 0.5  # time of the drift, windows
-_RUNS, _PATHS = 16, 64
+_RUNS, _PATHS = 32, 64
 _SETTLE = 0.5  # windows before those that count
 _BEGUN = 0.1  # the same of a loop, which begins as its record might have
 _ROOM = 0.4  # of the way to an end of its range: sigma of OP at the most
@@ -38,12 +40,11 @@ def drifting(loop: LoopSpec, signals: Signals) -> LoopSpec:
     x = np.column_stack([signals.pv, signals.op, signals.sp])
     x[~whole] = np.nan
     seen = _within(_plain(x, wandering)[None], length)
-    lacking = seen - _within(_plain(_lived(loop, length), wandering), length)
+    lacking = seen - _within(_plain(lived(loop, laws, length), wandering), length)
     pole = float(np.exp(-1.0 / (_SLOWNESS * length)))
     answer, swing = _answers(laws, pole, length)
     known = seen > 1e-12
-    if not wandering:  # SP is the operator's
-        known[2], answer[2] = False, 0.0
+    known[2] &= wandering  # else SP is the operator's
     size = _sizes(answer[:, known] / seen[known], np.maximum(lacking[known], 0.0) / seen[known])
     room = _ROOM * min(loop.op, 100.0 - loop.op)
     size *= min(1.0, room / max(float(np.sqrt(size @ swing)), 1e-12))
@@ -74,60 +75,105 @@ def _typical(variances: Floats, axis: int) -> Floats:
     return np.asarray(np.exp(np.log(np.maximum(variances, 1e-15)).mean(axis=axis)))
 
 
-def _lived(loop: LoopSpec, length: int) -> Floats:
-    """(runs, length, 3) the loop run free, without its operator, per cent."""
-    assert loop.laws is not None
-    alone = [replace(loop, id=f"{loop.id} {k}", operator=OperatorSpec()) for k in range(_RUNS)]
-    step = round(loop.laws.interval * SECOND)
-    block = Plant(alone, seed=0, start=0, interval=step, scan=step).advance(length + int(_BEGUN * length))
-    parts = (percent_of(block.pv, loop.range), percent_of(block.op, loop.recording.op_range),
-             percent_of(block.sp, loop.range))
-    return np.stack([part[-length:].T for part in parts], axis=-1)
+def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
+    """(runs, length, 3) the loop run free, without its operator, as a historian holds it, %, from where it rests.
+
+    It lives by its laws as a plant has it live (`plant.learned`), all runs at once.
+    """
+    archive, chance = Archive(laws), np.random.default_rng(0)
+    p, time = max(RECALL, laws.order), length + int(_BEGUN * length)
+    sp = percent(loop.sp, loop.range)
+    low, high = np.array([[LOWEST, 0.0, 0.0], [HIGHEST, 100.0, 100.0]]) - (sp + laws.offset, loop.op, sp)
+    row = archive.starts[chance.integers(len(archive.starts), size=_RUNS)]
+    x = np.empty((_RUNS, p + time, 3))
+    x[:, :p] = laws.signals[row[:, None] + np.arange(-p, 0)]
+    if not laws.setpoint.size:
+        x[..., 0] -= x[..., 2]
+        x[..., 2] = 0.0
+    past, pv_now, sp_now = _rows(laws, p)
+    left, ends, rows = np.zeros(_RUNS, dtype=np.intp), 0, np.empty((time, _RUNS), dtype=np.intp)
+    for t in range(time):
+        if t == ends:  # of a block, for all of them; one that breaks off earlier begins another
+            ends += int(chance.integers(SHORTEST, LONGEST + 1))
+            left[:] = 0
+        row += 1
+        left -= 1
+        over = np.flatnonzero(left < 0)
+        if over.size:
+            recent = x[over, p + t - RECALL:p + t][:, ::-1].reshape(len(over), -1)
+            row[over] = archive.near(recent, row[over], chance.random(1 + len(over)))
+            left[over] = np.minimum(ends - t, archive.ahead[row[over]]) - 1
+        rows[t] = row
+        now = x[:, t:t + p].reshape(_RUNS, -1) @ past + laws.residuals[row]
+        now[:, 0] = now[:, 0].clip(low[0], high[0])
+        now[:, 1] += pv_now * now[:, 0] + sp_now * now[:, 2]
+        x[:, p + t] = now.clip(low, high)
+    return _kept(x[:, p:], laws.held[rows.T])[:, -length:]
+
+
+def _kept(x: Floats, held: Booleans) -> Floats:
+    """(runs, T, 3) signals of which PV and OP are held, (runs, T, 2), where the record held them."""
+    at = np.arange(x.shape[1])[:, None]
+    last = np.maximum.accumulate(np.where(held, 0, at), axis=1)
+    return np.concatenate([np.take_along_axis(x[..., :2], last, axis=1), x[..., 2:]], axis=-1)
+
+
+def _rows(laws: Laws, order: int) -> tuple[Floats, float, float]:
+    """(3 order, 3) from PV, OP and SP of the past, latest last, to those that the laws make of them; and what PV and SP
+    of the same instant come to in OP.
+    """
+    rows, nothing = np.zeros((order, 3, 3)), np.empty(0)
+    parts = ((laws.process_pv, laws.process_op, nothing),
+             (laws.controller_pv[1:], laws.controller_op, laws.controller_sp[1:]),
+             (nothing, nothing, laws.setpoint))
+    for law, of in enumerate(parts):
+        for signal, part in enumerate(of):
+            rows[order - len(part):, signal, law] = part[::-1]
+    return rows.reshape(-1, 3), float(laws.controller_pv[0]), float(laws.controller_sp[0])
 
 
 def _answers(laws: Laws, pole: float, length: int) -> tuple[Floats, Floats]:
     """What drifts of variance 1 at PV's, OP's and SP's law make of the variances of the three within a window, (3, 3)
-    from drift to signal, and of OP's altogether, (3,).
+    from drift to signal, and of OP's altogether, (3,). Of an operator's SP there is nothing.
     """
-    from scipy.signal import fftconvolve, lfilter
+    from scipy import fft
+    from scipy.signal import lfilter
 
     time = length + int(_SETTLE * length)
-    chance = np.random.default_rng(0).standard_normal((time, _PATHS)) * np.sqrt(1.0 - pole * pole)
-    chance[0] /= np.sqrt(1.0 - pole * pole)
-    drift = np.asarray(lfilter([1.0], [1.0, -pole], chance, axis=0))
-    impulse = _impulse(laws, time)
-    within, swing = np.empty((3, 3)), np.empty(3)
-    for k in range(3):
-        for signal in range(3):
-            moved = fftconvolve(drift, impulse[:, k, signal, None], axes=0)[time - length:time]
-            within[k, signal] = _typical(moved.var(axis=0), axis=0)
-            if signal == 1:
-                swing[k] = (moved * moved).mean()
+    chance = np.random.default_rng(0).standard_normal((_PATHS, time)) * np.sqrt(1.0 - pole * pole)
+    chance[:, 0] /= np.sqrt(1.0 - pole * pole)
+    size = fft.next_fast_len(2 * time, real=True)
+    drift = fft.rfft(lfilter([1.0], [1.0, -pole], chance), size)
+    within, swing = np.zeros((3, 3)), np.zeros(3)
+    impulses = _impulses(laws, time)
+    for k, signal in np.argwhere(impulses.any(axis=2)).tolist():
+        moved = fft.irfft(drift * fft.rfft(impulses[k, signal], size), size)[:, time - length:time]
+        within[k, signal] = _typical(moved.var(axis=1), axis=0)
+        if signal == 1:
+            swing[k] = (moved * moved).mean()
     return within, swing
 
 
-def _impulse(laws: Laws, time: int) -> Floats:
-    """(time, 3, 3) what an impulse at PV's, OP's and SP's law makes of the three."""
-    p = laws.order
-    past = np.zeros((time + p, 3, 3))  # time, impulse, signal
-    at_once = laws.controller_pv[0], laws.controller_sp[0]
-    pv, op, sp = (np.zeros((p, 3)) for _ in range(3))  # coefficients, latest last, of PV, OP and SP in the laws
-    nothing = np.empty(0)
-    laws_of: tuple[tuple[Floats, tuple[Floats, ...]], ...] = (
-        (pv, (laws.process_pv, laws.process_op, nothing)),
-        (op, (laws.controller_pv[1:], laws.controller_op, laws.controller_sp[1:])),
-        (sp, (nothing, nothing, laws.setpoint)))
-    for law, parts in laws_of:
-        for signal, part in enumerate(parts):
-            law[p - len(part):, signal] = part[::-1]
-    rows = np.stack([pv, op, sp]).reshape(3, -1)
-    for t in range(time):
-        now = past[t:t + p].transpose(1, 0, 2).reshape(3, -1) @ rows.T
-        if t == 0:
-            now += np.eye(3)
-        now[:, 1] += at_once[0] * now[:, 0] + at_once[1] * now[:, 2]
-        past[t + p] = np.clip(now, -1e6, 1e6)
-    return past[p:]
+def _impulses(laws: Laws, time: int) -> Floats:
+    """(3, 3, time) what an impulse at PV's, OP's and SP's law makes of the three, an operator's SP being none.
+
+    A PV = B OP + 1, C OP = D PV + S SP + 1 and G SP = 1, solved for the three.
+    """
+    from scipy.signal import lfilter
+
+    a, c, g = (np.append(1.0, -part) for part in (laws.process_pv, laws.controller_op, laws.setpoint))
+    b, d, s = np.append(0.0, laws.process_op), laws.controller_pv, laws.controller_sp
+    loop = np.convolve(a, c) - np.convolve(b, d)
+    tops = {(0, 0): c, (0, 1): d, (1, 0): b, (1, 1): a}
+    if laws.setpoint.size:
+        tops |= {(2, 0): np.convolve(b, s), (2, 1): np.convolve(a, s)}
+    impulse, impulses = np.eye(1, time)[0], np.zeros((3, 3, time))
+    for at, top in tops.items():
+        impulses[at] = lfilter(top, loop, impulse)
+    if laws.setpoint.size:
+        impulses[2] = lfilter([1.0], g, impulses[2])
+        impulses[2, 2] = lfilter([1.0], g, impulse)
+    return np.asarray(np.nan_to_num(impulses.clip(-1e6, 1e6)))
 
 
 def _sizes(answer: Floats, lacking: Floats) -> Floats:

@@ -35,7 +35,7 @@ _PLACES = 100  # at the least that are looked at, of many every sixteenth at the
 _FURTHEST = 150.0  # per cent: no signal strays further from its rest, whatever the laws
 
 
-class _Archive:
+class Archive:
     """Where a loop's blocks may begin, and what the record held there."""
 
     def __init__(self, laws: Laws) -> None:
@@ -69,6 +69,20 @@ class _Archive:
         nearest = np.argpartition(apart, count - 1)[:count] if count < len(apart) else np.arange(count)
         return int(starts[np.sort(nearest)[int(chance % 1.0 * count)]])
 
+    def near(self, recent: Floats, broke_off: npt.NDArray[np.intp], chance: Floats) -> npt.NDArray[np.intp]:
+        """(K,) the same for K runs of a difference equation, (K, RECALL * 3), that are begun at once.
+
+        chance: (1 + K,) which places are looked at is one draw for all.
+        """
+        looked_at = slice(int(chance[0] * self._step), None, self._step)
+        starts = self.starts[looked_at]
+        apart = self._squares[looked_at] - 2.0 * ((recent * self._weight) @ self._past[looked_at].T)
+        if len(starts) > 2 * _APART // self._step + _NEAREST:
+            apart[np.abs(starts - broke_off[:, None]) < _APART] = np.inf
+        count = min(_NEAREST, len(starts))
+        nearest = np.argpartition(apart, count - 1)[:, :count]
+        return np.asarray(starts[nearest[np.arange(len(recent)), (chance[1:] * count).astype(np.intp)]])
+
 
 class LearnedLoops(Columns):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
@@ -88,7 +102,7 @@ class LearnedLoops(Columns):
         self._drift_keys = np.stack([keys(seed, ids, f"learned drift of {signal}") for signal in ("PV", "OP", "SP")])
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
-        self._archives = [_Archive(law) for law in laws]
+        self._archives = [Archive(law) for law in laws]
         sizes = np.array([len(law.signals) for law in laws], dtype=np.intp)
         self._offset = np.cumsum(sizes) - sizes
         self._residuals = np.nan_to_num(np.concatenate([law.residuals for law in laws]))

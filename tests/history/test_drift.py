@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from recorded import START, flow, record_of, run
 
+from clpm_execd.history.drift import lived
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop import DisturbanceSpec, LoopSpec
@@ -44,6 +45,19 @@ def test_without_the_drift_it_would_not(learned: list[tuple[Block, Learned]]) ->
         assert one.loop.laws is not None
         bare = replace(one.loop, laws=replace(one.loop.laws, drift=np.zeros(4)))
         assert share(block, bare) < share(block, one.loop)
+
+
+def test_what_it_is_sized_by_wanders_as_the_plant_does(learned: list[tuple[Block, Learned]]) -> None:
+    def spread(op: np.ndarray) -> float:
+        return float(np.log(op.std(axis=0)).mean())
+
+    for _, one in learned:
+        assert one.loop.laws is not None
+        bare = replace(one.loop, laws=replace(one.loop.laws, drift=np.zeros(4)))
+        loops = [replace(bare, id=f"{bare.id} {k}") for k in range(64)]
+        block = Plant(loops, seed=7, start=START, interval=10**10, scan=10**10).advance(SAMPLES + SAMPLES // 10)
+        free = lived(bare, one.loop.laws, SAMPLES)
+        assert spread(free[..., 1].T) == pytest.approx(spread(block.op[-SAMPLES:]), abs=0.25)
 
 
 def test_it_stays_near_for_ever(learned: list[tuple[Block, Learned]]) -> None:
