@@ -52,19 +52,47 @@ class Filters(NamedTuple):
         return felt
 
 
+class Sampled(NamedTuple):
+    """A, (3,), and B, (4,), of a process at the samples, for OP of `late` samples ago; part: of `transition`."""
+
+    pv: Floats
+    op: Floats
+    late: int
+    part: tuple[float, ...]
+
+    def of_op(self, op: Floats) -> Floats:
+        """(n,) B of OP, from rest."""
+        late, n = min(self.late, len(op)), len(op)
+        felt = np.zeros(n)
+        felt[late:] = np.convolve(op, self.op)[:n - late]
+        return felt
+
+    def coloured(self, process: ProcessSpec, interval: float, noise: Floats) -> tuple[float, Floats]:
+        """The load's pole, a sample, and C, (4,)."""
+        pole = pole_of(noise)
+        return pole, _colour(self.part, pole, ratio(process, interval, noise))
+
+
+def sampled(process: ProcessSpec, interval: float, parts: int) -> Sampled:
+    """Of a process at samples, of so many scans an interval, s."""
+    part = transition(process, interval)
+    late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
+    return Sampled(np.array((1.0, -part[0] - part[2], part[0] * part[2])),
+                   _at_samples(weights(process, interval / parts), parts, rest), late, part)
+
+
 def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
     """Of a process and what the parameters of the noise, (2,), say of it; parts: scans an interval, s.
 
     noise: the logit of the load's pole, and the logarithm of its size, as in `ratio`.
     """
-    pole, part = pole_of(noise), transition(process, interval)
-    late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
-    both, two = part[0] + part[2], part[0] * part[2]
-    pv = np.array((1.0, -both - pole, two + both * pole, -two * pole))
-    op, felt = np.zeros(_TAPS + 1), _at_samples(weights(process, interval / parts), parts, rest)
-    op[:-1] = felt
-    op[1:] -= pole * felt
-    return Filters(pv, op, late, _colour(part, pole, ratio(process, interval, noise)))
+    of = sampled(process, interval, parts)
+    pole, colour = of.coloured(process, interval, noise)
+    pv, op = np.zeros(len(of.pv) + 1), np.zeros(_TAPS + 1)
+    for both, alone in ((pv, of.pv), (op, of.op)):
+        both[:-1] = alone
+        both[1:] -= pole * alone
+    return Filters(pv, op, of.late, colour)
 
 
 def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Floats]:
@@ -120,23 +148,37 @@ def _evenly(parts: int) -> Floats:
 def _colour(transition: tuple[float, ...], pole: float, ratio: float) -> Floats:
     """C of the load and the sensor's noise together.
 
-    It is the factor of their spectrum that has its zeros within the unit circle (Astrom, 1970, section 4.3). The
-    spectrum is a polynomial in q = 2 - z - 1/z, and each of its roots tells one zero: this keeps those near 1 apart
-    from their mirror images.
+    It is the factor of their spectrum that has its zeros within the unit circle (Astrom, 1970, section 4.3). Each root
+    of the spectrum tells one zero: this keeps those near 1 apart from their mirror images.
     """
-    p11, p21, p22, b1, b2 = transition
-    power, late = ratio**2 * (1.0 - pole * pole), p21 * b1 - p11 * b2
-    s0, s1, s2, s3 = 1.0, 0.0, 0.0, 0.0  # the spectrum, by powers of q
-    for p in (p11, p22, pole):
-        still = (1.0 - p)**2
-        s0, s1, s2, s3 = still * s0, still * s1 + p * s0, still * s2 + p * s1, still * s3 + p * s2
-    s0, s1 = s0 + power * (b2 + late)**2, s1 - power * b2 * late
+    s0, s1, s2, s3 = _spectrum(transition, pole, ratio)
     zeros = []
     for inverse in _roots(s1 / s0, s2 / s0, s3 / s0):
         root = sqrt(1.0 - 4.0 * inverse)
         zeros.append((root - 1.0) / (root + 1.0))
     a, b, c = zeros
     return np.array((1.0, -(a + b + c).real, (a * b + a * c + b * c).real, -(a * b * c).real))
+
+
+def _spectrum(transition: tuple[float, ...], pole: float, ratio: float) -> tuple[float, float, float, float]:
+    """Of the load and the sensor's noise together, by powers of q = 2 - z - 1/z, the sensor's having a variance of 1.
+    """
+    p11, p21, p22, b1, b2 = transition
+    power, late = ratio**2 * (1.0 - pole * pole), p21 * b1 - p11 * b2
+    s0, s1, s2, s3 = 1.0, 0.0, 0.0, 0.0
+    for p in (p11, p22, pole):
+        still = (1.0 - p)**2
+        s0, s1, s2, s3 = still * s0, still * s1 + p * s0, still * s2 + p * s1, still * s3 + p * s2
+    return s0 + power * (b2 + late)**2, s1 - power * b2 * late, s2, s3
+
+
+def share(process: ProcessSpec, h: float, noise: Floats) -> float:
+    """Of the variance of the errors, what the sensor's noise has of its own: by what the spectrum is at its upper end.
+    """
+    part, pole, size = transition(process, h), pole_of(noise), ratio(process, h, noise)
+    s0, s1, s2, s3 = _spectrum(part, pole, size)
+    c0, c1, c2, c3 = _colour(part, pole, size).tolist()
+    return float((c0 - c1 + c2 - c3)**2 / (s0 + 4.0 * s1 + 16.0 * s2 + 64.0 * s3))
 
 
 def _roots(a: float, b: float, c: float) -> tuple[complex, complex, complex]:

@@ -8,8 +8,8 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.filters import filters, pole_of, ratio
-from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, Prediction, least, slope
+from clpm_execd.history.filters import pole_of, ratio, sampled, share
+from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, STEP, Prediction, least, slope
 from clpm_execd.history.prediction import steps as around
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
@@ -18,6 +18,7 @@ from clpm_execd.plant.process import transition
 
 _MOST_STEPS, _ENOUGH = 100, 0.01  # of a search
 _A_STEP = 2.0  # numbers of a step of the load: when and how large
+_ONE = np.ones(1)
 _LOOSE_GAIN = 0.7  # sigma of the log of a gain of which the record tells nothing
 
 
@@ -63,7 +64,8 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
 class Unexplained:
     """The errors of a given process, as `innovations` says, by the noise, (2,), of `filters`, and steps of the load.
 
-    where: the stretches of the record that tell anything. samples: (n,) those that have an error.
+    A PV - K B OP does not depend on the noise, nor does what steps add to it: the noise's own filter, D over C, makes
+    errors of either. where: the stretches of the record that tell anything. samples: (n,) those that have an error.
     """
 
     def __init__(self, signals: Signals, process: ProcessSpec, period: float | None = None) -> None:
@@ -74,6 +76,11 @@ class Unexplained:
         for s in self.where:
             self.parts.append(slice(end, end := end + s.stop - s.start - SETTLE))
         self.samples = np.concatenate([np.arange(s.start + SETTLE, s.stop) for s in self.where] or [np.empty(0, int)])
+        self._last: tuple[tuple[object, ...], Floats] = (), np.empty((0, 0))  # columns, as they were asked for
+        if self.where:
+            self._known, self._left = self._of.without_noise()
+            at_once = sampled(replace(self._of.around, dead_time=0.0), self._of.interval, self._of.parts)
+            self._stepped = at_once.of_op(np.ones(self._length))
 
     def noise(self, starts: Sequence[Sequence[float] | Floats], steps: Sequence[int], enough: float = _ENOUGH,
               pole: float | None = None) -> Floats:
@@ -87,23 +94,49 @@ class Unexplained:
             return self.errors(whole(noise), steps)
 
         def slopes(noise: Floats) -> Floats:
-            if steps:
-                return slope(np.array([left(one) for one in around(noise)]))
-            y, u = self._of.beside([self._at(whole(one)) for one in around(noise)])
-            return slope(y - self._process.gain * u)
+            return self._slopes([whole(one) for one in around(noise)], steps)
 
         free = [np.array(start[-1:] if pole is not None else start) for start in starts]
         tried = [least(left, slopes, start, _MOST_STEPS, enough) for start in free]
-        return whole(min(tried, key=lambda one: float(np.sum(left(one)**2))))
+        return whole(tried[0] if len(tried) == 1 else min(tried, key=lambda one: _squares(left(one))))
 
     def _at(self, noise: Floats) -> tuple[float, Floats]:
         return self._process.dead_time, np.append(self._of.typical, noise)
 
+    def _coloured(self, noise: Floats) -> tuple[Floats, Floats]:
+        """D, (2,), and C, (4,), in 1/z."""
+        pole, colour = self._known.coloured(self._of.around, self._of.interval, noise)
+        return np.array((1.0, -pole)), colour
+
     def errors(self, noise: Floats, steps: Sequence[int] = ()) -> Floats:
         """(n,) of PV, without what the steps explain."""
-        y, u = self._of.errors(*self._at(noise))
-        errors = np.asarray(y - self._process.gain * u)
+        load, colour = self._coloured(noise)
+        errors = self._of.clear([_filtered(load, colour, left) for left in self._left])
         return errors - (columns := self.columns(noise, steps)) @ _sizes(columns, errors)[0] if steps else errors
+
+    def _slopes(self, near: Sequence[Floats], steps: Sequence[int]) -> Floats:
+        """(n, K) of the errors, by noises at `steps` of a Prediction, with the steps' sizes as they are at the first.
+
+        Of a variable projection (Golub and Pereyra, 1973) without what is small in it (Kaufman, 1975).
+        """
+        noise = near[0]
+        (load, colour), *others = [self._coloured(one) for one in near]
+        columns = self.columns(noise, steps)
+        sizes = _sizes(columns, self.errors(noise))[0] if steps else ()
+        found = []
+        for s, left in zip(self.where, self._left, strict=True):
+            for step, size in zip(steps, sizes, strict=True):
+                if s.start < step < s.stop:
+                    left = left.copy()
+                    left[step - s.start:] -= size * self._stepped[:s.stop - step]
+            error, moved = _filtered(load, colour, left), np.zeros((len(others), len(left)))
+            for row, (other, behind) in zip(moved, others, strict=True):
+                row[1:] = (other[1] - load[1]) * left[:-1]
+                for k in range(1, min(len(colour), len(left))):
+                    row[k:] -= (behind[k] - colour[k]) * error[:-k]
+            found.append(_filtered(_ONE, colour, moved))
+        slopes = self._of.clear(found).T / STEP
+        return slopes - columns @ _sizes(columns, slopes)[0] if steps else slopes
 
     def sizes(self, noise: Floats, steps: Sequence[int]) -> tuple[Floats, Floats]:
         """(S,) % of travel, and their standard deviations."""
@@ -114,36 +147,61 @@ class Unexplained:
 
     def columns(self, noise: Floats, steps: Sequence[int]) -> Floats:
         """(n, S) what steps of 1 % of travel add to the errors, each until its stretch ends."""
-        course, columns = self.courses(noise, self._length)[0], np.zeros((len(self.samples), len(steps)))
-        for s, part in zip(self.where, self.parts, strict=True):
-            for column, step in zip(columns.T, steps, strict=True):
-                if s.start < step < s.stop:
-                    added = np.zeros(s.stop - s.start)
-                    added[step - s.start:] = course[:s.stop - step]
-                    column[part] = added[SETTLE:] - added[SETTLE:].mean()
-        return columns
+        asked = noise.tobytes(), *steps
+        if asked != self._last[0]:
+            self._last = asked, self._columns(noise, steps)
+        return self._last[1]
+
+    def _columns(self, noise: Floats, steps: Sequence[int]) -> Floats:
+        columns = np.zeros((len(steps), len(self.samples)))
+        if steps:
+            course = _filtered(*self._coloured(noise), self._stepped)
+            for s, part in zip(self.where, self.parts, strict=True):
+                for column, step in zip(columns, steps, strict=True):
+                    if s.start < step < s.stop:
+                        added = np.zeros(s.stop - s.start)
+                        added[step - s.start:] = course[:s.stop - step]
+                        column[part] = added[SETTLE:] - np.add.reduce(added[SETTLE:]) / (len(added) - SETTLE)
+        return columns.T
 
     def courses(self, noise: Floats, length: int) -> tuple[Floats, Floats]:
         """(length,) what a step of the load of 1 % of travel, and a PV too high by 1 % of span once, add to the errors.
         """
-        at_once = filters(replace(self._process, gain=1.0, dead_time=0.0), self._of.interval, self._of.parts, noise)
+        load, colour = self._coloured(noise)
         once = np.zeros(length)
         once[0] = 1.0
-        return self._process.gain * at_once.of_op(np.ones(length)), at_once.of_pv(once)
+        stepped = np.append(self._stepped, np.full(max(length - self._length, 0), self._stepped[-1]))[:length]
+        return _filtered(load, colour, stepped), _filtered(np.convolve(self._known.pv, load), colour, once)
+
+    def load(self, noise: Floats, errors: Floats) -> float:
+        """Sigma of the load, % of travel."""
+        process, interval = self._process, self._of.interval
+        return sqrt(float(np.mean(errors**2)) * share(process, interval, noise)) * ratio(process, interval, noise)
 
     def told(self, noise: Floats, steps: Sequence[int]) -> Innovations:
         """Of this noise. Raises ValueError or LinAlgError where it has no filter."""
         process, interval, found = self._process, self._of.interval, self.errors(noise, steps)
-        pole, gain, share = _load_filter(process, interval, noise)
+        pole, gain = _load_filter(process, interval, noise)
         errors = np.full(self._length, np.nan)
         errors[self.samples] = found
-        sigma = sqrt(float(np.mean(found**2)) * share)
         swing = self._of.swing(process.gain, *self._at(noise)) if self._period else (0.0, 0.0, 0.0)
         return Innovations(
-            np.array([pole, *gain]), errors, load=sigma * ratio(process, interval, noise),
-            correlation=-interval / log(max(pole, 1e-3)), noise=sigma,
+            np.array([pole, *gain]), errors, load=self.load(noise, found),
+            correlation=-interval / log(max(pole, 1e-3)),
+            noise=sqrt(float(np.mean(found**2)) * share(process, interval, noise)),
             doubt=_doubt(process, self._of, noise, found, self.columns(noise, steps)),
             cost=cost(found, steps), swing=swing)
+
+
+def _filtered(by: Floats, colour: Floats, signal: Floats) -> Floats:
+    """(..., n) a signal, from rest."""
+    from scipy.signal import lfilter
+
+    return np.asarray(lfilter(by, colour, signal))
+
+
+def _squares(errors: Floats) -> float:
+    return float(errors @ errors)
 
 
 def cost(errors: Floats, steps: Sequence[int]) -> float:
@@ -155,8 +213,9 @@ def cost(errors: Floats, steps: Sequence[int]) -> float:
 def _sizes(columns: Floats, errors: Floats) -> tuple[Floats, Floats]:
     """Of the columns in the errors, and the inverse of their normal matrix."""
     normal = columns.T @ columns
-    normal[np.diag_indices_from(normal)] *= 1.0 + 1e-9
-    normal[np.diag_indices_from(normal)] += 1e-12
+    diagonal = normal.reshape(-1)[::len(normal) + 1]
+    diagonal *= 1.0 + 1e-9
+    diagonal += 1e-12
     inverse = np.linalg.inv(normal)
     return np.asarray(inverse @ (columns.T @ errors)), np.asarray(inverse)
 
@@ -188,12 +247,12 @@ def _doubt(process: ProcessSpec, prediction: Prediction, noise: Floats, left: Fl
 
 def _logarithms(process: ProcessSpec, h: float, noise: Floats) -> list[float]:
     """Those of the load, its correlation and the sensor's noise, behind errors of the same variance."""
-    pole, _, share = _load_filter(process, h, noise)
-    return [log(share) / 2.0 + log(ratio(process, h, noise)), -log(-log(pole)), log(share) / 2.0]
+    own = log(share(process, h, noise)) / 2.0
+    return [own + log(ratio(process, h, noise)), -log(-log(pole_of(noise))), own]
 
 
-def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats, float]:
-    """The load's pole, the gain (3,) of the Kalman filter for x1, x2 and the load (Kalman, 1960), the noise's share.
+def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats]:
+    """The load's pole, the gain (3,) of the Kalman filter for x1, x2 and the load (Kalman, 1960).
 
     noise: as of `filters`.
     """
@@ -206,4 +265,4 @@ def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, 
     q[2, 2] = (1.0 - pole**2) * ratio(process, h, noise) ** 2
     seen = np.array([[0.0, 1.0, 0.0]])
     p = solve_discrete_are(f.T, seen.T, q, np.eye(1))
-    return pole, np.asarray((f @ p[:, 1]) / (p[1, 1] + 1.0)), 1.0 / (float(p[1, 1]) + 1.0)
+    return pole, np.asarray((f @ p[:, 1]) / (p[1, 1] + 1.0))

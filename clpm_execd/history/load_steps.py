@@ -61,7 +61,7 @@ def load_steps(signals: Signals, process: ProcessSpec) -> list[Step]:
         return []
     try:
         found, noise = _Search(left).likeliest()
-        load = left.told(noise, found).load
+        load = left.load(noise, left.errors(noise, found))
     except (ValueError, np.linalg.LinAlgError):
         return []
     if not found:
@@ -145,9 +145,9 @@ class _Search:
         stepped, spiked = self._of.courses(noise, max(_LONGEST, self._n))
         spiked = spiked[:lasts(spiked, _MATTERS)]
         sigma = float(np.median(np.abs(errors))) / 0.6745
-        heights, plain, single = (np.abs(sizes) / sigma for sizes in (
-            self._heights(np.clip(errors, -_FAR * sigma, _FAR * sigma), stepped, others),
-            self._heights(errors, stepped, others), self._heights(errors, spiked, others)))
+        clipped = np.clip(errors, -_FAR * sigma, _FAR * sigma)
+        (heights, plain), (single,) = (np.abs(self._heights(np.array(of), course, others)) / sigma for of, course in (
+            ([clipped, errors], stepped), ([errors], spiked)))
         while True:
             heights[none] = 0.0
             at = int(np.argmax(heights))
@@ -159,23 +159,24 @@ class _Search:
             none[near] = True
 
     def _heights(self, errors: Floats, course: Floats, others: Floats) -> Floats:
-        """(n,) the size that explains most of the errors, in its deviations by noise of 1."""
-        heights = np.zeros(self._n)
+        """(K, n) the size that explains most of the errors, (K, n), in its deviations by noise of 1."""
+        heights = np.zeros_like(errors)
         for part in self._of.parts:
             n = part.stop - part.start
             along = course[:n]
-            ones = np.ones(n)
-            whole = _along(ones, along**2)
-            power = whole - _along(ones, along)**2 / n
-            for other in others[part].T:
-                power -= _along(other, along)**2
+            felt = np.minimum(np.arange(n, 0, -1), len(along)) - 1  # of the course, until the stretch ends
+            whole = np.cumsum(along**2)[felt]
+            told = _along(np.concatenate([errors[:, part], others[part].T]), along)
+            power = whole - np.cumsum(along)[felt]**2 / n - (told[len(errors):]**2).sum(axis=0)
             known = power > np.maximum(_KNOWN * whole, _LEFT * whole[0])
-            heights[part] = np.where(known, _along(errors[part], along), 0.0) / np.sqrt(np.where(known, power, 1.0))
+            heights[:, part] = np.where(known, told[:len(errors)], 0.0) / np.sqrt(np.where(known, power, 1.0))
         return heights
 
 
 def _along(x: Floats, course: Floats) -> Floats:
-    """(n,) the sum of what follows each sample, weighed by the course."""
-    from scipy.signal import correlate
+    """(..., n) the sum of what follows each sample of x, (..., n), weighed by the course."""
+    from scipy.fft import next_fast_len
 
-    return np.asarray(correlate(np.append(x, np.zeros(len(course) - 1)), course, mode="valid"))
+    n = x.shape[-1]
+    size = next_fast_len(n + len(course) - 1, real=True)
+    return np.asarray(np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(course, size).conj(), size)[..., :n])

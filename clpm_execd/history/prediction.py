@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.filters import Filters, filters, pole_of, slowness, turned
+from clpm_execd.history.filters import Filters, Sampled, filters, pole_of, sampled, slowness, turned
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
@@ -26,7 +26,7 @@ SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples
 _MOST_PARTS = 10
 SETTLE = 20  # samples at the start of a stretch that the filters need
-_STEP = 1e-4  # of a logarithm, for a slope
+STEP = 1e-4  # of a logarithm, for a slope
 _MOST_STEPS = 30  # of a fit
 _ENOUGH = 0.01  # see `least`
 _PARTS = (1.0, 3.0)  # of an oscillation: itself and its third harmonic
@@ -53,9 +53,9 @@ class Prediction:
     """Of PV by OP, for processes around a typical one.
 
     period: s, of an oscillation that comes from elsewhere; what has this period, or a third of it, tells nothing then.
-    typical: logs of the typical lags, the second's as its share of the first. where: the stretches of the record that
-    tell anything. scale: sigma of the errors that priors are weighed against, of the first errors until it is set.
-    parts: at most so many scans, of 1 s, are taken to lie in an interval.
+    around: the typical process, no lag far below an interval. typical: logs of its lags, the second's as its share of
+    the first. where: the stretches of the record that tell anything. scale: sigma of the errors that priors are weighed
+    against, of the first errors until it is set. parts: at most so many scans, of 1 s, are taken to lie in an interval.
     """
 
     def __init__(self, signals: Signals, around: ProcessSpec, period: float | None = None, *,
@@ -64,6 +64,7 @@ class Prediction:
         self.parts = max(1, min(round(signals.interval), parts))
         self.scan = signals.interval / self.parts
         lags = [max(t, 0.2 * signals.interval) for t in around.tau]
+        self.around = replace(around, tau=tuple(lags))
         self.typical = np.array([log(lag) for lag in lags[:1]] + [log(lag / lags[0]) for lag in lags[1:]])
         self.loose = np.array(LOOSE[:len(lags)])
         self.scale = 0.0
@@ -104,13 +105,21 @@ class Prediction:
         """
         of = self._filters(delay, parameters)
         y, u = [of.of_pv(pv) for pv in self._pv], [of.of_op(moved) for moved in self._op]
-        return self._free(y), self._free(u)
+        return self.clear(y), self.clear(u)
 
     def beside(self, near: Sequence[tuple[float, Floats]]) -> tuple[Floats, Floats]:
         """(K, n) the same of several, (delay, parameters) each, that are all next to the first, to the first order."""
         of = [self._filters(*one) for one in near]
         seen = [turned(of, pv, moved) for pv, moved in zip(self._pv, self._op, strict=True)]
-        return self._free([y for y, _ in seen]), self._free([u for _, u in seen])
+        return self.clear([y for y, _ in seen]), self.clear([u for _, u in seen])
+
+    def without_noise(self) -> tuple[Sampled, list[Floats]]:
+        """The typical process at the samples, and what it leaves of PV in each stretch, (n,), before the noise's
+        filter.
+        """
+        of = sampled(self.around, self.interval, self.parts)
+        return of, [np.convolve(pv, of.pv)[:len(pv)] - of.of_op(op)
+                    for pv, op in zip(self._pv, self._op, strict=True)]
 
     def _filters(self, delay: float, parameters: Floats) -> Filters:
         k = len(self.typical)
@@ -118,8 +127,8 @@ class Prediction:
         process = ProcessSpec(model=self.model, gain=1.0, tau=lags, dead_time=delay)
         return filters(process, self.interval, self.parts, parameters[k:])
 
-    def _free(self, stretches: Sequence[Floats]) -> Floats:
-        """One after the other, free of how they begin, of their means and of the oscillation."""
+    def clear(self, stretches: Sequence[Floats]) -> Floats:
+        """(..., n) one after the other, free of how they begin, of their means and of the oscillation."""
         seen = _level(stretches)
         return seen - (seen @ self.waves) @ self.waves.T if self.period else seen
 
@@ -235,12 +244,12 @@ def _unexplained(y: Floats, u: Floats) -> Floats:
 
 def steps(at: Floats) -> Floats:
     """(1 + K, K) these parameters, and those a little further along each of them."""
-    return np.vstack([at, at + _STEP * np.eye(len(at))])
+    return np.vstack([at, at + STEP * np.eye(len(at))])
 
 
 def slope(near: Floats) -> Floats:
     """(n, K) by what they are at `steps`, (1 + K, n)."""
-    return np.asarray((near[1:] - near[0]).T / _STEP)
+    return np.asarray((near[1:] - near[0]).T / STEP)
 
 
 def least(residual: Callable[[Floats], Floats], slopes: Callable[[Floats], Floats], start: Floats, most: int,
