@@ -236,12 +236,14 @@ def loaded(loop: LoopSpec, found: Innovations | None, told: Findings, scans: Clo
     """The loop with the load and the noise that its process leaves of PV; scans: as they are at the scans, if known."""
     if found is None:
         return loop
-    if scans is not None:
-        load, correlated, white = (Estimate.found(ends, unit) for ends, unit in (
-            (scans.load, "% of travel"), (scans.correlation, "s"), (scans.noise, "% of span")))
-    else:
+    if scans is not None and told.estimates["process.gain"].source == "identified":
+        load, correlated = Estimate.found(scans.load, "% of travel"), Estimate.found(scans.correlation, "s")
+    else:  # a load belongs to its process
         load = Estimate.about(found.load, found.doubt[0], "% of travel")
         correlated = Estimate.about(found.correlation, found.doubt[1], "s")
+    if scans is not None:
+        white = Estimate.found(scans.noise, "% of span")
+    else:
         step = loop.recording.resolution.pv / (loop.range[1] - loop.range[0]) * 100.0
         own = 1.0 - min(step**2 / 12.0 / max(found.noise, 1e-9)**2, _MOST_ROUNDING)  # what rounding does not make of it
         white = Estimate.about(found.noise * own**0.5, found.doubt[2] / own, "% of span")

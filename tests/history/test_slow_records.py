@@ -71,6 +71,21 @@ def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
     assert held(learned, "disturbance.correlation") >= 0.75
 
 
+def test_the_load_belongs_to_the_process_that_is_told_be_it_a_prior() -> None:
+    load, correlation = list[bool](), list[bool]()
+    for kind in ("pressure", "temperature"):
+        for seed in range(80, 100 if LONG else 83):
+            truth = replace(drawn(kind, seed), moves=())  # the process gain is a prior then, but for few
+            found = learn(record_of(run(truth, 1440, interval=5.0)), span=(0.0, 100.0)).estimates
+            if found["process.gain"].source == "prior":
+                effect = found["disturbance.sigma"].value * found["process.gain"].value
+                load.append(0.5 < effect / (truth.disturbance.sigma * truth.process.gain) < 2.0)
+                time = found["disturbance.correlation"].value
+                correlation.append(1 / 3 < time / truth.disturbance.correlation < 3.0)
+    assert share("load behind a prior within a factor of 2", load) >= 0.8
+    assert share("correlation behind a prior within a factor of 3", correlation) >= 0.8
+
+
 def test_a_set_point_may_move_between_two_samples() -> None:
     truth = drawn("pressure", 62)
     truth = replace(truth, moves=tuple(replace(move, at=move.at + late * SECOND) for move, late in zip(
