@@ -43,11 +43,13 @@ _FAMILIES = (0.1, 0.35, 0.7, inf)  # of valves, by J up to these shares of S; th
 _BEST = 2  # of a family that are kept
 _APART = 0.05  # of S: nearer ones are the same
 _HINTS = 10.0  # by which the errors' log-likelihood, doubled, must be better than with a valve that follows OP
+_HOPES = 20.0  # by dense grids: finer ones hardly add as much again
 _TELLS = 40.0  # and in the end
 _HIDES = 0.5  # of all that sticking tells: so much rounding may hide
 _OTHERWISE = (0.15, 0.3, 0.45, 0.6, 0.75, 1.4)  # dead times, of that of the best so far
 _ALIKE = 0.01  # of S: nearer ones lead to the same
 _OPEN = 0.25  # of all that sticking tells: so much a closer look may still gain
+_WORTH = 20.0  # of the errors' log-likelihood, doubled: so much may the right process gain
 _MODES = 2  # of the likelihood, that are looked at closely
 _MOST = 20_000  # samples
 _ROUGHLY = 1.0  # of the same: a smaller gain by another process is none
@@ -146,6 +148,7 @@ class _Search:
         # Between two samples of a slower record OP moves by far more than a step.
         every_scan = signals.interval <= SCAN and len(signals.op) <= _MOST
         self._slips = Slips(prediction, signals.op, step) if every_scan else None
+        self._hidden = _HIDES if every_scan else _OPEN
 
     def told(self, coarse: Sequence[Stem], healthy: float, sign: float) -> Sticking | None:
         """coarse: the stems that may be. sign: of the process gain."""
@@ -153,10 +156,13 @@ class _Search:
         if not guesses:
             return None
         healthy = min(healthy, *(valve.fit.cost for valve in guesses))
-        known = self._likeliest([(guesses, coarse)])
+        known = self._likeliest([(guesses, coarse)], inf)
         if known[0].fit.cost > healthy - _HINTS:
             return None
-        known = self._closer(self._nearer(known, guesses[1:]))
+        known = self._nearer(known, guesses[1:], healthy)
+        if known[0].fit.cost > healthy - _HOPES:
+            return None
+        known = self._closer(known)
         best = known[0]
         trails = next((valve for valve in known if _family(valve.stem) == 0), best)
         jumps = best.fit.cost < trails.fit.cost - _JUMPS_TELL
@@ -203,7 +209,7 @@ class _Search:
                   for guess, k in zip(guesses, self._costs(guesses, positions).argmin(axis=1).tolist(), strict=True)]
         for one in sorted(others, key=lambda one: one.fit.cost):
             if one.fit.cost < most and all(abs(one.stem[0] / other.stem[0] - 1.0) > _ALIKE for other in worth):
-                worth.append(self._likeliest([([one], _around(one.stem, *_FINER[0]))])[0])
+                worth.append(self._likeliest([([one], _around(one.stem, *_FINER[0]))], 0.0)[0])
         return worth
 
     def _guesses(self) -> list[_Valve]:
@@ -218,15 +224,20 @@ class _Search:
         typical = of.at(of.expected, starts[1])
         return [_Valve(_FOLLOWS, fit) for fit in (self._fitted(best, self._signals.op), typical) if fit is not None]
 
-    def _nearer(self, known: Sequence[_Valve], guesses: Sequence[_Valve]) -> list[_Valve]:
-        """By dense grids around the best, as long as they find better ones: the process is then another."""
+    def _nearer(self, known: Sequence[_Valve], guesses: Sequence[_Valve], healthy: float) -> list[_Valve]:
+        """By dense grids around the best, as long as they find better ones: the process is then another.
+
+        The guesses have their say the first time; later on the best one's process is nearer than theirs.
+        """
         looks, looked = (lambda stem: _around(stem, *_DENSE), _begun), dict[int, _Valve]()
-        for _ in range(_TURNS):
+        for turn in range(_TURNS):
             before = known[0].fit.cost
             for k, look in enumerate(looks):
                 best = known[0]
                 if looked.get(k) is not best:
-                    looked[k], known = best, _merged(known, self._likeliest([([best, *guesses], look(best.stem))]))
+                    by = [best, *guesses] if turn == 0 else [best]
+                    most = max(_WORTH, self._hidden * (healthy - best.fit.cost))
+                    looked[k], known = best, _merged(known, self._likeliest([(by, look(best.stem))], most))
             if known[0].fit.cost > before - _HINTS:
                 break
         return [*known]
@@ -236,24 +247,28 @@ class _Search:
         for steps in _FINER:
             trailing = [valve for valve in known[_BEST:] if _family(valve.stem) == 0]
             known = _merged(known, self._likeliest(
-                [([valve], _around(valve.stem, *steps)) for valve in [*known[:_BEST], *trailing[:1]]]))
+                [([valve], _around(valve.stem, *steps)) for valve in [*known[:_BEST], *trailing[:1]]], _WORTH))
         return [*known]
 
-    def _likeliest(self, looks: Sequence[tuple[Sequence[_Valve], Sequence[Stem]]]) -> list[_Valve]:
+    def _likeliest(self, looks: Sequence[tuple[Sequence[_Valve], Sequence[Stem]]], most: float) -> list[_Valve]:
         """Of stems the likeliest of each family by each guess of the process, all then with their own; together.
 
         Each guess has a say, however unlikely it is: the process of a valve that follows OP is not that of one that
-        sticks, and a typical one may tell better which stem is right.
+        sticks, and a typical one may tell better which stem is right. most: by which one may cost more than the best,
+        whichever guess tells; one that only trails may in any case.
         """
         stems = [stem for _, some in looks for stem in some]
         positions, families = stems_of(self._signals, stems), np.array([_family(stem) for stem in stems])
         found, first = list[_Valve](), 0
         for guesses, some in looks:
             of = slice(first, first := first + len(some))
-            for guess, row in zip(guesses, self._costs(guesses, positions[of]), strict=True):
+            costs = self._costs(guesses, positions[of])
+            least = costs.min(axis=0)
+            for guess, row in zip(guesses, costs, strict=True):
                 for family in np.unique(families[of]).tolist():
-                    k = of.start + int(np.where(families[of] == family, row, inf).argmin())
-                    found.append(_Valve(stems[k], self._fitted(guess.fit, positions[k])))
+                    k = int(np.where(families[of] == family, row, inf).argmin())
+                    if family == 0 or least[k] <= least.min() + most:
+                        found.append(_Valve(some[k], self._fitted(guess.fit, positions[of][k])))
         return _merged(found)
 
     def _costs(self, guesses: Sequence[_Valve], positions: Floats) -> Floats:
