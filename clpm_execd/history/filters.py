@@ -21,6 +21,7 @@ from clpm_execd.plant.process import transition, weights
 
 _MOST_POLE = 0.9995  # of the load, a sample
 _TAPS = 4  # of a process at the samples, the order of A and what its dead time leaves of an interval
+ONE = np.ones(1)
 _THIRDS = (1.0, complex(-0.5, 0.75**0.5), complex(-0.5, -(0.75**0.5)))  # of a turn, on the unit circle
 
 
@@ -34,15 +35,19 @@ class Filters(NamedTuple):
 
     def of_pv(self, pv: Floats) -> Floats:
         """(n,) of PV, from rest."""
-        from scipy.signal import lfilter
-
-        return np.asarray(lfilter(self.pv, self.colour, pv))
+        return filtered(self.pv, self.colour, pv)
 
     def of_op(self, op: Floats) -> Floats:
         """(..., n) of OP, from rest."""
-        from scipy.signal import lfilter
+        return self.later(filtered(self.op, self.colour, op))
 
-        return self.later(lfilter(self.op, self.colour, op))
+    def of_both(self, pv: Floats, op: Floats) -> Floats:
+        """(2, n) of PV and of OP, (n,) each, from rest."""
+        n = len(pv)
+        seen, late = np.zeros((2, n)), min(self.late, n)
+        seen[0] = np.convolve(pv, self.pv)[:n]
+        seen[1, late:] = np.convolve(op, self.op)[:n - late]
+        return filtered(ONE, self.colour, seen)
 
     def later(self, op: Floats) -> Floats:
         """(..., n) of OP, `late` samples later."""
@@ -50,6 +55,13 @@ class Filters(NamedTuple):
         felt = np.zeros_like(op)
         felt[..., late:] = op[..., :n - late]
         return felt
+
+
+def filtered(by: Floats, colour: Floats, signal: Floats) -> Floats:
+    """(..., n) a signal, from rest, by one polynomial of 1/z over another."""
+    from scipy.signal import lfilter
+
+    return np.asarray(lfilter(by, colour, signal))
 
 
 class Sampled(NamedTuple):
@@ -73,6 +85,8 @@ class Sampled(NamedTuple):
         return pole, _colour(self.part, pole, ratio(process, interval, noise))
 
 
+@lru_cache
+@lru_cache
 def sampled(process: ProcessSpec, interval: float, parts: int) -> Sampled:
     """Of a process at samples, of so many scans an interval, s."""
     part = transition(process, interval)
@@ -88,11 +102,9 @@ def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) ->
     """
     of = sampled(process, interval, parts)
     pole, colour = of.coloured(process, interval, noise)
-    pv, op = np.zeros(len(of.pv) + 1), np.zeros(_TAPS + 1)
-    for both, alone in ((pv, of.pv), (op, of.op)):
-        both[:-1] = alone
-        both[1:] -= pole * alone
-    return Filters(pv, op, of.late, colour)
+    (_, a1, a2), (b0, b1, b2, b3) = of.pv.tolist(), of.op.tolist()
+    return Filters(np.array((1.0, a1 - pole, a2 - pole * a1, -pole * a2)),
+                   np.array((b0, b1 - pole * b0, b2 - pole * b1, b3 - pole * b2, -pole * b3)), of.late, colour)
 
 
 def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Floats]:
@@ -100,17 +112,12 @@ def turned(of: Sequence[Filters], pv: Floats, op: Floats) -> tuple[Floats, Float
 
     That is to first order in what C differs by, and exact in all else.
     """
-    from scipy.signal import lfilter
-
-    def divided(*signals: Floats) -> Floats:
-        return np.asarray(lfilter((1.0,), of[0].colour, np.array(signals)))
-
     colours = np.array([one.colour for one in of]) - of[0].colour
-    seen, moved = divided(pv, op)
+    seen, moved = filtered(ONE, of[0].colour, np.array((pv, op)))
     y, felt = (np.array(tops) @ _lags(signal, len(tops[0])) for tops, signal in (
         ([one.pv for one in of], seen), ([one.op for one in of], moved)))
     u = np.array([one.later(row) for one, row in zip(of, felt, strict=True)])
-    for signals, again in zip((y, u), divided(y[0], u[0]), strict=True):
+    for signals, again in zip((y, u), filtered(ONE, of[0].colour, np.array((y[0], u[0]))), strict=True):
         signals[1:] -= colours[1:] @ _lags(again, colours.shape[1])
     return y, u
 
@@ -130,7 +137,7 @@ def _at_samples(weights: tuple[float, ...], parts: int, rest: int) -> Floats:
     top = np.array((new2, old2 + p21 * new1 - p11 * new2, p21 * old1 - p11 * old2))
     # 1 / (1 - p/z) at the scans is a sum of powers over the same at the samples.
     powers = np.arange(parts)
-    for part in (p11**powers, p22**powers, _evenly(parts)):
+    for part in ((p11**powers,) if p11 else ()) + (p22**powers, _evenly(parts)):
         top = np.convolve(top, part)
     taps = np.zeros(_TAPS)
     found = top[parts - 1 - rest::parts]

@@ -8,7 +8,7 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.history.filters import pole_of, ratio, sampled, share
+from clpm_execd.history.filters import ONE, filtered, pole_of, ratio, sampled, share
 from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, STEP, Prediction, least, slope
 from clpm_execd.history.prediction import steps as around
 from clpm_execd.history.signals import Signals
@@ -18,7 +18,6 @@ from clpm_execd.plant.process import transition
 
 _MOST_STEPS, _ENOUGH = 100, 0.01  # of a search
 _A_STEP = 2.0  # numbers of a step of the load: when and how large
-_ONE = np.ones(1)
 _LOOSE_GAIN = 0.7  # sigma of the log of a gain of which the record tells nothing
 
 
@@ -111,7 +110,7 @@ class Unexplained:
     def errors(self, noise: Floats, steps: Sequence[int] = ()) -> Floats:
         """(n,) of PV, without what the steps explain."""
         load, colour = self._coloured(noise)
-        errors = self._of.clear([_filtered(load, colour, left) for left in self._left])
+        errors = self._of.clear([filtered(load, colour, left) for left in self._left])
         return errors - (columns := self.columns(noise, steps)) @ _sizes(columns, errors)[0] if steps else errors
 
     def _slopes(self, near: Sequence[Floats], steps: Sequence[int]) -> Floats:
@@ -129,12 +128,12 @@ class Unexplained:
                 if s.start < step < s.stop:
                     left = left.copy()
                     left[step - s.start:] -= size * self._stepped[:s.stop - step]
-            error, moved = _filtered(load, colour, left), np.zeros((len(others), len(left)))
+            error, moved = filtered(load, colour, left), np.zeros((len(others), len(left)))
             for row, (other, behind) in zip(moved, others, strict=True):
                 row[1:] = (other[1] - load[1]) * left[:-1]
                 for k in range(1, min(len(colour), len(left))):
                     row[k:] -= (behind[k] - colour[k]) * error[:-k]
-            found.append(_filtered(_ONE, colour, moved))
+            found.append(filtered(ONE, colour, moved))
         slopes = self._of.clear(found).T / STEP
         return slopes - columns @ _sizes(columns, slopes)[0] if steps else slopes
 
@@ -155,7 +154,7 @@ class Unexplained:
     def _columns(self, noise: Floats, steps: Sequence[int]) -> Floats:
         columns = np.zeros((len(steps), len(self.samples)))
         if steps:
-            course = _filtered(*self._coloured(noise), self._stepped)
+            course = filtered(*self._coloured(noise), self._stepped)
             for s, part in zip(self.where, self.parts, strict=True):
                 for column, step in zip(columns, steps, strict=True):
                     if s.start < step < s.stop:
@@ -171,7 +170,7 @@ class Unexplained:
         once = np.zeros(length)
         once[0] = 1.0
         stepped = np.append(self._stepped, np.full(max(length - self._length, 0), self._stepped[-1]))[:length]
-        return _filtered(load, colour, stepped), _filtered(np.convolve(self._known.pv, load), colour, once)
+        return filtered(load, colour, stepped), filtered(np.convolve(self._known.pv, load), colour, once)
 
     def load(self, noise: Floats, errors: Floats) -> float:
         """Sigma of the load, % of travel."""
@@ -191,13 +190,6 @@ class Unexplained:
             noise=sqrt(float(np.mean(found**2)) * share(process, interval, noise)),
             doubt=_doubt(process, self._of, noise, found, self.columns(noise, steps)),
             cost=cost(found, steps), swing=swing)
-
-
-def _filtered(by: Floats, colour: Floats, signal: Floats) -> Floats:
-    """(..., n) a signal, from rest."""
-    from scipy.signal import lfilter
-
-    return np.asarray(lfilter(by, colour, signal))
 
 
 def _squares(errors: Floats) -> float:

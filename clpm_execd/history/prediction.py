@@ -104,8 +104,10 @@ class Prediction:
         delay in s. parameters: as in a Fit.
         """
         of = self._filters(delay, parameters)
-        y, u = [of.of_pv(pv) for pv in self._pv], [of.of_op(moved) for moved in self._op]
-        return self.clear(y), self.clear(u)
+        if self._op[0].ndim > 1:
+            return self.clear([of.of_pv(pv) for pv in self._pv]), self.clear([of.of_op(op) for op in self._op])
+        y, u = self.clear([of.of_both(pv, op) for pv, op in zip(self._pv, self._op, strict=True)])
+        return y, u
 
     def beside(self, near: Sequence[tuple[float, Floats]]) -> tuple[Floats, Floats]:
         """(K, n) the same of several, (delay, parameters) each, that are all next to the first, to the first order."""
@@ -177,15 +179,16 @@ class Prediction:
             return None
 
         def residual(at: Floats) -> Floats:
-            error = _unexplained(*self.errors(*told(at)))
+            y, u = self.errors(*told(at))
+            error = y - _gain(y, u) * u
             self.scale = self.scale or max(float(error.std()), 1e-9)
             return np.append(error, self.scale * self._unlike(*told(at)))
 
         def slopes(at: Floats) -> Floats:
             near = [told(one) for one in steps(at)]
             error = _unexplained(*self.beside(near))
-            unlike = self.scale * np.array([self._unlike(*one) for one in near])
-            return slope(np.column_stack([error, unlike]))
+            unlike = self._unlike(np.array([delay for delay, _ in near]), np.array([one for _, one in near]))
+            return slope(np.concatenate([error, self.scale * unlike], axis=1))
 
         try:
             return least(residual, slopes, start, _MOST_STEPS, enough)
@@ -195,8 +198,7 @@ class Prediction:
     def at(self, delay: float, parameters: Floats) -> Fit | None:
         """The process of these parameters and the gain that goes with them."""
         y, u = self.errors(delay, parameters)
-        power = float(u @ u)
-        gain = float(u @ y) / power if power > 0 else 0.0
+        gain, power = _gain(y, u), float(u @ u)
         error = y - gain * u
         spread = float(error @ error) / max(len(y) - len(parameters) - 1, 1)
         if not (power > 0 and 0 < spread < inf):
@@ -204,10 +206,13 @@ class Prediction:
         unlike = self._unlike(delay, parameters)
         return Fit(delay, parameters, gain, sqrt(spread), len(y) * log(spread) + float(unlike @ unlike))
 
-    def _unlike(self, delay: float, parameters: Floats) -> Floats:
-        """How far lags and dead time are from the typical, in standard deviations."""
-        late = log((delay + self.interval) / (self.expected + self.interval)) / LOOSE_DELAY
-        return np.array([*((parameters[:len(self.typical)] - self.typical) / self.loose), late])
+    def _unlike(self, delay: float | Floats, parameters: Floats) -> Floats:
+        """(..., L + 1) how far L lags and the dead time are from the typical, in standard deviations."""
+        k = len(self.typical)
+        unlike = np.empty((*parameters.shape[:-1], k + 1))
+        unlike[..., :k] = (parameters[..., :k] - self.typical) / self.loose
+        unlike[..., k] = np.log((delay + self.interval) / (self.expected + self.interval)) / LOOSE_DELAY
+        return unlike
 
     def behind(self, stem: Floats) -> Prediction:
         """The same with a stem, or many, (..., T), in OP's place."""
@@ -236,10 +241,16 @@ def _level(stretches: Sequence[Floats]) -> Floats:
     return np.concatenate(level, axis=-1) if len(level) > 1 else level[0]
 
 
+def _gain(y: Floats, u: Floats) -> float:
+    """That leaves the least of y, (n,), by u."""
+    power = float(u @ u)
+    return float(u @ y) / power if power > 0 else 0.0
+
+
 def _unexplained(y: Floats, u: Floats) -> Floats:
-    """(..., n) what is left of y by u, with the gain that leaves the least."""
-    power = (u * u).sum(axis=-1, keepdims=True)
-    return np.asarray(y - (u * y).sum(axis=-1, keepdims=True) / np.where(power > 0, power, 1.0) * u)
+    """(K, n) what is left of y by u, with the gain that leaves the least."""
+    power, both = np.einsum("kn,kn->k", u, u), np.einsum("kn,kn->k", u, y)
+    return np.asarray(y - (both / np.where(power > 0, power, 1.0))[:, None] * u)
 
 
 def steps(at: Floats) -> Floats:

@@ -25,6 +25,7 @@ _FAR = 25.0  # of the likelihood's logarithm, doubled: beyond a dead time that i
 _ENOUGH = 0.1  # see `Prediction.free`
 _APART, _CLOSE = 0.25, 0.1  # of a scan, of an interval: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
+_NONE = 1e-6  # a share of all likelihood that tells nothing
 _BLUR = 0.25  # of a scan or an interval: when exactly OP moved between two of them is not in the record
 
 
@@ -144,21 +145,27 @@ class _Search:
 
     def _told(self) -> ProcessLaw | None:
         fits = [fit for fit in self._fits.values() if np.isfinite(fit.cost) and fit.gain != 0.0]
-        known = [(fit, spread) for fit in fits if np.isfinite(spread := self._of.covariance(fit)).all()]
+        if not fits:
+            return None
+        sign = float(np.sign(min(fits, key=lambda fit: fit.cost).gain))
+        fits = sorted((fit for fit in fits if fit.gain * sign > 0), key=lambda fit: fit.delay)
+        delays = np.array([fit.delay for fit in fits])
+        chances = halved(_chances(delays, np.array([fit.cost for fit in fits])))
+        asked = [(fit, self._of.covariance(fit), share) for fit, share in zip(fits, chances, strict=True)
+                 if share > _NONE]
+        known = [(fit, spread) for fit, spread, _ in asked if np.isfinite(spread).all()]
         if not known:
             return None
         best = min((fit for fit, _ in known), key=lambda fit: fit.cost)
-        known = sorted(((fit, spread) for fit, spread in known if np.sign(fit.gain) == np.sign(best.gain)),
-                       key=lambda one: one[0].delay)
-        alike = [fit for fit, _ in known]
         k = self._lags
-        logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit in alike])
+        logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit, _ in known])
         own = np.array([self._deviations(fit, spread) for fit, spread in known])
-        delays = np.array([fit.delay for fit in alike])
-        chance = halved(_chances(delays, np.array([fit.cost for fit in alike])))
+        chance = np.array([share for _, spread, share in asked if np.isfinite(spread).all()])
+        chance /= chance.sum()
+        delays = np.array([fit.delay for fit, _ in known])
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
         ends = np.exp([quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
-        values, sign = np.exp(value_of), float(np.sign(best.gain))
+        values = np.exp(value_of)
         lags = [(float(values[j]), *ends[j].tolist()) for j in range(k)]
         early, late = quantiles(delays, np.full(len(delays), _BLUR * self._of.interval), chance)
         return ProcessLaw(
