@@ -15,11 +15,13 @@ import numpy as np
 
 from clpm_execd.history.controller_law import unexplained
 from clpm_execd.history.innovations import Innovations
-from clpm_execd.history.signals import Booleans, Signals, percent_of
-from clpm_execd.plant.block import SECOND, Floats
-from clpm_execd.plant.laws import Laws, stretches
+from clpm_execd.history.signals import Booleans, Signals
+from clpm_execd.plant.alone import by_itself
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.laws import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec, OperatorSpec
-from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.scan import Moving, scans
+from clpm_execd.plant.state import percent
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18
@@ -95,11 +97,46 @@ def _own(laws: Laws, signals: Signals, loop: LoopSpec, found: Innovations) -> La
 
 def _swings_alike(laws: Laws, loop: LoopSpec, x: Floats) -> bool:
     """Whether the loop with its own process and controller swings no wider than its record did."""
-    alone = replace(loop, laws=laws, operator=OperatorSpec(), faults=(), mode="AUT")
-    step = round(laws.interval * SECOND)
-    block = Plant([alone], seed=0, start=0, interval=step, scan=step).advance(_TRIAL)
-    pv, op = percent_of(block.pv[:, 0], loop.range), percent_of(block.op[:, 0], loop.recording.op_range)
+    if not stretches(laws).any():
+        return False
+    pv, op = swung(laws, replace(loop, laws=laws, operator=OperatorSpec(), faults=(), mode="AUT"))
     return bool(pv.var() < _WIDE * np.nanvar(x[:, 0]) and op.var() < _WIDE * np.nanvar(x[:, 1]))
+
+
+def swung(laws: Laws, loop: LoopSpec) -> tuple[Floats, Floats]:
+    """PV and OP, %, of the loop run free by its own process and controller, in numbers.
+
+    All but OP's limits is linear: what the laws leave unexplained moves PV as noise does, past the process and through
+    it.
+    """
+    from scipy.signal import lfilter
+
+    of, ring = by_itself(loop, laws.interval)
+    e, moves = laws.residuals[_drawn(laws)][:, :2].T
+    noise = lfilter([1.0], [1.0, -laws.controller_noise[0]], moves)
+    pole, first, second, kick = laws.innovation
+    load = lfilter([0.0, kick], [1.0, -pole], e)
+    flow = np.concatenate([np.zeros(len(ring)), noise])  # behind the dead time, the older held value first
+    old, new = flow[:len(noise)], flow[1:len(noise) + 1]
+    x1 = lfilter([0.0, 1.0], [1.0, -of.p11], of.new1 * new + of.old1 * old + of.load1 * load + first * e)
+    x2 = lfilter([0.0, 1.0], [1.0, -of.p22],
+                 of.new2 * new + of.old2 * old + of.load2 * load + second * e + of.p21 * x1)
+    sp, still = percent(loop.sp, loop.range), [0.0] * len(e)
+    begun = Moving(load=0.0, integral=of.rest_op - of.kp * (of.weight - 1.0) * sp, derivative=0.0, last_pv=sp,
+                   position=of.rest_op, x1=0.0, x2=0.0, new=0.0)
+    op, pv, true_pv, position = ([*still] for _ in range(4))
+    scans(of._replace(sigma=1.0, tank=False), begun, ring, 0, sp, still, (x2 + e).tolist(), op, pv, true_pv, position)
+    return np.array(pv), np.clip(op + noise, 0.0, 100.0)
+
+
+def _drawn(laws: Laws) -> list[int]:
+    """The rows of the record that lie in blocks one after the other, drawn by chance."""
+    ahead, chance, rows = stretches(laws), np.random.default_rng(0), list[int]()
+    starts = np.flatnonzero(ahead)
+    while len(rows) < _TRIAL:
+        row = int(chance.choice(starts))
+        rows += range(row, row + min(int(chance.integers(SHORTEST, LONGEST + 1)), int(ahead[row])))
+    return rows[:_TRIAL]
 
 
 def _criterion(laws: Laws) -> float:

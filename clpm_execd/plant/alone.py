@@ -7,6 +7,7 @@ proven long.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.controller import Controller
 from clpm_execd.plant.disturbance import Disturbance
+from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.scan import Constants, Moving, scans
 from clpm_execd.plant.sensor import Sensor
@@ -37,6 +40,23 @@ def _compiled() -> Any:
     return compiled.scans
 
 
+def by_itself(loop: LoopSpec, scan: float) -> tuple[Constants, list[float]]:
+    """What `scans` takes of a loop in AUT without a master: its constants, and its ring at rest; scan in s."""
+    loops = Loops.of([loop])
+    state = State(loops)
+    process = Process(loops, state, scan)
+    stages = (Disturbance(loops, state, scan), process, Sensor(loops, state), Valve(loops, state, scan),
+              Controller(loops, state, slice(0, 1), scan))
+    return _constants(stages, 0), process.dead_time.ring(0)[0].tolist()
+
+
+def _constants(stages: Sequence[Disturbance | Process | Sensor | Valve | Controller], i: int) -> Constants:
+    constants: dict[str, Any] = {}
+    for stage in stages:
+        constants |= stage.constants(i)
+    return Constants(**constants)
+
+
 class Alone:
     """The N loops of a plant without faults, cascades and learned laws, made of the stages of its ticks."""
 
@@ -53,13 +73,7 @@ class Alone:
     @cached_property
     def _loops(self) -> list[Constants]:
         """Of each loop; made when first lived by: a live stream never is."""
-        found: list[Constants] = []
-        for i in range(self._size):
-            constants: dict[str, Any] = {}
-            for stage in self._stages:
-                constants |= stage.constants(i)
-            found.append(Constants(**constants))
-        return found
+        return [_constants(self._stages, i) for i in range(self._size)]
 
     def expect(self, samples: int, scans: int) -> None:
         """So many are asked for at once, of so many scans each. Only who asks for many pays for a compiler."""

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recorded import flow, moved, record_of, run
+from recorded import START, flow, moved, record_of, run
 
 from clpm_execd.history import fidelity
+from clpm_execd.history.difference import swung
 from clpm_execd.history.estimates import Findings
 from clpm_execd.history.habits import habits_of
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.signals import signals_of
-from clpm_execd.plant.block import CAS, MAN, Block
+from clpm_execd.plant.block import CAS, MAN, SECOND, Block
 from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import tuned
 from clpm_execd.plant.types import template
 
@@ -84,6 +86,18 @@ def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: Learned)
     assert apart.psd < 0.15
     assert apart.ccf < 0.1
     assert fidelity.copy_ratio(real[:3600], synthetic, real[3600:]) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
+def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str) -> None:
+    block = run(moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5), 3600)
+    loop = replace(learn(record_of(block), span=(0.0, 100.0), kind=kind).loop, operator=OperatorSpec())
+    assert loop.laws is not None
+    assert loop.laws.innovation.size
+    plant = Plant([replace(loop, id=f"X{k}") for k in range(16)], seed=3, start=START, interval=SECOND, scan=SECOND)
+    lived = plant.advance(2000)
+    for values, signal in zip(swung(loop.laws, loop), (lived.pv, lived.op), strict=True):
+        assert np.log(values.std()) == pytest.approx(np.log(signal.std(axis=0)).mean(), abs=0.4)
 
 
 def test_a_sticky_valve_is_known_and_sticks_on(learned: Learned) -> None:
