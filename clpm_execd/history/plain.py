@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from math import inf
 
 import numpy as np
@@ -91,18 +92,26 @@ def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list
     They are looked for behind the typical process first: where there are any, that of the whole record is far off. What
     another process, without any, explains as well are none: behind a wrong one a move of SP passes for a step.
     """
+    @cache  # a look may come back to the steps, or to the process, of one before
+    def between(these: tuple[Step, ...]) -> tuple[LoopSpec, Findings]:
+        told_so = Findings()
+        return _identified(loop, cut_at(these, signals), told_so), told_so
+
+    @cache
+    def behind(process: ProcessSpec) -> list[Step]:
+        return load_steps(signals, process)
+
     if steps is None:
-        steps = load_steps(signals, tuned_for(loop, signals.interval))
+        steps = behind(tuned_for(loop, signals.interval))
     for _ in range(LOOKS):
-        told_so, before = Findings(), steps
-        plain = _identified(loop, cut_at(steps, signals), told_so)
-        steps = load_steps(signals, plain.process)
+        before = steps
+        plain, told_so = between(tuple(steps))
+        steps = behind(plain.process)
         if alike(steps, before):
             break
     found = innovations(signals, plain.process, steps=at_samples(steps))
     if steps and np.ptp(signals.sp[signals.whole]) > 0:
-        alone = Findings()
-        other = _identified(loop, signals, alone)
+        other, alone = between(())
         without = innovations(signals, other.process)
         if without is not None and found is not None and without.cost < found.cost:
             plain, steps, told_so, found = other, [], alone, without
