@@ -9,7 +9,7 @@ of Newey and West (1987), whatever colour is left in the residual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 
 import numpy as np
@@ -64,7 +64,7 @@ class _Regression:
     left: Floats
     rest: Floats
     cost: float
-    explained: float
+    explained: float  # as of `PidLaw`, of the best
 
 
 def pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
@@ -140,9 +140,10 @@ def free(signals: Signals) -> Booleans:
 def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
           ) -> _Regression | None:
     parts = [_regressors(signals, s, sp_moves, derivative) for s in stretches]
-    fits = [_fit(parts, [signals.op[s] for s in stretches], pole, pv_step, sp_moves, derivative)
-            for pole in POLES]
-    return min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
+    outputs = [signals.op[s] for s in stretches]
+    fits = [_fit(parts, outputs, pole, pv_step, sp_moves, derivative) for pole in POLES]
+    best = min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
+    return best and replace(best, explained=_explained(parts, outputs, best.values))
 
 
 def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
@@ -190,15 +191,14 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
     spread = float(rest @ rest) / max(n - k, 1)
     if spread <= 0.0:
         spread = 1e-300
+    return _Regression(derivative, pole, names, values, inverse, left, rest, n * log(spread), 0.0)
+
+
+def _explained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
+    """Which share of the sum of squares of OP's moves the law makes."""
     moves = np.concatenate([np.diff(output) for output in outputs])
-    explained = 1.0 - _unexplained(parts, outputs, values) / max(float(moves @ moves), 1e-300)
-    return _Regression(derivative, pole, names, values, inverse, left, rest, n * log(spread), explained)
-
-
-def _unexplained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
-    """The sum of squares of OP's moves that the law does not make."""
     left = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
-    return float(sum(rest @ rest for rest in left))
+    return 1.0 - float(sum(rest @ rest for rest in left)) / max(float(moves @ moves), 1e-300)
 
 
 def long_run(scores: Floats, band: int) -> Floats:
