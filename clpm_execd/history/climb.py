@@ -7,7 +7,7 @@ load may have taken from each other, and from several weights of SP where no pla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 
@@ -159,15 +159,18 @@ class Search:
     def _at_moves(self, fit: Fit) -> Floats:
         return self.of.at_moves(fit.delay, fit.values) if np.isfinite(fit.cost) else np.full(self.of.moves, inf)
 
-    def profile(self, side: Fit, least: float) -> list[Fit]:
-        """The likeliest parameters at all dead times in question, each begun from its neighbours.
+    def profile(self, side: Fit, least: float, known: Mapping[float, Fit]) -> dict[float, Fit]:
+        """The likeliest parameters at all dead times in question, by dead time, each begun from its neighbours.
 
-        least: cost of the best of all sides, beside which this one may be too unlikely for doubt.
+        least: cost of the best of all sides, beside which this one may be too unlikely for doubt. known: those of
+        another side. None where this one comes to them.
         """
         fits = {side.delay: side}
         about = max(self.expected, self.of.grid.step)
         for factor in _DELAYS:
             self._at(fits, factor * about, least)
+            if any(fit.cost < least and fit.same(known[delay]) for delay, fit in fits.items() if delay in known):
+                return {}
         while len(fits) < _MOST_DELAYS and min(fits, key=lambda delay: fits[delay].cost) == max(fits):
             self._at(fits, _FARTHER * max(fits), least)
         while len(fits) < _MOST_DELAYS:
@@ -177,7 +180,7 @@ class Search:
             if halfway is None:
                 break
             self._at(fits, halfway, least)
-        return [fits[delay] for delay in sorted(fits) if np.isfinite(fits[delay].cost)]
+        return {delay: fits[delay] for delay in sorted(fits) if np.isfinite(fits[delay].cost)}
 
     def _at(self, fits: dict[float, Fit], delay: float, least: float) -> None:
         if delay not in fits:

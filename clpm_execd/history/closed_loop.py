@@ -133,8 +133,12 @@ def _derived(searches: Sequence[Search], known: Sequence[tuple[Search, Fit]], la
 
 def _told(sides: Sequence[tuple[Search, Fit]]) -> _Told | None:
     """What these and their profiles tell; None where there are none."""
-    least = min((fit.cost for _, fit in sides), default=inf)
-    return _Told([_Profile(search.profile(fit, least), search.of) for search, fit in sides]) if sides else None
+    least, profiles = min((fit.cost for _, fit in sides), default=inf), list[tuple[Search, dict[float, Fit]]]()
+    for search, fit in sides:
+        known = next((fits for other, fits in profiles if other.like(search)), {})
+        if fits := search.profile(fit, least, known):
+            profiles.append((search, fits))
+    return _Told([_Profile([*fits.values()], search.of) for search, fits in profiles]) if profiles else None
 
 
 class _Told:
