@@ -26,7 +26,8 @@ _AS_EXPECTED = 0.5  # of the gain by a step: with less the next is damped as muc
 _ENOUGH = 0.05  # of the likelihood's logarithm, doubled: a smaller gain ends the climb
 _ROUGHLY = 1.0  # as much, where a climb begins that is not the last
 _NEAR = 1.0  # as much, gained by a step that hardly moves
-_FAR = 0.03  # as much, of what a place is less likely than one that is known
+_FAR = 0.03  # of what a place is less likely than one that is known: a smaller gain ends the climb there
+_FARTHEST, _HOPELESS = 0.3, 40.0  # the same at a dead time that is so much less likely
 _ANY = 4.0  # sigma of the logarithms of which nothing is known
 _PLAINLY = 1e-3  # sigma of the weight of SP around a plain one
 _PLAIN_WEIGHTS = (1.0, 0.0)  # of SP, that nearly all controllers have
@@ -187,29 +188,32 @@ class Search:
             known = sorted((fit for fit in fits.values() if np.isfinite(fit.cost)), key=lambda fit: fit.delay)
             delays = [fit.delay for fit in known]
             start = [np.interp(delay, delays, values) for values in np.array([fit.values for fit in known]).T]
-            fits[delay] = self._tried(delay, np.array(start), min(least, *(fit.cost for fit in known)))
+            fits[delay] = self._tried(delay, np.array(start), min(least, *(fit.cost for fit in known)), far=_FARTHEST)
 
-    def _tried(self, delay: float, start: Floats, least: float = inf, enough: float = _ENOUGH) -> Fit:
+    def _tried(self, delay: float, start: Floats, least: float = inf, enough: float = _ENOUGH, far: float = _FAR
+               ) -> Fit:
         """The likeliest parameters from a start on; a fit that costs infinitely much where there are none.
 
-        least: cost of a fit that is known, beside which this one may be too unlikely to be looked for closely.
+        least: cost of a fit that is known, beside which this one may be too unlikely to be looked for closely. far: a
+        smaller share of what it is less likely, gained by a step, ends the climb then.
         """
         try:
-            return self._climbed(delay, start, least, enough)
+            return self._climbed(delay, start, least, enough, far)
         except (ValueError, np.linalg.LinAlgError):
             return self._none(delay, start)
 
     def _none(self, delay: float, start: Floats) -> Fit:
         return Fit(delay, start, np.full(len(start), inf), inf)
 
-    def _climbed(self, delay: float, start: Floats, least: float, enough: float) -> Fit:
+    def _climbed(self, delay: float, start: Floats, least: float, enough: float, far: float) -> Fit:
         prior = np.diag(1.0 / self.loose**2)
         at, damp, reach = start, 1e-3, 1.0
         cost, found = self._cost_at(delay, at)
         if found is None:
             return self._none(delay, start)
         for _ in range(_CLIMBS):
-            little = max(enough, _FAR * (cost - least))
+            behind = cost - least
+            little = max(enough, _FAR * behind, far * behind if behind > _HOPELESS else 0.0)
             scores, information = self.of.slopes(delay, at, found)
             information += prior
             uphill = scores.sum(axis=0) + prior @ (at - self.typical)
