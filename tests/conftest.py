@@ -14,6 +14,11 @@ sys.path.append(str(Path(__file__).parent))
 import parts
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for other programs come first: beside them others compute."""
+    items.sort(key=lambda item: item.path.parent.name not in ("telegraf", "influx"))
+
+
 @pytest.fixture(scope="session")
 def clpm_execd() -> list[str]:
     """The command of the program under test."""
