@@ -76,6 +76,12 @@ def test_a_window_learns_and_lives_on_near_its_record(odd: str) -> None:
     assert abs(pair[:, 1].mean() - level) < 3.0 * size
 
 
+@pytest.mark.parametrize("day", ["1024_0004", "1107_0006", "1117_1652"])
+def test_a_controller_is_told_one_weight_of_the_set_point_whatever_the_day(day: str) -> None:
+    learned = learn(read_record(found(f"plant_windows/*/*FIC20102_{day}*")[0]))
+    assert learned.estimates["controller.setpoint_weight"].value == pytest.approx(0.0, abs=0.05)
+
+
 @pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
 def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_second_halves() -> None:
     real, loops, unseen, tags, took = [], [], [], [], []

@@ -116,6 +116,13 @@ def test_no_derivative_is_told_of_loops_without_one(learned: Loops) -> None:
     assert all(found.loop.controller.derivative == 0.0 for _, found in learned)
 
 
+def test_what_moves_of_the_set_point_do_is_no_derivative() -> None:
+    truth = drawn("flow", 5152)
+    found = learn(record_of(run(truth, 2880, interval=5.0, seed=152)), span=(0.0, 100.0))
+    assert found.loop.controller.derivative == 0.0
+    assert found.estimates["controller.gain"].value == pytest.approx(truth.controller.gain, rel=0.03)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_the_weight_of_the_set_point_is_that_of_the_scans(weight: float) -> None:
     truth = drawn("pressure", 63)
