@@ -43,11 +43,7 @@ class Filters(NamedTuple):
 
     def of_both(self, pv: Floats, op: Floats) -> Floats:
         """(2, n) of PV and of OP, (n,) each, from rest."""
-        n = len(pv)
-        seen, late = np.zeros((2, n)), min(self.late, n)
-        seen[0] = np.convolve(pv, self.pv)[:n]
-        seen[1, late:] = np.convolve(op, self.op)[:n - late]
-        return filtered(ONE, self.colour, seen)
+        return filtered(ONE, self.colour, np.array((np.convolve(pv, self.pv)[:len(pv)], _late(op, self.op, self.late))))
 
     def later(self, op: Floats) -> Floats:
         """(..., n) of OP, `late` samples later."""
@@ -64,6 +60,13 @@ def filtered(by: Floats, colour: Floats, signal: Floats) -> Floats:
     return np.asarray(lfilter(by, colour, signal))
 
 
+def _late(op: Floats, by: Floats, late: int) -> Floats:
+    """(n,) of OP, (n,), a polynomial of 1/z, so many samples later."""
+    late, felt = min(late, len(op)), np.zeros(len(op))
+    felt[late:] = np.convolve(op, by)[:len(op) - late]
+    return felt
+
+
 class Sampled(NamedTuple):
     """A, (3,), and B, (4,), of a process at the samples, for OP of `late` samples ago; part: of `transition`."""
 
@@ -74,10 +77,7 @@ class Sampled(NamedTuple):
 
     def of_op(self, op: Floats) -> Floats:
         """(n,) B of OP, from rest."""
-        late, n = min(self.late, len(op)), len(op)
-        felt = np.zeros(n)
-        felt[late:] = np.convolve(op, self.op)[:n - late]
-        return felt
+        return _late(op, self.op, self.late)
 
     def coloured(self, process: ProcessSpec, interval: float, noise: Floats) -> tuple[float, Floats]:
         """The load's pole, a sample, and C, (4,)."""
@@ -85,7 +85,6 @@ class Sampled(NamedTuple):
         return pole, _colour(self.part, pole, ratio(process, interval, noise))
 
 
-@lru_cache
 @lru_cache
 def sampled(process: ProcessSpec, interval: float, parts: int) -> Sampled:
     """Of a process at samples, of so many scans an interval, s."""

@@ -97,7 +97,7 @@ class Unexplained:
 
         free = [np.array(start[-1:] if pole is not None else start) for start in starts]
         tried = [least(left, slopes, start, _MOST_STEPS, enough) for start in free]
-        return whole(tried[0] if len(tried) == 1 else min(tried, key=lambda one: _squares(left(one))))
+        return whole(tried[0] if len(tried) == 1 else min(tried, key=lambda one: float(np.sum(left(one)**2))))
 
     def _at(self, noise: Floats) -> tuple[float, Floats]:
         return self._process.dead_time, np.append(self._of.typical, noise)
@@ -174,26 +174,24 @@ class Unexplained:
 
     def load(self, noise: Floats, errors: Floats) -> float:
         """Sigma of the load, % of travel."""
-        process, interval = self._process, self._of.interval
-        return sqrt(float(np.mean(errors**2)) * share(process, interval, noise)) * ratio(process, interval, noise)
+        return self._own(noise, errors) * ratio(self._process, self._of.interval, noise)
+
+    def _own(self, noise: Floats, errors: Floats) -> float:
+        """Sigma of the sensor's noise, % of span."""
+        return sqrt(float(np.mean(errors**2)) * share(self._process, self._of.interval, noise))
 
     def told(self, noise: Floats, steps: Sequence[int]) -> Innovations:
         """Of this noise. Raises ValueError or LinAlgError where it has no filter."""
         process, interval, found = self._process, self._of.interval, self.errors(noise, steps)
-        pole, gain = _load_filter(process, interval, noise)
+        own, (pole, gain) = self._own(noise, found), _load_filter(process, interval, noise)
         errors = np.full(self._length, np.nan)
         errors[self.samples] = found
         swing = self._of.swing(process.gain, *self._at(noise)) if self._period else (0.0, 0.0, 0.0)
         return Innovations(
-            np.array([pole, *gain]), errors, load=self.load(noise, found),
-            correlation=-interval / log(max(pole, 1e-3)),
-            noise=sqrt(float(np.mean(found**2)) * share(process, interval, noise)),
+            np.array([pole, *gain]), errors, load=own * ratio(process, interval, noise),
+            correlation=-interval / log(max(pole, 1e-3)), noise=own,
             doubt=_doubt(process, self._of, noise, found, self.columns(noise, steps)),
             cost=cost(found, steps), swing=swing)
-
-
-def _squares(errors: Floats) -> float:
-    return float(errors @ errors)
 
 
 def cost(errors: Floats, steps: Sequence[int]) -> float:

@@ -153,15 +153,15 @@ class _Search:
         chances = halved(_chances(delays, np.array([fit.cost for fit in fits])))
         asked = [(fit, self._of.covariance(fit), share) for fit, share in zip(fits, chances, strict=True)
                  if share > _NONE]
-        known = [(fit, spread) for fit, spread, _ in asked if np.isfinite(spread).all()]
-        if not known:
+        told = [one for one in asked if np.isfinite(one[1]).all()]
+        if not told:
             return None
+        known, chance = [(fit, spread) for fit, spread, _ in told], np.array([share for _, _, share in told])
+        chance /= chance.sum()
         best = min((fit for fit, _ in known), key=lambda fit: fit.cost)
         k = self._lags
         logs = np.array([[*np.cumsum(fit.parameters[:k]), log(abs(fit.gain))] for fit, _ in known])
         own = np.array([self._deviations(fit, spread) for fit, spread in known])
-        chance = np.array([share for _, spread, share in asked if np.isfinite(spread).all()])
-        chance /= chance.sum()
         delays = np.array([fit.delay for fit, _ in known])
         value_of = np.array([*np.cumsum(best.parameters[:k]), log(abs(best.gain))])
         ends = np.exp([quantiles(logs[:, j], own[:, j], chance) for j in range(k + 1)])
