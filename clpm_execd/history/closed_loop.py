@@ -11,9 +11,10 @@ Kadane, 1986). A loop that explains its record worse than a plain regression doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,17 +90,21 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
     return [] if law.exact or interval < _PLAIN * law.reset[0] else [interval / parts for parts in _FASTER]
 
 
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    """Fits at several dead times, sorted."""
+class _Profile(NamedTuple):
+    """Fits of a search at several dead times, by dead time, sorted."""
 
-    fits: list[Fit]
-    of: Likelihood
+    search: Search
+    fits: dict[float, Fit]
+
+
+def _least(fits: Iterable[tuple[Search, Fit]]) -> float:
+    """The cost of the likeliest."""
+    return min((fit.cost for _, fit in fits), default=inf)
 
 
 def _likely(fits: list[tuple[Search, Fit]], margin: float) -> list[tuple[Search, Fit]]:
     """Those that are nearly as likely as the best, each once."""
-    least = min((fit.cost for _, fit in fits), default=inf)
+    least = _least(fits)
     kept: list[tuple[Search, Fit]] = []
     for search, fit in fits:
         if fit.cost < least + margin and not any(search.like(other) and fit.same(known) for other, known in kept):
@@ -120,7 +125,7 @@ def _derived(searches: Sequence[Search], known: Sequence[tuple[Search, Fit]], la
 
     One much longer than the reset, or so short that scans hardly show it, is none.
     """
-    least, derivative = min((fit.cost for _, fit in known), default=inf), _DERIVATIVE * law.reset[0]
+    least, derivative = _least(known), _DERIVATIVE * law.reset[0]
     starts = [(search, fit.delay, fit.values) for search, fit in known if search.promises(fit)]
     if law.derivative[0] > 0:
         derivative, starts = law.derivative[0], [*starts, *((one, one.expected, one.typical) for one in searches)]
@@ -128,32 +133,32 @@ def _derived(searches: Sequence[Search], known: Sequence[tuple[Search, Fit]], la
                     2.0 * _AS_LIKELY)
     sides = _followed([(search, fit) for search, fit in begun
                        if log(_LEAST_SHOWN * search.of.scan) < fit.values[-2] < fit.values[1] + log(_MOST_SHOWN)])
-    return sides if min((fit.cost for _, fit in sides), default=inf) < least - _DERIVES else []
+    return sides if _least(sides) < least - _DERIVES else []
 
 
 def _told(sides: Sequence[tuple[Search, Fit]]) -> _Told | None:
     """What these and their profiles tell; None where there are none."""
-    least, profiles = min((fit.cost for _, fit in sides), default=inf), list[tuple[Search, dict[float, Fit]]]()
+    least, profiles = _least(sides), list[_Profile]()
     for search, fit in sides:
-        known = next((fits for other, fits in profiles if other.like(search)), {})
+        known = next((profile.fits for profile in profiles if profile.search.like(search)), {})
         if fits := search.profile(fit, least, known):
-            profiles.append((search, fits))
-    return _Told([_Profile([*fits.values()], search.of) for search, fits in profiles]) if profiles else None
+            profiles.append(_Profile(search, fits))
+    return _Told(profiles) if profiles else None
 
 
 class _Told:
     """What profiles are, weighed by their likelihood; that counts as much less as the model is not the plant's."""
 
     def __init__(self, profiles: Sequence[_Profile]) -> None:
-        best = min(profiles, key=lambda profile: min(fit.cost for fit in profile.fits))
-        self.of, self.best = best.of, min(best.fits, key=lambda fit: fit.cost)
-        fits = [fit for profile in profiles for fit in profile.fits]
+        everywhere = [(profile.search, fit) for profile in profiles for fit in profile.fits.values()]
+        search, self.best = min(everywhere, key=lambda one: one[1].cost)
+        self.of, fits = search.of, [fit for _, fit in everywhere]
         self.values = np.array([fit.values for fit in fits])
         self.deviations = np.array([fit.deviations for fit in fits])
         self.delays = np.array([fit.delay for fit in fits])
         costs = np.array([fit.cost for fit in fits])
         chance = np.exp(np.maximum((costs.min() - costs) / 2.0 / max(1.0, self.best.misfit), -700.0))
-        chance *= np.concatenate([halved(np.diff([fit.delay for fit in profile.fits])) for profile in profiles])
+        chance *= np.concatenate([halved(np.diff([*profile.fits])) for profile in profiles])
         self.chance = chance / chance.sum()
 
     @property

@@ -19,7 +19,7 @@ from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.alone import by_itself
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.laws import LONGEST, SHORTEST, Laws, stretches
-from clpm_execd.plant.loop import LoopSpec, OperatorSpec
+from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.scan import Moving, scans
 from clpm_execd.plant.state import percent
 
@@ -99,7 +99,7 @@ def _swings_alike(laws: Laws, loop: LoopSpec, x: Floats) -> bool:
     """Whether the loop with its own process and controller swings no wider than its record did."""
     if not stretches(laws).any():
         return False
-    pv, op = swung(laws, replace(loop, laws=laws, operator=OperatorSpec(), faults=(), mode="AUT"))
+    pv, op = swung(laws, replace(loop, laws=laws))
     return bool(pv.var() < _WIDE * np.nanvar(x[:, 0]) and op.var() < _WIDE * np.nanvar(x[:, 1]))
 
 
