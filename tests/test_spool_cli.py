@@ -54,7 +54,7 @@ def state(tmp_path: Path) -> Path:
     first = min((folder / "spool").iterdir())
     first.write_bytes(first.read_bytes()[:-5])
     spool.put(lines(6))
-    Quarantine(folder, LOG)(WORDS, split(lines(100, 101, 102)))
+    Quarantine(folder, LOG)({WORDS: split(lines(100, 101, 102))})
     return folder
 
 
@@ -88,7 +88,7 @@ def test_refused_lines_wait_again(cli: Cli, state: Path) -> None:
 def test_one_incident_can_be_chosen(cli: Cli, state: Path) -> None:
     [first] = incidents(state)
     os.utime(first.path, (1, 1))
-    Quarantine(state, LOG)("HTTP status 400: no", split(lines(200)))
+    Quarantine(state, LOG)({"HTTP status 400: no": split(lines(200))})
     second = list(incidents(state))[1]
     assert cli("retry", second.path.name).returncode == 0
     assert [incident.path for incident in incidents(state)] == [first.path]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -57,7 +57,7 @@ def read_incident(path: Path) -> Incident:
 
 
 class Quarantine:
-    """Puts refused lines away in `quarantine/` of a state folder; call it with the server's words and the lines."""
+    """Puts refused lines away in `quarantine/` of a state folder; call it with the lines by the server's words."""
 
     def __init__(
         self, state: Path, log: logging.Logger, *, cap: int = CAP, now: Callable[[], float] = time.time
@@ -65,20 +65,26 @@ class Quarantine:
         self.folder, self.cap = state / "quarantine", cap
         self._log, self._now = log, now
 
-    def __call__(self, words: str, lines: list[bytes]) -> None:
+    def __call__(self, refused: Mapping[str, Sequence[bytes]]) -> None:
         """OSError if they cannot be put away; then nothing has changed."""
         make_folder(self.folder)
         now = self._now()
         path, before = self._incident(now)
         there = set(split(before))
-        new = [line for line in dict.fromkeys(lines) if line not in there]
-        if not new:
-            return
-        said = " ".join(words.split())
         last = next((line for line in reversed(split(before)) if line.startswith(b"#")), b"")
-        head = b"" if last.partition(b" ")[2].partition(b" ")[2].strip() == said.encode() else _head(now, said)
-        write_whole(path, before + head + b"".join(new))
-        self._keep_bounds()
+        message = last.partition(b" ")[2].partition(b" ")[2].strip().decode("utf-8", "replace")
+        rows: list[bytes] = []
+        for words, lines in refused.items():
+            new = [line for line in dict.fromkeys(lines) if line not in there]
+            there.update(new)
+            said = " ".join(words.split())
+            if new and said != message:
+                rows.append(_head(now, said))
+                message = said
+            rows += new
+        if rows:
+            write_whole(path, before, *rows)
+            self._keep_bounds()
 
     def _incident(self, now: float) -> tuple[Path, bytes]:
         """The file to write to, and what it holds already."""

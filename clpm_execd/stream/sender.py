@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clpm_execd.stream.backlog import Batch, Waiting, halves
@@ -26,7 +26,7 @@ MOST_SUSPECTS = 1000
 TURN = 2.0  # s that the search for refused lines takes, before others have their turn
 REFUSALS_TOLD_EVERY = 60.0  # s
 
-PutAway = Callable[[str, list[bytes]], None]
+PutAway = Callable[[Mapping[str, Sequence[bytes]]], None]  # refused lines by the server's error message
 
 
 def pause(tries: int, answer: Answer, chance: Callable[[], float] = random.random) -> float:
@@ -56,8 +56,7 @@ class _Work:
     batch: Batch
     parts: list[bytes]
     since: float
-    refused: list[bytes] = field(default_factory=list)
-    words: str = ""
+    refused: dict[str, list[bytes]] = field(default_factory=dict)  # by the server's error message
     taken: bool = False
     believed: bool = False  # it is these lines that are refused, and no others
     refusals: int = 0
@@ -66,8 +65,8 @@ class _Work:
 class Sender:
     """Writes what waits with `post`; `step` is one try, and the thread of `start` makes one after the other.
 
-    target: how the server is called in the log. quarantine: is given the server's words and the refused
-    lines; without it they are lost but for the log.
+    target: how the server is called in the log. quarantine: is given the refused lines, each under the server's own
+    words about it; without it they are lost but for the log.
     """
 
     def __init__(
@@ -188,8 +187,7 @@ class Sender:
             first, second = halves(part)
             work.parts += [second, first]
             return 0.0
-        work.refused.append(part)
-        work.words = str(answer)
+        work.refused.setdefault(str(answer), []).append(part)
         return self._settle(work)
 
     def _settle(self, work: _Work) -> float:
@@ -214,7 +212,7 @@ class Sender:
         if not self._put_off_told:
             self._put_off_told = True
             text = "cannot put %d refused points away: %s; they wait, and the others go on"
-            self._log.error(text, len(work.refused), failure.strerror or failure)
+            self._log.error(text, sum(map(len, work.refused.values())), failure.strerror or failure)
         others = self._waiting.points > work.batch.points
         self._waiting.defer()
         return SHORTEST if others else LONGEST
@@ -276,14 +274,16 @@ class Sender:
     def _refuse(self, work: _Work) -> None:
         """Lines the server will not take: to quarantine, and in sum to the log at most once a minute."""
         if self._quarantine is not None:
-            self._quarantine(work.words, work.refused)
+            self._quarantine(work.refused)
             self._put_off_told = False
-        self.refused += len(work.refused)
-        self._refusals_untold += len(work.refused)
+        number = sum(map(len, work.refused.values()))
+        self.refused += number
+        self._refusals_untold += number
         if self._seconds() - self._refusals_told < REFUSALS_TOLD_EVERY:
             return
-        first = work.refused[0].decode("utf-8", "replace").strip()[:200]
-        self._log.error("%d points refused: %s; such as: %s", self._refusals_untold, work.words, first)
+        words, lines = next(iter(work.refused.items()))
+        first = lines[0].decode("utf-8", "replace").strip()[:200]
+        self._log.error("%d points refused: %s; such as: %s", self._refusals_untold, words, first)
         self._refusals_told = self._seconds()
         self._refusals_untold = 0
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_a_schema_conflict_costs_only_the_lines_in_conflict(influxdb: InfluxDB) 
         good = [b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % (T0 + k * SECOND) for k in range(1, 100)]
         backlog.put(b"".join([*good[:40], bad, *good[40:]]))
         sender = Sender(
-            backlog, writer, target="", log=LOG, quarantine=lambda words, lines: refused.extend(lines)
+            backlog, writer, target="", log=LOG, quarantine=lambda refusals: refused.extend(chain(*refusals.values()))
         )
         while sender.step() is not None:
             pass

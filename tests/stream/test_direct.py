@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,13 +117,16 @@ class Bench:
         self.server = Server(policy)
         self.backlog = Backlog(cap)
         self.quarantined: list[bytes] = []
+        self.words: dict[bytes, str] = {}
         self.sender = Sender(
             self.backlog, self.server, target=self.server.target, log=LOG, quarantine=self._quarantine,
             seconds=lambda: self.seconds, chance=lambda: 0.0,
         )  # fmt: skip
 
-    def _quarantine(self, words: str, refused: list[bytes]) -> None:
-        self.quarantined += refused
+    def _quarantine(self, refused: Mapping[str, Sequence[bytes]]) -> None:
+        for words, some in refused.items():
+            self.quarantined += some
+            self.words |= dict.fromkeys(some, words)
 
     def run(self, tries: int = 100_000) -> list[float]:
         """Step until nothing waits, or so often; the rests it wanted."""
@@ -221,6 +224,19 @@ def test_only_the_lines_that_are_refused_are_given_up(status: int, caplog: pytes
     assert len(bench.server.posts) < 80
     told = [record.message for record in caplog.records]
     assert told == [f"3 points refused: HTTP status {status}: no; such as: m,loop_id=A PV=13 13"]
+
+
+def test_each_refused_line_of_a_batch_is_filed_under_the_servers_message_about_it() -> None:
+    late = "points beyond retention"
+    messages = {lines(13): "field type conflict", lines(500): late, lines(999): late}
+
+    def refuse_bad(body: bytes) -> Answer:
+        return next((Answer(422, message) for bad, message in messages.items() if bad in body), WRITTEN)
+
+    bench = Bench(refuse_bad)
+    bench.backlog.put(lines(*range(1000)))
+    bench.run()
+    assert bench.words == {line: f"HTTP status 422: {message}" for line, message in messages.items()}
 
 
 def test_a_server_that_refuses_everything_is_believed_to_be_at_fault_for_a_minute() -> None:
@@ -334,11 +350,11 @@ def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
     keep = bench.sender._quarantine
     assert keep is not None
 
-    def put_away(words: str, refused: list[bytes]) -> None:
+    def put_away(refused: Mapping[str, Sequence[bytes]]) -> None:
         if full:
             full.pop()
             raise OSError(28, "No space left on device")
-        keep(words, refused)
+        keep(refused)
 
     bench.sender._quarantine = put_away
     bench.backlog.put(lines(2, 1))
@@ -356,10 +372,10 @@ def test_a_full_disk_under_the_quarantine_does_not_keep_the_spool_from_making_ro
     keep = bench.sender._quarantine
     assert keep is not None
 
-    def put_away(words: str, refused: list[bytes]) -> None:
+    def put_away(refused: Mapping[str, Sequence[bytes]]) -> None:
         if len(list(spool.folder.iterdir())) > 1:
             raise OSError(28, "No space left on device")
-        keep(words, refused)
+        keep(refused)
 
     bench.sender._quarantine = put_away
     for start in range(0, 5 * MOST_LINES, MOST_LINES):

@@ -48,11 +48,11 @@ def line(value: int) -> bytes:
 def test_an_incident_is_the_servers_words_and_below_them_the_lines(
     quarantine: Quarantine, clock: Time, tmp_path: Path
 ) -> None:
-    quarantine(WORDS, [line(1), line(2)])
+    quarantine({WORDS: [line(1), line(2)]})
     clock.pass_by(60)
-    quarantine(WORDS, [line(3)])
+    quarantine({WORDS: [line(3)]})
     clock.pass_by(60)
-    quarantine("HTTP status 400: unable\nto parse", [b"nonsense\n"])
+    quarantine({"HTTP status 400: unable\nto parse": [b"nonsense\n"]})
     [path] = quarantine.folder.iterdir()
     assert path.name == "2023-11-14T221320.250000Z.lp"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -67,20 +67,31 @@ def test_an_incident_is_the_servers_words_and_below_them_the_lines(
     assert incident.lines == (line(1), line(2), line(3), b"nonsense\n")
 
 
+def test_lines_refused_together_stand_each_below_the_servers_message_about_it(quarantine: Quarantine) -> None:
+    quarantine({"type conflict": [line(1), line(3)], "beyond retention": [line(2), line(1)]})
+    quarantine({"beyond retention": [line(4)], "type conflict": [line(2), line(5)]})
+    [path] = quarantine.folder.iterdir()
+    head = b"# 2023-11-14T22:13:20+00:00 "
+    assert path.read_bytes() == (
+        head + b"type conflict\n" + line(1) + line(3) + head + b"beyond retention\n" + line(2) + line(4)
+        + head + b"type conflict\n" + line(5)
+    )  # fmt: skip
+
+
 def test_a_line_is_in_an_incident_once_however_often_it_is_sent(quarantine: Quarantine, tmp_path: Path) -> None:
     for _ in range(3):
-        quarantine(WORDS, [line(1), line(2), line(1)])
+        quarantine({WORDS: [line(1), line(2), line(1)]})
     assert [incident.lines for incident in incidents(tmp_path)] == [(line(1), line(2))]
 
 
 def test_an_incident_ends_when_it_is_quiet_or_its_file_is_full(
     quarantine: Quarantine, clock: Time, tmp_path: Path
 ) -> None:
-    quarantine(WORDS, [line(1)])
+    quarantine({WORDS: [line(1)]})
     clock.pass_by(SAME_INCIDENT)
-    quarantine(WORDS, [line(k) for k in range(FULL // 20)])
+    quarantine({WORDS: [line(k) for k in range(FULL // 20)]})
     clock.pass_by(1)
-    quarantine(WORDS, [line(2)])
+    quarantine({WORDS: [line(2)]})
     sizes = [len(incident.lines) for incident in incidents(tmp_path)]
     assert sizes == [1, FULL // 20, 1]
 
@@ -88,7 +99,7 @@ def test_an_incident_ends_when_it_is_quiet_or_its_file_is_full(
 def test_beyond_its_cap_the_oldest_incident_goes(tmp_path: Path, clock: Time, caplog: pytest.LogCaptureFixture) -> None:
     quarantine = Quarantine(tmp_path, LOG, cap=3 * FULL, now=clock)
     for start in range(6):
-        quarantine(WORDS, [line(start * 100_000 + k) for k in range(FULL // 20)])
+        quarantine({WORDS: [line(start * 100_000 + k) for k in range(FULL // 20)]})
         clock.pass_by(SAME_INCIDENT)
     kept = list(incidents(tmp_path))
     assert sum(incident.path.stat().st_size for incident in kept) <= 3 * FULL
@@ -97,7 +108,7 @@ def test_beyond_its_cap_the_oldest_incident_goes(tmp_path: Path, clock: Time, ca
 
 
 def test_a_full_disk_changes_nothing_in_it(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
-    quarantine(WORDS, [line(1)])
+    quarantine({WORDS: [line(1)]})
     [path] = quarantine.folder.iterdir()
     before = path.read_bytes()
 
@@ -107,14 +118,14 @@ def test_a_full_disk_changes_nothing_in_it(quarantine: Quarantine, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
-            quarantine(WORDS, [line(2)])
+            quarantine({WORDS: [line(2)]})
     assert path.read_bytes() == before
     assert not list(quarantine.folder.glob(f"*{UNFINISHED}"))
 
 
 def test_an_incident_that_was_taken_away_is_begun_anew(quarantine: Quarantine, tmp_path: Path) -> None:
-    quarantine(WORDS, [line(1)])
+    quarantine({WORDS: [line(1)]})
     [path] = quarantine.folder.iterdir()
     path.unlink()
-    quarantine(WORDS, [line(2)])
+    quarantine({WORDS: [line(2)]})
     assert [incident.lines for incident in incidents(tmp_path)] == [(line(2),)]
