@@ -1,14 +1,15 @@
-# clpm-execd in a container, two ways:
+# Two container images:
 #
-#   docker build -t clpm-execd .                            and    docker run --env-file .env clpm-execd
-#   docker build -t clpm-execd-telegraf --target telegraf . and    docker run --env-file .env clpm-execd-telegraf
+#   docker build -t clpm-execd .                               docker run --env-file .env clpm-execd
+#   docker build -t clpm-execd-telegraf --target telegraf .    docker run --env-file .env clpm-execd-telegraf
 #
-# The first writes to InfluxDB itself, the second is Telegraf with the plugin inside. Neither runs as root, both run with
-# a read-only root: what they keep stands in the volume /var/lib/clpm-execd. For other processors:
+# The first runs clpm-execd --direct, which writes to InfluxDB itself. The second runs Telegraf with the plugin. Neither
+# runs as root. Both work with a read-only root file system: their data is in the volume /var/lib/clpm-execd.
+# To build for several processor architectures:
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 -t clpm-execd .
 
-# The wheel, which both install: pure Python, so built once, on the machine's own processor.
+# The wheel that both images install. It is pure Python, so it is built once, on the build machine's architecture.
 FROM --platform=$BUILDPLATFORM python:3.13-slim-bookworm AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md ./
@@ -17,7 +18,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && pip download --no-cache-dir --no-deps --dest /dist/pip pip
 
 
-# Telegraf's image has no Python: Debian's own, and an environment built with it by a pip that stays behind.
+# The Telegraf image has no Python. Install Debian's, and build the environment with a pip that is not in the image.
 FROM telegraf:1.39 AS telegraf-python
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 \
@@ -35,10 +36,10 @@ RUN install -d -o telegraf -g telegraf -m 0700 /var/lib/clpm-execd
 ENV PATH=/opt/clpm-execd/bin:$PATH CLPM_STATE=/var/lib/clpm-execd
 VOLUME /var/lib/clpm-execd
 USER telegraf
-# Telegraf, process 1 here, has the plugin running; what becomes of its points is Telegraf's to say.
+# Healthy means that Telegraf has the plugin running. Whether the points reach InfluxDB is in Telegraf's own metrics.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["sh", "-c", "grep -qsz '[c]lpm-execd' /proc/[0-9]*/cmdline"]
-# Entry point and command are those of Telegraf's image.
+# Entry point and command are those of the Telegraf image.
 
 
 FROM python:3.13-slim-bookworm AS environment
@@ -46,16 +47,16 @@ RUN python -m venv --without-pip /opt/clpm-execd
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     pip --python /opt/clpm-execd/bin/python install --no-cache-dir /dist/*.whl
 
-# The last target, and so the default.
+# The last target is the default.
 FROM python:3.13-slim-bookworm AS direct
-# By its number, which Kubernetes can tell from root.
+# A numeric user id, which Kubernetes can verify not to be root.
 RUN useradd --uid 10001 --user-group --create-home --home-dir /var/lib/clpm-execd clpm
 COPY --from=environment /opt/clpm-execd /opt/clpm-execd
 ENV PATH=/opt/clpm-execd/bin:$PATH CLPM_STATE=/var/lib/clpm-execd PYTHONUNBUFFERED=1
-# The log file, and whatever the writer has to keep, stand here.
+# Log file, checkpoint and delivery queue are here.
 WORKDIR /var/lib/clpm-execd
 VOLUME /var/lib/clpm-execd
 USER 10001
-# InfluxDB has acknowledged points lately.
+# Healthy means that InfluxDB acknowledged points within the last minute.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["clpm-execd", "health"]
 ENTRYPOINT ["clpm-execd", "--direct"]

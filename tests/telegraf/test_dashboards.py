@@ -111,16 +111,16 @@ def test_what_they_show_is_what_was_streamed(influxdb: parts.InfluxDB, bucket: s
     trend = rows_of(influxdb, bucket, "PV and SP")
     assert {row["_field"] for row in trend} == {"PV", "SP"}
     assert np.std([float(row["_value"]) for row in trend if row["_field"] == "PV"]) > 0.1
-    lanes = {(row["fault"], row["_value"]) for row in rows_of(influxdb, bucket, "Truth about the faults")}
+    lanes = {(row["fault"], row["_value"]) for row in rows_of(influxdb, bucket, "Fault ground truth")}
     assert {("stiction", "absent"), ("manual", "visible"), ("manual", "absent")} <= lanes
     assert {row["loop_id"] for row in rows_of(influxdb, bucket, "All loops")} == {"FIC101", "TIC102"}
-    present = {(row["loop_id"], row["fault"]) for row in rows_of(influxdb, bucket, "Faults that are present")}
+    present = {(row["loop_id"], row["fault"]) for row in rows_of(influxdb, bucket, "Active faults")}
     assert present == {("FIC101", "stiction"), ("TIC102", "undersized")}
-    [streaming] = rows_of(influxdb, bucket, "Loops that stream")
+    [streaming] = rows_of(influxdb, bucket, "Streaming loops")
     assert streaming["_value"] == "2"
-    [age] = rows_of(influxdb, bucket, "Age of the newest sample")
+    [age] = rows_of(influxdb, bucket, "Data age")
     assert 0 <= float(age["_value"]) < 120
-    minutes = rows_of(influxdb, bucket, "Points a minute")
+    minutes = rows_of(influxdb, bucket, "Points per minute")
     assert {row["_value"] for row in minutes if row["_field"] == "points_emitted"} == {"60"}
 
 
