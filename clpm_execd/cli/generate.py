@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import encoder_for, source_of, starting, stretch_of
-from clpm_execd.cli.options import add_command
+from clpm_execd.cli.options import add_command, output_file
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
     group.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (default the start "
                                                     "in loops.toml, else now)")
     group.add_argument("--duration", metavar="D", default="1h", help="how long it is (default 1h)")
-    group.add_argument("--output", metavar="FILE", type=Path, help="a file; .gz compresses (default stdout)")
+    group.add_argument("--output", metavar="FILE", type=output_file, help="a file; .gz compresses (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="line protocol, long or wide CSV (default by the file's "
                                                          "suffix, else lp)")
     command.set_defaults(run=run)

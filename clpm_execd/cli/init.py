@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, show, whole_number
+from clpm_execd.cli.options import add_command, output_file, show, whole_number
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -23,7 +22,7 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
     command.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (default 50)")
     command.add_argument("--seed", metavar="N", type=whole_number, default=argparse.SUPPRESS,
                          help="another plant (default 42)")
-    command.add_argument("--output", metavar="FILE", type=Path, help="a new file (default stdout)")
+    command.add_argument("--output", metavar="FILE", type=output_file, help="a new file (default -, stdout)")
     command.set_defaults(run=run)
 
 

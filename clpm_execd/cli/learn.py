@@ -75,6 +75,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _refuse_names(arguments: argparse.Namespace) -> None:
+    if arguments.output == Path("-"):
+        what = "stdout cannot hold both loops.toml and the .npz that belongs to it"
+        raise BadInput([Problem("--output -", what, "name a file such as loops.toml")])
     problems = [Problem(option, f"{path} is no {suffix} file", f"name a file such as {example}")
                 for option, path, suffix, example in (("--output", arguments.output, ".toml", "loops.toml"),
                                                       ("--report", arguments.report, ".html", "report.html"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clpm_execd.problems import Problem
@@ -42,6 +43,11 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
+
+
+def output_file(text: str) -> Path | None:
+    """The value of an --output option: a path, or None for stdout, which is written as `-`."""
+    return None if text == "-" else Path(text)
 
 
 def refused(option: str, error: ValueError) -> Problem:

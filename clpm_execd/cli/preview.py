@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import source_of, stretch_of
-from clpm_execd.cli.options import add_command
+from clpm_execd.cli.options import add_command, output_file
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -36,8 +35,8 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
     group.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (default the start "
                                                     "in loops.toml, else now)")
     group.add_argument("--duration", metavar="D", default="1h", help="how long a stretch (default 1h)")
-    group.add_argument("--output", metavar="FILE", type=Path, help="a file: .html with zoom and hover, .png or .svg "
-                                                                   "(default the terminal)")
+    group.add_argument("--output", metavar="FILE", type=output_file,
+                       help="a file: .html with zoom and hover, .png or .svg (default -, text on stdout)")
     group.add_argument("--theme", choices=("light", "dark"), help="of the background (default light; a page follows "
                                                                   "its reader)")
     command.set_defaults(run=run)

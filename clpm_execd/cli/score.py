@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, refused, show
+from clpm_execd.cli.options import add_command, output_file, refused, show
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -45,7 +45,8 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
                        help="of an alarm that must be true for it to be right, 0 to 1 (default 0.5)")
     group.add_argument("--all", action="store_true", help="count faults that are present, not only visible ones")
     group = command.add_argument_group("the marks")
-    group.add_argument("--output", metavar="FILE", type=Path, help="a file: .json, .csv or .html (default stdout)")
+    group.add_argument("--output", metavar="FILE", type=output_file,
+                       help="a file: .json, .csv or .html (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="of the output (default by the file's suffix, else tables)")
     command.set_defaults(run=run)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.options import add_command, output_file, show
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -33,7 +33,8 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
     command.add_argument("names", metavar="NAME", nargs="*",
                          help="incidents of the quarantine; to export, also 'waiting' or 'quarantine' "
                               "(default all of them to retry, and to export what waits)")
-    command.add_argument("--output", metavar="FILE", type=Path, help="where an export goes (default stdout)")
+    command.add_argument("--output", metavar="FILE", type=output_file,
+                         help="where an export goes (default -, stdout)")
     command.set_defaults(run=run)
 
 
