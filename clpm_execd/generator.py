@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from clpm_execd.config.cascades import check_cascades, check_faults
-from clpm_execd.config.durations import LAST_TIME
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.tables import Place, whole
@@ -22,6 +21,7 @@ from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.units import LAST_TIME
 
 
 class ControlLoopDataGenerator:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
 from clpm_execd.cli.options import add_command, show
 from clpm_execd.cli.terminal import coloured, show_loops
-from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
+from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import refused
-from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -81,7 +81,7 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
 
 def stretch_of(arguments: argparse.Namespace) -> tuple[Configuration, int]:
     """The loops and the duration, ns, of what --start and --duration ask for; BadInput with all that is wrong."""
-    from clpm_execd.config.durations import parse_duration, parse_time
+    from clpm_execd.units import parse_duration, parse_time
 
     problems: list[Problem] = []
     now = time.time_ns()

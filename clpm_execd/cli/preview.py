@@ -79,9 +79,9 @@ def _show(arguments: argparse.Namespace, source: Source, samples: int, chosen: S
 
 def _write(arguments: argparse.Namespace, source: Source, samples: int, chosen: Sequence[str], points: int,
            signals: Signals) -> int:
-    from clpm_execd.config.durations import format_duration
     from clpm_execd.pictures.picture import Picture
     from clpm_execd.pictures.trend import KEPT, run_of
+    from clpm_execd.units import format_duration
 
     drawn = _trends(source, samples, chosen, points, signals)
     if drawn:

@@ -103,7 +103,7 @@ def _limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
     """--start and --end, ns; None where they are not given."""
     import time
 
-    from clpm_execd.config.durations import parse_time
+    from clpm_execd.units import parse_time
 
     problems: list[Problem] = []
     limits: list[int | None] = []

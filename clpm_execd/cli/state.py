@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import encoder_for, source_of
 from clpm_execd.cli.options import refused
-from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.pacing import Clock, span
 from clpm_execd.stream.signals import Signals
+from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -97,7 +97,7 @@ def _kind(arguments: argparse.Namespace) -> str:
 
 def backfill_of(arguments: argparse.Namespace) -> int:
     """How long ago the stream is to begin, ns; 0 for now."""
-    from clpm_execd.config.durations import parse_duration
+    from clpm_execd.units import parse_duration
 
     try:
         return parse_duration(arguments.backfill) if arguments.backfill else 0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.inputs import configuration_of, settings_of, starting
 from clpm_execd.cli.options import whole_number
 from clpm_execd.cli.terminal import coloured
-from clpm_execd.config.durations import SECOND
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
+from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from logging import Logger

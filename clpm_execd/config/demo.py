@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clpm_execd.config.durations import UNITS
 from clpm_execd.config.loops import Configuration
 from clpm_execd.config.output import TRUTH
 from clpm_execd.plant.defaults import demo_loops
 from clpm_execd.plant.loop import FaultSpec
+from clpm_execd.units import UNITS
 
 _MINUTE = UNITS["m"]
 

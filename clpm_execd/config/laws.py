@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.config.durations import SECOND, format_duration
 from clpm_execd.config.tables import Place, name, shown, table, unknown_keys
 from clpm_execd.plant.laws import Laws
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.problems import did_you_mean
+from clpm_execd.units import SECOND, format_duration
 
 _AGAIN = "learn the loop again, or remove [loop.learned] to have one without its laws"
 _LARGEST = 1 << 30  # bytes: a hundred thousand samples of a hundred loops

@@ -13,13 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.durations import LAST_TIME, MS, SECOND, format_duration
 from clpm_execd.config.laws import check_pace
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
 from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.units import LAST_TIME, MS, SECOND, format_duration
 
 SEED = 42
 SHORTEST_INTERVAL = MS

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.config.durations import MS, UNITS, format_duration, parse_duration
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.units import MS, UNITS, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard

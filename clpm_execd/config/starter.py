@@ -17,11 +17,11 @@ from math import exp, log
 from random import Random
 from typing import Any
 
-from clpm_execd.config.durations import UNITS, format_duration
 from clpm_execd.config.periods import Match, match
 from clpm_execd.config.refinery import MANNED, MOVE, MOVED_EVERY, RESTLESS, SOURCE, Restlessness
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.types import LOOP_TYPES
+from clpm_execd.units import UNITS, format_duration
 
 Table = dict[str, Any]
 

@@ -18,11 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from clpm_execd.config.durations import parse_time
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.episodes import Episode, Episodes
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.score.stretches import Stretches, intersection, union
+from clpm_execd.units import parse_time
 
 HEARTBEAT = 60 * 10**9  # ns between rows where nothing changes
 _PRESENT, _VISIBLE, _CONTROL, _IN_FORCE = 1, 2, 4, 8

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.config.durations import TIME_EXAMPLES, parse_time
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.score.truth import GroundTruth
+from clpm_execd.units import TIME_EXAMPLES, parse_time
 
 COLUMNS = ("loop", "start", "end", "fault")
 FOR_EVER = 2**63 - 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import tomli
 
-from clpm_execd.config.durations import SECOND
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop import FaultSpec, LoopSpec
 from clpm_execd.problems import BadInput
+from clpm_execd.units import SECOND
 
 
 def loops(text: str) -> tuple[LoopSpec, ...]:

@@ -12,7 +12,6 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.config.durations import SECOND
 from clpm_execd.config.loops import (
     Configuration,
     parse_configuration,
@@ -23,6 +22,7 @@ from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.loop import Move
 from clpm_execd.plant.types import template
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.units import SECOND
 
 EXAMPLE = """
 seed = 7

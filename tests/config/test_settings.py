@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.config.durations import SECOND
 from clpm_execd.config.settings import Secret, Settings, read_settings
 from clpm_execd.problems import BadInput
+from clpm_execd.units import SECOND
 
 TOKEN = "s3cr3t-t0ken=="
 WHOLE = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": TOKEN,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.config.durations import LONGEST, SECOND, format_duration, parse_duration, parse_time
+from clpm_execd.units import LONGEST, SECOND, format_duration, parse_duration, parse_time
 
 
 @pytest.mark.parametrize(("text", "ns"), [
