@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 
-MS = 1_000_000
-SECOND = 1_000_000_000
-UNITS = {"d": 86_400 * SECOND, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}
+MS = 1_000_000  # ns
+SECOND = 1_000_000_000  # ns
+DAY = 86_400 * SECOND
+UNITS = {"d": DAY, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}
+_SYMBOLS = (("d", "d"), ("h", "h"), ("m", "min"))  # the SI brochure's; `m` is the meter there
 
 # A hundred years: any instant of today plus any duration still fits the signed 64 bits of a timestamp.
 LONGEST = 36_500 * UNITS["d"]
@@ -44,7 +46,7 @@ def parse_duration(value: str | int | float, *, zero: bool = False) -> int:
 
 
 def format_duration(ns: int) -> str:
-    """The shortest text that `parse_duration` reads back as ns: `15m`, `1.5s`, `500ms`."""
+    """Return the shortest text that `parse_duration` reads back as ns: `15m`, `1.5s`, `500ms`."""
     if ns == 0:
         return "0s"
     for unit in ("d", "h", "m", "s"):
@@ -54,6 +56,17 @@ def format_duration(ns: int) -> str:
     if ns % size == 0:
         return f"{ns // size}{unit}"
     return f"{ns // size}.{ns % size:0{digits}d}".rstrip("0") + unit
+
+
+def human_duration(ns: float) -> str:
+    """Return a text for people, rounded to three significant digits: `1.5 h`, `10.4 s`."""
+    size, symbol = largest_unit(ns)
+    return f"{ns / size:.3g} {symbol}"
+
+
+def largest_unit(ns: float) -> tuple[int, str]:
+    """Return the size in ns and the symbol of the largest unit, from s to d, of which ns has at least two."""
+    return next(((UNITS[key], symbol) for key, symbol in _SYMBOLS if ns >= 2 * UNITS[key]), (SECOND, "s"))
 
 
 def parse_time(text: str, now_ns: int) -> int:

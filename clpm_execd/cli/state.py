@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.inputs import encoder_for, source_of
 from clpm_execd.cli.options import refused
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.pacing import Clock, span
+from clpm_execd.stream.pacing import Clock
 from clpm_execd.stream.signals import Signals
-from clpm_execd.units import SECOND
+from clpm_execd.units import SECOND, human_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -112,7 +112,7 @@ def _tell(kept: Checkpoint, source: Source, since: int, log: logging.Logger) -> 
         return
     new, gone = len(source.loops) - len(source.resumed), len(set(kept.memory.loops) - source.resumed)
     log.info("going on after %s: %d loops as they were, %d begin at rest, %d are gone; %s to fill in",
-             span(max(0, now - kept.taken)), len(source.resumed), new, gone,
+             human_duration(max(0, now - kept.taken)), len(source.resumed), new, gone,
              f"{max(0, now - since) // source.interval + 1 if now >= since else 0} samples")
     if since - now > 5 * SECOND:
-        log.warning("the clock is %s before the last sample; waiting until it is past", span(since - now))
+        log.warning("the clock is %s before the last sample; waiting until it is past", human_duration(since - now))

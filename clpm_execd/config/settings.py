@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.units import MS, UNITS, format_duration, parse_duration
+from clpm_execd.units import DAY, MS, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard
@@ -35,7 +35,6 @@ OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FIL
            "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up",
            "CLPM_PACE": "--pace", "CLPM_SPOOL_LIMIT": "--spool-limit"}
 REQUIRED = tuple(EXAMPLES)
-DAY = UNITS["d"]
 SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*ENVIRONMENT, *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -18,6 +18,7 @@ from clpm_execd.history.estimates import Estimate
 from clpm_execd.history.learned import Learned
 from clpm_execd.plant.laws import Laws
 from clpm_execd.plant.loop import LoopSpec, OperatorSpec
+from clpm_execd.units import format_duration
 
 _HEAD = """\
 # Loops learned from records. Numbers of process, valve and controller are per cent of span and seconds; a comment has
@@ -61,16 +62,10 @@ def names_of(learned: Sequence[Learned]) -> list[str]:
 def loops_text(learned: Sequence[Learned], names: Sequence[str], arrays: str) -> str:
     """The text of loops.toml. arrays: the name of the file beside it."""
     interval = min((one.interval for one in learned), default=10**9)
-    lines = [_HEAD, f"interval = {_seconds(interval)}            # of the records"]
+    lines = [_HEAD, f'interval = "{format_duration(interval)}"            # of the records']
     for name, one in zip(names, learned, strict=True):
         lines += ["", *_loop(name, one, arrays)]
     return "\n".join(lines) + "\n"
-
-
-def _seconds(ns: int) -> str:
-    if ns % 10**6:
-        return repr(ns / 10**9)
-    return f'"{ns // 10**9}s"' if ns % 10**9 == 0 else f'"{ns // 10**6}ms"'
 
 
 def _loop(name: str, one: Learned, arrays: str) -> list[str]:

@@ -22,6 +22,7 @@ from clpm_execd.history.likeness import Discrimination, Likeness, Study
 from clpm_execd.pictures.page import Link, Page, figure, listing, table, text
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.block import Floats
+from clpm_execd.units import SECOND, human_duration, largest_unit
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,7 +35,6 @@ _BINS = 40
 _GAP_X, _GAP_Y = 0.055, 66  # share of the width, px
 _ROWS = (150, 110, 190, 190)  # px
 _TOP, _BOTTOM = 60, 44
-_UNITS = ((1.0, "s"), (60.0, "min"), (3600.0, "h"), (86_400.0, "d"))
 
 _MEANING = {
     "sp": "set point", "op": "OP at that set point", "controller.gain": "controller gain Kc",
@@ -93,18 +93,14 @@ def _some(count: int, thing: str) -> str:
 def _origin(study: Study) -> str:
     learned, loop = study.learned, study.learned.loop
     low, high = loop.range
-    return (f"{study.source}: {learned.samples} samples, one each {_duration(learned.interval / 1e9)}; {loop.type}, "
+    return (f"{study.source}: {learned.samples} samples, one each {human_duration(learned.interval)}; {loop.type}, "
             f"range {low:g} to {high:g}")
 
 
-def _duration(seconds: float) -> str:
-    scale, unit = _unit(seconds)
-    return f"{seconds / scale:g} {unit}"
-
-
-def _unit(seconds: float) -> tuple[float, str]:
-    """The largest unit of which there is at least one and a half."""
-    return next(((scale, unit) for scale, unit in reversed(_UNITS) if seconds >= 1.5 * scale), _UNITS[0])
+def _axis_unit(seconds: float) -> tuple[float, str]:
+    """The unit of an axis of this length, in s, and its symbol."""
+    size, symbol = largest_unit(seconds * SECOND)
+    return size / SECOND, symbol
 
 
 def _warnings(study: Study) -> str:
@@ -299,7 +295,7 @@ def _line(name: str, x: Floats, y: Floats, style: Mapping[str, Any], **more: Any
 def _draw_time(panels: _Panels, likeness: Likeness) -> None:
     """PV with SP, and OP: the record at the left, the learned loop at the right, on the same axes."""
     whole = len(likeness.real) * likeness.interval
-    scale, unit = _unit(whole)
+    scale, unit = _axis_unit(whole)
     for row, (columns, title, axis) in enumerate((((2, 0), "PV, SP", "eng. units"), ((1,), "OP", "%"))):
         both = np.concatenate([likeness.real[:, columns], likeness.synthetic[:, columns]])
         span = _span(both)
@@ -365,7 +361,7 @@ def _draw_distribution(panels: _Panels, place: int, likeness: Likeness, column: 
 
 
 def _draw_correlations(panels: _Panels, likeness: Likeness) -> None:
-    scale, unit = _unit(_LAGS * likeness.interval)
+    scale, unit = _axis_unit(_LAGS * likeness.interval)
     step = np.float64(likeness.interval / scale)
     count = min(_LAGS, len(likeness.real) - 1)
     at = step * np.arange(1, count + 1, dtype=np.float64)

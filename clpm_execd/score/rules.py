@@ -47,10 +47,10 @@ from clpm_execd.plant.faults.episodes import Episode, Stretch
 from clpm_execd.score.stretches import Stretches, difference, intersection, length, union
 from clpm_execd.score.truth import GroundTruth
 from clpm_execd.score.verdicts import Verdict
+from clpm_execd.units import DAY
 
 LEVELS = ("kind", "group", "any")
 OVERLAP = 0.5
-DAY = 86_400 * 10**9
 NOTHING, HEALTHY = "nothing", "healthy"
 
 

@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.stream.pacing import DAY, span
+from clpm_execd.units import DAY, human_duration
 
 if TYPE_CHECKING:
     from clpm_execd.plant.memory import Memory
@@ -57,8 +57,8 @@ def beginning(start: int | None, interval: int, now: int, *, backfill: int = 0, 
 def _too_long(kept: Checkpoint, now: int, catch_up: int) -> bool:
     away, ahead = now - kept.taken, kept.memory.next_time - now
     if ahead > catch_up:
-        _LOG.warning("the state is %s ahead of the clock; the stream begins anew", span(ahead))
+        _LOG.warning("the state is %s ahead of the clock; the stream begins anew", human_duration(ahead))
     elif away > catch_up:
-        _LOG.warning("away for %s, more than the %s that are caught up with: the stream begins anew", span(away),
-                    span(catch_up))
+        _LOG.warning("away for %s, more than the %s that are caught up with: the stream begins anew",
+                     human_duration(away), human_duration(catch_up))
     return max(ahead, away) > catch_up

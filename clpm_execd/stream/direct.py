@@ -17,9 +17,10 @@ from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import DAY, Clock, Pacer
+from clpm_execd.stream.pacing import Clock, Pacer
 from clpm_execd.stream.sender import PutAway, Sender
 from clpm_execd.stream.signals import Signals
+from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.stream.checkpoint import Keeper

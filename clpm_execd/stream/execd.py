@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING
 from clpm_execd.plant.block import SECOND, Block, Source
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import DAY, LINES_A_WRITE, Clock, Pacer
+from clpm_execd.stream.pacing import LINES_A_WRITE, Clock, Pacer
 from clpm_execd.stream.signals import Signals
+from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.stream.checkpoint import Keeper

@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from clpm_execd.plant.block import SECOND, Block, Source
-
-DAY = 86_400 * SECOND
+from clpm_execd.units import DAY, human_duration
 
 # Lines in one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
 LINES_A_WRITE = 5_000
@@ -155,9 +154,9 @@ class Pacer:
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
             "%s behind the clock: %d samples of each loop are left out, the last %s are filled in",
-            span(self._clock.now() - self._source.next_time),
+            human_duration(self._clock.now() - self._source.next_time),
             n,
-            span(self._catch_up),
+            human_duration(self._catch_up),
         )
         self._advance_unseen(horizon, "what is filled in", stop)
 
@@ -168,7 +167,7 @@ class Pacer:
             return
         n = -(-ahead // self._source.interval)
         if n > 1:
-            self._log.info("advancing unseen over %s, up to %s", span(ahead), what)
+            self._log.info("advancing unseen over %s, up to %s", human_duration(ahead), what)
         while n > 0 and not stop():
             part = min(n, at_once(self._source, _UNSEEN))
             self._source.advance(part)
@@ -178,7 +177,7 @@ class Pacer:
         offset = self._clock.now() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
         if step >= _NOTEWORTHY:
-            self._log.info("the clock went %s forward, or the machine slept; filling in", span(step))
+            self._log.info("the clock went %s forward, or the machine slept; filling in", human_duration(step))
             self._late = True
 
     def _notice_lag(self, now: int) -> None:
@@ -188,23 +187,16 @@ class Pacer:
             self._late = False
         elif self._emitted and not self._late:
             n = due(self._source.next_time, self._source.interval, now)
-            self._log.warning("held up for %s; filling in %d samples of each loop", span(lag), n)
+            self._log.warning("held up for %s; filling in %d samples of each loop", human_duration(lag), n)
             self._late = True
 
     def _notice_set_back(self) -> None:
         """Say once that the clock stands before the last instant emitted, and once that it has passed it."""
         gap = self._source.next_time - self._source.interval - self._clock.now()
         if self._emitted and gap >= SECOND and not self._behind:
-            self._log.warning("the clock is %s before the last sample; waiting until it is past", span(gap))
+            self._log.warning("the clock is %s before the last sample; waiting until it is past", human_duration(gap))
             self._behind = True
         elif self._behind and gap <= 0:
             self._log.info("the clock has passed the last sample; emitting again")
             self._behind = False
 
-
-def span(ns: int) -> str:
-    """A duration for the log."""
-    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if ns >= 2 * seconds * SECOND:
-            return f"{ns / (seconds * SECOND):.1f} {unit}"
-    return f"{ns / SECOND:.3g} s"

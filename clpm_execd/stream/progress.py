@@ -9,7 +9,8 @@ import logging
 from typing import Protocol
 
 from clpm_execd.plant.block import SECOND
-from clpm_execd.stream.pacing import Clock, span
+from clpm_execd.stream.pacing import Clock
+from clpm_execd.units import human_duration
 
 _WORTH = 60 * SECOND
 _EVERY = 10 * SECOND
@@ -39,21 +40,22 @@ class Progress:
         if self._from is None:
             if behind > _WORTH:
                 self._from, self._began, self._told = next_time, now, now
-                self._log.info("filling in %s up to now", span(behind))
+                self._log.info("filling in %s up to now", human_duration(behind))
             return
         if behind <= SECOND * 2:
-            self._log.info("filled in %s in %s; level with the clock", span(next_time - self._from),
-                           span(now - self._began))
+            self._log.info("filled in %s in %s; level with the clock", human_duration(next_time - self._from),
+                           human_duration(now - self._began))
             self._from = None
             self.close()
             return
         done = next_time - self._from
         share = done / (done + behind)
         if self._bar:
-            self._bar.show(share, f"{span(behind)} to go")
+            self._bar.show(share, f"{human_duration(behind)} to go")
         elif now - self._told >= _EVERY:
             self._told = now
-            self._log.info("filled in %s, %d %%; %s to go", span(done), round(100 * share), span(behind))
+            self._log.info("filled in %s, %d %%; %s to go", human_duration(done), round(100 * share),
+                           human_duration(behind))
 
     def close(self) -> None:
         """The stream ends, wherever it is."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from clpm_execd.problems import Problem
 from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, shown
+from clpm_execd.units import SECOND, human_duration
 
 ADDRESS = "give the address of an InfluxDB with its port, such as http://localhost:8086"
 CLOCKS_APART = 5.0  # s that the two clocks may differ
@@ -44,10 +45,12 @@ def _retention(kept: int | None, bucket: str, backfill: int) -> tuple[tuple[Prob
         unknown = f"this token may not read how long bucket {bucket!r} keeps points: see that --backfill is shorter"
         return (), (unknown,) * bool(backfill)
     if 0 < kept < backfill:
-        what = f"reaches back {_span(backfill)}, and bucket {bucket!r} keeps points for {_span(kept)}"
+        what = (f"reaches back {human_duration(backfill * SECOND)}, and bucket {bucket!r} keeps points for "
+                f"{human_duration(kept * SECOND)}")
         return (Problem("--backfill", what, "fill in less, or give the bucket a longer retention"),), ()
     if 0 < kept < WAITS:
-        return (), (f"bucket {bucket!r} keeps points for {_span(kept)}: what waits longer in an outage is refused",)
+        return (), (f"bucket {bucket!r} keeps points for {human_duration(kept * SECOND)}: what waits longer in an "
+                    "outage is refused",)
     return (), ()
 
 
@@ -56,15 +59,8 @@ def _clocks(server: float | None, ours: float) -> tuple[str, ...]:
     if abs(apart) <= CLOCKS_APART:
         return ()
     where = "ahead of" if apart > 0 else "behind"
-    return (f"this machine's clock is {_span(abs(apart))} {where} the server's: points carry this machine's time, and "
-            "queries up to now miss them or find them late; let both follow a time server",)  # fmt: skip
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{round(seconds / size, 1):g} {unit}"
-    return f"{seconds:.0f} s"
+    return (f"this machine's clock is {human_duration(abs(apart) * SECOND)} {where} the server's: points carry this "
+            "machine's time, and queries up to now miss them or find them late; let both follow a time server",)
 
 
 def _wants_tls(answer: Answer, url: str) -> bool:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from clpm_execd.plant.faults.episodes import Episode
 from clpm_execd.score import GroundTruth, Score, Verdict, score
-from clpm_execd.score.rules import DAY, LEVELS, Tally
+from clpm_execd.score.rules import LEVELS, Tally
+from clpm_execd.units import DAY
 
 END = 1000
 

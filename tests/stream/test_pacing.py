@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream.pacing import DAY, SECOND, Pacer, SystemClock, due
+from clpm_execd.stream.pacing import SECOND, Pacer, SystemClock, due
+from clpm_execd.units import DAY
 
 T0 = 1_736_503_500 * SECOND
 HOUR = 3_600 * SECOND
@@ -166,7 +167,7 @@ def test_a_clock_set_back_silences_the_stream_until_it_has_passed_and_says_so_on
     assert run(pacer, clock, 3600 * SECOND) == []
     assert run(pacer, clock, 5 * SECOND) == grid(T0 + 11 * SECOND, 5)
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("WARNING", "the clock is 60.0 min before the last sample; waiting until it is past"),
+        ("WARNING", "the clock is 60 min before the last sample; waiting until it is past"),
         ("INFO", "the clock has passed the last sample; emitting again"),
     ]
 

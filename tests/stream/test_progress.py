@@ -35,8 +35,8 @@ def test_a_long_past_has_a_line_now_and_then_and_one_at_its_end(caplog: pytest.L
             clock.time += SECOND
         progress.reached(clock.now())
     assert [record.getMessage() for record in caplog.records] == [
-        "filling in 10.0 h up to now", "filled in 2.5 h, 25 %; 7.5 h to go", "filled in 5.0 h, 50 %; 5.0 h to go",
-        "filled in 7.5 h, 75 %; 2.5 h to go", "filled in 10.0 h in 40 s; level with the clock"]
+        "filling in 10 h up to now", "filled in 2.5 h, 25 %; 7.5 h to go", "filled in 5.01 h, 50 %; 5 h to go",
+        "filled in 7.51 h, 75 %; 2.5 h to go", "filled in 10 h in 40 s; level with the clock"]
 
 
 def test_what_takes_no_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
