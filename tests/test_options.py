@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from clpm_execd import cli
-from clpm_execd.cli.parser import parser
+from clpm_execd.cli.parser import parse, parser
 from clpm_execd.cli.slips import parsers
 from clpm_execd.stream.signals import Signals
 from clpm_execd.stream.spool import Spool
@@ -36,6 +37,35 @@ WRITES = {
     "score": ["score", "verdicts.csv", "--truth", "plant.lp"],
     "spool": ["spool", "export", "--state", "state"],
 }
+
+
+# Which command, "" for the stream, takes which option.
+_PLANT = ("", "generate", "preview", "check")
+TAKERS: dict[str, Sequence[str]] = {
+    "--config": _PLANT, "--demo": _PLANT, "--replay": _PLANT, "--interval": _PLANT, "--shard": _PLANT,
+    "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
+    "--env-file": (*_PLANT, "score", "spool", "health"), "--state": ("", "spool", "health"),
+    "--log-level": ("",), "--log-file": ("",), "--direct": ("", "check"), "--backfill": ("", "check"),
+    "--pace": ("",), "--catch-up": ("",), "--spool-limit": ("",), "--count": ("",), "--version": ("",),
+    "--start": ("generate", "preview", "score"), "--end": ("score",), "--duration": ("generate", "preview"),
+    "--output": ("generate", "preview", "learn", "init", "score", "spool"), "--format": ("generate", "score"),
+    "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
+    "--plant": ("init",), "--loops": ("init",), "--truth": ("score",), "--truth-measurement": ("score",),
+    "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
+}  # fmt: skip
+VALUES = {"--by": "any", "--count": "1", "--loops": "1", "--overlap": "1", "--seed": "1", "--theme": "dark"}
+FLAGS = ("--demo", "--direct", "--all")
+# What a command needs besides options.
+NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["verdicts.csv"], "completion": ["bash"]}
+COMMANDS = parsers(parser())
+
+
+def words_of(option: str, command: str) -> list[str]:
+    """The option with a value that its parser accepts."""
+    if option in FLAGS:
+        return [option]
+    value = {"generate": "csv", "score": "json"}.get(command, "lp") if option == "--format" else "x"
+    return [f"{option}={VALUES.get(option, value)}"]
 
 
 @pytest.fixture
@@ -83,5 +113,60 @@ def test_learn_writes_two_files_and_takes_no_stdout(call: Call, tmp_path: Path) 
 
 
 def test_every_command_with_an_output_was_tried() -> None:
-    with_output = {name for name, command in parsers(parser()).items() if "--output" in command._option_string_actions}
-    assert with_output == {*WRITES, "learn"}
+    assert set(TAKERS["--output"]) == {*WRITES, "learn"}
+
+
+def test_every_option_of_every_command_is_in_the_table() -> None:
+    options = {option: {name for name, command in COMMANDS.items() if option in command._option_string_actions}
+               for command in COMMANDS.values() for option in command._option_string_actions}
+    assert options.pop("--help") == options.pop("-h") == set(COMMANDS)
+    assert options == {option: set(takers) for option, takers in TAKERS.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_lists_the_options_that_it_takes_and_no_other(command: str) -> None:
+    listed = set(re.findall(r"--[a-z][a-z-]*", COMMANDS[command].format_usage() + COMMANDS[command].format_help()))
+    assert listed - {"--help"} >= {option for option, takers in TAKERS.items() if command in takers}
+    usage = COMMANDS[command].format_usage()
+    assert not [option for option, takers in TAKERS.items() if command not in takers and f"[{option}" in usage]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    """The one message about a command line that is not run."""
+    with pytest.raises(SystemExit) as end:
+        parse(line)
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    [message] = err.splitlines()
+    return message
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name])
+@pytest.mark.parametrize("option", [option for option in TAKERS if option != "--version"])
+def test_a_command_takes_its_options_and_refuses_those_of_others(
+    option: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [*words_of(option, command), command, *NEEDS.get(command, [])]
+    after = [command, *NEEDS.get(command, []), *words_of(option, command)]
+    if command in TAKERS[option]:
+        dest = COMMANDS[command]._option_string_actions[option].dest
+        assert getattr(parse(after), dest) != getattr(parse([command, *NEEDS.get(command, [])]), dest)
+    else:
+        message = refused(capsys, *after)
+        assert message.startswith(f"E! command line: {option} belongs to ")
+        assert f", not to {command};" in message
+        assert all((name or "the stream") in message.partition(", not to ")[0] for name in TAKERS[option])
+    if "" in TAKERS[option] and command in TAKERS[option]:
+        assert vars(parse(before)) == vars(parse(after))
+    elif "" in TAKERS[option]:
+        assert refused(capsys, *before) == refused(capsys, *after)
+    else:
+        message = refused(capsys, *before)
+        assert message.startswith(f"E! command line: {option} belongs to ")
+        assert "; write it after the command;" in message
+
+
+@pytest.mark.parametrize("option", [option for option, takers in TAKERS.items() if "" not in takers])
+def test_the_stream_refuses_the_options_of_commands(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, *words_of(option, TAKERS[option][0]))
+    assert message.startswith(f"E! command line: {option} belongs to {TAKERS[option][0]}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clpm_execd.config.catalogue import Catalogue
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     shown = (("faults", "the kinds of faults", _faults, "stiction bias"),
              ("loop-types", "the types of loops", _loop_types, "flow"))
     for name, what, run, some in shown:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, show
 from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from clpm_execd.stream.server_check import Found
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
-    command = add_command(commands, "check", "every problem of the configuration at once", parents=[shared],
+def add(commands: Commands) -> None:
+    command = add_command(commands, "check", "every problem of the configuration at once",
                           examples=["clpm-execd check --config loops.toml", "clpm-execd check --direct",
                                     "clpm-execd check --direct --backfill 7d"])
+    add_loop_options(command)
+    add_runtime_options(command, "--env-file")
     command.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
                          help="the server too: token, organization, bucket, its retention and clock")
     command.add_argument("--backfill", metavar="D", default=argparse.SUPPRESS,

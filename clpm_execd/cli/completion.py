@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh")
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "completion", "a script on stdout that lets bash or zsh complete the command line",
         examples=['eval "$(clpm-execd completion bash)"        # in ~/.bashrc',

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import encoder_for, source_of, starting, stretch_of
-from clpm_execd.cli.options import add_command, output_file
+from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, output_file
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 FORMATS = ("lp", "csv", "wide")
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
-        commands, "generate", "the same plant as fast as possible, to stdout or a file", parents=[shared],
+        commands, "generate", "the same plant as fast as possible, to stdout or a file",
         examples=["clpm-execd generate --duration 10m --format wide",
                   "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz"])
+    add_loop_options(command)
+    add_runtime_options(command, "--env-file")
     group = command.add_argument_group("the stretch")
     group.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (default the start "
                                                     "in loops.toml, else now)")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, show
+from clpm_execd.cli.options import add_command, add_runtime_options, show
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(commands, "health", "whether --direct gets its points acknowledged: status 0, else 1",
                           examples=["clpm-execd health --state /var/lib/clpm-execd"])
-    command.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS,
-                         help="the state folder of the stream (default CLPM_STATE)")
+    add_runtime_options(command, "--env-file", "--state")
     command.set_defaults(run=run)
 
 

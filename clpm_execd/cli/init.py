@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(commands, "init", "a commented loops.toml to start from",
                           examples=["clpm-execd init > loops.toml",
                                     "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])

@@ -25,7 +25,7 @@ EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
 EVERY = ""  # the loop of an option that names none
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "learn", "loops learned from a plant's records, and how alike they are",
         examples=["clpm-execd learn history.csv --output loops.toml --report report.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +11,17 @@ from clpm_execd.problems import Problem
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+# Options of the process rather than of the plant: metavar and help.
+RUNTIME = {
+    "--env-file": ("FILE", "settings beside the environment (default .env)"),
+    "--state": ("DIR", "a folder that outlives the process: from it the stream goes on as if it had never stopped "
+                       "(default none)"),
+    "--log-level": ("LEVEL", "DEBUG, INFO, WARNING or ERROR (default INFO)"),
+    "--log-file": ("FILE", "a log besides stderr, rotated at 10 MB (default none; data_streaming_service.log with "
+                           "--direct)"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,12 +36,39 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(map(str, action.choices))}")
 
 
-def add_command(commands: Commands, name: str, what: str, *, examples: Iterable[str],
-                parents: Sequence[argparse.ArgumentParser] = ()) -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, what: str, *, examples: Iterable[str]) -> argparse.ArgumentParser:
     """The parser of a further command, whose help ends with the examples."""
     return commands.add_parser(
-        name, parents=parents, allow_abbrev=False, help=what, description=f"{what[:1].upper()}{what[1:]}.",
+        name, allow_abbrev=False, help=what, description=f"{what[:1].upper()}{what[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=shown_examples(examples))
+
+
+def add_loop_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which loops there are and what moves them."""
+    group = parser.add_argument_group("what is streamed")
+
+    def add(option: str, **more: Any) -> None:
+        group.add_argument(option, default=argparse.SUPPRESS, **more)
+
+    add("--config", metavar="FILE", help="the loops, a loops.toml (default TIC208030 to TIC208034)")
+    add("--demo", action="store_true", help="trending data: sine set points, faults, and the truth")
+    add("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live (default none: the "
+                                                   "plant is simulated)")
+    add("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode quality "
+                                                 "(default as their names tell)")
+    add("--timezone", metavar="ZONE", help="of a record's times without one, such as Europe/Berlin (default UTC)")
+    add("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
+    add("--shard", metavar="I/N", help="of N processes the I-th, from 0: its share of the loops; auto/N (default all "
+                                       "of them)")
+    add("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
+
+
+def add_runtime_options(parser: argparse.ArgumentParser, *options: str) -> None:
+    """Add some of RUNTIME, in a group of their own."""
+    group = parser.add_argument_group("surroundings")
+    for option in options:
+        metavar, text = RUNTIME[option]
+        group.add_argument(option, metavar=metavar, default=argparse.SUPPRESS, help=text)
 
 
 def shown_examples(examples: Iterable[str]) -> str:

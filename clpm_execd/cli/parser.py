@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from clpm_execd import __version__
 from clpm_execd.cli import stream
-from clpm_execd.cli.options import Parser, shown_examples, whole_number
+from clpm_execd.cli.options import RUNTIME, Parser, add_loop_options, add_runtime_options, shown_examples
 from clpm_execd.cli.slips import slip
 
 _HELP = {"-h", "--help"}
@@ -24,7 +24,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     It has `command`, None for the stream, and `run`, which does it.
     """
     words = sys.argv[1:] if argv is None else argv
-    streaming = _stream(_shared())
+    streaming = _stream()
     if _HELP.isdisjoint(words) and slip(words, streaming) is None:
         return streaming.parse_args(words)
     whole = parser()
@@ -38,20 +38,19 @@ def parser() -> Parser:
     """The whole command line."""
     from clpm_execd.cli import catalogue, check, completion, generate, health, init, learn, preview, score, spool
 
-    shared = _shared()
-    top = _stream(shared)
+    top = _stream()
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
                                   description="instead of the stream; each has a --help of its own")
     # In the order in which --help lists them.
     for command in (generate, preview, learn, check, init, catalogue, score, spool, health, completion):
-        command.add(commands, shared)
+        command.add(commands)
     return top
 
 
-def _stream(shared: argparse.ArgumentParser) -> Parser:
+def _stream() -> Parser:
     """The stream by itself."""
     top = Parser(
-        prog="clpm-execd", parents=[_basic(), shared], add_help=False, allow_abbrev=False,
+        prog="clpm-execd", parents=[_basic()], add_help=False, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
         description="A plant's worth of control loops as InfluxDB line protocol: on stdout for Telegraf's execd\n"
@@ -59,6 +58,8 @@ def _stream(shared: argparse.ArgumentParser) -> Parser:
         epilog=shown_examples((
             "clpm-execd --count 3", "clpm-execd --demo --interval 500ms", "clpm-execd --config loops.toml --direct",
             "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
+    add_loop_options(top)
+    add_runtime_options(top, *RUNTIME)
     stream.add_options(top)
     top.set_defaults(run=stream.run, command=None, demo=False, **dict.fromkeys(
         ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "catch_up",
@@ -77,28 +78,3 @@ def _basic() -> argparse.ArgumentParser:
     group.add_argument("--version", action="version", version=f"clpm-execd {__version__}",
                        help="show program's version number and exit")
     return basic
-
-
-def _shared() -> argparse.ArgumentParser:
-    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    group = shared.add_argument_group("what is streamed")
-    group.add_argument("--config", metavar="FILE", help="the loops, a loops.toml (default TIC208030 to TIC208034)")
-    group.add_argument("--demo", action="store_true", help="trending data: sine set points, faults, and the truth")
-    group.add_argument("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live "
-                                                                  "(default none: the plant is simulated)")
-    group.add_argument("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode "
-                                                                "(default as their names tell)")
-    group.add_argument("--timezone", metavar="ZONE", help="of a record's times without one, such as Europe/Berlin "
-                                                          "(default UTC)")
-    group.add_argument("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
-    group.add_argument("--shard", metavar="I/N", help="of N processes the I-th, from 0: its share of the loops; auto/N "
-                                                      "(default all of them)")
-    group.add_argument("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
-    group = shared.add_argument_group("surroundings")
-    group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (default .env)")
-    group.add_argument("--state", metavar="DIR", help="a folder that outlives the process: from it the stream goes on "
-                                                      "as if it had never stopped (default none)")
-    group.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default INFO)")
-    group.add_argument("--log-file", metavar="FILE", help="a log besides stderr, rotated at 10 MB "
-                                                          "(default none; data_streaming_service.log with --direct)")
-    return shared

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import source_of, stretch_of
-from clpm_execd.cli.options import add_command, output_file
+from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, output_file
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -23,12 +23,13 @@ MOST_UNASKED = 50  # loops; who wants more names them
 _AT_ONCE = 200_000  # loop-samples: soon done, for a stop waits for it
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "preview", "a picture of loops before they are streamed: PV, SP, OP, modes and faults",
-        parents=[shared],
         examples=["clpm-execd preview TIC208030", "clpm-execd preview 'FIC*' --config loops.toml --duration 8h",
                   "clpm-execd preview --demo --output demo.html"])
+    add_loop_options(command)
+    add_runtime_options(command, "--env-file")
     group = command.add_argument_group("the picture")
     group.add_argument("loops", metavar="LOOP", nargs="*", help="ids, or patterns such as 'FIC1*' "
                                                                 f"(default all, of many the first {MOST_UNASKED})")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, output_file, refused, show
+from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refused, show
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -23,7 +23,7 @@ FORMATS = ("json", "csv", "html")
 _WIDE = 120  # characters, of a pipe
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "score", "a monitor's verdicts against the truth: precision, recall, delay, confusion",
         examples=["clpm-execd score verdicts.csv --truth day.lp.gz",
@@ -37,7 +37,7 @@ def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
                                                                    "control_loops_truth)")
     group.add_argument("--start", metavar="T", help="score from here on (default the beginning of the truth)")
     group.add_argument("--end", metavar="T", help="score up to here (default its end)")
-    group.add_argument("--env-file", metavar="FILE", help="settings beside the environment (default .env)")
+    add_runtime_options(command, "--env-file")
     group = command.add_argument_group("the rules")
     group.add_argument("--by", choices=LEVELS, default="kind", help="the kind of fault, its group, or any fault at all "
                                                                     "(default kind)")

@@ -69,7 +69,9 @@ def _strange_option(name: str, command: str, known: Parsers) -> str:
 
 def _elsewhere(name: str, command: str, known: Parsers) -> str:
     owners = [owner or "the stream" for owner, parser in known.items() if name in parser._option_string_actions]
-    return f"{name} belongs to {' and '.join(owners)}, not to {command or 'the stream'}"
+    listed = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+    end = f", not to {command}" if command else "; write it after the command"
+    return f"{name} belongs to {listed}{end}"
 
 
 def _strange_word(word: str, commands: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, output_file, show
+from clpm_execd.cli.options import add_command, add_runtime_options, output_file, show
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -21,13 +21,13 @@ WAITING, QUARANTINE = "waiting", "quarantine"
 _SHOWN = 5  # incidents of which the first line is shown
 
 
-def add(commands: Commands, shared: argparse.ArgumentParser) -> None:
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "spool", "what --direct has yet to write and what was refused: list, retry or export it",
-        parents=[shared],
         examples=("clpm-execd spool --state /var/lib/clpm-execd", "clpm-execd spool retry",
                   "clpm-execd spool export waiting --output waiting.lp",
                   "clpm-execd spool export quarantine --output refused.lp"))
+    add_runtime_options(command, "--env-file", "--state")
     command.add_argument("action", choices=("list", "retry", "export"), nargs="?", default="list",
                          help="list what there is, retry refused lines, or export lines (default list)")
     command.add_argument("names", metavar="NAME", nargs="*",
