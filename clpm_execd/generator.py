@@ -15,7 +15,8 @@ from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.tables import Place, whole
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.notebook import NotebookBlock
+from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.plant import Plant
@@ -79,9 +80,15 @@ class ControlLoopDataGenerator:
         self._loops.append(spec)
         return spec
 
-    def advance(self, n: int = 1) -> Block:
-        """The next n samples of all loops; BadInput where a loop's master is missing."""
-        return self._running().advance(n)
+    def advance(self, n: int = 1) -> NotebookBlock:
+        """Return the next n samples of all loops, with `to_frame` and `plot`.
+
+        Raises
+        ------
+        BadInput
+            The master of a loop is missing.
+        """
+        return NotebookBlock.of(self._running().advance(n))
 
     def lines(self, n: int = 1) -> bytes:
         """The next n samples as line protocol, and the truth beside them where the configuration asks for it."""

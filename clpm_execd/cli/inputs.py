@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
     from clpm_execd.history import Record
-    from clpm_execd.plant.block import Source
+    from clpm_execd.plant.source import Source
     from clpm_execd.stream.beginning import Beginning
     from clpm_execd.stream.checkpoint import Checkpoint
     from clpm_execd.stream.line_protocol import Encoder

@@ -17,7 +17,8 @@ from clpm_execd.stream.signals import Signals
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.pictures.trend import Trend
-    from clpm_execd.plant.block import Block, Source
+    from clpm_execd.plant.block import Block
+    from clpm_execd.plant.source import Source
 
 MOST_UNASKED = 50  # loops; who wants more names them
 _AT_ONCE = 200_000  # loop-samples: soon done, for a stop waits for it

@@ -18,7 +18,7 @@ from clpm_execd.units import SECOND, human_duration
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
-    from clpm_execd.plant.block import Source
+    from clpm_execd.plant.source import Source
     from clpm_execd.stream.checkpoint import Checkpoint, Keeper
     from clpm_execd.stream.claim import Claim
     from clpm_execd.stream.line_protocol import Encoder

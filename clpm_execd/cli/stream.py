@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clpm_execd.cli.terminal import PastBar
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
-    from clpm_execd.plant.block import Source
+    from clpm_execd.plant.source import Source
     from clpm_execd.stream.direct import Writer
     from clpm_execd.stream.influx import Influx
     from clpm_execd.stream.metrics import Metrics

@@ -18,7 +18,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 def frame(block: Block, form: str) -> pd.DataFrame:
-    """See `Block.to_frame`."""
+    """See `NotebookBlock.to_frame`."""
     require("plots", "pandas")
     if form not in ("long", "wide"):
         raise ValueError(f"{form!r} is no form of a frame: long or wide")

@@ -48,7 +48,7 @@ class Picture:
 
 
 def picture_of(block: Block, loops: Sequence[str] | None, theme: str | None = None) -> Picture:
-    """See `Block.plot`."""
+    """See `NotebookBlock.plot`."""
     chosen = block.loops if loops is None else tuple(loops)
     for loop in chosen:
         if loop not in block.loops:

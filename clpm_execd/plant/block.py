@@ -7,18 +7,10 @@ number that does not exist is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    import pandas
-
-    from clpm_execd.pictures.picture import Picture
-    from clpm_execd.plant.memory import Memory
 
 Floats = npt.NDArray[np.float64]
 
@@ -127,56 +119,5 @@ class Block:
     def __len__(self) -> int:
         return len(self.times)
 
-    # What a notebook asks of a Block is done by the room that draws. It is imported when asked for, so that the plant
-    # itself needs numpy and nothing else.
-
-    def to_frame(self, form: str = "long") -> pandas.DataFrame:
-        """The Block as a pandas frame over a UTC index `time`.
-
-        form: "long" has a row a sample as it leaves (what is missing has none, what arrives twice has two, late ones
-        come late), with `loop_id` as a column: to group, filter and train on. "wide" has a row an instant, before the
-        data path, with columns (loop_id, signal): to plot and correlate. Both have `mode` as a category, the signals,
-        and the labels: `fault` (the present ones, joined by +), whether one is `visible`, and `control`, the negative
-        controls in force. Raises BadInput without the extra `plots`, ValueError on another form.
-        """
-        from clpm_execd.pictures.frame import frame
-
-        return frame(self, form)
-
-    def plot(self, loops: Sequence[str] | str | None = None, theme: str | None = None) -> Picture:
-        """A picture of some loops, of all by default; a notebook shows it, `.save("x.html")` writes it.
-
-        theme: "light" or "dark". Raises KeyError on an unknown loop.
-        """
-        from clpm_execd.pictures.picture import picture_of
-
-        return picture_of(self, [loops] if isinstance(loops, str) else loops, theme)
-
 
 SIGNALS = ("pv", "op", "sp", "valve_position", "quality", "true_pv")
-
-
-class Source(Protocol):
-    """Where Blocks come from; nothing behind it knows whether from the plant or from a record."""
-
-    @property
-    def loops(self) -> tuple[str, ...]:
-        """The loop ids, in the order of a Block's columns."""
-
-    @property
-    def interval(self) -> int:
-        """Between samples, ns."""
-
-    @property
-    def next_time(self) -> int:
-        """The instant of the next sample, ns since 1970."""
-
-    def advance(self, n: int) -> Block:
-        """The next n samples; the cost is proportional to n and memory too, so ask for long runs in parts."""
-
-    @property
-    def resumed(self) -> frozenset[str]:
-        """The loops that go on from the memory of another source."""
-
-    def recall(self) -> Memory:
-        """What another source needs to go on as this one would."""

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from clpm_execd.files import unwritable, whole
-from clpm_execd.plant.block import Source
+from clpm_execd.plant.source import Source
 from clpm_execd.stream.ahead import ahead, widen
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.pacing import at_once

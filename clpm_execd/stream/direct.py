@@ -12,7 +12,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from clpm_execd.plant.block import SECOND, Block, Source
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.source import Source
 from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder

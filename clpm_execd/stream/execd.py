@@ -25,7 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.plant.block import SECOND, Block, Source
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.source import Source
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import LINES_A_WRITE, Clock, Pacer

@@ -22,7 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from clpm_execd.plant.block import SECOND, Block, Source
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.source import Source
 from clpm_execd.units import DAY, human_duration
 
 # Lines in one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.

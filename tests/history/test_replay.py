@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.history import Record, Replay, read_record
-from clpm_execd.plant.block import AUT, BAD, GOOD, Source
+from clpm_execd.plant.block import AUT, BAD, GOOD
+from clpm_execd.plant.source import Source
 from clpm_execd.problems import BadInput
 
 SECOND = 10**9

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.plant.block import Block
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.generator import ControlLoopDataGenerator
+from clpm_execd.notebook import NotebookBlock
 from clpm_execd.stream.tables import WideCsv
+from clpm_execd.units import SECOND
 
 START = 1_736_503_500 * SECOND
 LOOPS = [
@@ -26,11 +27,11 @@ LOOPS = [
 
 
 @pytest.fixture(scope="module")
-def block() -> Block:
-    return Plant(parse_configuration({"loop": LOOPS}).loops, seed=1, start=START).advance(300)
+def block() -> NotebookBlock:
+    return ControlLoopDataGenerator(parse_configuration({"loop": LOOPS}), seed=1, start=START).advance(300)
 
 
-def test_a_long_frame_has_the_rows_of_the_wide_csv(block: Block) -> None:
+def test_a_long_frame_has_the_rows_of_the_wide_csv(block: NotebookBlock) -> None:
     frame = block.to_frame()
     csv = WideCsv(block.loops, truth=True)
     rows = pd.read_csv(io.BytesIO(csv.header() + csv.encode(block)), keep_default_na=False,
@@ -44,7 +45,7 @@ def test_a_long_frame_has_the_rows_of_the_wide_csv(block: Block) -> None:
     assert frame["visible"].tolist() == (rows["visible"].astype(str).str.lower() == "true").tolist()
 
 
-def test_a_frame_is_typed_for_grouping(block: Block) -> None:
+def test_a_frame_is_typed_for_grouping(block: NotebookBlock) -> None:
     frame = block.to_frame()
     assert str(frame.index.tz) == "UTC"
     assert frame.index.name == "time"
@@ -56,7 +57,7 @@ def test_a_frame_is_typed_for_grouping(block: Block) -> None:
     assert (flow["control"] == "white-noise").sum() == 180
 
 
-def test_a_wide_frame_is_the_grid(block: Block) -> None:
+def test_a_wide_frame_is_the_grid(block: NotebookBlock) -> None:
     frame = block.to_frame("wide")
     assert frame.shape == (300, 3 * 10)
     assert np.array_equal(frame["PIC300", "pv"], block.pv[:, 2])
@@ -65,7 +66,7 @@ def test_a_wide_frame_is_the_grid(block: Block) -> None:
 
 
 def test_a_block_without_faults_has_empty_labels() -> None:
-    block = Plant(parse_configuration({"loop": [{"id": "A"}]}).loops, seed=1, start=START).advance(10)
+    block = ControlLoopDataGenerator(parse_configuration({"loop": [{"id": "A"}]}), seed=1, start=START).advance(10)
     for form in ("long", "wide"):
         frame = block.to_frame(form)
         labels = frame if form == "long" else frame["A"]
@@ -73,12 +74,12 @@ def test_a_block_without_faults_has_empty_labels() -> None:
         assert not labels["visible"].any()
 
 
-def test_another_form_is_refused(block: Block) -> None:
+def test_another_form_is_refused(block: NotebookBlock) -> None:
     with pytest.raises(ValueError, match="'tall' is no form of a frame: long or wide"):
         block.to_frame("tall")
 
 
-def test_a_plot_shows_itself_and_can_be_saved(block: Block, tmp_path: object) -> None:
+def test_a_plot_shows_itself_and_can_be_saved(block: NotebookBlock, tmp_path: object) -> None:
     picture = block.plot("FIC101", theme="dark")
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert [trend.loop for trend in block.plot().trends] == list(block.loops)

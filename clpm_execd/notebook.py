@@ -1,0 +1,74 @@
+"""Samples with what a notebook asks of them: a pandas frame and a picture.
+
+The plant's Block knows neither pandas nor pictures; the public generator hands out this one, which does. Both libraries
+come with the extra `plots` and are imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from clpm_execd.plant.block import Block
+
+if TYPE_CHECKING:
+    import pandas
+
+    from clpm_execd.pictures.picture import Picture
+
+
+class NotebookBlock(Block):
+    """A Block that converts itself to a pandas frame and draws itself."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, block: Block) -> NotebookBlock:
+        """Return the same samples, which are shared and not copied."""
+        return cls(**{field.name: getattr(block, field.name) for field in fields(Block)})
+
+    def to_frame(self, form: str = "long") -> pandas.DataFrame:
+        """Return the samples as a pandas frame over a UTC index `time`.
+
+        Both forms have `mode` as a category, the signals, and the labels: `fault` (the present ones, joined by `+`),
+        `visible` (whether one of them is) and `control` (the negative controls in force).
+
+        Parameters
+        ----------
+        form : str
+            "long" has one row per sample in the order in which samples leave (missing samples have no row, duplicates
+            have two, late ones come late), with a column `loop_id`: to group, filter and train on. "wide" has one row
+            per instant, before the data path, with columns (loop_id, signal): to plot and correlate.
+
+        Raises
+        ------
+        BadInput
+            The extra `plots` is not installed.
+        ValueError
+            `form` is neither of the two.
+        """
+        from clpm_execd.pictures.frame import frame
+
+        return frame(self, form)
+
+    def plot(self, loops: Sequence[str] | str | None = None, theme: str | None = None) -> Picture:
+        """Return a picture, which a notebook shows and `.save("x.html")` writes.
+
+        Parameters
+        ----------
+        loops : sequence of str, or str, optional
+            The loops to draw; by default all.
+        theme : str, optional
+            "light" or "dark". By default an HTML page follows the browser's setting and an image is light.
+
+        Raises
+        ------
+        BadInput
+            The extra `plots` is not installed.
+        KeyError
+            There is no loop of that name.
+        """
+        from clpm_execd.pictures.picture import picture_of
+
+        return picture_of(self, [loops] if isinstance(loops, str) else loops, theme)
