@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from clpm_execd.history.correlation import autocorrelation
 from clpm_execd.history.estimates import QUANTILE
-from clpm_execd.history.fidelity import autocorrelation
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
 

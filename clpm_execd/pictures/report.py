@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clpm_execd.extras import require
+from clpm_execd.history.correlation import autocorrelation, cross_correlation
 from clpm_execd.history.estimates import Estimate
-from clpm_execd.history.fidelity import Distances, autocorrelation, cross_correlation
+from clpm_execd.history.fidelity import Distances
 from clpm_execd.history.likeness import Discrimination, Likeness, Study
 from clpm_execd.pictures.page import Link, Page, figure, listing, table, text
 from clpm_execd.pictures.style import LIGHT
