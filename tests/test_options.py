@@ -116,6 +116,32 @@ def test_every_command_with_an_output_was_tried() -> None:
     assert set(TAKERS["--output"]) == {*WRITES, "learn"}
 
 
+@pytest.mark.parametrize(("line", "option", "why"), [
+    ("--replay r.csv --demo", "--demo", "with --replay"),
+    ("generate --replay r.csv --seed 0", "--seed", "with --replay"),
+    ("preview --columns pv=A", "--columns", "without --replay"),
+    ("--timezone Europe/Berlin check", "--timezone", "without --replay"),
+    ("--count 1 --spool-limit 1GB", "--spool-limit", "without --direct"),
+    ("--direct --count 1 --spool-limit 1GB", "--spool-limit", "without a state folder"),
+    ("--direct --count 1 --pace 9", "--pace", "with --direct"),
+    ("check --backfill 1h", "--backfill", "without --direct"),
+    ("init --seed 7", "--seed", "without --plant or --loops"),
+    ("score v.csv --truth t.lp --truth-measurement m", "--truth-measurement", "with --truth"),
+    ("--env-file x score v.csv --truth t.lp", "--env-file", "with --truth"),
+    ("spool list --state . --output x", "--output", "on spool list"),
+    ("spool retry --state . --output x", "--output", "on spool retry"),
+])
+def test_an_option_that_another_one_makes_useless_is_refused(line: str, option: str, why: str, call: Call) -> None:
+    status, out, err = call(*line.split())
+    [message] = err.splitlines()
+    assert (status, out) == (2, "")
+    assert message.removeprefix("E! ").startswith(f"{option}: has no effect {why}; ")
+
+
+def test_spool_lists_everything_and_takes_no_names_for_it(call: Call) -> None:
+    assert call("spool", "list", "quarantine", "--state", ".")[2].startswith("spool list: takes no names; ")
+
+
 def test_every_option_of_every_command_is_in_the_table() -> None:
     options = {option: {name for name, command in COMMANDS.items() if option in command._option_string_actions}
                for command in COMMANDS.values() for option in command._option_string_actions}

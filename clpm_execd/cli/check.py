@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, show
+from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, refuse_unused, show
 from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
@@ -34,6 +34,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Tell them all, or that there is none; the exit status."""
+    if not arguments.direct:
+        refuse_unused(arguments, ["--backfill"], "without --direct")
     problems: list[Problem] = []
     warnings: list[str] = []
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, output_file, show, whole_number
+from clpm_execd.cli.options import add_command, output_file, refuse_unused, show, whole_number
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.config.loops import SEED
 
     text = starter.STARTER
-    if arguments.plant is not None or arguments.loops is not None:
+    if arguments.plant is None and arguments.loops is None:
+        refuse_unused(arguments, ["--seed"], "without --plant or --loops")
+    else:
         text = starter.plant_file(arguments.plant or "plant", arguments.loops or starter.LOOPS,
                                   SEED if arguments.seed is None else arguments.seed)
     if arguments.output is None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import refused
+from clpm_execd.cli.options import refuse_unused, refused
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import SECOND
 
@@ -59,6 +59,10 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
     """The loops and what is said of them; settings: None where those were wrong, and have been told of."""
     from clpm_execd.config.loops import read_configuration
 
+    if arguments.replay:
+        refuse_unused(arguments, ("--demo", "--seed"), "with --replay")
+    else:
+        refuse_unused(arguments, ("--columns", "--timezone"), "without --replay")
     if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
         given = arguments.config or os.environ.get("CLPM_LOOPS")
         return read_configuration(Path(given) if given else None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clpm_execd.problems import Problem
+from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -92,6 +92,15 @@ def refused(option: str, error: ValueError) -> Problem:
     """The Problem of an option, of an error that says what is wrong and, after a semicolon, what would be right."""
     what, _, remedy = str(error).partition("; ")
     return Problem(option, what, remedy)
+
+
+def refuse_unused(arguments: argparse.Namespace, options: Iterable[str], why: str, remedy: str = "remove it") -> None:
+    """Raise BadInput with each of these options that is on the command line, where it would change nothing."""
+    values = ((option, getattr(arguments, option.removeprefix("--").replace("-", "_"))) for option in options)
+    problems = [Problem(option, f"has no effect {why}", remedy) for option, value in values
+                if value is not None and value is not False]
+    if problems:
+        raise BadInput(problems)
 
 
 def show(text: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refused, show
+from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refuse_unused, refused, show
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.signals import Signals
 
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Score them; the exit status."""
     from clpm_execd.score import read_truth, read_verdicts, score
 
+    if arguments.truth is not None:
+        refuse_unused(arguments, ("--truth-measurement", "--env-file"), "with --truth")
     form = _form(arguments)
     start, end = _limits(arguments)
     truth = read_truth(arguments.truth if arguments.truth else _bucket(arguments, start, end)).within(start, end)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import settings_of
-from clpm_execd.cli.options import add_command, add_runtime_options, output_file, show
+from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refuse_unused, show
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals
 
@@ -40,6 +40,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Do it; the exit status."""
+    if arguments.action != "export":
+        refuse_unused(arguments, ["--output"], f"on spool {arguments.action}")
+    if arguments.action == "list" and arguments.names:
+        raise BadInput([Problem("spool list", "takes no names", "name incidents to retry or export")])
     state = settings_of(arguments).state
     if state is None:
         raise BadInput([Problem("--state", "no folder is given", "name the one of the stream, or set CLPM_STATE")])

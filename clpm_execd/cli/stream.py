@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.inputs import configuration_of, settings_of, starting
-from clpm_execd.cli.options import whole_number
+from clpm_execd.cli.options import refuse_unused, whole_number
 from clpm_execd.cli.terminal import coloured
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.signals import Signals
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
         settings = settings_of(arguments)
         configuration = configuration_of(arguments, settings)
+        _refuse_unused(arguments, settings)
         connection = settings.require_connection() if arguments.direct else None
         secrets = [connection.token.reveal()] if connection else []
         hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
@@ -80,6 +81,15 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         return _to_influxdb(arguments, settings, configuration, begun, writer, progress, clock, signals, log)
     finally:
         progress.close()
+
+
+def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
+    if not arguments.direct:
+        refuse_unused(arguments, ["--spool-limit"], "without --direct")
+    else:
+        refuse_unused(arguments, ["--pace"], "with --direct")
+    if settings.state is None:
+        refuse_unused(arguments, ["--spool-limit"], "without a state folder", "name one with --state")
 
 
 def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
