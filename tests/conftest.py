@@ -1,4 +1,7 @@
-"""What every test may ask for: the program under test, and the real parts it meets (see parts.py)."""
+"""What every test may ask for: the program under test, and the real parts it meets (see parts.py).
+
+The tiers of the tests and the switch for the campaigns, CLPM_LONG=1, are in tiers.py.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import parts
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for other programs come first: beside them others compute."""
-    items.sort(key=lambda item: item.path.parent.name not in ("telegraf", "influx"))
+pytest_plugins = ["tiers"]
 
 
 @pytest.fixture(scope="session")

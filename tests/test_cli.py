@@ -6,7 +6,6 @@ import gzip
 import itertools
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -16,10 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from select import select
 
 import pytest
+from command import environment, run_command, run_process
 
 SECOND = 1_000_000_000
 LOOPS = ["TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"]
@@ -35,12 +36,6 @@ ABSENT = "/nonexistent/folder/file"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "Stream"]
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The tests' own surroundings without any setting of the program."""
-    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(own)} | dict(more)
 
 
 class Stream:
@@ -95,18 +90,19 @@ class Stream:
 
 
 @pytest.fixture
-def run(clpm_execd: list[str], tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> Run:
     """The command in an empty folder, until it ends by itself."""
+    return partial(run_command, folder=tmp_path)
 
-    def run(
-        *arguments: str | Path, env: Mapping[str, str] | None = None, command: Sequence[str] = clpm_execd
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *map(str, arguments)], cwd=tmp_path, env=environment(env or {}), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
 
-    return run
+@pytest.fixture
+def run_in_bash(clpm_execd: list[str], tmp_path: Path) -> Run:
+    """A script in an empty folder, with the command in a process of its own as "$@"."""
+
+    def run_in_bash(script: str) -> subprocess.CompletedProcess[str]:
+        return run_process(["bash", "-c", script, "bash", *clpm_execd], folder=tmp_path)
+
+    return run_in_bash
 
 
 @pytest.fixture
@@ -241,17 +237,15 @@ def test_a_gather_signal_neither_ends_the_stream_nor_repeats_a_sample(start: Sta
     assert stream.process.returncode == 0
 
 
-def test_a_reader_that_leaves_ends_the_stream_quietly(clpm_execd: list[str], run: Run) -> None:
-    script = f"set -o pipefail; {shlex.join([*clpm_execd, '--interval', '20ms'])} | head -1"
-    done = run(script, command=["bash", "-c"])
+def test_a_reader_that_leaves_ends_the_stream_quietly(run_in_bash: Run) -> None:
+    done = run_in_bash('set -o pipefail; "$@" --interval 20ms | head -1')
     assert len(parsed(done.stdout)) == 1
     assert done.returncode == 0
     assert all(line.startswith("I! ") for line in done.stderr.splitlines())
 
 
-def test_a_reader_that_leaves_ends_generate_quietly(clpm_execd: list[str], run: Run) -> None:
-    script = f"set -o pipefail; {shlex.join([*clpm_execd, 'generate'])} | head -1"
-    done = run(script, command=["bash", "-c"])
+def test_a_reader_that_leaves_ends_generate_quietly(run_in_bash: Run) -> None:
+    done = run_in_bash('set -o pipefail; "$@" generate | head -1')
     assert len(parsed(done.stdout)) == 1
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -273,13 +267,13 @@ def test_a_start_in_the_future_is_awaited(start: Start, tmp_path: Path) -> None:
     assert int(lines[-1]["time"]) <= now
 
 
-def test_module_and_command_are_the_same(run: Run) -> None:
+def test_module_and_command_are_the_same(clpm_execd: list[str], tmp_path: Path) -> None:
     command = shutil.which("clpm-execd", path=Path(sys.executable).parent)
     if command is None:
         pytest.skip("the package is not installed")
     for arguments in (["--version"], ["generate", "--start", START, "--duration", "3s"], ["--interval", "x"]):
-        one = run(*arguments)
-        other = run(*arguments, command=[command])
+        one = run_process([*clpm_execd, *arguments], folder=tmp_path)
+        other = run_process([command, *arguments], folder=tmp_path)
         assert (one.stdout, one.stderr, one.returncode) == (other.stdout, other.stderr, other.returncode)
 
 
@@ -348,19 +342,18 @@ def test_check_says_that_all_is_well(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
 @pytest.mark.parametrize("to", ["> /dev/full", "--output /dev/full"])
-def test_a_full_disk_under_generate_is_one_line_and_status_2(clpm_execd: list[str], run: Run, to: str) -> None:
-    done = run(f"{shlex.join(clpm_execd)} generate --duration 10s {to}", command=["bash", "-c"])
+def test_a_full_disk_under_generate_is_one_line_and_status_2(run_in_bash: Run, to: str) -> None:
+    done = run_in_bash(f'"$@" generate --duration 10s {to}')
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert "No space left on device" in line
 
 
-def test_a_file_that_cannot_be_written_leaves_what_was_there(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_leaves_what_was_there(run_in_bash: Run, tmp_path: Path) -> None:
     target = tmp_path / "day.lp"
     target.write_text("kept")
-    limited = "ulimit -f 8; trap '' XFSZ; exec \"$@\""  # no file above a few KiB
-    command = ["bash", "-c", limited, "bash", sys.executable, "-m", "clpm_execd"]
-    done = run("generate", "--duration", "1h", "--output", target, command=command)
+    # No file above a few KiB.
+    done = run_in_bash("ulimit -f 8; trap '' XFSZ; exec \"$@\" generate --duration 1h --output day.lp")
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["day.lp"]
@@ -483,10 +476,12 @@ def test_format_precedes_the_suffix(run: Run, tmp_path: Path) -> None:
     assert len(instants(parsed((tmp_path / "a.csv").read_text()))) == 2
 
 
-def test_another_process_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+def test_another_process_gives_the_same_bytes(run: Run, clpm_execd: list[str], tmp_path: Path) -> None:
     given = ("--duration", "20m", "--output")
     for seed in ("1", "2"):
-        generated(run, *given, f"{seed}.lp.gz", env={"PYTHONHASHSEED": seed, "TZ": f"UTC-{seed}"})
+        done = run_process([*clpm_execd, "generate", "--start", START, *given, f"{seed}.lp.gz"], folder=tmp_path,
+                           env={"PYTHONHASHSEED": seed, "TZ": f"UTC-{seed}"})
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     generated(run, *given, "other.lp.gz", "--seed", "43")
     assert (tmp_path / "1.lp.gz").read_bytes() == (tmp_path / "2.lp.gz").read_bytes()
     assert (tmp_path / "1.lp.gz").read_bytes() != (tmp_path / "other.lp.gz").read_bytes()
@@ -568,10 +563,8 @@ def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 @pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init"])
-def test_a_descriptor_that_nobody_opened_is_no_fault(clpm_execd: list[str], tmp_path: Path, command: str,
-                                                     closed: str) -> None:
-    done = subprocess.run(["sh", "-c", f'"$@" {command} {closed}', "sh", *clpm_execd], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=30, check=False)
+def test_a_descriptor_that_nobody_opened_is_no_fault(run_in_bash: Run, command: str, closed: str) -> None:
+    done = run_in_bash(f'"$@" {command} {closed}')
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
 
