@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import datetime, timezone
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tomli
+from command import run_command
 
 from clpm_execd.plant.faults import FAULTS
 
@@ -37,8 +36,7 @@ START = "2025-01-10T10:05:00Z"
 
 
 def ran(folder: Path, *command: str, status: int = 0) -> str:
-    done = subprocess.run([sys.executable, "-m", "clpm_execd", *command], cwd=folder, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=False)
+    done = run_command(*command, folder=folder)
     assert done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_command
 
 from clpm_execd import ControlLoopDataGenerator
 from clpm_execd.config.loops import read_configuration
@@ -68,7 +69,7 @@ def test_calls_follow_one_another_whatever_their_size() -> None:
     ids=str,
 )
 def test_lines_are_what_generate_gives(
-    clpm_execd: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], options: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], options: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STREAM_INTERVAL", "CLPM_LOOPS", "INFLUXDB_MEASUREMENT"):
@@ -78,8 +79,8 @@ def test_lines_are_what_generate_gives(
         'fields = { pv = "pv", valve = "valve_position" }\n'
         '[[loop]]\nid = "TIC{}"\ncount = 3\n[[loop]]\nid = "FIC1"\ntype = "flow"\ncascade = "TIC1"\n'
     )
-    command = [*clpm_execd, "generate", "--start", "2025-01-10T10:05:00Z", "--duration", "60s", *options]
-    made = subprocess.run(command, capture_output=True, check=True).stdout
+    words = ["generate", "--start", "2025-01-10T10:05:00Z", "--duration", "60s", *options]
+    made = run_command(*words, folder=tmp_path).stdout.encode()
     generator = ControlLoopDataGenerator(start=START, **given)  # type: ignore[arg-type]
     assert generator.lines(made.count(b"\n") // len(generator.loops)) == made
     assert made
@@ -239,6 +240,7 @@ def test_a_wrong_file_is_bad_input_with_all_its_problems(tmp_path: Path) -> None
         ControlLoopDataGenerator(tmp_path / "none.toml")
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = "import sys, clpm_execd; print([name for name in ('numpy', 'influxdb_client') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"

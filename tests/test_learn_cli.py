@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli
+from command import run_command
 
 from clpm_execd import cli, extras
 from clpm_execd.history import read_record
@@ -73,8 +74,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "clpm_execd", *map(str, words)], cwd=folder, capture_output=True,
-                          text=True, timeout=240, check=False, stdin=subprocess.DEVNULL)
+    done = run_command(*words, folder=folder)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -187,6 +187,7 @@ def test_a_loop_of_no_samples_to_speak_of_is_learned_and_said_so(tmp_path: Path,
     assert cli.run(signals, ["check", "--config", str(tmp_path / "x.toml")]) == 0
 
 
+@pytest.mark.process
 def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path, short: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "clpm_execd", "learn", str(short), "--output", "l.toml"],

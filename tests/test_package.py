@@ -24,6 +24,8 @@ NEEDED = {"certifi", "clpm-execd", "influxdb-client", "markdown-it-py", "mdurl",
           "tzdata", "urllib3", "setuptools"}  # fmt: skip
 MOST_MEGABYTES = 150  # installed without extras, most of it numpy
 
+pytestmark = pytest.mark.process
+
 
 def uv(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """uv, which reaches the package index as pip on this machine does."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_command
 
 from clpm_execd.config.coupling import company
 from clpm_execd.config.loops import parse_configuration
@@ -44,9 +45,7 @@ type = "pressure"
 
 def previewed(folder: Path, *options: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "x.toml").write_text(CONFIG)
-    done = subprocess.run([sys.executable, "-m", "clpm_execd", "preview", "--config", "x.toml", *options], cwd=folder,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-                          env={**os.environ, **environment})
+    done = run_command("preview", "--config", "x.toml", *options, folder=folder, env=environment)
     assert done.returncode == status, done.stderr
     return done
 
@@ -69,6 +68,7 @@ def test_lines_are_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
         assert width - 12 <= max(map(len, out.splitlines())) <= width
 
 
+@pytest.mark.process
 def test_a_person_sees_colours_unless_they_asked_for_none(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(CONFIG)
 
@@ -143,6 +143,7 @@ def test_a_loop_does_the_same_without_the_loops_it_does_not_need() -> None:
                                   getattr(whole, signal)[:, whole.loops.index(loop.id)])
 
 
+@pytest.mark.process
 def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-m", "clpm_execd", "preview", "--duration", "30d"], cwd=tmp_path,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
@@ -152,6 +153,7 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("library", "options"), [("plotille", []), ("matplotlib", ["--output", "x.png"]),
                                                   ("plotly", ["--output", "x.html"])])
 def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: str, options: list[str]) -> None:
@@ -172,12 +174,13 @@ def test_the_pictures_of_the_readme_are_what_its_commands_draw(tmp_path: Path) -
     for command, name in commands:
         out = tmp_path / Path(name).name
         words = [str(out) if word == name else word for word in command.split()]
-        subprocess.run([sys.executable, "-m", "clpm_execd", *words], cwd=root, check=True, timeout=120)
+        assert run_command(*words, folder=root).returncode == 0
         shown = (root / name).read_bytes()
         assert len(shown) < 100_000
         assert shown[:24] == out.read_bytes()[:24], "kind and size in pixels"
 
 
+@pytest.mark.process
 def test_drawing_is_imported_only_to_draw() -> None:
     code = "import sys; from clpm_execd.cli.parser import parser; parser(); import clpm_execd.pictures.picture;" \
            "print([m for m in ('matplotlib', 'plotly', 'plotille', 'pandas', 'rich') if m in sys.modules])"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import parts
 import pytest
 import readme_tables
+from command import run_command
 from readme_commands import ELSEWHERE, FIRST, FIRST_MINUTE, Reader, blocks, commands
 
 from clpm_execd.config.settings import NAMES
@@ -82,10 +82,9 @@ def test_the_flux_in_it_gives_a_row_a_sample(influxdb: parts.InfluxDB, clpm_exec
     assert {"PV", "OP", "SP", "Mode"} <= set(rows[0])
 
 
-def test_the_example_output_is_what_the_program_prints(clpm_execd: list[str], tmp_path: Path) -> None:
+def test_the_example_output_is_what_the_program_prints(tmp_path: Path) -> None:
     [command] = [command for command in commands(README) if "--duration 1s" in command]
-    done = subprocess.run([*clpm_execd, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=60, check=True)
+    done = run_command(*shlex.split(command)[1:], folder=tmp_path)
     assert blocks(README, "text") == [done.stdout]
     assert blocks(TELEGRAF, "text") == [done.stdout.splitlines(keepends=True)[0]]
 

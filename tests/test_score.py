@@ -8,11 +8,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import parts
 import pytest
+from command import run_command
 
 from clpm_execd.stream.influx import Influx, Verdict
 
@@ -50,9 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ran(folder: Path, *command: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "clpm_execd", *command], cwd=folder, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=False,
-                          env={**os.environ, **environment})
+    done = run_command(*command, folder=folder, env=environment)
     assert done.returncode == status, done.stderr
     return done
 

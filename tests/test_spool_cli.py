@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from parts import ROOT
+from command import run_command
 
 from clpm_execd.stream.backlog import split
 from clpm_execd.stream.quarantine import Quarantine, incidents
@@ -34,12 +34,9 @@ def drained(state: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def cli(clpm_execd: list[str], tmp_path: Path) -> Cli:
+def cli(tmp_path: Path) -> Cli:
     def call(*words: str, state: str = "state") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*clpm_execd, "spool", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "CLPM_STATE": state},
-        )  # fmt: skip
+        return run_command("spool", *words, folder=tmp_path, env={"CLPM_STATE": state})
 
     return call
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from command import run_command
 
 from clpm_execd.cli.completion import SHELLS
 from clpm_execd.cli.parser import parser
@@ -50,6 +51,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 # The first minute
 
 
+@pytest.mark.process
 def test_the_bare_command_says_what_it_streams_where_it_goes_and_how_to_stop_or_go_on(tmp_path: Path) -> None:
     status, shown = at_a_terminal(tmp_path, "--count", "1")
     said = [line for line in shown.splitlines() if line.startswith("I! ")]
@@ -61,6 +63,7 @@ def test_the_bare_command_says_what_it_streams_where_it_goes_and_how_to_stop_or_
     assert shown.splitlines()[3].startswith("control_loops,")
 
 
+@pytest.mark.process
 def test_the_greeting_says_where_a_redirected_stream_goes(tmp_path: Path) -> None:
     _, shown = at_a_terminal(tmp_path, "--count", "1", piped=True)
     assert "goes to where stdout leads" in shown
@@ -68,11 +71,12 @@ def test_the_greeting_says_where_a_redirected_stream_goes(tmp_path: Path) -> Non
 
 
 def test_a_stream_that_no_person_started_greets_nobody(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "clpm_execd", "--count", "1"], cwd=tmp_path, text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    done = run_command("--count", "1", folder=tmp_path)
+    assert done.returncode == 0
     assert done.stderr.splitlines() == ["I! start: 5 loops every 1 s to stdout", "I! stop"]
 
 
+@pytest.mark.process
 def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
     status, shown = at_a_terminal(tmp_path, "--direct")
     [line] = shown.splitlines()
@@ -82,6 +86,7 @@ def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
         assert name in line
 
 
+@pytest.mark.process
 def test_init_asks_nothing(tmp_path: Path) -> None:
     status, shown = at_a_terminal(tmp_path, "init")
     assert status == 0
@@ -113,6 +118,7 @@ def test_the_options_of_the_stream_stand_in_groups() -> None:
 # Tables
 
 
+@pytest.mark.process
 def test_faults_are_coloured_for_a_person_and_the_same_words_as_in_a_pipe(tmp_path: Path) -> None:
     status, shown = at_a_terminal(tmp_path, "faults")
     assert status == 0
@@ -126,15 +132,16 @@ def test_faults_are_coloured_for_a_person_and_the_same_words_as_in_a_pipe(tmp_pa
             assert re.search(rf"^{name}  ", plain, re.MULTILINE)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_a_terminal_without_colour_gets_what_a_pipe_gets(tmp_path: Path, env: Mapping[str, str]) -> None:
-    piped = subprocess.run([sys.executable, "-m", "clpm_execd", "faults", "stiction"], cwd=tmp_path, text=True,
-                           capture_output=True, timeout=60, check=True).stdout
+    piped = run_command("faults", "stiction", folder=tmp_path).stdout
     assert at_a_terminal(tmp_path, "faults", "stiction", **env)[1] == piped
     assert piped.startswith("stiction\n")
     assert COLOUR.search(at_a_terminal(tmp_path, "loop-types", "level")[1])
 
 
+@pytest.mark.process
 def test_check_shows_the_loops_and_every_problem_in_a_table(tmp_path: Path) -> None:
     text = '[[loop]]\nid = "PIC{:03d}"\ncount = 30\ntype = "pressure"\nrange = [0, 16]\nsp = 9.5\n' \
            '[[loop.fault]]\nkind = "stiction"\n'
@@ -154,6 +161,7 @@ def test_check_shows_the_loops_and_every_problem_in_a_table(tmp_path: Path) -> N
         assert words in plain
 
 
+@pytest.mark.process
 def test_a_pipe_costs_no_drawing(tmp_path: Path) -> None:
     code = "import sys; from clpm_execd.cli import run; from clpm_execd.stream.signals import hold; " \
            "run(hold(), ['faults', 'stuck']); sys.stderr.write(str({'rich', 'shtab'} & set(sys.modules)))"
@@ -191,9 +199,9 @@ def test_bash_completes_commands_options_values_and_names(tmp_path: Path, clpm_e
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_one_that_the_shell_reads(tmp_path: Path, clpm_execd: list[str], shell: str) -> None:
-    script = subprocess.run([*clpm_execd, "completion", shell], cwd=tmp_path, capture_output=True, text=True,
-                            timeout=60, check=True).stdout
+@pytest.mark.process
+def test_the_script_is_one_that_the_shell_reads(tmp_path: Path, shell: str) -> None:
+    script = run_command("completion", shell, folder=tmp_path).stdout
     for name in commands():
         assert name in script
     assert "stiction" in script

@@ -5,8 +5,8 @@
     CLPM_LONG=1 pytest      the campaigns too: large populations, many kills, long outages
 
 A test is a unit test unless it is marked otherwise. `process` is for a test that starts another program or needs a
-server; one that asks for a fixture of PROCESS_FIXTURES has the mark by itself. `slow` is for a test that takes more
-than about two seconds of a processor. A unit test that starts a process all the same fails.
+server; one that asks for a fixture of PROCESS_FIXTURES has the mark by itself. `slow` is for a test that computes
+or waits for more than about two seconds. A unit test that starts a process all the same fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CAMPAIGNS = bool(os.environ.get("CLPM_LONG"))
 MARKS = {
     "unit": "no other process, no server, nothing that computes for long; given to every test without another mark",
     "process": "starts another program, or needs a server",
-    "slow": "takes more than about two seconds of a processor",
+    "slow": "computes or waits for more than about two seconds",
     "campaign": "takes minutes: runs with CLPM_LONG=1 only",
 }
 
@@ -59,6 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if PROCESS_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("process")
+        if item.path.parent.name == "benchmarks":
+            item.add_marker("slow")
         if item.get_closest_marker("campaign") and not CAMPAIGNS:
             item.add_marker(pytest.mark.skip(reason="a campaign: CLPM_LONG=1"))
         if not any(item.get_closest_marker(name) for name in ("process", "slow", "campaign")):

@@ -182,6 +182,7 @@ def test_the_token_is_shown_nowhere(tail: str, url: str) -> None:
     assert "tOkEn" not in text
 
 
+@pytest.mark.process
 def test_reading_settings_loads_neither_numpy_nor_the_readers_of_files() -> None:
     code = "import sys, clpm_execd.config.settings as s; s.read_settings({})\n" \
            "print([m for m in ('numpy', 'dotenv', 'tomli', 'decimal') if m in sys.modules])"

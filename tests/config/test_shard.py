@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from command import run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,9 +31,8 @@ def flows(n: int) -> tuple[LoopSpec, ...]:
 
 def refinery(folder: Path, loops: int) -> tuple[LoopSpec, ...]:
     """A plant with cascades, neighbours and every sort of fault."""
-    command = [sys.executable, "-m", "clpm_execd", "init", "--plant", "refinery", "--loops", str(loops)]
     path = folder / "loops.toml"
-    path.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    path.write_text(run_command("init", "--plant", "refinery", "--loops", str(loops), folder=folder).stdout)
     return read_configuration(path).loops
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_command
 from recorded import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
@@ -48,11 +48,10 @@ def test_what_is_written_is_read_back_to_the_last_digit(learned: list[Learned], 
     assert np.array_equal(ours.op, theirs.op)
 
 
-def test_the_program_checks_and_streams_them(file: Path, clpm_execd: list[str]) -> None:
-    checked = subprocess.run([*clpm_execd, "check", "--config", file], capture_output=True, text=True, check=False)
+def test_the_program_checks_and_streams_them(file: Path) -> None:
+    checked = run_command("check", "--config", file, folder=file.parent)
     assert checked.returncode == 0, checked.stderr
-    made = subprocess.run([*clpm_execd, "generate", "--config", file, "--duration", "1m", "--format", "wide"],
-                          capture_output=True, text=True, check=True)
+    made = run_command("generate", "--config", file, "--duration", "1m", "--format", "wide", folder=file.parent)
     assert len(made.stdout.splitlines()) == 1 + 2 * 30
 
 

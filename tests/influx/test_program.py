@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command import run_command
 from faulty_proxy import FaultyProxy
 from parts import ROOT, SECOND, InfluxDB, free_port, running, small_disk, until
 from parts import influxd as influxd_on
@@ -130,16 +131,7 @@ def test_a_full_disk_and_an_outage_together_miss_nothing(program: Program, influ
 
 def test_check_says_what_is_wrong_with_the_connection(program: Program, influxdb: InfluxDB) -> None:
     program.settings(influxdb, "no-such-bucket")
-    checked = subprocess.run(
-        [*program.command[:-1], "check", "--direct"],
-        cwd=program.folder,
-        env=program.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    checked = run_command("check", "--direct", folder=program.folder)
     assert checked.returncode == 2
     assert "no-such-bucket" in checked.stdout + checked.stderr
     assert influxdb.token not in checked.stdout + checked.stderr
@@ -147,10 +139,6 @@ def test_check_says_what_is_wrong_with_the_connection(program: Program, influxdb
 
 def test_check_holds_a_backfill_against_what_the_bucket_keeps(program: Program, influxdb: InfluxDB) -> None:
     program.settings(influxdb, influxdb.new_bucket(keep=7200))
-    checked = subprocess.run(
-        [*program.command[:-1], "check", "--direct", "--backfill", "7d"],
-        cwd=program.folder, env=program.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    checked = run_command("check", "--direct", "--backfill", "7d", folder=program.folder)
     assert checked.returncode == 2
     assert checked.stderr.startswith("--backfill: reaches back 7 d, and bucket ")

@@ -87,6 +87,7 @@ def test_a_plot_shows_itself_and_can_be_saved(block: NotebookBlock, tmp_path: ob
         block.plot(["FIC11"])
 
 
+@pytest.mark.process
 def test_the_plant_needs_numpy_only() -> None:
     code = "import sys, clpm_execd.plant.plant;" \
            "print(sorted({m.split('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'plotly', 'rich'})," \

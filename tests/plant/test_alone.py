@@ -116,6 +116,7 @@ def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
         np.testing.assert_array_equal(rows.values, memories[engine].tables[name].values, err_msg=name)
 
 
+@pytest.mark.process
 def test_only_work_in_bulk_fetches_the_compiler() -> None:
     program = (
         "import sys\n"

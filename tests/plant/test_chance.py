@@ -110,6 +110,7 @@ def digest() -> str:
     return hashlib.sha256(b"".join(getattr(block, name).tobytes() for name in ("times", *ARRAYS))).hexdigest()
 
 
+@pytest.mark.process
 def test_another_process_makes_the_same_bytes() -> None:
     here = Path(__file__).parent
     paths = [str(here), str(here.parents[1])]

@@ -25,6 +25,8 @@ from clpm_execd.stream.ahead import ahead
 
 START = 1_736_503_500 * SECOND
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:

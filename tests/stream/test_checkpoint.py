@@ -210,6 +210,7 @@ def test_a_disk_that_is_full_ends_no_stream(tmp_path: Path, clpm_execd: list[str
     assert not list(tmp_path.glob("checkpoint*"))
 
 
+@pytest.mark.process
 def test_a_process_killed_while_it_writes_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     code = ("import sys, pathlib; from clpm_execd.stream.whole_file import write_whole\n"
             "n = 0\n"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import run_command
 
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.claim import PATIENCE, Claim
@@ -76,6 +77,7 @@ def test_a_successor_gets_it_as_soon_as_the_first_has_gone(tmp_path: Path, signa
     second.release()
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = ("import logging, pathlib, sys, time; from clpm_execd.stream.claim import Claim;"
             "claim = Claim(pathlib.Path(sys.argv[1]), logging.getLogger());"
@@ -114,19 +116,18 @@ def test_a_folder_that_cannot_be_is_one_warning_and_the_stream_goes_on(
     assert "the stream goes on without" in caplog.text
 
 
-def test_the_program_streams_without_a_folder_that_cannot_be(tmp_path: Path, clpm_execd: list[str]) -> None:
+def test_the_program_streams_without_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    done = subprocess.run([*clpm_execd, "--state", str(tmp_path / "file" / "state"), "--count", "2"],
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    done = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
     assert (done.returncode, done.stdout.count("\n")) == (0, 10)
     assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
 
 
-def test_the_program_leaves_with_status_2_and_one_line(tmp_path: Path, clpm_execd: list[str]) -> None:
+@pytest.mark.slow  # it waits for as long as Telegraf may take to end the first
+def test_the_program_leaves_with_status_2_and_one_line(tmp_path: Path) -> None:
     claim = Claim(tmp_path, LOG)
     assert claim.take()
-    done = subprocess.run([*clpm_execd, "--state", str(tmp_path), "--count", "1"], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=60, check=False)
+    done = run_command("--state", tmp_path, "--count", "1", folder=tmp_path)
     claim.release()
     assert (done.returncode, done.stdout) == (2, "")
     assert [line for line in done.stderr.splitlines() if line.startswith("E! ")] == done.stderr.splitlines()[-1:]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from command import run_command
 
 from clpm_execd.stream.heartbeat import Acknowledged, Heartbeat, last_acknowledged
 from clpm_execd.stream.influx import Answer, Fault
@@ -76,10 +76,9 @@ def test_samples_that_are_far_apart_are_waited_for(tmp_path: Path) -> None:
         assert last_acknowledged(tmp_path) is None
 
 
-def test_the_command_tells_well_from_ill(clpm_execd: list[str], tmp_path: Path) -> None:
+def test_the_command_tells_well_from_ill(tmp_path: Path) -> None:
     def said(*words: str) -> tuple[int, str]:
-        done = subprocess.run([*clpm_execd, "health", *words], cwd=tmp_path, capture_output=True, text=True,
-                              stdin=subprocess.DEVNULL, timeout=30, check=False)
+        done = run_command("health", *words, folder=tmp_path)
         return done.returncode, done.stdout + done.stderr
 
     assert said() == (2, "--state: no folder is given; name the state folder of the stream, or set CLPM_STATE\n")

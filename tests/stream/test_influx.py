@@ -217,6 +217,7 @@ def test_https_to_a_server_without_tls_is_told(serve: Serve) -> None:
     assert write(server.url.replace("http:", "https:")).fault is Fault.TLS
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_only_a_certificate_that_is_trusted_is_written_to(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"

@@ -456,6 +456,7 @@ def test_memory_is_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch: p
     assert len(taken) + spool.dropped == 300_001
 
 
+@pytest.mark.process
 def test_a_disk_that_is_really_full_loses_nothing_and_is_used_again(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         spool = spool_in(disk)
@@ -530,6 +531,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_kills_lose_nothing_that_was_put(tmp_path: Path) -> None:
     """Put, merged and taken all the while; each life goes on where the last one knew to have put."""
     chance = random.Random(4)

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+from command import run_command
 from parts import ROOT
 
 SAMPLE = ROOT / "telegraf" / "loops.toml"
-
-
-def run(command: list[str], *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
 
 
 def uncommented(text: str) -> str:
@@ -41,19 +29,19 @@ def uncommented(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_sample_as_shipped_is_the_default_plant(clpm_execd: list[str], tmp_path: Path) -> None:
+def test_the_sample_as_shipped_is_the_default_plant(tmp_path: Path) -> None:
     words = ("generate", "--start", "2025-01-10T10:00:00Z", "--duration", "10s")
-    default = run(clpm_execd, *words, folder=tmp_path)
-    with_sample = run(clpm_execd, *words, "--config", str(SAMPLE), folder=tmp_path)
+    default = run_command(*words, folder=tmp_path)
+    with_sample = run_command(*words, "--config", str(SAMPLE), folder=tmp_path)
     assert default.returncode == with_sample.returncode == 0, with_sample.stderr
     assert with_sample.stdout == default.stdout
     assert len(default.stdout.splitlines()) == 50
 
 
-def test_every_key_of_the_sample_is_accepted(clpm_execd: list[str], tmp_path: Path) -> None:
+def test_every_key_of_the_sample_is_accepted(tmp_path: Path) -> None:
     loops = tmp_path / "loops.toml"
     loops.write_text(uncommented(SAMPLE.read_text()))
-    checked = run(clpm_execd, "check", "--config", str(loops), folder=tmp_path)
+    checked = run_command("check", "--config", str(loops), folder=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "504 loops" in checked.stdout + checked.stderr
 

@@ -31,11 +31,13 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
                           check=False)
 
 
+@pytest.mark.process
 def test_systemd_accepts_it(installed: Path) -> None:
     done = analyze("verify", "--man=no", str(installed))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_it_may_do_little(installed: Path) -> None:
     said = analyze("security", "--offline=true", str(installed)).stdout
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
