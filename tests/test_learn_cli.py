@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import tomli
 from command import run_command
+from plant_records import plant_records
+from tiers import CAMPAIGNS
 
 from clpm_execd import cli, extras
 from clpm_execd.history import read_record
 from clpm_execd.stream.signals import Signals
 
-SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[2] / "shared" / "data")
-FILES = sorted(path for path in SHARED.rglob("*") if path.suffix in (".csv", ".txt"))
-SOME = FILES if os.environ.get("CLPM_LONG") else FILES[2::12]  # all are read by tests/history, and take minutes here
+RECORDS = plant_records()
+# All are read by tests/history, and would take minutes here.
+SOME_RECORDS = RECORDS if CAMPAIGNS else RECORDS[2::max(1, len(RECORDS) // 6)]
 
 PLANT = """
 start = "2025-01-10T10:05:00Z"
@@ -209,10 +211,9 @@ def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path,
     assert b"\x1b" not in out
 
 
-@pytest.mark.skipif(not FILES, reason=f"no plant records in {SHARED}; name their folder in CLPM_SHARED")
 def test_records_of_plants_are_learned(tmp_path: Path) -> None:
-    done = run(tmp_path, "learn", *SOME, "--output", "loops.toml")
+    done = run(tmp_path, "learn", *SOME_RECORDS, "--output", "loops.toml")
     assert "the times have no zone: taken as UTC" in done.stderr
-    assert run(tmp_path, "check", "--config", "loops.toml").stdout == f"ok: {len(SOME)} loops\n"
+    assert run(tmp_path, "check", "--config", "loops.toml").stdout == f"ok: {len(SOME_RECORDS)} loops\n"
     lines = run(tmp_path, "--config", "loops.toml", "--count", "1").stdout.splitlines()
-    assert len(lines) == len(SOME)
+    assert len(lines) == len(SOME_RECORDS)

@@ -1,13 +1,12 @@
 """A damaged record is one clear error or a record with what was assumed: never a traceback, and never silence.
 
-Each damage is done to records of plants where these are there, and to the same formats made here; what is left is read
+Each damage is done to records of plants, and to the same formats made here; what is left is read
 by both readers of cells, and what can be read is learned.
 """
 
 from __future__ import annotations
 
 import gzip
-import os
 import random
 import re
 from collections.abc import Callable
@@ -16,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plant_records import plant_records
 
 from clpm_execd.history import Record, read_record
 from clpm_execd.history.learned import learn
 from clpm_execd.problems import BadInput
 
-SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[3] / "shared" / "data")
 ROWS = 400
 
 Damage = Callable[[bytes, random.Random], bytes]
@@ -70,9 +69,8 @@ def of_plants() -> dict[str, Callable[[], bytes]]:
     def head(path: Path) -> Callable[[], bytes]:
         return lambda: b"".join(path.read_bytes().splitlines(keepends=True)[:ROWS])
 
-    weeks = sorted(SHARED.glob("plant_week/*.csv"))[:1]
-    windows = sorted(SHARED.glob("plant_windows/stiction_data/*FIC20102*.txt"))[:1]
-    return {path.name[:20]: head(path) for path in (*weeks, *windows)}
+    some = plant_records("plant_week/*")[0], plant_records("plant_windows/stiction_data/*FIC20102*")[0]
+    return {path.name[:20]: head(path) for path in some}
 
 
 SOURCES: dict[str, Callable[[], bytes]] = {"process-data": process_data, "week": week, "flux": flux, "wide": wide}

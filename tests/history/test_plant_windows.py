@@ -5,14 +5,13 @@ The campaign over all of them, with the table of likeness, is run with CLPM_LONG
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
+from plant_records import plant_records
 from recorded import START
 
 from clpm_execd.config.refinery import RESTLESS
@@ -23,20 +22,9 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.plant import Plant
 
-SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[3] / "shared" / "data")
-LONG = bool(os.environ.get("CLPM_LONG"))
 ODD = ("*PIC10201_0903*", "*FIC10112_0630*", "*LIC63001*", "*FIC20102_1024*")
 TIMES = 10
 SEEDS = (1, 2, 3)
-
-
-def found(pattern: str) -> list[Path]:
-    files = sorted(SHARED.glob(pattern))
-    if not files and os.environ.get("CI"):
-        pytest.fail(f"no {pattern} in {SHARED}")
-    if not files:
-        pytest.skip(f"no {pattern} in {SHARED}")
-    return files
 
 
 def halves(record: Record) -> tuple[Record, Floats, Floats]:
@@ -68,7 +56,7 @@ def told_apart(real: Sequence[Floats], runs: Sequence[Sequence[Floats]], tags: S
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_window_learns_and_lives_on_near_its_record(odd: str) -> None:
-    record = read_record(found(f"plant_windows/*/{odd}")[0])
+    record = read_record(plant_records(f"plant_windows/*/{odd}")[0])
     learned = learn(record)
     pair = lived(learned, 500)
     assert np.isfinite(pair).all()
@@ -78,14 +66,14 @@ def test_a_window_learns_and_lives_on_near_its_record(odd: str) -> None:
 
 @pytest.mark.parametrize("day", ["1024_0004", "1107_0006", "1117_1652"])
 def test_a_controller_is_told_one_weight_of_the_set_point_whatever_the_day(day: str) -> None:
-    learned = learn(read_record(found(f"plant_windows/*/*FIC20102_{day}*")[0]))
+    learned = learn(read_record(plant_records(f"plant_windows/*/*FIC20102_{day}*")[0]))
     assert learned.estimates["controller.setpoint_weight"].value == pytest.approx(0.0, abs=0.05)
 
 
-@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+@pytest.mark.campaign
 def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_second_halves() -> None:
     real, loops, unseen, tags, took = [], [], [], [], []
-    for path in found("plant_windows/*/*.txt"):
+    for path in plant_records("plant_windows/*/*.txt", least=80):
         record = read_record(path)
         begun = time.process_time()
         first, ours, later = halves(record)
@@ -120,10 +108,10 @@ def test_the_learned_windows_are_as_hard_to_tell_from_their_records_as_their_sec
         assert getattr(apart, measure) <= 2.0 * getattr(floor[0], measure)
 
 
-@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+@pytest.mark.campaign
 def test_the_refinery_of_init_is_as_restless_as_its_records() -> None:
     found_of: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for path in found("plant_windows/*/*.txt"):
+    for path in plant_records("plant_windows/*/*.txt", least=80):
         record = read_record(path)
         one = learn(record, loop_id=path.stem)
         loop = one.loop
@@ -145,9 +133,9 @@ def test_the_refinery_of_init_is_as_restless_as_its_records() -> None:
             assert 0.4 < np.log(high / low) / np.log(most / max(least, 1e-3)) < 2.5
 
 
-@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+@pytest.mark.campaign
 def test_a_week_a_minute_a_sample_learns_and_lives_on() -> None:
-    for path in found("plant_week/*.csv"):
+    for path in plant_records("plant_week/*.csv", least=2):
         record = read_record(path)
         begun = time.process_time()
         learned = learn(record)

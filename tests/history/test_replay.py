@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plant_records import plant_records
 
 from clpm_execd.history import Record, Replay, read_record
 from clpm_execd.plant.block import AUT, BAD, GOOD
@@ -17,9 +15,6 @@ from clpm_execd.problems import BadInput
 
 SECOND = 10**9
 NOW = 1_800_000_000 * SECOND
-
-SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[3] / "shared" / "data")
-FILES = sorted(path for path in SHARED.rglob("*") if path.suffix in (".csv", ".txt"))
 
 
 def record(*values: float, seconds: list[float] | None = None, step: float = 10.0, loop: str = "A") -> Record:
@@ -114,8 +109,7 @@ def test_a_record_of_a_century_does_not_overflow():
     assert block.pv[:, 0].tolist() == [1, 1, 2]
 
 
-@pytest.mark.skipif(not FILES, reason=f"no plant records in {SHARED}; name their folder in CLPM_SHARED")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", plant_records(), ids=lambda path: path.name)
 def test_every_plant_record_is_replayed(path):
     read = read_record(path)
     block = Replay([read], start=NOW, interval=None).advance(2 * len(read.times))
