@@ -7,6 +7,7 @@ to start Python at each press of the key.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, show
@@ -19,22 +20,20 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh")
 
 
-def add(commands: Commands) -> None:
+def add(commands: Commands, whole: argparse.ArgumentParser) -> None:
+    """whole: the parser of the whole command line, which the script is made of."""
     command = add_command(
         commands, "completion", "a script on stdout that lets bash or zsh complete the command line",
         examples=['eval "$(clpm-execd completion bash)"        # in ~/.bashrc',
                   'eval "$(clpm-execd completion zsh)"         # in ~/.zshrc, after compinit'])
     command.add_argument("shell", choices=SHELLS, help="the shell")
-    command.set_defaults(run=run)
+    command.set_defaults(run=partial(run, whole))
 
 
-def run(arguments: argparse.Namespace, signals: Signals) -> int:
+def run(whole: argparse.ArgumentParser, arguments: argparse.Namespace, signals: Signals) -> int:
     """Write it; the exit status."""
     import shtab
 
-    from clpm_execd.cli.parser import parser
-
-    whole = parser()
     for name, options in parsers(whole).items():
         for action in options._actions:
             _complete(name, action)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["Parser"]
 
 
 # Options of the process rather than of the plant: metavar and help.

@@ -42,8 +42,9 @@ def parser() -> Parser:
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
                                   description="instead of the stream; each has a --help of its own")
     # In the order in which --help lists them.
-    for command in (generate, preview, learn, check, init, catalogue, score, spool, health, completion):
+    for command in (generate, preview, learn, check, init, catalogue, score, spool, health):
         command.add(commands)
+    completion.add(commands, top)
     return top
 
 
