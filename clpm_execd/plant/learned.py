@@ -25,7 +25,7 @@ from clpm_execd.plant.controller import Controller, acts_directly
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Indices
-from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.memory import Columns, Tables
 from clpm_execd.plant.process import Process
 from clpm_execd.plant.state import State, column
 
@@ -176,6 +176,10 @@ class LearnedLoops(Columns):
         self._kept = np.array([np.where(self._own, state.pv[at], self._pv_rest + self._true[0]), state.op[at]])
         self._load, self._noise, self._slope = np.zeros(m), np.zeros(m), np.zeros((3, m))
         self._drift = np.array(self._drift_sigma) * normal(self._drift_keys.ravel(), -1, 1).reshape(3, m)
+        self._now = self._residuals[self._offset + self._row].T
+
+    def restore(self, tables: Tables) -> None:
+        super().restore(tables)
         self._now = self._residuals[self._offset + self._row].T
 
     def disturb(self, tick: int) -> None:

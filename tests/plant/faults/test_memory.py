@@ -53,7 +53,10 @@ def laws(order: int, interval: float, **parts: Any) -> Laws:
         "settings": settings, **parts})
 
 
-LAWS = [laws(2, 1.0), laws(6, 3.0, setpoint=np.full(6, 0.15))]
+OF_A_PROCESS = {"process_pv": np.empty(0), "process_op": np.empty(0), "innovation": np.array([0.9, 0.1, 0.2, 0.1]),
+                "controller_op": np.empty(0), "controller_pv": np.empty(0), "controller_sp": np.empty(0),
+                "controller_noise": np.array([0.5])}
+LAWS = [laws(2, 1.0), laws(6, 3.0, setpoint=np.full(6, 0.15)), laws(2, 5.0, **OF_A_PROCESS)]
 
 
 def busy(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
@@ -150,6 +153,16 @@ def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
     kept = [one.id for one in again if one.id != "NEW"]
     for n in (1, then):
         assert_alike(plant.advance(n), uncut.advance(n), kept)
+
+
+@pytest.mark.parametrize("laws_of", LAWS)
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_learned_loop_resumes_between_two_instants_of_its_record(laws_of: Laws, at: int) -> None:
+    loops = [loop(loop_id="LEARNED", laws=laws_of)]
+    uncut = cut(loops, at, SECOND, SECOND)
+    memory = uncut.recall()
+    resumed = Plant(loops, seed=7, start=memory.next_time, memory=memory)
+    assert_alike(resumed.advance(20), uncut.advance(20), ["LEARNED"])
 
 
 def everything() -> list[LoopSpec]:
