@@ -1,0 +1,208 @@
+"""What clpm-execd 0.1.0 left in a user's folders is resumed, read and delivered (README.md says how it was written)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
+
+from clpm_execd.config.loops import read_configuration
+from clpm_execd.history import Replay, read_record
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.plant import Plant
+from clpm_execd.stream.checkpoint import Checkpoint, packed, read
+from clpm_execd.stream.heartbeat import last_acknowledged
+from clpm_execd.stream.quarantine import incidents
+
+LOG = logging.getLogger("clpm_execd")
+PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}
+RECORD = FOLDER / "learned" / "record.csv.gz"
+Program = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+class Server(ThreadingHTTPServer):
+    """Accepts every write, as InfluxDB 2 does, and keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request to a Server."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "/write" in self.path:
+            self.server.lines += body.splitlines(keepends=True)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A copy of the state folder of a --direct stream that was killed."""
+    return Path(shutil.copytree(FOLDER / "direct" / "state", tmp_path / "state"))
+
+
+@pytest.fixture
+def program(tmp_path: Path, clpm_execd: list[str]) -> Program:
+    """The program, run to its end in a folder of its own."""
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*clpm_execd, *map(str, words)], cwd=tmp_path, env=os.environ | environment,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+
+    return run
+
+
+def checkpoint_of(name: str, kind: str = "plant") -> Checkpoint:
+    checkpoint, _ = read(FOLDER / name / "state", kind, LOG)
+    assert checkpoint is not None
+    return checkpoint
+
+
+def assert_equal_blocks(block: Block, other: Block) -> None:
+    """The same bits where NumPy computes as it did in 0.1.0, else the same to rounding."""
+    if is_known_platform():
+        assert hash_block(block) == hash_block(other)
+    for name in SIGNALS:
+        np.testing.assert_allclose(getattr(block, name), getattr(other, name), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_plant_resumes_from_its_checkpoint_as_if_it_had_never_stopped(name: str) -> None:
+    memory = checkpoint_of(name).memory
+    configuration = read_configuration(PLANTS[name])
+    resumed = Plant(configuration.loops, seed=configuration.seed, start=memory.next_time, memory=memory)
+    assert resumed.resumed == set(resumed.loops) == set(memory.loops)
+    start = int(memory.starts[0])
+    uninterrupted = Plant(configuration.loops, seed=configuration.seed, start=start)
+    uninterrupted.advance((memory.next_time - start) // SECOND)
+    assert_equal_blocks(resumed.advance(600), uninterrupted.advance(600))
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_stream_resumes_from_its_checkpoint_with_the_next_byte(name: str, program: Program, tmp_path: Path) -> None:
+    checkpoint, samples = checkpoint_of(name), 100
+    config = ["--config", PLANTS[name]] if PLANTS[name] else []
+    shutil.copytree(FOLDER / name / "state", tmp_path / "state")
+    resumed = program(*config, "--state", "state", "--catch-up", "36500d", "--pace", "0", "--count", samples)
+    start = int(checkpoint.memory.starts[0])
+    seconds = (checkpoint.memory.next_time - start) // SECOND
+    time = datetime.fromtimestamp(start / SECOND, timezone.utc).isoformat()
+    uninterrupted = program("generate", *config, "--start", time, "--duration", f"{seconds + samples}s")
+    assert resumed.stdout.count(b"\n") > 0.9 * samples * len(checkpoint.memory.loops), "one loop is compressed"
+    assert uninterrupted.stdout.endswith(resumed.stdout)
+
+
+def test_a_replay_resumes_from_its_checkpoint() -> None:
+    memory, record = checkpoint_of("replay", "record").memory, read_record(RECORD)
+    resumed = Replay([record], start=memory.next_time, interval=None, memory=memory)
+    assert resumed.resumed == {"PIC901", "FIC902", "TIC903"}
+    uninterrupted = Replay([record], start=int(memory.starts[0]), interval=None)
+    uninterrupted.advance(100)
+    assert hash_block(resumed.advance(700)) == hash_block(uninterrupted.advance(700))
+
+
+@pytest.mark.parametrize(("name", "kind"), [*((name, "plant") for name in PLANTS), ("replay", "record")])
+def test_a_checkpoint_is_written_as_0_1_0_wrote_it(name: str, kind: str) -> None:
+    assert packed(checkpoint_of(name, kind)) == (FOLDER / name / "state" / "checkpoint").read_bytes()
+
+
+def test_a_plant_that_went_on_stores_its_memory_under_the_same_names() -> None:
+    memory = checkpoint_of("faults").memory
+    loops = read_configuration(PLANTS["faults"]).loops
+    plant = Plant(loops, seed=7, start=memory.next_time, memory=memory)
+    plant.advance(1)
+    stored = plant.recall().tables
+    assert set(stored) == set(memory.tables)
+    for name, rows in memory.tables.items():
+        assert stored[name].values.dtype == rows.values.dtype, name
+        assert stored[name].values.shape[1:] == rows.values.shape[1:], name
+
+
+def test_learned_loops_are_read_under_the_names_of_their_arrays() -> None:
+    with np.load(FOLDER / "learned" / "loops.npz") as arrays:
+        loops = read_configuration(FOLDER / "learned" / "loops.toml").loops
+        assert {f"{loop.id}/{field.name}" for loop in loops for field in fields(Laws)} == set(arrays.files)
+        for loop in loops:
+            for field in fields(Laws):
+                np.testing.assert_array_equal(getattr(loop.laws, field.name), arrays[f"{loop.id}/{field.name}"])
+
+
+def spooled_lines(state: Path) -> list[bytes]:
+    """The lines of the spool, the oldest first; the first line of each file is its header."""
+    files = sorted((state / "spool").iterdir())
+    return [line for file in files for line in file.read_bytes().splitlines(keepends=True)[1:]]
+
+
+def refused_lines(state: Path) -> list[bytes]:
+    files = sorted((state / "quarantine").iterdir())
+    return [line for file in files for line in file.read_bytes().splitlines(keepends=True) if line[:1] != b"#"]
+
+
+def test_what_waited_in_a_spool_is_delivered_byte_by_byte_and_in_order(
+        state: Path, program: Program, server: Server) -> None:
+    (state / "checkpoint").unlink()  # it is older than the last of these lines, which would be made once more
+    lines = spooled_lines(state)
+    assert len(lines) == 60
+    program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
+            INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
+    assert [line for line in server.lines if line in lines] == lines
+    assert not list((state / "spool").iterdir())
+
+
+def test_what_was_refused_is_delivered_once_it_is_retried(state: Path, program: Program, server: Server) -> None:
+    refused = refused_lines(state)
+    assert len(refused) == 12
+    assert b"12 lines of 1 incident" in program("spool", "retry", "--state", state).stdout
+    assert not list((state / "quarantine").iterdir())
+    program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
+            INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
+    assert sorted(line for line in server.lines if line in refused) == sorted(refused)
+
+
+def test_a_quarantine_is_read_with_the_words_of_the_server(state: Path) -> None:
+    [incident] = incidents(state)
+    assert list(incident.lines) == refused_lines(state)
+    assert incident.since == "2026-11-30T01:41:41+00:00"
+    assert incident.words[0].startswith('HTTP status 400: partial write: field type conflict: input field "PV"')
+
+
+def test_what_a_spool_and_a_quarantine_hold_is_listed(state: Path, program: Program) -> None:
+    listed = program("spool", "--state", state).stdout.decode()
+    assert ": 60 points in 12 files, " in listed
+    assert "quarantine: 12 lines in 1 incident\n" in listed
+    assert "corrupt: 2 files\n" in listed
+
+
+def test_the_last_acknowledgement_is_read(state: Path) -> None:
+    found = last_acknowledged(state)
+    assert found is not None
+    assert (found.when, found.interval) == (1796002910.0143213, 1.0)
