@@ -1,4 +1,4 @@
-"""The tables of README.md that are the program's own: `python tests/readme_tables.py` writes them anew."""
+"""The tables of README.md that are the program's own: `python tests/doc_tables.py` writes them anew."""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
+import doc_tables
 import parts
 import pytest
-import readme_tables
 from command import run_command
-from readme_commands import ELSEWHERE, FIRST, FIRST_MINUTE, Reader, blocks, commands
+from doc_commands import ELSEWHERE, FIRST, FIRST_MINUTE, Reader, blocks, commands
 
 from clpm_execd.config.settings import NAMES
 
@@ -23,10 +23,10 @@ def reader(influxdb: parts.InfluxDB, telegraf: Path, tmp_path_factory: pytest.Te
     return Reader(tmp_path_factory.mktemp("reader"), influxdb, telegraf)
 
 
-@pytest.mark.parametrize("name", readme_tables.TABLES)
+@pytest.mark.parametrize("name", doc_tables.TABLES)
 def test_a_table_is_the_programs(name: str) -> None:
-    table = readme_tables.TABLES[name]()
-    assert table in README.read_text(), f"`python tests/readme_tables.py` writes it as it should be:\n{table}"
+    table = doc_tables.TABLES[name]()
+    assert table in README.read_text(), f"`python tests/doc_tables.py` writes it as it should be:\n{table}"
 
 
 def test_the_python_in_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
