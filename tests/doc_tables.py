@@ -1,38 +1,42 @@
-"""The tables of README.md that are the program's own: `python tests/doc_tables.py` writes them anew."""
+"""The tables of the documentation that are made from the program's own tables.
+
+`python tests/doc_tables.py` writes all of them. A table is found in its page by its first line.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import Field, fields, is_dataclass
+from math import isinf
 from pathlib import Path
 
 from clpm_execd.cli.parser import parser
 from clpm_execd.cli.slips import STREAM, parsers
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
 from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.loop import LoopSpec, Parameter
 from clpm_execd.plant.types import LOOP_TYPES
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 
 
-def _rows(*rows: tuple[str, ...]) -> str:
+def _table(*rows: tuple[str, ...]) -> str:
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
 def commands() -> str:
-    whole = parser()
-    [action] = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
-    told = {choice.dest: choice.help or "" for choice in action._choices_actions}
-    return _rows(("command", "does"), ("`clpm-execd`", "stream to stdout: run by Telegraf, or by hand"),
-                 ("`clpm-execd --direct`", "stream into InfluxDB through influxdb-client"),
-                 *((f"`clpm-execd {name}`", what) for name, what in told.items()))
+    """Every command with its help text."""
+    [action] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return _table(("command", "does"), ("`clpm-execd`", "stream to stdout: run by Telegraf, or by hand"),
+                  ("`clpm-execd --direct`", "stream to InfluxDB, without Telegraf"),
+                  *((f"`clpm-execd {choice.dest}`", choice.help or "") for choice in action._choices_actions))
 
 
 def settings() -> str:
-    """Everything that can be set for a stream; an environment variable and its option in one row."""
+    """Every setting of a stream; an environment variable and its option in one row."""
     variables = {option: name for name, option in OPTIONS.items()}
     rows = [(f"`{name}`", "", default, meaning) for name, (default, meaning) in ENVIRONMENT.items()]
     for action in parsers(parser())[STREAM]._actions:
@@ -42,40 +46,96 @@ def settings() -> str:
         meaning, _, default = (action.help or "").partition(" (default ")
         variable = f"`{variables[name]}`" if name in variables else ""
         rows.append((variable, f"`{name}`", default.removesuffix(")"), meaning))
-    return _rows(("environment", "option", "default", "meaning"), *rows)
+    return _table(("environment", "option", "default", "meaning"), *rows)
 
 
 def loop_types() -> str:
+    """Every loop type with its process, its measurement noise and its load disturbance."""
     rows = []
     for name, typical in LOOP_TYPES.items():
-        process = typical.process
-        lags = " and ".join(f"{tau:g} s" for tau in process.tau) or "integrating"
-        unit = "%/s/%" if process.model == "integrator" else "%/%"
-        rows.append((f"`{name}`", typical.letters, typical.meaning, f"{process.gain:g} {unit}", lags,
-                     f"{process.dead_time:g} s", f"{typical.sensor.noise:g} % of span"))
-    return _rows(("type", "letters", "is", "gain", "lags", "dead time", "noise"), *rows)
+        process, load = typical.process, typical.disturbance
+        time_constants = " and ".join(f"{tau:g} s" for tau in process.tau) or "integrating"
+        unit = "%PV/s/%OP" if process.model == "integrator" else "%PV/%OP"
+        rows.append((f"`{name}`", typical.letters, typical.meaning, f"{process.gain:g} {unit}", time_constants,
+                     f"{process.dead_time:g} s", f"{typical.sensor.noise:g} % of span",
+                     f"{load.sigma:g} % of travel, {load.correlation:g} s"))
+    return _table(("type", "letters", "description", "gain", "time constants", "dead time", "noise",
+                   "load: standard deviation, correlation time"), *rows)
 
 
 def faults() -> str:
+    """Every kind of fault with its parameters."""
     rows = []
     for kind in FAULTS.values():
-        given = (f"`{name}` {about.default} {about.unit}".strip() for name, about in kind.parameters.items())
-        rows.append((f"`{kind.name}`", kind.group, kind.meaning, ", ".join(given)))
-    return _rows(("kind", "group", "what it does", "parameters, with their defaults"), *rows)
+        parameters = (f"`{name}` {about.default} {about.unit}".strip() for name, about in kind.parameters.items())
+        rows.append((f"`{kind.name}`", kind.group, kind.meaning, ", ".join(parameters)))
+    return _table(("kind", "group", "what it does", "parameters and defaults"), *rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "commands": commands, "settings": settings, "loop types": loop_types, "faults": faults}
+def loop_keys() -> str:
+    """Every key of a `[[loop]]` table and of the tables inside it."""
+    return _table(("key", "default", "unit, limits or choices", "meaning"),
+                  ("`id`", "required", "", "value of the tag loop_id"),
+                  ("`count`", "1", "1 to 100000", "number of loops made from this table"),
+                  *_keys(LoopSpec, ""))
 
 
-def with_tables(text: str) -> str:
-    """The text with each table as it should be, found by its first line."""
-    for table in TABLES.values():
-        wanted = table()
-        head = re.escape(wanted.splitlines()[0])
-        text = re.sub(rf"^{head}\n(\|.*\n)*", lambda _, wanted=wanted: wanted + "\n", text, flags=re.MULTILINE)
-    return text
+def _keys(spec: type, prefix: str) -> Iterator[tuple[str, ...]]:
+    for item in fields(spec):  # type: ignore[arg-type]
+        if "parameter" in item.metadata:
+            about = item.metadata["parameter"]
+            default = _toml(item.default) if about.default == repr(item.default) else about.default
+            yield f"`{prefix}{item.name}`", default, _limits(about), about.meaning
+        elif (inner := _inner_spec(item)) is not None:
+            yield from _keys(inner, f"{prefix}{item.name}.")
+
+
+def _inner_spec(item: Field[object]) -> type | None:
+    """The dataclass of an inner table, such as `[loop.process]`; None for other fields."""
+    made = item.default_factory() if callable(item.default_factory) else None
+    return type(made) if is_dataclass(made) else None
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return {"False": "false", "True": "true"}.get(str(value), str(value))
+
+
+def _limits(about: Parameter) -> str:
+    """Unit and limits, or the choices."""
+    if about.choices:
+        return ", ".join(f"`{choice}`" for choice in about.choices)
+    limits = ""
+    if isinf(about.high) and not isinf(about.low):
+        limits = f"{'more than' if about.above else 'at least'} {about.low:,g}"
+    elif not isinf(about.low):
+        limits = f"{'more than ' if about.above else ''}{about.low:,.10g} to {about.high:,.10g}"
+    return ", ".join(filter(None, (about.unit, limits)))
+
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "commands": ("README.md", commands),
+    "settings": ("clpm_execd/docs/settings.md", settings),
+    "loop types": ("clpm_execd/docs/loop-types.md", loop_types),
+    "faults": ("clpm_execd/docs/faults.md", faults),
+    "loop keys": ("clpm_execd/docs/loops-file.md", loop_keys),
+}
+
+
+def write_tables() -> None:
+    """Write each table into its page, in place of the table with the same first line."""
+    for page, make in TABLES.values():
+        table = make()
+        first_line = re.escape(table.splitlines()[0])
+        text = (ROOT / page).read_text()
+        updated, count = re.subn(rf"^{first_line}\n(\|.*\n)*", lambda _, table=table: table + "\n", text,
+                                 flags=re.MULTILINE)
+        assert count == 1, f"{page} has {count} tables that begin with {table.splitlines()[0]}"
+        (ROOT / page).write_text(updated)
 
 
 if __name__ == "__main__":
-    sys.exit(README.write_text(with_tables(README.read_text())) and 0)
+    write_tables()

@@ -1,102 +1,151 @@
-"""The READMEs are held to the program: their tables, their code and every command in them are what it has and does."""
+"""The documentation agrees with the program: tables, code, commands, and the files and settings that it names."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import doc_tables
 import parts
 import pytest
 from command import run_command
-from doc_commands import ELSEWHERE, FIRST, FIRST_MINUTE, Reader, blocks, commands
+from doc_commands import FIRST_COMMAND, FIRST_LINE_SECONDS, NOT_RUN_HERE, Clone, code_blocks, commands_of
 
 from clpm_execd.config.settings import NAMES
 
 README = parts.ROOT / "README.md"
 TELEGRAF = parts.ROOT / "telegraf" / "README.md"
-
-
+FLEET = parts.ROOT / "telegraf" / "fleet" / "README.md"
+DOCS = parts.ROOT / "clpm_execd" / "docs"
+USER_PAGES = {path.name: path for path in sorted(DOCS.glob("*.md"))
+              if path.name not in ("architecture.md", "changelog.md", "contracts.md", "physics.md")}
+PAGES = [README, TELEGRAF, FLEET, *sorted(DOCS.glob("*.md"))]
 @pytest.fixture(scope="module")
-def reader(influxdb: parts.InfluxDB, telegraf: Path, tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    return Reader(tmp_path_factory.mktemp("reader"), influxdb, telegraf)
+def clone(influxdb: parts.InfluxDB, telegraf: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("clone"), influxdb, telegraf)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(parts.ROOT))
 
 
 @pytest.mark.parametrize("name", doc_tables.TABLES)
-def test_a_table_is_the_programs(name: str) -> None:
-    table = doc_tables.TABLES[name]()
-    assert table in README.read_text(), f"`python tests/doc_tables.py` writes it as it should be:\n{table}"
+def test_a_table_agrees_with_the_program(name: str) -> None:
+    page, make = doc_tables.TABLES[name]
+    table = make()
+    assert table in (parts.ROOT / page).read_text(), f"`python tests/doc_tables.py` writes the table:\n{table}"
 
 
-def test_the_python_in_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", USER_PAGES.values(), ids=USER_PAGES)
+def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = blocks(README, "python")
+    examples = code_blocks(page, "python")
+    assert examples or page.name != "python.md"
+    for example in examples:
+        exec(compile(example, page.name, "exec"), {})
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "loops-file.md", DOCS / "faults.md"], ids=name_of)
+def test_loops_toml_examples_are_valid(page: Path, tmp_path: Path) -> None:
+    examples = code_blocks(page, "toml")
     assert examples
     for example in examples:
-        exec(compile(example, "README.md", "exec"), {})
+        (tmp_path / "loops.toml").write_text(example)
+        done = run_command("check", "--config", "loops.toml", folder=tmp_path)
+        assert done.returncode == 0, f"{done.stderr}\n{example}"
 
 
 @pytest.mark.timeout(900)  # it installs every extra; alone on a machine it takes half a minute
-def test_every_command_of_the_readme_does_what_it_is_there_for(reader: Reader) -> None:
-    def fill_in_env() -> None:
-        text = (reader.clone / ".env").read_text()
-        for name, value in reader.settings.items():
-            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-        (reader.clone / ".env").write_text(text)
+def test_every_command_of_the_readme_runs(clone: Clone) -> None:
+    clone.run_all(README, preparations(clone))
+    assert clone.seconds[FIRST_COMMAND] < FIRST_LINE_SECONDS
+    assert clone.server.points(clone.bucket)
+    assert (clone.root / "report.html").stat().st_size > 1000
 
-    def lay_verdicts() -> None:
-        (reader.clone / "verdicts.csv").write_text(blocks(README, "csv")[0])
 
-    def lay_history() -> None:
-        (reader.clone / "one.toml").write_text('[[loop]]\nid = "FIC101"\ntype = "flow"\n')
-        reader.type("clpm-execd generate --config one.toml --duration 40m --output history.csv")
-
-    run = reader.follow(README, {"check --direct": fill_in_env, "score verdicts.csv": lay_verdicts,
-                                 "learn history.csv": lay_history})
-    assert FIRST in run
-    assert reader.seconds[FIRST] < FIRST_MINUTE
-    assert reader.server.points(reader.bucket)
+@pytest.mark.timeout(900)
+def test_every_command_of_the_reference_pages_runs(clone: Clone) -> None:
+    if FIRST_COMMAND not in clone.seconds:
+        clone.run("python3 -m venv .venv && .venv/bin/pip install '.[all]'")
+    for page in USER_PAGES.values():
+        clone.run_all(page, preparations(clone))
     for name in ("demo.html", "day.csv.gz", "refinery.toml", "score.html"):
-        assert (reader.clone / name).stat().st_size > 1000
+        assert (clone.root / name).stat().st_size > 1000
 
 
-def test_every_command_of_the_telegraf_readme_does_too(reader: Reader) -> None:
-    reader.follow(TELEGRAF, {})
+def preparations(clone: Clone) -> dict[str, Callable[[], object]]:
+    """What the reader does or has before a command that contains the key."""
+
+    def fill_in_env() -> None:
+        text = (clone.root / "env.example").read_text()
+        for name, value in clone.settings.items():
+            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        (clone.root / ".env").write_text(text)
+
+    def write_alarms() -> None:
+        (clone.root / "verdicts.csv").write_text(code_blocks(DOCS / "scoring.md", "csv")[0])
+
+    def write_history() -> None:
+        (clone.root / "one.toml").write_text('[[loop]]\nid = "FIC101"\ntype = "flow"\n')
+        clone.run("clpm-execd generate --config one.toml --duration 40m --output history.csv")
+
+    return {"check --direct": fill_in_env, "score verdicts.csv": write_alarms, "learn history.csv": write_history}
 
 
-def test_what_does_not_run_here_is_there_and_has_a_test() -> None:
-    every = [*commands(README), *commands(TELEGRAF)]
-    for pattern, why in ELSEWHERE.items():
-        assert any(re.search(pattern, command) for command in every), f"no command is like {pattern}"
-        for path in re.findall(r"tests/\S+\.py", why):
+def test_every_command_of_the_telegraf_readme_runs(clone: Clone) -> None:
+    clone.run_all(TELEGRAF, {})
+
+
+def test_a_command_that_is_not_run_here_exists_and_has_another_test() -> None:
+    commands = [command for page in PAGES for command in commands_of(page)]
+    for pattern, reason in NOT_RUN_HERE.items():
+        assert any(re.search(pattern, command) for command in commands), f"no command matches {pattern}"
+        for path in re.findall(r"tests/\S+\.py", reason):
             assert (parts.ROOT / path).exists()
 
 
-def test_the_flux_in_it_gives_a_row_a_sample(influxdb: parts.InfluxDB, clpm_execd: list[str]) -> None:
+def test_the_flux_query_gives_one_row_per_sample(influxdb: parts.InfluxDB, clpm_execd: list[str]) -> None:
     bucket = influxdb.new_bucket()
     influxdb.write(bucket, parts.generated(clpm_execd, 1800))
-    [query] = blocks(README, "flux")
+    [query] = code_blocks(DOCS / "output.md", "flux")
     rows = influxdb.query(query.replace('bucket: "control_loops"', f'bucket: "{bucket}"'))
     assert len(rows) == 1800
     assert {"PV", "OP", "SP", "Mode"} <= set(rows[0])
 
 
 def test_the_example_output_is_what_the_program_prints(tmp_path: Path) -> None:
-    [command] = [command for command in commands(README) if "--duration 1s" in command]
+    [command] = re.findall(r"^`(clpm-execd generate [^`]*--duration 1s)`", README.read_text(), re.MULTILINE)
     done = run_command(*shlex.split(command)[1:], folder=tmp_path)
-    assert blocks(README, "text") == [done.stdout]
-    assert blocks(TELEGRAF, "text") == [done.stdout.splitlines(keepends=True)[0]]
+    assert code_blocks(README, "text") == [done.stdout]
+    assert code_blocks(TELEGRAF, "text") == [done.stdout.splitlines(keepends=True)[0]]
+
+
+def test_the_readme_stays_short() -> None:
+    assert 150 <= len(README.read_text().splitlines()) <= 180
 
 
 def test_the_example_of_an_env_file_has_every_setting() -> None:
     assert set(re.findall(r"^#?([A-Z_]+)=", (parts.ROOT / "env.example").read_text(), re.MULTILINE)) == set(NAMES)
 
 
-@pytest.mark.parametrize("readme", [README, TELEGRAF], ids=["README.md", "telegraf/README.md"])
-def test_every_setting_and_file_it_names_is_there(readme: Path) -> None:
-    text = readme.read_text()
-    told = set(re.findall(r"\b(?:INFLUXDB|CLPM|STREAM|LOG)_[A-Z_]+\b", text))
-    assert {name for name in told if not name.endswith("_")} <= {*NAMES}
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (readme.parent / link).exists(), link
+def test_the_telegraf_readme_shows_the_shipped_configuration() -> None:
+    [example] = code_blocks(TELEGRAF, "toml")
+    assert example in (parts.ROOT / "telegraf" / "telegraf.conf").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_setting_and_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    settings = set(re.findall(r"\b(?:INFLUXDB|CLPM|STREAM|LOG)_[A-Z_]+\b", text))
+    benchmarks = {"CLPM_LONG", "CLPM_FIGURES", "CLPM_PARTS"}  # read by the tests and by .ci/parts
+    assert {name for name in settings if not name.endswith("_")} <= {*NAMES} | benchmarks
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / link).exists(), link
+    for path in re.findall(r"`((?:tests|clpm_execd|telegraf|\.ci)/[\w./-]*[\w-])`", text):
+        assert (parts.ROOT / path).exists(), path
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", text):
+        headings = re.findall(r"^#+ (.*)$", (page.parent / target if target else page).read_text(), re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings]
+        assert heading in anchors, f"{target}#{heading}"

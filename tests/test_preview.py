@@ -165,10 +165,10 @@ def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: st
     assert done.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
 
 
-def test_the_pictures_of_the_readme_are_what_its_commands_draw(tmp_path: Path) -> None:
+def test_the_pictures_of_the_documentation_are_what_its_commands_draw(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
-    readme = (root / "README.md").read_text()
-    commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", readme, re.MULTILINE)
+    page = (root / "clpm_execd" / "docs" / "faults.md").read_text()
+    commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", page, re.MULTILINE)
     assert sorted(name for _, name in commands) == \
         sorted(str(path.relative_to(root)) for path in (root / "telegraf" / "pictures").glob("*.png"))
     for command, name in commands:

@@ -102,8 +102,8 @@ def test_every_form_says_the_same(folder: Path) -> None:
     assert "Bilen" in page, "the rules are told with the marks"
 
 
-def test_the_example_of_the_readme_is_scored(tmp_path: Path) -> None:
-    section = (parts.ROOT / "README.md").read_text().partition("### The score of a monitor\n")[2].partition("\n### ")[0]
+def test_the_example_of_the_scoring_page_is_scored(tmp_path: Path) -> None:
+    section = (parts.ROOT / "clpm_execd" / "docs" / "scoring.md").read_text()
     (tmp_path / "verdicts.csv").write_text(re.findall(r"```csv\n(.*?)```", section, re.DOTALL)[0])
     commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].splitlines()
     said = [ran(tmp_path, *shlex.split(command)[1:]).stdout for command in commands]
