@@ -10,8 +10,12 @@ from golden_arrays import TOLERANCE, Case
 CASES = list(golden_arrays.cases())
 HASHES = golden_arrays.read_hashes()[1]
 
+# numba compiles for some seconds before the first of its cases
+MARKED = [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.engine == "numba" else [])
+          for case in CASES]
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+@pytest.mark.parametrize("case", MARKED)
 def test_the_arrays_are_those_of_0_1_0(case: Case) -> None:
     result = golden_arrays.run(case)
     if golden_arrays.is_known_platform():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run_command
 from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
 
 from clpm_execd.config.loops import read_configuration
@@ -29,7 +28,7 @@ from clpm_execd.stream.quarantine import incidents
 LOG = logging.getLogger("clpm_execd")
 PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}
 RECORD = FOLDER / "learned" / "record.csv.gz"
-Program = Callable[..., subprocess.CompletedProcess[bytes]]
+Program = Callable[..., str]
 
 
 class Server(ThreadingHTTPServer):
@@ -72,11 +71,12 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def program(tmp_path: Path, clpm_execd: list[str]) -> Program:
-    """The program, run to its end in a folder of its own."""
-    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([*clpm_execd, *map(str, words)], cwd=tmp_path, env=os.environ | environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+def program(tmp_path: Path) -> Program:
+    """The program, run to its end in a folder of its own: what it writes to stdout."""
+    def run(*words: object, **environment: str) -> str:
+        done = run_command(*map(str, words), folder=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return run
 
@@ -117,8 +117,8 @@ def test_a_stream_resumes_from_its_checkpoint_with_the_next_byte(name: str, prog
     seconds = (checkpoint.memory.next_time - start) // SECOND
     time = datetime.fromtimestamp(start / SECOND, timezone.utc).isoformat()
     uninterrupted = program("generate", *config, "--start", time, "--duration", f"{seconds + samples}s")
-    assert resumed.stdout.count(b"\n") > 0.9 * samples * len(checkpoint.memory.loops), "one loop is compressed"
-    assert uninterrupted.stdout.endswith(resumed.stdout)
+    assert resumed.count("\n") > 0.9 * samples * len(checkpoint.memory.loops), "one loop is compressed"
+    assert uninterrupted.endswith(resumed)
 
 
 def test_a_replay_resumes_from_its_checkpoint() -> None:
@@ -181,7 +181,7 @@ def test_what_waited_in_a_spool_is_delivered_byte_by_byte_and_in_order(
 def test_what_was_refused_is_delivered_once_it_is_retried(state: Path, program: Program, server: Server) -> None:
     refused = refused_lines(state)
     assert len(refused) == 12
-    assert b"12 lines of 1 incident" in program("spool", "retry", "--state", state).stdout
+    assert "12 lines of 1 incident" in program("spool", "retry", "--state", state)
     assert not list((state / "quarantine").iterdir())
     program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
             INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
@@ -196,7 +196,7 @@ def test_a_quarantine_is_read_with_the_words_of_the_server(state: Path) -> None:
 
 
 def test_what_a_spool_and_a_quarantine_hold_is_listed(state: Path, program: Program) -> None:
-    listed = program("spool", "--state", state).stdout.decode()
+    listed = program("spool", "--state", state)
     assert ": 60 points in 12 files, " in listed
     assert "quarantine: 12 lines in 1 incident\n" in listed
     assert "corrupt: 2 files\n" in listed
