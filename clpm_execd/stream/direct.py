@@ -19,7 +19,8 @@ from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.pacing import Clock, Pacer
-from clpm_execd.stream.sender import PutAway, Sender
+from clpm_execd.stream.quarantine import Quarantine
+from clpm_execd.stream.sender import Sender
 from clpm_execd.stream.signals import Signals
 from clpm_execd.units import DAY
 
@@ -65,7 +66,7 @@ def run(
     since: int | None = None,
     catch_up: int = DAY,
     waiting: Waiting | None = None,
-    quarantine: PutAway | None = None,
+    quarantine: Quarantine | None = None,
     metrics: Metrics | None = None,
     keeper: Keeper | None = None,
     progress: Progress | None = None,
@@ -79,7 +80,7 @@ def run(
     """
     waiting = Backlog() if waiting is None else waiting
     sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
-    tally = _Tally(clock, log, sender, waiting, metrics)
+    tally = _Tally(clock, log, sender, waiting, quarantine, metrics)
     log.info("start: %d loops every %g s to %s", len(source.loops), source.interval / SECOND, writer.target)
     for warning in writer.warnings:
         log.warning("%s", warning)
@@ -179,10 +180,11 @@ class _Tally:
     """
 
     def __init__(
-        self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting, metrics: Metrics | None
-    ) -> None:
+        self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting, quarantine: Quarantine | None,
+        metrics: Metrics | None,
+    ) -> None:  # fmt: skip
         self._clock, self._log, self._sender, self._waiting = clock, log, sender, waiting
-        self._metrics = metrics
+        self._quarantine, self._metrics = quarantine, metrics
         if metrics:
             metrics.more = self._numbers
         self._since: int | None = None
@@ -209,8 +211,10 @@ class _Tally:
         sender, waiting = self._sender, self._waiting
         since = waiting.oldest
         return {
-            "points_written": sender.written, "points_quarantined": sender.refused, "points_dropped": waiting.dropped,
-            "points_waiting": waiting.points, "retries": sender.retries, "spool_bytes": waiting.size,
+            "points_written": sender.written, "points_refused": sender.refused,
+            "points_quarantined": self._quarantine.points if self._quarantine else 0,
+            "points_dropped": waiting.dropped, "points_waiting": waiting.points,
+            "retries": sender.retries, "spool_bytes": waiting.size,
             "spool_age": 0.0 if since is None else max(0, now - since) / SECOND,
         }  # fmt: skip
 

@@ -64,6 +64,20 @@ class Quarantine:
     ) -> None:
         self.folder, self.cap = state / "quarantine", cap
         self._log, self._now = log, now
+        self._counts: dict[tuple[str, int, int], int] = {}  # lines of a file by its name, time and size
+
+    @property
+    def points(self) -> int:
+        """How many lines it holds now; a file is read only where it has changed."""
+        with suppress(OSError):
+            counts = {}
+            for path in _files(self.folder):
+                with suppress(FileNotFoundError):  # somebody took it, to write it again
+                    state = path.stat()
+                    key = path.name, state.st_mtime_ns, state.st_size
+                    counts[key] = self._counts[key] if key in self._counts else len(read_incident(path).lines)
+            self._counts = counts
+        return sum(self._counts.values())
 
     def __call__(self, refused: Mapping[str, Sequence[bytes]]) -> None:
         """OSError if they cannot be put away; then nothing has changed."""

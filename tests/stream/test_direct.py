@@ -17,6 +17,7 @@ from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Backlog, batches, 
 from clpm_execd.stream.influx import Answer, Fault
 from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
+from clpm_execd.stream.quarantine import Quarantine
 from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
 from clpm_execd.stream.signals import Signals
 from clpm_execd.stream.spool import Spool
@@ -538,6 +539,40 @@ def test_the_stream_says_of_itself_what_waits_and_what_became_of_the_rest() -> N
     assert "points_emitted=42i" in told[0]
     assert "points_waiting=42i,points_written=0i," in told[0]
     assert "spool_age=20,spool_bytes=" in told[0]
-    assert "points_dropped=0i" in told[2]
+    assert "points_dropped=0i,points_emitted=" in told[2]
     assert "points_waiting=0i" not in told[0]
     assert "retries=0i" not in told[2]
+
+
+def own_numbers(quarantine: Quarantine | None) -> dict[str, str]:
+    """What a stream of two minutes says of itself in its last point, by field; the server refuses loop A at first."""
+    backlog = Backlog()
+
+    def refuse(body: bytes) -> Answer:
+        return Answer(422, "no") if any(lines_of_a % k in body for k in range(30)) else WRITTEN
+
+    def wait_for_the_sender() -> bool:
+        while backlog.points > 1:  # a line of metrics waits for the next samples
+            time.sleep(0.001)
+        return False
+
+    lines_of_a = b"loop_id=A OP=%d,"
+    server, clock = Server(refuse), Clock(T0, until=wait_for_the_sender)
+    plant, own = Plant(T0), Metrics("clpm_execd", {}, interval=SECOND, started=T0)
+    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, count=120,
+               waiting=backlog, quarantine=quarantine, metrics=own)  # fmt: skip
+    last = [line for line in server.taken if line.startswith(b"clpm_execd ")][-1]
+    return dict(pair.split("=") for pair in last.decode().split()[1].split(","))
+
+
+def test_the_metrics_count_refused_points_and_the_lines_in_the_quarantine(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path, LOG)
+    for _ in range(2):  # the second stream has the same lines refused, and they are in the quarantine already
+        numbers = own_numbers(quarantine)
+        assert (numbers["points_refused"], numbers["points_quarantined"]) == ("30i", "30i")
+        assert quarantine.points == 30
+
+
+def test_without_a_quarantine_refused_points_are_counted_and_none_is_in_it() -> None:
+    numbers = own_numbers(None)
+    assert (numbers["points_refused"], numbers["points_quarantined"]) == ("30i", "0i")

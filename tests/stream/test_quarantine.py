@@ -129,3 +129,17 @@ def test_an_incident_that_was_taken_away_is_begun_anew(quarantine: Quarantine, t
     path.unlink()
     quarantine({WORDS: [line(2)]})
     assert [incident.lines for incident in incidents(tmp_path)] == [(line(2),)]
+
+
+def test_its_count_is_what_it_holds_also_after_a_restart_and_once_lines_are_taken_out(
+    quarantine: Quarantine, clock: Time, tmp_path: Path
+) -> None:
+    assert quarantine.points == 0
+    quarantine({WORDS: [line(1), line(2)]})
+    clock.pass_by(SAME_INCIDENT)
+    quarantine({WORDS: [line(1), line(3)], "no": [line(4)]})
+    assert quarantine.points == Quarantine(tmp_path, LOG).points == 5
+    quarantine({WORDS: [line(3)]})
+    assert quarantine.points == 5
+    next(iter(incidents(tmp_path))).path.unlink()
+    assert quarantine.points == 3
