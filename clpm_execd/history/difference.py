@@ -16,11 +16,11 @@ import numpy as np
 from clpm_execd.history.controller_law import unexplained
 from clpm_execd.history.innovations import Innovations
 from clpm_execd.history.signals import Booleans, Signals
-from clpm_execd.plant.alone import by_itself
+from clpm_execd.plant.kernel.single_loop import by_itself
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.laws import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.scan import Moving, scans
+from clpm_execd.plant.kernel.equations import Moving, scans
 from clpm_execd.plant.state import percent
 
 LEAST_ORDER, MOST_ORDER = 4, 20

@@ -17,7 +17,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned import Archive
 from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.scan import HIGHEST, LOWEST
+from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
 from clpm_execd.plant.state import percent
 
 _LONGEST = 2000  # samples of a window

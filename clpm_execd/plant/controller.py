@@ -16,7 +16,7 @@ from clpm_execd.plant.block import CAS, MAN, Floats
 from clpm_execd.plant.loop import ControllerSpec, LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns
-from clpm_execd.plant.scan import asked, reset, slope, unwound
+from clpm_execd.plant.kernel.equations import asked, reset, slope, unwound
 from clpm_execd.plant.state import State
 from clpm_execd.plant.tuning import tuned
 

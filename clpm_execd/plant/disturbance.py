@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
-from clpm_execd.plant.scan import drift
+from clpm_execd.plant.kernel.equations import drift
 from clpm_execd.plant.state import State
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.alone import MOST, Alone
+from clpm_execd.plant.kernel.single_loop import MOST, Alone
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.chance import keys, normals
 from clpm_execd.plant.controller import Controller

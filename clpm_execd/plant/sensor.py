@@ -11,7 +11,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loops import Loops
-from clpm_execd.plant.scan import HIGHEST, LOWEST, reading
+from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST, reading
 from clpm_execd.plant.state import State
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from figures import Figures
 from rivals import LONG, START, as_points, by_hand, quickest, sines
 
-from clpm_execd.plant import alone
+from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream.line_protocol import LineProtocol

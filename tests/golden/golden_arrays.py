@@ -25,7 +25,7 @@ import tomli
 
 from clpm_execd.config.demo import demonstrated
 from clpm_execd.config.loops import parse_configuration, read_configuration
-from clpm_execd.plant import alone
+from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.table import FAULTS
 from clpm_execd.plant.loop import LoopSpec

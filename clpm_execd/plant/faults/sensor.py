@@ -10,7 +10,7 @@ from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.recording import FINEST
-from clpm_execd.plant.scan import HIGHEST, LOWEST
+from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
 from clpm_execd.plant.state import State
 
 

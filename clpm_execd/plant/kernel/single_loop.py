@@ -19,7 +19,7 @@ from clpm_execd.plant.disturbance import Disturbance
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.process import Process
-from clpm_execd.plant.scan import Constants, Moving, scans
+from clpm_execd.plant.kernel.equations import Constants, Moving, scans
 from clpm_execd.plant.sensor import Sensor
 from clpm_execd.plant.state import State
 from clpm_execd.plant.valve import Valve
@@ -34,7 +34,7 @@ _PROVEN = 2_000_000  # loop-scans of work in bulk, two seconds: what it takes to
 def _compiled() -> Any:
     """None where numba is not installed, or does not take the numpy that is."""
     try:
-        from clpm_execd.plant import compiled
+        from clpm_execd.plant.kernel import numba_kernel as compiled
     except ImportError:
         return None
     return compiled.scans

@@ -11,7 +11,7 @@ from typing import Any
 from numba import njit
 from numba.extending import register_jitable
 
-from clpm_execd.plant import scan
+from clpm_execd.plant.kernel import equations as scan
 
 _LAWS = (scan.drift, scan.reading, scan.slope, scan.reset, scan.asked, scan.unwound, scan.travelled,
          scan.equal_percentage, scan.quick_opening, scan.first_state, scan.output)
