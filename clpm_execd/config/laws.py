@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.config.tables import Place, name, shown, table, unknown_keys
-from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.problems import did_you_mean

@@ -18,7 +18,7 @@ from clpm_execd.history.innovations import Innovations
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.kernel.single_loop import by_itself
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.laws import LONGEST, SHORTEST, Laws, stretches
+from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.kernel.equations import Moving, scans
 from clpm_execd.plant.state import percent

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.learned.model import Laws
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from clpm_execd.plant.valve import Valve
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.data_path import DataPath
     from clpm_execd.plant.faults.schedule import Schedule
-    from clpm_execd.plant.learned import LearnedLoops
+    from clpm_execd.plant.learned.resampler import LearnedLoops
 
 _DRAWN_AT_ONCE = 16384  # pairs of normals: enough to hide the cost of a call, and small beside the caches
 
@@ -100,7 +100,7 @@ class Plant:
         self._record_pv, self._record_op = recorders(loops)
         self._learned: LearnedLoops | None = None
         if loops.any(lambda loop: loop.laws is not None):
-            from clpm_execd.plant.learned import LearnedLoops
+            from clpm_execd.plant.learned.resampler import LearnedLoops
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._alone: Alone | None = None

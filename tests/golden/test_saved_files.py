@@ -19,7 +19,7 @@ from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platf
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.history import Replay, read_record
 from clpm_execd.plant.block import SECOND, Block
-from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream.checkpoint import Checkpoint, packed, read
 from clpm_execd.stream.heartbeat import last_acknowledged

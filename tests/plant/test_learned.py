@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from still import START, move, ns, run, still
 
-from clpm_execd.plant.laws import Laws, stretches
+from clpm_execd.plant.learned.model import Laws, stretches
 from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
 from clpm_execd.plant.plant import Plant
 

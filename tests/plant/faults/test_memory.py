@@ -18,7 +18,7 @@ from clpm_execd.plant.block import Arrivals, Block, Truth
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
-from clpm_execd.plant.laws import Laws
+from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.loop import (
     ControllerSpec,
     FaultSpec,

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import MAN, Floats
 from clpm_execd.plant.chance import keys, normal, uniform, uniform_at
 from clpm_execd.plant.controller import Controller, acts_directly
-from clpm_execd.plant.laws import LONGEST, RECALL, SHORTEST, Laws, stretches
+from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Indices
 from clpm_execd.plant.memory import Columns, Tables
