@@ -30,7 +30,7 @@ from clpm_execd.config.tables import (
 )
 from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
 from clpm_execd.plant.loops import Loops
-from clpm_execd.plant.operator import DAY
+from clpm_execd.plant.stages.operator import DAY
 from clpm_execd.plant.types import template
 
 COUNT = 100_000

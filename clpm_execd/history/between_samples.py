@@ -18,7 +18,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.process import weights
+from clpm_execd.plant.stages.process import weights
 
 MOST_DELAY = 24  # steps of a dead time
 FILTER = 10.0  # N of a derivative's filter: a slow record does not tell it

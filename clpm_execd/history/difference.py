@@ -21,7 +21,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.kernel.equations import Moving, scans
-from clpm_execd.plant.state import percent
+from clpm_execd.plant.stages.state import percent
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18

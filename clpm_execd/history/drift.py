@@ -18,7 +18,7 @@ from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
-from clpm_execd.plant.state import percent
+from clpm_execd.plant.stages.state import percent
 
 _LONGEST = 2000  # samples of a window
 _SHORTEST = 128

@@ -17,7 +17,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.process import transition, weights
+from clpm_execd.plant.stages.process import transition, weights
 
 _MOST_POLE = 0.9995  # of the load, a sample
 _TAPS = 4  # of a process at the samples, the order of A and what its dead time leaves of an interval

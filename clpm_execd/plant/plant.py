@@ -16,17 +16,17 @@ import numpy.typing as npt
 from clpm_execd.plant.kernel.single_loop import MOST, Alone
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.chance import keys, normals
-from clpm_execd.plant.controller import Controller
-from clpm_execd.plant.disturbance import Disturbance
+from clpm_execd.plant.stages.controller import Controller
+from clpm_execd.plant.stages.disturbance import Disturbance
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Indices, Loops
 from clpm_execd.plant.memory import Memory, Remembers, marks, moved, recalled, restored
-from clpm_execd.plant.operator import Operator
-from clpm_execd.plant.process import Process
-from clpm_execd.plant.recording import recorders
-from clpm_execd.plant.sensor import Sensor
-from clpm_execd.plant.state import Cascades, State
-from clpm_execd.plant.valve import Valve
+from clpm_execd.plant.stages.operator import Operator
+from clpm_execd.plant.stages.process import Process
+from clpm_execd.plant.stages.recording import recorders
+from clpm_execd.plant.stages.sensor import Sensor
+from clpm_execd.plant.stages.state import Cascades, State
+from clpm_execd.plant.stages.valve import Valve
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.data_path import DataPath

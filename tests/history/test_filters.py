@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clpm_execd.history.filters import filters, pole_of, ratio, turned
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.process import transition
+from clpm_execd.plant.stages.process import transition
 
 INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4
 unhurried = settings(deadline=None)

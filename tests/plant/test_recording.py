@@ -15,7 +15,7 @@ from still import START, run, still
 
 from clpm_execd.plant.loop import DisturbanceSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.recording import Recorder
+from clpm_execd.plant.stages.recording import Recorder
 from clpm_execd.plant.types import LOOP_TYPES, template
 
 STEPS = [

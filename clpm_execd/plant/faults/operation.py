@@ -17,7 +17,7 @@ from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.memory import Rows, Tables, table
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 T = TypeVar("T", int, float)
 

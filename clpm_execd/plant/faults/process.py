@@ -8,7 +8,7 @@ import numpy as np
 
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.process import Process, weights
+from clpm_execd.plant.stages.process import Process, weights
 
 
 class ProcessFaults:

@@ -9,9 +9,9 @@ from clpm_execd.plant.chance import Draws, keys, uniform
 from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.memory import Columns
-from clpm_execd.plant.recording import FINEST
+from clpm_execd.plant.stages.recording import FINEST
 from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 
 class SensorFaults(Columns):

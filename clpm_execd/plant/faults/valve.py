@@ -10,7 +10,7 @@ from clpm_execd.plant.faults.overlay import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loops import Indices
 from clpm_execd.plant.memory import Columns
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 
 class Stiction(Columns):

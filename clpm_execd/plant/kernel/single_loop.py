@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.controller import Controller
-from clpm_execd.plant.disturbance import Disturbance
+from clpm_execd.plant.stages.controller import Controller
+from clpm_execd.plant.stages.disturbance import Disturbance
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
-from clpm_execd.plant.process import Process
+from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.kernel.equations import Constants, Moving, scans
-from clpm_execd.plant.sensor import Sensor
-from clpm_execd.plant.state import State
-from clpm_execd.plant.valve import Valve
+from clpm_execd.plant.stages.sensor import Sensor
+from clpm_execd.plant.stages.state import State
+from clpm_execd.plant.stages.valve import Valve
 
 MOST = 256  # loops, above which arrays are the quicker even if this is compiled
 _FEW = 24  # and if it is not

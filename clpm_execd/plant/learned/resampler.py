@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MAN, Floats
 from clpm_execd.plant.chance import keys, normal, uniform, uniform_at
-from clpm_execd.plant.controller import Controller, acts_directly
+from clpm_execd.plant.stages.controller import Controller, acts_directly
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Indices
 from clpm_execd.plant.memory import Columns, Tables
-from clpm_execd.plant.process import Process
-from clpm_execd.plant.state import State, column
+from clpm_execd.plant.stages.process import Process
+from clpm_execd.plant.stages.state import State, column
 
 _NEAREST = 10  # places to begin a block at, of which one is drawn
 _APART = 16  # samples from where the last block broke off, within which none begins

@@ -15,7 +15,7 @@ import numpy as np
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.kernel.equations import equal_percentage, quick_opening, travelled
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.valve import ValveFaults

@@ -17,7 +17,7 @@ from clpm_execd.plant.loop import ControllerSpec, LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.kernel.equations import asked, reset, slope, unwound
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 from clpm_execd.plant.tuning import tuned
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST, reading
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.sensor import SensorFaults

@@ -22,7 +22,7 @@ from clpm_execd.plant.chance import keys, normal, uniform
 from clpm_execd.plant.loop import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.memory import Columns, Tables, table
-from clpm_execd.plant.state import State, percent
+from clpm_execd.plant.stages.state import State, percent
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.operation import OperationFaults

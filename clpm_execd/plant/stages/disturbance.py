@@ -13,7 +13,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop import LoopSpec
 from clpm_execd.plant.loops import Loops
 from clpm_execd.plant.kernel.equations import drift
-from clpm_execd.plant.state import State
+from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.load import LoadFaults

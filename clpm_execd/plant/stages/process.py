@@ -19,7 +19,7 @@ from clpm_execd.plant.loop import ProcessSpec
 from clpm_execd.plant.loops import Indices, Loops
 from clpm_execd.plant.memory import Columns, Rows, Tables
 from clpm_execd.plant.kernel.equations import first_state, output
-from clpm_execd.plant.state import State, percent
+from clpm_execd.plant.stages.state import State, percent
 
 _SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three
 
