@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.plant.faults.overlay import Overlays
+from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.stages.process import Process, weights
 

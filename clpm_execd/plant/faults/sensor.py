@@ -6,7 +6,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.chance import Draws, keys, uniform
-from clpm_execd.plant.faults.overlay import Overlays
+from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.memory import Columns
 from clpm_execd.plant.stages.recording import FINEST

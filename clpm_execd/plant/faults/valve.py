@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.overlay import Overlays
+from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loops import Indices
 from clpm_execd.plant.memory import Columns
