@@ -17,8 +17,8 @@ from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_
 from clpm_execd.config.tables import Place, whole
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.loop import LoopSpec
-from clpm_execd.plant.loops import Loops
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stream.line_protocol import LineProtocol

@@ -48,7 +48,7 @@ def _complete(command: str, action: argparse.Action) -> None:
 
     from clpm_execd.config.settings import LEVELS
     from clpm_execd.plant.faults import FAULTS
-    from clpm_execd.plant.types import LOOP_TYPES
+    from clpm_execd.plant.loop_types import LOOP_TYPES
 
     named = {"faults": tuple(FAULTS), "loop-types": tuple(LOOP_TYPES)}
     if action.metavar in ("FILE", "CSV"):

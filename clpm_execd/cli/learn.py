@@ -198,7 +198,7 @@ def _ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 def _types(texts: Sequence[str]) -> dict[str, str]:
     """LOOP=TYPE, or TYPE for all loops; raises BadInput."""
-    from clpm_execd.plant.types import LOOP_TYPES
+    from clpm_execd.plant.loop_types import LOOP_TYPES
 
     found = {}
     problems = []

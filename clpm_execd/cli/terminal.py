@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from clpm_execd.config.catalogue import Catalogue, Section
-    from clpm_execd.plant.loop import LoopSpec
+    from clpm_execd.plant.specs import LoopSpec
     from clpm_execd.problems import Problem
 
 _BLANKS = " \u2800"  # the second is a braille pattern without dots

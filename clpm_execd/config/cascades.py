@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clpm_execd.config.loop import LoopEntry
-from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.problems import did_you_mean
 
 # Beyond this, looking for a close name costs more than it helps.

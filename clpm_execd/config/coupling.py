@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clpm_execd.plant.loop import LoopSpec
+    from clpm_execd.plant.specs import LoopSpec
 
 
 def groups(loops: Sequence[LoopSpec]) -> list[str]:
     """Of each loop the least id of its group."""
-    from clpm_execd.plant.loops import Loops  # with numpy, which the settings do without
+    from clpm_execd.plant.loop_set import Loops  # with numpy, which the settings do without
 
     loops = Loops.of(loops)
     leads_to = {loop: loop for loop in loops.ids}

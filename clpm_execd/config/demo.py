@@ -9,7 +9,7 @@ from dataclasses import replace
 from clpm_execd.config.loops import Configuration
 from clpm_execd.config.output import TRUTH
 from clpm_execd.plant.defaults import demo_loops
-from clpm_execd.plant.loop import FaultSpec
+from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.units import UNITS
 
 _MINUTE = UNITS["m"]

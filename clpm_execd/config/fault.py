@@ -18,7 +18,7 @@ from clpm_execd.config.tables import (
     unknown_keys,
 )
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.loop import FaultSpec, Parameter
+from clpm_execd.plant.specs import FaultSpec, Parameter
 from clpm_execd.problems import did_you_mean
 
 WHEN = ("start", "duration", "repeat", "ramp")

@@ -28,10 +28,10 @@ from clpm_execd.config.tables import (
     unknown_keys,
     whole,
 )
-from clpm_execd.plant.loop import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
-from clpm_execd.plant.loops import Loops
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
+from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.stages.operator import DAY
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 COUNT = 100_000
 

@@ -17,7 +17,7 @@ from clpm_execd.config.laws import check_pace
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
 from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import LAST_TIME, MS, SECOND, format_duration
 
@@ -106,7 +106,7 @@ def _loops(given: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
     # The default loops start without these.
     from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
     from clpm_execd.config.loop import COUNT, LoopEntry, read_entry
-    from clpm_execd.plant.loops import Loops
+    from clpm_execd.plant.loop_set import Loops
 
     entries: list[LoopEntry] = []
     for number, item in enumerate(given, 1):

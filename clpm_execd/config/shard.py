@@ -17,7 +17,7 @@ from clpm_execd.config.coupling import groups
 from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:
-    from clpm_execd.plant.loop import LoopSpec
+    from clpm_execd.plant.specs import LoopSpec
 
 MOST = 100_000
 
@@ -60,7 +60,7 @@ def share(loops: Sequence[LoopSpec], shard: Shard) -> Sequence[LoopSpec]:
     """The loops of a shard, in their order; BadInput where it has none."""
     import numpy as np  # which the settings do without
 
-    from clpm_execd.plant.loops import Loops
+    from clpm_execd.plant.loop_set import Loops
 
     of_group: dict[str, int] = {}
     mine: list[int] = []

@@ -20,7 +20,7 @@ from typing import Any
 from clpm_execd.config.periods import Match, match
 from clpm_execd.config.refinery import MANNED, MOVE, MOVED_EVERY, RESTLESS, SOURCE, Restlessness
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.types import LOOP_TYPES
+from clpm_execd.plant.loop_types import LOOP_TYPES
 from clpm_execd.units import UNITS, format_duration
 
 Table = dict[str, Any]

@@ -16,7 +16,7 @@ from numbers import Real
 from operator import index
 from typing import Any, SupportsIndex, TypeVar, cast, get_args, get_type_hints
 
-from clpm_execd.plant.loop import Parameter
+from clpm_execd.plant.specs import Parameter
 from clpm_execd.problems import Problem, did_you_mean
 from clpm_execd.units import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_time, time_of
 

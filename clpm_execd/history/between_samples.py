@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import weights
 
 MOST_DELAY = 24  # steps of a dead time

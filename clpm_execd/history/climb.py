@@ -18,7 +18,7 @@ from clpm_execd.history.likelihood import Found, Likelihood
 from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY
 from clpm_execd.history.process_law import most_doubtful
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 _CLIMBS, _TRIES = 20, 6
 _SHORTER, _LONGER = 0.3, 2.0  # times the longest step, after one that led nowhere, after one that did not

@@ -24,7 +24,7 @@ from clpm_execd.history.controller_law import SCAN, PidLaw
 from clpm_execd.history.likelihood import Likelihood
 from clpm_execd.history.process_law import ProcessLaw, halved, quantiles
 from clpm_execd.history.signals import Signals
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 _LEAST = 200  # samples
 _AS_LIKELY = 15.0  # of the likelihood's logarithm, doubled: what is less likely by more is not followed

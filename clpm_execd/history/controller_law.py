@@ -17,7 +17,7 @@ import numpy as np
 from clpm_execd.history.estimates import QUANTILE
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ControllerSpec
+from clpm_execd.plant.specs import ControllerSpec
 
 POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 LEAST_SAMPLES = 60

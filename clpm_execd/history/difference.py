@@ -19,7 +19,7 @@ from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.kernel.single_loop import by_itself
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.kernel.equations import Moving, scans
 from clpm_execd.plant.stages.state import percent
 

@@ -16,7 +16,7 @@ from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
 from clpm_execd.plant.stages.state import percent
 

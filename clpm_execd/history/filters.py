@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import transition, weights
 
 _MOST_POLE = 0.9995  # of the load, a sample

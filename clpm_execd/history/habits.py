@@ -10,7 +10,7 @@ from clpm_execd.history.difference import wanders
 from clpm_execd.history.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import OperatorSpec
+from clpm_execd.plant.specs import OperatorSpec
 
 _TOGETHER = 60.0  # s: changes of SP no further apart are one move
 _DAY = 86_400.0  # s

@@ -13,7 +13,7 @@ from clpm_execd.history.prediction import LOOSE, LOOSE_DELAY, NOISES, SETTLE, ST
 from clpm_execd.history.prediction import steps as around
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import transition
 
 _MOST_STEPS, _ENOUGH = 100, 0.01  # of a search

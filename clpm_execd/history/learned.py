@@ -28,7 +28,7 @@ from clpm_execd.history.reader import Record
 from clpm_execd.history.signals import Signals, loop_type, resolution, signals_of
 from clpm_execd.history.stiction import Sticking, sticking
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import (
+from clpm_execd.plant.specs import (
     ControllerSpec,
     FaultSpec,
     LoopSpec,
@@ -38,7 +38,7 @@ from clpm_execd.plant.loop import (
     SensorSpec,
 )
 from clpm_execd.plant.tuning import by_rule, tuned
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
 _SHORT = 300  # samples: fewer tell little of a loop

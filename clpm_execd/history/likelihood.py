@@ -19,8 +19,8 @@ from clpm_execd.history.between_samples import MOST_DELAY, Filter, Grid, Loop, S
 from clpm_execd.history.controller_law import free
 from clpm_execd.history.signals import Booleans, Signals, runs
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
-from clpm_execd.plant.loops import Indices
+from clpm_execd.plant.specs import ProcessSpec
+from clpm_execd.plant.loop_set import Indices
 
 _SHORTEST = 60  # samples of a stretch
 _MOST = 3000  # samples

@@ -24,7 +24,7 @@ from clpm_execd.history.innovations import Unexplained, cost, lasts
 from clpm_execd.history.prediction import NOISES
 from clpm_execd.history.signals import Booleans, Signals
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 _CHANCE = 1e-3  # that noise has a step anywhere in a record
 _RARE = 100  # samples a step, in a record: what comes as often as that is none, such as the slips of a valve

@@ -17,7 +17,7 @@ import numpy as np
 from clpm_execd.history.estimates import Estimate
 from clpm_execd.history.learned import Learned
 from clpm_execd.plant.learned.model import Laws
-from clpm_execd.plant.loop import LoopSpec, OperatorSpec
+from clpm_execd.plant.specs import LoopSpec, OperatorSpec
 from clpm_execd.units import format_duration
 
 _HEAD = """\

@@ -20,7 +20,7 @@ from clpm_execd.history.oscillation import from_elsewhere
 from clpm_execd.history.process_law import ProcessLaw, process_law
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.loop import (
+from clpm_execd.plant.specs import (
     DisturbanceSpec,
     LoopSpec,
     OperatorSpec,

@@ -20,7 +20,7 @@ import numpy as np
 from clpm_execd.history.filters import Filters, Sampled, filters, pole_of, sampled, slowness, turned
 from clpm_execd.history.signals import Signals, runs
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 SHORTEST = 60  # samples of a stretch
 _MOST = 20_000  # samples

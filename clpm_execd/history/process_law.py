@@ -16,7 +16,7 @@ import numpy as np
 from clpm_execd.history.prediction import Fit, Prediction
 from clpm_execd.history.signals import Signals
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from clpm_execd.history.reader import Record, names
 from clpm_execd.plant.block import BAD, GOOD, Block
-from clpm_execd.plant.memory import Memory
+from clpm_execd.plant.snapshot import Memory
 from clpm_execd.problems import BadInput, Problem
 
 

@@ -24,7 +24,7 @@ from clpm_execd.history.signals import Signals, runs
 from clpm_execd.history.slips import MOST_JUMP, Slips, Stem
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 _LEAST = 400  # samples
 _COARSE = tuple(0.06 * 1.08**k for k in range(38))  # S, of the range in which OP moves

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clpm_execd.plant.loop import (
+from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,
     LoopSpec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.memory import Memory
+from clpm_execd.plant.snapshot import Memory
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ from math import exp, pi
 
 import numpy as np
 
-from clpm_execd.plant.loop import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.stages.process import pulse_transfer
 
 NOISE_IN_OP = 0.25  # %, sigma

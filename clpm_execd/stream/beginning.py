@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.units import DAY, human_duration
 
 if TYPE_CHECKING:
-    from clpm_execd.plant.memory import Memory
+    from clpm_execd.plant.snapshot import Memory
     from clpm_execd.stream.checkpoint import Checkpoint
 
 _LOG = logging.getLogger("clpm_execd")

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.memory import Memory, Rows
+from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
 from clpm_execd.stream.claim import Claim
 from clpm_execd.stream.line_protocol import Encoder

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loops import Indices
+from clpm_execd.plant.loop_set import Indices
 from clpm_execd.stream.digits import LONGEST, PAD, Digits, Words, digits
 from clpm_execd.stream.pieces import Bytes, Piece, Rows, padded
 

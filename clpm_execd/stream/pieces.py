@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.loops import Indices
+from clpm_execd.plant.loop_set import Indices
 from clpm_execd.stream.digits import PAD
 
 Bytes = npt.NDArray[np.uint8]

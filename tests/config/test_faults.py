@@ -7,7 +7,7 @@ import tomli
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.problems import BadInput
 from clpm_execd.units import SECOND
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clpm_execd.config.loops import parse_configuration, read_configuration
 from clpm_execd.config.shard import Shard, fallen, parse_shard, share
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.line_protocol import LineProtocol

@@ -11,7 +11,7 @@ from clpm_execd.config.loops import Configuration, parse_configuration
 from clpm_execd.config.periods import periods
 from clpm_execd.config.starter import MIXES, STARTER, plant_file
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 
 
 def configured(text: str) -> Configuration:

@@ -28,7 +28,7 @@ from clpm_execd.config.loops import parse_configuration, read_configuration
 from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.catalogue import FAULTS
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant
 
 FOLDER = Path(__file__).parent

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from clpm_execd.history.reader import Record
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import LoopSpec, Move
+from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 START = 1_700_000_000 * 10**9
 SECOND = 10**9

@@ -11,7 +11,7 @@ from recorded import START, flow, record_of, run
 from clpm_execd.history.drift import lived
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import DisturbanceSpec, LoopSpec
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
 
 SAMPLES = 400  # 10 s each: a fifth of the time in which the load turns

@@ -8,7 +8,7 @@ import pytest
 from clpm_execd.history import fidelity
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 START = 1_700_000_000 * 10**9
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clpm_execd.history.filters import filters, pole_of, ratio, turned
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import transition
 
 INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4

@@ -15,10 +15,10 @@ from clpm_execd.history.habits import habits_of
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.signals import signals_of
 from clpm_execd.plant.block import CAS, MAN, SECOND, Block
-from clpm_execd.plant.loop import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import tuned
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 
 @pytest.fixture(scope="module")

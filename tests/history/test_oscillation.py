@@ -12,8 +12,8 @@ from clpm_execd.history.learned import learn
 from clpm_execd.history.oscillation import from_elsewhere, oscillation
 from clpm_execd.history.signals import signals_of
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import FaultSpec
-from clpm_execd.plant.types import template
+from clpm_execd.plant.specs import FaultSpec
+from clpm_execd.plant.loop_types import template
 
 
 def period_of(block: Block) -> tuple[float, float, float] | None:

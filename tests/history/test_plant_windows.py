@@ -19,7 +19,7 @@ from clpm_execd.history import fidelity
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.reader import Record, read_record
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant
 
 ODD = ("*PIC10201_0903*", "*FIC10112_0630*", "*LIC63001*", "*FIC20102_1024*")

@@ -14,8 +14,8 @@ from clpm_execd.history.signals import signals_of
 from clpm_execd.history.slips import Slipped, Slips
 from clpm_execd.history.stiction import stems_of
 from clpm_execd.plant.block import Block, Floats
-from clpm_execd.plant.loop import FaultSpec, LoopSpec, RecordingSpec, Resolution
-from clpm_execd.plant.types import template
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.plant.loop_types import template
 
 S, J = 5.0, 4.0
 

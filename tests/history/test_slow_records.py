@@ -16,7 +16,7 @@ from clpm_execd.history.closed_loop import closed_loop
 from clpm_execd.history.controller_law import pid_law
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.signals import signals_of
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 
 KINDS = ("flow", "pressure", "level", "temperature")
 INTERVAL, SAMPLES = 10.0, 1440  # four hours

@@ -12,8 +12,8 @@ from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.signals import signals_of
 from clpm_execd.history.stiction import stems_of
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import FaultSpec, LoopSpec, RecordingSpec, Resolution
-from clpm_execd.plant.types import template
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.plant.loop_types import template
 
 
 def with_valve(kind: str, fault: str, **parameters: float) -> LoopSpec:

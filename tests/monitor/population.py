@@ -10,7 +10,7 @@ import numpy.typing as npt
 from monitor import methods
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
 
 START = 1_700_000_000 * 10**9

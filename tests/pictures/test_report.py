@@ -15,7 +15,7 @@ from clpm_execd.history.learned import Learned
 from clpm_execd.history.likeness import Discrimination, Likeness, Study
 from clpm_execd.pictures.report import loop_figure, report_page, report_table
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 
 NEAR, FLOOR = Distances(0.5, 0.1, 0.2, 0.3), Distances(0.9, 0.15, 0.3, 0.2)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 from clpm_execd.plant.plant import Plant
 
 START = 1_700_000_000 * 10**9

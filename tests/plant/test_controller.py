@@ -13,7 +13,7 @@ import pytest
 from still import START, move, ns, run, still
 
 from clpm_execd.plant.block import AUT, CAS, MAN
-from clpm_execd.plant.loop import ControllerSpec, DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.plant import Plant
 
 PROCESS = ProcessSpec(model="sopdt", gain=0.8, tau=(60.0, 20.0), dead_time=6.0)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from still import move, run, see_through, still
 
-from clpm_execd.plant.loop import DisturbanceSpec, SensorSpec
+from clpm_execd.plant.specs import DisturbanceSpec, SensorSpec
 
 LOOPS = 100
 

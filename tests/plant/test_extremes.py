@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from still import START, ns
 
 from clpm_execd.plant.block import MODES
-from clpm_execd.plant.loop import (
+from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,
     LoopSpec,

@@ -10,7 +10,7 @@ import pytest
 from still import START, move, ns, run, still
 
 from clpm_execd.plant.learned.model import Laws, stretches
-from clpm_execd.plant.loop import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
 from clpm_execd.plant.plant import Plant
 
 A, B = 0.8, 0.3  # PV+ = 0.8 PV + 0.3 OP

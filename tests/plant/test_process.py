@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from still import move, run, still
 
-from clpm_execd.plant.loop import ProcessSpec
+from clpm_execd.plant.specs import ProcessSpec
 
 SCANS = [0.1, 1.0, 5.0]
 DEAD_TIMES = [0.0, 0.37, 1.0, 2.0, 3.3, 11.75]  # scans

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from still import move, run, see_through, still
 
-from clpm_execd.plant.loop import ValveSpec
+from clpm_execd.plant.specs import ValveSpec
 
 CHARACTERISTICS = ["linear", "equal-percentage", "quick-opening"]
 

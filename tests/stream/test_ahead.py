@@ -17,7 +17,7 @@ from parts import children, runs, until
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.loop import FaultSpec
+from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.stream import ahead as module

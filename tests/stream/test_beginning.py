@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clpm_execd.plant.memory import Memory
+from clpm_execd.plant.snapshot import Memory
 from clpm_execd.stream.beginning import Beginning, beginning
 from clpm_execd.stream.checkpoint import Checkpoint
 from clpm_execd.stream.pacing import SECOND

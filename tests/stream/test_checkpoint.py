@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clpm_execd.plant.loop import FaultSpec, Move
+from clpm_execd.plant.specs import FaultSpec, Move
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 from clpm_execd.stream.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
 from clpm_execd.stream.claim import Claim
 from clpm_execd.stream.line_protocol import LineProtocol

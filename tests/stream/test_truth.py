@@ -14,7 +14,7 @@ import tomli
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.block import Arrivals, Block, Truth
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.line_protocol import Encoder, LineProtocol

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.types import template
+from clpm_execd.plant.loop_types import template
 from clpm_execd.stream.metrics import MINUTE, Metrics
 
 FOLDER = parts.ROOT / "telegraf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from clpm_execd.plant.loop import FaultSpec, LoopSpec, Parameter
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, Parameter
 
 GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", "negative control")
 

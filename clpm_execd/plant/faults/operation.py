@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
-from clpm_execd.plant.chance import keys, normal, uniform
+from clpm_execd.plant.rng import keys, normal, uniform
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.memory import Rows, Tables, table
+from clpm_execd.plant.snapshot import Rows, Tables, table
 from clpm_execd.plant.stages.state import State
 
 T = TypeVar("T", int, float)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.catalogue import FAULTS
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 
 _FOR_EVER = 2**62
 _AT_ONCE = 64

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.loops import Indices
-from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.snapshot import Columns
 from clpm_execd.plant.stages.state import State
 
 

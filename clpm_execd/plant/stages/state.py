@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Floats
-from clpm_execd.plant.loops import Indices, Loops
-from clpm_execd.plant.memory import Columns
+from clpm_execd.plant.loop_set import Indices, Loops
+from clpm_execd.plant.snapshot import Columns
 
 
 def percent(value: float, span: tuple[float, float]) -> float:

@@ -12,7 +12,7 @@ from clpm_execd.plant.block import BAD, Arrivals, Block
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.data_path import Compression, _dtype
 from clpm_execd.plant.faults.kinds import Fault
-from clpm_execd.plant.loop import FaultSpec
+from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.plant import SECOND
 
 SAMPLES = 4000

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.faults.episodes import Episode, Episodes, episodes
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import SECOND, Plant
 
 LOOPS = (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Arrivals, Block
 from clpm_execd.plant.faults import FAULTS, GROUPS
-from clpm_execd.plant.loop import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
 
 BEGIN, END, SAMPLES = 300, 1500, 5000

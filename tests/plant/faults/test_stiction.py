@@ -9,7 +9,7 @@ import pytest
 from faulty import fault
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.loop import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
+from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 from clpm_execd.plant.plant import SECOND, Plant
 
 # Process, Kc and Ti of each case.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clpm_execd.plant.block import Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.loop import DisturbanceSpec, FaultSpec
+from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec
 from clpm_execd.plant.plant import SECOND
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop import LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.intp]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clpm_execd.plant.loop import (
+from clpm_execd.plant.specs import (
     DisturbanceSpec,
     LoopSpec,
     ProcessSpec,
