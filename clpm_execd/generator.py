@@ -14,7 +14,7 @@ from typing import Any
 from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
-from clpm_execd.config.tables import Place, whole
+from clpm_execd.config.validation import Place, whole
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.specs import LoopSpec

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from command import run_command
 
-from clpm_execd.config.coupling import company
+from clpm_execd.config.loop_groups import company
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.plant import SECOND, Plant
 

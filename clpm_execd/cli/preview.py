@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw it; the exit status."""
-    from clpm_execd.config.coupling import company
+    from clpm_execd.config.loop_groups import company
     from clpm_execd.pictures.picture import form_of, points_of, ready
 
     form = form_of(arguments.output) if arguments.output else None

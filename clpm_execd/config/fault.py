@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clpm_execd.config.tables import (
+from clpm_execd.config.validation import (
     Place,
     choice,
     duration,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clpm_execd.config.tables import (
+from clpm_execd.config.validation import (
     Place,
     choice,
     duration,
@@ -96,7 +96,7 @@ def read_loop(given: Mapping[str, Any], place: Place, *, counted: bool = False, 
 
         loop = replace(loop, faults=read_faults(given["fault"], place))
     if "learned" in given:
-        from clpm_execd.config.laws import read_laws
+        from clpm_execd.config.learned_arrays import read_laws
 
         loop = replace(loop, laws=read_laws(given["learned"], loop, place.at("learned"), folder))
     _check_process(loop.process, place.at("process"))

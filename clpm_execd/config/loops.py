@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.laws import check_pace
+from clpm_execd.config.learned_arrays import check_pace
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
-from clpm_execd.config.tables import Place, duration, instant, shown, table, tables, unknown_keys, whole
+from clpm_execd.config.validation import Place, duration, instant, shown, table, tables, unknown_keys, whole
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clpm_execd.config.tables import Place, choice, name, shown, table, unknown_keys
+from clpm_execd.config.validation import Place, choice, name, shown, table, unknown_keys
 from clpm_execd.plant.block import SIGNALS
 
 MEASUREMENT = "control_loops"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from clpm_execd.config.coupling import groups
+from clpm_execd.config.loop_groups import groups
 from clpm_execd.problems import BadInput, Problem
 
 if TYPE_CHECKING:

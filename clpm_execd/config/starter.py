@@ -17,8 +17,8 @@ from math import exp, log
 from random import Random
 from typing import Any
 
-from clpm_execd.config.periods import Match, match
-from clpm_execd.config.refinery import MANNED, MOVE, MOVED_EVERY, RESTLESS, SOURCE, Restlessness
+from clpm_execd.config.period_matching import Match, match
+from clpm_execd.config.refinery_statistics import MANNED, MOVE, MOVED_EVERY, RESTLESS, SOURCE, Restlessness
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
 from clpm_execd.units import UNITS, format_duration

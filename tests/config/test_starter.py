@@ -8,7 +8,7 @@ import pytest
 import tomli
 
 from clpm_execd.config.loops import Configuration, parse_configuration
-from clpm_execd.config.periods import periods
+from clpm_execd.config.period_matching import periods
 from clpm_execd.config.starter import MIXES, STARTER, plant_file
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import LoopSpec

@@ -14,7 +14,7 @@ import pytest
 from plant_records import plant_records
 from recorded import START
 
-from clpm_execd.config.refinery import RESTLESS
+from clpm_execd.config.refinery_statistics import RESTLESS
 from clpm_execd.history import fidelity
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.reader import Record, read_record

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.config.tables import Place, name, shown, table, unknown_keys
+from clpm_execd.config.validation import Place, name, shown, table, unknown_keys
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
