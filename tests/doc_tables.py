@@ -13,7 +13,7 @@ from math import isinf
 from pathlib import Path
 
 from clpm_execd.cli.parser import parser
-from clpm_execd.cli.slips import STREAM, parsers
+from clpm_execd.cli.typo_hints import STREAM, parsers
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import LoopSpec, Parameter

@@ -17,7 +17,7 @@ from command import run_command
 
 from clpm_execd.cli.completion import SHELLS
 from clpm_execd.cli.parser import parser
-from clpm_execd.cli.slips import parsers
+from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.plant.faults import FAULTS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

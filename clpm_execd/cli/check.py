@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import configuration_of, encoder_for, settings_of, source_of
+from clpm_execd.cli.assembly import configuration_of, encoder_for, settings_of, source_of
 from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, refuse_unused, show
 from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _server(arguments: argparse.Namespace, settings: Settings) -> Found:
-    from clpm_execd.cli.state import backfill_of
+    from clpm_execd.cli.resume import backfill_of
     from clpm_execd.stream.server_check import Found, check_server
 
     try:

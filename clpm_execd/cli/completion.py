@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, show
-from clpm_execd.cli.slips import parsers
+from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.stream.signals import Signals
 
 if TYPE_CHECKING:

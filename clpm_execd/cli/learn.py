@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import record_of
+from clpm_execd.cli.assembly import record_of
 from clpm_execd.cli.options import add_command
 from clpm_execd.files import unwritable, write_whole
 from clpm_execd.problems import BadInput, Problem, did_you_mean

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from clpm_execd import __version__
 from clpm_execd.cli import stream
 from clpm_execd.cli.options import RUNTIME, Parser, add_loop_options, add_runtime_options, shown_examples
-from clpm_execd.cli.slips import slip
+from clpm_execd.cli.typo_hints import slip
 
 _HELP = {"-h", "--help"}
 

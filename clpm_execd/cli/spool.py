@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import settings_of
+from clpm_execd.cli.assembly import settings_of
 from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refuse_unused, show
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.stream.signals import Signals

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import configuration_of, settings_of, starting
+from clpm_execd.cli.assembly import configuration_of, settings_of, starting
 from clpm_execd.cli.options import refuse_unused, whole_number
 from clpm_execd.cli.terminal import coloured
 from clpm_execd.problems import BadInput
@@ -20,7 +20,7 @@ from clpm_execd.units import SECOND
 if TYPE_CHECKING:
     from logging import Logger
 
-    from clpm_execd.cli.state import Begun
+    from clpm_execd.cli.resume import Begun
     from clpm_execd.cli.terminal import PastBar
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     with starting():
         from logging import getLogger
 
-        from clpm_execd.cli.state import begin
+        from clpm_execd.cli.resume import begin
         from clpm_execd.stream.logs import configure
         from clpm_execd.stream.pacing import SystemClock
         from clpm_execd.stream.progress import Progress
@@ -94,7 +94,7 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
                progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
-    from clpm_execd.cli.state import keeper_of
+    from clpm_execd.cli.resume import keeper_of
     from clpm_execd.stream import execd
 
     source, under_telegraf = begun.source, execd.started_by_telegraf()
@@ -114,7 +114,7 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
 
 def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
                  writer: Writer, progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
-    from clpm_execd.cli.state import keeper_of
+    from clpm_execd.cli.resume import keeper_of
     from clpm_execd.stream import direct
 
     if _watched():

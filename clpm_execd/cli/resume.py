@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.inputs import encoder_for, source_of
+from clpm_execd.cli.assembly import encoder_for, source_of
 from clpm_execd.cli.options import refused
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.pacing import Clock
