@@ -17,7 +17,7 @@ if sys.version_info[:2] < OLDEST:  # here, where an older Python still reads wha
           f"run clpm-execd with Python {OLDEST[0]}.{OLDEST[1]} or newer", file=sys.stderr)
     sys.exit(2)
 
-from clpm_execd.stream.signals import hold  # noqa: E402
+from clpm_execd.runtime.os_signals import hold  # noqa: E402
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from tiers import CAMPAIGNS
 
 from clpm_execd import cli, extras
 from clpm_execd.history import read_record
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 RECORDS = plant_records()
 # All are read by tests/history, and would take minutes here.

@@ -12,7 +12,7 @@ import pytest
 from clpm_execd import cli
 from clpm_execd.cli.parser import parse, parser
 from clpm_execd.cli.typo_hints import parsers
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.stream.spool import Spool
 
 Call = Callable[..., tuple[int, str, str]]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from clpm_execd.cli.parser import parse
 from clpm_execd.cli.terminal import coloured, show_problems
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:

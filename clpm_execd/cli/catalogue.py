@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, show
 from clpm_execd.cli.terminal import coloured, show_catalogue
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

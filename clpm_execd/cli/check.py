@@ -10,7 +10,7 @@ from clpm_execd.cli.assembly import configuration_of, encoder_for, settings_of, 
 from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, refuse_unused, show
 from clpm_execd.cli.terminal import coloured, show_loops
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:

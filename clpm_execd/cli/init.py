@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, output_file, refuse_unused, show, whole_number
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

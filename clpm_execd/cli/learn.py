@@ -13,7 +13,7 @@ from clpm_execd.cli.assembly import record_of
 from clpm_execd.cli.options import add_command
 from clpm_execd.files import unwritable, write_whole
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.assembly import source_of, stretch_of
 from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, output_file
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

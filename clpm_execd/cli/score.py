@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.assembly import settings_of
 from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refuse_unused, refused, show
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands

@@ -14,7 +14,7 @@ from clpm_execd.cli.assembly import configuration_of, settings_of, starting
 from clpm_execd.cli.options import refuse_unused, whole_number
 from clpm_execd.cli.terminal import coloured
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from clpm_execd.stream.direct import Writer
     from clpm_execd.stream.influx import Influx
     from clpm_execd.stream.metrics import Metrics
-    from clpm_execd.stream.pacing import Clock
-    from clpm_execd.stream.progress import Progress
+    from clpm_execd.runtime.pacing import Clock
+    from clpm_execd.runtime.progress import Progress
 
 LOG_FILE = Path("data_streaming_service.log")
 
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         from logging import getLogger
 
         from clpm_execd.cli.resume import begin
-        from clpm_execd.stream.logs import configure
-        from clpm_execd.stream.pacing import SystemClock
-        from clpm_execd.stream.progress import Progress
+        from clpm_execd.runtime.logging_setup import configure
+        from clpm_execd.runtime.pacing import SystemClock
+        from clpm_execd.runtime.progress import Progress
 
         settings = settings_of(arguments)
         configuration = configuration_of(arguments, settings)

@@ -20,8 +20,8 @@ from clpm_execd.files import unwritable, whole
 from clpm_execd.plant.source import Source
 from clpm_execd.stream.ahead import ahead, widen
 from clpm_execd.stream.line_protocol import Encoder
-from clpm_execd.stream.pacing import at_once
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.pacing import at_once
+from clpm_execd.runtime.os_signals import Signals
 
 _GZIP_LEVEL = 6
 _LINES = 20_000  # of a Block: what each costs by itself is a tenth of a smaller one, and larger ones are no quicker

@@ -18,15 +18,15 @@ from clpm_execd.stream.backlog import Backlog, Waiting
 from clpm_execd.stream.influx import Answer
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import Clock, Pacer
+from clpm_execd.runtime.pacing import Clock, Pacer
 from clpm_execd.stream.quarantine import Quarantine
 from clpm_execd.stream.sender import Sender
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.stream.checkpoint import Keeper
-    from clpm_execd.stream.progress import Progress
+    from clpm_execd.runtime.progress import Progress
 
 DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked
 DRAIN_SAFE = SECOND // 2  # for what waits on disk, and is sent after the next start

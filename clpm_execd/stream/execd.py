@@ -29,13 +29,13 @@ from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.stream.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import LINES_A_WRITE, Clock, Pacer
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.pacing import LINES_A_WRITE, Clock, Pacer
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.stream.checkpoint import Keeper
-    from clpm_execd.stream.progress import Progress
+    from clpm_execd.runtime.progress import Progress
 
 PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time
 _PARTS = 4  # writes a second of it

@@ -17,7 +17,7 @@ from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream.line_protocol import LineProtocol
-from clpm_execd.stream.pacing import at_once
+from clpm_execd.runtime.pacing import at_once
 
 LINES = 50_000 if LONG else 12_000
 SIZES = (5, 50, 1000, 100_000 if LONG else 5000)

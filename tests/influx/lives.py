@@ -18,7 +18,7 @@ import clpm_execd.stream.direct
 import clpm_execd.stream.server_check
 import clpm_execd.stream.spool  # noqa: F401
 from clpm_execd.cli import run
-from clpm_execd.stream.signals import hold
+from clpm_execd.runtime.os_signals import hold
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from clpm_execd.stream import direct
 from clpm_execd.stream.influx import Influx
 from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.quarantine import Quarantine
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.stream.spool import Spool
 
 SECOND = 10**9

@@ -20,7 +20,7 @@ from clpm_execd.stream.influx import Influx, Verdict
 from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.sender import Sender
 from clpm_execd.stream.server_check import Found, check_server
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

@@ -11,7 +11,7 @@ import pytest
 from clpm_execd.plant.snapshot import Memory
 from clpm_execd.stream.beginning import Beginning, beginning
 from clpm_execd.stream.checkpoint import Checkpoint
-from clpm_execd.stream.pacing import SECOND
+from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.units import DAY
 
 NOW = 1_700_000_000 * SECOND + 300_000_000

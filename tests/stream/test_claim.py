@@ -17,8 +17,8 @@ from command import run_command
 
 from clpm_execd.problems import BadInput
 from clpm_execd.stream.claim import PATIENCE, Claim
-from clpm_execd.stream.pacing import SystemClock
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.pacing import SystemClock
+from clpm_execd.runtime.os_signals import Signals
 
 LOG = logging.getLogger("test.claim")
 

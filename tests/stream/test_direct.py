@@ -19,7 +19,7 @@ from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.quarantine import Quarantine
 from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
-from clpm_execd.stream.signals import Signals
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.stream.spool import Spool
 
 SECOND = 1_000_000_000

@@ -20,8 +20,8 @@ from clpm_execd.plant.block import Block
 from clpm_execd.stream import execd
 from clpm_execd.stream.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.pacing import SECOND
-from clpm_execd.stream.signals import Signals, hold
+from clpm_execd.runtime.pacing import SECOND
+from clpm_execd.runtime.os_signals import Signals, hold
 from clpm_execd.stream.tables import WideCsv
 
 T0 = 1_736_503_500 * SECOND

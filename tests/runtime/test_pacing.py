@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream.pacing import SECOND, Pacer, SystemClock, due
+from clpm_execd.runtime.pacing import SECOND, Pacer, SystemClock, due
 from clpm_execd.units import DAY
 
 T0 = 1_736_503_500 * SECOND

@@ -9,7 +9,7 @@ import logging
 from typing import Protocol
 
 from clpm_execd.plant.block import SECOND
-from clpm_execd.stream.pacing import Clock
+from clpm_execd.runtime.pacing import Clock
 from clpm_execd.units import human_duration
 
 _WORTH = 60 * SECOND

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.stream import logs
+from clpm_execd.runtime import logging_setup as logs
 
 
 @pytest.fixture(autouse=True)

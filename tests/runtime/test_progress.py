@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from clpm_execd.stream.pacing import SECOND, SystemClock
-from clpm_execd.stream.progress import Progress
+from clpm_execd.runtime.pacing import SECOND, SystemClock
+from clpm_execd.runtime.progress import Progress
 
 NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
