@@ -21,7 +21,7 @@ from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.units import LAST_TIME
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clpm_execd.plant.source import Source
     from clpm_execd.stream.beginning import Beginning
     from clpm_execd.stream.checkpoint import Checkpoint
-    from clpm_execd.stream.line_protocol import Encoder
+    from clpm_execd.encoding.line_protocol import Encoder
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -154,11 +154,11 @@ def encoder_for(form: str, source: Source, configuration: Configuration) -> Enco
     """The encoder of a form: lp, csv or wide."""
     output = configuration.output
     if form == "lp":
-        from clpm_execd.stream.line_protocol import LineProtocol
+        from clpm_execd.encoding.line_protocol import LineProtocol
 
         return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
                             mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
-    from clpm_execd.stream.tables import LongCsv, WideCsv
+    from clpm_execd.encoding.csv import LongCsv, WideCsv
 
     if form == "csv":
         return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth)

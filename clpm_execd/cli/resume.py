@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clpm_execd.plant.source import Source
     from clpm_execd.stream.checkpoint import Checkpoint, Keeper
     from clpm_execd.stream.claim import Claim
-    from clpm_execd.stream.line_protocol import Encoder
+    from clpm_execd.encoding.line_protocol import Encoder
 
 
 @dataclass(frozen=True, slots=True)

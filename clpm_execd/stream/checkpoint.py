@@ -34,7 +34,7 @@ from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
 from clpm_execd.stream.claim import Claim
-from clpm_execd.stream.line_protocol import Encoder
+from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.runtime.pacing import Clock
 from clpm_execd.stream.whole_file import make_folder, write_whole
 

@@ -15,7 +15,7 @@ from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream.checkpoint import Keeper
 from clpm_execd.stream.claim import Claim
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.runtime.pacing import SystemClock
 
 SECONDS = 20.0 if LONG else 0.3  # a short run only shows that it works: a memory is due every 5 s

@@ -14,7 +14,7 @@ from parts import InfluxDB
 
 from clpm_execd.plant.block import Block
 from clpm_execd.stream.influx import Influx, Verdict
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

@@ -16,7 +16,7 @@ from clpm_execd.pictures.trend import Trend, run_of, trends
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.score import read_truth
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 
 SAMPLES = 86_400 if LONG else 7200
 LOOPS = [{"id": "FIC{:03d}", "count": 5, "fault": [{"kind": "stiction", "start": "10m", "duration": "20m"}]}]

@@ -16,7 +16,7 @@ from clpm_execd.config.shard import Shard, fallen, parse_shard, share
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 
 START = 1_736_503_500 * SECOND
 

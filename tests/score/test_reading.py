@@ -17,8 +17,8 @@ from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.score import GroundTruth, Verdict, read_verdicts
 from clpm_execd.score.truth import HEARTBEAT
-from clpm_execd.stream.line_protocol import LineProtocol
-from clpm_execd.stream.tables import LongCsv, WideCsv
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.encoding.csv import LongCsv, WideCsv
 
 START = 1_736_503_500 * SECOND
 SAMPLES = 700

@@ -21,7 +21,7 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
 from clpm_execd.stream.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
 from clpm_execd.stream.claim import Claim
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.runtime.pacing import SECOND, SystemClock
 
 START = 1_700_000_000 * SECOND

@@ -15,7 +15,7 @@ from clpm_execd.plant.block import Block
 from clpm_execd.stream import direct
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
 from clpm_execd.stream.influx import Answer, Fault
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.quarantine import Quarantine
 from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause

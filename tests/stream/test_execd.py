@@ -18,11 +18,11 @@ import pytest
 
 from clpm_execd.plant.block import Block
 from clpm_execd.stream import execd
-from clpm_execd.stream.line_protocol import LineProtocol
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.runtime.os_signals import Signals, hold
-from clpm_execd.stream.tables import WideCsv
+from clpm_execd.encoding.csv import WideCsv
 
 T0 = 1_736_503_500 * SECOND
 LOG = logging.getLogger("test.execd")

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.stream.frames import Frames, Row
-from clpm_execd.stream.pieces import Flags, Rows
-from clpm_execd.stream.truth import Row as Told
-from clpm_execd.stream.truth import TruthRows
+from clpm_execd.encoding.row_templates import Frames, Row
+from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.truth_rows import Row as Told
+from clpm_execd.encoding.truth_rows import TruthRows
 
 DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 

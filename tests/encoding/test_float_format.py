@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.stream.digits import PAD, digits
+from clpm_execd.encoding.float_format import PAD, digits
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import pytest
 
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.tables import LongCsv, WideCsv, rfc3339
+from clpm_execd.encoding.csv import LongCsv, WideCsv, rfc3339
 
 T0 = 1_736_503_500_000_000_000
 

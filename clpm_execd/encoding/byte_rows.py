@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.stream.digits import PAD
+from clpm_execd.encoding.float_format import PAD
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]

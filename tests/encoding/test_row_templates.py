@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Block, Floats
-from clpm_execd.stream import digits, pieces
-from clpm_execd.stream.line_protocol import Encoder, LineProtocol
-from clpm_execd.stream.tables import LongCsv, WideCsv
+from clpm_execd.encoding import float_format as digits, byte_rows as pieces
+from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
+from clpm_execd.encoding.csv import LongCsv, WideCsv
 
 LOOPS = ("A", "TIC208030", "a much longer id, with spaces", "B")
 FORMS = {"lp": LineProtocol, "csv": LongCsv, "wide": WideCsv}

@@ -1,0 +1,4 @@
+"""Blocks of samples as bytes: line protocol and CSV.
+
+It may import the plant.
+"""
