@@ -22,7 +22,7 @@ from command import run_command, run_process
 
 from clpm_execd.config.settings import read_settings
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.claim import Claim
+from clpm_execd.state.folder_lock import Claim
 from clpm_execd.runtime.os_signals import Signals
 
 MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]

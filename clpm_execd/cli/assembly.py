@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.settings import Settings
     from clpm_execd.history import Record
     from clpm_execd.plant.source import Source
-    from clpm_execd.stream.beginning import Beginning
-    from clpm_execd.stream.checkpoint import Checkpoint
+    from clpm_execd.state.resume_point import Beginning
+    from clpm_execd.state.checkpoint import Checkpoint
     from clpm_execd.encoding.line_protocol import Encoder
 
 
@@ -113,7 +113,7 @@ def source_of(arguments: argparse.Namespace, configuration: Configuration, *, ba
     ValueError on a checkpoint that is not this source's.
     """
     from clpm_execd.plant.plant import Plant
-    from clpm_execd.stream.beginning import beginning
+    from clpm_execd.state.resume_point import beginning
 
     def begin(interval: int) -> Beginning:
         return beginning(configuration.start, interval, time.time_ns(), backfill=backfill, kept=kept,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
     from clpm_execd.plant.source import Source
-    from clpm_execd.stream.checkpoint import Checkpoint, Keeper
-    from clpm_execd.stream.claim import Claim
+    from clpm_execd.state.checkpoint import Checkpoint, Keeper
+    from clpm_execd.state.folder_lock import Claim
     from clpm_execd.encoding.line_protocol import Encoder
 
 
@@ -47,8 +47,8 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
             log.warning("--backfill without --state: each time the stream is started it fills in the time again")
         source, since = source_of(arguments, configuration, backfill=backfill)
         return Begun(source, encoder_for("lp", source, configuration), since, None, apart=backfill > 0)
-    from clpm_execd.stream.checkpoint import read
-    from clpm_execd.stream.claim import Claim
+    from clpm_execd.state.checkpoint import read
+    from clpm_execd.state.folder_lock import Claim
 
     claim = Claim(settings.state, log)
     claim.wait(clock, signals)
@@ -61,7 +61,7 @@ def begin(arguments: argparse.Namespace, settings: Settings, configuration: Conf
 
 def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, claim: Claim,
               kept: Checkpoint | None, backfill: int, log: logging.Logger) -> Begun:
-    from clpm_execd.stream.checkpoint import set_aside
+    from clpm_execd.state.checkpoint import set_aside
 
     try:
         source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.catch_up)
@@ -85,7 +85,7 @@ def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Config
     """
     if begun.claim is None:
         return None
-    from clpm_execd.stream.checkpoint import LAG, Keeper
+    from clpm_execd.state.checkpoint import LAG, Keeper
 
     return Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
                   start=configuration.start, lag=0 if at_once else LAG)

@@ -25,7 +25,7 @@ from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
-    from clpm_execd.stream.checkpoint import Keeper
+    from clpm_execd.state.checkpoint import Keeper
     from clpm_execd.runtime.progress import Progress
 
 DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked

@@ -34,7 +34,7 @@ from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
-    from clpm_execd.stream.checkpoint import Keeper
+    from clpm_execd.state.checkpoint import Keeper
     from clpm_execd.runtime.progress import Progress
 
 PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from clpm_execd.stream.backlog import split
-from clpm_execd.stream.whole_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_whole
 
 CAP = 32_000_000  # bytes
 SAME_INCIDENT = 600.0  # s

@@ -41,7 +41,7 @@ from pathlib import Path
 
 from clpm_execd.stream.backlog import CAP as MEMORY
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Batch, batches
-from clpm_execd.stream.whole_file import UNFINISHED, make_folder, write_whole
+from clpm_execd.state.durable_file import UNFINISHED, make_folder, write_whole
 
 VERSION = 1
 CAP = 2_000_000_000  # bytes

@@ -17,7 +17,7 @@ from pathlib import Path
 from clpm_execd.stream.backlog import batches
 from clpm_execd.stream.quarantine import Incident, incidents, read_incident
 from clpm_execd.stream.spool import Corrupt, names, packed, path_of, promised, unpacked
-from clpm_execd.stream.whole_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_whole
 
 _TAKEN = ".retry"
 

@@ -13,8 +13,8 @@ from rivals import LONG, START
 
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
-from clpm_execd.stream.checkpoint import Keeper
-from clpm_execd.stream.claim import Claim
+from clpm_execd.state.checkpoint import Keeper
+from clpm_execd.state.folder_lock import Claim
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.runtime.pacing import SystemClock
 

@@ -21,7 +21,7 @@ from clpm_execd.history import Replay, read_record
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant
-from clpm_execd.stream.checkpoint import Checkpoint, packed, read
+from clpm_execd.state.checkpoint import Checkpoint, packed, read
 from clpm_execd.stream.heartbeat import last_acknowledged
 from clpm_execd.stream.quarantine import incidents
 

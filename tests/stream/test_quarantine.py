@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clpm_execd.stream.quarantine import FULL, SAME_INCIDENT, Quarantine, incidents
-from clpm_execd.stream.whole_file import UNFINISHED
+from clpm_execd.state.durable_file import UNFINISHED
 
 LOG = logging.getLogger("clpm_execd")
 WORDS = 'HTTP status 422: input field "PV" is type string, already exists as type float'

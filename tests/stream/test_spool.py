@@ -18,7 +18,7 @@ from parts import ROOT, small_disk
 
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Batch, split
 from clpm_execd.stream.spool import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
-from clpm_execd.stream.whole_file import UNFINISHED
+from clpm_execd.state.durable_file import UNFINISHED
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

@@ -16,7 +16,7 @@ import pytest
 from command import run_command
 
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.claim import PATIENCE, Claim
+from clpm_execd.state.folder_lock import PATIENCE, Claim
 from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.runtime.os_signals import Signals
 
@@ -79,7 +79,7 @@ def test_a_successor_gets_it_as_soon_as_the_first_has_gone(tmp_path: Path, signa
 
 @pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    code = ("import logging, pathlib, sys, time; from clpm_execd.stream.claim import Claim;"
+    code = ("import logging, pathlib, sys, time; from clpm_execd.state.folder_lock import Claim;"
             "claim = Claim(pathlib.Path(sys.argv[1]), logging.getLogger());"
             "print(claim.take(), flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:

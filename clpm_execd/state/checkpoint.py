@@ -33,10 +33,10 @@ import numpy.typing as npt
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
-from clpm_execd.stream.claim import Claim
+from clpm_execd.state.folder_lock import Claim
 from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.runtime.pacing import Clock
-from clpm_execd.stream.whole_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_whole
 
 VERSION = 1
 EVERY = 5 * SECOND  # between two memories

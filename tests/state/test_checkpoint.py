@@ -19,8 +19,8 @@ import pytest
 from clpm_execd.plant.specs import FaultSpec, Move
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
-from clpm_execd.stream.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
-from clpm_execd.stream.claim import Claim
+from clpm_execd.state.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
+from clpm_execd.state.folder_lock import Claim
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.runtime.pacing import SECOND, SystemClock
 
@@ -212,7 +212,7 @@ def test_a_disk_that_is_full_ends_no_stream(tmp_path: Path, clpm_execd: list[str
 
 @pytest.mark.process
 def test_a_process_killed_while_it_writes_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    code = ("import sys, pathlib; from clpm_execd.stream.whole_file import write_whole\n"
+    code = ("import sys, pathlib; from clpm_execd.state.durable_file import write_whole\n"
             "n = 0\n"
             "while True:\n"
             "    n += 1; write_whole(pathlib.Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"

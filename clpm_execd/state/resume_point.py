@@ -17,7 +17,7 @@ from clpm_execd.units import DAY, human_duration
 
 if TYPE_CHECKING:
     from clpm_execd.plant.snapshot import Memory
-    from clpm_execd.stream.checkpoint import Checkpoint
+    from clpm_execd.state.checkpoint import Checkpoint
 
 _LOG = logging.getLogger("clpm_execd")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clpm_execd.plant.snapshot import Memory
-from clpm_execd.stream.beginning import Beginning, beginning
-from clpm_execd.stream.checkpoint import Checkpoint
+from clpm_execd.state.resume_point import Beginning, beginning
+from clpm_execd.state.checkpoint import Checkpoint
 from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.units import DAY
 
