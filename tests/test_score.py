@@ -14,7 +14,7 @@ import parts
 import pytest
 from command import run_command
 
-from clpm_execd.stream.influx import Influx, Verdict
+from clpm_execd.influx.client import Influx, Verdict
 
 CONFIG = """
 start = "2025-01-10T10:00:00Z"

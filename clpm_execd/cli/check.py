@@ -16,7 +16,7 @@ from clpm_execd.units import SECOND
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.config.settings import Settings
-    from clpm_execd.stream.server_check import Found
+    from clpm_execd.influx.server_check import Found
 
 
 def add(commands: Commands) -> None:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 def _server(arguments: argparse.Namespace, settings: Settings) -> Found:
     from clpm_execd.cli.resume import backfill_of
-    from clpm_execd.stream.server_check import Found, check_server
+    from clpm_execd.influx.server_check import Found, check_server
 
     try:
         backfill = backfill_of(arguments) // SECOND

@@ -126,7 +126,7 @@ def _limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
 def _bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -> Iterator[str]:
     """The truth as the bucket has it, and the first and last sample of each loop."""
     from clpm_execd.config.output import MEASUREMENT, TRUTH
-    from clpm_execd.stream.query import ask, quoted
+    from clpm_execd.influx.query import ask, quoted
 
     settings = settings_of(arguments)
     to = settings.require_connection()

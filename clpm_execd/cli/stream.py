@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.plant.source import Source
     from clpm_execd.stream.direct import Writer
-    from clpm_execd.stream.influx import Influx
+    from clpm_execd.influx.client import Influx
     from clpm_execd.stream.metrics import Metrics
     from clpm_execd.runtime.pacing import Clock
     from clpm_execd.runtime.progress import Progress
@@ -171,7 +171,7 @@ def _greeting(source: Source) -> tuple[str, ...]:
 
 def _writer(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> Influx:
     """The way into the bucket; a token that is read again is hidden from the log like the first."""
-    from clpm_execd.stream.influx import Influx
+    from clpm_execd.influx.client import Influx
 
     def token() -> str:
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.stream.backlog import Backlog, Waiting
-from clpm_execd.stream.influx import Answer
+from clpm_execd.influx.client import Answer
 from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.runtime.pacing import Clock, Pacer

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clpm_execd.stream.direct import Writer
-from clpm_execd.stream.influx import Answer, Verdict
+from clpm_execd.influx.client import Answer, Verdict
 
 NAME = "acknowledged"
 EVERY = 1.0  # s between two writings

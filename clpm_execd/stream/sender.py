@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clpm_execd.stream.backlog import Batch, Waiting, halves
-from clpm_execd.stream.influx import Answer, Fault, Post, Verdict
+from clpm_execd.influx.client import Answer, Fault, Post, Verdict
 
 SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
 MOST_OBEYED = 60.0  # s of a server's Retry-After

@@ -13,7 +13,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from parts import InfluxDB
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream.influx import Influx, Verdict
+from clpm_execd.influx.client import Influx, Verdict
 from clpm_execd.encoding.line_protocol import LineProtocol
 
 SECOND = 1_000_000_000

@@ -20,7 +20,7 @@ from parts import InfluxDB
 from rivals import LONG, in_pairs
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream.influx import Influx
+from clpm_execd.influx.client import Influx
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.sender import Sender
 from clpm_execd.stream.spool import Spool

@@ -15,7 +15,7 @@ from pathlib import Path
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.plant import Plant
 from clpm_execd.stream import direct
-from clpm_execd.stream.influx import Influx
+from clpm_execd.influx.client import Influx
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.quarantine import Quarantine
 from clpm_execd.runtime.os_signals import Signals

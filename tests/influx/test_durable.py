@@ -13,7 +13,7 @@ from faulty_proxy import FAULTS, FaultyProxy, Spoil, Trouble, mixed
 from parts import SECOND, InfluxDB
 
 from clpm_execd.stream.backlog import split
-from clpm_execd.stream.influx import Influx
+from clpm_execd.influx.client import Influx
 from clpm_execd.stream.quarantine import Quarantine, incidents
 from clpm_execd.stream.sender import Sender
 from clpm_execd.stream.spool import Spool

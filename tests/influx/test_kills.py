@@ -19,7 +19,7 @@ from faulty_proxy import FaultyProxy, mixed, no_trouble
 from parts import ROOT, SECOND, InfluxDB, until
 
 from clpm_execd.stream.backlog import split
-from clpm_execd.stream.influx import Influx
+from clpm_execd.influx.client import Influx
 from clpm_execd.stream.quarantine import incidents
 from clpm_execd.stream.stock import stock_of
 

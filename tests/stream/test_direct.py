@@ -14,7 +14,7 @@ import pytest
 from clpm_execd.plant.block import Block
 from clpm_execd.stream import direct
 from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
-from clpm_execd.stream.influx import Answer, Fault
+from clpm_execd.influx.client import Answer, Fault
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.stream.quarantine import Quarantine

@@ -9,7 +9,7 @@ import pytest
 from command import run_command
 
 from clpm_execd.stream.heartbeat import Acknowledged, Heartbeat, last_acknowledged
-from clpm_execd.stream.influx import Answer, Fault
+from clpm_execd.influx.client import Answer, Fault
 
 
 class Server:

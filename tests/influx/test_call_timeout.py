@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from clpm_execd.stream.aside import Aside
+from clpm_execd.influx.call_timeout import Aside
 
 
 def test_a_call_gives_what_it_gives_and_all_are_made_by_one_thread() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from clpm_execd.problems import BadInput
-from clpm_execd.stream.influx import Answer, BadToken, Fault, Influx, no_answer
-from clpm_execd.stream.server_check import problem_of
+from clpm_execd.influx.client import Answer, BadToken, Fault, Influx, no_answer
+from clpm_execd.influx.server_check import problem_of
 
 PATIENCE = 300.0  # s that the server may say nothing
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.stream.influx import Answer, Fault, Influx, Verdict, exposes_token, shown
-from clpm_execd.stream.server_check import check_server
+from clpm_execd.influx.client import Answer, Fault, Influx, Verdict, exposes_token, shown
+from clpm_execd.influx.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
 SECRET = "s3cret-t0ken=="

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from clpm_execd.stream.aside import Aside
+from clpm_execd.influx.call_timeout import Aside
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient

@@ -1,0 +1,4 @@
+"""The HTTP client of InfluxDB, its queries and the check of a server.
+
+It imports no other room.
+"""
