@@ -13,7 +13,7 @@ from clpm_execd import cli
 from clpm_execd.cli.parser import parse, parser
 from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.stream.spool import Spool
+from clpm_execd.delivery.disk_queue import Spool
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Say how it is; 0 is well, 1 is not."""
-    from clpm_execd.stream.heartbeat import last_acknowledged
+    from clpm_execd.delivery.health import last_acknowledged
 
     folder = settings_of(arguments).state
     if folder is None:

@@ -15,7 +15,7 @@ from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
-    from clpm_execd.stream.stock import Stock
+    from clpm_execd.delivery.inspection import Stock
 
 WAITING, QUARANTINE = "waiting", "quarantine"
 _SHOWN = 5  # incidents of which the first line is shown
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 def _list(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
     import time
 
-    from clpm_execd.stream.stock import stock_of
+    from clpm_execd.delivery.inspection import stock_of
 
     return show("".join(f"{line}\n" for line in _told(stock_of(state), time.time_ns())))
 
@@ -83,7 +83,7 @@ def _told(stock: Stock, now: int) -> Iterator[str]:
 
 
 def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
-    from clpm_execd.stream.stock import retry
+    from clpm_execd.delivery.inspection import retry
 
     _refuse_strangers(arguments.names, state, ())
     files, lines = retry(state, arguments.names)
@@ -93,8 +93,8 @@ def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
 
 def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
     from clpm_execd.stream.bulk import opened
-    from clpm_execd.stream.quarantine import incidents
-    from clpm_execd.stream.stock import waiting_lines
+    from clpm_execd.delivery.quarantine import incidents
+    from clpm_execd.delivery.inspection import waiting_lines
 
     chosen = arguments.names or [WAITING]
     _refuse_strangers(chosen, state, (WAITING, QUARANTINE))
@@ -110,7 +110,7 @@ def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int
 
 def _refuse_strangers(chosen: list[str], state: Path, besides: tuple[str, ...]) -> None:
     """BadInput where there is no incident of a name, nor is it one of those besides."""
-    from clpm_execd.stream.quarantine import incidents
+    from clpm_execd.delivery.quarantine import incidents
 
     found = [incident.path.name for incident in incidents(state)]
     strange = [name for name in chosen if name not in found and name not in besides]

@@ -121,9 +121,9 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
     waiting, quarantine = None, None
     if settings.state is not None:
-        from clpm_execd.stream.heartbeat import Heartbeat
-        from clpm_execd.stream.quarantine import Quarantine
-        from clpm_execd.stream.spool import CAP, Spool
+        from clpm_execd.delivery.health import Heartbeat
+        from clpm_execd.delivery.quarantine import Quarantine
+        from clpm_execd.delivery.disk_queue import CAP, Spool
 
         writer = Heartbeat(writer, settings.state, begun.source.interval / SECOND)
         waiting = Spool(settings.state, log, cap=settings.spool_limit or CAP)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
-from clpm_execd.stream.backlog import Backlog, Waiting
+from clpm_execd.delivery.memory_queue import Backlog, Waiting
 from clpm_execd.influx.client import Answer
 from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.stream.metrics import Metrics
 from clpm_execd.runtime.pacing import Clock, Pacer
-from clpm_execd.stream.quarantine import Quarantine
-from clpm_execd.stream.sender import Sender
+from clpm_execd.delivery.quarantine import Quarantine
+from clpm_execd.delivery.sender import Sender
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY
 

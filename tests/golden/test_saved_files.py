@@ -22,8 +22,8 @@ from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant
 from clpm_execd.state.checkpoint import Checkpoint, packed, read
-from clpm_execd.stream.heartbeat import last_acknowledged
-from clpm_execd.stream.quarantine import incidents
+from clpm_execd.delivery.health import last_acknowledged
+from clpm_execd.delivery.quarantine import incidents
 
 LOG = logging.getLogger("clpm_execd")
 PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}

@@ -18,7 +18,7 @@ from faulty_proxy import FaultyProxy
 from parts import ROOT, SECOND, InfluxDB, free_port, running, small_disk, until
 from parts import influxd as influxd_on
 
-from clpm_execd.stream.stock import stock_of
+from clpm_execd.delivery.inspection import stock_of
 
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
 

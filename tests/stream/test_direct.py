@@ -13,14 +13,14 @@ import pytest
 
 from clpm_execd.plant.block import Block
 from clpm_execd.stream import direct
-from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
+from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
 from clpm_execd.influx.client import Answer, Fault
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.stream.metrics import Metrics
-from clpm_execd.stream.quarantine import Quarantine
-from clpm_execd.stream.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
+from clpm_execd.delivery.quarantine import Quarantine
+from clpm_execd.delivery.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.stream.spool import Spool
+from clpm_execd.delivery.disk_queue import Spool
 
 SECOND = 1_000_000_000
 WRITTEN = Answer(204)
@@ -300,7 +300,7 @@ def test_a_batch_that_is_refused_whole_holds_up_no_other(tmp_path: Path) -> None
 
 
 def test_many_batches_that_are_refused_whole_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clpm_execd.stream.backlog.MOST_LINES", 100)
+    monkeypatch.setattr("clpm_execd.delivery.memory_queue.MOST_LINES", 100)
     bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
     bad = [b"m,loop_id=X PV=1 %d\n" % k for k in range(500)]
     bench.backlog.put(b"".join(bad))

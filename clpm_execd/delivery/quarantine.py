@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from clpm_execd.stream.backlog import split
+from clpm_execd.delivery.memory_queue import split
 from clpm_execd.state.durable_file import make_folder, write_whole
 
 CAP = 32_000_000  # bytes

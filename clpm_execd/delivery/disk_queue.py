@@ -39,8 +39,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.stream.backlog import CAP as MEMORY
-from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Batch, batches
+from clpm_execd.delivery.memory_queue import CAP as MEMORY
+from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, batches
 from clpm_execd.state.durable_file import UNFINISHED, make_folder, write_whole
 
 VERSION = 1

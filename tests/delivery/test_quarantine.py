@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.stream.quarantine import FULL, SAME_INCIDENT, Quarantine, incidents
+from clpm_execd.delivery.quarantine import FULL, SAME_INCIDENT, Quarantine, incidents
 from clpm_execd.state.durable_file import UNFINISHED
 
 LOG = logging.getLogger("clpm_execd")

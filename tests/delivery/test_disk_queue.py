@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from parts import ROOT, small_disk
 
-from clpm_execd.stream.backlog import MOST_BYTES, MOST_LINES, Batch, split
-from clpm_execd.stream.spool import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
+from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, split
+from clpm_execd.delivery.disk_queue import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
 from clpm_execd.state.durable_file import UNFINISHED
 
 SECOND = 1_000_000_000
@@ -322,7 +322,7 @@ def test_large_files_are_sent_from_memory_and_not_read_again(tmp_path: Path, mon
 
 
 def test_what_is_in_memory_beside_its_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clpm_execd.stream.spool.COPIES", 2 * len(long_lines(1)))
+    monkeypatch.setattr("clpm_execd.delivery.disk_queue.COPIES", 2 * len(long_lines(1)))
     spool = spool_in(tmp_path)
     for value in range(1, 6):
         spool.put(long_lines(value))
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_more_as_it_was_is_not_sent_from_memory(
 def test_a_merged_file_is_not_sent_as_the_first_of_those_that_it_is_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clpm_execd.stream.spool.COPIED", 1)
+    monkeypatch.setattr("clpm_execd.delivery.disk_queue.COPIED", 1)
     spool = spool_in(tmp_path)
     for value in range(MERGE_AFTER):
         spool.put(lines(value))

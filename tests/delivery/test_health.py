@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from clpm_execd.stream.heartbeat import Acknowledged, Heartbeat, last_acknowledged
+from clpm_execd.delivery.health import Acknowledged, Heartbeat, last_acknowledged
 from clpm_execd.influx.client import Answer, Fault
 
 

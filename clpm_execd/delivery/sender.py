@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clpm_execd.stream.backlog import Batch, Waiting, halves
+from clpm_execd.delivery.memory_queue import Batch, Waiting, halves
 from clpm_execd.influx.client import Answer, Fault, Post, Verdict
 
 SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
