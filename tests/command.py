@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 from clpm_execd.__main__ import main
-from clpm_execd.stream import ahead
+from clpm_execd.outputs import prefetch as ahead
 
 PROGRAM_SETTINGS = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
     with starting():
-        from clpm_execd.stream import bulk
+        from clpm_execd.outputs import generate as bulk
 
         configuration, duration = stretch_of(arguments)
         source, _ = source_of(arguments, configuration)

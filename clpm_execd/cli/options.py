@@ -105,7 +105,7 @@ def refuse_unused(arguments: argparse.Namespace, options: Iterable[str], why: st
 
 def show(text: str) -> int:
     """The text on stdout, as UTF-8; the exit status."""
-    from clpm_execd.stream.bulk import stdout
+    from clpm_execd.outputs.generate import stdout
 
     with stdout() as out:
         out.write(text.encode())

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.plant.source import Source
-    from clpm_execd.stream.direct import Writer
+    from clpm_execd.outputs.direct import Writer
     from clpm_execd.influx.client import Influx
-    from clpm_execd.stream.metrics import Metrics
+    from clpm_execd.outputs.self_metrics import Metrics
     from clpm_execd.runtime.pacing import Clock
     from clpm_execd.runtime.progress import Progress
 
@@ -95,7 +95,7 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
 def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
                progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
     from clpm_execd.cli.resume import keeper_of
-    from clpm_execd.stream import execd
+    from clpm_execd.outputs import execd
 
     source, under_telegraf = begun.source, execd.started_by_telegraf()
     for line in _greeting(source) if _watched() and not under_telegraf else [
@@ -115,7 +115,7 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
 def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, begun: Begun,
                  writer: Writer, progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
     from clpm_execd.cli.resume import keeper_of
-    from clpm_execd.stream import direct
+    from clpm_execd.outputs import direct
 
     if _watched():
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
@@ -144,7 +144,7 @@ def _metrics(configuration: Configuration, source: Source) -> Metrics | None:
     """What the stream says of itself, where it is asked to."""
     if configuration.output.metrics is None:
         return None
-    from clpm_execd.stream.metrics import Metrics
+    from clpm_execd.outputs.self_metrics import Metrics
 
     return Metrics(configuration.output.metrics, configuration.output.tags, interval=source.interval,
                    started=time.time_ns())

@@ -95,7 +95,7 @@ def width_of(stream: TextIO | None) -> int:
 
 def show_picture(picture: RenderableType, width: int) -> int:
     """What rich can draw, on stdout, without colour where nobody sees it; the exit status."""
-    from clpm_execd.stream.bulk import stdout
+    from clpm_execd.outputs.generate import stdout
 
     with stdout() as out:
         console = _console(sys.stdout)

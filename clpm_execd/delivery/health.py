@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.stream.direct import Writer
+from clpm_execd.outputs.direct import Writer
 from clpm_execd.influx.client import Answer, Verdict
 
 NAME = "acknowledged"

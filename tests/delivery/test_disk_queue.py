@@ -509,7 +509,7 @@ def test_a_thread_that_sends_and_one_that_puts_lose_and_double_nothing(tmp_path:
 WORKER = """
 import logging, os, sys, threading
 from pathlib import Path
-from clpm_execd.stream import spool as spool_of
+from clpm_execd.outputs import spool as spool_of
 
 spool_of.MERGE_AFTER = 7
 spool = spool_of.Spool(Path(sys.argv[1]), logging.getLogger())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.plant import Plant
-from clpm_execd.stream import direct
+from clpm_execd.outputs import direct
 from clpm_execd.influx.client import Influx
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.delivery.quarantine import Quarantine

@@ -14,7 +14,7 @@ import pytest
 from parts import InfluxDB, free_port
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream import direct
+from clpm_execd.outputs import direct
 from clpm_execd.delivery.memory_queue import Backlog
 from clpm_execd.influx.client import Influx, Verdict
 from clpm_execd.encoding.line_protocol import LineProtocol

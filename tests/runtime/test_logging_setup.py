@@ -85,7 +85,7 @@ def test_configured_it_goes_to_stderr_and_to_a_file(
     path = tmp_path / "data_streaming_service.log"
     hide = logs.configure("INFO", telegraf=True, log_file=path, secrets=["s3cret\n"])
     hide("another")
-    log = logging.getLogger("clpm_execd.stream")
+    log = logging.getLogger("clpm_execd.outputs")
     log.info("with s3cret and another")
     log.debug("not shown")
     sys.excepthook(RuntimeError, RuntimeError("s3cret"), None)

@@ -20,8 +20,8 @@ from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
-from clpm_execd.stream import ahead as module
-from clpm_execd.stream.ahead import ahead
+from clpm_execd.outputs import ahead as module
+from clpm_execd.outputs.prefetch import ahead
 
 START = 1_736_503_500 * SECOND
 

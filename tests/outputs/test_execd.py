@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from clpm_execd.plant.block import Block
-from clpm_execd.stream import execd
+from clpm_execd.outputs import execd
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.stream.metrics import Metrics
+from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.runtime.os_signals import Signals, hold
 from clpm_execd.encoding.csv import WideCsv

@@ -17,7 +17,7 @@ from clpm_execd.plant.source import Source
 from clpm_execd.delivery.memory_queue import Backlog, Waiting
 from clpm_execd.influx.client import Answer
 from clpm_execd.encoding.line_protocol import Encoder
-from clpm_execd.stream.metrics import Metrics
+from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.runtime.pacing import Clock, Pacer
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import Sender

@@ -18,7 +18,7 @@ import numpy as np
 
 from clpm_execd.files import unwritable, whole
 from clpm_execd.plant.source import Source
-from clpm_execd.stream.ahead import ahead, widen
+from clpm_execd.outputs.prefetch import ahead, widen
 from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.runtime.pacing import at_once
 from clpm_execd.runtime.os_signals import Signals

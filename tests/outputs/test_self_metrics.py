@@ -9,7 +9,7 @@ import pytest
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.block import Block
-from clpm_execd.stream.metrics import MINUTE, Metrics
+from clpm_execd.outputs.self_metrics import MINUTE, Metrics
 
 SECOND = 10**9
 T0 = 1_700_000_040 * SECOND  # a full minute
