@@ -48,7 +48,7 @@ class NotebookBlock(Block):
         ValueError
             `form` is neither of the two.
         """
-        from clpm_execd.pictures.frame import frame
+        from clpm_execd.pictures.dataframe import frame
 
         return frame(self, form)
 

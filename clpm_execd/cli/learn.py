@@ -138,7 +138,7 @@ def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
     learned = [study.learned for study in studies]
     files = {f"--output {arguments.output}": loops_files(arguments.output, learned)}
     if arguments.report:
-        from clpm_execd.pictures.report import report_page
+        from clpm_execd.pictures.learn_report import report_page
 
         page = report_page(names_of(learned), studies, score, grouped(told)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
@@ -154,7 +154,7 @@ def _tell(arguments: argparse.Namespace, studies: Sequence[Study], score: Discri
     """Assumptions and warnings on stderr, the loops on stdout."""
     from clpm_execd.cli.terminal import show_picture, width_of
     from clpm_execd.history.loops_file import names_of
-    from clpm_execd.pictures.report import report_table
+    from clpm_execd.pictures.learn_report import report_table
 
     names = names_of([study.learned for study in studies])
     warned = [(name, warning) for name, study in zip(names, studies, strict=True) for warning in study.learned.warnings]

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _show(marks: Score, form: str | None, arguments: argparse.Namespace) -> int:
-    from clpm_execd.pictures import scorecard
+    from clpm_execd.pictures import score_report as scorecard
 
     if form is None:
         from clpm_execd.cli.terminal import coloured, show_picture, width_of

@@ -8,8 +8,8 @@ from figures import Figures
 from rivals import LONG, START, quickest
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.pictures import interactive, still
-from clpm_execd.pictures.interactive import preview_page
+from clpm_execd.pictures import plotly_page as interactive, matplotlib_image as still
+from clpm_execd.pictures.plotly_page import preview_page
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.pictures.terminal import points_of, terminal
 from clpm_execd.pictures.trend import Trend, run_of, trends

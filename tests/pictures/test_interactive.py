@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.pictures.interactive import levels_felt, preview_page, trend_figure
+from clpm_execd.pictures.plotly_page import levels_felt, preview_page, trend_figure
 from clpm_execd.pictures.trend import Trend, trends
 from clpm_execd.plant.plant import SECOND, Plant
 
