@@ -18,7 +18,7 @@ from clpm_execd.runtime.os_signals import Signals
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.cli.terminal import Bar
-    from clpm_execd.history.likeness import Discrimination, Study
+    from clpm_execd.evaluation.learned_vs_record import Discrimination, Study
     from clpm_execd.history.reader import Record
 
 EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
@@ -112,7 +112,7 @@ def _read(arguments: argparse.Namespace, told: list[tuple[str, str]], bar: Bar, 
 def _learn(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: Bar,
            signals: Signals) -> Iterator[Study]:
     from clpm_execd.history.learned import learn
-    from clpm_execd.history.likeness import Study, likeness
+    from clpm_execd.evaluation.learned_vs_record import Study, likeness
 
     bar.expect(len(record.loops) - 1)
     for column, loop in enumerate(record.loops):
@@ -126,7 +126,7 @@ def _learn(record: Record, path: Path, ranges: dict[str, tuple[float, float]], t
 
 
 def _score(studies: Sequence[Study]) -> Discrimination:
-    from clpm_execd.history.likeness import discrimination
+    from clpm_execd.evaluation.learned_vs_record import discrimination
 
     return discrimination([study.likeness for study in studies], [study.learned.loop.id for study in studies])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from recorded import START, flow, moved, record_of, run
 
-from clpm_execd.history import fidelity
+from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.history.difference import swung
 from clpm_execd.history.estimates import Findings
 from clpm_execd.history.habits import habits_of

@@ -9,7 +9,7 @@ import pytest
 from recorded import flow, moved, record_of, run
 
 from clpm_execd.history.learned import Learned, learn
-from clpm_execd.history.likeness import Likeness, discrimination, likeness, run_free
+from clpm_execd.evaluation.learned_vs_record import Likeness, discrimination, likeness, run_free
 from clpm_execd.history.reader import Record
 
 

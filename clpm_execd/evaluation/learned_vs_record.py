@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clpm_execd.history.fidelity import WINDOW, Distances, copy_ratio, distances, told_apart
+from clpm_execd.evaluation.similarity import WINDOW, Distances, copy_ratio, distances, told_apart
 from clpm_execd.history.learned import Learned
 from clpm_execd.history.reader import Record
 from clpm_execd.plant.block import Floats

@@ -15,7 +15,7 @@ from plant_records import plant_records
 from recorded import START
 
 from clpm_execd.config.refinery_statistics import RESTLESS
-from clpm_execd.history import fidelity
+from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.history.learned import Learned, learn
 from clpm_execd.history.reader import Record, read_record
 from clpm_execd.plant.block import Floats

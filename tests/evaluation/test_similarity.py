@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clpm_execd.history import fidelity
+from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
