@@ -111,7 +111,7 @@ def _read(arguments: argparse.Namespace, told: list[tuple[str, str]], bar: Bar, 
 
 def _learn(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: Bar,
            signals: Signals) -> Iterator[Study]:
-    from clpm_execd.history.learned import learn
+    from clpm_execd.identification.learn import learn
     from clpm_execd.evaluation.learned_vs_record import Study, likeness
 
     bar.expect(len(record.loops) - 1)
@@ -133,7 +133,7 @@ def _score(studies: Sequence[Study]) -> Discrimination:
 
 def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
            told: Sequence[tuple[str, str]]) -> None:
-    from clpm_execd.history.loops_file import loops_files, names_of
+    from clpm_execd.identification.export import loops_files, names_of
 
     learned = [study.learned for study in studies]
     files = {f"--output {arguments.output}": loops_files(arguments.output, learned)}
@@ -153,7 +153,7 @@ def _tell(arguments: argparse.Namespace, studies: Sequence[Study], score: Discri
           told: Sequence[tuple[str, str]]) -> None:
     """Assumptions and warnings on stderr, the loops on stdout."""
     from clpm_execd.cli.terminal import show_picture, width_of
-    from clpm_execd.history.loops_file import names_of
+    from clpm_execd.identification.export import names_of
     from clpm_execd.pictures.learn_report import report_table
 
     names = names_of([study.learned for study in studies])

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recorded import flow, moved, record_of, run
+from simulated_records import flow, moved, record_of, run
 
-from clpm_execd.history.learned import Learned, learn
+from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.evaluation.learned_vs_record import Likeness, discrimination, likeness, run_free
 from clpm_execd.history.reader import Record
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from plant_records import plant_records
-from recorded import START
+from simulated_records import START
 
 from clpm_execd.config.refinery_statistics import RESTLESS
 from clpm_execd.evaluation import similarity as fidelity
-from clpm_execd.history.learned import Learned, learn
+from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.history.reader import Record, read_record
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import LoopSpec

@@ -18,7 +18,7 @@ import pytest
 from plant_records import plant_records
 
 from clpm_execd.history import Record, read_record
-from clpm_execd.history.learned import learn
+from clpm_execd.identification.learn import learn
 from clpm_execd.problems import BadInput
 
 ROWS = 400

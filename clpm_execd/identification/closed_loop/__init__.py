@@ -1,0 +1,1 @@
+"""Maximum-likelihood identification of controller, process and load together."""

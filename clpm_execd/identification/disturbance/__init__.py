@@ -1,0 +1,1 @@
+"""Identification of the load: steps, oscillations from other loops, and slow drift."""

@@ -1,0 +1,140 @@
+"""Learned loops as a loops.toml that a person can read and edit, with the long arrays in a file beside it.
+
+Every number stands with its interval of 90 % and where it comes from; what the record did not tell stands above its
+loop. What is written is read back as it was learned, to the last digit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from clpm_execd.identification.estimates import Estimate
+from clpm_execd.identification.learn import Learned
+from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.specs import LoopSpec, OperatorSpec
+from clpm_execd.units import format_duration
+
+_HEAD = """\
+# Loops learned from records. Numbers of process, valve and controller are per cent of span and seconds; a comment has
+# the interval of 90 % of what was identified, or says where the number is from. A loop with [loop.learned] moves by
+# the laws found in its record: controller.gain and reset, process.gain and tau, sp, op, moves and faults act on them.
+# Without that table it is an ordinary loop with these numbers.
+"""
+_UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
+
+
+def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
+    """What to write: the loops.toml at `path` and, where a loop has laws, the arrays beside it.
+
+    Loops of the same id are numbered from the second on.
+    """
+    names = names_of(learned)
+    arrays = path.with_suffix(".npz")
+    lawful = {name: one.loop.laws for name, one in zip(names, learned, strict=True) if one.loop.laws is not None}
+    packed = io.BytesIO()
+    if lawful:
+        np.savez_compressed(packed, **{  # type: ignore[arg-type]
+            f"{name}/{item.name}": np.asarray(getattr(laws, item.name))
+            for name, laws in lawful.items() for item in fields(Laws)})
+    text = loops_text(learned, names, arrays.name).encode()
+    return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
+
+
+def names_of(learned: Sequence[Learned]) -> list[str]:
+    """An id for each that a configuration takes, all different."""
+    found: list[str] = []
+    for one in learned:
+        plain = one.loop.id.translate(dict.fromkeys(map(ord, _UNPRINTABLE), "_")).encode("utf-8", "replace").decode()
+        plain = plain.replace("{", "(").replace("}", ")").rstrip("\\").strip()[:400] or "loop"
+        name, number = plain, 2
+        while name in found:
+            name, number = f"{plain}-{number}", number + 1
+        found.append(name)
+    return found
+
+
+def loops_text(learned: Sequence[Learned], names: Sequence[str], arrays: str) -> str:
+    """The text of loops.toml. arrays: the name of the file beside it."""
+    interval = min((one.interval for one in learned), default=10**9)
+    lines = [_HEAD, f'interval = "{format_duration(interval)}"            # of the records']
+    for name, one in zip(names, learned, strict=True):
+        lines += ["", *_loop(name, one, arrays)]
+    return "\n".join(lines) + "\n"
+
+
+def _loop(name: str, one: Learned, arrays: str) -> list[str]:
+    loop, of = one.loop, one.estimates
+
+    def line(key: str, value: object, estimate: str = "") -> str:
+        text = f"{key} = {_toml(value)}"
+        about = of.get(estimate)
+        return f"{text:<26} # {_about(about)}" if about is not None else text
+
+    controller, process, recording = loop.controller, loop.process, loop.recording
+    lines = [f"# {warning}" for warning in one.warnings]
+    lines += ["[[loop]]", line("id", name), line("type", loop.type), line("range", loop.range),
+              line("sp", loop.sp, "sp"), line("op", loop.op, "op"), line("mode", loop.mode)]
+    lines += ["", "[loop.process]", line("model", process.model), line("gain", process.gain, "process.gain")]
+    if process.tau:
+        tau = process.tau[0] if len(process.tau) == 1 else process.tau
+        lines.append(line("tau", tau, "process.tau"))
+    lines.append(line("dead_time", process.dead_time, "process.dead_time"))
+    lines += ["", "[loop.controller]"]
+    if controller.action is not None:
+        lines.append(line("action", controller.action))
+    lines += [line(key, getattr(controller, key), f"controller.{key}")
+              for key in ("gain", "reset", "derivative", "setpoint_weight")]
+    if controller.derivative:
+        lines.append(line("derivative_filter", controller.derivative_filter))
+    lines += ["", "[loop.sensor]", line("noise", loop.sensor.noise, "sensor.noise")]
+    lines += ["", "[loop.disturbance]", line("sigma", loop.disturbance.sigma, "disturbance.sigma"),
+              line("correlation", loop.disturbance.correlation, "disturbance.correlation")]
+    lines += ["", "[loop.recording]",
+              f"resolution = {{ pv = {recording.resolution.pv!r}, op = {recording.resolution.op!r} }}"]
+    if recording.op_range != (0.0, 100.0):
+        lines.append(line("op_range", recording.op_range))
+    lines += _operator(loop.operator, line)
+    if loop.laws is not None:
+        lines += ["", "[loop.learned]", line("file", arrays), line("loop", name)]
+    return lines + _faults(loop)
+
+
+def _operator(operator: OperatorSpec, line: Callable[..., str]) -> list[str]:
+    usual, lines = OperatorSpec(), []
+    if operator.interval > 0:
+        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("interval", "size")]
+    if operator.day != usual.day:
+        lines.append(line("day", operator.day))
+    if operator.automatic > 0:
+        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("automatic", "manual")]
+    return ["", "[loop.operator]", *lines] if lines else []
+
+
+def _faults(loop: LoopSpec) -> list[str]:
+    lines = []
+    for fault in loop.faults:
+        lines += ["", "[[loop.fault]]", f"kind = {_toml(fault.kind)}"]
+        lines += [f"{key} = {_toml(value)}" for key, value in fault.parameters.items()]
+    return lines
+
+
+def _about(estimate: Estimate) -> str:
+    unit = f" {estimate.unit}" if estimate.unit else ""
+    if estimate.source == "record":
+        return f"of the record,{unit}" if unit else "of the record"
+    span = f"{estimate.low:.4g} to {estimate.high:.4g}{unit}"
+    return f"a prior: {span}" if estimate.source == "prior" else span
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(float(value)) if isinstance(value, int | float) else str(value)

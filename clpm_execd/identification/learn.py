@@ -1,0 +1,308 @@
+"""A loop learned from its record: what was found, how surely, and a loop that can be simulated.
+
+Every number is an Estimate that says where it comes from: identified from the signals, read off the record, or a
+prior for want of evidence; then a warning says so in words. Controllers and processes are identified by direct
+prediction-error methods with a noise model, which are consistent on closed-loop data (Ljung, 1999, section 13.4;
+Forssell and Ljung, 1999). Intervals are of 90 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+
+from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
+from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
+from clpm_execd.identification.arx import laws_of, wanders
+from clpm_execd.identification.disturbance.slow_drift import drifting
+from clpm_execd.identification.estimates import Estimate, Findings, rounded
+from clpm_execd.identification.operator_habits import habits_of
+from clpm_execd.identification.process.residuals import Innovations
+from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
+from clpm_execd.identification.disturbance.oscillation import oscillation
+from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
+from clpm_execd.history.reader import Record
+from clpm_execd.identification.loop_data import Signals, loop_type, resolution, signals_of
+from clpm_execd.identification.valve.stiction_search import Sticking, sticking
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.specs import (
+    ControllerSpec,
+    FaultSpec,
+    LoopSpec,
+    ProcessSpec,
+    RecordingSpec,
+    Resolution,
+    SensorSpec,
+)
+from clpm_execd.plant.tuning import by_rule, tuned
+from clpm_execd.plant.loop_types import template
+
+_LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
+_SHORT = 300  # samples: fewer tell little of a loop
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A loop of a record.
+
+    loop: as it can be simulated; its keys are those of loops.toml, rounded as they are written there. Without laws
+    where the record is too short or broken for any.
+    estimates: by key of loops.toml, such as `controller.gain`; what is no key there has a name of its own
+    (`controller.explained`, `stiction.S`, `oscillation.period`).
+    warnings: what the record did not tell, a sentence each.
+    interval: between samples, ns. samples: how many of them had a value.
+    """
+
+    loop: LoopSpec
+    estimates: Mapping[str, Estimate]
+    warnings: tuple[str, ...]
+    interval: int
+    samples: int
+
+
+def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
+          loop_id: str | None = None) -> Learned:
+    """The loop of a column of a record.
+
+    span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
+    type; by the letters of the loop's name where it is not given. loop_id: by default the record's.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):  # the matrices are small: threads would only wait for each other
+        return _learned(record, column, span, kind, loop_id)
+
+
+def _learned(record: Record, column: int, span: tuple[float, float] | None, kind: str | None, loop_id: str | None
+             ) -> Learned:
+    told = Findings()
+    title = record.loops[column] if loop_id is None else loop_id
+    signals = signals_of(record, column, span)
+    whole = signals.whole
+    if span is None:
+        low, high = signals.span
+        told.warnings.append(f"the transmitter's range is not in the record: {low:g} to {high:g} was taken")
+    kind = _kind(kind or loop_type(title), title, told)
+    base = template(kind, title, signals.span)
+    samples = int(whole.sum())
+    if samples < _SHORT:
+        told.warnings.append(f"there are {samples} samples only: little can be told from them")
+    loop = _levels(base, signals, record, column, told)
+    steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
+             loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
+    loop = replace(loop, operator=habits_of(signals, told))
+    _oscillates(signals, told)
+    law = pid_law(signals, steps)
+    known = _explained(loop, signals, steps, law)
+    stuck = _sticks(signals, known, steps[1], told)
+    if stuck is not None:
+        known = _explained(loop, signals, steps, law, stuck)
+    told.take(known.told)
+    loop, found = loaded(known.loop, known.left, told, known.scans), known.left
+    tuned_as_found = told.estimates["controller.gain"].source == "identified"
+    rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
+    controller = loop.controller
+    settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
+                         sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
+    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
+    if laws is None:
+        told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
+    if laws is None or laws.innovation.size:  # a difference equation has them in itself
+        loop = replace(loop, faults=_faults(told))
+    loop = _in_cascade(drifting(replace(loop, laws=laws), signals), signals, told)
+    return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
+
+
+def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
+    """The loop in CAS where its record mostly is; its SP then has the course of its master's OP as learned."""
+    cascaded = signals.cascaded[signals.whole & signals.automatic]
+    if loop.mode != "AUT" or not len(cascaded) or float(np.mean(cascaded)) < 0.5:
+        return loop
+    if loop.laws is None or not loop.laws.setpoint.size:
+        told.warnings.append("the record is in CAS, but the course of its SP tells no master: in AUT")
+        return loop
+    told.warnings.append("the record is in CAS: its SP has the course of its master's OP, whichever loop that is")
+    return replace(loop, mode="CAS")
+
+
+def _oscillates(signals: Signals, told: Findings) -> None:
+    period = oscillation(signals)
+    if period is not None:
+        told.note("oscillation.period", Estimate.found(period, "s"))
+        told.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
+
+    typical: the process that such a controller would be tuned for. scans: the loop at its scans, where it was found so.
+    """
+
+    loop: LoopSpec
+    typical: ProcessSpec
+    left: Innovations | None
+    scans: ClosedLoop | None
+    told: Findings
+
+
+def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
+               stuck: Sticking | None = None) -> _Explained:
+    """stuck: of a valve that sticks; else it follows OP."""
+    told = Findings()
+    joint, stepped = (None, None) if stuck is not None else _at_scans(loop, signals, steps, law)
+    if joint is None and law is not None and law.hidden:
+        law = None
+    loop = _controlled(loop, signals, law if joint is None else joint.law, told)
+    typical = tuned_for(loop, signals.interval)
+    moved = signals if stuck is None else replace(signals, op=stuck.stem)
+    loop, left = processed(loop, moved, told, None if joint is None else joint.process, stepped,
+                           cycles=stuck is not None)
+    if stuck is not None:
+        _doubted(stuck, told)
+    return _Explained(loop, typical, left, joint, told)
+
+
+def _doubted(stuck: Sticking, told: Findings) -> None:
+    """The process is less sure than behind a valve that is known."""
+    keys = ("process.gain", "process.dead_time", "process.tau", "process.tau2")
+    for key, (below, above) in zip(keys, stuck.process.tolist(), strict=False):
+        known = told.estimates.get(key)
+        if known is not None and known.source == "identified":
+            told.note(key, known.wider(below, above, relative=key != "process.dead_time"))
+
+
+def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
+    stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
+    if stuck is not None:
+        told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
+        told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))
+        told.warnings.append(
+            f"the valve sticks: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel" if stuck.j[0] > 0 else
+            f"the valve does not follow small moves of OP: play or stiction without a jump that would show, about "
+            f"{stuck.s[0]:.3g} % of travel")
+    return stuck
+
+
+def _faults(told: Findings) -> tuple[FaultSpec, ...]:
+    """Those that the record shows."""
+    known = {name: rounded(estimate.value) for name, estimate in told.estimates.items()}
+    faults = []
+    if known.get("stiction.J", 0.0) > 0:
+        faults.append(FaultSpec(kind="stiction", parameters={
+            name: min(known[f"stiction.{name}"], 100.0) for name in ("S", "J")}))
+    elif "stiction.S" in known:
+        faults.append(FaultSpec(kind="deadband", parameters={"width": min(known["stiction.S"], 100.0)}))
+    if "oscillation.amplitude" in known:
+        faults.append(FaultSpec(kind="external-oscillation", parameters={
+            "amplitude": min(known["oscillation.amplitude"], 50.0), "period": known["oscillation.period"],
+            "harmonic": min(known["oscillation.harmonic"], 1.0)}))
+    return tuple(faults)
+
+
+def _kind(kind: str | None, title: str, told: Findings) -> str:
+    if kind is None:
+        told.warnings.append(f"the name {title} does not say what the loop controls: taken as a flow")
+    return kind or "flow"
+
+
+def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told: Findings) -> LoopSpec:
+    """The loop where it rests, as it was recorded."""
+    whole = signals.whole
+    low, high = signals.span
+    if not whole.any():
+        told.warnings.append("there is no sample with a PV and an OP")
+        return base
+    sp = float(np.mean(signals.sp[whole])) * (high - low) / 100.0 + low
+    op = float(np.clip(np.mean(signals.op[whole]), 0.0, 100.0))
+    step_pv, step_op = resolution(record.pv[:, column]), resolution(record.op[:, column])
+    automatic = float(np.mean(signals.automatic[whole]))
+    if automatic < 0.5:
+        told.warnings.append(f"the loop was in automatic {automatic:.0%} of the time only")
+    repeated = float(np.mean(np.diff(signals.pv[whole]) == 0)) if whole.sum() > 1 else 0.0
+    told.note("recording.repeated", Estimate.read(repeated, "share of PV values"))
+    noise = told.note("sensor.noise", Estimate.typical(white_noise(signals.pv[whole]), "% of span", 1.5))
+    return replace(
+        base,
+        sp=min(max(told.note("sp", Estimate.read(sp, "engineering units"), 7), low), high),
+        op=told.note("op", Estimate.read(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
+        sensor=SensorSpec(noise=min(noise, 50.0)),
+        recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
+            pv=told.note("recording.resolution.pv", Estimate.read(step_pv, "engineering units"), 12),
+            op=told.note("recording.resolution.op", Estimate.read(step_op, "%"), 12))))
+
+
+def white_noise(pv: Floats) -> float:
+    """Sigma of the noise that is white: the floor of the spectrum at its upper end. What moves as fast counts too."""
+    if len(pv) < 16:
+        return 0.0
+    # Third differences leave of a smooth signal nothing, of white noise twenty times its variance.
+    return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
+
+
+def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None
+              ) -> tuple[ClosedLoop | None, list[Step] | None]:
+    """Controller and process at the controller's scans, where the record has not all of them; the steps of the load.
+
+    Those are looked for behind a typical process first, then behind the one that was found beside them.
+    """
+    if law is None and signals.interval <= SCAN:
+        return None, None
+    if law is not None and not law.hidden and law.explained < _LEAST_EXPLAINED:
+        return None, None
+    if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
+        gain, reset = by_rule(loop, min(signals.interval, 1.0))
+        law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
+                     explained=0.0, exact=False, hidden=True)
+    tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
+    process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
+    process = replace(process, gain=abs(process.gain))
+    stepped = load_steps(signals, replace(process, gain=float(np.copysign(process.gain, law.gain[0]))))
+    joint = closed_loop(signals, law, process, steps, at_samples(stepped))
+    if joint is not None:
+        before, stepped = stepped, load_steps(signals, spec_of(joint.process))
+        if not alike(before, stepped):
+            joint = closed_loop(signals, law, process, steps, at_samples(stepped))
+    return joint, stepped
+
+
+def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> LoopSpec:
+    """The loop with the controller that its record shows, else with one tuned by rule."""
+    known = law is not None and law.explained >= _LEAST_EXPLAINED
+    if law is not None:
+        told.note("controller.explained", Estimate.read(law.explained, "share of OP's moves"))
+    if law is None or not known:
+        share = f" ({law.explained:.0%} of OP's moves)" if law is not None else ""
+        told.warnings.append(f"OP does not move as a PID controller's would{share}: its tuning is a rule's")
+        return _by_rule(loop, signals.interval, told)
+    action = "reverse" if law.gain[0] > 0 else "direct"
+    if law.gain[0] < 0:
+        loop = replace(loop, process=replace(loop.process, gain=-loop.process.gain))
+    return replace(loop, controller=_pid(law, action, loop, signals, told))
+
+
+def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findings) -> ControllerSpec:
+    low, high = sorted(abs(end) for end in law.gain[1:])
+    gain = told.note("controller.gain", Estimate.found((abs(law.gain[0]), low, high), "%/%"))
+    reset = 0.0
+    if law.reset[0] > 0:
+        reset = told.note("controller.reset", Estimate.found(law.reset, "s"))
+    else:
+        told.warnings.append("OP shows no integral action")
+    derivative = told.note("controller.derivative", Estimate.found(law.derivative, "s"))
+    weight = 1.0
+    if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
+        weight = min(max(told.note("controller.setpoint_weight", Estimate.found(law.weight, "")), 0.0), 1.0)
+        weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
+    return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
+                          setpoint_weight=weight, derivative_filter=rounded(law.filter))
+
+
+def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:
+    rule = tuned(loop, min(interval, 1.0))
+    gain = told.note("controller.gain", Estimate.typical(rule.gain or 1.0, "%/%", 5.0))
+    reset = told.note("controller.reset", Estimate.typical(rule.reset or 0.0, "s", 5.0))
+    return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

@@ -1,0 +1,1 @@
+"""Identification of the process by prediction errors, and its residuals."""

@@ -1,0 +1,1 @@
+"""Identification of valve stiction and its intervals."""

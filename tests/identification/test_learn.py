@@ -1,0 +1,191 @@
+"""What is learned from a record: numbers that hold, each with where it comes from, and a loop that lives on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import START, flow, moved, record_of, run
+
+from clpm_execd.evaluation import similarity as fidelity
+from clpm_execd.identification.arx import swung
+from clpm_execd.identification.estimates import Findings
+from clpm_execd.identification.operator_habits import habits_of
+from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.plant.block import CAS, MAN, SECOND, Block
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.loop_types import template
+
+
+@pytest.fixture(scope="module")
+def day() -> Block:
+    """Two hours of a flow loop whose set point is moved three times."""
+    return run(moved(flow(), 3.0, -2.0, 2.5), 7200)
+
+
+@pytest.fixture(scope="module")
+def learned(day: Block) -> Learned:
+    return learn(record_of(day), span=(0.0, 100.0))
+
+
+def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Learned) -> None:
+    assert learned.estimates["sp"].value == pytest.approx(day.sp.mean())
+    assert learned.estimates["op"].value == pytest.approx(day.op.mean())
+    assert learned.loop.recording.resolution.pv == 0.02
+    assert learned.loop.recording.resolution.op == 0.01
+    assert learned.estimates["recording.resolution.pv"].source == "record"
+
+
+def test_the_controller_is_found_within_a_per_cent(learned: Learned) -> None:
+    truth = tuned(flow(), 1.0)
+    for key, value in (("gain", truth.gain), ("reset", truth.reset)):
+        found = learned.estimates[f"controller.{key}"]
+        assert found.source == "identified"
+        assert found.value == pytest.approx(value, rel=0.01)
+        assert found.low <= value <= found.high
+
+
+@pytest.mark.parametrize(("kind", "reset", "derivative", "n"), [
+    ("temperature", 60.0, 12.0, 8.0), ("temperature", 150.0, 40.0, 10.0), ("pressure", 30.0, 5.0, 10.0),
+    ("flow", 3.0, 0.5, 10.0)])
+def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivative: float, n: float) -> None:
+    controller = ControllerSpec(gain=0.5, reset=reset, derivative=derivative, derivative_filter=n)
+    loop = replace(template(kind, "IC101", (0.0, 100.0)), controller=controller)
+    one = learn(record_of(run(moved(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
+    for key, value in (("gain", 0.5), ("reset", reset), ("derivative", derivative)):
+        found = one.estimates[f"controller.{key}"]
+        assert found.value == pytest.approx(value, rel=0.03)
+        assert found.low <= value <= found.high
+    assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
+
+
+def test_no_derivative_is_found_where_there_is_none(learned: Learned) -> None:
+    assert learned.loop.controller.derivative == 0.0
+    for kind, size in (("pressure", 2.0), ("level", -3.0)):
+        loop = replace(moved(template(kind, "IC101", (0.0, 100.0)), size),
+                       valve=ValveSpec(characteristic="equal-percentage", lag=2.0))
+        assert learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).loop.controller.derivative == 0.0
+
+
+def test_a_controller_that_acts_directly_is_known(day: Block) -> None:
+    loop = moved(replace(flow(), process=replace(flow().process, gain=-1.1)), 3.0, -2.0)
+    found = learn(record_of(run(loop, 3600)), span=(0.0, 100.0)).loop
+    assert found.controller.action == "direct"
+    assert found.process.gain < 0
+
+
+def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: Learned) -> None:
+    later = run(learned.loop, 14_400, seed=2)
+    real, synthetic = (np.column_stack([block.pv[:, 0], block.op[:, 0]]) for block in (day, later))
+    apart = fidelity.distances(real, synthetic)
+    assert apart.acf < 0.15
+    assert apart.psd < 0.15
+    assert apart.ccf < 0.1
+    assert fidelity.copy_ratio(real[:3600], synthetic, real[3600:]) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
+def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str) -> None:
+    block = run(moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5), 3600)
+    loop = replace(learn(record_of(block), span=(0.0, 100.0), kind=kind).loop, operator=OperatorSpec())
+    assert loop.laws is not None
+    assert loop.laws.innovation.size
+    plant = Plant([replace(loop, id=f"X{k}") for k in range(16)], seed=3, start=START, interval=SECOND, scan=SECOND)
+    lived = plant.advance(2000)
+    for values, signal in zip(swung(loop.laws, loop), (lived.pv, lived.op), strict=True):
+        assert np.log(values.std()) == pytest.approx(np.log(signal.std(axis=0)).mean(), abs=0.4)
+
+
+def test_a_sticky_valve_is_known_and_sticks_on(learned: Learned) -> None:
+    sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
+    found = learn(record_of(run(moved(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
+    assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
+    assert found.loop.faults[0].kind == "stiction"
+    block = run(found.loop, 500)
+    assert np.abs(block.valve_position - block.op).max() > 1.0
+    assert "stiction.S" not in learned.estimates
+
+
+def test_the_process_is_found_with_an_interval_that_holds(learned: Learned) -> None:
+    truth = flow().process
+    gain, dead_time = learned.estimates["process.gain"], learned.estimates["process.dead_time"]
+    assert gain.source == "identified"
+    assert gain.value == pytest.approx(truth.gain, rel=0.1)
+    assert gain.low <= truth.gain <= gain.high
+    assert abs(dead_time.value - truth.dead_time) <= 2.0
+
+
+def test_a_loop_that_rings_tells_its_gain_over_its_lag_and_is_no_integrator_for_that() -> None:
+    rings = replace(flow(), faults=(FaultSpec(kind="aggressive"),))
+    found = learn(record_of(run(rings, 7200)), span=(0.0, 100.0))
+    process = found.loop.process
+    assert found.estimates["process.gain"].source == "identified"
+    assert process.model == "fopdt"
+    assert process.gain / process.tau[0] == pytest.approx(rings.process.gain / rings.process.tau[0], rel=0.1)
+    assert found.estimates["process.gain"].low <= rings.process.gain <= found.estimates["process.gain"].high
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: Learned, factor: float) -> None:
+    truth, gain = flow(), tuned(flow(), 1.0)
+    known = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
+    ours = learned.loop.controller
+    asked = replace(learned.loop, operator=OperatorSpec(),
+                    controller=replace(ours, gain=(ours.gain or 0.0) * factor))
+    plant, answer = run(known, 8000, seed=5), run(asked, 8000, seed=6)
+    assert answer.pv.var() == pytest.approx(plant.pv.var(), rel=0.25)
+
+
+def test_a_set_point_that_never_moved_leaves_a_process_that_says_so() -> None:
+    found = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
+    assert any("range" in warning for warning in found.warnings)
+    assert any("SP never moved" in warning for warning in found.warnings)
+
+
+def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:
+    record = record_of(day)
+    nothing = replace(record, pv=np.full_like(record.pv, np.nan))
+    found = learn(nothing)
+    assert found.loop.laws is None
+    assert any("no sample" in warning for warning in found.warnings)
+
+
+def test_a_habit_of_man_is_learned_and_streamed() -> None:
+    habit = OperatorSpec(automatic=3600.0, manual=900.0)
+    found = learn(record_of(run(replace(flow(), operator=habit), 17_280, interval=10.0)), span=(0.0, 100.0))
+    for key, mean in (("automatic", 3600.0), ("manual", 900.0)):  # 40 stays, that vary by 0.8 of their mean
+        assert found.estimates[f"operator.{key}"].value == pytest.approx(mean, rel=0.4)
+    assert found.loop.operator.manual == pytest.approx(found.estimates["operator.manual"].value, rel=1e-3)
+    assert 0.05 < (run(found.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
+
+
+def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
+    busy = replace(flow(), operator=OperatorSpec(interval=1800.0, size=3.0, day=(0.0, 2.0, 0.0, 0.0)))
+    found = learn(record_of(run(busy, 5 * 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator
+    day = np.array(found.day)
+    assert len(day) == 8
+    assert day[2:4].min() > 4.0 * np.delete(day, [2, 3]).max()
+    assert learn(record_of(run(busy, 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator.day == OperatorSpec().day
+
+
+def test_how_far_sp_is_moved_is_learned_of_a_few_moves() -> None:
+    habit = OperatorSpec(interval=1800.0, size=3.0)
+    found = [habits_of(signals_of(record_of(run(replace(flow(), operator=habit), 720, interval=10.0, seed=seed)), 0,
+                                  (0.0, 100.0)), Findings()).size for seed in range(30)]
+    # Nobody moves further than 2 sigma, which takes a twentieth off.
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.95 * 3.0, rel=0.1)
+
+
+def test_a_slave_in_cascade_streams_in_cascade() -> None:
+    master = replace(template("temperature", "TIC100", (0.0, 100.0)), sensor=SensorSpec(noise=0.3))
+    slave = replace(flow("FIC101"), cascade="TIC100", mode="CAS")
+    block = run([master, slave], 3600)
+    found = learn(record_of(block), block.loops.index("FIC101"), span=(0.0, 100.0))
+    assert found.loop.mode == "CAS"
+    lived = run(found.loop, 600)
+    assert (lived.mode == CAS).all()
+    assert np.ptp(lived.sp) > 0

@@ -1,0 +1,81 @@
+"""A loop that oscillates is known by its period, and what comes from elsewhere from what it does itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import flow, moved, record_of, run
+
+from clpm_execd.identification.learn import learn
+from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
+from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.specs import FaultSpec
+from clpm_execd.plant.loop_types import template
+
+
+def period_of(block: Block) -> tuple[float, float, float] | None:
+    return oscillation(signals_of(record_of(block), 0, (0.0, 100.0)))
+
+
+@pytest.mark.parametrize("period", [40.0, 200.0])
+def test_an_oscillation_from_outside_has_its_period(period: float) -> None:
+    outside = FaultSpec(kind="external-oscillation", parameters={"period": period, "amplitude": 4.0})
+    found = period_of(run(replace(flow(), faults=(outside,)), 3600))
+    assert found is not None
+    value, low, high = found
+    assert value == pytest.approx(period, rel=0.03)
+    assert low <= value <= high
+
+
+def test_a_sticky_valve_cycles() -> None:
+    stuck = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 6.0})
+    assert period_of(run(replace(flow(), faults=(stuck,)), 3600)) is not None
+
+
+def test_healthy_loops_do_not_oscillate() -> None:
+    healthy = [replace(flow(), id=f"FIC{k}") for k in range(12)]
+    signals = [signals_of(record_of(run(loop, 3600, seed=k)), 0, (0.0, 100.0)) for k, loop in enumerate(healthy)]
+    assert sum(oscillation(one) is not None for one in signals) <= 1
+
+
+@pytest.mark.parametrize("period", [9.3, 77.7, 310.0])
+def test_a_line_in_noise_has_an_interval_that_holds(period: float) -> None:
+    held = []
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=3000)
+        found = from_elsewhere(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
+        assert found is not None
+        held.append(found[1] <= period <= found[2])
+    assert 0.75 <= np.mean(held) <= 1.0
+
+
+def test_noise_has_no_line_whatever_its_colour() -> None:
+    for seed in range(100):
+        noise = np.random.default_rng(seed).normal(size=2000)
+        coloured = np.convolve(noise, 0.9 ** np.arange(60))[:2000]
+        assert from_elsewhere(noise, 1.0) is None
+        assert from_elsewhere(coloured, 1.0) is None
+
+
+@pytest.mark.parametrize("kind", ["flow", "level", "temperature"])
+def test_a_loop_that_is_swung_from_elsewhere_is_learned_as_without_and_swings_on(kind: str) -> None:
+    loop = moved(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
+    swung = replace(loop, faults=(FaultSpec(kind="external-oscillation",
+                                            parameters={"period": 187.0, "amplitude": 2.0}),))
+    found, still = (learn(record_of(run(one, 7200)), span=(0.0, 100.0), kind=kind) for one in (swung, loop))
+    (fault,) = found.loop.faults
+    assert fault.kind == "external-oscillation"
+    assert fault.parameters["period"] == pytest.approx(187.0, rel=0.005)
+    assert fault.parameters["amplitude"] == pytest.approx(2.0, rel=0.25)
+    assert found.estimates["oscillation.period"].low <= 187.0 <= found.estimates["oscillation.period"].high
+    assert still.loop.faults == ()
+    assert found.loop.process.gain == pytest.approx(still.loop.process.gain, rel=0.1)
+
+
+def test_a_loop_that_rings_or_sticks_is_not_swung_from_elsewhere() -> None:
+    for fault in (FaultSpec(kind="aggressive"), FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 6.0})):
+        loop = replace(flow(), faults=(fault,))
+        assert "oscillation.amplitude" not in learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).estimates

@@ -1,0 +1,62 @@
+"""Processes so slow that a record is short for them: what it does not tell is a prior, and said to be one.
+
+With CLPM_LONG=1 the population is large and the shares are printed; otherwise it is a loop or two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import record_of, run
+from test_recovery import LONG, MOVED, SAMPLES, near, share
+
+from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.plant.specs import LoopSpec, Move
+from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.loop_types import template
+
+SEEDS = range(20) if LONG else range(2)
+
+
+def composition(seed: int) -> LoopSpec:
+    """An analyser's loop whose process and tuning are drawn around the typical ones, three moves of SP in two hours."""
+    chance = np.random.default_rng([seed, 5])
+    loop = template("composition", f"AIC{seed}", (0.0, 100.0))
+    process = replace(loop.process, gain=near(chance, loop.process.gain, 0.3),
+                      tau=tuple(near(chance, tau, 0.4) for tau in loop.process.tau),
+                      dead_time=round(near(chance, loop.process.dead_time, 0.4), 2))
+    loop = replace(loop, process=process)
+    rule = tuned(loop, 1.0)
+    sizes = chance.choice([-1.0, 1.0], 3) * chance.uniform(1.0, 4.0, 3)
+    moves = tuple(Move(at=at * 10**9, sp=50.0 + size) for at, size in zip(MOVED, sizes.tolist(), strict=True))
+    return replace(loop, moves=moves, controller=replace(rule, gain=near(chance, rule.gain or 1.0, 0.2),
+                                                         reset=near(chance, rule.reset or 1.0, 0.2)))
+
+
+def learned(loop: LoopSpec, seed: int, interval: float = 1.0) -> Learned:
+    block = run(loop, round(SAMPLES / interval), interval=interval, seed=seed)
+    return learn(record_of(block), span=(0.0, 100.0))
+
+
+@pytest.mark.parametrize("interval", [1.0, 10.0])
+def test_an_analyser_whose_set_point_moves_is_no_integrator_and_its_intervals_hold(interval: float) -> None:
+    loops = [composition(seed) for seed in SEEDS]
+    found = [learned(loop, seed, interval) for seed, loop in zip(SEEDS, loops, strict=True)]
+    assert share("of the type's model", [one.loop.process.model == "fopdt" for one in found]) >= 0.95
+    for key in ("gain", "dead_time"):
+        held = [one.estimates[f"process.{key}"].low <= getattr(loop.process, key) <= one.estimates[
+            f"process.{key}"].high for one, loop in zip(found, loops, strict=True)]
+        assert share(f"interval of the process's {key} holds", held) >= 0.8
+
+
+def test_an_analyser_whose_set_point_never_moves_is_a_prior_and_said_to_be_one() -> None:
+    for seed in SEEDS:
+        loop = replace(composition(seed), moves=())
+        found = learned(loop, seed)
+        assert found.loop.process.model == "fopdt"
+        gain = found.estimates["process.gain"]
+        if gain.source == "prior":
+            assert any("cannot be told" in warning for warning in found.warnings)
+        assert gain.low <= loop.process.gain <= gain.high

@@ -1,0 +1,185 @@
+"""Records slower than the controller's scan: what it did between two samples is inferred, and how surely is told.
+
+With CLPM_LONG=1 the population is large and the shares are printed; otherwise it is a loop of each type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import SECOND, moved, record_of, run
+from test_recovery import LONG, drawn, share
+
+from clpm_execd.identification.closed_loop.estimator import closed_loop
+from clpm_execd.identification.pid_regression import pid_law
+from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.plant.specs import LoopSpec
+
+KINDS = ("flow", "pressure", "level", "temperature")
+INTERVAL, SAMPLES = 10.0, 1440  # four hours
+SEEDS = range(50, 60) if LONG else range(50, 51)
+
+Loops = list[tuple[LoopSpec, Learned]]
+
+
+@pytest.fixture(scope="module")
+def learned() -> Loops:
+    """Loops that scan each second, of which each tenth sample is in the record."""
+    truths = [drawn(kind, seed) for kind in KINDS for seed in SEEDS]
+    return [(truth, learn(record_of(run(truth, SAMPLES, interval=INTERVAL, seed=k)), span=(0.0, 100.0)))
+            for k, truth in enumerate(truths)]
+
+
+def held(learned: Loops, key: str) -> float:
+    """How often the interval of `controller.gain` or the like has the truth in it."""
+    part, name = key.split(".")
+    estimates = [(getattr(getattr(truth, part), name), found.estimates[key]) for truth, found in learned]
+    return share(f"interval of {key} holds", [estimate.low <= value <= estimate.high for value, estimate in estimates])
+
+
+def test_gain_and_reset_are_those_of_the_scans(learned: Loops) -> None:
+    for key in ("gain", "reset"):
+        known = [(getattr(truth.controller, key), found.estimates[f"controller.{key}"]) for truth, found in learned]
+        assert share(f"{key} identified", [estimate.source == "identified" for _, estimate in known]) >= 0.95
+        within = [abs(estimate.value / value - 1.0) < 0.05 for value, estimate in known]
+        assert share(f"{key} within 5 %", within) >= 0.85
+        near = [close or estimate.high - estimate.low > 0.1 * value
+                for close, (value, estimate) in zip(within, known, strict=True)]
+        assert share(f"{key} within 5 %, or said to be less sure", near) >= 0.9
+        assert held(learned, f"controller.{key}") >= 0.85
+
+
+def test_the_process_is_known_as_surely_as_is_told(learned: Loops) -> None:
+    known = [found.estimates["process.gain"].source == "identified" for _, found in learned]
+    assert share("process identified", known) >= 0.95
+    near = [abs(found.estimates["process.gain"].value / truth.process.gain - 1.0) <= 0.2 for truth, found in learned]
+    assert share("process gain within 20 %", near) >= 0.9
+    assert held(learned, "process.gain") >= 0.85
+    assert held(learned, "process.dead_time") >= 0.85
+
+
+def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
+    for key in ("disturbance.sigma", "sensor.noise"):
+        part, name = key.split(".")
+        near = [abs(found.estimates[key].value / getattr(getattr(truth, part), name) - 1.0) <= 0.3
+                for truth, found in learned]
+        assert share(f"{key} within 30 %", near) >= 0.8
+        assert held(learned, key) >= 0.8
+    assert held(learned, "disturbance.correlation") >= 0.75
+
+
+def test_the_load_belongs_to_the_process_that_is_told_be_it_a_prior() -> None:
+    load, correlation = list[bool](), list[bool]()
+    for kind in ("pressure", "temperature"):
+        for seed in range(80, 100 if LONG else 83):
+            truth = replace(drawn(kind, seed), moves=())  # the process gain is a prior then, but for few
+            found = learn(record_of(run(truth, 1440, interval=5.0)), span=(0.0, 100.0)).estimates
+            if found["process.gain"].source == "prior":
+                effect = found["disturbance.sigma"].value * found["process.gain"].value
+                load.append(0.5 < effect / (truth.disturbance.sigma * truth.process.gain) < 2.0)
+                time = found["disturbance.correlation"].value
+                correlation.append(1 / 3 < time / truth.disturbance.correlation < 3.0)
+    assert share("load behind a prior within a factor of 2", load) >= 0.8
+    assert share("correlation behind a prior within a factor of 3", correlation) >= 0.8
+
+
+def test_a_set_point_may_move_between_two_samples() -> None:
+    truth = drawn("pressure", 62)
+    truth = replace(truth, moves=tuple(replace(move, at=move.at + late * SECOND) for move, late in zip(
+        truth.moves, (3, 8, 5), strict=True)))
+    found = learn(record_of(run(truth, SAMPLES, interval=INTERVAL)), span=(0.0, 100.0))
+    assert found.loop.controller.setpoint_weight == 1.0
+    for key in ("gain", "reset"):
+        assert found.estimates[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
+    late = found.estimates["process.dead_time"]
+    assert abs(late.value - truth.process.dead_time) < 2.0
+
+
+@pytest.mark.parametrize(("kind", "interval", "share"), [
+    ("level", 2.0, 6.0), ("temperature", 5.0, 5.0), ("pressure", 10.0, 6.0), ("level", 10.0, 5.0),
+    ("temperature", 10.0, 7.0)])
+def test_a_derivative_is_that_of_the_scans(kind: str, interval: float, share: float) -> None:
+    truth = drawn(kind, 70)
+    controller = replace(truth.controller, derivative=(truth.controller.reset or 0.0) / share)
+    found = learn(record_of(run(replace(truth, controller=controller), round(14_400 / interval), interval=interval)),
+                  span=(0.0, 100.0)).estimates
+    assert found["controller.gain"].value == pytest.approx(controller.gain, rel=0.05)
+    for key in ("reset", "derivative"):
+        assert found[f"controller.{key}"].value == pytest.approx(getattr(controller, key), rel=0.2)
+    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
+
+
+def test_no_derivative_is_told_of_loops_without_one(learned: Loops) -> None:
+    assert all(found.loop.controller.derivative == 0.0 for _, found in learned)
+
+
+def test_what_moves_of_the_set_point_do_is_no_derivative() -> None:
+    truth = drawn("flow", 5152)
+    found = learn(record_of(run(truth, 2880, interval=5.0, seed=152)), span=(0.0, 100.0))
+    assert found.loop.controller.derivative == 0.0
+    assert found.estimates["controller.gain"].value == pytest.approx(truth.controller.gain, rel=0.03)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_the_weight_of_the_set_point_is_that_of_the_scans(weight: float) -> None:
+    truth = drawn("pressure", 63)
+    truth = replace(truth, controller=replace(truth.controller, setpoint_weight=weight))
+    found = learn(record_of(run(truth, SAMPLES, interval=INTERVAL)), span=(0.0, 100.0))
+    assert found.loop.controller.setpoint_weight == pytest.approx(weight, abs=0.02)
+    assert found.estimates["controller.gain"].value == pytest.approx(truth.controller.gain, rel=0.03)
+
+
+def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_it_acts() -> None:
+    truth = drawn("flow", 64)
+    truth = replace(truth, process=replace(truth.process, gain=-truth.process.gain))
+    record = record_of(run(truth, SAMPLES, interval=INTERVAL))
+    seen = pid_law(signals_of(record, 0, (0.0, 100.0)), (0.02, 0.01))
+    assert seen is None or seen.hidden
+    found = learn(record, span=(0.0, 100.0))
+    assert found.loop.controller.action == "direct"
+    assert found.estimates["controller.gain"].source == "identified"
+    assert found.estimates["controller.gain"].value == pytest.approx(truth.controller.gain, rel=0.2)
+    assert found.estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
+
+
+def test_a_sample_each_half_minute_tells_the_same() -> None:
+    truth = drawn("pressure", 66)
+    found = learn(record_of(run(truth, SAMPLES, interval=30.0)), span=(0.0, 100.0)).estimates
+    for key in ("gain", "reset"):
+        assert found[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
+    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
+
+
+def test_an_output_that_no_controller_moves_is_not_explained_by_one() -> None:
+    truth = moved(drawn("flow", 65), 2.0)
+    record = record_of(run(truth, SAMPLES, interval=INTERVAL))
+    walk = np.cumsum(np.random.default_rng(1).normal(0.0, 0.05, SAMPLES))
+    found = learn(replace(record, op=(50.0 + walk)[:, None].round(2)), span=(0.0, 100.0))
+    assert found.estimates["controller.gain"].source == "prior"
+
+
+def test_a_record_of_every_scan_is_known_as_one() -> None:
+    truth = drawn("pressure", 60)
+    block = run(truth, SAMPLES, interval=INTERVAL, scan=INTERVAL)
+    found = learn(record_of(block), span=(0.0, 100.0)).estimates
+    for key in ("gain", "reset"):
+        assert found[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
+
+
+def test_what_is_between_two_samples_is_asked_only_where_it_matters() -> None:
+    truth = drawn("pressure", 61)
+    fast = signals_of(record_of(run(truth, 3600)), 0, (0.0, 100.0))
+    law = pid_law(fast, (0.02, 0.01))
+    assert law is not None
+    assert law.exact
+    assert closed_loop(fast, law, truth.process, (0.02, 0.01)) is None
+    slow = signals_of(record_of(run(truth, SAMPLES, interval=INTERVAL)), 0, (0.0, 100.0))
+    seen = pid_law(slow, (0.02, 0.01))
+    assert seen is not None
+    found = closed_loop(slow, seen, truth.process, (0.02, 0.01))
+    assert found is not None
+    assert found.process.gain[0] == pytest.approx(truth.process.gain, rel=0.2)
+    assert np.sign(found.law.gain[0]) == 1.0

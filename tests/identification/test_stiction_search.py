@@ -1,0 +1,54 @@
+"""A valve that sticks is known by S and J, whatever the loop, and one that only trails by its play."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import moved, record_of, run
+
+from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.valve.stiction_search import stems_of
+from clpm_execd.plant.block import Block
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.plant.loop_types import template
+
+
+def with_valve(kind: str, fault: str, **parameters: float) -> LoopSpec:
+    loop = moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
+    return replace(loop, faults=(FaultSpec(kind=fault, parameters=parameters),))
+
+
+def part_of(block: Block, first: int) -> Block:
+    return replace(block, times=block.times[first:], truth=None, **{
+        name: getattr(block, name)[first:] for name in ("pv", "op", "sp", "mode", "valve_position", "true_pv")})
+
+
+def learned(block: Block, kind: str) -> Learned:
+    return learn(record_of(block), span=(0.0, 100.0), kind=kind)
+
+
+@pytest.mark.parametrize(("kind", "s", "j"), [("flow", 5.0, 2.0), ("pressure", 4.0, 4.0), ("level", 5.0, 4.0)])
+def test_a_valve_that_sticks_is_known_by_s_and_j_and_so_is_the_process_behind_it(kind: str, s: float, j: float) -> None:
+    truth = with_valve(kind, "stiction", S=s, J=j)
+    # The record begins where the valve has long been at it.
+    found = learned(part_of(run(truth, 4500), 900), kind).estimates
+    assert found["stiction.S"].value == pytest.approx(s, rel=0.1)
+    assert found["stiction.J"].value == pytest.approx(j, abs=0.1 * s)
+    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["flow", "level"])
+def test_a_valve_that_only_trails_has_play_and_no_jump(kind: str) -> None:
+    (fault,) = learned(run(with_valve(kind, "deadband", width=4.0), 3600), kind).loop.faults
+    assert fault.kind == "deadband"
+    assert fault.parameters["width"] == pytest.approx(4.0, rel=0.1)
+
+
+def test_stems_are_those_of_the_plant() -> None:
+    exact = RecordingSpec(resolution=Resolution(pv=0.0, op=0.0))
+    block = run(replace(with_valve("flow", "stiction", S=5.0, J=2.0), recording=exact), 1000)
+    stem = stems_of(signals_of(record_of(block), 0, (0.0, 100.0)), [(5.0, 2.0, 0.0)])[0]
+    assert np.abs(stem - block.valve_position[:, 0]).max() < 1e-9

@@ -1,0 +1,96 @@
+"""The filters take a process, its load and its sensor's noise out of a record, and leave white noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clpm_execd.identification.process.transfer_functions import filters, pole_of, ratio, turned
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.specs import ProcessSpec
+from clpm_execd.plant.stages.process import transition
+
+INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4
+unhurried = settings(deadline=None)
+OP = np.concatenate([[0.0], np.random.default_rng(1).standard_normal(SAMPLES - 1).cumsum()])
+PV = np.sin(np.arange(SAMPLES) / 3.0)
+LAGS = st.floats(0.5, 2000.0)
+NOISES = st.tuples(st.floats(-8.0, 8.0), st.floats(-6.0, 6.0)).map(np.array)
+
+
+@st.composite
+def processes(draw: st.DrawFn) -> ProcessSpec:
+    """Behind a dead time of whole quarters of a scan, whether one, two or ten of them make an interval."""
+    lags = draw(st.lists(LAGS, max_size=2))
+    model = ("integrator", "fopdt", "sopdt")[len(lags)]
+    return ProcessSpec(model=model, gain=1.0, tau=tuple(lags), dead_time=2.5 * draw(st.integers(0, 40)))
+
+
+def at_samples(process: ProcessSpec, op: Floats, parts: int) -> Floats:
+    """PV at the samples: OP moves evenly between them and is held at the scans; stepped by quarters of a scan."""
+    scans = np.interp(np.arange((len(op) - 1) * parts + 1) / parts, np.arange(len(op)), op)
+    held = np.repeat(scans, QUARTERS)
+    h = INTERVAL / parts / QUARTERS
+    late = round(process.dead_time / h)
+    p11, p21, p22, b1, b2 = transition(process, h)
+    x1 = x2 = 0.0
+    pv = [0.0]
+    for k in range(len(held) - 1):
+        u = held[k - late] if k >= late else 0.0
+        x1, x2 = p11 * x1 + b1 * u, p21 * x1 + p22 * x2 + b2 * u
+        pv.append(x2)
+    return np.array(pv)[::QUARTERS * parts]
+
+
+@unhurried
+@given(processes(), NOISES, st.sampled_from((1, 2, 10)))
+def test_pv_that_follows_op_is_filtered_to_what_op_is(process: ProcessSpec, noise: Floats, parts: int) -> None:
+    of = filters(process, INTERVAL, parts, noise)
+    y, u = of.of_pv(at_samples(process, OP, parts)), of.of_op(OP)
+    assert y == pytest.approx(u, rel=1e-6, abs=1e-7 * max(1.0, np.abs(u).max()))
+
+
+@unhurried
+@given(processes(), NOISES)
+def test_colour_has_the_spectrum_of_load_and_noise_and_can_be_inverted(process: ProcessSpec, noise: Floats) -> None:
+    of = filters(process, INTERVAL, 10, noise)
+    p11, p21, p22, b1, b2 = transition(process, INTERVAL)
+    z = np.exp(1j * np.linspace(0.05, np.pi, 40))
+    pole = pole_of(noise)
+    load = ratio(process, INTERVAL, noise)**2 * (1.0 - pole**2) * np.abs(b2 * z + p21 * b1 - p11 * b2)**2
+    spectrum = load + np.abs((z - p11) * (z - p22) * (z - pole))**2
+    ours = np.abs(np.polyval(of.colour, z))**2
+    assert ours / ours[-1] == pytest.approx(spectrum / spectrum[-1], rel=1e-7)
+    assert np.abs(np.roots(of.colour)).max() < 1.0 + 1e-9
+
+
+@unhurried
+@given(processes(), NOISES)
+def test_filters_next_to_one_another_are_told_by_their_slopes(process: ProcessSpec, noise: Floats) -> None:
+    near = replace(process, tau=tuple(1.00001 * lag for lag in process.tau), dead_time=process.dead_time + 1e-5)
+    of = [filters(process, INTERVAL, 10, noise), filters(near, INTERVAL, 10, noise + 1e-5)]
+    y, u = turned(of, PV, OP)
+    for told, signal, before in ((y, of[1].of_pv(PV), of[0].of_pv(PV)), (u, of[1].of_op(OP), of[0].of_op(OP))):
+        assert told[0] == pytest.approx(before, abs=1e-9 * np.abs(before).max())
+        assert told[1] == pytest.approx(signal, abs=1e-7 * np.abs(signal).max())
+
+
+@unhurried
+@given(processes(), NOISES, st.floats(0.0, 300.0))
+def test_filters_that_differ_by_dead_time_only_are_told_exactly(process: ProcessSpec, noise: Floats, dead_time: float
+                                                                ) -> None:
+    of = [filters(one, INTERVAL, 10, noise) for one in (process, replace(process, dead_time=dead_time))]
+    y, u = turned(of, PV, OP)
+    assert y[1] == pytest.approx(y[0])
+    assert u[1] == pytest.approx(of[1].of_op(OP), abs=1e-9 * np.abs(u).max())
+
+
+def test_a_dead_time_longer_than_the_record_hears_nothing_of_op() -> None:
+    process = ProcessSpec(model="fopdt", gain=1.0, tau=(30.0,), dead_time=20.0 * SAMPLES)
+    of = filters(process, INTERVAL, 10, np.array([1.0, 0.0]))
+    assert not of.of_op(OP).any()
+    assert not turned([of, of], PV, OP)[1].any()
