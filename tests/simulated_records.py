@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clpm_execd.history.reader import Record
+from clpm_execd.records.record import Record
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.plant import Plant

@@ -19,7 +19,7 @@ from plant_records import plant_records
 from tiers import CAMPAIGNS
 
 from clpm_execd import cli, extras
-from clpm_execd.history import read_record
+from clpm_execd.records import read_record
 from clpm_execd.runtime.os_signals import Signals
 
 RECORDS = plant_records()

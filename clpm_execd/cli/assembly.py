@@ -19,7 +19,7 @@ from clpm_execd.units import SECOND
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
-    from clpm_execd.history import Record
+    from clpm_execd.records import Record
     from clpm_execd.plant.source import Source
     from clpm_execd.state.resume_point import Beginning
     from clpm_execd.state.checkpoint import Checkpoint
@@ -131,7 +131,7 @@ def source_of(arguments: argparse.Namespace, configuration: Configuration, *, ba
 
 def _replay(arguments: argparse.Namespace, configuration: Configuration,
             begin: Callable[[int], Beginning]) -> tuple[Source, int]:
-    from clpm_execd.history import Replay
+    from clpm_execd.records import Replay
 
     records = [record_of(arguments, Path(path)) for path in arguments.replay]
     for path, record in zip(arguments.replay, records, strict=True):
@@ -143,7 +143,7 @@ def _replay(arguments: argparse.Namespace, configuration: Configuration,
 
 def record_of(arguments: argparse.Namespace, path: Path) -> Record:
     """The record in a file, read as --columns and --timezone say."""
-    from clpm_execd.history import Columns, parse_columns, parse_zone, read_record
+    from clpm_execd.records import Columns, parse_columns, parse_zone, read_record
 
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
     zone = parse_zone(arguments.timezone) if arguments.timezone else None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.cli.terminal import Bar
     from clpm_execd.evaluation.learned_vs_record import Discrimination, Study
-    from clpm_execd.history.reader import Record
+    from clpm_execd.records.record import Record
 
 EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
 EVERY = ""  # the loop of an option that names none

@@ -13,7 +13,7 @@ import numpy as np
 
 from clpm_execd.evaluation.similarity import WINDOW, Distances, copy_ratio, distances, told_apart
 from clpm_execd.identification.learn import Learned
-from clpm_execd.history.reader import Record
+from clpm_execd.records.record import Record
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant, default_scan
 

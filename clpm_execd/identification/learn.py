@@ -24,7 +24,7 @@ from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
-from clpm_execd.history.reader import Record
+from clpm_execd.records.record import Record
 from clpm_execd.identification.loop_data import Signals, loop_type, resolution, signals_of
 from clpm_execd.identification.valve.stiction_search import Sticking, sticking
 from clpm_execd.plant.block import Floats

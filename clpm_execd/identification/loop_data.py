@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.history.reader import Record
+from clpm_execd.records.record import Record
 from clpm_execd.plant.block import CAS, MAN, Floats
 
 Booleans = npt.NDArray[np.bool_]

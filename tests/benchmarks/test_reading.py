@@ -12,7 +12,7 @@ import pytest
 from figures import Figures
 from rivals import LONG, START, quickest
 
-from clpm_execd.history import read_record
+from clpm_execd.records import read_record
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.encoding.csv import LongCsv, WideCsv
@@ -24,7 +24,7 @@ FORMS = {"wide": (WideCsv, 1), "long": (LongCsv, 3)}  # rows a sample
 PEAK = """
 import re, sys
 from pathlib import Path
-from clpm_execd.history import read_record
+from clpm_execd.records import read_record
 read_record(Path(sys.argv[1]), arrow=sys.argv[2] == "Arrow")
 print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """

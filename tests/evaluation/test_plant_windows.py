@@ -17,7 +17,7 @@ from simulated_records import START
 from clpm_execd.config.refinery_statistics import RESTLESS
 from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.identification.learn import Learned, learn
-from clpm_execd.history.reader import Record, read_record
+from clpm_execd.records.record import Record, read_record
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant

@@ -17,7 +17,7 @@ from command import run_command
 from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
 
 from clpm_execd.config.loops import read_configuration
-from clpm_execd.history import Replay, read_record
+from clpm_execd.records import Replay, read_record
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant

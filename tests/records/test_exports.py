@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.history import Columns, Record, read_record, tables
+from clpm_execd.records import Columns, Record, read_record, tables
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
 

@@ -13,7 +13,7 @@ from math import isfinite, nan
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.history.texts import Booleans, Texts
+from clpm_execd.records.text_columns import Booleans, Texts
 from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
 
 UNKNOWN = -1
