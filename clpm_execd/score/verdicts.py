@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.score.truth import GroundTruth
+from clpm_execd.score.ground_truth import GroundTruth
 from clpm_execd.units import TIME_EXAMPLES, parse_time
 
 COLUMNS = ("loop", "start", "end", "fault")

@@ -16,7 +16,7 @@ from clpm_execd.plant.faults.episodes import Episode, episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.score import GroundTruth, Verdict, read_verdicts
-from clpm_execd.score.truth import HEARTBEAT
+from clpm_execd.score.ground_truth import HEARTBEAT
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 

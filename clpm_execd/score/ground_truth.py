@@ -21,7 +21,7 @@ from statistics import median
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.episodes import Episode, Episodes
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.score.stretches import Stretches, intersection, union
+from clpm_execd.score.time_intervals import Stretches, intersection, union
 from clpm_execd.units import parse_time
 
 HEARTBEAT = 60 * 10**9  # ns between rows where nothing changes
