@@ -15,13 +15,13 @@ from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.validation import Place, whole
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.units import LAST_TIME
 
 

@@ -16,8 +16,8 @@ from clpm_execd.cli.parser import parser
 from clpm_execd.cli.typo_hints import STREAM, parsers
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.specs import LoopSpec, Parameter
 from clpm_execd.plant.loop_types import LOOP_TYPES
+from clpm_execd.plant.specs import LoopSpec, Parameter
 
 ROOT = Path(__file__).parent.parent
 

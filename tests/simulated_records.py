@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clpm_execd.records.record import Record
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import LoopSpec, Move
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec, Move
+from clpm_execd.records.record import Record
 
 START = 1_700_000_000 * 10**9
 SECOND = 10**9

@@ -22,8 +22,8 @@ from command import run_command, run_process
 
 from clpm_execd.config.settings import read_settings
 from clpm_execd.problems import BadInput
-from clpm_execd.state.folder_lock import Claim
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.state.folder_lock import Claim
 
 MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
 SERVED = re.compile(r"\{\w+\}")

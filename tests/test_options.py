@@ -12,8 +12,8 @@ import pytest
 from clpm_execd import cli
 from clpm_execd.cli.parser import parse, parser
 from clpm_execd.cli.typo_hints import parsers
-from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.runtime.os_signals import Signals
 
 Call = Callable[..., tuple[int, str, str]]
 

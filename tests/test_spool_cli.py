@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from clpm_execd.delivery.memory_queue import split
-from clpm_execd.delivery.quarantine import Quarantine, incidents
 from clpm_execd.delivery.disk_queue import Spool
 from clpm_execd.delivery.inspection import retry, stock_of
+from clpm_execd.delivery.memory_queue import split
+from clpm_execd.delivery.quarantine import Quarantine, incidents
 
 LOG = logging.getLogger("clpm_execd")
 WORDS = 'HTTP status 422: input field "PV" is type string, already exists as type float'

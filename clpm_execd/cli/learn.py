@@ -111,8 +111,8 @@ def _read(arguments: argparse.Namespace, told: list[tuple[str, str]], bar: Bar, 
 
 def _learn(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: Bar,
            signals: Signals) -> Iterator[Study]:
-    from clpm_execd.identification.learn import learn
     from clpm_execd.evaluation.learned_vs_record import Study, likeness
+    from clpm_execd.identification.learn import learn
 
     bar.expect(len(record.loops) - 1)
     for column, loop in enumerate(record.loops):

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.assembly import encoder_for, source_of
 from clpm_execd.cli.options import refused
 from clpm_execd.problems import BadInput
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import Clock
 from clpm_execd.units import SECOND, human_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
+    from clpm_execd.encoding.line_protocol import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.state.checkpoint import Checkpoint, Keeper
     from clpm_execd.state.folder_lock import Claim
-    from clpm_execd.encoding.line_protocol import Encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,9 @@ def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
 
 
 def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
-    from clpm_execd.outputs.generate import opened
-    from clpm_execd.delivery.quarantine import incidents
     from clpm_execd.delivery.inspection import waiting_lines
+    from clpm_execd.delivery.quarantine import incidents
+    from clpm_execd.outputs.generate import opened
 
     chosen = arguments.names or [WAITING]
     _refuse_strangers(chosen, state, (WAITING, QUARANTINE))

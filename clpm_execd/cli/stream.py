@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from clpm_execd.cli.terminal import PastBar
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
-    from clpm_execd.plant.source import Source
-    from clpm_execd.outputs.direct import Writer
     from clpm_execd.influx.client import Influx
+    from clpm_execd.outputs.direct import Writer
     from clpm_execd.outputs.self_metrics import Metrics
+    from clpm_execd.plant.source import Source
     from clpm_execd.runtime.pacing import Clock
     from clpm_execd.runtime.progress import Progress
 
@@ -121,9 +121,9 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
     waiting, quarantine = None, None
     if settings.state is not None:
+        from clpm_execd.delivery.disk_queue import CAP, Spool
         from clpm_execd.delivery.health import Heartbeat
         from clpm_execd.delivery.quarantine import Quarantine
-        from clpm_execd.delivery.disk_queue import CAP, Spool
 
         writer = Heartbeat(writer, settings.state, begun.source.interval / SECOND)
         waiting = Spool(settings.state, log, cap=settings.spool_limit or CAP)

@@ -12,9 +12,9 @@ from math import isinf
 
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import FaultKind
+from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import Parameter
 from clpm_execd.plant.tuning import tuned
-from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 _FAULTS = """\

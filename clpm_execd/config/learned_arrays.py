@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from clpm_execd.config.validation import Place, name, shown, table, unknown_keys
 from clpm_execd.plant.learned.model import Laws
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
 from clpm_execd.units import SECOND, format_duration
 

@@ -28,10 +28,10 @@ from clpm_execd.config.validation import (
     unknown_keys,
     whole,
 )
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
 from clpm_execd.plant.loop_set import Loops
-from clpm_execd.plant.stages.operator import DAY
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
+from clpm_execd.plant.stages.operator import DAY
 
 COUNT = 100_000
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.outputs.direct import Writer
 from clpm_execd.influx.client import Answer, Verdict
+from clpm_execd.outputs.direct import Writer
 
 NAME = "acknowledged"
 EVERY = 1.0  # s between two writings

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clpm_execd.delivery.disk_queue import Corrupt, names, packed, path_of, promised, unpacked
 from clpm_execd.delivery.memory_queue import batches
 from clpm_execd.delivery.quarantine import Incident, incidents, read_incident
-from clpm_execd.delivery.disk_queue import Corrupt, names, packed, path_of, promised, unpacked
 from clpm_execd.state.durable_file import make_folder, write_whole
 
 _TAKEN = ".retry"

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
-from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.encoding.row_templates import Frames, Row
 from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.row_templates import Frames, Row
 from clpm_execd.encoding.truth_rows import Row as Told
 from clpm_execd.encoding.truth_rows import TruthRows
+from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
+from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 

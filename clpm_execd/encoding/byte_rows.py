@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.loop_set import Indices
 from clpm_execd.encoding.float_format import PAD
+from clpm_execd.plant.loop_set import Indices
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import MODES, Arrivals, Block, Truth
-from clpm_execd.encoding.row_templates import Hole, Row, Stretch
 from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS, Frame, TextEncoder
+from clpm_execd.encoding.row_templates import Hole, Row, Stretch
 from clpm_execd.encoding.truth_rows import Row as Told
+from clpm_execd.plant.block import MODES, Arrivals, Block, Truth
 
 
 class LongCsv(TextEncoder):

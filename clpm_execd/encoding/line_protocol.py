@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS, TextEncoder
+from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.row_templates import Hole, Row, Stretch
+from clpm_execd.encoding.truth_rows import Row as Told
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.encoding.row_templates import Hole, Row, Stretch
-from clpm_execd.encoding.byte_rows import Flags, Rows
-from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS, TextEncoder
-from clpm_execd.encoding.truth_rows import Row as Told
 
 
 class Encoder(Protocol):

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.encoding.byte_rows import Bytes, Piece, Rows, padded
+from clpm_execd.encoding.float_format import LONGEST, PAD, Digits, Words, digits
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.encoding.float_format import LONGEST, PAD, Digits, Words, digits
-from clpm_execd.encoding.byte_rows import Bytes, Piece, Rows, padded
 
 
 class Hole(Enum):

@@ -13,9 +13,9 @@ import numpy as np
 
 from clpm_execd.evaluation.similarity import WINDOW, Distances, copy_ratio, distances, told_apart
 from clpm_execd.identification.learn import Learned
-from clpm_execd.records.record import Record
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant, default_scan
+from clpm_execd.records.record import Record
 
 SHORTEST = 4 * WINDOW  # samples: each half of the record has a few windows
 LONGEST = 20_000  # samples: enough to know a loop by

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.identification.pid_regression import unexplained
 from clpm_execd.identification.process.residuals import Innovations
-from clpm_execd.identification.loop_data import Booleans, Signals
-from clpm_execd.plant.kernel.single_loop import by_itself
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.kernel.equations import Moving, scans
+from clpm_execd.plant.kernel.single_loop import by_itself
 from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.kernel.equations import Moving, scans
 from clpm_execd.plant.stages.state import percent
 
 LEAST_ORDER, MOST_ORDER = 4, 20

@@ -14,20 +14,20 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
-from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
 from clpm_execd.identification.arx import laws_of, wanders
-from clpm_execd.identification.disturbance.slow_drift import drifting
-from clpm_execd.identification.estimates import Estimate, Findings, rounded
-from clpm_execd.identification.operator_habits import habits_of
-from clpm_execd.identification.process.residuals import Innovations
+from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
-from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
-from clpm_execd.records.record import Record
+from clpm_execd.identification.disturbance.slow_drift import drifting
+from clpm_execd.identification.estimates import Estimate, Findings, rounded
 from clpm_execd.identification.loop_data import Signals, loop_type, resolution, signals_of
+from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
+from clpm_execd.identification.operator_habits import habits_of
+from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
+from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.identification.valve.stiction_search import Sticking, sticking
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import (
     ControllerSpec,
     FaultSpec,
@@ -38,7 +38,7 @@ from clpm_execd.plant.specs import (
     SensorSpec,
 )
 from clpm_execd.plant.tuning import by_rule, tuned
-from clpm_execd.plant.loop_types import template
+from clpm_execd.records.record import Record
 
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
 _SHORT = 300  # samples: fewer tell little of a loop

@@ -9,8 +9,8 @@ from math import ceil, floor, log10
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.record import Record
 from clpm_execd.plant.block import CAS, MAN, Floats
+from clpm_execd.records.record import Record
 
 Booleans = npt.NDArray[np.bool_]
 

@@ -12,14 +12,15 @@ from math import inf
 import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
-from clpm_execd.identification.pid_regression import SCAN
-from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings
-from clpm_execd.identification.process.residuals import Innovations, innovations
 from clpm_execd.identification.disturbance.load_steps import LOOKS, Step, alike, at_samples, cut_at, load_steps
 from clpm_execd.identification.disturbance.oscillation import from_elsewhere
-from clpm_execd.identification.process.dead_time_profile import ProcessLaw, process_law
+from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.pid_regression import SCAN
+from clpm_execd.identification.process.dead_time_profile import ProcessLaw, process_law
+from clpm_execd.identification.process.residuals import Innovations, innovations
 from clpm_execd.plant.block import SECOND
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import (
     DisturbanceSpec,
     LoopSpec,
@@ -28,7 +29,6 @@ from clpm_execd.plant.specs import (
     RecordingSpec,
     SensorSpec,
 )
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.tuning import by_rule
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from clpm_execd.problems import BadInput
 from clpm_execd.influx.client import Answer, BadToken, Fault, Influx, no_answer
 from clpm_execd.influx.server_check import problem_of
+from clpm_execd.problems import BadInput
 
 PATIENCE = 300.0  # s that the server may say nothing
 

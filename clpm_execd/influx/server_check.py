@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clpm_execd.problems import Problem
 from clpm_execd.influx.client import Answer, Fault, Influx, Verdict, shown
+from clpm_execd.problems import Problem
 from clpm_execd.units import SECOND, human_duration
 
 ADDRESS = "give the address of an InfluxDB with its port, such as http://localhost:8086"

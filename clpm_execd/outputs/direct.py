@@ -12,21 +12,21 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from clpm_execd.plant.block import SECOND, Block
-from clpm_execd.plant.source import Source
 from clpm_execd.delivery.memory_queue import Backlog, Waiting
-from clpm_execd.influx.client import Answer
-from clpm_execd.encoding.line_protocol import Encoder
-from clpm_execd.outputs.self_metrics import Metrics
-from clpm_execd.runtime.pacing import Clock, Pacer
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import Sender
+from clpm_execd.encoding.line_protocol import Encoder
+from clpm_execd.influx.client import Answer
+from clpm_execd.outputs.self_metrics import Metrics
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import Clock, Pacer
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
-    from clpm_execd.state.checkpoint import Keeper
     from clpm_execd.runtime.progress import Progress
+    from clpm_execd.state.checkpoint import Keeper
 
 DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked
 DRAIN_SAFE = SECOND // 2  # for what waits on disk, and is sent after the next start

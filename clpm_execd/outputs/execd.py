@@ -25,17 +25,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.plant.block import SECOND, Block
-from clpm_execd.plant.source import Source
 from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.outputs.self_metrics import Metrics
-from clpm_execd.runtime.pacing import LINES_A_WRITE, Clock, Pacer
+from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import LINES_A_WRITE, Clock, Pacer
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
-    from clpm_execd.state.checkpoint import Keeper
     from clpm_execd.runtime.progress import Progress
+    from clpm_execd.state.checkpoint import Keeper
 
 PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time
 _PARTS = 4  # writes a second of it

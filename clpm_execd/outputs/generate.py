@@ -16,12 +16,12 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from clpm_execd.files import unwritable, whole
-from clpm_execd.plant.source import Source
-from clpm_execd.outputs.prefetch import ahead, widen
 from clpm_execd.encoding.line_protocol import Encoder
-from clpm_execd.runtime.pacing import at_once
+from clpm_execd.files import unwritable, whole
+from clpm_execd.outputs.prefetch import ahead, widen
+from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import at_once
 
 _GZIP_LEVEL = 6
 _LINES = 20_000  # of a Block: what each costs by itself is a tenth of a smaller one, and larger ones are no quicker

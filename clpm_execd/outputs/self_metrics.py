@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from clpm_execd.plant.block import Block
 from clpm_execd.encoding.line_protocol import escape, escape_measurement
+from clpm_execd.plant.block import Block
 
 MINUTE = 60 * 10**9  # ns
 _LEVEL = 10**9  # ns behind the clock that still count as level with it

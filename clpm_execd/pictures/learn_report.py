@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clpm_execd.evaluation.learned_vs_record import Discrimination, Likeness, Study
+from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.extras import require
 from clpm_execd.identification.correlation import autocorrelation, cross_correlation
 from clpm_execd.identification.estimates import Estimate
-from clpm_execd.evaluation.similarity import Distances
-from clpm_execd.evaluation.learned_vs_record import Discrimination, Likeness, Study
 from clpm_execd.pictures.page import Link, Page, figure, listing, table, text
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.block import Floats

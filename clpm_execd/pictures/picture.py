@@ -13,7 +13,8 @@ import numpy as np
 
 from clpm_execd.extras import require
 from clpm_execd.files import unwritable, write_whole
-from clpm_execd.pictures import plotly_page as interactive, matplotlib_image as still
+from clpm_execd.pictures import matplotlib_image as still
+from clpm_execd.pictures import plotly_page as interactive
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, run_of, trends
 from clpm_execd.plant.block import SECOND, Block

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.kernel.single_loop import MOST, Alone
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
+from clpm_execd.plant.kernel.single_loop import MOST, Alone
+from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.rng import keys, normals
+from clpm_execd.plant.snapshot import Memory, Remembers, marks, moved, recalled, restored
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
-from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.loop_set import Indices, Loops
-from clpm_execd.plant.snapshot import Memory, Remembers, marks, moved, recalled, restored
 from clpm_execd.plant.stages.operator import Operator
 from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.stages.recording import recorders

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.digest import blake2b
+from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,
@@ -27,7 +28,6 @@ from clpm_execd.plant.specs import (
     SensorSpec,
     ValveSpec,
 )
-from clpm_execd.plant.loop_set import Indices, Loops
 
 _MARK = 16  # bytes
 

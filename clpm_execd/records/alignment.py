@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.samples import SIGNALS, Modes, Samples
+from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.csv_source import bad, no_time
+from clpm_execd.records.samples import SIGNALS, Modes, Samples
 from clpm_execd.records.text_columns import Booleans, Integers
 from clpm_execd.records.timestamps import LATEST, UNREADABLE, Times, of_zone
-from clpm_execd.plant.block import AUT, Floats
 
 CELLS_AT_MOST = 100_000_000
 

@@ -13,8 +13,8 @@ from math import isfinite, nan
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.text_columns import Booleans, Texts
 from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
+from clpm_execd.records.text_columns import Booleans, Texts
 
 UNKNOWN = -1
 UNCERTAIN = 64  # OPC DA: from here to GOOD a value is uncertain, below it is bad

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.column_roles import Columns, plain, time_columns
 from clpm_execd.records.text_columns import CsvTable, Row, Table, arrow_table, has_arrow
-from clpm_execd.problems import BadInput, Problem
 
 CHARACTERS_AT_ONCE = 1_000_000
 ARROW_FROM = 1_000_000  # bytes: below, importing it takes longer than reading without

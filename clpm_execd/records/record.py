@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.column_roles import OPTION, Columns
+from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grids, grids_of, hold_what_is_absent
+from clpm_execd.records.column_roles import OPTION, Columns
+from clpm_execd.records.csv_source import bad, no_time
 from clpm_execd.records.mode_inference import inferred_modes
 from clpm_execd.records.samples import SIGNALS, Samples, read_samples
-from clpm_execd.records.csv_source import bad, no_time
 from clpm_execd.records.text_columns import Integers
-from clpm_execd.plant.block import SECOND, Floats
 
 FAR = 100.0  # times what most values span: no plant goes there
 RECOGNISE = Columns()

@@ -15,10 +15,10 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.record import Record, names
 from clpm_execd.plant.block import BAD, GOOD, Block
 from clpm_execd.plant.snapshot import Memory
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.records.record import Record, names
 
 
 class Replay:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cell_values import UNKNOWN, Found, good_quality, mode, numbers
 from clpm_execd.records.column_roles import ROLES, Columns, Layout, layout, tag_and_role
 from clpm_execd.records.csv_source import bad, open_tables
 from clpm_execd.records.text_columns import Booleans, Integers, Row, Table, Texts
 from clpm_execd.records.timestamps import Times, join, read_times
-from clpm_execd.plant.block import AUT, Floats
 
 SIGNALS = ("pv", "op", "sp")
 

@@ -16,9 +16,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.records.text_columns import Booleans, Integers, Listed, Texts
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.records.text_columns import Booleans, Integers, Listed, Texts
 
 UNREADABLE = -1
 ZONE_OPTION = "--timezone"

@@ -30,13 +30,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
-from clpm_execd.state.folder_lock import Claim
-from clpm_execd.encoding.line_protocol import Encoder
 from clpm_execd.runtime.pacing import Clock
 from clpm_execd.state.durable_file import make_folder, write_whole
+from clpm_execd.state.folder_lock import Claim
 
 VERSION = 1
 EVERY = 5 * SECOND  # between two memories

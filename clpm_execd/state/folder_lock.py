@@ -14,8 +14,8 @@ from pathlib import Path
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import Clock
 from clpm_execd.state.durable_file import make_folder
 
 PATIENCE = 12 * SECOND  # Telegraf kills what has not left 10 s after it closed its stdin

@@ -11,12 +11,12 @@ import pytest
 from figures import Figures
 from rivals import LONG, START
 
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
+from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.state.checkpoint import Keeper
 from clpm_execd.state.folder_lock import Claim
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.runtime.pacing import SystemClock
 
 SECONDS = 20.0 if LONG else 0.3  # a short run only shows that it works: a memory is due every 5 s
 

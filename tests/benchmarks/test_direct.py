@@ -12,9 +12,9 @@ from influxdb_client import InfluxDBClient, Point
 from influxdb_client.client.write_api import SYNCHRONOUS
 from parts import InfluxDB
 
-from clpm_execd.plant.block import Block
-from clpm_execd.influx.client import Influx, Verdict
 from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.influx.client import Influx, Verdict
+from clpm_execd.plant.block import Block
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

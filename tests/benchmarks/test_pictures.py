@@ -8,7 +8,9 @@ from figures import Figures
 from rivals import LONG, START, quickest
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.pictures import plotly_page as interactive, matplotlib_image as still
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.pictures import matplotlib_image as still
+from clpm_execd.pictures import plotly_page as interactive
 from clpm_execd.pictures.plotly_page import preview_page
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.pictures.terminal import points_of, terminal
@@ -16,7 +18,6 @@ from clpm_execd.pictures.trend import Trend, run_of, trends
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.score import read_truth
-from clpm_execd.encoding.line_protocol import LineProtocol
 
 SAMPLES = 86_400 if LONG else 7200
 LOOPS = [{"id": "FIC{:03d}", "count": 5, "fault": [{"kind": "stiction", "start": "10m", "duration": "20m"}]}]

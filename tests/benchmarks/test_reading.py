@@ -12,10 +12,10 @@ import pytest
 from figures import Figures
 from rivals import LONG, START, quickest
 
-from clpm_execd.records import read_record
+from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
-from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.records import read_record
 
 ROWS = 1_000_000 if LONG else 30_000
 FORMS = {"wide": (WideCsv, 1), "long": (LongCsv, 3)}  # rows a sample

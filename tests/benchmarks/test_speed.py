@@ -13,10 +13,10 @@ import pytest
 from figures import Figures
 from rivals import LONG, START, as_points, by_hand, quickest, sines
 
-from clpm_execd.plant.kernel import single_loop as alone
-from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.plant import Plant
 from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.kernel import single_loop as alone
+from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.pacing import at_once
 
 LINES = 50_000 if LONG else 12_000

@@ -19,11 +19,11 @@ from figures import Figures
 from parts import InfluxDB
 from rivals import LONG, in_pairs
 
-from clpm_execd.plant.block import Block
-from clpm_execd.influx.client import Influx
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.delivery.sender import Sender
 from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.sender import Sender
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.influx.client import Influx
+from clpm_execd.plant.block import Block
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

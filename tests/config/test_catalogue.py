@@ -10,8 +10,8 @@ import tomli
 from clpm_execd.config.catalogue import faults, loop_types
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 
 

@@ -19,8 +19,8 @@ from clpm_execd.config.loops import (
     read_configuration,
 )
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.specs import Move
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import Move
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import SECOND
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from clpm_execd.config.loops import parse_configuration, read_configuration
 from clpm_execd.config.shard import Shard, fallen, parse_shard, share
-from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.plant import SECOND, Plant
-from clpm_execd.problems import BadInput
 from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.problems import BadInput
 
 START = 1_736_503_500 * SECOND
 

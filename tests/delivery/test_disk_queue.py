@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from parts import ROOT, small_disk
 
-from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, split
 from clpm_execd.delivery.disk_queue import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
+from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, split
 from clpm_execd.state.durable_file import UNFINISHED
 
 SECOND = 1_000_000_000
@@ -509,7 +509,7 @@ def test_a_thread_that_sends_and_one_that_puts_lose_and_double_nothing(tmp_path:
 WORKER = """
 import logging, os, sys, threading
 from pathlib import Path
-from clpm_execd.outputs import spool as spool_of
+from clpm_execd.delivery import disk_queue as spool_of
 
 spool_of.MERGE_AFTER = 7
 spool = spool_of.Spool(Path(sys.argv[1]), logging.getLogger())

@@ -8,9 +8,9 @@ import io
 import numpy as np
 import pytest
 
+from clpm_execd.encoding.csv import LongCsv, WideCsv, rfc3339
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput
-from clpm_execd.encoding.csv import LongCsv, WideCsv, rfc3339
 
 T0 = 1_736_503_500_000_000_000
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from influxdb_client import Point
 
+from clpm_execd.encoding.line_protocol import LineProtocol, cannot_carry
 from clpm_execd.plant.block import MODES, Block
 from clpm_execd.problems import BadInput
-from clpm_execd.encoding.line_protocol import LineProtocol, cannot_carry
 
 T0 = 1_736_503_500_000_000_000
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.block import Block, Floats
-from clpm_execd.encoding import float_format as digits, byte_rows as pieces
-from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
+from clpm_execd.encoding import byte_rows as pieces
+from clpm_execd.encoding import float_format as digits
 from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
+from clpm_execd.plant.block import Block, Floats
 
 LOOPS = ("A", "TIC208030", "a much longer id, with spaces", "B")
 FORMS = {"lp": LineProtocol, "csv": LongCsv, "wide": WideCsv}

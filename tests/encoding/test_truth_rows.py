@@ -12,13 +12,13 @@ import pytest
 import tomli
 
 from clpm_execd.config.loops import parse_configuration
+from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
 from clpm_execd.plant.block import Arrivals, Block, Truth
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput
-from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
-from clpm_execd.encoding.csv import LongCsv, WideCsv
 
 SECOND = 1_000_000_000
 T0 = 1_736_503_500 * SECOND  # a whole minute

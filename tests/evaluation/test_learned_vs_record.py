@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from simulated_records import flow, moved, record_of, run
 
-from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.evaluation.learned_vs_record import Likeness, discrimination, likeness, run_free
+from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.records.record import Record
 
 

@@ -17,10 +17,10 @@ from simulated_records import START
 from clpm_execd.config.refinery_statistics import RESTLESS
 from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.identification.learn import Learned, learn
-from clpm_execd.records.record import Record, read_record
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.records.record import Record, read_record
 
 ODD = ("*PIC10201_0903*", "*FIC10112_0630*", "*LIC63001*", "*FIC20102_1024*")
 TIMES = 10

@@ -7,8 +7,8 @@ import pytest
 
 from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
 
 START = 1_700_000_000 * 10**9
 

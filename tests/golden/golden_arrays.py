@@ -25,11 +25,11 @@ import tomli
 
 from clpm_execd.config.demo import demonstrated
 from clpm_execd.config.loops import parse_configuration, read_configuration
-from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.catalogue import FAULTS
-from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
 
 FOLDER = Path(__file__).parent
 HASHES, SAMPLES = FOLDER / "arrays.txt", FOLDER / "arrays.npz"

@@ -17,13 +17,13 @@ from command import run_command
 from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
 
 from clpm_execd.config.loops import read_configuration
-from clpm_execd.records import Replay, read_record
+from clpm_execd.delivery.health import last_acknowledged
+from clpm_execd.delivery.quarantine import incidents
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant
+from clpm_execd.records import Replay, read_record
 from clpm_execd.state.checkpoint import Checkpoint, packed, read
-from clpm_execd.delivery.health import last_acknowledged
-from clpm_execd.delivery.quarantine import incidents
 
 LOG = logging.getLogger("clpm_execd")
 PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}

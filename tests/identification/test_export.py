@@ -12,8 +12,8 @@ from simulated_records import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.files import write_whole
-from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.identification.export import loops_files
+from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 

@@ -11,14 +11,14 @@ from simulated_records import START, flow, moved, record_of, run
 from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.identification.arx import swung
 from clpm_execd.identification.estimates import Findings
-from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.plant.block import CAS, MAN, SECOND, Block
-from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.tuning import tuned
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.tuning import tuned
 
 
 @pytest.fixture(scope="module")

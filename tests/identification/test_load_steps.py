@@ -12,9 +12,9 @@ from simulated_records import SECOND, moved, record_of, run
 from test_recovery import KINDS, LONG, drawn, share
 
 from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.tuning import tuned
-from clpm_execd.plant.loop_types import template
 
 
 def learned(loop: LoopSpec, *faults: FaultSpec, seed: int = 1, interval: float = 1.0) -> Learned:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from simulated_records import flow, moved, record_of, run
 
-from clpm_execd.identification.learn import learn
 from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
+from clpm_execd.identification.learn import learn
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import FaultSpec
 
 
 def period_of(block: Block) -> tuple[float, float, float] | None:

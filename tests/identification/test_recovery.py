@@ -15,9 +15,9 @@ from simulated_records import record_of, run
 
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.block import Block
+from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.tuning import tuned
-from clpm_execd.plant.loop_types import template
 
 LONG = bool(os.environ.get("CLPM_LONG"))
 EACH = 8 if LONG else 1

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from simulated_records import moved, record_of, run
 
-from clpm_execd.identification.valve.profile_likelihood import likely
-from clpm_execd.identification.process.prediction_error import Prediction
 from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.process.prediction_error import Prediction
+from clpm_execd.identification.valve.profile_likelihood import likely
 from clpm_execd.identification.valve.slip_refinement import Slipped, Slips
 from clpm_execd.identification.valve.stiction_search import stems_of
 from clpm_execd.plant.block import Block, Floats
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 
 S, J = 5.0, 4.0
 

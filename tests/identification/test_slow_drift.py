@@ -11,8 +11,8 @@ from simulated_records import START, flow, record_of, run
 from clpm_execd.identification.disturbance.slow_drift import lived
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec
 
 SAMPLES = 400  # 10 s each: a fifth of the time in which the load turns
 

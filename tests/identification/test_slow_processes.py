@@ -13,9 +13,9 @@ from simulated_records import record_of, run
 from test_recovery import LONG, MOVED, SAMPLES, near, share
 
 from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.tuning import tuned
-from clpm_execd.plant.loop_types import template
 
 SEEDS = range(20) if LONG else range(2)
 

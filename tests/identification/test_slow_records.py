@@ -13,9 +13,9 @@ from simulated_records import SECOND, moved, record_of, run
 from test_recovery import LONG, drawn, share
 
 from clpm_execd.identification.closed_loop.estimator import closed_loop
-from clpm_execd.identification.pid_regression import pid_law
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.pid_regression import pid_law
 from clpm_execd.plant.specs import LoopSpec
 
 KINDS = ("flow", "pressure", "level", "temperature")

@@ -12,8 +12,8 @@ from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.valve.stiction_search import stems_of
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 
 
 def with_valve(kind: str, fault: str, **parameters: float) -> LoopSpec:

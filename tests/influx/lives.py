@@ -12,11 +12,6 @@ import sys
 import influxdb_client.client.influxdb_client
 import influxdb_client.service.write_service  # noqa: F401
 
-import clpm_execd.config.loops
-import clpm_execd.plant.plant
-import clpm_execd.outputs.direct
-import clpm_execd.influx.server_check
-import clpm_execd.delivery.disk_queue  # noqa: F401
 from clpm_execd.cli import run
 from clpm_execd.runtime.os_signals import hold
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.plant.plant import Plant
-from clpm_execd.outputs import direct
-from clpm_execd.influx.client import Influx
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.delivery.quarantine import Quarantine
-from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.quarantine import Quarantine
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.influx.client import Influx
+from clpm_execd.outputs import direct
+from clpm_execd.plant.plant import Plant
+from clpm_execd.runtime.os_signals import Signals
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

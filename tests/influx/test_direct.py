@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from parts import InfluxDB, free_port
 
-from clpm_execd.plant.block import Block
-from clpm_execd.outputs import direct
 from clpm_execd.delivery.memory_queue import Backlog
-from clpm_execd.influx.client import Influx, Verdict
-from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.delivery.sender import Sender
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.influx.client import Influx, Verdict
 from clpm_execd.influx.server_check import Found, check_server
+from clpm_execd.outputs import direct
+from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 
 SECOND = 1_000_000_000

@@ -12,11 +12,11 @@ import pytest
 from faulty_proxy import FAULTS, FaultyProxy, Spoil, Trouble, mixed
 from parts import SECOND, InfluxDB
 
+from clpm_execd.delivery.disk_queue import Spool
 from clpm_execd.delivery.memory_queue import split
-from clpm_execd.influx.client import Influx
 from clpm_execd.delivery.quarantine import Quarantine, incidents
 from clpm_execd.delivery.sender import Sender
-from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.influx.client import Influx
 
 T0 = 1_700_000_000 * SECOND
 LOG = logging.getLogger("clpm_execd")

@@ -18,10 +18,10 @@ import pytest
 from faulty_proxy import FaultyProxy, mixed, no_trouble
 from parts import ROOT, SECOND, InfluxDB, until
 
-from clpm_execd.delivery.memory_queue import split
-from clpm_execd.influx.client import Influx
-from clpm_execd.delivery.quarantine import incidents
 from clpm_execd.delivery.inspection import stock_of
+from clpm_execd.delivery.memory_queue import split
+from clpm_execd.delivery.quarantine import incidents
+from clpm_execd.influx.client import Influx
 
 LONG = bool(os.environ.get("CLPM_LONG"))
 KILLS = 1000 if LONG else 200

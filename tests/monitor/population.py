@@ -10,8 +10,8 @@ import numpy.typing as npt
 from monitor import methods
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 START = 1_700_000_000 * 10**9
 WARM_UP = 1200  # s until a loop has forgotten how it began

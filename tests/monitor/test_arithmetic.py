@@ -11,9 +11,9 @@ from monitor import methods
 from monitor.population import START
 
 from clpm_execd.plant.block import AUT, MAN, Block
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, SensorSpec
-from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, SensorSpec
 
 HOURS = 3
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from historian_data_compression import dead_band_compression
 
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec
-from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec
 
 START = 1_700_000_000 * SECOND
 SPAN = (0.0, 251.3)  # no deviation is a whole number of steps of the record, where rounding would decide

@@ -10,8 +10,8 @@ import pytest
 from monitor.methods import Floats
 from monitor.population import Seen, seen, tuned, with_fault
 
-from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
 
 SEEDS = 50
 SECONDS = 2 * 3600

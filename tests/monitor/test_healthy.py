@@ -9,9 +9,9 @@ import pytest
 from monitor import methods
 from monitor.population import record
 
-from clpm_execd.plant.specs import FaultSpec
-from clpm_execd.plant.plant import SECOND
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import SECOND
+from clpm_execd.plant.specs import FaultSpec
 
 SEEDS = 100
 SECONDS = 7500  # as long as the real windows; slow loops longer, by as many times their lag and dead time as this:

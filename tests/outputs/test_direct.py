@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clpm_execd.plant.block import Block
-from clpm_execd.outputs import direct
+from clpm_execd.delivery.disk_queue import Spool
 from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Backlog, batches, halves, split
-from clpm_execd.influx.client import Answer, Fault
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.influx.client import Answer, Fault
+from clpm_execd.outputs import direct
+from clpm_execd.outputs.self_metrics import Metrics
+from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.delivery.disk_queue import Spool
 
 SECOND = 1_000_000_000
 WRITTEN = Answer(204)

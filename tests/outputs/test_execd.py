@@ -16,13 +16,13 @@ from select import select
 import numpy as np
 import pytest
 
-from clpm_execd.plant.block import Block
-from clpm_execd.outputs import execd
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.outputs.self_metrics import Metrics
-from clpm_execd.runtime.pacing import SECOND
-from clpm_execd.runtime.os_signals import Signals, hold
 from clpm_execd.encoding.csv import WideCsv
+from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.outputs import execd
+from clpm_execd.outputs.self_metrics import Metrics
+from clpm_execd.plant.block import Block
+from clpm_execd.runtime.os_signals import Signals, hold
+from clpm_execd.runtime.pacing import SECOND
 
 T0 = 1_736_503_500 * SECOND
 LOG = logging.getLogger("test.execd")

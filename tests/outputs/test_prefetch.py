@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from parts import children, runs, until
 
+from clpm_execd.outputs import prefetch as module
+from clpm_execd.outputs.prefetch import ahead
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.problems import BadInput
-from clpm_execd.outputs import ahead as module
-from clpm_execd.outputs.prefetch import ahead
 
 START = 1_736_503_500 * SECOND
 

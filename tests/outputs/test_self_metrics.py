@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.plant.block import Block
 from clpm_execd.outputs.self_metrics import MINUTE, Metrics
+from clpm_execd.plant.block import Block
 
 SECOND = 10**9
 T0 = 1_700_000_040 * SECOND  # a full minute

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from clpm_execd.config.loops import parse_configuration
+from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.generator import ControlLoopDataGenerator
 from clpm_execd.notebook import NotebookBlock
-from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.units import SECOND
 
 START = 1_736_503_500 * SECOND

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from clpm_execd.identification.estimates import Estimate
-from clpm_execd.evaluation.similarity import Distances
-from clpm_execd.identification.learn import Learned
 from clpm_execd.evaluation.learned_vs_record import Discrimination, Likeness, Study
+from clpm_execd.evaluation.similarity import Distances
+from clpm_execd.identification.estimates import Estimate
+from clpm_execd.identification.learn import Learned
 from clpm_execd.pictures.learn_report import loop_figure, report_page, report_table
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.loop_types import template

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 
 START = 1_700_000_000 * 10**9
 QUIET: dict[str, Any] = {"sensor": SensorSpec(noise=0.0), "disturbance": DisturbanceSpec(sigma=0.0)}

@@ -13,8 +13,8 @@ import pytest
 from still import START, move, ns, run, still
 
 from clpm_execd.plant.block import AUT, CAS, MAN
-from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 
 PROCESS = ProcessSpec(model="sopdt", gain=0.8, tau=(60.0, 20.0), dead_time=6.0)
 PI = ControllerSpec(gain=1.5, reset=60.0)

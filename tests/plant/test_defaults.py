@@ -13,8 +13,8 @@ from still import START
 
 from clpm_execd.plant.block import AUT, GOOD, Block
 from clpm_execd.plant.defaults import DEFAULT_IDS, default_loops, demo_loops
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import Plant
 
 DAY = 86400
 SPAN = 200.0

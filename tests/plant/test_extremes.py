@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from still import START, ns
 
 from clpm_execd.plant.block import MODES
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,
@@ -27,7 +28,6 @@ from clpm_execd.plant.specs import (
     SensorSpec,
     ValveSpec,
 )
-from clpm_execd.plant.plant import Plant
 
 SMALLEST = 1e-12
 OPTIONAL = {"action", "gain", "reset", "derivative"}

@@ -10,8 +10,8 @@ import pytest
 from still import START, move, ns, run, still
 
 from clpm_execd.plant.learned.model import Laws, stretches
-from clpm_execd.plant.specs import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
 
 A, B = 0.8, 0.3  # PV+ = 0.8 PV + 0.3 OP
 KC, KI = 0.6, 0.15  # OP = OP- + (Kc + Ki) e - Kc e-

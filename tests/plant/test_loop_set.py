@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
 
 ALONE = [template(kind, "", (0.0, 100.0)) for kind in ("flow", "level", "temperature")]
 KINDS = [*ALONE, *(replace(loop, mode="CAS") for loop in ALONE)]

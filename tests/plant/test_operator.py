@@ -13,8 +13,8 @@ import pytest
 from still import START, move, ns, run, still
 
 from clpm_execd.plant.block import AUT, CAS, MAN, Block
-from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 
 
 def at(block: Block, seconds: float) -> int:

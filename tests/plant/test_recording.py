@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from still import START, run, still
 
-from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
-from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.stages.recording import Recorder
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, RecordingSpec, Resolution, SensorSpec
+from clpm_execd.plant.stages.recording import Recorder
 
 STEPS = [
     "1e-7", "0.001", "0.01", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.5", "0.7", "1", "2.5", "3", "10", "50",

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from still import START, move, ns
 
 from clpm_execd.plant.block import Block
+from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.rng import keys, normal, normals, uniform, words
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, RecordingSpec, Resolution, ValveSpec
-from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.loop_types import LOOP_TYPES, template
 
 ARRAYS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
 

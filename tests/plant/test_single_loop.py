@@ -14,15 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import START, move, ns
 
-from clpm_execd.plant.kernel import single_loop as alone
-
 from clpm_execd.plant import plant
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, ProcessSpec, ValveSpec
-from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.kernel.equations import equal_percentage
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, ProcessSpec, ValveSpec
 
 SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
 ENGINES = {"arrays": {"_FEW": 0, "_PROVEN": 10**18}, "numbers": {"_FEW": 99, "_PROVEN": 10**18},

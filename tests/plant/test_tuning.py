@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from still import QUIET, move, run, still
 
-from clpm_execd.plant.stages.controller import ideal
-from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, RecordingSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.tuning import by_rule, tuned
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
+from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, RecordingSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.stages.controller import ideal
+from clpm_execd.plant.tuning import by_rule, tuned
 
 CALM = ["tight", "lambda", "sluggish"]
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from plant_records import plant_records
 
-from clpm_execd.records import Record, read_record
 from clpm_execd.identification.learn import learn
 from clpm_execd.problems import BadInput
+from clpm_execd.records import Record, read_record
 
 ROWS = 400
 

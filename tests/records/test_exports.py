@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.records import Columns, Record, read_record, tables
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
+from clpm_execd.records import Columns, Record, read_record, tables
 
 SECOND = 10**9
 START = 1_736_503_200 * SECOND  # 2025-01-10T10:00:00Z

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.records import Columns, Record, parse_columns, read_record
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
+from clpm_execd.records import Columns, Record, parse_columns, read_record
 
 SECOND = 10**9
 RECOGNISE = Columns()

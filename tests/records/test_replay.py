@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plant_records import plant_records
 
-from clpm_execd.records import Record, Replay, read_record
 from clpm_execd.plant.block import AUT, BAD, GOOD
 from clpm_execd.plant.source import Source
 from clpm_execd.problems import BadInput
+from clpm_execd.records import Record, Replay, read_record
 
 SECOND = 10**9
 NOW = 1_800_000_000 * SECOND

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clpm_execd.problems import BadInput
 from clpm_execd.records.text_columns import Listed
 from clpm_execd.records.timestamps import SECOND, UNREADABLE, of_zone, parse_zone, read_times
-from clpm_execd.problems import BadInput
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from clpm_execd import read_truth
 from clpm_execd.config.loops import parse_configuration
+from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.faults.episodes import Episode, episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.score import GroundTruth, Verdict, read_verdicts
 from clpm_execd.score.ground_truth import HEARTBEAT
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.encoding.csv import LongCsv, WideCsv
 
 START = 1_736_503_500 * SECOND
 SAMPLES = 700

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clpm_execd.plant.specs import FaultSpec, Move
-from clpm_execd.plant.plant import Plant
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import FaultSpec, Move
+from clpm_execd.runtime.pacing import SECOND, SystemClock
 from clpm_execd.state.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
 from clpm_execd.state.folder_lock import Claim
-from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.runtime.pacing import SECOND, SystemClock
 
 START = 1_700_000_000 * SECOND
 LOG = logging.getLogger("test.checkpoint")

@@ -16,9 +16,9 @@ import pytest
 from command import run_command
 
 from clpm_execd.problems import BadInput
-from clpm_execd.state.folder_lock import PATIENCE, Claim
-from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.pacing import SystemClock
+from clpm_execd.state.folder_lock import PATIENCE, Claim
 
 LOG = logging.getLogger("test.claim")
 

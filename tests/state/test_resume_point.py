@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from clpm_execd.plant.snapshot import Memory
-from clpm_execd.state.resume_point import Beginning, beginning
-from clpm_execd.state.checkpoint import Checkpoint
 from clpm_execd.runtime.pacing import SECOND
+from clpm_execd.state.checkpoint import Checkpoint
+from clpm_execd.state.resume_point import Beginning, beginning
 from clpm_execd.units import DAY
 
 NOW = 1_700_000_000 * SECOND + 300_000_000

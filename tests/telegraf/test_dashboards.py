@@ -17,9 +17,9 @@ import parts
 import pytest
 import yaml
 
-from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.loop_types import template
 from clpm_execd.outputs.self_metrics import MINUTE, Metrics
+from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
 
 FOLDER = parts.ROOT / "telegraf"
 TEMPLATE: list[dict[str, Any]] = list(yaml.safe_load_all((FOLDER / "dashboard-influxdb.yml").read_text()))

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.state_space import FILTER
 from clpm_execd.identification.closed_loop.fisher_scoring import BLUR, Fit, Search, search_of
-from clpm_execd.identification.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.closed_loop.likelihood import Likelihood
-from clpm_execd.identification.process.dead_time_profile import ProcessLaw, halved, quantiles
+from clpm_execd.identification.closed_loop.state_space import FILTER
 from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.pid_regression import SCAN, PidLaw
+from clpm_execd.identification.process.dead_time_profile import ProcessLaw, halved, quantiles
 from clpm_execd.plant.specs import ProcessSpec
 
 _LEAST = 200  # samples

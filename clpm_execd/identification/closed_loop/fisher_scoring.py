@@ -13,10 +13,10 @@ from math import exp, inf, log
 
 import numpy as np
 
-from clpm_execd.identification.pid_regression import PidLaw, long_run
 from clpm_execd.identification.closed_loop.likelihood import Found, Likelihood
-from clpm_execd.identification.process.prediction_error import LOOSE, LOOSE_DELAY
+from clpm_execd.identification.pid_regression import PidLaw, long_run
 from clpm_execd.identification.process.dead_time_profile import most_doubtful
+from clpm_execd.identification.process.prediction_error import LOOSE, LOOSE_DELAY
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 

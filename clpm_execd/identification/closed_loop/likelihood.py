@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from clpm_execd.identification.closed_loop.state_space import MOST_DELAY, Filter, Grid, Loop, Seen, seen_at_samples
-from clpm_execd.identification.pid_regression import free
 from clpm_execd.identification.loop_data import Booleans, Signals, runs
+from clpm_execd.identification.pid_regression import free
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.specs import ProcessSpec
 
 _SHORTEST = 60  # samples of a stretch
 _MOST = 3000  # samples

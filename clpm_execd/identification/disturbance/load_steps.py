@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.process.transfer_functions import slowness
-from clpm_execd.identification.process.residuals import Unexplained, cost, lasts
-from clpm_execd.identification.process.prediction_error import NOISES
 from clpm_execd.identification.loop_data import Booleans, Signals
+from clpm_execd.identification.process.prediction_error import NOISES
+from clpm_execd.identification.process.residuals import Unexplained, cost, lasts
+from clpm_execd.identification.process.transfer_functions import slowness
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 

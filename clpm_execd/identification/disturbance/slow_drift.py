@@ -14,10 +14,10 @@ import numpy as np
 
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
 from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
 from clpm_execd.plant.stages.state import percent
 
 _LONGEST = 2000  # samples of a window

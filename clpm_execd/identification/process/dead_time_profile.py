@@ -13,8 +13,8 @@ from math import inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.process.prediction_error import Fit, Prediction
 from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.process.prediction_error import Fit, Prediction
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 

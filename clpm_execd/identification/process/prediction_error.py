@@ -17,8 +17,16 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.process.transfer_functions import Filters, Sampled, filters, pole_of, sampled, slowness, turned
 from clpm_execd.identification.loop_data import Signals, runs
+from clpm_execd.identification.process.transfer_functions import (
+    Filters,
+    Sampled,
+    filters,
+    pole_of,
+    sampled,
+    slowness,
+    turned,
+)
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 

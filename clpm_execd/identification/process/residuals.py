@@ -8,10 +8,19 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.process.transfer_functions import ONE, filtered, pole_of, ratio, sampled, share
-from clpm_execd.identification.process.prediction_error import LOOSE, LOOSE_DELAY, NOISES, SETTLE, STEP, Prediction, least, slope
-from clpm_execd.identification.process.prediction_error import steps as around
 from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.process.prediction_error import (
+    LOOSE,
+    LOOSE_DELAY,
+    NOISES,
+    SETTLE,
+    STEP,
+    Prediction,
+    least,
+    slope,
+)
+from clpm_execd.identification.process.prediction_error import steps as around
+from clpm_execd.identification.process.transfer_functions import ONE, filtered, pole_of, ratio, sampled, share
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import transition

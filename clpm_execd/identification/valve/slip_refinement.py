@@ -17,8 +17,8 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.identification.process.prediction_error import Fit, Prediction
 from clpm_execd.identification.loop_data import Booleans
+from clpm_execd.identification.process.prediction_error import Fit, Prediction
 from clpm_execd.plant.block import Floats
 
 # S and J, % of travel, and how far the stem is from OP at first, of as far as it can be.

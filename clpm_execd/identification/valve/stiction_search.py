@@ -17,10 +17,10 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.pid_regression import SCAN
-from clpm_execd.identification.valve.profile_likelihood import likely
-from clpm_execd.identification.process.prediction_error import SHORTEST, Fit, Prediction
 from clpm_execd.identification.loop_data import Signals, runs
+from clpm_execd.identification.pid_regression import SCAN
+from clpm_execd.identification.process.prediction_error import SHORTEST, Fit, Prediction
+from clpm_execd.identification.valve.profile_likelihood import likely
 from clpm_execd.identification.valve.slip_refinement import MOST_JUMP, Slips, Stem
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction

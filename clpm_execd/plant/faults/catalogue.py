@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from clpm_execd.plant.faults import tuning, visibility
 from clpm_execd.plant.faults.kinds import Effect, FaultKind
-from clpm_execd.plant.specs import Parameter
 from clpm_execd.plant.kernel.equations import HIGHEST
+from clpm_execd.plant.specs import Parameter
 
 _DAY, _SHARE = 86400.0, "of samples"
 

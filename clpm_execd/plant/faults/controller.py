@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.stages.controller import Controller
 
 
 class TuningFaults:

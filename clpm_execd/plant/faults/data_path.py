@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
-from clpm_execd.plant.rng import keys, uniform_at
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.rng import keys, uniform_at
 from clpm_execd.plant.snapshot import Tables, of_all
 
 # One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.rng import Draws, keys, normal
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.rng import Draws, keys, normal
 from clpm_execd.plant.snapshot import Columns
 from clpm_execd.plant.stages.state import State
 

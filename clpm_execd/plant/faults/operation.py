@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
-from clpm_execd.plant.rng import keys, normal, uniform
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.rng import keys, normal, uniform
 from clpm_execd.plant.snapshot import Rows, Tables, table
 from clpm_execd.plant.stages.state import State
 

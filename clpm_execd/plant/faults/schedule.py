@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.catalogue import FAULTS
+from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.specs import LoopSpec
 
 _FOR_EVER = 2**62

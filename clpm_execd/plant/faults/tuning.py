@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import exp
 
-from clpm_execd.plant.stages.controller import ideal
 from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.stages.controller import ideal
 from clpm_execd.plant.tuning import by_rule, tuned
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.kernel.equations import Constants, Moving, scans
+from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
-from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.stages.process import Process
-from clpm_execd.plant.kernel.equations import Constants, Moving, scans
 from clpm_execd.plant.stages.sensor import Sensor
 from clpm_execd.plant.stages.state import State
 from clpm_execd.plant.stages.valve import Valve

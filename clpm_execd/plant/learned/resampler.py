@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MAN, Floats
-from clpm_execd.plant.rng import keys, normal, uniform, uniform_at
-from clpm_execd.plant.stages.controller import Controller, acts_directly
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.rng import keys, normal, uniform, uniform_at
 from clpm_execd.plant.snapshot import Columns, Tables
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.stages.controller import Controller, acts_directly
 from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.stages.state import State, column
 

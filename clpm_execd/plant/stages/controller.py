@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, Floats
-from clpm_execd.plant.specs import ControllerSpec, LoopSpec
+from clpm_execd.plant.kernel.equations import asked, reset, slope, unwound
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.snapshot import Columns
-from clpm_execd.plant.kernel.equations import asked, reset, slope, unwound
+from clpm_execd.plant.specs import ControllerSpec, LoopSpec
 from clpm_execd.plant.stages.state import State
 from clpm_execd.plant.tuning import tuned
 

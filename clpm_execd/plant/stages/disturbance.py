@@ -10,9 +10,9 @@ from math import exp, sqrt
 from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.kernel.equations import drift
+from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
-from clpm_execd.plant.rng import keys, normal, uniform
-from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.rng import keys, normal, uniform
 from clpm_execd.plant.snapshot import Columns, Tables, table
+from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.stages.state import State, percent
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.specs import ProcessSpec
+from clpm_execd.plant.kernel.equations import first_state, output
 from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.snapshot import Columns, Rows, Tables
-from clpm_execd.plant.kernel.equations import first_state, output
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.state import State, percent
 
 _SLACK = 1e-9  # of a scan: a dead time of 3.0000000001 scans is three

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.specs import LoopSpec
 
 FINEST = 1e-12  # a step below this changes no digit of a value
 

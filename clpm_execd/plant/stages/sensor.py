@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST, reading
+from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec
-from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec
 
 START = 1_700_000_000 * SECOND
 QUALITIES = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")

@@ -12,8 +12,8 @@ from clpm_execd.plant.block import BAD, Arrivals, Block
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.data_path import Compression, _dtype
 from clpm_execd.plant.faults.kinds import Fault
-from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.plant.plant import SECOND
+from clpm_execd.plant.specs import FaultSpec
 
 SAMPLES = 4000
 

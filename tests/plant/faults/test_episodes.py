@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.faults.episodes import Episode, Episodes, episodes
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import LoopSpec
 
 LOOPS = (
     loop(fault("stiction", 20, 30, ramp=10, S=6.0, J=3.0), fault("stiction", 40, 30, S=6.0, J=3.0), loop_id="A"),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Arrivals, Block
 from clpm_execd.plant.faults import FAULTS, GROUPS
-from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 BEGIN, END, SAMPLES = 300, 1500, 5000
 DATA_PATH = [name for name, kind in FAULTS.items() if kind.group == "data path"]

@@ -19,6 +19,8 @@ from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import (
     ControllerSpec,
     FaultSpec,
@@ -28,8 +30,6 @@ from clpm_execd.plant.specs import (
     Resolution,
     ValveSpec,
 )
-from clpm_execd.plant.plant import SECOND, Plant
-from clpm_execd.plant.loop_types import template
 
 BUSY = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
         "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},

@@ -9,8 +9,8 @@ import pytest
 from faulty import fault
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 
 # Process, Kc and Ti of each case.
 LOOPS = {

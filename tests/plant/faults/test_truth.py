@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from clpm_execd.plant.block import Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec
 from clpm_execd.plant.plant import SECOND
+from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec
 
 
 def truth(*faults: FaultSpec, samples: int = 600, interval: float = 1.0, **parts: object) -> Truth:
