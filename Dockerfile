@@ -9,13 +9,22 @@
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 -t clpm-execd .
 
-# The wheel that both images install. It is pure Python, so it is built once, on the build machine's architecture.
-FROM --platform=$BUILDPLATFORM python:3.13-slim-bookworm AS wheel
+# What the package requires, from pyproject.toml alone. While that file stays the same, a build takes these layers from
+# the cache and installs only the package.
+FROM --platform=$BUILDPLATFORM python:3.13-slim-bookworm AS requirements
 WORKDIR /src
-COPY pyproject.toml README.md ./
-COPY clpm_execd clpm_execd
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
+COPY pyproject.toml ./
+RUN mkdir /dist && python -c "import tomllib; settings = tomllib.load(open('pyproject.toml', 'rb')); \
+        print(*settings['build-system']['requires'], sep='\n', file=open('build.txt', 'w')); \
+        print(*settings['project']['dependencies'], sep='\n', file=open('/dist/requirements.txt', 'w'))" \
+    && pip install --no-cache-dir --requirement build.txt \
     && pip download --no-cache-dir --no-deps --dest /dist/pip pip
+
+# The wheel that both images install. It is pure Python, so it is built once, on the build machine's architecture.
+FROM requirements AS wheel
+COPY README.md ./
+COPY clpm_execd clpm_execd
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
 
 # The Telegraf image has no Python. Install Debian's, and build the environment with a pip that is not in the image.
@@ -25,9 +34,11 @@ RUN apt-get update \
     && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
 FROM telegraf-python AS telegraf-environment
-RUN python3 -m venv --without-pip /opt/clpm-execd
-RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
-    /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir /dist/*.whl
+COPY --from=requirements /dist /dist
+RUN python3 -m venv --without-pip /opt/clpm-execd \
+    && /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir --requirement /dist/requirements.txt
+COPY --from=wheel /wheel /wheel
+RUN /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir --no-deps /wheel/*.whl
 
 FROM telegraf-python AS telegraf
 COPY --from=telegraf-environment /opt/clpm-execd /opt/clpm-execd
@@ -43,9 +54,11 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
 
 
 FROM python:3.13-slim-bookworm AS environment
-RUN python -m venv --without-pip /opt/clpm-execd
-RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
-    pip --python /opt/clpm-execd/bin/python install --no-cache-dir /dist/*.whl
+COPY --from=requirements /dist /dist
+RUN python -m venv --without-pip /opt/clpm-execd \
+    && pip --python /opt/clpm-execd/bin/python install --no-cache-dir --requirement /dist/requirements.txt
+COPY --from=wheel /wheel /wheel
+RUN pip --python /opt/clpm-execd/bin/python install --no-cache-dir --no-deps /wheel/*.whl
 
 # The last target is the default.
 FROM python:3.13-slim-bookworm AS direct

@@ -59,7 +59,7 @@ def influxdb(influxd: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session")
 def podman() -> parts.Podman:
     """Containers, with the base images in place."""
-    folder = parts.PARTS.parent / "containers"
+    folder = parts.PARTS.parent / f"containers-{parts.version('images')}"
     if not list(folder.glob("images-*")):
         parts.missing("containers")
     return parts.Podman(folder)

@@ -379,10 +379,11 @@ class Podman:
     def build_options(self, folder: Path) -> list[str]:
         """Options of a build that reaches the package index as the machine itself does.
 
-        Without layers: vfs would keep a whole copy of the image for each instruction. In docker's format, the only one
-        that keeps a health check.
+        In docker's format, the only one that keeps a health check. Layers are kept for the next build, except under
+        vfs, which would keep a whole copy of the image for each instruction.
         """
-        options = ["--format", "docker", "--layers=false", "--isolation", "chroot", "--network", "host"]
+        layers = str('driver = "overlay"' in Path(self.environment["CONTAINERS_STORAGE_CONF"]).read_text()).lower()
+        options = ["--format", "docker", f"--layers={layers}", "--isolation", "chroot", "--network", "host"]
         settings = {name: pip_setting(name) for name in ("cert", "index-url")}
         if settings["cert"]:
             inside = "/etc/pip-certificate.pem"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import run_process
 from parts import ROOT, SECOND, InfluxDB, Podman, free_port, until
 
 COMPOSE = ROOT / "telegraf" / "compose.yaml"
@@ -16,6 +18,15 @@ FIRST_POINT = 60.0  # s from `compose up` with images that are built
 STOP = 2.0  # s; podman itself takes some tenths of it
 MOST_MEGABYTES = 200  # over the base image
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
+
+IMAGES = ("clpm-execd-telegraf", "clpm-execd")
+# A program that prints a digest of the package that Python finds.
+DIGEST = """
+import clpm_execd, hashlib, pathlib
+package = pathlib.Path(clpm_execd.__file__).parent
+names = sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
+print(hashlib.sha256(b"".join(name.encode() + (package / name).read_bytes() for name in names)).hexdigest())
+"""
 
 # A build installs Debian's and Python's packages from the net, into images of 400 MB.
 pytestmark = pytest.mark.timeout(600)
@@ -83,8 +94,23 @@ class Stack:
     def remove(self) -> None:
         self.compose("down", "-v", "-t", "2", timeout=300, check=False)
         self.podman.run("podman", "network", "rm", "-f", f"{self.project}_default", check=False)
-        # What the build replaced: without this every run would leave 700 MB behind.
-        self.podman.run("podman", "image", "prune", "-f", timeout=300, check=False)
+        # Layers that no build has used for a week.
+        self.podman.run("podman", "image", "prune", "-f", "--filter", "until=168h", timeout=300, check=False)
+
+    def build(self) -> None:
+        """Both images. Those of an earlier package are removed: each run would leave 300 MB behind."""
+        before = self.built_images()
+        for service in ("telegraf", "direct"):
+            self.compose("build", service, timeout=400)
+        for image in before - self.built_images():
+            self.podman.run("podman", "image", "rm", "-f", image, check=False)
+
+    def built_images(self) -> set[str]:
+        listed = [self.podman.run("podman", "images", "-q", "--no-trunc", name).stdout.split() for name in IMAGES]
+        return {image for images in listed for image in images}
+
+    def package_digest(self, service: str) -> str:
+        return self.inside(service, "/opt/clpm-execd/bin/python", "-c", DIGEST)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +118,7 @@ def stack(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Both images, built once, and InfluxDB in its container."""
     services = Stack(podman, tmp_path_factory.mktemp("compose"))
     try:
-        for service in ("telegraf", "direct"):
-            services.compose("build", service, timeout=400)
+        services.build()
         yield services
     finally:
         services.remove()
@@ -117,6 +142,12 @@ def assert_five_loops_arrive(stack: Stack, service: str) -> None:
     assert all(later - before == SECOND for before, later in itertools.pairwise(arrived()))
 
 
+def assert_it_holds_this_package(stack: Stack, service: str) -> None:
+    """The build's cache gave no older one."""
+    here = run_process([sys.executable, "-c", DIGEST], folder=ROOT)
+    assert stack.package_digest(service) == here.stdout.strip() != ""
+
+
 def assert_it_may_do_little(stack: Stack, service: str) -> None:
     """Not root, nothing to write but its state, and gone soon after it is asked."""
     assert stack.inside(service, "id", "-u") != "0"
@@ -131,6 +162,7 @@ def test_compose_brings_five_loops_through_telegraf_into_influxdb(stack: Stack) 
     assert stack.is_healthy("influxdb")
     assert stack.is_healthy("telegraf")
     assert " E! " not in stack.says("telegraf")
+    assert_it_holds_this_package(stack, "telegraf")
     assert_it_may_do_little(stack, "telegraf")
     assert stack.seconds_to_stop("telegraf") < STOP
 
@@ -139,6 +171,7 @@ def test_compose_brings_five_loops_through_the_direct_writer_into_influxdb(stack
     assert stack.megabytes_over("clpm-execd", "python:3.13-slim-bookworm") < MOST_MEGABYTES
     assert_five_loops_arrive(stack, "direct")
     assert stack.server.token not in stack.says("direct")
+    assert_it_holds_this_package(stack, "direct")
     assert_it_may_do_little(stack, "direct")
     assert stack.is_healthy("direct")
     # Evidence of acknowledgements, not of a process: without them for a minute it is ill.
