@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
-from clpm_execd.records import Columns, Record, read_record, tables
+from clpm_execd.records import Columns, Record, csv_source, read_record
 
 SECOND = 10**9
 START = 1_736_503_200 * SECOND  # 2025-01-10T10:00:00Z
@@ -197,7 +197,7 @@ cell = st.one_of(st.text(LETTERS, max_size=8), st.sampled_from(
 @given(st.sampled_from(HEADERS), st.lists(st.lists(cell, max_size=6), max_size=8), st.sampled_from(",;"),
        st.integers(5, 200))
 def test_both_readers_of_cells_give_the_same(tmp_path, monkeypatch_session, header, rows, delimiter, at_once):
-    monkeypatch_session.setattr(tables, "CHARACTERS_AT_ONCE", at_once)
+    monkeypatch_session.setattr(csv_source, "CHARACTERS_AT_ONCE", at_once)
     with suppress(BadInput):
         read(tmp_path, header + "\n".join(delimiter.join(row) for row in rows))
 
@@ -213,7 +213,7 @@ def test_a_record_of_many_parts_is_as_of_one(tmp_path, monkeypatch):
             for k in range(60) for loop in "AB" for name in ("PV", "OP", "SP")]
     text = "_time,loop_id,_field,_value,Mode,_measurement\n" + "\n".join(rows)
     whole = read(tmp_path, text)
-    monkeypatch.setattr(tables, "CHARACTERS_AT_ONCE", 997)
+    monkeypatch.setattr(csv_source, "CHARACTERS_AT_ONCE", 997)
     same(read(tmp_path, text), whole)
     same(read(tmp_path, gzip.compress(text.encode())), whole)
     assert whole.assumptions == ()
