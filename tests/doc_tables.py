@@ -40,7 +40,7 @@ def settings() -> str:
     variables = {option: name for name, option in OPTIONS.items()}
     rows = [(f"`{name}`", "", default, meaning) for name, (default, meaning) in ENVIRONMENT.items()]
     for action in parsers(parser())[STREAM]._actions:
-        if not action.option_strings or action.dest in ("help", "version"):
+        if not action.option_strings or action.dest in ("help", "version") or action.help == argparse.SUPPRESS:
             continue
         name = action.option_strings[-1]
         meaning, _, default = (action.help or "").partition(" (default ")

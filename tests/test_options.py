@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from command import run_command
 
-from clpm_execd import cli
 from clpm_execd.cli.parser import parse, parser
+from clpm_execd.cli.stream import ALIASES
 from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.delivery.disk_queue import Spool
-from clpm_execd.runtime.os_signals import Signals
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -45,8 +45,9 @@ TAKERS: dict[str, Sequence[str]] = {
     "--config": _PLANT, "--demo": _PLANT, "--replay": _PLANT, "--interval": _PLANT, "--shard": _PLANT,
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
     "--env-file": (*_PLANT, "score", "spool", "health"), "--state": ("", "spool", "health"),
-    "--log-level": ("",), "--log-file": ("",), "--direct": ("", "check"), "--backfill": ("", "check"),
-    "--pace": ("",), "--catch-up": ("",), "--spool-limit": ("",), "--count": ("",), "--version": ("",),
+    "--direct": ("", "check"), "--backfill": ("", "check"),
+    **dict.fromkeys(("--log-level", "--log-file", "--max-rate", "--max-gap", "--spool-limit", "--count", "--version",
+                     "--pace", "--catch-up"), ("",)),
     "--start": ("generate", "preview", "score"), "--end": ("score",), "--duration": ("generate", "preview"),
     "--output": ("generate", "preview", "learn", "init", "score", "spool"), "--format": ("generate", "score"),
     "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
@@ -69,20 +70,14 @@ def words_of(option: str, command: str) -> list[str]:
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Runs a command line in this process and an empty folder: status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    signals = Signals()
+def call(tmp_path: Path) -> Call:
+    """Runs a command line in an empty folder: status, stdout and stderr."""
 
     def call(*words: str) -> tuple[int, str, str]:
-        try:
-            status = cli.run(signals, words)
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return status, *capfd.readouterr()
+        done = run_command(*words, folder=tmp_path)
+        return done.returncode, done.stdout, done.stderr
 
-    yield call
-    signals.close()
+    return call
 
 
 @pytest.mark.parametrize("command", WRITES)
@@ -123,7 +118,7 @@ def test_every_command_with_an_output_was_tried() -> None:
     ("--timezone Europe/Berlin check", "--timezone", "without --replay"),
     ("--count 1 --spool-limit 1GB", "--spool-limit", "without --direct"),
     ("--direct --count 1 --spool-limit 1GB", "--spool-limit", "without a state folder"),
-    ("--direct --count 1 --pace 9", "--pace", "with --direct"),
+    ("--direct --count 1 --pace 9", "--max-rate", "with --direct"),
     ("check --backfill 1h", "--backfill", "without --direct"),
     ("init --seed 7", "--seed", "without --plant or --loops"),
     ("score v.csv --truth t.lp --truth-measurement m", "--truth-measurement", "with --truth"),
@@ -151,8 +146,9 @@ def test_every_option_of_every_command_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_lists_the_options_that_it_takes_and_no_other(command: str) -> None:
-    listed = set(re.findall(r"--[a-z][a-z-]*", COMMANDS[command].format_usage() + COMMANDS[command].format_help()))
-    assert listed - {"--help"} >= {option for option, takers in TAKERS.items() if command in takers}
+    listed = set(re.findall(r"--[a-z][a-z-]*", COMMANDS[command].format_help()))
+    assert listed >= {option for option, takers in TAKERS.items() if command in takers and option not in ALIASES}
+    assert not listed & set(ALIASES)
     usage = COMMANDS[command].format_usage()
     assert not [option for option, takers in TAKERS.items() if command not in takers and f"[{option}" in usage]
 
@@ -196,3 +192,8 @@ def test_a_command_takes_its_options_and_refuses_those_of_others(
 def test_the_stream_refuses_the_options_of_commands(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     message = refused(capsys, *words_of(option, TAKERS[option][0]))
     assert message.startswith(f"E! command line: {option} belongs to {TAKERS[option][0]}")
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_the_old_name_of_an_option_means_the_new_one(alias: str) -> None:
+    assert vars(parse([alias, "7"])) == vars(parse([ALIASES[alias], "7"])) != vars(parse([]))

@@ -32,7 +32,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
     options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
                "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_SHARD": arguments.shard,
-               "CLPM_STATE": arguments.state, "CLPM_CATCH_UP": arguments.catch_up, "CLPM_PACE": arguments.pace,
+               "CLPM_STATE": arguments.state, "CLPM_MAX_GAP": arguments.max_gap, "CLPM_MAX_RATE": arguments.max_rate,
                "CLPM_SPOOL_LIMIT": arguments.spool_limit}
     given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
     return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)

@@ -63,8 +63,8 @@ def _stream() -> Parser:
     add_runtime_options(top, *RUNTIME)
     stream.add_options(top)
     top.set_defaults(run=stream.run, command=None, demo=False, **dict.fromkeys(
-        ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "catch_up",
-         "pace", "spool_limit", "log_level", "log_file")))
+        ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "max_gap",
+         "max_rate", "spool_limit", "log_level", "log_file")))
     return top
 
 

@@ -64,7 +64,7 @@ def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: 
     from clpm_execd.state.checkpoint import set_aside
 
     try:
-        source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.catch_up)
+        source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.max_gap)
     except ValueError as why:
         if kept is None:
             raise

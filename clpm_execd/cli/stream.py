@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from clpm_execd.runtime.progress import Progress
 
 LOG_FILE = Path("data_streaming_service.log")
+# Names that options had in 0.1.0 and keep, outside the help.
+ALIASES = {"--pace": "--max-rate", "--catch-up": "--max-gap"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help="write to InfluxDB by INFLUXDB_URL, _TOKEN, _ORG and _BUCKET; see env.example")
     group.add_argument("--backfill", metavar="D", help="begin so long ago, at full speed up to now, then live; with "
                                                        "--state once only (default none)")
-    group.add_argument("--pace", metavar="N", default=argparse.SUPPRESS,
-                       help="points a second of a past on stdout, 0 for no limit (default 2000 under Telegraf)")
-    group.add_argument("--catch-up", metavar="D", default=argparse.SUPPRESS,
-                       help="the longest time away that is filled in (default 24h)")
+    group.add_argument("--max-rate", metavar="N", default=argparse.SUPPRESS,
+                       help="limit of a backfill on stdout in points/s, 0 for no limit (default 2000 under Telegraf)")
+    group.add_argument("--max-gap", metavar="D", default=argparse.SUPPRESS,
+                       help="longest gap that is backfilled after a stop or a stall (default 24h)")
+    for alias, option in ALIASES.items():
+        group.add_argument(alias, dest=option.removeprefix("--").replace("-", "_"), default=argparse.SUPPRESS,
+                           help=argparse.SUPPRESS)
     group.add_argument("--spool-limit", metavar="SIZE", default=argparse.SUPPRESS,
                        help="what may wait in --state while InfluxDB is away (default 2GB)")
     group.add_argument("--count", metavar="N", type=whole_number,
@@ -87,7 +92,7 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
     if not arguments.direct:
         refuse_unused(arguments, ["--spool-limit"], "without --direct")
     else:
-        refuse_unused(arguments, ["--pace"], "with --direct")
+        refuse_unused(arguments, ["--max-rate"], "with --direct")
     if settings.state is None:
         refuse_unused(arguments, ["--spool-limit"], "without a state folder", "name one with --state")
 
@@ -101,9 +106,9 @@ def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration:
     for line in _greeting(source) if _watched() and not under_telegraf else [
             f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
         log.info("%s", line)
-    pace = settings.pace if settings.pace is not None else execd.PACE if under_telegraf else 0
+    limit = settings.max_rate if settings.max_rate is not None else execd.PACE if under_telegraf else 0
     status = execd.run(source, begun.encoder, clock=clock, signals=signals, log=log, since=begun.since,
-                       count=arguments.count, catch_up=settings.catch_up, pace=pace or None, progress=progress,
+                       count=arguments.count, catch_up=settings.max_gap, pace=limit or None, progress=progress,
                        succeeds=arguments.count is None and under_telegraf and not begun.apart,
                        metrics=_metrics(configuration, source),
                        keeper=keeper_of(begun, arguments, configuration, clock, log,
@@ -129,7 +134,7 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
         waiting = Spool(settings.state, log, cap=settings.spool_limit or CAP)
         quarantine = Quarantine(settings.state, log)
     return direct.run(begun.source, begun.encoder, writer, clock=clock, signals=signals, log=log, since=begun.since,
-                      count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.catch_up,
+                      count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.max_gap,
                       waiting=waiting, quarantine=quarantine, progress=progress,
                       keeper=keeper_of(begun, arguments, configuration, clock, log, at_once=True))
 

@@ -32,8 +32,10 @@ ENVIRONMENT = {
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
-           "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_CATCH_UP": "--catch-up",
-           "CLPM_PACE": "--pace", "CLPM_SPOOL_LIMIT": "--spool-limit"}
+           "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_MAX_GAP": "--max-gap",
+           "CLPM_MAX_RATE": "--max-rate", "CLPM_SPOOL_LIMIT": "--spool-limit"}
+# Names that variables had in 0.1.0 and keep; the new name wins where both are set.
+ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
 REQUIRED = tuple(EXAMPLES)
 SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*ENVIRONMENT, *OPTIONS)
@@ -78,9 +80,9 @@ class Connection:
 class Settings:
     """What the surroundings say; None is what nobody set.
 
-    interval: ns. catch_up: the longest time away that is filled in, ns. pace: points a second of a past on
-    stdout, 0 for no limit, None for what suits the reader. spool_limit: bytes of lines that wait on disk at most. file:
-    where they may stand besides the environment. notes: what is odd but no reason to stop.
+    interval: ns. max_gap: the longest gap that is backfilled, ns. max_rate: the limit of a backfill on stdout in
+    points/s, 0 for no limit, None for what suits the reader. spool_limit: bytes of lines that wait on disk at most.
+    file: where they may stand besides the environment. notes: what is odd but no reason to stop.
     """
 
     url: str | None = None
@@ -95,8 +97,8 @@ class Settings:
     loops: Path | None = None
     shard: Shard | None = None
     state: Path | None = None
-    catch_up: int = DAY
-    pace: int | None = None
+    max_gap: int = DAY
+    max_rate: int | None = None
     spool_limit: int | None = None
     file: Path = Path(".env")
     notes: tuple[str, ...] = ()
@@ -177,12 +179,12 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     layers = [("option", options or {}), ("environment", env), (label, file)]
     found: dict[str, tuple[str, str]] = {}  # name -> where, value
     for layer, values in layers:
-        given = {name: values[name].strip() for name in NAMES if values.get(name, "").strip()}
+        given = {name: values[name].strip() for name in (*NAMES, *ALIASES) if values.get(name, "").strip()}
         if layer == label:
             notes += _strangers(label, file)
         _one_token(given, found, layer, problems)
         for name, value in given.items():
-            found.setdefault(name, (_where(layer, name), value))
+            found.setdefault(ALIASES.get(name, name), (_where(layer, name), value))
     settings = _settings(found, Path(label), tuple(notes), problems)
     if connection:
         try:
@@ -197,11 +199,11 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
 def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, ...],
               problems: list[Problem]) -> Settings:
     text = {name: value for name, (_, value) in found.items()}
-    interval, level, catch_up = None, "INFO", DAY
+    interval, level, max_gap = None, "INFO", DAY
     if "STREAM_INTERVAL" in found:
         interval = _interval(*found["STREAM_INTERVAL"], problems)
-    if "CLPM_CATCH_UP" in found:
-        catch_up = _duration(*found["CLPM_CATCH_UP"], problems) or DAY
+    if "CLPM_MAX_GAP" in found:
+        max_gap = _duration(*found["CLPM_MAX_GAP"], problems) or DAY
     if "LOG_LEVEL" in found:
         level = _level(*found["LOG_LEVEL"], problems)
     shard = _shard(*found["CLPM_SHARD"], problems) if "CLPM_SHARD" in found else None
@@ -215,8 +217,8 @@ def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
         measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
-        shard=shard, state=path("CLPM_STATE"), catch_up=catch_up,
-        pace=_pace(*found["CLPM_PACE"], problems) if "CLPM_PACE" in found else None,
+        shard=shard, state=path("CLPM_STATE"), max_gap=max_gap,
+        max_rate=_rate(*found["CLPM_MAX_RATE"], problems) if "CLPM_MAX_RATE" in found else None,
         spool_limit=_size(*found["CLPM_SPOOL_LIMIT"], problems) if "CLPM_SPOOL_LIMIT" in found else None,
         file=file, notes=notes)
 
@@ -265,7 +267,7 @@ def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
         return None
 
 
-def _pace(where: str, text: str, problems: list[Problem]) -> int | None:
+def _rate(where: str, text: str, problems: list[Problem]) -> int | None:
     if text.isascii() and text.isdigit() and int(text) < 10**9:
         return int(text)
     problems.append(Problem(where, f"{text[:40]!r} is no number of points", "give points a second, 0 for no limit"))
@@ -321,7 +323,7 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
 
 def _strangers(label: str, file: Mapping[str, str]) -> list[str]:
     return [f"{label}: {name} is not known, {did_you_mean(name, NAMES)}" for name in file
-            if name.startswith(("INFLUX", "CLPM_", "STREAM_")) and name not in NAMES]
+            if name.startswith(("INFLUX", "CLPM_", "STREAM_")) and name not in (*NAMES, *ALIASES)]
 
 
 def _url_problems(url: str) -> list[Problem]:

@@ -48,6 +48,15 @@ def test_the_nearer_layer_wins(empty_folder: Path) -> None:
     assert read_settings({"STREAM_INTERVAL": "2"}).interval == 2 * SECOND
 
 
+def test_the_old_name_of_a_variable_means_the_new_one(empty_folder: Path) -> None:
+    old, new = {"CLPM_PACE": "7", "CLPM_CATCH_UP": "2h"}, {"CLPM_MAX_RATE": "9", "CLPM_MAX_GAP": "3h"}
+    assert read_settings(old) == Settings(max_rate=7, max_gap=7200 * SECOND)
+    assert read_settings({**old, **new}) == Settings(max_rate=9, max_gap=10_800 * SECOND)
+    (empty_folder / ".env").write_text("CLPM_MAX_RATE=9\nCLPM_CATCH_UP=3h\n")
+    assert read_settings({"CLPM_PACE": "7"}) == Settings(max_rate=7, max_gap=10_800 * SECOND)
+    assert complaints({"CLPM_PACE": "fast"}).startswith("CLPM_PACE: 'fast'")
+
+
 def test_a_home_that_nobody_has_is_a_folder_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     settings = read_settings({"LOG_FILE": "~/a.log", "CLPM_LOOPS": "~nobody-here/loops.toml"})
