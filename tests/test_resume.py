@@ -15,8 +15,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from tiers import CAMPAIGNS
 
-KILLS = 50 if os.environ.get("CLPM_LONG") else 3
+KILLS = 50 if CAMPAIGNS else 3
 FLOW = """
 [output]
 truth = true

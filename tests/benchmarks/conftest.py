@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tiers import CAMPAIGNS
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -31,7 +32,7 @@ def figures() -> Figures:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _FIGURES.rows:
         return
-    terminalreporter.section("figures" if os.environ.get("CLPM_LONG") else "figures of a short run")
+    terminalreporter.section("figures" if CAMPAIGNS else "figures of a short run")
     for line in _FIGURES.lines():
         terminalreporter.write_line(line)
     if path := os.environ.get("CLPM_FIGURES"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from collections import deque
@@ -11,12 +10,12 @@ from collections.abc import Callable, Iterable
 from statistics import median
 
 from influxdb_client import Point
+from tiers import CAMPAIGNS
 
 from clpm_execd.plant.block import MODES, Block
 
 SECOND = 1_000_000_000
 START = 1_736_503_500 * SECOND
-LONG = bool(os.environ.get("CLPM_LONG"))
 _LEAST = 20.0  # s
 
 
@@ -27,7 +26,7 @@ def quickest(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     """
     spent = dict.fromkeys(ways, math.inf)
     begun, done = time.perf_counter(), 0
-    while done < (3 if LONG else 1) or (LONG and time.perf_counter() - begun < _LEAST):
+    while done < (3 if CAMPAIGNS else 1) or (CAMPAIGNS and time.perf_counter() - begun < _LEAST):
         done += 1
         for way, work in ways.items():
             start = time.perf_counter()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from figures import Figures
-from rivals import LONG, START
+from rivals import START
+from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
@@ -18,7 +19,7 @@ from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.state.checkpoint import Keeper
 from clpm_execd.state.folder_lock import Claim
 
-SECONDS = 20.0 if LONG else 0.3  # a short run only shows that it works: a memory is due every 5 s
+SECONDS = 20.0 if CAMPAIGNS else 0.3  # a short run only shows that it works: a memory is due every 5 s
 
 
 def rate(loops: int, keep: Path | None) -> float:
@@ -38,7 +39,7 @@ def rate(loops: int, keep: Path | None) -> float:
     return ticks / (time.perf_counter() - began)
 
 
-@pytest.mark.parametrize("loops", [5, 100_000 if LONG else 1000])
+@pytest.mark.parametrize("loops", [5, 100_000 if CAMPAIGNS else 1000])
 def test_a_stream_with_a_state(loops: int, tmp_path: Path, figures: Figures) -> None:
     rate(loops, None)
     bare, kept = rate(loops, None), rate(loops, tmp_path / "state")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from figures import Figures
 from parts import children
-from rivals import LONG
+from tiers import CAMPAIGNS
 
-SECONDS = 30 if LONG else 3
+SECONDS = 30 if CAMPAIGNS else 3
 
 
 class Live:
@@ -60,7 +60,7 @@ def test_five_loops(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> 
 
 
 def test_a_hundred_thousand_loops(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
-    loops = 100_000 if LONG else 5000
+    loops = 100_000 if CAMPAIGNS else 5000
     (tmp_path / "loops.toml").write_text(f'[[loop]]\nid = "FIC{{:06d}}"\ntype = "flow"\ncount = {loops}\n')
     with live(clpm_execd, tmp_path) as stream:
         base = stream.status("VmRSS")
@@ -90,7 +90,7 @@ def test_memory_does_not_grow_with_duration(clpm_execd: list[str], tmp_path: Pat
     def generate(hours: int) -> int:
         return peak([*clpm_execd, "generate", "--duration", f"{hours}h", "--output", os.devnull], tmp_path)
 
-    hours = (240, 2400) if LONG else (4, 12)
+    hours = (240, 2400) if CAMPAIGNS else (4, 12)
     short, long = (generate(each) for each in hours)
     table = "peak memory of generate, five loops"
     figures.add(table, f"{hours[0]} hours", short / 1024, "MiB")

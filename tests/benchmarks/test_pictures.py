@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from figures import Figures
-from rivals import LONG, START, quickest
+from rivals import START, quickest
+from tiers import CAMPAIGNS
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.line_protocol import LineProtocol
@@ -19,7 +20,7 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.score import read_truth
 
-SAMPLES = 86_400 if LONG else 7200
+SAMPLES = 86_400 if CAMPAIGNS else 7200
 LOOPS = [{"id": "FIC{:03d}", "count": 5, "fault": [{"kind": "stiction", "start": "10m", "duration": "20m"}]}]
 
 

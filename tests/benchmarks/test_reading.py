@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from figures import Figures
-from rivals import LONG, START, quickest
+from rivals import START, quickest
+from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.records import read_record
 
-ROWS = 1_000_000 if LONG else 30_000
+ROWS = 1_000_000 if CAMPAIGNS else 30_000
 FORMS = {"wide": (WideCsv, 1), "long": (LongCsv, 3)}  # rows a sample
 
 # Of the program itself: what getrusage says of a child includes its parent.

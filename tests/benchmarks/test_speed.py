@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from figures import Figures
-from rivals import LONG, START, as_points, by_hand, quickest, sines
+from rivals import START, as_points, by_hand, quickest, sines
+from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
@@ -19,8 +20,8 @@ from clpm_execd.plant.kernel import single_loop as alone
 from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.pacing import at_once
 
-LINES = 50_000 if LONG else 12_000
-SIZES = (5, 50, 1000, 100_000 if LONG else 5000)
+LINES = 50_000 if CAMPAIGNS else 12_000
+SIZES = (5, 50, 1000, 100_000 if CAMPAIGNS else 5000)
 
 
 def plant(loops: int) -> Plant:
@@ -62,7 +63,7 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figur
     (tmp_path / "loops.toml").write_text("".join(
         f'[[loop]]\nid = "{kind}-{{:06d}}"\ntype = "{kind}"\ncount = {loops // 5}\n'
         for kind in ("flow", "pressure", "level", "temperature", "composition")))  # fmt: skip
-    ticks = max(2, (10_000_000 if LONG else 60_000) // loops // (10 if loops == 5 else 1))
+    ticks = max(2, (10_000_000 if CAMPAIGNS else 60_000) // loops // (10 if loops == 5 else 1))
 
     def generate(processors: set[int]) -> Callable[[], object]:
         command = [*clpm_execd, "generate", "--config", "loops.toml", "--duration", f"{ticks}s", "--output", os.devnull]
@@ -83,7 +84,7 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figur
 
 def test_few_loops_over_a_long_time(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra `fast` and with it, compiled before it is timed."""
-    ticks = 20_000 if LONG else 500
+    ticks = 20_000 if CAMPAIGNS else 500
     ours = {"the plant of five loops, compiled": plant(5), "the plant of five loops": plant(5)}
     for source, proven in zip(ours.values(), (0, 10**18), strict=True):
         monkeypatch.setattr(alone, "_PROVEN", proven)

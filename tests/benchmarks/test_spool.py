@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from figures import Figures
 from parts import InfluxDB
-from rivals import LONG, in_pairs
+from rivals import in_pairs
+from tiers import CAMPAIGNS
 
 from clpm_execd.delivery.disk_queue import Spool
 from clpm_execd.delivery.sender import Sender
@@ -30,7 +31,7 @@ T0 = 1_700_000_000 * SECOND
 LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
 TICKS = 10  # a full request
 REQUESTS = 10  # in a round
-ROUNDS = 25 if LONG else 3
+ROUNDS = 25 if CAMPAIGNS else 3
 LOG = logging.getLogger("clpm_execd")
 
 

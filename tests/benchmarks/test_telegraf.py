@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from figures import Figures
 from parts import InfluxDB, Telegraf, until
-from rivals import LONG, in_pairs
+from rivals import in_pairs
+from tiers import CAMPAIGNS
 
-LINES = 3_000_000 if LONG else 60_000
-PAIRS = 7 if LONG else 1
+LINES = 3_000_000 if CAMPAIGNS else 60_000
+PAIRS = 7 if CAMPAIGNS else 1
 LOOPS = 1000
 DISCARD = "[[outputs.discard]]\n"
 
@@ -103,7 +104,7 @@ def mocked(collector: Telegraf) -> float:
     """Metrics a second of inputs.mock that are asked every millisecond."""
     mocks = "".join(MOCK.format(i) for i in range(MOCKS))
     config = collector.config("mock.conf", COUNTED.format(collector.output) + mocks)
-    few = 6 if LONG else 2
+    few = 6 if CAMPAIGNS else 2
     with collector.agent(config):
         until(lambda: len(counts(collector.output)) > few, 60, "Telegraf's counts")
     (first, begun), *_, (last, ended) = counts(collector.output)

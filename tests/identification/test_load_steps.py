@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from simulated_records import SECOND, moved, record_of, run
-from test_recovery import KINDS, LONG, drawn, share
+from test_recovery import KINDS, drawn, share
 
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.loop_types import template
@@ -81,7 +81,7 @@ def test_a_move_of_the_set_point_is_no_step_of_the_load_though_the_process_is_no
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+@pytest.mark.campaign
 @pytest.mark.parametrize("interval", [1.0, 10.0])
 def test_in_a_population_the_process_is_known_though_the_load_steps(interval: float) -> None:
     steps = 4 if interval == 1.0 else 8

@@ -5,13 +5,13 @@ With CLPM_LONG=1 the population is large and the shares are printed; otherwise i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from simulated_records import record_of, run
+from tiers import CAMPAIGNS
 
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.block import Block
@@ -19,11 +19,10 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.tuning import tuned
 
-LONG = bool(os.environ.get("CLPM_LONG"))
-EACH = 8 if LONG else 1
+EACH = 8 if CAMPAIGNS else 1
 KINDS = ("flow", "pressure", "level", "temperature")
 SAMPLES, MOVED = 7200, (1200, 3000, 5000)
-LASTS = 2 * SAMPLES if LONG else SAMPLES  # a what-if
+LASTS = 2 * SAMPLES if CAMPAIGNS else SAMPLES  # a what-if
 
 
 def near(chance: np.random.Generator, value: float, spread: float) -> float:
@@ -142,7 +141,7 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not LONG, reason="a campaign: CLPM_LONG=1")
+@pytest.mark.campaign
 def test_stiction_that_is_visible_is_found_with_its_size() -> None:
     seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     near_s, near_j, held_s, held_j, held_gain, false = [], [], [], [], [], []

@@ -10,14 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import record_of, run
-from test_recovery import LONG, MOVED, SAMPLES, near, share
+from test_recovery import MOVED, SAMPLES, near, share
+from tiers import CAMPAIGNS
 
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.tuning import tuned
 
-SEEDS = range(20) if LONG else range(2)
+SEEDS = range(20) if CAMPAIGNS else range(2)
 
 
 def composition(seed: int) -> LoopSpec:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import SECOND, moved, record_of, run
-from test_recovery import LONG, drawn, share
+from test_recovery import drawn, share
+from tiers import CAMPAIGNS
 
 from clpm_execd.identification.closed_loop.estimator import closed_loop
 from clpm_execd.identification.learn import Learned, learn
@@ -20,7 +21,7 @@ from clpm_execd.plant.specs import LoopSpec
 
 KINDS = ("flow", "pressure", "level", "temperature")
 INTERVAL, SAMPLES = 10.0, 1440  # four hours
-SEEDS = range(50, 60) if LONG else range(50, 51)
+SEEDS = range(50, 60) if CAMPAIGNS else range(50, 51)
 
 Loops = list[tuple[LoopSpec, Learned]]
 
@@ -74,7 +75,7 @@ def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
 def test_the_load_belongs_to_the_process_that_is_told_be_it_a_prior() -> None:
     load, correlation = list[bool](), list[bool]()
     for kind in ("pressure", "temperature"):
-        for seed in range(80, 100 if LONG else 83):
+        for seed in range(80, 100 if CAMPAIGNS else 83):
             truth = replace(drawn(kind, seed), moves=())  # the process gain is a prior then, but for few
             found = learn(record_of(run(truth, 1440, interval=5.0)), span=(0.0, 100.0)).estimates
             if found["process.gain"].source == "prior":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from parts import LINE, SECOND, InfluxDB, until
+from tiers import CAMPAIGNS
 
-LONG = bool(os.environ.get("CLPM_LONG"))
-HOURS = 168 if LONG else 24
+HOURS = 168 if CAMPAIGNS else 24
 
 
 def environment(server: InfluxDB, bucket: str) -> dict[str, str]:

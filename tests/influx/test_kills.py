@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 from faulty_proxy import FaultyProxy, mixed, no_trouble
 from parts import ROOT, SECOND, InfluxDB, until
+from tiers import CAMPAIGNS
 
 from clpm_execd.delivery.inspection import stock_of
 from clpm_execd.delivery.memory_queue import split
 from clpm_execd.delivery.quarantine import incidents
 from clpm_execd.influx.client import Influx
 
-LONG = bool(os.environ.get("CLPM_LONG"))
-KILLS = 1000 if LONG else 200
+KILLS = 1000 if CAMPAIGNS else 200
 CHAINS = 4  # streams that are killed at the same time, each with a folder, a bucket and a proxy of its own
-LIVES = (0.05, 1.5) if LONG else (0.03, 0.45)  # s
+LIVES = (0.05, 1.5) if CAMPAIGNS else (0.03, 0.45)  # s
 FAULTY = 0.5  # of all requests
 SPOILED = 0.01  # of all lines
 

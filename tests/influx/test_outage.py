@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from faulty_proxy import FaultyProxy
 from parts import ROOT, InfluxDB
+from tiers import CAMPAIGNS
 
-LONG = bool(os.environ.get("CLPM_LONG"))
 DAY = 86_400
 
 
-@pytest.mark.timeout(1800 if LONG else 300)
+@pytest.mark.timeout(1800 if CAMPAIGNS else 300)
 @pytest.mark.parametrize(("loops", "interval"), [
     (200, 40),
-    pytest.param(5, 1, marks=pytest.mark.skipif(not LONG, reason="takes minutes: CLPM_LONG=1 asks for it")),
+    pytest.param(5, 1, marks=pytest.mark.campaign),
 ])
 def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(
     influxdb: InfluxDB, tmp_path: Path, loops: int, interval: int

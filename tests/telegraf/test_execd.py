@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from parts import ROOT, SECOND, InfluxDB, Point, Telegraf, children, runs, until
+from tiers import CAMPAIGNS
 
 SHIPPED = ROOT / "telegraf"
 DROP_IN = SHIPPED / "clpm-execd.conf"
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
 
-INSTANTS = 60 if os.environ.get("CLPM_LONG") else 12
+INSTANTS = 60 if CAMPAIGNS else 12
 
 
 def instants(points: list[Point]) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from parts import ROOT, InfluxDB, Point, Telegraf, free_port, points_of, running, until
+from tiers import CAMPAIGNS
 
 FLEET = ROOT / "telegraf" / "fleet"
 PRODUCER, CONSUMER = FLEET / "nats-from-loops.conf", FLEET / "nats-to-influxdb.conf"
-INSTANTS = 60 if os.environ.get("CLPM_LONG") else 6
+INSTANTS = 60 if CAMPAIGNS else 6
 LOOPS = 40
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 from parts import LINE, ROOT, SECOND, InfluxDB, Point, Telegraf, children, until
+from tiers import CAMPAIGNS
 
 SHIPPED = ROOT / "telegraf"
-LONG = bool(os.environ.get("CLPM_LONG"))
-KILLS = 50 if LONG else 3
-BACKFILL = "24h" if LONG else "45m"
+KILLS = 50 if CAMPAIGNS else 3
+BACKFILL = "24h" if CAMPAIGNS else "45m"
 
 
 def settings(influxdb: InfluxDB, bucket: str, state: Path) -> dict[str, str]:
@@ -84,7 +84,7 @@ def test_whoever_is_killed_no_point_is_missing_and_none_differs(
     while left > 0:
         with collector.agent(SHIPPED / "telegraf.conf", **environment) as agent:
             while left > 0:
-                time.sleep(chance.uniform(1.5, 9.0) if LONG else chance.uniform(1.5, 4.0))
+                time.sleep(chance.uniform(1.5, 9.0) if CAMPAIGNS else chance.uniform(1.5, 4.0))
                 left -= 1
                 was_telegraf = kill(collector, agent, chance)
                 killed[was_telegraf] += 1
@@ -135,7 +135,7 @@ def test_a_backfill_through_a_telegraf_of_defaults_loses_nothing(
         print(f"backfill of {BACKFILL}: {time.monotonic() - began:.0f} s")
         agent.send_signal(signal.SIGTERM)
         until(lambda: agent.poll() is not None, 20, "Telegraf's end")
-    seconds, hour = (86_400 if LONG else 2_700), 3_600 * SECOND
+    seconds, hour = (86_400 if CAMPAIGNS else 2_700), 3_600 * SECOND
     points = [point for start in range(first - (seconds + 60) * SECOND, time.time_ns(), hour)
               for point in influxdb.points(bucket, start=start, stop=start + hour)]
     assert_as_generated(points, clpm_execd, collector.environment)
