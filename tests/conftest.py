@@ -5,11 +5,15 @@ The tiers of the tests and the switch for the campaigns, CLPM_LONG=1, are in tie
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# As the program sets it: one thread for small matrices. To be set before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # pytest imports test files by their path and leaves this folder off the module path.
 sys.path.append(str(Path(__file__).parent))
