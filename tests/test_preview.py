@@ -117,7 +117,7 @@ def test_every_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     assert previewed(tmp_path, "--output", "x.jpg", status=2).stderr == \
         "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
     assert previewed(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
-        "--output no/x.png: cannot be written: No such file or directory; name a file in a folder that is there\n"
+        "--output no/x.png: cannot be written: No such file or directory; name a file in a folder that exists\n"
 
 
 def test_a_record_is_previewed_too(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import record_of
 from clpm_execd.cli.options import add_command
-from clpm_execd.files import unwritable, write_whole
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.state.durable_file import unwritable, write_all_atomically
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -144,7 +144,7 @@ def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:
-            write_whole(contents)
+            write_all_atomically(contents)
         except OSError as error:
             raise unwritable(where, error) from None
 

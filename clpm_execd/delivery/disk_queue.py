@@ -41,7 +41,7 @@ from pathlib import Path
 
 from clpm_execd.delivery.memory_queue import CAP as MEMORY
 from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, batches
-from clpm_execd.state.durable_file import UNFINISHED, make_folder, write_whole
+from clpm_execd.state.durable_file import TEMPORARY_SUFFIX, make_folder, write_atomically
 
 VERSION = 1
 CAP = 2_000_000_000  # bytes
@@ -211,7 +211,7 @@ class Spool:
     def _written(self, entry: _Entry, batch: Batch) -> bool:
         try:
             make_folder(self.folder)
-            write_whole(path_of(self.folder, entry.name), header(batch), batch.body)
+            write_atomically(path_of(self.folder, entry.name), header(batch), batch.body)
         except OSError as error:
             if self._full is None:
                 self._full = _Full(self._now(), self.dropped)
@@ -288,7 +288,7 @@ class Spool:
             return
         with self._putting:  # which may be about to write what is held in memory
             one = _Entry(self._held[0].name, rest.count(b"\n"), len(rest))
-            write_whole(path_of(self.folder, one.name), packed(Batch(rest, one.points)))
+            write_atomically(path_of(self.folder, one.name), packed(Batch(rest, one.points)))
             for entry in self._held[1:]:
                 self._unlink(entry)
             with self._lock:
@@ -397,7 +397,7 @@ class Spool:
         """The files of a process before this one; a half-written one was never promised to anybody."""
         with suppress(OSError):
             self.folder.chmod(0o700)
-            for path in self.folder.glob(f"*.lp{UNFINISHED}"):
+            for path in self.folder.glob(f"*.lp{TEMPORARY_SUFFIX}"):
                 try:
                     unpacked(path.read_bytes())
                     os.replace(path, path.with_suffix(""))
@@ -470,7 +470,7 @@ class Spool:
             bodies = [body for entry in run if (body := self._body(entry)) is not None]
             run = [entry for entry in run if not entry.gone]
             one = _Entry(run[0].name, sum(entry.points for entry in run), sum(entry.size for entry in run))
-            write_whole(path_of(self.folder, one.name), packed(Batch(b"".join(bodies), one.points)))
+            write_atomically(path_of(self.folder, one.name), packed(Batch(b"".join(bodies), one.points)))
         except (OSError, IndexError):
             return [entry for entry in run if not entry.gone]
         for entry in run:

@@ -7,7 +7,6 @@ seen as ill by whoever looks.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from clpm_execd.influx.client import Answer, Verdict
 from clpm_execd.outputs.direct import Writer
+from clpm_execd.state.durable_file import DEFAULT_MODE, write_atomically
 
 NAME = "acknowledged"
 EVERY = 1.0  # s between two writings
@@ -67,10 +67,9 @@ class Heartbeat:
         return answer
 
     def _note(self, now: float) -> None:
-        # Not made durable: after a power cut nobody asks whether the stream before it was well.
-        unfinished = self._path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps({"when": now, "interval": self._interval}), encoding="utf-8")
-        os.replace(unfinished, self._path)
+        # Not durable: after a power cut nobody asks whether the stream before it was healthy.
+        text = json.dumps({"when": now, "interval": self._interval})
+        write_atomically(self._path, text.encode(), durable=False, mode=DEFAULT_MODE)
 
     def close(self) -> None:
         self._writer.close()

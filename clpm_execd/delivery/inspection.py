@@ -17,7 +17,7 @@ from pathlib import Path
 from clpm_execd.delivery.disk_queue import Corrupt, names, packed, path_of, promised, unpacked
 from clpm_execd.delivery.memory_queue import batches
 from clpm_execd.delivery.quarantine import Incident, incidents, read_incident
-from clpm_execd.state.durable_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_atomically
 
 _TAKEN = ".retry"
 
@@ -75,7 +75,7 @@ def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
         make_folder(state / "spool")
         for batch in batches(body):
             since = _free(state / "spool", since)
-            write_whole(path_of(state / "spool", since), packed(batch))
+            write_atomically(path_of(state / "spool", since), packed(batch))
         path.unlink()
         count += 1
         lines += body.count(b"\n")

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from clpm_execd.delivery.memory_queue import split
-from clpm_execd.state.durable_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_atomically
 
 CAP = 32_000_000  # bytes
 SAME_INCIDENT = 600.0  # s
@@ -97,7 +97,7 @@ class Quarantine:
                 message = said
             rows += new
         if rows:
-            write_whole(path, before, *rows)
+            write_atomically(path, before, *rows)
             self._keep_bounds()
 
     def _incident(self, now: float) -> tuple[Path, bytes]:

@@ -17,11 +17,11 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from clpm_execd.encoding.line_protocol import Encoder
-from clpm_execd.files import unwritable, whole
 from clpm_execd.outputs.prefetch import ahead, widen
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import at_once
+from clpm_execd.state.durable_file import open_atomically, unwritable
 
 _GZIP_LEVEL = 6
 _LINES = 20_000  # of a Block: what each costs by itself is a tenth of a smaller one, and larger ones are no quicker
@@ -48,7 +48,7 @@ def opened(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
             with stdout() as file:
                 yield file
         else:
-            with whole(output, lambda: not signals.stop_asked) as file, _packed(file, output) as packed:
+            with open_atomically(output, lambda: not signals.stop_asked) as file, _packed(file, output) as packed:
                 yield packed
     except OSError as error:
         raise unwritable(f"--output {output}", error) from None

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.files import unwritable, write_whole
 from clpm_execd.pictures import matplotlib_image as still
 from clpm_execd.pictures import plotly_page as interactive
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, run_of, trends
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.state.durable_file import unwritable, write_all_atomically
 
 FORMS = (".html", ".png", ".svg")
 
@@ -81,6 +81,6 @@ def form_of(path: str | Path) -> str:
 def write(path: str | Path, data: bytes) -> None:
     """Write a file, or raise BadInput."""
     try:
-        write_whole({Path(path): data})
+        write_all_atomically({Path(path): data})
     except OSError as error:
         raise unwritable(f"--output {path}", error) from None

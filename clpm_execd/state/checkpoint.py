@@ -35,7 +35,7 @@ from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.pacing import Clock
-from clpm_execd.state.durable_file import make_folder, write_whole
+from clpm_execd.state.durable_file import make_folder, write_atomically
 from clpm_execd.state.folder_lock import Claim
 
 VERSION = 1
@@ -233,7 +233,7 @@ class Keeper:
             if not self._claim.take():
                 return
             began = time.monotonic_ns()
-            write_whole(self._claim.folder / "checkpoint", packed(checkpoint))
+            write_atomically(self._claim.folder / "checkpoint", packed(checkpoint))
             self._cost = time.monotonic_ns() - began
         except OSError as error:
             if not self._failed:

@@ -1,24 +1,45 @@
-"""Files that are whole or not there, after any crash: written under another name, made durable, then named.
+"""A file is complete under its name, or it is as it was before: the data goes to a temporary name that is then renamed.
 
-What `os.write` took is checked: a full disk takes a part. The file is readable by its owner only.
+Every file that the package writes and that must not be half there is written here. Files of a state folder can be made
+durable as well, so that they survive a power cut, and are readable by their owner only.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-UNFINISHED = ".tmp"  # ends the name of a file that is being written; one that is left over was never promised
+from clpm_execd.problems import BadInput, Problem
 
-_NO_WAY = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
-_SYNC = getattr(os, "fdatasync", os.fsync)
+TEMPORARY_SUFFIX = ".tmp"  # of a file in a state folder that is being written; the queue recovers complete ones
+PRIVATE_MODE = 0o600
+DEFAULT_MODE = 0o666  # less the umask
+
+# What fsync answers for a folder on some network file systems; there is nothing to be done about it then.
+_FOLDER_SYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_sync_data = getattr(os, "fdatasync", os.fsync)
+
+_REMEDIES = {
+    errno.ENOENT: "name a file in a folder that exists",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "name a file in a folder where this user may write",
+    errno.EROFS: "name a file where it may be written",
+    errno.ENOSPC: "free some space, or name a file on another disk",
+}
 
 
 def make_folder(path: Path) -> None:
-    """The folder, its parents too, for its owner only; it is there after a power cut. OSError if it cannot be had."""
+    """Make a folder and its parents, for the owner only; they are there after a power cut.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist and cannot be made.
+    """
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -27,38 +48,132 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, *data: bytes) -> None:
-    """Put the data at path, in place of what was there; after an OSError the old data or the new are there, whole."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    try:
-        _write(unfinished, data)
-        os.replace(unfinished, path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise
-    sync_folder(path.parent)
+def write_atomically(path: Path, *data: bytes, durable: bool = True, mode: int = PRIVATE_MODE) -> None:
+    """Replace the file at `path` by one with this data.
+
+    Parameters
+    ----------
+    path : Path
+        The file. While it is written there is a file `path` + ".tmp" next to it.
+    data : bytes
+        Its contents, in parts.
+    durable : bool
+        Whether the new file must survive a power cut once this function has returned. Without it the call costs no
+        wait for the disk.
+    mode : int
+        Permissions of a new file.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take it. Then the old contents or the new are there, completely.
+    """
+    with _temporary_file(path, path.with_name(path.name + TEMPORARY_SUFFIX), mode=mode, sync=durable) as fd:
+        for part in data:
+            remaining = memoryview(part)
+            while remaining:  # a disk that becomes full takes a part of what it is given
+                remaining = remaining[os.write(fd, remaining) :]
+    if durable:
+        sync_folder(path.parent)
+
+
+@contextmanager
+def open_atomically(path: Path, is_complete: Callable[[], bool] = lambda: True) -> Iterator[BinaryIO]:
+    """Open a file for a user's output; it takes its name at the end, if nothing was raised.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A pipe or a device is written directly.
+    is_complete : callable
+        Is asked at the end; if it answers False, what was there before stays.
+
+    Yields
+    ------
+    BinaryIO
+        The file to write to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; `unwritable` makes an error for the user of it.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with (
+        _temporary_file(path, temporary, mode=DEFAULT_MODE, sync=True, is_complete=is_complete) as fd,
+        os.fdopen(fd, "wb", closefd=False) as file,
+    ):
+        yield file
+
+
+def write_all_atomically(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: none takes its name before all are written.
+
+    Parameters
+    ----------
+    files : mapping of Path to bytes
+        The contents of each file.
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be written; `unwritable` makes an error for the user of it.
+    """
+    with ExitStack() as stack:
+        pairs = [(stack.enter_context(open_atomically(path)), data) for path, data in files.items()]
+        for file, data in pairs:
+            file.write(data)
+            file.flush()
+
+
+def unwritable(where: str, error: OSError) -> BadInput:
+    """Return the error for a file that the user named and that cannot be written.
+
+    Parameters
+    ----------
+    where : str
+        The option and the file.
+    error : OSError
+        What the system answered.
+    """
+    remedy = _REMEDIES.get(error.errno or 0, "name a file that can be")
+    return BadInput([Problem(where, f"cannot be written: {error.strerror}", remedy)])
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where there is a way to; some shared folders know none."""
+    """Make the names in a folder durable, on file systems that can."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in _NO_WAY:
+        if error.errno not in _FOLDER_SYNC_UNSUPPORTED:
             raise
     finally:
         os.close(fd)
 
 
-def _write(path: Path, data: Iterable[bytes]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+@contextmanager
+def _temporary_file(path: Path, temporary: Path, *, mode: int, sync: bool,
+                    is_complete: Callable[[], bool] = lambda: True) -> Iterator[int]:
+    """The descriptor of a temporary file that takes the place of `path` at the end, or is removed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    fd = os.open(temporary, flags, mode)
     try:
-        for part in data:
-            rest = memoryview(part)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-        _SYNC(fd)
-    finally:
-        os.close(fd)
+        try:
+            yield fd
+            if sync:
+                _sync_data(fd)
+        finally:
+            os.close(fd)
+        if is_complete():
+            os.replace(temporary, path)
+        else:
+            temporary.unlink()
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

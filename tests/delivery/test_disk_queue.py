@@ -18,7 +18,7 @@ from parts import ROOT, small_disk
 
 from clpm_execd.delivery.disk_queue import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
 from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, split
-from clpm_execd.state.durable_file import UNFINISHED
+from clpm_execd.state.durable_file import TEMPORARY_SUFFIX
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -277,8 +277,8 @@ def test_an_unfinished_file_is_delivered_if_it_is_whole_and_else_gone(tmp_path: 
     spool = spool_in(tmp_path)
     spool.put(lines(1))
     whole = packed(Batch(lines(2), 1))
-    (spool.folder / f"{T0 + 10**15}.lp{UNFINISHED}").write_bytes(whole)
-    (spool.folder / f"{T0 + 2 * 10**15}.lp{UNFINISHED}").write_bytes(whole[:-1])
+    (spool.folder / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole)
+    (spool.folder / f"{T0 + 2 * 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole[:-1])
     again = spool_in(tmp_path)
     assert sent(again) == split(lines(1, 2))
     assert stored(tmp_path) == []
@@ -379,7 +379,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, room: list[int]) -> None:
     write = os.write
 
     def limited(fd: int, data: bytes) -> int:
-        if not room or not os.readlink(f"/proc/self/fd/{fd}").endswith(UNFINISHED):
+        if not room or not os.readlink(f"/proc/self/fd/{fd}").endswith(TEMPORARY_SUFFIX):
             return write(fd, data)
         taken = min(len(data), room[0])
         room[0] -= taken

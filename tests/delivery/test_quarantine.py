@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clpm_execd.delivery.quarantine import FULL, SAME_INCIDENT, Quarantine, incidents
-from clpm_execd.state.durable_file import UNFINISHED
+from clpm_execd.state.durable_file import TEMPORARY_SUFFIX
 
 LOG = logging.getLogger("clpm_execd")
 WORDS = 'HTTP status 422: input field "PV" is type string, already exists as type float'
@@ -120,7 +120,7 @@ def test_a_full_disk_changes_nothing_in_it(quarantine: Quarantine, monkeypatch: 
         with pytest.raises(OSError, match="No space"):
             quarantine({WORDS: [line(2)]})
     assert path.read_bytes() == before
-    assert not list(quarantine.folder.glob(f"*{UNFINISHED}"))
+    assert not list(quarantine.folder.glob(f"*{TEMPORARY_SUFFIX}"))
 
 
 def test_an_incident_that_was_taken_away_is_begun_anew(quarantine: Quarantine, tmp_path: Path) -> None:

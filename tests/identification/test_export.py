@@ -11,11 +11,11 @@ from command import run_command
 from simulated_records import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
-from clpm_execd.files import write_whole
 from clpm_execd.identification.export import loops_files
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
+from clpm_execd.state.durable_file import write_all_atomically
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def learned() -> list[Learned]:
 
 @pytest.fixture
 def file(learned: list[Learned], tmp_path: Path) -> Path:
-    write_whole(loops_files(tmp_path / "loops.toml", learned))
+    write_all_atomically(loops_files(tmp_path / "loops.toml", learned))
     return tmp_path / "loops.toml"
 
 

@@ -212,10 +212,10 @@ def test_a_disk_that_is_full_ends_no_stream(tmp_path: Path, clpm_execd: list[str
 
 @pytest.mark.process
 def test_a_process_killed_while_it_writes_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    code = ("import sys, pathlib; from clpm_execd.state.durable_file import write_whole\n"
+    code = ("import sys, pathlib; from clpm_execd.state.durable_file import write_atomically\n"
             "n = 0\n"
             "while True:\n"
-            "    n += 1; write_whole(pathlib.Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
+            "    n += 1; write_atomically(pathlib.Path(sys.argv[1]), (b'%d ' % n) * 20000)\n"
             "    print(n, flush=True)\n")
     for _ in range(5):
         with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "file")], stdout=subprocess.PIPE) as writer:
