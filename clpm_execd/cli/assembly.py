@@ -19,7 +19,7 @@ from clpm_execd.units import SECOND
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
-    from clpm_execd.encoding.line_protocol import Encoder
+    from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.records import Record
     from clpm_execd.state.checkpoint import Checkpoint

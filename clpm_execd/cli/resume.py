@@ -18,7 +18,7 @@ from clpm_execd.units import SECOND, human_duration
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
-    from clpm_execd.encoding.line_protocol import Encoder
+    from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.state.checkpoint import Checkpoint, Keeper
     from clpm_execd.state.folder_lock import Claim

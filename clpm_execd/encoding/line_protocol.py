@@ -8,41 +8,17 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS, TextEncoder
 from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.escaping import escape, find_defect, series_key, tag_set
 from clpm_execd.encoding.row_templates import Hole, Row, Stretch
 from clpm_execd.encoding.truth_rows import Row as Told
-from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
-
-
-class Encoder(Protocol):
-    """What turns Blocks into bytes for a stream or a file."""
-
-    @property
-    def signals(self) -> Collection[str]:
-        """Those of the Block that are written."""
-
-    def header(self) -> bytes:
-        """What stands once, before everything else."""
-
-    def encode(self, block: Block) -> bytes:
-        """The block as whole lines; empty when it holds nothing to say."""
-
-    def parts(self, block: Block) -> Iterable[bytes | memoryview]:
-        """The same one part after the other, which spares who writes many at once their copy."""
-
-    def recall(self) -> Mapping[str, npt.NDArray[Any]]:
-        """What it remembers from Block to Block, as arrays by name."""
-
-    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
-        """Go on with the stream of an encoder that recalled this, for these loops; the others begin."""
 
 
 class LineProtocol(TextEncoder):
@@ -72,8 +48,8 @@ class LineProtocol(TextEncoder):
             problems += _taken_by_truth(truth, measurement, tags)
         if problems:
             raise BadInput(problems)
-        self._measurement = escape_measurement(measurement)
-        self._truth_measurement = escape_measurement(truth or "")
+        self._measurement = measurement
+        self._truth_measurement = truth or ""
         self._mode_tag = mode_tag or None
         self._tags = tags
         ends = [(Stretch(b"i"),) if signal == "quality" else () for signal in self.signals]
@@ -85,7 +61,7 @@ class LineProtocol(TextEncoder):
     def _row(self, mode: str) -> Row:
         tags = {**self._tags, **({self._mode_tag: mode} if self._mode_tag else {})}
         before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
-        begin, end = (self._measurement + _series(before) + ",loop_id=").encode(), _series(tags).encode()
+        begin, end = (series_key(self._measurement, before) + ",loop_id=").encode(), tag_set(tags).encode()
         return [(Stretch(begin, Hole.LOOP, end),), *self._fields, (Stretch(b" ", Hole.TIME, b"\n"),)]
 
     def _texts(self, loops: Sequence[str]) -> list[bytes]:
@@ -101,40 +77,10 @@ class LineProtocol(TextEncoder):
         return [b"%d" % time for time in times.tolist()]
 
     def _told(self, row: Told, time: bytes) -> bytes:
-        series = self._truth_measurement + _series({**self._tags, "loop_id": row.loop, "fault": row.fault})
+        series = series_key(self._truth_measurement, {**self._tags, "loop_id": row.loop, "fault": row.fault})
         fields = (f"control={row.control},present={row.present},severity={row.severity:.10g},"
                   f"visible={row.visible}").lower()
         return f"{series} {fields} ".encode() + time + b"\n"
-
-
-def _series(tags: Mapping[str, str]) -> str:
-    """The tags as they stand behind the measurement, sorted."""
-    pairs = sorted(tags.items(), key=lambda tag: tag[0].encode())
-    return "".join(f",{escape(key)}={escape(value)}" for key, value in pairs)
-
-
-def escape(text: str) -> str:
-    """A tag key, tag value or field key as it stands in a line."""
-    return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
-
-
-def escape_measurement(text: str) -> str:
-    return text.replace(",", "\\,").replace(" ", "\\ ")
-
-
-def cannot_carry(text: str) -> str | None:
-    """Why not every parser would read this name or tag value back the same; None when all do."""
-    if not text:
-        return "it is empty"
-    if text.isprintable() and "\\" not in text:  # nearly all; the rest is looked through
-        return None
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in text):
-        return "it holds a control character"
-    if any(0xD800 <= ord(c) < 0xE000 for c in text):
-        return "it is not valid Unicode"
-    if text.endswith("\\") or any(pair in text for pair in ("\\,", "\\=", "\\ ")):
-        return "a backslash stands at its end or before a comma, an equals sign or a space"
-    return None
 
 
 def _unfit_ids(loops: Collection[str]) -> list[Problem]:
@@ -144,7 +90,7 @@ def _unfit_ids(loops: Collection[str]) -> list[Problem]:
     return [
         Problem(f"loop id {loop!r}", why, "choose an id without it")
         for loop in loops
-        if (why := cannot_carry(loop)) is not None
+        if (why := find_defect(loop)) is not None
     ]
 
 
@@ -166,7 +112,7 @@ def _unfit(
     problems = [
         Problem(where, why, "choose a text without it")
         for where, text in named
-        if (why := cannot_carry(text)) is not None
+        if (why := find_defect(text)) is not None
     ]
     taken = [("measurement", "a line that begins with # is a comment")] if measurement.startswith("#") else []
     taken += [(f"tag {key!r}", "the stream writes this tag itself") for key in tags if key in own]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from clpm_execd.delivery.memory_queue import Backlog, Waiting
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import Sender
-from clpm_execd.encoding.line_protocol import Encoder
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.influx.client import Answer
 from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import SECOND, Block

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.encoding.line_protocol import Encoder
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source

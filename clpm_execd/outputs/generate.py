@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from clpm_execd.encoding.line_protocol import Encoder
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.outputs.prefetch import ahead, widen
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from clpm_execd.encoding.line_protocol import escape, escape_measurement
+from clpm_execd.encoding.escaping import series_key
 from clpm_execd.plant.block import Block
 
 MINUTE = 60 * 10**9  # ns
@@ -29,9 +29,7 @@ class Metrics:
     def __init__(self, measurement: str, tags: Mapping[str, str], *, interval: int, started: int) -> None:
         self.more: Callable[[int], Numbers] = lambda now: {}
         self._interval = interval
-        self._series = escape_measurement(measurement) + "".join(
-            f",{escape(key)}={escape(value)}" for key, value in sorted(tags.items(), key=lambda tag: tag[0].encode())
-        )
+        self._series = series_key(measurement, tags)
         self._started = started
         self._minute = started // MINUTE
         self._points = self._late = 0

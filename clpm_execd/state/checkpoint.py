@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.line_protocol import Encoder
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from clpm_execd.encoding import byte_rows as pieces
 from clpm_execd.encoding import float_format as digits
 from clpm_execd.encoding.csv import LongCsv, WideCsv
-from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
+from clpm_execd.encoding.encoder import Encoder
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import Block, Floats
 
 LOOPS = ("A", "TIC208030", "a much longer id, with spaces", "B")

@@ -13,7 +13,8 @@ import tomli
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.csv import LongCsv, WideCsv
-from clpm_execd.encoding.line_protocol import Encoder, LineProtocol
+from clpm_execd.encoding.encoder import Encoder
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import Arrivals, Block, Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.plant import Plant
