@@ -20,6 +20,7 @@ from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
+from clpm_execd.stored_names import stored_field
 from clpm_execd.units import SECOND, format_duration
 
 _AGAIN = "learn the loop again, or remove [loop.learned] to have one without its laws"
@@ -83,7 +84,7 @@ def _laws(arrays: Mapping[str, npt.NDArray[Any]], title: str, place: Place) -> L
         return None
     parts: dict[str, Any] = {}
     for item in fields(Laws):
-        array = arrays.get(f"{title}/{item.name}")
+        array = arrays.get(f"{title}/{stored_field('Laws', item.name)}")
         kinds = "b" if item.name == "held" else "fiu"
         if array is None or array.dtype.kind not in kinds:
             place.at("file").refuse(f"the laws of {shown(title)} have no {item.name}", _AGAIN)

@@ -18,6 +18,7 @@ from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import Learned
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.specs import LoopSpec, OperatorSpec
+from clpm_execd.stored_names import stored_field
 from clpm_execd.units import format_duration
 
 _HEAD = """\
@@ -40,7 +41,7 @@ def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
     packed = io.BytesIO()
     if lawful:
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
-            f"{name}/{item.name}": np.asarray(getattr(laws, item.name))
+            f"{name}/{stored_field('Laws', item.name)}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(Laws)})
     text = loops_text(learned, names, arrays.name).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}

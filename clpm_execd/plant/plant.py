@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.kernel.single_loop import MOST, Alone
 from clpm_execd.plant.loop_set import Indices, Loops
@@ -84,7 +85,7 @@ class Plant:
 
     def _build(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
-        self._chance = keys(seed, loops.ids, "noise and load")
+        self._chance = keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._zero, self._span = loops.columns(lambda loop: _scale(loop.range))
         self._op_zero, self._op_span = loops.columns(lambda loop: _scale(loop.recording.op_range))
         self._op_apart = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
@@ -154,23 +155,26 @@ class Plant:
 
     def _parts(self) -> Iterator[tuple[str, Remembers]]:
         """All that remembers, each under a name; the controllers of all levels are one."""
-        yield from (("state", self._state), ("operator", self._operator), ("process", self._process),
-                    ("dead time", self._process.dead_time), ("recorded pv", self._record_pv),
-                    ("recorded op", self._record_op))
-        yield from (("controller", controller) for controller in self._controllers)
+        yield stored_names.STATE_PART, self._state
+        yield stored_names.OPERATOR_PART, self._operator
+        yield stored_names.PROCESS_PART, self._process
+        yield stored_names.DEAD_TIME_PART, self._process.dead_time
+        yield stored_names.RECORDED_PV_PART, self._record_pv
+        yield stored_names.RECORDED_OP_PART, self._record_op
+        yield from ((stored_names.CONTROLLER_PART, controller) for controller in self._controllers)
         if self._learned is not None:
-            yield "learned", self._learned
+            yield stored_names.LEARNED_PART, self._learned
         if self._operator.faults is not None:
-            yield "operation faults", self._operator.faults
+            yield stored_names.OPERATION_FAULTS_PART, self._operator.faults
         if self._disturbance.faults is not None:
-            yield "load faults", self._disturbance.faults
+            yield stored_names.LOAD_FAULTS_PART, self._disturbance.faults
         if self._sensor.faults is not None:
-            yield "sensor faults", self._sensor.faults
+            yield stored_names.SENSOR_FAULTS_PART, self._sensor.faults
         if self._valve.faults is not None:
-            yield "valve faults", self._valve.faults
-            yield "stiction", self._valve.faults.stiction
+            yield stored_names.VALVE_FAULTS_PART, self._valve.faults
+            yield stored_names.STICTION_PART, self._valve.faults.stiction
         if self._data_path is not None:
-            yield "data path", self._data_path
+            yield stored_names.DATA_PATH_PART, self._data_path
 
     def recall(self) -> Memory:
         """What the plant remembers now, to be given to another; the plant is not changed, nor is the memory later."""

@@ -1,6 +1,6 @@
 """What a plant remembers from scan to scan: with it, one that was stopped goes on to the last bit.
 
-Each stage says what it remembers beside where it makes it: the names of its arrays (`Columns`), or, where it keeps no
+Each stage says what it remembers beside where it makes it: its arrays by name (`Columns`), or, where it keeps no
 element a loop, tables of its own (`Remembers`). A memory is rows that belong to loops, so that a loop keeps its own
 whichever others come, go or change places. What is a function of loops, seed and time (chance, severities, and the
 parameters they make) is no memory: it is made anew.
@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.digest import blake2b
 from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.specs import (
@@ -60,20 +61,22 @@ class Remembers(Protocol):
 class Columns:
     """A stage whose memory is arrays with one element a loop, along their last axis.
 
-    remembers: their names. columns: (M,) the plant's columns of the elements, rising.
+    stored_arrays: by their names in files, the names of the attributes. columns: (M,) the plant's columns of the
+    elements, rising.
     """
 
-    remembers: ClassVar[tuple[str, ...]] = ()
+    stored_arrays: ClassVar[Mapping[str, str]] = {}
     columns: Indices
 
     def recall(self) -> Tables:
-        return {name: Rows(self.columns, np.moveaxis(getattr(self, name), -1, 0).copy()) for name in self.remembers}
+        return {name: Rows(self.columns, np.moveaxis(getattr(self, attribute), -1, 0).copy())
+                for name, attribute in self.stored_arrays.items()}
 
     def restore(self, tables: Tables) -> None:
-        for name in self.remembers:
+        for name, attribute in self.stored_arrays.items():
             rows = tables[name]
             _, ours, theirs = np.intersect1d(self.columns, rows.owner, assume_unique=True, return_indices=True)
-            values = np.moveaxis(getattr(self, name), -1, 0)
+            values = np.moveaxis(getattr(self, attribute), -1, 0)
             if values.ndim > 1 and len(values):  # a past, in which the longest of all loops' sets the length
                 values, rows = values[:, :rows.values.shape[1]], Rows(rows.owner, rows.values[:, :values.shape[1]])
             values[ours] = rows.values[theirs]
@@ -155,7 +158,7 @@ def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
     version changes no mark.
     """
     index = {loop: i for i, loop in enumerate(loops.ids)}
-    chains = loops.each(_told)
+    chains = loops.each(specification_text)
     last = list(range(len(loops)))  # of each loop's cascade
     led = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
     for i, master in led:
@@ -167,25 +170,27 @@ def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(loops), _MARK)
 
 
-def _told(spec: object) -> str:
-    """A specification in words, without what is as by default, and without names."""
+def specification_text(spec: object) -> str:
+    """Return a specification as text, without what is as by default and without the ids of loops."""
     if isinstance(spec, tuple):
-        return f"({' '.join(_told(part) for part in spec)})"
+        return f"({' '.join(specification_text(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
         return f"{spec.dtype} {spec.shape} {blake2b(spec.tobytes(), digest_size=_MARK).hexdigest()}"
     if not is_dataclass(spec):
         return repr(spec)
-    told = []
+    kind = type(spec).__name__
+    parts = []
     for name, default in _defaults(spec.__class__):
         value = getattr(spec, name)
         if value is not default and (default is MISSING or value != default):
-            told.append(f"{name}={_told_once(value) if isinstance(value, _PARTS) else _told(value)}")
-    return f"{type(spec).__name__}({' '.join(told)})"
+            text = _specification_text_once(value) if isinstance(value, _PARTS) else specification_text(value)
+            parts.append(f"{stored_names.stored_field(kind, name)}={text}")
+    return f"{stored_names.SPECIFICATIONS[kind]}({' '.join(parts)})"
 
 
 # What many loops have alike.
 _PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
-_told_once = lru_cache(maxsize=4096)(_told)
+_specification_text_once = lru_cache(maxsize=4096)(specification_text)
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
@@ -109,10 +110,10 @@ class Late(Step):
         return ordered
 
     def recall(self) -> Kept:
-        return {} if self._held is None else {"held": self._held}
+        return {} if self._held is None else {stored_names.LATE_HELD: self._held}
 
     def restore(self, kept: Kept) -> None:
-        self._held = kept.get("held")
+        self._held = kept.get(stored_names.LATE_HELD)
 
 
 class Duplicates(Step):
@@ -226,11 +227,13 @@ class Compression(Step):
         points = [_NOWHERE if point is None else point
                   for point in (self._reported, self._before, self._archived, self._snapshot)]
         row, time, value = zip(*map(astuple, points), strict=True)
-        return {"waiting": self._waiting, "doors": np.array([(row, time, value, self._doors)], dtype=_DOORS)}
+        return {stored_names.COMPRESSION_WAITING: self._waiting,
+                stored_names.COMPRESSION_DOORS: np.array([(row, time, value, self._doors)], dtype=_DOORS)}
 
     def restore(self, kept: Kept) -> None:
-        self._waiting = kept.get("waiting")
-        for row, time, value, doors in kept["doors"].tolist() if "doors" in kept else ():
+        self._waiting = kept.get(stored_names.COMPRESSION_WAITING)
+        found = kept.get(stored_names.COMPRESSION_DOORS)
+        for row, time, value, doors in () if found is None else found.tolist():
             points = [_Point(*point) for point in zip(row.tolist(), time.tolist(), value.tolist(), strict=True)]
             self._reported, self._before, self._archived, self._snapshot = (
                 None if point == _NOWHERE else point for point in points)
@@ -256,7 +259,8 @@ class DataPath:
         order = list(_STEPS)
         for loop, ours in self._columns.items():
             names = [faults[k].kind.name for k in ours]
-            of = keys(seed, tuple(f"{loop}\0{i}" for i in range(len(ours))), "data path")
+            of = keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
+                      stored_names.DATA_PATH)
             steps = [(order.index(name), i, k) for i, (name, k) in enumerate(zip(names, ours, strict=True))
                      if name in _STEPS]
             if steps:
@@ -299,7 +303,7 @@ class DataPath:
         """The steps, each with the plant's column of its loop and which of the loop's faults it is."""
         for loop in sorted(self._steps, key=self._owners.__getitem__):
             for k, step in self._steps[loop]:
-                yield self._owners[loop], f"fault {self._columns[loop].index(k)} ", step
+                yield self._owners[loop], stored_names.DATA_PATH_FAULT.format(self._columns[loop].index(k)), step
 
     def recall(self) -> Tables:
         found: dict[str, list[tuple[int, npt.NDArray[Any]]]] = {}

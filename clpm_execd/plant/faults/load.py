@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
@@ -15,7 +16,7 @@ from clpm_execd.plant.stages.state import State
 class LoadFaults(Columns):
     """Of the loops that have any. What they add stands beside the loop's own load, which goes on as without them."""
 
-    remembers = ("_own",)
+    stored_arrays = stored_names.LOAD_FAULTS
 
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
@@ -30,7 +31,7 @@ class LoadFaults(Columns):
         self._others = np.array([column[schedule.faults[k].text("with")] for k in self._from], dtype=np.intp)
         self._gain = schedule.numbers(self._from, "gain")
         self._sigma = schedule.numbers(self._white, "sigma")
-        self._draws = Draws(keys(seed, schedule.names(self._white), "white load"), normal)
+        self._draws = Draws(keys(seed, schedule.names(self._white), stored_names.WHITE_LOAD), normal)
         self._amplitude, self._period, phase, self._third = (
             schedule.numbers(self._waves, name) for name in ("amplitude", "period", "phase", "harmonic"))
         self._phase = phase * np.pi / 180.0

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
@@ -39,7 +40,7 @@ class OperationFaults:
         self._by_loop: dict[int, list[int]] = {int(c): [] for c in self._at}
         for k in ours:
             self._by_loop[int(schedule.column[k])].append(k)
-        self._keys = dict(zip(ours, keys(seed, schedule.names(ours), "operation"), strict=True))
+        self._keys = dict(zip(ours, keys(seed, schedule.names(ours), stored_names.OPERATION_FAULTS), strict=True))
         self._chosen = {column: int(state.mode[column]) for column in self._by_loop}
         self._level: Floats = np.zeros(len(schedule.faults))
         self._on: set[int] = set()
@@ -155,11 +156,13 @@ class OperationFaults:
         acting = [(column, (nth, k in self._manual, self._next.get(k, -1), self._acted.get(k, 0),
                             self._rest.get(k, np.nan), self._moved.get(k, np.nan)))
                   for column, ours in self._by_loop.items() for nth, k in enumerate(ours) if k in self._on]
-        return {"chosen": Rows(self._at, chosen), "shift": Rows(self._at, self.shift[self._at]),
-                "acting": table(acting, _ACTING)}
+        return {stored_names.OPERATION_CHOSEN: Rows(self._at, chosen),
+                stored_names.OPERATION_SHIFT: Rows(self._at, self.shift[self._at]),
+                stored_names.OPERATION_ACTING: table(acting, _ACTING)}
 
     def restore(self, tables: Tables) -> None:
-        chosen, shift, acting = tables["chosen"], tables["shift"], tables["acting"]
+        chosen, shift, acting = (tables[name] for name in (
+            stored_names.OPERATION_CHOSEN, stored_names.OPERATION_SHIFT, stored_names.OPERATION_ACTING))
         self._chosen |= dict(zip(chosen.owner.tolist(), chosen.values.tolist(), strict=True))
         self.shift[shift.owner] = shift.values
         for column, (nth, manual, at, acted, rest, moved) in zip(

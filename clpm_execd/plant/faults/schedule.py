@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
@@ -110,7 +111,7 @@ class Schedule:
         """A name for the chance of each of these faults: its loop, and which of the loop's faults it is."""
         first = np.searchsorted(self.column, self.column, sorter=np.argsort(self.column, kind="stable"))
         order = np.argsort(np.argsort(self.column, kind="stable"), kind="stable") - first
-        return tuple(f"{self.faults[k].loop.id}\0{order[k]}" for k in which)
+        return tuple(stored_names.NTH_FAULT.format(self.faults[k].loop.id, order[k]) for k in which)
 
     def numbers(self, which: npt.NDArray[np.intp], name: str) -> Floats:
         """A parameter of each of these faults."""

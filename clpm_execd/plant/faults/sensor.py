@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
@@ -20,7 +21,7 @@ class SensorFaults(Columns):
     sigma: (N,) the sensors' noise, % of span, which a fault may change.
     """
 
-    remembers = ("_last",)
+    stored_arrays = stored_names.SENSOR_FAULTS
 
     def __init__(self, schedule: Schedule, state: State, sigma: Floats, seed: int) -> None:
         self._schedule, self._state, self._sigma = schedule, state, sigma
@@ -29,7 +30,7 @@ class SensorFaults(Columns):
         self._all = {name: np.zeros(len(sigma)) for name in names}
         self._overlays = Overlays(schedule, {"sigma": sigma, **self._all})
         ids = tuple(schedule.loops[i].id for i in at)
-        self._draws = Draws(keys(seed, ids, "spikes"), uniform)
+        self._draws = Draws(keys(seed, ids, stored_names.SPIKES), uniform)
         self._last = state.pv[at]
         self._gather()
 

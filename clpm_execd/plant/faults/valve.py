@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
@@ -21,7 +22,7 @@ class Stiction(Columns):
     S and J nought it goes where the actuator goes. Kano's model (2003) gives the same.
     """
 
-    remembers = ("_wanted", "_stem", "_direction", "_slides")
+    stored_arrays = stored_names.STICTION
 
     def __init__(self, position: Floats, columns: Indices) -> None:
         self.columns = columns
@@ -57,7 +58,7 @@ class ValveFaults(Columns):
     from the closed valve to where the loop rests, % of travel.
     """
 
-    remembers = ("_actuator", "_stuck_at")
+    stored_arrays = stored_names.VALVE_FAULTS
 
     def __init__(self, schedule: Schedule, state: State, follow: Floats, shut: Floats) -> None:
         n, self._state, self._schedule = len(follow), state, schedule

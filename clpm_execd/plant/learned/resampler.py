@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import MAN, Floats
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop_set import Indices
@@ -87,8 +88,7 @@ class Archive:
 class LearnedLoops(Columns):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
 
-    remembers = ("_instant", "_row", "_left", "_true", "_pv", "_op", "_sp", "_flow", "_output", "_kept", "_load",
-                 "_noise", "_drift", "_slope")
+    stored_arrays = stored_names.LEARNED_LOOPS
 
     def __init__(self, loops: Sequence[LoopSpec], state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
@@ -98,8 +98,9 @@ class LearnedLoops(Columns):
         ours = [loops[i] for i in self.columns]
         self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
         ids = tuple(loop.id for loop in ours)
-        self._block_keys = np.stack([keys(seed, ids, f"learned {what}") for what in ("length", "place")])
-        self._drift_keys = np.stack([keys(seed, ids, f"learned drift of {signal}") for signal in ("PV", "OP", "SP")])
+        self._block_keys = np.stack([
+            keys(seed, ids, purpose) for purpose in (stored_names.LEARNED_LENGTH, stored_names.LEARNED_PLACE)])
+        self._drift_keys = np.stack([keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
         self._archives = [Archive(law) for law in laws]

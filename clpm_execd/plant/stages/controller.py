@@ -12,6 +12,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, Floats
 from clpm_execd.plant.kernel.equations import asked, reset, slope, unwound
 from clpm_execd.plant.loop_set import Loops
@@ -52,7 +53,7 @@ def _law(loop: LoopSpec, scan: float) -> tuple[float, ...]:
 class Controller(Columns):
     """The controllers of one level of the cascades: the loops of `level`, a slice of all."""
 
-    remembers = ("_integral", "_derivative", "_last_pv", "_held")
+    stored_arrays = stored_names.CONTROLLER
 
     def __init__(self, loops: Loops, state: State, level: slice, scan: float) -> None:
         ours = loops[level]

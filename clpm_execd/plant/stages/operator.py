@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.rng import keys, normal, uniform
@@ -80,7 +81,7 @@ class Operator(Columns):
     `tick` counts scans since 1970.
     """
 
-    remembers = ("_planned",)
+    stored_arrays = stored_names.OPERATOR
 
     def __init__(self, loops: Loops, state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
@@ -97,14 +98,15 @@ class Operator(Columns):
         self._chance, self._size = loops.columns(lambda loop: _habit(loop.operator))
         self._next_quarter = 0 if self._chance.any() else None
         drawn = () if self._next_quarter is None else loops.ids
-        self._whether, self._when, self._where = (keys(seed, drawn, f"operator {what}") for what in "abc")
+        self._whether, self._when, self._where = (keys(seed, drawn, purpose) for purpose in (
+            stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE))
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
         days = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.kinds))}
         self._days = np.array([_quarters(day) for day in days])
         self._day = loops.column(lambda loop: days[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
         self._stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
-        self._stay = keys(seed, loops.ids if stays else (), "operator d")
+        self._stay = keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
         self._automatic = {
             i: MODES.index(loops[i].mode if loops[i].mode != "MAN" else "CAS" if loops[i].cascade else "AUT")
             for i in self._stays}
@@ -208,12 +210,13 @@ class Operator(Columns):
         plan = [(act.loop, (act.tick, act.number, act.signal, act.value, act.ramp)) for act in self._plan]
         ramps = [(loop, (signal, ramp.first, ramp.last, ramp.begin, ramp.end))
                  for (loop, signal), ramp in self._ramps.items()]
-        return {**super().recall(), "plan": table(plan, _PLANNED), "ramps": table(ramps, _RAMPED)}
+        return {**super().recall(), stored_names.OPERATOR_PLAN: table(plan, _PLANNED),
+                stored_names.OPERATOR_RAMPS: table(ramps, _RAMPED)}
 
     def restore(self, tables: Tables) -> None:
         super().restore(tables)
         known = set(tables["_planned"].owner.tolist())
-        plan, ramps = tables["plan"], tables["ramps"]
+        plan, ramps = tables[stored_names.OPERATOR_PLAN], tables[stored_names.OPERATOR_RAMPS]
         self._plan = [act for act in self._plan if act.loop not in known]
         self._plan += [_Act(tick, loop, number, signal, value, ramp) for loop, (tick, number, signal, value, ramp)
                        in zip(plan.owner.tolist(), plan.values.tolist(), strict=True)]

@@ -14,6 +14,7 @@ from math import exp, expm1, floor, inf
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import first_state, output
 from clpm_execd.plant.loop_set import Indices, Loops
@@ -117,10 +118,12 @@ class DeadTime:
     def recall(self) -> Tables:
         everybody = np.arange(len(self._length))
         at = (self._at - self._first) // self._step
-        return {"ring": Rows(np.repeat(everybody, self._length), self._ring[self._all()]), "at": Rows(everybody, at)}
+        return {
+            stored_names.DEAD_TIME_RING: Rows(np.repeat(everybody, self._length), self._ring[self._all()]),
+            stored_names.DEAD_TIME_PLACE: Rows(everybody, at)}
 
     def restore(self, tables: Tables) -> None:
-        ring, (ours, at) = tables["ring"], tables["at"]
+        ring, (ours, at) = tables[stored_names.DEAD_TIME_RING], tables[stored_names.DEAD_TIME_PLACE]
         known = np.repeat(np.isin(np.arange(len(self._length)), ours), self._length)
         self._ring[self._all()[known]] = ring.values
         self._at[ours] = self._first[ours] + at * self._step[ours]
@@ -129,7 +132,7 @@ class DeadTime:
 class Process(Columns):
     """The processes of N loops, as deviations from where they rest."""
 
-    remembers = ("_x1", "_x2", "_new")
+    stored_arrays = stored_names.PROCESS
 
     def __init__(self, loops: Loops, state: State, scan: float) -> None:
         self.columns = np.arange(len(loops))

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.snapshot import Columns
@@ -33,7 +34,7 @@ def _ratio(resolution: float) -> tuple[float, float]:
 class Recorder(Columns):
     """The recording of one signal of N loops."""
 
-    remembers = ("_last",)
+    stored_arrays = stored_names.RECORDER
 
     def __init__(self, resolutions: npt.ArrayLike, bands: npt.ArrayLike) -> None:
         steps, of = np.unique(np.asarray(resolutions, dtype=np.float64), return_inverse=True)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd import stored_names
 from clpm_execd.plant.block import MODES, Floats
 from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.snapshot import Columns
@@ -34,7 +35,7 @@ class State(Columns):
     mode: what the operator chose; shown_mode: what the controller does (a master whose slave left CAS is in MAN).
     """
 
-    remembers = ("sp", "op", "pv", "position", "load", "mode")
+    stored_arrays = stored_names.STATE
 
     def __init__(self, loops: Loops) -> None:
         self.columns = np.arange(len(loops))

@@ -265,7 +265,7 @@ def test_a_memory_without_one_of_the_stages_is_refused() -> None:
             Plant([loop(busy("stiction"))], seed=7, start=memory.next_time, memory=lacking)
 
 
-# What changes from scan to scan and is no array of `remembers`: told by its stage in words of its own,
+# What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
 IN_WORDS = {
     "Operator": {"_plan", "_ramps"}, "DeadTime": {"_ring", "_at"}, "Late": {"_held"},
     "OperationFaults": {"_chosen", "_manual", "_due", "_next", "_acted", "_rest", "_moved", "shift"},
@@ -334,7 +334,7 @@ def test_whatever_changes_from_scan_to_scan_is_remembered_or_made_anew() -> None
         now = [state_of(part) for part in parts]
         for part, old, new in zip(parts, last, now, strict=True):
             kind = type(part).__name__
-            named = {*getattr(part, "remembers", ()), *IN_WORDS.get(kind, ()), *MADE_ANEW.get(kind, ())}
+            named = {*getattr(part, "stored_arrays", {}).values(), *IN_WORDS.get(kind, ()), *MADE_ANEW.get(kind, ())}
             unnamed |= {f"{kind}.{name}" for name in new if new[name] != old.get(name) and name not in named}
         last = now
-    assert not unnamed, "name it in `remembers` of its class, or here if the next scan does not need it"
+    assert not unnamed, "name it in `stored_arrays` of its class, or here if the next scan does not need it"

@@ -1,0 +1,62 @@
+"""The names that are data: everything in a user's files that is called after a part of this program.
+
+A checkpoint, a file of learned loops or a state folder that an earlier version wrote is read by these names, whatever
+the attributes and classes are called today. So what files say never changes; where an attribute or a class is renamed,
+only its side of the mapping does. `tests/golden` holds files of 0.1.0, which fail where a name here changes.
+
+The keys of loops.toml are data too: they are the names of the fields of `ControllerSpec` and its kind.
+"""
+
+# A plant in a checkpoint: its tables are named "<part>: <array>". These are its parts,
+STATE_PART, OPERATOR_PART, PROCESS_PART, DEAD_TIME_PART = "state", "operator", "process", "dead time"
+RECORDED_PV_PART, RECORDED_OP_PART = "recorded pv", "recorded op"
+CONTROLLER_PART, LEARNED_PART = "controller", "learned"
+OPERATION_FAULTS_PART, LOAD_FAULTS_PART, SENSOR_FAULTS_PART = "operation faults", "load faults", "sensor faults"
+VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "data path"
+
+# the arrays of each part, each with the attribute that holds it today,
+STATE = {"sp": "sp", "op": "op", "pv": "pv", "position": "position", "load": "load", "mode": "mode"}
+OPERATOR = {"_planned": "_planned"}
+PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new"}
+RECORDER = {"_last": "_last"}
+CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_held"}
+LEARNED_LOOPS = {
+    "_instant": "_instant", "_row": "_row", "_left": "_left", "_true": "_true", "_pv": "_pv", "_op": "_op",
+    "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_kept", "_load": "_load", "_noise": "_noise",
+    "_drift": "_drift", "_slope": "_slope"}  # fmt: skip
+LOAD_FAULTS = {"_own": "_own"}
+SENSOR_FAULTS = {"_last": "_last"}
+VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_stuck_at"}
+STICTION = {"_wanted": "_wanted", "_stem": "_stem", "_direction": "_direction", "_slides": "_slides"}
+
+# and what a part makes of something else than one array.
+OPERATOR_PLAN, OPERATOR_RAMPS = "plan", "ramps"
+DEAD_TIME_RING, DEAD_TIME_PLACE = "ring", "at"
+OPERATION_CHOSEN, OPERATION_SHIFT, OPERATION_ACTING = "chosen", "shift", "acting"
+LATE_HELD = "held"
+COMPRESSION_WAITING, COMPRESSION_DOORS = "waiting", "doors"
+DATA_PATH_FAULT = "fault {} "  # stands before the names of the last three: which of its loop's faults it is of
+
+# A checkpoint goes on only with loops that are specified as they were: their specifications, written as text with these
+# names of classes and with the names of fields, are hashed. By class: its name in that text.
+SPECIFICATIONS = {
+    "LoopSpec": "LoopSpec", "ProcessSpec": "ProcessSpec", "ControllerSpec": "ControllerSpec", "ValveSpec": "ValveSpec",
+    "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "RecordingSpec": "RecordingSpec",
+    "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
+    "Laws": "Laws"}  # fmt: skip
+
+# By class and field, where the field has another name in that text, and in the file of learned loops.
+RENAMED_FIELDS: dict[tuple[str, str], str] = {}
+
+# What chance is drawn for: with the seed and the loop's id these are the keys of the random streams.
+NOISE_AND_LOAD = "noise and load"
+OPERATOR_WHETHER, OPERATOR_WHEN, OPERATOR_WHERE, OPERATOR_STAY = "operator a", "operator b", "operator c", "operator d"
+LEARNED_LENGTH, LEARNED_PLACE = "learned length", "learned place"
+LEARNED_DRIFTS = ("learned drift of PV", "learned drift of OP", "learned drift of SP")
+OPERATION_FAULTS, DATA_PATH, WHITE_LOAD, SPIKES = "operation", "data path", "white load", "spikes"
+NTH_FAULT = "{}\0{}"  # in place of a loop's id: the id, and which of the loop's faults it is
+
+
+def stored_field(class_name: str, field: str) -> str:
+    """Return what the field of a specification or of a learned loop is called in files."""
+    return RENAMED_FIELDS.get((class_name, field), field)
