@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.units import DAY, MS, format_duration, parse_duration
+from clpm_execd.urls import exposes_token
 
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard
@@ -159,7 +160,7 @@ class Settings:
         """What works, yet should be looked at."""
         found = list(self.notes)
         has_token = self.given_token is not None or self.token_file is not None
-        if has_token and self.url and not _url_problems(self.url) and _in_the_clear(self.url):
+        if has_token and self.url and not _url_problems(self.url) and exposes_token(self.url):
             found.append("INFLUXDB_URL: the token travels unencrypted to another host; use https")
         return tuple(found)
 
@@ -369,20 +370,6 @@ def _token_problems(token: Secret) -> list[Problem]:
 
 def _quoted(text: str) -> bool:
     return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-
-
-def _in_the_clear(url: str) -> bool:
-    """Whether what is sent there leaves this machine unencrypted."""
-    from ipaddress import ip_address
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        local = ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme.lower() == "http" and not local
 
 
 def _and(names: list[str]) -> str:

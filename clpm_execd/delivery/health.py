@@ -77,7 +77,3 @@ class Heartbeat:
     @property
     def target(self) -> str:
         return self._writer.target
-
-    @property
-    def warnings(self) -> list[str]:
-        return self._writer.warnings

@@ -11,7 +11,6 @@ import gzip
 import http.client
 import io
 import json
-import re
 import socket
 import ssl
 import time
@@ -27,6 +26,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from clpm_execd.influx.call_timeout import Aside
+from clpm_execd.urls import is_on_this_machine, without_secrets
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0  # s for one request in all: name, connection, TLS, sending and answer
 COMPRESS_ABOVE = 1024  # bytes
 MOST_WORDS = 64 * 1024  # bytes of an error's body that are read
-LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1", re.IGNORECASE)
 
 
 class Verdict(Enum):
@@ -289,21 +288,6 @@ def _proxy(url: str) -> tuple[str | None, Mapping[str, str] | None]:
     return urlunsplit((parts.scheme, address, "", "", "")), headers
 
 
-def shown(url: str) -> str:
-    """A URL as it may be shown: without user and password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def exposes_token(url: str) -> bool:
-    """Whether the token travels in the clear to another machine."""
-    return urlsplit(url).scheme == "http" and not _on_this_machine(url)
-
-
-def _on_this_machine(url: str) -> bool:
-    return LOOPBACK.fullmatch(urlsplit(url).hostname or "") is not None
-
-
 class BadToken(Exception):  # noqa: N818 - never seen outside
     """The token cannot be sent; does not say what it is."""
 
@@ -332,13 +316,7 @@ class Influx:
     @property
     def target(self) -> str:
         """What is written to, as it may be shown."""
-        return f"{shown(self.url)}, organization {self.org!r}, bucket {self.bucket!r}"
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the user had better change, though it works."""
-        risk = "the token travels in the clear to another machine; give INFLUXDB_URL as https"
-        return [risk] if exposes_token(self.url) else []
+        return f"{without_secrets(self.url)}, organization {self.org!r}, bucket {self.bucket!r}"
 
     def __call__(self, body: bytes) -> Answer:
         try:
@@ -404,7 +382,7 @@ class Influx:
         wire: _Wire = api.rest_client.pool_manager
         service: Any = WriteService(api)  # type: ignore[no-untyped-call]
         # On the machine itself there is no wire to spare, and packing and unpacking cost a third of the speed.
-        packed = len(body) > COMPRESS_ABOVE and not _on_this_machine(self.url)
+        packed = len(body) > COMPRESS_ABOVE and not is_on_this_machine(self.url)
         try:
             service.post_write_with_http_info(
                 org=self.org, bucket=self.bucket, precision="ns", content_type="text/plain; charset=utf-8",

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clpm_execd.influx.client import Answer, Fault, Influx, Verdict, shown
+from clpm_execd.influx.client import Answer, Fault, Influx, Verdict
 from clpm_execd.problems import Problem
 from clpm_execd.units import SECOND, human_duration
+from clpm_execd.urls import without_secrets
 
 ADDRESS = "give the address of an InfluxDB with its port, such as http://localhost:8086"
 CLOCKS_APART = 5.0  # s that the two clocks may differ
@@ -74,9 +75,10 @@ def _wants_tls(answer: Answer, url: str) -> bool:
 
 def problem_of(answer: Answer, influx: Influx, may: str = "write to") -> Problem:
     """What an answer that is no success says of the settings; may: what the token is needed for."""
-    said = f"{shown(influx.url)}: {answer}"
+    url = without_secrets(influx.url)
+    said = f"{url}: {answer}"
     if answer.words.startswith("<"):  # the page of some other server
-        return Problem("INFLUXDB_URL", f"{shown(influx.url)}: HTTP status {answer.status} and a web page", ADDRESS)
+        return Problem("INFLUXDB_URL", f"{url}: HTTP status {answer.status} and a web page", ADDRESS)
     if _wants_tls(answer, influx.url):
         return Problem("INFLUXDB_URL", said, "write it with https://")
     if answer.status == 401:

@@ -49,10 +49,6 @@ class Writer(Protocol):
     def target(self) -> str:
         """What is written to, as it may be shown."""
 
-    @property
-    def warnings(self) -> list[str]:
-        """What the user had better change."""
-
 
 def run(
     source: Source,
@@ -82,8 +78,6 @@ def run(
     sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
     tally = _Tally(clock, log, sender, waiting, quarantine, metrics)
     log.info("start: %d loops every %g s to %s", len(source.loops), source.interval / SECOND, writer.target)
-    for warning in writer.warnings:
-        log.warning("%s", warning)
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
     first = source.next_time if since is None else since
     if keeper:

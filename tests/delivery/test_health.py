@@ -16,7 +16,6 @@ class Server:
     """A Writer whose answers are set, and a clock."""
 
     target = "nowhere"
-    warnings: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.answer = Answer(204)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.influx.client import Answer, Fault, Influx, Verdict, exposes_token, shown
+from clpm_execd.influx.client import Answer, Fault, Influx, Verdict
 from clpm_execd.influx.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
@@ -281,13 +281,6 @@ def test_the_token_is_nowhere_to_be_read(serve: Serve, caplog: pytest.LogCapture
         assert "password" not in repr(influx) + str(answer) + influx.target
 
 
-def test_what_of_a_url_is_shown_and_when_it_exposes_the_token() -> None:
-    assert shown("https://u:p@influx.example:8086/base?x=1") == "https://influx.example:8086/base"
-    assert exposes_token("http://influx.example:8086")
-    for safe in ("https://influx.example", "http://localhost:8086", "http://127.0.0.1:8086", "http://[::1]:1"):
-        assert not exposes_token(safe)
-
-
 @pytest.mark.parametrize(
     ("answer", "where"),
     [
@@ -320,7 +313,7 @@ def test_http_where_a_server_awaits_tls_is_told_although_its_words_are_lost(serv
     assert "https://" in str(problem.remedy)
 
 
-@pytest.mark.parametrize(("apart", "word"), [(0, ""), (3, ""), (7200, "2 h behind"), (-90, "1.5 min ahead of")])
+@pytest.mark.parametrize(("apart", "word"), [(0, ""), (3, ""), (10_800, "3 h behind"), (-1800, "30 min ahead of")])
 def test_a_clock_that_differs_from_the_servers_is_told(serve: Serve, apart: float, word: str) -> None:
     date = formatdate(time.time() + apart, usegmt=True)
     found = check_server(serve(http("204 No Content", b"", f"Date: {date}")).url, SECRET, "o", "b")

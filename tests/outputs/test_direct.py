@@ -97,7 +97,6 @@ class Server:
     taken: list[bytes] = field(default_factory=list)
     posts: list[bytes] = field(default_factory=list)
     target: str = "http://influx.example:8086, organization 'o', bucket 'b'"
-    warnings: list[str] = field(default_factory=list)
 
     def __call__(self, body: bytes) -> Answer:
         self.posts.append(body)
