@@ -103,7 +103,7 @@ def test_the_help_of_each_command_has_an_example_and_every_default(name: str) ->
     text = " ".join(command.format_help().split())
     assert re.search(f"examples: .*clpm-execd {name}", text)
     for action in command._actions:
-        if isinstance(action, argparse._SubParsersAction):
+        if isinstance(action, argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
             continue
         assert action.help, action.dest
         if action.nargs != 0 and not action.required:
