@@ -21,7 +21,7 @@ FLEET = parts.ROOT / "telegraf" / "fleet" / "README.md"
 DOCS = parts.ROOT / "clpm_execd" / "docs"
 USER_PAGES = {path.name: path for path in sorted(DOCS.glob("*.md"))
               if path.name not in ("architecture.md", "changelog.md", "contracts.md", "physics.md")}
-PAGES = [README, TELEGRAF, FLEET, *sorted(DOCS.glob("*.md"))]
+PAGES = [README, TELEGRAF, FLEET, parts.ROOT / ".github" / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 @pytest.fixture(scope="module")
 def clone(influxdb: parts.InfluxDB, telegraf: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return Clone(tmp_path_factory.mktemp("clone"), influxdb, telegraf)
