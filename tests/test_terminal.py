@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from clpm_execd.cli.completion import SHELLS
+from clpm_execd.cli.commands.completion import SHELLS
 from clpm_execd.cli.parser import parser
 from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.plant.faults import FAULTS

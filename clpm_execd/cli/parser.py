@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from clpm_execd import __version__
-from clpm_execd.cli import stream
+from clpm_execd.cli.commands import stream
 from clpm_execd.cli.options import RUNTIME, Parser, add_loop_options, add_runtime_options, shown_examples
 from clpm_execd.cli.typo_hints import slip
 
@@ -36,7 +36,18 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def parser() -> Parser:
     """The whole command line."""
-    from clpm_execd.cli import catalogue, check, completion, generate, health, init, learn, preview, score, spool
+    from clpm_execd.cli.commands import (
+        catalogue,
+        check,
+        completion,
+        generate,
+        health,
+        init,
+        learn,
+        preview,
+        score,
+        spool,
+    )
 
     top = _stream()
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from clpm_execd.config.catalogue import Catalogue, Section
+    from clpm_execd.config.descriptions import Catalogue, Section
     from clpm_execd.plant.specs import LoopSpec
     from clpm_execd.problems import Problem
 

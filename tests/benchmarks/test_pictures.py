@@ -14,7 +14,7 @@ from clpm_execd.pictures import matplotlib_image as still
 from clpm_execd.pictures import plotly_page as interactive
 from clpm_execd.pictures.plotly_page import preview_page
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.pictures.terminal import points_of, terminal
+from clpm_execd.pictures.terminal_plot import points_of, terminal
 from clpm_execd.pictures.trend import Trend, run_of, trends
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant

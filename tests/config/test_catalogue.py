@@ -7,7 +7,7 @@ import re
 import pytest
 import tomli
 
-from clpm_execd.config.catalogue import faults, loop_types
+from clpm_execd.config.descriptions import faults, loop_types
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES, template

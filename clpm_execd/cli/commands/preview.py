@@ -72,7 +72,7 @@ def _show(arguments: argparse.Namespace, source: Source, samples: int, chosen: S
     """On the terminal, or as plain text to whatever else stdout is."""
     from clpm_execd.cli.terminal import show_picture, width_of
     from clpm_execd.pictures.style import THEMES
-    from clpm_execd.pictures.terminal import columns_of, points_of, terminal
+    from clpm_execd.pictures.terminal_plot import columns_of, points_of, terminal
 
     width = width_of(sys.stdout)
     drawn = _trends(source, samples, chosen, points_of(width // columns_of(len(chosen), width)), signals)

@@ -12,7 +12,7 @@ from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
-    from clpm_execd.config.catalogue import Catalogue
+    from clpm_execd.config.descriptions import Catalogue
 
 
 def add(commands: Commands) -> None:
@@ -26,13 +26,13 @@ def add(commands: Commands) -> None:
 
 
 def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
-    from clpm_execd.config import catalogue
+    from clpm_execd.config import descriptions as catalogue
 
     return _shown(catalogue.faults(arguments.names))
 
 
 def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
-    from clpm_execd.config import catalogue
+    from clpm_execd.config import descriptions as catalogue
 
     return _shown(catalogue.loop_types(arguments.names))
 
