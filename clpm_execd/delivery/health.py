@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.influx.client import Answer, Verdict
-from clpm_execd.outputs.direct import Writer
+from clpm_execd.influx.client import Answer, Verdict, Writer
 from clpm_execd.state.durable_file import DEFAULT_MODE, write_atomically
 
 NAME = "acknowledged"

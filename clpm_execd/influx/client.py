@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -93,6 +93,20 @@ class Answer:
 
 
 Post = Callable[[bytes], Answer]
+
+
+class Writer(Protocol):
+    """Where a request goes; `Influx` is one."""
+
+    def __call__(self, body: bytes) -> Answer:
+        """Write these lines."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+    @property
+    def target(self) -> str:
+        """What is written to, as it may be shown."""
 
 
 class _Patience(io.RawIOBase):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from clpm_execd.delivery.memory_queue import Backlog, Waiting
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.encoder import Encoder
-from clpm_execd.influx.client import Answer
+from clpm_execd.influx.client import Writer
 from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
@@ -34,20 +34,6 @@ DRAIN_COUNT = 60 * SECOND  # for what waits, once `count` instants are emitted
 SUMMARY = 60 * SECOND
 _PAST = 60 * SECOND  # further behind the clock than this is a past being filled in
 _BREATH = SECOND // 50
-
-
-class Writer(Protocol):
-    """Where a request goes; `influx.Influx` is one."""
-
-    def __call__(self, body: bytes) -> Answer:
-        """Write these lines."""
-
-    def close(self) -> None:
-        """Let go of the connection."""
-
-    @property
-    def target(self) -> str:
-        """What is written to, as it may be shown."""
 
 
 def run(

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from clpm_execd.cli.terminal import PastBar
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
-    from clpm_execd.influx.client import Influx
-    from clpm_execd.outputs.direct import Writer
+    from clpm_execd.influx.client import Influx, Writer
     from clpm_execd.outputs.self_metrics import Metrics
     from clpm_execd.plant.source import Source
     from clpm_execd.runtime.pacing import Clock
