@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clpm_execd.version import __version__
+
 if TYPE_CHECKING:
     from clpm_execd.generator import ControlLoopDataGenerator
     from clpm_execd.score import read_truth
 
-__version__ = "0.1.0"
 __all__ = ["ControlLoopDataGenerator", "__version__", "read_truth"]
 
 

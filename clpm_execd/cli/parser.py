@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clpm_execd import __version__
 from clpm_execd.cli.commands import stream
 from clpm_execd.cli.options import RUNTIME, Parser, add_loop_options, add_runtime_options, shown_examples
 from clpm_execd.cli.typo_hints import slip
+from clpm_execd.version import __version__
 
 _HELP = {"-h", "--help"}
 

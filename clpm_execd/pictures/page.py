@@ -20,9 +20,9 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from clpm_execd import __version__
 from clpm_execd.extras import require
 from clpm_execd.pictures.style import DARK, LIGHT, THEMES, dark_of_light
+from clpm_execd.version import __version__
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from clpm_execd import __version__
 from clpm_execd.pictures.page import Page, figure, table, text
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.block import SECOND
 from clpm_execd.score.rules import HEALTHY, NOTHING, Score, Tally
+from clpm_execd.version import __version__
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
