@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command import run_command
 
+from clpm_execd.cli.commands.stream import ALIASES
 from clpm_execd.cli.parser import parse, parser
-from clpm_execd.cli.stream import ALIASES
 from clpm_execd.cli.typo_hints import parsers
 from clpm_execd.delivery.disk_queue import Spool
 
