@@ -92,8 +92,8 @@ def _keys(spec: type, prefix: str) -> Iterator[tuple[str, ...]]:
 
 def _inner_spec(item: Field[object]) -> type | None:
     """The dataclass of an inner table, such as `[loop.process]`; None for other fields."""
-    made = item.default_factory() if callable(item.default_factory) else None
-    return type(made) if is_dataclass(made) else None
+    default = item.default_factory() if callable(item.default_factory) else None
+    return type(default) if is_dataclass(default) else None
 
 
 def _toml(value: object) -> str:

@@ -49,12 +49,13 @@ def name_of(path: Path) -> str:
 @cache
 def imports() -> frozenset[Import]:
     """Every import of one module of the package by another."""
-    return frozenset(found for name, path in modules().items()
-                     for found in imports_in(ast.parse(path.read_text()), name, path, "module")
-                     if found.target != name)
+    return frozenset(one for name, path in modules().items()
+                     for one in imports_in(ast.parse(path.read_text()), name, path, "module")
+                     if one.target != name)
 
 
 def imports_in(node: ast.AST, name: str, path: Path, kind: str) -> Iterator[Import]:
+    """The imports below a node of the source of a module; kind: of the node itself."""
     for child in ast.iter_child_nodes(node):
         inner = kind
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
@@ -62,11 +63,11 @@ def imports_in(node: ast.AST, name: str, path: Path, kind: str) -> Iterator[Impo
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and kind == "module":
             inner = "function"
         if isinstance(child, ast.Import):
-            yield from (Import(name, target, kind) for target in known(alias.name for alias in child.names))
+            yield from (Import(name, target, kind) for target in modules_among(alias.name for alias in child.names))
         elif isinstance(child, ast.ImportFrom):
             base = absolute(child, name, path)
             yield from (Import(name, target, kind)
-                        for alias in child.names for target in known([f"{base}.{alias.name}", base])[:1])
+                        for alias in child.names for target in modules_among([f"{base}.{alias.name}", base])[:1])
         yield from imports_in(child, name, path, inner)
 
 
@@ -79,11 +80,11 @@ def absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
     return ".".join([*package, *filter(None, [node.module])])
 
 
-def known(names: Iterable[str]) -> list[str]:
-    """Those that are modules of the package, without its name."""
-    found = [name.removeprefix("clpm_execd").removeprefix(".") for name in names
-             if name.split(".")[0] == "clpm_execd"]
-    return [name for name in found if name in modules()]
+def modules_among(names: Iterable[str]) -> list[str]:
+    """The names that are modules of the package, without the package's name."""
+    inside = [name.removeprefix("clpm_execd").removeprefix(".") for name in names
+              if name.split(".")[0] == "clpm_execd"]
+    return [name for name in inside if name in modules()]
 
 
 def room_of(module: str) -> str:
@@ -96,12 +97,12 @@ def room_of(module: str) -> str:
 def rooms() -> Mapping[str, frozenset[str]]:
     """The table of rooms: what each may import by its row."""
     table = ARCHITECTURE.partition("| room |")[2].partition("\n\n")[0]
-    found: dict[str, frozenset[str]] = {}
+    rows: dict[str, frozenset[str]] = {}
     for line in table.splitlines()[2:]:
         names, _, allowed = (re.findall(r"`([\w./]+)`|(all rooms above)", cell) for cell in line.split("|")[1:4])
-        above = frozenset(found) if ("", "all rooms above") in allowed else frozenset()
-        found |= {name: above | {other for other, _ in allowed if other} for name, _ in names}
-    return found
+        above = frozenset(rows) if ("", "all rooms above") in allowed else frozenset()
+        rows |= {name: above | {other for other, _ in allowed if other} for name, _ in names}
+    return rows
 
 
 def ground_floor() -> list[str]:
@@ -179,13 +180,13 @@ def test_every_function_and_class_that_a_page_names_exists(page: str) -> None:
 
 def definitions(path: Path) -> set[str]:
     """Names of the functions, classes, methods and constants of a file."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found.add(node.name)
+            names.add(node.name)
             members = node.body if isinstance(node, ast.ClassDef) else []
-            found |= {f"{node.name}.{inner.name}" for inner in members if isinstance(inner, ast.FunctionDef)}
+            names |= {f"{node.name}.{inner.name}" for inner in members if isinstance(inner, ast.FunctionDef)}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
