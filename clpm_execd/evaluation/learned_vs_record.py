@@ -15,6 +15,7 @@ from clpm_execd.evaluation.similarity import WINDOW, Distances, copy_ratio, dist
 from clpm_execd.identification.learn import Learned
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant, default_scan
+from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record
 
 SHORTEST = 4 * WINDOW  # samples: each half of the record has a few windows
@@ -117,9 +118,7 @@ def discrimination(likenesses: Sequence[Likeness], loops: Sequence[Hashable]) ->
 
 def _held(signals: Floats) -> Floats:
     """Where there is no value the last one holds; before the first, that one; nought where there is none at all."""
-    rows = np.where(np.isfinite(signals), np.arange(len(signals))[:, None], 0)
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    held = np.take_along_axis(signals, rows, axis=0)
+    held = forward_fill(signals, np.isfinite(signals))
     for column in held.T:
         known = np.flatnonzero(np.isfinite(column))
         column[:known[0] if len(known) else len(column)] = column[known[0]] if len(known) else 0.0

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.csv_source import bad, no_time
+from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import SIGNALS, Modes, Samples
 from clpm_execd.records.text_columns import Booleans, Integers
 from clpm_execd.records.timestamps import LATEST, UNREADABLE, Times, of_zone
@@ -67,13 +68,6 @@ def _order(times: Integers, codes: Integers, assumptions: list[str]) -> None:
         assumptions.append("the newest row is first: turned round")
     elif back:
         assumptions.append(f"{back} rows stand before an older one: sorted by time")
-
-
-def _hold(grid: Floats | Modes, told: Booleans) -> None:
-    """Where a loop has no cell at an instant of the others, its last one holds."""
-    rows = np.where(told, np.arange(len(told), dtype=np.int32)[:, None], 0)
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    grid[...] = np.take_along_axis(grid, rows, axis=0)
 
 
 @dataclass
@@ -137,6 +131,6 @@ def hold_what_is_absent(samples: Samples, grids: Grids, assumptions: list[str]) 
     for signal in own:
         told = grids.told[signal] if apart else row
         if not told.all():
-            _hold(grids.values[signal], told)
+            grids.values[signal] = forward_fill(grids.values[signal], told)
     if not grids.told["mode"].all() and "mode" in samples.seen:
-        _hold(grids.modes, grids.told["mode"])
+        grids.modes = forward_fill(grids.modes, grids.told["mode"])

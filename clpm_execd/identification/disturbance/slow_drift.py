@@ -19,6 +19,7 @@ from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import percent
+from clpm_execd.records.forward_fill import forward_fill
 
 _LONGEST = 2000  # samples of a window
 _SHORTEST = 128
@@ -113,9 +114,7 @@ def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
 
 def _kept(x: Floats, held: Booleans) -> Floats:
     """(runs, T, 3) signals of which PV and OP are held, (runs, T, 2), where the record held them."""
-    at = np.arange(x.shape[1])[:, None]
-    last = np.maximum.accumulate(np.where(held, 0, at), axis=1)
-    return np.concatenate([np.take_along_axis(x[..., :2], last, axis=1), x[..., 2:]], axis=-1)
+    return np.concatenate([forward_fill(x[..., :2], ~held, axis=1), x[..., 2:]], axis=-1)
 
 
 def _rows(laws: Laws, order: int) -> tuple[Floats, float, float]:
