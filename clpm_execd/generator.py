@@ -14,7 +14,7 @@ from typing import Any
 from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
-from clpm_execd.config.validation import Place, whole
+from clpm_execd.config.validation import Place, read_integer
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
@@ -38,9 +38,9 @@ class ControlLoopDataGenerator:
         problems: list[Problem] = []
         given: dict[str, Any] = {}
         if seed is not None:
-            given["seed"] = whole(seed, 0, LAST_TIME, Place("seed", problems))
+            given["seed"] = read_integer(seed, 0, LAST_TIME, Place("seed", problems))
         if start is not None:
-            given["start"] = whole(start, 0, LAST_TIME, Place("start", problems))
+            given["start"] = read_integer(start, 0, LAST_TIME, Place("start", problems))
         if interval is not None:
             given["interval"] = read_interval(round(interval, 9), Place("interval", problems))
         _raise(problems)

@@ -1,6 +1,6 @@
-"""Durations and times as people write them, in whole nanoseconds and exactly: no float is between.
+"""Durations and times as people write them, converted exactly to and from whole nanoseconds, without floats.
 
-What cannot be read raises ValueError with a message that says what is wrong and what would be right.
+Invalid text raises ValueError, whose message says what is wrong and, after a semicolon, what would be right.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from datetime import datetime, timedelta, timezone
 
 MS = 1_000_000  # ns
 SECOND = 1_000_000_000  # ns
-DAY = 86_400 * SECOND
-UNITS = {"d": DAY, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}
-_SYMBOLS = (("d", "d"), ("h", "h"), ("m", "min"))  # the SI brochure's; `m` is the meter there
+DAY = 86_400 * SECOND  # ns
+UNITS = {"d": DAY, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}  # ns
+_SYMBOLS = (("d", "d"), ("h", "h"), ("m", "min"))  # as in the SI brochure, where `m` is the metre
 
-# A hundred years: any instant of today plus any duration still fits the signed 64 bits of a timestamp.
-LONGEST = 36_500 * UNITS["d"]
-LAST_TIME = 2**63 - 1
+# A hundred years: today plus any duration still fits the signed 64 bits of a timestamp.
+LONGEST = 36_500 * UNITS["d"]  # ns
+LAST_TIME = 2**63 - 1  # ns since 1970: the greatest signed 64-bit timestamp, in the year 2262
 
 EXAMPLES = "write '500ms', '1s', '15m', '24h', '7d' or a number of seconds"
 TIME_EXAMPLE = "2025-01-10T09:11:40Z"
@@ -30,18 +30,31 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def parse_duration(value: str | int | float, *, zero: bool = False) -> int:
-    """ns of a duration such as `500ms`, `1.5` (seconds), `24h`, `1h30m`; more than 0, or also 0 where `zero`."""
-    text = _plain(value)
+    """Return the nanoseconds of a duration such as `500ms`, `1.5` (seconds), `24h` or `1h30m`.
+
+    Parameters
+    ----------
+    value : str, int or float
+        A number without a unit is seconds.
+    zero : bool
+        Whether a duration of 0 is allowed.
+
+    Raises
+    ------
+    ValueError
+        `value` is not a duration, is finer than a nanosecond, or is longer than a hundred years.
+    """
+    text = _to_text(value)
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         text += "s"
     parts = list(_PART.finditer(text))
     if not parts or "".join(part.group() for part in parts) != text or len(text) > 60:
-        raise ValueError(f"{_shown(value)} is no duration; {EXAMPLES}")
-    total = sum(_nanoseconds(part, value) for part in parts)
+        raise ValueError(f"invalid duration {_quote(value)}; {EXAMPLES}")
+    total = sum(_to_nanoseconds(part, value) for part in parts)
     if total > LONGEST:
-        raise ValueError(f"{_shown(value)} is too long; the longest duration is {format_duration(LONGEST)}")
+        raise ValueError(f"duration {_quote(value)} is too long; give at most {format_duration(LONGEST)}")
     if total == 0 and not zero:
-        raise ValueError(f"{_shown(value)} is no time at all; a duration is more than 0")
+        raise ValueError(f"invalid duration {_quote(value)}; it must be greater than 0")
     return total
 
 
@@ -70,13 +83,19 @@ def largest_unit(ns: float) -> tuple[int, str]:
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """ns since 1970 of an RFC 3339 time with up to nine decimals and an offset; `now` is now_ns."""
+    """Return the ns since 1970 of an RFC 3339 time with an offset and up to nine decimals; `now` is now_ns.
+
+    Raises
+    ------
+    ValueError
+        `text` is not such a time, or lies outside 1970 to 2262.
+    """
     stripped = text.strip()
     if stripped.lower() == "now":
         return now_ns
     match = _TIME.fullmatch(stripped)
     if match is None:
-        raise ValueError(f"{_shown(text)} is no time; {TIME_EXAMPLES}, or 'now'")
+        raise ValueError(f"invalid time {_quote(text)}; {TIME_EXAMPLES}, or 'now'")
     day, clock, decimals, _, sign, hours, minutes = match.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}+00:00")
@@ -86,29 +105,35 @@ def parse_time(text: str, now_ns: int) -> int:
                 raise ValueError("an offset has at most 59 minutes")
             moment = moment.replace(tzinfo=offset)
     except ValueError as error:
-        raise ValueError(f"{_shown(text)} is no time ({error}); {TIME_EXAMPLES}") from None
+        raise ValueError(f"invalid time {_quote(text)} ({error}); {TIME_EXAMPLES}") from None
     return time_of(moment) + int((decimals or "").ljust(9, "0"))
 
 
 def time_of(moment: datetime) -> int:
-    """ns since 1970 of a datetime with an offset."""
+    """Return the ns since 1970 of a datetime with an offset.
+
+    Raises
+    ------
+    ValueError
+        `moment` has no offset, or lies outside 1970 to 2262.
+    """
     if moment.tzinfo is None or moment.utcoffset() is None:
-        raise ValueError(f"{moment.isoformat()} has no offset; {TIME_EXAMPLES}")
+        raise ValueError(f"time {moment.isoformat()} has no offset; {TIME_EXAMPLES}")
     ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
     if not 0 <= ns <= LAST_TIME - SECOND:
-        raise ValueError(f"{moment.isoformat()} cannot be stored; times lie between 1970 and 2262")
+        raise ValueError(f"time {moment.isoformat()} cannot be stored; give a time between 1970 and 2262")
     return ns
 
 
-def _plain(value: str | int | float) -> str:
-    """The digits of value, without an exponent."""
+def _to_text(value: str | int | float) -> str:
+    """Return the digits of value, without an exponent."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{_shown(value)} is no duration; {EXAMPLES}")
+        raise ValueError(f"invalid duration {_quote(value)}; {EXAMPLES}")
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int):
         if abs(value) > LONGEST:  # before str(), which refuses integers of thousands of digits
-            raise ValueError(f"the number is too large; {EXAMPLES}")
+            raise ValueError(f"duration is too long; give at most {format_duration(LONGEST)}")
         return str(value)
     text = repr(float(value))
     if "e" in text:
@@ -118,16 +143,17 @@ def _plain(value: str | int | float) -> str:
     return text
 
 
-def _nanoseconds(part: re.Match[str], value: object) -> int:
-    whole, decimals, unit = part.groups()
+def _to_nanoseconds(part: re.Match[str], value: object) -> int:
+    integer, decimals, unit = part.groups()
     decimals = (decimals or "").rstrip("0")
     scale: int = 10 ** len(decimals)
-    ns, rest = divmod(int(whole + decimals) * UNITS[unit], scale)
-    if rest:
-        raise ValueError(f"{_shown(value)} is finer than a nanosecond; {EXAMPLES}")
+    ns, remainder = divmod(int(integer + decimals) * UNITS[unit], scale)
+    if remainder:
+        raise ValueError(f"duration {_quote(value)} is finer than a nanosecond; {EXAMPLES}")
     return ns
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
+    """Return value as Python writes it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -113,7 +113,7 @@ def test_every_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     said = previewed(tmp_path, "FIC11", "X*", status=2).stderr
     assert said.splitlines() == [
         "preview: no loop is 'FIC11'; did you mean 'FIC101'?",
-        "preview: no loop is 'X*'; known are " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
+        "preview: no loop is 'X*'; give one of " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
     assert previewed(tmp_path, "--output", "x.jpg", status=2).stderr == \
         "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
     assert previewed(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \

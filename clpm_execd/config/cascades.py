@@ -1,113 +1,125 @@
-"""Loops among each other: every id once, every master there with one slave, no loop above its own master, and no fault
-where there is nothing for it to act on.
+"""Checks between loops: ids are unique, every master exists and has one slave, cascades have no circle, and every fault
+has what it acts on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.problems import did_you_mean
 
-# Beyond this, looking for a close name costs more than it helps.
-FEW = 200
+# Loop ids among which a close one is looked for. In a plant of thousands of loops the comparison would take seconds.
+MAX_SUGGESTIONS = 200
 
 
 def check_unique(entries: Sequence[LoopEntry]) -> None:
+    """Add a problem for each entry with an id that another loop has."""
     total = sum(len(entry.loops) for entry in entries)
     if len({loop for entry in entries for loop in entry.loops.ids}) == total:
         return
-    first: dict[str, LoopEntry] = {}
+    owners: dict[str, LoopEntry] = {}
     for entry in entries:
-        own = entry.loops.ids
-        twice = [loop for loop in own if first.setdefault(loop, entry) is not entry]
-        twice += own[1:] if len(set(own)) < len(own) else []
-        if twice:
-            owner = first[twice[0]].place.path.rpartition(": ")[2]
-            entry.place.at("id").refuse(f"{twice[0]!r} is taken by {owner}" + _more(len(twice)),
+        ids = entry.loops.ids
+        duplicates = [loop for loop in ids if owners.setdefault(loop, entry) is not entry]
+        duplicates += ids[1:] if len(set(ids)) < len(ids) else []
+        if duplicates:
+            owner = owners[duplicates[0]].place.path.rpartition(": ")[2]
+            entry.place.at("id").refuse(f"{duplicates[0]!r} is already the id of {owner}" + _more(len(duplicates)),
                                         "give every loop an id of its own")
 
 
 def check_cascades(entries: Sequence[LoopEntry]) -> None:
-    """Each entry tells each kind of mistake once, however many loops its count makes."""
+    """Add a problem for each kind of mistake in the masters of an entry, however many loops the entry makes."""
     if not any(any(entry.loops.masters) for entry in entries):
         return
     masters = {loop: master for entry in entries
                for loop, master in zip(entry.loops.ids, entry.loops.masters, strict=True)}
     learned = {loop.id for entry in entries if entry.loops.any(_is_learned)
-               for loop in entry.loops if loop.laws is not None}
-    known = list(masters)[:FEW]
+               for loop in entry.loops if _is_learned(loop)}
     slaves: dict[str, str] = {}
     for entry in entries:
+        pairs = _slaves_and_masters(entry)
+        _check_masters_exist(entry, pairs, masters)
         place = entry.place.at("cascade")
-        pairs = _led(entry)
-        missing = [master for _, master in pairs if master not in masters]
-        if missing:
-            own = set(entry.loops.ids)
-            others = [title for title in known if title not in own]
-            remedy = did_you_mean(missing[0], others) if others else "the master is another loop of this file"
-            place.refuse(f"there is no loop {missing[0]!r}" + _more(len(missing)), remedy)
-        lawful = [master for _, master in pairs if master in learned]
-        if lawful:
-            place.refuse(f"{lawful[0]!r} is learned with the valve of its own" + _more(len(lawful)),
-                         "name another master, or remove its [loop.learned]")
+        learned_masters = [master for _, master in pairs if master in learned]
+        if learned_masters:
+            place.refuse(f"{learned_masters[0]!r} is a learned loop with a valve of its own"
+                         + _more(len(learned_masters)), "give another master, or remove its [loop.learned]")
         shared = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
         if shared:
             master = shared[0][1]
-            place.refuse(f"{master!r} is the master of {slaves[master]!r} already" + _more(len(shared)),
+            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _more(len(shared)),
                          "give each slave a master of its own")
-        # A loop that names itself was told where it was read.
-        circular = [slave for slave, master in pairs if slave != master and _leads_back(slave, masters)]
+        # A loop that is directly its own master has a problem already, added where its table was read.
+        circular = [slave for slave, master in pairs if slave != master and _is_in_circle(slave, masters)]
         if circular:
-            place.refuse(f"{circular[0]!r} is, through its masters, its own master" + _more(len(circular)),
-                         "leave out cascade in the outermost loop")
+            place.refuse(f"circular cascade: {circular[0]!r} is indirectly its own master" + _more(len(circular)),
+                         "remove cascade from the outermost loop")
+
+
+def _check_masters_exist(entry: LoopEntry, pairs: Sequence[tuple[str, str]], ids: Mapping[str, object]) -> None:
+    missing = [master for _, master in pairs if master not in ids]
+    if missing:
+        own = set(entry.loops.ids)
+        others = [loop for loop in list(ids)[:MAX_SUGGESTIONS] if loop not in own]
+        remedy = did_you_mean(missing[0], others) if others else "give another loop of this file as the master"
+        entry.place.at("cascade").refuse(f"unknown loop {missing[0]!r}" + _more(len(missing)), remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plant:
+    """What a fault may need to know about the other loops. slaves: by the id of their master."""
+
+    ids: Mapping[str, None]
+    slaves: Mapping[str, str]
 
 
 def check_faults(entries: Sequence[LoopEntry]) -> None:
-    """Each fault has what it needs: the other loop it names, a cascade to break, a valve of the loop's own."""
+    """Add a problem for each fault that lacks what it needs: the loop it names, a cascade, or a valve of its own."""
     if not any(entry.loops.any(lambda loop: loop.faults) for entry in entries):
         return
-    ids = [loop for entry in entries for loop in entry.loops.ids]
-    known = frozenset(ids)
-    slaves = {master: loop for entry in entries for loop, master in _led(entry)}
+    plant = _Plant(ids=dict.fromkeys(loop for entry in entries for loop in entry.loops.ids),
+                   slaves={master: loop for entry in entries for loop, master in _slaves_and_masters(entry)})
     for entry in entries:
-        every = entry.loops.each(lambda loop: loop.faults)
-        for k in range(len(every[0])):
+        faults_of_loops = entry.loops.each(lambda loop: loop.faults)
+        for k in range(len(faults_of_loops[0])):
             place = entry.place.at(f"fault[{k + 1}]")
-            told = (_fault_problem(loop, master, faults[k], known, slaves, ids)
-                    for loop, master, faults in zip(entry.loops.ids, entry.loops.masters, every, strict=True))
-            for key, what, remedy in filter(None, told):
+            problems = (_find_fault_problem(loop, master, faults[k], plant) for loop, master, faults
+                        in zip(entry.loops.ids, entry.loops.masters, faults_of_loops, strict=True))
+            for key, what, remedy in filter(None, problems):
                 place.at(key).refuse(what, remedy)
-                break  # the others of its count have the same one
+                break  # the other loops of this entry have the same problem
 
 
-def _fault_problem(loop: str, master: str | None, fault: FaultSpec, known: frozenset[str], slaves: Mapping[str, str],
-                   ids: Sequence[str]) -> tuple[str, str, str] | None:
-    """The key of a loop's fault that is wrong, what is, and what would be right."""
-    from clpm_execd.plant.faults import FAULTS  # a plant without faults starts without the table of all kinds
+def _find_fault_problem(loop: str, master: str | None, fault: FaultSpec, plant: _Plant) -> tuple[str, str, str] | None:
+    """Return the key of a loop's fault that is wrong, what is wrong and what would be right; None if all is right."""
+    from clpm_execd.plant.faults import FAULTS  # a plant without faults starts without loading the catalogue
 
     kind = FAULTS[fault.kind]
-    if kind.group == "valve" and loop in slaves:
-        return "kind", f"{loop!r} has no valve: its output is the set point of {slaves[loop]!r}", \
-            f"give the fault to {slaves[loop]!r}"
+    slave = plant.slaves.get(loop)
+    if kind.group == "valve" and slave is not None:
+        what = f"{loop!r} has no valve: its output is the set point of {slave!r}"
+        return "kind", what, f"give the fault to {slave!r}"
     if fault.kind == "cascade-broken" and master is None:
-        return "kind", f"{loop!r} follows no master", "give the loop a cascade, or another fault"
+        return "kind", f"{loop!r} has no master", "give the loop a cascade, or another fault"
     for key, default in kind.defaults.items():
         other = fault.parameters.get(key)
-        if default != "" or other is None:  # the parameters that must be given are the names of other loops
+        if default != "" or other is None:  # the parameters without a default are ids of other loops
             continue
+        remedy = "give another loop of this file"
         if other == loop:
-            return key, f"{other!r} is the loop itself", "name another loop of this file"
-        if other not in known:
-            others = [title for title in ids[:FEW] if title != loop]
-            return key, f"there is no loop {other!r}", \
-                did_you_mean(str(other), others) if others else "name another loop of this file"
+            return key, f"{other!r} is the loop itself", remedy
+        if other not in plant.ids:
+            others = [item for item in list(plant.ids)[:MAX_SUGGESTIONS] if item != loop]
+            return key, f"unknown loop {other!r}", did_you_mean(str(other), others) if others else remedy
     return None
 
 
-def _led(entry: LoopEntry) -> list[tuple[str, str]]:
-    """The slaves, each with its master."""
+def _slaves_and_masters(entry: LoopEntry) -> list[tuple[str, str]]:
+    """Return the ids of each slave and its master."""
     pairs = zip(entry.loops.ids, entry.loops.masters, strict=True)
     return [(loop, master) for loop, master in pairs if master is not None]
 
@@ -116,13 +128,14 @@ def _is_learned(loop: LoopSpec) -> bool:
     return loop.laws is not None
 
 
-def _leads_back(loop: str, masters: dict[str, str | None]) -> bool:
-    seen: set[str] = set()
+def _is_in_circle(loop: str, masters: Mapping[str, str | None]) -> bool:
+    """Whether the masters of a loop lead back to it."""
+    visited: set[str] = set()
     master = masters.get(loop)
-    while master is not None and master not in seen:
+    while master is not None and master not in visited:
         if master == loop:
             return True
-        seen.add(master)
+        visited.add(master)
         master = masters.get(master)
     return False
 

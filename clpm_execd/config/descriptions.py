@@ -79,7 +79,7 @@ class Catalogue:
 
 def faults(names: Sequence[str] = ()) -> Catalogue:
     """The kinds named, or all of them. Raises BadInput for one that is not there."""
-    return _chosen(_FAULTS, {name: _fault(kind) for name, kind in FAULTS.items()}, names, "fault")
+    return _chosen(_FAULTS, {name: _fault(kind) for name, kind in FAULTS.items()}, names, "fault kind")
 
 
 def loop_types(names: Sequence[str] = ()) -> Catalogue:
@@ -88,7 +88,7 @@ def loop_types(names: Sequence[str] = ()) -> Catalogue:
 
 
 def _chosen(head: str, sections: Mapping[str, Section], names: Sequence[str], what: str) -> Catalogue:
-    problems = [Problem(name, f"is no {what}", did_you_mean(name, list(sections)))
+    problems = [Problem(name, f"unknown {what}", did_you_mean(name, list(sections)))
                 for name in names if name not in sections]
     if problems:
         raise BadInput(problems)

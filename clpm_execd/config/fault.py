@@ -1,4 +1,4 @@
-"""A `[[loop.fault]]` table becomes a FaultSpec; kinds, parameters and limits are those of the table FAULTS."""
+"""A `[[loop.fault]]` table becomes a FaultSpec; kinds, parameters and limits are those of the fault catalogue."""
 
 from __future__ import annotations
 
@@ -7,79 +7,74 @@ from typing import Any
 
 from clpm_execd.config.validation import (
     Place,
-    choice,
-    duration,
-    name,
-    number,
-    shown,
-    starting,
-    table,
-    tables,
-    unknown_keys,
+    read_choice,
+    read_duration,
+    read_name,
+    read_number,
+    read_start,
+    read_table,
+    read_table_array,
+    refuse_unknown_keys,
 )
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import FaultSpec, Parameter
-from clpm_execd.problems import did_you_mean
 
-WHEN = ("start", "duration", "repeat", "ramp")
+_TIME_KEYS = ("start", "duration", "repeat", "ramp")
 
 
-def read_faults(given: object, place: Place) -> tuple[FaultSpec, ...]:
-    """The faults of a loop; one that cannot be read keeps its place in the count. place is the loop's."""
-    read = []
-    for k, item in enumerate(tables(given, "loop.fault", place.at("fault")), 1):
+def read_faults(value: object, place: Place) -> tuple[FaultSpec, ...]:
+    """Return the faults of a loop, whose place this is; an invalid one keeps its place in the count."""
+    faults = []
+    for k, item in enumerate(read_table_array(value, "loop.fault", place.at("fault")), 1):
         here = place.at(f"fault[{k}]")
-        inner = table(item, here)
-        read.append((inner is not None and _fault(inner, here)) or FaultSpec(kind="white-noise"))
-    return tuple(read)
+        table = read_table(item, here)
+        faults.append((table is not None and _read_fault(table, here)) or FaultSpec(kind="white-noise"))
+    return tuple(faults)
 
 
-def _fault(given: Mapping[str, Any], place: Place) -> FaultSpec | None:
-    start, from_start = starting(given.get("start", 0), place.at("start"))
-    lasting = {key: duration(given[key], place.at(key), zero=key == "ramp") for key in WHEN[1:] if key in given}
-    _check_times(lasting, place)
-    kind = _kind(given, place)
+def _read_fault(table: Mapping[str, Any], place: Place) -> FaultSpec | None:
+    start, from_start = read_start(table.get("start", 0), place.at("start"))
+    durations = {key: read_duration(table[key], place.at(key), zero=key == "ramp")
+                 for key in _TIME_KEYS[1:] if key in table}
+    _check_durations(durations, place)
+    kind = _read_kind(table, place)
     if kind is None:
         return None
-    return FaultSpec(kind=kind, parameters=_parameters(kind, given, place), start=start, from_start=from_start,
-                     duration=lasting.get("duration"), repeat=lasting.get("repeat"), ramp=lasting.get("ramp") or 0)
+    return FaultSpec(kind=kind, parameters=_read_parameters(kind, table, place), start=start, from_start=from_start,
+                     duration=durations.get("duration"), repeat=durations.get("repeat"),
+                     ramp=durations.get("ramp") or 0)
 
 
-def _kind(given: Mapping[str, Any], place: Place) -> str | None:
-    if "kind" not in given:
-        place.at("kind").refuse("is missing", "give one of those that `clpm-execd faults` shows")
+def _read_kind(table: Mapping[str, Any], place: Place) -> str | None:
+    if "kind" not in table:
+        place.at("kind").refuse("is missing", "give one of the kinds that `clpm-execd faults` lists")
         return None
-    kind = given["kind"]
-    if isinstance(kind, str) and kind not in FAULTS:
-        place.at("kind").refuse(f"{shown(kind)} is no kind of fault", did_you_mean(kind, list(FAULTS)))
-        return None
-    return choice(kind, list(FAULTS), place.at("kind"))
+    return read_choice(table["kind"], "fault kind", list(FAULTS), place.at("kind"))
 
 
-def _parameters(kind: str, given: Mapping[str, Any], place: Place) -> dict[str, float | str]:
-    known = FAULTS[kind].parameters
-    unknown_keys(given, ["kind", *known, *WHEN], place)
-    read: dict[str, float | str] = {}
-    for key, about in known.items():
+def _read_parameters(kind: str, table: Mapping[str, Any], place: Place) -> dict[str, float | str]:
+    parameters = FAULTS[kind].parameters
+    refuse_unknown_keys(table, ["kind", *parameters, *_TIME_KEYS], place)
+    values: dict[str, float | str] = {}
+    for key, parameter in parameters.items():
         default = FAULTS[kind].defaults[key]
-        if key in given:
-            value = _parameter(given[key], about, isinstance(default, str), place.at(key))
+        if key in table:
+            value = _read_parameter(table[key], parameter, isinstance(default, str), place.at(key))
             if value is not None:
-                read[key] = value
+                values[key] = value
         elif default == "":
-            place.at(key).refuse("is missing", f"give {about.meaning}")
-    return read
+            place.at(key).refuse("is missing", f"give the {parameter.meaning}")
+    return values
 
 
-def _parameter(value: object, about: Parameter, text: bool, place: Place) -> float | str | None:
-    if about.choices:
-        return choice(value, about.choices, place)
-    return name(value, about.meaning, place) if text else number(value, about, place)
+def _read_parameter(value: object, parameter: Parameter, is_text: bool, place: Place) -> float | str | None:
+    return read_name(value, f"the {parameter.meaning}", place) if is_text else read_number(value, parameter, place)
 
 
-def _check_times(lasting: Mapping[str, int | None], place: Place) -> None:
-    repeat, lasts = lasting.get("repeat"), lasting.get("duration")
-    if repeat is not None and "duration" not in lasting:
-        place.at("repeat").refuse("a fault that lasts for ever cannot begin again", "give a duration, shorter than it")
-    if repeat is not None and lasts is not None and repeat <= lasts:
-        place.at("repeat").refuse("is no longer than the duration", "give a longer one: it counts from start to start")
+def _check_durations(durations: Mapping[str, int | None], place: Place) -> None:
+    """Check that a fault that repeats ends before it starts again; durations in ns, None for an invalid one."""
+    repeat, duration = durations.get("repeat"), durations.get("duration")
+    if repeat is not None and "duration" not in durations:
+        place.at("repeat").refuse("a fault without a duration cannot repeat", "give a duration shorter than repeat")
+    if repeat is not None and duration is not None and repeat <= duration:
+        place.at("repeat").refuse("must be greater than duration", "give the time from one start to the next")

@@ -1,8 +1,7 @@
-"""loops.toml becomes a Configuration that the plant can run as it is, or one BadInput with all that is wrong.
+"""loops.toml becomes a Configuration that the plant can run unchanged, or one BadInput with every problem.
 
-No other exception leaves this module, whatever the file holds. Limits, units and choices are those of the
-specs in `plant.loop`; what a table does not give is the typical loop's of its type. Places count from 1:
-`loop[2]` is the second.
+No other exception leaves this module, whatever the file holds. Limits, units and choices are those of `plant.specs`; a
+value that a table does not give is that of the loop's type. Places count from 1: `loop[2]` is the second.
 """
 
 from __future__ import annotations
@@ -13,26 +12,46 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.config.learned_arrays import check_pace
+from clpm_execd.config.learned_arrays import check_scan_of_learned
 from clpm_execd.config.output import MEASUREMENT, Output, read_measurement, read_output
-from clpm_execd.config.validation import Place, duration, instant, shown, table, tables, unknown_keys, whole
+from clpm_execd.config.validation import (
+    Place,
+    quote,
+    read_duration,
+    read_integer,
+    read_table,
+    read_table_array,
+    read_time,
+    refuse_unknown_keys,
+)
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import LAST_TIME, MS, SECOND, format_duration
 
-SEED = 42
-SHORTEST_INTERVAL = MS
-MOST_NEIGHBOURS = 1000  # of a file that is not there, among which its like is sought
-KEYS = ("seed", "interval", "scan", "start", "output", "loop")
+SEED = 42  # any fixed number: two streams without a seed of their own are alike
+MIN_INTERVAL = MS  # ns; a shorter one is more likely a mistyped unit than a plant, whose fastest scan is some 10 ms
+_MAX_NEIGHBOURS = 1000  # names of files that are compared with a misspelt one; more would delay the error message
+_KEYS = ("seed", "interval", "scan", "start", "output", "loop")
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Loops and how to run them; None is what nobody chose.
+    """Loops and how to run them; None is a value that nobody gave.
 
-    start: ns since 1970, None for now. interval: between samples, ns, None for 1 s. scan: between controller
-    executions, ns, a divisor of the interval, None for the plant's own choice.
+    Parameters
+    ----------
+    loops : sequence of LoopSpec
+    seed : int
+        The seed of all random numbers.
+    start : int, optional
+        ns since 1970; None for now.
+    interval : int, optional
+        Between samples, ns; None for 1 s.
+    scan : int, optional
+        Between controller executions, ns, a divisor of the interval; None for the plant's default.
+    output : Output
+        Names of measurements, fields and tags.
     """
 
     loops: Sequence[LoopSpec]
@@ -45,78 +64,114 @@ class Configuration:
 
 def read_configuration(path: Path | None, *, seed: int | None = None, interval: int | None = None,
                        start: int | None = None, measurement: str | None = None) -> Configuration:
-    """The configuration of a file, or without one the default; what is given here overrides the file."""
-    mapping = {} if path is None else _read_toml(path)
-    over = {"seed": seed, "interval": interval, "start": start, "measurement": measurement}
-    return _configuration(mapping, str(path or "options"), over)
+    """Return the configuration of a file, or without one the default.
 
+    Parameters
+    ----------
+    path : Path, optional
+        A loops.toml.
+    seed, interval, start, measurement : optional
+        Values that override those of the file; interval and start in ns.
 
-def parse_configuration(mapping: Mapping[str, Any], where: str = "loops.toml") -> Configuration:
-    """The configuration of a table as TOML gives it; `where` begins the place of every problem.
-
-    Files that it names lie where `where` does.
+    Raises
+    ------
+    BadInput
+        The file or one of these values is invalid.
     """
-    return _configuration(mapping, where, {})
+    table = {} if path is None else _read_toml(path)
+    overrides = {"seed": seed, "interval": interval, "start": start, "measurement": measurement}
+    return _read_root(table, str(path or "options"), overrides)
 
 
-def parse_loop(mapping: Mapping[str, Any], where: str) -> LoopSpec:
-    """One loop of a `[[loop]]` table; whether its master exists is for who knows the others."""
+def parse_configuration(table: Mapping[str, Any], where: str = "loops.toml") -> Configuration:
+    """Return the configuration of a table as TOML gives it.
+
+    Parameters
+    ----------
+    table : mapping
+        The parsed TOML.
+    where : str
+        The path of the file. Every problem begins with it, and the files that the table names are in its folder.
+
+    Raises
+    ------
+    BadInput
+        The table is invalid.
+    """
+    return _read_root(table, where, {})
+
+
+def parse_loop(table: Mapping[str, Any], where: str) -> LoopSpec:
+    """Return the loop of one `[[loop]]` table, whose master is not looked for.
+
+    Parameters
+    ----------
+    table : mapping
+        The keys of the loop.
+    where : str
+        How each problem begins.
+
+    Raises
+    ------
+    BadInput
+        The table is invalid.
+    """
     from clpm_execd.config.loop import read_loop
 
     problems: list[Problem] = []
     place = Place(where, problems)
-    if "count" in mapping:
-        place.at("count").refuse("one loop has no count", "give the loops one by one, or in loops.toml")
-    loop = read_loop(mapping, place)
+    if "count" in table:
+        place.at("count").refuse("one loop cannot have a count", "give the loops one by one, or in loops.toml")
+    loop = read_loop(table, place)
     if problems:
         raise BadInput(problems)
     return loop
 
 
-def _configuration(mapping: Mapping[str, Any], where: str, over: Mapping[str, Any]) -> Configuration:
+def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any]) -> Configuration:
     problems: list[Problem] = []
     root = Place(where, problems, ": ")
-    unknown_keys(mapping, KEYS, root)
-    over = {key: value for key, value in over.items() if value is not None}
-    seed = whole(mapping["seed"], 0, LAST_TIME, root.at("seed")) if "seed" in mapping else SEED
-    if "seed" in over:
-        seed = whole(over["seed"], 0, LAST_TIME, Place("--seed", problems))
-    start = _start(mapping["start"], root.at("start")) if "start" in mapping else None
-    interval = read_interval(mapping["interval"], root.at("interval")) if "interval" in mapping else None
-    scan = read_interval(mapping["scan"], root.at("scan")) if "scan" in mapping else None
-    interval = over.get("interval", interval)
+    refuse_unknown_keys(table, _KEYS, root)
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    seed = read_integer(table["seed"], 0, LAST_TIME, root.at("seed")) if "seed" in table else SEED
+    if "seed" in overrides:
+        seed = read_integer(overrides["seed"], 0, LAST_TIME, Place("--seed", problems))
+    start = _read_start(table["start"], root.at("start")) if "start" in table else None
+    interval = read_interval(table["interval"], root.at("interval")) if "interval" in table else None
+    scan = read_interval(table["scan"], root.at("scan")) if "scan" in table else None
+    interval = overrides.get("interval", interval)
     check_scan(scan, interval or SECOND, root.at("scan"))
-    output_table = table(mapping.get("output", {}), root.at("output")) or {}
-    if "measurement" in over:
-        measurement = read_measurement(over["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
+    output_table = read_table(table.get("output", {}), root.at("output")) or {}
+    if "measurement" in overrides:
+        measurement = read_measurement(overrides["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
         output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
-    loops = _loops(mapping["loop"], root.at("loop"), Path(where).parent) if "loop" in mapping else default_loops()
-    check_pace(loops, scan, root.at("scan"))
+    loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent) if "loop" in table else default_loops()
+    check_scan_of_learned(loops, scan, root.at("scan"))
     if problems:
         raise BadInput(dict.fromkeys(problems))
     assert seed is not None
-    return Configuration(loops, seed, over.get("start", start), interval, scan, output)
+    return Configuration(loops, seed, overrides.get("start", start), interval, scan, output)
 
 
-def _loops(given: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
-    given = tables(given, "loop", place)
-    if not given:
+def _read_loops(value: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
+    items = read_table_array(value, "loop", place)
+    if not items:
         return default_loops()
-    # The default loops start without these.
+    # The default loops start without importing these modules.
     from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
-    from clpm_execd.config.loop import COUNT, LoopEntry, read_entry
+    from clpm_execd.config.loop import MAX_LOOPS, LoopEntry, read_entry
     from clpm_execd.plant.loop_set import Loops
 
     entries: list[LoopEntry] = []
-    for number, item in enumerate(given, 1):
+    for number, item in enumerate(items, 1):
         here = Place(f"{place.path}[{number}]", place.problems)
-        inner = table(item, here)
-        if inner is not None:
-            entries.append(read_entry(inner, here, folder))
+        table = read_table(item, here)
+        if table is not None:
+            entries.append(read_entry(table, here, folder))
     total = sum(len(entry.loops) for entry in entries)
-    if total > COUNT:
-        place.refuse(f"{total} loops are too many", f"give up to {COUNT} in all")
+    if total > MAX_LOOPS:
+        place.refuse(f"{total} loops are too many", f"give at most {MAX_LOOPS} in all")
     check_unique(entries)
     check_cascades(entries)
     check_faults(entries)
@@ -124,39 +179,40 @@ def _loops(given: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
 
 
 def read_interval(value: object, place: Place) -> int | None:
-    """ns between samples."""
-    ns = duration(value, place)
-    if ns is not None and ns < SHORTEST_INTERVAL:
-        place.refuse(f"{shown(value)} is too short", f"give at least {format_duration(SHORTEST_INTERVAL)}")
+    """Return the time between two samples, ns; None where the value is invalid."""
+    ns = read_duration(value, place)
+    if ns is not None and ns < MIN_INTERVAL:
+        place.refuse(f"{quote(value)} is too short", f"give at least {format_duration(MIN_INTERVAL)}")
         return None
     return ns
 
 
 def check_scan(scan: int | None, interval: int, place: Place) -> None:
+    """Add a problem where the scan does not divide the interval; both ns."""
     if scan is not None and interval % scan:
         place.refuse(f"{format_duration(scan)} does not divide the interval {format_duration(interval)}",
-                     "give a divisor of the interval, or leave scan out")
+                     "give a divisor of the interval, or remove scan")
 
 
-def _start(value: object, place: Place) -> int | None:
-    """ns since 1970; None is now, and also what could not be read."""
-    return None if isinstance(value, str) and value.strip().lower() == "now" else instant(value, place)
+def _read_start(value: object, place: Place) -> int | None:
+    """Return ns since 1970; None for now, and also for an invalid time."""
+    return None if isinstance(value, str) and value.strip().lower() == "now" else read_time(value, place)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomli  # only where there is a file: a stream of the default loops starts without it
+    import tomli  # imported only where there is a file: a stream of the default loops starts without it
 
     try:
         if "\0" in str(path):
-            raise OSError(0, "the name has a null in it")
+            raise OSError(0, "the name has a null character")
         return tomli.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, RecursionError, ValueError) as error:
-        problem = Problem(str(path), *_unreadable(path, error))
+        problem = Problem(str(path), *_describe_error(path, error))
     raise BadInput([problem])
 
 
-def _unreadable(path: Path, error: Exception) -> tuple[str, str]:
-    """What is wrong with a file and what would be right."""
+def _describe_error(path: Path, error: Exception) -> tuple[str, str]:
+    """Return what is wrong with a file that cannot be read, and what would be right."""
     if isinstance(error, IsADirectoryError):
         return f"cannot be read: {error.strerror}", "name a file, such as loops.toml in it"
     if isinstance(error, PermissionError):
@@ -164,21 +220,21 @@ def _unreadable(path: Path, error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
         from difflib import get_close_matches
 
-        near = get_close_matches(path.name, _neighbours(path), n=1)
-        remedy = f"did you mean {str(path.with_name(near[0]))!r}?" if near else \
-            "name a file that exists, `clpm-execd init > loops.toml` makes one, or none for the default loops"
+        close = get_close_matches(path.name, _list_neighbours(path), n=1)
+        remedy = f"did you mean {str(path.with_name(close[0]))!r}?" if close else \
+            "name an existing file, create one with `clpm-execd init > loops.toml`, or give none for the default loops"
         return f"cannot be read: {error.strerror}", remedy
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
     if isinstance(error, RecursionError):
-        return "is nested too deeply", "write fewer brackets in brackets"
-    remedy = "give a record of a plant by --replay" if path.suffix == ".csv" else "correct the place that is named"
+        return "is nested too deeply", "nest fewer brackets"
+    remedy = "give historian data with --replay" if path.suffix == ".csv" else "correct that line"
     return f"is not TOML: {' '.join(str(error).split())[:300]}", remedy
 
 
-def _neighbours(path: Path) -> list[str]:
-    """The names of what lies where a file was looked for; none where nobody can tell."""
+def _list_neighbours(path: Path) -> list[str]:
+    """Return the names of the files in the folder of a missing one; none where they cannot be listed."""
     try:
-        return [entry.name for entry in islice(path.parent.iterdir(), MOST_NEIGHBOURS)]
+        return [entry.name for entry in islice(path.parent.iterdir(), _MAX_NEIGHBOURS)]
     except (OSError, ValueError):
         return []

@@ -1,4 +1,4 @@
-"""What a stream is called where it arrives: measurement, fields and tags, in names that every reader accepts."""
+"""The names under which a stream writes measurement, fields and tags, checked so that every reader accepts them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clpm_execd.config.validation import Place, choice, name, shown, table, unknown_keys
+from clpm_execd.config.validation import Place, quote, read_choice, read_name, read_table, refuse_unknown_keys
 from clpm_execd.plant.block import SIGNALS
 
 MEASUREMENT = "control_loops"
@@ -14,15 +14,28 @@ TRUTH = "control_loops_truth"
 METRICS = "clpm_execd"
 LOOP_TAG, FAULT_TAG = "loop_id", "fault"
 
-# Telegraf adds the tag host itself, and a column time would be taken for the timestamp.
+# Telegraf adds the tag host itself, and a reader would take a column named time for the timestamp.
 RESERVED = ("host", "time")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """fields: name as written -> signal of the Block. tags: the same on every point.
+    """How samples are named where they are written.
 
-    truth: the measurement of the truth about the faults, None for none. metrics: that of what a stream says of itself.
+    Parameters
+    ----------
+    measurement : str
+        The measurement of the samples.
+    fields : mapping of str to str
+        The signal of the Block, by the name of the field.
+    mode_tag : str
+        The tag that holds MAN, AUT or CAS.
+    tags : mapping of str to str
+        Tags with the same value on every point.
+    truth : str, optional
+        The measurement of the ground truth about faults; None where it is not written.
+    metrics : str, optional
+        The measurement of the stream's own metrics; None where they are not written.
     """
 
     measurement: str = MEASUREMENT
@@ -33,89 +46,92 @@ class Output:
     metrics: str | None = None
 
 
-def read_output(given: Mapping[str, Any], place: Place) -> Output:
-    """The [output] table; what is wrong in it is told at its place."""
-    unknown_keys(given, ["measurement", "fields", "mode_tag", "tags", "truth", "metrics"], place)
-    usual = Output()
-    measurement = usual.measurement
-    if "measurement" in given:
-        measurement = read_measurement(given["measurement"], place.at("measurement")) or measurement
-    mode_tag = usual.mode_tag
-    if "mode_tag" in given:
-        mode_tag = _key(given["mode_tag"], "a tag", [LOOP_TAG], place.at("mode_tag")) or mode_tag
-    tags = _tags(given.get("tags", {}), mode_tag, place.at("tags"))
-    taken = [LOOP_TAG, mode_tag, *tags]
-    fields = _fields(given["fields"], taken, place.at("fields")) if "fields" in given else dict(usual.fields)
-    for tag in taken if "fields" not in given else ():
+def read_output(table: Mapping[str, Any], place: Place) -> Output:
+    """Return the Output that the [output] table describes; each problem is added at its place."""
+    refuse_unknown_keys(table, ["measurement", "fields", "mode_tag", "tags", "truth", "metrics"], place)
+    default = Output()
+    measurement = default.measurement
+    if "measurement" in table:
+        measurement = read_measurement(table["measurement"], place.at("measurement")) or measurement
+    mode_tag = default.mode_tag
+    if "mode_tag" in table:
+        mode_tag = _read_key(table["mode_tag"], "a tag", [LOOP_TAG], place.at("mode_tag")) or mode_tag
+    tags = _read_tags(table.get("tags", {}), mode_tag, place.at("tags"))
+    all_tags = [LOOP_TAG, mode_tag, *tags]
+    fields = _read_fields(table["fields"], all_tags, place.at("fields")) if "fields" in table else dict(default.fields)
+    for tag in all_tags if "fields" not in table else ():
         if tag in fields:
-            place.refuse(f"{tag!r} is the name of a tag and of a field", "give one of them another name")
-    measured = {measurement: "the samples"}
-    truth = _further(given.get("truth", False), TRUTH, "the truth", measured, place.at("truth"))
+            place.refuse(f"{tag!r} is the name of both a tag and a field", "rename one of them")
+    owners = {measurement: "the samples"}
+    truth = _read_further_measurement(table.get("truth", False), TRUTH, "the ground truth", owners, place.at("truth"))
     if truth is not None:
-        measured[truth] = "the truth"
-    metrics = _further(given.get("metrics", False), METRICS, "the metrics", measured, place.at("metrics"))
+        owners[truth] = "the ground truth"
+    metrics = _read_further_measurement(table.get("metrics", False), METRICS, "the metrics", owners,
+                                        place.at("metrics"))
     if truth is not None and FAULT_TAG in tags:
-        place.at(f"tags.{FAULT_TAG}").refuse(f"{FAULT_TAG!r} is a tag of the truth already", "take another name")
+        place.at(f"tags.{FAULT_TAG}").refuse(f"the ground truth already has a tag {FAULT_TAG!r}", "use another name")
     return Output(measurement, fields, mode_tag, tags, truth, metrics)
 
 
 def read_measurement(value: object, place: Place) -> str | None:
-    text = name(value, "a measurement", place)
+    """Return the name of a measurement; None where it is invalid."""
+    text = read_name(value, "a measurement", place)
     if text is not None and text.startswith(("_", "#")):
         place.refuse(f"{text!r} begins with {text[0]!r}",
-                     "begin with another character: '_' belongs to InfluxDB, and '#' begins a comment")
+                     "begin with another character: '_' is reserved by InfluxDB, and '#' begins a comment")
         return None
     return text
 
 
-def _further(value: object, usual: str, what: str, taken: Mapping[str, str], place: Place) -> str | None:
-    """The measurement of something besides the samples: true is the usual one, false none."""
+def _read_further_measurement(value: object, default: str, what: str, owners: Mapping[str, str],
+                              place: Place) -> str | None:
+    """Return the measurement of `what`: the default for true, None for false. owners: what has each other one."""
     if value is False:
         return None
     if value is not True and not isinstance(value, str):
-        place.refuse(f"{shown(value)} cannot be used", "give true, false or the name of a measurement")
+        place.refuse(f"{quote(value)} cannot be used", "give true, false or the name of a measurement")
         return None
-    text = usual if value is True else read_measurement(value, place)
-    if text is not None and text in taken:
-        place.refuse(f"{text!r} is the measurement of {taken[text]}", f"give {what} one of its own")
+    text = default if value is True else read_measurement(value, place)
+    if text is not None and text in owners:
+        place.refuse(f"{text!r} is already the measurement of {owners[text]}", f"give {what} a measurement of its own")
         return None
     return text
 
 
-def _key(value: object, what: str, taken: list[str], place: Place) -> str | None:
-    """The name of a tag or a field, of which there must be one only."""
-    text = name(value, f"the name of {what}", place)
+def _read_key(value: object, what: str, used_names: list[str], place: Place) -> str | None:
+    """Return the name of a tag or a field, which must be unique; None where it is invalid."""
+    text = read_name(value, f"the name of {what}", place)
     if text is None:
         return None
     if text in RESERVED or text.startswith("_"):
         place.refuse(f"{text!r} cannot be the name of {what}",
-                     "take another: 'host', 'time' and what begins with '_' belong to Telegraf and InfluxDB")
+                     "use another name: Telegraf and InfluxDB reserve 'host', 'time' and names that begin with '_'")
         return None
-    if text in taken:
-        place.refuse(f"{text!r} is the name of a tag already", "take another name")
+    if text in used_names:
+        place.refuse(f"there is already a tag {text!r}", "use another name")
         return None
     return text
 
 
-def _tags(given: object, mode_tag: str, place: Place) -> dict[str, str]:
-    read = {}
-    for key, value in (table(given, place) or {}).items():
+def _read_tags(value: object, mode_tag: str, place: Place) -> dict[str, str]:
+    tags = {}
+    for key, item in (read_table(value, place) or {}).items():
         here = place.at(key)
-        tag = _key(key, "a tag", [LOOP_TAG, mode_tag], here)
-        text = name(value, "the value of a tag", here)
+        tag = _read_key(key, "a tag", [LOOP_TAG, mode_tag], here)
+        text = read_name(item, "the value of a tag", here)
         if tag is not None and text is not None:
-            read[tag] = text
-    return read
+            tags[tag] = text
+    return tags
 
 
-def _fields(given: object, taken: list[str], place: Place) -> dict[str, str]:
-    found = table(given, place)
-    if found is not None and not found:
-        place.refuse("is empty", "give at least one field, such as PV = \"pv\"")
-    read = {}
-    for key, value in (found or {}).items():
+def _read_fields(value: object, tags: list[str], place: Place) -> dict[str, str]:
+    table = read_table(value, place)
+    if table is not None and not table:
+        place.refuse("the table is empty", "give at least one field, such as PV = \"pv\"")
+    fields = {}
+    for key, item in (table or {}).items():
         here = place.at(key)
-        text, signal = _key(key, "a field", taken, here), choice(value, SIGNALS, here)
-        if text is not None and signal is not None:
-            read[text] = signal
-    return read
+        name, signal = _read_key(key, "a field", tags, here), read_choice(item, "signal", SIGNALS, here)
+        if name is not None and signal is not None:
+            fields[name] = signal
+    return fields

@@ -1,7 +1,7 @@
-"""A table of input is read against the dataclass it describes, whose `Parameter`s give limits and choices.
+"""Values of the user's input are checked against the dataclass they describe, and every problem is collected.
 
-Nothing here raises for bad input. Each value that cannot be used is told once, at its place, and the reading
-goes on, so that one pass finds everything.
+Limits, units and choices are those of the `Parameter`s in the fields of the dataclass. Nothing here raises an exception
+for bad input: each invalid value adds one Problem at its place, and reading continues, so that one pass finds all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from numbers import Real
 from operator import index
-from typing import Any, SupportsIndex, TypeVar, cast, get_args, get_type_hints
+from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast, get_args, get_type_hints
 
 from clpm_execd.plant.specs import Parameter
 from clpm_execd.problems import Problem, did_you_mean
@@ -22,7 +22,8 @@ from clpm_execd.units import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_
 
 Spec = TypeVar("Spec")
 
-LONGEST_NAME = 500
+MAX_NAME_CHARACTERS = 500  # a limit of our own, so that one name cannot fill a screen; InfluxDB allows 64 KiB
+_MAX_QUOTED_CHARACTERS = 60  # about half a line of a terminal: a message stays on one line
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -30,147 +31,158 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the input the reader stands; problems of all places of one input share a list."""
+    """The place of a value in the input; all places of one input share a list of problems."""
 
     path: str
     problems: list[Problem]
     separator: str = "."
 
     def at(self, key: object) -> Place:
+        """Return the place of a key of this table."""
         return Place(f"{self.path}{self.separator}{key}", self.problems)
 
     def refuse(self, what: str, remedy: str) -> None:
-        self.problems.append(Problem(_printable(self.path), what, remedy))
+        """Add a problem at this place."""
+        self.problems.append(Problem(_replace_unprintable(self.path), what, remedy))
 
 
-def overlay(base: Spec, given: Mapping[str, Any], place: Place, *, apart: Sequence[str] = ()) -> Spec:
-    """base with the values that the table gives; keys in `apart` are known and read elsewhere."""
-    own = _own(cast(type, base.__class__))
-    if not all(key in own or key in apart for key in given):
-        known = [key for key in own if key not in apart]
-        unknown_keys(given, [*known, *apart], place, _homes(own))
+class _Key(NamedTuple):
+    """A key that a table may have. parameter: None where the value is itself a table."""
+
+    hint: Any
+    parameter: Parameter | None
+
+
+def update_spec(base: Spec, table: Mapping[str, Any], place: Place, *, handled_keys: Sequence[str] = ()) -> Spec:
+    """Return base with the values of the table; `handled_keys` are valid and read by the caller."""
+    keys = _keys_of(cast(type, base.__class__))
+    if not all(key in keys or key in handled_keys for key in table):
+        valid_keys = [key for key in keys if key not in handled_keys]
+        refuse_unknown_keys(table, [*valid_keys, *handled_keys], place, _tables_of_inner_keys(keys))
     changes: dict[str, object] = {}
-    for key, value in given.items():
-        if key not in own or key in apart:
+    for name, value in table.items():
+        if name not in keys or name in handled_keys:
             continue
-        (hint, about), here = own[key], place.at(key)
-        if about is None:
-            inner = table(value, here)
+        key, here = keys[name], place.at(name)
+        if key.parameter is None:
+            inner = read_table(value, here)
             if inner is not None:
-                changes[key] = overlay(getattr(base, key), inner, here)
-        elif value is not None or type(None) not in get_args(hint):
-            new = _read(value, hint, about, here)
+                changes[name] = update_spec(getattr(base, name), inner, here)
+        elif value is not None or type(None) not in get_args(key.hint):
+            new = _read_value(value, name, key.hint, key.parameter, here)
             if new is not None:
-                changes[key] = new
+                changes[name] = new
     return replace(base, **changes) if changes else base  # type: ignore[type-var]
 
 
 @lru_cache
-def _own(spec: type) -> Mapping[str, tuple[Any, Parameter | None]]:
-    """The keys of a table: each with its type hint and what is known of it, which is nothing of a table within."""
+def _keys_of(spec: type) -> Mapping[str, _Key]:
+    """Return the keys of the table that a dataclass describes."""
     hints = get_type_hints(spec)
-    return {item.name: (hints[item.name], item.metadata.get("parameter")) for item in fields(spec)
+    return {item.name: _Key(hints[item.name], item.metadata.get("parameter")) for item in fields(spec)
             if "parameter" in item.metadata or is_dataclass(hints[item.name])}
 
 
-def _homes(own: Mapping[str, tuple[Any, Parameter | None]]) -> dict[str, list[str]]:
-    """The keys of the tables within a table, each with the tables that have it."""
-    found: dict[str, list[str]] = {}
-    for name, (hint, about) in own.items():
-        for item in fields(hint) if about is None else ():
-            found.setdefault(item.name, []).append(name)
-    return found
+def _tables_of_inner_keys(keys: Mapping[str, _Key]) -> dict[str, list[str]]:
+    """Return the keys of the inner tables, each with the names of the tables that have it."""
+    tables: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        for item in fields(key.hint) if key.parameter is None else ():
+            tables.setdefault(item.name, []).append(name)
+    return tables
 
 
 @lru_cache
-def parameter_of(spec: type, name: str) -> Parameter:
-    """What is known of a field of a spec."""
-    about = next(item.metadata["parameter"] for item in fields(spec) if item.name == name)
-    assert isinstance(about, Parameter)
-    return about
+def find_parameter(spec: type, name: str) -> Parameter:
+    """Return the Parameter of a field of a dataclass."""
+    parameter = next(item.metadata["parameter"] for item in fields(spec) if item.name == name)
+    assert isinstance(parameter, Parameter)
+    return parameter
 
 
-def unknown_keys(given: Mapping[str, Any], known: Sequence[str], place: Place,
-                 homes: Mapping[str, Sequence[str]] | None = None) -> None:
-    """homes: the inner tables that know a key, to be told where it stands outside of them."""
-    for key in given:
-        if key in known:
+def refuse_unknown_keys(table: Mapping[str, Any], valid_keys: Sequence[str], place: Place,
+                        inner_tables: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Add a problem for each unknown key; for a key of an inner table the remedy names those of `inner_tables`."""
+    for key in table:
+        if key in valid_keys:
             continue
-        inner = (homes or {}).get(key)
-        remedy = "it is " + " or ".join(f"{home}.{key}" for home in inner) if inner else \
-            did_you_mean(str(key), list(known))
+        owners = (inner_tables or {}).get(key)
+        remedy = "write it as " + " or ".join(f"{owner}.{key}" for owner in owners) if owners else \
+            did_you_mean(str(key), list(valid_keys))
         place.at(key).refuse("unknown key", remedy)
 
 
-def table(value: object, place: Place) -> Mapping[str, Any] | None:
+def read_table(value: object, place: Place) -> Mapping[str, Any] | None:
+    """Return a table; None where the value is not one."""
     if isinstance(value, Mapping):
         return value
-    place.refuse(f"{shown(value)} is no table", "give a table with keys")
+    place.refuse(f"{quote(value)} is not a table", "give a table with keys")
     return None
 
 
-def tables(value: object, header: str, place: Place) -> list[object]:
-    """The entries of an array of tables whose entries begin with `[[header]]`."""
+def read_table_array(value: object, header: str, place: Place) -> list[object]:
+    """Return the entries of an array of tables, each of which begins with `[[header]]`."""
     if isinstance(value, list | tuple):
         return list(value)
-    place.refuse("is no array of tables", f"begin each entry with [[{header}]], in double brackets")
+    place.refuse("is not an array of tables", f"begin each entry with [[{header}]], in double brackets")
     return []
 
 
-def number(value: object, about: Parameter, place: Place) -> float | None:
-    """A finite number within the limits of the parameter."""
+def read_number(value: object, parameter: Parameter, place: Place) -> float | None:
+    """Return a finite number within the limits of the parameter; None where the value is not one."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        quoted = "without quotes " if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else ""
-        place.refuse(f"{shown(value)} is no number", allowed(about).replace("give ", f"give {quoted}", 1))
+        is_quoted = isinstance(value, str) and _NUMBER.fullmatch(value.strip())
+        place.refuse(f"{quote(value)} is not a number",
+                     f"{describe_limits(parameter)}{', without quotes' if is_quoted else ''}")
         return None
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
-    inside = about.low < result if about.above else about.low <= result
-    if not (math.isfinite(result) and inside and result <= about.high):
-        fault = "outside the limits" if math.isfinite(result) else "no finite number"
-        place.refuse(f"{shown(value)} is {fault}", allowed(about))
+    is_inside = parameter.low < result if parameter.above else parameter.low <= result
+    if not (math.isfinite(result) and is_inside and result <= parameter.high):
+        what = "outside the limits" if math.isfinite(result) else "not a finite number"
+        place.refuse(f"{quote(value)} is {what}", describe_limits(parameter))
         return None
     return result
 
 
-def whole(value: object, low: int, high: int, place: Place) -> int | None:
-    """An integer from low to high."""
+def read_integer(value: object, low: int, high: int, place: Place) -> int | None:
+    """Return an integer from low to high; None where the value is not one."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex) or not low <= index(value) <= high:
-        place.refuse(f"{shown(value)} cannot be used", f"give a whole number from {low} to {high}")
+        place.refuse(f"invalid integer {quote(value)}", f"give an integer from {low} to {high}")
         return None
     return index(value)
 
 
-def duration(value: Any, place: Place, *, zero: bool = False) -> int | None:
-    """ns of a duration."""
+def read_duration(value: Any, place: Place, *, zero: bool = False) -> int | None:
+    """Return a duration, ns; None where the value is not one."""
     try:
         return parse_duration(value, zero=zero)
     except ValueError as error:
-        _retell(error, place)
+        _refuse_with(error, place)
     return None
 
 
-def instant(value: object, place: Place) -> int | None:
-    """ns since 1970 of a time: RFC 3339, or a date and time of TOML's own."""
+def read_time(value: object, place: Place) -> int | None:
+    """Return a time, ns since 1970, from RFC 3339 or TOML's own date and time; None where the value is not one."""
     try:
         if isinstance(value, datetime):
             return time_of(value)
         if isinstance(value, str) and value.strip().lower() != "now":
             return parse_time(value, 0)
-        raise ValueError(f"{shown(value)} is no time; {TIME_EXAMPLES}")
+        raise ValueError(f"invalid time {quote(value)}; {TIME_EXAMPLES}")
     except ValueError as error:
-        _retell(error, place)
+        _refuse_with(error, place)
     return None
 
 
-def starting(value: object, place: Place) -> tuple[int, bool]:
-    """When something is, ns, and whether that counts from the start of the plant."""
+def read_start(value: object, place: Place) -> tuple[int, bool]:
+    """Return when something starts, ns, and whether that counts from the start of the plant."""
     # A duration has no hyphen, a time has two.
-    from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
-    if not from_start:
-        return instant(value, place) or 0, False
+    is_from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
+    if not is_from_start:
+        return read_time(value, place) or 0, False
     try:
         return parse_duration(cast(Any, value), zero=True), True
     except ValueError as error:
@@ -179,103 +191,102 @@ def starting(value: object, place: Place) -> tuple[int, bool]:
         return 0, True
 
 
-def choice(value: object, choices: Sequence[str], place: Place) -> str | None:
+def read_choice(value: object, what: str, choices: Sequence[str], place: Place) -> str | None:
+    """Return one of the choices; None where the value, a `what`, is not one."""
     if isinstance(value, str) and value in choices:
         return value
-    place.refuse(f"{shown(value)} is none of the choices",
-                 did_you_mean(value, choices) if isinstance(value, str) else one_of(choices))
+    place.refuse(f"unknown {what} {quote(value)}",
+                 did_you_mean(value, choices) if isinstance(value, str) else "give one of " + ", ".join(choices))
     return None
 
 
-def name(value: object, what: str, place: Place) -> str | None:
-    """A text that line protocol and InfluxDB can carry as a name or a tag value."""
-    reason = _unfit(value)
+def read_name(value: object, what: str, place: Place) -> str | None:
+    """Return a text that line protocol and InfluxDB accept as a name or tag value; None where the value is not one."""
+    reason = _find_name_error(value)
     if reason:
-        place.refuse(f"{shown(value)} cannot be {what}: {reason}",
-                     "give a text without control characters that does not end in a backslash")
+        place.refuse(f"{quote(value)} cannot be {what}: {reason}",
+                     "give a string without control characters that does not end in a backslash")
         return None
     assert isinstance(value, str)
     return value
 
 
-def allowed(about: Parameter) -> str:
-    """What a number may be, in words, with its unit."""
-    if math.isinf(about.low) and math.isinf(about.high):
+def describe_limits(parameter: Parameter) -> str:
+    """Return what a number may be, such as `give 0 to 100 (%)`."""
+    if math.isinf(parameter.low) and math.isinf(parameter.high):
         text = "give a finite number"
-    elif math.isinf(about.high):
-        text = f"give {'more than' if about.above else 'at least'} {about.low:g}"
+    elif math.isinf(parameter.high):
+        text = f"give a number {'greater than' if parameter.above else 'of at least'} {parameter.low:g}"
+    elif parameter.above:
+        text = f"give a number greater than {parameter.low:g} and at most {parameter.high:g}"
     else:
-        text = f"give more than {about.low:g}, at most" if about.above else f"give {about.low:g} to"
-        text += f" {about.high:g}"
-    return f"{text} ({about.unit})" if about.unit else text
+        text = f"give {parameter.low:g} to {parameter.high:g}"
+    return f"{text} ({parameter.unit})" if parameter.unit else text
 
 
-def one_of(choices: Sequence[str]) -> str:
-    return "give one of " + ", ".join(map(repr, choices))
-
-
-def shown(value: object) -> str:
-    """value in one short printable line, as TOML writes it."""
+def quote(value: object) -> str:
+    """Return value as one short printable line, close to how TOML writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     try:
         text = repr(value) if isinstance(value, str | list | tuple) else str(value)
-    except ValueError:  # an integer of thousands of digits has no text
+    except ValueError:  # Python does not convert an integer of thousands of digits to text
         return "the number"
-    text = _printable("a table" if isinstance(value, Mapping) else text)
-    return text if len(text) <= 60 else text[:57] + "..."
+    text = _replace_unprintable("a table" if isinstance(value, Mapping) else text)
+    return text if len(text) <= _MAX_QUOTED_CHARACTERS else text[:_MAX_QUOTED_CHARACTERS - 3] + "..."
 
 
-def _read(value: object, hint: Any, about: Parameter, place: Place) -> object | None:
-    """value as the type hint of its field wants it, or None after telling why not."""
-    kinds = get_args(hint) or (hint,)
+def _read_value(value: object, key: str, hint: Any, parameter: Parameter, place: Place) -> object | None:
+    """Return value as the type hint of its field requires; None where it is invalid."""
+    types = get_args(hint) or (hint,)
     if getattr(hint, "__origin__", None) is tuple:
-        return _numbers(value, None if Ellipsis in kinds else len(kinds), about, place)
-    if bool in kinds:
-        return _flag(value, place)
-    if float in kinds:
-        return number(value, about, place)
-    if about.choices:
-        return choice(value, about.choices, place)
-    return name(value, about.meaning, place)
+        return _read_numbers(value, None if Ellipsis in types else len(types), parameter, place)
+    if bool in types:
+        return _read_boolean(value, place)
+    if float in types:
+        return read_number(value, parameter, place)
+    if parameter.choices:
+        return read_choice(value, key, parameter.choices, place)
+    return read_name(value, parameter.meaning, place)
 
 
-def _flag(value: object, place: Place) -> bool | None:
+def _read_boolean(value: object, place: Place) -> bool | None:
     if isinstance(value, bool):
         return value
-    place.refuse(f"{shown(value)} is no truth value", "give true or false, without quotes")
+    place.refuse(f"{quote(value)} is not a boolean", "give true or false, without quotes")
     return None
 
 
-def _numbers(value: object, count: int | None, about: Parameter, place: Place) -> tuple[float, ...] | None:
-    """A list of numbers, of `count` if that is fixed; else a single number is a list of one."""
+def _read_numbers(value: object, count: int | None, parameter: Parameter, place: Place) -> tuple[float, ...] | None:
+    """Return a list of numbers, of length `count`; where that is None, a single number is a list of one."""
     if count is None and not isinstance(value, list | tuple):
         value = [value]
     if not isinstance(value, list | tuple) or count not in (None, len(value)):
-        place.refuse(f"{shown(value)} is no list of {count} numbers", "give [low, high]")
+        place.refuse(f"{quote(value)} is not a list of {count} numbers", "give [low, high]")
         return None
-    read = [number(item, about, place) for item in value]
-    return tuple(item for item in read if item is not None) if None not in read else None
+    numbers = [read_number(item, parameter, place) for item in value]
+    return tuple(item for item in numbers if item is not None) if None not in numbers else None
 
 
-def _retell(error: ValueError, place: Place) -> None:
-    """A message of `durations` says what is wrong, then what would be right."""
+def _refuse_with(error: ValueError, place: Place) -> None:
+    """Add the problem that a message of `units` describes: what is wrong, then what would be right."""
     what, _, remedy = str(error).partition("; ")
     place.refuse(what, remedy)
 
 
-def _unfit(value: object) -> str:
+def _find_name_error(value: object) -> str:
+    """Return why the value cannot be a name; an empty text where it can."""
     if not isinstance(value, str):
-        return "it is no text"
+        return "it is not a string"
     if not value or value.isspace():
         return "it is empty"
-    if len(value) > LONGEST_NAME:
-        return f"it is longer than {LONGEST_NAME} characters"
-    if _printable(value) != value:
+    if len(value) > MAX_NAME_CHARACTERS:
+        return f"it is longer than {MAX_NAME_CHARACTERS} characters"
+    if _replace_unprintable(value) != value:
         return "it has control characters"
     return "it ends in a backslash" if value.endswith("\\") else ""
 
 
-def _printable(text: str) -> str:
-    """text with control characters, line separators and lone surrogates as `?`."""
+def _replace_unprintable(text: str) -> str:
+    """Return text with a `?` for each control character, line separator and lone surrogate."""
     return _UNPRINTABLE.sub("?", text)

@@ -56,34 +56,34 @@ def test_every_default_lies_within_its_limits_and_every_limit_is_kept(kind: str)
     for name, parameter in about.parameters.items():
         default = about.defaults[name]
         if isinstance(default, str):
-            assert "is no text" in " ".join(problems(about.example.replace(f"{name} = ", f"{name} = 5 #")))
+            assert "is not a string" in " ".join(problems(about.example.replace(f"{name} = ", f"{name} = 5 #")))
             continue
         assert parameter.low <= default <= parameter.high
         for wrong in (parameter.low - 1, parameter.high + 1):
             [told] = problems(about.example.replace(f"{name} = {default}", f"{name} = {wrong!r}"))
             assert f"fault[1].{name}: " in told
-            assert "outside the limits" in told or "no finite number" in told
+            assert "outside the limits" in told or "not a finite number" in told
 
 
 @pytest.mark.parametrize(("keys", "told"), [
-    ('S = 4', "F1.fault[1].kind: is missing; give one of those that `clpm-execd faults` shows"),
-    ('kind = "stition"', "F1.fault[1].kind: 'stition' is no kind of fault; did you mean 'stiction'?"),
-    ('kind = "xyz"', "known are "),
-    ("kind = 5", "F1.fault[1].kind: 5 is none of the choices"),
-    ('kind = "stiction"\nK = 4', "F1.fault[1].K: unknown key; known are J, S, duration, kind, ramp, repeat, start"),
-    ('kind = "stiction"\nS = "much"', "F1.fault[1].S: 'much' is no number; give 0 to 100 (% of travel)"),
+    ('S = 4', "F1.fault[1].kind: is missing; give one of the kinds that `clpm-execd faults` lists"),
+    ('kind = "stition"', "F1.fault[1].kind: unknown fault kind 'stition'; did you mean 'stiction'?"),
+    ('kind = "xyz"', "give one of "),
+    ("kind = 5", "F1.fault[1].kind: unknown fault kind 5"),
+    ('kind = "stiction"\nK = 4', "F1.fault[1].K: unknown key; give one of J, S, duration, kind, ramp, repeat, start"),
+    ('kind = "stiction"\nS = "much"', "F1.fault[1].S: 'much' is not a number; give 0 to 100 (% of travel)"),
     ('kind = "stiction"\nS = 101', "F1.fault[1].S: 101 is outside the limits; give 0 to 100 (% of travel)"),
-    ('kind = "stiction"\nS = nan', "F1.fault[1].S: nan is no finite number"),
-    ('kind = "stuck"\nstart = "soon"', "F1.fault[1].start: 'soon' is no duration"),
-    ('kind = "stuck"\nstart = "2025-01-10"', "F1.fault[1].start: '2025-01-10' is no time"),
-    ('kind = "stuck"\nduration = 0', "F1.fault[1].duration: 0 is no time at all"),
-    ('kind = "stuck"\nrepeat = "1h"', "F1.fault[1].repeat: a fault that lasts for ever cannot begin again"),
-    ('kind = "stuck"\nduration = "1h"\nrepeat = "1h"', "F1.fault[1].repeat: is no longer than the duration"),
-    ('kind = "stuck"\nramp = "-1h"', "F1.fault[1].ramp: '-1h' is no duration"),
-    ('kind = "interaction"', "F1.fault[1].with: is missing; give id of the other loop"),
+    ('kind = "stiction"\nS = nan', "F1.fault[1].S: nan is not a finite number"),
+    ('kind = "stuck"\nstart = "soon"', "F1.fault[1].start: invalid duration 'soon'"),
+    ('kind = "stuck"\nstart = "2025-01-10"', "F1.fault[1].start: invalid time '2025-01-10'"),
+    ('kind = "stuck"\nduration = 0', "F1.fault[1].duration: invalid duration 0"),
+    ('kind = "stuck"\nrepeat = "1h"', "F1.fault[1].repeat: a fault without a duration cannot repeat"),
+    ('kind = "stuck"\nduration = "1h"\nrepeat = "1h"', "F1.fault[1].repeat: must be greater than duration"),
+    ('kind = "stuck"\nramp = "-1h"', "F1.fault[1].ramp: invalid duration '-1h'"),
+    ('kind = "interaction"', "F1.fault[1].with: is missing; give the id of the other loop"),
     ('kind = "interaction"\nwith = "F1"', "F1.fault[1].with: 'F1' is the loop itself"),
-    ('kind = "interaction"\nwith = "F2"', "F1.fault[1].with: there is no loop 'F2'"),
-    ('kind = "cascade-broken"', "F1.fault[1].kind: 'F1' follows no master; give the loop a cascade"),
+    ('kind = "interaction"\nwith = "F2"', "F1.fault[1].with: unknown loop 'F2'"),
+    ('kind = "cascade-broken"', "F1.fault[1].kind: 'F1' has no master; give the loop a cascade"),
 ])
 def test_a_wrong_fault_is_told_with_what_is_right(keys: str, told: str) -> None:
     assert told in fault_problem(keys)
@@ -99,7 +99,7 @@ def test_all_that_is_wrong_with_faults_is_told_in_one_pass() -> None:
 
 def test_a_fault_must_be_in_double_brackets() -> None:
     [told] = problems('[[loop]]\nid = "F1"\n[loop.fault]\nkind = "stuck"')
-    assert "F1.fault: is no array of tables; begin each entry with [[loop.fault]], in double brackets" in told
+    assert "F1.fault: is not an array of tables; begin each entry with [[loop.fault]], in double brackets" in told
 
 
 def test_a_master_has_no_valve_to_be_at_fault() -> None:

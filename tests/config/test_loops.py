@@ -180,7 +180,7 @@ def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
         read_configuration(tmp_path / "l.toml", interval=SECOND // 2)
     with pytest.raises(BadInput, match=r"^INFLUXDB_MEASUREMENT: '_x' begins with '_'.*$"):
         read_configuration(None, measurement="_x")
-    with pytest.raises(BadInput, match="--seed: -1 cannot be used"):
+    with pytest.raises(BadInput, match="--seed: invalid integer -1"):
         read_configuration(tmp_path / "l.toml", seed=-1)
 
 
@@ -221,21 +221,21 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
     """)
     assert [problem.split("; ")[0] for problem in found] == [
         "loops.toml: sede: unknown key",
-        "loops.toml: start: 2025-01-10T09:11:40 has no offset",
-        "loops.toml: interval: '10 parsec' is no duration",
+        "loops.toml: start: time 2025-01-10T09:11:40 has no offset",
+        "loops.toml: interval: invalid duration '10 parsec'",
         "loops.toml: output.tags.host: 'host' cannot be the name of a tag",
         "loops.toml: output.tags.b: '' cannot be the value of a tag: it is empty",
-        "loops.toml: output.fields.PV: 'pw' is none of the choices",
+        "loops.toml: output.fields.PV: unknown signal 'pw'",
         "loops.toml: output.fields.time: 'time' cannot be the name of a field",
         "loops.toml: loop[1] FIC100.sp: 30 is outside the range",
         "loops.toml: loop[2] FIC101.typ: unknown key",
-        "loops.toml: loop[2] FIC101.mode: 'AUTO' is none of the choices",
+        "loops.toml: loop[2] FIC101.mode: unknown mode 'AUTO'",
         "loops.toml: loop[2] FIC101.process.gain: 2000 is outside the limits",
-        "loops.toml: loop[2] FIC101.process.tau: 'x' is no number",
-        "loops.toml: loop[2] FIC101.controller.setpoint_tracking: 1 is no truth value",
+        "loops.toml: loop[2] FIC101.process.tau: 'x' is not a number",
+        "loops.toml: loop[2] FIC101.controller.setpoint_tracking: 1 is not a boolean",
         "loops.toml: loop[2] FIC101.controller.gain: 0 is outside the limits",
         "loops.toml: loop[2] FIC101.move[1].at: is missing",
-        "loops.toml: loop[2] FIC101.fault[1].kind: 'stition' is no kind of fault",
+        "loops.toml: loop[2] FIC101.fault[1].kind: unknown fault kind 'stition'",
         "loops.toml: loop[2] FIC101.move[1].sp: 150 is outside the range",
     ]
     assert "did you mean 'seed'?" in found[0]
@@ -243,43 +243,43 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
 
 
 @pytest.mark.parametrize(("keys", "told"), [
-    ("sp = true", "F1.sp: true is no number; give a finite number (engineering units)"),
-    ("sp = nan", "F1.sp: nan is no finite number"),
-    ("op = inf", "F1.op: inf is no finite number; give 0 to 100 (%)"),
+    ("sp = true", "F1.sp: true is not a number; give a finite number (engineering units)"),
+    ("sp = nan", "F1.sp: nan is not a finite number"),
+    ("op = inf", "F1.op: inf is not a finite number; give 0 to 100 (%)"),
     (f"op = {10 ** 400}", "F1.op: 1000"),
-    ('sp = "50"', "F1.sp: '50' is no number"),
+    ('sp = "50"', "F1.sp: '50' is not a number"),
     ("pv = -1", "F1.pv: -1 is outside the range; give 0 to 100, or another range"),
-    ("range = [5, 5]", "F1.range: [5, 5] does not rise"),
-    ("range = [100, 0]", "F1.range: [100, 0] does not rise"),
-    ("range = [-1e308, 1e308]", "F1.range: [-1e+308, 1e+308] is no range of a transmitter"),
-    ("range = [0, 5e-324]", "F1.range: [0, 5e-324] is no range of a transmitter"),
-    ("range = 5", "F1.range: 5 is no range"),
-    ('type = "flwo"', "F1.type: 'flwo' is none of the choices; did you mean 'flow'?"),
-    ("type = 1", "F1.type: 1 is none of the choices; give one of"),
-    ("process = 1", "F1.process: 1 is no table"),
+    ("range = [5, 5]", "F1.range: invalid range [5, 5]; low must be less than high"),
+    ("range = [100, 0]", "F1.range: invalid range [100, 0]; low must be less than high"),
+    ("range = [-1e308, 1e308]", "F1.range: the range [-1e+308, 1e+308] is too wide or too narrow"),
+    ("range = [0, 5e-324]", "F1.range: the range [0, 5e-324] is too wide or too narrow"),
+    ("range = 5", "F1.range: 5 is not a range"),
+    ('type = "flwo"', "F1.type: unknown type 'flwo'; did you mean 'flow'?"),
+    ("type = 1", "F1.type: unknown type 1; give one of"),
+    ("process = 1", "F1.process: 1 is not a table"),
     ("process.tau = [1, 2]", "F1.process.tau: fopdt has 1 time constant, not 2; give one number (s)"),
     ('process.model = "sopdt"\nprocess.tau = 3', "F1.process.tau: sopdt has 2 time constants, not 1"),
     ('process.model = "integrator"\nprocess.tau = 3',
-     "F1.process.tau: integrator has no time constant, not 1; remove it"),
+     "F1.process.tau: integrator has no time constant, not 1; remove tau"),
     ("process.tau = -1", "F1.process.tau: -1 is outside the limits; give 0 to 1e+06 (s)"),
-    ("process.gain = 0", "F1.process.gain: a gain of 0"),
+    ("process.gain = 0", "F1.process.gain: with a gain of 0"),
     ("disturbance.correlation = 0",
-     "F1.disturbance.correlation: 0 is outside the limits; give more than 0, at most 1e+06"),
-    ("recording.resolution.pv = 200", "F1.recording.resolution.pv: 200 is more than the range"),
-    ("recording.resolution = 0.1", "F1.recording.resolution: 0.1 is no table"),
-    ('cascade = "F2"', "F1.cascade: there is no loop 'F2'; the master is another loop"),
+     "F1.disturbance.correlation: 0 is outside the limits; give a number greater than 0 and at most 1e+06"),
+    ("recording.resolution.pv = 200", "F1.recording.resolution.pv: 200 is wider than the range"),
+    ("recording.resolution = 0.1", "F1.recording.resolution: 0.1 is not a table"),
+    ('cascade = "F2"', "F1.cascade: unknown loop 'F2'; give another loop of this file as the master"),
     ('cascade = "F1"', "F1.cascade: a loop cannot be its own master"),
     ('mode = "CAS"', "F1.mode: 'CAS' needs a master"),
-    ("count = 0", "F1.count: 0 cannot be used; give a whole number from 1"),
+    ("count = 0", "F1.count: invalid integer 0; give an integer from 1"),
     ("count = 2", "F1.id: 2 loops would have the same id"),
     ("moves = 1", "F1.moves: unknown key; did you mean 'move'?"),
-    ("[loop.move]\nat = 1\nsp = 1", "F1.move: is no array of tables; begin each entry with [[loop.move]]"),
-    ("[[loop.move]]\nat = 1", "F1.move[1]: a move changes one thing, not none"),
-    ("[[loop.move]]\nat = 1\nsp = 1\nop = 1", "F1.move[1]: a move changes one thing, not sp and op"),
-    ('[[loop.move]]\nat = 1\nmode = "MAN"\nramp = 1', "F1.move[1].ramp: a mode cannot ramp"),
+    ("[loop.move]\nat = 1\nsp = 1", "F1.move: is not an array of tables; begin each entry with [[loop.move]]"),
+    ("[[loop.move]]\nat = 1", "F1.move[1]: a move changes exactly one value, not none"),
+    ("[[loop.move]]\nat = 1\nsp = 1\nop = 1", "F1.move[1]: a move changes exactly one value, not sp and op"),
+    ('[[loop.move]]\nat = 1\nmode = "MAN"\nramp = 1', "F1.move[1].ramp: a mode cannot be ramped"),
     ('[[loop.move]]\nat = 1\nmode = "CAS"', "F1.move[1].mode: 'CAS' needs a master"),
-    ('[[loop.move]]\nat = "-5m"\nsp = 1', "F1.move[1].at: '-5m' is no time"),
-    ('[[loop.move]]\nat = "soon"\nsp = 1', "F1.move[1].at: 'soon' is no duration"),
+    ('[[loop.move]]\nat = "-5m"\nsp = 1', "F1.move[1].at: invalid time '-5m'"),
+    ('[[loop.move]]\nat = "soon"\nsp = 1', "F1.move[1].at: invalid duration 'soon'"),
     ("[[loop.move]]\nat = 1\nop = 101", "F1.move[1].op: 101 is outside the limits; give 0 to 100 (%)"),
 ])
 def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) -> None:
@@ -287,45 +287,45 @@ def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) 
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("seed = 1.5", "seed: 1.5 cannot be used"),
-    ("seed = -1", "seed: -1 cannot be used"),
-    ("seed = true", "seed: true cannot be used"),
+    ("seed = 1.5", "seed: invalid integer 1.5"),
+    ("seed = -1", "seed: invalid integer -1"),
+    ("seed = true", "seed: invalid integer true"),
     ('interval = "0.5ms"', "interval: '0.5ms' is too short; give at least 1ms"),
     ('scan = "300ms"',
-     "scan: 300ms does not divide the interval 1s; give a divisor of the interval, or leave scan out"),
+     "scan: 300ms does not divide the interval 1s; give a divisor of the interval, or remove scan"),
     ('interval = "1s"\nscan = "2s"', "scan: 2s does not divide the interval 1s"),
-    ("start = 5", "start: 5 is no time"),
-    ("start = 1900-01-01T00:00:00Z", "times lie between 1970 and 2262"),
-    ("output = 1", "output: 1 is no table"),
+    ("start = 5", "start: invalid time 5"),
+    ("start = 1900-01-01T00:00:00Z", "give a time between 1970 and 2262"),
+    ("output = 1", "output: 1 is not a table"),
     ("output.truth = 1", "output.truth: 1 cannot be used; give true, false or the name of a measurement"),
     ('output.truth = ""', "output.truth: '' cannot be a measurement: it is empty"),
-    ('output.truth = "control_loops"', "'control_loops' is the measurement of the samples"),
-    ('output.truth = true\noutput.measurement = "control_loops_truth"', "is the measurement of the samples"),
-    ('output.truth = true\noutput.tags.fault = "x"', "output.tags.fault: 'fault' is a tag of the truth already"),
+    ('output.truth = "control_loops"', "'control_loops' is already the measurement of the samples"),
+    ('output.truth = true\noutput.measurement = "control_loops_truth"', "is already the measurement of the samples"),
+    ('output.truth = true\noutput.tags.fault = "x"', "output.tags.fault: the ground truth already has a tag 'fault'"),
     ("output.metrics = 1", "output.metrics: 1 cannot be used; give true, false or the name of a measurement"),
-    ('output.metrics = "control_loops"', "output.metrics: 'control_loops' is the measurement of the samples"),
-    ('output.truth = "x"\noutput.metrics = "x"', "'x' is the measurement of the truth; give the metrics"),
+    ('output.metrics = "control_loops"', "output.metrics: 'control_loops' is already the measurement of the samples"),
+    ('output.truth = "x"\noutput.metrics = "x"', "'x' is already the measurement of the ground truth; give"),
     ('output.measurement = "#a"', "output.measurement: '#a' begins with '#'"),
     ('output.measurement = "a\\nb"', "has control characters"),
     ('output.mode_tag = ""', "output.mode_tag: '' cannot be the name of a tag: it is empty"),
-    ('output.mode_tag = "loop_id"', "'loop_id' is the name of a tag already"),
-    ('output.mode_tag = "PV"', "output: 'PV' is the name of a tag and of a field"),
+    ('output.mode_tag = "loop_id"', "there is already a tag 'loop_id'"),
+    ('output.mode_tag = "PV"', "output: 'PV' is the name of both a tag and a field"),
     ('output.tags.a = "b\\\\"', "it ends in a backslash"),
-    ("output.tags.a = 1", "it is no text"),
-    ('output.tags.Mode = "x"', "'Mode' is the name of a tag already"),
+    ("output.tags.a = 1", "it is not a string"),
+    ('output.tags.Mode = "x"', "there is already a tag 'Mode'"),
     ('output.tags._x = "x"', "'_x' cannot be the name of a tag"),
-    ("output.fields = {}", "output.fields: is empty"),
-    ('output.fields.Mode = "pv"', "'Mode' is the name of a tag already"),
-    ("[loop]\nid = 'a'", "loop: is no array of tables; begin each entry with [[loop]]"),
-    ("loop = [1]", "loop[1]: 1 is no table"),
+    ("output.fields = {}", "output.fields: the table is empty"),
+    ('output.fields.Mode = "pv"', "there is already a tag 'Mode'"),
+    ("[loop]\nid = 'a'", "loop: is not an array of tables; begin each entry with [[loop]]"),
+    ("loop = [1]", "loop[1]: 1 is not a table"),
     ("[[loop]]", "loop[1].id: is missing"),
     ("[[loop]]\nid = 'a\\'", "it ends in a backslash"),
     ("[[loop]]\nid = 'A{:03d}'", "'A{:03d}' is a pattern without a count"),
-    ("[[loop]]\nid = 'A'\n[[loop]]\nid = 'A'", "loop[2] A.id: 'A' is taken by loop[1] A"),
-    ("[[loop]]\nid = 'A2'\n[[loop]]\nid = 'A{}'\ncount = 3", "loop[2] A{}.id: 'A2' is taken by loop[1] A2"),
-    ("[[loop]]\nid = 'A{}'\ncount = 9\ncascade = 'B{}'", "there is no loop 'B1' (and 8 more)"),
+    ("[[loop]]\nid = 'A'\n[[loop]]\nid = 'A'", "loop[2] A.id: 'A' is already the id of loop[1] A"),
+    ("[[loop]]\nid = 'A2'\n[[loop]]\nid = 'A{}'\ncount = 3", "loop[2] A{}.id: 'A2' is already the id of loop[1] A2"),
+    ("[[loop]]\nid = 'A{}'\ncount = 9\ncascade = 'B{}'", "unknown loop 'B1' (and 8 more)"),
     ("[[loop]]\nid = 'M'\n[[loop]]\nid = 'A'\ncascade = 'M'\n[[loop]]\nid = 'B'\ncascade = 'M'",
-     "loop[3] B.cascade: 'M' is the master of 'A' already"),
+     "loop[3] B.cascade: 'M' is already the master of 'A'"),
     ("[[loop]]\nid = 'A{}'\ncount = 100000\n[[loop]]\nid = 'B'", "100001 loops are too many"),
 ])
 def test_a_wrong_file_is_told_with_what_is_right(text: str, told: str) -> None:
@@ -372,7 +372,7 @@ def test_a_loop_of_its_own_takes_any_key_of_a_table() -> None:
         parse_loop({"id": "X", "process": {"gian": 1}}, "X")
     with pytest.raises(BadInput, match=r"^loop a\?b\.id: .* cannot be a loop id: it has control characters; "):
         parse_loop({"id": "a\nb"}, "loop a\nb")
-    with pytest.raises(BadInput, match="one loop has no count"):
+    with pytest.raises(BadInput, match="one loop cannot have a count"):
         parse_loop({"id": "X", "count": 2}, "X")
 
 
@@ -415,8 +415,8 @@ def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.D
 
 
 @pytest.mark.parametrize(("day", "told"), [
-    ("[]", "0 parts of a day; give 1 to 96 numbers"),
-    ("[0, 0.0]", "no part of the day has moves; give a number above 0, or interval = 0 for no moves"),
+    ("[]", "a day of 0 parts; give 1 to 96 numbers"),
+    ("[0, 0.0]", "every part of the day is 0; give a number above 0, or interval = 0 for no moves"),
     ("[1, -1]", "-1 is outside the limits; give 0 to 100"),
 ])
 def test_a_day_without_moves_is_refused(day: str, told: str) -> None:

@@ -63,11 +63,11 @@ def test_each_number_stands_with_its_interval_and_each_doubt_above_its_loop(file
 
 
 @pytest.mark.parametrize(("damage", "told"), [
-    (lambda path: path.with_suffix(".npz").unlink(), "no file"),
+    (lambda path: path.with_suffix(".npz").unlink(), "no such file"),
     (lambda path: path.with_suffix(".npz").write_bytes(b"nothing"), "damaged"),
     (lambda path: path.with_suffix(".npz").write_bytes(path.with_suffix(".npz").read_bytes()[:2000]), "damaged"),
     (lambda path: np.savez(path.with_suffix(".npz"), **{"OTHER/rest": np.zeros(3)}), "no loop"),
-    (lambda path: np.savez(path.with_suffix(".npz"), **{"FIC 101#/interval": np.array(["x"])}), "have no interval"),
+    (lambda path: np.savez(path.with_suffix(".npz"), **{"FIC 101#/interval": np.array(["x"])}), "has no interval"),
     (lambda path: path.write_text(path.read_text().replace("\ntau = ", "\ntau = -")), "tau"),
     (lambda path: path.write_text(path.read_text().replace("file =", "fil =")), "did you mean 'file'"),
     (lambda path: path.write_text('scan = "4s"\n' + path.read_text().replace('"2s"', '"4s"')), "longer than 2s"),
@@ -80,7 +80,7 @@ def test_damage_is_told_where_it_is(file: Path, damage: object, told: str) -> No
 
 def test_a_learned_loop_is_no_master(file: Path) -> None:
     file.write_text(file.read_text() + '\n[[loop]]\nid = "SLAVE"\ncascade = "FIC 101#"\n')
-    assert "learned with the valve of its own" in problems(file)
+    assert "is a learned loop with a valve of its own" in problems(file)
 
 
 def test_faults_and_other_gains_can_be_written_into_it(file: Path) -> None:

@@ -180,7 +180,7 @@ def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> 
         "v.csv: line 2: no loop of the truth is 'FIC11'; did you mean 'FIC101'?",
         "v.csv: line 2: 'stikcion' is no fault; did you mean 'stiction'?",
         "v.csv: line 3: 'valve' is no fault; score it with --by group",
-        "v.csv: line 3: start: '10:00' is no time; write it as 2025-01-10T09:11:40Z, with an offset and at most nine "
+        "v.csv: line 3: start: invalid time '10:00'; write it as 2025-01-10T09:11:40Z, with an offset and at most nine "
         "decimals",
         "v.csv: line 4: 'Stiction' is no fault; did you mean 'stiction'?",
         "v.csv: line 4: ends at 2025-01-10T10:00:00Z, which is not after its start; give an end after the start",
