@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from command import run_command
 
-from clpm_execd.config.loop_groups import company
+from clpm_execd.config.loop_groups import select_groups
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.plant import SECOND, Plant
 
@@ -132,12 +132,12 @@ def test_a_loop_does_the_same_without_the_loops_it_does_not_need() -> None:
         {"id": "TIC1", "type": "temperature"}, {"id": "FIC1", "cascade": "TIC1"}, {"id": "FIC2"},
         {"id": "PIC1", "type": "pressure", "fault": [{"kind": "interaction", "with": "FIC2"}]},
         {"id": "FIC9"}]}).loops
-    assert [loop.id for loop in company(loops, ["TIC1"])] == ["TIC1", "FIC1"]
-    assert [loop.id for loop in company(loops, ["PIC1"])] == ["FIC2", "PIC1"]
+    assert [loop.id for loop in select_groups(loops, ["TIC1"])] == ["TIC1", "FIC1"]
+    assert [loop.id for loop in select_groups(loops, ["PIC1"])] == ["FIC2", "PIC1"]
     start = 1_736_503_500 * SECOND
     whole = Plant(loops, seed=1, start=start).advance(300)
     for loop in loops:
-        some = Plant(company(loops, [loop.id]), seed=1, start=start).advance(300)
+        some = Plant(select_groups(loops, [loop.id]), seed=1, start=start).advance(300)
         for signal in ("pv", "op", "sp", "mode"):
             assert np.array_equal(getattr(some, signal)[:, some.loops.index(loop.id)],
                                   getattr(whole, signal)[:, whole.loops.index(loop.id)])

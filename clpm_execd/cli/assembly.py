@@ -73,13 +73,13 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
             raise BadInput([Problem("--shard", "a record is not shared out", "give each process a record of its own")])
         return replace(configuration, output=replace(configuration.output, truth=None))
     if arguments.demo:
-        from clpm_execd.config.demo import demonstrated
+        from clpm_execd.config.demo import make_demo
 
-        configuration = demonstrated(configuration)
+        configuration = make_demo(configuration)
     if settings.shard is not None:
-        from clpm_execd.config.shard import share
+        from clpm_execd.config.shard import select_shard
 
-        configuration = replace(configuration, loops=share(configuration.loops, settings.shard))
+        configuration = replace(configuration, loops=select_shard(configuration.loops, settings.shard))
     return configuration
 
 

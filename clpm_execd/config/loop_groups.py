@@ -1,4 +1,7 @@
-"""Loops that act on each other, by a cascade or by a fault that couples them: parted, they would do otherwise."""
+"""Loops that act on each other, by a cascade or by a fault that couples them, form a group that must not be separated.
+
+Simulated without the others of its group, a loop would have other values.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,53 @@ if TYPE_CHECKING:
     from clpm_execd.plant.specs import LoopSpec
 
 
-def groups(loops: Sequence[LoopSpec]) -> list[str]:
-    """Of each loop the least id of its group."""
-    from clpm_execd.plant.loop_set import Loops  # with numpy, which the settings do without
+def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
+    """Return the group of each loop, named by the least id in it.
+
+    Parameters
+    ----------
+    loops : sequence of LoopSpec
+        All loops of the plant.
+
+    Returns
+    -------
+    list of str
+        One name per loop, in their order.
+    """
+    from clpm_execd.plant.loop_set import Loops  # imports numpy, which reading the settings does not need
 
     loops = Loops.of(loops)
-    leads_to = {loop: loop for loop in loops.ids}
+    parents = {loop: loop for loop in loops.ids}
 
-    def least(loop: str) -> str:
-        while leads_to[loop] != loop:
-            leads_to[loop] = loop = leads_to[leads_to[loop]]
+    def find_root(loop: str) -> str:
+        while parents[loop] != loop:
+            parents[loop] = loop = parents[parents[loop]]
         return loop
 
-    for loop, master, named in zip(loops.ids, loops.masters, loops.each(_named), strict=True):
-        for other in (*named, *([] if master is None else [master])):
-            one, two = least(loop), least(other)
-            leads_to[max(one, two)] = min(one, two)
-    return [least(loop) for loop in loops.ids]
+    for loop, master, coupled in zip(loops.ids, loops.masters, loops.each(_coupled_loops), strict=True):
+        for other in (*coupled, *([] if master is None else [master])):
+            one, two = find_root(loop), find_root(other)
+            parents[max(one, two)] = min(one, two)
+    return [find_root(loop) for loop in loops.ids]
 
 
-def company(loops: Sequence[LoopSpec], chosen: Collection[str]) -> tuple[LoopSpec, ...]:
-    """The loops of these ids and all of their groups, in their order."""
-    of = groups(loops)
-    wanted = {group for loop, group in zip(loops, of, strict=True) if loop.id in chosen}
-    return tuple(loop for loop, group in zip(loops, of, strict=True) if group in wanted)
+def select_groups(loops: Sequence[LoopSpec], ids: Collection[str]) -> tuple[LoopSpec, ...]:
+    """Return the loops with these ids and all other loops of their groups, in their order.
+
+    Parameters
+    ----------
+    loops : sequence of LoopSpec
+        All loops of the plant.
+    ids : collection of str
+        The loops to be simulated.
+    """
+    groups = find_groups(loops)
+    selected = {group for loop, group in zip(loops, groups, strict=True) if loop.id in ids}
+    return tuple(loop for loop, group in zip(loops, groups, strict=True) if group in selected)
 
 
-def _named(loop: LoopSpec) -> list[str]:
-    """The loops that its faults name: the parameters without a default."""
+def _coupled_loops(loop: LoopSpec) -> list[str]:
+    """Return the loops that its faults name: the values of parameters without a default."""
     from clpm_execd.plant.faults import FAULTS
 
     return [str(fault.parameters[key]) for fault in loop.faults

@@ -1,4 +1,4 @@
-"""Shards: all of them are the plant, each loop is in one, and what hangs together stays together."""
+"""All shards together are the plant: each loop is in exactly one, and loops that act on each other are in the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.config.loops import parse_configuration, read_configuration
-from clpm_execd.config.shard import Shard, fallen, parse_shard, share
+from clpm_execd.config.shard import Shard, assign_shard, parse_shard, select_shard
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import LoopSpec
@@ -22,7 +22,7 @@ START = 1_736_503_500 * SECOND
 
 
 def shards(loops: tuple[LoopSpec, ...], count: int) -> list[tuple[LoopSpec, ...]]:
-    return [share(loops, Shard(i, count)) for i in range(count)]
+    return [select_shard(loops, Shard(i, count)) for i in range(count)]
 
 
 def flows(n: int) -> tuple[LoopSpec, ...]:
@@ -30,32 +30,32 @@ def flows(n: int) -> tuple[LoopSpec, ...]:
 
 
 def refinery(folder: Path, loops: int) -> tuple[LoopSpec, ...]:
-    """A plant with cascades, neighbours and every sort of fault."""
+    """Return a plant with cascades, neighbours and faults of every group."""
     path = folder / "loops.toml"
     path.write_text(run_command("init", "--plant", "refinery", "--loops", str(loops), folder=folder).stdout)
     return read_configuration(path).loops
 
 
-def test_shards_share_out_the_loops_evenly() -> None:
+def test_shards_have_about_the_same_number_of_loops() -> None:
     loops = flows(3000)
     parts = shards(loops, 3)
     assert sorted(loop.id for part in parts for loop in part) == [loop.id for loop in loops]
     assert all(900 < len(part) < 1100 for part in parts)
 
 
-def test_a_loop_s_shard_depends_on_its_id_alone() -> None:
+def test_the_shard_of_a_loop_depends_only_on_its_id() -> None:
     loops = flows(300)
-    half = {loop.id for loop in share(loops[::-2], Shard(1, 4))}
-    assert half == {loop.id for loop in share(loops, Shard(1, 4))} & {loop.id for loop in loops[::-2]}
+    half = {loop.id for loop in select_shard(loops[::-2], Shard(1, 4))}
+    assert half == {loop.id for loop in select_shard(loops, Shard(1, 4))} & {loop.id for loop in loops[::-2]}
 
 
 @settings(deadline=None)
 @given(st.text(min_size=1), st.integers(1, 200))
-def test_one_shard_more_takes_from_the_others_and_moves_nothing_between_them(loop: str, count: int) -> None:
-    assert fallen(loop, count + 1) in (fallen(loop, count), count)
+def test_a_further_shard_takes_loops_from_the_others_and_moves_none_between_them(loop: str, count: int) -> None:
+    assert assign_shard(loop, count + 1) in (assign_shard(loop, count), count)
 
 
-def test_cascades_and_coupled_loops_stay_together() -> None:
+def test_cascades_and_coupled_loops_are_in_one_shard() -> None:
     loops = parse_configuration({"loop": [
         {"id": "MASTER{}", "count": 50, "type": "temperature"},
         {"id": "SLAVE{}", "count": 50, "type": "flow", "cascade": "MASTER{}"},
@@ -68,7 +68,7 @@ def test_cascades_and_coupled_loops_stay_together() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_all_shards_together_are_bit_for_bit_the_plant_in_one_process(tmp_path: Path, count: int) -> None:
+def test_all_shards_together_are_the_plant_bit_for_bit(tmp_path: Path, count: int) -> None:
     loops = refinery(tmp_path, 150)
 
     def lines(loops: tuple[LoopSpec, ...]) -> list[bytes]:
@@ -79,21 +79,21 @@ def test_all_shards_together_are_bit_for_bit_the_plant_in_one_process(tmp_path: 
     assert sorted(line for part in shards(loops, count) for line in lines(part)) == sorted(lines(loops))
 
 
-def test_auto_is_the_number_at_the_end_of_a_pod_s_name() -> None:
+def test_auto_takes_the_number_at_the_end_of_the_host_name() -> None:
     assert parse_shard("auto/3", "clpm-execd-2") == Shard(2, 3)
     assert parse_shard("1/3", "clpm-execd-2") == Shard(1, 3)
 
 
-@pytest.mark.parametrize(("text", "host", "said"), [
-    ("3/3", "a", "0/3 to 2/3"), ("1", "a", "0/3"), ("-1/3", "a", "no shard"), ("0/0", "a", "0 shards"),
-    ("auto", "a-1", "auto/3"), ("auto/3", "laptop", "'laptop' has no number"), ("auto/3", "pod-3", "replicas"),
-    ("٣/4", "a", "no shard"),
+@pytest.mark.parametrize(("text", "host", "message"), [
+    ("3/3", "a", "0/3 to 2/3"), ("1", "a", "0/3"), ("-1/3", "a", "invalid shard"), ("0/0", "a", "0 shards"),
+    ("auto", "a-1", "auto/3"), ("auto/3", "laptop", "does not end in a number"), ("auto/3", "pod-3", "replicas"),
+    ("٣/4", "a", "invalid shard"),
 ])
-def test_what_is_no_shard_is_told_with_what_would_be(text: str, host: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_shard_is_refused_with_a_remedy(text: str, host: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_shard(text, host)
 
 
 def test_a_shard_without_a_loop_is_an_error() -> None:
-    with pytest.raises(BadInput, match="none of the 1 loops falls to"):
+    with pytest.raises(BadInput, match="none of the 1 loops"):
         shards(flows(1), 2)

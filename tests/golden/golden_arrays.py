@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tomli
 
-from clpm_execd.config.demo import demonstrated
+from clpm_execd.config.demo import make_demo
 from clpm_execd.config.loops import parse_configuration, read_configuration
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.catalogue import FAULTS
@@ -73,7 +73,7 @@ def cases() -> Iterator[Case]:
     for engine in ENGINES:
         blocks = (3600, 1, 1, 598)
         yield Case(f"default loops, {engine}", default.loops, blocks, engine=engine)
-        yield Case(f"demo, {engine}", demonstrated(default).loops, blocks, engine=engine)
+        yield Case(f"demo, {engine}", make_demo(default).loops, blocks, engine=engine)
         yield Case(f"default loops every 250 ms, {engine}", default.loops, blocks, SECOND // 4, engine)
     for kind in sorted(FAULTS):
         yield Case(f"fault {kind}", parse_configuration(tomli.loads(FAULTS[kind].example)).loops, (1700, 400))

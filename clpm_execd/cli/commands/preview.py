@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw it; the exit status."""
-    from clpm_execd.config.loop_groups import company
+    from clpm_execd.config.loop_groups import select_groups
     from clpm_execd.pictures.picture import form_of, points_of, ready
 
     form = form_of(arguments.output) if arguments.output else None
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     if not arguments.replay:
         ids = [loop.id for loop in configuration.loops]
         chosen = _chosen(arguments.loops, ids)
-        configuration = replace(configuration, loops=company(configuration.loops, chosen))
+        configuration = replace(configuration, loops=select_groups(configuration.loops, chosen))
     source, _ = source_of(arguments, configuration)
     if arguments.replay:
         ids = list(source.loops)
