@@ -17,9 +17,9 @@ VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "
 # the arrays of each part, each with the attribute that holds it today,
 STATE = {"sp": "sp", "op": "op", "pv": "pv", "position": "position", "load": "load", "mode": "mode"}
 OPERATOR = {"_planned": "_planned"}
-PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new"}
+PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new_flow"}
 RECORDER = {"_last": "_last"}
-CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_held"}
+CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_was_manual"}
 LEARNED_LOOPS = {
     "_instant": "_instant", "_row": "_row", "_left": "_left", "_true": "_true", "_pv": "_pv", "_op": "_op",
     "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_kept", "_load": "_load", "_noise": "_noise",

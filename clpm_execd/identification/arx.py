@@ -17,8 +17,8 @@ from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.identification.pid_regression import unexplained
 from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.kernel.equations import Moving, scans
-from clpm_execd.plant.kernel.single_loop import by_itself
+from clpm_execd.plant.kernel.equations import LoopState, simulate_scans
+from clpm_execd.plant.kernel.single_loop import single_loop_model
 from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import percent
@@ -111,21 +111,22 @@ def swung(laws: Laws, loop: LoopSpec) -> tuple[Floats, Floats]:
     """
     from scipy.signal import lfilter
 
-    of, ring = by_itself(loop, laws.interval)
+    of, ring = single_loop_model(loop, laws.interval)
     e, moves = laws.residuals[_drawn(laws)][:, :2].T
     noise = lfilter([1.0], [1.0, -laws.controller_noise[0]], moves)
     pole, first, second, kick = laws.innovation
     load = lfilter([0.0, kick], [1.0, -pole], e)
     flow = np.concatenate([np.zeros(len(ring)), noise])  # behind the dead time, the older held value first
     old, new = flow[:len(noise)], flow[1:len(noise) + 1]
-    x1 = lfilter([0.0, 1.0], [1.0, -of.p11], of.new1 * new + of.old1 * old + of.load1 * load + first * e)
-    x2 = lfilter([0.0, 1.0], [1.0, -of.p22],
-                 of.new2 * new + of.old2 * old + of.load2 * load + second * e + of.p21 * x1)
+    x1 = lfilter([0.0, 1.0], [1.0, -of.a11], of.b1_new * new + of.b1_old * old + of.b1_load * load + first * e)
+    x2 = lfilter([0.0, 1.0], [1.0, -of.a22],
+                 of.b2_new * new + of.b2_old * old + of.b2_load * load + second * e + of.a21 * x1)
     sp, still = percent(loop.sp, loop.range), [0.0] * len(e)
-    begun = Moving(load=0.0, integral=of.rest_op - of.kp * (of.weight - 1.0) * sp, derivative=0.0, last_pv=sp,
-                   position=of.rest_op, x1=0.0, x2=0.0, new=0.0)
+    begun = LoopState(load=0.0, integral=of.nominal_op - of.kp * (of.setpoint_weight - 1.0) * sp, derivative=0.0,
+                      last_pv=sp, position=of.nominal_op, x1=0.0, x2=0.0, delayed_flow=0.0)
     op, pv, true_pv, position = ([*still] for _ in range(4))
-    scans(of._replace(sigma=1.0, tank=False), begun, ring, 0, sp, still, (x2 + e).tolist(), op, pv, true_pv, position)
+    simulate_scans(of._replace(noise_sigma=1.0, is_integrating=False), begun, ring, 0, sp, still, (x2 + e).tolist(), op,
+                   pv, true_pv, position)
     return np.array(pv), np.clip(op + noise, 0.0, 100.0)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
-from clpm_execd.plant.kernel.single_loop import MOST, Alone
+from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.rng import keys, normals
 from clpm_execd.plant.snapshot import Memory, Remembers, marks, moved, recalled, restored
@@ -104,10 +104,11 @@ class Plant:
             from clpm_execd.plant.learned.resampler import LearnedLoops
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
-        self._alone: Alone | None = None
+        self._single_loop: SingleLoopEngine | None = None
         disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
-        if len(loops) <= MOST and not disturbed:
-            self._alone = Alone(state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
+        if len(loops) <= MAX_LOOPS and not disturbed:
+            self._single_loop = SingleLoopEngine(
+                state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
         if loops.any(lambda loop: loop.faults):
@@ -145,7 +146,8 @@ class Plant:
             for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
                 attached(5, TuningFaults(schedule, controller, level.start))
         if schedule.of_stage(6):
-            self._valve.faults = attached(6, ValveFaults(schedule, state, self._valve.follow, self._valve.shut()))
+            self._valve.faults = attached(6, ValveFaults(
+                schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))
         if schedule.of_stage(7):
             faults = attached(7, ProcessFaults(schedule, self._process))
             if self._learned is not None:
@@ -249,18 +251,18 @@ class Plant:
     def _live(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
         """Up to the scan `last`; of each that is a sample, the first of which is `first`, the signals and modes."""
         state, scans = self._state, self.interval // self._scan
-        if self._alone is not None:
-            self._alone.expect(len(signals), scans)
+        if self._single_loop is not None:
+            self._single_loop.note_request(len(signals), scans)
         for tick, noise, load in self._stretches(last + 1):
             due = (first - tick) % scans  # the next sample
             i = (tick + due - first) // scans
-            if self._alone is not None and len(noise) > 1:
-                seen = self._alone.live(noise, load)[due::scans]
-                signals[i:i + len(seen)], mode[i:i + len(seen)] = seen, state.shown_mode
+            if self._single_loop is not None and len(noise) > 1:
+                seen = self._single_loop.simulate(noise, load)[due::scans]
+                signals[i:i + len(seen)], mode[i:i + len(seen)] = seen, state.effective_mode
                 continue
             self._tick(tick, noise[0], load[0])
             if due == 0:
-                signals[i], mode[i] = state.signals, state.shown_mode
+                signals[i], mode[i] = state.signals, state.effective_mode
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
 
@@ -282,10 +284,10 @@ class Plant:
 
     def _together(self, tick: int, most: int) -> int:
         """How many scans from this one on may be lived in one."""
-        if self._alone is None or not self._alone.quicker(most):
+        if self._single_loop is None or not self._single_loop.is_quicker(most):
             return 1
         idle = self._operator.idle(tick, most)
-        return idle if self._alone.quicker(idle) else 1
+        return idle if self._single_loop.is_quicker(idle) else 1
 
     def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
         """One scan; the stages in the order in which a plant lives them."""
@@ -301,7 +303,7 @@ class Plant:
             learned.sense(noise)
         self._sensor.step(noise)  # 4 measured process variable
         for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
-            level.modes()
+            level.update_modes()
         for level in self._controllers:  # then set points and outputs from the masters downwards
             level.step()
         if learned is not None:

@@ -14,7 +14,7 @@ from math import exp, pi
 import numpy as np
 
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.stages.process import pulse_transfer
+from clpm_execd.plant.stages.process import pulse_transfer_function
 
 NOISE_IN_OP = 0.25  # %, sigma
 AGGRESSIVE_GAIN_MARGIN = 1.08
@@ -85,7 +85,8 @@ def _ultimate(process: ProcessSpec, valve_lag: float, reset: float, scan: float)
     slowest = 1e-3 / (sum(process.tau) + process.dead_time + valve_lag + reset + scan)
     z = np.exp(1j * scan * np.geomspace(slowest, pi / scan, _FREQUENCIES))
     stem = exp(-scan / valve_lag) if valve_lag > 0 else 0.0
-    curve = pulse_transfer(process, scan, z) * (1.0 - stem) / (1.0 - stem / z) * (1.0 + scan / reset / (1.0 - 1.0 / z))
+    curve = (pulse_transfer_function(process, scan, z) * (1.0 - stem) / (1.0 - stem / z)
+             * (1.0 + scan / reset / (1.0 - 1.0 / z)))
     real, imaginary = curve.real, curve.imag
     at = np.flatnonzero(np.diff(np.signbit(imaginary)))
     share = imaginary[at] / (imaginary[at] - imaginary[at + 1])

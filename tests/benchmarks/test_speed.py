@@ -16,7 +16,7 @@ from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.kernel import single_loop as alone
+from clpm_execd.plant.kernel import single_loop
 from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.pacing import at_once
 
@@ -87,7 +87,7 @@ def test_few_loops_over_a_long_time(figures: Figures, monkeypatch: pytest.Monkey
     ticks = 20_000 if CAMPAIGNS else 500
     ours = {"the plant of five loops, compiled": plant(5), "the plant of five loops": plant(5)}
     for source, proven in zip(ours.values(), (0, 10**18), strict=True):
-        monkeypatch.setattr(alone, "_PROVEN", proven)
+        monkeypatch.setattr(single_loop, "MIN_LOOP_SCANS_TO_COMPILE", proven)
         source.advance(ticks)
 
     def advance(way: str) -> Callable[[], object]:

@@ -27,7 +27,7 @@ from clpm_execd.config.demo import make_demo
 from clpm_execd.config.loops import parse_configuration, read_configuration
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.catalogue import FAULTS
-from clpm_execd.plant.kernel import single_loop as alone
+from clpm_execd.plant.kernel import single_loop
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 
@@ -41,10 +41,10 @@ SIGNALS = ("pv", "op", "sp", "true_pv", "valve_position")
 TOLERANCE = 1e-11
 SAMPLED_ROWS = 8  # of each case, evenly spread
 
-# What makes the plant choose each of its three ways to live through many scans (see plant/alone.py).
-VECTORISED = {"_FEW": 0, "_PROVEN": 10**18}
-SINGLE_LOOP = {"_FEW": 10**6, "_PROVEN": 10**18}
-NUMBA = {"_FEW": 10**6, "_PROVEN": 0}
+# What makes the plant choose each of its three ways to live through many scans (see plant/kernel/single_loop.py).
+VECTORISED = {"MAX_LOOPS_INTERPRETED": 0, "MIN_LOOP_SCANS_TO_COMPILE": 10**18}
+SINGLE_LOOP = {"MAX_LOOPS_INTERPRETED": 10**6, "MIN_LOOP_SCANS_TO_COMPILE": 10**18}
+NUMBA = {"MAX_LOOPS_INTERPRETED": 10**6, "MIN_LOOP_SCANS_TO_COMPILE": 0}
 ENGINES = {"vectorised": VECTORISED, "single loop": SINGLE_LOOP, "numba": NUMBA}
 
 
@@ -101,14 +101,14 @@ def run(case: Case) -> Result:
 def engine(name: str) -> Iterator[None]:
     """Choose one of ENGINES."""
     constants = ENGINES[name]
-    before = {key: getattr(alone, key) for key in constants}
+    before = {key: getattr(single_loop, key) for key in constants}
     for key, value in constants.items():
-        setattr(alone, key, value)
+        setattr(single_loop, key, value)
     try:
         yield
     finally:
         for key, value in before.items():
-            setattr(alone, key, value)
+            setattr(single_loop, key, value)
 
 
 def hash_arrays(*arrays: npt.ArrayLike) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clpm_execd.identification.process.transfer_functions import filters, pole_of, ratio, turned
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.process import transition
+from clpm_execd.plant.stages.process import discretize
 
 INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4
 unhurried = settings(deadline=None)
@@ -36,7 +36,7 @@ def at_samples(process: ProcessSpec, op: Floats, parts: int) -> Floats:
     held = np.repeat(scans, QUARTERS)
     h = INTERVAL / parts / QUARTERS
     late = round(process.dead_time / h)
-    p11, p21, p22, b1, b2 = transition(process, h)
+    p11, p21, p22, b1, b2 = discretize(process, h)
     x1 = x2 = 0.0
     pv = [0.0]
     for k in range(len(held) - 1):
@@ -58,7 +58,7 @@ def test_pv_that_follows_op_is_filtered_to_what_op_is(process: ProcessSpec, nois
 @given(processes(), NOISES)
 def test_colour_has_the_spectrum_of_load_and_noise_and_can_be_inverted(process: ProcessSpec, noise: Floats) -> None:
     of = filters(process, INTERVAL, 10, noise)
-    p11, p21, p22, b1, b2 = transition(process, INTERVAL)
+    p11, p21, p22, b1, b2 = discretize(process, INTERVAL)
     z = np.exp(1j * np.linspace(0.05, np.pi, 40))
     pole = pole_of(noise)
     load = ratio(process, INTERVAL, noise)**2 * (1.0 - pole**2) * np.abs(b2 * z + p21 * b1 - p11 * b2)**2

@@ -17,15 +17,17 @@ from still import START, move, ns
 from clpm_execd.plant import plant
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.kernel import single_loop as alone
+from clpm_execd.plant.kernel import single_loop
 from clpm_execd.plant.kernel.equations import equal_percentage
+from clpm_execd.plant.kernel.single_loop import SingleLoopEngine
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, ProcessSpec, ValveSpec
 
 SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
-ENGINES = {"arrays": {"_FEW": 0, "_PROVEN": 10**18}, "numbers": {"_FEW": 99, "_PROVEN": 10**18},
-           "machine code": {"_FEW": 0, "_PROVEN": 0}}
+# What makes the plant choose each engine: up to so many loops in plain Python, after so much work compiled.
+ENGINES = {"arrays": (0, 10**18), "numbers": (99, 10**18), "machine code": (0, 0)}
+METHODS = {"numbers": "_simulate_in_python", "machine code": "_simulate_compiled"}
 
 processes = st.builds(
     ProcessSpec, model=st.just("fopdt"), gain=st.floats(-3.0, 3.0).filter(bool), tau=st.tuples(st.floats(0.0, 500.0)),
@@ -64,10 +66,14 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
     return found
 
 
+def use(engine: str, patched: pytest.MonkeyPatch) -> None:
+    for name, value in zip(("MAX_LOOPS_INTERPRETED", "MIN_LOOP_SCANS_TO_COMPILE"), ENGINES[engine], strict=True):
+        patched.setattr(single_loop, name, value)
+
+
 def lived(engine: str, loops: Sequence[LoopSpec], cuts: Sequence[int], interval: float, scan: float) -> list[Block]:
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in ENGINES[engine].items():
-            patched.setattr(alone, name, value)
+        use(engine, patched)
         one = Plant(loops, seed=3, start=START, interval=ns(interval), scan=ns(scan))
         return [one.advance(n) for n in cuts]
 
@@ -92,14 +98,12 @@ def test_few_loops_by_themselves_are_what_they_are_in_arrays(
 @pytest.mark.parametrize("engine", ["numbers", "machine code"])
 def test_each_engine_is_really_used(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
-    for name in ("_in_numbers", "_in_machine_code"):
-        real = getattr(alone.Alone, name)
-        monkeypatch.setattr(alone.Alone, name, lambda self, *args, real=real: used.append(real) or real(self, *args))
-    other, = {"numbers", "machine code"} - {engine}
-    wanted = getattr(alone.Alone, "_in_" + engine.replace(" ", "_"))
-    assert wanted is not getattr(alone.Alone, "_in_" + other.replace(" ", "_"))
+    for name in METHODS.values():
+        real = getattr(SingleLoopEngine, name)
+        monkeypatch.setattr(
+            SingleLoopEngine, name, lambda self, *args, real=real: used.append(real) or real(self, *args))
     lived(engine, default_loops(), [300], 1.0, 1.0)
-    assert {real.__name__ for real in used} == {"_in_" + engine.replace(" ", "_")}
+    assert {real.__name__ for real in used} == {METHODS[engine]}
 
 
 @pytest.mark.parametrize("engine", ["numbers", "machine code"])
@@ -107,8 +111,7 @@ def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
     loops, memories = default_loops(), {}
     for way in ("arrays", engine):
         with pytest.MonkeyPatch.context() as patched:
-            for name, value in ENGINES[way].items():
-                patched.setattr(alone, name, value)
+            use(way, patched)
             one = Plant(loops, seed=3, start=START)
             one.advance(5000)
             memories[way] = one.recall()
@@ -133,9 +136,9 @@ def test_only_work_in_bulk_fetches_the_compiler() -> None:
 
 
 def test_more_loops_than_pay_are_left_to_arrays() -> None:
-    crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(alone.MOST + 1)]
-    assert Plant(crowd, start=START)._alone is None
-    assert plant.MOST is alone.MOST
+    crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_LOOPS + 1)]
+    assert Plant(crowd, start=START)._single_loop is None
+    assert plant.MAX_LOOPS is single_loop.MAX_LOOPS
 
 
 @given(st.floats(-100.0, 100.0), st.floats(2.0, 1000.0))

@@ -18,7 +18,7 @@ from still import QUIET, move, run, still
 
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, RecordingSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.stages.controller import ideal
+from clpm_execd.plant.stages.controller import to_ideal_form
 from clpm_execd.plant.tuning import by_rule, tuned
 
 CALM = ["tight", "lambda", "sluggish"]
@@ -57,7 +57,7 @@ def test_a_rule_makes_the_same_controller_in_every_form_and_fills_in_what_is_mis
     bare = loop("lambda", ProcessSpec(model="fopdt", gain=0.5, tau=(60.0,), dead_time=9.0))
 
     def law(**given: float) -> tuple[float, float, float]:
-        return ideal(tuned(replace(bare, controller=ControllerSpec(form=form, **given)), 1.0))
+        return to_ideal_form(tuned(replace(bare, controller=ControllerSpec(form=form, **given)), 1.0))
 
     assert law() == pytest.approx((1.2, 60.0, 0.0))
     assert law(gain=2.0) == pytest.approx((2.0, 60.0, 0.0))
@@ -104,7 +104,7 @@ def open_loop(of: LoopSpec, scan: float) -> np.ndarray:
     process = np.fft.rfft(pulse, size)[1:]
     if of.process.model == "integrator":
         process /= 1.0 - unit_delay
-    kc, ti, _ = ideal(tuned(of, scan))
+    kc, ti, _ = to_ideal_form(tuned(of, scan))
     return np.sign(of.process.gain) * kc * (1.0 + scan / ti / (1.0 - unit_delay)) * process
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.process import weights
+from clpm_execd.plant.stages.process import discretize_with_dead_time
 
 MOST_DELAY = 24  # steps of a dead time
 FILTER = 10.0  # N of a derivative's filter: a slow record does not tell it
@@ -175,7 +175,7 @@ def _steps(loops: Sequence[Loop], grid: Grid, rate: Floats, derived: _Derived, p
     if whole > 3 * MOST_DELAY:
         raise ValueError("the dead time is too long")
     p11, p21, p22, new1, new2, old1, old2 = np.array(
-        [weights(replace(one.process, dead_time=delay), grid.step) for one in loops]).T
+        [discretize_with_dead_time(replace(one.process, dead_time=delay), grid.step) for one in loops]).T
     fade, n = np.exp([-grid.step / one.correlation for one in loops]), 5 + whole + derived.states
     f, op, added = np.zeros((len(loops), n, n)), np.zeros((len(loops), n)), np.zeros((len(loops), n, 5))
     by_first, by_rest, by_load, by_sp, by_step = np.moveaxis(added, 2, 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
+from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
 from clpm_execd.plant.specs import LoopSpec
@@ -84,7 +84,8 @@ def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
     archive, chance = Archive(laws), np.random.default_rng(0)
     p, time = max(RECALL, laws.order), length + int(_BEGUN * length)
     sp = percent(loop.sp, loop.range)
-    low, high = np.array([[LOWEST, 0.0, 0.0], [HIGHEST, 100.0, 100.0]]) - (sp + laws.offset, loop.op, sp)
+    limits = np.array([[SATURATION_LOW_PERCENT, 0.0, 0.0], [SATURATION_HIGH_PERCENT, 100.0, 100.0]])
+    low, high = limits - (sp + laws.offset, loop.op, sp)
     row = archive.starts[chance.integers(len(archive.starts), size=_RUNS)]
     x = np.empty((_RUNS, p + time, 3))
     x[:, :p] = laws.signals[row[:, None] + np.arange(-p, 0)]

@@ -23,7 +23,7 @@ from clpm_execd.identification.process.prediction_error import steps as around
 from clpm_execd.identification.process.transfer_functions import ONE, filtered, pole_of, ratio, sampled, share
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.process import transition
+from clpm_execd.plant.stages.process import discretize
 
 _MOST_STEPS, _ENOUGH = 100, 0.01  # of a search
 _A_STEP = 2.0  # numbers of a step of the load: when and how large
@@ -258,7 +258,7 @@ def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, 
     from scipy.linalg import solve_discrete_are
 
     pole = pole_of(noise)
-    p11, p21, p22, b1, b2 = transition(process, h)
+    p11, p21, p22, b1, b2 = discretize(process, h)
     f = np.array([[p11, 0.0, b1], [p21, p22, b2], [0.0, 0.0, pole]])
     q = np.zeros((3, 3))
     q[2, 2] = (1.0 - pole**2) * ratio(process, h, noise) ** 2

@@ -17,7 +17,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.process import transition, weights
+from clpm_execd.plant.stages.process import discretize, discretize_with_dead_time
 
 _MOST_POLE = 0.9995  # of the load, a sample
 _TAPS = 4  # of a process at the samples, the order of A and what its dead time leaves of an interval
@@ -68,7 +68,7 @@ def _late(op: Floats, by: Floats, late: int) -> Floats:
 
 
 class Sampled(NamedTuple):
-    """A, (3,), and B, (4,), of a process at the samples, for OP of `late` samples ago; part: of `transition`."""
+    """A, (3,), and B, (4,), of a process at the samples, for OP of `late` samples ago; part: of `discretize`."""
 
     pv: Floats
     op: Floats
@@ -88,10 +88,10 @@ class Sampled(NamedTuple):
 @lru_cache
 def sampled(process: ProcessSpec, interval: float, parts: int) -> Sampled:
     """Of a process at samples, of so many scans an interval, s."""
-    part = transition(process, interval)
+    part = discretize(process, interval)
     late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
     return Sampled(np.array((1.0, -part[0] - part[2], part[0] * part[2])),
-                   _at_samples(weights(process, interval / parts), parts, rest), late, part)
+                   _at_samples(discretize_with_dead_time(process, interval / parts), parts, rest), late, part)
 
 
 def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
@@ -181,7 +181,7 @@ def _spectrum(transition: tuple[float, ...], pole: float, ratio: float) -> tuple
 def share(process: ProcessSpec, h: float, noise: Floats) -> float:
     """Of the variance of the errors, what the sensor's noise has of its own: by what the spectrum is at its upper end.
     """
-    part, pole, size = transition(process, h), pole_of(noise), ratio(process, h, noise)
+    part, pole, size = discretize(process, h), pole_of(noise), ratio(process, h, noise)
     s0, s1, s2, s3 = _spectrum(part, pole, size)
     c0, c1, c2, c3 = _colour(part, pole, size).tolist()
     return float((c0 - c1 + c2 - c3)**2 / (s0 + 4.0 * s1 + 16.0 * s2 + 64.0 * s3))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clpm_execd.plant.faults import tuning, visibility
 from clpm_execd.plant.faults.kinds import Effect, FaultKind
-from clpm_execd.plant.kernel.equations import HIGHEST
+from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
 
 _DAY, _SHARE = 86400.0, "of samples"
@@ -145,7 +145,7 @@ _SENSOR = (
           _adds("step", "step"), seen=visibility.against_noise("step", 1.0)),
     _kind("range-clip", "sensor", 4, "reads no higher than this",
           {"limit": _p(50.0, "highest reading", "% of span", 0.0, 100.0)},
-          Effect("ceiling", lambda fault: fault["limit"] - HIGHEST), seen_while="clipped"),
+          Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT), seen_while="clipped"),
     _kind("drop-out", "sensor", 4, "the signal is lost: reads at its lower limit", {}, _gate("lost")),
 )
 

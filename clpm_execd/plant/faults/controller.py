@@ -12,11 +12,11 @@ class TuningFaults:
 
     def __init__(self, schedule: Schedule, controller: Controller, first: int) -> None:
         self._schedule, self._controller = schedule, controller
-        self._overlays = Overlays(schedule, {"kp": controller.kp, "ki": controller.ki, "unwind": controller.unwind},
-                                  first)
+        arrays = {"kp": controller.kp, "ki": controller.ki, "unwind": controller.anti_windup_gain}
+        self._overlays = Overlays(schedule, arrays, first)
 
     def change(self) -> None:
         """The severities are others; OP does not jump with the gain."""
         before = self._controller.kp.copy()
         if self._overlays.apply(self._schedule.level):
-            self._controller.take_over(before)
+            self._controller.rescale_integral(before)

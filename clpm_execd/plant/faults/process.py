@@ -8,7 +8,7 @@ import numpy as np
 
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.stages.process import Process, weights
+from clpm_execd.plant.stages.process import Process, discretize_with_dead_time
 
 
 class ProcessFaults:
@@ -29,8 +29,10 @@ class ProcessFaults:
         """The weights of a process with other lags; an integrator's lag is its hold-up, so that its gain falls."""
         process = self._schedule.loops[column].process
         if process.model == "integrator":
-            return weights(replace(process, gain=process.gain / factor), self._schedule.scan)
-        return weights(replace(process, tau=tuple(factor * tau for tau in process.tau)), self._schedule.scan)
+            slowed = replace(process, gain=process.gain / factor)
+        else:
+            slowed = replace(process, tau=tuple(factor * tau for tau in process.tau))
+        return discretize_with_dead_time(slowed, self._schedule.scan)
 
     def change(self) -> None:
         """The severities are others. Lags move in hundredths, since they cost more than gains."""
@@ -42,4 +44,4 @@ class ProcessFaults:
         self._lags = lags
         changed = self._weights.copy()
         changed[3:] *= self.gain[self._at]
-        self._process.become(self._at, changed)
+        self._process.set_coefficients(self._at, changed)

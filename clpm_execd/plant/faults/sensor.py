@@ -8,7 +8,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST
+from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.rng import Draws, keys, uniform
 from clpm_execd.plant.snapshot import Columns
 from clpm_execd.plant.stages.recording import FINEST
@@ -42,7 +42,7 @@ class SensorFaults(Columns):
     def _gather(self) -> None:
         self._offset, ceiling, self._spike, rate, self._step, frozen, lost = (
             array[self.columns] for array in self._all.values())
-        self._ceiling = np.maximum(HIGHEST + ceiling, LOWEST)
+        self._ceiling = np.maximum(SATURATION_HIGH_PERCENT + ceiling, SATURATION_LOW_PERCENT)
         self._chance = rate * self._schedule.scan / 3600.0
         self._spikes = bool(self._chance.any())
         self._frozen, self._silent = frozen > 0, self.columns[lost > 0]
@@ -62,9 +62,9 @@ class SensorFaults(Columns):
         if self._coarse.size:
             step = self._step[self._coarse]
             reading[self._coarse] = np.rint(reading[self._coarse] / step) * step
-        np.maximum(reading, LOWEST, out=reading)
-        np.minimum(reading, HIGHEST, out=reading)
+        np.maximum(reading, SATURATION_LOW_PERCENT, out=reading)
+        np.minimum(reading, SATURATION_HIGH_PERCENT, out=reading)
         np.copyto(reading, self._last, where=self._frozen)
         self._last = reading
         state.pv[at] = reading
-        state.pv[self._silent] = LOWEST
+        state.pv[self._silent] = SATURATION_LOW_PERCENT

@@ -6,18 +6,18 @@ from dataclasses import replace
 from math import exp
 
 from clpm_execd.plant.faults.kinds import Fault
-from clpm_execd.plant.stages.controller import ideal
+from clpm_execd.plant.stages.controller import to_ideal_form
 from clpm_execd.plant.tuning import by_rule, tuned
 
 
 def gain_of(fault: Fault) -> float:
     """Kc of the healthy controller, ideal form."""
-    return ideal(tuned(fault.loop, fault.scan))[0]
+    return to_ideal_form(tuned(fault.loop, fault.scan))[0]
 
 
 def _factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
     """Of Kc and of Kc/Ti; a controller without integral action gets none."""
-    was_gain, was_reset, _ = ideal(tuned(fault.loop, fault.scan))
+    was_gain, was_reset, _ = to_ideal_form(tuned(fault.loop, fault.scan))
     return gain / was_gain, gain / was_gain * was_reset / reset
 
 

@@ -1,9 +1,9 @@
-"""The physics of one scan, written once: it runs as it stands on a number, on an array of all loops, and compiled.
+"""The equations of one scan, written once: they run on a number, on an array over all loops, and compiled by numba.
 
-Each law takes what it changes first, changes it by +=, -= and *= alone, and returns it: an array is written in place,
-a number is another. Where an array comes in, flags are those of all loops; a law of a loop that has no use for a term
-adds nothing, so that flags change no bit. The stages of a tick (`plant.disturbance` to `plant.process`) use the laws
-on arrays; `scans` strings them together, the time loop inside, for a loop by itself.
+All three give the same bits. Each function takes first what it changes, changes it by +=, -= and *= alone, and returns
+it: an array is written in place, a number comes back as another. With arrays, flags are those of all loops; a loop that
+has no use for a term adds zero, so that flags change no bit. The stages of a scan (`plant.stages`) apply the functions
+to arrays; `simulate_scans` strings them together, the time loop inside, for a single loop.
 """
 
 from __future__ import annotations
@@ -14,61 +14,62 @@ from typing import NamedTuple, TypeVar
 
 from clpm_execd.plant.block import Floats
 
-C = TypeVar("C", float, Floats)  # one loop, or a column of all
+V = TypeVar("V", float, Floats)  # the value of one loop, or an array over all loops
 
-LOWEST, HIGHEST = -1.25, 103.125  # % of span: where a 4-20 mA transmitter saturates (NAMUR NE 43: 3.8 and 20.5 mA)
+# % of span, where a 4-20 mA transmitter saturates: 3.8 and 20.5 mA (NAMUR NE 43).
+SATURATION_LOW_PERCENT, SATURATION_HIGH_PERCENT = -1.25, 103.125
 
 
-def drift(load: C, decay: C, kick: C, chance: C) -> C:
-    """An Ornstein-Uhlenbeck process a scan on; `chance` is standard normal."""
-    load *= decay
-    load += kick * chance
+def ou_step(load: V, ar1: V, noise_gain: V, normal: V) -> V:
+    """Advance an Ornstein-Uhlenbeck process by a scan; `normal` is standard normal."""
+    load *= ar1
+    load += noise_gain * normal
     return load
 
 
-def reading(sigma: C, chance: C, true_pv: C) -> C:
-    """What a transmitter without limits shows; `chance` is standard normal."""
-    shown = sigma * chance
-    shown += true_pv
-    return shown
+def measure(sigma: V, normal: V, true_pv: V) -> V:
+    """Return what a transmitter without limits shows; `normal` is standard normal."""
+    pv = sigma * normal
+    pv += true_pv
+    return pv
 
 
-def slope(derivative: C, fade: C, kd: C, last_pv: C, pv: C) -> C:
-    """The filtered derivative action, on the process variable."""
-    derivative *= fade
+def derivative_action(derivative: V, filter_pole: V, kd: V, last_pv: V, pv: V) -> V:
+    """Advance the filtered derivative action, on the process variable, by a scan."""
+    derivative *= filter_pole
     derivative += (last_pv - pv) * kd
     return derivative
 
 
-def reset(integral: C, ki: C, sp: C, pv: C) -> C:
-    """The integral action, a scan on."""
+def integrate(integral: V, ki: V, sp: V, pv: V) -> V:
+    """Advance the integral action by a scan."""
     integral += (sp - pv) * ki
     return integral
 
 
-def asked(weight: C, sp: C, pv: C, kp: C, integral: C) -> C:
-    """The OP that a controller without limits and derivative action gives."""
-    op = weight * sp
+def unsaturated_output(setpoint_weight: V, sp: V, pv: V, kp: V, integral: V) -> V:
+    """Return the OP of a PI controller before its limits."""
+    op = setpoint_weight * sp
     op -= pv
     op *= kp
     op += integral
     return op
 
 
-def unwound(integral: C, op: C, wanted: C, share: C) -> C:
-    """The integral after back-calculation from the OP that was `wanted` to that which came of it."""
-    integral += (op - wanted) * share
+def anti_windup_back_calculation(integral: V, op: V, unsaturated_op: V, gain: V) -> V:
+    """Return the integral after back-calculation from the OP before the limits to that behind them."""
+    integral += (op - unsaturated_op) * gain
     return integral
 
 
-def travelled(position: C, op: C, share: C) -> C:
-    """Where an actuator stands that goes this share of its way in a scan."""
-    position += (op - position) * share
+def actuator_lag(position: V, op: V, travel_fraction: V) -> V:
+    """Advance an actuator that goes this fraction of its way in a scan."""
+    position += (op - position) * travel_fraction
     return position
 
 
-def equal_percentage(travel: C, log_r: C) -> C:
-    """The flow of f = R^(x-1), as deviation from rest at slope 1: (R^(x-x0) - 1) / ln R.
+def equal_percentage(travel: V, log_r: V) -> V:
+    """Return the flow of f = R^(x-1), as deviation at slope 1: (R^(x-x0) - 1) / ln R.
 
     travel: x - x0. log_r: ln R, both of one unit of travel. expm1 is made here of plain arithmetic, since those of
     two libraries differ in their last bit: Lambert's fraction of tanh (1770) of a 32nd, doubled up.
@@ -86,79 +87,84 @@ def equal_percentage(travel: C, log_r: C) -> C:
     return y
 
 
-def quick_opening(root: C, rest_root: C, steepness: C) -> C:
-    """The flow of f = sqrt(x), as deviation from rest at slope 1: 2 sqrt(x0) (sqrt(x) - sqrt(x0)).
+def quick_opening(root: V, nominal_root: V, root_gain: V) -> V:
+    """Return the flow of f = sqrt(x), as deviation at slope 1: 2 sqrt(x0) (sqrt(x) - sqrt(x0)).
 
-    The roots are those of x and of x0. steepness: 2 sqrt(x0); below 1 % the slope is that at 1 %.
+    The roots are those of x and of x0. root_gain: 2 sqrt(x0); below 1 % the slope is that at 1 %.
     """
-    flow = root - rest_root
-    flow *= steepness
+    flow = root - nominal_root
+    flow *= root_gain
     return flow
 
 
-def first_state(x1: C, p11: C, new1: C, old1: C, load1: C, new: C, old: C, load: C, split: bool) -> C:
-    """The inner state of a second-order process, a scan on; where a dead time splits the scan, `old` has a part."""
-    x1 *= p11
-    x1 += new1 * new
-    x1 += load1 * load
-    if split:
-        x1 += old1 * old
+def inner_state_step(x1: V, a11: V, b1_new: V, b1_old: V, b1_load: V, new_flow: V, old_flow: V, load: V,
+                     has_fractional_delay: bool) -> V:
+    """Advance the inner state of a second-order process by a scan.
+
+    Where the dead time is no whole number of scans, the scan's input is in part the older held flow.
+    """
+    x1 *= a11
+    x1 += b1_new * new_flow
+    x1 += b1_load * load
+    if has_fractional_delay:
+        x1 += b1_old * old_flow
     return x1
 
 
-def output(x2: C, x1: C, p21: C, p22: C, new2: C, old2: C, load2: C, new: C, old: C, load: C, split: bool,
-           second: bool) -> C:
-    """The output of a process, a scan on, from the inner state before it."""
-    x2 *= p22
-    x2 += new2 * new
-    x2 += load2 * load
-    if split:
-        x2 += old2 * old
-    if second:
-        x2 += p21 * x1
+def output_step(x2: V, x1: V, a21: V, a22: V, b2_new: V, b2_old: V, b2_load: V, new_flow: V, old_flow: V, load: V,
+                has_fractional_delay: bool, is_second_order: bool) -> V:
+    """Advance the output of a process by a scan, from the inner state before it."""
+    x2 *= a22
+    x2 += b2_new * new_flow
+    x2 += b2_load * load
+    if has_fractional_delay:
+        x2 += b2_old * old_flow
+    if is_second_order:
+        x2 += a21 * x1
     return x2
 
 
-class Constants(NamedTuple):
-    """What one loop is made of, as the stages of a tick keep it; rest_op and rest_pv are where it is in balance.
+class LoopParams(NamedTuple):
+    """The parameters of one loop, as the stages of a scan have them; it is in balance at nominal_op and nominal_pv.
 
-    derives, lags, second, split, tank: whether it has derivative action, an actuator that lags, a second-order
-    process, a dead time that is no whole number of scans, an integrating process. log_r: 0 where the valve is not
-    of equal percentage; steepness: 0 where it is not quick-opening.
+    load_ar1, load_noise_gain: of the disturbance. noise_sigma: of the sensor. setpoint_weight to anti_windup_gain: of
+    the controller. travel_fraction: of the actuator. log_r: 0 where the valve is not of equal percentage; root_gain: 0
+    where it is not quick-opening. a and b: of the discrete process, x+ = A x + B u, where u are the newer and the older
+    flow behind the dead time, and the load. has_fractional_delay: whether the dead time is no whole number of scans.
     """
 
-    decay: float
-    kick: float
-    sigma: float
-    weight: float
+    load_ar1: float
+    load_noise_gain: float
+    noise_sigma: float
+    setpoint_weight: float
     kp: float
     ki: float
     kd: float
-    fade: float
-    unwind: float
-    share: float
-    rest_op: float
+    filter_pole: float
+    anti_windup_gain: float
+    travel_fraction: float
+    nominal_op: float
     log_r: float
-    steepness: float
-    rest_pv: float
-    p11: float
-    p21: float
-    p22: float
-    new1: float
-    new2: float
-    old1: float
-    old2: float
-    load1: float
-    load2: float
-    derives: bool
-    lags: bool
-    second: bool
-    split: bool
-    tank: bool
+    root_gain: float
+    nominal_pv: float
+    a11: float
+    a21: float
+    a22: float
+    b1_new: float
+    b2_new: float
+    b1_old: float
+    b2_old: float
+    b1_load: float
+    b2_load: float
+    has_derivative: bool
+    has_actuator_lag: bool
+    is_second_order: bool
+    has_fractional_delay: bool
+    is_integrating: bool
 
 
-class Moving(NamedTuple):
-    """What one loop remembers from scan to scan; `new` is the flow that last came out of its dead time."""
+class LoopState(NamedTuple):
+    """The state of one loop between two scans; `delayed_flow` is the flow that last came out of its dead time."""
 
     load: float
     integral: float
@@ -167,54 +173,69 @@ class Moving(NamedTuple):
     position: float
     x1: float
     x2: float
-    new: float
+    delayed_flow: float
 
 
-Row = MutableSequence[float]
+SignalRow = MutableSequence[float]
 
 
-def scans(loop: Constants, moving: Moving, ring: Row, place: int, sp: float, chances: Sequence[float],
-          noise: Sequence[float], op_row: Row, pv_row: Row, true_row: Row, position_row: Row) -> tuple[Moving, int]:
-    """As many scans as there are chances, of one loop in AUT that nothing touches, its SP at rest.
+def simulate_scans(loop: LoopParams, state: LoopState, delay_line: SignalRow, head: int, sp: float,
+                   load_normals: Sequence[float], noise_normals: Sequence[float], op_row: SignalRow, pv_row: SignalRow,
+                   true_pv_row: SignalRow, position_row: SignalRow) -> tuple[LoopState, int]:
+    """Simulate one loop in AUT, its SP constant, and return its state and the head of its delay line.
 
-    ring: its flows, of dead time and one scan, written on from `place`. The rows take the signals of every scan.
-    chances, noise: standard normal, of load and sensor. Returns what it remembers, and the place in the ring.
+    Parameters
+    ----------
+    loop, state
+        Its parameters, and its state before the first scan.
+    delay_line, head
+        Its flows, % of travel, over dead time and one scan, a ring that is written on from `head`.
+    sp
+        Set point, % of span.
+    load_normals, noise_normals
+        (T,) standard normals of load and sensor, for as many scans.
+    op_row, pv_row, true_pv_row, position_row
+        (T,) take the signals of every scan, per cent.
     """
-    (decay, kick, sigma, weight, kp, ki, kd, fade, unwind, share, rest_op, log_r, steepness, rest_pv, p11, p21, p22,
-     new1, new2, old1, old2, load1, load2, derives, lags, second, split, tank) = loop
-    load, integral, derivative, last_pv, position, x1, x2, new = moving
-    length = len(ring)
-    lowest, highest, emptiest, fullest = LOWEST, HIGHEST, -rest_pv, 100.0 - rest_pv
-    rest_root = sqrt(rest_op)
-    for t in range(len(chances)):
-        load = drift(load, decay, kick, chances[t])  # 2 load at the process input
-        true_pv = rest_pv + x2  # 3 true process variable
-        pv = reading(sigma, noise[t], true_pv)  # 4 measured process variable
-        pv = lowest if pv < lowest else highest if pv > highest else pv
-        if derives:  # 5 controller output
-            derivative = slope(derivative, fade, kd, last_pv, pv)
+    (ar1, noise_gain, sigma, weight, kp, ki, kd, filter_pole, anti_windup_gain, travel_fraction, nominal_op, log_r,
+     root_gain, nominal_pv, a11, a21, a22, b1_new, b2_new, b1_old, b2_old, b1_load, b2_load, has_derivative,
+     has_actuator_lag, is_second_order, has_fractional_delay, is_integrating) = loop
+    load, integral, derivative, last_pv, position, x1, x2, new_flow = state
+    length = len(delay_line)
+    pv_low, pv_high = SATURATION_LOW_PERCENT, SATURATION_HIGH_PERCENT
+    empty, full = -nominal_pv, 100.0 - nominal_pv
+    nominal_root = sqrt(nominal_op)
+    for t in range(len(load_normals)):
+        load = ou_step(load, ar1, noise_gain, load_normals[t])  # 2 load at the process input
+        true_pv = nominal_pv + x2  # 3 true process variable
+        pv = measure(sigma, noise_normals[t], true_pv)  # 4 measured process variable
+        pv = pv_low if pv < pv_low else pv_high if pv > pv_high else pv
+        if has_derivative:  # 5 controller output
+            derivative = derivative_action(derivative, filter_pole, kd, last_pv, pv)
             last_pv = pv
-        integral = reset(integral, ki, sp, pv)
-        wanted = asked(weight, sp, pv, kp, integral)
-        if derives:
-            wanted += derivative
-        op = 0.0 if wanted < 0.0 else 100.0 if wanted > 100.0 else wanted
-        integral = unwound(integral, op, wanted, unwind)
-        position = travelled(position, op, share) if lags else op  # 6 valve position and flow
-        flow = position - rest_op
+        integral = integrate(integral, ki, sp, pv)
+        unsaturated_op = unsaturated_output(weight, sp, pv, kp, integral)
+        if has_derivative:
+            unsaturated_op += derivative
+        op = 0.0 if unsaturated_op < 0.0 else 100.0 if unsaturated_op > 100.0 else unsaturated_op
+        integral = anti_windup_back_calculation(integral, op, unsaturated_op, anti_windup_gain)
+        # 6 valve position and flow
+        position = actuator_lag(position, op, travel_fraction) if has_actuator_lag else op
+        flow = position - nominal_op
         if log_r:
             flow = equal_percentage(flow, log_r)
-        elif steepness:
-            flow = quick_opening(sqrt(position), rest_root, steepness)
-        ring[place] = flow  # 7 process state, with the delayed flow
-        place += 1
-        if place == length:
-            place = 0
-        old, new = new, ring[place]
-        x2 = output(x2, x1, p21, p22, new2, old2, load2, new, old, load, split, second)
-        if second:
-            x1 = first_state(x1, p11, new1, old1, load1, new, old, load, split)
-        if tank:  # a vessel is never fuller than full nor emptier than empty
-            x2 = emptiest if x2 < emptiest else fullest if x2 > fullest else x2
-        op_row[t], pv_row[t], true_row[t], position_row[t] = op, pv, true_pv, position
-    return Moving(load, integral, derivative, last_pv, position, x1, x2, new), place
+        elif root_gain:
+            flow = quick_opening(sqrt(position), nominal_root, root_gain)
+        delay_line[head] = flow  # 7 process state, with the delayed flow
+        head += 1
+        if head == length:
+            head = 0
+        old_flow, new_flow = new_flow, delay_line[head]
+        x2 = output_step(x2, x1, a21, a22, b2_new, b2_old, b2_load, new_flow, old_flow, load, has_fractional_delay,
+                         is_second_order)
+        if is_second_order:
+            x1 = inner_state_step(x1, a11, b1_new, b1_old, b1_load, new_flow, old_flow, load, has_fractional_delay)
+        if is_integrating:  # a vessel is never fuller than full nor emptier than empty
+            x2 = empty if x2 < empty else full if x2 > full else x2
+        op_row[t], pv_row[t], true_pv_row[t], position_row[t] = op, pv, true_pv, position
+    return LoopState(load, integral, derivative, last_pv, position, x1, x2, new_flow), head

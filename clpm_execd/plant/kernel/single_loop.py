@@ -1,8 +1,8 @@
-"""Few loops over a long time: loop after loop, the time loop inside, to the same bits as the stages scan after scan.
+"""Few loops over a long time: one loop after another, the time loop inside, with the bits of the stages.
 
-An array operation costs as much for five loops as for five hundred, so few loops that nobody disturbs run
-`scan.scans` on plain numbers. Where numba is installed (extra `fast`), that same function is compiled once a run has
-proven long.
+An array operation costs as much for five loops as for five hundred, so few loops that nothing disturbs run
+`equations.simulate_scans` on plain numbers. Where numba is installed (extra `fast`), that same function is compiled
+once a run has proven long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.kernel.equations import Constants, Moving, scans
+from clpm_execd.plant.kernel.equations import LoopParams, LoopState, simulate_scans
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
@@ -24,95 +24,108 @@ from clpm_execd.plant.stages.sensor import Sensor
 from clpm_execd.plant.stages.state import State
 from clpm_execd.plant.stages.valve import Valve
 
-MOST = 256  # loops, above which arrays are the quicker even if this is compiled
-_FEW = 24  # and if it is not
-_SHORTEST = 16  # scans in one, below which the way in and out costs more than it saves
-_PROVEN = 2_000_000  # loop-scans of work in bulk, two seconds: what it takes to fetch the compiled function
+# Where one way becomes quicker than the other, on the machine of tests/benchmarks (test_speed.py):
+MAX_LOOPS = 256  # above this, arrays are the quicker even against compiled code,
+MAX_LOOPS_INTERPRETED = 24  # and against plain Python above this.
+MIN_SCANS = 16  # in one go, below which copying a loop's state to and fro costs more than is saved
+MIN_LOOP_SCANS_TO_COMPILE = 2_000_000  # of simulation, two seconds in Python: what loading the compiled function takes
 
 
 @cache
-def _compiled() -> Any:
-    """None where numba is not installed, or does not take the numpy that is."""
+def _load_compiled() -> Any:
+    """Return the compiled function; None where numba is not installed, or does not support the numpy that is."""
     try:
-        from clpm_execd.plant.kernel import numba_kernel as compiled
+        from clpm_execd.plant.kernel import numba_kernel
     except ImportError:
         return None
-    return compiled.scans
+    return numba_kernel.simulate_scans
 
 
-def by_itself(loop: LoopSpec, scan: float) -> tuple[Constants, list[float]]:
-    """What `scans` takes of a loop in AUT without a master: its constants, and its ring at rest; scan in s."""
+def single_loop_model(loop: LoopSpec, scan: float) -> tuple[LoopParams, list[float]]:
+    """Return what `simulate_scans` takes of a loop in AUT that has no master.
+
+    Parameters
+    ----------
+    loop
+        Its specification.
+    scan
+        Between controller executions, s.
+
+    Returns
+    -------
+    Its parameters, and its delay line at the operating point.
+    """
     loops = Loops.of([loop])
     state = State(loops)
     process = Process(loops, state, scan)
     stages = (Disturbance(loops, state, scan), process, Sensor(loops, state), Valve(loops, state, scan),
               Controller(loops, state, slice(0, 1), scan))
-    return _constants(stages, 0), process.dead_time.ring(0)[0].tolist()
+    return _loop_params(stages, 0), process.dead_time.delay_line(0)[0].tolist()
 
 
-def _constants(stages: Sequence[Disturbance | Process | Sensor | Valve | Controller], i: int) -> Constants:
-    constants: dict[str, Any] = {}
+def _loop_params(stages: Sequence[Disturbance | Process | Sensor | Valve | Controller], i: int) -> LoopParams:
+    params: dict[str, Any] = {}
     for stage in stages:
-        constants |= stage.constants(i)
-    return Constants(**constants)
+        params |= stage.loop_params(i)
+    return LoopParams(**params)
 
 
-class Alone:
-    """The N loops of a plant without faults, cascades and learned laws, made of the stages of its ticks."""
+class SingleLoopEngine:
+    """The N loops of a plant without faults, cascades and learned loops, on the arrays of its stages."""
 
     def __init__(self, state: State, disturbance: Disturbance, process: Process, sensor: Sensor, valve: Valve,
                  controller: Controller) -> None:
         self._state, self._controller, self._dead_time = state, controller, process.dead_time
         self._stages = (disturbance, process, sensor, valve, controller)
         self._size = len(state.load)
-        moving = {"load": state.load, "position": state.position, **controller.moving(), **process.moving()}
-        self._moving = [moving[name] for name in Moving._fields]
-        self._bulk = 0
+        arrays = {"load": state.load, "position": state.position, **controller.loop_state(), **process.loop_state()}
+        self._state_arrays = [arrays[name] for name in LoopState._fields]
+        self._loop_scans = 0
         self._compiled: Any = None
 
     @cached_property
-    def _loops(self) -> list[Constants]:
-        """Of each loop; made when first lived by: a live stream never is."""
-        return [_constants(self._stages, i) for i in range(self._size)]
+    def _loops(self) -> list[LoopParams]:
+        """The parameters of each loop; made at the first use, which a live stream never comes to."""
+        return [_loop_params(self._stages, i) for i in range(self._size)]
 
-    def expect(self, samples: int, scans: int) -> None:
-        """So many are asked for at once, of so many scans each. Only who asks for many pays for a compiler."""
-        self._bulk += samples * scans * self._size if samples >= _SHORTEST else 0
-        if self._compiled is None and self._bulk >= _PROVEN:
-            self._compiled = _compiled()
+    def note_request(self, samples: int, scans: int) -> None:
+        """Take note that so many samples are asked for at once, of so many scans each; enough of them compile."""
+        self._loop_scans += samples * scans * self._size if samples >= MIN_SCANS else 0
+        if self._compiled is None and self._loop_scans >= MIN_LOOP_SCANS_TO_COMPILE:
+            self._compiled = _load_compiled()
 
-    def quicker(self, scans: int) -> bool:
-        """Whether so many in one are possible now, and quicker than one by one."""
-        few = self._size <= _FEW or self._compiled is not None
-        return few and scans >= _SHORTEST and self._controller.free
+    def is_quicker(self, scans: int) -> bool:
+        """Whether so many scans in one go are possible now, and quicker than one by one."""
+        few = self._size <= MAX_LOOPS_INTERPRETED or self._compiled is not None
+        return few and scans >= MIN_SCANS and self._controller.all_in_auto
 
-    def live(self, noise: Floats, load: Floats) -> Floats:
-        """As many scans as these have rows, (T, N) standard normal; the state's `signals` of each, (T, 5, N)."""
+    def simulate(self, noise: Floats, load: Floats) -> Floats:
+        """Simulate as many scans as these standard normals have rows, (T, N); the signals of each, (T, 5, N)."""
         signals = np.empty((len(noise), *self._state.signals.shape))
         signals[:, 0] = self._state.sp
-        one = self._in_numbers if self._compiled is None else self._in_machine_code
+        simulate = self._simulate_in_python if self._compiled is None else self._simulate_compiled
         for i in range(self._size):
-            moving = Moving(*(array[i].item() for array in self._moving))
-            ring, place = self._dead_time.ring(i)
-            rows, moving, place = one(i, moving, ring, place, load[:, i], noise[:, i])
+            state = LoopState(*(array[i].item() for array in self._state_arrays))
+            delay_line, head = self._dead_time.delay_line(i)
+            rows, state, head = simulate(i, state, delay_line, head, load[:, i], noise[:, i])
             signals[:, 1:, i] = rows.T
-            self._dead_time.turn(i, place)
-            for array, value in zip(self._moving, moving, strict=True):
+            self._dead_time.set_head(i, head)
+            for array, value in zip(self._state_arrays, state, strict=True):
                 array[i] = value
         self._state.signals[:] = signals[-1]
         return signals
 
-    def _in_numbers(self, i: int, moving: Moving, ring: Floats, place: int, load: Floats,
-                    noise: Floats) -> tuple[Floats, Moving, int]:
-        flows, rows = ring.tolist(), [[0.0] * len(load) for _ in range(4)]
+    def _simulate_in_python(self, i: int, state: LoopState, delay_line: Floats, head: int, load: Floats,
+                            noise: Floats) -> tuple[Floats, LoopState, int]:
+        flows, rows = delay_line.tolist(), [[0.0] * len(load) for _ in range(4)]
         sp = float(self._state.sp[i])
-        moving, place = scans(self._loops[i], moving, flows, place, sp, load.tolist(), noise.tolist(), *rows)
-        ring[:] = flows
-        return np.array(rows), moving, place
+        state, head = simulate_scans(self._loops[i], state, flows, head, sp, load.tolist(), noise.tolist(), *rows)
+        delay_line[:] = flows
+        return np.array(rows), state, head
 
-    def _in_machine_code(self, i: int, moving: Moving, ring: Floats, place: int, load: Floats,
-                         noise: Floats) -> tuple[Floats, Moving, int]:
-        flows, rows, sp = ring.copy(), np.empty((4, len(load))), float(self._state.sp[i])
-        moving, place = self._compiled(self._loops[i], moving, flows, place, sp, load.copy(), noise.copy(), *rows)
-        ring[:] = flows
-        return rows, moving, place
+    def _simulate_compiled(self, i: int, state: LoopState, delay_line: Floats, head: int, load: Floats,
+                           noise: Floats) -> tuple[Floats, LoopState, int]:
+        flows, rows, sp = delay_line.copy(), np.empty((4, len(load))), float(self._state.sp[i])
+        state, head = self._compiled(self._loops[i], state, flows, head, sp, load.copy(), noise.copy(), *rows)
+        delay_line[:] = flows
+        return rows, state, head

@@ -26,7 +26,7 @@ from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.rng import keys, normal, uniform, uniform_at
 from clpm_execd.plant.snapshot import Columns, Tables
 from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.stages.controller import Controller, acts_directly
+from clpm_execd.plant.stages.controller import Controller, is_direct_acting
 from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.stages.state import State, column
 
@@ -143,7 +143,7 @@ class LearnedLoops(Columns):
         self._sigma = np.array([law.noise or 1.0 for law in laws])
         self._drift_pole, *self._drift_sigma = padded("drift", 4)
         settings = np.array([law.settings for law in laws]).T
-        sign = column(-1.0 if acts_directly(loop) else 1.0 for loop in ours)
+        sign = column(-1.0 if is_direct_acting(loop) else 1.0 for loop in ours)
         self._kp = sign * settings[0]
         self._ki = self._kp * np.divide(scan, settings[1], out=np.zeros(m), where=settings[1] > 0)
         self._steepness = np.divide(column(loop.process.gain for loop in ours), settings[3], out=np.ones(m),
@@ -249,7 +249,7 @@ class LearnedLoops(Columns):
     def control(self, controllers: Sequence[Controller]) -> None:
         """Stage 5: OP of the loops in AUT and CAS, by the gains of `controllers`, which are those of all loops."""
         state, at, due = self._state, self.columns, self._due
-        automatic = state.shown_mode[at] != MAN
+        automatic = state.effective_mode[at] != MAN
         pv, sp = state.pv[at] - self._pv_rest, state.sp[at] - self._sp_rest
         if due.any() and not self._pid.all():
             kp, ki = (np.concatenate([getattr(part, name) for part in controllers])[at] for name in ("kp", "ki"))
@@ -275,7 +275,7 @@ class LearnedLoops(Columns):
         own = due & self._own
         if own.any():
             _, first, second, _ = self._innovation[:, own] * self._now[0, own]
-            process.correct(at[own], first, second)
+            process.add_to_state(at[own], first, second)
         pv, sp = self._measured
         now = (state.true_pv[at] - self._pv_rest, pv, state.op[at] - self._op_rest, sp, flow[at])
         those = slice(None) if due.all() else due  # in a third of the time

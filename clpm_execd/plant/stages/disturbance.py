@@ -1,7 +1,7 @@
 """Load disturbances: what moves a process besides its valve.
 
-An Ornstein-Uhlenbeck process a loop, exact between scans (Uhlenbeck and Ornstein, 1930), added to the process input
-after the dead time. It begins at nought, so that a loop starts in balance.
+An Ornstein-Uhlenbeck process for each loop, exact between scans (Uhlenbeck and Ornstein, 1930), is added to the process
+input behind the dead time. It starts at zero, so that a loop starts in balance.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from math import exp, sqrt
 from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.kernel.equations import drift
+from clpm_execd.plant.kernel.equations import ou_step
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from clpm_execd.plant.faults.load import LoadFaults
 
 
-def _weights(loop: LoopSpec, scan: float) -> tuple[float, float]:
-    """What is left of a load after a scan, and of a normal what comes to it; a learned loop's load is in its laws."""
+def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
+    """Return the AR(1) coefficient and the noise gain of a scan; the load of a learned loop is in its model."""
     if loop.laws:
         return 0.0, 0.0
-    decay = exp(-scan / loop.disturbance.correlation)
-    return decay, loop.disturbance.sigma * sqrt(1.0 - decay * decay)
+    ar1 = exp(-scan / loop.disturbance.correlation)
+    return ar1, loop.disturbance.sigma * sqrt(1.0 - ar1 * ar1)
 
 
 class Disturbance:
@@ -33,16 +33,16 @@ class Disturbance:
     def __init__(self, loops: Loops, state: State, scan: float) -> None:
         self._state = state
         self.faults: LoadFaults | None = None
-        self._decay, self._kick = loops.columns(lambda loop: _weights(loop, scan))
+        self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))
 
-    def constants(self, i: int) -> dict[str, float]:
-        """Those of `scan.Constants` that are this stage's, of one loop."""
-        return {"decay": float(self._decay[i]), "kick": float(self._kick[i])}
+    def loop_params(self, i: int) -> dict[str, float]:
+        """Return this stage's fields of `equations.LoopParams`, of one loop."""
+        return {"load_ar1": float(self._ar1[i]), "load_noise_gain": float(self._noise_gain[i])}
 
     def step(self, normal: Floats) -> None:
         """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
         if self.faults is not None:
             self.faults.withdraw()
-        drift(self._state.load, self._decay, self._kick, normal)
+        ou_step(self._state.load, self._ar1, self._noise_gain, normal)
         if self.faults is not None:
             self.faults.disturb()

@@ -1,6 +1,6 @@
-"""Transmitters: what the controller sees of the process variable.
+"""Transmitters: what the controller measures of the process variable.
 
-The reading is the truth with white noise, within the limits at which the transmitter saturates.
+A measurement is the true value with white noise, within the limits at which the transmitter saturates.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.kernel.equations import HIGHEST, LOWEST, reading
+from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT, measure
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.stages.state import State
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 class Sensor:
-    """The transmitters of N loops."""
+    """The transmitters of N loops. sigma: (N,) of their noise, % of span."""
 
     def __init__(self, loops: Loops, state: State) -> None:
         self._state = state
         self.faults: SensorFaults | None = None
         self.sigma: Floats = loops.column(lambda loop: loop.laws.noise if loop.laws else loop.sensor.noise)
 
-    def constants(self, i: int) -> dict[str, float]:
-        """Those of `scan.Constants` that are this stage's, of one loop."""
-        return {"sigma": float(self.sigma[i])}
+    def loop_params(self, i: int) -> dict[str, float]:
+        """Return this stage's field of `equations.LoopParams`, of one loop."""
+        return {"noise_sigma": float(self.sigma[i])}
 
     def step(self, normal: Floats) -> None:
         """Stage 4: the measured process variable; `normal` is (N,) standard normal."""
-        pv = reading(self.sigma, normal, self._state.true_pv)
-        np.maximum(pv, LOWEST, out=pv)
-        np.minimum(pv, HIGHEST, out=self._state.pv)
+        pv = measure(self.sigma, normal, self._state.true_pv)
+        np.maximum(pv, SATURATION_LOW_PERCENT, out=pv)
+        np.minimum(pv, SATURATION_HIGH_PERCENT, out=self._state.pv)
         if self.faults is not None:
             self.faults.step(normal)

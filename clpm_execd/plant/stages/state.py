@@ -32,7 +32,7 @@ class State(Columns):
     """The signals of N loops at one instant, each (N,), the rows of `signals` in this order: sp op pv true_pv position.
 
     sp, pv, true_pv: per cent of span. op, position: per cent. load: per cent of travel at the process input.
-    mode: what the operator chose; shown_mode: what the controller does (a master whose slave left CAS is in MAN).
+    mode: what the operator chose; effective_mode: what the controller does (a master whose slave left CAS is in MAN).
     """
 
     stored_arrays = stored_names.STATE
@@ -48,7 +48,7 @@ class State(Columns):
             lambda loop: percent(loop.sp if loop.pv is None else loop.pv, loop.range))
         self.load: Floats = np.zeros(len(loops))
         self.mode: npt.NDArray[np.int8] = loops.column(lambda loop: MODES.index(loop.mode)).astype(np.int8)
-        self.shown_mode: npt.NDArray[np.int8] = self.mode.copy()
+        self.effective_mode: npt.NDArray[np.int8] = self.mode.copy()
         self.cascades = Cascades(loops)
         masters, slaves = self.cascades.masters, self.cascades.slaves
         # A master's output is its slave's set point: the pair is in balance where the slave rests.

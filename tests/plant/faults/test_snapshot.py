@@ -267,19 +267,19 @@ def test_a_memory_without_one_of_the_stages_is_refused() -> None:
 
 # What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
 IN_WORDS = {
-    "Operator": {"_plan", "_ramps"}, "DeadTime": {"_ring", "_at"}, "Late": {"_held"},
+    "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_held"},
     "OperationFaults": {"_chosen", "_manual", "_due", "_next", "_acted", "_rest", "_moved", "shift"},
     "Compression": {"_waiting", "_reported", "_before", "_archived", "_snapshot", "_doors"},
     "Plant": {"next_time", "_next_tick"},
 }
 # or not read by the next scan before it is made anew from what is told.
 MADE_ANEW = {
-    "State": {"true_pv", "shown_mode", "signals"}, "Disturbance": {"_term"}, "Valve": {"flow"},
-    "Process": {"_term", "_old", "_weights", "_p11", "_p21", "_p22", "_new1", "_new2", "_old1", "_old2", "_load1",
-                "_load2"},
-    "Controller": {"_wanted", "_term", "_manual", "_seen", "_free", "kp", "ki", "unwind",
-                   *("_sp", "_op", "_pv", "_mode", "_shown")},
-    "DeadTime": {"_wrap"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
+    "State": {"true_pv", "effective_mode", "signals"}, "Valve": {"flow"},
+    "Process": {"_old_flow", "_coefficients", "_a11", "_a21", "_a22", "_b1_new", "_b2_new", "_b1_old", "_b2_old",
+                "_b1_load", "_b2_load"},
+    "Controller": {"_is_manual", "_modes_without_manual", "_none_was_manual", "kp", "ki", "anti_windup_gain",
+                   *("_sp", "_op", "_pv", "_mode", "_effective_mode")},
+    "DeadTime": {"_is_at_end"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
     "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
     "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
     "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
