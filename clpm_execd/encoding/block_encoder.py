@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.reference import LARGEST_WRITABLE
 from clpm_execd.encoding.row_templates import Frames, Row
 from clpm_execd.encoding.truth_rows import Row as Told
 from clpm_execd.encoding.truth_rows import TruthRows
@@ -21,8 +22,6 @@ from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 
-# The largest double that stays finite once rounded to ten digits: every parser refuses 1.797693135e308.
-_LARGEST = 1.797693134e308
 # Rows of one table: enough to hide what its calls cost, which is that of a thousand rows, and little memory.
 _ROWS = 20_480
 
@@ -140,7 +139,7 @@ class TextEncoder:
         values = [np.asarray(signal, dtype=np.float64) for signal in signals]
         rows, plain = self._frames.rows(frames, times, which, values, tile)
         if not plain:
-            present = np.stack([np.abs(numbers) <= _LARGEST for numbers in values])  # nor is a NaN
+            present = np.stack([np.abs(numbers) <= LARGEST_WRITABLE for numbers in values])  # nor is a NaN
             if not present.all():
                 self._leave_out(rows, present)
         return rows.text()

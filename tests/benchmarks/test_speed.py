@@ -14,6 +14,7 @@ from figures import Figures
 from rivals import START, as_points, by_hand, quickest, sines
 from tiers import CAMPAIGNS
 
+from clpm_execd.encoding import line_protocol
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.kernel import single_loop
@@ -55,6 +56,25 @@ def test_values_to_lines(loops: int, figures: Figures) -> None:
     rates = {way: n / seconds for n, (way, seconds) in zip(lines, spent.items(), strict=True)}
     ours = rates.pop("plant and encoder")
     figures.against(f"{loops:,} loops, in one process", "lines/s", ("plant and encoder", ours), rates)
+
+
+@pytest.mark.parametrize("loops", [5, 50, 100, 200])
+def test_live_tick(loops: int, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways to encode one sample of each loop; a live stream takes the quicker one (line_protocol.FEW_LINES)."""
+    ticks = 2000 if CAMPAIGNS else 100
+    source = plant(loops)
+    blocks = [source.advance(1) for _ in range(ticks)]
+    encoder = LineProtocol(source.loops)
+
+    def encode(few_lines: int) -> bytes:
+        monkeypatch.setattr(line_protocol, "FEW_LINES", few_lines)
+        return b"".join([encoder.encode(block) for block in blocks])
+
+    assert encode(0) == encode(loops)
+    spent = quickest({"one sample after another": lambda: encode(loops), "many rows at once": lambda: encode(0)})
+    rates = {way: ticks / seconds for way, seconds in spent.items()}
+    figures.against(f"{loops} loops, encoding a live tick", "ticks/s",
+                    ("one sample after another", rates.pop("one sample after another")), rates)
 
 
 @pytest.mark.parametrize("loops", SIZES)

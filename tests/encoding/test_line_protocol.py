@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from influxdb_client import Point
 
+from clpm_execd.encoding import line_protocol
 from clpm_execd.encoding.escaping import find_defect
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import MODES, Block
@@ -21,6 +22,12 @@ T0 = 1_736_503_500_000_000_000
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")
 
 Parsed = tuple[str, dict[str, str], dict[str, float], int]
+
+
+@pytest.fixture(autouse=True, params=[0, 10**9], ids=["many rows at once", "one sample after another"])
+def both_encoders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of a Block, both ways of encoding it are tried."""
+    monkeypatch.setattr(line_protocol, "FEW_LINES", request.param)
 
 
 def block(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clpm_execd.encoding import byte_rows as pieces
 from clpm_execd.encoding import float_format as digits
+from clpm_execd.encoding import line_protocol
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.encoding.line_protocol import LineProtocol
@@ -54,6 +55,7 @@ def test_text_in_pieces_is_that_of_which_each_byte_is_looked_at(form: str, given
     in_pieces: Encoder = FORMS[form](LOOPS)
     for block in given_:
         with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(line_protocol, "FEW_LINES", 0)
             patched.setattr(pieces, "_FEW", 0)
             patched.setattr(pieces, "_NEAR", 3)
             patched.setattr(digits, "_MANY", 0)
