@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import encoder_for, source_of
 from clpm_execd.cli.options import refused
+from clpm_execd.clock import Clock
 from clpm_execd.problems import BadInput
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.units import SECOND, human_duration
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clpm_execd.clock import Clock
 from clpm_execd.delivery.memory_queue import Backlog, Waiting
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.delivery.sender import Sender
@@ -21,7 +22,7 @@ from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import Clock, Pacer
+from clpm_execd.runtime.pacing import Pacer
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:

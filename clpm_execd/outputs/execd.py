@@ -25,12 +25,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clpm_execd.clock import Clock
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import LINES_A_WRITE, Clock, Pacer
+from clpm_execd.runtime.pacing import LINES_A_WRITE, Pacer
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
+from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.units import DAY, human_duration
@@ -34,19 +34,6 @@ _UNSEEN = 50_000
 _SPAN = 3 * 3_600 * SECOND
 # A lag or a step below this is everyday scheduling or the clock being disciplined, and not worth a line.
 _NOTEWORTHY = 5 * SECOND
-
-
-class Clock(Protocol):
-    """Time as the stream sees it, in ns."""
-
-    def now(self) -> int:
-        """The wall clock, ns since 1970."""
-
-    def elapsed(self) -> int:
-        """A clock that is never set, ns since some moment."""
-
-    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        """Wait this long, or until one of the descriptors is ready; those that are."""
 
 
 class SystemClock:

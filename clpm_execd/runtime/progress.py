@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.units import human_duration
 
 _WORTH = 60 * SECOND

@@ -25,16 +25,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.encoder import Encoder
+from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import Memory, Rows
 from clpm_execd.plant.source import Source
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.state.durable_file import make_folder, write_atomically
 from clpm_execd.state.folder_lock import Claim
 
@@ -49,6 +48,13 @@ _HEADER = re.compile(rb"clpm-execd checkpoint (\d{1,9}): (\d{1,15}) bytes, blake
 
 Told = Mapping[str, npt.NDArray[Any]]
 Safe = Callable[[int], bool]
+
+
+class HasState(Protocol):
+    """An encoder, as a checkpoint knows it."""
+
+    def recall(self) -> Told:
+        """Return what it remembers from Block to Block, as arrays by name."""
 
 
 class Unfit(Exception):  # noqa: N818 - says what the file is
@@ -170,7 +176,7 @@ class Keeper:
     it rests, with a mark of how far it is, and `safe`, which tells of a mark whether what was handed over by then is.
     """
 
-    def __init__(self, claim: Claim, source: Source, encoder: Encoder, clock: Clock, log: logging.Logger, *,
+    def __init__(self, claim: Claim, source: Source, encoder: HasState, clock: Clock, log: logging.Logger, *,
                  kind: str = "plant", start: int | None = None, lag: int = 0) -> None:
         self._claim, self._source, self._encoder, self._clock, self._log = claim, source, encoder, clock, log
         self._kind, self._start, self._lag = kind, start, lag

@@ -12,10 +12,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from clpm_execd.clock import Clock, StopRequest
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import Clock
 from clpm_execd.state.durable_file import make_folder
 
 PATIENCE = 12 * SECOND  # Telegraf kills what has not left 10 s after it closed its stdin
@@ -36,7 +35,7 @@ class Claim:
     def held(self) -> bool:
         return self._fd is not None
 
-    def wait(self, clock: Clock, signals: Signals) -> None:
+    def wait(self, clock: Clock, signals: StopRequest) -> None:
         """Take it, or go on without where the folder cannot be had. BadInput when another process keeps it."""
         deadline = clock.elapsed() + PATIENCE
         while not self.take() and not self._told and not signals.stop_asked:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from clpm_execd.cli.resume import Begun
     from clpm_execd.cli.terminal import PastBar
+    from clpm_execd.clock import Clock
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.influx.client import Influx, Writer
     from clpm_execd.outputs.self_metrics import Metrics
     from clpm_execd.plant.source import Source
-    from clpm_execd.runtime.pacing import Clock
     from clpm_execd.runtime.progress import Progress
 
 LOG_FILE = Path("data_streaming_service.log")
