@@ -1,6 +1,6 @@
-"""Oscillations of one period from different causes: the same process, slowed or quickened until the periods meet.
+"""Loops that oscillate with one period for different causes: the process of one is slowed or sped up until they agree.
 
-Periods are measured on the plant itself, without noise, after a change of load.
+Periods are measured in the simulated plant, without noise, after a step of the load.
 """
 
 from __future__ import annotations
@@ -15,81 +15,92 @@ from clpm_execd.config.loops import parse_loop
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
 
-Table = dict[str, Any]
+LoopTable = dict[str, Any]  # the keys of a [[loop]] table
+FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
 
-_LONGEST = 5400  # s that a loop is watched
-_TRIES = 5
-_CLOSE = 0.03
-_FEWEST, _EVEN = 3, 0.15  # rises, and their spread
-_STILL = 0.005  # % of span
+# These numbers are part of what a seed draws: changed, the same seed would give another plant.
+_DURATION_S = 5400  # of the simulation: many periods of a pressure, and some of a temperature loop
+_MAX_ATTEMPTS = 5  # a guard: of 36 pairs in twelve plants the 26 that oscillate all agree after one correction
+_TOLERANCE = 0.03  # relative difference of the periods: well below the spread that is accepted within one
+_MIN_RISES = 3  # fewer make no mean and spread
+_MAX_SPREAD = 0.15  # of the periods, standard deviation over mean: what is less regular is no limit cycle
+_MIN_AMPLITUDE = 0.005  # % of span, of the band below: less is at rest but for rounding
+# Where the period is read, s, and the band around the mean, a fraction of the largest deviation, that a cycle crosses.
+_LASTING_CYCLE, _LASTING_BAND = slice(_DURATION_S // 3, None), 0.3
+_DECAYING_CYCLE, _DECAYING_BAND = slice(600, _DURATION_S // 2), 0.1
 
 
 @dataclass(slots=True)
-class Match:
-    """Two loops, each with a fault, whose periods are to meet. period: s, once they have."""
+class PeriodPair:
+    """Two loops, each with a fault, whose periods shall agree: the process of the second is changed.
 
-    first: Table
-    fault: Table
-    second: Table
-    other: Table
+    period: s, once they agree; else None.
+    """
+
+    reference: LoopTable
+    reference_fault: FaultTable
+    adjusted: LoopTable
+    adjusted_fault: FaultTable
     period: float | None = None
 
 
-def match(pairs: Sequence[Match]) -> None:
-    """Change the process of each second loop until it oscillates with the period of the first, which is noted."""
-    wanted = dict(zip(map(id, pairs), periods([(pair.first, pair.fault) for pair in pairs]), strict=True))
+def match_periods(pairs: Sequence[PeriodPair]) -> None:
+    """Change the process of each second loop until it oscillates with the period of the first, and set the period."""
+    targets = dict(zip(map(id, pairs), measure_periods([(pair.reference, pair.reference_fault) for pair in pairs]),
+                       strict=True))
     unmatched = list(pairs)
-    for _ in range(_TRIES):
-        found = periods([(pair.second, pair.other) for pair in unmatched])
-        left = []
-        for pair, period in zip(unmatched, found, strict=True):
-            goal = wanted[id(pair)]
-            if goal is None or period is None:
+    for _ in range(_MAX_ATTEMPTS):
+        periods = measure_periods([(pair.adjusted, pair.adjusted_fault) for pair in unmatched])
+        attempted, unmatched = unmatched, []
+        for pair, period in zip(attempted, periods, strict=True):
+            target = targets[id(pair)]
+            if target is None or period is None:
                 continue
-            if abs(period / goal - 1) < _CLOSE:
-                pair.period = goal
+            if abs(period / target - 1) < _TOLERANCE:
+                pair.period = target
                 continue
-            _pace(pair.second["process"], goal / period)
-            left.append(pair)
-        unmatched = left
+            _slow_down(pair.adjusted["process"], target / period)
+            unmatched.append(pair)
 
 
-def _pace(process: Table, factor: float) -> None:
-    """Let a process take so many times as long."""
-    def longer(seconds: float) -> float:
+def _slow_down(process: LoopTable, factor: float) -> None:
+    """Multiply the time constants and the dead time of a process."""
+    def multiply(seconds: float) -> float:
         return float(f"{seconds * factor:.4g}")
 
     tau = process["tau"]
-    process["tau"] = [longer(item) for item in tau] if isinstance(tau, list) else longer(tau)
-    process["dead_time"] = longer(process["dead_time"])
+    process["tau"] = [multiply(item) for item in tau] if isinstance(tau, list) else multiply(tau)
+    process["dead_time"] = multiply(process["dead_time"])
 
 
-def periods(faulty: Sequence[tuple[Table, Table]]) -> list[float | None]:
-    """The period of each loop with its fault, s; None where there is none."""
-    if not faulty:
+def measure_periods(faulty_loops: Sequence[tuple[LoopTable, FaultTable]]) -> list[float | None]:
+    """Return the period of each loop with its fault, s; None where it does not oscillate."""
+    if not faulty_loops:
         return []
-    quiet = {"sensor": {"noise": 0.0}, "recording": {"resolution": {"pv": 0.0, "op": 0.0}}}
-    upset = {"kind": "load-step", "size": 4.0, "start": 60}
-    loops = [parse_loop({**table, **quiet, "disturbance": {"sigma": 0.0}, "fault": [fault, upset]}, "loop")
-             for table, fault in faulty]
-    pv = Plant(loops, start=0, interval=SECOND).advance(_LONGEST).pv
-    return [_period(column) for column in pv.T]
+    without_noise = {"sensor": {"noise": 0.0}, "recording": {"resolution": {"pv": 0.0, "op": 0.0}},
+                     "disturbance": {"sigma": 0.0}}
+    load_step = {"kind": "load-step", "size": 4.0, "start": 60}
+    loops = [parse_loop({**loop, **without_noise, "fault": [fault, load_step]}, "loop")
+             for loop, fault in faulty_loops]
+    pv = Plant(loops, start=0, interval=SECOND).advance(_DURATION_S).pv
+    return [_find_period(column) for column in pv.T]
 
 
-def _period(pv: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
-    """The mean time between rises through the mean; None where they are few or uneven.
+def _find_period(pv: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
+    """Return the mean time between rises through the mean, s; None where there are few or they are irregular.
 
-    Of the cycle that stays, in the last two thirds; where none does, of one that dies away after the load has changed.
+    It is that of the lasting cycle, in the last two thirds, or else that of a cycle that decays after the load step.
     """
-    for values, band in ((pv[_LONGEST // 3:], 0.3), (pv[600:_LONGEST // 2], 0.1)):
-        off = values - values.mean()
-        limit = band * float(np.abs(off).max())
-        # A rise counts once it has come from below the band to above it.
-        side = np.where(off > limit, 1, np.where(off < -limit, -1, 0))
-        seen = np.flatnonzero(side)
-        rises = seen[1:][(side[seen[1:]] > 0) & (side[seen[:-1]] < 0)][1:]
-        if len(rises) > _FEWEST and limit > _STILL:
-            lengths = np.diff(rises)
-            if lengths.std() < _EVEN * lengths.mean():
-                return float(lengths.mean())
+    for window, band in ((_LASTING_CYCLE, _LASTING_BAND), (_DECAYING_CYCLE, _DECAYING_BAND)):
+        values = pv[window]
+        deviation = values - values.mean()
+        limit = band * float(np.abs(deviation).max())
+        # A rise counts once the value has come from below the band to above it.
+        side = np.where(deviation > limit, 1, np.where(deviation < -limit, -1, 0))
+        outside = np.flatnonzero(side)
+        rises = outside[1:][(side[outside[1:]] > 0) & (side[outside[:-1]] < 0)][1:]
+        if len(rises) > _MIN_RISES and limit > _MIN_AMPLITUDE:
+            periods = np.diff(rises)
+            if periods.std() < _MAX_SPREAD * periods.mean():
+                return float(periods.mean())
     return None

@@ -14,7 +14,7 @@ import pytest
 from plant_records import plant_records
 from simulated_records import START
 
-from clpm_execd.config.refinery_statistics import RESTLESS
+from clpm_execd.config.refinery_statistics import VARIABILITY
 from clpm_execd.evaluation import similarity as fidelity
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.block import Floats
@@ -122,7 +122,7 @@ def test_the_refinery_of_init_is_as_restless_as_its_records() -> None:
             tag = re.split(r"_(?:\d{4}|\d{8})_", path.name)[0]
             found_of.setdefault((loop.type, tag), []).append(
                 (loop.sensor.noise, loop.disturbance.sigma, loop.disturbance.correlation))
-    for kind, shipped in RESTLESS.items():
+    for kind, shipped in VARIABILITY.items():
         loops = [np.median(windows, axis=0) for (type_, _), windows in found_of.items() if type_ == kind]
         quartiles = np.quantile(loops, [0.25, 0.75], axis=0).T
         print(kind, len(loops), quartiles.round(4).tolist())

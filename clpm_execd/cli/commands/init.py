@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     if arguments.plant is None and arguments.loops is None:
         refuse_unused(arguments, ["--seed"], "without --plant or --loops")
     else:
-        text = starter.plant_file(arguments.plant or "plant", arguments.loops or starter.LOOPS,
+        text = starter.write_plant(arguments.plant or "plant", arguments.loops or starter.DEFAULT_SIZE,
                                   SEED if arguments.seed is None else arguments.seed)
     if arguments.output is None:
         return show(text)
