@@ -125,7 +125,7 @@ def source_of(arguments: argparse.Namespace, configuration: Configuration, *, ba
     interval = configuration.interval or SECOND
     at = begin(interval)
     plant = Plant(configuration.loops, seed=configuration.seed, start=at.start, interval=interval,
-                  scan=configuration.scan, memory=at.memory)
+                  scan=configuration.scan, snapshot=at.snapshot)
     return plant, at.since
 
 
@@ -138,7 +138,7 @@ def _replay(arguments: argparse.Namespace, configuration: Configuration,
         arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
     interval = configuration.interval or min(record.interval for record in records)
     at = begin(interval)
-    return Replay(records, start=at.start, interval=interval, memory=at.memory), at.since
+    return Replay(records, start=at.start, interval=interval, snapshot=at.snapshot), at.since
 
 
 def record_of(arguments: argparse.Namespace, path: Path) -> Record:

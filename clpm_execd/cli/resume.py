@@ -72,7 +72,7 @@ def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: 
         return _going_on(arguments, settings, configuration, claim, None, 0, log)
     encoder = encoder_for("lp", source, configuration)
     if kept:
-        encoder.restore(kept.told, source.resumed)
+        encoder.restore(kept.told, source.resumed_loops)
         _tell(kept, source, since, log)
     return Begun(source, encoder, since, claim, apart=True)
 
@@ -107,12 +107,12 @@ def backfill_of(arguments: argparse.Namespace) -> int:
 
 def _tell(kept: Checkpoint, source: Source, since: int, log: logging.Logger) -> None:
     now = time.time_ns()
-    if not source.resumed:
+    if not source.resumed_loops:
         log.warning("no loop is as it was when the stream ended: all begin at rest")
         return
-    new, gone = len(source.loops) - len(source.resumed), len(set(kept.memory.loops) - source.resumed)
+    new, gone = len(source.loops) - len(source.resumed_loops), len(set(kept.snapshot.loops) - source.resumed_loops)
     log.info("going on after %s: %d loops as they were, %d begin at rest, %d are gone; %s to fill in",
-             human_duration(max(0, now - kept.taken)), len(source.resumed), new, gone,
+             human_duration(max(0, now - kept.taken)), len(source.resumed_loops), new, gone,
              f"{max(0, now - since) // source.interval + 1 if now >= since else 0} samples")
     if since - now > 5 * SECOND:
         log.warning("the clock is %s before the last sample; waiting until it is past", human_duration(since - now))

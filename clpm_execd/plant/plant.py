@@ -1,6 +1,6 @@
-"""The plant: all loops, one scan after the other, as fast as it is asked to.
+"""The plant: all loops, one scan after another, as fast as it is asked to.
 
-`advance` is a pure function of the loops, the seed and the time: live streaming asks for one sample, a backfill for
+Its samples are a function of the loops, the seed and the time: live streaming asks for one sample, a backfill for
 thousands, and both get the same numbers. Adding, removing or reordering loops changes no other loop's values.
 """
 
@@ -18,7 +18,14 @@ from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import Indices, Loops
 from clpm_execd.plant.rng import keys, normals
-from clpm_execd.plant.snapshot import Memory, Remembers, marks, moved, recalled, restored
+from clpm_execd.plant.snapshot import (
+    Snapshot,
+    Stateful,
+    fingerprint_loops,
+    reassign_owners,
+    restore_parts,
+    snapshot_parts,
+)
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
@@ -34,33 +41,59 @@ if TYPE_CHECKING:
     from clpm_execd.plant.faults.schedule import Schedule
     from clpm_execd.plant.learned.resampler import LearnedLoops
 
-_DRAWN_AT_ONCE = 16384  # pairs of normals: enough to hide the cost of a call, and small beside the caches
+# Enough pairs of normals at once to hide the cost of a call, few enough for a processor's second cache: 256 kB.
+_PAIRS_PER_DRAW = 16_384
+_MAX_SCANS_PER_DRAW = 1024
+_MAX_SCANS_PER_INTERVAL = 10_000  # beyond one a second: an interval of years must not keep the search for a scan going
 
 
-class Changing(Protocol):
+class StageFaults(Protocol):
     """The faults of a stage."""
 
     def change(self) -> None:
-        """The severities are others than at the scan before."""
+        """Take note that severities have changed since the scan before."""
 
 
-T = TypeVar("T", bound=Changing)
+F = TypeVar("F", bound=StageFaults)
 
 
 class Plant:
     """A Source of Blocks: N loops simulated from `start` on.
 
-    loops: what they are; ids must be distinct. seed: of all chance. start: first instant, ns since 1970. interval:
-    between samples, ns.
-    scan: between controller executions, ns, a divisor of interval; by default the smaller of 1 s and interval.
-    memory: of a plant that was stopped. The loops that are made as they were, with the whole of their cascade, go on
-    from it, and their moves and faults count from their own start; the others begin at rest and count from now on.
-    With a memory that fits any loop, `start` is the memory's next_time.
-    Raises ValueError on loops, interval or scan that do not fit together, and on a memory that is not such a plant's.
+    Parameters
+    ----------
+    loops
+        The loops, each with an id of its own.
+    seed
+        Of all random numbers.
+    start
+        Time of the first sample, ns since 1970.
+    interval
+        Between samples, ns.
+    scan
+        Between controller executions, ns, a divisor of the interval; by default `default_scan` of it.
+    snapshot
+        Of a plant that was stopped. The loops that are specified as they were, with the whole of their cascade, resume
+        from it, and their moves and faults count from their own start; the others start in balance and count from now.
+        Where the snapshot fits any loop, `start` is its next_time.
+
+    Attributes
+    ----------
+    loops
+        The ids, in the order of the Blocks' columns.
+    next_time
+        Of the next sample, ns since 1970.
+    resumed_loops
+        The ids of the loops that resume from the snapshot.
+
+    Raises
+    ------
+    ValueError
+        Where loops, interval and scan do not fit together, and where the snapshot is of another kind of plant.
     """
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
-                 scan: int | None = None, memory: Memory | None = None) -> None:
+                 scan: int | None = None, snapshot: Snapshot | None = None) -> None:
         self.interval = interval
         self.next_time = start
         self._scan = default_scan(interval) if scan is None else scan
@@ -72,25 +105,26 @@ class Plant:
             raise ValueError("a plant needs loops, each with an id of its own")
         order = np.argsort(Cascades(loops).depths, kind="stable")  # masters first
         self._columns = np.argsort(order)
-        # Where each loop of a Block is: an array of them would be copied, loop by loop.
-        self._at: Indices | slice = slice(None) if (order == np.arange(len(loops))).all() else self._columns
+        # Where each loop of a Block is: indexing with an array would copy, loop by loop.
+        self._block_columns: Indices | slice = (
+            slice(None) if (order == np.arange(len(loops))).all() else self._columns)
         self._next_tick = start // self._scan
         self._specs, self._seed = loops.pick(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
-        self.resumed: frozenset[str] = frozenset()  # the loops that go on from the memory
-        kept = None if memory is None else self._goes_on(memory)
+        self.resumed_loops: frozenset[str] = frozenset()
+        new_owner = None if snapshot is None else self._match(snapshot)
         self._build(self._specs, seed, self._starts)
-        if memory is not None and kept is not None:
-            self._remember(memory, kept)
+        if snapshot is not None and new_owner is not None:
+            self._restore(snapshot, new_owner)
 
     def _build(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
-        self._chance = keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
-        self._zero, self._span = loops.columns(lambda loop: _scale(loop.range))
-        self._op_zero, self._op_span = loops.columns(lambda loop: _scale(loop.recording.op_range))
-        self._op_apart = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
+        self._random_keys = keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
+        self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
+        self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
+        self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
         self._state = state = State(loops)
-        if state.cascades.masters.size:  # which rest where their slaves do
+        if state.cascades.masters.size:  # which are in balance where their slaves are
             loops = loops.resting(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
@@ -98,25 +132,25 @@ class Plant:
         self._sensor = Sensor(loops, state)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
-        self._record_pv, self._record_op = recorders(loops)
+        self._pv_recorder, self._op_recorder = recorders(loops)
         self._learned: LearnedLoops | None = None
         if loops.any(lambda loop: loop.laws is not None):
             from clpm_execd.plant.learned.resampler import LearnedLoops
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._single_loop: SingleLoopEngine | None = None
-        disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
-        if len(loops) <= MAX_LOOPS and not disturbed:
+        is_disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
+        if len(loops) <= MAX_LOOPS and not is_disturbed:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
         if loops.any(lambda loop: loop.faults):
-            self._break(loops, seed, starts)
+            self._attach_faults(loops, seed, starts)
 
-    def _break(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _attach_faults(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
-        # A plant without any starts without these.
+        # A plant without any does without these imports.
         from clpm_execd.plant.faults.controller import TuningFaults
         from clpm_execd.plant.faults.data_path import DataPath
         from clpm_execd.plant.faults.load import LoadFaults
@@ -130,39 +164,39 @@ class Plant:
         state = self._state
         self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)
         self._witness = Witness(schedule, self._columns)
-        self._changing: list[tuple[int, Changing]] = []
+        self._stage_faults: list[tuple[int, StageFaults]] = []
 
-        def attached(stage: int, faults: T) -> T:
-            self._changing.append((stage, faults))
+        def attach(stage: int, faults: F) -> F:
+            self._stage_faults.append((stage, faults))
             return faults
 
         if schedule.of_stage(1):
-            self._operator.faults = attached(1, OperationFaults(schedule, state, seed))
+            self._operator.faults = attach(1, OperationFaults(schedule, state, seed))
         if schedule.of_stage(2):
-            self._disturbance.faults = attached(2, LoadFaults(schedule, state, seed))
+            self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed))
         if schedule.of_stage(4):
-            self._sensor.faults = attached(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
+            self._sensor.faults = attach(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
         if schedule.of_stage(5):
             for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
-                attached(5, TuningFaults(schedule, controller, level.start))
+                attach(5, TuningFaults(schedule, controller, level.start))
         if schedule.of_stage(6):
-            self._valve.faults = attached(6, ValveFaults(
+            self._valve.faults = attach(6, ValveFaults(
                 schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))
         if schedule.of_stage(7):
-            faults = attached(7, ProcessFaults(schedule, self._process))
+            faults = attach(7, ProcessFaults(schedule, self._process))
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
         if schedule.of_stage(9):
             self._data_path = DataPath(schedule, seed, self.interval)
 
-    def _parts(self) -> Iterator[tuple[str, Remembers]]:
-        """All that remembers, each under a name; the controllers of all levels are one."""
+    def _parts(self) -> Iterator[tuple[str, Stateful]]:
+        """Yield all parts that have a state, each with its name; the controllers of all levels are one."""
         yield stored_names.STATE_PART, self._state
         yield stored_names.OPERATOR_PART, self._operator
         yield stored_names.PROCESS_PART, self._process
         yield stored_names.DEAD_TIME_PART, self._process.dead_time
-        yield stored_names.RECORDED_PV_PART, self._record_pv
-        yield stored_names.RECORDED_OP_PART, self._record_op
+        yield stored_names.RECORDED_PV_PART, self._pv_recorder
+        yield stored_names.RECORDED_OP_PART, self._op_recorder
         yield from ((stored_names.CONTROLLER_PART, controller) for controller in self._controllers)
         if self._learned is not None:
             yield stored_names.LEARNED_PART, self._learned
@@ -178,120 +212,122 @@ class Plant:
         if self._data_path is not None:
             yield stored_names.DATA_PATH_PART, self._data_path
 
-    def recall(self) -> Memory:
-        """What the plant remembers now, to be given to another; the plant is not changed, nor is the memory later."""
-        return Memory(self._specs.ids, self._marks, self._starts, self.next_time,
-                      self._next_tick, recalled(self._parts()))
+    def snapshot(self) -> Snapshot:
+        """Return the plant's state now, for another one to resume from; it stays as it is when this one goes on."""
+        return Snapshot(self._specs.ids, self._fingerprints, self._starts, self.next_time, self._next_tick,
+                        snapshot_parts(self._parts()))
 
     @cached_property
-    def _marks(self) -> npt.NDArray[np.uint8]:
-        return marks(self._specs, self._seed, self._scan, self.interval)
+    def _fingerprints(self) -> npt.NDArray[np.uint8]:
+        return fingerprint_loops(self._specs, self._seed, self._scan, self.interval)
 
-    def _goes_on(self, memory: Memory) -> Indices | None:
-        """Where each loop of the memory is now, -1 where it is no more or another; None where none goes on.
+    def _match(self, snapshot: Snapshot) -> Indices | None:
+        """Return the index here of each loop of the snapshot, -1 where it is gone or specified differently.
 
-        Those that do keep their start; the others have theirs at the next scan.
+        None where no loop resumes. Those that do keep their start; the others start with the next scan.
         """
-        now = {mark.tobytes(): i for i, mark in enumerate(self._marks)}
-        to = np.array([now.get(mark.tobytes(), -1) for mark in memory.marks], dtype=np.intp)
-        kept = np.flatnonzero(to >= 0)
-        if not kept.size:
+        index = {fingerprint.tobytes(): i for i, fingerprint in enumerate(self._fingerprints)}
+        new_owner = np.array([index.get(fingerprint.tobytes(), -1) for fingerprint in snapshot.fingerprints],
+                             dtype=np.intp)
+        resumed = np.flatnonzero(new_owner >= 0)
+        if not resumed.size:
             return None
-        if memory.next_time != self.next_time:
-            raise ValueError("the plant does not begin where the memory ends")
-        self._starts -= (self._next_tick - memory.next_tick) * self._scan
-        self._starts[to[kept]] = memory.starts[kept]
-        self._next_tick = memory.next_tick
-        self.resumed = frozenset(memory.loops[i] for i in kept)
-        return to
+        if snapshot.next_time != self.next_time:
+            raise ValueError("the plant does not start where the snapshot ends")
+        self._starts -= (self._next_tick - snapshot.next_tick) * self._scan
+        self._starts[new_owner[resumed]] = snapshot.starts[resumed]
+        self._next_tick = snapshot.next_tick
+        self.resumed_loops = frozenset(snapshot.loops[i] for i in resumed)
+        return new_owner
 
-    def _remember(self, memory: Memory, to: Indices) -> None:
-        """Take the memory over. The faults come first to what they are: what they do as they begin has been done."""
+    def _restore(self, snapshot: Snapshot, new_owner: Indices) -> None:
+        """Restore the state. Faults are brought up first: what they do at their beginning is in the snapshot."""
         if self._schedule is not None:
             self._schedule.turn(self._next_tick - 1)
-            for _, faults in self._changing:
+            for _, faults in self._stage_faults:
                 faults.change()
-        restored(self._parts(), moved(memory.tables, to), to[to >= 0])
+        restore_parts(self._parts(), reassign_owners(snapshot.tables, new_owner), new_owner[new_owner >= 0])
 
-    def _turn(self, tick: int) -> None:
-        """Which faults are on, and how severe, at this scan."""
+    def _update_faults(self, tick: int) -> None:
+        """Bring the faults up to this scan: which are on, and how severe."""
         if self._schedule is not None and (stages := self._schedule.turn(tick)):
-            for stage, faults in self._changing:
+            for stage, faults in self._stage_faults:
                 if stage in stages:
                     faults.change()
 
     def advance(self, n: int) -> Block:
-        """The next n samples; n >= 1. Memory grows with n, so ask for long runs in parts.
+        """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.
 
-        The plant lives up to the last of them and no further: what lies before the next is left to the next call.
+        The plant is simulated up to the last of them and no further: what lies before the next is left to the next
+        call.
         """
         size = len(self.loops)
         sp, op, pv, true_pv, position = signals = np.empty((len(self._state.signals), n, size))
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
-        self._live(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode)
+        self._simulate(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode)
         truth = None if self._schedule is None else self._witness.tell(ticks, op, mode, true_pv)
         for values in (pv, sp, true_pv):
-            values *= self._span
-            values += self._zero
-        if self._op_apart:
-            op *= self._op_span
+            values *= self._pv_scale
+            values += self._pv_zero
+        if self._has_op_range:
+            op *= self._op_scale
             op += self._op_zero
-        self._record_pv.record(pv)
-        self._record_op.record(op)
+        self._pv_recorder.record(pv)
+        self._op_recorder.record(op)
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
-        at = self._at
+        at = self._block_columns
         block = Block(
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
             truth=truth)
         return block if self._data_path is None else self._data_path.carry(block)  # 9 what leaves
 
-    def _live(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
-        """Up to the scan `last`; of each that is a sample, the first of which is `first`, the signals and modes."""
+    def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
+        """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on."""
         state, scans = self._state, self.interval // self._scan
         if self._single_loop is not None:
             self._single_loop.note_request(len(signals), scans)
-        for tick, noise, load in self._stretches(last + 1):
-            due = (first - tick) % scans  # the next sample
+        for tick, noise, load in self._batches(last + 1):
+            due = (first - tick) % scans  # scans until the next sample
             i = (tick + due - first) // scans
             if self._single_loop is not None and len(noise) > 1:
-                seen = self._single_loop.simulate(noise, load)[due::scans]
-                signals[i:i + len(seen)], mode[i:i + len(seen)] = seen, state.effective_mode
+                samples = self._single_loop.simulate(noise, load)[due::scans]
+                signals[i:i + len(samples)], mode[i:i + len(samples)] = samples, state.effective_mode
                 continue
-            self._tick(tick, noise[0], load[0])
+            self._simulate_scan(tick, noise[0], load[0])
             if due == 0:
                 signals[i], mode[i] = state.signals, state.effective_mode
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
 
-    def _stretches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
-        """The scans up to `end`, those together that nothing disturbs, else one by one.
+    def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
+        """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.
 
-        Of each stretch its first scan's number since 1970, and its chance: normals for noise and load, (T, N) each.
+        Of each batch the number of its first scan since 1970, and standard normals for noise and load, (T, N) each.
         """
-        at_once = max(1, min(1024, _DRAWN_AT_ONCE // len(self.loops)))
+        per_draw = max(1, min(_MAX_SCANS_PER_DRAW, _PAIRS_PER_DRAW // len(self.loops)))
         while self._next_tick < end:
-            first, n = self._next_tick, min(at_once, end - self._next_tick)
-            noise, load = normals(self._chance, first, n)
-            done = 0
-            while done < n:
-                then = done + self._together(first + done, n - done)
-                yield first + done, noise[done:then], load[done:then]
-                done = then
+            first, n = self._next_tick, min(per_draw, end - self._next_tick)
+            noise, load = normals(self._random_keys, first, n)
+            start = 0
+            while start < n:
+                stop = start + self._batch_scans(first + start, n - start)
+                yield first + start, noise[start:stop], load[start:stop]
+                start = stop
             self._next_tick += n
 
-    def _together(self, tick: int, most: int) -> int:
-        """How many scans from this one on may be lived in one."""
+    def _batch_scans(self, tick: int, most: int) -> int:
+        """Return how many scans from this one on, at most so many, may be simulated in one batch."""
         if self._single_loop is None or not self._single_loop.is_quicker(most):
             return 1
         idle = self._operator.idle(tick, most)
         return idle if self._single_loop.is_quicker(idle) else 1
 
-    def _tick(self, tick: int, noise: Floats, load: Floats) -> None:
-        """One scan; the stages in the order in which a plant lives them."""
-        self._turn(tick)  # 1 schedule: faults,
+    def _simulate_scan(self, tick: int, noise: Floats, load: Floats) -> None:
+        """Simulate one scan, stage by stage."""
+        self._update_faults(tick)  # 1 schedule: faults,
         self._operator.step(tick)  # and moves
         learned = self._learned
         self._disturbance.step(load)  # 2 load at the process input
@@ -314,16 +350,17 @@ class Plant:
             learned.step(self._valve.flow, self._process)
 
 
-def _scale(span: tuple[float, float]) -> tuple[float, float]:
-    """Where a range begins, and one per cent of it."""
-    return span[0], (span[1] - span[0]) / 100.0
+def _zero_and_scale(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return where a range begins, and one per cent of it."""
+    return limits[0], (limits[1] - limits[0]) / 100.0
 
 
 def default_scan(interval: int) -> int:
-    """The scan of a plant sampled each `interval` ns: 1 s, or the next shorter that divides the interval.
+    """Return the scan of a plant that is sampled each `interval`, both in ns.
 
-    An interval that nothing between 0.1 and 1 s divides is scanned once.
+    It is 1 s, or the next shorter time that divides the interval. An interval that nothing between 0.1 and 1 s divides
+    is scanned once.
     """
     fewest = -(-interval // SECOND)
-    most = min(10 * fewest, fewest + 10_000)  # an interval of years must not keep the search going
+    most = min(10 * fewest, fewest + _MAX_SCANS_PER_INTERVAL)
     return next((interval // parts for parts in range(fewest, most + 1) if interval % parts == 0), interval)

@@ -1,9 +1,9 @@
-"""What a plant remembers from scan to scan: with it, one that was stopped goes on to the last bit.
+"""Snapshots of a plant: with one, a plant that was stopped resumes to the last bit.
 
-Each stage says what it remembers beside where it makes it: its arrays by name (`Columns`), or, where it keeps no
-element a loop, tables of its own (`Remembers`). A memory is rows that belong to loops, so that a loop keeps its own
-whichever others come, go or change places. What is a function of loops, seed and time (chance, severities, and the
-parameters they make) is no memory: it is made anew.
+Each stage stores its state where it keeps it: as arrays by name (`LoopArrays`) or, where it has no element for each
+loop, as tables of its own (`Stateful`). A snapshot is rows that belong to loops, so that a loop resumes its own state
+whichever others come, go or change places. What is a function of loops, seed and time (random numbers, severities, and
+the parameters they make) is computed again and not stored.
 """
 
 from __future__ import annotations
@@ -30,46 +30,49 @@ from clpm_execd.plant.specs import (
     ValveSpec,
 )
 
-_MARK = 16  # bytes
+_FINGERPRINT_BYTES = 16
 
 
-class Rows(NamedTuple):
-    """R things remembered. owner: (R,) the loops they belong to, rising. values: (R, ...)."""
+class OwnedRows(NamedTuple):
+    """R rows of state that belong to loops.
+
+    owner: (R,) index of the loop that a row belongs to, ascending. values: (R, ...).
+    """
 
     owner: Indices
     values: npt.NDArray[Any]
 
-    def of(self, column: int) -> npt.NDArray[Any]:
-        """Those of one loop, as they were given."""
-        first, last = np.searchsorted(self.owner, [column, column + 1])
+    def of_loop(self, index: int) -> npt.NDArray[Any]:
+        """Return the rows of one loop, in the order in which they were stored."""
+        first, last = np.searchsorted(self.owner, [index, index + 1])
         return self.values[first:last]
 
 
-Tables = Mapping[str, Rows]
+Tables = Mapping[str, OwnedRows]
 
 
-class Remembers(Protocol):
-    """A stage, or a part of one, that remembers."""
+class Stateful(Protocol):
+    """A stage, or a part of one, that has a state from scan to scan."""
 
-    def recall(self) -> Tables:
-        """What it remembers, in arrays of their own; owners are the plant's columns."""
+    def snapshot(self) -> Tables:
+        """Return the state in arrays of their own; owners are the plant's columns."""
 
     def restore(self, tables: Tables) -> None:
-        """Be as when it recalled these, of those loops that are its own."""
+        """Take over the state of those loops that are its own."""
 
 
-class Columns:
-    """A stage whose memory is arrays with one element a loop, along their last axis.
+class LoopArrays:
+    """A stage whose state is arrays with one element for each loop, along their last axis.
 
     stored_arrays: by their names in files, the names of the attributes. columns: (M,) the plant's columns of the
-    elements, rising.
+    elements, ascending.
     """
 
     stored_arrays: ClassVar[Mapping[str, str]] = {}
     columns: Indices
 
-    def recall(self) -> Tables:
-        return {name: Rows(self.columns, np.moveaxis(getattr(self, attribute), -1, 0).copy())
+    def snapshot(self) -> Tables:
+        return {name: OwnedRows(self.columns, np.moveaxis(getattr(self, attribute), -1, 0).copy())
                 for name, attribute in self.stored_arrays.items()}
 
     def restore(self, tables: Tables) -> None:
@@ -78,104 +81,117 @@ class Columns:
             _, ours, theirs = np.intersect1d(self.columns, rows.owner, assume_unique=True, return_indices=True)
             values = np.moveaxis(getattr(self, attribute), -1, 0)
             if values.ndim > 1 and len(values):  # a past, in which the longest of all loops' sets the length
-                values, rows = values[:, :rows.values.shape[1]], Rows(rows.owner, rows.values[:, :values.shape[1]])
+                lags = values.shape[1]
+                values, rows = values[:, :rows.values.shape[1]], OwnedRows(rows.owner, rows.values[:, :lags])
             values[ours] = rows.values[theirs]
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What N loops remember between two samples.
+class Snapshot:
+    """The state of a source of N loops between two samples.
 
-    loops: (N) ids. marks: (N, 16) uint8, alike as long as a loop is made the same. starts: (N,) ns, from which each
-    loop's moves and faults count. next_time: ns, of the next sample. next_tick: of the next scan. tables: by stage
-    and name; owners are indices of `loops`.
+    Attributes
+    ----------
+    loops
+        (N) ids.
+    fingerprints
+        (N, 16) uint8, the same as long as a loop is specified the same.
+    starts
+        (N,) ns since 1970, from which each loop's moves and faults count.
+    next_time
+        Of the next sample, ns since 1970.
+    next_tick
+        Number of the next scan since 1970.
+    tables
+        The rows of state, under "<part>: <array>" (see `clpm_execd.stored_names`); owners are indices of `loops`.
     """
 
     loops: tuple[str, ...]
-    marks: npt.NDArray[np.uint8]
+    fingerprints: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
     next_time: int
     next_tick: int
     tables: Tables
 
 
-def table(rows: Iterable[tuple[int, tuple[Any, ...]]], dtype: npt.DTypeLike) -> Rows:
-    """Rows of several values each, given with their owners in any order."""
+def owned_records(rows: Iterable[tuple[int, tuple[Any, ...]]], dtype: npt.DTypeLike) -> OwnedRows:
+    """Return rows of several values each, given with their owners in any order."""
     rows = sorted(rows, key=itemgetter(0))
-    return Rows(np.array([owner for owner, _ in rows], dtype=np.intp), np.array([row for _, row in rows], dtype=dtype))
+    return OwnedRows(np.array([owner for owner, _ in rows], dtype=np.intp),
+                     np.array([row for _, row in rows], dtype=dtype))
 
 
-def of_all(parts: Iterable[tuple[int, npt.NDArray[Any]]]) -> Rows:
-    """The rows of several owners, given from the first to the last."""
+def concatenate_owned(parts: Iterable[tuple[int, npt.NDArray[Any]]]) -> OwnedRows:
+    """Return the rows of several owners, given in ascending order."""
     parts = list(parts)
     owner = np.repeat([owner for owner, _ in parts], [len(values) for _, values in parts])
-    return Rows(owner.astype(np.intp), np.concatenate([values for _, values in parts]))
+    return OwnedRows(owner.astype(np.intp), np.concatenate([values for _, values in parts]))
 
 
-def recalled(parts: Iterable[tuple[str, Remembers]]) -> dict[str, Rows]:
-    """The tables of all parts; of several of one name as one."""
-    found: dict[str, list[Rows]] = {}
-    for name, part in parts:
-        for what, rows in part.recall().items():
-            found.setdefault(f"{name}: {what}", []).append(rows)
-    return {name: rows[0] if len(rows) == 1 else _joined(rows) for name, rows in found.items()}
+def snapshot_parts(parts: Iterable[tuple[str, Stateful]]) -> dict[str, OwnedRows]:
+    """Return the tables of all parts; those of several parts of one name as one."""
+    tables: dict[str, list[OwnedRows]] = {}
+    for part_name, part in parts:
+        for name, rows in part.snapshot().items():
+            tables.setdefault(f"{part_name}: {name}", []).append(rows)
+    return {name: rows[0] if len(rows) == 1 else _merge(rows) for name, rows in tables.items()}
 
 
-def restored(parts: Iterable[tuple[str, Remembers]], tables: Tables, loops: Indices) -> None:
-    """Give each part its tables, which are of these loops. Raises ValueError where they are not those of the parts."""
-    for name, part in parts:
-        head = f"{name}: "
-        ours = {what.removeprefix(head): rows for what, rows in tables.items() if what.startswith(head)}
-        if not ours and not any(np.isin(rows.owner, loops).any() for rows in part.recall().values()):
-            continue  # a stage that only loops without a memory have
+def restore_parts(parts: Iterable[tuple[str, Stateful]], tables: Tables, loops: Indices) -> None:
+    """Give each part its tables, which are of these loops. Raise ValueError where they are not those of the parts."""
+    for part_name, part in parts:
+        prefix = f"{part_name}: "
+        own = {name.removeprefix(prefix): rows for name, rows in tables.items() if name.startswith(prefix)}
+        if not own and not any(np.isin(rows.owner, loops).any() for rows in part.snapshot().values()):
+            continue  # a stage that only loops without a stored state have
         try:
-            part.restore(ours)
+            part.restore(own)
         except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"the memory is another plant's: {name}: {error}") from None
+            raise ValueError(f"the snapshot is of another plant: {part_name}: {error}") from None
 
 
-def moved(tables: Tables, to: Indices) -> dict[str, Rows]:
-    """The rows as others own them: `to` has the new owner of each, -1 for nobody."""
-    found = {}
+def reassign_owners(tables: Tables, new_owner: Indices) -> dict[str, OwnedRows]:
+    """Return the rows under their new owners, of which -1 is none."""
+    reassigned = {}
     for name, rows in tables.items():
-        owner = to[rows.owner]
-        kept = np.flatnonzero(owner >= 0)
-        kept = kept[np.argsort(owner[kept], kind="stable")]
-        found[name] = Rows(owner[kept], rows.values[kept])
-    return found
+        owner = new_owner[rows.owner]
+        remaining = np.flatnonzero(owner >= 0)
+        remaining = remaining[np.argsort(owner[remaining], kind="stable")]
+        reassigned[name] = OwnedRows(owner[remaining], rows.values[remaining])
+    return reassigned
 
 
-def _joined(parts: list[Rows]) -> Rows:
+def _merge(parts: list[OwnedRows]) -> OwnedRows:
     owner = np.concatenate([rows.owner for rows in parts])
     order = np.argsort(owner, kind="stable")
-    return Rows(owner[order], np.concatenate([rows.values for rows in parts])[order])
+    return OwnedRows(owner[order], np.concatenate([rows.values for rows in parts])[order])
 
 
-def marks(loops: Loops, *surroundings: object) -> npt.NDArray[np.uint8]:
-    """(N, 16) a digest of what each loop is made of, the whole of its cascade included, and its surroundings.
+def fingerprint_loops(loops: Loops, *context: object) -> npt.NDArray[np.uint8]:
+    """Return (N, 16) hashes of how each loop is specified, with its whole cascade, and of the context.
 
-    The loops stand masters first. What is as by default does not count, so that a parameter that is new in a later
-    version changes no mark.
+    The loops stand masters first. A default does not count, so that a parameter that is new in a later version changes
+    no hash.
     """
     index = {loop: i for i, loop in enumerate(loops.ids)}
     chains = loops.each(specification_text)
     last = list(range(len(loops)))  # of each loop's cascade
-    led = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
-    for i, master in led:
+    links = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
+    for i, master in links:
         chains[i] = f"{chains[master]} {loops.ids[master]!r} leads {chains[i]}"
-    for i, master in reversed(led):
+    for i, master in reversed(links):
         last[master] = last[i]
-    digests = (blake2b(f"{surroundings!r} {loop!r} {chains[last[i]]}".encode(), digest_size=_MARK).digest()
-               for i, loop in enumerate(loops.ids))
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(loops), _MARK)
+    hashes = (blake2b(f"{context!r} {loop!r} {chains[last[i]]}".encode(), digest_size=_FINGERPRINT_BYTES).digest()
+              for i, loop in enumerate(loops.ids))
+    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(loops), _FINGERPRINT_BYTES)
 
 
 def specification_text(spec: object) -> str:
-    """Return a specification as text, without what is as by default and without the ids of loops."""
+    """Return a specification as text, without defaults and without the ids of loops."""
     if isinstance(spec, tuple):
         return f"({' '.join(specification_text(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
-        return f"{spec.dtype} {spec.shape} {blake2b(spec.tobytes(), digest_size=_MARK).hexdigest()}"
+        return f"{spec.dtype} {spec.shape} {blake2b(spec.tobytes(), digest_size=_FINGERPRINT_BYTES).hexdigest()}"
     if not is_dataclass(spec):
         return repr(spec)
     kind = type(spec).__name__
@@ -183,13 +199,13 @@ def specification_text(spec: object) -> str:
     for name, default in _defaults(spec.__class__):
         value = getattr(spec, name)
         if value is not default and (default is MISSING or value != default):
-            text = _specification_text_once(value) if isinstance(value, _PARTS) else specification_text(value)
+            text = _specification_text_once(value) if isinstance(value, _SHARED_PARTS) else specification_text(value)
             parts.append(f"{stored_names.stored_field(kind, name)}={text}")
     return f"{stored_names.SPECIFICATIONS[kind]}({' '.join(parts)})"
 
 
 # What many loops have alike.
-_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
+_SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
 _specification_text_once = lru_cache(maxsize=4096)(specification_text)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from clpm_execd.plant.block import Block
-from clpm_execd.plant.snapshot import Memory
+from clpm_execd.plant.snapshot import Snapshot
 
 
 class Source(Protocol):
-    """A supplier of consecutive Blocks: the plant, or a replayed record."""
+    """A supplier of consecutive Blocks: the plant, or a record that is replayed."""
 
     @property
     def loops(self) -> tuple[str, ...]:
@@ -17,18 +17,18 @@ class Source(Protocol):
 
     @property
     def interval(self) -> int:
-        """Between samples, ns."""
+        """The time between samples, ns."""
 
     @property
     def next_time(self) -> int:
-        """The instant of the next sample, ns since 1970."""
-
-    def advance(self, n: int) -> Block:
-        """The next n samples; the cost is proportional to n and memory too, so ask for long runs in parts."""
+        """The time of the next sample, ns since 1970."""
 
     @property
-    def resumed(self) -> frozenset[str]:
-        """The loops that go on from the memory of another source."""
+    def resumed_loops(self) -> frozenset[str]:
+        """The ids of the loops that resume from the snapshot of another source."""
 
-    def recall(self) -> Memory:
-        """What another source needs to go on as this one would."""
+    def advance(self, n: int) -> Block:
+        """Return the next n samples, n >= 1. Time and memory are proportional to n: ask for long runs in parts."""
+
+    def snapshot(self) -> Snapshot:
+        """Return what another source needs to go on as this one would."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import BAD, GOOD, Block
-from clpm_execd.plant.snapshot import Memory
+from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.record import Record, names
 
@@ -25,10 +25,10 @@ class Replay:
     """A Source (see plant.block) of one or more records, their loops side by side."""
 
     def __init__(self, records: Sequence[Record], *, start: int, interval: int | None,
-                 memory: Memory | None = None) -> None:
+                 snapshot: Snapshot | None = None) -> None:
         """start: ns since 1970. interval: ns; None keeps the records' own, of several the shortest.
 
-        memory: of a replay that was stopped; one of the same records at the same interval goes on from it.
+        snapshot: of a replay that was stopped; one of the same records at the same interval goes on from it.
         """
         problems = [
             Problem("--replay", f"the loop {loop} is in {count} records", "replay one record of each loop")
@@ -45,11 +45,11 @@ class Replay:
         self._start = start
         self._interval = min(record.interval for record in records) if interval is None else interval
         self._position = 0
-        self._mark = self._digest()
-        self.resumed: frozenset[str] = frozenset()
-        if memory is not None and np.array_equal(memory.marks, self._mark):
-            self._start, self.resumed = int(memory.starts[0]), frozenset(self.loops)
-            self._position = (memory.next_time - self._start) // self._interval
+        self._fingerprint = self._hash_records()
+        self.resumed_loops: frozenset[str] = frozenset()
+        if snapshot is not None and np.array_equal(snapshot.fingerprints, self._fingerprint):
+            self._start, self.resumed_loops = int(snapshot.starts[0]), frozenset(self.loops)
+            self._position = (snapshot.next_time - self._start) // self._interval
 
     @property
     def loops(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Replay:
     def next_time(self) -> int:
         return self._start + self._position * self._interval
 
-    def _digest(self) -> npt.NDArray[np.uint8]:
+    def _hash_records(self) -> npt.NDArray[np.uint8]:
         """(1, 16) alike for the same records at the same interval."""
         digest = blake2b(f"{self._interval} {self.loops}".encode(), digest_size=16)
         for record in self._records:
@@ -71,9 +71,9 @@ class Replay:
                 digest.update(array.tobytes())
         return np.frombuffer(digest.digest(), dtype=np.uint8)[None]
 
-    def recall(self) -> Memory:
+    def snapshot(self) -> Snapshot:
         """Where it is; the records are all else."""
-        return Memory(self.loops[:1], self._mark, np.array([self._start]), self.next_time, self._position, {})
+        return Snapshot(self.loops[:1], self._fingerprint, np.array([self._start]), self.next_time, self._position, {})
 
     def advance(self, n: int) -> Block:
         """The next n samples."""

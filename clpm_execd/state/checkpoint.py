@@ -1,14 +1,14 @@
-"""The memory of a stream in a file, from which it goes on as if it had never stopped.
+"""The snapshot of a stream in a file, from which it goes on as if it had never stopped.
 
 One file, `checkpoint`, in the state folder: what the source and the encoder remember, and when that was. It is written
 whole or not at all (see whole_file), and read whole or not at all: a file of another version, cut short or with any
 byte changed is set aside in `corrupt/` with one warning, and the stream begins anew.
 
-No file is newer than what it speaks of is safe. Where that can be known (a spool), a memory is written at once; where
+No file is newer than what it speaks of is safe. Where that can be known (a spool), a snapshot is written at once; where
 it cannot (a reader that may be killed before it has passed on what it read), once the reader has had it for LAG. So
 after a crash some samples are handed over again, the same ones with the same times, and none is missing.
 
-The stream takes a copy of its memory every few seconds, a matter of microseconds; a thread of its own writes it.
+The stream takes a copy of its snapshot every few seconds, a matter of microseconds; a thread of its own writes it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.snapshot import Memory, Rows
+from clpm_execd.plant.snapshot import OwnedRows, Snapshot
 from clpm_execd.plant.source import Source
 from clpm_execd.state.durable_file import make_folder, write_atomically
 from clpm_execd.state.folder_lock import Claim
@@ -40,7 +40,7 @@ from clpm_execd.state.folder_lock import Claim
 VERSION = 1
 EVERY = 5 * SECOND  # between two memories
 LAG = 15 * SECOND  # Telegraf passes on what it read every 10 s by default
-_SHARE = 20  # a memory, written, costs at most one part in so many of the time
+_SHARE = 20  # a snapshot, written, costs at most one part in so many of the time
 _LEAVE = 2.0  # s for the last one, when the stream ends
 MOST_CORRUPT = 10
 
@@ -65,14 +65,14 @@ class Unfit(Exception):  # noqa: N818 - says what the file is
 class Checkpoint:
     """A stream at one instant.
 
-    kind: of the source, "plant" or "record". start: ns, the start that was configured, None for now. memory: the
+    kind: of the source, "plant" or "record". start: ns, the start that was configured, None for now. snapshot: the
     source's. told: the encoder's. since: the first instant that the stream was to emit, ns; before it the source lives
     unseen. taken: when that was, ns since 1970.
     """
 
     kind: str
     start: int | None
-    memory: Memory
+    snapshot: Snapshot
     told: Told
     since: int
     taken: int
@@ -80,18 +80,19 @@ class Checkpoint:
 
 def packed(checkpoint: Checkpoint) -> bytes:
     """As its file holds it: a header with version, size and checksum, a line of JSON, and arrays."""
-    memory = checkpoint.memory
-    everybody = np.arange(len(memory.loops))
-    whole = {name: np.array_equal(rows.owner, everybody) for name, rows in memory.tables.items()}
+    snapshot = checkpoint.snapshot
+    everybody = np.arange(len(snapshot.loops))
+    whole = {name: np.array_equal(rows.owner, everybody) for name, rows in snapshot.tables.items()}
     head = {
         "kind": checkpoint.kind, "start": checkpoint.start, "since": checkpoint.since,
-        "taken": checkpoint.taken, "loops": memory.loops,
-        "next_time": memory.next_time, "next_tick": memory.next_tick, "tables": whole, "told": list(checkpoint.told),
+        "taken": checkpoint.taken, "loops": snapshot.loops,
+        "next_time": snapshot.next_time, "next_tick": snapshot.next_tick, "tables": whole,
+        "told": list(checkpoint.told),
     }  # fmt: skip
     body = io.BytesIO()
     body.write(json.dumps(head).encode() + b"\n")
-    arrays: list[npt.NDArray[Any]] = [memory.marks, memory.starts]
-    for name, rows in memory.tables.items():
+    arrays: list[npt.NDArray[Any]] = [snapshot.fingerprints, snapshot.starts]
+    for name, rows in snapshot.tables.items():
         arrays += [] if whole[name] else [np.bincount(rows.owner, minlength=len(everybody)).astype(np.int32)]
         arrays.append(rows.values)
     for array in (*arrays, *checkpoint.told.values()):
@@ -122,11 +123,11 @@ def unpacked(data: bytes) -> Checkpoint:
 
     marks, starts = array(), array()
     everybody = np.arange(len(head["loops"]))
-    tables = {name: Rows(everybody if whole else np.repeat(everybody, array()), array())
+    tables = {name: OwnedRows(everybody if whole else np.repeat(everybody, array()), array())
               for name, whole in head["tables"].items()}
-    memory = Memory(tuple(head["loops"]), marks, starts, head["next_time"], head["next_tick"], tables)
+    snapshot = Snapshot(tuple(head["loops"]), marks, starts, head["next_time"], head["next_tick"], tables)
     told = {name: array() for name in head["told"]}
-    return Checkpoint(head["kind"], head["start"], memory, told, head["since"], head["taken"])
+    return Checkpoint(head["kind"], head["start"], snapshot, told, head["since"], head["taken"])
 
 
 def read(folder: Path, kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
@@ -162,7 +163,7 @@ def set_aside(folder: Path, log: logging.Logger, why: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A memory that waits to be written. mark: see Keeper. at: by the clock that is never set."""
+    """A snapshot that waits to be written. mark: see Keeper. at: by the clock that is never set."""
 
     checkpoint: Checkpoint
     mark: int
@@ -170,7 +171,7 @@ class _Taken:
 
 
 class Keeper:
-    """Takes the memory of a stream now and then, and has it written once what was emitted by then is safe.
+    """Takes the snapshot of a stream now and then, and has it written once what was emitted by then is safe.
 
     lag: ns that must have gone by since it was taken. A stream calls `look` when it has handed something over, and when
     it rests, with a mark of how far it is, and `safe`, which tells of a mark whether what was handed over by then is.
@@ -188,7 +189,7 @@ class Keeper:
         self._writing: threading.Thread | None = None
 
     def begin(self, since: int) -> None:
-        """Write the first memory before anything is emitted; since: the first instant that will be."""
+        """Write the first snapshot before anything is emitted; since: the first instant that will be."""
         self._since = since
         self._write(self._take(0).checkpoint)
         self._due = self._clock.elapsed()  # so that a process that never lives for long gets on nevertheless
@@ -208,7 +209,7 @@ class Keeper:
                 self.look(mark, safe)
 
     def leave(self, mark: int, safe: Safe) -> None:
-        """The stream ends in order: write the last memory if what was handed over is safe, and wait for it a little."""
+        """The stream ends in order: write the last snapshot if what was handed over is safe, and wait for it."""
         deadline = time.monotonic() + _LEAVE
         self._join(deadline)
         if safe(mark) and not self._busy():
@@ -221,7 +222,7 @@ class Keeper:
 
     def _take(self, mark: int) -> _Taken:
         began = self._clock.elapsed()
-        checkpoint = Checkpoint(self._kind, self._start, self._source.recall(), self._encoder.recall(),
+        checkpoint = Checkpoint(self._kind, self._start, self._source.snapshot(), self._encoder.recall(),
                                 self._since, self._clock.now())
         now = self._clock.elapsed()
         self._due = now + max(EVERY, _SHARE * (now - began + self._cost))

@@ -19,11 +19,11 @@ from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.state.checkpoint import Keeper
 from clpm_execd.state.folder_lock import Claim
 
-SECONDS = 20.0 if CAMPAIGNS else 0.3  # a short run only shows that it works: a memory is due every 5 s
+SECONDS = 20.0 if CAMPAIGNS else 0.3  # a short run only shows that it works: a snapshot is due every 5 s
 
 
 def rate(loops: int, keep: Path | None) -> float:
-    """Ticks a second of plant and encoder, with a memory taken and written as often as it is due."""
+    """Ticks a second of plant and encoder, with a snapshot taken and written as often as it is due."""
     five, log, clock = default_loops(), logging.getLogger("benchmark"), SystemClock()
     plant = Plant([replace(five[i % 5], id=f"TIC{208000 + i}") for i in range(loops)], start=START)
     encoder = LineProtocol(plant.loops)

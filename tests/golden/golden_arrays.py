@@ -132,11 +132,11 @@ def hash_block(block: Block) -> str:
 
 
 def hash_snapshot(plant: Plant) -> str:
-    """Hash a plant's memory, the names under which a checkpoint stores it included."""
-    memory = plant.recall()
-    arrays: list[npt.ArrayLike] = [memory.marks, memory.starts, memory.next_time, memory.next_tick]
-    for name in sorted(memory.tables):
-        owner, values = memory.tables[name]
+    """Hash a plant's state, the names under which a checkpoint stores it included."""
+    snapshot = plant.snapshot()
+    arrays: list[npt.ArrayLike] = [snapshot.fingerprints, snapshot.starts, snapshot.next_time, snapshot.next_tick]
+    for name in sorted(snapshot.tables):
+        owner, values = snapshot.tables[name]
         arrays += [np.frombuffer(name.encode(), np.uint8), owner, values]
     return hash_arrays(*arrays)
 

@@ -97,13 +97,13 @@ def assert_equal_blocks(block: Block, other: Block) -> None:
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_plant_resumes_from_its_checkpoint_as_if_it_had_never_stopped(name: str) -> None:
-    memory = checkpoint_of(name).memory
+    snapshot = checkpoint_of(name).snapshot
     configuration = read_configuration(PLANTS[name])
-    resumed = Plant(configuration.loops, seed=configuration.seed, start=memory.next_time, memory=memory)
-    assert resumed.resumed == set(resumed.loops) == set(memory.loops)
-    start = int(memory.starts[0])
+    resumed = Plant(configuration.loops, seed=configuration.seed, start=snapshot.next_time, snapshot=snapshot)
+    assert resumed.resumed_loops == set(resumed.loops) == set(snapshot.loops)
+    start = int(snapshot.starts[0])
     uninterrupted = Plant(configuration.loops, seed=configuration.seed, start=start)
-    uninterrupted.advance((memory.next_time - start) // SECOND)
+    uninterrupted.advance((snapshot.next_time - start) // SECOND)
     assert_equal_blocks(resumed.advance(600), uninterrupted.advance(600))
 
 
@@ -113,19 +113,19 @@ def test_a_stream_resumes_from_its_checkpoint_with_the_next_byte(name: str, prog
     config = ["--config", PLANTS[name]] if PLANTS[name] else []
     shutil.copytree(FOLDER / name / "state", tmp_path / "state")
     resumed = program(*config, "--state", "state", "--catch-up", "36500d", "--pace", "0", "--count", samples)
-    start = int(checkpoint.memory.starts[0])
-    seconds = (checkpoint.memory.next_time - start) // SECOND
+    start = int(checkpoint.snapshot.starts[0])
+    seconds = (checkpoint.snapshot.next_time - start) // SECOND
     time = datetime.fromtimestamp(start / SECOND, timezone.utc).isoformat()
     uninterrupted = program("generate", *config, "--start", time, "--duration", f"{seconds + samples}s")
-    assert resumed.count("\n") > 0.9 * samples * len(checkpoint.memory.loops), "one loop is compressed"
+    assert resumed.count("\n") > 0.9 * samples * len(checkpoint.snapshot.loops), "one loop is compressed"
     assert uninterrupted.endswith(resumed)
 
 
 def test_a_replay_resumes_from_its_checkpoint() -> None:
-    memory, record = checkpoint_of("replay", "record").memory, read_record(RECORD)
-    resumed = Replay([record], start=memory.next_time, interval=None, memory=memory)
-    assert resumed.resumed == {"PIC901", "FIC902", "TIC903"}
-    uninterrupted = Replay([record], start=int(memory.starts[0]), interval=None)
+    snapshot, record = checkpoint_of("replay", "record").snapshot, read_record(RECORD)
+    resumed = Replay([record], start=snapshot.next_time, interval=None, snapshot=snapshot)
+    assert resumed.resumed_loops == {"PIC901", "FIC902", "TIC903"}
+    uninterrupted = Replay([record], start=int(snapshot.starts[0]), interval=None)
     uninterrupted.advance(100)
     assert hash_block(resumed.advance(700)) == hash_block(uninterrupted.advance(700))
 
@@ -135,14 +135,14 @@ def test_a_checkpoint_is_written_as_0_1_0_wrote_it(name: str, kind: str) -> None
     assert packed(checkpoint_of(name, kind)) == (FOLDER / name / "state" / "checkpoint").read_bytes()
 
 
-def test_a_plant_that_went_on_stores_its_memory_under_the_same_names() -> None:
-    memory = checkpoint_of("faults").memory
+def test_a_plant_that_went_on_stores_its_state_under_the_same_names() -> None:
+    snapshot = checkpoint_of("faults").snapshot
     loops = read_configuration(PLANTS["faults"]).loops
-    plant = Plant(loops, seed=7, start=memory.next_time, memory=memory)
+    plant = Plant(loops, seed=7, start=snapshot.next_time, snapshot=snapshot)
     plant.advance(1)
-    stored = plant.recall().tables
-    assert set(stored) == set(memory.tables)
-    for name, rows in memory.tables.items():
+    stored = plant.snapshot().tables
+    assert set(stored) == set(snapshot.tables)
+    for name, rows in snapshot.tables.items():
         assert stored[name].values.dtype == rows.values.dtype, name
         assert stored[name].values.shape[1:] == rows.values.shape[1:], name
 

@@ -74,7 +74,7 @@ def test_each_parameter_of_a_loop_is_in_that_text() -> None:
 def test_a_renamed_attribute_is_stored_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
     plant = Plant([template("flow", "FIC1", (0.0, 100.0))], start=0)
     plant.advance(100)
-    before = plant.recall()
+    before = plant.snapshot()
 
     class Renamed(Controller):
         """The controller with another attribute for its integral."""
@@ -86,8 +86,8 @@ def test_a_renamed_attribute_is_stored_under_its_old_name(monkeypatch: pytest.Mo
             return getattr(self, stored_names.CONTROLLER["_integral"])
 
     monkeypatch.setattr("clpm_execd.plant.plant.Controller", Renamed)
-    resumed = Plant([template("flow", "FIC1", (0.0, 100.0))], start=before.next_time, memory=before)
-    assert set(resumed.recall().tables) == set(before.tables)
+    resumed = Plant([template("flow", "FIC1", (0.0, 100.0))], start=before.next_time, snapshot=before)
+    assert set(resumed.snapshot().tables) == set(before.tables)
     np.testing.assert_array_equal(resumed.advance(50).op, plant.advance(50).op)
 
 

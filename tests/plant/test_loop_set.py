@@ -58,4 +58,4 @@ def test_what_is_worked_out_by_kind_is_that_of_each_loop(loops: Loops) -> None:
 def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: Loops) -> None:
     by_kind, by_loop = Plant(loops, start=0), Plant(one_by_one(loops), start=0)
     assert by_kind.advance(30).pv.tobytes() == by_loop.advance(30).pv.tobytes()
-    assert (by_kind.recall().marks == by_loop.recall().marks).all()
+    assert (by_kind.snapshot().fingerprints == by_loop.snapshot().fingerprints).all()

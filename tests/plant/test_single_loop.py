@@ -107,17 +107,17 @@ def test_each_engine_is_really_used(engine: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("engine", ["numbers", "machine code"])
-def test_a_plant_goes_on_with_the_memory_of_any_engine(engine: str) -> None:
-    loops, memories = default_loops(), {}
+def test_a_plant_goes_on_with_the_snapshot_of_any_engine(engine: str) -> None:
+    loops, snapshots = default_loops(), {}
     for way in ("arrays", engine):
         with pytest.MonkeyPatch.context() as patched:
             use(way, patched)
             one = Plant(loops, seed=3, start=START)
             one.advance(5000)
-            memories[way] = one.recall()
-    assert memories["arrays"].tables.keys() == memories[engine].tables.keys()
-    for name, rows in memories["arrays"].tables.items():
-        np.testing.assert_array_equal(rows.values, memories[engine].tables[name].values, err_msg=name)
+            snapshots[way] = one.snapshot()
+    assert snapshots["arrays"].tables.keys() == snapshots[engine].tables.keys()
+    for name, rows in snapshots["arrays"].tables.items():
+        np.testing.assert_array_equal(rows.values, snapshots[engine].tables[name].values, err_msg=name)
 
 
 @pytest.mark.process

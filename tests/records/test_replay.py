@@ -47,15 +47,15 @@ def test_a_gap_holds_the_last_value():
     assert Replay([gap], start=NOW, interval=None).advance(6).pv[:, 0].tolist() == [1, 2, 2, 2, 3, 1]
 
 
-def test_a_replay_that_was_cut_goes_on_from_its_memory_and_another_record_begins():
+def test_a_replay_that_was_cut_goes_on_from_its_snapshot_and_another_record_begins():
     cut = Replay([record(1, 2, 3)], start=NOW, interval=None)
     cut.advance(5)
-    memory = cut.recall()
-    again = Replay([record(1, 2, 3)], start=memory.next_time, interval=None, memory=memory)
-    assert again.resumed == {"A"}
+    snapshot = cut.snapshot()
+    again = Replay([record(1, 2, 3)], start=snapshot.next_time, interval=None, snapshot=snapshot)
+    assert again.resumed_loops == {"A"}
     assert again.advance(4).pv[:, 0].tolist() == cut.advance(4).pv[:, 0].tolist() == [3, 1, 2, 3]
-    other = Replay([record(1, 2, 4)], start=memory.next_time, interval=None, memory=memory)
-    assert (other.resumed, other.next_time) == (frozenset(), memory.next_time)
+    other = Replay([record(1, 2, 4)], start=snapshot.next_time, interval=None, snapshot=snapshot)
+    assert (other.resumed_loops, other.next_time) == (frozenset(), snapshot.next_time)
     assert other.advance(1).pv[0, 0] == 1
 
 

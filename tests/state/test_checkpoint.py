@@ -43,15 +43,15 @@ def lived(samples: int = 100) -> tuple[Plant, LineProtocol]:
 
 
 def checkpoint_of(plant: Plant, encoder: LineProtocol) -> Checkpoint:
-    return Checkpoint("plant", None, plant.recall(), encoder.recall(), START, START + 100 * SECOND)
+    return Checkpoint("plant", None, plant.snapshot(), encoder.recall(), START, START + 100 * SECOND)
 
 
 def test_a_stream_goes_on_from_the_file_of_another() -> None:
     plant, encoder = lived()
     found = unpacked(packed(checkpoint_of(plant, encoder)))
-    again = Plant(loops(), start=found.memory.next_time, memory=found.memory)  # type: ignore[arg-type]
+    again = Plant(loops(), start=found.snapshot.next_time, snapshot=found.snapshot)  # type: ignore[arg-type]
     other = LineProtocol(again.loops, truth="truth")
-    other.restore(found.told, again.resumed)
+    other.restore(found.told, again.resumed_loops)
     assert other.encode(again.advance(200)) == encoder.encode(plant.advance(200))
 
 
@@ -122,10 +122,10 @@ def kept(claim: Claim) -> int:
             break
         time.sleep(0.01)
     found = read(claim.folder, "plant", LOG)[0]
-    return (found.memory.next_time - START) // SECOND if found else -1
+    return (found.snapshot.next_time - START) // SECOND if found else -1
 
 
-def test_a_memory_is_written_once_the_reader_has_had_it_for_a_while(claim: Claim) -> None:
+def test_a_snapshot_is_written_once_the_reader_has_had_it_for_a_while(claim: Claim) -> None:
     plant, encoder, clock = *lived(1), Moments()
     keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
     keeper.begin(START)
@@ -168,7 +168,7 @@ def test_what_is_handed_over_first_is_remembered_at_once(claim: Claim) -> None:
     assert kept(claim) == 6
 
 
-def test_the_last_memory_is_exact_if_all_is_safe_and_not_written_if_not(claim: Claim) -> None:
+def test_the_last_snapshot_is_exact_if_all_is_safe_and_not_written_if_not(claim: Claim) -> None:
     plant, encoder, clock = *lived(1), Moments()
     keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
     keeper.begin(START)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clpm_execd.plant.snapshot import Memory
+from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.state.checkpoint import Checkpoint
 from clpm_execd.state.resume_point import Beginning, beginning
@@ -20,12 +20,12 @@ T = LATEST - 3 * DAY + 7
 
 
 def kept(next_time: int, start: int | None = None, taken: int | None = None, since: int = 0) -> Checkpoint:
-    memory = Memory(("A",), np.zeros((1, 16), np.uint8), np.array([T]), next_time, next_time // SECOND, {})
-    return Checkpoint("plant", start, memory, {}, since, NOW - SECOND if taken is None else taken)
+    snapshot = Snapshot(("A",), np.zeros((1, 16), np.uint8), np.array([T]), next_time, next_time // SECOND, {})
+    return Checkpoint("plant", start, snapshot, {}, since, NOW - SECOND if taken is None else taken)
 
 
 def at(*args: object, **options: object) -> Beginning:
-    return replace(beginning(*args, **options), memory=None)  # type: ignore[arg-type]
+    return replace(beginning(*args, **options), snapshot=None)  # type: ignore[arg-type]
 
 
 def test_without_more_it_begins_at_the_latest_instant() -> None:
@@ -48,23 +48,23 @@ def test_a_backfill_begins_so_long_ago() -> None:
 def test_it_goes_on_where_the_last_one_ended_and_backfills_no_more(backfill: int) -> None:
     before = kept(LATEST - 500 * SECOND)
     found = beginning(None, SECOND, NOW, kept=before, backfill=backfill)
-    assert found == Beginning(LATEST - 500 * SECOND, LATEST - 500 * SECOND, before.memory)
+    assert found == Beginning(LATEST - 500 * SECOND, LATEST - 500 * SECOND, before.snapshot)
 
 
 def test_what_was_to_be_unseen_stays_so() -> None:
     before = kept(T, start=T, since=LATEST - 5 * SECOND + 7)
-    assert beginning(T, SECOND, NOW, kept=before) == Beginning(T, LATEST - 5 * SECOND + 7, before.memory)
+    assert beginning(T, SECOND, NOW, kept=before) == Beginning(T, LATEST - 5 * SECOND + 7, before.snapshot)
 
 
 def test_what_was_owed_when_it_ended_is_no_time_away() -> None:
     before = kept(LATEST - 30 * DAY, taken=NOW - 3600 * SECOND)
-    assert beginning(None, SECOND, NOW, kept=before).memory is before.memory
+    assert beginning(None, SECOND, NOW, kept=before).snapshot is before.snapshot
 
 
 def test_after_too_long_it_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     before = kept(LATEST - 2 * DAY, taken=NOW - 2 * DAY)
     assert beginning(None, SECOND, NOW, kept=before) == Beginning(LATEST, LATEST)
-    assert beginning(None, SECOND, NOW, kept=before, catch_up=3 * DAY).memory is before.memory
+    assert beginning(None, SECOND, NOW, kept=before, catch_up=3 * DAY).snapshot is before.snapshot
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -76,7 +76,7 @@ def test_a_backfill_after_too_long_does_not_reach_into_what_was_streamed() -> No
 
 def test_a_state_of_the_future_is_waited_for_unless_it_is_far(caplog: pytest.LogCaptureFixture) -> None:
     near = kept(NOW // SECOND * SECOND + 100 * SECOND)
-    assert beginning(None, SECOND, NOW, kept=near).memory is near.memory
+    assert beginning(None, SECOND, NOW, kept=near).snapshot is near.snapshot
     far = kept(LATEST + 3000 * DAY, taken=NOW + 3000 * DAY)
     with caplog.at_level(logging.WARNING):
         assert beginning(None, SECOND, NOW, kept=far) == Beginning(LATEST, LATEST)

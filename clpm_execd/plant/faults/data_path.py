@@ -19,7 +19,7 @@ from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import keys, uniform_at
-from clpm_execd.plant.snapshot import Tables, of_all
+from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
 # One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at
 # which it leaves.
@@ -42,12 +42,12 @@ class Step:
         """What leaves of these rows until the instant `last`; level: (R,) severity when they leave."""
         raise NotImplementedError
 
-    def recall(self) -> Kept:
+    def snapshot(self) -> Kept:
         """What is remembered, by name."""
         return {}
 
     def restore(self, kept: Kept) -> None:
-        """Be as when this was recalled; what is not there was not known yet."""
+        """Be as when this snapshot was taken; what is not there was not known yet."""
 
 
 class _Runs(Step):
@@ -109,7 +109,7 @@ class Late(Step):
         ordered: Rows = rows[np.lexsort((rows["number"], rows["leaves"]))]
         return ordered
 
-    def recall(self) -> Kept:
+    def snapshot(self) -> Kept:
         return {} if self._held is None else {stored_names.LATE_HELD: self._held}
 
     def restore(self, kept: Kept) -> None:
@@ -221,7 +221,7 @@ class Compression(Step):
         self._snapshot = point
         return needed
 
-    def recall(self) -> Kept:
+    def snapshot(self) -> Kept:
         if self._waiting is None:
             return {}
         points = [_NOWHERE if point is None else point
@@ -305,16 +305,17 @@ class DataPath:
             for k, step in self._steps[loop]:
                 yield self._owners[loop], stored_names.DATA_PATH_FAULT.format(self._columns[loop].index(k)), step
 
-    def recall(self) -> Tables:
+    def snapshot(self) -> Tables:
         found: dict[str, list[tuple[int, npt.NDArray[Any]]]] = {}
         for owner, nth, step in self._by_owner():
-            for what, values in step.recall().items():
+            for what, values in step.snapshot().items():
                 found.setdefault(nth + what, []).append((owner, values))
-        return {name: of_all(kept) for name, kept in found.items()}
+        return {name: concatenate_owned(kept) for name, kept in found.items()}
 
     def restore(self, tables: Tables) -> None:
         for owner, nth, step in self._by_owner():
-            kept = {name.removeprefix(nth): rows.of(owner) for name, rows in tables.items() if name.startswith(nth)}
+            kept = {name.removeprefix(nth): rows.of_loop(owner)
+                    for name, rows in tables.items() if name.startswith(nth)}
             step.restore({name: _fitted(values, self._dtype) for name, values in kept.items() if len(values)})
 
 

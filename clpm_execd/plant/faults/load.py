@@ -9,11 +9,11 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import Draws, keys, normal
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.state import State
 
 
-class LoadFaults(Columns):
+class LoadFaults(LoopArrays):
     """Of the loops that have any. What they add stands beside the loop's own load, which goes on as without them."""
 
     stored_arrays = stored_names.LOAD_FAULTS

@@ -17,7 +17,7 @@ from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import keys, normal, uniform
-from clpm_execd.plant.snapshot import Rows, Tables, table
+from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
 from clpm_execd.plant.stages.state import State
 
 T = TypeVar("T", int, float)
@@ -151,14 +151,14 @@ class OperationFaults:
         self.shift[column] += shifted - sp
         self._state.sp[column] = shifted
 
-    def recall(self) -> Tables:
+    def snapshot(self) -> Tables:
         chosen = np.array([self._chosen[column] for column in self._at.tolist()], dtype=np.int8)
         acting = [(column, (nth, k in self._manual, self._next.get(k, -1), self._acted.get(k, 0),
                             self._rest.get(k, np.nan), self._moved.get(k, np.nan)))
                   for column, ours in self._by_loop.items() for nth, k in enumerate(ours) if k in self._on]
-        return {stored_names.OPERATION_CHOSEN: Rows(self._at, chosen),
-                stored_names.OPERATION_SHIFT: Rows(self._at, self.shift[self._at]),
-                stored_names.OPERATION_ACTING: table(acting, _ACTING)}
+        return {stored_names.OPERATION_CHOSEN: OwnedRows(self._at, chosen),
+                stored_names.OPERATION_SHIFT: OwnedRows(self._at, self.shift[self._at]),
+                stored_names.OPERATION_ACTING: owned_records(acting, _ACTING)}
 
     def restore(self, tables: Tables) -> None:
         chosen, shift, acting = (tables[name] for name in (

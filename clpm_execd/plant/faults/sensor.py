@@ -10,12 +10,12 @@ from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.rng import Draws, keys, uniform
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.recording import FINEST
 from clpm_execd.plant.stages.state import State
 
 
-class SensorFaults(Columns):
+class SensorFaults(LoopArrays):
     """Of the loops that have any: reading = signal (value + bias + noise), then spikes, steps and limits.
 
     sigma: (N,) the sensors' noise, % of span, which a fault may change.

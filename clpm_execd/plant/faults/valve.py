@@ -10,11 +10,11 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.state import State
 
 
-class Stiction(Columns):
+class Stiction(LoopArrays):
     """Sticky stems (Choudhury, Thornhill and Shah, 2005): S is deadband and stickband, J the slip jump, % of travel.
 
     A stem that slides trails its actuator by (S - J)/2. It sticks where the actuator stops or turns back, and slips
@@ -51,7 +51,7 @@ class Stiction(Columns):
         return self._stem
 
 
-class ValveFaults(Columns):
+class ValveFaults(LoopArrays):
     """Of the loops that have any, and a valve: a cascade's master has none.
 
     follow: (N,) the share of its way that an actuator goes in a scan, which a fault may change. shut: (N,) the flow

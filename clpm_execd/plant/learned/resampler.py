@@ -24,7 +24,7 @@ from clpm_execd.plant.block import MAN, Floats
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.rng import keys, normal, uniform, uniform_at
-from clpm_execd.plant.snapshot import Columns, Tables
+from clpm_execd.plant.snapshot import LoopArrays, Tables
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller, is_direct_acting
 from clpm_execd.plant.stages.process import Process
@@ -85,7 +85,7 @@ class Archive:
         return np.asarray(starts[nearest[np.arange(len(recent)), (chance[1:] * count).astype(np.intp)]])
 
 
-class LearnedLoops(Columns):
+class LearnedLoops(LoopArrays):
     """Those of N loops that have laws, M of them; the last stage to be built, for it takes the loops as they are."""
 
     stored_arrays = stored_names.LEARNED_LOOPS

@@ -21,7 +21,7 @@ from clpm_execd.plant.kernel.equations import (
     unsaturated_output,
 )
 from clpm_execd.plant.loop_set import Loops
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec
 from clpm_execd.plant.stages.state import State
 from clpm_execd.plant.tuning import tuned
@@ -56,7 +56,7 @@ def _pid_params(loop: LoopSpec, scan: float) -> tuple[float, ...]:
             loop.controller.setpoint_weight)
 
 
-class Controller(Columns):
+class Controller(LoopArrays):
     """The controllers of one level of the cascades: the loops of `level`, a slice of all.
 
     kp, ki, anti_windup_gain: (M,) which faults may change in place.

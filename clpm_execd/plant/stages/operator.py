@@ -21,7 +21,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.loop_set import Loops
 from clpm_execd.plant.rng import keys, normal, uniform
-from clpm_execd.plant.snapshot import Columns, Tables, table
+from clpm_execd.plant.snapshot import LoopArrays, Tables, owned_records
 from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.stages.state import State, percent
 
@@ -75,7 +75,7 @@ def _habit(operator: OperatorSpec) -> tuple[float, float]:
     return min(1.0, QUARTER / operator.interval) if operator.interval > 0 else 0.0, operator.size
 
 
-class Operator(Columns):
+class Operator(LoopArrays):
     """The operators of N loops. starts: (N,) ns, from which each loop's moves count. scan in ns.
 
     `tick` counts scans since 1970.
@@ -206,12 +206,12 @@ class Operator(Columns):
             return False
         return True
 
-    def recall(self) -> Tables:
+    def snapshot(self) -> Tables:
         plan = [(act.loop, (act.tick, act.number, act.signal, act.value, act.ramp)) for act in self._plan]
         ramps = [(loop, (signal, ramp.first, ramp.last, ramp.begin, ramp.end))
                  for (loop, signal), ramp in self._ramps.items()]
-        return {**super().recall(), stored_names.OPERATOR_PLAN: table(plan, _PLANNED),
-                stored_names.OPERATOR_RAMPS: table(ramps, _RAMPED)}
+        return {**super().snapshot(), stored_names.OPERATOR_PLAN: owned_records(plan, _PLANNED),
+                stored_names.OPERATOR_RAMPS: owned_records(ramps, _RAMPED)}
 
     def restore(self, tables: Tables) -> None:
         super().restore(tables)

@@ -18,7 +18,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import inner_state_step, output_step
 from clpm_execd.plant.loop_set import Indices, Loops
-from clpm_execd.plant.snapshot import Columns, Rows, Tables
+from clpm_execd.plant.snapshot import LoopArrays, OwnedRows, Tables
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.state import State, percent
 
@@ -146,13 +146,13 @@ class DeadTime:
         place = np.arange(len(self._values)) - np.repeat(np.cumsum(self._length) - self._length, self._length)
         return np.asarray(np.repeat(self._first, self._length) + place * np.repeat(self._stride, self._length))
 
-    def recall(self) -> Tables:
+    def snapshot(self) -> Tables:
         loops = np.arange(len(self._length))
         head = (self._head - self._first) // self._stride
         return {
-            stored_names.DEAD_TIME_RING: Rows(np.repeat(loops, self._length),
+            stored_names.DEAD_TIME_RING: OwnedRows(np.repeat(loops, self._length),
                                               self._values[self._indices_loop_by_loop()]),
-            stored_names.DEAD_TIME_PLACE: Rows(loops, head)}
+            stored_names.DEAD_TIME_PLACE: OwnedRows(loops, head)}
 
     def restore(self, tables: Tables) -> None:
         ring, (loops, head) = tables[stored_names.DEAD_TIME_RING], tables[stored_names.DEAD_TIME_PLACE]
@@ -161,7 +161,7 @@ class DeadTime:
         self._head[loops] = self._first[loops] + head * self._stride[loops]
 
 
-class Process(Columns):
+class Process(LoopArrays):
     """The processes of N loops, as deviations from their operating points.
 
     dead_time: the delay of their flows.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Loops
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.specs import LoopSpec
 
 FINEST = 1e-12  # a step below this changes no digit of a value
@@ -31,7 +31,7 @@ def _ratio(resolution: float) -> tuple[float, float]:
     return float(step.numerator), float(step.denominator)
 
 
-class Recorder(Columns):
+class Recorder(LoopArrays):
     """The recording of one signal of N loops."""
 
     stored_arrays = stored_names.RECORDER

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import MODES, Floats
 from clpm_execd.plant.loop_set import Indices, Loops
-from clpm_execd.plant.snapshot import Columns
+from clpm_execd.plant.snapshot import LoopArrays
 
 
 def percent(value: float, span: tuple[float, float]) -> float:
@@ -28,7 +28,7 @@ def column(values: Iterable[float]) -> Floats:
     return np.fromiter(values, np.float64)
 
 
-class State(Columns):
+class State(LoopArrays):
     """The signals of N loops at one instant, each (N,), the rows of `signals` in this order: sp op pv true_pv position.
 
     sp, pv, true_pv: per cent of span. op, position: per cent. load: per cent of travel at the process input.

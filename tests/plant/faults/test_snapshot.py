@@ -1,4 +1,4 @@
-"""A plant that was cut at any scan, and whose memory another one was given, goes on to the last bit."""
+"""A plant that was cut at any scan, and whose snapshot another one was given, goes on to the last bit."""
 
 from __future__ import annotations
 
@@ -144,12 +144,12 @@ def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
         loops: list[LoopSpec], at: int, then: int, times: tuple[int, float], data: st.DataObject) -> None:
     interval, scan = (round(t * SECOND) for t in times)
     uncut = cut(loops, at, interval, scan)
-    memory = uncut.recall()
+    snapshot = uncut.snapshot()
     again = data.draw(st.permutations(loops))
     gone = data.draw(st.sets(st.sampled_from(["LOOP0", "LOOP1", "LOOP2", "LEARNED0", "LEARNED1"])))
     new = [eventful("NEW", "flow", busy("stiction", 3), busy("late"), busy("bias", ramp=50), busy("manual", 9))]
     again = [one for one in again if one.id not in gone] + data.draw(st.sampled_from([[], new]))
-    plant = Plant(again, seed=7, start=memory.next_time, interval=interval, scan=scan, memory=memory)
+    plant = Plant(again, seed=7, start=snapshot.next_time, interval=interval, scan=scan, snapshot=snapshot)
     kept = [one.id for one in again if one.id != "NEW"]
     for n in (1, then):
         assert_alike(plant.advance(n), uncut.advance(n), kept)
@@ -160,8 +160,8 @@ def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
 def test_a_learned_loop_resumes_between_two_instants_of_its_record(laws_of: Laws, at: int) -> None:
     loops = [loop(loop_id="LEARNED", laws=laws_of)]
     uncut = cut(loops, at, SECOND, SECOND)
-    memory = uncut.recall()
-    resumed = Plant(loops, seed=7, start=memory.next_time, memory=memory)
+    snapshot = uncut.snapshot()
+    resumed = Plant(loops, seed=7, start=snapshot.next_time, snapshot=snapshot)
     assert_alike(resumed.advance(20), uncut.advance(20), ["LEARNED"])
 
 
@@ -187,22 +187,22 @@ def test_every_kind_of_fault_goes_on_wherever_it_is_cut() -> None:
     loops = everything()
     for at in range(1, 80, 3):
         uncut = cut(loops, at, SECOND, SECOND)
-        again = Plant(loops, seed=7, start=uncut.next_time, memory=uncut.recall())
+        again = Plant(loops, seed=7, start=uncut.next_time, snapshot=uncut.snapshot())
         assert_alike(again.advance(40), uncut.advance(40), uncut.loops)
 
 
-def test_a_memory_stays_as_it_was_when_the_plant_goes_on() -> None:
+def test_a_snapshot_stays_as_it_was_when_the_plant_goes_on() -> None:
     faults = (busy(kind) for kind in ("stiction", "late", "compression"))
     plant = cut([eventful("A", "flow", *faults)], 50, SECOND, SECOND)
-    memory = plant.recall()
-    before = pickle.dumps(memory)
+    snapshot = plant.snapshot()
+    before = pickle.dumps(snapshot)
     plant.advance(100)
-    assert pickle.dumps(memory) == before
+    assert pickle.dumps(snapshot) == before
 
 
-def resumed(memory_of: Plant, *loops: LoopSpec, **other: Any) -> Plant:
-    memory = memory_of.recall()
-    return Plant(loops, start=memory.next_time, memory=memory, **{"seed": 7, **other})
+def resumed(plant: Plant, *loops: LoopSpec, **other: Any) -> Plant:
+    snapshot = plant.snapshot()
+    return Plant(loops, start=snapshot.next_time, snapshot=snapshot, **{"seed": 7, **other})
 
 
 def test_a_new_loop_begins_at_rest_and_its_times_count_from_there() -> None:
@@ -251,18 +251,18 @@ def test_another_seed_interval_or_scan_is_another_plant(other: dict[str, Any]) -
     assert_alike(resumed(before, *loops, **other).advance(50), fresh.advance(50), fresh.loops)
 
 
-def test_a_memory_that_ends_elsewhere_is_refused() -> None:
-    memory = cut([loop()], 10, SECOND, SECOND).recall()
-    with pytest.raises(ValueError, match="does not begin where the memory ends"):
-        Plant([loop()], seed=7, start=START, memory=memory)
+def test_a_snapshot_that_ends_elsewhere_is_refused() -> None:
+    snapshot = cut([loop()], 10, SECOND, SECOND).snapshot()
+    with pytest.raises(ValueError, match="does not start where the snapshot ends"):
+        Plant([loop()], seed=7, start=START, snapshot=snapshot)
 
 
-def test_a_memory_without_one_of_the_stages_is_refused() -> None:
-    memory = cut([loop(busy("stiction"))], 10, SECOND, SECOND).recall()
-    for name in memory.tables:
-        lacking = replace(memory, tables={n: rows for n, rows in memory.tables.items() if n != name})
-        with pytest.raises(ValueError, match="another plant's"):
-            Plant([loop(busy("stiction"))], seed=7, start=memory.next_time, memory=lacking)
+def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
+    snapshot = cut([loop(busy("stiction"))], 10, SECOND, SECOND).snapshot()
+    for name in snapshot.tables:
+        lacking = replace(snapshot, tables={n: rows for n, rows in snapshot.tables.items() if n != name})
+        with pytest.raises(ValueError, match="of another plant"):
+            Plant([loop(busy("stiction"))], seed=7, start=snapshot.next_time, snapshot=lacking)
 
 
 # What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
