@@ -13,7 +13,7 @@ from command import run_command
 from clpm_execd.cli.commands.stream import ALIASES
 from clpm_execd.cli.parser import parse, parser
 from clpm_execd.cli.typo_hints import parsers
-from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.disk_queue import DiskQueue
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -87,7 +87,7 @@ def test_an_output_of_minus_is_stdout(command: str, call: Call, tmp_path: Path) 
         (tmp_path / "verdicts.csv").write_text(VERDICTS)
         assert call("generate", "--config", "plant.toml", "--duration", "10m", "--output", "plant.lp")[0] == 0
     elif command == "spool":
-        Spool(tmp_path / "state", logging.getLogger("clpm_execd")).put(b"m,loop_id=A PV=1 1\n")
+        DiskQueue(tmp_path / "state", logging.getLogger("clpm_execd")).put(b"m,loop_id=A PV=1 1\n")
     status, out, _ = call(*WRITES[command], "--output", "-")
     assert status == 0
     assert out

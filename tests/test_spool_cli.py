@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.inspection import retry, stock_of
-from clpm_execd.delivery.memory_queue import split
 from clpm_execd.delivery.quarantine import Quarantine, incidents
+from clpm_execd.delivery.queue import split_lines
 
 LOG = logging.getLogger("clpm_execd")
 WORDS = 'HTTP status 422: input field "PV" is type string, already exists as type float'
@@ -26,9 +26,9 @@ def lines(*values: int) -> bytes:
 
 
 def drained(state: Path) -> list[bytes]:
-    spool, taken = Spool(state, LOG), []
+    spool, taken = DiskQueue(state, LOG), []
     while (batch := spool.peek()) is not None:
-        taken += split(batch.body)
+        taken += split_lines(batch.body)
         spool.ack()
     return taken
 
@@ -45,13 +45,13 @@ def cli(tmp_path: Path) -> Cli:
 def state(tmp_path: Path) -> Path:
     """5 points wait in 2 files, 3 were refused in one incident, one file is corrupt."""
     folder = tmp_path / "state"
-    spool = Spool(folder, LOG)
+    spool = DiskQueue(folder, LOG)
     for value in range(3):
         spool.put(lines(2 * value, 2 * value + 1))
     first = min((folder / "spool").iterdir())
     first.write_bytes(first.read_bytes()[:-5])
     spool.put(lines(6))
-    Quarantine(folder, LOG)({WORDS: split(lines(100, 101, 102))})
+    Quarantine(folder, LOG)({WORDS: split_lines(lines(100, 101, 102))})
     return folder
 
 
@@ -79,13 +79,13 @@ def test_refused_lines_wait_again(cli: Cli, state: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("3 lines of 1 incident to be written again")
     assert list(incidents(state)) == []
-    assert sorted(drained(state)) == sorted(split(lines(2, 3, 4, 5, 6, 100, 101, 102)))
+    assert sorted(drained(state)) == sorted(split_lines(lines(2, 3, 4, 5, 6, 100, 101, 102)))
 
 
 def test_one_incident_can_be_chosen(cli: Cli, state: Path) -> None:
     [first] = incidents(state)
     os.utime(first.path, (1, 1))
-    Quarantine(state, LOG)({"HTTP status 400: no": split(lines(200))})
+    Quarantine(state, LOG)({"HTTP status 400: no": split_lines(lines(200))})
     second = list(incidents(state))[1]
     assert cli("retry", second.path.name).returncode == 0
     assert [incident.path for incident in incidents(state)] == [first.path]
@@ -94,15 +94,15 @@ def test_one_incident_can_be_chosen(cli: Cli, state: Path) -> None:
 
 def test_a_running_stream_takes_up_what_is_retried(state: Path) -> None:
     moment = [10**18]
-    stream = Spool(state, LOG, now=lambda: moment[0])
+    stream = DiskQueue(state, LOG, now=lambda: moment[0])
     retry(state)
     moment[0] += 60 * 10**9
     stream.put(lines(7))
     taken = []
     while (batch := stream.peek()) is not None:
-        taken += split(batch.body)
+        taken += split_lines(batch.body)
         stream.ack()
-    assert set(split(lines(100, 101, 102))) <= set(taken)
+    assert set(split_lines(lines(100, 101, 102))) <= set(taken)
 
 
 def test_a_retry_that_was_cut_off_is_ended_by_the_next(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_retry_that_was_cut_off_is_ended_by_the_next(state: Path, monkeypatch:
             retry(state)
     assert retry(state) == (1, 3)
     assert retry(state) == (0, 0)
-    assert set(split(lines(100, 101, 102))) <= set(drained(state))
+    assert set(split_lines(lines(100, 101, 102))) <= set(drained(state))
 
 
 def test_what_waits_is_exported_as_line_protocol_and_stays(cli: Cli, state: Path, tmp_path: Path) -> None:

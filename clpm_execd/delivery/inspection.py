@@ -8,16 +8,16 @@ lines are spooled as the stream itself does, and only then it is removed; cut of
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import time_ns
 
-from clpm_execd.delivery.disk_queue import Corrupt, names, packed, path_of, promised, unpacked
-from clpm_execd.delivery.memory_queue import batches
 from clpm_execd.delivery.quarantine import Incident, incidents, read_incident
-from clpm_execd.state.durable_file import make_folder, write_atomically
+from clpm_execd.delivery.queue import split_batches
+from clpm_execd.delivery.queue_file import CorruptFile
+from clpm_execd.delivery.queue_folder import QueueFolder
 
 _TAKEN = ".retry"
 
@@ -41,14 +41,14 @@ def stock_of(state: Path) -> Stock:
     """OSError if a folder that is there cannot be read."""
     found: list[tuple[int, int, int]] = []
     bad: list[Path] = []
-    for name in names(state / "spool"):
-        path = path_of(state / "spool", name)
+    folder = QueueFolder(state)
+    for time in folder.times():
         try:
-            found.append((name, *promised(path)))
+            found.append((time, *folder.read_header(time)))
         except FileNotFoundError:
             continue
-        except Corrupt:
-            bad.append(path)
+        except CorruptFile:
+            bad.append(folder.path_of(time))
     with suppress(FileNotFoundError):
         bad += [state / "corrupt" / name for name in sorted(os.listdir(state / "corrupt"))]
     points, size = sum(points for _, points, _ in found), sum(size for *_, size in found)
@@ -58,9 +58,10 @@ def stock_of(state: Path) -> Stock:
 
 def waiting_lines(state: Path) -> Iterator[bytes]:
     """The lines of each file that waits, oldest first; what is not sound is left out."""
-    for name in names(state / "spool"):
-        with suppress(FileNotFoundError, Corrupt):
-            yield unpacked(path_of(state / "spool", name).read_bytes()).body
+    folder = QueueFolder(state)
+    for time in folder.times():
+        with suppress(FileNotFoundError, CorruptFile):
+            yield folder.read(time).body
 
 
 def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
@@ -68,14 +69,14 @@ def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
 
     OSError if they cannot be spooled; then what is left is where it was, or is taken up by the next call.
     """
+    folder = QueueFolder(state)
     count = lines = 0
     for path in _take(state / "quarantine", chosen):
         body = b"".join(read_incident(path).lines)
         since = path.stat().st_mtime_ns
-        make_folder(state / "spool")
-        for batch in batches(body):
-            since = _free(state / "spool", since)
-            write_atomically(path_of(state / "spool", since), packed(batch))
+        for batch in split_batches(body):
+            since = _free_time(folder, since)
+            folder.write(since, batch)
         path.unlink()
         count += 1
         lines += body.count(b"\n")
@@ -96,9 +97,9 @@ def _take(folder: Path, chosen: Collection[str]) -> Iterator[Path]:
                 yield taken
 
 
-def _free(folder: Path, name: int) -> int:
-    """A name of the past, which no running stream gives to a file of its own."""
-    name = min(name, time.time_ns() - 10**9)
-    while path_of(folder, name).exists():
-        name += 1
-    return name
+def _free_time(folder: QueueFolder, since: int) -> int:
+    """A time in the past that no file has; no running stream gives it to a file of its own."""
+    since = min(since, time_ns() - 10**9)
+    while folder.path_of(since).exists():
+        since += 1
+    return since

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from clpm_execd.delivery.memory_queue import split
+from clpm_execd.delivery.queue import split_lines
 from clpm_execd.state.durable_file import make_folder, write_atomically
 
 CAP = 32_000_000  # bytes
@@ -49,7 +49,7 @@ def incidents(state: Path) -> Iterator[Incident]:
 
 def read_incident(path: Path) -> Incident:
     """OSError if it cannot be read. A comment that somebody wrote into it by hand counts as words."""
-    rows = [row for row in split(path.read_bytes()) if row.strip()]
+    rows = [row for row in split_lines(path.read_bytes()) if row.strip()]
     heads = [row[1:].decode("utf-8", "replace").split(maxsplit=1) for row in rows if row.startswith(b"#")]
     words = dict.fromkeys(head[-1].strip() for head in heads if head)
     lines = tuple(row for row in rows if not row.startswith(b"#"))
@@ -84,8 +84,8 @@ class Quarantine:
         make_folder(self.folder)
         now = self._now()
         path, before = self._incident(now)
-        there = set(split(before))
-        last = next((line for line in reversed(split(before)) if line.startswith(b"#")), b"")
+        there = set(split_lines(before))
+        last = next((line for line in reversed(split_lines(before)) if line.startswith(b"#")), b"")
         message = last.partition(b" ")[2].partition(b" ")[2].strip().decode("utf-8", "replace")
         rows: list[bytes] = []
         for words, lines in refused.items():

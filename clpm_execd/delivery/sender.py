@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clpm_execd.delivery.memory_queue import Batch, Waiting, halves
+from clpm_execd.delivery.queue import Batch, Queue, bisect_lines
 from clpm_execd.influx.client import Answer, Fault, Post, Verdict
 
 SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
@@ -71,7 +71,7 @@ class Sender:
 
     def __init__(
         self,
-        waiting: Waiting,
+        queue: Queue,
         post: Post,
         *,
         target: str,
@@ -83,7 +83,7 @@ class Sender:
         self.written = 0
         self.refused = 0
         self.retries = 0  # tries beyond the first
-        self._waiting, self._post, self._quarantine = waiting, post, quarantine
+        self._queue, self._post, self._quarantine = queue, post, quarantine
         self._target, self._log = target, log
         self._seconds, self._chance = seconds, chance
         self._work: _Work | None = None
@@ -152,7 +152,7 @@ class Sender:
     def step(self) -> float | None:
         """Make one try. Seconds to wait before the next one; None when nothing waits."""
         if self._work is None:
-            batch = self._waiting.peek()
+            batch = self._queue.peek()
             if batch is None:
                 return None
             self._work = _Work(batch, [batch.body], self._seconds())
@@ -184,7 +184,7 @@ class Sender:
         """The part in two, the first to be tried next; a single line is refused."""
         part = work.parts.pop()
         if part.count(b"\n") > 1:
-            first, second = halves(part)
+            first, second = bisect_lines(part)
             work.parts += [second, first]
             return 0.0
         work.refused.setdefault(str(answer), []).append(part)
@@ -192,7 +192,7 @@ class Sender:
 
     def _settle(self, work: _Work) -> float:
         """What has become of the batch, once nothing of it is left, or others should have their turn."""
-        others = self._waiting.points > work.batch.points
+        others = self._queue.points > work.batch.points
         if work.parts and not (others and work.refused and self._seconds() - work.since > TURN):
             return 0.0
         self._work = None
@@ -200,9 +200,9 @@ class Sender:
             if work.refused:
                 self._refuse(work)
             if work.parts:
-                self._waiting.defer(b"".join(reversed(work.parts)))
+                self._queue.nack(b"".join(reversed(work.parts)))
             else:
-                self._waiting.ack()
+                self._queue.ack()
         except OSError as failure:
             return self._put_off(work, failure)
         return 0.0
@@ -213,8 +213,8 @@ class Sender:
             self._put_off_told = True
             text = "cannot put %d refused points away: %s; they wait, and the others go on"
             self._log.error(text, sum(map(len, work.refused.values())), failure.strerror or failure)
-        others = self._waiting.points > work.batch.points
-        self._waiting.defer()
+        others = self._queue.points > work.batch.points
+        self._queue.nack()
         return SHORTEST if others else LONGEST
 
     def _doubtful(self, work: _Work) -> bool:
@@ -237,7 +237,7 @@ class Sender:
         if len(self._suspects) == MOST_SUSPECTS:
             self._suspects.clear()
         self._suspects[first] = self.written
-        self._waiting.defer()
+        self._queue.nack()
         self._work = None
         return True
 
@@ -250,13 +250,13 @@ class Sender:
         if self._tries == 1 and answer.fault is Fault.CUT:
             return SHORTEST / 5  # a connection that the server closed while it was idle is no outage
         if self._outage is None:
-            self._outage = _Outage(self._seconds(), self._waiting.dropped)
+            self._outage = _Outage(self._seconds(), self._queue.points_dropped)
         outage = self._outage
         if answer.verdict not in outage.told:
             outage.told.add(answer.verdict)
             text = "InfluxDB at %s takes no points: %s; %s"
             self._log.warning(text, self._target, answer, _outlook(answer))
-        if self._waiting.dropped > outage.dropped_before and not outage.told_dropping:
+        if self._queue.points_dropped > outage.dropped_before and not outage.told_dropping:
             outage.told_dropping = True
             self._log.error("the backlog is full: until the server answers, the oldest points are given up")
         return rest
@@ -265,10 +265,10 @@ class Sender:
         outage, self._outage = self._outage, None
         if outage is None:
             return
-        lost = self._waiting.dropped - outage.dropped_before
+        lost = self._queue.points_dropped - outage.dropped_before
         self._log.warning(
             "InfluxDB at %s takes points again after %.1f s; %d waited, %d were given up",
-            self._target, self._seconds() - outage.since, self._waiting.points, lost,
+            self._target, self._seconds() - outage.since, self._queue.points, lost,
         )  # fmt: skip
 
     def _refuse(self, work: _Work) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clpm_execd.clock import Clock
-from clpm_execd.delivery.memory_queue import Backlog, Waiting
+from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.quarantine import Quarantine
+from clpm_execd.delivery.queue import Queue
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.influx.client import Writer
@@ -48,7 +49,7 @@ def run(
     count: int | None = None,
     since: int | None = None,
     catch_up: int = DAY,
-    waiting: Waiting | None = None,
+    queue: Queue | None = None,
     quarantine: Quarantine | None = None,
     metrics: Metrics | None = None,
     keeper: Keeper | None = None,
@@ -56,14 +57,14 @@ def run(
 ) -> int:
     """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
 
-    since: the first instant to emit; catch_up: the longest gap to fill in, ns (see pacing). waiting: the
-    backlog, by default one in memory. quarantine: takes the lines that the server refuses.
+    since: the first instant to emit; catch_up: the longest gap to fill in, ns (see pacing). queue: by
+    default one in memory. quarantine: takes the lines that the server refuses.
     metrics: what the stream says of itself. keeper: of the memory from which a later stream goes on; what waits must
     outlive the process then. progress: is told of a past that is filled in.
     """
-    waiting = Backlog() if waiting is None else waiting
-    sender = Sender(waiting, writer, target=writer.target, log=log, quarantine=quarantine)
-    tally = _Tally(clock, log, sender, waiting, quarantine, metrics)
+    queue = MemoryQueue() if queue is None else queue
+    sender = Sender(queue, writer, target=writer.target, log=log, quarantine=quarantine)
+    tally = _Tally(clock, log, sender, queue, quarantine, metrics)
     log.info("start: %d loops every %g s to %s", len(source.loops), source.interval / SECOND, writer.target)
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
     first = source.next_time if since is None else since
@@ -73,7 +74,7 @@ def run(
         progress.reached(first)
     sender.start()
     try:
-        stream = _Stream(source, encoder, sender, waiting, tally, clock, signals, keeper, progress)
+        stream = _Stream(source, encoder, sender, queue, tally, clock, signals, keeper, progress)
         stream.run(pacer)
         stream.drain()
         if keeper:
@@ -82,12 +83,12 @@ def run(
         sender.leave()
         if sender.join(0.2):
             writer.close()
-    left = waiting.points
+    left = queue.points
     log.log(
-        logging.INFO if waiting.safe else logging.WARNING,
+        logging.INFO if queue.is_durable else logging.WARNING,
         "stop: %d points written, %d refused, %d given up, %d %s",
-        sender.written, sender.refused, waiting.dropped, left,
-        "wait for the next start" if left and waiting.safe else "not delivered",
+        sender.written, sender.refused, queue.points_dropped, left,
+        "wait for the next start" if left and queue.is_durable else "not delivered",
     )  # fmt: skip
     return 0
 
@@ -99,7 +100,7 @@ class _Stream:
     source: Source
     encoder: Encoder
     sender: Sender
-    waiting: Waiting
+    queue: Queue
     tally: _Tally
     clock: Clock
     signals: Signals
@@ -110,7 +111,7 @@ class _Stream:
         while True:
             for block in pacer.due(self._stop):
                 self._hand_over(block)
-            self.waiting.put(self.tally.metrics())
+            self.queue.put(self.tally.metrics())
             if self.keeper:
                 self.keeper.look(0, self.safe)
             if self._stop() or pacer.done:
@@ -119,14 +120,14 @@ class _Stream:
 
     def _hand_over(self, block: Block) -> None:
         lines = self.encoder.encode(block)
-        self.waiting.put(lines)
+        self.queue.put(lines)
         self.sender.nudge()
         self.tally.add(block, lines)
         if self.keeper:
             self.keeper.look(0, self.safe)
         if self.progress:
             self.progress.reached(self.source.next_time)
-        while self.waiting.crowded and self._behind() and not self._stop():
+        while self.queue.needs_backpressure and self._behind() and not self._stop():
             self._wait(_BREATH)
 
     def drain(self) -> None:
@@ -134,14 +135,14 @@ class _Stream:
         self.sender.hurry()
         deadline = self.clock.elapsed() + DRAIN_COUNT
         asked = False
-        while self.waiting.points and self.clock.elapsed() < deadline:
+        while self.queue.points and self.clock.elapsed() < deadline:
             if self._stop() and not asked:
                 asked = True
-                deadline = min(deadline, self.clock.elapsed() + (DRAIN_SAFE if self.waiting.safe else DRAIN))
+                deadline = min(deadline, self.clock.elapsed() + (DRAIN_SAFE if self.queue.is_durable else DRAIN))
             self.clock.wait(_BREATH)
 
     def safe(self, mark: int) -> bool:
-        return self.waiting.safe
+        return self.queue.is_durable
 
     def _wait(self, ns: int) -> None:
         if self.signals.fd in self.clock.wait(ns, [self.signals.fd]):
@@ -161,10 +162,10 @@ class _Tally:
     """
 
     def __init__(
-        self, clock: Clock, log: logging.Logger, sender: Sender, waiting: Waiting, quarantine: Quarantine | None,
+        self, clock: Clock, log: logging.Logger, sender: Sender, queue: Queue, quarantine: Quarantine | None,
         metrics: Metrics | None,
     ) -> None:  # fmt: skip
-        self._clock, self._log, self._sender, self._waiting = clock, log, sender, waiting
+        self._clock, self._log, self._sender, self._queue = clock, log, sender, queue
         self._quarantine, self._metrics = quarantine, metrics
         if metrics:
             metrics.more = self._numbers
@@ -189,13 +190,13 @@ class _Tally:
         return self._metrics.due(self._clock.now()) if self._metrics else b""
 
     def _numbers(self, now: int) -> dict[str, int | float]:
-        sender, waiting = self._sender, self._waiting
-        since = waiting.oldest
+        sender, queue = self._sender, self._queue
+        since = queue.oldest
         return {
             "points_written": sender.written, "points_refused": sender.refused,
             "points_quarantined": self._quarantine.points if self._quarantine else 0,
-            "points_dropped": waiting.dropped, "points_waiting": waiting.points,
-            "retries": sender.retries, "spool_bytes": waiting.size,
+            "points_dropped": queue.points_dropped, "points_waiting": queue.points,
+            "retries": sender.retries, "spool_bytes": queue.size,
             "spool_age": 0.0 if since is None else max(0, now - since) / SECOND,
         }  # fmt: skip
 
@@ -204,7 +205,7 @@ class _Tally:
         self._log.info(
             "%d cycles of %.10g points: %d made, %d written, %d waiting",
             self._cycles, round(self._points / self._cycles, 1), self._points,
-            written - self._written, self._waiting.points,
+            written - self._written, self._queue.points,
         )  # fmt: skip
         self._since = self._clock.elapsed()
         self._cycles = self._points = 0

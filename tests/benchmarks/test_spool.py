@@ -20,7 +20,7 @@ from parts import InfluxDB
 from rivals import in_pairs
 from tiers import CAMPAIGNS
 
-from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.client import Influx
@@ -72,7 +72,7 @@ class Spooled:
 
     def __init__(self, server: InfluxDB, bucket: str, folder: Path) -> None:
         self.writer = Influx(server.url, server.org, bucket, lambda: server.token)
-        self.spool = Spool(folder, LOG)
+        self.spool = DiskQueue(folder, LOG)
         self.sender = Sender(self.spool, self.writer, target="", log=LOG)
         self.sender.start()
 
@@ -119,7 +119,7 @@ def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
 ) -> None:
     """86,400 instants of five loops are waiting; live, five loops are put every 100 ms. In turns with raw HTTP."""
     backlog = bodies(0, 43)
-    yesterday = Spool(tmp_path, LOG, now=lambda: time.time_ns() - 86_400 * SECOND)
+    yesterday = DiskQueue(tmp_path, LOG, now=lambda: time.time_ns() - 86_400 * SECOND)
     for body in backlog:
         yesterday.put(body)
     raw = Raw(influxdb, influxdb.new_bucket())

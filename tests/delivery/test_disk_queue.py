@@ -1,4 +1,4 @@
-"""The spool: what was put is there after a kill, a flipped bit, a full disk, and leaves in order, each point once."""
+"""The queue on disk: points outlive kills, changed bytes and full disks, and leave in order, each of them once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 from parts import ROOT, small_disk
 
-from clpm_execd.delivery.disk_queue import COPIED, FRESH, MERGE_AFTER, Spool, packed, path_of, unpacked
-from clpm_execd.delivery.memory_queue import MOST_BYTES, MOST_LINES, Batch, split
+from clpm_execd.delivery.disk_queue import MERGE_EVERY_PUTS, MIN_COPY_BYTES, DiskQueue
+from clpm_execd.delivery.queue import MAX_BATCH_BYTES, MAX_BATCH_LINES, Batch, split_lines
+from clpm_execd.delivery.queue_file import parse, serialize
+from clpm_execd.delivery.queue_folder import QueueFolder
+from clpm_execd.delivery.queue_order import MAX_LIVE_AGE_NS
 from clpm_execd.state.durable_file import TEMPORARY_SUFFIX
 
 SECOND = 1_000_000_000
@@ -30,7 +33,7 @@ def lines(*values: int) -> bytes:
 
 
 class Time:
-    """A wall clock that goes on by a second at every look."""
+    """A wall clock that advances by a second whenever it is read."""
 
     def __init__(self, step: int = SECOND) -> None:
         self.ns, self.step = T0, step
@@ -40,211 +43,211 @@ class Time:
         return self.ns
 
 
-def spool_in(folder: Path, **options: int) -> Spool:
-    return Spool(folder, LOG, now=Time(SECOND // 100), **options)
+def queue_in(folder: Path, **options: int) -> DiskQueue:
+    return DiskQueue(folder, LOG, now=Time(SECOND // 100), **options)
 
 
-def sent(spool: Spool) -> list[bytes]:
-    """All that waits, as a sender would take it."""
+def take_all(queue: DiskQueue) -> list[bytes]:
+    """Take all pending lines as a sender does."""
     taken: list[bytes] = []
-    while (batch := spool.peek()) is not None:
+    while (batch := queue.peek()) is not None:
         assert batch.points == batch.body.count(b"\n")
-        taken += split(batch.body)
-        spool.ack()
+        taken += split_lines(batch.body)
+        queue.ack()
     return taken
 
 
-def stored(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
     return sorted((folder / "spool").iterdir())
 
 
-# Waiting
+# Order
 
 
-def test_what_is_put_waits_in_order_and_is_gone_once_acknowledged(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(1, 2))
-    spool.put(lines(3))
-    first = spool.peek()
+def test_lines_leave_in_order_and_are_removed_when_acknowledged(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
+    queue.put(lines(1, 2))
+    queue.put(lines(3))
+    first = queue.peek()
     assert first == Batch(lines(1, 2, 3), 3)
-    spool.put(lines(4))
-    assert spool.peek() is first
-    assert len(stored(tmp_path)) == 3
-    spool.ack()
-    assert (spool.points, len(stored(tmp_path))) == (1, 1)
-    assert sent(spool) == split(lines(4))
-    assert (spool.points, spool.size, spool.oldest, stored(tmp_path)) == (0, 0, None, [])
+    queue.put(lines(4))
+    assert queue.peek() is first
+    assert len(files_in(tmp_path)) == 3
+    queue.ack()
+    assert (queue.points, len(files_in(tmp_path))) == (1, 1)
+    assert take_all(queue) == split_lines(lines(4))
+    assert (queue.points, queue.size, queue.oldest, files_in(tmp_path)) == (0, 0, None, [])
 
 
-def test_another_process_takes_up_what_waited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_process_takes_over_pending_points(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    first = spool_in(tmp_path)
+    first = queue_in(tmp_path)
     for value in range(5):
         first.put(lines(value))
     assert first.peek() is not None
-    second = spool_in(tmp_path)
-    assert caplog.messages == [f"5 points in 5 files wait in {second.folder} since 0 s ago"]
+    second = queue_in(tmp_path)
+    assert caplog.messages == [f"5 points pending in 5 files in {second.folder.path}, the oldest for 0 s"]
     assert (second.points, second.size) == (first.points, first.size)
     second.put(lines(5))
-    assert sent(second) == split(lines(*range(6)))
+    assert take_all(second) == split_lines(lines(*range(6)))
 
 
 def test_every_batch_fits_a_request(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(*range(25_000)))
-    spool.put(lines(25_000) + b"m " + b"x" * 2 * MOST_BYTES + b"\n")
+    queue = queue_in(tmp_path)
+    queue.put(lines(*range(25_000)))
+    queue.put(lines(25_000) + b"m " + b"x" * 2 * MAX_BATCH_BYTES + b"\n")
     sizes = []
-    while (batch := spool.peek()) is not None:
+    while (batch := queue.peek()) is not None:
         sizes.append((batch.points, len(batch.body)))
-        spool.ack()
+        queue.ack()
     assert sum(points for points, _ in sizes) == 25_002
-    assert all(points <= MOST_LINES and (size <= MOST_BYTES or points == 1) for points, size in sizes)
+    assert all(points <= MAX_BATCH_LINES and (size <= MAX_BATCH_BYTES or points == 1) for points, size in sizes)
 
 
-def test_the_newest_do_not_wait_behind_a_long_backlog_and_each_lane_keeps_its_order(tmp_path: Path) -> None:
+def test_live_points_do_not_wait_behind_a_long_backlog_and_each_queue_keeps_its_order(tmp_path: Path) -> None:
     clock = Time(0)
-    spool = Spool(tmp_path, LOG, now=clock)
-    for start in range(0, 50_000, MOST_LINES):
-        spool.put(lines(*range(start, start + MOST_LINES)))
-    clock.ns += 2 * FRESH
+    queue = DiskQueue(tmp_path, LOG, now=clock)
+    for start in range(0, 50_000, MAX_BATCH_LINES):
+        queue.put(lines(*range(start, start + MAX_BATCH_LINES)))
+    clock.ns += 2 * MAX_LIVE_AGE_NS
     batches, live = [], 1_000_000
-    while (batch := spool.peek()) is not None:
-        batches.append([int(line.rsplit(b" ")[-1]) for line in split(batch.body)])
-        spool.ack()
+    while (batch := queue.peek()) is not None:
+        batches.append([int(line.rsplit(b" ")[-1]) for line in split_lines(batch.body)])
+        queue.ack()
         if live < 1_000_003:
-            spool.put(lines(live))
+            queue.put(lines(live))
             live += 1
     assert [batch[0] for batch in batches[:6]] == [0, 1_000_000, 10_000, 1_000_001, 20_000, 30_000]
     old = [value for batch in batches for value in batch if value < 1_000_000]
     assert old == list(range(50_000))
 
 
-def test_only_its_owner_reads_it(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path / "state")
-    spool.put(lines(1))
+def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path / "state")
+    queue.put(lines(1))
     for folder in (tmp_path / "state", tmp_path / "state" / "spool"):
         assert folder.stat().st_mode & 0o777 == 0o700
-    assert stored(tmp_path / "state")[0].stat().st_mode & 0o777 == 0o600
+    assert files_in(tmp_path / "state")[0].stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_is_line_protocol_as_it_stands(tmp_path: Path) -> None:
-    spool_in(tmp_path).put(lines(1, 2))
-    head, *rest = split(stored(tmp_path)[0].read_bytes())
+def test_a_file_is_valid_line_protocol(tmp_path: Path) -> None:
+    queue_in(tmp_path).put(lines(1, 2))
+    head, *rest = split_lines(files_in(tmp_path)[0].read_bytes())
     assert head.startswith(b"# clpm-execd spool 1: 2 points, ")
     assert b"".join(rest) == lines(1, 2)
 
 
 def test_a_clock_set_back_does_not_change_the_order(tmp_path: Path) -> None:
     clock = Time(0)
-    spool = Spool(tmp_path, LOG, now=clock)
-    spool.put(lines(1))
+    queue = DiskQueue(tmp_path, LOG, now=clock)
+    queue.put(lines(1))
     clock.ns -= 3600 * SECOND
-    spool.put(lines(2))
-    again = Spool(tmp_path, LOG, now=clock)
+    queue.put(lines(2))
+    again = DiskQueue(tmp_path, LOG, now=clock)
     again.put(lines(3))
-    assert sent(again) == split(lines(1, 2, 3))
+    assert take_all(again) == split_lines(lines(1, 2, 3))
 
 
-def test_files_that_somebody_else_puts_there_are_taken_up(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, LOG, now=Time())
-    spool.put(lines(1))
-    path_of(spool.folder, T0 - SECOND).write_bytes(packed(Batch(lines(7_000_000), 1)))
+def test_files_of_another_process_are_picked_up(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path, LOG, now=Time())
+    queue.put(lines(1))
+    queue.folder.path_of(T0 - SECOND).write_bytes(serialize(Batch(lines(7_000_000), 1)))
     for value in range(2, 40):
-        spool.put(lines(value))
-    assert sorted(sent(spool)) == sorted(split(lines(*range(1, 40), 7_000_000)))
+        queue.put(lines(value))
+    assert sorted(take_all(queue)) == sorted(split_lines(lines(*range(1, 40), 7_000_000)))
 
 
-def test_what_is_deferred_waits_behind_all_others_also_after_a_kill(tmp_path: Path) -> None:
+def test_the_remaining_lines_of_a_nack_outlive_a_kill(tmp_path: Path) -> None:
     clock = Time(0)
-    spool = Spool(tmp_path, LOG, now=clock)
-    for start in range(0, 3 * MOST_LINES, MOST_LINES):
-        spool.put(lines(*range(start, start + MOST_LINES)))
-        clock.ns += 2 * FRESH
-    spool.peek()
-    spool.defer(lines(7, 8))
-    assert spool.points == 2 * MOST_LINES + 2
-    assert sorted(sent(Spool(tmp_path, LOG, now=clock))) == sorted(
-        split(lines(7, 8, *range(MOST_LINES, 3 * MOST_LINES)))
+    queue = DiskQueue(tmp_path, LOG, now=clock)
+    for start in range(0, 3 * MAX_BATCH_LINES, MAX_BATCH_LINES):
+        queue.put(lines(*range(start, start + MAX_BATCH_LINES)))
+        clock.ns += 2 * MAX_LIVE_AGE_NS
+    queue.peek()
+    queue.nack(lines(7, 8))
+    assert queue.points == 2 * MAX_BATCH_LINES + 2
+    assert sorted(take_all(DiskQueue(tmp_path, LOG, now=clock))) == sorted(
+        split_lines(lines(7, 8, *range(MAX_BATCH_LINES, 3 * MAX_BATCH_LINES)))
     )
 
 
-def test_what_is_deferred_lets_others_go_first(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, LOG, now=Time())
-    for start in range(0, 3 * MOST_LINES, MOST_LINES):
-        spool.put(lines(*range(start, start + MOST_LINES)))
-    for first in (0, MOST_LINES, 2 * MOST_LINES):
-        batch = spool.peek()
+def test_after_a_nack_others_go_first(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path, LOG, now=Time())
+    for start in range(0, 3 * MAX_BATCH_LINES, MAX_BATCH_LINES):
+        queue.put(lines(*range(start, start + MAX_BATCH_LINES)))
+    for first in (0, MAX_BATCH_LINES, 2 * MAX_BATCH_LINES):
+        batch = queue.peek()
         assert batch is not None
         assert batch.body.startswith(lines(first))
-        spool.defer()
-    assert sent(spool) == split(lines(*range(3 * MOST_LINES)))
+        queue.nack()
+    assert take_all(queue) == split_lines(lines(*range(3 * MAX_BATCH_LINES)))
 
 
 # Merging
 
 
 def test_a_long_outage_is_few_files_and_loses_nothing(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
-    held = spool.peek()
+    queue = queue_in(tmp_path)
+    in_flight = queue.peek()
     for value in range(1200):
-        spool.put(lines(*range(20 * value, 20 * value + 20)))
-        held = held or spool.peek()
-    assert len(stored(tmp_path)) < 24_000 / (MOST_LINES / 2) + MERGE_AFTER + 2
-    expected = split(lines(*range(24_000)))
-    assert sent(Spool(tmp_path, LOG)) == expected
-    assert not stored(tmp_path)
+        queue.put(lines(*range(20 * value, 20 * value + 20)))
+        in_flight = in_flight or queue.peek()
+    assert len(files_in(tmp_path)) < 24_000 / (MAX_BATCH_LINES / 2) + MERGE_EVERY_PUTS + 2
+    expected = split_lines(lines(*range(24_000)))
+    assert take_all(DiskQueue(tmp_path, LOG)) == expected
+    assert not files_in(tmp_path)
 
 
-def test_a_merge_cut_off_leaves_lines_twice_but_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = spool_in(tmp_path)
+def test_an_interrupted_merge_repeats_lines_but_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = queue_in(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "_unlink", lambda self, entry: None)
-        for value in range(MERGE_AFTER):
-            spool.put(lines(value))
-    assert len(stored(tmp_path)) == MERGE_AFTER
-    taken = sent(spool_in(tmp_path))
-    assert set(taken) == set(split(lines(*range(MERGE_AFTER))))
-    assert taken[:MERGE_AFTER] == split(lines(*range(MERGE_AFTER)))
+        patch.setattr(QueueFolder, "remove", lambda self, time: None)
+        for value in range(MERGE_EVERY_PUTS):
+            queue.put(lines(value))
+    assert len(files_in(tmp_path)) == MERGE_EVERY_PUTS
+    taken = take_all(queue_in(tmp_path))
+    assert set(taken) == set(split_lines(lines(*range(MERGE_EVERY_PUTS))))
+    assert taken[:MERGE_EVERY_PUTS] == split_lines(lines(*range(MERGE_EVERY_PUTS)))
 
 
 # Corruption
 
 
-def test_any_byte_flipped_sets_that_file_aside_and_all_others_are_delivered(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
+def test_any_changed_byte_makes_its_file_corrupt_and_all_others_are_delivered(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
     for value in range(3):
-        spool.put(lines(value))
-    victim = stored(tmp_path)[1]
+        queue.put(lines(value))
+    victim = files_in(tmp_path)[1]
     good = victim.read_bytes()
-    others = {path: path.read_bytes() for path in stored(tmp_path)}
+    others = {path: path.read_bytes() for path in files_in(tmp_path)}
     for at in range(len(good)):
         for bit in (0x01, 0x80, 0xFF):
             for path, data in others.items():
                 path.write_bytes(data)
             victim.write_bytes(good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :])
-            again = spool_in(tmp_path)
-            assert sent(again) == split(lines(0, 2)), (at, bit)
-            assert again.set_aside == 1
-            assert (again.corrupt / victim.name).read_bytes() != good
+            again = queue_in(tmp_path)
+            assert take_all(again) == split_lines(lines(0, 2)), (at, bit)
+            assert again.corrupt_files == 1
+            assert (again.folder.corrupt_path / victim.name).read_bytes() != good
             assert (again.points, again.size) == (0, 0)
 
 
-def test_a_file_flipped_while_it_waits_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(1))
-    spool.put(lines(2))
-    victim = stored(tmp_path)[0]
+def test_a_file_that_changes_while_it_is_pending_is_corrupt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    queue.put(lines(2))
+    victim = files_in(tmp_path)[0]
     victim.write_bytes(victim.read_bytes().replace(b"PV=1", b"PV=9"))
-    assert sent(spool) == split(lines(2))
-    assert [path.name for path in spool.corrupt.iterdir()] == [victim.name]
-    assert "set aside" in caplog.text
+    assert take_all(queue) == split_lines(lines(2))
+    assert [path.name for path in queue.folder.corrupt_path.iterdir()] == [victim.name]
+    assert "moved to" in caplog.text
 
 
-def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = spool_in(tmp_path)
+def test_a_disk_that_is_unreadable_for_a_moment_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = queue_in(tmp_path)
     for value in range(4):
-        spool.put(lines(value))
-    first, _, third, _ = stored(tmp_path)
+        queue.put(lines(value))
+    first, _, third, _ = files_in(tmp_path)
     first.write_bytes(b"damaged")
     read = Path.read_bytes
 
@@ -257,77 +260,77 @@ def test_a_disk_that_cannot_be_read_for_a_moment_costs_nothing(tmp_path: Path, m
         patch.setattr(Path, "read_bytes", busy)
         for _ in range(3):
             with pytest.raises(OSError, match="Too many"):
-                spool.peek()
-    assert sent(spool) == split(lines(1, 2, 3))
-    assert (spool.points, spool.size, spool.set_aside) == (0, 0, 1)
+                queue.peek()
+    assert take_all(queue) == split_lines(lines(1, 2, 3))
+    assert (queue.points, queue.size, queue.corrupt_files) == (0, 0, 1)
 
 
 def test_a_torn_last_file_is_never_misread(tmp_path: Path) -> None:
-    whole = packed(Batch(lines(7, 8), 2))
+    whole = serialize(Batch(lines(7, 8), 2))
     for kept in range(len(whole)):
-        spool = spool_in(tmp_path / str(kept))
-        spool.put(lines(1))
-        path_of(spool.folder, T0 + 10**15).write_bytes(whole[:kept])
-        again = spool_in(tmp_path / str(kept))
-        assert sent(again) == split(lines(1))
-        assert again.set_aside == 1
+        queue = queue_in(tmp_path / str(kept))
+        queue.put(lines(1))
+        queue.folder.path_of(T0 + 10**15).write_bytes(whole[:kept])
+        again = queue_in(tmp_path / str(kept))
+        assert take_all(again) == split_lines(lines(1))
+        assert again.corrupt_files == 1
 
 
-def test_an_unfinished_file_is_delivered_if_it_is_whole_and_else_gone(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(1))
-    whole = packed(Batch(lines(2), 1))
-    (spool.folder / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole)
-    (spool.folder / f"{T0 + 2 * 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole[:-1])
-    again = spool_in(tmp_path)
-    assert sent(again) == split(lines(1, 2))
-    assert stored(tmp_path) == []
-    assert again.set_aside == 0
+def test_an_unfinished_file_is_delivered_if_it_is_complete_and_else_removed(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    whole = serialize(Batch(lines(2), 1))
+    (queue.folder.path / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole)
+    (queue.folder.path / f"{T0 + 2 * 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole[:-1])
+    again = queue_in(tmp_path)
+    assert take_all(again) == split_lines(lines(1, 2))
+    assert files_in(tmp_path) == []
+    assert again.corrupt_files == 0
 
 
-def test_a_file_of_another_version_is_set_aside_with_this_word(
+def test_a_file_of_another_version_is_corrupt_and_the_log_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(1))
-    [path] = stored(tmp_path)
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    [path] = files_in(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"spool 1:", b"spool 2:"))
-    assert sent(spool_in(tmp_path)) == []
-    assert "version 2, not 1" in caplog.text
+    assert take_all(queue_in(tmp_path)) == []
+    assert "version is 2, not 1" in caplog.text
 
 
-def test_a_file_removed_by_hand_costs_only_its_lines(tmp_path: Path) -> None:
-    spool = spool_in(tmp_path)
+def test_a_file_removed_by_hand_loses_only_its_lines(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
     for value in range(3):
-        spool.put(lines(value))
-    stored(tmp_path)[1].unlink()
-    assert sent(spool) == split(lines(0, 2))
-    assert (spool.points, spool.size) == (0, 0)
+        queue.put(lines(value))
+    files_in(tmp_path)[1].unlink()
+    assert take_all(queue) == split_lines(lines(0, 2))
+    assert (queue.points, queue.size) == (0, 0)
 
 
 def long_lines(value: int) -> bytes:
-    """As many as make a file that is worth a copy in memory."""
-    return lines(*range(10**9 * value, 10**9 * value + COPIED // 20))
+    """Return as many lines as make a file that is worth a copy in memory."""
+    return lines(*range(10**9 * value, 10**9 * value + MIN_COPY_BYTES // 20))
 
 
 def test_large_files_are_sent_from_memory_and_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = spool_in(tmp_path)
+    queue = queue_in(tmp_path)
     for value in range(1, 4):
-        spool.put(long_lines(value))
+        queue.put(long_lines(value))
     with monkeypatch.context() as patch:
         patch.delattr(Path, "read_bytes")
-        assert sent(spool) == split(b"".join(map(long_lines, range(1, 4))))
-    assert stored(tmp_path) == []
-    assert spool._copies == {}
+        assert take_all(queue) == split_lines(b"".join(map(long_lines, range(1, 4))))
+    assert files_in(tmp_path) == []
+    assert queue._copies == {}
 
 
-def test_what_is_in_memory_beside_its_files_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clpm_execd.delivery.disk_queue.COPIES", 2 * len(long_lines(1)))
-    spool = spool_in(tmp_path)
+def test_copies_of_files_in_memory_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clpm_execd.delivery.disk_queue.MAX_COPIES_BYTES", 2 * len(long_lines(1)))
+    queue = queue_in(tmp_path)
     for value in range(1, 6):
-        spool.put(long_lines(value))
-    assert sum(map(len, spool._copies.values())) == 2 * len(long_lines(1))
-    assert sent(spool) == split(b"".join(map(long_lines, range(1, 6))))
+        queue.put(long_lines(value))
+    assert sum(map(len, queue._copies.values())) == 2 * len(long_lines(1))
+    assert take_all(queue) == split_lines(b"".join(map(long_lines, range(1, 6))))
 
 
 @pytest.mark.parametrize("spoil", [
@@ -335,47 +338,61 @@ def test_what_is_in_memory_beside_its_files_is_bounded(tmp_path: Path, monkeypat
     lambda path: path.write_bytes(path.read_bytes()[:-1]),
     lambda path: path.write_bytes(b"x" + path.read_bytes()),
 ], ids=["removed", "cut short", "without its header"])  # fmt: skip
-def test_a_file_that_is_no_more_as_it_was_is_not_sent_from_memory(
+def test_a_file_that_was_changed_is_not_sent_from_memory(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    spool = spool_in(tmp_path)
+    queue = queue_in(tmp_path)
     for value in range(1, 4):
-        spool.put(long_lines(value))
-    spoil(stored(tmp_path)[1])
-    assert sent(spool) == split(long_lines(1) + long_lines(3))
-    assert (spool.points, spool.size, spool._copies) == (0, 0, {})
+        queue.put(long_lines(value))
+    spoil(files_in(tmp_path)[1])
+    assert take_all(queue) == split_lines(long_lines(1) + long_lines(3))
+    assert (queue.points, queue.size, queue._copies) == (0, 0, {})
 
 
-def test_a_merged_file_is_not_sent_as_the_first_of_those_that_it_is_made_of(
+def test_a_merged_file_is_not_sent_from_the_copy_of_its_first_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clpm_execd.delivery.disk_queue.COPIED", 1)
-    spool = spool_in(tmp_path)
-    for value in range(MERGE_AFTER):
-        spool.put(lines(value))
-    assert len(stored(tmp_path)) == 1
-    assert sent(spool) == split(lines(*range(MERGE_AFTER)))
+    monkeypatch.setattr("clpm_execd.delivery.disk_queue.MIN_COPY_BYTES", 1)
+    queue = queue_in(tmp_path)
+    for value in range(MERGE_EVERY_PUTS):
+        queue.put(lines(value))
+    assert len(files_in(tmp_path)) == 1
+    assert take_all(queue) == split_lines(lines(*range(MERGE_EVERY_PUTS)))
 
 
 # Bounds
 
 
-def test_beyond_its_cap_the_oldest_go_first_but_not_what_is_being_sent(tmp_path: Path) -> None:
+def test_beyond_the_limit_the_oldest_points_are_dropped_but_not_those_in_flight(tmp_path: Path) -> None:
     tick = len(lines(*range(1000, 2000)))
-    spool = spool_in(tmp_path, cap=4 * tick)
-    spool.put(lines(*range(1000, 2000)))
-    held = spool.peek()
+    queue = queue_in(tmp_path, max_bytes=4 * tick)
+    queue.put(lines(*range(1000, 2000)))
+    in_flight = queue.peek()
     for start in range(2000, 9000, 1000):
-        spool.put(lines(*range(start, start + 1000)))
-    assert spool.size <= 4 * tick
-    assert spool.dropped == 4000
-    assert spool.peek() is held
-    spool.ack()
-    assert sent(spool) == split(lines(*range(6000, 9000)))
+        queue.put(lines(*range(start, start + 1000)))
+    assert queue.size <= 4 * tick
+    assert queue.points_dropped == 4000
+    assert queue.peek() is in_flight
+    queue.ack()
+    assert take_all(queue) == split_lines(lines(*range(6000, 9000)))
+
+
+def test_drop_removes_the_oldest_file_that_is_not_in_flight(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
+    for start in (0, MAX_BATCH_LINES, 2 * MAX_BATCH_LINES):
+        queue.put(lines(*range(start, start + MAX_BATCH_LINES)))
+    in_flight = queue.peek()
+    assert queue.drop() == MAX_BATCH_LINES
+    assert queue.peek() is in_flight
+    assert len(files_in(tmp_path)) == 2
+    queue.ack()
+    assert take_all(queue) == split_lines(lines(*range(2 * MAX_BATCH_LINES, 3 * MAX_BATCH_LINES)))
+    assert queue.drop() == 0
+    assert queue.points_dropped == MAX_BATCH_LINES
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, room: list[int]) -> None:
-    """Writes take what room is left, and then nothing."""
+    """Let writes take the bytes that are left in `room`, and then nothing."""
     write = os.write
 
     def limited(fd: int, data: bytes) -> int:
@@ -393,165 +410,165 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, room: list[int]) -> None:
 def test_a_full_disk_keeps_points_in_memory_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spool = spool_in(tmp_path)
+    queue = queue_in(tmp_path)
     room = [700]
     full_disk(monkeypatch, room)
     for value in range(100):
-        spool.put(lines(value))
-        assert all(unpacked(path.read_bytes()) for path in stored(tmp_path))
-    assert not spool.safe
-    assert spool.points == 100
-    assert 0 < len(stored(tmp_path)) < 10
+        queue.put(lines(value))
+        assert all(parse(path.read_bytes()) for path in files_in(tmp_path))
+    assert not queue.is_durable
+    assert queue.points == 100
+    assert 0 < len(files_in(tmp_path)) < 10
     room.clear()
-    spool.put(lines(100))
-    assert spool.safe
+    queue.put(lines(100))
+    assert queue.is_durable
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
     assert "No space left" in caplog.records[0].message
-    assert "0 points were given up" in caplog.records[1].message
-    assert sent(spool_in(tmp_path)) == split(lines(*range(101)))
+    assert "0 points dropped" in caplog.records[1].message
+    assert take_all(queue_in(tmp_path)) == split_lines(lines(*range(101)))
 
 
-def test_a_shared_folder_whose_names_cannot_be_synced_is_good_enough(
+def test_a_network_folder_that_cannot_be_synced_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(fd: int) -> None:
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    spool = spool_in(tmp_path)
-    spool.put(lines(1))
-    assert spool.safe
-    assert sent(spool_in(tmp_path)) == [lines(1)]
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    assert queue.is_durable
+    assert take_all(queue_in(tmp_path)) == [lines(1)]
 
 
-def test_what_waits_in_memory_is_sent_in_its_turn_while_the_disk_is_full(
+def test_lines_in_memory_are_sent_in_their_turn_while_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spool = spool_in(tmp_path)
-    spool.put(lines(1))
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
     full_disk(monkeypatch, [10])
-    spool.put(lines(2))
-    spool.put(lines(3))
-    assert sent(spool) == split(lines(1, 2, 3))
+    queue.put(lines(2))
+    queue.put(lines(3))
+    assert take_all(queue) == split_lines(lines(1, 2, 3))
     for value in range(4, 20):
-        spool.put(lines(value))
-        spool.put(b"")
-        assert sent(spool) == split(lines(value))
-        spool.put(b"")
-    assert (spool.points, spool.size, spool.safe) == (0, 0, True)
-    assert len(caplog.records) == 1, "told once"
+        queue.put(lines(value))
+        queue.put(b"")
+        assert take_all(queue) == split_lines(lines(value))
+        queue.put(b"")
+    assert (queue.points, queue.size, queue.is_durable) == (0, 0, True)
+    assert len(caplog.records) == 1, "logged once"
 
 
 def test_memory_is_bounded_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = spool_in(tmp_path, memory=3_000_000)
-    spool.put(lines(0))
+    queue = queue_in(tmp_path, max_memory_bytes=3_000_000)
+    queue.put(lines(0))
     full_disk(monkeypatch, [0])
     block = lines(*range(10_000, 20_000))
     for _ in range(30):
-        spool.put(block)
-    assert 2_000_000 < spool.size <= 3_000_100
-    assert spool.dropped == 300_001 - spool.points
-    taken = sent(spool)
+        queue.put(block)
+    assert 2_000_000 < queue.size <= 3_000_100
+    assert queue.points_dropped == 300_001 - queue.points
+    taken = take_all(queue)
     assert taken[0] == lines(0)
-    assert len(taken) + spool.dropped == 300_001
+    assert len(taken) + queue.points_dropped == 300_001
 
 
 @pytest.mark.process
 def test_a_disk_that_is_really_full_loses_nothing_and_is_used_again(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
-        spool = spool_in(disk)
+        queue = queue_in(disk)
         values = iter(range(10**9))
         put: list[int] = []
-        while spool.size < 5_000_000:
+        while queue.size < 5_000_000:
             some = [next(values) for _ in range(1000)]
-            spool.put(lines(*some))
+            queue.put(lines(*some))
             put += some
-        assert not spool.safe
-        spool.peek()
-        spool.ack()  # removing works where writing does not
-        first = spool_in(disk)
-        assert first.set_aside == 0
-        taken = sent(spool)
-        spool.put(lines(next(values)))
-        assert spool.safe
-        assert len(stored(disk)) == 1
-        assert set(taken) <= set(split(lines(*put)))
-        assert len(taken) >= len(put) - MOST_LINES
-        assert spool.dropped == 0
+        assert not queue.is_durable
+        queue.peek()
+        queue.ack()  # removing works where writing does not
+        first = queue_in(disk)
+        assert first.corrupt_files == 0
+        taken = take_all(queue)
+        queue.put(lines(next(values)))
+        assert queue.is_durable
+        assert len(files_in(disk)) == 1
+        assert set(taken) <= set(split_lines(lines(*put)))
+        assert len(taken) >= len(put) - MAX_BATCH_LINES
+        assert queue.points_dropped == 0
 
 
 # Threads and kills
 
 
-def test_a_thread_that_sends_and_one_that_puts_lose_and_double_nothing(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, LOG)
+def test_one_thread_that_puts_and_one_that_sends_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path, LOG)
     taken: list[bytes] = []
     done = threading.Event()
 
     def send() -> None:
-        while not done.is_set() or spool.points:
-            if (batch := spool.peek()) is not None:
-                taken.extend(split(batch.body))
-                spool.ack()
+        while not done.is_set() or queue.points:
+            if (batch := queue.peek()) is not None:
+                taken.extend(split_lines(batch.body))
+                queue.ack()
             else:
                 time.sleep(0.001)
 
     sender = threading.Thread(target=send)
     sender.start()
     for value in range(1000):
-        spool.put(lines(value))
+        queue.put(lines(value))
     done.set()
     sender.join(30)
-    assert taken == split(lines(*range(1000)))
-    assert stored(tmp_path) == []
+    assert taken == split_lines(lines(*range(1000)))
+    assert files_in(tmp_path) == []
 
 
 WORKER = """
 import logging, os, sys, threading
 from pathlib import Path
-from clpm_execd.delivery import disk_queue as spool_of
+from clpm_execd.delivery import disk_queue
 
-spool_of.MERGE_AFTER = 7
-spool = spool_of.Spool(Path(sys.argv[1]), logging.getLogger())
+disk_queue.MERGE_EVERY_PUTS = 7
+queue = disk_queue.DiskQueue(Path(sys.argv[1]), logging.getLogger())
 taken = open(sys.argv[2], "ab", buffering=0)
 
 def send():
     while True:
-        batch = spool.peek()
+        batch = queue.peek()
         if batch is not None and batch.points > 25:
             taken.write(batch.body)
-            spool.ack()
+            queue.ack()
 
 threading.Thread(target=send, daemon=True).start()
 value = int(sys.argv[3])
 while True:
-    spool.put(b"m PV=1 %d\\n" % value)
+    queue.put(b"m PV=1 %d\\n" % value)
     os.write(1, b"%d\\n" % value)
     value += 1
 """
 
 
 @pytest.mark.process
-def test_kills_lose_nothing_that_was_put(tmp_path: Path) -> None:
-    """Put, merged and taken all the while; each life goes on where the last one knew to have put."""
-    chance = random.Random(4)
-    taken, told = tmp_path / "taken", 0
+def test_kills_lose_no_point_for_which_put_has_returned(tmp_path: Path) -> None:
+    """Lines are put, merged and sent all the while; each process continues after the last line that was put."""
+    rng = random.Random(4)
+    taken, last_put = tmp_path / "taken", 0
     for _ in range(12):
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), str(taken), str(told + 1)],
+            [sys.executable, "-c", WORKER, str(tmp_path), str(taken), str(last_put + 1)],
             stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert worker.stdout is not None
         first = worker.stdout.readline()
-        timer = threading.Timer(chance.uniform(0.0, 0.15), worker.send_signal, [signal.SIGKILL])
+        timer = threading.Timer(rng.uniform(0.0, 0.15), worker.send_signal, [signal.SIGKILL])
         timer.start()
         rest = worker.stdout.read()
         worker.wait()
         worker.stdout.close()
         whole = [int(text) for text in (first + rest).split(b"\n")[:-1]]
-        told = whole[-1]
-    spool = Spool(tmp_path, LOG)
-    delivered = {int(line.split()[-1]) for line in split(taken.read_bytes()) + sent(spool)}
-    assert spool.set_aside == 0
-    assert delivered >= set(range(1, told + 1))
-    assert delivered <= set(range(1, told + 2))
+        last_put = whole[-1]
+    queue = DiskQueue(tmp_path, LOG)
+    delivered = {int(line.split()[-1]) for line in split_lines(taken.read_bytes()) + take_all(queue)}
+    assert queue.corrupt_files == 0
+    assert delivered >= set(range(1, last_put + 1))
+    assert delivered <= set(range(1, last_put + 2))

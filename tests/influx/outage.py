@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.delivery.disk_queue import Spool
+from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.client import Influx
@@ -76,7 +76,7 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     clock = Day(START, START + SETTLED * step, START + (int(ticks) - LIVE) * step)
     direct.run(
         plant, LineProtocol(plant.loops), Influx(url, org, bucket, lambda: token), clock=clock, signals=Signals(),
-        log=log, count=int(ticks), waiting=Spool(Path(state), log, now=clock.now),
+        log=log, count=int(ticks), queue=DiskQueue(Path(state), log, now=clock.now),
         quarantine=Quarantine(Path(state), log),
     )  # fmt: skip
     print(clock.before, clock.most, flush=True)

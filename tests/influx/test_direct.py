@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from parts import InfluxDB, free_port
 
-from clpm_execd.delivery.memory_queue import Backlog
+from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.client import Influx, Verdict
@@ -101,7 +101,7 @@ def test_every_instant_of_every_loop_is_in_the_bucket_once(influxdb: InfluxDB) -
 def test_a_schema_conflict_costs_only_the_lines_in_conflict(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket()
     refused: list[bytes] = []
-    backlog = Backlog()
+    backlog = MemoryQueue()
     with closing(influx(influxdb, bucket)) as writer:
         assert writer(b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % T0).verdict is Verdict.WRITTEN
         bad = b'control_loops,Mode=AUT,loop_id=B PV="bad" %d\n' % (T0 + 50 * SECOND)

@@ -1,4 +1,4 @@
-"""Spool, sender and quarantine against a real InfluxDB behind a proxy that does all that networks and servers do."""
+"""Disk queue, sender and quarantine with a real InfluxDB behind a proxy that does all that networks and servers do."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from faulty_proxy import FAULTS, FaultyProxy, Spoil, Trouble, mixed
 from parts import SECOND, InfluxDB
 
-from clpm_execd.delivery.disk_queue import Spool
-from clpm_execd.delivery.memory_queue import split
+from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.quarantine import Quarantine, incidents
+from clpm_execd.delivery.queue import split_lines
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.influx.client import Influx
 
@@ -39,7 +39,7 @@ class Bench:
 
     def start(self) -> None:
         """As a process does, on whatever an earlier one left."""
-        self.spool = Spool(self.folder, LOG)
+        self.spool = DiskQueue(self.folder, LOG)
         self.sender = Sender(
             self.spool, self.writer, target="", log=LOG, quarantine=Quarantine(self.folder, LOG),
             seconds=lambda: self.seconds,
@@ -77,7 +77,7 @@ class Bench:
         ]  # fmt: skip
         found = [(point.time, point.loop, point.fields["PV"]) for point in self.server.points(self.bucket)]
         assert [point for point in found if point[1] != "first"] == expected
-        assert (self.spool.points, self.spool.set_aside, self.spool.dropped) == (0, 0, 0)
+        assert (self.spool.points, self.spool.corrupt_files, self.spool.points_dropped) == (0, 0, 0)
 
 
 def _line(loop: str, value: int, time: int) -> bytes:
@@ -191,5 +191,5 @@ def test_what_was_refused_can_be_written_again(bench: Bench) -> None:
     bench.proxy.spoil = None
     bench.spool.put(incident.path.read_bytes())
     bench.drain()
-    assert split(b"".join(incident.lines)) == [bench.lines(0)[1]]
+    assert split_lines(b"".join(incident.lines)) == [bench.lines(0)[1]]
     bench.assert_all_written()

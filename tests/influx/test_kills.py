@@ -20,8 +20,8 @@ from parts import ROOT, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
 
 from clpm_execd.delivery.inspection import stock_of
-from clpm_execd.delivery.memory_queue import split
 from clpm_execd.delivery.quarantine import incidents
+from clpm_execd.delivery.queue import split_lines
 from clpm_execd.influx.client import Influx
 
 KILLS = 1000 if CAMPAIGNS else 200
@@ -108,7 +108,7 @@ class Chain:
         words = ["generate", "--config", "loops.toml", "--start", start, "--duration", f"{seconds:.1f}"]
         done = subprocess.run([*command, *words], cwd=self.folder, capture_output=True, check=True,
                               env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
-        return split(done.stdout)
+        return split_lines(done.stdout)
 
 
 def spoil(line: bytes) -> str:

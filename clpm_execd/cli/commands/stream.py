@@ -123,18 +123,18 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
 
     if _watched():
         log.info("stop with Ctrl-C; how it goes is also in %s", settings.log_file or LOG_FILE)
-    waiting, quarantine = None, None
+    queue, quarantine = None, None
     if settings.state is not None:
-        from clpm_execd.delivery.disk_queue import CAP, Spool
+        from clpm_execd.delivery.disk_queue import MAX_BYTES, DiskQueue
         from clpm_execd.delivery.health import Heartbeat
         from clpm_execd.delivery.quarantine import Quarantine
 
         writer = Heartbeat(writer, settings.state, begun.source.interval / SECOND)
-        waiting = Spool(settings.state, log, cap=settings.spool_limit or CAP)
+        queue = DiskQueue(settings.state, log, max_bytes=settings.spool_limit or MAX_BYTES)
         quarantine = Quarantine(settings.state, log)
     return direct.run(begun.source, begun.encoder, writer, clock=clock, signals=signals, log=log, since=begun.since,
                       count=arguments.count, metrics=_metrics(configuration, begun.source), catch_up=settings.max_gap,
-                      waiting=waiting, quarantine=quarantine, progress=progress,
+                      queue=queue, quarantine=quarantine, progress=progress,
                       keeper=keeper_of(begun, arguments, configuration, clock, log, at_once=True))
 
 
