@@ -17,7 +17,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import Indices, Loops
-from clpm_execd.plant.rng import keys, normals
+from clpm_execd.plant.rng import draw_normal_pairs, stream_keys
 from clpm_execd.plant.snapshot import (
     Snapshot,
     Stateful,
@@ -119,7 +119,7 @@ class Plant:
 
     def _build(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
-        self._random_keys = keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
+        self._random_keys = stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
         self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
         self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
@@ -310,7 +310,7 @@ class Plant:
         per_draw = max(1, min(_MAX_SCANS_PER_DRAW, _PAIRS_PER_DRAW // len(self.loops)))
         while self._next_tick < end:
             first, n = self._next_tick, min(per_draw, end - self._next_tick)
-            noise, load = normals(self._random_keys, first, n)
+            noise, load = draw_normal_pairs(self._random_keys, first, n)
             start = 0
             while start < n:
                 stop = start + self._batch_scans(first + start, n - start)

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.digest import blake2b
 from clpm_execd.plant.loop_set import Indices, Loops
+from clpm_execd.plant.rng import blake2b
 from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,

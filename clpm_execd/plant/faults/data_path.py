@@ -18,7 +18,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import keys, uniform_at
+from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
 # One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at
@@ -58,7 +58,7 @@ class _Runs(Step):
         self._piece = max(1, round(fault["length"] * _NANO) // interval)
 
     def hit(self, rows: Rows, level: Floats) -> npt.NDArray[np.bool_]:
-        return uniform_at(self._key, rows["number"] // self._piece) < self._share * level
+        return draw_uniforms_at(self._key, rows["number"] // self._piece) < self._share * level
 
 
 class BadQuality(_Runs):
@@ -99,7 +99,7 @@ class Late(Step):
         self._held: Rows | None = None
 
     def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        hit = uniform_at(self._key, rows["number"]) < self._share * level
+        hit = draw_uniforms_at(self._key, rows["number"]) < self._share * level
         rows["leaves"][hit] += self._delay
         if self._held is not None:
             rows = np.concatenate([self._held, rows])
@@ -123,7 +123,7 @@ class Duplicates(Step):
         self._key, self._share = key, fault["share"]
 
     def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        hit = uniform_at(self._key, rows["number"]) < self._share * level
+        hit = draw_uniforms_at(self._key, rows["number"]) < self._share * level
         return np.repeat(rows, 1 + hit)
 
 
@@ -259,7 +259,7 @@ class DataPath:
         order = list(_STEPS)
         for loop, ours in self._columns.items():
             names = [faults[k].kind.name for k in ours]
-            of = keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
+            of = stream_keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
                       stored_names.DATA_PATH)
             steps = [(order.index(name), i, k) for i, (name, k) in enumerate(zip(names, ours, strict=True))
                      if name in _STEPS]

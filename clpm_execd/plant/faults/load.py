@@ -8,7 +8,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import Draws, keys, normal
+from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.state import State
 
@@ -31,7 +31,7 @@ class LoadFaults(LoopArrays):
         self._others = np.array([column[schedule.faults[k].text("with")] for k in self._from], dtype=np.intp)
         self._gain = schedule.numbers(self._from, "gain")
         self._sigma = schedule.numbers(self._white, "sigma")
-        self._draws = Draws(keys(seed, schedule.names(self._white), stored_names.WHITE_LOAD), normal)
+        self._draws = BlockDraws(stream_keys(seed, schedule.names(self._white), stored_names.WHITE_LOAD), draw_normals)
         self._amplitude, self._period, phase, self._third = (
             schedule.numbers(self._waves, name) for name in ("amplitude", "period", "phase", "harmonic"))
         self._phase = phase * np.pi / 180.0

@@ -16,7 +16,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import keys, normal, uniform
+from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
 from clpm_execd.plant.stages.state import State
 
@@ -40,7 +40,8 @@ class OperationFaults:
         self._by_loop: dict[int, list[int]] = {int(c): [] for c in self._at}
         for k in ours:
             self._by_loop[int(schedule.column[k])].append(k)
-        self._keys = dict(zip(ours, keys(seed, schedule.names(ours), stored_names.OPERATION_FAULTS), strict=True))
+        keys = stream_keys(seed, schedule.names(ours), stored_names.OPERATION_FAULTS)
+        self._keys = dict(zip(ours, keys, strict=True))
         self._chosen = {column: int(state.mode[column]) for column in self._by_loop}
         self._level: Floats = np.zeros(len(schedule.faults))
         self._on: set[int] = set()
@@ -115,7 +116,7 @@ class OperationFaults:
             self._set_mode(column)
             wait = fault["dwell"] * (0.5 + self._chance(k))
         elif fault.kind.name == "setpoint-moves":
-            self._moved[k] = fault["size"] * float(normal(np.array([self._keys[k]]), tick, 1)[0, 0])
+            self._moved[k] = fault["size"] * float(draw_normals(np.array([self._keys[k]]), tick, 1)[0, 0])
             self._set_sp(column)
             wait = fault["interval"] * (0.5 + self._chance(k))
         else:
@@ -127,7 +128,7 @@ class OperationFaults:
         heappush(self._due, (self._next[k], k))
 
     def _chance(self, k: int) -> float:
-        return float(uniform(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
+        return float(draw_uniforms(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
 
     def _set_mode(self, column: int) -> None:
         mode, ours = self._chosen[column], self._by_loop[column]

@@ -9,7 +9,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import Overlays
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
-from clpm_execd.plant.rng import Draws, keys, uniform
+from clpm_execd.plant.rng import BlockDraws, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.recording import FINEST
 from clpm_execd.plant.stages.state import State
@@ -30,7 +30,7 @@ class SensorFaults(LoopArrays):
         self._all = {name: np.zeros(len(sigma)) for name in names}
         self._overlays = Overlays(schedule, {"sigma": sigma, **self._all})
         ids = tuple(schedule.loops[i].id for i in at)
-        self._draws = Draws(keys(seed, ids, stored_names.SPIKES), uniform)
+        self._draws = BlockDraws(stream_keys(seed, ids, stored_names.SPIKES), draw_uniforms)
         self._last = state.pv[at]
         self._gather()
 

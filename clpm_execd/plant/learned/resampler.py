@@ -23,7 +23,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import MAN, Floats
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws, stretches
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.rng import keys, normal, uniform, uniform_at
+from clpm_execd.plant.rng import draw_normals, draw_uniforms, draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays, Tables
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller, is_direct_acting
@@ -99,8 +99,8 @@ class LearnedLoops(LoopArrays):
         self._laws = laws = [loop.laws for loop in ours if loop.laws is not None]
         ids = tuple(loop.id for loop in ours)
         self._block_keys = np.stack([
-            keys(seed, ids, purpose) for purpose in (stored_names.LEARNED_LENGTH, stored_names.LEARNED_PLACE)])
-        self._drift_keys = np.stack([keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
+            stream_keys(seed, ids, purpose) for purpose in (stored_names.LEARNED_LENGTH, stored_names.LEARNED_PLACE)])
+        self._drift_keys = np.stack([stream_keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
         self._interval = np.array([round(law.interval * 1e9) for law in laws], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
         self._archives = [Archive(law) for law in laws]
@@ -156,7 +156,7 @@ class LearnedLoops(LoopArrays):
         state, at, m = self._state, self.columns, len(self._laws)
         self._true, self._op, self._sp = (np.zeros((self._order, m)) for _ in range(3))
         self._row = np.zeros(m, dtype=np.intp)
-        chance = uniform(self._block_keys[1], 0, 1)[0]
+        chance = draw_uniforms(self._block_keys[1], 0, 1)[0]
         for j, (law, archive) in enumerate(zip(self._laws, self._archives, strict=True)):
             self._row[j] = row = archive.starts[int(chance[j] * len(archive.starts))]
             known = law.signals[row - min(row, self._order):row][::-1]
@@ -176,7 +176,7 @@ class LearnedLoops(LoopArrays):
         state.position[at] = state.op[at]
         self._kept = np.array([np.where(self._own, state.pv[at], self._pv_rest + self._true[0]), state.op[at]])
         self._load, self._noise, self._slope = np.zeros(m), np.zeros(m), np.zeros((3, m))
-        self._drift = np.array(self._drift_sigma) * normal(self._drift_keys.ravel(), -1, 1).reshape(3, m)
+        self._drift = np.array(self._drift_sigma) * draw_normals(self._drift_keys.ravel(), -1, 1).reshape(3, m)
         self._now = self._residuals[self._offset + self._row].T
 
     def restore(self, tables: Tables) -> None:
@@ -214,7 +214,7 @@ class LearnedLoops(LoopArrays):
     def _begin(self, those: Indices) -> None:
         """Another block of each of those loops."""
         instants = self._instant[those]
-        chance = uniform_at(self._block_keys[:, those], instants).T.tolist()
+        chance = draw_uniforms_at(self._block_keys[:, those], instants).T.tolist()
         recent = np.stack([past[:RECALL, those] for past in (self._pv, self._op, self._sp)], axis=1)
         for k, (j, instant, (length, place)) in enumerate(zip(those.tolist(), instants.tolist(), chance, strict=True)):
             archive = self._archives[j]
@@ -228,7 +228,7 @@ class LearnedLoops(LoopArrays):
         pole = self._drift_pole[j] ** length
         for k, sigma in enumerate(self._drift_sigma):
             if sigma[j]:
-                chance = float(normal(self._drift_keys[k, j:j + 1], instant, 1)[0, 0])
+                chance = float(draw_normals(self._drift_keys[k, j:j + 1], instant, 1)[0, 0])
                 change = sigma[j] * (1.0 - pole * pole) ** 0.5 * chance - (1.0 - pole) * self._drift[k, j]
                 self._slope[k, j] = change / length
 

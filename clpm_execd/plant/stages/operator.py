@@ -20,7 +20,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.loop_set import Loops
-from clpm_execd.plant.rng import keys, normal, uniform
+from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays, Tables, owned_records
 from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.stages.state import State, percent
@@ -98,7 +98,7 @@ class Operator(LoopArrays):
         self._chance, self._size = loops.columns(lambda loop: _habit(loop.operator))
         self._next_quarter = 0 if self._chance.any() else None
         drawn = () if self._next_quarter is None else loops.ids
-        self._whether, self._when, self._where = (keys(seed, drawn, purpose) for purpose in (
+        self._whether, self._when, self._where = (stream_keys(seed, drawn, purpose) for purpose in (
             stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE))
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
         days = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.kinds))}
@@ -106,7 +106,7 @@ class Operator(LoopArrays):
         self._day = loops.column(lambda loop: days[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
         self._stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
-        self._stay = keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
+        self._stay = stream_keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
         self._automatic = {
             i: MODES.index(loops[i].mode if loops[i].mode != "MAN" else "CAS" if loops[i].cascade else "AUT")
             for i in self._stays}
@@ -159,13 +159,13 @@ class Operator(LoopArrays):
         quarter = tick * self._scan // (QUARTER * 10**9)
         begin, end = (-(-q * QUARTER * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter = end
-        moves = uniform(self._whether, quarter, 1)[0] < self._days[self._day, quarter % DAY] * self._chance
+        moves = draw_uniforms(self._whether, quarter, 1)[0] < self._days[self._day, quarter % DAY] * self._chance
         moved = np.flatnonzero(moves & (self._planned < quarter))
         self._planned[:] = quarter
         if not moved.size:
             return
-        within = uniform(self._when[moved], quarter, 1)[0] * (1.0 - _LEAST_DWELL / QUARTER)
-        far = np.clip(normal(self._where[moved], quarter, 1)[0], -2.0, 2.0)
+        within = draw_uniforms(self._when[moved], quarter, 1)[0] * (1.0 - _LEAST_DWELL / QUARTER)
+        far = np.clip(draw_normals(self._where[moved], quarter, 1)[0], -2.0, 2.0)
         for i, share, sigmas in zip(moved.tolist(), within.tolist(), far.tolist(), strict=True):
             at = begin + int(share * (end - begin))
             target = min(100.0, max(0.0, round(self._home[i] + sigmas * self._size[i], 1)))
@@ -175,7 +175,7 @@ class Operator(LoopArrays):
     def _plan_mode(self, i: int, tick: int, manual: bool) -> None:
         """When the habit that took a loop into MAN, or out of it, at this scan does the opposite."""
         mean = self._stays[i][manual]
-        chance = float(uniform(self._stay[i:i + 1], tick, 1)[0, 0])
+        chance = float(draw_uniforms(self._stay[i:i + 1], tick, 1)[0, 0])
         stay = mean * (_LEAST_STAY - (1.0 - _LEAST_STAY) * log1p(-chance))
         scans = max(1, round(stay * 1e9 / self._scan))
         heappush(self._plan, _Act(tick + scans, i, -1, "mode", self._automatic[i] if manual else MAN))
