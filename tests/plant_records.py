@@ -15,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[2] / "shared" / "data")
 
 
-def plant_records(pattern: str = "*/**/*", *, least: int = 1) -> list[Path]:
+def plant_records(pattern: str = "plant_*/**/*", *, least: int = 1) -> list[Path]:
     """The records whose path below the folder of records is like the pattern, in the order of these paths.
 
     A campaign that takes more of them than tests/data holds says how many, and is skipped where they are not found.
