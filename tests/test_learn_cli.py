@@ -134,7 +134,7 @@ def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, shor
     assert done.stdout == ""
     said = done.stderr.splitlines()
     assert len(said) == 2
-    assert said[0].startswith("bad.csv: no column of times; ")
+    assert said[0].startswith("bad.csv: no time column; ")
     assert said[1] == "none.csv: there is no such file; check the path"
     assert (tmp_path / "loops.toml").read_text() == "mine"
     assert not (tmp_path / "loops.npz").exists()
@@ -149,7 +149,7 @@ def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, shor
     (["--output", "l.toml", "--range", "FIC1=0:1"], "--range: no loop is 'FIC1'; did you mean 'FIC101'?"),
     (["--output", "l.toml", "--type", "FIC101=flaw"], "--type: 'flaw' is no type of loop; did you mean 'flow'?"),
     (["--output", "l.toml", "--timezone", "Europe/Berlim"], "did you mean 'Europe/Berlin'?"),
-    (["--output", "l.toml", "--columns", "pw=A"], "'pw' is no role of a column"),
+    (["--output", "l.toml", "--columns", "pw=A"], "unknown column role 'pw'"),
 ])
 def test_a_mistake_is_told_in_a_line(tmp_path: Path, short: Path, signals: Signals, words: list[str], said: str,
                                      monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,7 @@ def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path,
 
 def test_records_of_plants_are_learned(tmp_path: Path) -> None:
     done = run(tmp_path, "learn", *SOME_RECORDS, "--output", "loops.toml")
-    assert "the times have no zone: taken as UTC" in done.stderr
+    assert "timestamps have no time zone: UTC assumed" in done.stderr
     assert run(tmp_path, "check", "--config", "loops.toml").stdout == f"ok: {len(SOME_RECORDS)} loops\n"
     lines = run(tmp_path, "--config", "loops.toml", "--count", "1").stdout.splitlines()
     assert len(lines) == len(SOME_RECORDS)

@@ -1,4 +1,7 @@
-"""Historical records: read as plants export them, streamed again as if live."""
+"""Historical records: read as plants export them into a Record, and replayed as if live.
+
+The room may import the plant and what lies on the ground floor (problems, units).
+"""
 
 from clpm_execd.records.column_roles import Columns, parse_columns
 from clpm_execd.records.record import Record, read_record

@@ -1,4 +1,8 @@
-"""Samples on a grid: all loops over all instants of the record, each at its own places, and what had to be decided."""
+"""Samples on a grid: all loops over all instants of the record, with gaps filled forward.
+
+Each value stays at its own instant. What the file leaves open (time zone, order of day and month, order of the rows) is
+decided here and noted as an assumption.
+"""
 
 from __future__ import annotations
 
@@ -11,126 +15,135 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
-from clpm_execd.records.csv_source import bad, no_time
+from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import SIGNALS, Modes, Samples
 from clpm_execd.records.text_columns import Booleans, Integers
-from clpm_execd.records.timestamps import LATEST, UNREADABLE, Times, of_zone
+from clpm_execd.records.timestamps import LATEST_NS, UNREADABLE, ParsedTimes, localise_times
 
-CELLS_AT_MOST = 100_000_000
-
-
-def _instants(samples: Samples, zone: tzinfo | None, assumptions: list[str]) -> tuple[Integers, Integers, Booleans]:
-    """(R,) instants and loops of all rows, in the file's order, and which rows count of those that were read."""
-    times, codes = Times.concatenate(samples.times), np.concatenate(samples.codes)
-    clocks = _right_way_round(times, assumptions)
-    if zone is not None and times.zoneless.any():
-        own = np.flatnonzero(times.zoneless & (clocks != UNREADABLE))
-        zoned = of_zone(clocks[own], codes[own], zone)
-        clocks[own] = zoned.instants
-        if zoned.twice:
-            assumptions.append(f"{zoned.twice} times fall into an hour that comes twice as the clocks go back: told "
-                               "apart by their order")
-        if zoned.never:
-            assumptions.append(f"{zoned.never} times fall into an hour that the clocks leave out: taken as before it")
-    elif times.zoneless.any():
-        assumptions.append("the times have no zone: taken as UTC")
-    if times.excel:
-        assumptions.append("times are numbers that look like days of a spreadsheet, since 1899-12-30: taken as such")
-    counts = (clocks >= 0) & (clocks < LATEST)
-    samples.unreadable += int(len(counts) - counts.sum())
-    return clocks[counts], codes[counts], counts
+MAX_GRID_CELLS = 100_000_000  # 2.5 GB for PV, OP, SP and mode; a grid beyond is nearly empty
 
 
-def _right_way_round(times: Times, assumptions: list[str]) -> Integers:
-    """The dates, day or month first: as more of them can be read, else as they lie closer together, else day first."""
-    if times.month_first is times.instants:
-        return times.instants
+def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
+                   ) -> tuple[Integers, Integers, Booleans]:
+    """Return the instants and loops of all rows in the file's order, and which of the rows these are."""
+    times, codes = ParsedTimes.concatenate(samples.times), np.concatenate(samples.loop_codes)
+    instants = _choose_date_order(times, assumptions)
+    if zone is not None and times.has_no_zone.any():
+        local = np.flatnonzero(times.has_no_zone & (instants != UNREADABLE))
+        localised = localise_times(instants[local], codes[local], zone)
+        instants[local] = localised.instants
+        if localised.ambiguous:
+            assumptions.append(f"timestamps in an hour that occurs twice as the clocks go back: "
+                               f"{localised.ambiguous}; resolved by the order of the rows")
+        if localised.nonexistent:
+            assumptions.append(f"timestamps in an hour that the clocks skip: {localised.nonexistent}; the offset "
+                               "before the change is used")
+    elif times.has_no_zone.any():
+        assumptions.append("timestamps have no time zone: UTC assumed")
+    if times.has_excel_days:
+        assumptions.append("timestamps look like Excel dates (days since 1899-12-30) and are read as such")
+    is_usable = (instants >= 0) & (instants < LATEST_NS)
+    samples.unreadable_times += int(len(is_usable) - is_usable.sum())
+    return instants[is_usable], codes[is_usable], is_usable
 
-    def oddness(instants: Integers) -> tuple[int, int]:
-        read = instants[instants != UNREADABLE]
-        return len(instants) - len(read), int(read.max() - read.min()) if len(read) else 0
 
-    day, month = oddness(times.instants), oddness(times.month_first)
-    month_first = month < day or (month == day and times.american)
-    sure = day[0] != month[0]
-    said = f"dates with strokes have the {'month' if month_first else 'day'} first"
-    assumptions.append(said + ("" if sure else ", by how close together they then lie" if day != month else ""))
-    return times.month_first if month_first else times.instants
+def _choose_date_order(times: ParsedTimes, assumptions: list[str]) -> Integers:
+    """Return the instants with the day or the month first.
+
+    The order is the one in which more dates can be read, else the one in which they span the shorter time, else month
+    first where they have AM or PM, else day first.
+    """
+    if times.month_first is times.day_first:
+        return times.day_first
+
+    def badness(instants: Integers) -> tuple[int, int]:
+        readable = instants[instants != UNREADABLE]
+        return len(instants) - len(readable), int(readable.max() - readable.min()) if len(readable) else 0
+
+    day, month = badness(times.day_first), badness(times.month_first)
+    is_month_first = month < day or (month == day and times.has_am_pm)
+    is_certain = day[0] != month[0]
+    assumption = f"dates such as 01/02/2025 are read {'month' if is_month_first else 'day'} first"
+    assumptions.append(assumption + ("" if is_certain or day == month else ", because they then span less time"))
+    return times.month_first if is_month_first else times.day_first
 
 
-def _order(times: Integers, codes: Integers, assumptions: list[str]) -> None:
-    """Say how the rows stood; each loop has its own order, for a file may hold one loop after the other."""
+def _note_row_order(times: Integers, codes: Integers, assumptions: list[str]) -> None:
+    """Note in which order the rows are; each loop has its own, for a file may hold one loop after the other."""
     order = np.argsort(codes, kind="stable")
-    steps = np.diff(times[order])[np.diff(codes[order]) == 0]
-    back, on = int((steps < 0).sum()), int((steps > 0).sum())
-    if back and not on:
-        assumptions.append("the newest row is first: turned round")
-    elif back:
-        assumptions.append(f"{back} rows stand before an older one: sorted by time")
+    differences = np.diff(times[order])[np.diff(codes[order]) == 0]
+    backward, forward = int((differences < 0).sum()), int((differences > 0).sum())
+    if backward and not forward:
+        assumptions.append("rows are newest first: reversed")
+    elif backward:
+        assumptions.append(f"rows out of order: {backward}; sorted by time")
 
 
 @dataclass
-class Grids:
-    """T instants of N loops: values by signal and modes, (T, N), and where each has a cell of its own."""
+class Grid:
+    """T instants of N loops, ns since 1970: values by signal and modes, (T, N), and where each is present."""
 
     times: Integers
     values: dict[str, Floats]
     modes: Modes
-    told: dict[str, Booleans]
+    present: dict[str, Booleans]
 
 
-def grids_of(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str]) -> Grids:
-    times, codes, counts = _instants(samples, zone, assumptions)
+def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str]) -> Grid:
+    """Return the samples on the grid of all their instants; raise BadInput where there are none or too many."""
+    times, codes, is_usable = _resolve_times(samples, zone, assumptions)
     if not len(times):
-        raise no_time(path)
-    _order(times, codes, assumptions)
+        raise timestamp_error(path)
+    _note_row_order(times, codes, assumptions)
     instants, row = np.unique(times, return_inverse=True)
     shape = (len(instants), len(samples.loops))
-    if shape[0] * shape[1] > CELLS_AT_MOST:
-        what = f"{shape[1]} loops share few of their {shape[0]} instants"
-        raise bad(path, what, "split the record into one file for each loop")
+    if shape[0] * shape[1] > MAX_GRID_CELLS:
+        what = f"{shape[1]} loops share few of their {shape[0]} timestamps"
+        raise record_error(path, what, "split the record into one file per loop")
     cell = row.reshape(-1) * shape[1] + codes
 
-    def scatter(parts: list[npt.NDArray[Any]], told: Booleans, blank: float, kind: type) -> npt.NDArray[Any]:
+    def scatter(parts: list[npt.NDArray[Any]], present: Booleans, blank: float, kind: type) -> npt.NDArray[Any]:
         # Assigned in the file's order: of two values for one cell the later one stays.
         grid: npt.NDArray[Any] = np.full(shape[0] * shape[1], blank, kind)
-        whole = np.concatenate(parts)[counts]
+        values = np.concatenate(parts)[is_usable]
         parts.clear()
-        grid[cell[told]] = whole[told]
+        grid[cell[present]] = values[present]
         return grid.reshape(shape)
 
     grids: dict[str, npt.NDArray[Any]] = {}
-    where: dict[str, Booleans] = {}
-    repeated = 0
-    for signal, parts in samples.told.items():
-        told = np.concatenate(parts)[counts]
-        where[signal] = np.zeros(shape, np.bool_)
-        where[signal].reshape(-1)[cell[told]] = True
-        of, blank, kind = (samples.modes, AUT, np.int8) if signal == "mode" else (samples.values[signal], np.nan, float)
-        grids[signal] = scatter(cast("list[npt.NDArray[Any]]", of), told, blank, kind)
+    present_on_grid: dict[str, Booleans] = {}
+    duplicates = 0
+    for signal, parts in samples.present.items():
+        present = np.concatenate(parts)[is_usable]
+        present_on_grid[signal] = np.zeros(shape, np.bool_)
+        present_on_grid[signal].reshape(-1)[cell[present]] = True
+        values, blank, kind = (samples.modes, AUT, np.int8) if signal == "mode" else \
+            (samples.values[signal], np.nan, float)
+        grids[signal] = scatter(cast("list[npt.NDArray[Any]]", values), present, blank, kind)
         if signal != "mode":
-            repeated = max(repeated, int(told.sum()) - int(where[signal].sum()))
-    if repeated:
-        assumptions.append(f"{repeated} rows repeat an instant: the last one counts")
+            duplicates = max(duplicates, int(present.sum()) - int(present_on_grid[signal].sum()))
+    if duplicates:
+        assumptions.append(f"rows with a duplicate timestamp: {duplicates}; the last one is used")
     modes = grids.pop("mode")
-    return Grids(instants, grids, modes, where)
+    return Grid(instants, grids, modes, present_on_grid)
 
 
-def hold_what_is_absent(samples: Samples, grids: Grids, assumptions: list[str]) -> None:
-    """Let values hold: all of a loop where it has no row, each signal where the signals have times of their own."""
-    own = [signal for signal in SIGNALS if signal in samples.seen]
-    row = np.logical_or.reduce([*(grids.told[signal] for signal in own), grids.told["mode"]])
-    # A loop without a signal does not wait for it.
-    together = np.logical_and.reduce([told | ~told.any(axis=0) for told in (grids.told[signal] for signal in own)])
-    apart = bool(together.sum() * 2 < row.sum())
-    if apart:
-        assumptions.append(f"{', '.join(own).upper()} have times of their own: each holds until its next value")
-    elif not row.all():
-        assumptions.append("not every loop has a row at every instant: its last one holds")
-    for signal in own:
-        told = grids.told[signal] if apart else row
-        if not told.all():
-            grids.values[signal] = forward_fill(grids.values[signal], told)
-    if not grids.told["mode"].all() and "mode" in samples.seen:
-        grids.modes = forward_fill(grids.modes, grids.told["mode"])
+def fill_gaps(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
+    """Fill values forward: all of a loop where it has no row, or each signal where the signals are asynchronous."""
+    signals = [signal for signal in SIGNALS if signal in samples.signals]
+    has_row = np.logical_or.reduce([*(grid.present[signal] for signal in signals), grid.present["mode"]])
+    # A signal that a loop does not have at all does not make the others asynchronous.
+    synchronous = np.logical_and.reduce(
+        [present | ~present.any(axis=0) for present in (grid.present[signal] for signal in signals)])
+    is_asynchronous = bool(synchronous.sum() * 2 < has_row.sum())
+    if is_asynchronous:
+        assumptions.append(f"{', '.join(signals).upper()} are asynchronous: each value holds until the next one")
+    elif not has_row.all():
+        assumptions.append("not every loop has a row at every timestamp: its last values hold")
+    for signal in signals:
+        present = grid.present[signal] if is_asynchronous else has_row
+        if not present.all():
+            grid.values[signal] = forward_fill(grid.values[signal], present)
+    if not grid.present["mode"].all() and "mode" in samples.signals:
+        grid.modes = forward_fill(grid.modes, grid.present["mode"])

@@ -1,7 +1,7 @@
-"""What a cell of a record says, as a number: a value, a mode, a quality.
+"""The cells of a record as numbers, modes and quality marks.
 
-No text raises: what cannot be read is NaN as a value and UNKNOWN as a mode, because a historian writes `Bad` or
-`I/O Timeout` where it has no value, and one such cell must not cost the record.
+No text raises an error: a text that is not a number becomes NaN and an unknown mode becomes UNKNOWN_MODE, because a
+historian writes `Bad` or `I/O Timeout` where it has no value, and one such cell must not cost the record.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
-from clpm_execd.records.text_columns import Booleans, Texts
+from clpm_execd.records.text_columns import Booleans, TextColumn
 
-UNKNOWN = -1
-UNCERTAIN = 64  # OPC DA: from here to GOOD a value is uncertain, below it is bad
-WORDS_AT_MOST = 5
+UNKNOWN_MODE = -1  # no index into MODES
+# Quality flags of OPC Data Access: bits 6 and 7 of the byte are 0 for bad, 1 for
+# uncertain and 3 for good, so that 64 is the first uncertain value and GOOD, 192, the first good one.
+OPC_UNCERTAIN = 64
+MAX_BAD_TEXTS = 5  # examples in a message; more would fill the screen
 
 _MODES = dict.fromkeys(("AUT", "AUTO", "AUTOMATIC", "A", "1", "TRUE"), AUT)
 _MODES |= dict.fromkeys(("MAN", "MANUAL", "M", "IMAN", "LO", "0", "FALSE"), MAN)
@@ -31,77 +33,82 @@ _GROUPED_BY_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d*", re.ASCII)
 
 
 @dataclass
-class Found:
-    """What was odd about the numbers of a record: words in their place, and an example each of a number with
-    thousands set apart and of one with the other decimal mark."""
+class ParseNotes:
+    """What was unusual about the numbers of a record.
 
-    words: dict[str, None] = field(default_factory=dict)
-    grouped: str = ""
-    marked: str = ""
+    bad_texts: texts in the place of numbers, as keys. thousands_example, other_mark_example: a number with thousands
+    separators, and one with the other decimal mark; empty where there is none.
+    """
+
+    bad_texts: dict[str, None] = field(default_factory=dict)
+    thousands_example: str = ""
+    other_mark_example: str = ""
 
 
-def numbers(texts: Texts, *, decimal_comma: bool, found: Found) -> Floats:
-    """Each text as a finite number or NaN."""
-    values, odd = texts.floats(decimal_comma)
-    if odd.any():
-        rows = np.flatnonzero(odd)
-        cells = texts.at(rows)
-        known = {text: _number(text.strip(), decimal_comma, found) for text in dict.fromkeys(cells)}
-        values[rows] = [known[text] for text in cells]
+def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) -> Floats:
+    """Return each text as a finite number or NaN."""
+    values, unparsed = texts.parse_floats(decimal_comma)
+    if unparsed.any():
+        rows = np.flatnonzero(unparsed)
+        cells = texts.texts_of(rows)
+        number_of = {text: _parse_number(text.strip(), decimal_comma, notes) for text in dict.fromkeys(cells)}
+        values[rows] = [number_of[text] for text in cells]
     values[~np.isfinite(values)] = nan
     return values
 
 
-def _number(text: str, comma: bool, found: Found) -> float:
-    """A number with either decimal mark, thousands set apart by the other, and a per cent sign behind it."""
-    plain = text.removesuffix("%").rstrip()
-    if _GROUPED_BY_COMMAS.fullmatch(plain) or (not comma and _COMMAS.fullmatch(plain)):
-        found.grouped = found.grouped or text
-        plain = plain.replace(",", "")
-    elif _GROUPED_BY_POINTS.fullmatch(plain) or (_POINTS.fullmatch(plain) and (comma or plain.count(".") > 1)):
-        found.grouped = found.grouped or text
-        plain = plain.replace(".", "").replace(",", ".")
-    elif ("." if comma else ",") in plain:
-        found.marked = found.marked or text
-        plain = plain.replace(",", ".")
-    elif comma:
-        plain = plain.replace(",", ".")
+def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
+    """Return a number with either decimal mark, with thousands separated by the other, with or without a % sign."""
+    number = text.removesuffix("%").rstrip()
+    if _GROUPED_BY_COMMAS.fullmatch(number) or (not decimal_comma and _COMMAS.fullmatch(number)):
+        notes.thousands_example = notes.thousands_example or text
+        number = number.replace(",", "")
+    elif _GROUPED_BY_POINTS.fullmatch(number) or (
+            _POINTS.fullmatch(number) and (decimal_comma or number.count(".") > 1)):
+        notes.thousands_example = notes.thousands_example or text
+        number = number.replace(".", "").replace(",", ".")
+    elif ("." if decimal_comma else ",") in number:
+        notes.other_mark_example = notes.other_mark_example or text
+        number = number.replace(",", ".")
+    elif decimal_comma:
+        number = number.replace(",", ".")
     try:
-        return float(plain)
+        return float(number)
     except ValueError:
-        if text and len(found.words) < WORDS_AT_MOST:
-            found.words[" ".join(text[:40].split())] = None
+        if text and len(notes.bad_texts) < MAX_BAD_TEXTS:
+            notes.bad_texts[" ".join(text[:40].split())] = None
         return nan
 
 
-def mode(text: str) -> int:
-    """The mode a text means, as the index into MODES, or UNKNOWN."""
+def parse_mode(text: str) -> int:
+    """Return the mode a text means, as the index into MODES, or UNKNOWN_MODE."""
     text = text.strip().upper()
     if text in _MODES:
         return _MODES[text]
     try:
         number = float(text)
     except ValueError:
-        return UNKNOWN
-    return _MODES.get(str(int(number)), UNKNOWN) if isfinite(number) and number == int(number) else UNKNOWN
+        return UNKNOWN_MODE
+    return _MODES.get(str(int(number)), UNKNOWN_MODE) if isfinite(number) and number == int(number) else UNKNOWN_MODE
 
 
-_GOOD_WORDS = ("", "good", "ok", "g", "true", "non-specific", "good, non-specific", "goodnonspecific")
+_GOOD_QUALITY = ("", "good", "ok", "g", "true", "non-specific", "good, non-specific", "goodnonspecific")
 
 
-def good_quality(texts: Texts) -> Booleans | None:
-    """(T,) whether a value counts: by the word, or by OPC's number; None where the column calls none of them good."""
-    codes, words = texts.distinct()
-    known: npt.NDArray[np.bool_] = np.array([_is_good(word.strip().casefold()) for word in words] or [False], np.bool_)
-    good = known[codes]
+def parse_quality(texts: TextColumn) -> Booleans | None:
+    """Return (T,) whether a quality is good or uncertain, by word or OPC number; None where none of them is."""
+    codes, words = texts.factorize()
+    is_good: npt.NDArray[np.bool_] = np.array([_is_good(word.strip().casefold()) for word in words] or [False],
+                                              np.bool_)
+    good = is_good[codes]
     return good if good.any() else None
 
 
 def _is_good(word: str) -> bool:
-    if word in _GOOD_WORDS or word.startswith("good"):
+    if word in _GOOD_QUALITY or word.startswith("good"):
         return True
     try:
         number = float(word)
     except ValueError:
         return word.startswith("uncertain")
-    return UNCERTAIN <= number < GOOD + UNCERTAIN
+    return OPC_UNCERTAIN <= number < GOOD + OPC_UNCERTAIN

@@ -1,7 +1,7 @@
-"""A file as tables: where it begins, how its cells are parted, and which header its rows stand under.
+"""A CSV file as tables, each under its header: encoding, delimiter and header line are detected.
 
-The text is read in parts, so that memory does not grow with the file, and each part becomes a table, by Arrow where
-that is installed and the file is large enough for its start to pay.
+The text is read in chunks, so that memory does not grow with the file. A chunk becomes a table by the csv module, or by
+Arrow where that is installed and the file is large enough for its start to pay.
 """
 
 from __future__ import annotations
@@ -17,200 +17,212 @@ from pathlib import Path
 from typing import TextIO
 
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.records.column_roles import Columns, plain, time_columns
-from clpm_execd.records.text_columns import CsvTable, Row, Table, arrow_table, has_arrow
+from clpm_execd.records.column_roles import Columns, find_time_columns, normalise_name
+from clpm_execd.records.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
 
-CHARACTERS_AT_ONCE = 1_000_000
-ARROW_FROM = 1_000_000  # bytes: below, importing it takes longer than reading without
-HEADER_WITHIN = 20
-HEAD = 65_536
+CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
+ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
+HEADER_MAX_ROWS = 20  # exports put a title, a unit and a time range above the header, not a page
+HEAD_BYTES = 65_536  # enough to judge encoding, delimiter and decimal mark
+DELIMITER_LINES = 50
+DECIMAL_MARK_LINES = 200
 DELIMITERS = "\t;|,"
-ANNOTATIONS = ("#datatype", "#group", "#default")
+ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 
-_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
-_SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
+# An annotation or an empty line, after which another header may follow.
+_TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
+_SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)  # the line by which Excel names the delimiter
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+", re.ASCII)
 _DECIMAL_POINT = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
 
 
-def bad(path: Path, what: str, remedy: str) -> BadInput:
-    """What is wrong with the file."""
+def record_error(path: Path, what: str, remedy: str) -> BadInput:
+    """Return the error that says what is wrong with a file."""
     return BadInput([Problem(str(path), what, remedy)])
 
 
-def no_time(path: Path) -> BadInput:
-    """No row of the file has a readable time."""
-    remedy = "write times as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
-    return bad(path, "no row has a readable time", remedy)
+def timestamp_error(path: Path) -> BadInput:
+    """Return the error of a file in which no row has a readable timestamp."""
+    remedy = "write timestamps as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
+    return record_error(path, "no row has a readable timestamp", remedy)
 
 
 @dataclass
-class Tables:
-    """The parts of a file, each with the header it stands under.
+class CsvSource:
+    """An open file that is read table by table.
 
-    process_data: the header is the line that begins with `tagname`; two more lines describe it. decimal_comma: what
-    the first lines say. A blank line or an annotation may begin another table of a Flux answer, with a header of its
-    own. assumptions: what had to be taken for granted.
+    header: the names that the next rows stand under; None where there is none. is_process_data: the format is
+    PROCESSDATA, whose header is the line that begins with `tagname` and is followed by two lines of description.
+    has_decimal_comma: what the first lines show. An empty line or an annotation may begin another table of a Flux
+    answer, with a header of its own. assumptions: what the file left open and how it was taken.
     """
 
     text: TextIO
     delimiter: str
     header: Row | None
-    process_data: bool
-    decimal_comma: bool
-    arrow: bool
+    is_process_data: bool
+    has_decimal_comma: bool
+    uses_arrow: bool
     assumptions: list[str] = field(default_factory=list)
-    fresh: bool = False  # the next row may be another header
-    short: int = 0  # rows with fewer cells than the header
-    long: int = 0  # rows with more, that are not empty
+    may_be_header: bool = False  # whether the next row may be another header
+    short_rows: int = 0  # rows with fewer cells than the header
+    long_rows: int = 0  # rows with more cells than the header, not counting empty ones
 
-    def parts(self) -> Iterator[tuple[Row, Table]]:
-        """The first one has no rows: it is there for its header."""
+    def tables(self) -> Iterator[tuple[Row, Table]]:
+        """Yield headers and the rows under them; the first table has no rows and is there for its header."""
         if self.header is None:
             return
         yield self.header, CsvTable([])
         for text in self._chunks():
-            table = arrow_table(text, self.delimiter, len(self.header)) if self._is_one_table(text) else None
+            table = parse_with_arrow(text, self.delimiter, len(self.header)) if self._is_one_table(text) else None
             if table is not None:
                 yield self.header, table
             else:
-                yield from self._rows(text)
+                yield from self._split_at_headers(text)
 
     def _is_one_table(self, text: str) -> bool:
-        """Whether all its lines are rows under the present header, and Arrow is to read them."""
-        if not self.arrow or self.fresh or self._again(text):
+        """Return whether Arrow is to parse the chunk, and all its lines are rows under the present header."""
+        if not self.uses_arrow or self.may_be_header or self._repeats_header(text):
             return False
         end = "" if text.endswith("\n") else "\n"
-        return not _BREAK.search(f"\n{text}{end}")
+        return not _TABLE_BREAK.search(f"\n{text}{end}")
 
-    def _again(self, text: str) -> bool:
-        """Whether a line may be the header once more, as of files that were joined."""
-        name = self._time_name()[1]
+    def _repeats_header(self, text: str) -> bool:
+        """Return whether a line may be the header again, as in files that were joined."""
+        name = self._time_column()[1]
         return bool(name) and (f"{name}{self.delimiter}" in text or f"{self.delimiter}{name}\n" in text)
 
-    def _time_name(self) -> tuple[int, str]:
-        """The first column of times, and its name; the name is empty where the header has none."""
-        found = time_columns(self.header or [])
-        return (found[0], self.header[found[0]]) if found and self.header else (0, "")
+    def _time_column(self) -> tuple[int, str]:
+        """Return the index and the name of the first time column; the name is empty where there is none."""
+        columns = find_time_columns(self.header or [])
+        return (columns[0], self.header[columns[0]]) if columns and self.header else (0, "")
 
     def _chunks(self) -> Iterator[str]:
-        """Whole lines; and whole rows, where cells with line breaks are quoted."""
-        while text := self.text.read(CHARACTERS_AT_ONCE):
+        """Yield complete lines, and complete rows where quoted cells contain line breaks."""
+        while text := self.text.read(CHUNK_CHARACTERS):
             parts = [text, self.text.readline()]
             quotes = sum(part.count('"') for part in parts)
             size = len(text)
-            while quotes % 2 and size < 2 * CHARACTERS_AT_ONCE and (line := self.text.readline()):
+            while quotes % 2 and size < 2 * CHUNK_CHARACTERS and (line := self.text.readline()):
                 parts.append(line)
                 quotes += line.count('"')
                 size += len(line)
             yield "".join(parts)
 
-    def _rows(self, text: str) -> Iterator[tuple[Row, Table]]:
-        """The rows of a chunk under their headers."""
+    def _split_at_headers(self, text: str) -> Iterator[tuple[Row, Table]]:
+        """Yield the rows of a chunk, by the csv module, under their headers."""
         assert self.header is not None
-        part: list[Row] = []
-        at, name = self._time_name()
+        rows: list[Row] = []
+        index, name = self._time_column()
         for row in csv.reader(io.StringIO(text), delimiter=self.delimiter):
             if not any(row) or row[0] in ANNOTATIONS:
-                self.fresh = not self.process_data
+                self.may_be_header = not self.is_process_data
                 continue
-            # Of files that were joined, the next one's header has no blank line before it.
-            again = bool(name) and at < len(row) and row[at] == name
-            if (self.fresh or again) and time_columns(row):
-                yield self.header, CsvTable(part)
-                part, self.header = [], row
-                at, name = self._time_name()
+            # Where files were joined, no empty line precedes the header of the next one.
+            is_repeated = bool(name) and index < len(row) and row[index] == name
+            if (self.may_be_header or is_repeated) and find_time_columns(row):
+                yield self.header, CsvTable(rows)
+                rows, self.header = [], row
+                index, name = self._time_column()
             else:
-                part.append(row)
-                self.short += len(row) < len(self.header)
-                self.long += any(row[len(self.header):])
-            self.fresh = False
-        yield self.header, CsvTable(part)
+                rows.append(row)
+                self.short_rows += len(row) < len(self.header)
+                self.long_rows += any(row[len(self.header):])
+            self.may_be_header = False
+        yield self.header, CsvTable(rows)
 
 
-def open_tables(path: Path, columns: Columns, *, arrow: bool | None = None) -> Tables:
-    """Begin to read a file; whoever calls closes the text. arrow: None where it is installed and pays."""
+def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvSource:
+    """Open a file and read its header; the caller closes its text.
+
+    arrow: whether Arrow parses the cells; None: where it is installed and pays.
+    """
     if arrow is None:
-        arrow = has_arrow() and path.stat().st_size >= ARROW_FROM
-    text, lines, assumptions = _open(path)
+        arrow = has_arrow() and path.stat().st_size >= ARROW_MIN_BYTES
+    text, lines, assumptions = _open_text(path)
     separator = _SEPARATOR.fullmatch(lines[0].strip("\ufeff\r\n ,;"))
     if separator:
         text.readline()
         lines = lines[1:]
-    delimiter = separator[1] if separator else _delimiter(lines)
-    process_data = bool(lines) and lines[0].startswith("PROCESSDATA\t")
-    found = _header(lines, delimiter, columns, process_data)
-    if found is None:
+    delimiter = separator[1] if separator else _detect_delimiter(lines)
+    is_process_data = bool(lines) and lines[0].startswith("PROCESSDATA\t")
+    header_row = _find_header(lines, delimiter, columns, is_process_data)
+    if header_row is None:
         header = None
     else:
-        skipped, header = found
+        rows_above, header = header_row
         rows = csv.reader(iter(text.readline, ""), delimiter=delimiter)
-        for _ in range(skipped + (3 if process_data else 1)):
+        for _ in range(rows_above + (3 if is_process_data else 1)):
             next(rows, None)
-    comma = _decimal_comma(lines, delimiter)
-    if comma:
+    has_decimal_comma = _has_decimal_comma(lines, delimiter)
+    if has_decimal_comma:
         assumptions.append("numbers have decimal commas")
-    return Tables(text, delimiter, header, process_data, comma, arrow, assumptions)
+    return CsvSource(text, delimiter, header, is_process_data, has_decimal_comma, arrow, assumptions)
 
 
-def _open(path: Path) -> tuple[TextIO, list[str], list[str]]:
-    """The file as text, its first lines, and what was assumed. Bytes that are no text are replaced."""
+def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
+    """Return the file as text, its first lines, and the assumptions; bytes that are not text are replaced."""
     with path.open("rb") as probe:
-        zipped = probe.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if zipped else path.open("rb") as start:
-        head = start.read(HEAD)
-    encoding = _encoding(head)
+        is_gzip = probe.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_gzip else path.open("rb") as start:
+        head = start.read(HEAD_BYTES)
+    encoding = _detect_encoding(head)
     sample = head.decode(encoding, "replace")
     if not sample.strip("\ufeff \t\r\n\f\v"):
-        raise bad(path, "the file is empty", "name a record with a header line and a row for each sample")
-    odd = sum(c == "�" or (c < " " and c not in "\t\r\n\f") for c in sample)
-    if "\0" in sample or odd > len(sample) // 4:
-        raise bad(path, "the file is not text", "export the record as CSV, in UTF-8")
-    said = ["the text is no UTF-8: read as Windows-1252"] if encoding == "cp1252" else []
+        raise record_error(path, "the file is empty", "give a file with a header line and one row per sample")
+    unprintable = sum(c == "�" or (c < " " and c not in "\t\r\n\f") for c in sample)
+    if "\0" in sample or unprintable > len(sample) // 4:
+        raise record_error(path, "the file is not text", "export the record as CSV, in UTF-8")
+    assumptions = ["the file is not UTF-8: read as Windows-1252"] if encoding == "cp1252" else []
     lines = list(io.StringIO(sample, newline=None))
-    if zipped:
-        return gzip.open(path, "rt", encoding=encoding, errors="replace"), lines, said
-    return path.open(encoding=encoding, errors="replace"), lines, said
+    if is_gzip:
+        return gzip.open(path, "rt", encoding=encoding, errors="replace"), lines, assumptions
+    return path.open(encoding=encoding, errors="replace"), lines, assumptions
 
 
-def _encoding(head: bytes) -> str:
-    """By its mark; else UTF-8, or, where the head is none and has letters of one byte only, Windows-1252."""
+def _detect_encoding(head: bytes) -> str:
+    """Return UTF-16 or UTF-8 by the byte order mark, else UTF-8, else Windows-1252 where the text is mostly ASCII."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        cut_off = len(head) == HEAD and error.start > HEAD - 4
-        high = sum(byte > 0x7F for byte in head)
-        return "utf-8-sig" if cut_off or high > len(head) // 4 else "cp1252"
+        is_cut_off = len(head) == HEAD_BYTES and error.start > HEAD_BYTES - 4
+        not_ascii = sum(byte > 0x7F for byte in head)
+        return "utf-8-sig" if is_cut_off or not_ascii > len(head) // 4 else "cp1252"
     return "utf-8-sig"
 
 
-def _delimiter(lines: Sequence[str]) -> str:
-    """Tab before semicolon before comma: a decimal comma makes commas of no account beside the others."""
-    told = [line for line in lines[:50] if line.strip() and not line.startswith("#")]
-    return next((d for d in DELIMITERS[:-1] if 2 * sum(d in line for line in told) > len(told)), ",")
+def _detect_delimiter(lines: Sequence[str]) -> str:
+    """Return the first of tab, semicolon and bar that most lines have, else the comma, which may be a decimal mark."""
+    rows = [line for line in lines[:DELIMITER_LINES] if line.strip() and not line.startswith("#")]
+    return next((d for d in DELIMITERS[:-1] if 2 * sum(d in line for line in rows) > len(rows)), ",")
 
 
-def _header(lines: Sequence[str], delimiter: str, columns: Columns, process_data: bool) -> tuple[int, Row] | None:
-    """The first row that names a time, and how many stand above; else the first, so that a message can quote it."""
-    found: tuple[int, Row] | None = None
-    for skipped, row in enumerate(islice(csv.reader(lines, delimiter=delimiter), HEADER_WITHIN)):
-        if process_data:
-            if row and plain(row[0]) == "tagname":
-                return skipped, row
-        elif time_columns(row) or (columns.time and plain(columns.time) in map(plain, row)):
-            return skipped, row
-        elif found is None and any(row) and not row[0].startswith("#"):
-            found = (skipped, row)
-    return found
+def _find_header(lines: Sequence[str], delimiter: str, columns: Columns, is_process_data: bool
+                 ) -> tuple[int, Row] | None:
+    """Return how many rows stand above the header, and the header: the first row with a name of a time column.
+
+    Where there is none, it is the first row, so that an error message can quote it.
+    """
+    first_row: tuple[int, Row] | None = None
+    for rows_above, row in enumerate(islice(csv.reader(lines, delimiter=delimiter), HEADER_MAX_ROWS)):
+        if is_process_data:
+            if row and normalise_name(row[0]) == "tagname":
+                return rows_above, row
+        elif find_time_columns(row) or (columns.time and normalise_name(columns.time) in map(normalise_name, row)):
+            return rows_above, row
+        elif first_row is None and any(row) and not row[0].startswith("#"):
+            first_row = (rows_above, row)
+    return first_row
 
 
-def _decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
-    """Whether more of the first lines' cells are numbers with a decimal comma than with a decimal point."""
+def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
+    """Return whether more of the first cells are numbers with a decimal comma than with a decimal point."""
     try:
-        cells = [cell.strip() for row in islice(csv.reader(lines[:200], delimiter=delimiter), 200) for cell in row]
+        rows = islice(csv.reader(lines[:DECIMAL_MARK_LINES], delimiter=delimiter), DECIMAL_MARK_LINES)
+        cells = [cell.strip() for row in rows for cell in row]
     except csv.Error:
         return False
     commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]

@@ -1,4 +1,7 @@
-"""Modes of a record that has none, read off its signals: an OP that stands still while PV moves is the operator's."""
+"""Modes of a record that has none, inferred from its signals.
+
+Where OP is constant while PV moves, the loop is in MAN.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +12,48 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, MAN, Floats
 
-SHORTEST = 60  # samples: a controller whose output is recorded coarsely stands still for shorter
-SLOWER = 10  # times the hold that a moving OP seldom exceeds
-SELDOM = 0.95
+# The limits are our own choice: with them an OP that is recorded coarsely, or that is saturated, does not count as MAN
+# (tests/records/test_exports.py).
+MIN_MAN_SAMPLES = 60  # the OP of a controller stands still for shorter, even when it is recorded coarsely
+MIN_MAN_HOLDS = 10  # times as long as the longest usual hold of a moving OP
+USUAL_HOLD_QUANTILE = 0.95
+MIN_ERROR_STD_FRACTION = 0.1  # of the error's standard deviation over the record: below, PV does not move either
+OP_END_PERCENT = 1.0  # an OP this near to 0 or 100 % is saturated
 
 
-def inferred_modes(loops: Sequence[str], pv: Floats, op: Floats, sp: Floats, assumptions: list[str]
-                   ) -> npt.NDArray[np.int8]:
-    """(T, N) modes of the loops' signals, (T, N) each; what was inferred is added to the assumptions."""
+def infer_modes(loops: Sequence[str], pv: Floats, op: Floats, sp: Floats, assumptions: list[str]
+                ) -> npt.NDArray[np.int8]:
+    """Return (T, N) modes of the loops' signals, (T, N) each; what is inferred is added to the assumptions."""
     modes = np.full(pv.shape, AUT, np.int8)
     for i, loop in enumerate(loops):
-        manual = _manual(pv[:, i] - sp[:, i], op[:, i])
+        manual = _find_manual(pv[:, i] - sp[:, i], op[:, i])
         modes[manual, i] = MAN
         if manual.any():
-            assumptions.append(f"{loop} has no Mode: MAN where OP stands still while PV moves, {manual.mean():.0%} of "
-                               "the time, else AUT")
+            assumptions.append(f"no mode column: MAN assumed for {loop} where OP is constant while PV moves, "
+                               f"{manual.mean():.0%} of the time, else AUT")
     if (modes == AUT).all():
-        assumptions.append("there is no Mode: AUT")
+        assumptions.append("no mode column; AUT assumed")
     return modes
 
 
-def _manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
-    """(T,) where OP stands still, away from its ends, much longer than it does elsewhere, while the error moves."""
+def _find_manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
+    """Return (T,) where OP stays constant, away from its ends, much longer than usual, while the error moves."""
     manual = np.zeros(len(op), np.bool_)
-    known = np.isfinite(error)
-    if not np.isfinite(op).any() or not known.any():
+    has_error = np.isfinite(error)
+    if not np.isfinite(op).any() or not has_error.any():
         return manual
     low, high = np.nanmin(op), np.nanmax(op)
     edges = np.concatenate([[0], np.flatnonzero(op[1:] != op[:-1]) + 1, [len(op)]])
     lengths = np.diff(edges)
-    moving = lengths[lengths < SHORTEST]
-    least = max(SHORTEST, SLOWER * float(np.quantile(moving, SELDOM)) if len(moving) else 0)
-    scatter = np.nanstd(error)
-    for k in np.flatnonzero(lengths >= least).tolist():
-        stretch = slice(int(edges[k]), int(edges[k + 1]))
-        at_an_end = low < high and (op[stretch.start] in (low, high)) and not 1.0 < op[stretch.start] < 99.0
-        if not at_an_end and known[stretch].any() and np.nanstd(error[stretch]) > 0.1 * scatter > 0:
-            manual[stretch] = True
+    usual = lengths[lengths < MIN_MAN_SAMPLES]
+    shortest = max(MIN_MAN_SAMPLES,
+                   MIN_MAN_HOLDS * float(np.quantile(usual, USUAL_HOLD_QUANTILE)) if len(usual) else 0)
+    error_std = np.nanstd(error)
+    for k in np.flatnonzero(lengths >= shortest).tolist():
+        hold = slice(int(edges[k]), int(edges[k + 1]))
+        level = op[hold.start]
+        is_at_end = low < high and (level in (low, high)) and not OP_END_PERCENT < level < 100.0 - OP_END_PERCENT
+        if not is_at_end and has_error[hold].any() and \
+                np.nanstd(error[hold]) > MIN_ERROR_STD_FRACTION * error_std > 0:
+            manual[hold] = True
     return manual

@@ -1,9 +1,9 @@
 """Records streamed again as if live: a source of Blocks like the plant.
 
-The stream's instants are start + k * interval without end. At each one a record shows what it held at
-the time that has gone by since its beginning, and begins anew when its last sample has lasted its
-interval; so values depend on k alone, not on how the stream was asked for. A record has no valve
-position and no truth.
+The stream's instants are start + k * interval without end. At each one a record shows the value that it held when as
+much time had passed since its own start (zero-order hold), and it starts again when its last sample has lasted for its
+interval. So values depend on k alone, and not on the sizes of the Blocks. A record has no valve position and no ground
+truth.
 """
 
 from __future__ import annotations
@@ -18,27 +18,40 @@ import numpy.typing as npt
 from clpm_execd.plant.block import BAD, GOOD, Block
 from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.records.record import Record, names
+from clpm_execd.records.record import Record, loop_ids
 
 
 class Replay:
-    """A Source (see plant.block) of one or more records, their loops side by side."""
+    """A Source (see `plant.source`) of one or more records, their loops side by side.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        At least one; each loop is in one of them only.
+    start : int
+        The first instant, ns since 1970.
+    interval : int or None
+        The step between samples, ns; None takes the records' own, of several the shortest.
+    snapshot : Snapshot, optional
+        The state of a replay that was stopped. A replay of the same records at the same interval continues from it.
+
+    Raises
+    ------
+    BadInput
+        There is no record, a loop is in two of them, or the interval is not positive.
+    """
 
     def __init__(self, records: Sequence[Record], *, start: int, interval: int | None,
                  snapshot: Snapshot | None = None) -> None:
-        """start: ns since 1970. interval: ns; None keeps the records' own, of several the shortest.
-
-        snapshot: of a replay that was stopped; one of the same records at the same interval goes on from it.
-        """
         problems = [
-            Problem("--replay", f"the loop {loop} is in {count} records", "replay one record of each loop")
-            for loop, count in Counter(names(records)).items()
+            Problem("--replay", f"loop {loop} is in {count} records", "replay one record of each loop")
+            for loop, count in Counter(loop_ids(records)).items()
             if count > 1
         ]
         if not records:
             problems = [Problem("--replay", "there is no record", "name a CSV file")]
         if interval is not None and interval <= 0:
-            problems.append(Problem("--interval", f"{interval} ns is no interval", "give more than nothing"))
+            problems.append(Problem("--interval", f"an interval of {interval} ns", "give one greater than 0"))
         if problems:
             raise BadInput(problems)
         self._records = tuple(records)
@@ -53,7 +66,7 @@ class Replay:
 
     @property
     def loops(self) -> tuple[str, ...]:
-        return tuple(names(self._records))
+        return tuple(loop_ids(self._records))
 
     @property
     def interval(self) -> int:
@@ -64,7 +77,7 @@ class Replay:
         return self._start + self._position * self._interval
 
     def _hash_records(self) -> npt.NDArray[np.uint8]:
-        """(1, 16) alike for the same records at the same interval."""
+        """Return (1, 16) bytes that are equal for the same records at the same interval."""
         digest = blake2b(f"{self._interval} {self.loops}".encode(), digest_size=16)
         for record in self._records:
             for array in (record.times, record.pv, record.op, record.sp, record.mode):
@@ -72,30 +85,29 @@ class Replay:
         return np.frombuffer(digest.digest(), dtype=np.uint8)[None]
 
     def snapshot(self) -> Snapshot:
-        """Where it is; the records are all else."""
+        """Return the position, which is all that a replay needs besides its records."""
         return Snapshot(self.loops[:1], self._fingerprint, np.array([self._start]), self.next_time, self._position, {})
 
     def advance(self, n: int) -> Block:
-        """The next n samples."""
+        """Return the next n samples."""
         first = self._position
         self._position += n
-        rows = [self._rows(record, first, n) for record in self._records]
-        whole = list(zip(self._records, rows, strict=True))
-        pv = np.concatenate([record.pv[row] for record, row in whole], axis=1)
+        held = [(record, self._held_rows(record, first, n)) for record in self._records]
+        pv = np.concatenate([record.pv[rows] for record, rows in held], axis=1)
         return Block(
             loops=self.loops,
             times=self._start + self._interval * np.arange(first, first + n, dtype=np.int64),
             pv=pv,
-            op=np.concatenate([record.op[row] for record, row in whole], axis=1),
-            sp=np.concatenate([record.sp[row] for record, row in whole], axis=1),
-            mode=np.concatenate([record.mode[row] for record, row in whole], axis=1),
+            op=np.concatenate([record.op[rows] for record, rows in held], axis=1),
+            sp=np.concatenate([record.sp[rows] for record, rows in held], axis=1),
+            mode=np.concatenate([record.mode[rows] for record, rows in held], axis=1),
             valve_position=np.full(pv.shape, np.nan),
             true_pv=np.full(pv.shape, np.nan),
             quality=np.where(np.isfinite(pv), GOOD, BAD).astype(np.int16),
         )
 
-    def _rows(self, record: Record, first: int, n: int) -> npt.NDArray[np.intp]:
-        """The record's rows at or before the instants first .. first + n, by hold."""
+    def _held_rows(self, record: Record, first: int, n: int) -> npt.NDArray[np.intp]:
+        """Return (n,) the record's latest row at each of the instants from number `first` on."""
         period = int(record.times[-1] - record.times[0]) + record.interval
         step = self._interval
         # Python's integers: an instant times an interval outgrows 64 bits before the stream does.

@@ -1,4 +1,4 @@
-"""The cells of a record as samples: when, of which loop, of which signals, in the order of the file."""
+"""The cells of a record as samples: time, loop and signals of each, in the order of the file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
-from clpm_execd.records.cell_values import UNKNOWN, Found, good_quality, mode, numbers
-from clpm_execd.records.column_roles import ROLES, Columns, Layout, layout, tag_and_role
-from clpm_execd.records.csv_source import bad, open_tables
-from clpm_execd.records.text_columns import Booleans, Integers, Row, Table, Texts
-from clpm_execd.records.timestamps import Times, join, read_times
+from clpm_execd.records.cell_values import UNKNOWN_MODE, ParseNotes, parse_mode, parse_numbers, parse_quality
+from clpm_execd.records.column_roles import ROLES, Columns, Layout, detect_layout, split_field
+from clpm_execd.records.csv_source import open_csv, record_error
+from clpm_execd.records.text_columns import Booleans, Integers, Row, Table, TextColumn
+from clpm_execd.records.timestamps import ParsedTimes, join_date_and_clock, parse_times
 
 SIGNALS = ("pv", "op", "sp")
 
@@ -23,196 +23,207 @@ Modes = npt.NDArray[np.int8]
 
 @dataclass
 class Samples:
-    """Samples in the file's order, in parts: when, of which loop, of which signals, in which mode.
+    """Samples in the file's order, in parts of some rows each.
 
-    told: which rows have a cell for the signal, be it readable or not; in a long record that is one signal a row.
+    loops: the code of each loop id. values: by signal, NaN where there is no number. present: by signal and mode, which
+    rows have a cell for it, readable or not; in a long record that is one signal per row. signals: those that the
+    record has at all. rows, unreadable_times, bad_quality_rows: counts of rows.
     """
 
     loops: dict[str, int] = field(default_factory=dict)
-    times: list[Times] = field(default_factory=list)
-    codes: list[Integers] = field(default_factory=list)
+    times: list[ParsedTimes] = field(default_factory=list)
+    loop_codes: list[Integers] = field(default_factory=list)
     values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    told: dict[str, list[Booleans]] = field(default_factory=lambda: {signal: [] for signal in (*SIGNALS, "mode")})
+    present: dict[str, list[Booleans]] = field(default_factory=lambda: {signal: [] for signal in (*SIGNALS, "mode")})
     modes: list[Modes] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    signals: set[str] = field(default_factory=set)
     unknown_modes: set[str] = field(default_factory=set)
-    found: Found = field(default_factory=Found)
+    notes: ParseNotes = field(default_factory=ParseNotes)
     rows: int = 0
-    unreadable: int = 0
-    bad_quality: int = 0
-    no_good_quality: bool = False
-    decimal_comma: bool = False
+    unreadable_times: int = 0
+    bad_quality_rows: int = 0
+    has_useless_quality: bool = False  # a quality column in which no value is good
+    has_decimal_comma: bool = False
 
-    def code(self, name: str) -> int:
-        return self.loops.setdefault(name, len(self.loops))
+    def code_of(self, loop: str) -> int:
+        """Return the number of a loop, which is a new one for a new loop."""
+        return self.loops.setdefault(loop, len(self.loops))
 
-    def add(self, times: Times, codes: Integers, cells: Mapping[str, tuple[Floats, Booleans]], modes: Modes,
-            mode_told: Booleans) -> None:
-        """Add the rows of one loop, or of several told apart by their codes; NaN for a signal that has no cells."""
+    def add(self, times: ParsedTimes, loop_codes: Integers, cells: Mapping[str, tuple[Floats, Booleans]],
+            modes: Modes, has_mode: Booleans) -> None:
+        """Add some rows of one or several loops; a signal that is not in `cells` has none."""
         self.times.append(times)
-        self.codes.append(codes)
+        self.loop_codes.append(loop_codes)
         for signal in SIGNALS:
-            values, told = cells.get(signal, (np.full(len(codes), np.nan), np.zeros(len(codes), np.bool_)))
+            values, present = cells.get(
+                signal, (np.full(len(loop_codes), np.nan), np.zeros(len(loop_codes), np.bool_)))
             self.values[signal].append(values)
-            self.told[signal].append(told)
+            self.present[signal].append(present)
         self.modes.append(modes)
-        self.told["mode"].append(mode_told)
+        self.present["mode"].append(has_mode)
 
 
-def _modes(texts: Texts, samples: Samples) -> Modes:
-    codes, words = texts.distinct()
-    known = [mode(word) for word in words]
-    samples.unknown_modes |= {word.strip() or "an empty cell" for word, code in zip(words, known, strict=True)
-                              if code == UNKNOWN}
-    return np.array([AUT if code == UNKNOWN else code for code in known], np.int8)[codes]
+def _parse_modes(texts: TextColumn, samples: Samples) -> Modes:
+    codes, words = texts.factorize()
+    modes = [parse_mode(word) for word in words]
+    samples.unknown_modes |= {word.strip() or "an empty cell" for word, mode in zip(words, modes, strict=True)
+                              if mode == UNKNOWN_MODE}
+    return np.array([AUT if mode == UNKNOWN_MODE else mode for mode in modes], np.int8)[codes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """The rows of a table that count, None for all of them, and when they are."""
+class _UsableRows:
+    """The rows of a table that have a time and are of interest, as an index (None for all rows), and their times."""
 
     table: Table
-    rows: Integers | None
-    times: Times
+    index: Integers | None
+    times: ParsedTimes
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def column(self, index: int) -> Texts:
+    def column(self, index: int) -> TextColumn:
         column = self.table.column(index)
-        return column if self.rows is None else column.take(self.rows)
+        return column if self.index is None else column.take(self.index)
 
 
-def _part(table: Table, times: Times, counts: Booleans) -> _Part:
-    if counts.all():
-        return _Part(table, None, times)
-    rows = np.flatnonzero(counts)
-    return _Part(table, rows, times.take(rows))
+def _select(table: Table, times: ParsedTimes, is_usable: Booleans) -> _UsableRows:
+    if is_usable.all():
+        return _UsableRows(table, None, times)
+    index = np.flatnonzero(is_usable)
+    return _UsableRows(table, index, times.take(index))
 
 
-def _take(table: Table, at: Layout, stem: str, columns: Columns, samples: Samples) -> None:
-    """Convert one part of a file and add it to the samples."""
-    column = table.column(at.time[0])
-    times = read_times(join(column, table.column(at.time[1])) if len(at.time) > 1 else column)
-    readable = times.readable()
+def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, samples: Samples) -> None:
+    """Convert some rows of a file and add them to the samples."""
+    column = table.column(layout.time[0])
+    times = parse_times(
+        join_date_and_clock(column, table.column(layout.time[1])) if len(layout.time) > 1 else column)
+    readable = times.is_readable()
     samples.rows += len(table)
-    samples.unreadable += int(len(readable) - readable.sum())
-    if not at.long:
-        _take_wide(_part(table, times, readable), at, stem, samples)
+    samples.unreadable_times += int(len(readable) - readable.sum())
+    if not layout.field_and_value:
+        _add_wide(_select(table, times, readable), layout, stem, samples)
         return
-    codes, names = table.column(at.long[0]).distinct()
-    fields = [tag_and_role(name, columns) for name in names] or [(None, None)]
-    of_role = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
-    part = _part(table, times, readable & (of_role >= 0))
-    if part.rows is not None:
-        codes, of_role = codes[part.rows], of_role[part.rows]
-    if at.loop is not None or not any(tag for tag, _ in fields):
-        loops = _loop_codes(part, at, "", stem, samples)
+    codes, names = table.column(layout.field_and_value[0]).factorize()
+    fields = [split_field(name, columns) for name in names] or [(None, None)]
+    roles = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
+    rows = _select(table, times, readable & (roles >= 0))
+    if rows.index is not None:
+        codes, roles = codes[rows.index], roles[rows.index]
+    if layout.loop is not None or not any(tag for tag, _ in fields):
+        loops = _code_loops(rows, layout, "", stem, samples)
     else:
         used = set(codes.tolist())
-        loops = np.array([samples.code(tag or stem) if i in used else 0 for i, (tag, _) in enumerate(fields)])[codes]
-    _take_long(part, at, loops, of_role, samples)
+        loops = np.array(
+            [samples.code_of(tag or stem) if i in used else 0 for i, (tag, _) in enumerate(fields)])[codes]
+    _add_long(rows, layout, loops, roles, samples)
 
 
-def _loop_codes(part: _Part, at: Layout, prefix: str, stem: str, samples: Samples) -> Integers:
-    """(T,) the loop of each row: by the loop column, by the columns' own names, or the file's."""
-    if at.loop is None:
-        return np.full(len(part), samples.code(prefix or stem) if len(part) else 0, np.int64)
-    codes, names = part.column(at.loop).distinct()
-    joined = f"{prefix}." if prefix and len(at.loops) > 1 else ""
-    return np.array([samples.code(joined + (name.strip() or stem)) for name in names] or [0], np.int64)[codes]
+def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, samples: Samples) -> Integers:
+    """Return (T,) the loop of each row: by the loop column, by the columns' own names, or by the file's."""
+    if layout.loop is None:
+        return np.full(len(rows), samples.code_of(prefix or stem) if len(rows) else 0, np.int64)
+    codes, names = rows.column(layout.loop).factorize()
+    joined = f"{prefix}." if prefix and len(layout.loops) > 1 else ""
+    return np.array([samples.code_of(joined + (name.strip() or stem)) for name in names] or [0], np.int64)[codes]
 
 
-def _of_quality(values: Floats, good: Booleans | None) -> Floats:
+def _mask_bad_quality(values: Floats, good: Booleans | None) -> Floats:
     if good is not None:
         values[~good] = np.nan
     return values
 
 
-def _good(part: _Part, at: Layout, samples: Samples) -> Booleans | None:
-    """(T,) which rows are of good quality; None where no column says so."""
-    if at.quality is None or not len(part):
+def _find_good_rows(rows: _UsableRows, layout: Layout, samples: Samples) -> Booleans | None:
+    """Return (T,) which rows are of good quality; None where no column says so."""
+    if layout.quality is None or not len(rows):
         return None
-    good = good_quality(part.column(at.quality))
+    good = parse_quality(rows.column(layout.quality))
     if good is None:
-        samples.no_good_quality = True
+        samples.has_useless_quality = True
     else:
-        samples.bad_quality += int(len(good) - good.sum())
+        samples.bad_quality_rows += int(len(good) - good.sum())
     return good
 
 
-def _take_wide(part: _Part, at: Layout, stem: str, samples: Samples) -> None:
-    good = _good(part, at, samples)
-    whole = np.ones(len(part), np.bool_)
-    for loop in at.loops:
+def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) -> None:
+    """Add rows that have all signals of an instant."""
+    good = _find_good_rows(rows, layout, samples)
+    all_rows = np.ones(len(rows), np.bool_)
+    for loop in layout.loops:
         cells = {}
         for signal in SIGNALS:
             index = getattr(loop, signal)
             if index is not None:
-                samples.seen.add(signal)
-                values = numbers(part.column(index), decimal_comma=samples.decimal_comma, found=samples.found)
-                cells[signal] = (_of_quality(values, good if signal == "pv" else None), whole)
-        modes, told = np.full(len(part), AUT, np.int8), ~whole
+                samples.signals.add(signal)
+                values = parse_numbers(rows.column(index), decimal_comma=samples.has_decimal_comma,
+                                       notes=samples.notes)
+                cells[signal] = (_mask_bad_quality(values, good if signal == "pv" else None), all_rows)
+        modes, has_mode = np.full(len(rows), AUT, np.int8), ~all_rows
         if loop.mode is not None:
-            samples.seen.add("mode")
-            modes, told = _modes(part.column(loop.mode), samples), whole
-        samples.add(part.times, _loop_codes(part, at, loop.name or "", stem, samples), cells, modes, told)
+            samples.signals.add("mode")
+            modes, has_mode = _parse_modes(rows.column(loop.mode), samples), all_rows
+        samples.add(rows.times, _code_loops(rows, layout, loop.name or "", stem, samples), cells, modes, has_mode)
 
 
-def _take_long(part: _Part, at: Layout, loops: Integers, of_role: npt.NDArray[np.intp], samples: Samples) -> None:
-    """Add the rows of one value each; of_role: (T,) what that is, an index of ROLES."""
-    assert at.long is not None
-    texts = part.column(at.long[1])
-    good = _good(part, at, samples)
+def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDArray[np.intp], samples: Samples
+              ) -> None:
+    """Add rows that have one value each; roles: (T,) what the value is, as an index into ROLES."""
+    assert layout.field_and_value is not None
+    texts = rows.column(layout.field_and_value[1])
+    good = _find_good_rows(rows, layout, samples)
     cells = {}
     for signal in SIGNALS:
-        told = of_role == ROLES.index(signal)
-        values = np.full(len(part), np.nan)
-        if told.any():
-            samples.seen.add(signal)
-            own = texts.take(np.flatnonzero(told))
-            values[told] = numbers(own, decimal_comma=samples.decimal_comma, found=samples.found)
-        cells[signal] = (_of_quality(values, good), told)
-    modes, told = np.full(len(part), AUT, np.int8), of_role == ROLES.index("mode")
-    column = at.loops[0].mode
-    if told.any():
-        samples.seen.add("mode")
-        modes[told] = _modes(texts.take(np.flatnonzero(told)), samples)
+        present = roles == ROLES.index(signal)
+        values = np.full(len(rows), np.nan)
+        if present.any():
+            samples.signals.add(signal)
+            own_texts = texts.take(np.flatnonzero(present))
+            values[present] = parse_numbers(own_texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
+        cells[signal] = (_mask_bad_quality(values, good), present)
+    modes, has_mode = np.full(len(rows), AUT, np.int8), roles == ROLES.index("mode")
+    column = layout.loops[0].mode
+    if has_mode.any():
+        samples.signals.add("mode")
+        modes[has_mode] = _parse_modes(texts.take(np.flatnonzero(has_mode)), samples)
     elif column is not None:
-        samples.seen.add("mode")
-        modes, told = _modes(part.column(column), samples), np.ones(len(part), np.bool_)
-    samples.add(part.times, loops, cells, modes, told)
+        samples.signals.add("mode")
+        modes, has_mode = _parse_modes(rows.column(column), samples), np.ones(len(rows), np.bool_)
+    samples.add(rows.times, loops, cells, modes, has_mode)
 
 
-def _stem(path: Path) -> str:
-    """The file's name, for a loop without one; a name that is no UTF-8 must not break the stream."""
+def _file_stem(path: Path) -> str:
+    """Return the file's name, for a loop without one; a name that is not UTF-8 must not break the stream."""
     name = path.name.removesuffix(".gz")
     stem = " ".join(name.removesuffix(Path(name).suffix).split()) or "loop"
     return stem.encode("utf-8", "replace").decode()
 
 
 def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bool | None) -> Samples:
-    """All samples of a file; raises BadInput, and what reading and unpacking raise."""
-    tables = open_tables(path, columns, arrow=arrow)
-    with tables.text:
-        assumptions += tables.assumptions
-        samples = Samples(decimal_comma=tables.decimal_comma)
-        stem = _stem(path)
-        at: Layout | None = None
-        under: Row | None = None
-        for header, table in tables.parts():
-            if at is None or header is not under:
-                at = layout(header, columns, str(path), (0,) if tables.process_data else ())
-                if tables.process_data:
-                    at = replace(at, loop=None)
-                under = header
-                assumptions.extend(said for said in at.assumptions if said not in assumptions)
+    """Return all samples of a file; raise BadInput and what reading and decompressing raise."""
+    source = open_csv(path, columns, arrow=arrow)
+    with source.text:
+        assumptions += source.assumptions
+        samples = Samples(has_decimal_comma=source.has_decimal_comma)
+        stem = _file_stem(path)
+        layout: Layout | None = None
+        layout_header: Row | None = None
+        for header, table in source.tables():
+            if layout is None or header is not layout_header:
+                layout = detect_layout(header, columns, str(path), (0,) if source.is_process_data else ())
+                if source.is_process_data:
+                    layout = replace(layout, loop=None)
+                layout_header = header
+                assumptions.extend(line for line in layout.assumptions if line not in assumptions)
             if len(table):
-                _take(table, at, stem, columns, samples)
-        if tables.short:
-            assumptions.append(f"{tables.short} rows have fewer cells than the header: the last ones are missing")
-        if tables.long:
-            assumptions.append(f"{tables.long} rows have more cells than the header: what is behind is left out")
-    if at is None:
-        raise bad(path, "there is no row of data", "begin with a line of names such as time,PV,OP,SP")
+                _add_table(table, layout, stem, columns, samples)
+        if source.short_rows:
+            assumptions.append(
+                f"rows with fewer cells than the header: {source.short_rows}; their last cells are taken as empty")
+        if source.long_rows:
+            assumptions.append(
+                f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")
+    if layout is None:
+        raise record_error(path, "there are no data rows", "begin with a header line such as time,PV,OP,SP")
     return samples

@@ -1,8 +1,8 @@
-"""The cells of a record, column by column, by Python's csv module or, where it is installed, by Arrow.
+"""The columns of a record as text, parsed by Python's csv module or, where it is installed, by Arrow.
 
-Both give the same texts, and of the same cells the same numbers: what Arrow takes for a number Python takes for the
-same one, and every other cell is handed to whoever asked as odd, to be read with more patience. A part of a file that
-Arrow would tokenise otherwise (ragged rows, quotes inside of cells) goes to the csv module.
+Both parsers give the same texts and, for the same cells, the same numbers. A cell that is not a plain number is
+reported as unparsed, and the caller interprets it. A part of a file that Arrow would split in another way (ragged rows,
+quotes inside cells) goes to the csv module.
 """
 
 from __future__ import annotations
@@ -25,45 +25,48 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 Row = list[str]
 
-_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
-_DOUBLED_OR_INSIDE = re.compile(r'""|(?<![,;|\t\n])"(?![,;|\t\n])')
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+_QUOTE_DOUBLED_OR_INSIDE = re.compile(r'""|(?<![,;|\t\n])"(?![,;|\t\n])')
 
 
-class Texts(Protocol):
-    """T cells of a column."""
+class TextColumn(Protocol):
+    """The T cells of a column."""
 
     def __len__(self) -> int: ...
 
-    def at(self, rows: Integers) -> list[str]:
-        """The texts of some rows."""
+    def texts_of(self, rows: Integers) -> list[str]:
+        """Return the texts of some rows."""
 
-    def take(self, rows: Integers) -> Texts:
-        """The cells of some rows."""
+    def take(self, rows: Integers) -> TextColumn:
+        """Return the cells of some rows as a column."""
 
-    def distinct(self) -> tuple[Integers, list[str]]:
-        """(T,) which of the distinct texts each cell has, and those in the order of their first row."""
+    def factorize(self) -> tuple[Integers, list[str]]:
+        """Return (T,) codes of the cells, and the distinct texts that they number, in the order of their first row."""
 
-    def floats(self, comma: bool) -> tuple[Floats, Booleans]:
-        """(T,) numbers, and which cells are odd: no plain number. comma: it stands for the decimal point."""
+    def parse_floats(self, decimal_comma: bool) -> tuple[Floats, Booleans]:
+        """Return (T,) numbers, NaN where unparsed, and (T,) which cells are unparsed because they are no plain number.
 
-    def of_equal_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
-        """For each length of texts, the rows that have it and their characters, (n, length); `?` where not ASCII."""
+        decimal_comma: whether a comma stands for the decimal point.
+        """
+
+    def group_by_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
+        """Yield, for each length of text, its rows and their characters, (n, length); `?` for what is not ASCII."""
 
 
 class Table(Protocol):
-    """A part of a file."""
+    """Some rows of a file."""
 
     def __len__(self) -> int: ...
 
-    def column(self, index: int) -> Texts:
-        """A column's cells; empty where the rows are too short."""
+    def column(self, index: int) -> TextColumn:
+        """Return a column's cells; a cell is empty where its row is too short."""
 
 
-# by the csv module
+# The csv module
 
 
-class Listed:
-    """Texts as Python has them."""
+class ListColumn:
+    """A column that is a list of Python strings."""
 
     def __init__(self, texts: list[str]) -> None:
         self._texts = texts
@@ -71,41 +74,43 @@ class Listed:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def at(self, rows: Integers) -> list[str]:
+    def texts_of(self, rows: Integers) -> list[str]:
         return [self._texts[row] for row in rows.tolist()]
 
-    def take(self, rows: Integers) -> Texts:
-        return Listed(self.at(rows))
+    def take(self, rows: Integers) -> TextColumn:
+        return ListColumn(self.texts_of(rows))
 
-    def distinct(self) -> tuple[Integers, list[str]]:
-        known: dict[str, int] = {}
-        codes = np.fromiter((known.setdefault(text, len(known)) for text in self._texts), np.int64, len(self._texts))
-        return codes, list(known)
+    def factorize(self) -> tuple[Integers, list[str]]:
+        code_of: dict[str, int] = {}
+        codes = np.fromiter((code_of.setdefault(text, len(code_of)) for text in self._texts), np.int64,
+                            len(self._texts))
+        return codes, list(code_of)
 
-    def floats(self, comma: bool) -> tuple[Floats, Booleans]:
+    def parse_floats(self, decimal_comma: bool) -> tuple[Floats, Booleans]:
         texts = self._texts
-        odd = np.zeros(len(texts), np.bool_)
-        if comma:
-            odd |= np.fromiter(("." in text for text in texts), np.bool_, len(texts))
-            texts = [text.replace(",", ".") if "," in text and _COMMA.fullmatch(text) else text for text in texts]
+        unparsed = np.zeros(len(texts), np.bool_)
+        if decimal_comma:
+            unparsed |= np.fromiter(("." in text for text in texts), np.bool_, len(texts))
+            texts = [text.replace(",", ".") if "," in text and _DECIMAL_COMMA.fullmatch(text) else text
+                     for text in texts]
         try:
             values = np.fromiter(map(float, texts), np.float64, len(texts))
         except ValueError:
-            values = np.fromiter(map(_float, texts), np.float64, len(texts))
-            odd |= np.isnan(values)
-        values[odd] = np.nan
-        return values, odd
+            values = np.fromiter(map(_float_or_nan, texts), np.float64, len(texts))
+            unparsed |= np.isnan(values)
+        values[unparsed] = np.nan
+        return values, unparsed
 
-    def of_equal_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
+    def group_by_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
         lengths = np.fromiter(map(len, self._texts), np.int64, len(self._texts))
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            texts = self._texts if len(rows) == len(self._texts) else self.at(rows)
+            texts = self._texts if len(rows) == len(self._texts) else self.texts_of(rows)
             raw = "".join(texts).encode("ascii", "replace")
             yield rows, np.frombuffer(raw, np.uint8).reshape(len(rows), length)
 
 
-def _float(text: str) -> float:
+def _float_or_nan(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -113,7 +118,7 @@ def _float(text: str) -> float:
 
 
 class CsvTable:
-    """A table as the csv module has it."""
+    """Some rows as the csv module gives them."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -121,15 +126,15 @@ class CsvTable:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def column(self, index: int) -> Texts:
-        return Listed([row[index] if index < len(row) else "" for row in self._rows])
+    def column(self, index: int) -> TextColumn:
+        return ListColumn([row[index] if index < len(row) else "" for row in self._rows])
 
 
-# by Arrow
+# Arrow
 
 
-class ArrowTexts:
-    """Texts as Arrow has them."""
+class ArrowColumn:
+    """A column that is an array of Arrow."""
 
     def __init__(self, texts: pa.StringArray) -> None:
         self._texts = texts
@@ -137,49 +142,49 @@ class ArrowTexts:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def at(self, rows: Integers) -> list[str]:
+    def texts_of(self, rows: Integers) -> list[str]:
         return list(self._texts.take(rows).to_pylist())
 
-    def take(self, rows: Integers) -> Texts:
-        return ArrowTexts(self._texts.take(rows))
+    def take(self, rows: Integers) -> TextColumn:
+        return ArrowColumn(self._texts.take(rows))
 
-    def distinct(self) -> tuple[Integers, list[str]]:
-        found = self._texts.dictionary_encode()
-        return found.indices.to_numpy().astype(np.int64), found.dictionary.to_pylist()
+    def factorize(self) -> tuple[Integers, list[str]]:
+        encoded = self._texts.dictionary_encode()
+        return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
-    def floats(self, comma: bool) -> tuple[Floats, Booleans]:
+    def parse_floats(self, decimal_comma: bool) -> tuple[Floats, Booleans]:
         import pyarrow as pa
         import pyarrow.compute as pc
 
         texts = self._texts
-        odd = np.zeros(len(texts), np.bool_)
-        if comma:
-            odd |= pc.match_substring(texts, ".").to_numpy(zero_copy_only=False)
-            texts = pc.if_else(pc.match_substring_regex(texts, f"^{_COMMA.pattern}$"),
+        unparsed = np.zeros(len(texts), np.bool_)
+        if decimal_comma:
+            unparsed |= pc.match_substring(texts, ".").to_numpy(zero_copy_only=False)
+            texts = pc.if_else(pc.match_substring_regex(texts, f"^{_DECIMAL_COMMA.pattern}$"),
                                pc.replace_substring(texts, ",", "."), texts)
         try:
-            values = texts.cast(pa.float64())
+            numbers = texts.cast(pa.float64())
         except pa.ArrowInvalid:
-            plain = pc.match_substring_regex(texts, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-            values = pc.if_else(plain, texts, None).cast(pa.float64())
-            odd |= ~plain.to_numpy(zero_copy_only=False)
-        found = np.array(values.to_numpy(zero_copy_only=False))
-        found[odd] = np.nan
-        return found, odd
+            is_number = pc.match_substring_regex(texts, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+            numbers = pc.if_else(is_number, texts, None).cast(pa.float64())
+            unparsed |= ~is_number.to_numpy(zero_copy_only=False)
+        values = np.array(numbers.to_numpy(zero_copy_only=False))
+        values[unparsed] = np.nan
+        return values, unparsed
 
-    def of_equal_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
+    def group_by_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
         offset, count = self._texts.offset, len(self._texts)
-        _, places, raw = self._texts.buffers()
-        ends = np.frombuffer(places, np.int32)[offset:offset + count + 1].astype(np.int64)
-        letters = np.frombuffer(raw, np.uint8) if raw is not None else np.empty(0, np.uint8)
+        _, offsets, raw = self._texts.buffers()
+        ends = np.frombuffer(offsets, np.int32)[offset:offset + count + 1].astype(np.int64)
+        characters = np.frombuffer(raw, np.uint8) if raw is not None else np.empty(0, np.uint8)
         lengths = np.diff(ends)
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            yield rows, letters[ends[rows][:, None] + np.arange(length)]
+            yield rows, characters[ends[rows][:, None] + np.arange(length)]
 
 
 class ArrowTable:
-    """A table as Arrow has it."""
+    """Some rows as a table of Arrow."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -187,28 +192,30 @@ class ArrowTable:
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    def column(self, index: int) -> Texts:
-        return ArrowTexts(self._table.column(index).combine_chunks())
+    def column(self, index: int) -> TextColumn:
+        return ArrowColumn(self._table.column(index).combine_chunks())
 
 
 def has_arrow() -> bool:
+    """Return whether Arrow is installed."""
     return find_spec("pyarrow") is not None
 
 
-def arrow_table(text: str, delimiter: str, width: int) -> ArrowTable | None:
-    """Some lines of a file, of so many cells each; None where they are not as regular as Arrow takes them."""
-    half = csv.field_size_limit() // 2  # a cell beyond the limit, which the csv module refuses, fills one of these
-    endless = any(text.find("\n", i, i + half) < 0 for i in range(0, len(text) - half, half))
-    table = None if endless or not _plainly_quoted(text) else _by_arrow(text, delimiter, width)
+def parse_with_arrow(text: str, delimiter: str, width: int) -> ArrowTable | None:
+    """Return some lines of a file, of `width` cells each; None where they are less regular than Arrow needs."""
+    # A cell beyond the csv module's limit, which that module refuses, fills one of these halves.
+    half = csv.field_size_limit() // 2
+    has_huge_cell = any(text.find("\n", i, i + half) < 0 for i in range(0, len(text) - half, half))
+    table = None if has_huge_cell or not _has_simple_quotes(text) else _read_with_arrow(text, delimiter, width)
     return None if table is None else ArrowTable(table)
 
 
-def _plainly_quoted(text: str) -> bool:
-    """Whether quotes stand only around whole cells."""
-    return '"' not in text or not (text.count('"') % 2 or _DOUBLED_OR_INSIDE.search(text))
+def _has_simple_quotes(text: str) -> bool:
+    """Return whether quotes enclose complete cells only."""
+    return '"' not in text or not (text.count('"') % 2 or _QUOTE_DOUBLED_OR_INSIDE.search(text))
 
 
-def _by_arrow(text: str, delimiter: str, width: int) -> pa.Table | None:
+def _read_with_arrow(text: str, delimiter: str, width: int) -> pa.Table | None:
     import pyarrow as pa
     import pyarrow.csv as arrow
 

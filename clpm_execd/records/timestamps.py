@@ -1,8 +1,8 @@
-"""What the times of a record say: instants in ns since 1970.
+"""Timestamps of a record as instants, in ns since 1970.
 
-No text raises: what cannot be read is UNREADABLE. A date such as 01/02/2025 may be either way round, so it has two
-instants until the whole record is known. A time without a zone is UTC, or of a named zone whose clocks change: an hour
-that comes twice is told apart by the order of the rows.
+No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/2025 may have its day or its month
+first, so it has two instants until the whole record decides between them. A timestamp without a time zone is in UTC, or
+in a named zone whose clocks change: an hour that occurs twice is resolved by the order of the rows.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.records.text_columns import Booleans, Integers, Listed, Texts
+from clpm_execd.records.text_columns import Booleans, Integers, ListColumn, TextColumn
 
 UNREADABLE = -1
-ZONE_OPTION = "--timezone"
+TIMEZONE_OPTION = "--timezone"
 
 # Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
-LATEST = 2**62
+LATEST_NS = 2**62
 
-QUARTER = 900  # s: clocks change at whole quarters of an hour
-EXCEL_FROM, EXCEL_TO = 36_526.0, 73_050.0  # days since 1899-12-30: the years 2000 to 2099
-EXCEL_EPOCH = 25_569  # 1970-01-01 in Excel's days
+QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
+DAY_S = 86_400
+# Excel's 1900 date system counts days since 1899-12-30.
+EXCEL_FIRST_DAY, EXCEL_LAST_DAY = 36_526.0, 73_050.0  # the years 2000 to 2099
+EXCEL_DAY_OF_1970 = 25_569
+EXCEL_DAY_MS = 86_400_000
+ORDINAL_OF_1970 = 719_163  # of date.toordinal
+MAX_EPOCH_CHARACTERS = 40  # nanoseconds have 19 digits; a longer text is not worth a big number
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*\.?"
@@ -41,7 +47,8 @@ _DATE = (
     r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d))"
 )
 _CLOCK = (
-    r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?)?(?:\s*(?P<half>[AP])\.?M\.?)?"
+    r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
+    r"(?:\s*(?P<half>[AP])\.?M\.?)?"
     r"|(?P<compact>\d{6})"
 )
 _ZONE = r"(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
@@ -50,83 +57,85 @@ _EPOCH = re.compile(r"\d+(\.\d*)?(e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Times:
-    """T instants, ns since 1970 or UNREADABLE.
+class ParsedTimes:
+    """T instants in ns since 1970, or UNREADABLE.
 
-    instants: (T,), a date with strokes day first. month_first: (T,) the same, month first; the same array where there
-    is no such date. zoneless: (T,) whether there was no zone, so that the instant is what the wall clock showed.
-    excel: whether any was a day of a spreadsheet. american: whether any such date had AM or PM.
+    day_first: (T,), where a date may be read in two ways with the day first. month_first: (T,), the same with the month
+    first; the same array where there is no such date. has_no_zone: (T,), whether the text had no time zone, so that
+    the instant is what the wall clock showed. has_excel_days: whether any text was a day of a spreadsheet.
+    has_am_pm: whether any date that may be read in two ways had AM or PM.
     """
 
-    instants: Integers
+    day_first: Integers
     month_first: Integers
-    zoneless: Booleans
-    excel: bool = False
-    american: bool = False
+    has_no_zone: Booleans
+    has_excel_days: bool = False
+    has_am_pm: bool = False
 
     def __len__(self) -> int:
-        return len(self.instants)
+        return len(self.day_first)
 
-    def readable(self) -> Booleans:
-        """(T,) which can be read one way or the other."""
-        return np.asarray((self.instants != UNREADABLE) | (self.month_first != UNREADABLE))
+    def is_readable(self) -> Booleans:
+        """Return (T,) which can be read in one way or the other."""
+        return np.asarray((self.day_first != UNREADABLE) | (self.month_first != UNREADABLE))
 
-    def take(self, rows: Integers) -> Times:
-        """Those of some rows."""
-        first = self.instants[rows]
-        second = first if self.month_first is self.instants else self.month_first[rows]
-        return Times(first, second, self.zoneless[rows], self.excel, self.american)
+    def take(self, rows: Integers) -> ParsedTimes:
+        """Return those of some rows."""
+        day_first = self.day_first[rows]
+        month_first = day_first if self.month_first is self.day_first else self.month_first[rows]
+        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.has_excel_days, self.has_am_pm)
 
     @classmethod
-    def concatenate(cls, parts: list[Times]) -> Times:
-        """All of them; the parts are given up, for there may be many."""
-        first = np.concatenate([part.instants for part in parts])
-        plain = all(part.month_first is part.instants for part in parts)
-        second = first if plain else np.concatenate([part.month_first for part in parts])
-        told = cls(first, second, np.concatenate([part.zoneless for part in parts]),
-                   any(part.excel for part in parts), any(part.american for part in parts))
+    def concatenate(cls, parts: list[ParsedTimes]) -> ParsedTimes:
+        """Return all parts as one, and empty the list, which may need much memory."""
+        day_first = np.concatenate([part.day_first for part in parts])
+        is_unique = all(part.month_first is part.day_first for part in parts)
+        month_first = day_first if is_unique else np.concatenate([part.month_first for part in parts])
+        times = cls(day_first, month_first, np.concatenate([part.has_no_zone for part in parts]),
+                    any(part.has_excel_days for part in parts), any(part.has_am_pm for part in parts))
         parts.clear()
-        return told
+        return times
 
 
-def read_times(texts: Texts) -> Times:
-    """The times of some cells."""
-    instants, zoneless, odd = _plain(texts)
-    found = Times(instants, instants, zoneless)
-    if odd.any():
-        _read_odd(texts, np.flatnonzero(odd), found)
-    return found
+def parse_times(texts: TextColumn) -> ParsedTimes:
+    """Return the instants of some cells."""
+    instants, has_no_zone, unparsed = _parse_iso_cells(texts)
+    times = ParsedTimes(instants, instants, has_no_zone)
+    if unparsed.any():
+        _parse_other_forms(texts, np.flatnonzero(unparsed), times)
+    return times
 
 
-def join(first: Texts, second: Texts) -> Texts:
-    """A date and a clock time as one text."""
-    rows = np.arange(len(first))
-    return Listed([f"{a.strip()} {b.strip()}" for a, b in zip(first.at(rows), second.at(rows), strict=True)])
+def join_date_and_clock(dates: TextColumn, clocks: TextColumn) -> TextColumn:
+    """Return each date and its clock time as one text."""
+    rows = np.arange(len(dates))
+    return ListColumn([f"{day.strip()} {clock.strip()}"
+                       for day, clock in zip(dates.texts_of(rows), clocks.texts_of(rows), strict=True)])
 
 
-# 2025-01-10T09:11:40.25+01:00 and its like: all cells at once
+# 2025-01-10T09:11:40.25+01:00 and the like: all cells at once
 
 
-def _plain(texts: Texts) -> tuple[Integers, Booleans, Booleans]:
-    """Instants, zoneless, and which cells are none of this form."""
+def _parse_iso_cells(texts: TextColumn) -> tuple[Integers, Booleans, Booleans]:
+    """Return instants, which have no zone, and which cells are unparsed because they are not of this form."""
     count = len(texts)
     instants = np.full(count, UNREADABLE, np.int64)
-    zoneless = np.zeros(count, np.bool_)
-    odd = np.ones(count, np.bool_)
-    for rows, letters in texts.of_equal_length():
-        if 19 <= letters.shape[1] <= 35:
-            fit, local, offset, without = _iso(letters)
-            instants[rows[fit]] = (local - offset)[fit]
-            zoneless[rows] = without & fit
-            odd[rows[fit]] = False
-    instants[(instants < 0) | (instants >= LATEST)] = UNREADABLE
-    return instants, zoneless, odd
+    has_no_zone = np.zeros(count, np.bool_)
+    unparsed = np.ones(count, np.bool_)
+    for rows, characters in texts.group_by_length():
+        if 19 <= characters.shape[1] <= 35:
+            is_iso, local, offset, lacks_zone = _parse_iso(characters)
+            instants[rows[is_iso]] = (local - offset)[is_iso]
+            has_no_zone[rows] = lacks_zone & is_iso
+            unparsed[rows[is_iso]] = False
+    instants[(instants < 0) | (instants >= LATEST_NS)] = UNREADABLE
+    return instants, has_no_zone, unparsed
 
 
-def _iso(letters: npt.NDArray[np.uint8]) -> tuple[Booleans, Integers, Integers, Booleans]:
-    """(n,) which of the (n, length) texts fit, their wall clocks and offsets in ns, and which have no zone."""
-    digits = letters - np.uint8(ord("0"))  # what lies below wraps round to above 9
-    numeric = digits <= 9
+def _parse_iso(characters: npt.NDArray[np.uint8]) -> tuple[Booleans, Integers, Integers, Booleans]:
+    """Return (n,) which of the (n, length) texts fit, their wall clocks and offsets in ns, and which have no zone."""
+    digits = characters - np.uint8(ord("0"))  # what lies below wraps round to above 9
+    is_digit = digits <= 9
 
     def number(start: int, stop: int) -> Integers:
         value = digits[:, start].astype(np.int64)
@@ -134,125 +143,136 @@ def _iso(letters: npt.NDArray[np.uint8]) -> tuple[Booleans, Integers, Integers, 
             value = 10 * value + digits[:, place]
         return value
 
-    marks = letters[:, [4, 7, 13, 16]] == np.frombuffer(b"--::", np.uint8)
+    marks = characters[:, [4, 7, 13, 16]] == np.frombuffer(b"--::", np.uint8)
     places = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
-    fit = marks.all(axis=1) & numeric[:, places].all(axis=1)
-    fit &= (letters[:, 10] == ord("T")) | (letters[:, 10] == ord(" "))
+    fits = marks.all(axis=1) & is_digit[:, places].all(axis=1)
+    fits &= (characters[:, 10] == ord("T")) | (characters[:, 10] == ord(" "))
     hour, minute, second = number(11, 13), number(14, 16), number(17, 19)
-    fit &= (hour < 24) & (minute < 60) & (second < 60)
-    day = _days(np.where(fit, number(0, 4) * 10_000 + number(5, 7) * 100 + number(8, 10), 0))
-    fit &= day >= 0
-    tail_fit, fraction, offset, without = _tail(letters, digits, numeric)
-    local = (day * 86_400 + hour * 3600 + minute * 60 + second) * SECOND + fraction
-    return fit & tail_fit, local, offset, without
+    fits &= (hour < 24) & (minute < 60) & (second < 60)
+    day = _epoch_days(np.where(fits, number(0, 4) * 10_000 + number(5, 7) * 100 + number(8, 10), 0))
+    fits &= day >= 0
+    tail_fits, fraction, offset, lacks_zone = _parse_iso_tail(characters, digits, is_digit)
+    local = (day * DAY_S + hour * 3600 + minute * 60 + second) * SECOND + fraction
+    return fits & tail_fits, local, offset, lacks_zone
 
 
-def _tail(letters: npt.NDArray[np.uint8], digits: npt.NDArray[np.uint8], numeric: Booleans
-          ) -> tuple[Booleans, Integers, Integers, Booleans]:
-    """What follows the seconds: fit, fraction in ns, offset in ns, no zone."""
-    count, length = letters.shape
-    fit, without = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+def _parse_iso_tail(characters: npt.NDArray[np.uint8], digits: npt.NDArray[np.uint8], is_digit: Booleans
+                    ) -> tuple[Booleans, Integers, Integers, Booleans]:
+    """Return of what follows the seconds: which fit, the fraction in ns, the offset in ns, and which have no zone."""
+    count, length = characters.shape
+    fits, lacks_zone = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
     fraction, offset = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    signs = (letters == ord("+")) | (letters == ord("-"))
-    for zone in (0, 1, 5, 6):  # letters of none, Z, +0100 and +01:00
-        end = length - zone
+    signs = (characters == ord("+")) | (characters == ord("-"))
+    for zone_length in (0, 1, 5, 6):  # of none, Z, +0100 and +01:00
+        end = length - zone_length
         if end < 19 or end == 20 or end > 29:
             continue
-        fits = numeric[:, 20:end].all(axis=1)
+        fits_zone = is_digit[:, 20:end].all(axis=1)
         if end > 19:
-            fits &= letters[:, 19] == ord(".")
-        if zone == 1:
-            fits &= letters[:, -1] == ord("Z")
-        elif zone:
+            fits_zone &= characters[:, 19] == ord(".")
+        if zone_length == 1:
+            fits_zone &= characters[:, -1] == ord("Z")
+        elif zone_length:
             places = [end + 1, end + 2, -2, -1]
-            fits &= signs[:, end] & numeric[:, places].all(axis=1)
-            fits &= (letters[:, end + 3] == ord(":")) if zone == 6 else True
+            fits_zone &= signs[:, end] & is_digit[:, places].all(axis=1)
+            fits_zone &= (characters[:, end + 3] == ord(":")) if zone_length == 6 else True
             seconds = digits[:, places] @ np.array([36_000, 3600, 600, 60])
-            offset = np.where(fits, np.where(letters[:, end] == ord("-"), -seconds, seconds) * SECOND, offset)
+            offset = np.where(
+                fits_zone, np.where(characters[:, end] == ord("-"), -seconds, seconds) * SECOND, offset)
         scale = 10 ** np.arange(8, 28 - end, -1)
-        fraction = np.where(fits, digits[:, 20:end] @ scale[:max(end - 20, 0)], fraction)
-        fit |= fits
-        without |= fits & (zone == 0)
-    return fit, fraction, offset, without
+        fraction = np.where(fits_zone, digits[:, 20:end] @ scale[:max(end - 20, 0)], fraction)
+        fits |= fits_zone
+        lacks_zone |= fits_zone & (zone_length == 0)
+    return fits, fraction, offset, lacks_zone
 
 
-def _days(dates: Integers) -> Integers:
-    """Days since 1970 of dates as numbers such as 20250110; -1 where there is no such day."""
-    known, code = np.unique(dates, return_inverse=True)
-    found = [_day(number // 10_000, number // 100 % 100, number % 100) for number in known.tolist()]
-    return np.array([-1 if day is None else day for day in found], np.int64)[code]
+def _epoch_days(dates: Integers) -> Integers:
+    """Return the days since 1970 of dates as numbers such as 20250110; -1 where there is no such day."""
+    distinct, code = np.unique(dates, return_inverse=True)
+    days = [_epoch_day(number // 10_000, number // 100 % 100, number % 100) for number in distinct.tolist()]
+    return np.array([-1 if day is None else day for day in days], np.int64)[code]
 
 
 @lru_cache(maxsize=4096)
-def _day(year: int, month: int, day: int) -> int | None:
-    """Days since 1970 of a date; None where there is no such day."""
+def _epoch_day(year: int, month: int, day: int) -> int | None:
+    """Return the days since 1970 of a date; None where there is no such day."""
     try:
-        return date(year, month, day).toordinal() - 719_163
+        return date(year, month, day).toordinal() - ORDINAL_OF_1970
     except ValueError:
         return None
 
 
-# any other form: each distinct text by itself
+# Any other form: each distinct text by itself
 
 
-def _read_odd(texts: Texts, rows: Integers, found: Times) -> None:
-    """Read the cells of some rows in all forms that are known."""
-    cells = [text.strip() for text in texts.at(rows)]
-    known = {text: _read(text) for text in set(cells)}
-    if _are_excel(known):
-        found.excel = True
-        known |= {text: _excel(text) for text, (first, *_) in known.items() if first != UNREADABLE}
-    first, second, zoneless, american = (list(part) for part in zip(*known.values(), strict=True))
-    place = {text: i for i, text in enumerate(known)}
-    code = np.fromiter((place[text] for text in cells), np.int64, len(cells))
-    found.instants[rows] = np.array(first, np.int64)[code]
-    found.zoneless[rows] = np.array(zoneless, np.bool_)[code]
-    if first != second:
-        found.month_first = found.instants.copy()
-        found.month_first[rows] = np.array(second, np.int64)[code]
-        found.american = any(american)
+def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes) -> None:
+    """Parse the cells of some rows in every form, into `times`."""
+    cells = [text.strip() for text in texts.texts_of(rows)]
+    parsed = {text: _parse_text(text) for text in set(cells)}
+    if _are_excel_days(parsed):
+        times.has_excel_days = True
+        parsed |= {text: _parse_excel_day(text) for text, one in parsed.items() if one.day_first != UNREADABLE}
+    day_first, month_first, has_no_zone, has_am_pm = (list(part) for part in zip(*parsed.values(), strict=True))
+    code_of = {text: i for i, text in enumerate(parsed)}
+    code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
+    times.day_first[rows] = np.array(day_first, np.int64)[code]
+    times.has_no_zone[rows] = np.array(has_no_zone, np.bool_)[code]
+    if day_first != month_first:
+        times.month_first = times.day_first.copy()
+        times.month_first[rows] = np.array(month_first, np.int64)[code]
+        times.has_am_pm = any(has_am_pm)
 
 
-_Read = tuple[int, int, bool, bool]  # day first, month first, no zone, with AM or PM
-_NOTHING: _Read = (UNREADABLE, UNREADABLE, False, False)
+class _ParsedText(NamedTuple):
+    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE."""
+
+    day_first: int
+    month_first: int
+    has_no_zone: bool
+    has_am_pm: bool
 
 
-def _read(text: str) -> _Read:
+_NO_TIME = _ParsedText(UNREADABLE, UNREADABLE, False, False)
+
+
+def _parse_text(text: str) -> _ParsedText:
     match = _TIME.fullmatch(text)
     if match is None or (match["y6"] and not match["hour"] and not match["compact"]):
-        time = _epoch(text)
-        return time, time, False, False
-    days = _dates(match)
-    clock = _clock(match)
+        time = _parse_epoch(text)
+        return _ParsedText(time, time, False, False)
+    days = _parse_date(match)
+    clock = _parse_clock(match)
     if clock is None:
-        return _NOTHING
+        return _NO_TIME
     zone = match["zone"]
-    first, second = (UNREADABLE if day is None else _in_range(day * 86_400 * SECOND + clock) for day in days)
-    return first, second, not zone, bool(match["half"])
+    day_first, month_first = (UNREADABLE if day is None else _check_range(day * DAY_S * SECOND + clock)
+                              for day in days)
+    return _ParsedText(day_first, month_first, not zone, bool(match["half"]))
 
 
-def _in_range(time: int) -> int:
-    return time if 0 <= time < LATEST else UNREADABLE
+def _check_range(time: int) -> int:
+    """Return the instant, or UNREADABLE where it is before 1970 or after LATEST_NS."""
+    return time if 0 <= time < LATEST_NS else UNREADABLE
 
 
-def _dates(match: re.Match[str]) -> tuple[int | None, int | None]:
-    """Days since 1970, a date with strokes day first and month first."""
+def _parse_date(match: re.Match[str]) -> tuple[int | None, int | None]:
+    """Return the days since 1970 of a date with the day first and with the month first."""
     if match["a"]:
-        a, b, year = int(match["a"]), int(match["b"]), _year(match["y3"])
-        return _day(year, b, a), _day(year, a, b)
+        a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
+        return _epoch_day(year, b, a), _epoch_day(year, a, b)
     n = next(n for n in "12456" if match[f"y{n}"])
     month = match[f"m{n}"]
     number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
-    day = _day(_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
+    day = _epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
     return day, day
 
 
-def _year(text: str) -> int:
+def _full_year(text: str) -> int:
     return int(text) + (2000 if len(text) == 2 else 0)
 
 
-def _clock(match: re.Match[str]) -> int | None:
-    """ns since midnight in UTC, or of the wall clock; a date alone is midnight. None where there is no such time."""
+def _parse_clock(match: re.Match[str]) -> int | None:
+    """Return ns since midnight, in UTC or of the wall clock, 0 for a date alone; None where there is no such time."""
     if match["compact"]:
         hour, minute, second = (int(match["compact"][i:i + 2]) for i in (0, 2, 4))
     else:
@@ -271,87 +291,104 @@ def _clock(match: re.Match[str]) -> int | None:
     return seconds * SECOND + int((match["fraction"] or "").ljust(9, "0"))
 
 
-def _epoch(text: str) -> int:
-    """Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size."""
-    if len(text) > 40 or not _EPOCH.fullmatch(text):
+def _parse_epoch(text: str) -> int:
+    """Return the instant of s, ms, us or ns since 1970, whichever its size says: 1e11 s is the year 5138."""
+    if len(text) > MAX_EPOCH_CHARACTERS or not _EPOCH.fullmatch(text):
         return UNREADABLE
     number = Decimal(text)
     unit = next((unit for limit, unit in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000)) if number < limit), 1)
-    return _in_range(int(number * unit))
+    return _check_range(int(number * unit))
 
 
-def _are_excel(known: dict[str, _Read]) -> bool:
-    """Whether all readable ones are numbers that, as days of a spreadsheet, lie in this century; and not whole ones."""
-    numbers = [text for text, (first, *_) in known.items() if first != UNREADABLE]
+def _are_excel_days(parsed: dict[str, _ParsedText]) -> bool:
+    """Return whether all readable texts are numbers that, as Excel's days, lie in this century, and one has a decimal
+    point."""
+    numbers = [text for text, one in parsed.items() if one.day_first != UNREADABLE]
     if not numbers or not any("." in text for text in numbers):
         return False
-    return all(_EPOCH.fullmatch(text) and EXCEL_FROM <= float(text) <= EXCEL_TO for text in numbers)
+    return all(_EPOCH.fullmatch(text) and EXCEL_FIRST_DAY <= float(text) <= EXCEL_LAST_DAY for text in numbers)
 
 
-def _excel(text: str) -> _Read:
-    """A spreadsheet's days to the millisecond: it keeps no more digits."""
-    time = _in_range(round((Decimal(text) - EXCEL_EPOCH) * 86_400_000) * 10**6)
-    return time, time, True, False
+def _parse_excel_day(text: str) -> _ParsedText:
+    """Return a spreadsheet's day to the millisecond: it keeps no more digits."""
+    time = _check_range(round((Decimal(text) - EXCEL_DAY_OF_1970) * EXCEL_DAY_MS) * 10**6)
+    return _ParsedText(time, time, True, False)
 
 
-# wall clocks of a named zone
+# Wall clocks of a named zone
 
 
 @dataclass(frozen=True, slots=True)
-class Zoned:
-    """(T,) instants of wall clocks; of how many the hour came twice, of how many it never came."""
+class LocalisedTimes:
+    """(T,) instants of wall clocks, ns since 1970.
+
+    ambiguous: how many of them lie in an hour that occurs twice, as the clocks go back. nonexistent: how many lie in an
+    hour that the clocks skip.
+    """
 
     instants: Integers
-    twice: int
-    never: int
+    ambiguous: int
+    nonexistent: int
 
 
-def of_zone(clocks: Integers, series: Integers, zone: tzinfo) -> Zoned:
-    """The instants at which wall clocks showed (T,) times, ns, in the order of the file.
+def localise_times(clocks: Integers, series: Integers, zone: tzinfo) -> LocalisedTimes:
+    """Return the instants at which wall clocks in a zone showed (T,) times, ns, in the order of the file.
 
-    series: (T,) which rows are of the same run of time. An hour that comes twice is the second one once its clocks
-    have gone back within it.
+    series: (T,) which rows belong to the same run of time, such as a loop. Within an hour that occurs twice, a row is
+    in the second one after the clocks of its series have gone back.
     """
     order = np.argsort(series, kind="stable")
-    steps = np.diff(clocks[order])
-    inside = np.diff(series[order]) == 0
-    if int((steps[inside] < 0).sum()) > int((steps[inside] > 0).sum()):
+    differences = np.diff(clocks[order])
+    is_same_series = np.diff(series[order]) == 0
+    if int((differences[is_same_series] < 0).sum()) > int((differences[is_same_series] > 0).sum()):
         order = order[::-1]  # newest first
     clock = clocks[order]
-    quarters, code = np.unique(clock // (QUARTER * SECOND), return_inverse=True)
-    first, second = (_offsets(quarters, zone, fold)[code] for fold in (0, 1))
-    twice, never = first > second, first < second
-    back = np.diff(clock, prepend=clock[:1]) < 0
-    goes_on = np.concatenate([[False], twice[1:] & twice[:-1]])
-    # Within each stretch of rows in such an hour, how often the clocks have gone back since its beginning.
-    backs = np.cumsum(back & goes_on)
-    begins = np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(clock))))
-    later = twice & (backs - backs[begins] > 0)
-    found = np.empty_like(clocks)
-    found[order] = clock - np.where(later, second, first) * SECOND
-    return Zoned(found, int(twice.sum()), int(never.sum()))
+    quarters, code = np.unique(clock // (QUARTER_HOUR_S * SECOND), return_inverse=True)
+    first, second = (_utc_offsets_s(quarters, zone, fold)[code] for fold in (0, 1))
+    ambiguous, nonexistent = first > second, first < second
+    goes_back = np.diff(clock, prepend=clock[:1]) < 0
+    continues = np.concatenate([[False], ambiguous[1:] & ambiguous[:-1]])
+    # Within each run of rows in such an hour, how often the clocks have gone back since its start.
+    times_back = np.cumsum(goes_back & continues)
+    run_start = np.maximum.accumulate(np.where(continues, 0, np.arange(len(clock))))
+    is_second = ambiguous & (times_back - times_back[run_start] > 0)
+    instants = np.empty_like(clocks)
+    instants[order] = clock - np.where(is_second, second, first) * SECOND
+    return LocalisedTimes(instants, int(ambiguous.sum()), int(nonexistent.sum()))
 
 
-def _offsets(quarters: Integers, zone: tzinfo, fold: int) -> Integers:
-    """(n,) s ahead of UTC at wall clocks in quarters of an hour since 1970."""
+def _utc_offsets_s(quarters: Integers, zone: tzinfo, fold: int) -> Integers:
+    """Return (n,) s ahead of UTC at wall clocks in quarters of an hour since 1970."""
     epoch = datetime(1970, 1, 1)
-    found = []
+    offsets = []
     for quarter in quarters.tolist():
-        moment = (epoch + timedelta(seconds=quarter * QUARTER)).replace(tzinfo=zone, fold=fold)
+        moment = (epoch + timedelta(seconds=quarter * QUARTER_HOUR_S)).replace(tzinfo=zone, fold=fold)
         offset = moment.utcoffset()
-        found.append(0 if offset is None else int(offset / timedelta(seconds=1)))
-    return np.array(found, np.int64)
+        offsets.append(0 if offset is None else int(offset / timedelta(seconds=1)))
+    return np.array(offsets, np.int64)
 
 
 def parse_zone(name: str) -> tzinfo:
-    """A zone of the IANA database by its name; raises BadInput with the closest one."""
+    """Return a time zone by its name.
+
+    Parameters
+    ----------
+    name : str
+        A name of the IANA time zone database, such as `Europe/Berlin`.
+
+    Raises
+    ------
+    BadInput
+        There is no such zone; the error names the closest one.
+    """
     from zoneinfo import ZoneInfo, available_timezones
 
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        known = sorted(available_timezones())
-    remedy = did_you_mean(name, known) if known else "pip install tzdata: this system has no zones"
+        available = sorted(available_timezones())
+    remedy = did_you_mean(name, available) if available else \
+        "pip install tzdata: this system has no time zone database"
     if len(remedy) > 200:
         remedy = "name one such as Europe/Berlin, America/Chicago or UTC"
-    raise BadInput([Problem(ZONE_OPTION, f"there is no time zone {name!r}", remedy)])
+    raise BadInput([Problem(TIMEZONE_OPTION, f"unknown time zone {name!r}", remedy)])

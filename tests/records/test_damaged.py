@@ -1,7 +1,7 @@
-"""A damaged record is one clear error or a record with what was assumed: never a traceback, and never silence.
+"""A damaged record gives one clear error, or a record that notes the damage: never a traceback, and never silence.
 
-Each damage is done to records of plants, and to the same formats made here; what is left is read
-by both readers of cells, and what can be read is learned.
+Each damage is done to records of plants and to the same formats written here. Both parsers of cells must agree, and a
+loop is fitted to every record that can be read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _clock(k: int) -> str:
 
 
 def process_data() -> bytes:
-    """As tests of the reader have it, of many rows."""
+    """Return a PROCESSDATA export of many rows."""
     head = ["PROCESSDATA\tA_FIC101 Data\tyyyy-MM-dd HH:mm:ss", f"8\t10\t{_clock(0)}\t{ROWS}",
             "tagname\tA_FIC101.MV\tA_FIC101.PV\tA_FIC101.SV\tA_FIC101.MODE\tbOpOFL", "desc\t水_OP\t水_PV\t水_SP\tA\tb",
             "fsMax=1.4\tfsMin=0\tL=24"]
@@ -46,49 +46,50 @@ def process_data() -> bytes:
 
 
 def week() -> bytes:
-    """Transmitter and valve, the newest row first."""
+    """Return an export of a transmitter and a valve, newest row first."""
     rows = [f"{k},{_clock(k).replace(' ', ',')},{pv},{op}" for k, (pv, op, _) in enumerate(_signals())]
     return "\ufeff".encode() + "\n".join(["id,date,time,FT_211,FV_211", *reversed(rows), ""]).encode()
 
 
 def flux() -> bytes:
-    """One value a row."""
+    """Return a Flux answer, one value per row."""
     rows = [f",,0,{_clock(k).replace(' ', 'T')}Z,{value},{name},TIC1,AUT" for k, values in enumerate(_signals())
             for name, value in zip(("PV", "OP", "SP"), values, strict=True)]
     return "\n".join([",result,table,_time,_value,_field,loop_id,Mode", *rows, ""]).encode()
 
 
 def wide() -> bytes:
-    """Two loops side by side, with decimal commas."""
+    """Return an export of two loops side by side, with decimal commas."""
     rows = [f"{_clock(k)};{pv};{op};{sp};{pv + 1};{op}".replace(".", ",") for k, (pv, op, sp) in enumerate(_signals())]
     return "\n".join(["Time;FIC1.PV;FIC1.OP;FIC1.SP;LIC2.PV;LIC2.MV", *rows, ""]).encode()
 
 
 def of_plants() -> dict[str, Callable[[], bytes]]:
-    """The beginnings of real records."""
+    """Return the first rows of real records, by their name."""
     def head(path: Path) -> Callable[[], bytes]:
         return lambda: b"".join(path.read_bytes().splitlines(keepends=True)[:ROWS])
 
-    some = plant_records("plant_week/*")[0], plant_records("plant_windows/stiction_data/*FIC20102*")[0]
-    return {path.name[:20]: head(path) for path in some}
+    paths = plant_records("plant_week/*")[0], plant_records("plant_windows/stiction_data/*FIC20102*")[0]
+    return {path.name[:20]: head(path) for path in paths}
 
 
 SOURCES: dict[str, Callable[[], bytes]] = {"process-data": process_data, "week": week, "flux": flux, "wide": wide}
 SOURCES |= of_plants()
 
 
-def damage(of: Callable[[list[bytes], random.Random], None]) -> Damage:
-    """A damage that is done to lines; the header's are the first five at most."""
-    @wraps(of)
-    def done(whole: bytes, rng: random.Random) -> bytes:
-        lines = whole.splitlines(keepends=True)
-        of(lines, rng)
+def damage(change: Callable[[list[bytes], random.Random], None]) -> Damage:
+    """Return a damage that is done to lines; the header's are the first five at most."""
+    @wraps(change)
+    def apply(file: bytes, rng: random.Random) -> bytes:
+        lines = file.splitlines(keepends=True)
+        change(lines, rng)
         return b"".join(lines)
 
-    return done
+    return apply
 
 
-def some(lines: list[bytes], rng: random.Random, count: int = 7) -> list[int]:
+def choose(lines: list[bytes], rng: random.Random, count: int = 7) -> list[int]:
+    """Return the numbers of some lines below the header, in order."""
     return sorted(rng.sample(range(6, len(lines)), count))
 
 
@@ -97,27 +98,27 @@ def delimiter_of(line: bytes) -> bytes:
 
 
 @damage
-def cells_of_bad_quality(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def texts_for_values(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = re.sub(rb"\d+[.,]\d+", rng.choice([b"Bad", b"I/O Timeout", b"NULL", b"-", b"#VALUE!"]), lines[k])
 
 
 @damage
-def cut_off_rows(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def truncated_rows(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = lines[k][:rng.randrange(3, 12)] + b"\n"
 
 
 @damage
-def doubled_rows(lines: list[bytes], rng: random.Random) -> None:
-    for k in reversed(some(lines, rng)):
+def duplicate_rows(lines: list[bytes], rng: random.Random) -> None:
+    for k in reversed(choose(lines, rng)):
         lines.insert(k, lines[k])
 
 
 @damage
 def lost_rows(lines: list[bytes], rng: random.Random) -> None:
-    begin = rng.randrange(10, len(lines) - 60)
-    del lines[begin:begin + 40]
+    first = rng.randrange(10, len(lines) - 60)
+    del lines[first:first + 40]
 
 
 @damage
@@ -129,25 +130,25 @@ def shuffled_rows(lines: list[bytes], rng: random.Random) -> None:
 
 @damage
 def other_delimiters(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng, 90):
+    for k in choose(lines, rng, 90):
         lines[k] = lines[k].replace(delimiter_of(lines[k]), b"|")
 
 
 @damage
 def repeated_headers(lines: list[bytes], rng: random.Random) -> None:
-    for k in reversed(some(lines, rng)):
+    for k in reversed(choose(lines, rng)):
         lines[k:k] = [b"exported by operator 7\n", lines[0]]
 
 
 @damage
 def lost_decimal_marks(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+    for k in choose(lines, rng):
         lines[k] = re.sub(rb"(?<=\d)[.,](?=\d{3})", b"", lines[k])
 
 
 @damage
 def the_other_decimal_mark(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng, 90):
+    for k in choose(lines, rng, 90):
         mark = b"." if delimiter_of(lines[k]) == b";" else b","
         cell = re.search(rb"\d+[.,]\d{4,}", lines[k])
         if cell:
@@ -156,46 +157,46 @@ def the_other_decimal_mark(lines: list[bytes], rng: random.Random) -> None:
 
 
 @damage
-def nuls(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def null_bytes(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         place = rng.randrange(len(lines[k]) - 2)
         lines[k] = lines[k][:place] + b"\0\0" + lines[k][place:]
 
 
 @damage
 def a_huge_cell(lines: list[bytes], rng: random.Random) -> None:
-    k = some(lines, rng, 1)[0]
+    k = choose(lines, rng, 1)[0]
     lines[k] = lines[k].rstrip() + b"9" * 200_000 + b"\n"
 
 
 @damage
 def an_open_quote(lines: list[bytes], rng: random.Random) -> None:
-    k = some(lines, rng, 1)[0]
+    k = choose(lines, rng, 1)[0]
     delimiter = delimiter_of(lines[k])
     lines[k] = lines[k].replace(delimiter, delimiter + b'"', 1)
 
 
 @damage
-def years_to_come(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def years_in_the_future(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = lines[k].replace(b"2024-", b"2094-")
 
 
 @damage
-def days_that_are_none(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def impossible_days(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = re.sub(rb"-\d\d-\d\d", b"-13-32", lines[k])
 
 
 @damage
-def numbers_that_stand_for_none(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def numbers_for_missing_values(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = re.sub(rb"\d+[.,]\d+", b"-99999", lines[k], count=1)
 
 
 @damage
-def more_cells(lines: list[bytes], rng: random.Random) -> None:
-    for k in some(lines, rng):
+def additional_cells(lines: list[bytes], rng: random.Random) -> None:
+    for k in choose(lines, rng):
         lines[k] = lines[k].rstrip() + 9 * (delimiter_of(lines[k]) + b"7") + b"\n"
 
 
@@ -210,61 +211,61 @@ def names_without_meaning(lines: list[bytes], rng: random.Random) -> None:
 
 
 @damage
-def a_column_twice(lines: list[bytes], rng: random.Random) -> None:
+def a_duplicate_column(lines: list[bytes], rng: random.Random) -> None:
     lines[:5] = [re.sub(rb"OP\b|FV_211|MV\b", b"PV", line).replace(b"FT_211", b"PV") for line in lines[:5]]
 
 
-def half(whole: bytes, rng: random.Random) -> bytes:
-    return whole[len(whole) // 2:]
+def second_half(file: bytes, rng: random.Random) -> bytes:
+    return file[len(file) // 2:]
 
 
-def letters_of_no_encoding(whole: bytes, rng: random.Random) -> bytes:
-    found = bytearray(whole)
+def bytes_of_no_encoding(file: bytes, rng: random.Random) -> bytes:
+    damaged = bytearray(file)
     for _ in range(300):
-        found[rng.randrange(200, len(found))] = rng.randrange(128, 256)
-    return bytes(found)
+        damaged[rng.randrange(200, len(damaged))] = rng.randrange(128, 256)
+    return bytes(damaged)
 
 
-def two_bytes_a_letter(whole: bytes, rng: random.Random) -> bytes:
-    return whole.decode("utf-8-sig").encode("utf-16-le")
+def utf_16_without_a_mark(file: bytes, rng: random.Random) -> bytes:
+    return file.decode("utf-8-sig").encode("utf-16-le")
 
 
-def turned_bits(whole: bytes, rng: random.Random) -> bytes:
-    found = bytearray(whole)
+def flipped_bits(file: bytes, rng: random.Random) -> bytes:
+    damaged = bytearray(file)
     for _ in range(60):
-        found[rng.randrange(len(found))] ^= 1 << rng.randrange(7)
-    return bytes(found)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(7)
+    return bytes(damaged)
 
 
-def noise(whole: bytes, rng: random.Random) -> bytes:
+def noise(file: bytes, rng: random.Random) -> bytes:
     return rng.randbytes(5000)
 
 
-def an_archive_cut_off(whole: bytes, rng: random.Random) -> bytes:
-    return gzip.compress(whole)[:-200]
+def a_truncated_archive(file: bytes, rng: random.Random) -> bytes:
+    return gzip.compress(file)[:-200]
 
 
-def damaged_archive(whole: bytes, rng: random.Random) -> bytes:
-    found = bytearray(gzip.compress(whole))
+def a_damaged_archive(file: bytes, rng: random.Random) -> bytes:
+    damaged = bytearray(gzip.compress(file))
     for _ in range(40):
-        found[rng.randrange(20, len(found))] = rng.randrange(256)
-    return bytes(found)
+        damaged[rng.randrange(20, len(damaged))] = rng.randrange(256)
+    return bytes(damaged)
 
 
-def a_web_page(whole: bytes, rng: random.Random) -> bytes:
+def a_web_page(file: bytes, rng: random.Random) -> bytes:
     return b"<!doctype html>\n<html><body><h1>401 Unauthorized</h1>\n" + 30 * b"<p>sign in, please</p>\n"
 
 
-def nothing_but_a_header(whole: bytes, rng: random.Random) -> bytes:
-    return b"".join(whole.splitlines(keepends=True)[:5])[:120]
+def nothing_but_a_header(file: bytes, rng: random.Random) -> bytes:
+    return b"".join(file.splitlines(keepends=True)[:5])[:120]
 
 
 DAMAGES: list[Damage] = [
-    cells_of_bad_quality, cut_off_rows, doubled_rows, lost_rows, shuffled_rows, other_delimiters, repeated_headers,
-    lost_decimal_marks, the_other_decimal_mark, nuls, a_huge_cell, an_open_quote, years_to_come, days_that_are_none,
-    numbers_that_stand_for_none, more_cells, no_header, names_without_meaning, a_column_twice, half,
-    letters_of_no_encoding, two_bytes_a_letter, turned_bits, noise, an_archive_cut_off, damaged_archive, a_web_page,
-    nothing_but_a_header,
+    texts_for_values, truncated_rows, duplicate_rows, lost_rows, shuffled_rows, other_delimiters, repeated_headers,
+    lost_decimal_marks, the_other_decimal_mark, null_bytes, a_huge_cell, an_open_quote, years_in_the_future,
+    impossible_days, numbers_for_missing_values, additional_cells, no_header, names_without_meaning, a_duplicate_column,
+    second_half, bytes_of_no_encoding, utf_16_without_a_mark, flipped_bits, noise, a_truncated_archive,
+    a_damaged_archive, a_web_page, nothing_but_a_header,
 ]
 
 
@@ -279,31 +280,31 @@ def read(path: Path, arrow: bool) -> Record | str:
     return str(problems[0])
 
 
-def same(a: Record, b: Record) -> bool:
+def is_same(a: Record, b: Record) -> bool:
     return a.loops == b.loops and all(np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True)
                                       for name in ("times", "pv", "op", "sp", "mode"))
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("done", DAMAGES, ids=lambda done: done.__name__)
-def test_a_damaged_record_is_an_error_or_said(tmp_path: Path, source: str, done: Damage) -> None:
-    whole = tmp_path / "whole.csv"
-    whole.write_bytes(SOURCES[source]())
-    sound = read_record(whole)
+@pytest.mark.parametrize("change", DAMAGES, ids=lambda change: change.__name__)
+def test_a_damaged_record_is_an_error_or_the_damage_is_noted(tmp_path: Path, source: str, change: Damage) -> None:
+    intact = tmp_path / "intact.csv"
+    intact.write_bytes(SOURCES[source]())
+    expected = read_record(intact)
     path = tmp_path / "damaged.csv"
-    path.write_bytes(done(whole.read_bytes(), random.Random(f"{source} {done.__name__}")))
-    found, again = (read(path, arrow) for arrow in (False, True))
-    if isinstance(found, str) or isinstance(again, str):
-        assert found == again
+    path.write_bytes(change(intact.read_bytes(), random.Random(f"{source} {change.__name__}")))
+    by_csv, by_arrow = (read(path, arrow) for arrow in (False, True))
+    if isinstance(by_csv, str) or isinstance(by_arrow, str):
+        assert by_csv == by_arrow
         return
-    assert same(found, again)
-    assert found.assumptions == again.assumptions
-    plain = [said.replace("damaged", "whole") for said in found.assumptions]
-    assert same(found, sound) or set(plain) - set(sound.assumptions), "it is silent"
-    for column in range(len(found.loops)):
-        learned = learn(found, column)
+    assert is_same(by_csv, by_arrow)
+    assert by_csv.assumptions == by_arrow.assumptions
+    assumptions = [assumption.replace("damaged", "intact") for assumption in by_csv.assumptions]
+    assert is_same(by_csv, expected) or set(assumptions) - set(expected.assumptions), "the damage is not noted"
+    for column in range(len(by_csv.loops)):
+        learned = learn(by_csv, column)
         assert np.isfinite([one.value for one in learned.estimates.values()]).all()
 
 
-def test_there_are_a_hundred() -> None:
+def test_there_are_a_hundred_damaged_records() -> None:
     assert len(SOURCES) * len(DAMAGES) >= 100

@@ -1,4 +1,4 @@
-"""A record reads the same whatever its format, order and encoding; what is no record is one Problem."""
+"""A record is read alike from every format, row order and encoding; a file without a record is one Problem."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from clpm_execd.problems import BadInput
 from clpm_execd.records import Columns, Record, parse_columns, read_record
 
 SECOND = 10**9
-RECOGNISE = Columns()
+AUTO_DETECT = Columns()
 START = 1_736_503_200 * SECOND  # 2025-01-10T10:00:00Z
 
 many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(tmp_path: Path, text: str | bytes, name: str = "FIC101.csv", columns: Columns = RECOGNISE) -> Record:
+def read(tmp_path: Path, text: str | bytes, name: str = "FIC101.csv", columns: Columns = AUTO_DETECT) -> Record:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_record(path, columns=columns)
 
 
-def problem(tmp_path: Path, text: str | bytes, columns: Columns = RECOGNISE) -> str:
+def read_error(tmp_path: Path, text: str | bytes, columns: Columns = AUTO_DETECT) -> str:
     with pytest.raises(BadInput) as caught:
         read(tmp_path, text, columns=columns)
     assert len(caught.value.problems) == 1
@@ -43,7 +43,7 @@ WIDE = """time,PV,OP,SP,Mode
 """
 
 
-def is_the_wide_record(record: Record, loop: str = "FIC101") -> None:
+def assert_is_the_wide_record(record: Record, loop: str = "FIC101") -> None:
     assert record.loops == (loop,)
     assert record.times.tolist() == [START, START + SECOND, START + 2 * SECOND]
     assert record.pv[:, 0].tolist() == [1.5, 1.6, 1.7]
@@ -55,7 +55,7 @@ def is_the_wide_record(record: Record, loop: str = "FIC101") -> None:
 
 def test_a_wide_csv_is_read_without_assumptions(tmp_path):
     record = read(tmp_path, WIDE)
-    is_the_wide_record(record)
+    assert_is_the_wide_record(record)
     assert record.assumptions == ()
     assert (record.mode.dtype, record.times.dtype, record.pv.shape) == (np.int8, np.int64, (3, 1))
 
@@ -80,76 +80,76 @@ def test_a_wide_csv_is_read_without_assumptions(tmp_path):
         lambda text: text.replace("AUT", "Auto").replace("MAN", "Manual").replace("CAS", "2.0").encode(),
     ],
 )
-def test_encoding_delimiter_and_names_do_not_matter(tmp_path, rewrite):
-    is_the_wide_record(read(tmp_path, rewrite(WIDE)))
+def test_encodings_delimiters_and_names_of_columns_are_detected(tmp_path, rewrite):
+    assert_is_the_wide_record(read(tmp_path, rewrite(WIDE)))
 
 
 @pytest.mark.parametrize("unit", [1, 1000, 10**6, 10**9])
-def test_epoch_times_are_told_apart_by_their_size(tmp_path, unit):
+def test_the_unit_of_epoch_times_is_detected_by_their_size(tmp_path, unit):
     text = WIDE
     for k in range(3):
         text = text.replace(f"2025-01-10T10:00:0{k}Z", str((START // SECOND + k) * unit))
-    is_the_wide_record(read(tmp_path, text))
+    assert_is_the_wide_record(read(tmp_path, text))
 
 
 def test_fractions_of_a_second_are_exact(tmp_path):
     text = "time,PV\n1736503200.25,1\n2025-01-10T10:00:00.500000001Z,2\n2025-01-10 10:00:01,3\n"
     record = read(tmp_path, text)
     assert (record.times - START).tolist() == [SECOND // 4, SECOND // 2 + 1, SECOND]
-    assert "the times have no zone: taken as UTC" in record.assumptions
+    assert "timestamps have no time zone: UTC assumed" in record.assumptions
 
 
-def test_newest_first_is_turned_round(tmp_path):
+def test_rows_that_are_newest_first_are_reversed(tmp_path):
     head, *rows = WIDE.splitlines()
     record = read(tmp_path, "\n".join([head, *reversed(rows)]))
-    is_the_wide_record(record)
-    assert record.assumptions == ("the newest row is first: turned round",)
+    assert_is_the_wide_record(record)
+    assert record.assumptions == ("rows are newest first: reversed",)
 
 
-def test_rows_out_of_order_are_sorted_and_of_repeated_ones_the_last_counts(tmp_path):
+def test_rows_out_of_order_are_sorted_and_the_last_of_duplicates_is_used(tmp_path):
     head, a, b, c = WIDE.splitlines()
     record = read(tmp_path, "\n".join([head, a, c, b.replace("1.6", "9.9"), b]))
-    is_the_wide_record(record)
+    assert_is_the_wide_record(record)
     assert record.assumptions == (
-        "1 rows stand before an older one: sorted by time",
-        "1 rows repeat an instant: the last one counts",
+        "rows out of order: 1; sorted by time",
+        "rows with a duplicate timestamp: 1; the last one is used",
     )
 
 
 @pytest.mark.parametrize("bad", ["Bad", "NaN", "I/O Timeout", "", "NULL", "inf", "[-11059] No Good Data"])
-def test_a_value_of_bad_quality_is_nan(tmp_path, bad):
+def test_a_text_in_the_place_of_a_value_is_read_as_nan(tmp_path, bad):
     record = read(tmp_path, WIDE.replace("1.6", bad))
     assert np.isnan(record.pv[1, 0])
     assert record.op[1, 0] == 51
-    told = "" if bad in ("", "NaN", "inf") else f" ({bad})"
-    assert record.assumptions == (f"1 of 3 PV values are bad or missing{told}: of bad quality",)
+    example = "" if bad in ("", "NaN", "inf") else f" ({bad})"
+    assert record.assumptions == (f"bad or missing PV values: 1 of 3{example}; marked as bad quality",)
 
 
-def test_what_a_record_lacks_is_assumed_and_said(tmp_path):
+def test_every_assumption_about_a_missing_column_or_a_gap_is_listed(tmp_path):
     record = read(tmp_path, "time,PV\n0,1\n1,5\n2,3\n9,3\n10,3\n11,x\n")
     assert record.sp[:, 0].tolist() == [3.0] * 6
     assert np.isnan(record.op).all()
     assert (record.mode == AUT).all()
-    said = " | ".join(record.assumptions)
-    assert "no OP" in said
-    assert "no Mode: AUT" in said
-    assert "FIC101 has no SP: the median of its PV, 3," in said
-    assert "1 gaps, the longest of 7 s" in said
+    assumptions = " | ".join(record.assumptions)
+    assert "no OP column" in assumptions
+    assert "no mode column; AUT assumed" in assumptions
+    assert "FIC101 has no SP: the median of its PV, 3," in assumptions
+    assert "gaps: 1, the longest 7 s" in assumptions
 
 
-def test_a_mode_that_is_not_known_is_taken_as_automatic(tmp_path):
+def test_an_unknown_mode_is_read_as_automatic(tmp_path):
     record = read(tmp_path, WIDE.replace("CAS", "PROGRAM"))
     assert record.mode[2, 0] == AUT
-    assert record.assumptions == ("modes that are not known (PROGRAM): AUT",)
+    assert record.assumptions == ("unknown modes (PROGRAM): AUT assumed",)
 
 
-def test_a_short_row_lacks_its_last_values(tmp_path):
+def test_the_last_values_of_a_short_row_are_missing(tmp_path):
     record = read(tmp_path, "time,PV,OP\n0,1,2\n1,5\n2,3,4\n")
     assert np.isnan(record.op[1, 0])
     assert record.pv[1, 0] == 5
 
 
-def test_many_loops_in_a_wide_csv(tmp_path):
+def test_a_wide_csv_may_hold_many_loops(tmp_path):
     record = read(
         tmp_path,
         "time,loop_id,Mode,PV,OP,SP\n0,A,AUT,1,2,3\n0,B,MAN,4,5,6\n"
@@ -158,7 +158,7 @@ def test_many_loops_in_a_wide_csv(tmp_path):
     assert record.loops == ("A", "B")
     np.testing.assert_equal(record.pv, [[1, 4], [7, 10], [0, 10]])
     assert record.mode.tolist() == [[AUT, MAN], [AUT, CAS], [AUT, CAS]]
-    assert record.assumptions == ("not every loop has a row at every instant: its last one holds",)
+    assert record.assumptions == ("not every loop has a row at every timestamp: its last values hold",)
 
 
 def test_loops_side_by_side_are_named_by_their_tags(tmp_path):
@@ -169,7 +169,7 @@ def test_loops_side_by_side_are_named_by_their_tags(tmp_path):
     assert record.mode.tolist() == [[AUT, MAN]]
 
 
-def test_a_processdata_export(tmp_path):
+def test_a_processdata_export_is_read(tmp_path):
     text = (
         "PROCESSDATA\tA.B_FIC1 Data\tyyyy-MM-dd HH:mm:ss\r\n8\t10\t2024-11-13 21:55:00\t751\r\n"
         "tagname\tA.B_FIC1.MV\tA.B_FIC1.PV\tA.B_FIC1.SV\tA.B_FIC1.MODE\tbOpOFL\r\n"
@@ -177,7 +177,7 @@ def test_a_processdata_export(tmp_path):
         "2025-01-10 10:00:00\t50\t1.5\t2\t1\t0\r\n2025-01-10 10:00:01\t51\t1.6\t2\t0\t0\r\n"
         "2025-01-10 10:00:02\t52\t1.7\t2\t2\t0\r\n"
     )
-    is_the_wide_record(read(tmp_path, text, "x.txt"), "A.B_FIC1")
+    assert_is_the_wide_record(read(tmp_path, text, "x.txt"), "A.B_FIC1")
 
 
 def long_rows(loop: str = "FIC101") -> list[str]:
@@ -189,13 +189,13 @@ def long_rows(loop: str = "FIC101") -> list[str]:
     return rows
 
 
-def test_a_long_csv_and_its_truth_rows(tmp_path):
+def test_rows_of_ground_truth_in_a_long_csv_are_ignored(tmp_path):
     truth = "2025-01-10T10:00:00.5Z,FIC101,present,true,,control_loops_truth"
     text = "\n".join(["_time,loop_id,_field,_value,Mode,_measurement", *long_rows(), truth])
-    is_the_wide_record(read(tmp_path, text, "history.csv"))
+    assert_is_the_wide_record(read(tmp_path, text, "history.csv"))
 
 
-def test_an_annotated_flux_answer_of_several_tables(tmp_path):
+def test_an_annotated_flux_answer_of_several_tables_is_one_record(tmp_path):
     notes = "#datatype,string,long,dateTime:RFC3339,string,string,double,string,string\n"
     notes += "#group,false,false,false,true,true,false,true,true\n#default,_result,,,,,,,\n"
     rows = long_rows("TIC 1")
@@ -203,7 +203,7 @@ def test_an_annotated_flux_answer_of_several_tables(tmp_path):
     for name in ("PV", "OP", "SP"):
         own = "".join(f",,0,{row}\n" for row in rows if f",{name}," in row)
         tables.append(notes + ",result,table,_time,loop_id,_field,_value,Mode,_measurement\n" + own)
-    is_the_wide_record(read(tmp_path, "\r\n\r\n".join(tables)), "TIC 1")
+    assert_is_the_wide_record(read(tmp_path, "\r\n\r\n".join(tables)), "TIC 1")
 
 
 def test_each_table_of_a_flux_answer_has_its_own_header(tmp_path):
@@ -216,73 +216,71 @@ def test_each_table_of_a_flux_answer_has_its_own_header(tmp_path):
 WEEK = "id,date,time,FT_211,FV_211\n3,2025-01-10,10:01:00,3,40\n2,2025-01-10,10:00:00,2,41\n"
 
 
-def test_transmitter_and_valve_are_known_by_their_letters(tmp_path):
+def test_transmitter_and_valve_are_recognised_by_their_isa_letters(tmp_path):
     record = read(tmp_path, WEEK.encode("utf-8-sig"), "FIC-211_2025~27.csv")
     assert record.loops == ("FIC-211_2025~27",)
     assert (record.pv[:, 0].tolist(), record.op[:, 0].tolist()) == ([2, 3], [41, 40])
     assert record.times.tolist() == [START, START + 60 * SECOND]
-    assert record.assumptions[0] == (
-        "FT_211 is a transmitter by its letters and taken as PV, the valve FV_211 as OP"
-    )
+    assert record.assumptions[0] == "PV = FT_211 (transmitter tag), OP = FV_211 (valve tag)"
 
 
-def test_own_names_decide(tmp_path):
+def test_names_of_columns_from_the_user_take_precedence(tmp_path):
     record = read(tmp_path, WEEK, columns=Columns(pv="FV_211", op="ft_211"))
     assert record.pv[:, 0].tolist() == [41, 40]
     assert record.op[:, 0].tolist() == [2, 3]
 
 
-def test_a_time_of_another_name(tmp_path):
+def test_a_time_column_of_another_name_needs_the_option(tmp_path):
     text = WIDE.replace("time", "Zeitpunkt")
-    assert "--columns time=NAME" in problem(tmp_path, text)
-    is_the_wide_record(read(tmp_path, text, columns=Columns(time="zeitpunkt")))
+    assert "--columns time=NAME" in read_error(tmp_path, text)
+    assert_is_the_wide_record(read(tmp_path, text, columns=Columns(time="zeitpunkt")))
 
 
 def test_two_transmitters_need_the_option(tmp_path):
-    said = problem(tmp_path, WEEK.replace("FV_211", "FT_212"))
-    assert "--columns pv=NAME" in said
-    assert "FT_211, FT_212" in said
+    error = read_error(tmp_path, WEEK.replace("FV_211", "FT_212"))
+    assert "--columns pv=NAME" in error
+    assert "FT_211, FT_212" in error
 
 
-def test_own_field_names_of_a_long_record(tmp_path):
+def test_a_long_record_may_have_field_names_of_its_own(tmp_path):
     text = "_time,loop_id,_field,_value\n0,A,flow,1\n0,A,valve,2\n1,A,flow,3\n1,A,valve,4\n"
     record = read(tmp_path, text, columns=Columns(pv="flow", op="valve"))
     assert (record.pv[:, 0].tolist(), record.op[:, 0].tolist()) == ([1, 3], [2, 4])
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "the file is empty"),
         ("\ufeff\n \n", "the file is empty"),
         (b"\x7fELF\x00\x01\x02", "the file is not text"),
         (b"\x1f\x8b\x08nonsense", "the gzip file is damaged"),
         (gzip.compress(WIDE.encode(), mtime=0)[:40], "the gzip file is damaged"),
-        ("A,B,C\n1,2,3\n", "no column of times"),
-        ("1,2,3\n4,5,6\n", "no column of times"),
-        ("time,a,b\n1,2,3\n", "no column is known to be the PV"),
+        ("A,B,C\n1,2,3\n", "no time column"),
+        ("1,2,3\n4,5,6\n", "no time column"),
+        ("time,a,b\n1,2,3\n", "no column is recognised as PV"),
         ("time,PV\n", "no row has a number for PV"),
         ("time,PV\n1,Bad\n", "no row has a number for PV"),
-        ("time,PV\nyesterday,1\n31/31/2025 10:00:00,1\n", "no row has a readable time"),
-        ('time,PV\n1,"' + 200_000 * "x" + '"\n', "is no CSV"),
+        ("time,PV\nyesterday,1\n31/31/2025 10:00:00,1\n", "no row has a readable timestamp"),
+        ('time,PV\n1,"' + 200_000 * "x" + '"\n', "is not CSV"),
     ],
 )
-def test_what_is_no_record_is_one_problem(tmp_path, text, said):
-    assert said in problem(tmp_path, text)
+def test_a_file_without_a_record_is_one_problem(tmp_path, text, message):
+    assert message in read_error(tmp_path, text)
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(BadInput, match="there is no such file"):
         read_record(tmp_path / "none.csv")
     with pytest.raises(BadInput, match="this is a folder"):
         read_record(tmp_path)
 
 
-def test_a_wrong_name_of_a_column_is_put_right(tmp_path):
-    assert "did you mean 'FT_211'" in problem(tmp_path, WEEK, Columns(pv="FT211"))
+def test_the_closest_column_is_suggested_for_a_wrong_name(tmp_path):
+    assert "did you mean 'FT_211'" in read_error(tmp_path, WEEK, Columns(pv="FT211"))
 
 
-def test_columns_of_the_command_line():
+def test_columns_are_parsed_from_the_command_line():
     assert parse_columns("pv=FT_211, OP = FV_211") == Columns(pv="FT_211", op="FV_211")
     with pytest.raises(BadInput) as caught:
         parse_columns("mod=a,op,sp=,pv=a,pv=b")
@@ -304,9 +302,9 @@ header = st.sampled_from(
 
 @many
 @given(header, st.one_of(st.binary(max_size=300), st.text(LETTERS, max_size=300).map(str.encode)))
-def test_any_bytes_are_a_record_or_bad_input(tmp_path, begin, rest):
+def test_any_bytes_are_a_record_or_bad_input(tmp_path, head, body):
     with suppress(BadInput):
-        record = read(tmp_path, begin.encode() + rest)
+        record = read(tmp_path, head.encode() + body)
         assert (np.diff(record.times) > 0).all()
         assert record.pv.shape == (len(record.times), len(record.loops))
         assert record.interval > 0
@@ -317,13 +315,13 @@ sample = st.tuples(numbers, numbers, st.sampled_from(["MAN", "AUT", "CAS"]))
 samples = st.lists(sample, min_size=1, max_size=20)
 
 
-def when(k: int) -> str:
+def timestamp(k: int) -> str:
     return datetime.fromtimestamp(START // SECOND + k, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @many
 @given(samples, st.booleans(), st.booleans(), st.sampled_from([",", ";", "\t"]), st.booleans())
-def test_what_was_written_is_read_back(tmp_path, rows, is_long, newest_first, delimiter, mark):
+def test_a_written_record_is_read_back(tmp_path, rows, is_long, newest_first, delimiter, has_byte_order_mark):
     rows[0] = (1.0, *rows[0][1:])
     lines = []
     for k, (pv, op, mode) in enumerate(rows):
@@ -332,13 +330,13 @@ def test_what_was_written_is_read_back(tmp_path, rows, is_long, newest_first, de
             texts = [text.replace(".", ",") for text in texts]
         if is_long:
             named = zip(("PV", "OP", "SP"), texts, strict=True)
-            lines += [(when(k), "A", name, text, mode) for name, text in named]
+            lines += [(timestamp(k), "A", name, text, mode) for name, text in named]
         else:
-            lines.append((when(k), "A", mode, *texts))
+            lines.append((timestamp(k), "A", mode, *texts))
     names = "_time loop_id _field _value Mode" if is_long else "time loop_id Mode PV OP SP"
     lines = [tuple(names.split()), *(reversed(lines) if newest_first else lines)]
     text = "\n".join(delimiter.join(line) for line in lines)
-    record = read(tmp_path, text.encode("utf-8-sig" if mark else "utf-8"))
+    record = read(tmp_path, text.encode("utf-8-sig" if has_byte_order_mark else "utf-8"))
     assert record.loops == ("A",)
     assert record.times.tolist() == [START + k * SECOND for k in range(len(rows))]
     np.testing.assert_array_equal(record.pv[:, 0], [pv for pv, _, _ in rows])

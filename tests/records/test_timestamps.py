@@ -1,4 +1,4 @@
-"""A time says the same instant in whatever way a plant writes it, and clocks that change lose no hour."""
+"""A timestamp is the same instant in every form that plants write, and no hour is lost as clocks change."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.problems import BadInput
-from clpm_execd.records.text_columns import Listed
-from clpm_execd.records.timestamps import SECOND, UNREADABLE, of_zone, parse_zone, read_times
+from clpm_execd.records.text_columns import ListColumn
+from clpm_execd.records.timestamps import SECOND, UNREADABLE, localise_times, parse_times, parse_zone
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def instant(text: str) -> int:
-    return int(read_times(Listed([text])).instants[0])
+    return int(parse_times(ListColumn([text])).day_first[0])
 
 
 @pytest.mark.parametrize("text", [
@@ -32,7 +32,7 @@ def instant(text: str) -> int:
     "2025-01-10 09:11:40,0", "1736500300", "1736500300000", "1736500300000000", "1736500300000000000", "1.7365003e9",
     "2025-01-10T09:11:40.0000000001Z",
 ])
-def test_an_instant_in_many_ways(text):
+def test_every_form_of_a_timestamp_is_the_same_instant(text):
     assert instant(text) == WHEN
 
 
@@ -42,36 +42,36 @@ def test_an_instant_in_many_ways(text):
     "-1", "nan",
     "9e99", "2025-01-10T13:11:40 PM", "١٢٣", "2025-01-10T09:11:40Zulu", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
 ])
-def test_what_is_no_time_is_unreadable(text):
+def test_a_text_that_is_no_time_is_unreadable(text):
     assert instant(text) == UNREADABLE
 
 
-def test_noon_and_midnight_of_twelve_hours():
-    times = read_times(Listed(["1/10/2025 12:00:00 AM", "1/10/2025 12:00:00 PM", "1/10/2025 1:05 pm"]))
+def test_noon_and_midnight_are_read_with_am_and_pm():
+    times = parse_times(ListColumn(["1/10/2025 12:00:00 AM", "1/10/2025 12:00:00 PM", "1/10/2025 1:05 pm"]))
     hours = (times.month_first - times.month_first[0]) / SECOND / 3600
     assert hours.tolist() == [0, 12, 13 + 5 / 60]
-    assert times.american
+    assert times.has_am_pm
 
 
-def test_a_date_with_strokes_has_two_instants_and_any_other_one():
-    times = read_times(Listed(["01/02/2025 00:00:00", "2025-01-02T00:00:00Z", "25/12/2025 00:00:00"]))
+def test_a_date_with_slashes_has_two_instants_until_its_order_is_decided():
+    times = parse_times(ListColumn(["01/02/2025 00:00:00", "2025-01-02T00:00:00Z", "25/12/2025 00:00:00"]))
     jan_2 = 1_735_776_000 * SECOND
     assert times.month_first[:2].tolist() == [jan_2, jan_2]
-    assert times.instants[0] == jan_2 + 30 * 86_400 * SECOND  # 1 February
+    assert times.day_first[0] == jan_2 + 30 * 86_400 * SECOND  # 1 February
     assert times.month_first[2] == UNREADABLE
-    assert times.zoneless.tolist() == [True, False, True]
+    assert times.has_no_zone.tolist() == [True, False, True]
 
 
-def test_days_of_a_spreadsheet():
-    times = read_times(Listed(["45667.38310185", "45667.3831134259", "45667"]))
-    assert times.excel
-    assert times.instants.tolist() == [WHEN, WHEN + SECOND, WHEN - (9 * 3600 + 11 * 60 + 40) * SECOND]
+def test_days_of_a_spreadsheet_are_read():
+    times = parse_times(ListColumn(["45667.38310185", "45667.3831134259", "45667"]))
+    assert times.has_excel_days
+    assert times.day_first.tolist() == [WHEN, WHEN + SECOND, WHEN - (9 * 3600 + 11 * 60 + 40) * SECOND]
 
 
-def test_seconds_that_begin_at_nought_are_no_days():
-    times = read_times(Listed(["40000.5", "40001.5", "20000"]))
-    assert not times.excel
-    assert times.instants[0] == 40_000_500_000_000
+def test_seconds_that_start_at_zero_are_not_days_of_a_spreadsheet():
+    times = parse_times(ListColumn(["40000.5", "40001.5", "20000"]))
+    assert not times.has_excel_days
+    assert times.day_first[0] == 40_000_500_000_000
 
 
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2116, 1, 1))
@@ -79,7 +79,7 @@ offsets = st.sampled_from(["Z", "", "+01:00", "-0930", "+14:00"])
 
 
 @given(st.lists(st.tuples(moments, st.integers(0, 9), offsets, st.sampled_from("T ")), min_size=1, max_size=6))
-def test_all_cells_at_once_are_as_each_by_the_standard_library(cells):
+def test_the_fast_parser_agrees_with_the_standard_library(cells):
     texts, expected = [], []
     for moment, decimals, zone, between in cells:
         fraction = f"{moment.microsecond:06d}000"[:decimals]
@@ -87,13 +87,13 @@ def test_all_cells_at_once_are_as_each_by_the_standard_library(cells):
         offset = {"+01:00": 3600, "-0930": -34_200, "+14:00": 50_400}.get(zone, 0)
         seconds = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) // timedelta(seconds=1) - offset
         expected.append(seconds * SECOND + int(fraction.ljust(9, "0")))
-    times = read_times(Listed(texts))
-    assert times.instants.tolist() == [e if e >= 0 else UNREADABLE for e in expected]
-    assert times.zoneless.tolist() == [zone == "" for _, _, zone, _ in cells]
+    times = parse_times(ListColumn(texts))
+    assert times.day_first.tolist() == [e if e >= 0 else UNREADABLE for e in expected]
+    assert times.has_no_zone.tolist() == [zone == "" for _, _, zone, _ in cells]
 
 
-def wall(instants: list[int]) -> np.ndarray:
-    """What clocks in Berlin show, as if it were UTC."""
+def wall_clocks(instants: list[int]) -> np.ndarray:
+    """Return what clocks in Berlin show, as if that were UTC."""
     shown = [datetime.fromtimestamp(i // SECOND, BERLIN).replace(tzinfo=timezone.utc) for i in instants]
     return np.array([int(moment.timestamp()) * SECOND for moment in shown], np.int64)
 
@@ -102,34 +102,34 @@ AUTUMN = 1_761_438_600 * SECOND  # 2025-10-26T00:30:00Z: the clocks go back at 0
 SPRING = 1_743_294_600 * SECOND  # 2025-03-30T00:30:00Z: the clocks go forward at 01:00Z
 
 
-@pytest.mark.parametrize("begin", [AUTUMN, SPRING, AUTUMN - 86_400 * SECOND, SPRING - 3600 * SECOND])
+@pytest.mark.parametrize("start", [AUTUMN, SPRING, AUTUMN - 86_400 * SECOND, SPRING - 3600 * SECOND])
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_no_hour_is_lost_or_doubled_as_clocks_change(begin, newest_first):
-    instants = [begin + 60 * SECOND * k for k in range(200)]
+def test_no_hour_is_lost_or_doubled_as_clocks_change(start, newest_first):
+    instants = [start + 60 * SECOND * k for k in range(200)]
     if newest_first:
         instants.reverse()
-    clocks = wall(instants)
-    zoned = of_zone(clocks, np.zeros(len(clocks), np.int64), BERLIN)
-    assert zoned.instants.tolist() == instants
-    assert zoned.twice == (90 if begin == AUTUMN else 0)  # from 02:30, and all of the second hour
-    assert zoned.never == 0
+    clocks = wall_clocks(instants)
+    localised = localise_times(clocks, np.zeros(len(clocks), np.int64), BERLIN)
+    assert localised.instants.tolist() == instants
+    assert localised.ambiguous == (90 if start == AUTUMN else 0)  # from 02:30, and all of the second hour
+    assert localised.nonexistent == 0
 
 
-def test_each_loop_has_its_own_second_hour():
+def test_each_loop_has_its_own_second_hour_as_clocks_go_back():
     instants = [AUTUMN + 600 * SECOND * k for k in range(12)]
-    clocks = np.concatenate([wall(instants), wall(instants)])
-    zoned = of_zone(clocks, np.repeat([0, 1], 12), BERLIN)
-    assert zoned.instants.tolist() == 2 * instants
+    clocks = np.concatenate([wall_clocks(instants), wall_clocks(instants)])
+    localised = localise_times(clocks, np.repeat([0, 1], 12), BERLIN)
+    assert localised.instants.tolist() == 2 * instants
 
 
-def test_an_hour_that_never_came_is_told():
+def test_a_time_in_a_skipped_hour_is_counted():
     clocks = np.array([SPRING + 5400 * SECOND], np.int64)  # 02:00 of that night
-    zoned = of_zone(clocks, np.zeros(1, np.int64), BERLIN)
-    assert zoned.never == 1
-    assert zoned.instants[0] == SPRING + 1800 * SECOND
+    localised = localise_times(clocks, np.zeros(1, np.int64), BERLIN)
+    assert localised.nonexistent == 1
+    assert localised.instants[0] == SPRING + 1800 * SECOND
 
 
-def test_a_zone_that_is_not_known_is_put_right():
+def test_the_closest_zone_is_suggested_for_an_unknown_one():
     assert str(parse_zone("Europe/Berlin")) == "Europe/Berlin"
     for name in ("Europe/Berlim", "../etc/passwd", "", "Mars", "/etc/localtime"):
         with pytest.raises(BadInput, match="--timezone"):
