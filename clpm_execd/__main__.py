@@ -1,7 +1,7 @@
-"""Where the process begins: in charge of its signals before anything heavier is imported.
+"""The entry point of the process. It installs the signal handlers before it imports anything heavy.
 
-Telegraf may send one as soon as the process is there, and what has no handler yet would kill it. This file can be read
-by any Python 3.7, to tell one that is too old.
+Telegraf may send a signal as soon as the process exists, and a signal without a handler would kill it. Python 3.7 can
+still parse this file, so that an interpreter that is too old gets a clear message.
 """
 
 import os
@@ -10,42 +10,43 @@ import sys
 import time
 from contextlib import suppress
 
-OLDEST = (3, 10)
+OLDEST_PYTHON = (3, 10)
+READ_TIME_SECONDS = 0.05  # for Telegraf to read what is left in a pipe of 64 KiB
 
-if sys.version_info[:2] < OLDEST:  # here, where an older Python still reads what is written
+if sys.version_info[:2] < OLDEST_PYTHON:
     print(f"E! Python {sys.version_info[0]}.{sys.version_info[1]} is too old, {sys.executable}; "
-          f"run clpm-execd with Python {OLDEST[0]}.{OLDEST[1]} or newer", file=sys.stderr)
+          f"run clpm-execd with Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer", file=sys.stderr)
     sys.exit(2)
 
 from clpm_execd.runtime.os_signals import hold  # noqa: E402
 
 
 def main() -> int:
-    """The command `clpm-execd`, and `python -m clpm_execd`; the exit status."""
+    """Run the command `clpm-execd`, which is also `python -m clpm_execd`; return the exit status."""
     signals = hold()
     from clpm_execd.cli import run
 
     try:
         return run(signals)
     finally:
-        _hang_up()
+        _close_pipes()
 
 
-def _hang_up() -> None:
-    """End what goes to Telegraf before the process ends.
+def _close_pipes() -> None:
+    """Close the pipes to Telegraf shortly before the process ends.
 
-    Telegraf closes the pipes as soon as the process is gone, and a reader of its own that has not come to the
-    end by then loses what is left and logs an error.
+    Telegraf closes its ends as soon as the process is gone. If its readers have not reached the end of the data by
+    then, the rest is lost and Telegraf logs an error.
     """
     with suppress(OSError, ValueError):
         if not (stat.S_ISFIFO(os.fstat(0).st_mode) and stat.S_ISFIFO(os.fstat(2).st_mode)):
             return
         sys.stdout.flush()
         sys.stderr.flush()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        time.sleep(0.05)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        time.sleep(READ_TIME_SECONDS)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from dataclasses import Field, fields, is_dataclass
 from math import isinf
 from pathlib import Path
 
-from clpm_execd.cli.parser import parser
-from clpm_execd.cli.typo_hints import STREAM, parsers
+from clpm_execd.cli.parser import build_parser
+from clpm_execd.cli.typo_hints import STREAM, parsers_by_command
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
@@ -29,7 +29,7 @@ def _table(*rows: tuple[str, ...]) -> str:
 
 def commands() -> str:
     """Every command with its help text."""
-    [action] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    [action] = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return _table(("command", "does"), ("`clpm-execd`", "stream to stdout: run by Telegraf, or by hand"),
                   ("`clpm-execd --direct`", "stream to InfluxDB, without Telegraf"),
                   *((f"`clpm-execd {choice.dest}`", choice.help or "") for choice in action._choices_actions))
@@ -39,7 +39,7 @@ def settings() -> str:
     """Every setting of a stream; an environment variable and its option in one row."""
     variables = {option: name for name, option in OPTIONS.items()}
     rows = [(f"`{name}`", "", default, meaning) for name, (default, meaning) in ENVIRONMENT.items()]
-    for action in parsers(parser())[STREAM]._actions:
+    for action in parsers_by_command(build_parser())[STREAM]._actions:
         if not action.option_strings or action.dest in ("help", "version") or action.help == argparse.SUPPRESS:
             continue
         name = action.option_strings[-1]

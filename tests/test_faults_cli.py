@@ -80,9 +80,9 @@ def test_what_init_writes_passes_check(tmp_path: Path) -> None:
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("mine")
-    assert "is there already; name a new file" in ran(tmp_path, "init", "--output", "a.toml", status=2)
+    assert "already exists; name a new file" in ran(tmp_path, "init", "--output", "a.toml", status=2)
     assert (tmp_path / "a.toml").read_text() == "mine"
-    assert "is not from 1 to 100000" in ran(tmp_path, "init", "--loops", "0", status=2)
+    assert "is not between 1 and 100000" in ran(tmp_path, "init", "--loops", "0", status=2)
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "csv"), ("--format", "wide")])

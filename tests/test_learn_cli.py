@@ -89,7 +89,7 @@ def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Pa
     for loop in ("FIC101", "LIC1", "LIC2"):
         assert re.search(rf"^{loop} +1200 ", done.stdout, re.MULTILINE)
     assert "LIC2: the transmitter's range is not in the record" in done.stderr
-    assert "wrote loops.toml and loops.npz: clpm-execd --config loops.toml streams them" in done.stderr
+    assert "wrote loops.toml and loops.npz; stream with clpm-execd --config loops.toml" in done.stderr
     written = tomli.loads((tmp_path / "loops.toml").read_text())
     assert written["interval"] == "2s"
     assert [loop["range"] for loop in written["loop"]][:2] == [[0.0, 120.0], [0.0, 100.0]]
@@ -141,13 +141,13 @@ def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, shor
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["--output", "loops.csv"], "--output: loops.csv is no .toml file"),
+    (["--output", "loops.csv"], "--output: loops.csv does not end in .toml"),
     (["--output", "no/loops.toml"], "--output: there is no folder no"),
-    (["--output", "l.toml", "--report", "r.pdf"], "--report: r.pdf is no .html file"),
-    (["--output", "l.toml", "--range", "FIC101=9"], "--range: 'FIC101=9' is no range"),
-    (["--output", "l.toml", "--range", "5:1"], "--range: '5:1' is no range"),
-    (["--output", "l.toml", "--range", "FIC1=0:1"], "--range: no loop is 'FIC1'; did you mean 'FIC101'?"),
-    (["--output", "l.toml", "--type", "FIC101=flaw"], "--type: 'flaw' is no type of loop; did you mean 'flow'?"),
+    (["--output", "l.toml", "--report", "r.pdf"], "--report: r.pdf does not end in .html"),
+    (["--output", "l.toml", "--range", "FIC101=9"], "--range: invalid range 'FIC101=9'"),
+    (["--output", "l.toml", "--range", "5:1"], "--range: invalid range '5:1'"),
+    (["--output", "l.toml", "--range", "FIC1=0:1"], "--range: unknown loop 'FIC1'; did you mean 'FIC101'?"),
+    (["--output", "l.toml", "--type", "FIC101=flaw"], "--type: unknown type 'flaw'; did you mean 'flow'?"),
     (["--output", "l.toml", "--timezone", "Europe/Berlim"], "did you mean 'Europe/Berlin'?"),
     (["--output", "l.toml", "--columns", "pw=A"], "unknown column role 'pw'"),
 ])

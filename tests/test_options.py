@@ -11,8 +11,8 @@ import pytest
 from command import run_command
 
 from clpm_execd.cli.commands.stream import ALIASES
-from clpm_execd.cli.parser import parse, parser
-from clpm_execd.cli.typo_hints import parsers
+from clpm_execd.cli.parser import build_parser, parse
+from clpm_execd.cli.typo_hints import parsers_by_command
 from clpm_execd.delivery.disk_queue import DiskQueue
 
 Call = Callable[..., tuple[int, str, str]]
@@ -58,7 +58,7 @@ VALUES = {"--by": "any", "--count": "1", "--loops": "1", "--overlap": "1", "--se
 FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["verdicts.csv"], "completion": ["bash"]}
-COMMANDS = parsers(parser())
+COMMANDS = parsers_by_command(build_parser())
 
 
 def words_of(option: str, command: str) -> list[str]:

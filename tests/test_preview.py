@@ -102,18 +102,18 @@ def test_a_picture_is_a_file_of_its_suffix_and_the_same_each_time(tmp_path: Path
 
 def test_a_page_of_many_loops_stays_small(tmp_path: Path) -> None:
     done = previewed(tmp_path, "--duration", "2h", "--output", "x.html")
-    assert done.stderr == "the first 50 of 61 loops: name others, or a pattern such as 'FIC*'\n"
+    assert done.stderr == "first 50 of 61 loops; name others, or a pattern such as 'FIC*'\n"
     page = (tmp_path / "x.html").read_text()
     assert page.count("<section") == 50
     assert len(page) < 6_000_000
-    assert "of each 24 samples the first, least, greatest and last are drawn" in page
+    assert "min/max-downsampled 24:1" in page
 
 
 def test_every_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     said = previewed(tmp_path, "FIC11", "X*", status=2).stderr
     assert said.splitlines() == [
-        "preview: no loop is 'FIC11'; did you mean 'FIC101'?",
-        "preview: no loop is 'X*'; give one of " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
+        "preview: no loop matches 'FIC11'; did you mean 'FIC101'?",
+        "preview: no loop matches 'X*'; give one of " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
     assert previewed(tmp_path, "--output", "x.jpg", status=2).stderr == \
         "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
     assert previewed(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
@@ -182,6 +182,7 @@ def test_the_pictures_of_the_documentation_are_what_its_commands_draw(tmp_path: 
 
 @pytest.mark.process
 def test_drawing_is_imported_only_to_draw() -> None:
-    code = "import sys; from clpm_execd.cli.parser import parser; parser(); import clpm_execd.pictures.picture;" \
+    code = "import sys; from clpm_execd.cli.parser import build_parser; build_parser();" \
+           "import clpm_execd.pictures.picture;" \
            "print([m for m in ('matplotlib', 'plotly', 'plotille', 'pandas', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -106,7 +106,7 @@ def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path:
     for _ in range(KILLS):
         live(command, out, chance.uniform(0.4, 2.5) if KILLS < 10 else chance.uniform(0.4, 8.0), kill=True)
     log = live(command, out, 3.0, kill=False)
-    assert "3 loops as they were, 0 begin at rest, 0 are gone" in log
+    assert "3 loops restored, 0 new, 0 removed" in log
     lines = [line for line in out.read_text().splitlines() if line]
     times = stamps(lines)
     assert times[-1] > time.time_ns() - 5 * 10**9, "it has caught up"
@@ -132,7 +132,7 @@ def test_a_new_loop_begins_where_the_stream_goes_on_and_a_removed_one_ends(
     before = out.read_text().splitlines()
     file.write_text(FLOW + NEW)
     log = live(command, out, 2.0, kill=False)
-    assert "1 loops as they were, 1 begin at rest, 2 are gone" in log
+    assert "1 loops restored, 1 new, 2 removed" in log
     after = samples(out.read_text().splitlines()[len(before):])
     assert {line.split("loop_id=")[1].split()[0] for line in after} == {"FIC1", "PIC1"}
     both, fresh = stamps([*before, *after]), [line for line in after if "PIC1" in line]
@@ -175,4 +175,4 @@ def test_a_checkpoint_of_another_kind_is_set_aside(tmp_path: Path, clpm_execd: l
     [warning] = [line for line in log.splitlines() if line.startswith("W! ")]
     assert "it is of a plant, and this is a record" in warning
     assert len(list((tmp_path / "state" / "corrupt").iterdir())) == 1
-    assert "1 loops as they were" in live([*command, "--replay", str(record)], out, 1.5, kill=False)
+    assert "1 loops restored" in live([*command, "--replay", str(record)], out, 1.5, kill=False)

@@ -120,7 +120,7 @@ def test_a_part_of_the_time_can_be_scored(folder: Path) -> None:
     assert found["loop_days"] == pytest.approx(2 * 600 / 86400)
     assert found["all"]["alarms"] == 1  # type: ignore[index]
     said = ran(folder, "score", "v.csv", *truth, "--start", "2026-01-10T10:25:00Z", status=2).stderr
-    assert said == "--start, --end: nothing of the truth lies between them; give other times\n"
+    assert said == "--start, --end: no ground truth lies between them; give other times\n"
 
 
 def test_mistakes_are_told_at_their_line_and_nothing_is_scored(folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_mistakes_are_told_at_their_line_and_nothing_is_scored(folder: Path) -> 
     assert "none: cannot be read: No such file or directory" in \
         ran(folder, "score", "none", *truth, status=2).stderr
     assert ran(folder, "score", "v.csv", *truth, "--output", "x.pdf", status=2).stderr == \
-        "--output x.pdf: its suffix is no format; end it in .json, .csv or .html, or give --format\n"
+        "--output x.pdf: unknown suffix; end it in .json, .csv or .html, or give --format\n"
 
 
 def test_without_a_file_the_truth_is_the_buckets_and_what_it_lacks_is_told(folder: Path) -> None:

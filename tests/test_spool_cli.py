@@ -57,12 +57,12 @@ def state(tmp_path: Path) -> Path:
 
 def test_it_tells_what_waits_what_was_refused_and_why(cli: Cli, state: Path) -> None:
     told = cli().stdout.splitlines()
-    assert told[0].startswith("waiting: 5 points in 3 files, ")
-    assert "; the oldest for " in told[0]
+    assert told[0].startswith("pending: 5 points in 3 files, ")
+    assert "; oldest " in told[0]
     assert told[1] == "quarantine: 3 lines in 1 incident"
     assert told[2].endswith(".lp: 3 lines")
     assert told[3] == f"    {WORDS}"
-    assert told[4] == "    such as: m,loop_id=A PV=100 100"
+    assert told[4] == "    first line: m,loop_id=A PV=100 100"
     assert told[5] == "corrupt: 1 file"
     assert cli("list", "--state", "state").stdout.splitlines()[1:] == told[1:]
     assert len(list((state / "spool").iterdir())) == 4
@@ -70,14 +70,14 @@ def test_it_tells_what_waits_what_was_refused_and_why(cli: Cli, state: Path) -> 
 
 def test_an_empty_folder_is_told_as_such(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    told = ["waiting: 0 points in 0 files, 0 bytes", "quarantine: 0 lines in 0 incidents", "corrupt: 0 files"]
+    told = ["pending: 0 points in 0 files, 0 bytes", "quarantine: 0 lines in 0 incidents", "corrupt: 0 files"]
     assert cli().stdout.splitlines() == told
 
 
 def test_refused_lines_wait_again(cli: Cli, state: Path) -> None:
     done = cli("retry")
     assert done.returncode == 0
-    assert done.stdout.startswith("3 lines of 1 incident to be written again")
+    assert done.stdout.startswith("3 lines of 1 incident queued again")
     assert list(incidents(state)) == []
     assert sorted(drained(state)) == sorted(split_lines(lines(2, 3, 4, 5, 6, 100, 101, 102)))
 
@@ -119,9 +119,10 @@ def test_a_retry_that_was_cut_off_is_ended_by_the_next(state: Path, monkeypatch:
 
 
 def test_what_waits_is_exported_as_line_protocol_and_stays(cli: Cli, state: Path, tmp_path: Path) -> None:
-    assert cli("export", "--output", "waiting.lp").returncode == 0
-    assert (tmp_path / "waiting.lp").read_bytes() == lines(2, 3, 4, 5, 6)
-    assert cli("export", "waiting").stdout == lines(2, 3, 4, 5, 6).decode()
+    assert cli("export", "--output", "pending.lp").returncode == 0
+    assert (tmp_path / "pending.lp").read_bytes() == lines(2, 3, 4, 5, 6)
+    assert cli("export", "pending").stdout == lines(2, 3, 4, 5, 6).decode()
+    assert cli("export", "waiting").stdout == lines(2, 3, 4, 5, 6).decode(), "the name in 0.1.0"
     assert stock_of(state).points == 5
 
 
@@ -130,14 +131,14 @@ def test_what_was_refused_is_exported_with_the_servers_words(cli: Cli, state: Pa
     assert cli("export", "quarantine").stdout == text
     [incident] = incidents(state)
     assert cli("export", incident.path.name).stdout == text
-    assert cli("export", "waiting", "quarantine").stdout == lines(2, 3, 4, 5, 6).decode() + text
+    assert cli("export", "pending", "quarantine").stdout == lines(2, 3, 4, 5, 6).decode() + text
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (["--state", "nowhere"], "--state nowhere: is no folder"),
+    (["--state", "nowhere"], "--state nowhere: is not a folder"),
     (["retry", "waiting"], "there is no such incident"),
     (["export", "quarantin"], "did you mean 'quarantine'?"),
-    (["remove"], "'remove' is none of list, retry, export"),
+    (["remove"], "unknown value 'remove'; choose from list, retry, export"),
     (["export", "--output", "no/such/file"], "--output no/such/file: cannot be written"),
 ])
 def test_what_is_wrong_is_one_line(cli: Cli, state: Path, words: list[str], told: str) -> None:
@@ -151,4 +152,4 @@ def test_what_is_wrong_is_one_line(cli: Cli, state: Path, words: list[str], told
 def test_without_a_folder_it_asks_for_one(cli: Cli) -> None:
     done = cli(state="")
     assert done.returncode == 2
-    assert "name the one of the stream, or set CLPM_STATE" in done.stderr
+    assert "name the state folder of the stream, or set CLPM_STATE" in done.stderr

@@ -16,8 +16,8 @@ import pytest
 from command import run_command
 
 from clpm_execd.cli.commands.completion import SHELLS
-from clpm_execd.cli.parser import parser
-from clpm_execd.cli.typo_hints import parsers
+from clpm_execd.cli.parser import build_parser
+from clpm_execd.cli.typo_hints import parsers_by_command
 from clpm_execd.plant.faults import FAULTS
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -45,7 +45,7 @@ def at_a_terminal(folder: Path, *arguments: str, piped: bool = False, **env: str
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    return parsers(parser())
+    return parsers_by_command(build_parser())
 
 
 # The first minute
@@ -111,8 +111,8 @@ def test_the_help_of_each_command_has_an_example_and_every_default(name: str) ->
 
 
 def test_the_options_of_the_stream_stand_in_groups() -> None:
-    titles = [group.title for group in parser()._action_groups if group._group_actions]
-    assert titles[-4:] == ["what is streamed", "surroundings", "the stream", "commands"]
+    titles = [group.title for group in build_parser()._action_groups if group._group_actions]
+    assert titles[-4:] == ["source", "runtime", "stream", "commands"]
 
 
 # Tables

@@ -1,4 +1,4 @@
-"""From the arguments to what the rooms work with: settings, configuration, the source of samples, their encoder."""
+"""From the arguments to the objects that the rooms work with: settings, configuration, source and encoder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import refuse_unused, refused
+from clpm_execd.cli.options import option_problem, refuse_unused
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import SECOND
 
@@ -26,24 +26,26 @@ if TYPE_CHECKING:
     from clpm_execd.state.resume_point import Beginning
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings, by option, environment and .env; BadInput with all that is wrong."""
-    from clpm_execd.config.settings import read_settings
+@dataclass(frozen=True, slots=True)
+class OpenedSource:
+    """A source of samples that is ready to advance.
 
-    options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
-               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_SHARD": arguments.shard,
-               "CLPM_STATE": arguments.state, "CLPM_MAX_GAP": arguments.max_gap, "CLPM_MAX_RATE": arguments.max_rate,
-               "CLPM_SPOOL_LIMIT": arguments.spool_limit}
-    given: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
-    return read_settings(os.environ, Path(arguments.env_file) if arguments.env_file else None, options=given)
+    first_emit: the first time that is emitted, ns since 1970; before it the source advances without output.
+    assumptions: what was assumed about the records of a replay, a sentence each.
+    """
+
+    source: Source
+    first_emit: int
+    assumptions: tuple[str, ...] = ()
 
 
 @contextmanager
-def starting() -> Iterator[None]:
-    """The start of a stream, up to its first sample, without what takes time there and is for nothing.
+def fast_startup() -> Iterator[None]:
+    """Leave out, until the first sample, work that delays it and serves nothing.
 
-    Nobody looks for garbage, nor later among what is made in it: a plant and its loops are none. And OpenBLAS, which
-    numpy loads, makes no threads, which take as long as all of numpy: no stage multiplies large matrices.
+    The garbage collector finds no garbage in a plant that is being built, and need not look at that plant later. And
+    OpenBLAS, which numpy loads, starts no threads: that takes as long as the rest of numpy, and no stage multiplies
+    large matrices.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
@@ -54,23 +56,39 @@ def starting() -> Iterator[None]:
         gc.enable()
 
 
-def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
-                     start: int | None = None) -> Configuration:
-    """The loops and what is said of them; settings: None where those were wrong, and have been told of."""
+def load_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings from options, environment and .env; raise BadInput with all errors."""
+    from clpm_execd.config.settings import read_settings
+
+    options = {"STREAM_INTERVAL": arguments.interval, "LOG_LEVEL": arguments.log_level,
+               "LOG_FILE": arguments.log_file, "CLPM_LOOPS": arguments.config, "CLPM_SHARD": arguments.shard,
+               "CLPM_STATE": arguments.state, "CLPM_MAX_GAP": arguments.max_gap, "CLPM_MAX_RATE": arguments.max_rate,
+               "CLPM_SPOOL_LIMIT": arguments.spool_limit}
+    on_command_line: Mapping[str, str] = {name: value for name, value in options.items() if value is not None}
+    env_file = Path(arguments.env_file) if arguments.env_file else None
+    return read_settings(os.environ, env_file, options=on_command_line)
+
+
+def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
+                       start: int | None = None) -> Configuration:
+    """Return the loops and what is configured with them; raise BadInput with all errors.
+
+    settings: None if they had errors of their own, which have been reported. start: overrides that of loops.toml, ns.
+    """
     from clpm_execd.config.loops import read_configuration
 
     if arguments.replay:
         refuse_unused(arguments, ("--demo", "--seed"), "with --replay")
     else:
         refuse_unused(arguments, ("--columns", "--timezone"), "without --replay")
-    if settings is None:  # what is wrong with them has been said; the loops may have problems of their own
-        given = arguments.config or os.environ.get("CLPM_LOOPS")
-        return read_configuration(Path(given) if given else None)
+    if settings is None:
+        path = arguments.config or os.environ.get("CLPM_LOOPS")
+        return read_configuration(Path(path) if path else None)
     configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
                                        measurement=settings.measurement)
-    if arguments.replay:  # nobody knows the truth about a record
+    if arguments.replay:  # a record comes without ground truth
         if settings.shard is not None:
-            raise BadInput([Problem("--shard", "a record is not shared out", "give each process a record of its own")])
+            raise BadInput([Problem("--shard", "cannot be combined with --replay", "give each process its own record")])
         return replace(configuration, output=replace(configuration.output, truth=None))
     if arguments.demo:
         from clpm_execd.config.demo import make_demo
@@ -83,8 +101,8 @@ def configuration_of(arguments: argparse.Namespace, settings: Settings | None,
     return configuration
 
 
-def stretch_of(arguments: argparse.Namespace) -> tuple[Configuration, int]:
-    """The loops and the duration, ns, of what --start and --duration ask for; BadInput with all that is wrong."""
+def load_time_range(arguments: argparse.Namespace) -> tuple[Configuration, int]:
+    """Return the configuration and the duration, ns, for --start and --duration; raise BadInput with all errors."""
     from clpm_execd.units import parse_duration, parse_time
 
     problems: list[Problem] = []
@@ -93,56 +111,57 @@ def stretch_of(arguments: argparse.Namespace) -> tuple[Configuration, int]:
     try:
         start = parse_time(arguments.start, now) if arguments.start else None
     except ValueError as error:
-        problems.append(refused("--start", error))
+        problems.append(option_problem("--start", error))
     try:
         duration = parse_duration(arguments.duration)
     except ValueError as error:
-        problems.append(refused("--duration", error))
+        problems.append(option_problem("--duration", error))
     if problems:
         raise BadInput(problems)
-    configuration = configuration_of(arguments, settings_of(arguments), start=start)
-    if start == now:  # whatever start the loops have; from the latest instant of the grid, as a stream does
+    configuration = load_configuration(arguments, load_settings(arguments), start=start)
+    if start == now:  # --start now: from the latest sample time on, as a stream, whatever loops.toml says
         configuration = replace(configuration, start=None)
     return configuration, duration
 
 
-def source_of(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,
-              kept: Checkpoint | None = None, catch_up: int = 0) -> tuple[Source, int]:
-    """Where the samples come from, and the first instant to emit (see stream.beginning).
+def build_source(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,
+                 checkpoint: Checkpoint | None = None, max_gap: int = 0) -> OpenedSource:
+    """Return the plant, or the replay of records, at its resume point (see state.resume_point).
 
-    ValueError on a checkpoint that is not this source's.
+    backfill: how much to emit before now, ns. max_gap: the longest gap since the checkpoint that is backfilled, ns.
+    Raises ValueError if the checkpoint does not fit this source.
     """
     from clpm_execd.plant.plant import Plant
     from clpm_execd.state.resume_point import beginning
 
-    def begin(interval: int) -> Beginning:
-        return beginning(configuration.start, interval, time.time_ns(), backfill=backfill, kept=kept,
-                         catch_up=catch_up)
+    def resume_point(interval: int) -> Beginning:
+        return beginning(configuration.start, interval, time.time_ns(), backfill=backfill, kept=checkpoint,
+                         catch_up=max_gap)
 
-    arguments.assumptions = []
     if arguments.replay:
-        return _replay(arguments, configuration, begin)
+        return _build_replay(arguments, configuration, resume_point)
     interval = configuration.interval or SECOND
-    at = begin(interval)
-    plant = Plant(configuration.loops, seed=configuration.seed, start=at.start, interval=interval,
-                  scan=configuration.scan, snapshot=at.snapshot)
-    return plant, at.since
+    point = resume_point(interval)
+    plant = Plant(configuration.loops, seed=configuration.seed, start=point.start, interval=interval,
+                  scan=configuration.scan, snapshot=point.snapshot)
+    return OpenedSource(plant, point.since)
 
 
-def _replay(arguments: argparse.Namespace, configuration: Configuration,
-            begin: Callable[[int], Beginning]) -> tuple[Source, int]:
+def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
+                  resume_point: Callable[[int], Beginning]) -> OpenedSource:
     from clpm_execd.records import Replay
 
-    records = [record_of(arguments, Path(path)) for path in arguments.replay]
-    for path, record in zip(arguments.replay, records, strict=True):
-        arguments.assumptions += [f"{path}: {assumption}" for assumption in record.assumptions]
+    records = [load_record(arguments, Path(path)) for path in arguments.replay]
+    assumptions = tuple(f"{path}: {assumption}" for path, record in zip(arguments.replay, records, strict=True)
+                        for assumption in record.assumptions)
     interval = configuration.interval or min(record.interval for record in records)
-    at = begin(interval)
-    return Replay(records, start=at.start, interval=interval, snapshot=at.snapshot), at.since
+    point = resume_point(interval)
+    return OpenedSource(Replay(records, start=point.start, interval=interval, snapshot=point.snapshot), point.since,
+                        assumptions)
 
 
-def record_of(arguments: argparse.Namespace, path: Path) -> Record:
-    """The record in a file, read as --columns and --timezone say."""
+def load_record(arguments: argparse.Namespace, path: Path) -> Record:
+    """Return the record in a file, read with --columns and --timezone."""
     from clpm_execd.records import Columns, parse_columns, parse_zone, read_record
 
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
@@ -150,8 +169,8 @@ def record_of(arguments: argparse.Namespace, path: Path) -> Record:
     return read_record(path, columns=columns, zone=zone)
 
 
-def encoder_for(form: str, source: Source, configuration: Configuration) -> Encoder:
-    """The encoder of a form: lp, csv or wide."""
+def build_encoder(form: str, source: Source, configuration: Configuration) -> Encoder:
+    """Return the encoder of a form: lp, csv or wide."""
     output = configuration.output
     if form == "lp":
         from clpm_execd.encoding.line_protocol import LineProtocol

@@ -1,4 +1,7 @@
-"""What every command's options are made of: a parser that complains in one line, numbers, and refusals."""
+"""What the commands' options are made of: the parser, the options that several commands have, and their values.
+
+A wrong option gives one line on stderr and exit status 2. A command takes only the options that it uses.
+"""
 
 from __future__ import annotations
 
@@ -13,83 +16,85 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
 
-# Options of the process rather than of the plant: metavar and help.
-RUNTIME = {
-    "--env-file": ("FILE", "settings beside the environment (default .env)"),
-    "--state": ("DIR", "a folder that outlives the process: from it the stream goes on as if it had never stopped "
-                       "(default none)"),
-    "--log-level": ("LEVEL", "DEBUG, INFO, WARNING or ERROR (default INFO)"),
-    "--log-file": ("FILE", "a log besides stderr, rotated at 10 MB (default none; data_streaming_service.log with "
-                           "--direct)"),
-}
-
-
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one line, and what was likely meant; under Telegraf each line would be an error."""
+    """Reports an error in one line, because Telegraf logs each line of stderr as an error of its own."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse has it, in one form on every Python."""
+        """Check the choices as argparse does, with one message on every version of Python."""
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(map(str, action.choices))}")
+            choices = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"unknown value {value!r}; choose from {choices}")
 
 
-def add_command(commands: Commands, name: str, what: str, *, examples: Iterable[str]) -> argparse.ArgumentParser:
-    """The parser of a further command, whose help ends with the examples."""
-    return commands.add_parser(
-        name, allow_abbrev=False, help=what, description=f"{what[:1].upper()}{what[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=shown_examples(examples))
-
-
-def add_loop_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which loops there are and what moves them."""
-    group = parser.add_argument_group("what is streamed")
-
-    def add(option: str, **more: Any) -> None:
-        group.add_argument(option, default=argparse.SUPPRESS, **more)
-
-    add("--config", metavar="FILE", help="the loops, a loops.toml (default TIC208030 to TIC208034)")
-    add("--demo", action="store_true", help="trending data: sine set points, faults, and the truth")
-    add("--replay", metavar="CSV", nargs="+", help="records of a plant, streamed again as if live (default none: the "
-                                                   "plant is simulated)")
-    add("--columns", metavar="PV=..,OP=..", help="names of a record's columns: time loop pv op sp mode quality "
-                                                 "(default as their names tell)")
-    add("--timezone", metavar="ZONE", help="of a record's times without one, such as Europe/Berlin (default UTC)")
-    add("--interval", metavar="D", help="between samples (default 1s; of a record, its own)")
-    add("--shard", metavar="I/N", help="of N processes the I-th, from 0: its share of the loops; auto/N (default all "
-                                       "of them)")
-    add("--seed", metavar="N", type=whole_number, help="of all chance (default 42)")
-
-
-def add_runtime_options(parser: argparse.ArgumentParser, *options: str) -> None:
-    """Add some of RUNTIME, in a group of their own."""
-    group = parser.add_argument_group("surroundings")
-    for option in options:
-        metavar, text = RUNTIME[option]
-        group.add_argument(option, metavar=metavar, default=argparse.SUPPRESS, help=text)
-
-
-def shown_examples(examples: Iterable[str]) -> str:
-    """The end of a help text."""
-    return "\n".join(["examples:", *(f"  {example}" for example in examples)])
-
-
-def whole_number(text: str) -> int:
-    """An option's value as a number from 0 on."""
+def non_negative_integer(text: str) -> int:
+    """Return an option's value as an integer of 0 or more."""
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+        raise argparse.ArgumentTypeError(f"invalid integer {text!r}; give 0 or more")
     return int(text)
 
 
 def output_file(text: str) -> Path | None:
-    """The value of an --output option: a path, or None for stdout, which is written as `-`."""
+    """Return the value of an --output option: a path, or None for stdout, which is written as `-`."""
     return None if text == "-" else Path(text)
 
 
-def refused(option: str, error: ValueError) -> Problem:
-    """The Problem of an option, of an error that says what is wrong and, after a semicolon, what would be right."""
+# Options that several commands have. None has a default here: one that stands before the command would be overwritten.
+SHARED_OPTIONS: dict[str, dict[str, Any]] = {
+    "--config": {"metavar": "FILE", "help": "loop definitions, a loops.toml (default TIC208030 to TIC208034)"},
+    "--demo": {"action": "store_true", "help": "demonstration: sine set points, faults and ground truth"},
+    "--replay": {"metavar": "CSV", "nargs": "+",
+                 "help": "historian records, streamed as if they were live (default none: simulate)"},
+    "--columns": {"metavar": "PV=..,OP=..", "help": "column names of the records: time loop pv op sp mode quality "
+                                                    "(default automatic detection)"},
+    "--timezone": {"metavar": "ZONE",
+                   "help": "time zone for timestamps that have none, such as Europe/Berlin (default UTC)"},
+    "--interval": {"metavar": "D", "help": "time between samples (default 1s; with --replay that of the record)"},
+    "--shard": {"metavar": "I/N", "help": "run shard I of N (0-based); auto/N takes I from the host name "
+                                          "(default all loops)"},
+    "--seed": {"metavar": "N", "type": non_negative_integer, "help": "random seed (default 42)"},
+    "--env-file": {"metavar": "FILE", "help": "file with settings that are not in the environment (default .env)"},
+    "--state": {"metavar": "DIR", "help": "state folder, from which the stream resumes after a restart (default none)"},
+    "--log-level": {"metavar": "LEVEL", "help": "DEBUG, INFO, WARNING or ERROR (default INFO)"},
+    "--log-file": {"metavar": "FILE", "help": "log file in addition to stderr, rotated at 10 MB "
+                                              "(default none; data_streaming_service.log with --direct)"},
+}
+# Those that say which samples there are.
+SOURCE_OPTIONS = ("--config", "--demo", "--replay", "--columns", "--timezone", "--interval", "--shard", "--seed")
+
+
+def add_shared_options(parser: argparse.ArgumentParser, title: str, *options: str) -> argparse._ArgumentGroup:
+    """Add some of SHARED_OPTIONS to a parser, and return their group in the help."""
+    group = parser.add_argument_group(title)
+    for option in options:
+        group.add_argument(option, default=argparse.SUPPRESS, **SHARED_OPTIONS[option])
+    return group
+
+
+def add_time_range(parser: argparse.ArgumentParser) -> None:
+    """Add --start and --duration."""
+    group = parser.add_argument_group("time range")
+    group.add_argument("--start", metavar="T",
+                       help="first sample time, such as 2025-01-10T10:05:00Z (default that of loops.toml, else now)")
+    group.add_argument("--duration", metavar="D", default="1h", help="length of the time range (default 1h)")
+
+
+def add_command(commands: Commands, name: str, purpose: str, *, examples: Iterable[str]) -> argparse.ArgumentParser:
+    """Add the parser of a command and return it; its help ends with the examples."""
+    return commands.add_parser(
+        name, allow_abbrev=False, help=purpose, description=f"{purpose[:1].upper()}{purpose[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=format_examples(examples))
+
+
+def format_examples(examples: Iterable[str]) -> str:
+    """Return the end of a help text."""
+    return "\n".join(["examples:", *(f"  {example}" for example in examples)])
+
+
+def option_problem(option: str, error: ValueError) -> Problem:
+    """Return the problem of an option whose error says what is wrong and, after a semicolon, what would be right."""
     what, _, remedy = str(error).partition("; ")
     return Problem(option, what, remedy)
 
@@ -103,8 +108,8 @@ def refuse_unused(arguments: argparse.Namespace, options: Iterable[str], why: st
         raise BadInput(problems)
 
 
-def show(text: str) -> int:
-    """The text on stdout, as UTF-8; the exit status."""
+def print_text(text: str) -> int:
+    """Write a text to stdout as UTF-8; return the exit status."""
     from clpm_execd.outputs.generate import stdout
 
     with stdout() as out:

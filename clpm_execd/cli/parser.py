@@ -1,7 +1,6 @@
-"""The parser of the command line: the options that commands share, and each command's own from its file.
+"""The parser of the command line: the stream's options, and the commands, each from its own module.
 
-A line that only asks for the stream is parsed without the commands, none of which is then imported: Telegraf waits for
-the first sample.
+A command line without a command is parsed without importing the commands: Telegraf waits for the first sample.
 """
 
 from __future__ import annotations
@@ -11,31 +10,31 @@ import sys
 from collections.abc import Sequence
 
 from clpm_execd.cli.commands import stream
-from clpm_execd.cli.options import RUNTIME, Parser, add_loop_options, add_runtime_options, shown_examples
-from clpm_execd.cli.typo_hints import slip
+from clpm_execd.cli.options import SHARED_OPTIONS, SOURCE_OPTIONS, Parser, add_shared_options, format_examples
+from clpm_execd.cli.typo_hints import describe_mistake
 from clpm_execd.version import __version__
 
 _HELP = {"-h", "--help"}
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What argv, or the process's own, asks for; what is wrong with it ends the process.
+    """Return the arguments in argv, by default the process's own; a mistake ends the process with status 2.
 
-    It has `command`, None for the stream, and `run`, which does it.
+    Among them are `command`, None for the stream, and `run`, the function that executes it.
     """
     words = sys.argv[1:] if argv is None else argv
-    streaming = _stream()
-    if _HELP.isdisjoint(words) and slip(words, streaming) is None:
-        return streaming.parse_args(words)
-    whole = parser()
-    told = slip(words, whole)
-    if told:
-        whole.error(told)
-    return whole.parse_args(words)
+    stream_parser = _build_stream_parser()
+    if _HELP.isdisjoint(words) and describe_mistake(words, stream_parser) is None:
+        return stream_parser.parse_args(words)
+    parser = build_parser()
+    mistake = describe_mistake(words, parser)
+    if mistake:
+        parser.error(mistake)
+    return parser.parse_args(words)
 
 
-def parser() -> Parser:
-    """The whole command line."""
+def build_parser() -> Parser:
+    """Return the parser of the stream and all commands."""
     from clpm_execd.cli.commands import (
         catalogue,
         check,
@@ -49,44 +48,44 @@ def parser() -> Parser:
         spool,
     )
 
-    top = _stream()
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=top.prog,
-                                  description="instead of the stream; each has a --help of its own")
+    parser = _build_stream_parser()
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=parser.prog,
+                                     description="in place of the stream; each has a --help")
     # In the order in which --help lists them.
     for command in (generate, preview, learn, check, init, catalogue, score, spool, health):
         command.add(commands)
-    completion.add(commands, top)
-    return top
+    completion.add(commands, parser)
+    return parser
 
 
-def _stream() -> Parser:
-    """The stream by itself."""
-    top = Parser(
-        prog="clpm-execd", parents=[_basic()], add_help=False, allow_abbrev=False,
+def _build_stream_parser() -> Parser:
+    parser = Parser(
+        prog="clpm-execd", parents=[_help_and_version()], add_help=False, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
-        description="A plant's worth of control loops as InfluxDB line protocol: on stdout for Telegraf's execd\n"
-                    "input, or with --direct into InfluxDB itself. Durations are 500ms, 1s, 15m, 24h, 7d.",
-        epilog=shown_examples((
+        description="Simulates a plant's control loops and writes PV, OP, SP and mode as InfluxDB line protocol:\n"
+                    "to stdout for Telegraf's execd input, or with --direct to InfluxDB.\n"
+                    "Durations are written as 500ms, 1s, 15m, 24h or 7d.",
+        epilog=format_examples((
             "clpm-execd --count 3", "clpm-execd --demo --interval 500ms", "clpm-execd --config loops.toml --direct",
             "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
-    add_loop_options(top)
-    add_runtime_options(top, *RUNTIME)
-    stream.add_options(top)
-    top.set_defaults(run=stream.run, command=None, demo=False, **dict.fromkeys(
-        ("config", "replay", "columns", "timezone", "interval", "shard", "seed", "env_file", "state", "max_gap",
-         "max_rate", "spool_limit", "log_level", "log_file")))
-    return top
+    add_shared_options(parser, "source", *SOURCE_OPTIONS)
+    add_shared_options(parser, "runtime", "--env-file", "--state", "--log-level", "--log-file")
+    stream.add_options(parser)
+    shared = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
+    parser.set_defaults(**{**shared, "demo": False, "max_gap": None, "max_rate": None, "spool_limit": None,
+                           "command": None, "run": stream.run})
+    return parser
 
 
-def _basic() -> argparse.ArgumentParser:
-    """What every program has, in a group of its own that is merged with that of a parser's name.
+def _help_and_version() -> argparse.ArgumentParser:
+    """Return a parser of --help and --version in a group, for another parser to take over.
 
-    An option outside of a group has argparse look for the width of the terminal, and load compression with it.
+    For an option outside of a group argparse looks up the width of the terminal, which imports compression modules.
     """
-    basic = Parser(add_help=False)
-    group = basic.add_argument_group("options")
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("options")
     group.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help="show this help message and exit")
     group.add_argument("--version", action="version", version=f"clpm-execd {__version__}",
                        help="show program's version number and exit")
-    return basic
+    return parser

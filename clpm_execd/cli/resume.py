@@ -1,4 +1,4 @@
-"""The state folder of a stream: claimed, read, and what the stream goes on from."""
+"""The start of a stream: its state folder is locked, its checkpoint read, and its source built at the resume point."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import encoder_for, source_of
-from clpm_execd.cli.options import refused
+from clpm_execd.cli.assembly import OpenedSource, build_encoder, build_source
+from clpm_execd.cli.options import option_problem
 from clpm_execd.clock import Clock
 from clpm_execd.problems import BadInput
 from clpm_execd.runtime.os_signals import Signals
@@ -23,96 +23,105 @@ if TYPE_CHECKING:
     from clpm_execd.state.checkpoint import Checkpoint, Keeper
     from clpm_execd.state.folder_lock import Claim
 
+CLOCK_AHEAD = 5 * SECOND  # less than this is a clock that is being disciplined, and not worth a line
+
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A stream that is about to run. since: the first instant to emit. claim: on the state folder, where there is one.
+class StreamStart:
+    """A stream that is about to run.
 
-    apart: whether no other process can have handed over its first instant: the state folder or the past sees to that.
+    lock: on the state folder, if there is one. is_exclusive: whether no other process can have emitted the first
+    sample already, because a state folder or a backfill rules that out.
     """
 
-    source: Source
+    opened: OpenedSource
     encoder: Encoder
-    since: int
-    claim: Claim | None
-    apart: bool
+    lock: Claim | None
+    is_exclusive: bool
+
+    @property
+    def source(self) -> Source:
+        return self.opened.source
 
 
-def begin(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
-          signals: Signals, log: logging.Logger) -> Begun:
-    """Claim the folder, go on from its checkpoint; BadInput where another process has it."""
-    backfill = backfill_of(arguments)
+def open_stream(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
+                signals: Signals, log: logging.Logger) -> StreamStart:
+    """Lock the state folder and resume from its checkpoint; raise BadInput if another process has the lock."""
+    backfill = parse_backfill(arguments)
     if settings.state is None:
         if backfill:
-            log.warning("--backfill without --state: each time the stream is started it fills in the time again")
-        source, since = source_of(arguments, configuration, backfill=backfill)
-        return Begun(source, encoder_for("lp", source, configuration), since, None, apart=backfill > 0)
+            log.warning("--backfill without --state: every start of the stream backfills again")
+        opened = build_source(arguments, configuration, backfill=backfill)
+        return StreamStart(opened, build_encoder("lp", opened.source, configuration), None, is_exclusive=backfill > 0)
     from clpm_execd.state.checkpoint import read
     from clpm_execd.state.folder_lock import Claim
 
-    claim = Claim(settings.state, log)
-    claim.wait(clock, signals)
-    kept, known = read(claim.folder, _kind(arguments), log) if claim.held else (None, True)
-    if not known and backfill:
-        log.warning("nothing is backfilled: it is not known what has been")
+    lock = Claim(settings.state, log)
+    lock.wait(clock, signals)
+    checkpoint, is_readable = read(lock.folder, _source_kind(arguments), log) if lock.held else (None, True)
+    if not is_readable and backfill:
+        log.warning("no backfill: the checkpoint that says what was emitted before cannot be read")
         backfill = 0
-    return _going_on(arguments, settings, configuration, claim, kept, backfill, log)
+    return _resume(arguments, settings, configuration, lock, checkpoint, backfill, log)
 
 
-def _going_on(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, claim: Claim,
-              kept: Checkpoint | None, backfill: int, log: logging.Logger) -> Begun:
+def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, lock: Claim,
+            checkpoint: Checkpoint | None, backfill: int, log: logging.Logger) -> StreamStart:
     from clpm_execd.state.checkpoint import set_aside
 
     try:
-        source, since = source_of(arguments, configuration, backfill=backfill, kept=kept, catch_up=settings.max_gap)
+        opened = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
+                              max_gap=settings.max_gap)
     except ValueError as why:
-        if kept is None:
+        if checkpoint is None:
             raise
-        set_aside(claim.folder, log, str(why))
-        return _going_on(arguments, settings, configuration, claim, None, 0, log)
-    encoder = encoder_for("lp", source, configuration)
-    if kept:
-        encoder.restore(kept.told, source.resumed_loops)
-        _tell(kept, source, since, log)
-    return Begun(source, encoder, since, claim, apart=True)
+        set_aside(lock.folder, log, str(why))
+        return _resume(arguments, settings, configuration, lock, None, 0, log)
+    encoder = build_encoder("lp", opened.source, configuration)
+    if checkpoint:
+        encoder.restore(checkpoint.told, opened.source.resumed_loops)
+        _log_resume(checkpoint, opened, log)
+    return StreamStart(opened, encoder, lock, is_exclusive=True)
 
 
-def keeper_of(begun: Begun, arguments: argparse.Namespace, configuration: Configuration, clock: Clock,
-              log: logging.Logger, *, at_once: bool) -> Keeper | None:
-    """Who keeps the memory of the stream, where there is a folder for it.
+def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, configuration: Configuration,
+                            clock: Clock, log: logging.Logger, *, is_durable_at_once: bool) -> Keeper | None:
+    """Return the writer of checkpoints, or None without a state folder.
 
-    at_once: whether what is handed over is safe with whoever takes it.
+    is_durable_at_once: whether a sample cannot be lost any more once it has been handed over.
     """
-    if begun.claim is None:
+    if start.lock is None:
         return None
     from clpm_execd.state.checkpoint import LAG, Keeper
 
-    return Keeper(begun.claim, begun.source, begun.encoder, clock, log, kind=_kind(arguments),
-                  start=configuration.start, lag=0 if at_once else LAG)
+    return Keeper(start.lock, start.source, start.encoder, clock, log, kind=_source_kind(arguments),
+                  start=configuration.start, lag=0 if is_durable_at_once else LAG)
 
 
-def _kind(arguments: argparse.Namespace) -> str:
+def _source_kind(arguments: argparse.Namespace) -> str:
     return "record" if arguments.replay else "plant"
 
 
-def backfill_of(arguments: argparse.Namespace) -> int:
-    """How long ago the stream is to begin, ns; 0 for now."""
+def parse_backfill(arguments: argparse.Namespace) -> int:
+    """Return how long ago the stream starts, ns; 0 for now."""
     from clpm_execd.units import parse_duration
 
     try:
         return parse_duration(arguments.backfill) if arguments.backfill else 0
     except ValueError as error:
-        raise BadInput([refused("--backfill", error)]) from None
+        raise BadInput([option_problem("--backfill", error)]) from None
 
 
-def _tell(kept: Checkpoint, source: Source, since: int, log: logging.Logger) -> None:
-    now = time.time_ns()
-    if not source.resumed_loops:
-        log.warning("no loop is as it was when the stream ended: all begin at rest")
+def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logger) -> None:
+    now, source = time.time_ns(), opened.source
+    restored = source.resumed_loops
+    if not restored:
+        log.warning("no loop of the checkpoint is configured unchanged: all loops start at steady state")
         return
-    new, gone = len(source.loops) - len(source.resumed_loops), len(set(kept.snapshot.loops) - source.resumed_loops)
-    log.info("going on after %s: %d loops as they were, %d begin at rest, %d are gone; %s to fill in",
-             human_duration(max(0, now - kept.taken)), len(source.resumed_loops), new, gone,
-             f"{max(0, now - since) // source.interval + 1 if now >= since else 0} samples")
-    if since - now > 5 * SECOND:
-        log.warning("the clock is %s before the last sample; waiting until it is past", human_duration(since - now))
+    new, removed = len(source.loops) - len(restored), len(set(checkpoint.snapshot.loops) - restored)
+    missing = max(0, (now - opened.first_emit) // source.interval + 1)
+    log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d samples",
+             human_duration(max(0, now - checkpoint.taken)), len(restored), new, removed, missing)
+    if opened.first_emit - now > CLOCK_AHEAD:
+        log.warning("the clock is %s behind the last sample; waiting until it has passed it",
+                    human_duration(opened.first_emit - now))

@@ -1,7 +1,7 @@
-"""What a person at a terminal sees instead of plain text: the same words, aligned in colour.
+"""What a person at a terminal sees in place of plain text: the same words, aligned and in colour.
 
-Only where stdout (of problems, stderr) is a terminal and NO_COLOR is not set; a pipe, a file and Telegraf get the plain
-form, which is the documented one. The library that draws is imported when something is drawn.
+Only where stdout (for errors, stderr) is a terminal and NO_COLOR is not set. A pipe, a file and Telegraf get the plain
+form, which is the documented one. The drawing library rich is imported when something is drawn.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from clpm_execd.plant.specs import LoopSpec
     from clpm_execd.problems import Problem
 
-_BLANKS = " \u2800"  # the second is a braille pattern without dots
-_REDRAWN = 0.1  # s between two drawings of a bar
-MOST_LOOPS = 20  # of a table; a plant of 500 would scroll away what is said above it
+DEFAULT_WIDTH = 100  # characters, where neither a terminal nor COLUMNS says
+MAX_LOOPS_SHOWN = 20  # in a table; the 500 loops of a plant would scroll away the lines above it
+_BLANKS = " \u2800"  # the second is a braille pattern without dots, of which plots consist
+_REDRAW_INTERVAL_SECONDS = 0.1  # of a bar: fluent to the eye
 
 
-def coloured(stream: TextIO | None) -> bool:
-    """Whether a person looks at it who has not asked for plain text."""
+def is_colour_terminal(stream: TextIO | None) -> bool:
+    """Whether the stream is a terminal of a person who has not asked for plain text."""
     try:
         return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") \
             and os.environ.get("TERM") != "dumb"
@@ -37,17 +38,17 @@ def coloured(stream: TextIO | None) -> bool:
         return False
 
 
-def show_catalogue(catalogue: Catalogue) -> int:
-    """The sections on stdout; the exit status."""
+def print_catalogue(catalogue: Catalogue) -> int:
+    """Print the sections to stdout; return the exit status."""
     console = _console(sys.stdout)
     if catalogue.head:
         console.print(catalogue.head)
     for section in catalogue.sections:
-        _show_section(console, section)
+        _print_section(console, section)
     return 0
 
 
-def _show_section(console: Console, section: Section) -> None:
+def _print_section(console: Console, section: Section) -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 
@@ -60,27 +61,27 @@ def _show_section(console: Console, section: Section) -> None:
         console.print(table, "", sep="\n")
     if section.note:
         console.print(section.note, "", sep="\n")
-    # Text, not the Syntax itself: that pads each line to the width, which would be pasted along. Of the themes this one
-    # can be read on light and on dark.
+    # As text, because Syntax pads each line to the width, and the padding would be copied with it. This theme is
+    # legible on a light and on a dark background.
     console.print(Syntax(section.example, "toml", theme="ansi_light").highlight(section.example))
 
 
-def show_loops(loops: Sequence[LoopSpec]) -> None:
-    """The loops of a configuration on stdout, as they will run."""
+def print_loops(loops: Sequence[LoopSpec]) -> None:
+    """Print the loops of a configuration to stdout, as they will run."""
     table = _table("loop", "type", "range", "SP", "OP %", "mode", "faults")
-    for loop in loops[:MOST_LOOPS]:
+    for loop in loops[:MAX_LOOPS_SHOWN]:
         low, high = loop.range
         mode = f"CAS of {loop.cascade}" if loop.mode == "CAS" else loop.mode
         table.add_row(loop.id, loop.type, f"{low:g} to {high:g}", f"{loop.sp:g}", f"{loop.op:g}", mode,
                       ", ".join(fault.kind for fault in loop.faults))
     console = _console(sys.stdout)
     console.print(table)
-    if len(loops) > MOST_LOOPS:
-        console.print(f"and {len(loops) - MOST_LOOPS} more", style="dim")
+    if len(loops) > MAX_LOOPS_SHOWN:
+        console.print(f"and {len(loops) - MAX_LOOPS_SHOWN} more", style="dim")
 
 
-def show_problems(problems: Sequence[Problem]) -> None:
-    """Problems on stderr, each with its remedy."""
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print problems to stderr, each with its remedy."""
     table = _table("where", "what is wrong", "what would be right")
     table.columns[1].style, table.columns[2].style = "red", "green"
     for problem in problems:
@@ -88,93 +89,95 @@ def show_problems(problems: Sequence[Problem]) -> None:
     _console(sys.stderr).print(table)
 
 
-def width_of(stream: TextIO | None) -> int:
-    """Of the terminal in characters; what is no terminal is as wide as COLUMNS, else 100."""
-    return _console(stream).width if coloured(stream) or os.environ.get("COLUMNS") else 100
+def output_width(stream: TextIO | None) -> int:
+    """Return the width of a terminal in characters; without a terminal COLUMNS, else DEFAULT_WIDTH."""
+    return _console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else DEFAULT_WIDTH
 
 
-def show_picture(picture: RenderableType, width: int) -> int:
-    """What rich can draw, on stdout, without colour where nobody sees it; the exit status."""
+def print_drawing(drawing: RenderableType, width: int) -> int:
+    """Print what rich can draw to stdout, in colour on a terminal only; return the exit status."""
     from clpm_execd.outputs.generate import stdout
 
     with stdout() as out:
         console = _console(sys.stdout)
         console.width = width
-        with console.capture() as drawn:
-            console.print(picture)
-        out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in drawn.get().splitlines()).encode())
+        with console.capture() as capture:
+            console.print(drawing)
+        out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in capture.get().splitlines()).encode())
     return 0
 
 
-class Bar:
-    """How far a long work has come."""
+class ProgressBar:
+    """A bar that counts the parts of a long task; without a rich Progress it shows nothing."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress = progress
         self._total = total
         self._task = progress.add_task("", total=total) if progress else None
 
-    def expect(self, more: int) -> None:
-        """There is more to do than was known."""
-        self._total += more
+    def add_parts(self, parts: int) -> None:
+        """Raise the total: there are more parts than were expected."""
+        self._total += parts
         if self._progress and self._task is not None:
             self._progress.update(self._task, total=self._total)
 
-    def say(self, words: str) -> None:
-        """What is being done."""
+    def describe(self, activity: str) -> None:
+        """Show what is being done."""
         if self._progress and self._task is not None:
-            self._progress.update(self._task, description=words)
+            self._progress.update(self._task, description=activity)
 
-    def done(self) -> None:
-        """One more of the total is."""
+    def advance(self) -> None:
+        """Count one part as done."""
         if self._progress and self._task is not None:
             self._progress.advance(self._task)
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Bar]:
-    """A bar on stderr where a person looks at it, gone in the end; elsewhere nothing."""
-    if not coloured(sys.stderr):
-        yield Bar(None, total)
+def progress_bar(total: int) -> Iterator[ProgressBar]:
+    """Show a bar on stderr if it is a terminal, and remove it in the end."""
+    if not is_colour_terminal(sys.stderr):
+        yield ProgressBar(None, total)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=_console(sys.stderr), transient=True) as progress:
-        yield Bar(progress, total)
+        yield ProgressBar(progress, total)
 
 
-class PastBar(logging.Handler):
-    """How far a past that is filled in has got, on stderr; what is logged meanwhile stands above it."""
+class BackfillBar(logging.Handler):
+    """The progress of a backfill on stderr; lines that are logged meanwhile appear above it."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         super().__init__()
-        self._drawn = Progress(TextColumn("filling in"), BarColumn(), TaskProgressColumn(),
-                               TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
-                               auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-        self._task = self._drawn.add_task("", total=1.0)
-        self._shown = 0.0
+        self._progress = Progress(TextColumn("backfilling"), BarColumn(), TaskProgressColumn(),
+                                  TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
+                                  auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._progress.add_task("", total=1.0)
+        self._last_drawn = 0.0  # monotonic, s; 0 while the bar is hidden
 
     def show(self, share: float, text: str) -> None:
-        if not self._shown:
-            self._drawn.start()
+        """Draw the bar at this share, 0 to 1, with a text beside it."""
+        if not self._last_drawn:
+            self._progress.start()
             logging.getLogger().handlers.insert(0, self)
-        if time.monotonic() - self._shown > _REDRAWN:
-            self._shown = time.monotonic()
-            self._drawn.update(self._task, completed=share, description=text, refresh=True)
+        if time.monotonic() - self._last_drawn > _REDRAW_INTERVAL_SECONDS:
+            self._last_drawn = time.monotonic()
+            self._progress.update(self._task, completed=share, description=text, refresh=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """The line is to be written where the bar stands, which is drawn again below it."""
-        self._drawn.console.file.write("\r\x1b[K")
-        self._drawn.console.file.flush()
+        """Clear the line of the bar: the next handler writes the record there, and the bar is drawn again below it."""
+        self._progress.console.file.write("\r\x1b[K")
+        self._progress.console.file.flush()
 
     def close(self) -> None:
-        if self._shown:
-            self._shown = 0.0
+        """Remove the bar."""
+        if self._last_drawn:
+            self._last_drawn = 0.0
             logging.getLogger().removeHandler(self)
-            self._drawn.stop()
+            self._progress.stop()
         super().close()
 
 

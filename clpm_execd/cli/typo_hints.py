@@ -1,7 +1,7 @@
-"""What was likely meant by a word of the command line that nobody knows.
+"""What the user probably meant by an unknown word of the command line.
 
-Found before argparse reads the line: to it the value behind a misspelt option is a command, and an option that another
-command has is as strange as any.
+The words are looked at before argparse parses them. To argparse the value after a misspelt option is a command, and an
+option of another command is unknown.
 """
 
 from __future__ import annotations
@@ -12,78 +12,78 @@ from pathlib import Path
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
-STREAM = ""  # the name under which the parser itself stands among its commands
-HANDED_OVER = {".toml": "--config", ".csv": "--replay", ".gz": "--replay"}
+STREAM = ""  # the name under which `parsers_by_command` lists the parser of the stream
+OPTIONS_BY_SUFFIX = {".toml": "--config", ".csv": "--replay", ".gz": "--replay"}  # for a file in place of a command
 
 
-def parsers(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parser itself, under the name STREAM, and those of its commands."""
-    found = {STREAM: whole}
-    for action in whole._actions:
+def parsers_by_command(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parser itself, under the name STREAM, and those of its commands."""
+    parsers = {STREAM: parser}
+    for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            found |= action.choices
-    return found
+            parsers |= action.choices
+    return parsers
 
 
-def slip(argv: Sequence[str], whole: argparse.ArgumentParser) -> str | None:
-    """What is wrong with the first word that is neither option, value nor command; None where there is none."""
-    known = parsers(whole)
-    command, before, words = STREAM, [], list(argv)
+def describe_mistake(argv: Sequence[str], parser: argparse.ArgumentParser) -> str | None:
+    """Return what is wrong with the first word that is neither option, value nor command; None if there is none."""
+    parsers = parsers_by_command(parser)
+    command, options_before, words = STREAM, [], list(argv)
     while words:
         word = words.pop(0)
         if word == "--":
             return None
         if word.startswith("--"):
             name, equals, _ = word.partition("=")
-            option = known[command]._option_string_actions.get(name)
+            option = parsers[command]._option_string_actions.get(name)
             if option is None:
-                return _strange_option(name, command, known)
-            before += [name]
+                return _describe_unknown_option(name, command, parsers)
+            options_before += [name]
             if not equals:
-                _take_values(option, words)
+                _drop_values(option, words)
         elif command == STREAM and not word.startswith("-"):
-            if word not in known:
-                return _strange_word(word, list(known)[1:])
+            if word not in parsers:
+                return _describe_unknown_command(word, list(parsers)[1:])
             command = word
-            for name in before:
-                if name not in known[command]._option_string_actions:
-                    return _elsewhere(name, command, known)
+            for name in options_before:
+                if name not in parsers[command]._option_string_actions:
+                    return _describe_misplaced_option(name, command, parsers)
     return None
 
 
-def _take_values(option: argparse.Action, words: list[str]) -> None:
-    """Leave out of the words what an option takes as its values."""
-    many = option.nargs in ("+", "*")
+def _drop_values(option: argparse.Action, words: list[str]) -> None:
+    """Remove from the words those that an option takes as its values."""
+    takes_many = option.nargs in ("+", "*")
     while words and not words[0].startswith("-") and option.nargs != 0:
         words.pop(0)
-        if not many:
+        if not takes_many:
             return
 
 
-def _strange_option(name: str, command: str, known: Parsers) -> str:
-    if any(name in parser._option_string_actions for parser in known.values()):
-        return _elsewhere(name, command, known)
-    close = _closest(name, list(known[command]._option_string_actions))
-    return f"there is no option {name}" + (f"; did you mean {close!r}?" if close else "")
+def _describe_unknown_option(name: str, command: str, parsers: Parsers) -> str:
+    if any(name in parser._option_string_actions for parser in parsers.values()):
+        return _describe_misplaced_option(name, command, parsers)
+    close = _closest(name, list(parsers[command]._option_string_actions))
+    return f"unknown option {name}" + (f"; did you mean {close!r}?" if close else "")
 
 
-def _elsewhere(name: str, command: str, known: Parsers) -> str:
-    owners = [owner or "the stream" for owner, parser in known.items() if name in parser._option_string_actions]
-    listed = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
+def _describe_misplaced_option(name: str, command: str, parsers: Parsers) -> str:
+    owners = [owner or "the stream" for owner, parser in parsers.items() if name in parser._option_string_actions]
+    listing = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
     end = f", not to {command}" if command else "; write it after the command"
-    return f"{name} belongs to {listed}{end}"
+    return f"{name} belongs to {listing}{end}"
 
 
-def _strange_word(word: str, commands: Sequence[str]) -> str:
-    option = HANDED_OVER.get(Path(word).suffix)
+def _describe_unknown_command(word: str, commands: Sequence[str]) -> str:
+    option = OPTIONS_BY_SUFFIX.get(Path(word).suffix)
     if option:
-        return f"{word!r} is no command; did you mean {option} {word}?"
+        return f"unknown command {word!r}; did you mean {option} {word}?"
     close = _closest(word, commands)
-    remedy = f"did you mean {close!r}?" if close else f"there are {', '.join(commands)}"
-    return f"{word!r} is no command; {remedy}"
+    remedy = f"did you mean {close!r}?" if close else f"the commands are {', '.join(commands)}"
+    return f"unknown command {word!r}; {remedy}"
 
 
-def _closest(word: str, known: Sequence[str]) -> str | None:
-    from difflib import get_close_matches  # seldom, and a stream waits for its first line
+def _closest(word: str, names: Sequence[str]) -> str | None:
+    from difflib import get_close_matches  # needed seldom, and a stream waits for its first line
 
-    return next(iter(get_close_matches(word, known, n=1)), None)
+    return next(iter(get_close_matches(word, names, n=1)), None)

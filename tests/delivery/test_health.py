@@ -75,14 +75,14 @@ def test_samples_that_are_far_apart_are_waited_for(tmp_path: Path) -> None:
         assert last_acknowledged(tmp_path) is None
 
 
-def test_the_command_tells_well_from_ill(tmp_path: Path) -> None:
+def test_the_command_tells_healthy_from_unhealthy(tmp_path: Path) -> None:
     def said(*words: str) -> tuple[int, str]:
         done = run_command("health", *words, folder=tmp_path)
         return done.returncode, done.stdout + done.stderr
 
-    assert said() == (2, "--state: no folder is given; name the state folder of the stream, or set CLPM_STATE\n")
+    assert said() == (2, "--state: is not set; name the state folder of the stream, or set CLPM_STATE\n")
     assert said("--state", ".")[0] == 1
-    for age, status, word in ((5, 0, "well"), (500, 1, "ill")):
+    for age, status, word in ((5, 0, "healthy"), (500, 1, "unhealthy")):
         Heartbeat(Server(), tmp_path, 1.0, lambda age=age: time.time() - age)(b"a b=1 1\n")
         code, text = said("--state", ".")
         assert (code, text.split(":")[0]) == (status, word)

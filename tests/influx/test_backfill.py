@@ -50,7 +50,7 @@ def test_a_backfill_that_is_killed_goes_on_where_it_was(
               f"the whole of it; see {log}")
         print(f"backfill of {HOURS} h: {(time.time_ns() - began) / SECOND:.1f} s")
         process.send_signal(signal.SIGTERM)
-    assert "5 loops as they were" in log.read_text()
+    assert "5 loops restored" in log.read_text()
     points = [point for hour in range(HOURS + 1) for point in influxdb.points(
         bucket, start=began + (hour - HOURS) * 3600 * SECOND - 5 * SECOND,
         stop=began + (hour + 1 - HOURS) * 3600 * SECOND - 5 * SECOND)]

@@ -1,4 +1,4 @@
-"""`faults` and `loop-types`: what there is, each with parameters, unit, range, default and an example."""
+"""`faults` and `loop-types`: the catalogue, each entry with its parameters, units, ranges, defaults and an example."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, show
-from clpm_execd.cli.terminal import coloured, show_catalogue
+from clpm_execd.cli.options import add_command, print_text
+from clpm_execd.cli.terminal import is_colour_terminal, print_catalogue
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    shown = (("faults", "the kinds of faults", _faults, "stiction bias"),
-             ("loop-types", "the types of loops", _loop_types, "flow"))
-    for name, what, run, some in shown:
-        command = add_command(commands, name, f"{what}: parameters, units, ranges, examples",
-                              examples=[f"clpm-execd {name}", f"clpm-execd {name} {some}"])
-        command.add_argument("names", metavar="NAME", nargs="*", help="only these (default all)")
+    for name, entries, run, example in (("faults", "fault kinds", _faults, "stiction bias"),
+                                        ("loop-types", "loop types", _loop_types, "flow")):
+        command = add_command(commands, name, f"list {entries} with parameters, units, ranges and examples",
+                              examples=[f"clpm-execd {name}", f"clpm-execd {name} {example}"])
+        command.add_argument("names", metavar="NAME", nargs="*", help=f"{entries} to list (default all)")
         command.set_defaults(run=run)
 
 
 def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.config import descriptions as catalogue
 
-    return _shown(catalogue.faults(arguments.names))
+    return _print(catalogue.faults(arguments.names))
 
 
 def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.config import descriptions as catalogue
 
-    return _shown(catalogue.loop_types(arguments.names))
+    return _print(catalogue.loop_types(arguments.names))
 
 
-def _shown(found: Catalogue) -> int:
-    return show_catalogue(found) if coloured(sys.stdout) else show(str(found))
+def _print(entries: Catalogue) -> int:
+    return print_catalogue(entries) if is_colour_terminal(sys.stdout) else print_text(str(entries))

@@ -1,4 +1,4 @@
-"""`check`: every problem of settings, loops and, with --direct, the server."""
+"""`check`: all errors of the settings, the loops and, with --direct, the connection to InfluxDB."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import configuration_of, encoder_for, settings_of, source_of
-from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, refuse_unused, show
-from clpm_execd.cli.terminal import coloured, show_loops
+from clpm_execd.cli.assembly import build_encoder, build_source, load_configuration, load_settings
+from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, print_text, refuse_unused
+from clpm_execd.cli.terminal import is_colour_terminal, print_loops
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
@@ -20,57 +20,58 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    command = add_command(commands, "check", "every problem of the configuration at once",
+    command = add_command(commands, "check", "validate the configuration and list all errors",
                           examples=["clpm-execd check --config loops.toml", "clpm-execd check --direct",
                                     "clpm-execd check --direct --backfill 7d"])
-    add_loop_options(command)
-    add_runtime_options(command, "--env-file")
-    command.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
-                         help="the server too: token, organization, bucket, its retention and clock")
-    command.add_argument("--backfill", metavar="D", default=argparse.SUPPRESS,
-                         help="whether the bucket would keep so much of the past (default none)")
+    add_shared_options(command, "source", *SOURCE_OPTIONS)
+    add_shared_options(command, "runtime", "--env-file")
+    group = command.add_argument_group("server")
+    group.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
+                       help="check the server too: token, organization, bucket, retention and clock")
+    group.add_argument("--backfill", metavar="D", default=argparse.SUPPRESS,
+                       help="check that the bucket retains a backfill of this length (default none)")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Tell them all, or that there is none; the exit status."""
+    """Print ok and all warnings, or raise BadInput with all errors; return the exit status."""
     if not arguments.direct:
         refuse_unused(arguments, ["--backfill"], "without --direct")
     problems: list[Problem] = []
     warnings: list[str] = []
     try:
-        settings = settings_of(arguments)
+        settings = load_settings(arguments)
     except BadInput as bad:
         problems += bad.problems
         settings = None
     try:
-        configuration = configuration_of(arguments, settings)
-        encoder_for("lp", source_of(arguments, configuration)[0], configuration)
+        configuration = load_configuration(arguments, settings)
+        build_encoder("lp", build_source(arguments, configuration).source, configuration)
     except BadInput as bad:
         problems += (problem for problem in bad.problems if problem not in problems)
     if settings is not None and arguments.direct:
-        server = _server(arguments, settings)
+        server = _check_server(arguments, settings)
         problems += server.problems
         warnings += server.warnings
     if problems:
         raise BadInput(problems)
-    where = f" and {settings.url} takes them" if settings and arguments.direct else ""
+    where = f", {settings.url} accepts writes" if settings and arguments.direct else ""
     warnings = [*(settings.warnings() if settings else ()), *warnings]
-    said = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
-    status = show("".join(f"{line}\n" for line in said))
-    if coloured(sys.stdout):
-        show_loops(configuration.loops)
+    lines = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
+    status = print_text("".join(f"{line}\n" for line in lines))
+    if is_colour_terminal(sys.stdout):
+        print_loops(configuration.loops)
     return status
 
 
-def _server(arguments: argparse.Namespace, settings: Settings) -> Found:
-    from clpm_execd.cli.resume import backfill_of
+def _check_server(arguments: argparse.Namespace, settings: Settings) -> Found:
+    from clpm_execd.cli.resume import parse_backfill
     from clpm_execd.influx.server_check import Found, check_server
 
     try:
-        backfill = backfill_of(arguments) // SECOND
+        backfill_seconds = parse_backfill(arguments) // SECOND
         connection = settings.require_connection()
     except BadInput as bad:
         return Found(bad.problems)
     return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket,
-                        backfill=backfill)
+                        backfill=backfill_seconds)

@@ -1,12 +1,12 @@
-"""`generate`: a stretch of time at full speed."""
+"""`generate`: a time range in batch mode, as fast as possible."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import encoder_for, source_of, starting, stretch_of
-from clpm_execd.cli.options import add_command, add_loop_options, add_runtime_options, output_file
+from clpm_execd.cli.assembly import build_encoder, build_source, fast_startup, load_time_range
+from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, output_file
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
@@ -17,30 +17,29 @@ FORMATS = ("lp", "csv", "wide")
 
 def add(commands: Commands) -> None:
     command = add_command(
-        commands, "generate", "the same plant as fast as possible, to stdout or a file",
+        commands, "generate", "write a time range in batch mode (faster than real time)",
         examples=["clpm-execd generate --duration 10m --format wide",
                   "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz"])
-    add_loop_options(command)
-    add_runtime_options(command, "--env-file")
-    group = command.add_argument_group("the stretch")
-    group.add_argument("--start", metavar="T", help="first instant, such as 2025-01-10T10:05:00Z (default the start "
-                                                    "in loops.toml, else now)")
-    group.add_argument("--duration", metavar="D", default="1h", help="how long it is (default 1h)")
-    group.add_argument("--output", metavar="FILE", type=output_file, help="a file; .gz compresses (default -, stdout)")
-    group.add_argument("--format", choices=FORMATS, help="line protocol, long or wide CSV (default by the file's "
-                                                         "suffix, else lp)")
+    add_shared_options(command, "source", *SOURCE_OPTIONS)
+    add_shared_options(command, "runtime", "--env-file")
+    add_time_range(command)
+    group = command.add_argument_group("output")
+    group.add_argument("--output", metavar="FILE", type=output_file,
+                       help="output file, compressed if it ends in .gz (default -, stdout)")
+    group.add_argument("--format", choices=FORMATS, help="line protocol, long or wide CSV (default by the suffix of "
+                                                         "the file, else lp)")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Write the stretch; the exit status."""
+    """Write the time range; return the exit status."""
     suffixes = arguments.output.suffixes if arguments.output else []
     form = arguments.format or ("wide" if ".wide" in suffixes else "csv" if ".csv" in suffixes else "lp")
-    with starting():
-        from clpm_execd.outputs import generate as bulk
+    with fast_startup():
+        from clpm_execd.outputs import generate
 
-        configuration, duration = stretch_of(arguments)
-        source, _ = source_of(arguments, configuration)
-        encoder = encoder_for(form, source, configuration)
+        configuration, duration = load_time_range(arguments)
+        source = build_source(arguments, configuration).source
+        encoder = build_encoder(form, source, configuration)
     samples = -(-duration // source.interval)
-    return bulk.run(source, encoder, samples, output=arguments.output, signals=signals)
+    return generate.run(source, encoder, samples, output=arguments.output, signals=signals)

@@ -5,29 +5,31 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, output_file, refuse_unused, show, whole_number
+from clpm_execd.cli.options import add_command, non_negative_integer, output_file, print_text, refuse_unused
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
 
+MAX_LOOPS = 100_000  # as many as the `count` of a [[loop]] in loops.toml may make
+
 
 def add(commands: Commands) -> None:
-    command = add_command(commands, "init", "a commented loops.toml to start from",
+    command = add_command(commands, "init", "write a commented loops.toml to start from",
                           examples=["clpm-execd init > loops.toml",
                                     "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])
     command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other "
-                                                         "(default a few loops, with every key explained)")
-    command.add_argument("--loops", metavar="N", type=_loops, help="how many loops the plant has (default 50)")
-    command.add_argument("--seed", metavar="N", type=whole_number, default=argparse.SUPPRESS,
-                         help="another plant (default 42)")
+                                                         "name (default a few loops, with every key explained)")
+    command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
+    command.add_argument("--seed", metavar="N", type=non_negative_integer, default=argparse.SUPPRESS,
+                         help="random seed of the plant (default 42)")
     command.add_argument("--output", metavar="FILE", type=output_file, help="a new file (default -, stdout)")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Write it; the exit status."""
+    """Write the loops.toml; return the exit status."""
     from clpm_execd.config import starter
     from clpm_execd.config.loops import SEED
 
@@ -38,19 +40,18 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         text = starter.write_plant(arguments.plant or "plant", arguments.loops or starter.DEFAULT_SIZE,
                                   SEED if arguments.seed is None else arguments.seed)
     if arguments.output is None:
-        return show(text)
+        return print_text(text)
     try:
         with arguments.output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        what = "is there already" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
-        problem = Problem(f"--output {arguments.output}", what, "name a new file")
-        raise BadInput([problem]) from None
+        what = "already exists" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
+        raise BadInput([Problem(f"--output {arguments.output}", what, "name a new file")]) from None
     return 0
 
 
-def _loops(text: str) -> int:
-    number = whole_number(text)
-    if not 1 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100000")
+def _loop_count(text: str) -> int:
+    number = non_negative_integer(text)
+    if not 1 <= number <= MAX_LOOPS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MAX_LOOPS}")
     return number

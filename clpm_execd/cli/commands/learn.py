@@ -1,4 +1,4 @@
-"""`learn`: loops learned from a plant's records, as a loops.toml, and how alike they are."""
+"""`learn`: loops fitted to historian data, as a loops.toml, and a report of the fit."""
 
 from __future__ import annotations
 
@@ -9,130 +9,131 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import record_of
-from clpm_execd.cli.options import add_command
+from clpm_execd.cli.assembly import load_record
+from clpm_execd.cli.options import add_command, add_shared_options
+from clpm_execd.extras import require
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.state.durable_file import unwritable, write_all_atomically
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
-    from clpm_execd.cli.terminal import Bar
+    from clpm_execd.cli.terminal import ProgressBar
     from clpm_execd.evaluation.learned_vs_record import Discrimination, Study
     from clpm_execd.records.record import Record
 
 EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
-EVERY = ""  # the loop of an option that names none
+ALL_LOOPS = ""  # the loop of an option that names none
 
 
 def add(commands: Commands) -> None:
     command = add_command(
-        commands, "learn", "loops learned from a plant's records, and how alike they are",
+        commands, "learn", "fit loop models to historian data and report the fit",
         examples=["clpm-execd learn history.csv --output loops.toml --report report.html",
                   "clpm-execd learn export.txt --columns pv=FT_211,op=FV_211 --range 0:150 --output loops.toml",
                   "clpm-execd learn *.csv.gz --timezone Europe/Berlin --range FIC101=0:120 --output loops.toml"])
     command.add_argument("records", metavar="HISTORY", nargs="+", type=Path,
-                         help="records: CSV long or wide, PROCESSDATA; .gz too")
-    command.add_argument("--output", metavar="FILE", type=Path, required=True,
-                         help="the loops, a loops.toml; what is long goes into a .npz beside it")
-    command.add_argument("--report", metavar="FILE", type=Path,
-                         help="a page that shows real and learned side by side, .html (default none)")
-    group = command.add_argument_group("what the records do not tell")
-    group.add_argument("--columns", metavar="PV=..,OP=..", default=argparse.SUPPRESS,
-                       help="names of the columns: time loop pv op sp mode quality (default as their names tell)")
-    group.add_argument("--timezone", metavar="ZONE", default=argparse.SUPPRESS,
-                       help="of times without one, such as Europe/Berlin (default UTC)")
+                         help="historian exports: long or wide CSV, PROCESSDATA; also .gz")
+    group = command.add_argument_group("output")
+    group.add_argument("--output", metavar="FILE", type=Path, required=True,
+                       help="the fitted loops, a loops.toml; long arrays go into a .npz next to it")
+    group.add_argument("--report", metavar="FILE", type=Path,
+                       help="report page that compares recorded and fitted loops, .html (default none)")
+    group = add_shared_options(command, "overrides", "--columns", "--timezone")
     group.add_argument("--range", metavar="LOOP=LOW:HIGH", dest="ranges", action="append", default=[],
-                       help="a transmitter's range, or LOW:HIGH of all; as often as needed (default one that fits)")
+                       help="transmitter range, or LOW:HIGH for all loops; repeatable (default estimated)")
     group.add_argument("--type", metavar="LOOP=TYPE", dest="types", action="append", default=[],
-                       help="flow, pressure, level, temperature or composition (default by the loop's letters)")
+                       help="flow, pressure, level, temperature or composition, or TYPE for all loops; repeatable "
+                            "(default by the letters of the tag)")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Learn, compare and write; the exit status. Nothing is written where a record cannot be read."""
+    """Fit, compare and write; return the exit status. If a record cannot be read nothing is written."""
     from clpm_execd.cli.terminal import progress_bar
-    from clpm_execd.extras import require
 
     require("learn", *EXTRA)
     if arguments.report:
         require("plots", "plotly")
-    _refuse_names(arguments)
-    ranges, types = _ranges(arguments.ranges), _types(arguments.types)
-    told: list[tuple[str, str]] = []
+    _refuse_bad_files(arguments)
+    ranges, types = _parse_ranges(arguments.ranges), _parse_types(arguments.types)
+    assumptions: list[tuple[str, str]] = []
     studies: list[Study] = []
     with progress_bar(len(arguments.records)) as bar:
-        for record, path in _read(arguments, told, bar, signals):
-            studies += _learn(record, path, ranges, types, bar, signals)
+        for record, path in _read(arguments, assumptions, bar, signals):
+            studies += _fit(record, path, ranges, types, bar, signals)
         if signals.stop_asked:
             return 0
-        _refuse_strangers(ranges, types, [study.learned.loop.id for study in studies])
-        bar.say("comparing")
-        score = _score(studies)
-    _write(arguments, studies, score, told)
-    _tell(arguments, studies, score, told)
+        _refuse_unknown_loops(ranges, types, [study.learned.loop.id for study in studies])
+        bar.describe("comparing")
+        score = _compare(studies)
+    _write(arguments, studies, score, assumptions)
+    _print(arguments, studies, score, assumptions)
     return 0
 
 
-def _refuse_names(arguments: argparse.Namespace) -> None:
+def _refuse_bad_files(arguments: argparse.Namespace) -> None:
+    """Raise BadInput with each output file that cannot be written under its name."""
     if arguments.output == Path("-"):
         what = "stdout cannot hold both loops.toml and the .npz that belongs to it"
         raise BadInput([Problem("--output -", what, "name a file such as loops.toml")])
-    problems = [Problem(option, f"{path} is no {suffix} file", f"name a file such as {example}")
-                for option, path, suffix, example in (("--output", arguments.output, ".toml", "loops.toml"),
-                                                      ("--report", arguments.report, ".html", "report.html"))
-                if path is not None and path.suffix.lower() != suffix]
-    for option, path in (("--output", arguments.output), ("--report", arguments.report)):
-        if path is not None and not path.parent.is_dir():
-            problems.append(Problem(option, f"there is no folder {path.parent}", "make it, or name one that is there"))
+    files = [(option, path, suffix, example)
+             for option, path, suffix, example in (("--output", arguments.output, ".toml", "loops.toml"),
+                                                   ("--report", arguments.report, ".html", "report.html"))
+             if path is not None]
+    problems = [Problem(option, f"{path} does not end in {suffix}", f"name a file such as {example}")
+                for option, path, suffix, example in files if path.suffix.lower() != suffix]
+    problems += [Problem(option, f"there is no folder {path.parent}", "create it, or name another")
+                 for option, path, *_ in files if not path.parent.is_dir()]
     if problems:
         raise BadInput(problems)
 
 
-def _read(arguments: argparse.Namespace, told: list[tuple[str, str]], bar: Bar, signals: Signals
+def _read(arguments: argparse.Namespace, assumptions: list[tuple[str, str]], bar: ProgressBar, signals: Signals
           ) -> Iterator[tuple[Record, Path]]:
-    """Each record; raises BadInput, after the last one, with all that could not be read."""
+    """Yield each record; raise BadInput, after the last one, with all errors."""
     problems: list[Problem] = []
     for path in arguments.records:
         if signals.stop_asked:
             return
-        bar.say(f"reading {path.name}")
+        bar.describe(f"reading {path.name}")
         try:
-            record = record_of(arguments, path)
+            record = load_record(arguments, path)
         except BadInput as bad:
             problems += (problem for problem in bad.problems if problem not in problems)
             continue
-        told += [(str(path), assumption) for assumption in record.assumptions]
-        if not problems:  # else nothing will come of it
+        assumptions += [(str(path), assumption) for assumption in record.assumptions]
+        if not problems:  # otherwise the command will fail, and a fit would only take time
             yield record, path
     if problems:
         raise BadInput(problems)
 
 
-def _learn(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: Bar,
-           signals: Signals) -> Iterator[Study]:
+def _fit(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: ProgressBar,
+         signals: Signals) -> Iterator[Study]:
     from clpm_execd.evaluation.learned_vs_record import Study, likeness
     from clpm_execd.identification.learn import learn
 
-    bar.expect(len(record.loops) - 1)
+    bar.add_parts(len(record.loops) - 1)
     for column, loop in enumerate(record.loops):
         if signals.stop_asked:
             return
-        bar.say(f"learning {loop}")
-        span, kind = ranges.get(loop, ranges.get(EVERY)), types.get(loop, types.get(EVERY))
+        bar.describe(f"fitting {loop}")
+        span, kind = ranges.get(loop, ranges.get(ALL_LOOPS)), types.get(loop, types.get(ALL_LOOPS))
         learned = learn(record, column, span=span, kind=kind)
         yield Study(str(path), learned, likeness(record, column, learned))
-        bar.done()
+        bar.advance()
 
 
-def _score(studies: Sequence[Study]) -> Discrimination:
+def _compare(studies: Sequence[Study]) -> Discrimination:
     from clpm_execd.evaluation.learned_vs_record import discrimination
 
     return discrimination([study.likeness for study in studies], [study.learned.loop.id for study in studies])
 
 
 def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
-           told: Sequence[tuple[str, str]]) -> None:
+           assumptions: Sequence[tuple[str, str]]) -> None:
+    """Write the files; raise BadInput if one cannot be written."""
     from clpm_execd.identification.export import loops_files, names_of
 
     learned = [study.learned for study in studies]
@@ -140,7 +141,7 @@ def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
     if arguments.report:
         from clpm_execd.pictures.learn_report import report_page
 
-        page = report_page(names_of(learned), studies, score, grouped(told)).html()
+        page = report_page(names_of(learned), studies, score, group_by_message(assumptions)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:
@@ -149,72 +150,72 @@ def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
             raise unwritable(where, error) from None
 
 
-def _tell(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
-          told: Sequence[tuple[str, str]]) -> None:
-    """Assumptions and warnings on stderr, the loops on stdout."""
-    from clpm_execd.cli.terminal import show_picture, width_of
+def _print(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
+           assumptions: Sequence[tuple[str, str]]) -> None:
+    """Print assumptions and warnings to stderr, and the table of loops to stdout."""
+    from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.identification.export import names_of
     from clpm_execd.pictures.learn_report import report_table
 
     names = names_of([study.learned for study in studies])
-    warned = [(name, warning) for name, study in zip(names, studies, strict=True) for warning in study.learned.warnings]
-    for line in (*grouped(told), *grouped(warned)):
+    warnings = [(name, warning) for name, study in zip(names, studies, strict=True)
+                for warning in study.learned.warnings]
+    for line in (*group_by_message(assumptions), *group_by_message(warnings)):
         print(line, file=sys.stderr)
-    width = width_of(sys.stdout)
-    show_picture(report_table(names, studies, score), width)
-    beside = f" and {arguments.output.with_suffix('.npz').name}" if any(study.learned.loop.laws for study in studies) \
+    print_drawing(report_table(names, studies, score), output_width(sys.stdout))
+    arrays = f" and {arguments.output.with_suffix('.npz').name}" if any(study.learned.loop.laws for study in studies) \
         else ""
-    print(f"wrote {arguments.output}{beside}: clpm-execd --config {arguments.output} streams them", file=sys.stderr)
+    print(f"wrote {arguments.output}{arrays}; stream with clpm-execd --config {arguments.output}", file=sys.stderr)
     if arguments.report:
-        print(f"wrote {arguments.report}: real and learned side by side", file=sys.stderr)
+        print(f"wrote {arguments.report}: recorded and fitted loops side by side", file=sys.stderr)
 
 
-def grouped(told: Sequence[tuple[str, str]]) -> list[str]:
-    """What was said of whom, a line each; what was said of many, once."""
-    count = Counter(words for _, words in told)
-    first = {words: whom for whom, words in reversed(told)}
-    return [f"{first[words]}: {words}" if n == 1 else f"{first[words]} and {n - 1} more: {words}"
-            for words, n in count.items()]
+def group_by_message(messages: Sequence[tuple[str, str]]) -> list[str]:
+    """Return one line per message, of pairs of subject and message; a message about several subjects appears once."""
+    count = Counter(message for _, message in messages)
+    first = {message: subject for subject, message in reversed(messages)}
+    return [f"{first[message]}: {message}" if n == 1 else f"{first[message]} and {n - 1} more: {message}"
+            for message, n in count.items()]
 
 
-def _ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """LOOP=LOW:HIGH, or LOW:HIGH for all loops; raises BadInput."""
-    found: dict[str, tuple[float, float]] = {}
+def _parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the ranges in texts such as LOOP=LOW:HIGH, or LOW:HIGH for all loops; raise BadInput with all errors."""
+    ranges: dict[str, tuple[float, float]] = {}
     problems = []
     for text in texts:
         loop, _, span = text.rpartition("=")
         low, _, high = span.partition(":")
         try:
-            found[loop] = (float(low), float(high))
-            right = found[loop][0] < found[loop][1] < float("inf") and found[loop][0] > float("-inf")
+            ranges[loop] = (float(low), float(high))
+            is_valid = float("-inf") < ranges[loop][0] < ranges[loop][1] < float("inf")
         except ValueError:
-            right = False
-        if not right:
-            problems.append(Problem("--range", f"{text!r} is no range", "write --range FIC101=0:120, or 0:120 of all"))
+            is_valid = False
+        if not is_valid:
+            problems.append(Problem("--range", f"invalid range {text!r}", "write FIC101=0:120, or 0:120 for all loops"))
     if problems:
         raise BadInput(problems)
-    return found
+    return ranges
 
 
-def _types(texts: Sequence[str]) -> dict[str, str]:
-    """LOOP=TYPE, or TYPE for all loops; raises BadInput."""
+def _parse_types(texts: Sequence[str]) -> dict[str, str]:
+    """Return the types in texts such as LOOP=TYPE, or TYPE for all loops; raise BadInput with all errors."""
     from clpm_execd.plant.loop_types import LOOP_TYPES
 
-    found = {}
+    types = {}
     problems = []
     for text in texts:
         loop, _, kind = text.rpartition("=")
         if kind not in LOOP_TYPES:
-            problems.append(Problem("--type", f"{kind!r} is no type of loop", did_you_mean(kind, list(LOOP_TYPES))))
-        found[loop] = kind
+            problems.append(Problem("--type", f"unknown type {kind!r}", did_you_mean(kind, list(LOOP_TYPES))))
+        types[loop] = kind
     if problems:
         raise BadInput(problems)
-    return found
+    return types
 
 
-def _refuse_strangers(ranges: dict[str, tuple[float, float]], types: dict[str, str], loops: Sequence[str]) -> None:
-    problems = [Problem(option, f"no loop is {loop!r}", did_you_mean(loop, loops))
-                for option, given in (("--range", ranges), ("--type", types)) for loop in given
-                if loop not in (EVERY, *loops)]
+def _refuse_unknown_loops(ranges: dict[str, tuple[float, float]], types: dict[str, str], loops: Sequence[str]) -> None:
+    problems = [Problem(option, f"unknown loop {loop!r}", did_you_mean(loop, loops))
+                for option, overrides in (("--range", ranges), ("--type", types)) for loop in overrides
+                if loop not in (ALL_LOOPS, *loops)]
     if problems:
         raise BadInput(problems)

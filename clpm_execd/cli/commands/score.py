@@ -1,16 +1,24 @@
-"""`score`: a monitor's verdicts against the truth."""
+"""`score`: a detector's alarms against the ground truth."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import settings_of
-from clpm_execd.cli.options import add_command, add_runtime_options, output_file, refuse_unused, refused, show
+from clpm_execd.cli.assembly import load_settings
+from clpm_execd.cli.options import (
+    add_command,
+    add_shared_options,
+    option_problem,
+    output_file,
+    print_text,
+    refuse_unused,
+)
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 
@@ -20,91 +28,93 @@ if TYPE_CHECKING:
 
 LEVELS = ("kind", "group", "any")
 FORMATS = ("json", "csv", "html")
-_WIDE = 120  # characters, of a pipe
+_PIPE_WIDTH = 120  # characters
 
 
 def add(commands: Commands) -> None:
     command = add_command(
-        commands, "score", "a monitor's verdicts against the truth: precision, recall, delay, confusion",
-        examples=["clpm-execd score verdicts.csv --truth day.lp.gz",
-                  "clpm-execd score verdicts.csv --start 2025-01-10T10:00:00Z --output score.html"])
-    command.add_argument("verdicts", metavar="VERDICTS", type=Path,
-                         help="a CSV with the columns loop, start, end, fault, and detected if there is one")
-    group = command.add_argument_group("the truth")
-    group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the truth in it "
-                                                                  "(default the bucket by INFLUXDB_*)")
-    group.add_argument("--truth-measurement", metavar="NAME", help="of the truth in the bucket (default "
-                                                                   "control_loops_truth)")
-    group.add_argument("--start", metavar="T", help="score from here on (default the beginning of the truth)")
-    group.add_argument("--end", metavar="T", help="score up to here (default its end)")
-    add_runtime_options(command, "--env-file")
-    group = command.add_argument_group("the rules")
-    group.add_argument("--by", choices=LEVELS, default="kind", help="the kind of fault, its group, or any fault at all "
-                                                                    "(default kind)")
-    group.add_argument("--overlap", metavar="SHARE", type=_share, default=0.5,
-                       help="of an alarm that must be true for it to be right, 0 to 1 (default 0.5)")
-    group.add_argument("--all", action="store_true", help="count faults that are present, not only visible ones")
-    group = command.add_argument_group("the marks")
+        commands, "score",
+        "score a detector's alarms against the ground truth: precision, recall, delay, confusion matrix",
+        examples=["clpm-execd score alarms.csv --truth day.lp.gz",
+                  "clpm-execd score alarms.csv --start 2025-01-10T10:00:00Z --output score.html"])
+    command.add_argument("verdicts", metavar="ALARMS", type=Path,
+                         help="a CSV with the columns loop, start, end, fault and optionally detected")
+    group = command.add_argument_group("ground truth")
+    group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the ground truth "
+                                                                  "(default the bucket of INFLUXDB_*)")
+    group.add_argument("--truth-measurement", metavar="NAME", help="measurement of the ground truth in the bucket "
+                                                                   "(default control_loops_truth)")
+    group.add_argument("--start", metavar="T", help="start of the scored time (default that of the ground truth)")
+    group.add_argument("--end", metavar="T", help="end of the scored time (default that of the ground truth)")
+    group = command.add_argument_group("rules")
+    group.add_argument("--by", choices=LEVELS, default="kind",
+                       help="what must agree: the kind of fault, its group, or any fault (default kind)")
+    group.add_argument("--overlap", metavar="FRACTION", type=_fraction, default=0.5,
+                       help="fraction of an alarm, 0 to 1, in which the fault must be visible (default 0.5)")
+    group.add_argument("--all", action="store_true", help="count faults that are present, visible or not")
+    group = command.add_argument_group("output")
     group.add_argument("--output", metavar="FILE", type=output_file,
                        help="a file: .json, .csv or .html (default -, stdout)")
-    group.add_argument("--format", choices=FORMATS, help="of the output (default by the file's suffix, else tables)")
+    group.add_argument("--format", choices=FORMATS, help="output format (default by the suffix of the file, else "
+                                                         "tables)")
+    add_shared_options(command, "runtime", "--env-file")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Score them; the exit status."""
+    """Score the alarms; return the exit status."""
     from clpm_execd.score import read_truth, read_verdicts, score
 
     if arguments.truth is not None:
         refuse_unused(arguments, ("--truth-measurement", "--env-file"), "with --truth")
-    form = _form(arguments)
-    start, end = _limits(arguments)
-    truth = read_truth(arguments.truth if arguments.truth else _bucket(arguments, start, end)).within(start, end)
+    form = _format(arguments)
+    start, end = _parse_limits(arguments)
+    truth = read_truth(arguments.truth if arguments.truth else _query_bucket(arguments, start, end)).within(start, end)
     if not truth.watched:
-        raise BadInput([Problem("--start, --end", "nothing of the truth lies between them", "give other times")])
+        raise BadInput([Problem("--start, --end", "no ground truth lies between them", "give other times")])
     verdicts = read_verdicts(arguments.verdicts, truth, arguments.by)
     if not truth.whole:
-        print("the truth has no samples beside it: loops without a fault are known by the verdicts only",
+        print("the ground truth comes without samples: a loop without faults counts only if an alarm names it",
               file=sys.stderr)
         truth = truth.joined(verdict.loop for verdict in verdicts)
-    marks = score(truth, verdicts, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
-    return _show(marks, form, arguments)
+    result = score(truth, verdicts, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
+    return _output(result, form, arguments)
 
 
-def _show(marks: Score, form: str | None, arguments: argparse.Namespace) -> int:
-    from clpm_execd.pictures import score_report as scorecard
+def _output(result: Score, form: str | None, arguments: argparse.Namespace) -> int:
+    from clpm_execd.pictures import score_report
 
     if form is None:
-        from clpm_execd.cli.terminal import coloured, show_picture, width_of
+        from clpm_execd.cli.terminal import is_colour_terminal, output_width, print_drawing
 
-        return show_picture(scorecard.score_tables(marks), width_of(sys.stdout) if coloured(sys.stdout) else _WIDE)
+        width = output_width(sys.stdout) if is_colour_terminal(sys.stdout) else _PIPE_WIDTH
+        return print_drawing(score_report.score_tables(result), width)
     if form == "html":
-        lead = f"{arguments.verdicts} against {arguments.truth or 'the truth in the bucket'}"
-        text = scorecard.score_page(marks, lead).html()
+        lead = f"{arguments.verdicts} against {arguments.truth or 'the ground truth in the bucket'}"
+        text = score_report.score_page(result, lead).html()
     else:
-        text = scorecard.as_json(marks) if form == "json" else scorecard.as_csv(marks)
+        text = score_report.as_json(result) if form == "json" else score_report.as_csv(result)
     if arguments.output is None:
-        return show(text)
+        return print_text(text)
     from clpm_execd.pictures.picture import write
 
     write(arguments.output, text.encode())
     return 0
 
 
-def _form(arguments: argparse.Namespace) -> str | None:
+def _format(arguments: argparse.Namespace) -> str | None:
+    """Return json, csv, html, or None for tables."""
     if arguments.format or not arguments.output:
         return str(arguments.format) if arguments.format else None
     suffix = arguments.output.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
-        raise BadInput([Problem(f"--output {arguments.output}", "its suffix is no format",
+        raise BadInput([Problem(f"--output {arguments.output}", "unknown suffix",
                                 "end it in .json, .csv or .html, or give --format")])
     return str(suffix)
 
 
-def _limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
-    """--start and --end, ns; None where they are not given."""
-    import time
-
+def _parse_limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
+    """Return --start and --end, ns; None for one that is not set."""
     from clpm_execd.units import parse_time
 
     problems: list[Problem] = []
@@ -114,7 +124,7 @@ def _limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
         try:
             limits.append(parse_time(text, time.time_ns()) if text else None)
         except ValueError as error:
-            problems.append(refused(f"--{option}", error))
+            problems.append(option_problem(f"--{option}", error))
     if problems:
         raise BadInput(problems)
     start, end = limits
@@ -123,15 +133,15 @@ def _limits(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
     return start, end
 
 
-def _bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -> Iterator[str]:
-    """The truth as the bucket has it, and the first and last sample of each loop."""
+def _query_bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -> Iterator[str]:
+    """Yield the ground truth as the bucket has it, and the first and last sample of each loop."""
     from clpm_execd.config.output import MEASUREMENT, TRUTH
     from clpm_execd.influx.query import ask, quoted
 
-    settings = settings_of(arguments)
-    to = settings.require_connection()
+    settings = load_settings(arguments)
+    connection = settings.require_connection()
     limits = f"start: time(v: {start or 0}), stop: {'now()' if end is None else f'time(v: {end})'}"
-    rows = f"from(bucket: {quoted(to.bucket)}) |> range({limits})"
+    rows = f"from(bucket: {quoted(connection.bucket)}) |> range({limits})"
     truth = (f'{rows} |> filter(fn: (r) => r._measurement == {quoted(arguments.truth_measurement or TRUTH)})'
              ' |> keep(columns: ["_time", "_field", "_value", "loop_id", "fault"])')
     samples = (f"t = {rows} |> filter(fn: (r) => r._measurement == {quoted(settings.measurement or MEASUREMENT)})\n"
@@ -139,16 +149,16 @@ def _bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -
                't |> last() |> keep(columns: ["_time", "loop_id"]) |> yield(name: "last")')
 
     def answer(flux: str) -> Iterator[str]:
-        return ask(to.url, to.token.reveal, to.org, to.bucket, flux)
+        return ask(connection.url, connection.token.reveal, connection.org, connection.bucket, flux)
 
     return chain(answer(truth), ["\n"], answer(samples))
 
 
-def _share(text: str) -> float:
+def _fraction(text: str) -> float:
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 1")
-    return share
+        fraction = -1.0
+    if not 0.0 <= fraction <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return fraction
