@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from monitor.methods import Floats
 from monitor.population import Seen, seen, tuned, with_fault
+from tiers import CAMPAIGNS
 
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
 
-SEEDS = 50
+# Loops of each class. Of 20 loops a class, a balanced accuracy of 0.95 allows two errors in forty, and a share of 0.8
+# four in twenty. The methods are far from these bounds: of 50 loops the accuracies are 1.0, the shares 0.94 and more.
+SEEDS = 50 if CAMPAIGNS else 20
 SECONDS = 2 * 3600
 STICTION = 0.6  # of He et al.: above it a valve sticks
 
@@ -66,7 +69,7 @@ POPULATIONS: dict[str, tuple[Callable[[int], LoopSpec], Callable[[int], dict[str
 
 @pytest.fixture(scope="module", params=POPULATIONS)
 def population(request: pytest.FixtureRequest) -> dict[str, Seen]:
-    """What is seen of 50 loops of each class; the external oscillation has the period of the stiction's own cycle."""
+    """What is seen of the loops of each class; the external oscillation has the period of the stiction's own cycle."""
     loop, stiction = POPULATIONS[request.param]
     loops = [loop(seed) for seed in range(SEEDS)]
     found = {
