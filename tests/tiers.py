@@ -63,9 +63,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if item.get_closest_marker("campaign") and not CAMPAIGNS:
             item.add_marker(pytest.mark.skip(reason="a campaign: CLPM_LONG=1"))
+        if _has_fixture_of_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         if not any(item.get_closest_marker(name) for name in ("process", "slow", "campaign")):
             item.add_marker("unit")
     items.sort(key=lambda item: item.path.parent.name not in ("telegraf", "influx"))
+
+
+def _has_fixture_of_its_module(item: pytest.Item) -> bool:
+    """Whether tests of its module share a fixture: one worker runs them, so that it is made once."""
+    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(fixture.scope in ("module", "class") for fixtures in definitions.values() for fixture in fixtures)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -127,7 +127,7 @@ def test_a_bucket_that_keeps_less_than_is_to_be_filled_in_is_a_problem(influxdb:
     bucket = influxdb.new_bucket(keep=7200)
     found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=86_400)
     assert [problem.where for problem in found.problems] == ["--backfill"]
-    assert "reaches back 1 d" in found.problems[0].what
+    assert "reaches back 24 h" in found.problems[0].what
     assert "for 2 h" in found.problems[0].what
     found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=3600)
     assert found.problems == ()
