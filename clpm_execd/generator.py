@@ -18,7 +18,7 @@ from clpm_execd.config.validation import Place, read_integer
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
@@ -101,7 +101,7 @@ class ControlLoopDataGenerator:
     def _running(self) -> Plant:
         if self._plant is None:
             problems: list[Problem] = []
-            entries = [LoopEntry(Place(f"loop {loop.id}", problems), Loops.of([loop])) for loop in self._loops]
+            entries = [LoopEntry(Place(f"loop {loop.id}", problems), LoopSet.of([loop])) for loop in self._loops]
             check_cascades(entries)
             check_faults(entries)
             _raise(problems)

@@ -84,7 +84,7 @@ def check_faults(entries: Sequence[LoopEntry]) -> None:
     plant = _Plant(ids=dict.fromkeys(loop for entry in entries for loop in entry.loops.ids),
                    slaves={master: loop for entry in entries for loop, master in _slaves_and_masters(entry)})
     for entry in entries:
-        faults_of_loops = entry.loops.each(lambda loop: loop.faults)
+        faults_of_loops = entry.loops.map(lambda loop: loop.faults)
         for k in range(len(faults_of_loops[0])):
             place = entry.place.at(f"fault[{k + 1}]")
             problems = (_find_fault_problem(loop, master, faults[k], plant) for loop, master, faults

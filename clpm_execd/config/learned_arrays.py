@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from clpm_execd.config.validation import Place, quote, read_name, read_table, refuse_unknown_keys
 from clpm_execd.plant.learned.model import Laws
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
 from clpm_execd.stored_names import stored_field
@@ -133,7 +133,7 @@ def check_scan_of_learned(loops: Sequence[LoopSpec], scan: int | None, place: Pl
     if scan is None:
         return
     intervals = ((round(loop.laws.interval * SECOND), loop.id)
-                 for loop in Loops.of(loops).kinds if loop.laws is not None)
+                 for loop in LoopSet.of(loops).distinct if loop.laws is not None)
     interval, loop_id = min(intervals, default=(scan, ""))
     if interval < scan:
         place.refuse(f"{format_duration(scan)} is longer than {format_duration(interval)}, the interval of the learned "

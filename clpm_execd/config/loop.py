@@ -28,7 +28,7 @@ from clpm_execd.config.validation import (
     refuse_unknown_keys,
     update_spec,
 )
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
 from clpm_execd.plant.stages.operator import DAY
@@ -52,7 +52,7 @@ class LoopEntry:
     """A [[loop]] table's place and the loops that it describes."""
 
     place: Place
-    loops: Loops
+    loops: LoopSet
 
 
 def read_entry(table: Mapping[str, Any], place: Place, folder: Path) -> LoopEntry:
@@ -67,7 +67,7 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
     count = read_integer(table["count"], 1, MAX_LOOPS, place.at("count")) if has_count else None
     loop = read_loop(table, place, has_count=has_count, folder=folder)
     if count is None:
-        return LoopEntry(place, Loops.of([loop]))
+        return LoopEntry(place, LoopSet.of([loop]))
     if count > 1 and not _PATTERN.search(loop.id):
         place.at("id").refuse(f"{count} loops would have the same id",
                               "number them with a pattern such as 'FIC{:04d}'")
@@ -77,8 +77,8 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
     masters = _fill_pattern(loop.cascade, numbers) if loop.cascade is not None else [None] * count
     if any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values()):
         kinds = [replace(loop, faults=tuple([_number_fault(fault, k) for fault in loop.faults])) for k in numbers]
-        return LoopEntry(place, Loops(kinds, np.arange(count), ids, masters))
-    return LoopEntry(place, Loops([loop], np.zeros(count, dtype=np.intp), ids, masters))
+        return LoopEntry(place, LoopSet(kinds, np.arange(count), ids, masters))
+    return LoopEntry(place, LoopSet([loop], np.zeros(count, dtype=np.intp), ids, masters))
 
 
 def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False, folder: Path = Path()) -> LoopSpec:

@@ -25,9 +25,9 @@ def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
     list of str
         One name per loop, in their order.
     """
-    from clpm_execd.plant.loop_set import Loops  # imports numpy, which reading the settings does not need
+    from clpm_execd.plant.loop_set import LoopSet  # imports numpy, which reading the settings does not need
 
-    loops = Loops.of(loops)
+    loops = LoopSet.of(loops)
     parents = {loop: loop for loop in loops.ids}
 
     def find_root(loop: str) -> str:
@@ -35,7 +35,7 @@ def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
             parents[loop] = loop = parents[parents[loop]]
         return loop
 
-    for loop, master, coupled in zip(loops.ids, loops.masters, loops.each(_coupled_loops), strict=True):
+    for loop, master, coupled in zip(loops.ids, loops.masters, loops.map(_coupled_loops), strict=True):
         for other in (*coupled, *([] if master is None else [master])):
             one, two = find_root(loop), find_root(other)
             parents[max(one, two)] = min(one, two)

@@ -161,7 +161,7 @@ def _read_loops(value: object, place: Place, folder: Path) -> Sequence[LoopSpec]
     # The default loops start without importing these modules.
     from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
     from clpm_execd.config.loop import MAX_LOOPS, LoopEntry, read_entry
-    from clpm_execd.plant.loop_set import Loops
+    from clpm_execd.plant.loop_set import LoopSet
 
     entries: list[LoopEntry] = []
     for number, item in enumerate(items, 1):
@@ -175,7 +175,7 @@ def _read_loops(value: object, place: Place, folder: Path) -> Sequence[LoopSpec]
     check_unique(entries)
     check_cascades(entries)
     check_faults(entries)
-    return Loops.joined(entry.loops for entry in entries)
+    return LoopSet.concatenate(entry.loops for entry in entries)
 
 
 def read_interval(value: object, place: Place) -> int | None:

@@ -74,7 +74,7 @@ def select_shard(loops: Sequence[LoopSpec], shard: Shard) -> Sequence[LoopSpec]:
     """
     import numpy as np  # not needed where there are no shards
 
-    from clpm_execd.plant.loop_set import Loops
+    from clpm_execd.plant.loop_set import LoopSet
 
     shards: dict[str, int] = {}
     selected: list[int] = []
@@ -87,7 +87,7 @@ def select_shard(loops: Sequence[LoopSpec], shard: Shard) -> Sequence[LoopSpec]:
         what = f"shard {shard} has none of the {len(loops)} loops"
         raise BadInput([Problem("--shard", what, "give fewer shards than there are groups of loops that act on each "
                                                  "other")])
-    return Loops.of(loops).pick(np.array(selected, dtype=np.intp))
+    return LoopSet.of(loops).select(np.array(selected, dtype=np.intp))
 
 
 def assign_shard(group: str, count: int) -> int:

@@ -21,7 +21,7 @@ from clpm_execd.plant.kernel.equations import LoopState, simulate_scans
 from clpm_execd.plant.kernel.single_loop import single_loop_model
 from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
 from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.stages.state import percent
+from clpm_execd.plant.stages.state import to_percent
 
 LEAST_ORDER, MOST_ORDER = 4, 20
 _SAMPLES_A_LAG = 18
@@ -121,7 +121,7 @@ def swung(laws: Laws, loop: LoopSpec) -> tuple[Floats, Floats]:
     x1 = lfilter([0.0, 1.0], [1.0, -of.a11], of.b1_new * new + of.b1_old * old + of.b1_load * load + first * e)
     x2 = lfilter([0.0, 1.0], [1.0, -of.a22],
                  of.b2_new * new + of.b2_old * old + of.b2_load * load + second * e + of.a21 * x1)
-    sp, still = percent(loop.sp, loop.range), [0.0] * len(e)
+    sp, still = to_percent(loop.sp, loop.range), [0.0] * len(e)
     begun = LoopState(load=0.0, integral=of.nominal_op - of.kp * (of.setpoint_weight - 1.0) * sp, derivative=0.0,
                       last_pv=sp, position=of.nominal_op, x1=0.0, x2=0.0, delayed_flow=0.0)
     op, pv, true_pv, position = ([*still] for _ in range(4))

@@ -1,6 +1,7 @@
-"""Many loops, and what is alike in them: what a count of loops has in common is worked out once for all of them.
+"""Many loops, of which many are alike: what does not depend on their ids is computed once for each distinct loop.
 
-A kind is a loop without its id and its master's. Where each loop is of a kind of its own, its kind is the loop itself.
+Distinct loops are counted without their ids and those of their masters. Where no two loops are alike, each is a
+distinct one.
 """
 
 from __future__ import annotations
@@ -19,38 +20,46 @@ T = TypeVar("T")
 Indices = npt.NDArray[np.intp]
 
 
-class Loops(Sequence[LoopSpec]):
+class LoopSet(Sequence[LoopSpec]):
     """N loops in order; each LoopSpec is made when it is asked for.
 
-    kinds: K different ones. kind: (N,) index into `kinds` of each loop. ids: N. masters: N, the id of each loop's
-    master, None where it has none.
+    Parameters
+    ----------
+    distinct
+        K different specifications.
+    which
+        (N,) the index into `distinct` of each loop.
+    ids
+        N ids.
+    masters
+        N, the id of each loop's master; None where it has none.
     """
 
-    def __init__(self, kinds: Sequence[LoopSpec], kind: Indices, ids: Sequence[str],
+    def __init__(self, distinct: Sequence[LoopSpec], which: Indices, ids: Sequence[str],
                  masters: Sequence[str | None]) -> None:
-        self.kinds, self.kind, self.ids, self.masters = tuple(kinds), kind, tuple(ids), tuple(masters)
+        self.distinct, self.which, self.ids, self.masters = tuple(distinct), which, tuple(ids), tuple(masters)
 
     @classmethod
-    def of(cls, loops: Iterable[LoopSpec]) -> Loops:
-        """These loops; each is a kind of its own, unless they know better."""
-        if isinstance(loops, Loops):
+    def of(cls, loops: Iterable[LoopSpec]) -> LoopSet:
+        """Return these loops as a set, each as a distinct one, unless they are a set already."""
+        if isinstance(loops, LoopSet):
             return loops
         loops = tuple(loops)
         return cls(loops, np.arange(len(loops)), [loop.id for loop in loops], [loop.cascade for loop in loops])
 
     @classmethod
-    def joined(cls, parts: Iterable[Loops]) -> Loops:
-        """The loops of all parts, one part after the other."""
-        kinds: list[LoopSpec] = []
+    def concatenate(cls, parts: Iterable[LoopSet]) -> LoopSet:
+        """Return the loops of all parts, one part after the other."""
+        distinct: list[LoopSpec] = []
         ids: list[str] = []
         masters: list[str | None] = []
-        kind = [np.empty(0, dtype=np.intp)]
+        which = [np.empty(0, dtype=np.intp)]
         for part in parts:
-            kind.append(len(kinds) + part.kind)
-            kinds += part.kinds
+            which.append(len(distinct) + part.which)
+            distinct += part.distinct
             ids += part.ids
             masters += part.masters
-        return cls(kinds, np.concatenate(kind), ids, masters)
+        return cls(distinct, np.concatenate(which), ids, masters)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,15 +68,15 @@ class Loops(Sequence[LoopSpec]):
     def __getitem__(self, at: int) -> LoopSpec: ...
 
     @overload
-    def __getitem__(self, at: slice) -> Loops: ...
+    def __getitem__(self, at: slice) -> LoopSet: ...
 
-    def __getitem__(self, at: int | slice) -> LoopSpec | Loops:
+    def __getitem__(self, at: int | slice) -> LoopSpec | LoopSet:
         if isinstance(at, slice):
-            return self.pick(np.arange(len(self))[at])
-        return _named(self.kinds[self.kind[at]], self.ids[at], self.masters[at])
+            return self.select(np.arange(len(self))[at])
+        return _with_ids(self.distinct[self.which[at]], self.ids[at], self.masters[at])
 
     def __iter__(self) -> Iterator[LoopSpec]:
-        return map(_named, map(self.kinds.__getitem__, self.kind.tolist()), self.ids, self.masters)
+        return map(_with_ids, map(self.distinct.__getitem__, self.which.tolist()), self.ids, self.masters)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(other) == len(self) and all(
@@ -75,51 +84,52 @@ class Loops(Sequence[LoopSpec]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def pick(self, at: Indices) -> Loops:
-        """The loops of these indices, in their order."""
-        if len(at) == len(self) and (at == np.arange(len(self))).all():
+    def select(self, indices: Indices) -> LoopSet:
+        """Return the loops of these indices, in their order."""
+        if len(indices) == len(self) and (indices == np.arange(len(self))).all():
             return self
-        used, kind = np.unique(self.kind[at], return_inverse=True)
-        where = at.tolist()
-        return Loops([self.kinds[k] for k in used.tolist()], kind, [self.ids[i] for i in where],
-                     [self.masters[i] for i in where])
+        used, which = np.unique(self.which[indices], return_inverse=True)
+        places = indices.tolist()
+        return LoopSet([self.distinct[k] for k in used.tolist()], which, [self.ids[i] for i in places],
+                       [self.masters[i] for i in places])
 
-    def resting(self, op: Floats) -> Loops:
-        """The same loops, each with OP at rest as given, (N,)."""
+    def with_nominal_op(self, op: Floats) -> LoopSet:
+        """Return the same loops, each in balance at the OP of this array, (N,) %."""
         values, value = np.unique(op, return_inverse=True)
-        both, kind = np.unique(self.kind * len(values) + value, return_inverse=True)
-        kinds = [replace(self.kinds[k], op=float(values[v])) for k, v in zip(*divmod(both, len(values)), strict=True)]
-        return Loops(kinds, kind, self.ids, self.masters)
+        pairs, which = np.unique(self.which * len(values) + value, return_inverse=True)
+        distinct = [replace(self.distinct[k], op=float(values[v]))
+                    for k, v in zip(*divmod(pairs, len(values)), strict=True)]
+        return LoopSet(distinct, which, self.ids, self.masters)
 
-    # What follows is of one kind after the other: a value must not depend on the ids of a loop and its master.
+    # What follows calls a function once for each distinct loop: it must not depend on the ids of a loop and its master.
 
-    def each(self, value: Callable[[LoopSpec], T]) -> list[T]:
-        """What every loop has."""
-        values = [value(kind) for kind in self.kinds]
-        return [values[k] for k in self.kind.tolist()]
+    def map(self, function: Callable[[LoopSpec], T]) -> list[T]:
+        """Return the function of every loop."""
+        values = [function(loop) for loop in self.distinct]
+        return [values[k] for k in self.which.tolist()]
 
-    def column(self, value: Callable[[LoopSpec], float]) -> Floats:
-        """(N,) a number of every loop."""
-        return np.array([value(kind) for kind in self.kinds], dtype=np.float64).take(self.kind)
+    def column(self, function: Callable[[LoopSpec], float]) -> Floats:
+        """Return a number of every loop, (N,)."""
+        return np.array([function(loop) for loop in self.distinct], dtype=np.float64).take(self.which)
 
-    def columns(self, values: Callable[[LoopSpec], tuple[float, ...]]) -> Floats:
-        """(M, N) numbers of every loop, M each."""
-        return np.array([values(kind) for kind in self.kinds], dtype=np.float64).T.take(self.kind, axis=1)
+    def columns(self, function: Callable[[LoopSpec], tuple[float, ...]]) -> Floats:
+        """Return M numbers of every loop, (M, N)."""
+        return np.array([function(loop) for loop in self.distinct], dtype=np.float64).T.take(self.which, axis=1)
 
-    def where(self, true: Callable[[LoopSpec], bool]) -> npt.NDArray[np.bool_]:
-        """(N,) of which loops this is true."""
-        return np.array([true(kind) for kind in self.kinds], dtype=np.bool_).take(self.kind)
+    def where(self, predicate: Callable[[LoopSpec], bool]) -> npt.NDArray[np.bool_]:
+        """Return of which loops the predicate is true, (N,)."""
+        return np.array([predicate(loop) for loop in self.distinct], dtype=np.bool_).take(self.which)
 
-    def any(self, true: Callable[[LoopSpec], object]) -> bool:
-        """Whether it is true of any loop."""
-        return any(true(kind) for kind in self.kinds)
+    def any(self, predicate: Callable[[LoopSpec], object]) -> bool:
+        """Whether the predicate is true of any loop."""
+        return any(predicate(loop) for loop in self.distinct)
 
 
 _FIELDS = tuple(field.name for field in fields(LoopSpec))
 
 
-def _named(kind: LoopSpec, loop_id: str, master: str | None) -> LoopSpec:
-    if kind.id == loop_id and kind.cascade == master:
-        return kind
-    parts: dict[str, Any] = {name: getattr(kind, name) for name in _FIELDS}
+def _with_ids(loop: LoopSpec, loop_id: str, master: str | None) -> LoopSpec:
+    if loop.id == loop_id and loop.cascade == master:
+        return loop
+    parts: dict[str, Any] = {name: getattr(loop, name) for name in _FIELDS}
     return LoopSpec(**{**parts, "id": loop_id, "cascade": master})

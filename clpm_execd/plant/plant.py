@@ -16,7 +16,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
-from clpm_execd.plant.loop_set import Indices, Loops
+from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import draw_normal_pairs, stream_keys
 from clpm_execd.plant.snapshot import (
     Snapshot,
@@ -31,7 +31,7 @@ from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
 from clpm_execd.plant.stages.operator import Operator
 from clpm_execd.plant.stages.process import Process
-from clpm_execd.plant.stages.recording import recorders
+from clpm_execd.plant.stages.recording import make_recorders
 from clpm_execd.plant.stages.sensor import Sensor
 from clpm_execd.plant.stages.state import Cascades, State
 from clpm_execd.plant.stages.valve import Valve
@@ -99,7 +99,7 @@ class Plant:
         self._scan = default_scan(interval) if scan is None else scan
         if interval <= 0 or self._scan <= 0 or interval % self._scan:
             raise ValueError("the interval must be a whole number of scans")
-        loops = Loops.of(loops)
+        loops = LoopSet.of(loops)
         self.loops = loops.ids
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
@@ -109,7 +109,7 @@ class Plant:
         self._block_columns: Indices | slice = (
             slice(None) if (order == np.arange(len(loops))).all() else self._columns)
         self._next_tick = start // self._scan
-        self._specs, self._seed = loops.pick(order), seed
+        self._specs, self._seed = loops.select(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed_loops: frozenset[str] = frozenset()
         new_owner = None if snapshot is None else self._match(snapshot)
@@ -117,7 +117,7 @@ class Plant:
         if snapshot is not None and new_owner is not None:
             self._restore(snapshot, new_owner)
 
-    def _build(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
         scan = self._scan / SECOND
         self._random_keys = stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
@@ -125,14 +125,14 @@ class Plant:
         self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
         self._state = state = State(loops)
         if state.cascades.masters.size:  # which are in balance where their slaves are
-            loops = loops.resting(state.op)
+            loops = loops.with_nominal_op(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
         self._process = Process(loops, state, scan)
         self._sensor = Sensor(loops, state)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
-        self._pv_recorder, self._op_recorder = recorders(loops)
+        self._pv_recorder, self._op_recorder = make_recorders(loops)
         self._learned: LearnedLoops | None = None
         if loops.any(lambda loop: loop.laws is not None):
             from clpm_execd.plant.learned.resampler import LearnedLoops
@@ -148,7 +148,7 @@ class Plant:
         if loops.any(lambda loop: loop.faults):
             self._attach_faults(loops, seed, starts)
 
-    def _attach_faults(self, loops: Loops, seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _attach_faults(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.controller import TuningFaults

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.loop_set import Indices, Loops
+from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import blake2b
 from clpm_execd.plant.specs import (
     ControllerSpec,
@@ -167,14 +167,14 @@ def _merge(parts: list[OwnedRows]) -> OwnedRows:
     return OwnedRows(owner[order], np.concatenate([rows.values for rows in parts])[order])
 
 
-def fingerprint_loops(loops: Loops, *context: object) -> npt.NDArray[np.uint8]:
+def fingerprint_loops(loops: LoopSet, *context: object) -> npt.NDArray[np.uint8]:
     """Return (N, 16) hashes of how each loop is specified, with its whole cascade, and of the context.
 
     The loops stand masters first. A default does not count, so that a parameter that is new in a later version changes
     no hash.
     """
     index = {loop: i for i, loop in enumerate(loops.ids)}
-    chains = loops.each(specification_text)
+    chains = loops.map(specification_text)
     last = list(range(len(loops)))  # of each loop's cascade
     links = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
     for i, master in links:

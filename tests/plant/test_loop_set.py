@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
@@ -17,37 +17,37 @@ ALONE = [template(kind, "", (0.0, 100.0)) for kind in ("flow", "level", "tempera
 KINDS = [*ALONE, *(replace(loop, mode="CAS") for loop in ALONE)]
 
 
-def of_kinds(kinds: list[int]) -> Loops:
+def of_kinds(kinds: list[int]) -> LoopSet:
     """Those in CAS follow the next, where there is one."""
     ids = [f"LOOP{i}" for i in range(len(kinds))]
     masters = [after if kind >= len(ALONE) else None for kind, after in zip(kinds, [*ids[1:], None], strict=True)]
-    return Loops(KINDS, np.array(kinds), ids, masters)
+    return LoopSet(KINDS, np.array(kinds), ids, masters)
 
 
 loops_of_kinds = st.lists(st.integers(0, len(KINDS) - 1), min_size=1, max_size=12).map(of_kinds)
 
 
-def one_by_one(loops: Loops) -> list[LoopSpec]:
+def one_by_one(loops: LoopSet) -> list[LoopSpec]:
     return [replace(KINDS[kind], id=loop, cascade=master)
-            for kind, loop, master in zip(loops.kind.tolist(), loops.ids, loops.masters, strict=True)]
+            for kind, loop, master in zip(loops.which.tolist(), loops.ids, loops.masters, strict=True)]
 
 
 @given(loops_of_kinds, st.data())
-def test_loops_of_a_kind_are_a_sequence_of_their_specifications(loops: Loops, data: st.DataObject) -> None:
+def test_loops_that_are_alike_are_a_sequence_of_their_specifications(loops: LoopSet, data: st.DataObject) -> None:
     written = one_by_one(loops)
     assert list(loops) == written
     assert loops == written
     assert [loops[i] for i in range(len(loops))] == written
     at = data.draw(st.permutations(range(len(loops))))
-    assert list(loops.pick(np.array(at))) == [written[i] for i in at]
+    assert list(loops.select(np.array(at))) == [written[i] for i in at]
     assert list(loops[1:-1]) == written[1:-1]
-    assert list(Loops.joined([loops, Loops.of(written)])) == written + written
+    assert list(LoopSet.concatenate([loops, LoopSet.of(written)])) == written + written
 
 
 @given(loops_of_kinds)
-def test_what_is_worked_out_by_kind_is_that_of_each_loop(loops: Loops) -> None:
+def test_what_is_computed_once_is_that_of_each_loop(loops: LoopSet) -> None:
     written = one_by_one(loops)
-    assert loops.each(lambda loop: loop.type) == [loop.type for loop in written]
+    assert loops.map(lambda loop: loop.type) == [loop.type for loop in written]
     assert loops.column(lambda loop: loop.sensor.noise).tolist() == [loop.sensor.noise for loop in written]
     assert loops.where(lambda loop: loop.type == "flow").tolist() == [loop.type == "flow" for loop in written]
     assert loops.columns(lambda loop: (loop.sp, loop.op)).tolist() == [
@@ -55,7 +55,7 @@ def test_what_is_worked_out_by_kind_is_that_of_each_loop(loops: Loops) -> None:
 
 
 @given(loops_of_kinds)
-def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: Loops) -> None:
+def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: LoopSet) -> None:
     by_kind, by_loop = Plant(loops, start=0), Plant(one_by_one(loops), start=0)
     assert by_kind.advance(30).pv.tobytes() == by_loop.advance(30).pv.tobytes()
     assert (by_kind.snapshot().fingerprints == by_loop.snapshot().fingerprints).all()

@@ -18,7 +18,7 @@ from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATIO
 from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
 from clpm_execd.plant.learned.resampler import Archive
 from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.stages.state import percent
+from clpm_execd.plant.stages.state import to_percent
 from clpm_execd.records.forward_fill import forward_fill
 
 _LONGEST = 2000  # samples of a window
@@ -83,7 +83,7 @@ def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
     """
     archive, chance = Archive(laws), np.random.default_rng(0)
     p, time = max(RECALL, laws.order), length + int(_BEGUN * length)
-    sp = percent(loop.sp, loop.range)
+    sp = to_percent(loop.sp, loop.range)
     limits = np.array([[SATURATION_LOW_PERCENT, 0.0, 0.0], [SATURATION_HIGH_PERCENT, 100.0, 100.0]])
     low, high = limits - (sp + laws.offset, loop.op, sp)
     row = archive.starts[chance.integers(len(archive.starts), size=_RUNS)]

@@ -11,7 +11,7 @@ from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.rng import BlockDraws, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
-from clpm_execd.plant.stages.recording import FINEST
+from clpm_execd.plant.stages.recording import MIN_RESOLUTION
 from clpm_execd.plant.stages.state import State
 
 
@@ -46,7 +46,7 @@ class SensorFaults(LoopArrays):
         self._chance = rate * self._schedule.scan / 3600.0
         self._spikes = bool(self._chance.any())
         self._frozen, self._silent = frozen > 0, self.columns[lost > 0]
-        self._coarse = np.flatnonzero(self._step > FINEST)
+        self._coarse = np.flatnonzero(self._step > MIN_RESOLUTION)
 
     def step(self, normal: Floats) -> None:
         """Read anew; `normal` is (N,), the chance with which the healthy sensor has read."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import LoopParams, LoopState, simulate_scans
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
@@ -55,7 +55,7 @@ def single_loop_model(loop: LoopSpec, scan: float) -> tuple[LoopParams, list[flo
     -------
     Its parameters, and its delay line at the operating point.
     """
-    loops = Loops.of([loop])
+    loops = LoopSet.of([loop])
     state = State(loops)
     process = Process(loops, state, scan)
     stages = (Disturbance(loops, state, scan), process, Sensor(loops, state), Valve(loops, state, scan),

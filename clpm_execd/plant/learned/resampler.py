@@ -28,7 +28,7 @@ from clpm_execd.plant.snapshot import LoopArrays, Tables
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller, is_direct_acting
 from clpm_execd.plant.stages.process import Process
-from clpm_execd.plant.stages.state import State, column
+from clpm_execd.plant.stages.state import State, to_array
 
 _NEAREST = 10  # places to begin a block at, of which one is drawn
 _APART = 16  # samples from where the last block broke off, within which none begins
@@ -113,7 +113,7 @@ class LearnedLoops(LoopArrays):
         self._pid = np.array([law.controller_noise.size > 0 for law in laws])
         self._some_own, self._some_pid = bool(self._own.any()), bool(self._pid.any())
         self._sp_rest, self._op_rest = state.sp[self.columns], state.op[self.columns]
-        self._pv_rest = self._sp_rest + column(law.offset for law in laws)
+        self._pv_rest = self._sp_rest + to_array(law.offset for law in laws)
         # What faults make of gains and lags, (N,), written in place by those who know.
         self.gain, self.lag = np.ones(len(loops)), np.ones(len(loops))
         self._weigh(ours, scan / 1e9)
@@ -143,12 +143,12 @@ class LearnedLoops(LoopArrays):
         self._sigma = np.array([law.noise or 1.0 for law in laws])
         self._drift_pole, *self._drift_sigma = padded("drift", 4)
         settings = np.array([law.settings for law in laws]).T
-        sign = column(-1.0 if is_direct_acting(loop) else 1.0 for loop in ours)
+        sign = to_array(-1.0 if is_direct_acting(loop) else 1.0 for loop in ours)
         self._kp = sign * settings[0]
         self._ki = self._kp * np.divide(scan, settings[1], out=np.zeros(m), where=settings[1] > 0)
-        self._steepness = np.divide(column(loop.process.gain for loop in ours), settings[3], out=np.ones(m),
+        self._steepness = np.divide(to_array(loop.process.gain for loop in ours), settings[3], out=np.ones(m),
                                     where=settings[3] != 0)
-        self._slowness = np.divide(column(sum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
+        self._slowness = np.divide(to_array(sum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
                                    where=settings[4] > 0)
 
     def _start(self) -> None:

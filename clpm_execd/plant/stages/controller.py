@@ -20,7 +20,7 @@ from clpm_execd.plant.kernel.equations import (
     integrate,
     unsaturated_output,
 )
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec
 from clpm_execd.plant.stages.state import State
@@ -64,7 +64,7 @@ class Controller(LoopArrays):
 
     stored_arrays = stored_names.CONTROLLER
 
-    def __init__(self, loops: Loops, state: State, level: slice, scan: float) -> None:
+    def __init__(self, loops: LoopSet, state: State, level: slice, scan: float) -> None:
         ours = loops[level]
         self._state = state
         self.columns = np.arange(level.start, level.stop)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import ou_step
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State
 
@@ -30,7 +30,7 @@ def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
 class Disturbance:
     """The loads of N loops."""
 
-    def __init__(self, loops: Loops, state: State, scan: float) -> None:
+    def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
         self._state = state
         self.faults: LoadFaults | None = None
         self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))

@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays, Tables, owned_records
 from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
-from clpm_execd.plant.stages.state import State, percent
+from clpm_execd.plant.stages.state import State, to_percent
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.operation import OperationFaults
@@ -83,7 +83,7 @@ class Operator(LoopArrays):
 
     stored_arrays = stored_names.OPERATOR
 
-    def __init__(self, loops: Loops, state: State, seed: int, starts: npt.NDArray[np.int64],
+    def __init__(self, loops: LoopSet, state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
         self.columns = np.arange(len(loops))
         self._state, self._scan = state, scan
@@ -101,7 +101,7 @@ class Operator(LoopArrays):
         self._whether, self._when, self._where = (stream_keys(seed, drawn, purpose) for purpose in (
             stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE))
         self._planned = np.full(len(loops), -1)  # the quarter whose habits are in the plan
-        days = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.kinds))}
+        days = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
         self._days = np.array([_quarters(day) for day in days])
         self._day = loops.column(lambda loop: days[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
@@ -123,7 +123,7 @@ class Operator(LoopArrays):
         if move.mode is not None:
             return _Act(tick, i, number, "mode", MODES.index(move.mode))
         if move.sp is not None:
-            return _Act(tick, i, number, "sp", percent(move.sp, loop.range), ramp)
+            return _Act(tick, i, number, "sp", to_percent(move.sp, loop.range), ramp)
         return _Act(tick, i, number, "op", float(move.op or 0.0), ramp)
 
     def step(self, tick: int) -> None:

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import inner_state_step, output_step
-from clpm_execd.plant.loop_set import Indices, Loops
+from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.snapshot import LoopArrays, OwnedRows, Tables
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.state import State, percent
+from clpm_execd.plant.stages.state import State, to_percent
 
 _DEAD_TIME_TOLERANCE_SCANS = 1e-9  # rounding: a dead time of 3.0000000001 scans is three
 
@@ -169,7 +169,7 @@ class Process(LoopArrays):
 
     stored_arrays = stored_names.PROCESS
 
-    def __init__(self, loops: Loops, state: State, scan: float) -> None:
+    def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
         self.columns = np.arange(len(loops))
         self._coefficients = loops.columns(lambda loop: discretize_with_dead_time(loop.process, scan))
         (self._a11, self._a21, self._a22, self._b1_new, self._b2_new, self._b1_old,
@@ -181,7 +181,7 @@ class Process(LoopArrays):
         self._has_fractional_delay = bool(fraction.any())
         self.dead_time = DeadTime(whole_scans.astype(np.intp))
         self._state = state
-        self._nominal_pv: Floats = loops.column(lambda loop: percent(loop.sp, loop.range))
+        self._nominal_pv: Floats = loops.column(lambda loop: to_percent(loop.sp, loop.range))
         self._x2 = state.true_pv - self._nominal_pv
         self._x1 = self._x2.copy() * is_second_order
         self._integrating = np.flatnonzero(loops.where(lambda loop: loop.process.model == "integrator"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT, measure
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Sensor:
     """The transmitters of N loops. sigma: (N,) of their noise, % of span."""
 
-    def __init__(self, loops: Loops, state: State) -> None:
+    def __init__(self, loops: LoopSet, state: State) -> None:
         self._state = state
         self.faults: SensorFaults | None = None
         self.sigma: Floats = loops.column(lambda loop: loop.laws.noise if loop.laws else loop.sensor.noise)

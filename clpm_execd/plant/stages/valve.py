@@ -14,7 +14,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import actuator_lag, equal_percentage, quick_opening
-from clpm_execd.plant.loop_set import Loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Valve:
     point, % of travel.
     """
 
-    def __init__(self, loops: Loops, state: State, scan: float) -> None:
+    def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
         self._state = state
         self.faults: ValveFaults | None = None
         self._nominal_op: Floats = state.op.copy()
