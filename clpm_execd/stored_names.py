@@ -37,6 +37,9 @@ LATE_HELD = "held"
 COMPRESSION_WAITING, COMPRESSION_DOORS = "waiting", "doors"
 DATA_PATH_FAULT = "fault {} "  # stands before the names of the last three: which of its loop's faults it is of
 
+# The encoder in a checkpoint: the last row of the ground truth of each fault.
+TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES, TRUTH_MINUTE = "loop", "kind", "state", "minute"
+
 # A checkpoint goes on only with loops that are specified as they were: their specifications, written as text with these
 # names of classes and with the names of fields, are hashed. By class: its name in that text.
 SPECIFICATIONS = {

@@ -1,7 +1,8 @@
-"""Blocks as rows of text: what line protocol and the tables have in common.
+"""Blocks as rows of text: what line protocol and the two forms of CSV have in common.
 
-A row is the constant text of a loop in a mode, around the sample's numbers, each as `%.10g`, and its time. Rows are
-made thousands at a time (see frames and pieces), and a signal that is what it was is not formatted again.
+A row is the constant text of a loop in a mode, around the numbers of a sample, each as `%.10g`, and its time. Rows are
+made thousands at a time (see `row_templates` and `byte_rows`), and a signal that has not changed is not formatted
+again. Whatever the cut of a stream into Blocks, the bytes are the same.
 """
 
 from __future__ import annotations
@@ -12,27 +13,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.byte_rows import Flags, Rows
+from clpm_execd.encoding.byte_rows import Flags, RowBuffer
 from clpm_execd.encoding.reference import LARGEST_WRITABLE
-from clpm_execd.encoding.row_templates import Frames, Row
-from clpm_execd.encoding.truth_rows import Row as Told
-from clpm_execd.encoding.truth_rows import TruthRows
+from clpm_execd.encoding.row_templates import RowFormat, RowTemplates
+from clpm_execd.encoding.truth_rows import TruthRow, TruthRows
 from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
+from clpm_execd.plant.loop_set import Indices
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 DEFAULT_FIELDS: Mapping[str, str] = {"PV": "pv", "OP": "op", "SP": "sp"}
 
-# Rows of one table: enough to hide what its calls cost, which is that of a thousand rows, and little memory.
-_ROWS = 20_480
+# Rows of one table. The calls of a table cost as much as a thousand rows, so larger tables are hardly faster, and this
+# one takes little memory.
+_TABLE_ROWS = 20_480
 
-Frame = npt.NDArray[np.intp]
 
+class BlockEncoder:
+    """Encodes Blocks of the same loops as text, with a header before the first.
 
-class TextEncoder:
-    """A Block as text. A subclass says what a row is (`_row`), how ids and how times are written (`_texts`, `_times`).
+    A subclass says what a row is (`_row_format`), how ids and times are written (`_loop_texts`, `_time_texts`), and
+    what a row of the ground truth is (`_truth_text`); those rows follow the samples of their instant.
 
-    fields maps the name written to a signal of the Block. truth: the measurement of the truth, None for none; its
-    rows follow the samples of their instant.
+    Parameters
+    ----------
+    loops : sequence of str
+        The ids, in the order of the Blocks' columns.
+    fields : mapping of str to str
+        The signal of the Block by the name that is written.
+    truth : str, optional
+        The measurement of the ground truth; without it no rows of the truth are written.
+
+    Raises
+    ------
+    BadInput
+        There is no field, or a field of an unknown signal.
     """
 
     def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None) -> None:
@@ -48,119 +62,121 @@ class TextEncoder:
         self._loops = tuple(loops)
         self._names = tuple(fields)
         self.signals = tuple(fields.values())
-        self._frames = Frames()
-        self._frame_of: Frame = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
-        self._truth = TruthRows() if truth else None
+        self._templates = RowTemplates()
+        self._template_of: Indices = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
+        self._truth_rows = TruthRows() if truth else None
 
     def header(self) -> bytes:
         return b""
 
-    def recall(self) -> Mapping[str, npt.NDArray[Any]]:
-        return self._truth.recall() if self._truth else {}
+    def snapshot(self) -> Mapping[str, npt.NDArray[Any]]:
+        return self._truth_rows.snapshot() if self._truth_rows else {}
 
-    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
-        if self._truth:
-            self._truth.restore(told, loops)
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        if self._truth_rows:
+            self._truth_rows.restore(state, loops)
 
     def encode(self, block: Block) -> bytes:
-        return b"".join(self.parts(block))
+        return b"".join(self.encode_parts(block))
 
-    def parts(self, block: Block) -> Iterator[bytes | memoryview]:
+    def encode_parts(self, block: Block) -> Iterator[bytes | memoryview]:
         if block.loops != self._loops:
             raise ValueError("the block holds other loops than the encoder was made for")
-        done = 0
-        for t, rows in self._truth.due(block) if self._truth else ():
-            yield from self._samples(block, done, t + 1)
-            [time] = self._times(block.times[t : t + 1])
-            yield b"".join([self._told(row, time) for row in rows])
-            done = t + 1
-        yield from self._samples(block, done, len(block))
+        start = 0
+        for t, rows in self._truth_rows.take_due(block) if self._truth_rows else ():
+            yield from self._encode_ticks(block, start, t + 1)
+            [time_text] = self._time_texts(block.times[t : t + 1])
+            yield b"".join([self._truth_text(row, time_text) for row in rows])
+            start = t + 1
+        yield from self._encode_ticks(block, start, len(block))
 
-    def _samples(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
-        """The rows of the instants [start, stop)."""
+    def _encode_ticks(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
+        """Yield the rows of the instants [start, stop)."""
         n = len(self._loops)
-        ticks = max(1, _ROWS // max(1, n))
-        for t in range(start, stop, ticks):
-            those = slice(t, min(t + ticks, stop))
+        ticks_per_table = max(1, _TABLE_ROWS // max(1, n))
+        for t in range(start, stop, ticks_per_table):
+            ticks = slice(t, min(t + ticks_per_table, stop))
             if block.arrivals is not None:
-                yield self._with_arrivals(block, block.arrivals, those)
+                yield self._encode_with_arrivals(block, block.arrivals, ticks)
                 continue
-            for first in range(0, n, _ROWS):
-                yield self._grid(block, those, slice(first, min(first + _ROWS, n)))
+            for first in range(0, n, _TABLE_ROWS):
+                yield self._encode_grid(block, ticks, slice(first, min(first + _TABLE_ROWS, n)))
 
-    def _grid(self, block: Block, ticks: slice, loops: slice) -> bytes | memoryview:
-        """The samples of the grid at these instants, of these loops."""
+    def _encode_grid(self, block: Block, ticks: slice, loops: slice) -> bytes | memoryview:
+        """Return the samples of the grid at these instants, of these loops."""
         modes = block.mode[ticks, loops]
-        frames = self._frames_at(modes[:1] if (modes == modes[0]).all() else modes, np.arange(loops.start, loops.stop))
-        which = np.arange(len(block.times[ticks]))[:, np.newaxis]
+        columns = np.arange(loops.start, loops.stop)
+        templates = self._templates_at(modes[:1] if (modes == modes[0]).all() else modes, columns)
+        time_of = np.arange(len(block.times[ticks]))[:, np.newaxis]
         signals = [getattr(block, signal)[ticks, loops] for signal in self.signals]
-        return self._text(frames, self._times(block.times[ticks]), which, signals, loops.start)
+        return self._fill_rows(templates, self._time_texts(block.times[ticks]), time_of, signals, loops.start)
 
-    def _with_arrivals(self, block: Block, sent: Arrivals, ticks: slice) -> bytes | memoryview:
-        """The samples of the grid at these instants but those that arrive apart, and behind them what arrives."""
-        n, there = len(self._loops), block.times[ticks]
-        here = slice(*np.searchsorted(sent.row, [ticks.start, ticks.stop]).tolist())
-        grid = np.flatnonzero(np.tile(~sent.apart, len(there)))
-        order = np.argsort(np.concatenate([grid // n + ticks.start, sent.row[here]]), kind="stable")
+    def _encode_with_arrivals(self, block: Block, arrivals: Arrivals, ticks: slice) -> bytes | memoryview:
+        """Return the samples of these instants: those on the grid of the sound loops, and behind them what arrives."""
+        n, grid_times = len(self._loops), block.times[ticks]
+        arriving = slice(*np.searchsorted(arrivals.row, [ticks.start, ticks.stop]).tolist())
+        on_grid = np.flatnonzero(np.tile(~arrivals.apart, len(grid_times)))
+        order = np.argsort(np.concatenate([on_grid // n + ticks.start, arrivals.row[arriving]]), kind="stable")
 
-        def both(of_grid: npt.NDArray[Any], arrived: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return np.concatenate([of_grid.ravel()[grid], arrived])[order, np.newaxis]
+        def merge(of_grid: npt.NDArray[Any], arrived: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.concatenate([of_grid.ravel()[on_grid], arrived])[order, np.newaxis]
 
-        frames = both(self._frames_at(block.mode[ticks], np.arange(n)), self._arrived_frames(block, sent, here))
-        signals = [both(getattr(block, signal)[ticks], getattr(sent, signal)[here]) for signal in self.signals]
-        times = np.concatenate([there, sent.times[here]])
-        which = both(np.arange(len(there)).repeat(n), np.arange(len(there), len(times)))
-        return self._text(frames, self._times(times), which, signals)
+        templates = merge(self._templates_at(block.mode[ticks], np.arange(n)),
+                          self._arrival_templates(block, arrivals, arriving))
+        signals = [merge(getattr(block, signal)[ticks], getattr(arrivals, signal)[arriving]) for signal in self.signals]
+        times = np.concatenate([grid_times, arrivals.times[arriving]])
+        time_of = merge(np.arange(len(grid_times)).repeat(n), np.arange(len(grid_times), len(times)))
+        return self._fill_rows(templates, self._time_texts(times), time_of, signals)
 
-    def _arrived_frames(self, block: Block, sent: Arrivals, here: slice) -> Frame:
-        """(R,) the frames of these arrivals."""
-        return self._frames_at(sent.mode[here], sent.loop[here])
+    def _arrival_templates(self, block: Block, arrivals: Arrivals, arriving: slice) -> Indices:
+        """Return the templates of these arrivals, (R,)."""
+        return self._templates_at(arrivals.mode[arriving], arrivals.loop[arriving])
 
-    def _frames_at(self, modes: npt.NDArray[np.int8], loops: npt.NDArray[np.intp]) -> Frame:
-        """The frames of these loops in these modes, of the shape of modes."""
-        at = modes * np.intp(len(self._loops)) + loops
-        frames = self._frame_of.take(at)
-        if frames.size and frames.min() < 0:
+    def _templates_at(self, modes: npt.NDArray[np.int8], loops: Indices) -> Indices:
+        """Return the templates of these loops in these modes, in the shape of modes."""
+        places = modes * np.intp(len(self._loops)) + loops
+        templates = self._template_of.take(places)
+        if templates.size and templates.min() < 0:
             for mode in range(len(MODES)):
-                new = np.flatnonzero(self._frame_of[mode] < 0)
-                if new.size and (modes == mode).any():
-                    self._frame_of[mode, new] = self._new_frames(new.tolist(), mode)
-            frames = self._frame_of.take(at)
-        return frames
+                missing = np.flatnonzero(self._template_of[mode] < 0)
+                if missing.size and (modes == mode).any():
+                    self._template_of[mode, missing] = self._add_templates(missing.tolist(), mode)
+            templates = self._template_of.take(places)
+        return templates
 
-    def _new_frames(self, loops: list[int], mode: int) -> Frame:
-        return self._frames.add(self._row(MODES[mode]), self._texts([self._loops[i] for i in loops]))
+    def _add_templates(self, loops: list[int], mode: int) -> Indices:
+        return self._templates.add(self._row_format(MODES[mode]), self._loop_texts([self._loops[i] for i in loops]))
 
-    def _text(self, frames: Frame, times: Sequence[bytes], which: Frame, signals: Sequence[npt.NDArray[Any]],
-              tile: int | None = None) -> bytes | memoryview:
-        """Rows of T times and N loops each, as `Frames.rows` has them; tile: the first of loops that come each time."""
+    def _fill_rows(self, templates: Indices, time_texts: Sequence[bytes], time_of: Indices,
+                   signals: Sequence[npt.NDArray[Any]], first_loop: int | None = None) -> bytes | memoryview:
+        """Return rows as `RowTemplates.fill` has them; first_loop: of loops that are the same at each call."""
         if not signals[0].size:
             return b""
-        values = [np.asarray(signal, dtype=np.float64) for signal in signals]
-        rows, plain = self._frames.rows(frames, times, which, values, tile)
-        if not plain:
-            present = np.stack([np.abs(numbers) <= LARGEST_WRITABLE for numbers in values])  # nor is a NaN
+        numbers = [np.asarray(signal, dtype=np.float64) for signal in signals]
+        rows, any_irregular = self._templates.fill(templates, time_texts, time_of, numbers, first_loop)
+        if any_irregular:
+            present = np.stack([np.abs(values) <= LARGEST_WRITABLE for values in numbers])  # a NaN is not
             if not present.all():
-                self._leave_out(rows, present)
-        return rows.text()
+                self._omit_missing(rows, present)
+        return rows.to_bytes()
 
-    def _leave_out(self, rows: Rows, present: Flags) -> None:
-        """Take away the numbers that are not there, and the rows that have none; present is (F, T, N)."""
-        for part, there in zip(self._frames.parts, present, strict=True):
-            rows.leave_out(~there, part)
-        rows.leave_out(np.logical_not(present.any(axis=0)))
+    def _omit_missing(self, rows: RowBuffer, present: Flags) -> None:
+        """Leave out the numbers that do not exist, and the rows that have none; present is (F, T, N)."""
+        for columns, is_present in zip(self._templates.number_columns, present, strict=True):
+            rows.omit(~is_present, columns)
+        rows.omit(np.logical_not(present.any(axis=0)))
 
-    def _row(self, mode: str) -> Row:
-        """The text of a sample, around its loop, its numbers and its times."""
+    def _row_format(self, mode: str) -> RowFormat:
+        """Return the text of a sample, around its loop, its numbers and its time."""
         raise NotImplementedError
 
-    def _texts(self, loops: Sequence[str]) -> list[bytes]:
-        """The ids of loops as they stand in a row."""
+    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
+        """Return the ids of loops as they stand in a row."""
         raise NotImplementedError
 
-    def _times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         raise NotImplementedError
 
-    def _told(self, row: Told, time: bytes) -> bytes:
-        """A row of the truth, as the lines it takes; time as `_times` writes it."""
+    def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
+        """Return a row of the ground truth with its line end; time_text: as `_time_texts` writes it."""
         raise NotImplementedError

@@ -11,23 +11,47 @@ from clpm_execd.plant.block import Block
 
 
 class Encoder(Protocol):
-    """What turns Blocks into bytes for a stream or a file."""
+    """An encoder of one stream, whose Blocks have the same loops."""
 
     @property
     def signals(self) -> Collection[str]:
-        """Those of the Block that are written."""
+        """Return the signals of a Block that are written; the others need not exist."""
 
     def header(self) -> bytes:
-        """What stands once, before everything else."""
+        """Return what stands once, before the first line."""
 
     def encode(self, block: Block) -> bytes:
-        """The block as whole lines; empty when it holds nothing to say."""
+        """Return a Block as complete lines.
 
-    def parts(self, block: Block) -> Iterable[bytes | memoryview]:
-        """The same one part after the other, which spares who writes many at once their copy."""
+        Parameters
+        ----------
+        block : Block
+            The Block that follows the last one.
 
-    def recall(self) -> Mapping[str, npt.NDArray[Any]]:
-        """What it remembers from Block to Block, as arrays by name."""
+        Returns
+        -------
+        bytes
+            The lines, each with its LF; empty if no sample of the Block has a value.
 
-    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
-        """Go on with the stream of an encoder that recalled this, for these loops; the others begin."""
+        Raises
+        ------
+        ValueError
+            The Block has other loops than the encoder was made for.
+        """
+
+    def encode_parts(self, block: Block) -> Iterable[bytes | memoryview]:
+        """Yield what `encode` returns in parts, which saves a copy where all of them are written to one file."""
+
+    def snapshot(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the state between two Blocks, as arrays by the names they have in a checkpoint."""
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        """Go on with the stream of another encoder, before the first Block.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            A snapshot of that encoder.
+        loops : collection of str
+            The ids of the loops that go on; the others start.
+        """

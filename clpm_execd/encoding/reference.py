@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from clpm_execd.encoding.escaping import escape, series_key
-from clpm_execd.encoding.truth_rows import Row
+from clpm_execd.encoding.truth_rows import TruthRow
 from clpm_execd.plant.block import MODES, Block
 
 # Every parser refuses 1.797693135e308, the text of a larger double: it lies above the largest one.
@@ -62,7 +62,7 @@ class ReferenceEncoder:
                     yield int(arrivals.times[r]), int(arrivals.loop[r]), int(arrivals.mode[r]), values
 
 
-def encode_truth(measurement: str, tags: Mapping[str, str], row: Row, time: bytes) -> bytes:
+def encode_truth(measurement: str, tags: Mapping[str, str], row: TruthRow, time: bytes) -> bytes:
     """Return a row of the ground truth as a line; time: ns since 1970, as text."""
     series = series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
     fields = f"control={row.control},present={row.present},severity={row.severity:.10g},visible={row.visible}".lower()

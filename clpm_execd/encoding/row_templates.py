@@ -1,7 +1,8 @@
-"""Frames: what each row of text says of its loop and its mode, around its numbers and its time.
+"""Templates of rows: the constant text of a loop in a mode, with slots for its numbers and its time.
 
-A row is parts, and a part is stretches of text, each with one hole at most. What a stretch says without a number or a
-time is a frame's own, and made once; a number that is what it was at the last time is not written again either.
+A row consists of fields, and a field of segments, each with one slot at most. The text of a segment without a number
+or a time belongs to the template, and is made once. A number that is what it was at the last call is not formatted
+again.
 """
 
 from __future__ import annotations
@@ -15,144 +16,146 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.byte_rows import Bytes, Piece, Rows, padded
-from clpm_execd.encoding.float_format import LONGEST, PAD, Digits, Words, digits
+from clpm_execd.encoding.byte_rows import ByteColumn, Bytes, RowBuffer, pad_texts
+from clpm_execd.encoding.float_format import LONGEST_BYTES, PADDING, FloatTexts, Words, format_floats
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
 
 
-class Hole(Enum):
+class Slot(Enum):
     """What is not constant in a row."""
 
     NUMBER = 0
     TIME = 1
-    LOOP = 2  # the text that is each loop's own
+    LOOP = 2  # the text of the loop, such as its id
 
 
-class Stretch(NamedTuple):
-    """Text around a hole; behind a number comes another stretch."""
+class Segment(NamedTuple):
+    """Text around a slot; behind a number comes another segment."""
 
     before: bytes
-    hole: Hole | None = None
+    slot: Slot | None = None
     after: bytes = b""
 
 
-Part = tuple[Stretch, ...]  # one with a number is left out together with it
-Row = Sequence[Part]
+Field = tuple[Segment, ...]  # one with a number is left out together with it
+RowFormat = Sequence[Field]
 
 
 @dataclass(slots=True)
-class _Held:
-    """A number of some rows as it was the last time: its bits, by which 0 is not -0, and its piece once they stay."""
+class _CachedColumn:
+    """A number of some rows at the last call: its bits, by which 0 is not -0, and its column once the bits recur."""
 
     bits: Words
-    piece: Piece | None = None
-    odd: bool = False
+    column: ByteColumn | None = None
+    has_irregular: bool = False
 
 
-class Frames:
-    """Frames of one structure: `add` gives each an index, by which `rows` makes rows of them.
+class RowTemplates:
+    """Templates of one structure: `add` gives each an index, by which `fill` makes rows of them.
 
-    parts: which of a row's pieces are the part of each number.
+    number_columns: for each number, which columns of a row are its field.
     """
 
     def __init__(self) -> None:
-        self._stretches: list[Stretch] = []
-        self._texts: dict[int, tuple[Bytes, Indices]] = {}  # of each stretch that is a frame's own: (F, W), (F,)
-        self._held: dict[tuple[int, int], _Held] = {}
-        self.parts: list[slice] = []
+        self._segments: list[Segment] = []
+        self._texts: dict[int, tuple[Bytes, Indices]] = {}  # of each segment of the template: (F, W), (F,)
+        self._cache: dict[tuple[int, int], _CachedColumn] = {}
+        self.number_columns: list[slice] = []
 
-    def add(self, row: Row, loops: Sequence[bytes]) -> Indices:
-        """The indices of the frames of a row, which is of the structure of the first there was, with each text."""
-        self._stretches = [stretch for part in row for stretch in part]
+    def add(self, row: RowFormat, loop_texts: Sequence[bytes]) -> Indices:
+        """Return the indices of new templates, one a loop text; the row has the structure of the first one added."""
+        self._segments = [segment for field in row for segment in field]
         ends = accumulate(map(len, row), initial=0)
-        self.parts = [slice(*both) for part, both in zip(row, pairwise(ends), strict=True)
-                      if any(stretch.hole is Hole.NUMBER for stretch in part)]
+        self.number_columns = [slice(*bounds) for field, bounds in zip(row, pairwise(ends), strict=True)
+                               if any(segment.slot is Slot.NUMBER for segment in field)]
         first = 0
-        for i, (before, hole, after) in enumerate(self._stretches):
-            if hole in (None, Hole.LOOP):
-                texts = padded([before + loop + after for loop in loops] if hole else [before] * len(loops))
-                had = self._texts.get(i)
-                first = len(had[0]) if had else 0
-                self._texts[i] = _after_one_another(had, texts) if had else texts
-        return np.arange(first, first + len(loops))
+        for i, (before, slot, after) in enumerate(self._segments):
+            if slot in (None, Slot.LOOP):
+                texts = pad_texts([before + loop + after if slot else before for loop in loop_texts])
+                earlier = self._texts.get(i)
+                first = len(earlier[0]) if earlier else 0
+                self._texts[i] = _concatenate_texts(earlier, texts) if earlier else texts
+        return np.arange(first, first + len(loop_texts))
 
-    def rows(self, frames: Indices, times: Sequence[bytes], which: Indices, numbers: Sequence[Floats],
-             key: int | None = None) -> tuple[Rows, bool]:
-        """Rows, and whether all of their numbers are finite and of moderate size.
+    def fill(self, templates: Indices, time_texts: Sequence[bytes], time_of: Indices, numbers: Sequence[Floats],
+             cache_key: int | None = None) -> tuple[RowBuffer, bool]:
+        """Return the rows, and whether a number is not finite, or not of moderate size.
 
-        frames: (T or 1, N). times: their texts, and which, (T, 1 or N), each row takes. numbers: (T, N) each. key: by
-        which these rows of all are known from time to time.
+        templates: (T or 1, N) indices. time_of: (T, 1 or N) the index of each row's time text. numbers: (T, N) each.
+        cache_key: the same for the same rows of each call; None if no column is to be kept for the next call.
         """
-        shape, plain, left = numbers[0].shape, True, iter(enumerate(numbers))
-        pieces = []
-        for i, stretch in enumerate(self._stretches):
-            if stretch.hole is Hole.NUMBER:
-                number, values = next(left)
-                piece, odd = self._number(stretch.before, values, None if key is None else (key, number))
-                plain = plain and not odd
-            elif stretch.hole is Hole.TIME:
-                piece = _some(*padded([stretch.before + time + stretch.after for time in times]), which)
+        shape, any_irregular, remaining = numbers[0].shape, False, iter(enumerate(numbers))
+        columns = []
+        for i, segment in enumerate(self._segments):
+            if segment.slot is Slot.NUMBER:
+                number, values = next(remaining)
+                key = None if cache_key is None else (cache_key, number)
+                column, has_irregular = self._number_column(segment.before, values, key)
+                any_irregular = any_irregular or has_irregular
+            elif segment.slot is Slot.TIME:
+                column = _take(*pad_texts([segment.before + time + segment.after for time in time_texts]), time_of)
             else:
-                piece = _some(*self._texts[i], frames)
-            pieces.append(piece)
-        return Rows((shape[0], shape[1]), pieces), plain
+                column = _take(*self._texts[i], templates)
+            columns.append(column)
+        return RowBuffer((shape[0], shape[1]), columns), any_irregular
 
-    def _number(self, before: bytes, values: Floats, key: tuple[int, int] | None) -> tuple[Piece, bool]:
-        """A number of each row, and whether one of them is not finite, or not of moderate size."""
+    def _number_column(self, before: bytes, values: Floats, key: tuple[int, int] | None) -> tuple[ByteColumn, bool]:
+        """Return a number of each row with the text before it, and whether one is irregular."""
         values = np.array(values, order="C")
-        held = _Held(values.view(np.uint64))
+        current = _CachedColumn(values.view(np.uint64))
         if key is not None:
-            had = self._held.get(key)
-            if had and np.array_equal(had.bits, held.bits):
-                if had.piece is None:
-                    had.piece, had.odd = _written(before, values)
-                return had.piece, had.odd
-            self._held[key] = held
-        return _written(before, values)
+            cached = self._cache.get(key)
+            if cached and np.array_equal(cached.bits, current.bits):
+                if cached.column is None:
+                    cached.column, cached.has_irregular = _format_column(before, values)
+                return cached.column, cached.has_irregular
+            self._cache[key] = current
+        return _format_column(before, values)
 
 
-def _written(before: bytes, values: Floats) -> tuple[Piece, bool]:
-    """Numbers as a piece, and whether any is odd."""
-    made = digits(values.ravel())
-    width = LONGEST if made.longer else 8 if made.high is None else 16
+def _format_column(before: bytes, values: Floats) -> tuple[ByteColumn, bool]:
+    """Return numbers as a column, and whether any is irregular."""
+    formatted = format_floats(values.ravel())
+    width = LONGEST_BYTES if formatted.overflow else 8 if formatted.high is None else 16
     texts: Bytes = np.empty((values.size, len(before) + width), dtype=np.uint8)
-    _fill(texts, len(before), made)
+    _write_floats(texts, len(before), formatted)
     if before:
-        _at(texts, 0, f"V{len(before)}")[:] = np.void(before)
-    spare = np.subtract(width, made.lengths, dtype=np.intp)
-    spare[list(made.longer)] = 0
-    return Piece(texts.reshape(*values.shape, -1), spare.reshape(values.shape) if spare.any() else None), made.odd
+        _view_at(texts, 0, f"V{len(before)}")[:] = np.void(before)
+    padding = np.subtract(width, formatted.lengths, dtype=np.intp)
+    padding[list(formatted.overflow)] = 0
+    column = ByteColumn(texts.reshape(*values.shape, -1), padding.reshape(values.shape) if padding.any() else None)
+    return column, formatted.has_irregular
 
 
-def _fill(texts: Bytes, start: int, made: Digits) -> None:
-    """Write the numbers, each from this byte on."""
-    _at(texts, start, "<u8")[:] = made.low
-    if made.high is not None:
-        _at(texts, start + 8, "<u8")[:] = made.high
-    if made.longer:
-        texts[:, start + 16] = PAD[0]
-        for row, text in made.longer.items():
+def _write_floats(texts: Bytes, start: int, formatted: FloatTexts) -> None:
+    """Write each number into its row, from this byte on."""
+    _view_at(texts, start, "<u8")[:] = formatted.low
+    if formatted.high is not None:
+        _view_at(texts, start + 8, "<u8")[:] = formatted.high
+    if formatted.overflow:
+        texts[:, start + 16] = PADDING[0]
+        for row, text in formatted.overflow.items():
             texts[row, start:] = np.frombuffer(text, np.uint8)
 
 
-def _at(texts: Bytes, start: int, kind: str) -> npt.NDArray[Any]:
-    """(R,) what stands in each row from a byte on."""
-    return np.ndarray((len(texts),), kind, texts.data, start, (texts.shape[1],))
+def _view_at(texts: Bytes, start: int, dtype: str) -> npt.NDArray[Any]:
+    """Return a view, (R,), of what stands in each row from a byte on."""
+    return np.ndarray((len(texts),), dtype, texts.data, start, (texts.shape[1],))
 
 
-def _some(texts: Bytes, spare: Indices, which: Indices) -> Piece:
-    """These of the texts; which: (T or 1, N or 1)."""
+def _take(texts: Bytes, padding: Indices, which: Indices) -> ByteColumn:
+    """Return these of the texts as a column; which: (T or 1, N or 1)."""
     first, last = int(which[0, 0]), int(which[-1, -1])
     if which.size == last - first + 1 and len(which) == 1 and (np.diff(which[0]) == 1).all():
-        texts, spare = texts[np.newaxis, first : last + 1], spare[np.newaxis, first : last + 1]
+        texts, padding = texts[np.newaxis, first : last + 1], padding[np.newaxis, first : last + 1]
     else:
-        texts, spare = texts.take(which, axis=0), spare.take(which)
-    return Piece(texts, spare if spare.any() else None)
+        texts, padding = texts.take(which, axis=0), padding.take(which)
+    return ByteColumn(texts, padding if padding.any() else None)
 
 
-def _after_one_another(*tables: tuple[Bytes, Indices]) -> tuple[Bytes, Indices]:
-    """One table of all texts, of the widest's width."""
+def _concatenate_texts(*tables: tuple[Bytes, Indices]) -> tuple[Bytes, Indices]:
+    """Return one table of all texts, as wide as the widest."""
     width = max(texts.shape[1] for texts, _ in tables)
-    wider = [np.pad(texts, ((0, 0), (0, width - texts.shape[1])), constant_values=PAD[0]) for texts, _ in tables]
-    return np.concatenate(wider), np.concatenate([spare + width - texts.shape[1] for texts, spare in tables])
+    widened = [np.pad(texts, ((0, 0), (0, width - texts.shape[1])), constant_values=PADDING[0]) for texts, _ in tables]
+    return np.concatenate(widened), np.concatenate([padding + width - texts.shape[1] for texts, padding in tables])

@@ -1,9 +1,9 @@
-"""The truth about the faults as rows of a stream: thin, and the same however the stream is cut into Blocks.
+"""The ground truth about the faults as rows of a stream: few, and the same however the stream is cut into Blocks.
 
-A row says of one loop and kind of fault whether it is present, whether it is visible and how severe it is. There is one
-at the start, at every change (of the severity, at every change by a hundredth of full) and at the first sample of each
-minute of the clock.
-Several faults of one kind in one loop are one row: present where one is, and as severe as the severest.
+A row says of one loop and kind of fault whether it is present, whether it is visible and how severe it is. There is a
+row at the start, at every change (of the severity, at every change by a hundredth of full), and at the first sample of
+each minute of the clock. Several faults of one kind in one loop are one row: present where one is, and as severe as the
+severest.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Block, Truth
+from clpm_execd.stored_names import TRUTH_KINDS, TRUTH_LOOPS, TRUTH_MINUTE, TRUTH_STATES
 
-HEARTBEAT = 60 * 10**9  # ns
-_STEPS = 100.0  # of severity
-
-Flags = npt.NDArray[np.bool_]
+_HEARTBEAT_NS = 60 * 10**9  # the interface promises a row each minute
+_SEVERITY_STEPS = 100.0  # a ramp of severity from 0 to 1 has so many rows, whatever its length
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What is true of one fault at one instant; control: it is a negative control, and never present."""
+class TruthRow:
+    """The truth about a kind of fault in a loop at an instant; control: it is a negative control, never present."""
 
     loop: str
     fault: str
@@ -36,49 +35,52 @@ class Row:
 
 
 class TruthRows:
-    """The rows of one stream, Block after Block."""
+    """Chooses the rows of one stream, Block after Block."""
 
     def __init__(self) -> None:
-        self._last: npt.NDArray[np.int64] | None = None
-        self._of: tuple[tuple[str, str], ...] = ()  # loop and kind of each element of it
-        self._before: dict[tuple[str, str], int] = {}  # the same, of the stream that this one goes on with
+        self._states: npt.NDArray[np.int64] | None = None  # (1, F) of the last row of each fault
+        self._faults: tuple[tuple[str, str], ...] = ()  # loop and kind of each of them
+        self._resumed: dict[tuple[str, str], int] = {}  # the same, of the stream that this one goes on with
         self._minute = -1
 
-    def due(self, block: Block) -> Iterator[tuple[int, list[Row]]]:
-        """The instants of the block at which something is to be told, as its indices, and what."""
+    def take_due(self, block: Block) -> Iterator[tuple[int, list[TruthRow]]]:
+        """Yield the instants of the Block that have rows, by their index, with their rows."""
         truth = None if block.truth is None else block.truth.merged()
         if truth is None or not truth.loops:
             return
-        state = truth.present + 2 * truth.visible + 4 * np.rint(_STEPS * truth.severity).astype(np.int64)
-        minutes = block.times // HEARTBEAT
-        last = self._began(truth, state[0]) if self._last is None else self._last
-        changed = state != np.concatenate([last, state[:-1]])
-        changed |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
-        self._last, self._minute = state[-1:], int(minutes[-1])
-        for t in np.flatnonzero(changed.any(axis=1)).tolist():
+        states = truth.present + 2 * truth.visible + 4 * np.rint(_SEVERITY_STEPS * truth.severity).astype(np.int64)
+        minutes = block.times // _HEARTBEAT_NS
+        previous = self._first_states(truth, states[0]) if self._states is None else self._states
+        is_due = states != np.concatenate([previous, states[:-1]])
+        is_due |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
+        self._states, self._minute = states[-1:], int(minutes[-1])
+        for t in np.flatnonzero(is_due.any(axis=1)).tolist():
             yield t, [
-                Row(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
-                    bool(truth.visible[t, i]), float(truth.severity[t, i]))
-                for i in np.flatnonzero(changed[t]).tolist()]
+                TruthRow(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
+                         bool(truth.visible[t, i]), float(truth.severity[t, i]))
+                for i in np.flatnonzero(is_due[t]).tolist()]
 
-    def _began(self, truth: Truth, state: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """(1, F) what was told last before the first Block; what was not differs from the state."""
-        self._of = tuple(zip(truth.loops, truth.kinds, strict=True))
-        return np.array([[self._before.get(of, now - 1) for of, now in zip(self._of, state.tolist(), strict=True)]])
+    def _first_states(self, truth: Truth, states: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the states before the first Block, (1, F): of a fault without any, one that differs from its first."""
+        self._faults = tuple(zip(truth.loops, truth.kinds, strict=True))
+        return np.array([[self._resumed.get(fault, state - 1)
+                          for fault, state in zip(self._faults, states.tolist(), strict=True)]])
 
-    def recall(self) -> dict[str, npt.NDArray[Any]]:
-        """What was told last, as arrays by name."""
-        # A process that is killed before its first Block leaves what it was told itself.
-        told = self._before if self._last is None else dict(zip(self._of, self._last[0].tolist(), strict=True))
-        if not told:
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the states of the last rows, as arrays by the names they have in a checkpoint."""
+        # A process that is killed before its first Block passes on what it was restored from.
+        states = (self._resumed if self._states is None
+                  else dict(zip(self._faults, self._states[0].tolist(), strict=True)))
+        if not states:
             return {}
-        loops, kinds = zip(*told, strict=True)
-        return {"loop": np.array(loops), "kind": np.array(kinds), "state": np.array([*told.values()], dtype=np.int64),
-                "minute": np.array([self._minute])}
+        loops, kinds = zip(*states, strict=True)
+        codes = np.array([*states.values()], dtype=np.int64)
+        return {TRUTH_LOOPS: np.array(loops), TRUTH_KINDS: np.array(kinds), TRUTH_STATES: codes,
+                TRUTH_MINUTE: np.array([self._minute])}
 
-    def restore(self, told: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
-        """Go on with a stream that recalled this, for these loops; the others begin."""
-        if told:
-            of = zip(told["loop"].tolist(), told["kind"].tolist(), told["state"].tolist(), strict=True)
-            self._before = {(loop, kind): state for loop, kind, state in of if loop in loops}
-            self._minute = int(told["minute"][0])
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        """Go on with the stream of a snapshot, for these loops; the others start."""
+        if state:
+            rows = zip(*(state[name].tolist() for name in (TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES)), strict=True)
+            self._resumed = {(loop, kind): code for loop, kind, code in rows if loop in loops}
+            self._minute = int(state[TRUTH_MINUTE][0])

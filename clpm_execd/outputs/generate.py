@@ -85,7 +85,7 @@ def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signa
         for block in blocks:
             if signals.stop_asked:
                 break
-            file.writelines(encoder.parts(block))
+            file.writelines(encoder.encode_parts(block))
 
 
 def _keep_freed_memory() -> None:

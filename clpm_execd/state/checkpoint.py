@@ -53,8 +53,8 @@ Safe = Callable[[int], bool]
 class HasState(Protocol):
     """An encoder, as a checkpoint knows it."""
 
-    def recall(self) -> Told:
-        """Return what it remembers from Block to Block, as arrays by name."""
+    def snapshot(self) -> Told:
+        """Return its state between two Blocks, as arrays by name."""
 
 
 class Unfit(Exception):  # noqa: N818 - says what the file is
@@ -222,7 +222,7 @@ class Keeper:
 
     def _take(self, mark: int) -> _Taken:
         began = self._clock.elapsed()
-        checkpoint = Checkpoint(self._kind, self._start, self._source.snapshot(), self._encoder.recall(),
+        checkpoint = Checkpoint(self._kind, self._start, self._source.snapshot(), self._encoder.snapshot(),
                                 self._since, self._clock.now())
         now = self._clock.elapsed()
         self._due = now + max(EVERY, _SHARE * (now - began + self._cost))

@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pytest
 
-from clpm_execd.encoding.csv import LongCsv, WideCsv, rfc3339
+from clpm_execd.encoding.csv import LongCsv, WideCsv, format_rfc3339
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput
 
@@ -82,7 +82,7 @@ def test_odd_names_read_back(name: str) -> None:
 
 def test_times_have_the_decimals_they_need() -> None:
     times = np.array([0, 250_000_000, 1, 10_000_000_000, T0 + 500_000_000], dtype=np.int64)
-    assert rfc3339(times) == [
+    assert format_rfc3339(times) == [
         b"1970-01-01T00:00:00Z",
         b"1970-01-01T00:00:00.25Z",
         b"1970-01-01T00:00:00.000000001Z",

@@ -7,19 +7,19 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.encoding.float_format import PAD, digits
+from clpm_execd.encoding.float_format import PADDING, format_floats
 
 Floats = npt.NDArray[np.float64]
 
 
 def written(values: Floats) -> list[bytes]:
-    made = digits(values)
+    made = format_floats(values)
     high = np.full(len(values), 2**64 - 1, dtype=np.uint64) if made.high is None else made.high
-    texts = [words.astype("<u8").tobytes().rstrip(PAD) for words in np.stack([made.low, high], axis=1)]
-    assert [len(text) for i, text in enumerate(texts) if i not in made.longer] == [
-        length for i, length in enumerate(made.lengths.tolist()) if i not in made.longer]
-    assert made.odd or (np.abs(values) < 1e10).all()
-    return [made.longer.get(i, text) for i, text in enumerate(texts)]
+    texts = [words.astype("<u8").tobytes().rstrip(PADDING) for words in np.stack([made.low, high], axis=1)]
+    assert [len(text) for i, text in enumerate(texts) if i not in made.overflow] == [
+        length for i, length in enumerate(made.lengths.tolist()) if i not in made.overflow]
+    assert made.has_irregular or (np.abs(values) < 1e10).all()
+    return [made.overflow.get(i, text) for i, text in enumerate(texts)]
 
 
 def expected(values: Floats) -> list[bytes]:

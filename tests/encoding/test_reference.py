@@ -84,7 +84,7 @@ def streams(draw: st.DrawFn) -> list[Block]:
 def lines_by_reference(blocks: list[Block], options: dict[str, Any]) -> Iterator[bytes]:
     reference, truth_rows = ReferenceEncoder(blocks[0].loops, **options), TruthRows()
     for block in blocks:
-        rows_at = dict(truth_rows.due(block))
+        rows_at = dict(truth_rows.take_due(block))
         for t, time in enumerate(block.times.tolist()):
             yield reference.encode(block, t, t + 1)
             for row in rows_at.get(t, []):
@@ -101,9 +101,9 @@ def test_every_block_is_encoded_as_the_reference_encodes_it(
     expected = b"".join(lines_by_reference(blocks, options))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(line_protocol, "FEW_LINES", few_lines)
-        patched.setattr(block_encoder, "_ROWS", rows_a_table)
-        patched.setattr(byte_rows, "_FEW", 0 if rows_a_table == 3 else 1000)
-        patched.setattr(float_format, "_MANY", 0 if rows_a_table == 3 else 1000)
+        patched.setattr(block_encoder, "_TABLE_ROWS", rows_a_table)
+        patched.setattr(byte_rows, "_FEW_ROWS", 0 if rows_a_table == 3 else 1000)
+        patched.setattr(float_format, "_MANY_NUMBERS", 0 if rows_a_table == 3 else 1000)
         encoder = LineProtocol(blocks[0].loops, **options, truth=TRUTH)
         assert b"".join(encoder.encode(block) for block in blocks) == expected
 

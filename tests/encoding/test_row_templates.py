@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.encoding import byte_rows as pieces
-from clpm_execd.encoding import float_format as digits
-from clpm_execd.encoding import line_protocol
+from clpm_execd.encoding import byte_rows, float_format, line_protocol
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.encoding.line_protocol import LineProtocol
@@ -56,17 +54,17 @@ def test_text_in_pieces_is_that_of_which_each_byte_is_looked_at(form: str, given
     for block in given_:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(line_protocol, "FEW_LINES", 0)
-            patched.setattr(pieces, "_FEW", 0)
-            patched.setattr(pieces, "_NEAR", 3)
-            patched.setattr(digits, "_MANY", 0)
+            patched.setattr(byte_rows, "_FEW_ROWS", 0)
+            patched.setattr(byte_rows, "_TILE_ROWS", 3)
+            patched.setattr(float_format, "_MANY_NUMBERS", 0)
             found = in_pieces.encode(block)
-            patched.setattr(pieces, "_FEW", 10**9)
-            patched.setattr(digits, "_MANY", 10**9)
+            patched.setattr(byte_rows, "_FEW_ROWS", 10**9)
+            patched.setattr(float_format, "_MANY_NUMBERS", 10**9)
             assert found == FORMS[form](LOOPS).encode(block)
 
 
 def test_many_rows_are_copied_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces.Rows, "_squeezed", None)
+    monkeypatch.setattr(byte_rows.RowBuffer, "_without_padding", None)
     values = np.full((600, len(LOOPS)), 50.25)
     times = 1_736_503_500 * 10**9 + 10**9 * np.arange(len(values))
     whole = np.ones(values.shape, dtype=np.int16)

@@ -122,8 +122,8 @@ def test_a_process_that_went_on_and_wrote_nothing_hands_on_what_was_told(form: s
     first, second = cut(whole, [10, 10])
     before, between, after = (encoders()[form]() for _ in range(3))
     begun = before.encode(first)
-    between.restore(before.recall(), LOOPS)
-    after.restore(between.recall(), LOOPS)
+    between.restore(before.snapshot(), LOOPS)
+    after.restore(between.snapshot(), LOOPS)
     assert begun + after.encode(second) == encoders()[form]().encode(whole)
 
 

@@ -43,7 +43,7 @@ def lived(samples: int = 100) -> tuple[Plant, LineProtocol]:
 
 
 def checkpoint_of(plant: Plant, encoder: LineProtocol) -> Checkpoint:
-    return Checkpoint("plant", None, plant.snapshot(), encoder.recall(), START, START + 100 * SECOND)
+    return Checkpoint("plant", None, plant.snapshot(), encoder.snapshot(), START, START + 100 * SECOND)
 
 
 def test_a_stream_goes_on_from_the_file_of_another() -> None:
@@ -58,7 +58,7 @@ def test_a_stream_goes_on_from_the_file_of_another() -> None:
 def test_a_loop_that_begins_tells_its_truth_anew() -> None:
     plant, encoder = lived(30)
     other = LineProtocol(plant.loops, truth="truth")
-    other.restore(encoder.recall(), frozenset())
+    other.restore(encoder.snapshot(), frozenset())
     block = plant.advance(1)
     assert encoder.encode(block).count(b"truth,") < other.encode(block).count(b"truth,") == 3
 
