@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clpm_execd.delivery.queue import split_lines
-from clpm_execd.influx.client import Answer
+from clpm_execd.influx.answer import Answer
 
 WRITTEN = Answer(204)
 

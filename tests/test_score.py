@@ -14,7 +14,8 @@ import parts
 import pytest
 from command import run_command
 
-from clpm_execd.influx.client import Influx, Verdict
+from clpm_execd.influx.answer import WriteOutcome
+from clpm_execd.influx.client import InfluxClient
 
 CONFIG = """
 start = "2025-01-10T10:00:00Z"
@@ -145,8 +146,8 @@ def test_without_a_file_the_truth_is_the_buckets_and_what_it_lacks_is_told(folde
 
 def test_the_bucket_gives_the_marks_that_the_file_gives(folder: Path, influxdb: parts.InfluxDB) -> None:
     bucket = influxdb.new_bucket()
-    write = Influx(influxdb.url, influxdb.org, bucket, lambda: influxdb.token)
-    assert write((folder / generated(folder, "day.lp")).read_bytes()).verdict is Verdict.WRITTEN
+    write = InfluxClient(influxdb.url, influxdb.org, bucket, lambda: influxdb.token)
+    assert write((folder / generated(folder, "day.lp")).read_bytes()).outcome is WriteOutcome.WRITTEN
     write.close()
     environment = {"INFLUXDB_URL": influxdb.url, "INFLUXDB_TOKEN": influxdb.token, "INFLUXDB_ORG": influxdb.org,
                    "INFLUXDB_BUCKET": bucket}

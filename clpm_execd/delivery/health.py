@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clpm_execd.influx.client import Answer, Verdict, Writer
+from clpm_execd.influx.answer import Answer, WriteOutcome
+from clpm_execd.influx.client import Writer
 from clpm_execd.state.durable_file import DEFAULT_MODE, write_atomically
 
 NAME = "acknowledged"
@@ -59,7 +60,7 @@ class Heartbeat:
     def __call__(self, body: bytes) -> Answer:
         answer = self._writer(body)
         now = self._seconds()
-        if answer.verdict is Verdict.WRITTEN and abs(now - self._noted) >= EVERY:
+        if answer.outcome is WriteOutcome.WRITTEN and abs(now - self._noted) >= EVERY:
             self._noted = now
             with suppress(OSError):
                 self._note(now)

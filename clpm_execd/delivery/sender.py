@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clpm_execd.delivery.queue import Batch, Queue, bisect_lines
-from clpm_execd.influx.client import Answer, Fault, Post, Verdict
+from clpm_execd.influx.answer import Answer, TransportError, WriteFn, WriteOutcome
 
 SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
 MOST_OBEYED = 60.0  # s of a server's Retry-After
@@ -35,7 +35,7 @@ def pause(tries: int, answer: Answer, chance: Callable[[], float] = random.rando
     By chance, so that many senders do not come back at the same instant. A server's Retry-After is obeyed up
     to a minute.
     """
-    most = LONGEST if answer.verdict is Verdict.DENIED else min(LONGEST, SHORTEST * 2.0 ** min(tries, 16))
+    most = LONGEST if answer.outcome is WriteOutcome.DENIED else min(LONGEST, SHORTEST * 2.0 ** min(tries, 16))
     return max(SHORTEST, most * (1 - chance() / 3), min(answer.retry_after, MOST_OBEYED))
 
 
@@ -45,7 +45,7 @@ class _Outage:
 
     since: float
     dropped_before: int
-    told: set[Verdict] = field(default_factory=set)
+    told: set[WriteOutcome] = field(default_factory=set)
     told_dropping: bool = False
 
 
@@ -72,7 +72,7 @@ class Sender:
     def __init__(
         self,
         queue: Queue,
-        post: Post,
+        post: WriteFn,
         *,
         target: str,
         log: logging.Logger,
@@ -158,11 +158,11 @@ class Sender:
             self._work = _Work(batch, [batch.body], self._seconds())
         work = self._work
         answer = self._post(work.parts[-1])
-        if answer.verdict is Verdict.WRITTEN:
+        if answer.outcome is WriteOutcome.WRITTEN:
             return self._taken(work)
-        if answer.verdict is Verdict.TOO_LARGE:
+        if answer.outcome is WriteOutcome.TOO_LARGE:
             return self._divide(work, answer)
-        if answer.verdict is not Verdict.REFUSED:
+        if answer.outcome is not WriteOutcome.REJECTED:
             return self._fail(answer)
         work.refusals += 1
         return self._fail(answer) if self._doubtful(work) else self._divide(work, answer)
@@ -247,13 +247,13 @@ class Sender:
         rest = pause(self._tries, answer, self._chance)
         self._tries += 1
         self.retries += 1
-        if self._tries == 1 and answer.fault is Fault.CUT:
+        if self._tries == 1 and answer.error is TransportError.CONNECTION_LOST:
             return SHORTEST / 5  # a connection that the server closed while it was idle is no outage
         if self._outage is None:
             self._outage = _Outage(self._seconds(), self._queue.points_dropped)
         outage = self._outage
-        if answer.verdict not in outage.told:
-            outage.told.add(answer.verdict)
+        if answer.outcome not in outage.told:
+            outage.told.add(answer.outcome)
             text = "InfluxDB at %s takes no points: %s; %s"
             self._log.warning(text, self._target, answer, _outlook(answer))
         if self._queue.points_dropped > outage.dropped_before and not outage.told_dropping:
@@ -296,6 +296,6 @@ def _patience(work: _Work) -> int:
 def _outlook(answer: Answer) -> str:
     if answer.status == 401:
         return "they are kept; the token is read again at every try, until it is right"
-    if answer.verdict is Verdict.DENIED:
+    if answer.outcome is WriteOutcome.DENIED:
         return "they are kept until address, organization, bucket and the token's permission are right"
     return "they are kept and tried again"

@@ -13,7 +13,8 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from parts import InfluxDB
 
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.influx.client import Influx, Verdict
+from clpm_execd.influx.answer import WriteOutcome
+from clpm_execd.influx.client import InfluxClient
 from clpm_execd.plant.block import Block
 
 SECOND = 1_000_000_000
@@ -65,13 +66,13 @@ def test_bytes_against_point_objects(influxdb: InfluxDB, capsys: pytest.CaptureF
     ours, theirs = influxdb.new_bucket(), influxdb.new_bucket()
     encoder = LineProtocol(LOOPS)
     with (
-        closing(Influx(influxdb.url, influxdb.org, ours, lambda: influxdb.token)) as influx,
+        closing(InfluxClient(influxdb.url, influxdb.org, ours, lambda: influxdb.token)) as influx,
         InfluxDBClient(influxdb.url, influxdb.token, org=influxdb.org, timeout=60_000) as client,
         client.write_api(write_options=SYNCHRONOUS) as api,
     ):
 
         def as_bytes(samples: Block) -> None:
-            assert influx(encoder.encode(samples)).verdict is Verdict.WRITTEN
+            assert influx(encoder.encode(samples)).outcome is WriteOutcome.WRITTEN
 
         def as_objects(samples: Block) -> None:
             api.write(theirs, record=as_points(samples))

@@ -23,7 +23,7 @@ from tiers import CAMPAIGNS
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.influx.client import Influx
+from clpm_execd.influx.client import InfluxClient
 from clpm_execd.plant.block import Block
 
 SECOND = 1_000_000_000
@@ -71,7 +71,7 @@ class Spooled:
     """Put into the spool by one thread, sent by another, as --direct does."""
 
     def __init__(self, server: InfluxDB, bucket: str, folder: Path) -> None:
-        self.writer = Influx(server.url, server.org, bucket, lambda: server.token)
+        self.writer = InfluxClient(server.url, server.org, bucket, lambda: server.token)
         self.spool = DiskQueue(folder, LOG)
         self.sender = Sender(self.spool, self.writer, target="", log=LOG)
         self.sender.start()

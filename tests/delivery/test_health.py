@@ -9,7 +9,7 @@ import pytest
 from command import run_command
 
 from clpm_execd.delivery.health import Acknowledged, Heartbeat, last_acknowledged
-from clpm_execd.influx.client import Answer, Fault
+from clpm_execd.influx.answer import Answer, TransportError
 
 
 class Server:
@@ -44,7 +44,9 @@ def test_an_acknowledgement_is_noted(server: Server, heartbeat: Heartbeat, tmp_p
     assert last_acknowledged(tmp_path) == Acknowledged(server.now, 1.0)
 
 
-@pytest.mark.parametrize("answer", [Answer(503), Answer(401), Answer(400), Answer(200), Answer(None, fault=Fault.LATE)])
+@pytest.mark.parametrize("answer", [
+    Answer(503), Answer(401), Answer(400), Answer(200), Answer(None, error=TransportError.TIMEOUT),
+])
 def test_any_other_answer_is_not(server: Server, heartbeat: Heartbeat, tmp_path: Path, answer: Answer) -> None:
     server.answer = answer
     assert heartbeat(b"a b=1 1\n") is answer

@@ -13,7 +13,7 @@ from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.queue import MAX_BATCH_LINES, split_lines
 from clpm_execd.delivery.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
-from clpm_execd.influx.client import Answer, Fault
+from clpm_execd.influx.answer import Answer, TransportError
 
 LOG = logging.getLogger("clpm_execd")
 
@@ -63,8 +63,9 @@ def test_pauses_grow_to_their_limit_and_obey_retry_after() -> None:
 @pytest.mark.parametrize(
     "trouble",
     [
-        Answer(None, fault=Fault.CLOSED), Answer(None, fault=Fault.LATE), Answer(500), Answer(503), Answer(429),
-        Answer(408), Answer(200), Answer(302), Answer(401), Answer(403), Answer(404),
+        Answer(None, error=TransportError.CONNECTION_REFUSED), Answer(None, error=TransportError.TIMEOUT),
+        Answer(500), Answer(503), Answer(429), Answer(408), Answer(200), Answer(302),
+        Answer(401), Answer(403), Answer(404),
     ],
 )  # fmt: skip
 def test_an_outage_loses_nothing_and_is_told_once_at_each_end(
@@ -85,7 +86,7 @@ def test_an_outage_loses_nothing_and_is_told_once_at_each_end(
 
 
 def test_a_connection_closed_while_idle_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(answers(Answer(None, fault=Fault.CUT)))
+    bench = Bench(answers(Answer(None, error=TransportError.CONNECTION_LOST)))
     bench.queue.put(lines(1))
     assert max(bench.run()) < SHORTEST
     assert bench.server.accepted == [lines(1)]

@@ -16,7 +16,7 @@ from clpm_execd.config.loops import parse_configuration
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.influx.client import Influx
+from clpm_execd.influx.client import InfluxClient
 from clpm_execd.outputs import direct
 from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.os_signals import Signals
@@ -75,7 +75,7 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     plant = Plant(specs, start=START, interval=step, scan=step)
     clock = Day(START, START + SETTLED * step, START + (int(ticks) - LIVE) * step)
     direct.run(
-        plant, LineProtocol(plant.loops), Influx(url, org, bucket, lambda: token), clock=clock, signals=Signals(),
+        plant, LineProtocol(plant.loops), InfluxClient(url, org, bucket, lambda: token), clock=clock, signals=Signals(),
         log=log, count=int(ticks), queue=DiskQueue(Path(state), log, now=clock.now),
         quarantine=Quarantine(Path(state), log),
     )  # fmt: skip

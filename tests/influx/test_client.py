@@ -1,4 +1,4 @@
-"""One write, and what comes of it: servers, proxies and networks as they are, on loopback."""
+"""One write and its answer: servers, proxies and networks with all their faults, on loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.influx.client import Answer, Fault, Influx, Verdict
+from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome
+from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
@@ -27,7 +28,7 @@ DONE = b"HTTP/1.1 204 No Content\r\nX-Influxdb-Version: v2.7.12\r\n\r\n"
 
 
 class Server:
-    """Answers each connection's first request with the next of the given answers, the last one for ever."""
+    """Answers the first request of each connection with the next of its answers, and the last one from then on."""
 
     def __init__(
         self, *answers: bytes, drip: float = 0.0, reset: bool = False, tls: ssl.SSLContext | None = None
@@ -60,7 +61,7 @@ class Server:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             return
         request = b""
-        while request[:1] != TLS and not whole(request):
+        while request[:1] != TLS and not is_complete(request):
             request += connection.recv(65536)
         self.requests.append(request)
         for i in range(0, len(answer), 1 if self._drip else len(answer) or 1):
@@ -73,7 +74,7 @@ class Server:
         self._listener.close()
 
 
-def whole(request: bytes) -> bool:
+def is_complete(request: bytes) -> bool:
     head, end, body = request.partition(b"\r\n\r\n")
     length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return bool(end) and len(body) >= int(length or 0)
@@ -97,7 +98,7 @@ def serve() -> Iterator[Serve]:
 
 def write(server: Server | str, body: bytes = LINE, timeout: float = 5.0) -> Answer:
     url = server if isinstance(server, str) else server.url
-    with closing(Influx(url, "org", "bucket", lambda: SECRET, timeout=timeout)) as influx:
+    with closing(InfluxClient(url, "org", "bucket", lambda: SECRET, timeout=timeout)) as influx:
         return influx(body)
 
 
@@ -108,7 +109,7 @@ def http(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 def test_a_204_is_written_and_the_request_is_what_influxdb_expects(serve: Serve) -> None:
     server = serve(DONE)
-    assert write(server).verdict is Verdict.WRITTEN
+    assert write(server).outcome is WriteOutcome.WRITTEN
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /api/v2/write?org=org&bucket=bucket&precision=ns HTTP/1.1")
     assert f"Authorization: Token {SECRET}".encode() in head
@@ -117,62 +118,62 @@ def test_a_204_is_written_and_the_request_is_what_influxdb_expects(serve: Serve)
 
 def test_a_long_body_is_compressed_for_the_network(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(DONE)
-    assert write(server, LINE * 100).verdict is Verdict.WRITTEN
+    assert write(server, LINE * 100).outcome is WriteOutcome.WRITTEN
     assert server.requests[0].endswith(LINE * 100)
     proxy = serve(DONE)
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("no_proxy", "")
-    assert write("http://influx.example:8086", LINE * 100).verdict is Verdict.WRITTEN
+    assert write("http://influx.example:8086", LINE * 100).outcome is WriteOutcome.WRITTEN
     head, _, body = proxy.requests[0].partition(b"\r\n\r\n")
     assert b"content-encoding: gzip" in head.lower()
     assert gzip.decompress(body) == LINE * 100
 
 
-@pytest.mark.parametrize("kept", [*range(9, len(DONE) - 1, 4), len(DONE) - 2, len(DONE) - 3])
-def test_a_204_cut_off_before_the_end_of_its_headers_is_not_written(serve: Serve, kept: int) -> None:
-    answer = write(serve(DONE[:kept]))
-    assert answer.verdict is Verdict.UNKNOWN
-    assert answer.fault in (Fault.CUT, Fault.OTHER)
+@pytest.mark.parametrize("received", [*range(9, len(DONE) - 1, 4), len(DONE) - 2, len(DONE) - 3])
+def test_a_204_cut_off_before_the_end_of_its_headers_is_not_written(serve: Serve, received: int) -> None:
+    answer = write(serve(DONE[:received]))
+    assert answer.outcome is WriteOutcome.UNKNOWN
+    assert answer.error in (TransportError.CONNECTION_LOST, TransportError.OTHER)
 
 
-def test_a_server_that_drips_is_given_up_in_time(serve: Serve) -> None:
+def test_a_server_that_drips_is_abandoned_in_time(serve: Serve) -> None:
     start = time.monotonic()
     answer = write(serve(DONE, drip=0.2), timeout=0.6)
-    assert answer.fault is Fault.LATE
+    assert answer.error is TransportError.TIMEOUT
     assert time.monotonic() - start < 1.5
 
 
 def test_a_login_page_is_no_acknowledgement(serve: Serve) -> None:
     answer = write(serve(http("200 OK", b"<html>Welcome to our hotel</html>")))
-    assert answer.verdict is Verdict.UNKNOWN
+    assert answer.outcome is WriteOutcome.UNKNOWN
     assert "not InfluxDB" in str(answer)
 
 
 @pytest.mark.parametrize("status", ["202 Accepted", "302 Found", "307 Temporary Redirect"])
-def test_no_other_success_and_no_redirect_counts(serve: Serve, status: str) -> None:
+def test_no_other_success_and_no_redirect_is_an_acknowledgement(serve: Serve, status: str) -> None:
     answer = write(serve(http(status, b"", "Location: http://127.0.0.1:9/")))
-    assert answer.verdict is Verdict.UNKNOWN
+    assert answer.outcome is WriteOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"),
+    ("status", "outcome"),
     [
-        ("400 Bad Request", Verdict.REFUSED),
-        ("422 Unprocessable Entity", Verdict.REFUSED),
-        ("401 Unauthorized", Verdict.DENIED),
-        ("403 Forbidden", Verdict.DENIED),
-        ("404 Not Found", Verdict.DENIED),
-        ("413 Too Large", Verdict.TOO_LARGE),
-        ("408 Request Timeout", Verdict.UNKNOWN),
-        ("429 Too Many Requests", Verdict.UNKNOWN),
-        ("500 Internal Server Error", Verdict.UNKNOWN),
-        ("503 Service Unavailable", Verdict.UNKNOWN),
+        ("400 Bad Request", WriteOutcome.REJECTED),
+        ("422 Unprocessable Entity", WriteOutcome.REJECTED),
+        ("401 Unauthorized", WriteOutcome.DENIED),
+        ("403 Forbidden", WriteOutcome.DENIED),
+        ("404 Not Found", WriteOutcome.DENIED),
+        ("413 Too Large", WriteOutcome.TOO_LARGE),
+        ("408 Request Timeout", WriteOutcome.UNKNOWN),
+        ("429 Too Many Requests", WriteOutcome.UNKNOWN),
+        ("500 Internal Server Error", WriteOutcome.UNKNOWN),
+        ("503 Service Unavailable", WriteOutcome.UNKNOWN),
     ],
 )
-def test_what_a_status_means(serve: Serve, status: str, verdict: Verdict) -> None:
+def test_each_status_has_its_outcome(serve: Serve, status: str, outcome: WriteOutcome) -> None:
     answer = write(serve(http(status, b'{"code":"x","message":"the reason"}')))
-    assert answer.verdict is verdict
-    assert answer.words == "the reason"
+    assert answer.outcome is outcome
+    assert answer.message == "the reason"
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date(serve: Serve) -> None:
@@ -191,35 +192,35 @@ def test_an_error_body_cut_off_leaves_the_status(serve: Serve) -> None:
     assert write(serve(http("400 Bad", b"no gzip", "Content-Encoding: gzip"))).status == 400
 
 
-def test_a_connection_reset_in_the_middle_is_not_known(serve: Serve) -> None:
+def test_after_a_connection_reset_the_outcome_is_unknown(serve: Serve) -> None:
     answer = write(serve(b"", reset=True), LINE * 2_000_000)
-    assert (answer.status, answer.verdict) == (None, Verdict.UNKNOWN)
+    assert (answer.status, answer.outcome) == (None, WriteOutcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(
-    ("url", "fault"),
+    ("url", "error"),
     [
-        ("http://127.0.0.1:1", Fault.CLOSED),
-        ("http://no-such-host.invalid:8086", Fault.NAME),
-        ("http://[::1", Fault.OTHER),
-        ("http://h:99999999", Fault.OTHER),
+        ("http://127.0.0.1:1", TransportError.CONNECTION_REFUSED),
+        ("http://no-such-host.invalid:8086", TransportError.UNKNOWN_HOST),
+        ("http://[::1", TransportError.OTHER),
+        ("http://h:99999999", TransportError.OTHER),
     ],
 )
-def test_no_server_is_an_answer_too(url: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_is_an_answer_too(url: str, error: TransportError, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     answer = write(url)
-    assert (answer.status, answer.fault) == (None, fault)
+    assert (answer.status, answer.error) == (None, error)
 
 
-def test_https_to_a_server_without_tls_is_told(serve: Serve) -> None:
+def test_https_to_a_server_without_tls_is_a_tls_error(serve: Serve) -> None:
     server = serve(http("400 Bad Request"))
-    assert write(server.url.replace("http:", "https:")).fault is Fault.TLS
+    assert write(server.url.replace("http:", "https:")).error is TransportError.TLS
 
 
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_only_a_certificate_that_is_trusted_is_written_to(tmp_path: Path) -> None:
+def test_points_go_only_to_a_server_with_a_trusted_certificate(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
     names = ["subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
@@ -229,31 +230,31 @@ def test_only_a_certificate_that_is_trusted_is_written_to(tmp_path: Path) -> Non
     server = Server(DONE, tls=context)
     url = server.url.replace("http:", "https:")
     with closing(server):
-        assert write(url).fault is Fault.TLS
+        assert write(url).error is TransportError.TLS
         assert server.requests == []
-        with closing(Influx(url, "o", "b", lambda: SECRET, ca_file=str(certificate))) as influx:
-            assert influx(LINE).verdict is Verdict.WRITTEN
+        with closing(InfluxClient(url, "o", "b", lambda: SECRET, ca_file=str(certificate))) as influx:
+            assert influx(LINE).outcome is WriteOutcome.WRITTEN
 
 
-def test_the_proxy_of_the_environment_is_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = serve(DONE)
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:pass%20word@"))
     monkeypatch.setenv("no_proxy", "")
-    assert write("http://influx.example:8086").verdict is Verdict.WRITTEN
+    assert write("http://influx.example:8086").outcome is WriteOutcome.WRITTEN
     assert proxy.requests[0].startswith(b"POST http://influx.example:8086/api/v2/write?")
     assert b"Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk" in proxy.requests[0]
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     direct = serve(DONE)
-    assert write(direct).verdict is Verdict.WRITTEN
+    assert write(direct).outcome is WriteOutcome.WRITTEN
     assert direct.requests[0].startswith(b"POST /api/v2/write")
 
 
 def test_the_token_is_read_again_after_a_401(serve: Serve) -> None:
     server = serve(http("401 Unauthorized", b"", "Connection: close"), DONE)
     tokens = iter(["old\n", "new\n"])
-    with closing(Influx(server.url, "o", "b", lambda: next(tokens))) as influx:
-        assert influx(LINE).verdict is Verdict.DENIED
-        assert influx(LINE).verdict is Verdict.WRITTEN
+    with closing(InfluxClient(server.url, "o", "b", lambda: next(tokens))) as influx:
+        assert influx(LINE).outcome is WriteOutcome.DENIED
+        assert influx(LINE).outcome is WriteOutcome.WRITTEN
     assert b"Authorization: Token old\r\n" in server.requests[0]
     assert b"Authorization: Token new\r\n" in server.requests[1]
 
@@ -262,21 +263,21 @@ def test_a_token_that_cannot_be_read_or_sent_is_an_answer() -> None:
     def gone() -> str:
         raise FileNotFoundError(2, "No such file or directory", "/run/secrets/token")
 
-    assert Influx("http://127.0.0.1:1", "o", "b", gone)(LINE).fault is Fault.TOKEN
+    assert InfluxClient("http://127.0.0.1:1", "o", "b", gone)(LINE).error is TransportError.TOKEN
     for bad in ("one\ntwo", "naïve"):
-        answer = Influx("http://127.0.0.1:1", "o", "b", lambda bad=bad: bad)(LINE)
-        assert answer.fault is Fault.TOKEN
+        answer = InfluxClient("http://127.0.0.1:1", "o", "b", lambda bad=bad: bad)(LINE)
+        assert answer.error is TransportError.TOKEN
         assert bad not in str(answer)
         assert repr(bad)[1:-1] not in str(answer)
 
 
-def test_the_token_is_nowhere_to_be_read(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_token_appears_in_no_text(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server = serve(http("401 Unauthorized", f"no such token {SECRET}".encode()))
-    influx = Influx(server.url.replace("//", "//user:password@"), "o", "b", lambda: SECRET)
+    influx = InfluxClient(server.url.replace("//", "//user:password@"), "o", "b", lambda: SECRET)
     with closing(influx):
         answer = influx(LINE)
-        assert answer.words == "no such token ***"
+        assert answer.message == "no such token ***"
         assert SECRET not in repr(influx) + str(answer) + repr(answer) + caplog.text
         assert "password" not in repr(influx) + str(answer) + influx.target
 
@@ -293,34 +294,36 @@ def test_the_token_is_nowhere_to_be_read(serve: Serve, caplog: pytest.LogCapture
         (http("200 OK", b"<html>"), "INFLUXDB_URL"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_remedy(serve: Serve, answer: bytes, where: str) -> None:
+def test_an_error_of_the_server_names_the_setting_and_the_remedy(serve: Serve, answer: bytes, where: str) -> None:
     server = serve(answer)
     problems = check_server(server.url, SECRET, "o", "b").problems
     assert [problem.where for problem in problems] == [where]
     assert all(problem.remedy and SECRET not in str(problem) for problem in problems)
 
 
-def test_a_server_that_is_not_there_is_told(serve: Serve) -> None:
+def test_a_server_that_is_not_running_is_reported(serve: Serve) -> None:
     problem = check_server("http://127.0.0.1:1", SECRET, "o", "b").problems[0]
     assert problem.where == "INFLUXDB_URL"
     assert "connection refused" in problem.what
 
 
-@pytest.mark.parametrize("words", [b"", b"Client sent an HTTP request to an HTTPS server.\n"])
-def test_http_where_a_server_awaits_tls_is_told_although_its_words_are_lost(serve: Serve, words: bytes) -> None:
-    problem = check_server(serve(b"HTTP/1.0 400 Bad Request\r\n\r\n" + words).url, SECRET, "o", "b").problems[0]
+@pytest.mark.parametrize("message", [b"", b"Client sent an HTTP request to an HTTPS server.\n"])
+def test_http_to_a_server_that_expects_tls_is_reported_even_if_its_message_is_lost(
+    serve: Serve, message: bytes
+) -> None:
+    problem = check_server(serve(b"HTTP/1.0 400 Bad Request\r\n\r\n" + message).url, SECRET, "o", "b").problems[0]
     assert problem.where == "INFLUXDB_URL"
     assert "https://" in str(problem.remedy)
 
 
-@pytest.mark.parametrize(("apart", "word"), [(0, ""), (3, ""), (10_800, "3 h behind"), (-1800, "30 min ahead of")])
-def test_a_clock_that_differs_from_the_servers_is_told(serve: Serve, apart: float, word: str) -> None:
-    date = formatdate(time.time() + apart, usegmt=True)
-    found = check_server(serve(http("204 No Content", b"", f"Date: {date}")).url, SECRET, "o", "b")
-    assert found.problems == ()
-    assert [word in warning for warning in found.warnings] == [True] * bool(word)
+@pytest.mark.parametrize(("difference", "word"), [(0, ""), (3, ""), (10_800, "3 h behind"), (-1800, "30 min ahead of")])
+def test_a_clock_that_differs_from_the_servers_is_a_warning(serve: Serve, difference: float, word: str) -> None:
+    date = formatdate(time.time() + difference, usegmt=True)
+    check = check_server(serve(http("204 No Content", b"", f"Date: {date}")).url, SECRET, "o", "b")
+    assert check.problems == ()
+    assert [word in warning for warning in check.warnings] == [True] * bool(word)
 
 
-def test_a_server_without_a_clock_is_no_reason_to_complain(serve: Serve) -> None:
+def test_a_server_that_does_not_tell_its_time_is_no_warning(serve: Serve) -> None:
     for date in ("Date: soon", "X: y"):
         assert check_server(serve(http("204 No Content", b"", date)).url, SECRET, "o", "b").warnings == ()

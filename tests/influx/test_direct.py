@@ -16,8 +16,9 @@ from parts import InfluxDB, free_port
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.influx.client import Influx, Verdict
-from clpm_execd.influx.server_check import Found, check_server
+from clpm_execd.influx.answer import WriteOutcome
+from clpm_execd.influx.client import InfluxClient
+from clpm_execd.influx.server_check import ServerCheck, check_server
 from clpm_execd.outputs import direct
 from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
@@ -62,8 +63,8 @@ class Plant:
         return Block(self.loops, times, values, values, values, whole.astype(np.int8), values, values, whole)
 
 
-def influx(server: InfluxDB, bucket: str, token: str = "") -> Influx:
-    return Influx(server.url, server.org, bucket, lambda: token or server.token)
+def influx(server: InfluxDB, bucket: str, token: str = "") -> InfluxClient:
+    return InfluxClient(server.url, server.org, bucket, lambda: token or server.token)
 
 
 def stored(server: InfluxDB, bucket: str) -> list[tuple[int, str, str, float]]:
@@ -79,8 +80,8 @@ def stored(server: InfluxDB, bucket: str) -> list[tuple[int, str, str, float]]:
 
 def write_only(server: InfluxDB, bucket: str) -> str:
     """A token that may write to this bucket and do nothing else."""
-    found = json.loads(server.request(f"/api/v2/buckets?name={bucket}"))["buckets"][0]
-    resource = {"type": "buckets", "id": found["id"], "orgID": server.org_id}
+    check = json.loads(server.request(f"/api/v2/buckets?name={bucket}"))["buckets"][0]
+    resource = {"type": "buckets", "id": check["id"], "orgID": server.org_id}
     permissions = [{"action": "write", "resource": resource}]
     body = {"orgID": server.org_id, "description": "writes", "permissions": permissions}
     token: str = json.loads(server.request("/api/v2/authorizations", body))["token"]
@@ -98,51 +99,51 @@ def test_every_instant_of_every_loop_is_in_the_bucket_once(influxdb: InfluxDB) -
     assert stored(influxdb, bucket) == expected
 
 
-def test_a_schema_conflict_costs_only_the_lines_in_conflict(influxdb: InfluxDB) -> None:
+def test_of_a_schema_conflict_only_the_lines_in_conflict_are_rejected(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket()
-    refused: list[bytes] = []
-    backlog = MemoryQueue()
+    rejected: list[bytes] = []
+    queue = MemoryQueue()
     with closing(influx(influxdb, bucket)) as writer:
-        assert writer(b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % T0).verdict is Verdict.WRITTEN
+        assert writer(b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % T0).outcome is WriteOutcome.WRITTEN
         bad = b'control_loops,Mode=AUT,loop_id=B PV="bad" %d\n' % (T0 + 50 * SECOND)
         good = [b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % (T0 + k * SECOND) for k in range(1, 100)]
-        backlog.put(b"".join([*good[:40], bad, *good[40:]]))
+        queue.put(b"".join([*good[:40], bad, *good[40:]]))
         sender = Sender(
-            backlog, writer, target="", log=LOG, quarantine=lambda refusals: refused.extend(chain(*refusals.values()))
+            queue, writer, target="", log=LOG, quarantine=lambda lines: rejected.extend(chain(*lines.values()))
         )
         while sender.step() is not None:
             pass
-    assert refused == [bad]
+    assert rejected == [bad]
     assert [t for t, *_ in stored(influxdb, bucket)] == [T0 + k * SECOND for k in range(100)]
 
 
-def test_nothing_is_wrong_with_a_server_that_can_be_written_to(influxdb: InfluxDB) -> None:
+def test_a_server_that_can_be_written_to_has_no_problem(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket()
     for token in (influxdb.token, write_only(influxdb, bucket)):
-        assert check_server(influxdb.url, token, influxdb.org, bucket) == Found()
+        assert check_server(influxdb.url, token, influxdb.org, bucket) == ServerCheck()
     assert stored(influxdb, bucket) == []
 
 
-def test_a_bucket_that_keeps_less_than_is_to_be_filled_in_is_a_problem(influxdb: InfluxDB) -> None:
+def test_a_bucket_that_keeps_less_than_the_backfill_is_a_problem(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket(keep=7200)
-    found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=86_400)
-    assert [problem.where for problem in found.problems] == ["--backfill"]
-    assert "reaches back 24 h" in found.problems[0].what
-    assert "for 2 h" in found.problems[0].what
-    found = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=3600)
-    assert found.problems == ()
-    assert "what waits longer in an outage is refused" in found.warnings[0]
+    check = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=2 * 86_400)
+    assert [problem.where for problem in check.problems] == ["--backfill"]
+    assert "reaches back 2 d" in check.problems[0].what
+    assert "for 2 h" in check.problems[0].what
+    check = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=3600)
+    assert check.problems == ()
+    assert "pending for longer in an outage are rejected" in check.warnings[0]
 
 
 def test_a_token_that_only_writes_cannot_know_how_long_points_are_kept(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket(keep=7200)
-    found = check_server(influxdb.url, write_only(influxdb, bucket), influxdb.org, bucket, backfill=86_400)
-    assert found.problems == ()
-    assert "may not read how long" in found.warnings[0]
+    check = check_server(influxdb.url, write_only(influxdb, bucket), influxdb.org, bucket, backfill=86_400)
+    assert check.problems == ()
+    assert "may not read how long" in check.warnings[0]
 
 
 @pytest.mark.parametrize("wrong", ["url", "token", "permission", "org", "bucket"])
-def test_what_is_wrong_is_named(influxdb: InfluxDB, wrong: str) -> None:
+def test_the_setting_that_is_wrong_is_named(influxdb: InfluxDB, wrong: str) -> None:
     url, token, org, bucket = influxdb.url, influxdb.token, influxdb.org, influxdb.new_bucket()
     where = f"INFLUXDB_{wrong.upper()}"
     if wrong == "url":

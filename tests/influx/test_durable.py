@@ -16,7 +16,7 @@ from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.quarantine import Quarantine, incidents
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.delivery.sender import Sender
-from clpm_execd.influx.client import Influx
+from clpm_execd.influx.client import InfluxClient
 
 T0 = 1_700_000_000 * SECOND
 LOG = logging.getLogger("clpm_execd")
@@ -32,9 +32,9 @@ class Bench:
         self.proxy = FaultyProxy(server.url)
         self.ticks = 0
         self.seconds = 0.0
-        self.writer = Influx(self.proxy.url, server.org, self.bucket, lambda: server.token, timeout=1.0)
+        self.writer = InfluxClient(self.proxy.url, server.org, self.bucket, lambda: server.token, timeout=1.0)
         # The type of a field is what a shard saw first.
-        Influx(server.url, server.org, self.bucket, lambda: server.token)(_line("first", 0, T0 - SECOND))
+        InfluxClient(server.url, server.org, self.bucket, lambda: server.token)(_line("first", 0, T0 - SECOND))
         self.start()
 
     def start(self) -> None:

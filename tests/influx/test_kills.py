@@ -22,7 +22,7 @@ from tiers import CAMPAIGNS
 from clpm_execd.delivery.inspection import stock_of
 from clpm_execd.delivery.quarantine import incidents
 from clpm_execd.delivery.queue import split_lines
-from clpm_execd.influx.client import Influx
+from clpm_execd.influx.client import InfluxClient
 
 KILLS = 1000 if CAMPAIGNS else 200
 CHAINS = 4  # streams that are killed at the same time, each with a folder, a bucket and a proxy of its own
@@ -48,7 +48,7 @@ class Chain:
             f"INFLUXDB_ORG={server.org}\nINFLUXDB_BUCKET={self.bucket}\nCLPM_LOOPS=loops.toml\n"
         )
         # The type of a field is what a shard saw first.
-        with contextlib.closing(Influx(server.url, server.org, self.bucket, lambda: server.token)) as writer:
+        with contextlib.closing(InfluxClient(server.url, server.org, self.bucket, lambda: server.token)) as writer:
             writer(b"control_loops,Mode=AUT,loop_id=first OP=1,PV=1,SP=1 %d\n" % (self.start - SECOND))
 
     @contextlib.contextmanager

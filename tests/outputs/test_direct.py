@@ -15,7 +15,7 @@ from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.influx.client import Answer, Fault
+from clpm_execd.influx.answer import Answer, TransportError
 from clpm_execd.outputs import direct
 from clpm_execd.outputs.self_metrics import Metrics
 from clpm_execd.plant.block import Block
@@ -113,7 +113,7 @@ def test_a_past_being_filled_in_waits_for_room_and_loses_nothing() -> None:
 
 def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
-    server = AnsweringServer(lambda body: Answer(None, fault=Fault.CLOSED))
+    server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     queue = stream(server, clock)
     assert queue.points == 42
     assert clock.time < T0 + 27 * SECOND
@@ -122,7 +122,7 @@ def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCa
 
 def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
-    server = AnsweringServer(lambda body: Answer(None, fault=Fault.CLOSED))
+    server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     plant, spool = Plant(T0), DiskQueue(tmp_path, LOG, now=clock.now)
     direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, queue=spool)
     assert spool.points == 42
@@ -132,7 +132,7 @@ def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
 def test_what_is_on_disk_at_a_stop_waits_for_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
-    plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, fault=Fault.CLOSED))
+    plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG,
                queue=DiskQueue(tmp_path, LOG))  # fmt: skip
     assert caplog.records[-1].levelno == logging.INFO

@@ -16,7 +16,7 @@ from clpm_execd.units import SECOND
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.config.settings import Settings
-    from clpm_execd.influx.server_check import Found
+    from clpm_execd.influx.server_check import ServerCheck
 
 
 def add(commands: Commands) -> None:
@@ -64,14 +64,14 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     return status
 
 
-def _check_server(arguments: argparse.Namespace, settings: Settings) -> Found:
+def _check_server(arguments: argparse.Namespace, settings: Settings) -> ServerCheck:
     from clpm_execd.cli.resume import parse_backfill
-    from clpm_execd.influx.server_check import Found, check_server
+    from clpm_execd.influx.server_check import ServerCheck, check_server
 
     try:
         backfill_seconds = parse_backfill(arguments) // SECOND
         connection = settings.require_connection()
     except BadInput as bad:
-        return Found(bad.problems)
+        return ServerCheck(bad.problems)
     return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket,
                         backfill=backfill_seconds)

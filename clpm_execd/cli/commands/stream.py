@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clpm_execd.clock import Clock
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
-    from clpm_execd.influx.client import Influx, Writer
+    from clpm_execd.influx.client import InfluxClient, Writer
     from clpm_execd.outputs.self_metrics import Metrics
     from clpm_execd.plant.source import Source
     from clpm_execd.runtime.progress import Progress
@@ -176,9 +176,9 @@ def _greeting(source: Source) -> tuple[str, ...]:
             "or `clpm-execd --help`")
 
 
-def _build_client(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> Influx:
+def _build_client(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> InfluxClient:
     """Return the client for the bucket. It reads a token file again when needed, and hides that token in the log."""
-    from clpm_execd.influx.client import Influx
+    from clpm_execd.influx.client import InfluxClient
 
     def token() -> str:
         try:
@@ -188,4 +188,4 @@ def _build_client(settings: Settings, connection: Connection, hide: Callable[[st
         hide(secret.reveal() if secret else "")
         return secret.reveal() if secret else ""
 
-    return Influx(connection.url, connection.org, connection.bucket, token)
+    return InfluxClient(connection.url, connection.org, connection.bucket, token)
