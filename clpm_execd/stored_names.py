@@ -16,7 +16,8 @@ VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "
 
 # the arrays of each part, each with the attribute that holds it today,
 STATE = {"sp": "sp", "op": "op", "pv": "pv", "position": "position", "load": "load", "mode": "mode"}
-OPERATOR = {"_planned": "_planned"}
+OPERATOR_PLANNED_QUARTER = "_planned"
+OPERATOR = {OPERATOR_PLANNED_QUARTER: "_planned_quarter"}
 PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new_flow"}
 RECORDER = {"_last": "_last"}
 CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_was_manual"}

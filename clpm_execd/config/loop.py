@@ -31,7 +31,7 @@ from clpm_execd.config.validation import (
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
-from clpm_execd.plant.stages.operator import DAY
+from clpm_execd.plant.stages.operator import QUARTER_HOURS_PER_DAY
 from clpm_execd.units import TIME_EXAMPLE
 
 MAX_LOOPS = 100_000  # of one file: the largest plant whose speed is measured (docs/speed.md); stops a mistyped count
@@ -183,8 +183,8 @@ def _check_process(process: ProcessSpec, place: Place) -> None:
 
 
 def _check_operator(operator: OperatorSpec, place: Place) -> None:
-    if not 1 <= len(operator.day) <= DAY:
-        place.at("day").refuse(f"a day of {len(operator.day)} parts", f"give 1 to {DAY} numbers")
+    if not 1 <= len(operator.day) <= QUARTER_HOURS_PER_DAY:
+        place.at("day").refuse(f"a day of {len(operator.day)} parts", f"give 1 to {QUARTER_HOURS_PER_DAY} numbers")
     elif not any(operator.day):
         place.at("day").refuse("every part of the day is 0", "give a number above 0, or interval = 0 for no moves")
 

@@ -322,7 +322,7 @@ class Plant:
         """Return how many scans from this one on, at most so many, may be simulated in one batch."""
         if self._single_loop is None or not self._single_loop.is_quicker(most):
             return 1
-        idle = self._operator.idle(tick, most)
+        idle = self._operator.idle_scans(tick, most)
         return idle if self._single_loop.is_quicker(idle) else 1
 
     def _simulate_scan(self, tick: int, noise: Floats, load: Floats) -> None:

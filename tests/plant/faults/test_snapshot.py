@@ -279,7 +279,7 @@ MADE_ANEW = {
                 "_b1_load", "_b2_load"},
     "Controller": {"_is_manual", "_modes_without_manual", "_none_was_manual", "kp", "ki", "anti_windup_gain",
                    *("_sp", "_op", "_pv", "_mode", "_effective_mode")},
-    "DeadTime": {"_is_at_end"}, "Operator": {"_next_quarter"}, "Draws": {"_first", "_block"},
+    "DeadTime": {"_is_at_end"}, "Operator": {"_next_quarter_tick"}, "BlockDraws": {"_first", "_block"},
     "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
     "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
     "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
