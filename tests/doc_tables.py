@@ -56,7 +56,7 @@ def loop_types() -> str:
         process, load = typical.process, typical.disturbance
         time_constants = " and ".join(f"{tau:g} s" for tau in process.tau) or "integrating"
         unit = "%PV/s/%OP" if process.model == "integrator" else "%PV/%OP"
-        rows.append((f"`{name}`", typical.letters, typical.meaning, f"{process.gain:g} {unit}", time_constants,
+        rows.append((f"`{name}`", typical.letters, typical.description, f"{process.gain:g} {unit}", time_constants,
                      f"{process.dead_time:g} s", f"{typical.sensor.noise:g} % of span",
                      f"{load.sigma:g} % of travel, {load.correlation:g} s"))
     return _table(("type", "letters", "description", "gain", "time constants", "dead time", "noise",
@@ -68,7 +68,7 @@ def faults() -> str:
     rows = []
     for kind in FAULTS.values():
         parameters = (f"`{name}` {about.default} {about.unit}".strip() for name, about in kind.parameters.items())
-        rows.append((f"`{kind.name}`", kind.group, kind.meaning, ", ".join(parameters)))
+        rows.append((f"`{kind.name}`", kind.group, kind.description, ", ".join(parameters)))
     return _table(("kind", "group", "what it does", "parameters and defaults"), *rows)
 
 
@@ -85,7 +85,7 @@ def _keys(spec: type, prefix: str) -> Iterator[tuple[str, ...]]:
         if "parameter" in item.metadata:
             about = item.metadata["parameter"]
             default = _toml(item.default) if about.default == repr(item.default) else about.default
-            yield f"`{prefix}{item.name}`", default, _limits(about), about.meaning
+            yield f"`{prefix}{item.name}`", default, _limits(about), about.description
         elif (inner := _inner_spec(item)) is not None:
             yield from _keys(inner, f"{prefix}{item.name}.")
 
@@ -110,9 +110,9 @@ def _limits(about: Parameter) -> str:
         return ", ".join(f"`{choice}`" for choice in about.choices)
     limits = ""
     if isinf(about.high) and not isinf(about.low):
-        limits = f"{'more than' if about.above else 'at least'} {about.low:,g}"
+        limits = f"{'greater than' if about.is_low_excluded else 'at least'} {about.low:,g}"
     elif not isinf(about.low):
-        limits = f"{'more than ' if about.above else ''}{about.low:,.10g} to {about.high:,.10g}"
+        limits = f"{'greater than ' if about.is_low_excluded else ''}{about.low:,.10g} to {about.high:,.10g}"
     return ", ".join(filter(None, (about.unit, limits)))
 
 

@@ -41,8 +41,8 @@ def is_colour_terminal(stream: TextIO | None) -> bool:
 def print_catalogue(catalogue: Catalogue) -> int:
     """Print the sections to stdout; return the exit status."""
     console = _console(sys.stdout)
-    if catalogue.head:
-        console.print(catalogue.head)
+    if catalogue.introduction:
+        console.print(catalogue.introduction)
     for section in catalogue.sections:
         _print_section(console, section)
     return 0
@@ -53,11 +53,11 @@ def _print_section(console: Console, section: Section) -> None:
     from rich.text import Text
 
     console.print(Text(section.name, "bold cyan"))
-    console.print(Text.assemble((f"{section.group}: ", "bold"), section.meaning), "", sep="\n")
-    if section.rows:
-        table = _table("parameter", "meaning", "range", "default")
-        for row in section.rows:
-            table.add_row(row.name, row.meaning, row.range, row.default.removeprefix("default "))
+    console.print(Text.assemble((f"{section.group}: ", "bold"), section.description), "", sep="\n")
+    if section.parameters:
+        table = _table("parameter", "description", "limits", "default")
+        for row in section.parameters:
+            table.add_row(row.name, row.description, row.limits, row.default)
         console.print(table, "", sep="\n")
     if section.note:
         console.print(section.note, "", sep="\n")

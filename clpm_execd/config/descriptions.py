@@ -1,7 +1,7 @@
-"""What there is to choose from: kinds of faults and types of loops, each with an example that can be pasted.
+"""Descriptions of the kinds of faults and types of loops, each with parameters and an example that can be pasted.
 
-As text a section begins with its name, alone on a line, and ends with TOML. All of it is read from the tables that the
-plant itself and the checks read.
+As text a section begins with its name, alone on a line, and ends with TOML. Everything is read from the tables that the
+plant and the checks of loops.toml read.
 """
 
 from __future__ import annotations
@@ -17,129 +17,165 @@ from clpm_execd.plant.specs import Parameter
 from clpm_execd.plant.tuning import tuned
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
-_FAULTS = """\
-The faults of loops.toml: a [[loop.fault]] names its kind, its parameters and, as any of them may, when it is there.
+_ABOUT_FAULTS = """\
+Faults of loops.toml: a [[loop.fault]] table gives the kind, its parameters and, for any kind, when it is present.
   start     from the start of the stream ("30m"), or a time (2025-01-10T10:05:00Z); default 0, the beginning
-  duration  how long it lasts; default for ever
-  repeat    from one start to the next, longer than duration; default once
-  ramp      how long it takes to grow from nothing to full; default 0, at once
-Several at once add up. Valve faults are for loops with a valve of their own: a master of a cascade has none.
-Negative controls are no faults, and a monitor must not read them as such.
+  duration  how long it lasts; default: without end
+  repeat    from one start to the next, longer than duration; default: once
+  ramp      how long it takes to reach its full size; default 0, at once
+Faults that are present at the same time add up. Valve faults need a loop with a valve of its own: the master of a
+cascade has none. Negative controls are normal operation that a detector must not flag.
 """
 
-_TYPES = """\
-The types of loops.toml: a [[loop]] names its type, and what it does not give is as below. Numbers are per cent of
-span and seconds. The controller is tuned by rule from the process: tuning = "tight", "lambda", "sluggish" or
-"aggressive", unless gain and reset are given.
+_ABOUT_LOOP_TYPES = """\
+Types of loops in loops.toml: a [[loop]] table names its type; values that it does not give are those below. Numbers are
+in per cent of span and seconds. The controller is tuned from the process by a rule: tuning = "tight", "lambda",
+"sluggish" or "aggressive", unless gain and reset are given.
 """
-
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One parameter as tables print it; range: with its unit, or its choices."""
+class ParameterRow:
+    """A parameter as tables print it. limits: with its unit, or its choices."""
 
     name: str
-    meaning: str
-    range: str
+    description: str
+    limits: str
     default: str
 
     def __str__(self) -> str:
-        return f"{self.meaning}{', ' if self.range else ''}{self.range}; {self.default}"
+        default = self.default if self.default == "required" else f"default {self.default}"
+        return f"{self.description}{', ' if self.limits else ''}{self.limits}; {default}"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One kind or type: its name, its group and meaning, its parameters, a note on them, TOML that `check` accepts."""
+    """The description of one kind of fault or type of loop.
+
+    Parameters
+    ----------
+    name : str
+    group : str
+        The group of the fault, or the letters of the loop type.
+    description : str
+    parameters : tuple of ParameterRow
+    example : str
+        TOML that `check` accepts.
+    note : str
+        A remark about the parameters; empty where there is none.
+    """
 
     name: str
     group: str
-    meaning: str
-    rows: tuple[Row, ...]
+    description: str
+    parameters: tuple[ParameterRow, ...]
     example: str
     note: str = ""
 
     def __str__(self) -> str:
-        width = max((len(row.name) for row in self.rows), default=0)
-        lines = [self.name, f"  {self.group}: {self.meaning}", *(f"  {row.name:<{width}}  {row}" for row in self.rows)]
+        width = max((len(row.name) for row in self.parameters), default=0)
+        lines = [self.name, f"  {self.group}: {self.description}",
+                 *(f"  {row.name:<{width}}  {row}" for row in self.parameters)]
         lines += [f"  {self.note}"] if self.note else []
         return "\n".join([*lines, "", self.example, ""])
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Sections, with what is to be said before them; str() is the whole as plain text."""
+    """Sections and the text before them; str() is all of it as plain text."""
 
-    head: str
+    introduction: str
     sections: tuple[Section, ...]
 
     def __str__(self) -> str:
-        return "\n".join([*([self.head] if self.head else []), *map(str, self.sections)])
+        return "\n".join([*([self.introduction] if self.introduction else []), *map(str, self.sections)])
 
 
-def faults(names: Sequence[str] = ()) -> Catalogue:
-    """The kinds named, or all of them. Raises BadInput for one that is not there."""
-    return _chosen(_FAULTS, {name: _fault(kind) for name, kind in FAULTS.items()}, names, "fault kind")
+def describe_faults(names: Sequence[str] = ()) -> Catalogue:
+    """Return the descriptions of these kinds of faults, or of all.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of FAULTS; by default all.
+
+    Raises
+    ------
+    BadInput
+        There is no such kind.
+    """
+    sections = {name: _describe_fault(kind) for name, kind in FAULTS.items()}
+    return _select(_ABOUT_FAULTS, sections, names, "fault kind")
 
 
-def loop_types(names: Sequence[str] = ()) -> Catalogue:
-    """The types named, or all of them. Raises BadInput for one that is not there."""
-    return _chosen(_TYPES, {name: _loop_type(name) for name in LOOP_TYPES}, names, "loop type")
+def describe_loop_types(names: Sequence[str] = ()) -> Catalogue:
+    """Return the descriptions of these types of loops, or of all.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of LOOP_TYPES; by default all.
+
+    Raises
+    ------
+    BadInput
+        There is no such type.
+    """
+    sections = {name: _describe_loop_type(name) for name in LOOP_TYPES}
+    return _select(_ABOUT_LOOP_TYPES, sections, names, "loop type")
 
 
-def _chosen(head: str, sections: Mapping[str, Section], names: Sequence[str], what: str) -> Catalogue:
+def _select(introduction: str, sections: Mapping[str, Section], names: Sequence[str], what: str) -> Catalogue:
     problems = [Problem(name, f"unknown {what}", did_you_mean(name, list(sections)))
                 for name in names if name not in sections]
     if problems:
         raise BadInput(problems)
-    return Catalogue("" if names else head, tuple(sections[name] for name in names or sections))
+    return Catalogue("" if names else introduction, tuple(sections[name] for name in names or sections))
 
 
-def _fault(kind: FaultKind) -> Section:
-    rows = tuple(Row(name, about.meaning, _range(about), _default(about)) for name, about in kind.parameters.items())
-    return Section(kind.name, kind.group, kind.meaning, rows, kind.example.strip())
+def _describe_fault(kind: FaultKind) -> Section:
+    rows = tuple(ParameterRow(name, parameter.description, _describe_limits(parameter), parameter.default)
+                 for name, parameter in kind.parameters.items())
+    return Section(kind.name, kind.group, kind.description, rows, kind.example.strip())
 
 
-def _range(about: Parameter) -> str:
-    """Unit and range of a parameter, in words."""
-    unit = f" {about.unit}" if about.unit else ""
-    if about.choices:
-        return f"one of {', '.join(about.choices)}"
-    if isinf(about.low) and isinf(about.high):
+def _describe_limits(parameter: Parameter) -> str:
+    """Return the limits of a parameter with its unit, or its choices."""
+    unit = f" {parameter.unit}" if parameter.unit else ""
+    if parameter.choices:
+        return f"one of {', '.join(parameter.choices)}"
+    if isinf(parameter.low) and isinf(parameter.high):
         return unit.strip()
-    if isinf(about.high):
-        return f"{'more than' if about.above else 'at least'} {about.low:g}{unit}"
-    if about.above:
-        return f"more than {about.low:g}, at most {about.high:g}{unit}"
-    return f"{about.low:g} to {about.high:g}{unit}"
+    if isinf(parameter.high):
+        return f"{'greater than' if parameter.is_low_excluded else 'at least'} {parameter.low:g}{unit}"
+    if parameter.is_low_excluded:
+        return f"greater than {parameter.low:g}, at most {parameter.high:g}{unit}"
+    return f"{parameter.low:g} to {parameter.high:g}{unit}"
 
 
-def _default(about: Parameter) -> str:
-    return about.default if about.default == "required" else f"default {about.default}"
-
-
-def _loop_type(name: str) -> Section:
-    typical = LOOP_TYPES[name]
-    loop = template(name, f"{typical.letters}101", (0.0, 100.0))
+def _describe_loop_type(name: str) -> Section:
+    loop_type = LOOP_TYPES[name]
+    loop = template(name, f"{loop_type.letters}101", (0.0, 100.0))
     controller = tuned(loop, 1.0)
-    rows: list[Row] = []
+    rows: list[ParameterRow] = []
     lines = ["[[loop]]", f'id = "{loop.id}"', f'type = "{name}"', "range = [0.0, 100.0]", "sp = 50.0"]
     for part in ("process", "sensor", "disturbance"):
         spec = getattr(loop, part)
         lines += ["", f"[loop.{part}]"]
         for item in fields(spec):
-            value, about = getattr(spec, item.name), item.metadata["parameter"]
+            value, parameter = getattr(spec, item.name), item.metadata["parameter"]
             if value == ():
                 continue
             if (part, item.name, loop.process.model) == ("process", "gain", "integrator"):
-                about = replace(about, unit="%/s/%")
-            rows.append(Row(f"{part}.{item.name}", about.meaning, _range(about), f"default {_toml(value)}"))
-            lines.append(f"{item.name} = {_toml(value)}")
-    note = f"so tuned by \"lambda\": gain {controller.gain:.3g} %/%, reset {controller.reset:.3g} s"
-    return Section(name, typical.letters, typical.meaning, tuple(rows), "\n".join(lines), note)
+                parameter = replace(parameter, unit="%PV/s/%OP")
+            rows.append(ParameterRow(f"{part}.{item.name}", parameter.description, _describe_limits(parameter),
+                                     _to_toml(value)))
+            lines.append(f"{item.name} = {_to_toml(value)}")
+    note = f"tuned by \"lambda\" to gain {controller.gain:.3g} %OP/%PV, reset {controller.reset:.3g} s"
+    return Section(name, loop_type.letters, loop_type.description, tuple(rows), "\n".join(lines), note)
 
 
-def _toml(value: object) -> str:
+def _to_toml(value: object) -> str:
     if isinstance(value, tuple):
-        return _toml(value[0]) if len(value) == 1 else f"[{', '.join(map(_toml, value))}]"
+        return _to_toml(value[0]) if len(value) == 1 else f"[{', '.join(map(_to_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)

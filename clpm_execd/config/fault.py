@@ -63,12 +63,12 @@ def _read_parameters(kind: str, table: Mapping[str, Any], place: Place) -> dict[
             if value is not None:
                 values[key] = value
         elif default == "":
-            place.at(key).refuse("is missing", f"give the {parameter.meaning}")
+            place.at(key).refuse("is missing", f"give the {parameter.description}")
     return values
 
 
 def _read_parameter(value: object, parameter: Parameter, is_text: bool, place: Place) -> float | str | None:
-    return read_name(value, f"the {parameter.meaning}", place) if is_text else read_number(value, parameter, place)
+    return read_name(value, f"the {parameter.description}", place) if is_text else read_number(value, parameter, place)
 
 
 def _check_durations(durations: Mapping[str, int | None], place: Place) -> None:

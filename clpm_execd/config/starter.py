@@ -241,7 +241,7 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
             names = ", ".join(loop.id for loop in neighbours)
             for loop, fault in zip(neighbours, _draw_shared_event(kind, rng), strict=True):
                 loop.faults = [{"kind": kind, **fault}]
-                loop.comment = f"{names} share this event: {FAULTS[kind].meaning}"
+                loop.comment = f"{names} share this event: {FAULTS[kind].description}"
 
 
 def _draw_shared_event(kind: str, rng: Random) -> list[FaultTable]:
@@ -351,7 +351,7 @@ def _to_toml(loop: _PlantLoop) -> str:
         if table:
             lines.append(f"{key} = {_to_value(table)}")
     for fault in loop.faults:
-        lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].meaning}",
+        lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].description}",
                   *(f"{key} = {_to_value(value)}" for key, value in fault.items())]
     return "\n".join(lines) + "\n"
 

@@ -139,7 +139,7 @@ def read_number(value: object, parameter: Parameter, place: Place) -> float | No
         result = float(value)
     except OverflowError:
         result = math.inf
-    is_inside = parameter.low < result if parameter.above else parameter.low <= result
+    is_inside = parameter.low < result if parameter.is_low_excluded else parameter.low <= result
     if not (math.isfinite(result) and is_inside and result <= parameter.high):
         what = "outside the limits" if math.isfinite(result) else "not a finite number"
         place.refuse(f"{quote(value)} is {what}", describe_limits(parameter))
@@ -216,8 +216,8 @@ def describe_limits(parameter: Parameter) -> str:
     if math.isinf(parameter.low) and math.isinf(parameter.high):
         text = "give a finite number"
     elif math.isinf(parameter.high):
-        text = f"give a number {'greater than' if parameter.above else 'of at least'} {parameter.low:g}"
-    elif parameter.above:
+        text = f"give a number {'greater than' if parameter.is_low_excluded else 'of at least'} {parameter.low:g}"
+    elif parameter.is_low_excluded:
         text = f"give a number greater than {parameter.low:g} and at most {parameter.high:g}"
     else:
         text = f"give {parameter.low:g} to {parameter.high:g}"
@@ -247,7 +247,7 @@ def _read_value(value: object, key: str, hint: Any, parameter: Parameter, place:
         return read_number(value, parameter, place)
     if parameter.choices:
         return read_choice(value, key, parameter.choices, place)
-    return read_name(value, parameter.meaning, place)
+    return read_name(value, f"the {parameter.description}", place)
 
 
 def _read_boolean(value: object, place: Place) -> bool | None:

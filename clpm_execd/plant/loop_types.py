@@ -1,7 +1,7 @@
-"""The typical loop of each type: where a loop starts from when its configuration says no more than its type.
+"""The typical loop of each type: the values of a loop whose configuration gives only its type.
 
-Ranges of dynamics, tuning and noise are those of real plants; a controller is tuned by rule from its process, so
-that whatever the user changes there stays stable.
+Dynamics, noise and load lie within the ranges of industrial loops. The controller is tuned from the process by a rule,
+so that the loop stays stable when a user changes the process.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from clpm_execd.plant.specs import (
 
 @dataclass(frozen=True, slots=True)
 class LoopType:
-    """A type's ISA letters, its meaning and its typical parts."""
+    """A type of loop. letters: of its tags (ISA-5.1)."""
 
     letters: str
-    meaning: str
+    description: str
     process: ProcessSpec
     sensor: SensorSpec
     disturbance: DisturbanceSpec
@@ -33,30 +33,34 @@ def _fopdt(gain: float, tau: float, dead_time: float) -> ProcessSpec:
     return ProcessSpec(model="fopdt", gain=gain, tau=(tau,), dead_time=dead_time)
 
 
-def _load(sigma: float, correlation: float) -> DisturbanceSpec:
+def _ou_load(sigma: float, correlation: float) -> DisturbanceSpec:
     return DisturbanceSpec(sigma=sigma, correlation=correlation)
 
 
+# Gain in %PV/%OP (level: %PV/s/%OP), time constants and dead times in s, noise in % of span, load in % of travel and s.
 LOOP_TYPES = {
-    "flow": LoopType("FIC", "fast and noisy", _fopdt(1.1, 3.0, 1.0), SensorSpec(noise=0.12), _load(0.6, 12.0)),
-    "pressure": LoopType("PIC", "a gas volume", _fopdt(1.2, 30.0, 3.0), SensorSpec(noise=0.06), _load(0.5, 25.0)),
+    "flow": LoopType(
+        "FIC", "fast and noisy", _fopdt(1.1, 3.0, 1.0), SensorSpec(noise=0.12), _ou_load(0.6, 12.0)),
+    "pressure": LoopType(
+        "PIC", "a gas volume", _fopdt(1.2, 30.0, 3.0), SensorSpec(noise=0.06), _ou_load(0.5, 25.0)),
     "level": LoopType(
-        "LIC", "a vessel, integrating", ProcessSpec(model="integrator", gain=0.01, tau=(), dead_time=4.0),
-        SensorSpec(noise=0.08), _load(0.8, 30.0)),
+        "LIC", "an integrating vessel", ProcessSpec(model="integrator", gain=0.01, tau=(), dead_time=4.0),
+        SensorSpec(noise=0.08), _ou_load(0.8, 30.0)),
     "temperature": LoopType(
-        "TIC", "slow, with a second lag",
+        "TIC", "slow, with two time constants",
         ProcessSpec(model="sopdt", gain=1.4, tau=(240.0, 60.0), dead_time=30.0),
-        SensorSpec(noise=0.04), _load(0.8, 60.0)),
+        SensorSpec(noise=0.04), _ou_load(0.8, 60.0)),
     "composition": LoopType(
-        "AIC", "slow, with much dead time", _fopdt(1.0, 900.0, 300.0), SensorSpec(noise=0.08), _load(0.8, 120.0)),
+        "AIC", "slow, with a long dead time", _fopdt(1.0, 900.0, 300.0), SensorSpec(noise=0.08), _ou_load(0.8, 120.0)),
 }
 
-_STEPS = 5000.0  # in the span: what a 12 bit converter and two or three decimals leave of a value
+# Steps in the span: a 12-bit converter has 4096, and records have two or three decimals.
+_STEPS_PER_SPAN = 5000.0
 
 
 def _decimal_step(span: float) -> float:
-    """The power of ten, or its half or fifth, next below a five-thousandth of the span."""
-    step = span / _STEPS
+    """Return the greatest of 1, 2 and 5 times a power of ten that is not above the step of a converter."""
+    step = span / _STEPS_PER_SPAN
     exponent = 0
     while 10.0**exponent > step:
         exponent -= 1
@@ -67,7 +71,21 @@ def _decimal_step(span: float) -> float:
 
 
 def template(loop_type: str, loop_id: str, span: tuple[float, float]) -> LoopSpec:
-    """The typical loop of a type, at mid-range. Raises KeyError on an unknown type."""
+    """Return the typical loop of a type, with SP at mid-range.
+
+    Parameters
+    ----------
+    loop_type : str
+        A key of LOOP_TYPES.
+    loop_id : str
+    span : tuple of float
+        Lower and upper limit of the transmitter range, engineering units.
+
+    Raises
+    ------
+    KeyError
+        There is no such type.
+    """
     typical = LOOP_TYPES[loop_type]
     return LoopSpec(
         id=loop_id,

@@ -158,12 +158,12 @@ class Plant:
         from clpm_execd.plant.faults.process import ProcessFaults
         from clpm_execd.plant.faults.schedule import Schedule
         from clpm_execd.plant.faults.sensor import SensorFaults
-        from clpm_execd.plant.faults.truth import Witness
+        from clpm_execd.plant.faults.truth import TruthObserver
         from clpm_execd.plant.faults.valve import ValveFaults
 
         state = self._state
         self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)
-        self._witness = Witness(schedule, self._columns)
+        self._truth_observer = TruthObserver(schedule, self._columns)
         self._stage_faults: list[tuple[int, StageFaults]] = []
 
         def attach(stage: int, faults: F) -> F:
@@ -266,7 +266,7 @@ class Plant:
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
         self._simulate(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode)
-        truth = None if self._schedule is None else self._witness.tell(ticks, op, mode, true_pv)
+        truth = None if self._schedule is None else self._truth_observer.observe(ticks, op, mode, true_pv)
         for values in (pv, sp, true_pv):
             values *= self._pv_scale
             values += self._pv_zero

@@ -218,7 +218,7 @@ class _Told:
                 told.end(stop, loop, fault)
                 stop = next(gaps, end)
             state = states[time]
-            control = bool(state & _CONTROL) or FAULTS[fault].control
+            control = bool(state & _CONTROL) or FAULTS[fault].is_control
             # A negative control is never present: that it is in force shows in its severity only.
             told.tell(time, loop, fault, control=control, there=bool(state & (_IN_FORCE if control else _PRESENT)),
                       visible=bool(state & _VISIBLE), severity=severity)

@@ -7,7 +7,7 @@ import re
 import pytest
 import tomli
 
-from clpm_execd.config.descriptions import faults, loop_types
+from clpm_execd.config.descriptions import describe_faults, describe_loop_types
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
@@ -30,12 +30,12 @@ def example(section: str) -> str:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_kind_of_fault_has_a_section_with_its_parameters_and_an_example_that_runs(kind: str) -> None:
-    section = sections(str(faults()), list(FAULTS))[kind]
+    section = sections(str(describe_faults()), list(FAULTS))[kind]
     about = FAULTS[kind]
-    assert f"  {about.group}: {about.meaning}" in section
+    assert f"  {about.group}: {about.description}" in section
     for name, parameter in about.parameters.items():
         [line] = [line for line in section.splitlines() if re.match(rf"  {name}\b", line)]
-        assert parameter.meaning in line
+        assert parameter.description in line
         assert parameter.unit in line
         assert line.endswith(("required", f"default {parameter.default}"))
     found = parse_configuration(tomli.loads(example(section)))
@@ -45,21 +45,21 @@ def test_each_kind_of_fault_has_a_section_with_its_parameters_and_an_example_tha
 
 @pytest.mark.parametrize("name", LOOP_TYPES)
 def test_the_example_of_each_type_is_the_typical_loop(name: str) -> None:
-    section = sections(str(loop_types()), list(LOOP_TYPES))[name]
+    section = sections(str(describe_loop_types()), list(LOOP_TYPES))[name]
     [loop] = parse_configuration(tomli.loads(example(section))).loops
     assert loop == template(name, loop.id, (0.0, 100.0))
-    assert LOOP_TYPES[name].meaning in section
+    assert LOOP_TYPES[name].description in section
     assert "process.gain" in section
 
 
 def test_only_those_named_are_shown() -> None:
-    assert str(faults(["stuck"])).startswith("stuck\n")
-    assert "stiction" not in str(faults(["stuck"]))
-    assert str(loop_types(["level"])).startswith("level\n")
+    assert str(describe_faults(["stuck"])).startswith("stuck\n")
+    assert "stiction" not in str(describe_faults(["stuck"]))
+    assert str(describe_loop_types(["level"])).startswith("level\n")
 
 
 def test_a_name_that_is_not_there_is_told() -> None:
     with pytest.raises(BadInput, match="did you mean 'stiction'"):
-        faults(["stition", "stuck"])
+        describe_faults(["stition", "stuck"])
     with pytest.raises(BadInput, match="did you mean 'level'"):
-        loop_types(["levle"])
+        describe_loop_types(["levle"])

@@ -239,7 +239,7 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         "loops.toml: loop[2] FIC101.move[1].sp: 150 is outside the range",
     ]
     assert "did you mean 'seed'?" in found[0]
-    assert "give -1000 to 1000 (%/%)" in found[10]
+    assert "give -1000 to 1000 (%PV/%OP)" in found[10]
 
 
 @pytest.mark.parametrize(("keys", "told"), [

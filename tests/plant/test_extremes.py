@@ -35,7 +35,7 @@ OPTIONAL = {"action", "gain", "reset", "derivative"}
 
 def numbers(about: Parameter) -> st.SearchStrategy[float]:
     low, high = about.low, min(about.high, 1e9)
-    edges = [edge for edge in (low, high) if edge > low or not about.above]
+    edges = [edge for edge in (low, high) if edge > low or not about.is_low_excluded]
     positive = st.floats(max(low, SMALLEST), high)
     mirrored = [positive.map(lambda x: -x)] if low < 0 else []
     return st.one_of(st.sampled_from(edges), positive, st.floats(max(low, 0.01), min(high, 100.0)), *mirrored)

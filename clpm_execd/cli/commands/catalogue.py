@@ -25,15 +25,15 @@ def add(commands: Commands) -> None:
 
 
 def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
-    from clpm_execd.config import descriptions as catalogue
+    from clpm_execd.config.descriptions import describe_faults
 
-    return _print(catalogue.faults(arguments.names))
+    return _print(describe_faults(arguments.names))
 
 
 def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:
-    from clpm_execd.config import descriptions as catalogue
+    from clpm_execd.config.descriptions import describe_loop_types
 
-    return _print(catalogue.loop_types(arguments.names))
+    return _print(describe_loop_types(arguments.names))
 
 
 def _print(entries: Catalogue) -> int:

@@ -1,198 +1,224 @@
-"""Every kind of fault, each an entry: the configuration's checks, `clpm-execd faults` and the plant all read this.
+"""The catalogue of faults: the checks of loops.toml, `clpm-execd faults` and the plant all read these entries.
 
-Numbers are per cent of span, of travel or of output, and seconds, as in all of the plant. A kind of stages 3 to 6
-is its effects on the parameters of its stage and nothing else; those of the operator and of the data path, which
-act rather than change, are looked up there by their names.
+Numbers are in per cent of span, of valve travel or of output, and in seconds, as in the whole plant. A fault of the
+stages 2 to 7 acts by its effects on the parameters of its stage; what an operator or the data path does is implemented
+there under the name of the kind. To add a fault, add an entry to the tuple of its group.
+
+Limits exclude what has no meaning or would overflow; defaults are of a size that shows in a typical loop. Sizes follow
+the diagnosis of real loops: stiction of 0.5 to 10 % of travel and its two-parameter model (Choudhury, Thornhill and
+Shah, 2005), exception and compression deviations of 1 and 2 % of span as historians have them by default.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning, visibility
 from clpm_execd.plant.faults.kinds import Effect, FaultKind
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
 
-_DAY, _SHARE = 86400.0, "of samples"
+_DAY_S, _HOUR_S = 86400.0, 3600.0
+_OF_SAMPLES = "of samples"
 
 
-def _p(default: float | str, meaning: str, unit: str = "", low: float = float("-inf"), high: float = float("inf"), *,
-       above: bool = False) -> tuple[Parameter, float | str]:
-    shown = f"{default:g}" if isinstance(default, float) else default or "required"
-    return Parameter(meaning, unit, low, high, above, (), shown), default
+class _Entry(NamedTuple):
+    """A parameter and its default; an empty text is the default of a parameter that must be given."""
+
+    parameter: Parameter
+    default: float | str
 
 
-_LOOPS = {
+def _number(default: float, description: str, unit: str = "", low: float = float("-inf"),
+            high: float = float("inf"), *, is_low_excluded: bool = False) -> _Entry:
+    return _Entry(Parameter(description, unit, low, high, is_low_excluded, (), f"{default:g}"), default)
+
+
+def _other_loop(description: str) -> _Entry:
+    return _Entry(Parameter(description, default="required"), "")
+
+
+# The [[loop]] tables of the examples, where a fault needs another one than a flow loop.
+_EXAMPLE_LOOPS = {
     "interaction": 'id = "FIC102"\ntype = "flow"\n\n[[loop]]\nid = "TIC101"\ntype = "temperature"',
     "cascade-broken": 'id = "TIC101"\ntype = "temperature"\n\n[[loop]]\nid = "FIC101"\ntype = "flow"\n'
                       'cascade = "TIC101"',
 }
 
 
-def _example(name: str, given: dict[str, tuple[Parameter, float | str]]) -> str:
-    """A loop, or a pair where it takes one, with the fault at its defaults."""
-    loop = _LOOPS.get(name, 'id = "FIC101"\ntype = "flow"')
-    lines = [f"{key} = {default}" if isinstance(default, float) else f'{key} = "{default or "FIC102"}"'
-             for key, (_, default) in given.items()]
+def _write_example(name: str, entries: dict[str, _Entry]) -> str:
+    """Return TOML of a loop, or of two where the fault needs them, with the fault at its defaults."""
+    loop = _EXAMPLE_LOOPS.get(name, 'id = "FIC101"\ntype = "flow"')
+    lines = [f"{key} = {entry.default}" if isinstance(entry.default, float) else f'{key} = "FIC102"'
+             for key, entry in entries.items()]
     return "\n".join([f"[[loop]]\n{loop}\n", "[[loop.fault]]", f'kind = "{name}"', *lines,
                       'start = "30m"', 'duration = "2h"'])
 
 
-def _kind(name: str, group: str, stage: int, meaning: str, given: dict[str, tuple[Parameter, float | str]],
-          *effects: Effect, seen: visibility.Rule = visibility.always, seen_while: str = "",
-          returns: bool = False) -> FaultKind:
+def _kind(name: str, group: str, stage: int, description: str, entries: dict[str, _Entry], *effects: Effect,
+          visible_from: visibility.Rule = visibility.at_any_severity, visible_while: str = "",
+          fades_out: bool = False) -> FaultKind:
     return FaultKind(
-        name=name, group=group, stage=stage, meaning=meaning, effects=effects, seen_from=seen, seen_while=seen_while,
-        returns=returns, parameters={key: about for key, (about, _) in given.items()},
-        defaults={key: default for key, (_, default) in given.items()}, example=_example(name, given))
+        name=name, group=group, stage=stage, description=description, effects=effects, visible_from=visible_from,
+        visible_while=visible_while, fades_out=fades_out,
+        parameters={key: entry.parameter for key, entry in entries.items()},
+        defaults={key: entry.default for key, entry in entries.items()}, example=_write_example(name, entries))
 
 
 def _adds(target: str, name: str) -> Effect:
-    """The parameter `name` is added."""
+    """Return the effect that adds the parameter `name` to the target."""
     return Effect(target, lambda fault: fault[name])
 
 
-def _scales(target: str, name: str) -> Effect:
-    """The parameter `name` is the factor."""
-    return Effect(target, lambda fault: fault[name], scales=True)
+def _multiplies(target: str, name: str) -> Effect:
+    """Return the effect that multiplies the target by the parameter `name`."""
+    return Effect(target, lambda fault: fault[name], is_factor=True)
 
 
-def _gate(target: str) -> Effect:
-    """Something is on that is off otherwise."""
+def _switches_on(target: str) -> Effect:
+    """Return the effect that makes a target, which is 0 without the fault, 1."""
     return Effect(target, lambda fault: 1.0)
 
 
 _VALVE = (
     _kind("stiction", "valve", 6, "the stem sticks, then slips: undershoot J < S, no offset J = S, overshoot J > S",
-          {"S": _p(4.0, "deadband + stickband", "% of travel", 0.0, 100.0),
-           "J": _p(2.0, "slip jump", "% of travel", 0.0, 100.0)},
-          _adds("S", "S"), _adds("J", "J"), seen=visibility.stiction, seen_while="controlled"),
-    _kind("deadband", "valve", 6, "the stem follows only after OP has turned back by this much",
-          {"width": _p(3.0, "lost motion", "% of travel", 0.0, 100.0)},
-          _adds("S", "width"), seen=visibility.deadband, seen_while="controlled"),
-    _kind("stuck", "valve", 6, "the stem stays where it is", {}, _gate("stuck"), seen_while="controlled"),
-    _kind("undersized", "valve", 6, "too small: OP reaches 100 % before the flow is enough",
-          {"capacity": _p(0.45, "flow through the open valve, of the healthy one's", "", 0.01, 1.0)},
-          _scales("capacity", "capacity"), seen_while="open"),
-    _kind("oversized", "valve", 6, "too large: small moves of a nearly closed valve do too much",
-          {"capacity": _p(3.0, "flow through the open valve, of the healthy one's", "", 1.0, 20.0)},
-          _scales("capacity", "capacity"), seen=visibility.factor("capacity"), seen_while="controlled"),
-    _kind("leak", "valve", 6, "the seat passes flow although the valve is closed: felt where less is needed",
-          {"flow": _p(10.0, "flow through the closed valve", "% of travel", 0.0, 100.0)},
-          _adds("leak", "flow"), seen_while="closed"),
-    _kind("slow-actuator", "valve", 6, "the actuator lags more than it did",
-          {"lag": _p(20.0, "further lag", "s", 0.0, 1e4, above=True)},
-          Effect("follow", tuning.slower, scales=True), seen=visibility.slow, seen_while="controlled"),
+          {"S": _number(4.0, "deadband + stickband", "% of travel", 0.0, 100.0),
+           "J": _number(2.0, "slip jump", "% of travel", 0.0, 100.0)},
+          _adds("S", "S"), _adds("J", "J"), visible_from=visibility.of_stiction, visible_while="controlled"),
+    _kind("deadband", "valve", 6, "backlash: the stem does not move until OP has reversed by `width`",
+          {"width": _number(3.0, "lost motion", "% of travel", 0.0, 100.0)},
+          _adds("S", "width"), visible_from=visibility.of_deadband, visible_while="controlled"),
+    _kind("stuck", "valve", 6, "the stem does not move", {}, _switches_on("stuck"), visible_while="controlled"),
+    _kind("undersized", "valve", 6, "too small: OP reaches 100 % before the flow is sufficient",
+          {"capacity": _number(0.45, "flow through the open valve, relative to the healthy one", "", 0.01, 1.0)},
+          _multiplies("capacity", "capacity"), visible_while="open"),
+    _kind("oversized", "valve", 6, "too large: small movements of a nearly closed valve have a large effect",
+          {"capacity": _number(3.0, "flow through the open valve, relative to the healthy one", "", 1.0, 20.0)},
+          _multiplies("capacity", "capacity"), visible_from=visibility.of_factor("capacity"),
+          visible_while="controlled"),
+    _kind("leak", "valve", 6, "seat leakage: the closed valve passes flow; visible only at low flow",
+          {"flow": _number(10.0, "flow through the closed valve", "% of travel", 0.0, 100.0)},
+          _adds("leak", "flow"), visible_while="closed"),
+    _kind("slow-actuator", "valve", 6, "the actuator responds more slowly",
+          {"lag": _number(20.0, "additional time constant of the actuator", "s", 0.0, 1e4, is_low_excluded=True)},
+          Effect("follow", tuning.actuator_factor, is_factor=True), visible_from=visibility.of_slow_actuator,
+          visible_while="controlled"),
 )
 
 _TUNING = (
-    _kind("sluggish", "tuning", 5, "tuned so that a return to SP takes for ever",
-          {"closed_loop": _p(5.0, "time constant of the closed loop", "x (lag + dead time)", 1.0, 50.0)},
-          Effect("kp", tuning.sluggish_gain, scales=True), Effect("ki", tuning.sluggish_integral, scales=True),
-          seen=visibility.sluggish, seen_while="controlled"),
-    _kind("aggressive", "tuning", 5, "tuned so near to instability that it rings",
-          {"gain_margin": _p(1.08, "gain margin", "", 1.0, 2.0)},
-          Effect("kp", tuning.aggressive_gain, scales=True), Effect("ki", tuning.aggressive_integral, scales=True),
-          seen=visibility.fully, seen_while="controlled"),
-    _kind("windup", "tuning", 5, "the integral goes on while OP is at its limit", {},
-          Effect("unwind", lambda fault: 0.0, scales=True), seen_while="saturated"),
+    _kind("sluggish", "tuning", 5, "detuned: very slow return to SP",
+          {"closed_loop": _number(5.0, "time constant of the closed loop", "x (time constant + dead time)", 1.0, 50.0)},
+          Effect("kp", tuning.sluggish_gain_factor, is_factor=True),
+          Effect("ki", tuning.sluggish_integral_factor, is_factor=True),
+          visible_from=visibility.of_sluggish_tuning, visible_while="controlled"),
+    _kind("aggressive", "tuning", 5, "tuned close to instability: the loop oscillates",
+          {"gain_margin": _number(1.08, "gain margin", "", 1.0, 2.0)},
+          Effect("kp", tuning.aggressive_gain_factor, is_factor=True),
+          Effect("ki", tuning.aggressive_integral_factor, is_factor=True),
+          visible_from=visibility.near_full_severity, visible_while="controlled"),
+    _kind("windup", "tuning", 5, "no anti-windup: the integral grows while OP is saturated", {},
+          Effect("anti_windup_gain", lambda fault: 0.0, is_factor=True), visible_while="saturated"),
 )
 
 _PROCESS = (
-    _kind("external-oscillation", "process", 2, "an oscillation from elsewhere, such as another loop's limit cycle",
-          {"amplitude": _p(2.0, "amplitude of the load", "% of travel", 0.0, 50.0),
-           "period": _p(120.0, "period", "s", 1.0, 1e6),
-           "phase": _p(0.0, "phase, where one oscillation reaches several loops", "degrees", -3600.0, 3600.0),
-           "harmonic": _p(0.1, "its third harmonic: a square wave has 0.33, less where it was filtered", "", 0.0, 1.0)},
-          seen=visibility.against_load("amplitude", 2.0**0.5)),
-    _kind("load-step", "process", 2, "the load changes and stays so",
-          {"size": _p(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
-          _adds("load", "size"), seen=visibility.against_load("size", 3.0)),
-    _kind("interaction", "process", 2, "the valve of another loop also moves this process",
-          {"with": _p("", "id of the other loop"),
-           "gain": _p(0.6, "share of the other valve's moves that is felt", "%/%", -10.0, 10.0)},
-          seen=visibility.interaction),
-    _kind("gain-change", "process", 7, "the process gain is another",
-          {"factor": _p(2.0, "gain, of the healthy one", "", 0.01, 20.0)},
-          _scales("gain", "factor"), seen=visibility.factor("factor"), seen_while="controlled"),
-    _kind("lag-change", "process", 7, "the process lags are others; of an integrator its hold-up",
-          {"factor": _p(3.0, "lags, of the healthy ones", "", 0.05, 20.0)},
-          _scales("lag", "factor"), seen=visibility.factor("factor"), seen_while="controlled"),
-    _kind("fouling", "process", 7, "the process gain fades away",
-          {"loss": _p(0.6, "share of the gain that is lost in the end", "", 0.0, 0.99),
-           "over": _p(8.0 * 3600.0, "time it takes", "s", 0.0, 1e9)},
-          Effect("gain", lambda fault: 1.0 - fault["loss"], scales=True), seen=visibility.fouling,
-          seen_while="controlled"),
+    _kind("external-oscillation", "process", 2, "an oscillation from outside, such as another loop's limit cycle",
+          {"amplitude": _number(2.0, "amplitude of the load", "% of travel", 0.0, 50.0),
+           "period": _number(120.0, "period", "s", 1.0, 1e6),
+           "phase": _number(0.0, "phase, which differs where one oscillation reaches several loops", "degrees",
+                            -3600.0, 3600.0),
+           "harmonic": _number(0.1, "relative amplitude of the third harmonic (square wave: 0.33, filtered: less)", "",
+                               0.0, 1.0)},
+          visible_from=visibility.above_load("amplitude", 2.0**0.5)),
+    _kind("load-step", "process", 2, "a step of the load",
+          {"size": _number(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
+          _adds("load", "size"), visible_from=visibility.above_load("size", 3.0)),
+    _kind("interaction", "process", 2, "the valve of another loop also acts on this process",
+          {"with": _other_loop("id of the other loop"),
+           "gain": _number(0.6, "load per movement of the other valve", "%/%", -10.0, 10.0)},
+          visible_from=visibility.of_interaction),
+    _kind("gain-change", "process", 7, "changed process gain",
+          {"factor": _number(2.0, "process gain, relative to the healthy one", "", 0.01, 20.0)},
+          _multiplies("gain", "factor"), visible_from=visibility.of_factor("factor"), visible_while="controlled"),
+    _kind("lag-change", "process", 7, "changed time constants (integrator: changed hold-up)",
+          {"factor": _number(3.0, "time constants, relative to the healthy ones", "", 0.05, 20.0)},
+          _multiplies("lag", "factor"), visible_from=visibility.of_factor("factor"), visible_while="controlled"),
+    _kind("fouling", "process", 7, "the process gain decreases slowly",
+          {"loss": _number(0.6, "fraction of the gain that is lost in the end", "", 0.0, 0.99),
+           "over": _number(8.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
+          Effect("gain", lambda fault: 1.0 - fault["loss"], is_factor=True), visible_from=visibility.of_fouling,
+          visible_while="controlled"),
 )
 
 _SENSOR = (
-    _kind("bias", "sensor", 4, "reads too high or too low",
-          {"size": _p(3.0, "error", "% of span", -100.0, 100.0)},
-          _adds("offset", "size"), seen=visibility.against_noise("size", 3.0)),
-    _kind("drift", "sensor", 4, "the error grows",
-          {"size": _p(5.0, "error in the end", "% of span", -100.0, 100.0),
-           "over": _p(4.0 * 3600.0, "time it takes", "s", 0.0, 1e9)},
-          _adds("offset", "size"), seen=visibility.against_noise("size", 3.0)),
-    _kind("noise", "sensor", 4, "the noise has grown",
-          {"sigma": _p(1.0, "further noise, sigma", "% of span", 0.0, 50.0)},
-          _adds("sigma", "sigma"), seen=visibility.against_noise("sigma", 1.0)),
-    _kind("freeze", "sensor", 4, "the reading stays what it was", {}, _gate("frozen")),
+    _kind("bias", "sensor", 4, "the reading is too high or too low",
+          {"size": _number(3.0, "error", "% of span", -100.0, 100.0)},
+          _adds("offset", "size"), visible_from=visibility.above_noise("size", 3.0)),
+    _kind("drift", "sensor", 4, "the error of the reading grows",
+          {"size": _number(5.0, "error in the end", "% of span", -100.0, 100.0),
+           "over": _number(4.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
+          _adds("offset", "size"), visible_from=visibility.above_noise("size", 3.0)),
+    _kind("noise", "sensor", 4, "increased measurement noise",
+          {"sigma": _number(1.0, "increase of the standard deviation", "% of span", 0.0, 50.0)},
+          _adds("sigma", "sigma"), visible_from=visibility.above_noise("sigma", 1.0)),
+    _kind("freeze", "sensor", 4, "the reading keeps its last value", {}, _switches_on("frozen")),
     _kind("spikes", "sensor", 4, "single readings are far off",
-          {"size": _p(10.0, "size, up or down", "% of span", 0.0, 100.0),
-           "rate": _p(30.0, "how often", "1/h", 0.0, 3600.0)},
-          _adds("spike", "size"), _adds("rate", "rate"), seen=visibility.against_noise("size", 3.0)),
-    _kind("quantization", "sensor", 4, "reads in coarse steps",
-          {"step": _p(1.0, "step", "% of span", 0.0, 100.0, above=True)},
-          _adds("step", "step"), seen=visibility.against_noise("step", 1.0)),
-    _kind("range-clip", "sensor", 4, "reads no higher than this",
-          {"limit": _p(50.0, "highest reading", "% of span", 0.0, 100.0)},
-          Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT), seen_while="clipped"),
-    _kind("drop-out", "sensor", 4, "the signal is lost: reads at its lower limit", {}, _gate("lost")),
+          {"size": _number(10.0, "size, up or down", "% of span", 0.0, 100.0),
+           "rate": _number(30.0, "mean rate", "1/h", 0.0, 3600.0)},
+          _adds("spike", "size"), _adds("rate", "rate"), visible_from=visibility.above_noise("size", 3.0)),
+    _kind("quantization", "sensor", 4, "readings are rounded to coarse steps",
+          {"step": _number(1.0, "step", "% of span", 0.0, 100.0, is_low_excluded=True)},
+          _adds("step", "step"), visible_from=visibility.above_noise("step", 1.0)),
+    _kind("range-clip", "sensor", 4, "readings do not exceed a limit",
+          {"limit": _number(50.0, "highest reading", "% of span", 0.0, 100.0)},
+          Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT), visible_while="clipped"),
+    _kind("drop-out", "sensor", 4, "the signal is lost: the reading is the lower limit of the range", {},
+          _switches_on("lost")),
 )
 
 _DATA_PATH = (
-    _kind("gaps", "data path", 9, "samples are missing, some in a row",
-          {"share": _p(0.2, "missing samples", _SHARE, 0.0, 1.0),
-           "length": _p(30.0, "shortest gap", "s", 0.0, _DAY)}),
-    _kind("late", "data path", 9, "samples arrive after later ones",
-          {"share": _p(0.1, "late samples", _SHARE, 0.0, 1.0),
-           "delay": _p(15.0, "how late", "s", 0.0, _DAY)}),
+    _kind("gaps", "data path", 9, "samples are missing, some in succession",
+          {"share": _number(0.2, "missing samples", _OF_SAMPLES, 0.0, 1.0),
+           "length": _number(30.0, "shortest gap", "s", 0.0, _DAY_S)}),
+    _kind("late", "data path", 9, "samples arrive late and out of order",
+          {"share": _number(0.1, "late samples", _OF_SAMPLES, 0.0, 1.0),
+           "delay": _number(15.0, "delay", "s", 0.0, _DAY_S)}),
     _kind("duplicates", "data path", 9, "samples arrive twice",
-          {"share": _p(0.1, "doubled samples", _SHARE, 0.0, 1.0)}),
-    _kind("bad-quality", "data path", 9, "samples are Bad, and have no number",
-          {"share": _p(0.2, "bad samples", _SHARE, 0.0, 1.0),
-           "length": _p(30.0, "shortest run", "s", 0.0, _DAY)}),
-    _kind("clock-skew", "data path", 9, "the clock that stamps the samples is off",
-          {"offset": _p(7.5, "how much it is fast", "s", -_DAY, _DAY)}),
-    _kind("compression", "data path", 9, "the historian keeps only what an exception test and a swinging door leave",
-          {"exception": _p(1.0, "exception deviation", "% of span", 0.0, 50.0),
-           "deviation": _p(2.0, "compression deviation", "% of span", 0.0, 50.0),
-           "longest": _p(3600.0, "longest time without a sample", "s", 1.0, 1e7)}),
+          {"share": _number(0.1, "duplicate samples", _OF_SAMPLES, 0.0, 1.0)}),
+    _kind("bad-quality", "data path", 9, "samples have bad quality and no value",
+          {"share": _number(0.2, "bad samples", _OF_SAMPLES, 0.0, 1.0),
+           "length": _number(30.0, "shortest run of bad samples", "s", 0.0, _DAY_S)}),
+    _kind("clock-skew", "data path", 9, "the clock that stamps the samples is wrong",
+          {"offset": _number(7.5, "how far it is ahead", "s", -_DAY_S, _DAY_S)}),
+    _kind("compression", "data path", 9, "the historian applies an exception test and swinging-door compression",
+          {"exception": _number(1.0, "exception deviation", "% of span", 0.0, 50.0),
+           "deviation": _number(2.0, "compression deviation", "% of span", 0.0, 50.0),
+           "longest": _number(_HOUR_S, "longest time without a sample", "s", 1.0, 1e7)}),
 )
 
 _OPERATION = (
     _kind("manual", "operation", 1, "left in manual", {}),
-    _kind("mode-hopping", "operation", 1, "taken to manual and back, time and again",
-          {"dwell": _p(600.0, "mean time in a mode", "s", 10.0, 1e6)}),
-    _kind("setpoint-moves", "operation", 1, "the set point is moved too often",
-          {"size": _p(3.0, "standard deviation of the moves around SP", "% of span", 0.0, 50.0),
-           "interval": _p(300.0, "mean time between them", "s", 10.0, 1e6)}),
-    _kind("cascade-broken", "operation", 1, "a slave that is left in AUT and no longer follows its master", {}),
+    _kind("mode-hopping", "operation", 1, "repeatedly switched between manual and automatic",
+          {"dwell": _number(600.0, "mean time in a mode", "s", 10.0, 1e6)}),
+    _kind("setpoint-moves", "operation", 1, "the set point is changed too often",
+          {"size": _number(3.0, "standard deviation of the changes around SP", "% of span", 0.0, 50.0),
+           "interval": _number(300.0, "mean time between changes", "s", 10.0, 1e6)}),
+    _kind("cascade-broken", "operation", 1, "a slave is left in AUT and does not follow its master", {}),
 )
 
 _CONTROLS = (
-    _kind("white-noise", "negative control", 2, "a load without colour or period",
-          {"sigma": _p(1.0, "standard deviation", "% of travel", 0.0, 50.0)}),
-    _kind("grade-change", "negative control", 1, "another product: SP goes to a new level",
-          {"size": _p(10.0, "change of SP", "% of span", -100.0, 100.0),
-           "over": _p(600.0, "time it takes", "s", 0.0, 1e9)},
-          _adds("sp", "size"), returns=True),
-    _kind("setpoint-ramp", "negative control", 1, "SP climbs slowly",
-          {"size": _p(8.0, "change of SP", "% of span", -100.0, 100.0),
-           "over": _p(3600.0, "time it takes", "s", 0.0, 1e9)},
-          _adds("sp", "size"), returns=True),
-    _kind("manual-stroking", "negative control", 1, "the valve is stroked by hand, in MAN, to test it",
-          {"size": _p(5.0, "half the stroke", "% of travel", 0.0, 50.0),
-           "dwell": _p(120.0, "time at each step", "s", 10.0, 1e6)}),
+    _kind("white-noise", "negative control", 2, "white-noise load disturbance",
+          {"sigma": _number(1.0, "standard deviation", "% of travel", 0.0, 50.0)}),
+    _kind("grade-change", "negative control", 1, "SP moves to a new level, as for another product",
+          {"size": _number(10.0, "change of SP", "% of span", -100.0, 100.0),
+           "over": _number(600.0, "time it takes", "s", 0.0, 1e9)},
+          _adds("sp", "size"), fades_out=True),
+    _kind("setpoint-ramp", "negative control", 1, "SP rises slowly",
+          {"size": _number(8.0, "change of SP", "% of span", -100.0, 100.0),
+           "over": _number(_HOUR_S, "time it takes", "s", 0.0, 1e9)},
+          _adds("sp", "size"), fades_out=True),
+    _kind("manual-stroking", "negative control", 1, "the valve is stroked in MAN, as in a valve test",
+          {"size": _number(5.0, "half the stroke", "% of travel", 0.0, 50.0),
+           "dwell": _number(120.0, "time at each position", "s", 10.0, 1e6)}),
 )
 
 FAULTS = {kind.name: kind

@@ -12,7 +12,7 @@ class TuningFaults:
 
     def __init__(self, schedule: Schedule, controller: Controller, first: int) -> None:
         self._schedule, self._controller = schedule, controller
-        arrays = {"kp": controller.kp, "ki": controller.ki, "unwind": controller.anti_windup_gain}
+        arrays = {"kp": controller.kp, "ki": controller.ki, "anti_windup_gain": controller.anti_windup_gain}
         self._overlays = Overlays(schedule, arrays, first)
 
     def change(self) -> None:

@@ -25,7 +25,7 @@ class Overlay:
         self._which = np.array([k for k, _ in found], dtype=np.intp)
         self._at: npt.NDArray[np.intp] = schedule.column[self._which] - first
         self._amount = np.array([effect.amount(schedule.faults[k]) for k, effect in found], dtype=np.float64)
-        self._scales = np.array([effect.scales for _, effect in found], dtype=bool)
+        self._scales = np.array([effect.is_factor for _, effect in found], dtype=bool)
         self._level: Floats = np.zeros(len(found))
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a kind of fault is: its name and parameters, the stage it touches, what it changes there, when it shows."""
+"""What defines a kind of fault: its name and parameters, the stage it acts in, what it changes there, when it shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", "neg
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault of a loop with all its parameters, and what its effects may depend on. scan in s."""
+    """A fault of a loop, with what its effects may depend on; `fault[name]` is the value of a parameter.
+
+    scan: s.
+    """
 
     kind: FaultKind
     spec: FaultSpec
@@ -23,52 +26,67 @@ class Fault:
         return float(self.spec.parameters.get(name, self.kind.defaults[name]))
 
     def text(self, name: str) -> str:
-        """A parameter that is no number."""
+        """Return a parameter that is a text."""
         return str(self.spec.parameters.get(name, self.kind.defaults[name]))
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One parameter of a stage that a fault changes, in proportion to its severity.
+    """The change of one parameter of a stage, in proportion to the severity of the fault.
 
-    target: its name in the stage. amount: at full severity, added to the parameter, or where `scales` the factor
-    between the parameter and what it becomes.
+    target: the name of the parameter in the stage. amount: at full severity, what is added to the parameter, or where
+    `is_factor` what it is multiplied by.
     """
 
     target: str
     amount: Callable[[Fault], float]
-    scales: bool = False
-
-
-def _always(fault: Fault) -> float:
-    return 0.0
+    is_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultKind:
     """A kind of fault.
 
-    stage: of the tick, which it touches by `effects`. parameters and defaults have the same keys; a default that is a
-    string belongs to a parameter that is text, and the empty one to a parameter that must be given.
-    seen_from: the least severity at which a perfect observer of PV, OP and SP sees it. seen_while: a state of the loop
-    without which it does not show: "" any, "controlled" not in MAN, "open", "closed" or "saturated" OP at that limit,
-    "clipped" PV beyond `limit`.
-    returns: whether it also fades before its end, as it grew. A parameter `over` is its ramp where none is given.
+    Parameters
+    ----------
+    name : str
+        What loops.toml and the ground truth call it.
+    group : str
+        One of GROUPS.
+    stage : int
+        The stage of a scan in which it acts, 1 to 9.
+    description : str
+        What it does, in a few words.
+    parameters : mapping of str to Parameter
+    defaults : mapping of str to float or str
+        Has the same keys. A text is the default of a parameter that is a text, and an empty one means that the
+        parameter must be given: it is the id of another loop.
+    example : str
+        TOML of a loop with this fault.
+    effects : tuple of Effect
+        What it changes in its stage.
+    visible_from : callable
+        Returns the least severity at which a perfect observer of PV, OP and SP detects a fault.
+    visible_while : str
+        The state of the loop outside of which it is not visible: "controlled" (not in MAN), "open", "closed" or
+        "saturated" (OP at 100 %, at 0 %, at either), "clipped" (PV beyond `limit`); empty for any state.
+    fades_out : bool
+        Whether its severity also falls by the ramp before its end. A parameter `over` is the ramp where none is given.
     """
 
     name: str
     group: str
     stage: int
-    meaning: str
+    description: str
     parameters: Mapping[str, Parameter]
     defaults: Mapping[str, float | str]
     example: str
-    effects: tuple[Effect, ...] = ()
-    seen_from: Callable[[Fault], float] = _always
-    seen_while: str = ""
-    returns: bool = False
+    effects: tuple[Effect, ...]
+    visible_from: Callable[[Fault], float]
+    visible_while: str
+    fades_out: bool
 
     @property
-    def control(self) -> bool:
-        """Whether it is a negative control: no fault, and must not read as one."""
+    def is_control(self) -> bool:
+        """Whether it is a negative control: normal operation that a detector must not flag."""
         return self.group == "negative control"

@@ -46,7 +46,7 @@ class Schedule:
         # A ramp goes in a hundred steps or so, each at a round number of scans: many ramps then take theirs together.
         self._stride = 2 ** np.clip(np.log2(np.maximum(self._ramp / scan / 64, 1.0)).astype(np.int64), 0, 6)
         self._settled = self._ramp + self._stride * scan
-        self._fades = np.array([fault.kind.returns and fault.spec.duration is not None for fault in self.faults])
+        self._fades = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
         self.tick = -1
         self.level: Floats = np.zeros(len(self.faults))
         self._block: Floats = np.zeros((0, len(self.faults)))

@@ -1,4 +1,4 @@
-"""Controllers and actuators that are set wrong, as factors of what they were."""
+"""Wrong settings of controllers and actuators, as factors of the healthy ones."""
 
 from __future__ import annotations
 
@@ -7,60 +7,65 @@ from math import exp
 
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.stages.controller import to_ideal_form
-from clpm_execd.plant.tuning import by_rule, tuned
+from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, by_rule, tuned
+
+# What the rule "sluggish" of plant.tuning aims at: time constant of the closed loop over (time constant + dead time).
+# Other values scale the result of the rule.
+_SLUGGISH_CLOSED_LOOP = 5.0
 
 
-def gain_of(fault: Fault) -> float:
-    """Kc of the healthy controller, ideal form."""
+def healthy_gain(fault: Fault) -> float:
+    """Return Kc of the healthy controller in the ideal form, %OP/%PV."""
     return to_ideal_form(tuned(fault.loop, fault.scan))[0]
 
 
 def _factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
-    """Of Kc and of Kc/Ti; a controller without integral action gets none."""
-    was_gain, was_reset, _ = to_ideal_form(tuned(fault.loop, fault.scan))
-    return gain / was_gain, gain / was_gain * was_reset / reset
+    """Return the factors of Kc and of Kc/Ti; a controller without integral action gets none."""
+    healthy_kc, healthy_reset, _ = to_ideal_form(tuned(fault.loop, fault.scan))
+    return gain / healthy_kc, gain / healthy_kc * healthy_reset / reset
 
 
-def _rule(fault: Fault, rule: str) -> tuple[float, float]:
+def _tune(fault: Fault, rule: str) -> tuple[float, float]:
+    """Return gain and reset by a tuning rule."""
     return by_rule(replace(fault.loop, controller=replace(fault.loop.controller, tuning=rule)), fault.scan)
 
 
-def _sluggish(fault: Fault) -> tuple[float, float]:
-    gain, reset = _rule(fault, "sluggish")  # at 5 times lag and dead time; the gain falls as the closed loop slows
-    slower = fault["closed_loop"] / 5.0
+def _sluggish_factors(fault: Fault) -> tuple[float, float]:
+    gain, reset = _tune(fault, "sluggish")  # the gain falls as the closed loop becomes slower
+    slower = fault["closed_loop"] / _SLUGGISH_CLOSED_LOOP
     return _factors(fault, gain / slower, reset * (slower if fault.loop.process.model == "integrator" else 1.0))
 
 
-def _aggressive(fault: Fault) -> tuple[float, float]:
-    gain, reset = _rule(fault, "aggressive")  # at a margin of 1.08
-    return _factors(fault, gain * 1.08 / fault["gain_margin"], reset)
+def _aggressive_factors(fault: Fault) -> tuple[float, float]:
+    gain, reset = _tune(fault, "aggressive")
+    return _factors(fault, gain * AGGRESSIVE_GAIN_MARGIN / fault["gain_margin"], reset)
 
 
-def sluggish_gain(fault: Fault) -> float:
-    """The factor of Kc."""
-    return _sluggish(fault)[0]
+def sluggish_gain_factor(fault: Fault) -> float:
+    """Return the factor of Kc that makes the closed loop so slow."""
+    return _sluggish_factors(fault)[0]
 
 
-def sluggish_integral(fault: Fault) -> float:
-    """The factor of Kc/Ti."""
-    return _sluggish(fault)[1]
+def sluggish_integral_factor(fault: Fault) -> float:
+    """Return the factor of Kc/Ti that makes the closed loop so slow."""
+    return _sluggish_factors(fault)[1]
 
 
-def aggressive_gain(fault: Fault) -> float:
-    """The factor of Kc that leaves the gain margin."""
-    return _aggressive(fault)[0]
+def aggressive_gain_factor(fault: Fault) -> float:
+    """Return the factor of Kc that leaves the gain margin."""
+    return _aggressive_factors(fault)[0]
 
 
-def aggressive_integral(fault: Fault) -> float:
-    """The factor of Kc/Ti."""
-    return _aggressive(fault)[1]
+def aggressive_integral_factor(fault: Fault) -> float:
+    """Return the factor of Kc/Ti that leaves the gain margin."""
+    return _aggressive_factors(fault)[1]
 
 
-def slower(fault: Fault) -> float:
-    """The factor of the share of its way that an actuator goes in a scan."""
-    was, lag = fault.loop.valve.lag, fault.loop.valve.lag + fault["lag"]
+def actuator_factor(fault: Fault) -> float:
+    """Return the factor of the fraction of its remaining way that an actuator moves in one scan."""
+    healthy, lag = fault.loop.valve.lag, fault.loop.valve.lag + fault["lag"]
 
-    def share(lag: float) -> float:
+    def fraction_per_scan(lag: float) -> float:
         return 1.0 - exp(-fault.scan / lag) if lag > 0 else 1.0
 
-    return share(lag) / share(was)
+    return fraction_per_scan(lag) / fraction_per_scan(healthy)

@@ -115,7 +115,7 @@ def parameters(name: str) -> st.SearchStrategy[dict[str, float | str]]:
             each[key] = st.just("FIC102")
         else:
             each[key] = st.one_of(st.sampled_from([about.low, about.high]), st.floats(about.low, about.high)).filter(
-                lambda value, about=about: not (about.above and value <= about.low))
+                lambda value, about=about: not (about.is_low_excluded and value <= about.low))
     return st.fixed_dictionaries(each)
 
 

@@ -57,7 +57,7 @@ def test_a_fault_grows_over_its_ramp() -> None:
 
 def test_a_negative_control_is_never_present_but_has_a_severity() -> None:
     for name, kind in FAULTS.items():
-        if kind.control:
+        if kind.is_control:
             found = truth(fault(name, 10, 100))
             assert found.control == (True,)
             assert not found.present.any()
