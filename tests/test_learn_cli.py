@@ -207,7 +207,7 @@ def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path,
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert b"/3" in shown
-    assert b"learning LIC2" in shown
+    assert b"fitting LIC2" in shown
     assert b"\x1b" not in out
 
 

@@ -66,7 +66,7 @@ def test_the_bare_command_says_what_it_streams_where_it_goes_and_how_to_stop_or_
 @pytest.mark.process
 def test_the_greeting_says_where_a_redirected_stream_goes(tmp_path: Path) -> None:
     _, shown = at_a_terminal(tmp_path, "--count", "1", piped=True)
-    assert "goes to where stdout leads" in shown
+    assert "goes to stdout; " in shown
     assert "goes to" not in at_a_terminal(tmp_path, "--count", "1", piped=True, LOG_LEVEL="WARNING")[1]
 
 
@@ -90,7 +90,7 @@ def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
 def test_init_asks_nothing(tmp_path: Path) -> None:
     status, shown = at_a_terminal(tmp_path, "init")
     assert status == 0
-    assert shown.startswith("# The loops of clpm-execd")
+    assert shown.startswith("# The loops that clpm-execd simulates")
     assert "\x1b" not in shown
 
 

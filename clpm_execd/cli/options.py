@@ -6,6 +6,7 @@ A wrong option gives one line on stderr and exit status 2. A command takes only 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 def non_negative_integer(text: str) -> int:
     """Return an option's value as an integer of 0 or more."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"invalid integer {text!r}; give 0 or more")
     return int(text)
 

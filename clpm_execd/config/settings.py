@@ -1,53 +1,57 @@
-"""Settings are read once, from option, environment and `.env` in this order, and the token is never shown.
+"""The settings, read once from options, environment and `.env`, in this order of precedence; the token stays secret.
 
-No message, repr or exception of this module holds the token or a value that might contain it. An empty text
-counts as not set. What only a connection needs is checked when a connection is asked for: a stream to
-Telegraf runs without it.
+No message, repr or exception of this module contains the token or a value that might contain it. An empty value counts
+as not set. The settings of the connection are checked only when a connection is required: a stream to Telegraf runs
+without them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.units import DAY, MS, format_duration, parse_duration
-from clpm_execd.urls import exposes_token
 
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard
 
-# What only the environment and .env say: default, and meaning.
+T = TypeVar("T")
+
+# Variables without an option: default, and meaning.
 ENVIRONMENT = {
-    "INFLUXDB_URL": ("needed by `--direct`", "where InfluxDB listens, such as `http://localhost:8086`"),
-    "INFLUXDB_TOKEN": ("needed by `--direct`", "a token that may write"),
-    "INFLUXDB_TOKEN_FILE": ("", "in its place: a file that holds it, read again when the server denies"),
-    "INFLUXDB_ORG": ("needed by `--direct`", "the organization, by name or id"),
-    "INFLUXDB_BUCKET": ("needed by `--direct`", "the bucket"),
-    "INFLUXDB_MEASUREMENT": ("control_loops", "the measurement of the samples"),
+    "INFLUXDB_URL": ("required by `--direct`", "URL of InfluxDB, such as `http://localhost:8086`"),
+    "INFLUXDB_TOKEN": ("required by `--direct`", "API token with write permission"),
+    "INFLUXDB_TOKEN_FILE": ("", "file with the token, in place of INFLUXDB_TOKEN; read again when it is rejected"),
+    "INFLUXDB_ORG": ("required by `--direct`", "organization, by name or id"),
+    "INFLUXDB_BUCKET": ("required by `--direct`", "bucket"),
+    "INFLUXDB_MEASUREMENT": ("control_loops", "measurement of the samples"),
 }
-EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token that may write",
+# Those that a connection requires (see also INFLUXDB_TOKEN_FILE), each with what an error shows as an example.
+EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
+# Variables that are options too.
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
            "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_MAX_GAP": "--max-gap",
            "CLPM_MAX_RATE": "--max-rate", "CLPM_SPOOL_LIMIT": "--spool-limit"}
 # Names that variables had in 0.1.0 and keep; the new name wins where both are set.
 ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
-REQUIRED = tuple(EXAMPLES)
-SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZES_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*ENVIRONMENT, *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-URL_EXAMPLE = "write it as http://localhost:8086"
-QUOTED = ("stands in quotes", "remove them; docker takes them for part of the value")
-PORT_EXAMPLE = URL_EXAMPLE + ", the port from 1 to 65535"
+MIN_SPOOL_BYTES = 10**6  # a queue of less holds not even one batch of lines
+_URL_EXAMPLE = "write it as http://localhost:8086"
+_PORT_EXAMPLE = _URL_EXAMPLE + ", with a port from 1 to 65535"
+_QUOTES_PROBLEM = ("is in quotes", "remove them; docker takes them for part of the value")
+_MAX_QUOTED = 40  # characters of a wrong value that an error shows
 
 
 class Secret:
-    """A text that shows itself only when asked."""
+    """A text that only `reveal` shows; neither str nor repr does."""
 
     __slots__ = ("_text",)
 
@@ -69,7 +73,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where to write; every part is there and can be sent."""
+    """Where to write. Every part is set and valid."""
 
     url: str
     token: Secret
@@ -79,15 +83,34 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the surroundings say; None is what nobody set.
+    """The settings of one process; None for one that is not set.
 
-    interval: ns. max_gap: the longest gap that is backfilled, ns. max_rate: the limit of a backfill on stdout in
-    points/s, 0 for no limit, None for what suits the reader. spool_limit: bytes of lines that wait on disk at most.
-    file: where they may stand besides the environment. notes: what is odd but no reason to stop.
+    Attributes
+    ----------
+    url, org, bucket, measurement : str or None
+        Of InfluxDB; unchecked, see `require_connection`.
+    token_value : Secret or None
+        INFLUXDB_TOKEN; use `token()`.
+    token_file, log_file, loops, state : Path or None
+    interval : int or None
+        Time between samples, ns.
+    log_level : str
+        One of LEVELS.
+    shard : Shard or None
+    max_gap : int
+        Longest gap that is backfilled, ns.
+    max_rate : int or None
+        Limit of a backfill on stdout, points/s; 0 for no limit, None for the default.
+    spool_limit : int or None
+        Maximum size of the queue on disk, bytes.
+    file : Path
+        The file of settings, which may not exist.
+    notes : tuple of str
+        Oddities that do not prevent a start, a sentence each.
     """
 
     url: str | None = None
-    given_token: Secret | None = None
+    token_value: Secret | None = None
     token_file: Path | None = None
     org: str | None = None
     bucket: str | None = None
@@ -105,9 +128,15 @@ class Settings:
     notes: tuple[str, ...] = ()
 
     def token(self) -> Secret | None:
-        """The token, from a token file as it is now: after a 401, ask again. BadInput if that cannot be read."""
+        """Return the token; a token file is read at each call, because its token may be replaced while a stream runs.
+
+        Raises
+        ------
+        BadInput
+            The token file cannot be read or holds no token.
+        """
         if self.token_file is None:
-            return self.given_token
+            return self.token_value
         where = f"INFLUXDB_TOKEN_FILE {str(self.token_file)!r}"
         try:
             text = self.token_file.read_bytes().decode("utf-8-sig").strip()
@@ -117,30 +146,36 @@ class Settings:
         except ValueError:  # not UTF-8, or a null in the name; the exception would quote the file
             text = ""
         if not text:
-            raise BadInput([Problem(where, "holds no token", "write the token into it, and nothing else")])
+            raise BadInput([Problem(where, "holds no token", "write only the token into it")])
         return Secret(text)
 
     def require_connection(self) -> Connection:
-        """The connection, or one BadInput with all that it lacks."""
+        """Return the connection.
+
+        Raises
+        ------
+        BadInput
+            With every setting of it that is missing or invalid.
+        """
         problems: list[Problem] = []
         token = None
         try:
             token = self.token()
         except BadInput as error:
             problems += error.problems
-        told = (self.url, token or problems, self.org, self.bucket)
-        missing = [name for name, value in zip(REQUIRED, told, strict=True) if not value]
+        values = (self.url, token or problems, self.org, self.bucket)
+        missing = [name for name, value in zip(EXAMPLES, values, strict=True) if not value]
         if missing:
-            problems.insert(0, self._missing(missing))
+            problems.insert(0, self._missing_problem(missing))
         if self.url:
             problems += _url_problems(self.url)
         if token:
             problems += _token_problems(token)
         for name, text in (("INFLUXDB_ORG", self.org), ("INFLUXDB_BUCKET", self.bucket)):
-            if text and _quoted(text):
-                problems.append(Problem(name, *QUOTED))
+            if text and _is_quoted(text):
+                problems.append(Problem(name, *_QUOTES_PROBLEM))
             elif text and not text.isprintable():
-                problems.append(Problem(name, "has characters that cannot be printed", "copy it again"))
+                problems.append(Problem(name, "contains unprintable characters", "copy it again"))
         if problems:
             raise BadInput(problems)
         assert self.url is not None
@@ -149,44 +184,59 @@ class Settings:
         assert self.bucket is not None
         return Connection(self.url.rstrip("/"), token, self.org, self.bucket)
 
-    def _missing(self, names: list[str]) -> Problem:
-        """What is not set, and which lines to put where."""
-        what = " and ".join([f"{_and(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
+    def _missing_problem(self, names: list[str]) -> Problem:
+        """Return the problem of settings that are not set, with the lines to add and the file to add them to."""
+        what = " and ".join([f"{_join(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
         lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in names)
-        copy = "" if self.file.exists() else " (`cp env.example .env` begins one)"
+        copy = "" if self.file.exists() else " (`cp env.example .env` creates it)"
         return Problem("environment", what, f"export, or write into {self.file.absolute()}{copy}, {lines}")
 
     def warnings(self) -> tuple[str, ...]:
-        """What works, yet should be looked at."""
-        found = list(self.notes)
-        has_token = self.given_token is not None or self.token_file is not None
-        if has_token and self.url and not _url_problems(self.url) and exposes_token(self.url):
-            found.append("INFLUXDB_URL: the token travels unencrypted to another host; use https")
-        return tuple(found)
+        """Return what does not prevent a start but needs attention, a sentence each."""
+        warnings = list(self.notes)
+        has_token = self.token_value is not None or self.token_file is not None
+        if has_token and self.url and not _url_problems(self.url):
+            from clpm_execd.urls import exposes_token
+
+            if exposes_token(self.url):
+                warnings.append("INFLUXDB_URL: the token travels unencrypted to another host; use https")
+        return tuple(warnings)
 
 
 def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
                   options: Mapping[str, str] | None = None, connection: bool = False) -> Settings:
-    """The settings, or one BadInput with all that is wrong.
+    """Return the settings from options, environment and file, in this order of precedence.
 
-    env_file: must be there; without one, `.env` in the working folder is read if it is there. options: what
-    the command line gave, under the names of the environment. connection: whether one is needed, so that what
-    it lacks is told with the rest.
+    Parameters
+    ----------
+    env : mapping of str to str
+        The environment.
+    env_file : Path, optional
+        A file that must exist. Without one, `.env` in the working folder is read if it exists.
+    options : mapping of str to str, optional
+        The options on the command line, under the names of their environment variables.
+    connection : bool
+        Whether a connection is required, so that its errors are reported with the others.
+
+    Raises
+    ------
+    BadInput
+        With all errors.
     """
     problems: list[Problem] = []
     notes: list[str] = []
     file = _env_file(env_file, problems, notes)
     label = str(env_file or ".env")
     layers = [("option", options or {}), ("environment", env), (label, file)]
-    found: dict[str, tuple[str, str]] = {}  # name -> where, value
+    texts: dict[str, tuple[str, str]] = {}  # name -> where it is set, value
     for layer, values in layers:
-        given = {name: values[name].strip() for name in (*NAMES, *ALIASES) if values.get(name, "").strip()}
+        layer_texts = {name: values[name].strip() for name in (*NAMES, *ALIASES) if values.get(name, "").strip()}
         if layer == label:
-            notes += _strangers(label, file)
-        _one_token(given, found, layer, problems)
-        for name, value in given.items():
-            found.setdefault(ALIASES.get(name, name), (_where(layer, name), value))
-    settings = _settings(found, Path(label), tuple(notes), problems)
+            notes += _describe_unknown_names(label, file)
+        _resolve_token(layer_texts, texts, layer, problems)
+        for name, value in layer_texts.items():
+            texts.setdefault(ALIASES.get(name, name), (_where(layer, name), value))
+    settings = _parse(texts, Path(label), tuple(notes), problems)
     if connection:
         try:
             settings.require_connection()
@@ -197,41 +247,38 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     return settings
 
 
-def _settings(found: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, ...],
-              problems: list[Problem]) -> Settings:
-    text = {name: value for name, (_, value) in found.items()}
-    interval, level, max_gap = None, "INFO", DAY
-    if "STREAM_INTERVAL" in found:
-        interval = _interval(*found["STREAM_INTERVAL"], problems)
-    if "CLPM_MAX_GAP" in found:
-        max_gap = _duration(*found["CLPM_MAX_GAP"], problems) or DAY
-    if "LOG_LEVEL" in found:
-        level = _level(*found["LOG_LEVEL"], problems)
-    shard = _shard(*found["CLPM_SHARD"], problems) if "CLPM_SHARD" in found else None
+def _parse(texts: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, ...],
+           problems: list[Problem]) -> Settings:
+    """Return the settings in these texts; add an error to the problems for each that is invalid.
+
+    texts: by name, where the text is set and the text itself.
+    """
+    text = {name: value for name, (_, value) in texts.items()}
+
+    def parse(name: str, parser: Callable[[str, str, list[Problem]], T | None]) -> T | None:
+        return parser(*texts[name], problems) if name in texts else None
 
     def path(name: str) -> Path | None:
         return Path(os.path.expanduser(text[name])) if name in text else None
 
     return Settings(
         url=text.get("INFLUXDB_URL"), token_file=path("INFLUXDB_TOKEN_FILE"),
-        given_token=Secret(text["INFLUXDB_TOKEN"]) if "INFLUXDB_TOKEN" in text else None,
-        org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"),
-        measurement=text.get("INFLUXDB_MEASUREMENT"),
-        interval=interval, log_level=level, log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
-        shard=shard, state=path("CLPM_STATE"), max_gap=max_gap,
-        max_rate=_rate(*found["CLPM_MAX_RATE"], problems) if "CLPM_MAX_RATE" in found else None,
-        spool_limit=_size(*found["CLPM_SPOOL_LIMIT"], problems) if "CLPM_SPOOL_LIMIT" in found else None,
-        file=file, notes=notes)
+        token_value=Secret(text["INFLUXDB_TOKEN"]) if "INFLUXDB_TOKEN" in text else None,
+        org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"), measurement=text.get("INFLUXDB_MEASUREMENT"),
+        interval=parse("STREAM_INTERVAL", _parse_interval), max_gap=parse("CLPM_MAX_GAP", _parse_duration) or DAY,
+        log_level=parse("LOG_LEVEL", _parse_level) or "INFO", log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
+        shard=parse("CLPM_SHARD", _parse_shard), state=path("CLPM_STATE"), max_rate=parse("CLPM_MAX_RATE", _parse_rate),
+        spool_limit=parse("CLPM_SPOOL_LIMIT", _parse_size), file=file, notes=notes)
 
 
-def _one_token(given: dict[str, str], found: Mapping[str, object], layer: str,
-               problems: list[Problem]) -> None:
-    """INFLUXDB_TOKEN and INFLUXDB_TOKEN_FILE are one setting: the first layer that has either decides."""
+def _resolve_token(layer_texts: dict[str, str], texts: Mapping[str, object], layer: str,
+                   problems: list[Problem]) -> None:
+    """Drop INFLUXDB_TOKEN and INFLUXDB_TOKEN_FILE from a layer if one before it has either; both are one setting."""
     both = ("INFLUXDB_TOKEN", "INFLUXDB_TOKEN_FILE")
-    if any(name in found for name in both):
+    if any(name in texts for name in both):
         for name in both:
-            given.pop(name, None)
-    elif all(name in given for name in both):
+            layer_texts.pop(name, None)
+    elif all(name in layer_texts for name in both):
         problems.append(Problem(_where(layer, both[1]), "INFLUXDB_TOKEN is set as well", "keep one of them"))
 
 
@@ -239,7 +286,7 @@ def _where(layer: str, name: str) -> str:
     return {"option": OPTIONS.get(name, name), "environment": name}.get(layer, f"{layer}: {name}")
 
 
-def _duration(where: str, text: str, problems: list[Problem]) -> int | None:
+def _parse_duration(where: str, text: str, problems: list[Problem]) -> int | None:
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -248,15 +295,15 @@ def _duration(where: str, text: str, problems: list[Problem]) -> int | None:
         return None
 
 
-def _interval(where: str, text: str, problems: list[Problem]) -> int | None:
-    ns = _duration(where, text, problems)
+def _parse_interval(where: str, text: str, problems: list[Problem]) -> int | None:
+    ns = _parse_duration(where, text, problems)
     if ns is not None and ns < MS:
         problems.append(Problem(where, f"{text!r} is too short", f"give at least {format_duration(MS)}"))
     return ns
 
 
-def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
-    from socket import gethostname  # only where there are shards
+def _parse_shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
+    from socket import gethostname  # only if there are shards
 
     from clpm_execd.config.shard import parse_shard
 
@@ -268,31 +315,32 @@ def _shard(where: str, text: str, problems: list[Problem]) -> Shard | None:
         return None
 
 
-def _rate(where: str, text: str, problems: list[Problem]) -> int | None:
-    if text.isascii() and text.isdigit() and int(text) < 10**9:
+def _parse_rate(where: str, text: str, problems: list[Problem]) -> int | None:
+    if re.fullmatch(r"[0-9]{1,9}", text):
         return int(text)
-    problems.append(Problem(where, f"{text[:40]!r} is no number of points", "give points a second, 0 for no limit"))
+    problems.append(Problem(where, f"invalid rate {text[:_MAX_QUOTED]!r}", "give points/s, or 0 for no limit"))
     return None
 
 
-def _size(where: str, text: str, problems: list[Problem]) -> int | None:
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMGT]?B)", text, re.ASCII)
-    size = int(float(found[1]) * SIZES[found[2]]) if found else 0
-    if size < SIZES["MB"]:
-        problems.append(Problem(where, f"{text[:40]!r} is no size from 1MB on", "write it as 500MB or 2GB"))
+def _parse_size(where: str, text: str, problems: list[Problem]) -> int | None:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMGT]?B)", text, re.ASCII)
+    size = int(float(match[1]) * SIZES_BYTES[match[2]]) if match else 0
+    if size < MIN_SPOOL_BYTES:
+        what = f"invalid size {text[:_MAX_QUOTED]!r}, at least 1MB is needed"
+        problems.append(Problem(where, what, "write it as 500MB or 2GB"))
         return None
     return size
 
 
-def _level(where: str, text: str, problems: list[Problem]) -> str:
+def _parse_level(where: str, text: str, problems: list[Problem]) -> str:
     level = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(text.upper(), text.upper())
     if level not in LEVELS:
-        problems.append(Problem(where, f"{text[:40]!r} is no log level", did_you_mean(level, LEVELS)))
+        problems.append(Problem(where, f"unknown log level {text[:_MAX_QUOTED]!r}", did_you_mean(level, LEVELS)))
     return level
 
 
 def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> dict[str, str]:
-    """The values of a named file, or of `.env` if there is one; a bad line is named, never quoted."""
+    """Return the values in a file, or in `.env` if it exists. An error names a bad line and never quotes it."""
     file = path or Path(".env")
     try:
         if path is None and not file.is_file():
@@ -322,55 +370,55 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
     return values
 
 
-def _strangers(label: str, file: Mapping[str, str]) -> list[str]:
-    return [f"{label}: {name} is not known, {did_you_mean(name, NAMES)}" for name in file
+def _describe_unknown_names(label: str, file: Mapping[str, str]) -> list[str]:
+    return [f"{label}: unknown setting {name}, {did_you_mean(name, NAMES)}" for name in file
             if name.startswith(("INFLUX", "CLPM_", "STREAM_")) and name not in (*NAMES, *ALIASES)]
 
 
 def _url_problems(url: str) -> list[Problem]:
-    """What is wrong with a URL, without showing it: it may hold a password."""
-    def problem(what: str, remedy: str = URL_EXAMPLE) -> list[Problem]:
+    """Return the problem of a URL, if it has one, without quoting the URL: it may contain a password."""
+    def problem(what: str, remedy: str = _URL_EXAMPLE) -> list[Problem]:
         return [Problem("INFLUXDB_URL", what, remedy)]
 
-    if _quoted(url):
-        return problem(*QUOTED)
+    if _is_quoted(url):
+        return problem(*_QUOTES_PROBLEM)
     if re.search(r"[\s\x00-\x1f\x7f-\x9f]", url):
-        return problem("has white space or control characters in it")
+        return problem("contains white space or control characters")
     if not re.match(r"https?://", url, re.IGNORECASE):
-        return problem("begins with neither http:// nor https://")
+        return problem("does not start with http:// or https://")
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return problem("has a wrong host or port", PORT_EXAMPLE)
+        return problem("has an invalid host or port", _PORT_EXAMPLE)
     if not parts.hostname:
-        return problem("names no host")
+        return problem("has no host")
     if port == 0 or parts.netloc.endswith(":"):
-        return problem("has a wrong port", PORT_EXAMPLE)
+        return problem("has an invalid port", _PORT_EXAMPLE)
     if "@" in parts.netloc:
-        return problem("holds a user name or password", "remove them, INFLUXDB_TOKEN says who writes")
+        return problem("contains a user name or password", "remove them; INFLUXDB_TOKEN identifies the client")
     if parts.query or parts.fragment:
-        return problem("has something behind a ? or #", "remove it, org and bucket have their own settings")
+        return problem("has a query or fragment", "remove all from ? or # on; org and bucket are settings of their own")
     return []
 
 
 def _token_problems(token: Secret) -> list[Problem]:
     text = token.reveal()
-    if _quoted(text):
-        return [Problem("INFLUXDB_TOKEN", *QUOTED)]
-    wrong = ""
+    if _is_quoted(text):
+        return [Problem("INFLUXDB_TOKEN", *_QUOTES_PROBLEM)]
+    what = ""
     if any(c.isspace() or not c.isprintable() for c in text):
-        wrong = "has white space or control characters in it"
+        what = "contains white space or control characters"
     elif any(ord(c) > 255 for c in text):
-        wrong = "has characters that no HTTP header can carry"
-    return [Problem("INFLUXDB_TOKEN", wrong, "copy the token again, whole and alone")] if wrong else []
+        what = "contains characters that an HTTP header cannot carry"
+    return [Problem("INFLUXDB_TOKEN", what, "copy the token again, complete and alone")] if what else []
 
 
-def _quoted(text: str) -> bool:
+def _is_quoted(text: str) -> bool:
     return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
-def _and(names: list[str]) -> str:
+def _join(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

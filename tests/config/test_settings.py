@@ -54,7 +54,7 @@ def test_the_old_name_of_a_variable_means_the_new_one(empty_folder: Path) -> Non
     assert read_settings({**old, **new}) == Settings(max_rate=9, max_gap=10_800 * SECOND)
     (empty_folder / ".env").write_text("CLPM_MAX_RATE=9\nCLPM_CATCH_UP=3h\n")
     assert read_settings({"CLPM_PACE": "7"}) == Settings(max_rate=7, max_gap=10_800 * SECOND)
-    assert complaints({"CLPM_PACE": "fast"}).startswith("CLPM_PACE: 'fast'")
+    assert complaints({"CLPM_PACE": "fast"}).startswith("CLPM_PACE: invalid rate 'fast'")
 
 
 def test_a_home_that_nobody_has_is_a_folder_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_the_token_may_lie_in_a_file_and_is_read_afresh(empty_folder: Path) -> N
 def test_the_layer_with_either_token_setting_decides(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text(f"INFLUXDB_TOKEN={TOKEN}\n")
     settings = read_settings({"INFLUXDB_TOKEN_FILE": "elsewhere"})
-    assert settings.given_token is None
+    assert settings.token_value is None
     assert settings.token_file == Path("elsewhere")
     assert "keep one" in complaints({"INFLUXDB_TOKEN": "a", "INFLUXDB_TOKEN_FILE": "b"})
 
