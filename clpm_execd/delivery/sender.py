@@ -1,9 +1,10 @@
-"""Batches from the backlog to the server, until each is written or refused line by line.
+"""Batches from a queue to the server, until each is written or rejected line by line.
 
-Nothing the server or the network does ends a sender: what is not known to be written is tried again for ever,
-with growing pauses; what is denied (token, permission, bucket) waits for somebody to put it right; only lines
-that the server refuses one by one are given up. Neither a batch that is refused whole nor a long search for the refused
-lines of one holds up the others for more than seconds. An outage is told once when it begins and once when it ends.
+Nothing that the server or the network does ends a sender. What is not known to be written is retried without end, with
+growing pauses. What is denied (token, permission, bucket) stays in the queue until somebody corrects the settings. Only
+lines that the server rejects one by one leave the queue unwritten. A batch that is rejected as a whole, or a long
+search for its rejected lines, delays other batches by seconds at most. An outage is logged once when it starts and once
+when it ends.
 """
 
 from __future__ import annotations
@@ -18,284 +19,313 @@ from dataclasses import dataclass, field
 from clpm_execd.delivery.queue import Batch, Queue, bisect_lines
 from clpm_execd.influx.answer import Answer, TransportError, WriteFn, WriteOutcome
 
-SHORTEST, LONGEST = 0.5, 15.0  # s between two tries
-MOST_OBEYED = 60.0  # s of a server's Retry-After
-DOUBT = 60.0  # s for which a server that refuses everything is thought to be at fault itself
-DOUBT_AFTER = 16  # refusals of one batch with nothing taken, beyond those that lead to its first line
-MOST_SUSPECTS = 1000
-TURN = 2.0  # s that the search for refused lines takes, before others have their turn
-REFUSALS_TOLD_EVERY = 60.0  # s
+# A restart of the server takes seconds; after an outage of hours nobody misses another quarter of a minute.
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.5, 15.0
+MAX_RETRY_AFTER_S = 60.0  # a Retry-After of hours is taken for a mistake
+IDLE_RECONNECT_S = 0.1  # after a connection that the server closed while it was idle
+# A server that rejects everything is thought to be at fault itself (version 3 answers so while it starts) for so long.
+SERVER_FAULT_GRACE_S = 60.0
+# How often a batch may be rejected with nothing of it accepted, beyond the bisections that lead to its first line: a
+# run of bad lines at its start must not look like a fault of the server.
+EXTRA_REJECTIONS = 16
+MAX_REJECTED_BATCHES = 1000  # that are remembered; a bound on memory
+MAX_SEARCH_S = 2.0  # for the rejected lines of one batch, before other batches have their turn
+REJECTION_LOG_INTERVAL_S = 60.0
 
-PutAway = Callable[[Mapping[str, Sequence[bytes]]], None]  # refused lines by the server's error message
+QuarantineFn = Callable[[Mapping[str, Sequence[bytes]]], None]  # rejected lines by the server's message about them
 
 
-def pause(tries: int, answer: Answer, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many failed tries: 0.5 s doubled up to 15 s, less up to a third by chance.
+def backoff_delay(failures: int, answer: Answer, draw: Callable[[], float] = random.random) -> float:
+    """Return the seconds to wait after so many failures in a row: 0.5 s doubled up to 15 s, less up to a third.
 
-    By chance, so that many senders do not come back at the same instant. A server's Retry-After is obeyed up
-    to a minute.
+    The random third keeps many senders from coming back at the same instant. A server's Retry-After is respected up to
+    a minute.
     """
-    most = LONGEST if answer.outcome is WriteOutcome.DENIED else min(LONGEST, SHORTEST * 2.0 ** min(tries, 16))
-    return max(SHORTEST, most * (1 - chance() / 3), min(answer.retry_after, MOST_OBEYED))
+    is_denied = answer.outcome is WriteOutcome.DENIED
+    longest = MAX_BACKOFF_S if is_denied else min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(failures, 16))
+    return max(MIN_BACKOFF_S, longest * (1 - draw() / 3), min(answer.retry_after, MAX_RETRY_AFTER_S))
 
 
 @dataclass
 class _Outage:
-    """Since when points are not taken, and what has been said about it."""
+    """since: when writes began to fail, s. logged: the outcomes that the log has already."""
 
     since: float
     dropped_before: int
-    told: set[WriteOutcome] = field(default_factory=set)
-    told_dropping: bool = False
+    logged: set[WriteOutcome] = field(default_factory=set)
+    is_overflow_logged: bool = False
 
 
 @dataclass
-class _Work:
-    """A batch on its way: the parts still to be written, the next one last, and what was refused of it."""
+class _Delivery:
+    """A batch in flight: the parts that are still to be written, the next one last, and what was rejected of it."""
 
     batch: Batch
     parts: list[bytes]
     since: float
-    refused: dict[str, list[bytes]] = field(default_factory=dict)  # by the server's error message
-    taken: bool = False
-    believed: bool = False  # it is these lines that are refused, and no others
-    refusals: int = 0
+    rejected: dict[str, list[bytes]] = field(default_factory=dict)  # by the server's message
+    rejections: int = 0  # answers
+    has_accepted_lines: bool = False
+    is_to_blame: bool = False  # the server accepts other batches, so that the fault is in these lines
+
+    @property
+    def rejected_points(self) -> int:
+        return sum(map(len, self.rejected.values()))
+
+    @property
+    def rejection_budget(self) -> int:
+        """How often it may be rejected with nothing accepted: on the way to its first line, and some more."""
+        return min(2 * self.batch.points - 1, self.batch.points.bit_length() + EXTRA_REJECTIONS)
 
 
 class Sender:
-    """Writes what waits with `post`; `step` is one try, and the thread of `start` makes one after the other.
+    """Writes what is pending in a queue; `send_once` is one request, and the thread of `start` makes one after another.
 
-    target: how the server is called in the log. quarantine: is given the refused lines, each under the server's own
-    words about it; without it they are lost but for the log.
+    Parameters
+    ----------
+    queue : Queue
+        What is to be written.
+    write : callable
+        Makes one request and returns its Answer.
+    target : str
+        What the log calls the server.
+    log : logging.Logger
+        Where outages and rejected lines are reported.
+    quarantine : callable, optional
+        Stores rejected lines, by the server's message about them; OSError if it cannot. Without it they are dropped.
+    now : callable
+        The clock, s; any zero.
+    draw : callable
+        Returns random numbers from 0 to 1.
     """
 
     def __init__(
         self,
         queue: Queue,
-        post: WriteFn,
+        write: WriteFn,
         *,
         target: str,
         log: logging.Logger,
-        quarantine: PutAway | None = None,
-        seconds: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        quarantine: QuarantineFn | None = None,
+        now: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
     ) -> None:
-        self.written = 0
-        self.refused = 0
-        self.retries = 0  # tries beyond the first
-        self._queue, self._post, self._quarantine = queue, post, quarantine
+        self.points_written = 0
+        self.points_rejected = 0
+        self.retries = 0  # requests beyond the first for the same lines
+        self._queue, self._write, self._quarantine = queue, write, quarantine
         self._target, self._log = target, log
-        self._seconds, self._chance = seconds, chance
-        self._work: _Work | None = None
-        self._tries = 0
+        self._now, self._draw = now, draw
+        self._delivery: _Delivery | None = None
+        self._failures = 0  # in a row
         self._outage: _Outage | None = None
-        self._doubt_since: float | None = None
-        self._suspects: dict[bytes, int] = {}  # first lines of batches refused whole: what was written before
-        self._put_off_told = False
-        self._refusals_told = float("-inf")
-        self._refusals_untold = 0
+        self._rejects_all_since: float | None = None
+        # The first line of each batch that was rejected as a whole, and how many points had been written by then.
+        self._rejected_batches: dict[bytes, int] = {}
+        self._is_quarantine_failure_logged = False
+        self._rejections_logged_at = float("-inf")
+        self._unlogged_rejections = 0
         self._wake = threading.Event()
-        self._leave = self._hurry = False
+        self._is_stopping = self._is_draining = False
         self._thread: threading.Thread | None = None
 
     # The thread
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="influx-sender", daemon=True)
         self._thread.start()
 
-    def nudge(self) -> None:
-        """Something waits."""
+    def notify(self) -> None:
+        """Wake the thread: lines have been put into the queue."""
         self._wake.set()
 
-    def hurry(self) -> None:
-        """From now on rest no longer than the shortest pause: the process wants to end."""
-        self._hurry = True
+    def start_draining(self) -> None:
+        """From now on wait no longer than the shortest pause: the process is about to end."""
+        self._is_draining = True
         self._wake.set()
 
-    def leave(self) -> None:
-        """End after the try that is under way; what was not written still waits."""
-        self._leave = True
+    def stop(self) -> None:
+        """End the thread after its present request; what was not written stays in the queue."""
+        self._is_stopping = True
         self._wake.set()
 
-    def join(self, seconds: float) -> bool:
-        """Wait for the end, no longer than this; whether it came. A hanging write ends with the process."""
+    def join(self, timeout: float) -> bool:
+        """Wait `timeout` s for the thread to end; return whether it did. A write that hangs ends with the process."""
         if self._thread is not None:
-            self._thread.join(seconds)
+            self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._leave:
-            rest = self._guarded_step()
-            if rest is None:
+        while not self._is_stopping:
+            delay = self._send_once_safely()
+            if delay is None:
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            until = self._seconds() + rest
-            while not self._leave and (left := until - self._seconds()) > 0:
-                if self._hurry and left > SHORTEST:
-                    until = self._seconds() + SHORTEST
+            until = self._now() + delay
+            while not self._is_stopping and (remaining := until - self._now()) > 0:
+                if self._is_draining and remaining > MIN_BACKOFF_S:
+                    until = self._now() + MIN_BACKOFF_S
                     continue
-                self._wake.wait(left)
+                self._wake.wait(remaining)
                 self._wake.clear()
 
-    def _guarded_step(self) -> float | None:
-        """A thread that ended by an exception would be a stream that ends in silence."""
+    def _send_once_safely(self) -> float | None:
+        """Like `send_once`; a thread that ended by an exception would be a stream that ends in silence."""
         try:
-            return self.step()
-        except Exception as failure:  # a spool whose disk fails
-            self._log.error("cannot go on sending, trying again: %s: %s", type(failure).__name__, failure)
-            return LONGEST
+            return self.send_once()
+        except Exception as failure:  # a queue whose disk fails
+            self._log.error("sending failed, retrying: %s: %s", type(failure).__name__, failure)
+            return MAX_BACKOFF_S
 
-    # One try
+    # One request
 
-    def step(self) -> float | None:
-        """Make one try. Seconds to wait before the next one; None when nothing waits."""
-        if self._work is None:
+    def send_once(self) -> float | None:
+        """Make one request; return the seconds to wait before the next one, None if nothing is pending."""
+        if self._delivery is None:
             batch = self._queue.peek()
             if batch is None:
                 return None
-            self._work = _Work(batch, [batch.body], self._seconds())
-        work = self._work
-        answer = self._post(work.parts[-1])
+            self._delivery = _Delivery(batch, [batch.body], self._now())
+        delivery = self._delivery
+        answer = self._write(delivery.parts[-1])
         if answer.outcome is WriteOutcome.WRITTEN:
-            return self._taken(work)
+            return self._accept(delivery)
         if answer.outcome is WriteOutcome.TOO_LARGE:
-            return self._divide(work, answer)
+            return self._bisect(delivery, answer)
         if answer.outcome is not WriteOutcome.REJECTED:
-            return self._fail(answer)
-        work.refusals += 1
-        return self._fail(answer) if self._doubtful(work) else self._divide(work, answer)
+            return self._schedule_retry(answer)
+        delivery.rejections += 1
+        return self._schedule_retry(answer) if self._is_server_fault(delivery) else self._bisect(delivery, answer)
 
-    def _taken(self, work: _Work) -> float:
-        part = work.parts.pop()
-        if not work.taken and work.refusals < _patience(work):
-            self._doubt_since = None
-        work.taken = True
-        if not self.written:
+    def _accept(self, delivery: _Delivery) -> float:
+        part = delivery.parts.pop()
+        if not delivery.has_accepted_lines and delivery.rejections < delivery.rejection_budget:
+            self._rejects_all_since = None
+        delivery.has_accepted_lines = True
+        if not self.points_written:
             self._log.info("connected to %s", self._target)
-        # To count ten thousand lines takes a hundredth of the time in which they are written.
-        self.written += work.batch.points if part is work.batch.body else part.count(b"\n")
-        self._tries = 0
-        self._recover()
-        return self._settle(work)
+        # Counting ten thousand lines takes a hundredth of the time in which they are written.
+        is_complete_batch = part is delivery.batch.body
+        self.points_written += delivery.batch.points if is_complete_batch else part.count(b"\n")
+        self._failures = 0
+        self._end_outage()
+        return self._finish(delivery)
 
-    def _divide(self, work: _Work, answer: Answer) -> float:
-        """The part in two, the first to be tried next; a single line is refused."""
-        part = work.parts.pop()
+    def _bisect(self, delivery: _Delivery, answer: Answer) -> float:
+        """Split the part, its first half to be sent next; a single line is rejected."""
+        part = delivery.parts.pop()
         if part.count(b"\n") > 1:
             first, second = bisect_lines(part)
-            work.parts += [second, first]
+            delivery.parts += [second, first]
             return 0.0
-        work.refused.setdefault(str(answer), []).append(part)
-        return self._settle(work)
+        delivery.rejected.setdefault(str(answer), []).append(part)
+        return self._finish(delivery)
 
-    def _settle(self, work: _Work) -> float:
-        """What has become of the batch, once nothing of it is left, or others should have their turn."""
-        others = self._queue.points > work.batch.points
-        if work.parts and not (others and work.refused and self._seconds() - work.since > TURN):
+    def _finish(self, delivery: _Delivery) -> float:
+        """Take the batch out of flight once nothing of it remains, or others should have their turn."""
+        others_are_pending = self._queue.points > delivery.batch.points
+        is_long_search = delivery.rejected and self._now() - delivery.since > MAX_SEARCH_S
+        if delivery.parts and not (others_are_pending and is_long_search):
             return 0.0
-        self._work = None
+        self._delivery = None
         try:
-            if work.refused:
-                self._refuse(work)
-            if work.parts:
-                self._queue.nack(b"".join(reversed(work.parts)))
+            if delivery.rejected:
+                self._quarantine_lines(delivery)
+            if delivery.parts:
+                self._queue.nack(b"".join(reversed(delivery.parts)))
             else:
                 self._queue.ack()
-        except OSError as failure:
-            return self._put_off(work, failure)
+        except OSError as error:
+            return self._postpone(delivery, error)
         return 0.0
 
-    def _put_off(self, work: _Work, failure: OSError) -> float:
-        """What was refused could not be put away, most likely for want of room, and each batch that goes makes room."""
-        if not self._put_off_told:
-            self._put_off_told = True
-            text = "cannot put %d refused points away: %s; they wait, and the others go on"
-            self._log.error(text, sum(map(len, work.refused.values())), failure.strerror or failure)
-        others = self._queue.points > work.batch.points
+    def _postpone(self, delivery: _Delivery, error: OSError) -> float:
+        """Send others first: most likely the disk is full, and each batch that is written makes room."""
+        if not self._is_quarantine_failure_logged:
+            self._is_quarantine_failure_logged = True
+            text = "cannot write %d rejected points to the quarantine: %s; they stay pending while others are sent"
+            self._log.error(text, delivery.rejected_points, error.strerror or error)
+        others_are_pending = self._queue.points > delivery.batch.points
         self._queue.nack()
-        return SHORTEST if others else LONGEST
+        return MIN_BACKOFF_S if others_are_pending else MAX_BACKOFF_S
 
-    def _doubtful(self, work: _Work) -> bool:
-        """Whether the server itself seems at fault, and the whole batch is to be tried again later.
+    def _is_server_fault(self, delivery: _Delivery) -> bool:
+        """Whether the server itself seems to be at fault; then the whole batch is pending again.
 
-        A schema conflict or a bad line leaves others to be taken on the way to it. Where nothing is, it may be
-        a server that is starting, full or broken (version 3 answers so): for a minute that is assumed, unless it takes
-        another batch meanwhile.
+        After a schema conflict or a bad line others are accepted on the way to it. If none is, the server may be
+        starting, full or broken (version 3 answers so): for a minute that is assumed, unless it accepts another batch
+        in that time.
         """
-        if work.taken or work.believed or work.refusals < _patience(work):
+        if delivery.has_accepted_lines or delivery.is_to_blame or delivery.rejections < delivery.rejection_budget:
             return False
-        first = work.batch.body[: work.batch.body.index(b"\n")]
-        work.believed = self.written > self._suspects.pop(first, self.written)
-        if work.believed:
+        first_line = delivery.batch.body[: delivery.batch.body.index(b"\n")]
+        written_before = self._rejected_batches.pop(first_line, self.points_written)
+        delivery.is_to_blame = self.points_written > written_before
+        if delivery.is_to_blame:
             return False
-        if self._doubt_since is None:
-            self._doubt_since = self._seconds()
-        if self._seconds() - self._doubt_since >= DOUBT:
+        if self._rejects_all_since is None:
+            self._rejects_all_since = self._now()
+        if self._now() - self._rejects_all_since >= SERVER_FAULT_GRACE_S:
             return False
-        if len(self._suspects) == MOST_SUSPECTS:
-            self._suspects.clear()
-        self._suspects[first] = self.written
+        if len(self._rejected_batches) == MAX_REJECTED_BATCHES:
+            self._rejected_batches.clear()
+        self._rejected_batches[first_line] = self.points_written
         self._queue.nack()
-        self._work = None
+        self._delivery = None
         return True
 
-    # What is told
+    # Outages and rejected lines
 
-    def _fail(self, answer: Answer) -> float:
-        rest = pause(self._tries, answer, self._chance)
-        self._tries += 1
+    def _schedule_retry(self, answer: Answer) -> float:
+        delay = backoff_delay(self._failures, answer, self._draw)
+        self._failures += 1
         self.retries += 1
-        if self._tries == 1 and answer.error is TransportError.CONNECTION_LOST:
-            return SHORTEST / 5  # a connection that the server closed while it was idle is no outage
+        if self._failures == 1 and answer.error is TransportError.CONNECTION_LOST:
+            return IDLE_RECONNECT_S  # no outage
         if self._outage is None:
-            self._outage = _Outage(self._seconds(), self._queue.points_dropped)
+            self._outage = _Outage(self._now(), self._queue.points_dropped)
         outage = self._outage
-        if answer.outcome not in outage.told:
-            outage.told.add(answer.outcome)
-            text = "InfluxDB at %s takes no points: %s; %s"
-            self._log.warning(text, self._target, answer, _outlook(answer))
-        if self._queue.points_dropped > outage.dropped_before and not outage.told_dropping:
-            outage.told_dropping = True
-            self._log.error("the backlog is full: until the server answers, the oldest points are given up")
-        return rest
+        if answer.outcome not in outage.logged:
+            outage.logged.add(answer.outcome)
+            self._log.warning("cannot write to InfluxDB at %s: %s; %s", self._target, answer, _outlook(answer))
+        if self._queue.points_dropped > outage.dropped_before and not outage.is_overflow_logged:
+            outage.is_overflow_logged = True
+            self._log.error("queue full: dropping oldest points until the server accepts writes")
+        return delay
 
-    def _recover(self) -> None:
+    def _end_outage(self) -> None:
         outage, self._outage = self._outage, None
         if outage is None:
             return
-        lost = self._queue.points_dropped - outage.dropped_before
         self._log.warning(
-            "InfluxDB at %s takes points again after %.1f s; %d waited, %d were given up",
-            self._target, self._seconds() - outage.since, self._queue.points, lost,
+            "writing to InfluxDB at %s resumed after %.1f s; %d pending, %d dropped",
+            self._target, self._now() - outage.since, self._queue.points,
+            self._queue.points_dropped - outage.dropped_before,
         )  # fmt: skip
 
-    def _refuse(self, work: _Work) -> None:
-        """Lines the server will not take: to quarantine, and in sum to the log at most once a minute."""
+    def _quarantine_lines(self, delivery: _Delivery) -> None:
+        """Store the rejected lines, and log their number at most once a minute."""
         if self._quarantine is not None:
-            self._quarantine(work.refused)
-            self._put_off_told = False
-        number = sum(map(len, work.refused.values()))
-        self.refused += number
-        self._refusals_untold += number
-        if self._seconds() - self._refusals_told < REFUSALS_TOLD_EVERY:
+            self._quarantine(delivery.rejected)
+            self._is_quarantine_failure_logged = False
+        self.points_rejected += delivery.rejected_points
+        self._unlogged_rejections += delivery.rejected_points
+        if self._now() - self._rejections_logged_at < REJECTION_LOG_INTERVAL_S:
             return
-        words, lines = next(iter(work.refused.items()))
+        message, lines = next(iter(delivery.rejected.items()))
         first = lines[0].decode("utf-8", "replace").strip()[:200]
-        self._log.error("%d points refused: %s; such as: %s", self._refusals_untold, words, first)
-        self._refusals_told = self._seconds()
-        self._refusals_untold = 0
-
-
-def _patience(work: _Work) -> int:
-    """How often a batch may be refused with nothing of it taken: on the way to its first line, and some more."""
-    return min(2 * work.batch.points - 1, work.batch.points.bit_length() + DOUBT_AFTER)
+        consequence = "dropped, as there is no --state" if self._quarantine is None else "moved to the quarantine"
+        text = "%d points rejected: %s; %s; first line: %s"
+        self._log.error(text, self._unlogged_rejections, message, consequence, first)
+        self._rejections_logged_at = self._now()
+        self._unlogged_rejections = 0
 
 
 def _outlook(answer: Answer) -> str:
     if answer.status == 401:
-        return "they are kept; the token is read again at every try, until it is right"
+        return "retrying, the token is read again each time"
     if answer.outcome is WriteOutcome.DENIED:
-        return "they are kept until address, organization, bucket and the token's permission are right"
-    return "they are kept and tried again"
+        return "retrying until address, organization, bucket and the permission of the token are right"
+    return "retrying"

@@ -80,14 +80,14 @@ def run(
         if keeper:
             keeper.leave(0, stream.safe)
     finally:
-        sender.leave()
+        sender.stop()
         if sender.join(0.2):
             writer.close()
     left = queue.points
     log.log(
         logging.INFO if queue.is_durable else logging.WARNING,
         "stop: %d points written, %d refused, %d given up, %d %s",
-        sender.written, sender.refused, queue.points_dropped, left,
+        sender.points_written, sender.points_rejected, queue.points_dropped, left,
         "wait for the next start" if left and queue.is_durable else "not delivered",
     )  # fmt: skip
     return 0
@@ -121,7 +121,7 @@ class _Stream:
     def _hand_over(self, block: Block) -> None:
         lines = self.encoder.encode(block)
         self.queue.put(lines)
-        self.sender.nudge()
+        self.sender.notify()
         self.tally.add(block, lines)
         if self.keeper:
             self.keeper.look(0, self.safe)
@@ -132,7 +132,7 @@ class _Stream:
 
     def drain(self) -> None:
         """Send what waits, for DRAIN_COUNT at most, and once a stop is asked as long as it is worth."""
-        self.sender.hurry()
+        self.sender.start_draining()
         deadline = self.clock.elapsed() + DRAIN_COUNT
         asked = False
         while self.queue.points and self.clock.elapsed() < deadline:
@@ -193,7 +193,7 @@ class _Tally:
         sender, queue = self._sender, self._queue
         since = queue.oldest
         return {
-            "points_written": sender.written, "points_refused": sender.refused,
+            "points_written": sender.points_written, "points_refused": sender.points_rejected,
             "points_quarantined": self._quarantine.points if self._quarantine else 0,
             "points_dropped": queue.points_dropped, "points_waiting": queue.points,
             "retries": sender.retries, "spool_bytes": queue.size,
@@ -201,7 +201,7 @@ class _Tally:
         }  # fmt: skip
 
     def _tell(self) -> None:
-        written = self._sender.written
+        written = self._sender.points_written
         self._log.info(
             "%d cycles of %.10g points: %d made, %d written, %d waiting",
             self._cycles, round(self._points / self._cycles, 1), self._points,

@@ -79,7 +79,7 @@ class Spooled:
     def __call__(self, given: list[bytes]) -> None:
         for body in given:
             self.spool.put(body)
-            self.sender.nudge()
+            self.sender.notify()
         self.drain()
 
     def drain(self) -> None:
@@ -87,7 +87,7 @@ class Spooled:
             time.sleep(0.002)
 
     def close(self) -> None:
-        self.sender.leave()
+        self.sender.stop()
         self.sender.join(10)
         self.writer.close()
 
@@ -107,7 +107,7 @@ def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, figures:
         ours, theirs = iter(given), iter(given)
         spent, spent_raw, ratio = in_pairs(lambda: seconds(lambda: spooled(next(ours))),
                                            lambda: seconds(lambda: raw(next(theirs))), ROUNDS)
-        assert spooled.sender.written == (ROUNDS + 1) * REQUESTS * TICKS * len(LOOPS)
+        assert spooled.sender.points_written == (ROUNDS + 1) * REQUESTS * TICKS * len(LOOPS)
     points = REQUESTS * TICKS * len(LOOPS)
     table = "into InfluxDB, a second at a time"
     figures.add(table, "raw HTTP", points / spent_raw, "points/s")
@@ -131,7 +131,7 @@ def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
             due = start + 0.1 * tick
             time.sleep(max(0.0, due - time.perf_counter()))
             lanes.put(b"".join(b"live,loop_id=%d PV=%d %d\n" % (loop, tick, time.time_ns()) for loop in range(5)))
-            spooled.sender.nudge()
+            spooled.sender.notify()
             late.append(time.perf_counter() - due)
             waited.append((time.time_ns() - lanes._young[0].name) / SECOND if lanes._young else 0.0)
             tick += 1

@@ -12,109 +12,110 @@ from answering_server import WRITTEN, AnsweringServer, lines
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.queue import MAX_BATCH_LINES, split_lines
-from clpm_execd.delivery.sender import DOUBT, LONGEST, SHORTEST, Sender, pause
+from clpm_execd.delivery.sender import MAX_BACKOFF_S, MIN_BACKOFF_S, SERVER_FAULT_GRACE_S, Sender, backoff_delay
 from clpm_execd.influx.answer import Answer, TransportError
 
 LOG = logging.getLogger("clpm_execd")
 
 
 class Bench:
-    """A sender whose rests take no time, with what it quarantined."""
+    """A sender whose pauses take no time, and the lines that it quarantined."""
 
     def __init__(self, rule: Callable[[bytes], Answer], cap: int = 64_000_000) -> None:
         self.seconds = 0.0
         self.server = AnsweringServer(rule)
         self.queue = MemoryQueue(cap)
         self.quarantined: list[bytes] = []
-        self.words: dict[bytes, str] = {}
+        self.messages: dict[bytes, str] = {}
         self.sender = Sender(
             self.queue, self.server, target=self.server.target, log=LOG, quarantine=self._quarantine,
-            seconds=lambda: self.seconds, chance=lambda: 0.0,
+            now=lambda: self.seconds, draw=lambda: 0.0,
         )  # fmt: skip
 
-    def _quarantine(self, refused: Mapping[str, Sequence[bytes]]) -> None:
-        for words, some in refused.items():
-            self.quarantined += some
-            self.words |= dict.fromkeys(some, words)
+    def _quarantine(self, rejected: Mapping[str, Sequence[bytes]]) -> None:
+        for message, some_lines in rejected.items():
+            self.quarantined += some_lines
+            self.messages |= dict.fromkeys(some_lines, message)
 
     def run(self, tries: int = 100_000) -> list[float]:
-        """Step until nothing waits, or so often; the rests it wanted."""
-        rests: list[float] = []
-        while len(rests) < tries and (rest := self.sender.step()) is not None:
-            self.seconds += rest
-            rests.append(rest)
-        return rests
+        """Send until nothing is pending, `tries` times at most; return the pauses that the sender asked for."""
+        pauses: list[float] = []
+        while len(pauses) < tries and (pause := self.sender.send_once()) is not None:
+            self.seconds += pause
+            pauses.append(pause)
+        return pauses
 
 
-def answers(*given: Answer) -> Callable[[bytes], Answer]:
-    left = list(given)
-    return lambda body: left.pop(0) if left else WRITTEN
+def answer_first_with(*answers: Answer) -> Callable[[bytes], Answer]:
+    """Return a rule that gives these answers, and then accepts everything."""
+    remaining = list(answers)
+    return lambda body: remaining.pop(0) if remaining else WRITTEN
 
 
-def test_pauses_grow_to_their_limit_and_obey_retry_after() -> None:
+def test_pauses_grow_to_their_limit_and_respect_retry_after() -> None:
     unknown = Answer(503)
-    assert [pause(n, unknown, lambda: 0.0) for n in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
-    assert all(SHORTEST <= pause(n, unknown) <= LONGEST for n in range(2000))
-    assert pause(0, Answer(429, retry_after=30), lambda: 0.0) == 30
-    assert pause(0, Answer(429, retry_after=9e9), lambda: 0.0) == 60
-    assert pause(0, Answer(401), lambda: 0.0) == LONGEST
+    assert [backoff_delay(n, unknown, lambda: 0.0) for n in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
+    assert all(MIN_BACKOFF_S <= backoff_delay(n, unknown) <= MAX_BACKOFF_S for n in range(2000))
+    assert backoff_delay(0, Answer(429, retry_after=30), lambda: 0.0) == 30
+    assert backoff_delay(0, Answer(429, retry_after=9e9), lambda: 0.0) == 60
+    assert backoff_delay(0, Answer(401), lambda: 0.0) == MAX_BACKOFF_S
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         Answer(None, error=TransportError.CONNECTION_REFUSED), Answer(None, error=TransportError.TIMEOUT),
         Answer(500), Answer(503), Answer(429), Answer(408), Answer(200), Answer(302),
         Answer(401), Answer(403), Answer(404),
     ],
 )  # fmt: skip
-def test_an_outage_loses_nothing_and_is_told_once_at_each_end(
-    trouble: Answer, caplog: pytest.LogCaptureFixture
+def test_an_outage_loses_nothing_and_is_logged_once_at_each_end(
+    failure: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    bench = Bench(answers(*[trouble] * 50))
+    bench = Bench(answer_first_with(*[failure] * 50))
     bench.queue.put(lines(1, 2, 3))
     bench.run(40)
     bench.queue.put(lines(4))
     bench.run()
     assert bench.server.accepted == split_lines(lines(1, 2, 3, 4))
-    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(told) == 2
-    assert str(trouble) in told[0]
-    assert "again after" in told[1]
-    assert "0 were given up" in told[1]
+    messages = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(messages) == 2
+    assert str(failure) in messages[0]
+    assert "resumed after" in messages[1]
+    assert "0 dropped" in messages[1]
 
 
 def test_a_connection_closed_while_idle_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(answers(Answer(None, error=TransportError.CONNECTION_LOST)))
+    bench = Bench(answer_first_with(Answer(None, error=TransportError.CONNECTION_LOST)))
     bench.queue.put(lines(1))
-    assert max(bench.run()) < SHORTEST
+    assert max(bench.run()) < MIN_BACKOFF_S
     assert bench.server.accepted == [lines(1)]
     assert not caplog.records
 
 
-def test_what_an_outage_cost_is_told_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_points_dropped_in_an_outage_are_logged_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     tick = lines(*range(1000, 1000 + MAX_BATCH_LINES))
-    bench = Bench(answers(*[Answer(503)] * 9), cap=2 * len(tick))
+    bench = Bench(answer_first_with(*[Answer(503)] * 9), cap=2 * len(tick))
     for _ in range(4):
         bench.queue.put(tick)
         bench.run(2)
     bench.run()
-    told = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(told) == 3
-    assert "backlog is full" in told[1]
-    assert f"{bench.queue.points_dropped} were given up" in told[2]
+    messages = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(messages) == 3
+    assert "queue full" in messages[1]
+    assert f"{bench.queue.points_dropped} dropped" in messages[2]
     assert bench.queue.points_dropped > 0
 
 
-def test_what_is_too_large_is_halved_until_it_is_taken() -> None:
+def test_a_batch_that_is_too_large_is_bisected_until_it_is_accepted() -> None:
     bench = Bench(lambda body: Answer(413) if body.count(b"\n") > 3 else WRITTEN)
     bench.queue.put(lines(*range(100)))
     bench.run()
     assert bench.server.accepted == split_lines(lines(*range(100)))
 
 
-def test_a_single_line_that_is_too_large_is_refused() -> None:
+def test_a_single_line_that_is_too_large_is_rejected() -> None:
     bench = Bench(lambda body: Answer(413))
     bench.queue.put(lines(1))
     bench.run()
@@ -122,7 +123,7 @@ def test_a_single_line_that_is_too_large_is_refused() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_only_the_lines_that_are_refused_are_given_up(status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_rejected_lines_of_a_batch_are_quarantined(status: int, caplog: pytest.LogCaptureFixture) -> None:
     bad = {13, 500, 999}
     rule = lambda body: Answer(status, "no") if any(lines(b) in body for b in bad) else WRITTEN  # noqa: E731
     bench = Bench(rule)
@@ -130,13 +131,14 @@ def test_only_the_lines_that_are_refused_are_given_up(status: int, caplog: pytes
     assert sum(bench.run()) == 0
     assert bench.quarantined == split_lines(lines(*sorted(bad)))
     assert bench.server.accepted == split_lines(lines(*sorted(set(range(1000)) - bad)))
-    assert bench.sender.refused == 3
+    assert bench.sender.points_rejected == 3
     assert len(bench.server.requests) < 80
-    told = [record.message for record in caplog.records]
-    assert told == [f"3 points refused: HTTP status {status}: no; such as: m,loop_id=A PV=13 13"]
+    messages = [record.message for record in caplog.records]
+    reason = f"HTTP status {status}: no; moved to the quarantine; first line: m,loop_id=A PV=13 13"
+    assert messages == [f"3 points rejected: {reason}"]
 
 
-def test_each_refused_line_of_a_batch_is_filed_under_the_servers_message_about_it() -> None:
+def test_each_rejected_line_of_a_batch_is_filed_under_the_servers_message_about_it() -> None:
     late = "points beyond retention"
     messages = {lines(13): "field type conflict", lines(500): late, lines(999): late}
 
@@ -146,53 +148,54 @@ def test_each_refused_line_of_a_batch_is_filed_under_the_servers_message_about_i
     bench = Bench(refuse_bad)
     bench.queue.put(lines(*range(1000)))
     bench.run()
-    assert bench.words == {line: f"HTTP status 422: {message}" for line, message in messages.items()}
+    assert bench.messages == {line: f"HTTP status 422: {message}" for line, message in messages.items()}
 
 
-def test_a_server_that_refuses_everything_is_believed_to_be_at_fault_for_a_minute() -> None:
+def test_a_server_that_rejects_everything_is_considered_faulty_for_a_minute() -> None:
     start: list[float] = []
-    bench = Bench(lambda body: WRITTEN if bench.seconds > 0.9 * DOUBT else Answer(400, "starting"))
+    bench = Bench(lambda body: WRITTEN if bench.seconds > 0.9 * SERVER_FAULT_GRACE_S else Answer(400, "starting"))
     bench.queue.put(lines(*range(1000)))
     bench.run()
     assert bench.server.accepted == split_lines(lines(*range(1000)))
     assert bench.quarantined == start
 
 
-def test_what_is_refused_for_longer_than_a_minute_is_given_up_line_by_line() -> None:
+def test_lines_that_are_rejected_for_longer_than_a_minute_are_quarantined() -> None:
     bench = Bench(lambda body: Answer(422, "type conflict") if b"PV=" in body else WRITTEN)
     bench.queue.put(lines(1, 2, 3))
     bench.run()
     assert bench.quarantined == split_lines(lines(1, 2, 3))
-    assert DOUBT <= bench.seconds < 2 * DOUBT
+    assert SERVER_FAULT_GRACE_S <= bench.seconds < 2 * SERVER_FAULT_GRACE_S
     bench.queue.put(b"m,loop_id=B OP=1 1\n")
     bench.run()
     assert bench.server.accepted == [b"m,loop_id=B OP=1 1\n"]
 
 
-def test_doubt_begins_anew_once_the_server_takes_points_again() -> None:
-    bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body or bench.seconds > 4 * DOUBT else WRITTEN)
+def test_the_minute_starts_again_once_the_server_accepts_points() -> None:
+    grace = SERVER_FAULT_GRACE_S
+    bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body or bench.seconds > 4 * grace else WRITTEN)
     bench.queue.put(b"m,loop_id=X PV=1 1\n")
     bench.run()
     assert bench.quarantined == [b"m,loop_id=X PV=1 1\n"]
     bench.queue.put(lines(1) + b"m,loop_id=X PV=1 1\n")
     bench.run()
-    bench.seconds = start = 5 * DOUBT
+    bench.seconds = start = 5 * SERVER_FAULT_GRACE_S
     bench.queue.put(lines(2))
     bench.run()
-    assert bench.seconds - start >= DOUBT
+    assert bench.seconds - start >= SERVER_FAULT_GRACE_S
 
 
-def test_bad_lines_that_always_come_first_hold_the_stream_up_only_once() -> None:
+def test_bad_lines_that_always_come_first_delay_the_stream_only_once() -> None:
     bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
     for _ in range(10):
         bench.queue.put(b"m,loop_id=X PV=1 1\n" * 50 + lines(*range(50)))
         bench.run()
-    assert bench.sender.refused == 500
+    assert bench.sender.points_rejected == 500
     assert len(bench.server.accepted) == 500
-    assert bench.seconds < 2 * DOUBT
+    assert bench.seconds < 2 * SERVER_FAULT_GRACE_S
 
 
-def test_a_batch_that_is_refused_whole_holds_up_no_other(tmp_path: Path) -> None:
+def test_a_batch_that_is_rejected_as_a_whole_delays_no_other(tmp_path: Path) -> None:
     for queue in (MemoryQueue(), DiskQueue(tmp_path, LOG)):
         bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
         bench.sender._queue = queue
@@ -200,15 +203,15 @@ def test_a_batch_that_is_refused_whole_holds_up_no_other(tmp_path: Path) -> None
         assert bench.run(1)
         queue.put(lines(1))
         while bench.server.accepted != [lines(1)]:
-            bench.seconds += bench.sender.step() or 0.0
-        while (rest := bench.sender.step()) is not None:
-            bench.seconds += rest
+            bench.seconds += bench.sender.send_once() or 0.0
+        while (pause := bench.sender.send_once()) is not None:
+            bench.seconds += pause
         assert bench.seconds < 5
         assert bench.quarantined == [b"m,loop_id=X PV=1 1\n"] * 50
         assert queue.points == 0
 
 
-def test_many_batches_that_are_refused_whole_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_batches_that_are_rejected_as_a_whole_delay_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clpm_execd.delivery.memory_queue.MAX_BATCH_LINES", 100)
     bench = Bench(lambda body: Answer(422, "no") if b"loop_id=X" in body else WRITTEN)
     bad = [b"m,loop_id=X PV=1 %d\n" % k for k in range(500)]
@@ -219,11 +222,11 @@ def test_many_batches_that_are_refused_whole_hold_up_no_other(monkeypatch: pytes
     bench.run()
     assert len(bench.server.accepted) == 10
     assert sorted(bench.quarantined) == sorted(bad)
-    assert bench.seconds < DOUBT
+    assert bench.seconds < SERVER_FAULT_GRACE_S
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
-def test_a_long_search_for_refused_lines_does_not_hold_up_the_newest(where: str, tmp_path: Path) -> None:
+def test_a_long_search_for_rejected_lines_does_not_delay_live_points(where: str, tmp_path: Path) -> None:
     queue = MemoryQueue() if where == "memory" else DiskQueue(tmp_path, LOG)
     bad = b"".join(b"m,loop_id=X PV=1 %d\n" % k for k in range(3000))
     late: list[float] = []
@@ -240,8 +243,8 @@ def test_a_long_search_for_refused_lines_does_not_hold_up_the_newest(where: str,
     bench.sender._queue = queue
     queue.put(lines(*range(1000)) + bad + lines(*range(1000, 2000)))
     live = 2000
-    while (rest := bench.sender.step()) is not None:
-        bench.seconds += rest
+    while (pause := bench.sender.send_once()) is not None:
+        bench.seconds += pause
         if live - 2000 < bench.seconds < 60:
             put[lines(live)] = bench.seconds
             queue.put(lines(live))
@@ -254,56 +257,56 @@ def test_a_long_search_for_refused_lines_does_not_hold_up_the_newest(where: str,
     assert (queue.points, queue.size) == (0, 0)
 
 
-def test_refused_lines_that_cannot_be_put_away_are_not_acknowledged() -> None:
+def test_rejected_lines_that_cannot_be_quarantined_stay_pending() -> None:
     bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
     full = [True, True]
-    keep = bench.sender._quarantine
-    assert keep is not None
+    store = bench.sender._quarantine
+    assert store is not None
 
-    def put_away(refused: Mapping[str, Sequence[bytes]]) -> None:
+    def fail_while_full(rejected: Mapping[str, Sequence[bytes]]) -> None:
         if full:
             full.pop()
             raise OSError(28, "No space left on device")
-        keep(refused)
+        store(rejected)
 
-    bench.sender._quarantine = put_away
+    bench.sender._quarantine = fail_while_full
     bench.queue.put(lines(2, 1))
-    rests = [bench.sender._guarded_step() for _ in range(9)]
-    assert rests.count(LONGEST) == 2
+    pauses = [bench.sender._send_once_safely() for _ in range(9)]
+    assert pauses.count(MAX_BACKOFF_S) == 2
     assert bench.quarantined == [lines(1)]
     assert bench.queue.points == 0
 
 
-def test_a_full_disk_under_the_quarantine_does_not_keep_the_spool_from_making_room(
+def test_a_full_disk_under_the_quarantine_does_not_keep_the_queue_from_making_room(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
     spool = bench.sender._queue = DiskQueue(tmp_path, LOG)
-    keep = bench.sender._quarantine
-    assert keep is not None
+    store = bench.sender._quarantine
+    assert store is not None
 
-    def put_away(refused: Mapping[str, Sequence[bytes]]) -> None:
+    def fail_while_full(rejected: Mapping[str, Sequence[bytes]]) -> None:
         if len(list(spool.folder.path.iterdir())) > 1:
             raise OSError(28, "No space left on device")
-        keep(refused)
+        store(rejected)
 
-    bench.sender._quarantine = put_away
+    bench.sender._quarantine = fail_while_full
     for start in range(0, 5 * MAX_BATCH_LINES, MAX_BATCH_LINES):
         spool.put(lines(*range(start, start + MAX_BATCH_LINES)))
-    while (rest := bench.sender.step()) is not None:
-        bench.seconds += rest
+    while (pause := bench.sender.send_once()) is not None:
+        bench.seconds += pause
     assert bench.quarantined == [lines(1)]
     assert len(set(bench.server.accepted)) == 5 * MAX_BATCH_LINES - 1
     assert bench.seconds < 5
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.ERROR]
 
 
-def test_refusals_that_go_on_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_rejections_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(lambda body: Answer(422, "no") if lines(13) in body else WRITTEN)
     for _ in range(600):
         bench.queue.put(lines(13, 14))
         bench.run()
         bench.seconds += 1
-    refused = [record.message for record in caplog.records if "refused" in record.message]
-    assert len(refused) == 10
-    assert refused[1].startswith("60 points refused")
+    rejected = [record.message for record in caplog.records if "rejected" in record.message]
+    assert len(rejected) == 10
+    assert rejected[1].startswith("60 points rejected")

@@ -111,7 +111,7 @@ def test_of_a_schema_conflict_only_the_lines_in_conflict_are_rejected(influxdb: 
         sender = Sender(
             queue, writer, target="", log=LOG, quarantine=lambda lines: rejected.extend(chain(*lines.values()))
         )
-        while sender.step() is not None:
+        while sender.send_once() is not None:
             pass
     assert rejected == [bad]
     assert [t for t, *_ in stored(influxdb, bucket)] == [T0 + k * SECOND for k in range(100)]

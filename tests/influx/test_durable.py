@@ -42,7 +42,7 @@ class Bench:
         self.spool = DiskQueue(self.folder, LOG)
         self.sender = Sender(
             self.spool, self.writer, target="", log=LOG, quarantine=Quarantine(self.folder, LOG),
-            seconds=lambda: self.seconds,
+            now=lambda: self.seconds,
         )  # fmt: skip
 
     def tick(self) -> None:
@@ -53,7 +53,7 @@ class Bench:
         return [_line(f"A{loop}", tick, T0 + tick * SECOND) for loop in range(LOOPS)]
 
     def step(self) -> bool:
-        rest = self.sender.step()
+        rest = self.sender.send_once()
         self.seconds += rest or 0.0
         return rest is not None
 

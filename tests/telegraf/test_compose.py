@@ -187,7 +187,7 @@ def test_the_direct_writer_stops_as_soon_without_a_server_and_delivers_when_it_i
     stack.compose("up", "-d", "influxdb", "direct")
     until(lambda: "connected to" in stack.says("direct"), 60, "the writer's word that it is connected")
     stack.podman.run("podman", "stop", "-t", "5", stack.name("influxdb"))
-    until(lambda: "takes no points" in stack.says("direct"), 60, "the writer's word of the outage")
+    until(lambda: "cannot write to InfluxDB" in stack.says("direct"), 60, "the writer's word of the outage")
     down = time.time_ns()
     assert stack.seconds_to_stop("direct") < STOP
     stack.podman.run("podman", "start", stack.name("influxdb"))
