@@ -12,8 +12,8 @@ import pytest
 from command import run_command
 
 from clpm_execd.delivery.disk_queue import DiskQueue
-from clpm_execd.delivery.inspection import retry, stock_of
-from clpm_execd.delivery.quarantine import Quarantine, incidents
+from clpm_execd.delivery.inspection import retry_incidents, take_inventory
+from clpm_execd.delivery.quarantine import Quarantine, read_incidents
 from clpm_execd.delivery.queue import split_lines
 
 LOG = logging.getLogger("clpm_execd")
@@ -78,24 +78,24 @@ def test_refused_lines_wait_again(cli: Cli, state: Path) -> None:
     done = cli("retry")
     assert done.returncode == 0
     assert done.stdout.startswith("3 lines of 1 incident queued again")
-    assert list(incidents(state)) == []
+    assert list(read_incidents(state)) == []
     assert sorted(drained(state)) == sorted(split_lines(lines(2, 3, 4, 5, 6, 100, 101, 102)))
 
 
 def test_one_incident_can_be_chosen(cli: Cli, state: Path) -> None:
-    [first] = incidents(state)
+    [first] = read_incidents(state)
     os.utime(first.path, (1, 1))
     Quarantine(state, LOG)({"HTTP status 400: no": split_lines(lines(200))})
-    second = list(incidents(state))[1]
+    second = list(read_incidents(state))[1]
     assert cli("retry", second.path.name).returncode == 0
-    assert [incident.path for incident in incidents(state)] == [first.path]
+    assert [incident.path for incident in read_incidents(state)] == [first.path]
     assert lines(200) in drained(state)
 
 
 def test_a_running_stream_takes_up_what_is_retried(state: Path) -> None:
     moment = [10**18]
     stream = DiskQueue(state, LOG, now=lambda: moment[0])
-    retry(state)
+    retry_incidents(state)
     moment[0] += 60 * 10**9
     stream.put(lines(7))
     taken = []
@@ -112,9 +112,9 @@ def test_a_retry_that_was_cut_off_is_ended_by_the_next(state: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
-            retry(state)
-    assert retry(state) == (1, 3)
-    assert retry(state) == (0, 0)
+            retry_incidents(state)
+    assert retry_incidents(state) == (1, 3)
+    assert retry_incidents(state) == (0, 0)
     assert set(split_lines(lines(100, 101, 102))) <= set(drained(state))
 
 
@@ -123,13 +123,13 @@ def test_what_waits_is_exported_as_line_protocol_and_stays(cli: Cli, state: Path
     assert (tmp_path / "pending.lp").read_bytes() == lines(2, 3, 4, 5, 6)
     assert cli("export", "pending").stdout == lines(2, 3, 4, 5, 6).decode()
     assert cli("export", "waiting").stdout == lines(2, 3, 4, 5, 6).decode(), "the name in 0.1.0"
-    assert stock_of(state).points == 5
+    assert take_inventory(state).points == 5
 
 
 def test_what_was_refused_is_exported_with_the_servers_words(cli: Cli, state: Path) -> None:
     text = f"# {WORDS}\n" + lines(100, 101, 102).decode()
     assert cli("export", "quarantine").stdout == text
-    [incident] = incidents(state)
+    [incident] = read_incidents(state)
     assert cli("export", incident.path.name).stdout == text
     assert cli("export", "pending", "quarantine").stdout == lines(2, 3, 4, 5, 6).decode() + text
 

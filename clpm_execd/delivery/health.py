@@ -1,7 +1,7 @@
-"""Evidence for a health check: when InfluxDB last acknowledged points, in a file of the state folder.
+"""Evidence for a health check: a file of the state folder says when InfluxDB last acknowledged a write.
 
-Written at most once a second and never waited for; a file that cannot be written is no fault of the stream, and is
-seen as ill by whoever looks.
+The file is written at most once a second, and nothing waits for it. If it cannot be written the stream goes on, and the
+health check finds it unhealthy.
 """
 
 from __future__ import annotations
@@ -17,56 +17,78 @@ from clpm_execd.influx.answer import Answer, WriteOutcome
 from clpm_execd.influx.client import Writer
 from clpm_execd.state.durable_file import DEFAULT_MODE, write_atomically
 
-NAME = "acknowledged"
-EVERY = 1.0  # s between two writings
-FRESH = 60.0  # s for which an acknowledgement counts, and longer where samples are further apart
-INTERVALS = 3
+FILE_NAME = "acknowledged"
+WRITE_INTERVAL_S = 1.0  # the health check looks at minutes
+# An acknowledgement counts for this long: four times the longest pause between two retries.
+HEALTHY_FOR_S = 60.0
+HEALTHY_FOR_INTERVALS = 3  # or this long, if samples are further apart
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """when: s since 1970. interval: between samples, s."""
+class Acknowledgement:
+    """The last write that InfluxDB acknowledged.
 
-    when: float
+    Attributes
+    ----------
+    time : float
+        When that was, s since 1970.
+    interval : float
+        The time between two samples of the stream, s.
+    """
+
+    time: float
     interval: float
 
-    @property
-    def fresh_for(self) -> float:
-        """Seconds."""
-        return max(FRESH, INTERVALS * self.interval)
+    def is_recent(self, now: float) -> bool:
+        """Whether the stream is healthy at this time, s since 1970."""
+        return now - self.time <= max(HEALTHY_FOR_S, HEALTHY_FOR_INTERVALS * self.interval)
 
 
-def last_acknowledged(folder: Path) -> Acknowledged | None:
-    """What the file in a state folder says; None where there is none that can be read."""
+def read_last_acknowledgement(state: Path) -> Acknowledgement | None:
+    """Return the last acknowledgement by a state folder; None if there is none that can be read.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    """
     try:
-        said = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return Acknowledged(float(said["when"]), float(said["interval"]))
+        values = json.loads((state / FILE_NAME).read_text(encoding="utf-8"))
+        return Acknowledgement(float(values["when"]), float(values["interval"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-class Heartbeat:
-    """A Writer that notes what another one gets acknowledged.
+class AcknowledgementRecorder:
+    """A Writer that records when the writes of another one are acknowledged.
 
-    folder: where the file is kept. interval: between samples, s. seconds: the clock, since 1970.
+    Parameters
+    ----------
+    writer : Writer
+        The other one.
+    state : Path
+        The state folder.
+    interval : float
+        The time between two samples of the stream, s.
+    now : callable
+        The clock, s since 1970.
     """
 
-    def __init__(self, writer: Writer, folder: Path, interval: float,
-                 seconds: Callable[[], float] = time.time) -> None:
-        self._writer, self._path, self._interval = writer, folder / NAME, interval
-        self._seconds = seconds
-        self._noted = float("-inf")
+    def __init__(self, writer: Writer, state: Path, interval: float, now: Callable[[], float] = time.time) -> None:
+        self._writer, self._path, self._interval = writer, state / FILE_NAME, interval
+        self._now = now
+        self._recorded_at = float("-inf")
 
     def __call__(self, body: bytes) -> Answer:
         answer = self._writer(body)
-        now = self._seconds()
-        if answer.outcome is WriteOutcome.WRITTEN and abs(now - self._noted) >= EVERY:
-            self._noted = now
+        now = self._now()
+        if answer.outcome is WriteOutcome.WRITTEN and abs(now - self._recorded_at) >= WRITE_INTERVAL_S:
+            self._recorded_at = now
             with suppress(OSError):
-                self._note(now)
+                self._record(now)
         return answer
 
-    def _note(self, now: float) -> None:
+    def _record(self, now: float) -> None:
         # Not durable: after a power cut nobody asks whether the stream before it was healthy.
         text = json.dumps({"when": now, "interval": self._interval})
         write_atomically(self._path, text.encode(), durable=False, mode=DEFAULT_MODE)

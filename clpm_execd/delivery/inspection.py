@@ -1,8 +1,8 @@
-"""What a state folder holds of points on their way: waiting, refused, and set aside.
+"""What a state folder holds of points that are not delivered: pending, rejected, or in corrupt files.
 
-All of it works beside a running stream. Reading changes nothing, and what the stream removes meanwhile is left out.
-Putting refused lines back goes through files only: an incident is taken out of the stream's sight by one rename, its
-lines are spooled as the stream itself does, and only then it is removed; cut off in between, the next call ends it.
+All of it works next to a running stream. Reading changes nothing, and leaves out what the stream removes meanwhile.
+Queueing rejected lines again goes through files only: one rename takes an incident out of the stream's sight, its lines
+are queued as the stream itself does, and only then it is removed; if that is interrupted, the next call finishes it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 
-from clpm_execd.delivery.quarantine import Incident, incidents, read_incident
+from clpm_execd.delivery.quarantine import Incident, read_incident, read_incidents
 from clpm_execd.delivery.queue import split_batches
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_folder import QueueFolder
 
-_TAKEN = ".retry"
+_RETRY_SUFFIX = ".retry"  # of an incident whose lines are being queued again
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
-    """files, points, size: what waits; size in bytes of lines. oldest: when its first was spooled, ns since 1970.
+class Inventory:
+    """What a state folder holds.
 
-    corrupt: files that do not hold what was written to them, set aside; nothing of them is sent.
+    Attributes
+    ----------
+    files, points : int
+        Files and points that are pending.
+    size : int
+        Bytes of pending lines.
+    oldest : int or None
+        When the oldest of them were put, ns since 1970.
+    incidents : tuple of Incident
+        The rejected lines.
+    corrupt : tuple of Path
+        Files that do not hold what was written to them; nothing of them is sent.
     """
 
     files: int
@@ -37,41 +48,78 @@ class Stock:
     corrupt: tuple[Path, ...]
 
 
-def stock_of(state: Path) -> Stock:
-    """OSError if a folder that is there cannot be read."""
-    found: list[tuple[int, int, int]] = []
-    bad: list[Path] = []
+def take_inventory(state: Path) -> Inventory:
+    """Return what a state folder holds.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+
+    Raises
+    ------
+    OSError
+        If a folder in it cannot be read.
+    """
+    pending: list[tuple[int, int, int]] = []
+    corrupt: list[Path] = []
     folder = QueueFolder(state)
     for time in folder.times():
         try:
-            found.append((time, *folder.read_header(time)))
+            pending.append((time, *folder.read_header(time)))
         except FileNotFoundError:
             continue
         except CorruptFile:
-            bad.append(folder.path_of(time))
+            corrupt.append(folder.path_of(time))
     with suppress(FileNotFoundError):
-        bad += [state / "corrupt" / name for name in sorted(os.listdir(state / "corrupt"))]
-    points, size = sum(points for _, points, _ in found), sum(size for *_, size in found)
-    oldest = found[0][0] if found else None
-    return Stock(len(found), points, size, oldest, tuple(incidents(state)), tuple(bad))
+        corrupt += [folder.corrupt_path / name for name in sorted(os.listdir(folder.corrupt_path))]
+    points, size = sum(points for _, points, _ in pending), sum(size for *_, size in pending)
+    oldest = pending[0][0] if pending else None
+    return Inventory(len(pending), points, size, oldest, tuple(read_incidents(state)), tuple(corrupt))
 
 
-def waiting_lines(state: Path) -> Iterator[bytes]:
-    """The lines of each file that waits, oldest first; what is not sound is left out."""
+def read_pending_lines(state: Path) -> Iterator[bytes]:
+    """Yield the lines of each pending file, the oldest first, without corrupt ones.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    """
     folder = QueueFolder(state)
     for time in folder.times():
         with suppress(FileNotFoundError, CorruptFile):
             yield folder.read(time).body
 
 
-def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
-    """Spool the lines of the incidents of these names, or of all; how many incidents and lines they were.
+def retry_incidents(state: Path, names: Collection[str] = ()) -> tuple[int, int]:
+    """Queue the lines of incidents again.
 
-    OSError if they cannot be spooled; then what is left is where it was, or is taken up by the next call.
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+    names : collection of str
+        File names of incidents; empty for all.
+
+    Returns
+    -------
+    incidents, lines : int
+        How many were queued.
+
+    Raises
+    ------
+    OSError
+        If they cannot be queued. Then they are still in the quarantine, or the next call finishes what was interrupted.
     """
     folder = QueueFolder(state)
     count = lines = 0
-    for path in _take(state / "quarantine", chosen):
+    for path in _claim_incidents(state, names):
         body = b"".join(read_incident(path).lines)
         since = path.stat().st_mtime_ns
         for batch in split_batches(body):
@@ -83,22 +131,23 @@ def retry(state: Path, chosen: Collection[str] = ()) -> tuple[int, int]:
     return count, lines
 
 
-def _take(folder: Path, chosen: Collection[str]) -> Iterator[Path]:
-    """Each incident out of the stream's sight; those that a call that was cut off had taken come first."""
+def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
+    """Take each incident out of the stream's sight; those that an interrupted call had taken come first."""
+    folder = state / "quarantine"
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder)):
-            if name.endswith(_TAKEN):
+            if name.endswith(_RETRY_SUFFIX):
                 yield folder / name
-    for incident in incidents(folder.parent):
-        if not chosen or incident.path.name in chosen:
-            taken = incident.path.with_name(incident.path.name + _TAKEN)
+    for incident in read_incidents(state):
+        if not names or incident.path.name in names:
+            claimed = incident.path.with_name(incident.path.name + _RETRY_SUFFIX)
             with suppress(FileNotFoundError):
-                os.rename(incident.path, taken)
-                yield taken
+                os.rename(incident.path, claimed)
+                yield claimed
 
 
 def _free_time(folder: QueueFolder, since: int) -> int:
-    """A time in the past that no file has; no running stream gives it to a file of its own."""
+    """Return a time in the past that no file has; no running stream gives it to a file of its own."""
     since = min(since, time_ns() - 10**9)
     while folder.path_of(since).exists():
         since += 1

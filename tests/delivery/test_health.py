@@ -1,4 +1,4 @@
-"""A health check sees acknowledgements, and nothing else, as a sign of life."""
+"""The health check: acknowledged writes, and nothing else, make a stream healthy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from command import run_command
 
-from clpm_execd.delivery.health import Acknowledged, Heartbeat, last_acknowledged
+from clpm_execd.delivery.health import Acknowledgement, AcknowledgementRecorder, read_last_acknowledgement
 from clpm_execd.influx.answer import Answer, TransportError
 
 
 class Server:
-    """A Writer whose answers are set, and a clock."""
+    """A Writer whose answers and whose clock a test sets."""
 
     target = "nowhere"
 
@@ -34,57 +34,64 @@ def server() -> Server:
 
 
 @pytest.fixture
-def heartbeat(server: Server, tmp_path: Path) -> Heartbeat:
-    return Heartbeat(server, tmp_path, 1.0, lambda: server.now)
+def recorder(server: Server, tmp_path: Path) -> AcknowledgementRecorder:
+    return AcknowledgementRecorder(server, tmp_path, 1.0, lambda: server.now)
 
 
-def test_an_acknowledgement_is_noted(server: Server, heartbeat: Heartbeat, tmp_path: Path) -> None:
-    assert last_acknowledged(tmp_path) is None
-    assert heartbeat(b"a b=1 1\n") == Answer(204)
-    assert last_acknowledged(tmp_path) == Acknowledged(server.now, 1.0)
+def test_an_acknowledgement_is_recorded(server: Server, recorder: AcknowledgementRecorder, tmp_path: Path) -> None:
+    assert read_last_acknowledgement(tmp_path) is None
+    assert recorder(b"a b=1 1\n") == Answer(204)
+    assert read_last_acknowledgement(tmp_path) == Acknowledgement(server.now, 1.0)
 
 
 @pytest.mark.parametrize("answer", [
     Answer(503), Answer(401), Answer(400), Answer(200), Answer(None, error=TransportError.TIMEOUT),
 ])
-def test_any_other_answer_is_not(server: Server, heartbeat: Heartbeat, tmp_path: Path, answer: Answer) -> None:
+def test_any_other_answer_is_not_recorded(
+    server: Server, recorder: AcknowledgementRecorder, tmp_path: Path, answer: Answer
+) -> None:
     server.answer = answer
-    assert heartbeat(b"a b=1 1\n") is answer
-    assert last_acknowledged(tmp_path) is None
+    assert recorder(b"a b=1 1\n") is answer
+    assert read_last_acknowledgement(tmp_path) is None
 
 
-def test_it_is_written_once_a_second_whichever_way_the_clock_is_set(server: Server, heartbeat: Heartbeat,
-                                                                    tmp_path: Path) -> None:
-    noted = []
+def test_the_file_is_written_once_a_second_also_when_the_clock_is_set_back(
+    server: Server, recorder: AcknowledgementRecorder, tmp_path: Path
+) -> None:
+    times = []
     for now in (10.0, 10.5, 11.0, 11.9, 5.0, 5.5):
         server.now = now
-        heartbeat(b"a b=1 1\n")
-        found = last_acknowledged(tmp_path)
-        assert found
-        noted.append(found.when)
-    assert noted == [10.0, 10.0, 11.0, 11.0, 5.0, 5.0]
+        recorder(b"a b=1 1\n")
+        acknowledgement = read_last_acknowledgement(tmp_path)
+        assert acknowledgement
+        times.append(acknowledgement.time)
+    assert times == [10.0, 10.0, 11.0, 11.0, 5.0, 5.0]
 
 
-def test_a_folder_that_cannot_be_written_is_no_fault_of_the_stream(server: Server, tmp_path: Path) -> None:
-    assert Heartbeat(server, tmp_path / "none", 1.0)(b"a b=1 1\n") == Answer(204)
+def test_a_folder_that_cannot_be_written_does_not_stop_the_stream(server: Server, tmp_path: Path) -> None:
+    assert AcknowledgementRecorder(server, tmp_path / "none", 1.0)(b"a b=1 1\n") == Answer(204)
 
 
-def test_samples_that_are_far_apart_are_waited_for(tmp_path: Path) -> None:
-    assert Acknowledged(0.0, 1.0).fresh_for == 60.0
-    assert Acknowledged(0.0, 900.0).fresh_for == 2700.0
+def test_an_acknowledgement_counts_for_a_minute_or_three_sample_intervals(tmp_path: Path) -> None:
+    for interval, healthy_for in ((1.0, 60.0), (900.0, 2700.0)):
+        assert Acknowledgement(1000.0, interval).is_recent(1000.0 + healthy_for)
+        assert not Acknowledgement(1000.0, interval).is_recent(1000.1 + healthy_for)
+
+
+def test_a_damaged_file_is_no_acknowledgement(tmp_path: Path) -> None:
     for text in ("", "{", "[]", '{"when": "x", "interval": 1}', '{"when": 1}'):
         (tmp_path / "acknowledged").write_text(text)
-        assert last_acknowledged(tmp_path) is None
+        assert read_last_acknowledgement(tmp_path) is None
 
 
-def test_the_command_tells_healthy_from_unhealthy(tmp_path: Path) -> None:
-    def said(*words: str) -> tuple[int, str]:
+def test_the_command_says_healthy_or_unhealthy(tmp_path: Path) -> None:
+    def run(*words: str) -> tuple[int, str]:
         done = run_command("health", *words, folder=tmp_path)
         return done.returncode, done.stdout + done.stderr
 
-    assert said() == (2, "--state: is not set; name the state folder of the stream, or set CLPM_STATE\n")
-    assert said("--state", ".")[0] == 1
+    assert run() == (2, "--state: is not set; name the state folder of the stream, or set CLPM_STATE\n")
+    assert run("--state", ".")[0] == 1
     for age, status, word in ((5, 0, "healthy"), (500, 1, "unhealthy")):
-        Heartbeat(Server(), tmp_path, 1.0, lambda age=age: time.time() - age)(b"a b=1 1\n")
-        code, text = said("--state", ".")
+        AcknowledgementRecorder(Server(), tmp_path, 1.0, lambda age=age: time.time() - age)(b"a b=1 1\n")
+        code, text = run("--state", ".")
         assert (code, text.split(":")[0]) == (status, word)

@@ -17,8 +17,8 @@ from command import run_command
 from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
 
 from clpm_execd.config.loops import read_configuration
-from clpm_execd.delivery.health import last_acknowledged
-from clpm_execd.delivery.quarantine import incidents
+from clpm_execd.delivery.health import read_last_acknowledgement
+from clpm_execd.delivery.quarantine import read_incidents
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import Laws
 from clpm_execd.plant.plant import Plant
@@ -189,10 +189,10 @@ def test_what_was_refused_is_delivered_once_it_is_retried(state: Path, program: 
 
 
 def test_a_quarantine_is_read_with_the_words_of_the_server(state: Path) -> None:
-    [incident] = incidents(state)
+    [incident] = read_incidents(state)
     assert list(incident.lines) == refused_lines(state)
     assert incident.since == "2026-11-30T01:41:41+00:00"
-    assert incident.words[0].startswith('HTTP status 400: partial write: field type conflict: input field "PV"')
+    assert incident.messages[0].startswith('HTTP status 400: partial write: field type conflict: input field "PV"')
 
 
 def test_what_a_spool_and_a_quarantine_hold_is_listed(state: Path, program: Program) -> None:
@@ -203,6 +203,6 @@ def test_what_a_spool_and_a_quarantine_hold_is_listed(state: Path, program: Prog
 
 
 def test_the_last_acknowledgement_is_read(state: Path) -> None:
-    found = last_acknowledged(state)
+    found = read_last_acknowledgement(state)
     assert found is not None
-    assert (found.when, found.interval) == (1796002910.0143213, 1.0)
+    assert (found.time, found.interval) == (1796002910.0143213, 1.0)

@@ -13,7 +13,7 @@ from faulty_proxy import FAULTS, FaultyProxy, Spoil, Trouble, mixed
 from parts import SECOND, InfluxDB
 
 from clpm_execd.delivery.disk_queue import DiskQueue
-from clpm_execd.delivery.quarantine import Quarantine, incidents
+from clpm_execd.delivery.quarantine import Quarantine, read_incidents
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.delivery.sender import Sender
 from clpm_execd.influx.client import InfluxClient
@@ -66,7 +66,7 @@ class Bench:
         self.proxy.close()
 
     def quarantined(self) -> list[bytes]:
-        return [line for incident in incidents(self.folder) for line in incident.lines]
+        return [line for incident in read_incidents(self.folder) for line in incident.lines]
 
     def assert_all_written(self, but: list[bytes] | None = None) -> None:
         """Each point once, with its value, but for these lines."""
@@ -153,7 +153,7 @@ def test_exactly_the_refused_lines_are_in_quarantine_with_the_servers_words(
     assert len(refused) > 5
     assert sorted(bench.quarantined()) == sorted(refused)
     bench.assert_all_written(but=refused)
-    words = " ".join(said for incident in incidents(bench.folder) for said in incident.words)
+    words = " ".join(said for incident in read_incidents(bench.folder) for said in incident.messages)
     assert ("field type conflict" in words) is ("type" in ways)
     assert ("unable to parse" in words) is ("syntax" in ways)
 
@@ -187,7 +187,7 @@ def test_what_was_refused_can_be_written_again(bench: Bench) -> None:
     bench.proxy.spoil = lambda line: "type" if b"loop_id=A1" in line else ""
     bench.tick()
     bench.drain()
-    [incident] = incidents(bench.folder)
+    [incident] = read_incidents(bench.folder)
     bench.proxy.spoil = None
     bench.spool.put(incident.path.read_bytes())
     bench.drain()

@@ -19,8 +19,8 @@ from faulty_proxy import FaultyProxy, mixed, no_trouble
 from parts import ROOT, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
 
-from clpm_execd.delivery.inspection import stock_of
-from clpm_execd.delivery.quarantine import incidents
+from clpm_execd.delivery.inspection import take_inventory
+from clpm_execd.delivery.quarantine import read_incidents
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.influx.client import InfluxClient
 
@@ -92,7 +92,7 @@ class Chain:
     def waiting(self) -> int:
         """Points in the spool."""
         time.sleep(0.2)
-        return stock_of(self.folder / "state").points
+        return take_inventory(self.folder / "state").points
 
     def written_until(self) -> int:
         rows = self.server.query(
@@ -140,7 +140,7 @@ def test_kills_leave_every_instant_of_every_loop_once_and_as_if_there_had_been_n
         refused = [line for line in expected if spoil(line)]
         written = [value_of(line) for line in expected if not spoil(line)]
         assert [(point.time, point.loop, point.mode, point.fields) for point in found] == written
-        put_away = [line for incident in incidents(chain.folder / "state") for line in incident.lines]
+        put_away = [line for incident in read_incidents(chain.folder / "state") for line in incident.lines]
         assert sorted(put_away) == sorted(refused)
         assert not os.listdir(chain.folder / "state" / "spool")
         assert not (chain.folder / "state" / "corrupt").exists()

@@ -18,7 +18,7 @@ from faulty_proxy import FaultyProxy
 from parts import ROOT, SECOND, InfluxDB, free_port, running, small_disk, until
 from parts import influxd as influxd_on
 
-from clpm_execd.delivery.inspection import stock_of
+from clpm_execd.delivery.inspection import take_inventory
 
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
 
@@ -121,7 +121,7 @@ def test_a_full_disk_and_an_outage_together_miss_nothing(program: Program, influ
             filler.unlink()
             until(lambda: "spooling to" in program.said(), 60, f"a word on the room there is; see {program.log}")
             proxy.up()
-            until(lambda: stock_of(disk).points < 20, 60, f"all that waited to be written; see {program.log}")
+            until(lambda: take_inventory(disk).points < 20, 60, f"all that waited to be written; see {program.log}")
             assert program.stop(process) == 0
         assert "0 refused, 0 given up, " in program.said()
         assert "Traceback" not in program.said()

@@ -25,17 +25,17 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Print healthy or unhealthy, and why; return exit status 0 or 1."""
-    from clpm_execd.delivery.health import last_acknowledged
+    from clpm_execd.delivery.health import read_last_acknowledgement
 
     folder = load_settings(arguments).state
     if folder is None:
         raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
-    acknowledged = last_acknowledged(folder)
-    if acknowledged is None:
+    acknowledgement = read_last_acknowledgement(folder)
+    if acknowledgement is None:
         print_text(f"unhealthy: no write acknowledged yet ({folder})\n")
         return 1
-    age_seconds = time.time() - acknowledged.when
-    is_healthy = age_seconds <= acknowledged.fresh_for
+    now = time.time()
+    is_healthy = acknowledgement.is_recent(now)
     state = "healthy" if is_healthy else "unhealthy"
-    print_text(f"{state}: last write acknowledged {age_seconds:.0f} s ago\n")
+    print_text(f"{state}: last write acknowledged {now - acknowledgement.time:.0f} s ago\n")
     return 0 if is_healthy else 1

@@ -17,7 +17,7 @@ from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
-    from clpm_execd.delivery.inspection import Stock
+    from clpm_execd.delivery.inspection import Inventory
 
 PENDING, QUARANTINE = "pending", "quarantine"
 ALIASES = {"waiting": PENDING}  # the name in 0.1.0
@@ -62,60 +62,60 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _list(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
-    from clpm_execd.delivery.inspection import stock_of
+    from clpm_execd.delivery.inspection import take_inventory
 
-    return print_text("".join(f"{line}\n" for line in _describe(stock_of(state), time.time_ns())))
+    return print_text("".join(f"{line}\n" for line in _describe(take_inventory(state), time.time_ns())))
 
 
-def _describe(stock: Stock, now: int) -> Iterator[str]:
+def _describe(inventory: Inventory, now: int) -> Iterator[str]:
     oldest = ""
-    if stock.oldest is not None:
-        since = datetime.fromtimestamp(stock.oldest / SECOND, timezone.utc).isoformat(timespec="seconds")
-        oldest = f"; oldest {(now - stock.oldest) / SECOND:,.0f} s, since {since}"
-    files = _count(stock.files, "file")
-    yield f"pending: {_count(stock.points, 'point')} in {files}, {_format_size(stock.size)}{oldest}"
-    rejected = sum(len(incident.lines) for incident in stock.incidents)
-    yield f"quarantine: {_count(rejected, 'line')} in {_count(len(stock.incidents), 'incident')}"
-    for incident in stock.incidents:
+    if inventory.oldest is not None:
+        since = datetime.fromtimestamp(inventory.oldest / SECOND, timezone.utc).isoformat(timespec="seconds")
+        oldest = f"; oldest {(now - inventory.oldest) / SECOND:,.0f} s, since {since}"
+    files = _count(inventory.files, "file")
+    yield f"pending: {_count(inventory.points, 'point')} in {files}, {_format_size(inventory.size)}{oldest}"
+    rejected = sum(len(incident.lines) for incident in inventory.incidents)
+    yield f"quarantine: {_count(rejected, 'line')} in {_count(len(inventory.incidents), 'incident')}"
+    for incident in inventory.incidents:
         yield f"  {incident.path.name}: {_count(len(incident.lines), 'line')}"
-        yield from (f"    {message}" for message in incident.words[:_MESSAGES_SHOWN])
+        yield from (f"    {message}" for message in incident.messages[:_MESSAGES_SHOWN])
         if incident.lines:
             yield f"    first line: {incident.lines[0].decode('utf-8', 'replace').strip()[:_LINE_CHARACTERS]}"
-    yield f"corrupt: {_count(len(stock.corrupt), 'file')}"
-    yield from (f"  {path}" for path in stock.corrupt)
+    yield f"corrupt: {_count(len(inventory.corrupt), 'file')}"
+    yield from (f"  {path}" for path in inventory.corrupt)
 
 
 def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
-    from clpm_execd.delivery.inspection import retry
+    from clpm_execd.delivery.inspection import retry_incidents
 
     _refuse_unknown_names(arguments.names, state, ())
-    files, lines = retry(state, arguments.names)
+    files, lines = retry_incidents(state, arguments.names)
     return print_text(f"{_count(lines, 'line')} of {_count(files, 'incident')} queued again: a running stream writes "
                       "them within a minute, otherwise the next one does\n")
 
 
 def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
-    from clpm_execd.delivery.inspection import waiting_lines
-    from clpm_execd.delivery.quarantine import incidents
+    from clpm_execd.delivery.inspection import read_pending_lines
+    from clpm_execd.delivery.quarantine import read_incidents
     from clpm_execd.outputs.generate import opened
 
     names = [ALIASES.get(name, name) for name in arguments.names] or [PENDING]
     _refuse_unknown_names(names, state, (PENDING, QUARANTINE))
     with opened(arguments.output, signals) as file:
         if PENDING in names:
-            for lines in waiting_lines(state):
+            for lines in read_pending_lines(state):
                 file.write(lines)
-        for incident in incidents(state):
+        for incident in read_incidents(state):
             if QUARANTINE in names or incident.path.name in names:
-                file.writelines([*(f"# {message}\n".encode() for message in incident.words), *incident.lines])
+                file.writelines([*(f"# {message}\n".encode() for message in incident.messages), *incident.lines])
     return 0
 
 
 def _refuse_unknown_names(names: Sequence[str], state: Path, queues: tuple[str, ...]) -> None:
     """Raise BadInput with each name that is neither an incident nor one of these queues."""
-    from clpm_execd.delivery.quarantine import incidents
+    from clpm_execd.delivery.quarantine import read_incidents
 
-    valid = [*(incident.path.name for incident in incidents(state)), *queues]
+    valid = [*(incident.path.name for incident in read_incidents(state)), *queues]
     problems = [Problem(f"spool {name!r}", "there is no such incident",
                         did_you_mean(name, valid) if valid else "there are no incidents")
                 for name in names if name not in valid]

@@ -127,10 +127,10 @@ def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuratio
     queue, quarantine = None, None
     if settings.state is not None:
         from clpm_execd.delivery.disk_queue import MAX_BYTES, DiskQueue
-        from clpm_execd.delivery.health import Heartbeat
+        from clpm_execd.delivery.health import AcknowledgementRecorder
         from clpm_execd.delivery.quarantine import Quarantine
 
-        writer = Heartbeat(writer, settings.state, start.source.interval / SECOND)
+        writer = AcknowledgementRecorder(writer, settings.state, start.source.interval / SECOND)
         queue = DiskQueue(settings.state, log, max_bytes=settings.spool_limit or MAX_BYTES)
         quarantine = Quarantine(settings.state, log)
     return direct.run(start.source, start.encoder, writer, clock=clock, signals=signals, log=log,
