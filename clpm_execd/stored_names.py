@@ -22,9 +22,9 @@ PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new_flow"}
 RECORDER = {"_last": "_last"}
 CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_was_manual"}
 LEARNED_LOOPS = {
-    "_instant": "_instant", "_row": "_row", "_left": "_left", "_true": "_true", "_pv": "_pv", "_op": "_op",
-    "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_kept", "_load": "_load", "_noise": "_noise",
-    "_drift": "_drift", "_slope": "_slope"}  # fmt: skip
+    "_instant": "_instant", "_row": "_row", "_left": "_remaining", "_true": "_true_pv", "_pv": "_pv", "_op": "_op",
+    "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_recorded", "_load": "_load", "_noise": "_noise",
+    "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
 LOAD_FAULTS = {"_own": "_own"}
 SENSOR_FAULTS = {"_last": "_last"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_stuck_at"}
@@ -47,10 +47,10 @@ SPECIFICATIONS = {
     "LoopSpec": "LoopSpec", "ProcessSpec": "ProcessSpec", "ControllerSpec": "ControllerSpec", "ValveSpec": "ValveSpec",
     "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "RecordingSpec": "RecordingSpec",
     "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
-    "Laws": "Laws"}  # fmt: skip
+    "LearnedModel": "Laws"}  # fmt: skip
 
 # By class and field, where the field has another name in that text, and in the file of learned loops.
-RENAMED_FIELDS: dict[tuple[str, str], str] = {}
+RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_repeat"): "held"}
 
 # What chance is drawn for: with the seed and the loop's id these are the keys of the random streams.
 NOISE_AND_LOAD = "noise and load"

@@ -125,7 +125,7 @@ def _slaves_and_masters(entry: LoopEntry) -> list[tuple[str, str]]:
 
 
 def _is_learned(loop: LoopSpec) -> bool:
-    return loop.laws is not None
+    return loop.learned_model is not None
 
 
 def _is_in_circle(loop: str, masters: Mapping[str, str | None]) -> bool:

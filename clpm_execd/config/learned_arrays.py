@@ -1,7 +1,7 @@
 """`[loop.learned]`: the model of a learned loop is read from the file of arrays next to loops.toml.
 
-The file is numpy's .npz; the arrays of a loop are named `<loop>/<stored name of a field of Laws>`. Nothing in the file
-is executed, and every problem is added at the key that names the file or the loop.
+The file is numpy's .npz; the arrays of a loop are named `<loop>/<stored name of a field of LearnedModel>`. Nothing in
+the file is executed, and every problem is added at the key that names the file or the loop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.config.validation import Place, quote, read_name, read_table, refuse_unknown_keys
-from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
@@ -29,7 +29,7 @@ _MAX_SUGGESTIONS = 200  # loops of the file that a misspelt one is compared with
 _TOLERANCE = 1e-9  # relative: digits of a value that loops.toml does not show
 
 
-def read_laws(value: object, loop: LoopSpec, place: Place, folder: Path) -> Laws | None:
+def read_learned_model(value: object, loop: LoopSpec, place: Place, folder: Path) -> LearnedModel | None:
     """Return the model that the table names; None where it cannot be used. folder: where relative paths begin."""
     table = read_table(value, place)
     if table is None:
@@ -43,10 +43,10 @@ def read_laws(value: object, loop: LoopSpec, place: Place, folder: Path) -> Laws
     if file is None or loop_id is None:
         return None
     arrays = _read_arrays(folder / file, place.at("file"))
-    laws = None if arrays is None else _build_laws(arrays, loop_id, place)
-    if laws is not None:
-        _check_loop(loop, laws, place)
-    return laws
+    model = None if arrays is None else _build_model(arrays, loop_id, place)
+    if model is not None:
+        _check_loop(loop, model, place)
+    return model
 
 
 def _read_arrays(path: Path, place: Place) -> Mapping[str, npt.NDArray[Any]] | None:
@@ -79,19 +79,20 @@ def _load_arrays(path: Path, _modified_ns: int, _size: int) -> Mapping[str, npt.
             return dict(loaded)
 
 
-def _build_laws(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Place) -> Laws | None:
+def _build_model(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Place) -> LearnedModel | None:
     loops = list(dict.fromkeys(key.rpartition("/")[0] for key in arrays))
     if loop_id not in loops:
         place.at("loop").refuse(f"the file has no loop {quote(loop_id)}",
                                 did_you_mean(loop_id, loops[:_MAX_SUGGESTIONS]) if loops else _LEARN_AGAIN)
         return None
-    model = f"the model of {quote(loop_id)}"
+    title = f"the model of {quote(loop_id)}"
     parts: dict[str, Any] = {}
-    for item in fields(Laws):
-        array = arrays.get(f"{loop_id}/{stored_field('Laws', item.name)}")
-        kinds = "b" if item.name == "held" else "fiu"  # of numpy: boolean; float, integer, unsigned
+    for item in fields(LearnedModel):
+        name = stored_field("LearnedModel", item.name)
+        array = arrays.get(f"{loop_id}/{name}")
+        kinds = "b" if item.name == "is_repeat" else "fiu"  # of numpy: boolean; float, integer, unsigned
         if array is None or array.dtype.kind not in kinds:
-            place.at("file").refuse(f"{model} has no {item.name}", _LEARN_AGAIN)
+            place.at("file").refuse(f"{title} has no {name}", _LEARN_AGAIN)
             return None
         parts[item.name] = array if kinds == "b" else array.astype(np.float64)
     for number in ("interval", "offset"):
@@ -100,31 +101,31 @@ def _build_laws(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Pla
             return None
         parts[number] = float(parts[number].reshape(()))
     if parts["signals"].ndim != 2 or any(parts[key].ndim != 1 for key in ("process_pv", "controller_op", "setpoint")):
-        place.at("file").refuse(f"{model} has arrays of the wrong dimension", _LEARN_AGAIN)
+        place.at("file").refuse(f"{title} has arrays of the wrong dimension", _LEARN_AGAIN)
         return None
-    laws = Laws(**parts)
-    errors = laws.misfits()
+    model = LearnedModel(**parts)
+    errors = model.find_errors()
     if errors:
-        place.at("file").refuse(f"{model} is inconsistent: {errors[0]}", _LEARN_AGAIN)
+        place.at("file").refuse(f"{title} is inconsistent: {errors[0]}", _LEARN_AGAIN)
         return None
-    return laws
+    return model
 
 
-def _check_loop(loop: LoopSpec, laws: Laws, place: Place) -> None:
+def _check_loop(loop: LoopSpec, model: LearnedModel, place: Place) -> None:
     """Check that the loop differs from the learned one only where the model can follow.
 
     A model that simulates the process by its transfer function (`innovation` has elements) follows every change.
     """
-    _, _, derivative, _, _, dead_time = laws.settings.tolist()
+    _, _, derivative, _, _, dead_time = model.settings.tolist()
     controller = loop.controller
     for key, value, learned in (("dead_time", loop.process.dead_time, dead_time),
                                 ("derivative", controller.derivative or 0.0, derivative)):
-        if not laws.innovation.size and abs(value - learned) > _TOLERANCE * max(1.0, abs(learned)):
+        if not model.innovation.size and abs(value - learned) > _TOLERANCE * max(1.0, abs(learned)):
             place.refuse(f"{key} is {value:g}, but {learned:g} in the learned model",
                          "change gain, reset or tau, which the model follows, or remove [loop.learned]")
     if controller.gain is None or controller.reset is None:
         place.refuse("the controller has no gain or no reset", "give both: they scale the learned model")
-    if loop.cascade is not None and laws.setpoint.size:
+    if loop.cascade is not None and model.setpoint.size:
         place.refuse("the set point has a learned model and a master", "remove cascade or [loop.learned]")
 
 
@@ -132,8 +133,8 @@ def check_scan_of_learned(loops: Sequence[LoopSpec], scan: int | None, place: Pl
     """Add a problem where the scan, ns, is longer than the sample interval of a learned loop's data."""
     if scan is None:
         return
-    intervals = ((round(loop.laws.interval * SECOND), loop.id)
-                 for loop in LoopSet.of(loops).distinct if loop.laws is not None)
+    intervals = ((round(loop.learned_model.interval * SECOND), loop.id)
+                 for loop in LoopSet.of(loops).distinct if loop.learned_model is not None)
     interval, loop_id = min(intervals, default=(scan, ""))
     if interval < scan:
         place.refuse(f"{format_duration(scan)} is longer than {format_duration(interval)}, the interval of the learned "

@@ -99,9 +99,9 @@ def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False
 
         loop = replace(loop, faults=read_faults(table["fault"], place))
     if "learned" in table:
-        from clpm_execd.config.learned_arrays import read_laws
+        from clpm_execd.config.learned_arrays import read_learned_model
 
-        loop = replace(loop, laws=read_laws(table["learned"], loop, place.at("learned"), folder))
+        loop = replace(loop, learned_model=read_learned_model(table["learned"], loop, place.at("learned"), folder))
     _check_process(loop.process, place.at("process"))
     _check_operator(loop.operator, place.at("operator"))
     _check_cascade(loop, place, has_count)
@@ -190,7 +190,7 @@ def _check_operator(operator: OperatorSpec, place: Place) -> None:
 
 
 def _check_cascade(loop: LoopSpec, place: Place, has_count: bool) -> None:
-    if loop.cascade is None and loop.laws is not None and loop.laws.setpoint.size:
+    if loop.cascade is None and loop.learned_model is not None and loop.learned_model.setpoint.size:
         return  # the SP of a learned slave follows its own model, and needs no master
     if loop.cascade is None:
         if loop.mode == "CAS":

@@ -80,7 +80,7 @@ def run_free(learned: Learned, samples: int, seed: int = 42) -> Floats:
     """(samples, 3) PV, OP and SP of the learned loop, as they would be recorded."""
     loop = learned.loop if learned.loop.mode != "CAS" else replace(learned.loop, mode="AUT", cascade=None)
     # Laws have the record's own time; a loop of plain numbers needs its controller to run as often as it does.
-    scan = learned.interval if loop.laws is not None else default_scan(learned.interval)
+    scan = learned.interval if loop.learned_model is not None else default_scan(learned.interval)
     plant = Plant((loop,), seed=seed, start=START, interval=learned.interval, scan=scan)
     block = plant.advance(samples)
     return _held(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))

@@ -1,4 +1,4 @@
-"""The laws of a loop, and what they leave unexplained (see plant.laws).
+"""The laws of a loop, and what they leave unexplained (see plant.learned.model).
 
 Where the loop's own process and its PID controller explain the record about as well as difference equations do, by
 Schwarz's criterion (1978), they are the laws: then all of the loop's numbers act. Else each law is a ridge regression
@@ -19,7 +19,7 @@ from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import LoopState, simulate_scans
 from clpm_execd.plant.kernel.single_loop import single_loop_model
-from clpm_execd.plant.learned.model import LONGEST, SHORTEST, Laws, stretches
+from clpm_execd.plant.learned.model import MAX_BLOCK_SAMPLES, MIN_BLOCK_SAMPLES, LearnedModel, run_lengths
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import to_percent
 
@@ -52,11 +52,11 @@ def wanders(signals: Signals) -> bool:
 
 
 def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats,
-            loop: LoopSpec, found: Innovations | None) -> Laws | None:
+            loop: LoopSpec, found: Innovations | None) -> LearnedModel | None:
     """The laws of a loop around its rest, (PV, OP, SP); None where the record is too short or too broken for any.
 
-    steps: in which PV and OP were recorded, %. settings: see Laws. loop: whose process and controller may be the laws,
-    with the innovations found for them; None where its controller is no PID.
+    steps: in which PV and OP were recorded, %. settings: see LearnedModel. loop: whose process and controller may be
+    the laws, with the innovations found for them; None where its controller is no PID.
     """
     whole = signals.whole
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(rest)
@@ -71,10 +71,10 @@ def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[flo
     own = None if found is None else _own(laws, signals, loop, found)
     if own is not None and _criterion(own) < _criterion(laws) + _MARGIN and _swings_alike(own, loop, x):
         laws = own
-    return laws if stretches(laws).any() else None
+    return laws if run_lengths(laws).any() else None
 
 
-def _own(laws: Laws, signals: Signals, loop: LoopSpec, found: Innovations) -> Laws | None:
+def _own(laws: LearnedModel, signals: Signals, loop: LoopSpec, found: Innovations) -> LearnedModel | None:
     """The laws with the loop's own process and controller; None where these cannot run at the record's pace."""
     reset = loop.controller.reset or 0.0
     if signals.interval > max(1.0, _PACE * reset):
@@ -95,15 +95,15 @@ def _own(laws: Laws, signals: Signals, loop: LoopSpec, found: Innovations) -> La
                    controller_noise=np.array([pole]))
 
 
-def _swings_alike(laws: Laws, loop: LoopSpec, x: Floats) -> bool:
+def _swings_alike(laws: LearnedModel, loop: LoopSpec, x: Floats) -> bool:
     """Whether the loop with its own process and controller swings no wider than its record did."""
-    if not stretches(laws).any():
+    if not run_lengths(laws).any():
         return False
-    pv, op = swung(laws, replace(loop, laws=laws))
+    pv, op = swung(laws, replace(loop, learned_model=laws))
     return bool(pv.var() < _WIDE * np.nanvar(x[:, 0]) and op.var() < _WIDE * np.nanvar(x[:, 1]))
 
 
-def swung(laws: Laws, loop: LoopSpec) -> tuple[Floats, Floats]:
+def swung(laws: LearnedModel, loop: LoopSpec) -> tuple[Floats, Floats]:
     """PV and OP, %, of the loop run free by its own process and controller, in numbers.
 
     All but OP's limits is linear: what the laws leave unexplained moves PV as noise does, past the process and through
@@ -130,17 +130,17 @@ def swung(laws: Laws, loop: LoopSpec) -> tuple[Floats, Floats]:
     return np.array(pv), np.clip(op + noise, 0.0, 100.0)
 
 
-def _drawn(laws: Laws) -> list[int]:
+def _drawn(laws: LearnedModel) -> list[int]:
     """The rows of the record that lie in blocks one after the other, drawn by chance."""
-    ahead, chance, rows = stretches(laws), np.random.default_rng(0), list[int]()
+    ahead, chance, rows = run_lengths(laws), np.random.default_rng(0), list[int]()
     starts = np.flatnonzero(ahead)
     while len(rows) < _TRIAL:
         row = int(chance.choice(starts))
-        rows += range(row, row + min(int(chance.integers(SHORTEST, LONGEST + 1)), int(ahead[row])))
+        rows += range(row, row + min(int(chance.integers(MIN_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES + 1)), int(ahead[row])))
     return rows[:_TRIAL]
 
 
-def _criterion(laws: Laws) -> float:
+def _criterion(laws: LearnedModel) -> float:
     """Schwarz's, for a sample."""
     usable = np.isfinite(laws.residuals).all(axis=1)
     n = int(usable.sum())
@@ -205,18 +205,18 @@ def _ridge(inputs: Floats, output: Floats) -> Floats:
 
 
 def _assembled(fit: _Fit, x: Floats, interval: float, rest: tuple[float, float, float], wandering: bool,
-               settings: Floats, held: Booleans) -> Laws:
+               settings: Floats, held: Booleans) -> LearnedModel:
     p, c = fit.order, fit.controller
     pv = c[p:2 * p + 1]
-    return Laws(
+    return LearnedModel(
         interval=interval, offset=rest[0] - rest[2],
         process_pv=fit.process[:p].copy(), process_op=fit.process[p:].copy(), innovation=np.empty(0),
         controller_noise=np.empty(0), controller_op=c[:p].copy(), controller_pv=pv.copy(),
         controller_sp=c[2 * p + 1:].copy() if wandering else -pv, setpoint=fit.setpoint.copy(), drift=np.zeros(4),
-        signals=x, residuals=np.full(x.shape, np.nan), held=held, settings=settings)
+        signals=x, residuals=np.full(x.shape, np.nan), is_repeat=held, settings=settings)
 
 
-def closed_loop(laws: Laws) -> tuple[Floats, Floats]:
+def closed_loop(laws: LearnedModel) -> tuple[Floats, Floats]:
     """The two laws in closed loop, SP still, as z(t) = F z(t-1) + G r(t), z being (PV, OP) of the last p samples."""
     p = laws.order
     blocks = np.zeros((2, 2 * p))
@@ -231,11 +231,11 @@ def closed_loop(laws: Laws) -> tuple[Floats, Floats]:
     return f, g
 
 
-def _slowest_pole(laws: Laws) -> float:
+def _slowest_pole(laws: LearnedModel) -> float:
     return float(np.abs(np.linalg.eigvals(closed_loop(laws)[0])).max())
 
 
-def _variance(laws: Laws, residuals: Floats) -> Floats:
+def _variance(laws: LearnedModel, residuals: Floats) -> Floats:
     """(2,) that of PV and OP of the laws driven by residuals of this covariance, by doubling."""
     f, g = closed_loop(laws)
     total = g @ residuals @ g.T
@@ -245,7 +245,7 @@ def _variance(laws: Laws, residuals: Floats) -> Floats:
     return np.diag(total)[:2]
 
 
-def _tamed(laws: Laws, x: Floats, automatic: Booleans) -> Laws:
+def _tamed(laws: LearnedModel, x: Floats, automatic: Booleans) -> LearnedModel:
     """The laws and their residuals, so that the loop is stable and swings no wider than its record did."""
     residuals = _residuals(laws, x, automatic)
     usable = np.isfinite(residuals).all(axis=1)
@@ -262,7 +262,7 @@ def _tamed(laws: Laws, x: Floats, automatic: Booleans) -> Laws:
     return replace(tamed, residuals=residuals)
 
 
-def _drawn_in(laws: Laws, factor: float) -> Laws:
+def _drawn_in(laws: LearnedModel, factor: float) -> LearnedModel:
     """The laws with every pole of their loop times the factor: each coefficient at lag i times its i-th power."""
     f = factor ** np.arange(laws.order + 1)
     furthest = np.abs(np.roots(np.concatenate([[1.0], -laws.setpoint]))).max(initial=0.0) if laws.setpoint.size else 0.0
@@ -272,7 +272,7 @@ def _drawn_in(laws: Laws, factor: float) -> Laws:
                    controller_sp=laws.controller_sp * f, setpoint=laws.setpoint * g)
 
 
-def _residuals(laws: Laws, x: Floats, automatic: Booleans) -> Floats:
+def _residuals(laws: LearnedModel, x: Floats, automatic: Booleans) -> Floats:
     """(T, 3) what the laws leave, without their means; NaN where one does not hold."""
     p = laws.order
     pv, op, sp = (_lags(signal, 0, p) for signal in x.T)

@@ -16,7 +16,7 @@ import numpy as np
 
 from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import Learned
-from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.specs import LoopSpec, OperatorSpec
 from clpm_execd.stored_names import stored_field
 from clpm_execd.units import format_duration
@@ -37,12 +37,13 @@ def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
     """
     names = names_of(learned)
     arrays = path.with_suffix(".npz")
-    lawful = {name: one.loop.laws for name, one in zip(names, learned, strict=True) if one.loop.laws is not None}
+    lawful = {name: one.loop.learned_model for name, one in zip(names, learned, strict=True)
+              if one.loop.learned_model is not None}
     packed = io.BytesIO()
     if lawful:
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
-            f"{name}/{stored_field('Laws', item.name)}": np.asarray(getattr(laws, item.name))
-            for name, laws in lawful.items() for item in fields(Laws)})
+            f"{name}/{stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
+            for name, laws in lawful.items() for item in fields(LearnedModel)})
     text = loops_text(learned, names, arrays.name).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 
@@ -101,7 +102,7 @@ def _loop(name: str, one: Learned, arrays: str) -> list[str]:
     if recording.op_range != (0.0, 100.0):
         lines.append(line("op_range", recording.op_range))
     lines += _operator(loop.operator, line)
-    if loop.laws is not None:
+    if loop.learned_model is not None:
         lines += ["", "[loop.learned]", line("file", arrays), line("loop", name)]
     return lines + _faults(loop)
 

@@ -112,7 +112,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
         told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
     if laws is None or laws.innovation.size:  # a difference equation has them in itself
         loop = replace(loop, faults=_faults(told))
-    loop = _in_cascade(drifting(replace(loop, laws=laws), signals), signals, told)
+    loop = _in_cascade(drifting(replace(loop, learned_model=laws), signals), signals, told)
     return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
 
 
@@ -121,7 +121,7 @@ def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
     cascaded = signals.cascaded[signals.whole & signals.automatic]
     if loop.mode != "AUT" or not len(cascaded) or float(np.mean(cascaded)) < 0.5:
         return loop
-    if loop.laws is None or not loop.laws.setpoint.size:
+    if loop.learned_model is None or not loop.learned_model.setpoint.size:
         told.warnings.append("the record is in CAS, but the course of its SP tells no master: in AUT")
         return loop
     told.warnings.append("the record is in CAS: its SP has the course of its master's OP, whichever loop that is")

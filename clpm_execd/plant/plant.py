@@ -134,7 +134,7 @@ class Plant:
         self._valve = Valve(loops, state, scan)
         self._pv_recorder, self._op_recorder = make_recorders(loops)
         self._learned: LearnedLoops | None = None
-        if loops.any(lambda loop: loop.laws is not None):
+        if loops.any(lambda loop: loop.learned_model is not None):
             from clpm_execd.plant.learned.resampler import LearnedLoops
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)

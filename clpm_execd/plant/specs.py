@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.learned.model import LearnedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class FaultSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
-    """One control loop; with `laws` it is simulated by a model learned from a record."""
+    """One control loop; with `learned_model` it is simulated by a model learned from a record."""
 
     id: str
     type: str = parameter("flow", "loop type", choices=("flow", "pressure", "level", "temperature", "composition"))
@@ -197,4 +197,4 @@ class LoopSpec:
     operator: OperatorSpec = field(default_factory=OperatorSpec)
     moves: tuple[Move, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
-    laws: Laws | None = None
+    learned_model: LearnedModel | None = None

@@ -20,10 +20,11 @@ from clpm_execd.config.loops import read_configuration
 from clpm_execd.delivery.health import read_last_acknowledgement
 from clpm_execd.delivery.quarantine import read_incidents
 from clpm_execd.plant.block import SECOND, Block
-from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.plant import Plant
 from clpm_execd.records import Replay, read_record
 from clpm_execd.state.checkpoint import Checkpoint, packed, read
+from clpm_execd.stored_names import stored_field
 
 LOG = logging.getLogger("clpm_execd")
 PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}
@@ -150,10 +151,11 @@ def test_a_plant_that_went_on_stores_its_state_under_the_same_names() -> None:
 def test_learned_loops_are_read_under_the_names_of_their_arrays() -> None:
     with np.load(FOLDER / "learned" / "loops.npz") as arrays:
         loops = read_configuration(FOLDER / "learned" / "loops.toml").loops
-        assert {f"{loop.id}/{field.name}" for loop in loops for field in fields(Laws)} == set(arrays.files)
+        names = {field.name: stored_field("LearnedModel", field.name) for field in fields(LearnedModel)}
+        assert {f"{loop.id}/{name}" for loop in loops for name in names.values()} == set(arrays.files)
         for loop in loops:
-            for field in fields(Laws):
-                np.testing.assert_array_equal(getattr(loop.laws, field.name), arrays[f"{loop.id}/{field.name}"])
+            for field, name in names.items():
+                np.testing.assert_array_equal(getattr(loop.learned_model, field), arrays[f"{loop.id}/{name}"])
 
 
 def spooled_lines(state: Path) -> list[bytes]:

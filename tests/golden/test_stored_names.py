@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,10 +62,12 @@ def test_a_loop_is_hashed_under_the_names_that_0_1_0_gave_its_parameters() -> No
 def test_each_parameter_of_a_loop_is_in_that_text() -> None:
     """So that no name of 0.1.0 is left out of the test above."""
     def names(value: Any) -> set[str]:
-        parts = value if isinstance(value, tuple) else ()
-        inner = {field.name: getattr(value, field.name) for field in fields(value)} if hasattr(
-            value, "__dataclass_fields__") else {}
-        return set(inner).union(*(names(part) for part in (*parts, *inner.values())))
+        if isinstance(value, tuple):
+            return set().union(*map(names, value))
+        if not is_dataclass(value):
+            return set()
+        own = {stored_names.stored_field(type(value).__name__, field.name) for field in fields(value)}
+        return own.union(*(names(getattr(value, field.name)) for field in fields(value)))
 
     text = SPECIFICATIONS.read_text()
     assert {name for name in names(LOOP) if f"{name}=" not in text} == {"id", "cascade"}

@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back_to_the_last_digit(learned: list[Learned], 
     assert configuration.interval == 2 * 10**9
     assert [loop.id for loop in configuration.loops] == ["FIC 101#", "FIC 101#-2"]
     for one, loop in zip(learned, configuration.loops, strict=True):
-        assert replace(loop, laws=None, id="") == replace(one.loop, laws=None, id="")
+        assert replace(loop, learned_model=None, id="") == replace(one.loop, learned_model=None, id="")
     ours = Plant([learned[0].loop], start=START, interval=2 * 10**9).advance(500)
     theirs = Plant(configuration.loops[:1], start=START, interval=2 * 10**9).advance(500)
     assert np.array_equal(ours.pv, theirs.pv)

@@ -92,11 +92,11 @@ def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: Learned)
 def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str) -> None:
     block = run(moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5), 3600)
     loop = replace(learn(record_of(block), span=(0.0, 100.0), kind=kind).loop, operator=OperatorSpec())
-    assert loop.laws is not None
-    assert loop.laws.innovation.size
+    assert loop.learned_model is not None
+    assert loop.learned_model.innovation.size
     plant = Plant([replace(loop, id=f"X{k}") for k in range(16)], seed=3, start=START, interval=SECOND, scan=SECOND)
     lived = plant.advance(2000)
-    for values, signal in zip(swung(loop.laws, loop), (lived.pv, lived.op), strict=True):
+    for values, signal in zip(swung(loop.learned_model, loop), (lived.pv, lived.op), strict=True):
         assert np.log(values.std()) == pytest.approx(np.log(signal.std(axis=0)).mean(), abs=0.4)
 
 
@@ -150,7 +150,7 @@ def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:
     record = record_of(day)
     nothing = replace(record, pv=np.full_like(record.pv, np.nan))
     found = learn(nothing)
-    assert found.loop.laws is None
+    assert found.loop.learned_model is None
     assert any("no sample" in warning for warning in found.warnings)
 
 

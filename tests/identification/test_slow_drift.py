@@ -42,8 +42,8 @@ def test_op_wanders_as_far_within_the_time_of_the_record(learned: list[tuple[Blo
 
 def test_without_the_drift_it_would_not(learned: list[tuple[Block, Learned]]) -> None:
     for block, one in learned:
-        assert one.loop.laws is not None
-        bare = replace(one.loop, laws=replace(one.loop.laws, drift=np.zeros(4)))
+        assert one.loop.learned_model is not None
+        bare = replace(one.loop, learned_model=replace(one.loop.learned_model, drift=np.zeros(4)))
         assert share(block, bare) < share(block, one.loop)
 
 
@@ -52,11 +52,11 @@ def test_what_it_is_sized_by_wanders_as_the_plant_does(learned: list[tuple[Block
         return float(np.log(op.std(axis=0)).mean())
 
     for _, one in learned:
-        assert one.loop.laws is not None
-        bare = replace(one.loop, laws=replace(one.loop.laws, drift=np.zeros(4)))
+        assert one.loop.learned_model is not None
+        bare = replace(one.loop, learned_model=replace(one.loop.learned_model, drift=np.zeros(4)))
         loops = [replace(bare, id=f"{bare.id} {k}") for k in range(64)]
         block = Plant(loops, seed=7, start=START, interval=10**10, scan=10**10).advance(SAMPLES + SAMPLES // 10)
-        free = lived(bare, one.loop.laws, SAMPLES)
+        free = lived(bare, one.loop.learned_model, SAMPLES)
         assert spread(free[..., 1].T) == pytest.approx(spread(block.op[-SAMPLES:]), abs=0.25)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from still import START, move, ns, run, still
 
-from clpm_execd.plant.learned.model import Laws, stretches
+from clpm_execd.plant.learned.model import LearnedModel, run_lengths
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, FaultSpec, LoopSpec, ProcessSpec
 
@@ -18,21 +18,22 @@ KC, KI = 0.6, 0.15  # OP = OP- + (Kc + Ki) e - Kc e-
 SETTINGS = np.array([KC, KC / KI, 0.0, B / (1 - A), 5.0, 0.0])
 
 
-def laws(sigma: float = 0.0, rows: int = 300, interval: float = 1.0, **parts: Any) -> Laws:
+def model(sigma: float = 0.0, rows: int = 300, interval: float = 1.0, **parts: Any) -> LearnedModel:
     """A first-order process and a PI controller; a record of nothing but noise of this size."""
     rng = np.random.default_rng(1)
     residuals = np.column_stack([rng.normal(0, sigma, (rows, 2)), np.zeros(rows)])
-    return Laws(**{
+    return LearnedModel(**{
         "interval": interval, "offset": 0.0, "process_pv": np.array([A]), "process_op": np.array([B]),
         "controller_op": np.array([1.0]), "controller_pv": np.array([-(KC + KI), KC]),
         "controller_sp": np.array([KC + KI, -KC]), "innovation": np.empty(0), "controller_noise": np.empty(0),
         "setpoint": np.empty(0), "drift": np.zeros(4), "signals": residuals.cumsum(axis=0) * 0.1,
-        "residuals": residuals, "held": np.zeros((rows, 2), dtype=bool), "settings": SETTINGS, **parts})
+        "residuals": residuals, "is_repeat": np.zeros((rows, 2), dtype=bool), "settings": SETTINGS, **parts})
 
 
 def learned(loop_id: str = "LEARNED", **parts: Any) -> LoopSpec:
-    of = parts.pop("laws", None) or laws()
-    return still(loop_id, **{"controller": ControllerSpec(gain=KC, reset=KC / KI, action="reverse"), "laws": of,
+    of = parts.pop("learned_model", None) or model()
+    controller = ControllerSpec(gain=KC, reset=KC / KI, action="reverse")
+    return still(loop_id, **{"controller": controller, "learned_model": of,
                              "process": ProcessSpec(gain=B / (1 - A), tau=(5.0,), dead_time=0.0), **parts})
 
 
@@ -71,15 +72,15 @@ def test_another_process_gain_scales_the_answer() -> None:
 
 
 def test_nothing_moves_between_the_instants_of_the_record() -> None:
-    pv = run(learned(laws=laws(0.5, interval=10.0)), 600).pv[:, 0]
+    pv = run(learned(learned_model=model(0.5, interval=10.0)), 600).pv[:, 0]
     steps = np.flatnonzero(np.diff(pv))
     assert len(steps) > 50
     assert set((steps + 1 + START // 10**9) % 10) == {0}
 
 
 def test_the_residuals_come_in_blocks_of_the_record() -> None:
-    of = laws(0.5)
-    block = run(learned(laws=of), 2000)
+    of = model(0.5)
+    block = run(learned(learned_model=of), 2000)
     pv, op = block.pv[:, 0] - 50.0, block.op[:, 0] - 50.0
     residual = pv[1:] - A * pv[:-1] - B * op[:-1]
     rows = np.abs(residual[:, None] - of.residuals[None, :, 0]).argmin(axis=1)
@@ -91,7 +92,7 @@ def test_the_residuals_come_in_blocks_of_the_record() -> None:
 
 
 def test_how_the_stream_is_asked_for_does_not_matter() -> None:
-    loops = [learned("A", laws=laws(0.3)), still("B"), learned("C", laws=laws(0.2, interval=3.0))]
+    loops = [learned("A", learned_model=model(0.3)), still("B"), learned("C", learned_model=model(0.2, interval=3.0))]
     whole = Plant(loops, seed=1, start=START).advance(500)
     plant = Plant(loops[::-1], seed=1, start=START)
     parts = [plant.advance(n) for n in (1, 99, 400)]
@@ -101,15 +102,15 @@ def test_how_the_stream_is_asked_for_does_not_matter() -> None:
 
 def test_op_is_the_operators_in_manual_and_does_not_jump_when_the_controller_takes_over() -> None:
     moves = (move(50, mode="MAN"), move(60, op=53.0), move(100, mode="AUT"))
-    op = run(learned(laws=laws(0.05), moves=moves), 200).op[:, 0]
+    op = run(learned(learned_model=model(0.05), moves=moves), 200).op[:, 0]
     assert set(op[60:100]) == {53.0}
     assert abs(op[100] - 53.0) < KC * 12.0
 
 
 def test_a_wandering_set_point_has_a_law_of_its_own() -> None:
-    of = laws(0.3)
+    of = model(0.3)
     of.residuals[:, 2] = np.random.default_rng(2).normal(0, 0.2, 300)
-    sp = run(learned(laws=replace(of, setpoint=np.array([0.9]))), 5000).sp[:, 0]
+    sp = run(learned(learned_model=replace(of, setpoint=np.array([0.9]))), 5000).sp[:, 0]
     assert sp.std() == pytest.approx(0.2 / np.sqrt(1 - 0.81), rel=0.2)
     assert sp.mean() == pytest.approx(50.0, abs=0.3)
 
@@ -117,7 +118,7 @@ def test_a_wandering_set_point_has_a_law_of_its_own() -> None:
 def test_what_the_record_held_is_held() -> None:
     held = np.zeros((300, 2), dtype=bool)
     held[::2, 0] = True
-    block = run(learned(laws=laws(0.3, held=held)), 1000)
+    block = run(learned(learned_model=model(0.3, is_repeat=held)), 1000)
     assert np.mean(np.diff(block.pv[:, 0]) == 0) == pytest.approx(0.5, abs=0.06)
     assert np.mean(np.diff(block.op[:, 0]) == 0) < 0.01
 
@@ -126,7 +127,7 @@ def test_what_the_record_held_is_held() -> None:
     ("stiction", {"S": 8.0, "J": 4.0}), ("gain-change", {"factor": 3.0}), ("lag-change", {"factor": 3.0}),
     ("bias", {"size": 5.0}), ("load-step", {"size": 5.0}), ("sluggish", {}), ("stuck", {})])
 def test_faults_act_on_a_learned_loop(fault: str, parameters: dict[str, float]) -> None:
-    healthy = learned(laws=laws(0.3), moves=(move(100, sp=54.0),))
+    healthy = learned(learned_model=model(0.3), moves=(move(100, sp=54.0),))
     faulty = replace(healthy, faults=(FaultSpec(kind=fault, parameters=parameters, start=ns(50)),))
     calm, broken = run(healthy, 600), run(faulty, 600)
     assert np.array_equal(calm.pv[:50], broken.pv[:50])
@@ -134,25 +135,25 @@ def test_faults_act_on_a_learned_loop(fault: str, parameters: dict[str, float]) 
 
 
 def test_a_sticky_valve_makes_a_learned_loop_cycle() -> None:
-    healthy = learned(laws=laws(0.05), moves=(move(20, sp=53.0),))
+    healthy = learned(learned_model=model(0.05), moves=(move(20, sp=53.0),))
     sticky = replace(healthy, faults=(FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 3.0}),))
     calm, cycling = run(healthy, 2000), run(sticky, 2000)
     assert cycling.pv[500:].std() > 5 * calm.pv[500:].std()
     assert len(set(np.round(cycling.valve_position[500:, 0], 6))) < 1000
 
 
-def test_laws_that_do_not_fit_together_are_told() -> None:
-    assert laws().misfits() == []
-    assert "shape" in laws(process_op=np.zeros(3)).misfits()[0]
-    assert "finite" in laws(process_op=np.array([np.nan])).misfits()[0]
-    assert "block" in laws(residuals=np.full((300, 3), np.nan)).misfits()[0]
+def test_a_model_of_inconsistent_arrays_has_errors() -> None:
+    assert model().find_errors() == []
+    assert "shape" in model(process_op=np.zeros(3)).find_errors()[0]
+    assert "finite" in model(process_op=np.array([np.nan])).find_errors()[0]
+    assert "block" in model(residuals=np.full((300, 3), np.nan)).find_errors()[0]
 
 
 def test_blocks_begin_only_where_all_they_need_is_known() -> None:
-    of = laws(0.3)
+    of = model(0.3)
     of.residuals[100] = np.nan
     of.signals[200] = of.residuals[200] = np.nan
-    ahead = stretches(of)
+    ahead = run_lengths(of)
     assert ahead[50] == 50
     assert set(ahead[93:101]) == {0}
     assert set(ahead[200:205]) == {0}
@@ -161,8 +162,8 @@ def test_blocks_begin_only_where_all_they_need_is_known() -> None:
 
 def test_a_drift_is_as_large_and_as_slow_as_its_law_says() -> None:
     drift = np.array([0.98, 0.4, 0.0, 0.0])
-    noise = laws(drift=drift, process_pv=np.zeros(1), process_op=np.zeros(1))
-    loops = [learned(f"DRIFT{k}", laws=noise) for k in range(20)]
+    noise = model(drift=drift, process_pv=np.zeros(1), process_op=np.zeros(1))
+    loops = [learned(f"DRIFT{k}", learned_model=noise) for k in range(20)]
     pv = Plant(loops, seed=3, start=START, interval=ns(1)).advance(4000).pv - 50.0
     assert pv[0].std() > 0.2, "it starts anywhere, not at rest"
     assert np.sqrt((pv**2).mean()) == pytest.approx(0.4, rel=0.1)

@@ -163,8 +163,8 @@ def _print(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
     for line in (*group_by_message(assumptions), *group_by_message(warnings)):
         print(line, file=sys.stderr)
     print_drawing(report_table(names, studies, score), output_width(sys.stdout))
-    arrays = f" and {arguments.output.with_suffix('.npz').name}" if any(study.learned.loop.laws for study in studies) \
-        else ""
+    has_arrays = any(study.learned.loop.learned_model for study in studies)
+    arrays = f" and {arguments.output.with_suffix('.npz').name}" if has_arrays else ""
     print(f"wrote {arguments.output}{arrays}; stream with clpm-execd --config {arguments.output}", file=sys.stderr)
     if arguments.report:
         print(f"wrote {arguments.report}: recorded and fitted loops side by side", file=sys.stderr)

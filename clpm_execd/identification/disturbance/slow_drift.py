@@ -15,8 +15,8 @@ import numpy as np
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
-from clpm_execd.plant.learned.model import LONGEST, RECALL, SHORTEST, Laws
-from clpm_execd.plant.learned.resampler import Archive
+from clpm_execd.plant.learned.model import MAX_BLOCK_SAMPLES, MIN_BLOCK_SAMPLES, STATE_LAGS, LearnedModel
+from clpm_execd.plant.learned.resampler import BlockLibrary
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import to_percent
 from clpm_execd.records.forward_fill import forward_fill
@@ -32,7 +32,7 @@ _ROOM = 0.4  # of the way to an end of its range: sigma of OP at the most
 
 def drifting(loop: LoopSpec, signals: Signals) -> LoopSpec:
     """The loop, with laws, with the drift that it lacks beside its record."""
-    laws = loop.laws
+    laws = loop.learned_model
     length = min(len(signals.pv), _LONGEST)
     whole = signals.whole & signals.automatic
     if laws is None or laws.innovation.size or loop.mode != "AUT" or whole.sum() < max(_SHORTEST, 0.5 * len(whole)):
@@ -49,7 +49,7 @@ def drifting(loop: LoopSpec, signals: Signals) -> LoopSpec:
     size = _sizes(answer[:, known] / seen[known], np.maximum(lacking[known], 0.0) / seen[known])
     room = _ROOM * min(loop.op, 100.0 - loop.op)
     size *= min(1.0, room / max(float(np.sqrt(size @ swing)), 1e-12))
-    return replace(loop, laws=replace(laws, drift=np.array([pole, *np.sqrt(size)])))
+    return replace(loop, learned_model=replace(laws, drift=np.array([pole, *np.sqrt(size)])))
 
 
 def _plain(x: Floats, wandering: bool) -> Floats:
@@ -76,13 +76,13 @@ def _typical(variances: Floats, axis: int) -> Floats:
     return np.asarray(np.exp(np.log(np.maximum(variances, 1e-15)).mean(axis=axis)))
 
 
-def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
+def lived(loop: LoopSpec, laws: LearnedModel, length: int) -> Floats:
     """(runs, length, 3) the loop run free, without its operator, as a historian holds it, %, from where it rests.
 
     It lives by its laws as a plant has it live (`plant.learned`), all runs at once.
     """
-    archive, chance = Archive(laws), np.random.default_rng(0)
-    p, time = max(RECALL, laws.order), length + int(_BEGUN * length)
+    archive, chance = BlockLibrary(laws), np.random.default_rng(0)
+    p, time = max(STATE_LAGS, laws.order), length + int(_BEGUN * length)
     sp = to_percent(loop.sp, loop.range)
     limits = np.array([[SATURATION_LOW_PERCENT, 0.0, 0.0], [SATURATION_HIGH_PERCENT, 100.0, 100.0]])
     low, high = limits - (sp + laws.offset, loop.op, sp)
@@ -96,21 +96,21 @@ def lived(loop: LoopSpec, laws: Laws, length: int) -> Floats:
     left, ends, rows = np.zeros(_RUNS, dtype=np.intp), 0, np.empty((time, _RUNS), dtype=np.intp)
     for t in range(time):
         if t == ends:  # of a block, for all of them; one that breaks off earlier begins another
-            ends += int(chance.integers(SHORTEST, LONGEST + 1))
+            ends += int(chance.integers(MIN_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES + 1))
             left[:] = 0
         row += 1
         left -= 1
         over = np.flatnonzero(left < 0)
         if over.size:
-            recent = x[over, p + t - RECALL:p + t][:, ::-1].reshape(len(over), -1)
-            row[over] = archive.near(recent, row[over], chance.random(1 + len(over)))
-            left[over] = np.minimum(ends - t, archive.ahead[row[over]]) - 1
+            recent = x[over, p + t - STATE_LAGS:p + t][:, ::-1].reshape(len(over), -1)
+            row[over] = archive.sample_starts(recent, row[over], chance.random(1 + len(over)))
+            left[over] = np.minimum(ends - t, archive.run_length[row[over]]) - 1
         rows[t] = row
         now = x[:, t:t + p].reshape(_RUNS, -1) @ past + laws.residuals[row]
         now[:, 0] = now[:, 0].clip(low[0], high[0])
         now[:, 1] += pv_now * now[:, 0] + sp_now * now[:, 2]
         x[:, p + t] = now.clip(low, high)
-    return _kept(x[:, p:], laws.held[rows.T])[:, -length:]
+    return _kept(x[:, p:], laws.is_repeat[rows.T])[:, -length:]
 
 
 def _kept(x: Floats, held: Booleans) -> Floats:
@@ -118,7 +118,7 @@ def _kept(x: Floats, held: Booleans) -> Floats:
     return np.concatenate([forward_fill(x[..., :2], ~held, axis=1), x[..., 2:]], axis=-1)
 
 
-def _rows(laws: Laws, order: int) -> tuple[Floats, float, float]:
+def _rows(laws: LearnedModel, order: int) -> tuple[Floats, float, float]:
     """(3 order, 3) from PV, OP and SP of the past, latest last, to those that the laws make of them; and what PV and SP
     of the same instant come to in OP.
     """
@@ -132,7 +132,7 @@ def _rows(laws: Laws, order: int) -> tuple[Floats, float, float]:
     return rows.reshape(-1, 3), float(laws.controller_pv[0]), float(laws.controller_sp[0])
 
 
-def _answers(laws: Laws, pole: float, length: int) -> tuple[Floats, Floats]:
+def _answers(laws: LearnedModel, pole: float, length: int) -> tuple[Floats, Floats]:
     """What drifts of variance 1 at PV's, OP's and SP's law make of the variances of the three within a window, (3, 3)
     from drift to signal, and of OP's altogether, (3,). Of an operator's SP there is nothing.
     """
@@ -154,7 +154,7 @@ def _answers(laws: Laws, pole: float, length: int) -> tuple[Floats, Floats]:
     return within, swing
 
 
-def _impulses(laws: Laws, time: int) -> Floats:
+def _impulses(laws: LearnedModel, time: int) -> Floats:
     """(3, 3, time) what an impulse at PV's, OP's and SP's law makes of the three, an operator's SP being none.
 
     A PV = B OP + 1, C OP = D PV + S SP + 1 and G SP = 1, solved for the three.

@@ -1,11 +1,11 @@
-"""The laws of a learned loop: what moves it, and what they left unexplained of the record they are from.
+"""The model of a learned loop: its equations, and the residuals that they leave of the record they are from.
 
-Where the record's process is a plant's own, it is that of the loop, with the load and the noise that the innovations e
-of the record make of it (the innovations form of a state-space model: Ljung, 1999, section 4.3):
+Where the record's process is modelled by its transfer function, it is that of the loop, with the load and the noise
+that the innovations e of the record make of it (the innovations form of a state-space model: Ljung, 1999, section 4.3):
 
     PV(t) = x2(t) + e(t)      x1 and x2 gain l1 e and l2 e, the load w(t+1) = pole w(t) + l3 e(t)
 
-else a difference equation:
+else by a difference equation:
 
     PV(t) = sum a_i PV(t-i) + sum b_i OP(t-i) + r_pv        i from 1
 
@@ -16,7 +16,7 @@ Where its controller is a PID, it is that of the loop, and n is added to its out
 
 And of a loop whose set point is never still, SP(t) = sum g_i SP(t-i) + r_sp; else it is the operator's. To each r of a
 difference equation comes a slow drift of first order: what moved the record more slowly than the equations can hold of
-it. All are deviations from where the record rested, per cent of span or of travel.
+it. All are deviations from the record's operating point, per cent of span or of travel.
 """
 
 from __future__ import annotations
@@ -27,24 +27,44 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.stored_names import stored_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Laws:
-    """Of one loop, from a record of N samples; p and q, the orders, are 1 or more.
+class LearnedModel:
+    """The model of one loop, from a record of N samples; p and q, the orders, are 1 or more.
 
-    interval: of the record, s. offset: how far above SP the record's PV rested, per cent.
-    process_pv, process_op: (p,) a and b; (0,) where the process is the loop's own, and then
-    innovation: (4,) pole, l1, l2, l3; else (0,).
-    controller_op: (q,) c. controller_pv, controller_sp: (q + 1,) d and s; all (0,) where the controller is the loop's
-    own PID, and then
-    controller_noise: (1,) its pole; else (0,).
-    setpoint: (k,) g, or (0,) where SP is the operator's.
-    drift: (4,) the pole of the drifts, and their sigmas: of PV's, of OP's and of SP's.
-    signals: (N, 3) PV, OP and SP of the record. residuals: (N, 3) e or r; NaN where a law did not hold, as in MAN.
-    held: (N, 2) whether the record repeats the PV, and the OP, of the sample before.
-    settings: (6,) the keys of loops.toml to which the laws belong: controller gain, reset and derivative, process
-    gain, sum of the lags, dead time.
+    Attributes
+    ----------
+    interval
+        Of the record, s.
+    offset
+        How far above SP the record's PV stood on average, % of span.
+    process_pv, process_op
+        (p,) a and b; (0,) where the process is modelled by its transfer function.
+    innovation
+        (4,) pole, l1, l2, l3 where the process is modelled by its transfer function; else (0,).
+    controller_op, controller_pv, controller_sp
+        (q,) c, (q + 1,) d and (q + 1,) s; all (0,) where the controller is a PID.
+    controller_noise
+        (1,) the pole of n where the controller is a PID; else (0,).
+    setpoint
+        (k,) g; (0,) where SP is the operator's.
+    drift
+        (4,) the pole of the drifts, and their sigmas: of PV's, of OP's and of SP's.
+    signals
+        (N, 3) PV, OP and SP of the record.
+    residuals
+        (N, 3) e or r; NaN where an equation did not hold, as in MAN.
+    is_repeat
+        (N, 2) whether the record repeats the PV, and the OP, of the sample before.
+    settings
+        (6,) the keys of loops.toml for which the model was learned: controller gain, reset and derivative, process
+        gain, sum of the lags, dead time.
+
+    References
+    ----------
+    Ljung, System Identification: Theory for the User (1999), section 4.3.
     """
 
     interval: float
@@ -60,54 +80,67 @@ class Laws:
     drift: Floats
     signals: Floats
     residuals: Floats
-    held: npt.NDArray[np.bool_]
+    is_repeat: npt.NDArray[np.bool_]
     settings: Floats
 
     @property
     def order(self) -> int:
+        """The highest order of its difference equations, 0 without any."""
         return max(len(self.process_pv), len(self.controller_op), len(self.setpoint))
 
     @property
-    def noise(self) -> float:
-        """Sigma of what an own process adds to its true process variable, % of span."""
+    def noise_sigma(self) -> float:
+        """Sigma of what the innovations add to the true process variable, % of span; 0 with a difference equation."""
         return float(np.nanstd(self.residuals[:, 0])) if self.innovation.size else 0.0
 
-    def misfits(self) -> list[str]:
-        """What is wrong with the numbers, in words; empty where all is well."""
+    def find_errors(self) -> list[str]:
+        """Return what is wrong with the arrays, a sentence each; none where they are consistent."""
         p, q, k, n = len(self.process_pv), len(self.controller_op), len(self.setpoint), len(self.signals)
-        want = {"process_pv": (p,), "process_op": (p,), "innovation": (0 if p else 4,), "controller_op": (q,),
-                "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
-                "controller_noise": (0 if q else 1,), "setpoint": (k,), "drift": (4,), "signals": (n, 3),
-                "residuals": (n, 3), "held": (n, 2), "settings": (6,)}
-        wrong = [f"{name} has the shape {getattr(self, name).shape}, not {shape}"
-                 for name, shape in want.items() if getattr(self, name).shape != shape]
+        shapes = {"process_pv": (p,), "process_op": (p,), "innovation": (0 if p else 4,), "controller_op": (q,),
+                  "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
+                  "controller_noise": (0 if q else 1,), "setpoint": (k,), "drift": (4,), "signals": (n, 3),
+                  "residuals": (n, 3), "is_repeat": (n, 2), "settings": (6,)}
+        errors = [f"{stored_field('LearnedModel', name)} has the shape {getattr(self, name).shape}, not {shape}"
+                  for name, shape in shapes.items() if getattr(self, name).shape != shape]
         if not (np.isfinite(self.interval) and self.interval > 0):
-            wrong.append("the interval is no time")
-        numbers = (np.array(self.offset), *(getattr(self, name) for name in want
-                                            if name not in ("signals", "residuals", "held")))
+            errors.append("the interval is not a time")
+        numbers = (np.array(self.offset), *(getattr(self, name) for name in shapes
+                                            if name not in ("signals", "residuals", "is_repeat")))
         if not all(np.isfinite(part).all() for part in numbers):
-            wrong.append("a coefficient is no finite number")
-        if not wrong and not stretches(self).any():
-            wrong.append("no stretch of the residuals is as long as a block")
-        return wrong
+            errors.append("a coefficient is not a finite number")
+        if not errors and not run_lengths(self).any():
+            errors.append("no run of valid residuals is as long as a block")
+        return errors
 
 
-SHORTEST, LONGEST = 8, 16  # samples in a block of residuals
-RECALL = 4  # samples of the past that say where a block may begin
+# A block of residuals is replayed as it stands: long enough to hold their colour and bursts, short enough that nobody
+# recognises a stretch of the record.
+MIN_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES = 8, 16
+STATE_LAGS = 4  # samples of the past by which the place of a new block is chosen
 
 
-def stretches(laws: Laws) -> npt.NDArray[np.intp]:
-    """(N,) how many samples from each on have all they need to be replayed, their own past included."""
-    n = len(laws.signals)
-    usable = np.asarray(np.isfinite(laws.residuals).all(axis=1))
-    ahead = np.zeros(n + 1, dtype=np.intp)
+def run_lengths(model: LearnedModel) -> npt.NDArray[np.intp]:
+    """Return how many samples from each on can be replayed.
+
+    Parameters
+    ----------
+    model
+        Of a record of N samples.
+
+    Returns
+    -------
+    (N,) 0 where a sample lacks the past that the equations need, and where the run is shorter than a block.
+    """
+    n = len(model.signals)
+    is_valid = np.asarray(np.isfinite(model.residuals).all(axis=1))
+    lengths = np.zeros(n + 1, dtype=np.intp)
     for k in range(n - 1, -1, -1):
-        ahead[k] = ahead[k + 1] + 1 if usable[k] else 0
-    known = np.isfinite(laws.signals).all(axis=1)
-    past = max(RECALL, laws.order)
-    recalled = np.concatenate([[0], np.cumsum(known)])
-    ahead = ahead[:n]
-    ahead[:past] = 0
-    ahead[past:][recalled[past:n] - recalled[:n - past] < past] = 0
-    ahead[ahead < SHORTEST] = 0
-    return ahead
+        lengths[k] = lengths[k + 1] + 1 if is_valid[k] else 0
+    is_complete = np.isfinite(model.signals).all(axis=1)
+    past = max(STATE_LAGS, model.order)
+    count = np.concatenate([[0], np.cumsum(is_complete)])
+    lengths = lengths[:n]
+    lengths[:past] = 0
+    lengths[past:][count[past:n] - count[:n - past] < past] = 0
+    lengths[lengths < MIN_BLOCK_SAMPLES] = 0
+    return lengths

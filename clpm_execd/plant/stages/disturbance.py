@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
     """Return the AR(1) coefficient and the noise gain of a scan; the load of a learned loop is in its model."""
-    if loop.laws:
+    if loop.learned_model:
         return 0.0, 0.0
     ar1 = exp(-scan / loop.disturbance.correlation)
     return ar1, loop.disturbance.sigma * sqrt(1.0 - ar1 * ar1)

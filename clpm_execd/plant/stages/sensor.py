@@ -24,7 +24,8 @@ class Sensor:
     def __init__(self, loops: LoopSet, state: State) -> None:
         self._state = state
         self.faults: SensorFaults | None = None
-        self.sigma: Floats = loops.column(lambda loop: loop.laws.noise if loop.laws else loop.sensor.noise)
+        self.sigma: Floats = loops.column(
+            lambda loop: loop.learned_model.noise_sigma if loop.learned_model else loop.sensor.noise)
 
     def loop_params(self, i: int) -> dict[str, float]:
         """Return this stage's field of `equations.LoopParams`, of one loop."""

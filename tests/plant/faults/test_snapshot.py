@@ -18,7 +18,7 @@ from clpm_execd.plant.block import Arrivals, Block, Truth
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
-from clpm_execd.plant.learned.model import Laws
+from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import (
@@ -38,25 +38,25 @@ KINDS = sorted(FAULTS)
 OF_A_SLAVE, OF_A_VALVE = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
 
 
-def laws(order: int, interval: float, **parts: Any) -> Laws:
-    """Laws of a record of noise."""
+def model(order: int, interval: float, **parts: Any) -> LearnedModel:
+    """A model of a record of noise."""
     chance = np.random.default_rng(order)
     signals, residuals, held = (chance.normal(0.0, 0.5, (200, 3)) for _ in range(3))
     settings = np.array([0.6, 4.0, 0.0, 1.5, 5.0, 0.0])
     process, controller = np.zeros((2, order)), np.zeros((3, order + 1))
     process[:, 0], controller[:, 0], controller[:, 1] = (0.8, 0.3), (1.0, -0.75, 0.75), (0.0, 0.6, -0.6)
-    return Laws(**{
+    return LearnedModel(**{
         "interval": interval, "offset": 0.0, "process_pv": process[0], "process_op": process[1],
         "controller_op": controller[0][:-1], "controller_pv": controller[1], "controller_sp": controller[2],
         "innovation": np.empty(0), "controller_noise": np.empty(0), "setpoint": np.empty(0),
-        "drift": np.array([0.9, 0.5, 0.2, 0.1]), "signals": signals, "residuals": residuals, "held": held[:, :2] > 0,
-        "settings": settings, **parts})
+        "drift": np.array([0.9, 0.5, 0.2, 0.1]), "signals": signals, "residuals": residuals,
+        "is_repeat": held[:, :2] > 0, "settings": settings, **parts})
 
 
 OF_A_PROCESS = {"process_pv": np.empty(0), "process_op": np.empty(0), "innovation": np.array([0.9, 0.1, 0.2, 0.1]),
                 "controller_op": np.empty(0), "controller_pv": np.empty(0), "controller_sp": np.empty(0),
                 "controller_noise": np.array([0.5])}
-LAWS = [laws(2, 1.0), laws(6, 3.0, setpoint=np.full(6, 0.15)), laws(2, 5.0, **OF_A_PROCESS)]
+MODELS = [model(2, 1.0), model(6, 3.0, setpoint=np.full(6, 0.15)), model(2, 5.0, **OF_A_PROCESS)]
 
 
 def busy(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
@@ -99,8 +99,8 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
         make = draw(st.sampled_from([loop, eventful]))
         found.append(make(*draw(faults_of(alone)), loop_id=f"LOOP{n}", kind=draw(types))
                      if make is loop else eventful(f"LOOP{n}", draw(types), *draw(faults_of(alone))))
-    for n, of in enumerate(draw(st.lists(st.sampled_from(LAWS), max_size=2))):
-        found.append(loop(*draw(faults_of(alone)), loop_id=f"LEARNED{n}", laws=of))
+    for n, of in enumerate(draw(st.lists(st.sampled_from(MODELS), max_size=2))):
+        found.append(loop(*draw(faults_of(alone)), loop_id=f"LEARNED{n}", learned_model=of))
     return draw(st.permutations(found))
 
 
@@ -155,10 +155,10 @@ def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
         assert_alike(plant.advance(n), uncut.advance(n), kept)
 
 
-@pytest.mark.parametrize("laws_of", LAWS)
+@pytest.mark.parametrize("model_of", MODELS)
 @pytest.mark.parametrize("at", range(1, 7))
-def test_a_learned_loop_resumes_between_two_instants_of_its_record(laws_of: Laws, at: int) -> None:
-    loops = [loop(loop_id="LEARNED", laws=laws_of)]
+def test_a_learned_loop_resumes_between_two_instants_of_its_record(model_of: LearnedModel, at: int) -> None:
+    loops = [loop(loop_id="LEARNED", learned_model=model_of)]
     uncut = cut(loops, at, SECOND, SECOND)
     snapshot = uncut.snapshot()
     resumed = Plant(loops, seed=7, start=snapshot.next_time, snapshot=snapshot)
@@ -171,7 +171,8 @@ def everything() -> list[LoopSpec]:
     loops = [eventful(f"L{n}", "flow", busy(kind, 5, 20, 45, ramp=4.0)) for n, kind in enumerate(alone)]
     loops += [loop(busy(OF_A_SLAVE, 5, 20, 45), loop_id="FIC102", cascade="TIC101", mode="CAS"),
               loop(loop_id="TIC101", kind="temperature")]
-    return [*loops, *(loop(busy("bias", 5, 20, 45), loop_id=f"LEARNED{n}", laws=of) for n, of in enumerate(LAWS))]
+    return [*loops, *(loop(busy("bias", 5, 20, 45), loop_id=f"LEARNED{n}", learned_model=of)
+                      for n, of in enumerate(MODELS))]
 
 
 @pytest.mark.parametrize("kind", ["stiction", "leak"])
@@ -285,7 +286,7 @@ MADE_ANEW = {
     "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
                      "_silent", "_coarse"},
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_weights"},
-    "LearnedLoops": {"_due", "_now", "_measured", "gain", "lag"},
+    "LearnedLoops": {"_is_due", "_residual", "_measured", "gain", "lag"},
     "Stiction": {"_apart", "_trail", "_loose"},
     "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_leaky", "_holds",
                     "_share", "_prompt", "_some_prompt", "_flows_apart"},
@@ -320,7 +321,7 @@ def state_of(part: object) -> dict[str, bytes]:
         if isinstance(value, np.ndarray):
             return value.tobytes()
         own = type(value).__module__.startswith("clpm_execd.plant") and not is_dataclass(value)
-        return None if own or callable(value) or isinstance(value, (LoopSpec, Laws, Fault)) else repr(value)
+        return None if own or callable(value) or isinstance(value, (LoopSpec, LearnedModel, Fault)) else repr(value)
 
     return {name: pickle.dumps(plain(value)) for name, value in vars(part).items()}
 
