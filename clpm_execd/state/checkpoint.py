@@ -209,12 +209,19 @@ class Keeper:
                 self.look(mark, safe)
 
     def leave(self, mark: int, safe: Safe) -> None:
-        """The stream ends in order: write the last snapshot if what was handed over is safe, and wait for it."""
+        """The stream ends in order: write the last snapshot if what was handed over is safe, and wait for it.
+
+        Where that does not happen in time a line of the log says so, for the next stream then emits points a second
+        time.
+        """
         deadline = time.monotonic() + _LEAVE
         self._join(deadline)
         if safe(mark) and not self._busy():
             self._start_writing(self._take(mark).checkpoint)
             self._join(deadline)
+            if not self._busy():
+                return
+        self._log.info("stopped before the last points were in the checkpoint: the next start emits them again")
 
     def _join(self, deadline: float) -> None:
         if self._writing is not None:

@@ -168,15 +168,20 @@ def test_what_is_handed_over_first_is_remembered_at_once(claim: Claim) -> None:
     assert kept(claim) == 6
 
 
-def test_the_last_snapshot_is_exact_if_all_is_safe_and_not_written_if_not(claim: Claim) -> None:
+def test_the_last_snapshot_is_exact_if_all_is_safe_and_not_written_if_not(
+        claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     plant, encoder, clock = *lived(1), Moments()
     keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
     keeper.begin(START)
     plant.advance(5)
     keeper.leave(1, lambda mark: False)
     assert kept(claim) == 1
+    [record] = caplog.records
+    assert "the next start emits them again" in record.getMessage()
     keeper.leave(1, lambda mark: True)
     assert kept(claim) == 6
+    assert len(caplog.records) == 1
     assert stat.S_IMODE((claim.folder / "checkpoint").stat().st_mode) == 0o600
 
 
