@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clpm_execd.config.loops import parse_configuration
@@ -25,6 +25,7 @@ SECOND = 10**9
 START = 1_700_000_000 * SECOND
 SETTLED = 300  # ticks after which the process has all it needs
 LIVE = 100  # ticks after the outage
+PATIENCE = 60.0  # s
 
 
 def memory() -> int:
@@ -36,6 +37,9 @@ def memory() -> int:
 class Day:
     """Time from `start`; it stops at the end of the outage until a line is read from stdin.
 
+    After the last instant it stands still while points are delivered, so that a busy machine may take as long for it as
+    it needs. It goes on when none has been delivered for PATIENCE: the stream then gives up what waits.
+
     settled: when the process has all it needs. before, most: its memory then, and at most since.
     """
 
@@ -44,6 +48,9 @@ class Day:
         self.settled, self.over = settled, over
         self.before = self.most = 0
         self.told = False
+        self.points_waiting: Callable[[], int] = lambda: 0
+        self._least_waiting = sys.maxsize
+        self._delivered_at = 0.0
 
     def now(self) -> int:
         return self.time
@@ -52,7 +59,8 @@ class Day:
         return self.time - self.start
 
     def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        self.time += max(ns, 1)
+        if self.time <= self.over or not self._delivers(ns):
+            self.time += max(ns, 1)
         if self.time > self.over:
             if not self.told:
                 print("over", flush=True)
@@ -67,6 +75,16 @@ class Day:
         return set()
 
 
+    def _delivers(self, ns: int) -> bool:
+        """Whether this is a wait for what is to be delivered, and some of it has been lately."""
+        if ns >= SECOND // 10:  # a wait for the next instant
+            return False
+        waiting, now = self.points_waiting(), time.monotonic()
+        if waiting < self._least_waiting:
+            self._least_waiting, self._delivered_at = waiting, now
+        return now - self._delivered_at < PATIENCE
+
+
 def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ticks: str, interval: str) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     log = logging.getLogger("clpm_execd")
@@ -74,9 +92,11 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     specs = parse_configuration({"loop": [{"id": "FIC{:03d}", "count": int(loops), "type": "flow"}]}).loops
     plant = Plant(specs, start=START, interval=step, scan=step)
     clock = Day(START, START + SETTLED * step, START + (int(ticks) - LIVE) * step)
+    queue = DiskQueue(Path(state), log, now=clock.now)
+    clock.points_waiting = lambda: queue.points
     direct.run(
         plant, LineProtocol(plant.loops), InfluxClient(url, org, bucket, lambda: token), clock=clock, signals=Signals(),
-        log=log, count=int(ticks), queue=DiskQueue(Path(state), log, now=clock.now),
+        log=log, count=int(ticks), queue=queue,
         quarantine=Quarantine(Path(state), log),
     )  # fmt: skip
     print(clock.before, clock.most, flush=True)

@@ -20,6 +20,7 @@ DROP_IN = SHIPPED / "clpm-execd.conf"
 LOOPS = {"TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"}
 
 INSTANTS = 60 if CAMPAIGNS else 12
+LONGEST_START = 10  # s: a busy machine takes some to start Python; who waits for another process waits for 12
 
 
 def instants(points: list[Point]) -> list[int]:
@@ -124,7 +125,7 @@ def test_a_reload_repeats_nothing_and_each_process_leaves_no_hole(collector: Tel
     points = collector.points()
     assert_whole(points, breaks=1)
     times = instants(points)
-    assert times[-1] - times[0] < (len(times) + 3) * SECOND, "the new process took its time"
+    assert times[-1] - times[0] < (len(times) + LONGEST_START) * SECOND, "the new process took its time"
     assert not complaints(collector.logged())
 
 
