@@ -13,7 +13,7 @@ import pytest
 from parts import LINE, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
 
-HOURS = 168 if CAMPAIGNS else 24
+HOURS = 168 if CAMPAIGNS else 6
 
 
 def environment(server: InfluxDB, bucket: str) -> dict[str, str]:
