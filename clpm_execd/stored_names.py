@@ -25,10 +25,10 @@ LEARNED_LOOPS = {
     "_instant": "_instant", "_row": "_row", "_left": "_remaining", "_true": "_true_pv", "_pv": "_pv", "_op": "_op",
     "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_recorded", "_load": "_load", "_noise": "_noise",
     "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
-LOAD_FAULTS = {"_own": "_own"}
-SENSOR_FAULTS = {"_last": "_last"}
-VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_stuck_at"}
-STICTION = {"_wanted": "_wanted", "_stem": "_stem", "_direction": "_direction", "_slides": "_slides"}
+LOAD_FAULTS = {"_own": "_healthy_load"}
+SENSOR_FAULTS = {"_last": "_last_reading"}
+VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}
+STICTION = {"_wanted": "_last_actuator", "_stem": "_stem", "_direction": "_direction", "_slides": "_is_sliding"}
 
 # and what a part makes of something else than one array.
 OPERATOR_PLAN, OPERATOR_RAMPS = "plan", "ramps"

@@ -50,8 +50,8 @@ _MAX_SCANS_PER_INTERVAL = 10_000  # beyond one a second: an interval of years mu
 class StageFaults(Protocol):
     """The faults of a stage."""
 
-    def change(self) -> None:
-        """Take note that severities have changed since the scan before."""
+    def update(self) -> None:
+        """Act by the severities of this scan, which differ from those of the scan before."""
 
 
 F = TypeVar("F", bound=StageFaults)
@@ -170,23 +170,23 @@ class Plant:
             self._stage_faults.append((stage, faults))
             return faults
 
-        if schedule.of_stage(1):
+        if schedule.faults_of_stage(1):
             self._operator.faults = attach(1, OperationFaults(schedule, state, seed))
-        if schedule.of_stage(2):
+        if schedule.faults_of_stage(2):
             self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed))
-        if schedule.of_stage(4):
+        if schedule.faults_of_stage(4):
             self._sensor.faults = attach(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
-        if schedule.of_stage(5):
+        if schedule.faults_of_stage(5):
             for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
                 attach(5, TuningFaults(schedule, controller, level.start))
-        if schedule.of_stage(6):
+        if schedule.faults_of_stage(6):
             self._valve.faults = attach(6, ValveFaults(
                 schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))
-        if schedule.of_stage(7):
+        if schedule.faults_of_stage(7):
             faults = attach(7, ProcessFaults(schedule, self._process))
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
-        if schedule.of_stage(9):
+        if schedule.faults_of_stage(9):
             self._data_path = DataPath(schedule, seed, self.interval)
 
     def _parts(self) -> Iterator[tuple[str, Stateful]]:
@@ -243,17 +243,17 @@ class Plant:
     def _restore(self, snapshot: Snapshot, new_owner: Indices) -> None:
         """Restore the state. Faults are brought up first: what they do at their beginning is in the snapshot."""
         if self._schedule is not None:
-            self._schedule.turn(self._next_tick - 1)
+            self._schedule.move_to(self._next_tick - 1)
             for _, faults in self._stage_faults:
-                faults.change()
+                faults.update()
         restore_parts(self._parts(), reassign_owners(snapshot.tables, new_owner), new_owner[new_owner >= 0])
 
     def _update_faults(self, tick: int) -> None:
         """Bring the faults up to this scan: which are on, and how severe."""
-        if self._schedule is not None and (stages := self._schedule.turn(tick)):
+        if self._schedule is not None and (stages := self._schedule.move_to(tick)):
             for stage, faults in self._stage_faults:
                 if stage in stages:
-                    faults.change()
+                    faults.update()
 
     def advance(self, n: int) -> Block:
         """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.

@@ -111,7 +111,7 @@ def stems_of(signals: Signals, stems: Sequence[Stem]) -> Floats:
         op = signals.op[stretch]
         last = op[0] + first * apart if last is None else np.clip(last, op[0] - apart, op[0] + apart)
         valves = Stiction(last, np.arange(len(stems)))
-        valves.become(s, j)
+        valves.set_parameters(s, j)
         moved = np.empty((len(op), len(stems)))
         for row, wanted in zip(moved, op, strict=True):
             row[:] = valves.step(wanted)

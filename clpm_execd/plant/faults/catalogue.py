@@ -101,7 +101,7 @@ _VALVE = (
           _adds("leak", "flow"), visible_while="closed"),
     _kind("slow-actuator", "valve", 6, "the actuator responds more slowly",
           {"lag": _number(20.0, "additional time constant of the actuator", "s", 0.0, 1e4, is_low_excluded=True)},
-          Effect("follow", tuning.actuator_factor, is_factor=True), visible_from=visibility.of_slow_actuator,
+          Effect("travel_fraction", tuning.actuator_factor, is_factor=True), visible_from=visibility.of_slow_actuator,
           visible_while="controlled"),
 )
 

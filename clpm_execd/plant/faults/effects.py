@@ -1,4 +1,4 @@
-"""What most faults do: parameters of a stage that are other than they were, in proportion to the severity."""
+"""What most faults do: they change parameters of a stage in proportion to their severity."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
 
 
-class Overlay:
-    """The effects of all faults on one parameter array, written in place; several on one loop compose.
+class ParameterEffects:
+    """The effects of all faults on one parameter array, which is changed in place.
 
-    Factors multiply, then amounts add up, so that the order of the faults does not matter. first: the plant's column
-    of the array's first element.
+    Several faults on one loop compose: factors multiply, then amounts add up, so that the order of the faults does not
+    matter. first: the plant's column of the first element of the array.
     """
 
     def __init__(self, schedule: Schedule, target: str, array: Floats, first: int = 0) -> None:
-        found = [(k, effect) for k, fault in enumerate(schedule.faults) for effect in fault.kind.effects
-                 if effect.target == target and first <= schedule.column[k] < first + len(array)]
+        effects = [(k, effect) for k, fault in enumerate(schedule.faults) for effect in fault.kind.effects
+                   if effect.target == target and first <= schedule.column[k] < first + len(array)]
         self._array, self._healthy = array, array.copy()
-        self._which = np.array([k for k, _ in found], dtype=np.intp)
-        self._at: npt.NDArray[np.intp] = schedule.column[self._which] - first
-        self._amount = np.array([effect.amount(schedule.faults[k]) for k, effect in found], dtype=np.float64)
-        self._scales = np.array([effect.is_factor for _, effect in found], dtype=bool)
-        self._level: Floats = np.zeros(len(found))
+        self._faults = np.array([k for k, _ in effects], dtype=np.intp)
+        self._elements: npt.NDArray[np.intp] = schedule.column[self._faults] - first
+        self._amount = np.array([effect.amount(schedule.faults[k]) for k, effect in effects], dtype=np.float64)
+        self._is_factor = np.array([effect.is_factor for _, effect in effects], dtype=bool)
+        self._severity: Floats = np.zeros(len(effects))
 
     def __len__(self) -> int:
-        return len(self._which)
+        return len(self._faults)
 
-    def apply(self, level: Floats) -> bool:
-        """Make the array what it is at these severities, (F,). Whether anything changed."""
-        level = level[self._which]
-        if np.array_equal(level, self._level):
+    def apply(self, severity: Floats) -> bool:
+        """Set the array to its values at these severities, (F,), and return whether anything changed."""
+        severity = severity[self._faults]
+        if np.array_equal(severity, self._severity):
             return False
-        self._level = level
-        self._array[self._at] = self._healthy[self._at]
-        scales, adds = self._scales, ~self._scales
-        np.multiply.at(self._array, self._at[scales], 1.0 + level[scales] * (self._amount[scales] - 1.0))
-        np.add.at(self._array, self._at[adds], level[adds] * self._amount[adds])
+        self._severity = severity
+        self._array[self._elements] = self._healthy[self._elements]
+        factors, amounts = self._is_factor, ~self._is_factor
+        np.multiply.at(self._array, self._elements[factors], 1.0 + severity[factors] * (self._amount[factors] - 1.0))
+        np.add.at(self._array, self._elements[amounts], severity[amounts] * self._amount[amounts])
         return True
 
 
-class Overlays:
-    """The overlays of a stage, by target."""
+class StageEffects:
+    """The effects of all faults on the parameter arrays of a stage, which are given by their names."""
 
     def __init__(self, schedule: Schedule, arrays: Mapping[str, Floats], first: int = 0) -> None:
-        overlays = (Overlay(schedule, target, array, first) for target, array in arrays.items())
-        self._overlays = [overlay for overlay in overlays if len(overlay)]
+        effects = (ParameterEffects(schedule, target, array, first) for target, array in arrays.items())
+        self._effects = [effect for effect in effects if len(effect)]
 
-    def apply(self, level: Floats) -> bool:
-        """Make every array what it is at these severities. Whether anything changed."""
-        return sum(overlay.apply(level) for overlay in self._overlays) > 0
+    def apply(self, severity: Floats) -> bool:
+        """Set all arrays to their values at these severities, (F,), and return whether anything changed."""
+        return sum(effect.apply(severity) for effect in self._effects) > 0

@@ -1,4 +1,4 @@
-"""Loads that faults bring to the process input: stage 2."""
+"""Faults of the load at the process input, stage 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.effects import Overlays
+from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
@@ -14,52 +14,55 @@ from clpm_execd.plant.stages.state import State
 
 
 class LoadFaults(LoopArrays):
-    """Of the loops that have any. What they add stands beside the loop's own load, which goes on as without them."""
+    """Adds the loads of faults to the loops' own load disturbance, which goes on as without them."""
 
     stored_arrays = stored_names.LOAD_FAULTS
 
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        self.columns = schedule.where(schedule.of_stage(2))
-        self._own = state.load[self.columns]
-        self._steps: Floats = np.zeros(len(state.load))
-        self._overlays = Overlays(schedule, {"load": self._steps})
-        self._rest = state.position.copy()
-        self._waves, self._white, self._from = (
-            schedule.of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
+        self.columns = schedule.columns_of(schedule.faults_of_stage(2))
+        self._healthy_load = state.load[self.columns]
+        self._load_step: Floats = np.zeros(len(state.load))
+        self._effects = StageEffects(schedule, {"load": self._load_step})
+        self._nominal_position = state.position.copy()
+        self._oscillations, self._white_noises, self._interactions = (
+            schedule.faults_of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
         column = {loop.id: i for i, loop in enumerate(schedule.loops)}
-        self._others = np.array([column[schedule.faults[k].text("with")] for k in self._from], dtype=np.intp)
-        self._gain = schedule.numbers(self._from, "gain")
-        self._sigma = schedule.numbers(self._white, "sigma")
-        self._draws = BlockDraws(stream_keys(seed, schedule.names(self._white), stored_names.WHITE_LOAD), draw_normals)
-        self._amplitude, self._period, phase, self._third = (
-            schedule.numbers(self._waves, name) for name in ("amplitude", "period", "phase", "harmonic"))
+        self._other_loops = np.array([column[schedule.faults[k].text("with")] for k in self._interactions],
+                                     dtype=np.intp)
+        self._gain = schedule.parameter_values(self._interactions, "gain")
+        self._sigma = schedule.parameter_values(self._white_noises, "sigma")
+        keys = stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
+        self._draws = BlockDraws(keys, draw_normals)
+        self._amplitude, self._period, phase, self._third_harmonic = (
+            schedule.parameter_values(self._oscillations, name)
+            for name in ("amplitude", "period", "phase", "harmonic"))
         self._phase = phase * np.pi / 180.0
-        slots = np.searchsorted(self.columns, schedule.column)
-        self._of = [slots[which] for which in (self._waves, self._white, self._from)]
+        elements = np.searchsorted(self.columns, schedule.column)
+        self._elements = [elements[which] for which in (self._oscillations, self._white_noises, self._interactions)]
 
-    def change(self) -> None:
-        """The severities are others."""
-        self._overlays.apply(self._schedule.level)
+    def update(self) -> None:
+        """Set the load steps to the severities of this scan."""
+        self._effects.apply(self._schedule.severity)
 
-    def withdraw(self) -> None:
-        """Before the loop's own load moves on."""
-        self._state.load[self.columns] = self._own
+    def remove_loads(self) -> None:
+        """Set the load to the loops' own, before that is updated."""
+        self._state.load[self.columns] = self._healthy_load
 
-    def disturb(self) -> None:
-        """After it has moved on."""
-        level, tick = self._schedule.level, self._schedule.tick
-        load = self._own = self._state.load[self.columns]
-        load = load + self._steps[self.columns]
-        waves, white, felt = self._of
-        if waves.size:
-            # By absolute time, so that one oscillation reaches several loops in step.
+    def add_loads(self) -> None:
+        """Add the loads of the faults, after the loops' own load is updated."""
+        severity, tick = self._schedule.severity, self._schedule.tick
+        load = self._healthy_load = self._state.load[self.columns]
+        load = load + self._load_step[self.columns]
+        oscillating, noisy, coupled = self._elements
+        if oscillating.size:
+            # A function of absolute time, so that one oscillation reaches several loops in phase.
             angle = 2.0 * np.pi * (tick * self._schedule.scan / self._period % 1.0) + self._phase
-            wave = np.sin(angle) + self._third * np.sin(3.0 * angle)
-            np.add.at(load, waves, level[self._waves] * self._amplitude * wave)
-        if white.size:
-            np.add.at(load, white, level[self._white] * self._sigma * self._draws.at(tick))
-        if felt.size:
-            moved = self._state.position[self._others] - self._rest[self._others]
-            np.add.at(load, felt, level[self._from] * self._gain * moved)
+            wave = np.sin(angle) + self._third_harmonic * np.sin(3.0 * angle)
+            np.add.at(load, oscillating, severity[self._oscillations] * self._amplitude * wave)
+        if noisy.size:
+            np.add.at(load, noisy, severity[self._white_noises] * self._sigma * self._draws.at(tick))
+        if coupled.size:
+            movement = self._state.position[self._other_loops] - self._nominal_position[self._other_loops]
+            np.add.at(load, coupled, severity[self._interactions] * self._gain * movement)
         self._state.load[self.columns] = load

@@ -1,7 +1,7 @@
-"""What operators do that they should not, and what they do that only looks like it: stage 1.
+"""Faults of operation, and negative controls that resemble them, stage 1.
 
-A mode that a fault forces goes back, when it ends, to what the operator chose meanwhile; a set point is shifted
-beside the operator's own moves.
+When a fault that forced a mode ends, the loop returns to the mode that the operator chose meanwhile. A set point is
+shifted on top of the operator's own moves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
-from clpm_execd.plant.faults.effects import Overlays
+from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
@@ -22,119 +22,124 @@ from clpm_execd.plant.stages.state import State
 
 T = TypeVar("T", int, float)
 
-_STROKES = (1.0, 0.0, -1.0, 0.0)
-# Of a fault that is on, the nth of its loop here: -1 and NaN stand for what it has not.
-_ACTING = np.dtype([("nth", np.int64), ("manual", np.bool_), ("next", np.int64), ("acted", np.int64),
-                    ("rest", np.float64), ("moved", np.float64)])
-_ACTS = ("mode-hopping", "setpoint-moves", "manual-stroking")
+_STROKE_POSITIONS = (1.0, 0.0, -1.0, 0.0)  # of a manual stroking, one after the other, times its size
+_MIN_WAIT_FRACTION = 0.5  # of the mean time between two actions: waits are uniform from half of it to one and a half
+_REPEATING_KINDS = ("mode-hopping", "setpoint-moves", "manual-stroking")
+# A fault that is present, in a snapshot: the nth of its loop here. -1 and NaN stand for an absent value.
+_ACTIVE_FAULT = np.dtype([("nth", np.int64), ("manual", np.bool_), ("next", np.int64), ("acted", np.int64),
+                          ("rest", np.float64), ("moved", np.float64)])
 
 
 class OperationFaults:
-    """Of the loops that have any. What acts more than once has its next act in a heap."""
+    """Changes mode, set point and manual output; faults that act repeatedly have their next action in a heap.
+
+    shift: (N,) the shift of SP in force, % of span.
+    """
 
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        ours = schedule.of_stage(1)
-        self._ours = np.array(ours, dtype=np.intp)
-        self._at = schedule.where(ours)
-        self._by_loop: dict[int, list[int]] = {int(c): [] for c in self._at}
-        for k in ours:
-            self._by_loop[int(schedule.column[k])].append(k)
-        keys = stream_keys(seed, schedule.names(ours), stored_names.OPERATION_FAULTS)
-        self._keys = dict(zip(ours, keys, strict=True))
-        self._chosen = {column: int(state.mode[column]) for column in self._by_loop}
-        self._level: Floats = np.zeros(len(schedule.faults))
-        self._on: set[int] = set()
-        self._manual: set[int] = set()  # of the faults that are on, those that want MAN now
-        self._due: list[tuple[int, int]] = []
-        self._next: dict[int, int] = {}
-        self._acted: dict[int, int] = {}
-        self._rest: dict[int, float] = {}  # OP before it was stroked
-        self._moved: dict[int, float] = {}  # SP by the moves that are in force
-        self._levels: Floats = np.zeros(len(state.sp))
-        self._overlays = Overlays(schedule, {"sp": self._levels})
-        self.shift: Floats = np.zeros(len(state.sp))  # (N,) of SP, in force, % of span
+        faults = schedule.faults_of_stage(1)
+        self._faults = np.array(faults, dtype=np.intp)
+        self._columns = schedule.columns_of(faults)
+        self._faults_of_column: dict[int, list[int]] = {int(c): [] for c in self._columns}
+        for k in faults:
+            self._faults_of_column[int(schedule.column[k])].append(k)
+        keys = stream_keys(seed, schedule.stream_names(faults), stored_names.OPERATION_FAULTS)
+        self._keys = dict(zip(faults, keys, strict=True))
+        self._operator_mode = {column: int(state.mode[column]) for column in self._faults_of_column}
+        self._severity: Floats = np.zeros(len(schedule.faults))
+        self._present: set[int] = set()
+        self._forcing_manual: set[int] = set()  # of the faults that are present
+        self._due: list[tuple[int, int]] = []  # heap of (tick, fault)
+        self._next_tick: dict[int, int] = {}
+        self._action_count: dict[int, int] = {}
+        self._op_before_stroking: dict[int, float] = {}
+        self._sp_change: dict[int, float] = {}  # by the latest set-point move of each fault, % of span
+        self._sp_effect: Floats = np.zeros(len(state.sp))
+        self._effects = StageEffects(schedule, {"sp": self._sp_effect})
+        self.shift: Floats = np.zeros(len(state.sp))
 
-    def chooses(self, column: int, mode: int) -> bool:
-        """The operator takes a loop to a mode; whether it is one of ours, and so is done here."""
-        if column not in self._chosen:
+    def set_operator_mode(self, column: int, mode: int) -> bool:
+        """Note the mode that the operator chooses, and return whether the mode of this loop is set here."""
+        if column not in self._operator_mode:
             return False
-        self._chosen[column] = mode
+        self._operator_mode[column] = mode
         self._set_mode(column)
         return True
 
-    def shifted(self, column: int, sp: float) -> float:
-        """The operator's set point with the shift of the faults, per cent of span."""
+    def shift_sp(self, column: int, sp: float) -> float:
+        """Return the operator's set point with the shift of the faults, % of span."""
         shift = float(self.shift[column])
         return min(100.0, max(0.0, sp + shift)) if shift else sp
 
-    def change(self) -> None:
-        """The severities are others: some begin, some end."""
-        level = self._schedule.level
-        self._overlays.apply(level)
-        changed = self._ours[level[self._ours] != self._level[self._ours]]
-        self._level = level
+    def update(self) -> None:
+        """Start and end faults by the severities of this scan."""
+        severity = self._schedule.severity
+        self._effects.apply(severity)
+        changed = self._faults[severity[self._faults] != self._severity[self._faults]]
+        self._severity = severity
         for column in set(self._schedule.column[changed].tolist()):
-            for k in self._by_loop[column]:
-                if (level[k] > 0) != (k in self._on):
-                    (self._begin if level[k] > 0 else self._end)(k)
+            for k in self._faults_of_column[column]:
+                if (severity[k] > 0) != (k in self._present):
+                    (self._start if severity[k] > 0 else self._end)(k)
             self._set_mode(column)
             self._set_sp(column)
 
-    def _begin(self, k: int) -> None:
-        self._on.add(k)
+    def _start(self, k: int) -> None:
+        self._present.add(k)
         kind, column = self._schedule.faults[k].kind.name, int(self._schedule.column[k])
         if kind in ("manual", "manual-stroking"):
-            self._manual.add(k)
+            self._forcing_manual.add(k)
         if kind == "manual-stroking":
-            self._rest[k] = float(self._state.op[column])
-        if kind in _ACTS:
-            self._acted[k] = 0
-            self._next[k] = self._schedule.tick
+            self._op_before_stroking[k] = float(self._state.op[column])
+        if kind in _REPEATING_KINDS:
+            self._action_count[k] = 0
+            self._next_tick[k] = self._schedule.tick
             heappush(self._due, (self._schedule.tick, k))
 
     def _end(self, k: int) -> None:
-        self._on.discard(k)
-        self._manual.discard(k)
-        self._next.pop(k, None)
-        self._moved.pop(k, None)
-        if k in self._rest:
-            self._set_op(int(self._schedule.column[k]), self._rest.pop(k))
+        self._present.discard(k)
+        self._forcing_manual.discard(k)
+        self._next_tick.pop(k, None)
+        self._sp_change.pop(k, None)
+        if k in self._op_before_stroking:
+            self._set_op(int(self._schedule.column[k]), self._op_before_stroking.pop(k))
 
     def step(self) -> None:
-        """Whatever is due at this scan."""
+        """Do the actions that are due at this scan."""
         tick = self._schedule.tick
         while self._due and self._due[0][0] <= tick:
             at, k = heappop(self._due)
-            if self._next.get(k) == at:
+            if self._next_tick.get(k) == at:
                 self._act(k)
 
     def _act(self, k: int) -> None:
         fault, column, tick = self._schedule.faults[k], int(self._schedule.column[k]), self._schedule.tick
         if fault.kind.name == "mode-hopping":
-            self._manual ^= {k}
+            self._forcing_manual ^= {k}
             self._set_mode(column)
-            wait = fault["dwell"] * (0.5 + self._chance(k))
+            wait = fault["dwell"] * (_MIN_WAIT_FRACTION + self._draw_uniform(k))
         elif fault.kind.name == "setpoint-moves":
-            self._moved[k] = fault["size"] * float(draw_normals(np.array([self._keys[k]]), tick, 1)[0, 0])
+            self._sp_change[k] = fault["size"] * float(draw_normals(np.array([self._keys[k]]), tick, 1)[0, 0])
             self._set_sp(column)
-            wait = fault["interval"] * (0.5 + self._chance(k))
+            wait = fault["interval"] * (_MIN_WAIT_FRACTION + self._draw_uniform(k))
         else:
-            stroke = _STROKES[self._acted[k] % len(_STROKES)]
-            self._set_op(column, self._rest[k] + stroke * fault["size"])
+            position = _STROKE_POSITIONS[self._action_count[k] % len(_STROKE_POSITIONS)]
+            self._set_op(column, self._op_before_stroking[k] + position * fault["size"])
             wait = fault["dwell"]
-        self._acted[k] += 1
-        self._next[k] = tick + max(1, round(wait / self._schedule.scan))
-        heappush(self._due, (self._next[k], k))
+        self._action_count[k] += 1
+        self._next_tick[k] = tick + max(1, round(wait / self._schedule.scan))
+        heappush(self._due, (self._next_tick[k], k))
 
-    def _chance(self, k: int) -> float:
+    def _draw_uniform(self, k: int) -> float:
         return float(draw_uniforms(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
 
     def _set_mode(self, column: int) -> None:
-        mode, ours = self._chosen[column], self._by_loop[column]
-        if any(k in self._manual for k in ours):
+        mode, faults = self._operator_mode[column], self._faults_of_column[column]
+        if any(k in self._forcing_manual for k in faults):
             mode = MAN
-        elif mode == CAS and any(k in self._on for k in ours if self._schedule.faults[k].kind.name == "cascade-broken"):
+        elif mode == CAS and any(self._schedule.faults[k].kind.name == "cascade-broken"
+                                 for k in faults if k in self._present):
             mode = AUT
         self._state.mode[column] = mode
 
@@ -143,43 +148,46 @@ class OperationFaults:
             self._state.op[column] = min(100.0, max(0.0, value))
 
     def _set_sp(self, column: int) -> None:
-        """Shift SP from where it is; in CAS it is the master's, and a shift shows when it is the operator's again."""
+        """Shift SP from where it is; in CAS it is the master's, and is shifted when the operator has it again."""
         if self._state.mode[column] == CAS:
             return
-        wanted = self._levels[column] + sum(self._moved.get(k, 0.0) for k in self._by_loop[column])
+        target = self._sp_effect[column] + sum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
         sp = self._state.sp[column]
-        shifted = sp if wanted == self.shift[column] else min(100.0, max(0.0, sp + (wanted - self.shift[column])))
+        shifted = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
         self.shift[column] += shifted - sp
         self._state.sp[column] = shifted
 
     def snapshot(self) -> Tables:
-        chosen = np.array([self._chosen[column] for column in self._at.tolist()], dtype=np.int8)
-        acting = [(column, (nth, k in self._manual, self._next.get(k, -1), self._acted.get(k, 0),
-                            self._rest.get(k, np.nan), self._moved.get(k, np.nan)))
-                  for column, ours in self._by_loop.items() for nth, k in enumerate(ours) if k in self._on]
-        return {stored_names.OPERATION_CHOSEN: OwnedRows(self._at, chosen),
-                stored_names.OPERATION_SHIFT: OwnedRows(self._at, self.shift[self._at]),
-                stored_names.OPERATION_ACTING: owned_records(acting, _ACTING)}
+        """Return the state of the present faults and their loops."""
+        modes = np.array([self._operator_mode[column] for column in self._columns.tolist()], dtype=np.int8)
+        active = [(column, (nth, k in self._forcing_manual, self._next_tick.get(k, -1), self._action_count.get(k, 0),
+                            self._op_before_stroking.get(k, np.nan), self._sp_change.get(k, np.nan)))
+                  for column, faults in self._faults_of_column.items()
+                  for nth, k in enumerate(faults) if k in self._present]
+        return {stored_names.OPERATION_CHOSEN: OwnedRows(self._columns, modes),
+                stored_names.OPERATION_SHIFT: OwnedRows(self._columns, self.shift[self._columns]),
+                stored_names.OPERATION_ACTING: owned_records(active, _ACTIVE_FAULT)}
 
     def restore(self, tables: Tables) -> None:
-        chosen, shift, acting = (tables[name] for name in (
+        """Restore the state, after `update` has started the faults that are present."""
+        modes, shift, active = (tables[name] for name in (
             stored_names.OPERATION_CHOSEN, stored_names.OPERATION_SHIFT, stored_names.OPERATION_ACTING))
-        self._chosen |= dict(zip(chosen.owner.tolist(), chosen.values.tolist(), strict=True))
+        self._operator_mode |= dict(zip(modes.owner.tolist(), modes.values.tolist(), strict=True))
         self.shift[shift.owner] = shift.values
-        for column, (nth, manual, at, acted, rest, moved) in zip(
-                acting.owner.tolist(), acting.values.tolist(), strict=True):
-            k = self._by_loop[column][nth]
-            (self._manual.add if manual else self._manual.discard)(k)
-            self._acted[k] = acted
-            _put(self._next, k, at if at >= 0 else None)
-            _put(self._rest, k, None if isnan(rest) else rest)
-            _put(self._moved, k, None if isnan(moved) else moved)
-        self._due = [(at, k) for k, at in self._next.items()]
+        for column, (nth, forces_manual, next_tick, count, op, sp_change) in zip(
+                active.owner.tolist(), active.values.tolist(), strict=True):
+            k = self._faults_of_column[column][nth]
+            (self._forcing_manual.add if forces_manual else self._forcing_manual.discard)(k)
+            self._action_count[k] = count
+            _set_or_remove(self._next_tick, k, next_tick if next_tick >= 0 else None)
+            _set_or_remove(self._op_before_stroking, k, None if isnan(op) else op)
+            _set_or_remove(self._sp_change, k, None if isnan(sp_change) else sp_change)
+        self._due = [(tick, k) for k, tick in self._next_tick.items()]
         heapify(self._due)
 
 
-def _put(into: dict[int, T], k: int, value: T | None) -> None:
-    """Under k this value, or none."""
-    into.pop(k, None)
+def _set_or_remove(values: dict[int, T], k: int, value: T | None) -> None:
+    """Set the value of k, or remove it where it is None."""
+    values.pop(k, None)
     if value is not None:
-        into[k] = value
+        values[k] = value

@@ -1,4 +1,4 @@
-"""Processes that are others than they were: stage 7."""
+"""Faults of the process, stage 7: changed gains and time constants."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.plant.faults.effects import Overlays
+from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.stages.process import Process, discretize_with_dead_time
 
+# The time constants change in steps of 0.01 of the healthy ones: each step costs a discretization.
+_LAG_FACTOR_DECIMALS = 2
+
 
 class ProcessFaults:
-    """Gains and lags of the loops whose process changes; what has flowed in stays where it is.
+    """Changes gains and time constants; what has flowed into a process stays in its state.
 
-    gain, lag: (N,) the factors at this scan, written in place.
+    gain, lag: (N,) factors at the current scan.
     """
 
     def __init__(self, schedule: Schedule, process: Process) -> None:
         self._schedule, self._process = schedule, process
-        self._at = schedule.where(schedule.of_stage(7))
+        self._columns = schedule.columns_of(schedule.faults_of_stage(7))
         self.gain, self.lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))
-        self._overlays = Overlays(schedule, {"gain": self.gain, "lag": self.lag})
-        self._lags = np.ones(len(self._at))
-        self._weights = np.array([self._slowed(i, 1.0) for i in self._at]).T
+        self._effects = StageEffects(schedule, {"gain": self.gain, "lag": self.lag})
+        self._lags = np.ones(len(self._columns))
+        self._coefficients = np.array([self._discretize(i, 1.0) for i in self._columns]).T
 
-    def _slowed(self, column: int, factor: float) -> tuple[float, ...]:
-        """The weights of a process with other lags; an integrator's lag is its hold-up, so that its gain falls."""
+    def _discretize(self, column: int, factor: float) -> tuple[float, ...]:
+        """Return the coefficients with changed time constants; an integrator has a changed hold-up, so another gain."""
         process = self._schedule.loops[column].process
         if process.model == "integrator":
-            slowed = replace(process, gain=process.gain / factor)
+            changed = replace(process, gain=process.gain / factor)
         else:
-            slowed = replace(process, tau=tuple(factor * tau for tau in process.tau))
-        return discretize_with_dead_time(slowed, self._schedule.scan)
+            changed = replace(process, tau=tuple(factor * tau for tau in process.tau))
+        return discretize_with_dead_time(changed, self._schedule.scan)
 
-    def change(self) -> None:
-        """The severities are others. Lags move in hundredths, since they cost more than gains."""
-        if not self._overlays.apply(self._schedule.level):
+    def update(self) -> None:
+        """Set the coefficients to the severities of this scan."""
+        if not self._effects.apply(self._schedule.severity):
             return
-        lags = np.round(self.lag[self._at], 2)
-        for slot in np.flatnonzero(lags != self._lags):
-            self._weights[:, slot] = self._slowed(int(self._at[slot]), float(lags[slot]))
+        lags = np.round(self.lag[self._columns], _LAG_FACTOR_DECIMALS)
+        for i in np.flatnonzero(lags != self._lags):
+            self._coefficients[:, i] = self._discretize(int(self._columns[i]), float(lags[i]))
         self._lags = lags
-        changed = self._weights.copy()
-        changed[3:] *= self.gain[self._at]
-        self._process.set_coefficients(self._at, changed)
+        coefficients = self._coefficients.copy()
+        coefficients[3:] *= self.gain[self._columns]  # those of the input; the first three are of the state
+        self._process.set_coefficients(self._columns, coefficients)

@@ -1,4 +1,4 @@
-"""Which faults there are, where, and how strong each is at any scan: a function of the scan alone."""
+"""Which faults a plant has, where, and how severe each is at any scan: a function of the scan number alone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.specs import LoopSpec
 
-_FOR_EVER = 2**62
-_AT_ONCE = 64
-_LEAST = 1e-6  # a fault that has begun is present, be its ramp ever so long
+_NEVER_NS = 2**62  # 146 years, and twice of it still fits a signed 64-bit integer
+_SCANS_PER_BLOCK = 64  # severities computed in one array operation: one scan at a time costs several times as much
+_MIN_SEVERITY = 1e-6  # of a fault that has begun, so that it is present however long its ramp is
+_RAMP_STEPS = 64  # the least number of steps in which a ramp of many scans rises: smooth to the eye
+_MAX_LOG2_STRIDE = 6  # of the scans between two steps of a ramp: 64, a block
 
 
 class Schedule:
-    """The F faults of N loops, and the moment at which the plant is.
+    """The F faults of N loops, and their severity at the current scan.
 
-    loops: in the plant's order. columns: the plant's column of each loop, in the order in which faults are counted.
-    starts: (N,) ns, from which each loop's faults count; they are nowhere before. scan: ns.
-    column: (F,) the plant's column of each fault. level: (F,) severity at this scan, 0 where it is not present.
+    loops: in the plant's order. columns: the plant's columns in the order in which the faults are counted.
+    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns.
+
+    Attributes: faults, a tuple of F. column: (F,) the plant's column of each fault. tick: the number of the current
+    scan. severity: (F,) at this scan, 0 where the fault is absent.
     """
 
     def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64],
@@ -35,94 +39,98 @@ class Schedule:
         self.faults = tuple(fault for _, fault in pairs)
         self.column = np.array([c for c, _ in pairs], dtype=np.intp)
         specs = [fault.spec for fault in self.faults]
-        since = starts[self.column]
-        self._first = since // scan
-        self._at = _ns(spec.start if spec.from_start else spec.start - start
-                       for spec, start in zip(specs, since.tolist(), strict=True))
-        self._repeat = _ns(spec.repeat or _FOR_EVER for spec in specs)
+        origin = starts[self.column]
+        self._first_tick = origin // scan
+        self._start = _to_ns(spec.start if spec.from_start else spec.start - start
+                             for spec, start in zip(specs, origin.tolist(), strict=True))
+        self._repeat = _to_ns(spec.repeat or _NEVER_NS for spec in specs)
         self._duration = np.minimum(
-            _ns(_FOR_EVER if spec.duration is None else spec.duration for spec in specs), self._repeat)
-        self._ramp = np.maximum(_ns(_ramp(fault) for fault in self.faults), 1)
-        # A ramp goes in a hundred steps or so, each at a round number of scans: many ramps then take theirs together.
-        self._stride = 2 ** np.clip(np.log2(np.maximum(self._ramp / scan / 64, 1.0)).astype(np.int64), 0, 6)
+            _to_ns(_NEVER_NS if spec.duration is None else spec.duration for spec in specs), self._repeat)
+        self._ramp = np.maximum(_to_ns(_ramp_ns(fault) for fault in self.faults), 1)
+        # A ramp rises in steps, each at a round number of scans: then many ramps change at the same scans.
+        self._stride = 2 ** np.clip(
+            np.log2(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0)).astype(np.int64), 0, _MAX_LOG2_STRIDE)
         self._settled = self._ramp + self._stride * scan
-        self._fades = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
+        self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
         self.tick = -1
-        self.level: Floats = np.zeros(len(self.faults))
+        self.severity: Floats = np.zeros(len(self.faults))
         self._block: Floats = np.zeros((0, len(self.faults)))
         self._block_first = 0
         self._changes: list[set[int]] = []
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
 
-    def levels(self, ticks: npt.NDArray[np.int64]) -> Floats:
-        """(T, F) severity at each of the scans, which rise; nothing before the plant starts."""
-        levels: Floats = np.empty((len(ticks), len(self.faults)))
-        levels[:] = self._level(ticks[:1], slice(None))
-        moving = np.flatnonzero(~self._steady(int(ticks[0]), int(ticks[-1])))
-        if moving.size:
-            levels[:, moving] = self._level(ticks, moving)
-        return levels
+    def severities(self, ticks: npt.NDArray[np.int64]) -> Floats:
+        """Return the severities, (T, F), at scans in rising order; 0 before the plant starts."""
+        severities: Floats = np.empty((len(ticks), len(self.faults)))
+        severities[:] = self._compute_severities(ticks[:1], slice(None))
+        changing = np.flatnonzero(~self._is_constant(int(ticks[0]), int(ticks[-1])))
+        if changing.size:
+            severities[:, changing] = self._compute_severities(ticks, changing)
+        return severities
 
-    def _steady(self, first: int, last: int) -> npt.NDArray[np.bool_]:
-        """(F,) whether a fault is off, or on in full, all the time between these scans."""
-        since, lasts = (first - self._first) * self._scan - self._at, (last - first) * self._scan
+    def _is_constant(self, first: int, last: int) -> npt.NDArray[np.bool_]:
+        """Return, (F,), whether a fault is absent, or at full severity, at all scans from first to last."""
+        since, span = (first - self._first_tick) * self._scan - self._start, (last - first) * self._scan
         within = since % self._repeat
-        on = (within >= self._settled) & (within + lasts < self._duration - np.where(self._fades, self._settled, 0))
-        off = (within >= self._duration) & (within + lasts < self._repeat)
-        return (first >= self._first) & ((since + lasts < 0) | (since >= 0) & (on | off))
+        is_full = (within >= self._settled) & (
+            within + span < self._duration - np.where(self._fades_out, self._settled, 0))
+        is_absent = (within >= self._duration) & (within + span < self._repeat)
+        return (first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent))
 
-    def _level(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
+    def _compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
+        """Return the severities of some faults, (T, number of faults)."""
         ramp, duration = self._ramp[which], self._duration[which]
-        since = (ticks[:, None] - self._first[which]) * self._scan - self._at[which]
+        since = (ticks[:, None] - self._first_tick[which]) * self._scan - self._start[which]
         within = since % self._repeat[which]
-        held = within - ticks[:, None] % self._stride[which] * self._scan
-        level = np.clip((held + self._scan) / ramp, _LEAST, 1.0)
-        left = np.maximum((duration - held) / ramp, _LEAST)
-        level = np.where(self._fades[which], np.minimum(level, left), level)
-        level[(since < 0) | (within >= duration) | (ticks[:, None] < self._first[which])] = 0.0
-        return level
+        stepped = within - ticks[:, None] % self._stride[which] * self._scan
+        severity = np.clip((stepped + self._scan) / ramp, _MIN_SEVERITY, 1.0)
+        fading = np.maximum((duration - stepped) / ramp, _MIN_SEVERITY)
+        severity = np.where(self._fades_out[which], np.minimum(severity, fading), severity)
+        severity[(since < 0) | (within >= duration) | (ticks[:, None] < self._first_tick[which])] = 0.0
+        return severity
 
-    def turn(self, tick: int) -> set[int]:
-        """Go to this scan. The stages where any severity is other than at the scan before."""
+    def move_to(self, tick: int) -> set[int]:
+        """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""
         row = tick - self._block_first
         if not 0 <= row < len(self._block):
-            # In blocks that lie where they lie, with the scan before each.
-            row, self._block_first = tick % _AT_ONCE, tick - tick % _AT_ONCE
-            levels = self.levels(np.arange(self._block_first - 1, self._block_first + _AT_ONCE))
-            changes = levels[1:] != levels[:-1]
+            # Blocks begin at multiples of their length; each is computed with the scan before it.
+            row, self._block_first = tick % _SCANS_PER_BLOCK, tick - tick % _SCANS_PER_BLOCK
+            severities = self.severities(np.arange(self._block_first - 1, self._block_first + _SCANS_PER_BLOCK))
+            changes = severities[1:] != severities[:-1]
             self._changes = [set(self._stages[change].tolist()) for change in changes]
-            self._block = levels[1:]
-        self.tick, self.level = tick, self._block[row]
+            self._block = severities[1:]
+        self.tick, self.severity = tick, self._block[row]
         return self._changes[row]
 
-    def of_stage(self, stage: int) -> list[int]:
-        """The faults of a stage of the tick."""
+    def faults_of_stage(self, stage: int) -> list[int]:
+        """Return the indices of the faults that act in a stage."""
         return [k for k, fault in enumerate(self.faults) if fault.kind.stage == stage]
 
-    def of_kind(self, kind: str) -> npt.NDArray[np.intp]:
-        """The faults of a kind."""
+    def faults_of_kind(self, kind: str) -> npt.NDArray[np.intp]:
+        """Return the indices of the faults of a kind."""
         return np.array([k for k, fault in enumerate(self.faults) if fault.kind.name == kind], dtype=np.intp)
 
-    def where(self, which: Sequence[int] | npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """The columns of the loops that have any of these faults, rising."""
+    def columns_of(self, which: Sequence[int] | npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Return the columns, in rising order, of the loops that have any of these faults."""
         return np.unique(self.column[np.asarray(which, dtype=np.intp)])
 
-    def names(self, which: Sequence[int] | npt.NDArray[np.intp]) -> tuple[str, ...]:
-        """A name for the chance of each of these faults: its loop, and which of the loop's faults it is."""
+    def stream_names(self, which: Sequence[int] | npt.NDArray[np.intp]) -> tuple[str, ...]:
+        """Return the names of the random streams of these faults: loop id, and which of the loop's faults it is."""
         first = np.searchsorted(self.column, self.column, sorter=np.argsort(self.column, kind="stable"))
         order = np.argsort(np.argsort(self.column, kind="stable"), kind="stable") - first
         return tuple(stored_names.NTH_FAULT.format(self.faults[k].loop.id, order[k]) for k in which)
 
-    def numbers(self, which: npt.NDArray[np.intp], name: str) -> Floats:
-        """A parameter of each of these faults."""
+    def parameter_values(self, which: npt.NDArray[np.intp], name: str) -> Floats:
+        """Return a parameter of each of these faults."""
         return np.array([self.faults[k][name] for k in which], dtype=np.float64)
 
 
-def _ns(values: Iterable[int]) -> npt.NDArray[np.int64]:
+def _to_ns(values: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
 
 
-def _ramp(fault: Fault) -> int:
+def _ramp_ns(fault: Fault) -> int:
+    """Return the ramp of a fault: as given, or its parameter `over`."""
     if fault.spec.ramp or "over" not in fault.kind.defaults:
         return fault.spec.ramp
     return round(fault["over"] * 1e9)

@@ -26,7 +26,7 @@ class TruthObserver:
 
     def observe(self, ticks: npt.NDArray[np.int64], op: Floats, mode: npt.NDArray[np.int8], true_pv: Floats) -> Truth:
         """Return the ground truth at these scans; op, mode and true_pv are (T, N), per cent, in the plant's columns."""
-        severity = self._schedule.levels(ticks)
+        severity = self._schedule.severities(ticks)
         visible = (severity > 0) & (severity >= self._visible_from) & self._is_fault
         columns = self._schedule.column
         for state in np.unique(self._visible_while[self._visible_while != ""]):

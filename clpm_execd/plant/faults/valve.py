@@ -1,4 +1,4 @@
-"""Valves that do not do what OP says: stage 6, between the actuator and the flow."""
+"""Faults of the valve, stage 6, between actuator and flow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.effects import Overlays
+from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.snapshot import LoopArrays
@@ -15,105 +15,123 @@ from clpm_execd.plant.stages.state import State
 
 
 class Stiction(LoopArrays):
-    """Sticky stems (Choudhury, Thornhill and Shah, 2005): S is deadband and stickband, J the slip jump, % of travel.
+    """Sticky stems by the two-parameter model of Choudhury, Thornhill and Shah (2005).
 
-    A stem that slides trails its actuator by (S - J)/2. It sticks where the actuator stops or turns back, and slips
-    once the two are more than (S + J)/2 apart while the actuator moves: S after it turned, J after it stopped. With
-    S and J nought it goes where the actuator goes. Kano's model (2003) gives the same.
+    S is deadband + stickband and J the slip jump, % of travel. A stem that slides trails its actuator by (S - J)/2. It
+    sticks where the actuator stops or reverses, and slips once the two differ by more than (S + J)/2 while the actuator
+    moves: that is S after a reversal and J after a stop. With S and J of 0 the stem follows the actuator. Kano's model
+    (2003) gives the same for J up to S.
+
+    Parameters
+    ----------
+    position : array of float, shape (M,)
+        Where actuators and stems are, % of travel.
+    columns : array of int, shape (M,)
+        The plant's columns of the valves, in rising order.
+
+    References
+    ----------
+    M. A. A. S. Choudhury, N. F. Thornhill and S. L. Shah, "Modelling valve stiction", Control Engineering Practice 13
+    (2005).
     """
 
     stored_arrays = stored_names.STICTION
 
     def __init__(self, position: Floats, columns: Indices) -> None:
         self.columns = columns
-        self._wanted, self._stem = position.copy(), position.copy()
+        self._last_actuator, self._stem = position.copy(), position.copy()
         self._direction: Floats = np.zeros(len(position))
-        self._slides = np.zeros(len(position), dtype=bool)
-        self.become(np.zeros(len(position)), np.zeros(len(position)))
+        self._is_sliding = np.zeros(len(position), dtype=bool)
+        self.set_parameters(np.zeros(len(position)), np.zeros(len(position)))
 
-    def become(self, s: Floats, j: Floats) -> None:
-        """Take S and J, (M,)."""
-        self._apart, self._trail = (s + j) / 2.0, (s - j) / 2.0
-        self._loose = np.flatnonzero(~(self._apart > 0))
+    def set_parameters(self, s: Floats, j: Floats) -> None:
+        """Set S and J, each (M,), % of travel."""
+        self._half_band, self._half_slack = (s + j) / 2.0, (s - j) / 2.0
+        self._free = np.flatnonzero(~(self._half_band > 0))  # stems without stiction
 
-    def step(self, wanted: Floats) -> Floats:
-        """Where the stems are when the actuators are at `wanted`, (M,), or all at the same; none then is loose."""
-        direction = np.sign(wanted - self._wanted)
-        slips = np.abs(wanted - self._stem) > self._apart
-        slips |= self._slides & (direction == self._direction)
-        slips &= direction != 0
-        np.copyto(self._stem, wanted - direction * self._trail, where=slips)
-        if len(self._loose):
-            self._stem[self._loose] = wanted[self._loose]
-            slips[self._loose] = False
-        self._slides = slips
-        self._wanted, self._direction = wanted, direction
+    def step(self, actuator: Floats) -> Floats:
+        """Return the stems, (M,), with the actuators at these positions, % of travel.
+
+        `actuator` may also be a single position of all, where no stem is without stiction.
+        """
+        direction = np.sign(actuator - self._last_actuator)
+        slides = np.abs(actuator - self._stem) > self._half_band
+        slides |= self._is_sliding & (direction == self._direction)
+        slides &= direction != 0
+        np.copyto(self._stem, actuator - direction * self._half_slack, where=slides)
+        if len(self._free):
+            self._stem[self._free] = actuator[self._free]
+            slides[self._free] = False
+        self._is_sliding = slides
+        self._last_actuator, self._direction = actuator, direction
         return self._stem
 
 
 class ValveFaults(LoopArrays):
-    """Of the loops that have any, and a valve: a cascade's master has none.
+    """Moves the stems, and changes the flow, of the loops with valve faults; the master of a cascade has no valve.
 
-    follow: (N,) the share of its way that an actuator goes in a scan, which a fault may change. shut: (N,) the flow
-    from the closed valve to where the loop rests, % of travel.
+    travel_fraction: (N,) the fraction of its remaining way that an actuator moves in one scan. flow_from_closed: (N,)
+    the flow between the closed valve and steady state, % of travel.
     """
 
     stored_arrays = stored_names.VALVE_FAULTS
 
-    def __init__(self, schedule: Schedule, state: State, follow: Floats, shut: Floats) -> None:
-        n, self._state, self._schedule = len(follow), state, schedule
-        self._follow = follow.copy()
-        at: npt.NDArray[np.intp] = np.setdiff1d(schedule.where(schedule.of_stage(6)), state.cascades.masters)
+    def __init__(self, schedule: Schedule, state: State, travel_fraction: Floats, flow_from_closed: Floats) -> None:
+        n, self._state, self._schedule = len(travel_fraction), state, schedule
+        self._travel_fraction = travel_fraction.copy()
+        faulty = schedule.columns_of(schedule.faults_of_stage(6))
+        at: npt.NDArray[np.intp] = np.setdiff1d(faulty, state.cascades.masters)
         self.columns = at
-        sticky = np.intersect1d(at, schedule.where([*schedule.of_kind("stiction"), *schedule.of_kind("deadband")]))
-        self._sticky, self._slots = sticky, np.searchsorted(at, sticky)
-        self._shut = shut[at]
+        sticky_faults = [*schedule.faults_of_kind("stiction"), *schedule.faults_of_kind("deadband")]
+        sticky = np.intersect1d(at, schedule.columns_of(sticky_faults))
+        self._sticky_columns, self._sticky = sticky, np.searchsorted(at, sticky)
+        self._flow_from_closed = flow_from_closed[at]
         self._actuator = state.position[at]
-        self._stuck_at = state.position[at]
+        self._last_stem = state.position[at]
         self.stiction = Stiction(state.position[sticky], sticky)
         self._s, self._j, self._leak, self._stuck, self._capacity = (np.zeros(n) for _ in range(5))
         self._capacity += 1.0
-        self._overlays = Overlays(schedule, {
+        self._effects = StageEffects(schedule, {
             "S": self._s, "J": self._j, "leak": self._leak, "stuck": self._stuck, "capacity": self._capacity,
-            "follow": self._follow})
-        self._gather()
+            "travel_fraction": self._travel_fraction})
+        self._select_parameters()
 
-    def change(self) -> None:
-        """The severities are others."""
-        if self._overlays.apply(self._schedule.level):
-            self._gather()
+    def update(self) -> None:
+        """Set the parameters to the severities of this scan."""
+        if self._effects.apply(self._schedule.severity):
+            self._select_parameters()
 
-    def _gather(self) -> None:
+    def _select_parameters(self) -> None:
         at = self.columns
-        self.stiction.become(self._s[self._sticky], self._j[self._sticky])
-        self._further, self._leaks = self._capacity[at] - 1.0, self._leak[at]
-        self._holds, self._share = self._stuck[at] > 0, self._follow[at]
-        self._prompt = self._share >= 1.0
-        self._some_prompt = bool(self._prompt.any())
-        self._leaky = np.flatnonzero(self._leaks > 0)
-        self._flows_apart = bool(self._further.any() or self._leaky.size)
+        self.stiction.set_parameters(self._s[self._sticky_columns], self._j[self._sticky_columns])
+        self._extra_capacity, self._leak_flow = self._capacity[at] - 1.0, self._leak[at]
+        self._is_stuck, self._fraction = self._stuck[at] > 0, self._travel_fraction[at]
+        self._is_instant = self._fraction >= 1.0
+        self._any_instant = bool(self._is_instant.any())
+        self._leaking = np.flatnonzero(self._leak_flow > 0)
+        self._changes_flow = bool(self._extra_capacity.any() or self._leaking.size)
 
-    def move(self) -> None:
-        """Where the stems are."""
+    def move_stems(self) -> None:
+        """Move actuators and stems of the faulty valves."""
         op, position = self._state.op[self.columns], self._state.position
-        self._actuator += self._share * (op - self._actuator)
-        if self._some_prompt:
-            np.copyto(self._actuator, op, where=self._prompt)  # to the last bit, whichever lag is beside it
+        self._actuator += self._fraction * (op - self._actuator)
+        if self._any_instant:  # equal to OP to the last bit, whatever the lags of the other valves
+            np.copyto(self._actuator, op, where=self._is_instant)
         stem = self._actuator.copy()
         if self._sticky.size:
-            stem[self._slots] = self.stiction.step(self._actuator[self._slots])
+            stem[self._sticky] = self.stiction.step(self._actuator[self._sticky])
         np.maximum(stem, 0.0, out=stem)
         np.minimum(stem, 100.0, out=stem)
-        np.copyto(stem, self._stuck_at, where=self._holds)
-        self._stuck_at = stem
+        np.copyto(stem, self._last_stem, where=self._is_stuck)
+        self._last_stem = stem
         position[self.columns] = stem
 
-    def flow(self, flow: Floats) -> None:
-        """What flows: `flow` is (N,), deviation from rest in per cent of travel, of healthy valves at these stems."""
-        if self._flows_apart:
-            ours = flow[self.columns]
-            ours += self._further * (ours + self._shut)
-            # Past a plug that is further open than the seat leaks, the leak adds nothing.
-            leaky = self._leaky
-            ours[leaky] = np.maximum(ours[leaky], self._leaks[leaky] - self._shut[leaky])
-            flow[self.columns] = ours
+    def change_flow(self, flow: Floats) -> None:
+        """Change the flow of healthy valves at these stems, (N,), % of travel from steady state, in place."""
+        if self._changes_flow:
+            changed = flow[self.columns]
+            changed += self._extra_capacity * (changed + self._flow_from_closed)
+            # A leak adds nothing where the plug is open further than the seat leaks.
+            leaking = self._leaking
+            changed[leaking] = np.maximum(changed[leaking], self._leak_flow[leaking] - self._flow_from_closed[leaking])
+            flow[self.columns] = changed

@@ -42,7 +42,7 @@ class Disturbance:
     def step(self, normal: Floats) -> None:
         """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
         if self.faults is not None:
-            self.faults.withdraw()
+            self.faults.remove_loads()
         ou_step(self._state.load, self._ar1, self._noise_gain, normal)
         if self.faults is not None:
-            self.faults.disturb()
+            self.faults.add_loads()

@@ -191,7 +191,7 @@ class Operator(LoopArrays):
     def _execute(self, move: _PlannedMove) -> None:
         state = self._state
         if move.signal == "mode":
-            if self.faults is None or not self.faults.chooses(move.loop, int(move.value)):
+            if self.faults is None or not self.faults.set_operator_mode(move.loop, int(move.value)):
                 state.mode[move.loop] = int(move.value)
             if move.number < 0:
                 self._plan_mode_change(move.loop, move.tick, move.value == MAN)
@@ -207,7 +207,7 @@ class Operator(LoopArrays):
         """Return whether the value was taken; what the controller owns is not, and a ramp ends there."""
         mode = self._state.mode[loop]
         if signal == "sp" and mode != CAS:
-            self._state.sp[loop] = value if self.faults is None else self.faults.shifted(loop, value)
+            self._state.sp[loop] = value if self.faults is None else self.faults.shift_sp(loop, value)
         elif signal == "op" and mode == MAN:
             self._state.op[loop] = value
         else:

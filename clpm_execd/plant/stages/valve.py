@@ -70,7 +70,7 @@ class Valve:
         else:
             state.position[:] = state.op
         if self.faults is not None:
-            self.faults.move()
+            self.faults.move_stems()
         cascades = state.cascades
         if cascades.masters.size:
             state.position[cascades.masters] = state.true_pv[cascades.slaves]
@@ -82,7 +82,7 @@ class Valve:
             self.flow[self._quick_opening] = quick_opening(
                 root, np.sqrt(self._nominal_op[self._quick_opening]), self._root_gain)
         if self.faults is not None:
-            self.faults.flow(self.flow)
+            self.faults.change_flow(self.flow)
 
     def flow_from_closed(self) -> Floats:
         """Return the flow from the closed valve to the operating point, (N,) in the same unit."""

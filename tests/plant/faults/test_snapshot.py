@@ -269,7 +269,8 @@ def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
 # What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
 IN_WORDS = {
     "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_held"},
-    "OperationFaults": {"_chosen", "_manual", "_due", "_next", "_acted", "_rest", "_moved", "shift"},
+    "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
+                        "_op_before_stroking", "_sp_change", "shift"},
     "Compression": {"_waiting", "_reported", "_before", "_archived", "_snapshot", "_doors"},
     "Plant": {"next_time", "_next_tick"},
 }
@@ -281,15 +282,16 @@ MADE_ANEW = {
     "Controller": {"_is_manual", "_modes_without_manual", "_none_was_manual", "kp", "ki", "anti_windup_gain",
                    *("_sp", "_op", "_pv", "_mode", "_effective_mode")},
     "DeadTime": {"_is_at_end"}, "Operator": {"_next_quarter_tick"}, "BlockDraws": {"_first", "_block"},
-    "Schedule": {"tick", "level", "_block", "_block_first", "_changes"}, "Overlay": {"_level", "_array"},
-    "OperationFaults": {"_level", "_on", "_levels"}, "LoadFaults": {"_steps"},
-    "SensorFaults": {"_sigma", "_all", "_offset", "_ceiling", "_spike", "_step", "_chance", "_spikes", "_frozen",
-                     "_silent", "_coarse"},
-    "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_weights"},
+    "Schedule": {"tick", "severity", "_block", "_block_first", "_changes"},
+    "ParameterEffects": {"_severity", "_array"},
+    "OperationFaults": {"_severity", "_present", "_sp_effect"}, "LoadFaults": {"_load_step"},
+    "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
+                     "_has_spikes", "_is_frozen", "_lost_columns", "_rounded"},
+    "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_measured", "gain", "lag"},
-    "Stiction": {"_apart", "_trail", "_loose"},
-    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_follow", "_further", "_leaks", "_leaky", "_holds",
-                    "_share", "_prompt", "_some_prompt", "_flows_apart"},
+    "Stiction": {"_half_band", "_half_slack", "_free"},
+    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_travel_fraction", "_extra_capacity", "_leak_flow",
+                    "_leaking", "_is_stuck", "_fraction", "_is_instant", "_any_instant", "_changes_flow"},
 }
 
 

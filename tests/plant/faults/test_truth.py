@@ -95,7 +95,7 @@ def test_the_severity_over_a_run_is_that_of_its_instants(
     spec = fault(kind, start, duration, repeat, ramp)
     schedule = Schedule([replace(loop(), faults=(spec,))], [0], np.array([START]), SECOND)
     ticks = START // SECOND + np.arange(-5, 500)
-    single = np.concatenate([schedule.levels(ticks[i : i + 1]) for i in range(len(ticks))])
+    single = np.concatenate([schedule.severities(ticks[i : i + 1]) for i in range(len(ticks))])
     for length in (3, 64, len(ticks)):
-        parts = [schedule.levels(ticks[i : i + length]) for i in range(0, len(ticks), length)]
+        parts = [schedule.severities(ticks[i : i + length]) for i in range(0, len(ticks), length)]
         assert np.array_equal(np.concatenate(parts), single)
