@@ -14,7 +14,7 @@ from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import FaultKind
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import Parameter
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
 _ABOUT_FAULTS = """\
@@ -156,7 +156,7 @@ def _describe_limits(parameter: Parameter) -> str:
 def _describe_loop_type(name: str) -> Section:
     loop_type = LOOP_TYPES[name]
     loop = template(name, f"{loop_type.letters}101", (0.0, 100.0))
-    controller = tuned(loop, 1.0)
+    controller = tune_controller(loop, 1.0)
     rows: list[ParameterRow] = []
     lines = ["[[loop]]", f'id = "{loop.id}"', f'type = "{name}"', "range = [0.0, 100.0]", "sp = 50.0"]
     for part in ("process", "sensor", "disturbance"):

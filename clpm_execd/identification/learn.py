@@ -37,7 +37,7 @@ from clpm_execd.plant.specs import (
     Resolution,
     SensorSpec,
 )
-from clpm_execd.plant.tuning import by_rule, tuned
+from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 from clpm_execd.records.record import Record
 
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
@@ -254,7 +254,7 @@ def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law:
     if law is not None and not law.hidden and law.explained < _LEAST_EXPLAINED:
         return None, None
     if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
-        gain, reset = by_rule(loop, min(signals.interval, 1.0))
+        gain, reset = apply_tuning_rule(loop, min(signals.interval, 1.0))
         law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
                      explained=0.0, exact=False, hidden=True)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
@@ -302,7 +302,7 @@ def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findi
 
 
 def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:
-    rule = tuned(loop, min(interval, 1.0))
+    rule = tune_controller(loop, min(interval, 1.0))
     gain = told.note("controller.gain", Estimate.typical(rule.gain or 1.0, "%/%", 5.0))
     reset = told.note("controller.reset", Estimate.typical(rule.reset or 0.0, "s", 5.0))
     return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

@@ -29,7 +29,7 @@ from clpm_execd.plant.specs import (
     RecordingSpec,
     SensorSpec,
 )
-from clpm_execd.plant.tuning import by_rule
+from clpm_execd.plant.tuning import apply_tuning_rule
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
 _PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
@@ -193,12 +193,12 @@ def tuned_for(loop: LoopSpec, interval: float) -> ProcessSpec:
     """The typical process of the loop's type, as slow and as strong as the controller would have been tuned for."""
     process, controller = loop.process, loop.controller
     gain, reset = controller.gain or 1.0, controller.reset or 0.0
-    rule_gain, rule_reset = by_rule(loop, min(interval, 1.0))
+    rule_gain, rule_reset = apply_tuning_rule(loop, min(interval, 1.0))
     slower = min(max(reset / rule_reset, 1.0 / _FAR), _FAR) if reset > 0 and rule_reset > 0 else 1.0
     strength = 1.0 / slower if process.model == "integrator" else 1.0
     process = replace(process, tau=tuple(_rounded(slower * tau) for tau in process.tau),
                       dead_time=_rounded(slower * process.dead_time), gain=process.gain * strength)
-    rule_gain, _ = by_rule(replace(loop, process=process), min(interval, 1.0))
+    rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, 1.0))
     return replace(process, gain=_rounded(process.gain * min(max(rule_gain / gain, 1.0 / _FAR), _FAR)))
 
 

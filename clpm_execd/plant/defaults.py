@@ -1,8 +1,8 @@
 """The five loops that stream when nothing is configured, and the five of a demonstration.
 
-TIC208030 to TIC208034 rest near PV 405.27, SP 405.41 and OP 63.5, the levels of the historical data of unit 208.
-Each has a character of its own: a quick one, a slow one, a noisy one, one with much dead time, one whose load
-wanders.
+TIC208030 to TIC208034 are at steady state near PV 405.27, SP 405.41 and OP 63.5, the levels of the historical data of
+unit 208. Each has a character of its own: a quick one, a slow one, a noisy one, one with a long dead time, one with a
+slow load.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from clpm_execd.plant.specs import (
 )
 
 DEFAULT_IDS = ("TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034")
-_RANGE, _SP, _PV, _OP = (300.0, 500.0), 405.41, 405.2694502, 63.5
+_RANGE, _SP, _PV, _OP = (300.0, 500.0), 405.41, 405.2694502, 63.5  # engineering units, and %: as in that data
 
 
 def _loop(
     number: int, gain: float, tau: tuple[float, float], dead_time: float, tuning: str, noise: float,
-    load: tuple[float, float], moves_every: float, valve: ValveSpec,
+    load: tuple[float, float], hours_between_moves: float, valve: ValveSpec,
 ) -> LoopSpec:
     return LoopSpec(
         id=DEFAULT_IDS[number], type="temperature", range=_RANGE, sp=_SP, op=_OP, pv=_PV,
@@ -38,12 +38,12 @@ def _loop(
         sensor=SensorSpec(noise=noise),
         disturbance=DisturbanceSpec(sigma=load[0], correlation=load[1]),
         recording=RecordingSpec(resolution=Resolution(pv=1e-7 if number == 0 else 0.01, op=0.01)),
-        operator=OperatorSpec(interval=moves_every * 3600.0, size=0.8),
+        operator=OperatorSpec(interval=hours_between_moves * 3600.0, size=0.8),
     )
 
 
 def default_loops() -> tuple[LoopSpec, ...]:
-    """The five loops of unit 208."""
+    """Return the five loops of unit 208."""
     linear = ValveSpec(lag=2.0)
     equal = ValveSpec(characteristic="equal-percentage", lag=3.0)
     return (
@@ -55,21 +55,33 @@ def default_loops() -> tuple[LoopSpec, ...]:
     )
 
 
+# Of the demonstration: sines that show on a trend of some minutes, all different, and loops that follow them.
+_SINE_PERIODS_SECONDS = (240.0, 360.0, 540.0, 780.0, 1080.0)
+_SINE_AMPLITUDE_PERCENT = 4.0  # of span
+_PERIODS_PER_RESPONSE = 8.0  # a process that is so much faster than the sine follows it
+
+
 def demo_loops(loops: Sequence[LoopSpec]) -> tuple[LoopSpec, ...]:
-    """The same loops as trending data: sine set points of different periods, and processes quick enough to follow."""
-    periods = (240.0, 360.0, 540.0, 780.0, 1080.0)
-    return tuple(_waving(loop, periods[i % len(periods)]) for i, loop in enumerate(loops))
+    """Return the same loops as trending data: sine set points of different periods, and processes that can follow.
+
+    Parameters
+    ----------
+    loops
+        Of any number and type.
+    """
+    periods = _SINE_PERIODS_SECONDS
+    return tuple(_with_sine(loop, periods[i % len(periods)]) for i, loop in enumerate(loops))
 
 
-def _waving(loop: LoopSpec, period: float) -> LoopSpec:
-    """The loop with a sine of the given period (s) on its SP, its process a good tenth of that slow."""
-    slow = sum(loop.process.tau) + loop.process.dead_time
-    pace = min(1.0, period / 8.0 / slow) if slow > 0 else 1.0
+def _with_sine(loop: LoopSpec, period: float) -> LoopSpec:
+    """Return the loop with a sine of this period, s, on its SP, its process made fast enough to follow."""
+    response = sum(loop.process.tau) + loop.process.dead_time
+    factor = min(1.0, period / _PERIODS_PER_RESPONSE / response) if response > 0 else 1.0
     process = replace(
         loop.process,
-        tau=tuple(pace * tau for tau in loop.process.tau),
-        dead_time=pace * loop.process.dead_time,
-        gain=loop.process.gain / pace if loop.process.model == "integrator" else loop.process.gain,
+        tau=tuple(factor * tau for tau in loop.process.tau),
+        dead_time=factor * loop.process.dead_time,
+        gain=loop.process.gain / factor if loop.process.model == "integrator" else loop.process.gain,
     )
     return replace(loop, process=process, controller=replace(loop.controller, tuning="tight"),
-                   operator=OperatorSpec(wave=4.0, period=period))
+                   operator=OperatorSpec(wave=_SINE_AMPLITUDE_PERCENT, period=period))

@@ -1,8 +1,8 @@
 """Tuning rules: controller gain and reset from the process.
 
-SIMC (Skogestad, 2003) for tight, lambda and sluggish tuning, by the closed-loop time constant tc; a gain margin of
-1.08 for an aggressive loop, which rings for minutes after every move. In the first three the gain is kept so low
-that measurement noise moves OP by no more than 0.25 %, as in healthy plants.
+SIMC (Skogestad, 2003) for tight, lambda and sluggish tuning, by the closed-loop time constant; a gain margin of 1.08
+for an aggressive loop, which rings for minutes after every move. In the first three the gain is limited so that
+measurement noise moves OP by no more than 0.25 %, as in healthy plants.
 """
 
 from __future__ import annotations
@@ -16,25 +16,35 @@ import numpy as np
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.stages.process import pulse_transfer_function
 
-NOISE_IN_OP = 0.25  # %, sigma
-AGGRESSIVE_GAIN_MARGIN = 1.08
-_FREQUENCIES = 2000
-_NO_GAIN = 1e-9  # a process that moves less does not answer its valve, and is tuned as if its gain were 1
+MAX_NOISE_IN_OP_PERCENT = 0.25  # sigma, of healthy loops (docs/physics.md)
+AGGRESSIVE_GAIN_MARGIN = 1.08  # rings for minutes after a move, and never grows
+_FREQUENCIES = 2000  # of the Nyquist curve, over the decades from a thousandth of the slowest pole to Nyquist's
+_MIN_GAIN = 1e-9  # %/%: a process that moves less does not answer its valve, and is tuned as if its gain were 1
+# Reset by dead time, lag by closed-loop time constant, and the closed-loop time constants in dead times or lags.
+_AGGRESSIVE_RESET_DEAD_TIMES = 8.0  # SIMC's Ti of the tightest recommended tuning, tc = dead time: 4 (tc + dead time)
+_LAMBDA_LAGS, _LAMBDA_DEAD_TIMES = 1.5, 3.0  # the usual lambda of a plant's loops; of an integrator, in dead times
+_SLUGGISH_FACTOR, _SLUGGISH_DEAD_TIMES = 5.0, 6.0  # several times slower than lambda tuning: visibly sluggish
 
 
-def tuned(loop: LoopSpec, scan: float) -> ControllerSpec:
-    """The controller with gain, reset and derivative all set: as given, else by its rule. scan in s.
+def tune_controller(loop: LoopSpec, scan: float) -> ControllerSpec:
+    """Return the controller with gain, reset and derivative all set: as configured, else by its tuning rule.
 
-    A rule gives a PI controller of the ideal form; beside a gain or a reset that the user gave it fills in the
-    other.
+    A rule gives a PI controller of the ideal form; next to a gain or a reset that is configured it fills in the other.
+
+    Parameters
+    ----------
+    loop
+        Its process, valve, sensor and controller count.
+    scan
+        Between controller executions, s.
     """
-    return _tuned(loop.controller, loop.process, loop.valve, loop.sensor, scan)
+    return _tune_controller(loop.controller, loop.process, loop.valve, loop.sensor, scan)
 
 
 @lru_cache(maxsize=4096)  # what many loops have alike
-def _tuned(controller: ControllerSpec, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
-           scan: float) -> ControllerSpec:
-    gain, reset = _by_rule(controller.tuning, process, valve, sensor, scan)
+def _tune_controller(controller: ControllerSpec, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
+                     scan: float) -> ControllerSpec:
+    gain, reset = _apply_rule(controller.tuning, process, valve, sensor, scan)
     if controller.form == "parallel" and controller.gain is not None:
         reset /= controller.gain  # 1/Ki = Ti/Kc
     elif controller.form == "parallel":
@@ -47,41 +57,57 @@ def _tuned(controller: ControllerSpec, process: ProcessSpec, valve: ValveSpec, s
     )
 
 
-def by_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
-    """(Kc > 0, Ti in s) by the loop's rule."""
-    return _by_rule(loop.controller.tuning, loop.process, loop.valve, loop.sensor, scan)
+def apply_tuning_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
+    """Return (Kc > 0, Ti in s) by the loop's tuning rule, whatever is configured besides.
+
+    Parameters
+    ----------
+    loop
+        Its process, valve, sensor and tuning count.
+    scan
+        Between controller executions, s.
+
+    References
+    ----------
+    Skogestad, Simple analytic rules for model reduction and PID controller tuning (2003).
+    """
+    return _apply_rule(loop.controller.tuning, loop.process, loop.valve, loop.sensor, scan)
 
 
-def _by_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec, scan: float) -> tuple[float, float]:
-    gain, lag, second_lag, delay = _reduced(process, valve, scan)
-    integrating = process.model == "integrator"
+def _apply_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
+                scan: float) -> tuple[float, float]:
+    gain, lag, second_lag, dead_time = _effective_process(process, valve, scan)
+    is_integrating = process.model == "integrator"
     if rule == "aggressive":
-        reset = 8.0 * delay if integrating else min(lag, 8.0 * delay)
-        return _ultimate(replace(process, gain=gain), valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
-    # Skogestad's half rule: the second lag is half delay, half lag.
-    delay += second_lag / 2.0
+        reset = _AGGRESSIVE_RESET_DEAD_TIMES * dead_time
+        reset = reset if is_integrating else min(lag, reset)
+        return _ultimate_gain(replace(process, gain=gain), valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
+    # Skogestad's half rule: the second lag is half dead time, half lag.
+    dead_time += second_lag / 2.0
     lag += second_lag / 2.0
-    closed = {"tight": delay, "lambda": 3.0 * delay if integrating else max(1.5 * lag, delay),
-              "sluggish": 6.0 * delay if integrating else 5.0 * (lag + delay)}[rule]
-    kc = (1.0 if integrating else lag) / (gain * (closed + delay))
+    closed_loop = {
+        "tight": dead_time,
+        "lambda": _LAMBDA_DEAD_TIMES * dead_time if is_integrating else max(_LAMBDA_LAGS * lag, dead_time),
+        "sluggish": _SLUGGISH_DEAD_TIMES * dead_time if is_integrating else _SLUGGISH_FACTOR * (lag + dead_time)}[rule]
+    kc = (1.0 if is_integrating else lag) / (gain * (closed_loop + dead_time))
     if sensor.noise > 0:
-        kc = min(kc, NOISE_IN_OP / sensor.noise)
-    if integrating:
+        kc = min(kc, MAX_NOISE_IN_OP_PERCENT / sensor.noise)
+    if is_integrating:
         return kc, 4.0 / (gain * kc)
-    return kc, min(lag, 4.0 * (closed + delay))
+    return kc, min(lag, 4.0 * (closed_loop + dead_time))
 
 
-def _reduced(process: ProcessSpec, valve: ValveSpec, scan: float) -> tuple[float, float, float, float]:
-    """(gain, lag, second lag, dead time), in s: with the scan's own delay, and the actuator's lag."""
+def _effective_process(process: ProcessSpec, valve: ValveSpec, scan: float) -> tuple[float, float, float, float]:
+    """Return (gain, lag, second lag, dead time), in s: with the scan's own delay, and the actuator's lag."""
     lags = sorted((0.0,) if process.model == "integrator" else process.tau, reverse=True)
     lag = max(lags[0], scan)
-    second = lags[1] if len(lags) > 1 else 0.0
-    gain = abs(process.gain) if abs(process.gain) > _NO_GAIN else 1.0
-    return gain, lag, second, process.dead_time + scan + valve.lag
+    second_lag = lags[1] if len(lags) > 1 else 0.0
+    gain = abs(process.gain) if abs(process.gain) > _MIN_GAIN else 1.0
+    return gain, lag, second_lag, process.dead_time + scan + valve.lag
 
 
-def _ultimate(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
-    """The controller gain at the limit of stability: where the loop, scan by scan, meets the negative real axis."""
+def _ultimate_gain(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
+    """Return the controller gain at the limit of stability, where the Nyquist curve meets the negative real axis."""
     slowest = 1e-3 / (sum(process.tau) + process.dead_time + valve_lag + reset + scan)
     z = np.exp(1j * scan * np.geomspace(slowest, pi / scan, _FREQUENCIES))
     stem = exp(-scan / valve_lag) if valve_lag > 0 else 0.0
@@ -89,6 +115,6 @@ def _ultimate(process: ProcessSpec, valve_lag: float, reset: float, scan: float)
              * (1.0 + scan / reset / (1.0 - 1.0 / z)))
     real, imaginary = curve.real, curve.imag
     at = np.flatnonzero(np.diff(np.signbit(imaginary)))
-    share = imaginary[at] / (imaginary[at] - imaginary[at + 1])
-    crossings = np.append(real[at] + share * (real[at + 1] - real[at]), real[-1])
+    fraction = imaginary[at] / (imaginary[at] - imaginary[at + 1])
+    crossings = np.append(real[at] + fraction * (real[at + 1] - real[at]), real[-1])
     return -1.0 / float(crossings.min())

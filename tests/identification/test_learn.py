@@ -18,7 +18,7 @@ from clpm_execd.plant.block import CAS, MAN, SECOND, Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Lear
 
 
 def test_the_controller_is_found_within_a_per_cent(learned: Learned) -> None:
-    truth = tuned(flow(), 1.0)
+    truth = tune_controller(flow(), 1.0)
     for key, value in (("gain", truth.gain), ("reset", truth.reset)):
         found = learned.estimates[f"controller.{key}"]
         assert found.source == "identified"
@@ -131,7 +131,7 @@ def test_a_loop_that_rings_tells_its_gain_over_its_lag_and_is_no_integrator_for_
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: Learned, factor: float) -> None:
-    truth, gain = flow(), tuned(flow(), 1.0)
+    truth, gain = flow(), tune_controller(flow(), 1.0)
     known = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
     ours = learned.loop.controller
     asked = replace(learned.loop, operator=OperatorSpec(),

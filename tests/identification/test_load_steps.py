@@ -14,7 +14,7 @@ from test_recovery import KINDS, drawn, share
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 
 
 def learned(loop: LoopSpec, *faults: FaultSpec, seed: int = 1, interval: float = 1.0) -> Learned:
@@ -57,7 +57,7 @@ def test_of_each_tenth_sample_they_are_told_as_well_and_the_loop_beside_them(kin
     assert 7.0 <= found.estimates["load.steps"].value <= 8.0
     assert found.estimates["load.step"].value == pytest.approx(abs(size), rel=0.25)
     assert found.loop.process.gain == pytest.approx(loop.process.gain, rel=0.2)
-    assert found.loop.controller.gain == pytest.approx(tuned(loop, 1.0).gain, rel=0.1)
+    assert found.loop.controller.gain == pytest.approx(tune_controller(loop, 1.0).gain, rel=0.1)
     assert found.estimates["disturbance.sigma"].value == pytest.approx(loop.disturbance.sigma, rel=0.3)
 
 

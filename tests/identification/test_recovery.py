@@ -17,7 +17,7 @@ from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 
 EACH = 8 if CAMPAIGNS else 1
 KINDS = ("flow", "pressure", "level", "temperature")
@@ -39,7 +39,7 @@ def drawn(kind: str, seed: int) -> LoopSpec:
     loop = replace(loop, process=process,
                    sensor=replace(loop.sensor, noise=near(chance, loop.sensor.noise, 0.4)),
                    disturbance=replace(loop.disturbance, sigma=near(chance, loop.disturbance.sigma, 0.4)))
-    rule = tuned(loop, 1.0)
+    rule = tune_controller(loop, 1.0)
     sizes = chance.choice([-1.0, 1.0], 3) * chance.uniform(1.0, 4.0, 3)
     moves = tuple(Move(at=at * 10**9, sp=50.0 + size) for at, size in zip(MOVED, sizes.tolist(), strict=True))
     controller = replace(rule, gain=near(chance, rule.gain or 1.0, 0.2), reset=near(chance, rule.reset or 1.0, 0.2))

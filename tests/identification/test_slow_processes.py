@@ -16,7 +16,7 @@ from tiers import CAMPAIGNS
 from clpm_execd.identification.learn import Learned, learn
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, Move
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 
 SEEDS = range(20) if CAMPAIGNS else range(2)
 
@@ -29,7 +29,7 @@ def composition(seed: int) -> LoopSpec:
                       tau=tuple(near(chance, tau, 0.4) for tau in loop.process.tau),
                       dead_time=round(near(chance, loop.process.dead_time, 0.4), 2))
     loop = replace(loop, process=process)
-    rule = tuned(loop, 1.0)
+    rule = tune_controller(loop, 1.0)
     sizes = chance.choice([-1.0, 1.0], 3) * chance.uniform(1.0, 4.0, 3)
     moves = tuple(Move(at=at * 10**9, sp=50.0 + size) for at, size in zip(MOVED, sizes.tolist(), strict=True))
     return replace(loop, moves=moves, controller=replace(rule, gain=near(chance, rule.gain or 1.0, 0.2),

@@ -19,7 +19,7 @@ from still import QUIET, move, run, still
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, RecordingSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.stages.controller import to_ideal_form
-from clpm_execd.plant.tuning import by_rule, tuned
+from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 
 CALM = ["tight", "lambda", "sluggish"]
 
@@ -43,13 +43,13 @@ def loop(tuning: str, process: ProcessSpec, **parts: object) -> LoopSpec:
     ("sluggish", ProcessSpec(model="integrator", gain=0.01, tau=(), dead_time=4.0), 1 / (0.01 * 35), 140),
 ])
 def test_the_rules_are_those_of_simc(tuning: str, process: ProcessSpec, gain: float, reset: float) -> None:
-    assert by_rule(loop(tuning, process), 1.0) == pytest.approx((gain, reset), rel=1e-12)
+    assert apply_tuning_rule(loop(tuning, process), 1.0) == pytest.approx((gain, reset), rel=1e-12)
 
 
 def test_the_actuators_lag_is_dead_time_to_the_rules() -> None:
     process = ProcessSpec(model="fopdt", gain=2.0, tau=(30.0,), dead_time=4.0)
     slow = loop("tight", process, valve=ValveSpec(lag=5.0))
-    assert by_rule(slow, 1.0) == pytest.approx((30 / (2 * 20), 30))
+    assert apply_tuning_rule(slow, 1.0) == pytest.approx((30 / (2 * 20), 30))
 
 
 @pytest.mark.parametrize("form", ["ideal", "series", "parallel"])
@@ -57,7 +57,7 @@ def test_a_rule_makes_the_same_controller_in_every_form_and_fills_in_what_is_mis
     bare = loop("lambda", ProcessSpec(model="fopdt", gain=0.5, tau=(60.0,), dead_time=9.0))
 
     def law(**given: float) -> tuple[float, float, float]:
-        return to_ideal_form(tuned(replace(bare, controller=ControllerSpec(form=form, **given)), 1.0))
+        return to_ideal_form(tune_controller(replace(bare, controller=ControllerSpec(form=form, **given)), 1.0))
 
     assert law() == pytest.approx((1.2, 60.0, 0.0))
     assert law(gain=2.0) == pytest.approx((2.0, 60.0, 0.0))
@@ -77,7 +77,7 @@ processes = st.one_of(
 @given(process=processes, noise=st.floats(1e-3, 5), tuning=st.sampled_from(CALM), scan=st.sampled_from([0.1, 1.0, 5.0]))
 def test_in_a_healthy_loop_noise_moves_op_by_a_quarter_of_a_per_cent_at_most(
         process: ProcessSpec, noise: float, tuning: str, scan: float) -> None:
-    gain, reset = by_rule(loop(tuning, process, sensor=SensorSpec(noise=noise)), scan)
+    gain, reset = apply_tuning_rule(loop(tuning, process, sensor=SensorSpec(noise=noise)), scan)
     assert 0 < gain * noise <= 0.25 * (1 + 1e-12)
     assert reset > 0
 
@@ -104,7 +104,7 @@ def open_loop(of: LoopSpec, scan: float) -> np.ndarray:
     process = np.fft.rfft(pulse, size)[1:]
     if of.process.model == "integrator":
         process /= 1.0 - unit_delay
-    kc, ti, _ = to_ideal_form(tuned(of, scan))
+    kc, ti, _ = to_ideal_form(tune_controller(of, scan))
     return np.sign(of.process.gain) * kc * (1.0 + scan / ti / (1.0 - unit_delay)) * process
 
 

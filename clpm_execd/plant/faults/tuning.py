@@ -7,7 +7,7 @@ from math import exp
 
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.stages.controller import to_ideal_form
-from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, by_rule, tuned
+from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, apply_tuning_rule, tune_controller
 
 # What the rule "sluggish" of plant.tuning aims at: time constant of the closed loop over (time constant + dead time).
 # Other values scale the result of the rule.
@@ -16,18 +16,18 @@ _SLUGGISH_CLOSED_LOOP = 5.0
 
 def healthy_gain(fault: Fault) -> float:
     """Return Kc of the healthy controller in the ideal form, %OP/%PV."""
-    return to_ideal_form(tuned(fault.loop, fault.scan))[0]
+    return to_ideal_form(tune_controller(fault.loop, fault.scan))[0]
 
 
 def _factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
     """Return the factors of Kc and of Kc/Ti; a controller without integral action gets none."""
-    healthy_kc, healthy_reset, _ = to_ideal_form(tuned(fault.loop, fault.scan))
+    healthy_kc, healthy_reset, _ = to_ideal_form(tune_controller(fault.loop, fault.scan))
     return gain / healthy_kc, gain / healthy_kc * healthy_reset / reset
 
 
 def _tune(fault: Fault, rule: str) -> tuple[float, float]:
     """Return gain and reset by a tuning rule."""
-    return by_rule(replace(fault.loop, controller=replace(fault.loop.controller, tuning=rule)), fault.scan)
+    return apply_tuning_rule(replace(fault.loop, controller=replace(fault.loop.controller, tuning=rule)), fault.scan)
 
 
 def _sluggish_factors(fault: Fault) -> tuple[float, float]:

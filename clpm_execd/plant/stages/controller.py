@@ -24,7 +24,7 @@ from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec
 from clpm_execd.plant.stages.state import State
-from clpm_execd.plant.tuning import tuned
+from clpm_execd.plant.tuning import tune_controller
 
 
 def to_ideal_form(controller: ControllerSpec) -> tuple[float, float, float]:
@@ -47,7 +47,7 @@ def is_direct_acting(loop: LoopSpec) -> bool:
 
 def _pid_params(loop: LoopSpec, scan: float) -> tuple[float, ...]:
     """Return kp, ki, kd, filter pole, anti-windup gain and set point weight, as in `equations.LoopParams`."""
-    kc, ti, td = to_ideal_form(tuned(loop, scan))
+    kc, ti, td = to_ideal_form(tune_controller(loop, scan))
     kp = -kc if is_direct_acting(loop) else kc
     tf = td / loop.controller.derivative_filter
     # The tracking time constant is sqrt(Ti Td), and Ti without derivative action: the rule of Astrom and Hagglund.
