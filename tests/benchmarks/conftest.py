@@ -19,7 +19,7 @@ from tiers import CAMPAIGNS
 
 sys.path.append(str(Path(__file__).parent))
 
-from figures import Figures
+from results import Figures
 
 _FIGURES = Figures()
 

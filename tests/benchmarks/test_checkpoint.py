@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from figures import Figures
-from rivals import START
+from baselines import START
+from results import Figures
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from figures import Figures
 from parts import children
+from results import Figures
 from tiers import CAMPAIGNS
 
 SECONDS = 30 if CAMPAIGNS else 3

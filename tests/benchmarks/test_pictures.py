@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from figures import Figures
-from rivals import START, quickest
+from baselines import START, quickest
+from results import Figures
 from tiers import CAMPAIGNS
 
 from clpm_execd.config.loops import parse_configuration

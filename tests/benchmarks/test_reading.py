@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figures import Figures
-from rivals import START, quickest
+from baselines import START, quickest
+from results import Figures
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.csv import LongCsv, WideCsv

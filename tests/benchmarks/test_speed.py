@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from figures import Figures
-from rivals import START, as_points, by_hand, quickest, sines
+from baselines import START, as_points, by_hand, quickest, sines
+from results import Figures
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding import line_protocol

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from figures import Figures
+from baselines import in_pairs
 from parts import InfluxDB
-from rivals import in_pairs
+from results import Figures
 from tiers import CAMPAIGNS
 
 from clpm_execd.delivery.disk_queue import DiskQueue

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from figures import Figures
+from baselines import in_pairs
 from parts import InfluxDB, Telegraf, until
-from rivals import in_pairs
+from results import Figures
 from tiers import CAMPAIGNS
 
 LINES = 3_000_000 if CAMPAIGNS else 60_000
@@ -75,7 +75,7 @@ def taken(collector: Telegraf, output: str, command: str) -> float:
     """Seconds until Telegraf has taken all that the command writes; from its first byte, so without its start."""
     times = collector.folder / "times"
     times.unlink(missing_ok=True)
-    timed = f"{sys.executable} {Path(__file__).with_name('timed.py')} {times}"
+    timed = f"{sys.executable} {Path(__file__).with_name('timed_pipe.py')} {times}"
     config = collector.config("intake.conf", settings(output, f"{command} | {timed}"))
     with collector.agent(config):
         until(lambda: times.exists() and len(times.read_text().split()) == 2, 300, "the end of the lines")

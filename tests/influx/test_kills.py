@@ -56,7 +56,7 @@ class Chain:
         own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with (self.folder / "log").open("w") as log, subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("lives.py")), "--direct", "--state", "state"],
+            [sys.executable, str(Path(__file__).with_name("forked_program.py")), "--direct", "--state", "state"],
             cwd=self.folder, env={**kept, "PYTHONPATH": str(ROOT)}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
         ) as process:  # fmt: skip
