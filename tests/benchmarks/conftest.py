@@ -2,7 +2,7 @@
 
     CLPM_LONG=1 CLPM_FIGURES=figures.json pytest tests/benchmarks
 
-Every figure is a ratio of two ways measured in the same run; no speed is asserted. Without CLPM_LONG the runs are
+Every result is a ratio of two ways measured in the same run; no speed is asserted. Without CLPM_LONG the runs are
 short, and good for no more than seeing that the benchmarks work.
 """
 
@@ -19,21 +19,21 @@ from tiers import CAMPAIGNS
 
 sys.path.append(str(Path(__file__).parent))
 
-from results import Figures
+from results import Results
 
-_FIGURES = Figures()
+_RESULTS = Results()
 
 
 @pytest.fixture
-def figures() -> Figures:
-    return _FIGURES
+def results() -> Results:
+    return _RESULTS
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _FIGURES.rows:
+    if not _RESULTS.rows:
         return
-    terminalreporter.section("figures" if CAMPAIGNS else "figures of a short run")
-    for line in _FIGURES.lines():
+    terminalreporter.section("results" if CAMPAIGNS else "results of a short run")
+    for line in _RESULTS.lines():
         terminalreporter.write_line(line)
     if path := os.environ.get("CLPM_FIGURES"):
-        Path(path).write_text(json.dumps([asdict(row) for row in _FIGURES.rows], indent=1) + "\n")
+        Path(path).write_text(json.dumps([asdict(row) for row in _RESULTS.rows], indent=1) + "\n")

@@ -8,7 +8,7 @@ from itertools import groupby
 
 
 @dataclass(frozen=True)
-class Figure:
+class Result:
     """What was measured of one way, and how many times that is of what another way does."""
 
     table: str
@@ -19,14 +19,14 @@ class Figure:
     of: str
 
 
-class Figures:
+class Results:
     """All of a run, in the order in which they came."""
 
     def __init__(self) -> None:
-        self.rows: list[Figure] = []
+        self.rows: list[Result] = []
 
     def add(self, table: str, way: str, value: float, unit: str, ratio: float | None = None, of: str = "") -> None:
-        self.rows.append(Figure(table, way, value, unit, ratio, of))
+        self.rows.append(Result(table, way, value, unit, ratio, of))
 
     def against(self, table: str, unit: str, ours: tuple[str, float], others: dict[str, float]) -> None:
         """Our rate, and how many times the rate of each of the others that is."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from baselines import START
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol
@@ -40,7 +40,7 @@ def rate(loops: int, keep: Path | None) -> float:
 
 
 @pytest.mark.parametrize("loops", [5, 100_000 if CAMPAIGNS else 1000])
-def test_a_stream_with_a_state(loops: int, tmp_path: Path, figures: Figures) -> None:
+def test_a_stream_with_a_state(loops: int, tmp_path: Path, results: Results) -> None:
     rate(loops, None)
     bare, kept = rate(loops, None), rate(loops, tmp_path / "state")
-    figures.against(f"{loops:,} loops, tick by tick", "ticks/s", ("with a state", kept), {"without": bare})
+    results.against(f"{loops:,} loops, tick by tick", "ticks/s", ("with a state", kept), {"without": bare})

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parts import children
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 SECONDS = 30 if CAMPAIGNS else 3
@@ -48,18 +48,18 @@ def live(command: list[str], folder: Path) -> Iterator[Live]:
         reader.join()
 
 
-def test_five_loops(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+def test_five_loops(clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     with live(clpm_execd, tmp_path) as stream:
         cpu, switches, begun = stream.cpu(), stream.status("voluntary_ctxt_switches"), time.monotonic()
         time.sleep(SECONDS)
         passed = time.monotonic() - begun
         table = "five loops at 1 s, live"
-        figures.add(table, "share of a core", 100 * (stream.cpu() - cpu) / passed, "%")
-        figures.add(table, "wake-ups", (stream.status("voluntary_ctxt_switches") - switches) / passed, "per second")
-        figures.add(table, "memory", stream.status("VmRSS") / 1024, "MiB")
+        results.add(table, "share of a core", 100 * (stream.cpu() - cpu) / passed, "%")
+        results.add(table, "wake-ups", (stream.status("voluntary_ctxt_switches") - switches) / passed, "per second")
+        results.add(table, "memory", stream.status("VmRSS") / 1024, "MiB")
 
 
-def test_a_hundred_thousand_loops(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+def test_a_hundred_thousand_loops(clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     loops = 100_000 if CAMPAIGNS else 5000
     (tmp_path / "loops.toml").write_text(f'[[loop]]\nid = "FIC{{:06d}}"\ntype = "flow"\ncount = {loops}\n')
     with live(clpm_execd, tmp_path) as stream:
@@ -68,8 +68,8 @@ def test_a_hundred_thousand_loops(clpm_execd: list[str], tmp_path: Path, figures
         cpu, begun = stream.cpu(), time.monotonic()
         time.sleep(SECONDS)
         table = f"{loops:,} loops at 1 s, live"
-        figures.add(table, "share of a core", 100 * (stream.cpu() - cpu) / (time.monotonic() - begun), "%")
-        figures.add(table, "memory a loop, over five loops", (stream.status("VmRSS") - base) * 1024 / loops, "bytes")
+        results.add(table, "share of a core", 100 * (stream.cpu() - cpu) / (time.monotonic() - begun), "%")
+        results.add(table, "memory a loop, over five loops", (stream.status("VmRSS") - base) * 1024 / loops, "bytes")
 
 
 def peak(command: list[str], folder: Path) -> int:
@@ -85,7 +85,7 @@ def peak(command: list[str], folder: Path) -> int:
     return sum(peaks.values())
 
 
-def test_memory_does_not_grow_with_duration(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+def test_memory_does_not_grow_with_duration(clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     """Both are long enough for the extra `fast`, where it is installed, or both too short."""
     def generate(hours: int) -> int:
         return peak([*clpm_execd, "generate", "--duration", f"{hours}h", "--output", os.devnull], tmp_path)
@@ -93,5 +93,5 @@ def test_memory_does_not_grow_with_duration(clpm_execd: list[str], tmp_path: Pat
     hours = (240, 2400) if CAMPAIGNS else (4, 12)
     short, long = (generate(each) for each in hours)
     table = "peak memory of generate, five loops"
-    figures.add(table, f"{hours[0]} hours", short / 1024, "MiB")
-    figures.add(table, f"{hours[1]} hours", long / 1024, "MiB", long / short, f"this / {hours[0]} hours")
+    results.add(table, f"{hours[0]} hours", short / 1024, "MiB")
+    results.add(table, f"{hours[1]} hours", long / 1024, "MiB", long / short, f"this / {hours[0]} hours")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from baselines import START, quickest
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 from clpm_execd.config.loops import parse_configuration
@@ -32,7 +32,7 @@ def drawn(block: Block, points: int) -> list[Trend]:
     return trends([block], block.loops, SECOND, run_of(len(block), points))
 
 
-def test_a_picture_of_five_loops(figures: Figures) -> None:
+def test_a_picture_of_five_loops(results: Results) -> None:
     block = plant().advance(SAMPLES)
     spent = quickest({
         "the plant": lambda: plant().advance(SAMPLES),
@@ -43,10 +43,10 @@ def test_a_picture_of_five_loops(figures: Figures) -> None:
     })
     rates = {way: SAMPLES * 5 / seconds for way, seconds in spent.items()}
     ours = rates.pop("the plant")
-    figures.against(f"a picture of 5 loops over {SAMPLES:,} s", "samples/s", ("the plant", ours), rates)
+    results.against(f"a picture of 5 loops over {SAMPLES:,} s", "samples/s", ("the plant", ours), rates)
 
 
-def test_the_truth_of_a_file(figures: Figures, tmp_path: Path) -> None:
+def test_the_truth_of_a_file(results: Results, tmp_path: Path) -> None:
     source = plant()
     path = tmp_path / "day.lp"
     path.write_bytes(LineProtocol(source.loops, truth="t").encode(source.advance(SAMPLES)))
@@ -57,4 +57,4 @@ def test_the_truth_of_a_file(figures: Figures, tmp_path: Path) -> None:
 
     spent = quickest({"read_truth": lambda: read_truth(path), "the lines alone": lines})
     rates = {way: lines() / seconds for way, seconds in spent.items()}
-    figures.against("the truth of a file", "lines/s", ("read_truth", rates.pop("read_truth")), rates)
+    results.against("the truth of a file", "lines/s", ("read_truth", rates.pop("read_truth")), rates)

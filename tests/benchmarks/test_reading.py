@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from baselines import START, quickest
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.csv import LongCsv, WideCsv
@@ -32,7 +32,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_table_to_a_record(form: str, tmp_path: Path, figures: Figures) -> None:
+def test_a_table_to_a_record(form: str, tmp_path: Path, results: Results) -> None:
     kind, each = FORMS[form]
     source = Plant(default_loops()[:1], start=START)
     encoder = kind(source.loops)
@@ -56,7 +56,7 @@ def test_a_table_to_a_record(form: str, tmp_path: Path, figures: Figures) -> Non
                       "pandas.read_csv, to_datetime and pivot": by_pandas})
     rates = {way: ROWS / seconds for way, seconds in spent.items()}
     ours = rates.pop("by Arrow")
-    figures.against(f"reading {ROWS:,} rows, {form}", "rows/s", ("by Arrow", ours), rates)
+    results.against(f"reading {ROWS:,} rows, {form}", "rows/s", ("by Arrow", ours), rates)
     for way in ("Arrow", "csv"):
         done = subprocess.run([sys.executable, "-c", PEAK, path, way], capture_output=True, text=True, check=True)
-        figures.add(f"reading {ROWS:,} rows, {form}", f"peak memory by {way}", int(done.stdout) / 1024, "MB")
+        results.add(f"reading {ROWS:,} rows, {form}", f"peak memory by {way}", int(done.stdout) / 1024, "MB")

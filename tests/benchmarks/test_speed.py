@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from baselines import START, as_points, by_hand, quickest, sines
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 from clpm_execd.encoding import line_protocol
@@ -38,7 +38,7 @@ def generated(source: Plant, encoder: LineProtocol, ticks: int) -> bytes:
 
 
 @pytest.mark.parametrize("loops", SIZES)
-def test_values_to_lines(loops: int, figures: Figures) -> None:
+def test_values_to_lines(loops: int, results: Results) -> None:
     ticks = max(2, LINES // loops)
     source, encoder = plant(loops), LineProtocol(plant(loops).loops)
     block, few = source.advance(ticks), plant(loops).advance(1)
@@ -55,11 +55,11 @@ def test_values_to_lines(loops: int, figures: Figures) -> None:
     lines = [ticks * loops] * 3 + [loops, max(1, 5000 // loops) * loops]
     rates = {way: n / seconds for n, (way, seconds) in zip(lines, spent.items(), strict=True)}
     ours = rates.pop("plant and encoder")
-    figures.against(f"{loops:,} loops, in one process", "lines/s", ("plant and encoder", ours), rates)
+    results.against(f"{loops:,} loops, in one process", "lines/s", ("plant and encoder", ours), rates)
 
 
 @pytest.mark.parametrize("loops", [5, 50, 100, 200])
-def test_live_tick(loops: int, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_tick(loops: int, results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two ways to encode one sample of each loop; a live stream takes the quicker one (line_protocol.FEW_LINES)."""
     ticks = 2000 if CAMPAIGNS else 100
     source = plant(loops)
@@ -73,12 +73,12 @@ def test_live_tick(loops: int, figures: Figures, monkeypatch: pytest.MonkeyPatch
     assert encode(0) == encode(loops)
     spent = quickest({"one sample after another": lambda: encode(loops), "many rows at once": lambda: encode(0)})
     rates = {way: ticks / seconds for way, seconds in spent.items()}
-    figures.against(f"{loops} loops, encoding a live tick", "ticks/s",
+    results.against(f"{loops} loops, encoding a live tick", "ticks/s",
                     ("one sample after another", rates.pop("one sample after another")), rates)
 
 
 @pytest.mark.parametrize("loops", SIZES)
-def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     """The command with its start and all; beside it the ways that make no plant."""
     (tmp_path / "loops.toml").write_text("".join(
         f'[[loop]]\nid = "{kind}-{{:06d}}"\ntype = "{kind}"\ncount = {loops // 5}\n'
@@ -99,10 +99,10 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, figur
     })  # fmt: skip
     others = {way: 2000 / seconds for way, seconds in spent.items() if way not in ours}
     for way in ours:
-        figures.against(f"{loops:,} loops, {way} whole", "lines/s", (way, ticks * loops / spent[way]), others)
+        results.against(f"{loops:,} loops, {way} whole", "lines/s", (way, ticks * loops / spent[way]), others)
 
 
-def test_few_loops_over_a_long_time(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_loops_over_a_long_time(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra `fast` and with it, compiled before it is timed."""
     ticks = 20_000 if CAMPAIGNS else 500
     ours = {"the plant of five loops, compiled": plant(5), "the plant of five loops": plant(5)}
@@ -118,7 +118,7 @@ def test_few_loops_over_a_long_time(figures: Figures, monkeypatch: pytest.Monkey
     rates = {way: 5 * ticks / seconds for way, seconds in spent.items()}
     others = {way: rate for way, rate in rates.items() if way not in ours} | homeostat(5 * ticks)
     for way in ours:
-        figures.against(f"{way}, over a long time", "samples/s", (way, rates[way]), others)
+        results.against(f"{way}, over a long time", "samples/s", (way, rates[way]), others)
 
 
 def homeostat(samples: int) -> dict[str, float]:
@@ -134,7 +134,7 @@ def homeostat(samples: int) -> dict[str, float]:
     return {"Homeostat with numba, warm": samples / spent["homeostat"]}
 
 
-def test_first_line(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> None:
+def test_first_line(clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     def first_line() -> None:
         with subprocess.Popen(
             clpm_execd, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -147,5 +147,5 @@ def test_first_line(clpm_execd: list[str], tmp_path: Path, figures: Figures) -> 
     numpy = [sys.executable, "-c", "import numpy"]
     spent = quickest({"clpm-execd": first_line, "numpy": lambda: subprocess.run(numpy, check=True)})
     table = "from nothing to the first line"
-    figures.add(table, "python -c 'import numpy'", spent["numpy"], "s")
-    figures.add(table, "clpm-execd", spent["clpm-execd"], "s", spent["clpm-execd"] / spent["numpy"], "this / numpy")
+    results.add(table, "python -c 'import numpy'", spent["numpy"], "s")
+    results.add(table, "clpm-execd", spent["clpm-execd"], "s", spent["clpm-execd"] / spent["numpy"], "this / numpy")

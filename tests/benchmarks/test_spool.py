@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from baselines import in_pairs
 from parts import InfluxDB
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 from clpm_execd.delivery.disk_queue import DiskQueue
@@ -98,7 +98,7 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, figures: Figures) -> None:
+def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, results: Results) -> None:
     raw = Raw(influxdb, influxdb.new_bucket())
     with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
         raw(bodies(0, REQUESTS))  # makes the series
@@ -110,8 +110,8 @@ def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, figures:
         assert spooled.sender.points_written == (ROUNDS + 1) * REQUESTS * TICKS * len(LOOPS)
     points = REQUESTS * TICKS * len(LOOPS)
     table = "into InfluxDB, a second at a time"
-    figures.add(table, "raw HTTP", points / spent_raw, "points/s")
-    figures.add(table, "through the spool", points / spent, "points/s", ratio, "this / raw HTTP, the median of pairs")
+    results.add(table, "raw HTTP", points / spent_raw, "points/s")
+    results.add(table, "through the spool", points / spent, "points/s", ratio, "this / raw HTTP, the median of pairs")
 
 
 def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(

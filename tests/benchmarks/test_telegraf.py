@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from baselines import in_pairs
 from parts import InfluxDB, Telegraf, until
-from results import Figures
+from results import Results
 from tiers import CAMPAIGNS
 
 LINES = 3_000_000 if CAMPAIGNS else 60_000
@@ -83,20 +83,20 @@ def taken(collector: Telegraf, output: str, command: str) -> float:
     return end - start
 
 
-def test_intake_of_telegraf(collector: Telegraf, tmp_path: Path, clpm_execd: list[str], figures: Figures) -> None:
+def test_intake_of_telegraf(collector: Telegraf, tmp_path: Path, clpm_execd: list[str], results: Results) -> None:
     lines = tmp_path / "lines"
     command = plant(tmp_path)
     subprocess.run([*clpm_execd, *command.split()[1:], "--output", str(lines)], check=True)
     ours, ready, ratio = in_pairs(lambda: taken(collector, DISCARD, command),
                                   lambda: taken(collector, DISCARD, f"cat {lines}"), PAIRS)
     table = "into Telegraf, discarded there"
-    figures.add(table, "ready bytes", LINES / ready, "lines/s")
-    figures.add(table, "generate", LINES / ours, "lines/s", ratio, "this / ready bytes, the median of pairs")
-    figures.add(table, "inputs.mock, all that Telegraf makes", mocked(collector), "lines/s")
+    results.add(table, "ready bytes", LINES / ready, "lines/s")
+    results.add(table, "generate", LINES / ours, "lines/s", ratio, "this / ready bytes, the median of pairs")
+    results.add(table, "inputs.mock, all that Telegraf makes", mocked(collector), "lines/s")
     size = lines.stat().st_size
     start = time.perf_counter()
     subprocess.run(f"cat {lines} | cat > /dev/null", shell=True, check=True)
-    figures.add(table, "a pipe's ceiling: cat | cat", LINES / (time.perf_counter() - start), "lines/s")
+    results.add(table, "a pipe's ceiling: cat | cat", LINES / (time.perf_counter() - start), "lines/s")
     assert size > 50 * LINES
 
 
@@ -118,7 +118,7 @@ def counts(path: Path) -> list[tuple[int, int]]:
 
 @pytest.mark.timeout(600)
 def test_through_telegraf_into_influxdb(
-    collector: Telegraf, influxdb: InfluxDB, tmp_path: Path, clpm_execd: list[str], figures: Figures
+    collector: Telegraf, influxdb: InfluxDB, tmp_path: Path, clpm_execd: list[str], results: Results
 ) -> None:
     lines = tmp_path / "lines"
     command = plant(tmp_path)
@@ -134,8 +134,8 @@ def test_through_telegraf_into_influxdb(
             until(lambda bucket=bucket: count(influxdb, bucket) == LINES, 300, "all lines in InfluxDB")
             rates.append(LINES / (time.perf_counter() - begun))
     table = "through Telegraf into InfluxDB"
-    figures.add(table, "ready bytes", rates[0], "lines/s")
-    figures.add(table, "generate", rates[1], "lines/s", rates[1] / rates[0], "this / ready bytes")
+    results.add(table, "ready bytes", rates[0], "lines/s")
+    results.add(table, "generate", rates[1], "lines/s", rates[1] / rates[0], "this / ready bytes")
 
 
 def count(server: InfluxDB, bucket: str) -> int:
