@@ -41,6 +41,18 @@ DATA_PATH_FAULT = "fault {} "  # stands before the names of the last three: whic
 # The encoder in a checkpoint: the last row of the ground truth of each fault.
 TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES, TRUTH_MINUTE = "loop", "kind", "state", "minute"
 
+# A state folder: its files and folders,
+CHECKPOINT_FILE, LOCK_FILE, ACKNOWLEDGEMENT_FILE = "checkpoint", "lock", "acknowledged"
+QUEUE_FOLDER, QUARANTINE_FOLDER, CORRUPT_FOLDER = "spool", "quarantine", "corrupt"
+
+# the keys of the checkpoint's JSON, with the attributes of Checkpoint and of Snapshot that they hold,
+CHECKPOINT_FIELDS = {"kind": "source_kind", "start": "start", "since": "first_emit", "taken": "taken_at"}
+CHECKPOINT_SNAPSHOT = {"loops": "loops", "next_time": "next_time", "next_tick": "next_tick"}
+CHECKPOINT_TABLES, CHECKPOINT_ENCODER = "tables", "told"  # which arrays follow: the source's, and the encoder's
+
+# and those of the last acknowledgement, with the attributes of Acknowledgement.
+ACKNOWLEDGEMENT = {"when": "time", "interval": "interval"}
+
 # A checkpoint goes on only with loops that are specified as they were: their specifications, written as text with these
 # names of classes and with the names of fields, are hashed. By class: its name in that text.
 SPECIFICATIONS = {

@@ -23,7 +23,7 @@ from command import run_command, run_process
 from clpm_execd.config.settings import read_settings
 from clpm_execd.problems import BadInput
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.state.folder_lock import Claim
+from clpm_execd.state.folder_lock import FolderLock
 
 MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
 SERVED = re.compile(r"\{\w+\}")
@@ -170,10 +170,10 @@ class Clock:
 
 
 def test_a_second_instance_is_told_of_the_first(tmp_path: Path) -> None:
-    first, second = (Claim(tmp_path, logging.getLogger("clpm_execd")) for _ in range(2))
-    assert first.take()
+    first, second = (FolderLock(tmp_path, logging.getLogger("clpm_execd")) for _ in range(2))
+    assert first.try_acquire()
     with pytest.raises(BadInput) as caught:
-        second.wait(Clock(), Signals())
+        second.acquire(Clock(), Signals())
     [problem] = caught.value.problems
     first.release()
     for words in (f"--state {tmp_path}", "in use by another clpm-execd", str(os.getpid()), "a folder of its own"):

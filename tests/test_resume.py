@@ -162,7 +162,7 @@ def test_after_too_long_away_the_stream_begins_anew(tmp_path: Path, clpm_execd: 
     time.sleep(1.5)
     log = live(command, out, 1.2, kill=False)
     assert [line for line in log.splitlines() if line.startswith("W! ")], log
-    assert "begins anew" in log
+    assert "starting from scratch" in log
 
 
 def test_a_checkpoint_of_another_kind_is_set_aside(tmp_path: Path, clpm_execd: list[str]) -> None:
@@ -173,6 +173,6 @@ def test_a_checkpoint_of_another_kind_is_set_aside(tmp_path: Path, clpm_execd: l
     live(command, out, 1.5, kill=False)
     log = live([*command, "--replay", str(record)], out, 1.5, kill=False)
     [warning] = [line for line in log.splitlines() if line.startswith("W! ")]
-    assert "it is of a plant, and this is a record" in warning
+    assert "it is of a plant, and this stream is of a record" in warning
     assert len(list((tmp_path / "state" / "corrupt").iterdir())) == 1
     assert "1 loops restored" in live([*command, "--replay", str(record)], out, 1.5, kill=False)

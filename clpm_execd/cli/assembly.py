@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clpm_execd.plant.source import Source
     from clpm_execd.records import Record
     from clpm_execd.state.checkpoint import Checkpoint
-    from clpm_execd.state.resume_point import Beginning
+    from clpm_execd.state.resume_point import ResumePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ def build_source(arguments: argparse.Namespace, configuration: Configuration, *,
     Raises ValueError if the checkpoint does not fit this source.
     """
     from clpm_execd.plant.plant import Plant
-    from clpm_execd.state.resume_point import beginning
+    from clpm_execd.state.resume_point import find_resume_point
 
-    def resume_point(interval: int) -> Beginning:
-        return beginning(configuration.start, interval, time.time_ns(), backfill=backfill, kept=checkpoint,
-                         catch_up=max_gap)
+    def resume_point(interval: int) -> ResumePoint:
+        return find_resume_point(configuration.start, interval, time.time_ns(), backfill=backfill,
+                                 checkpoint=checkpoint, max_gap=max_gap)
 
     if arguments.replay:
         return _build_replay(arguments, configuration, resume_point)
@@ -144,11 +144,11 @@ def build_source(arguments: argparse.Namespace, configuration: Configuration, *,
     point = resume_point(interval)
     plant = Plant(configuration.loops, seed=configuration.seed, start=point.start, interval=interval,
                   scan=configuration.scan, snapshot=point.snapshot)
-    return OpenedSource(plant, point.since)
+    return OpenedSource(plant, point.first_emit)
 
 
 def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
-                  resume_point: Callable[[int], Beginning]) -> OpenedSource:
+                  resume_point: Callable[[int], ResumePoint]) -> OpenedSource:
     from clpm_execd.records import Replay
 
     records = [load_record(arguments, Path(path)) for path in arguments.replay]
@@ -156,8 +156,8 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
                         for assumption in record.assumptions)
     interval = configuration.interval or min(record.interval for record in records)
     point = resume_point(interval)
-    return OpenedSource(Replay(records, start=point.start, interval=interval, snapshot=point.snapshot), point.since,
-                        assumptions)
+    replay = Replay(records, start=point.start, interval=interval, snapshot=point.snapshot)
+    return OpenedSource(replay, point.first_emit, assumptions)
 
 
 def load_record(arguments: argparse.Namespace, path: Path) -> Record:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.settings import Settings
     from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
-    from clpm_execd.state.checkpoint import Checkpoint, Keeper
-    from clpm_execd.state.folder_lock import Claim
+    from clpm_execd.state.checkpoint import Checkpoint, CheckpointWriter
+    from clpm_execd.state.folder_lock import FolderLock
 
 CLOCK_AHEAD = 5 * SECOND  # less than this is a clock that is being disciplined, and not worth a line
 
@@ -36,7 +36,7 @@ class StreamStart:
 
     opened: OpenedSource
     encoder: Encoder
-    lock: Claim | None
+    lock: FolderLock | None
     is_exclusive: bool
 
     @property
@@ -53,21 +53,23 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
             log.warning("--backfill without --state: every start of the stream backfills again")
         opened = build_source(arguments, configuration, backfill=backfill)
         return StreamStart(opened, build_encoder("lp", opened.source, configuration), None, is_exclusive=backfill > 0)
-    from clpm_execd.state.checkpoint import read
-    from clpm_execd.state.folder_lock import Claim
+    from clpm_execd.state.checkpoint import read_checkpoint
+    from clpm_execd.state.folder_lock import FolderLock
 
-    lock = Claim(settings.state, log)
-    lock.wait(clock, signals)
-    checkpoint, is_readable = read(lock.folder, _source_kind(arguments), log) if lock.held else (None, True)
-    if not is_readable and backfill:
+    lock = FolderLock(settings.state, log)
+    lock.acquire(clock, signals)
+    checkpoint, is_known = None, True
+    if lock.is_held:
+        checkpoint, is_known = read_checkpoint(lock.folder, _source_kind(arguments), log)
+    if not is_known and backfill:
         log.warning("no backfill: the checkpoint that says what was emitted before cannot be read")
         backfill = 0
     return _resume(arguments, settings, configuration, lock, checkpoint, backfill, log)
 
 
-def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, lock: Claim,
+def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, lock: FolderLock,
             checkpoint: Checkpoint | None, backfill: int, log: logging.Logger) -> StreamStart:
-    from clpm_execd.state.checkpoint import set_aside
+    from clpm_execd.state.checkpoint import reject_checkpoint
 
     try:
         opened = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
@@ -75,27 +77,27 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
     except ValueError as why:
         if checkpoint is None:
             raise
-        set_aside(lock.folder, log, str(why))
+        reject_checkpoint(lock.folder, log, str(why))
         return _resume(arguments, settings, configuration, lock, None, 0, log)
     encoder = build_encoder("lp", opened.source, configuration)
     if checkpoint:
-        encoder.restore(checkpoint.told, opened.source.resumed_loops)
+        encoder.restore(checkpoint.encoder_state, opened.source.resumed_loops)
         _log_resume(checkpoint, opened, log)
     return StreamStart(opened, encoder, lock, is_exclusive=True)
 
 
 def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, configuration: Configuration,
-                            clock: Clock, log: logging.Logger, *, is_durable_at_once: bool) -> Keeper | None:
+                            clock: Clock, log: logging.Logger, *, is_durable_at_once: bool) -> CheckpointWriter | None:
     """Return the writer of checkpoints, or None without a state folder.
 
     is_durable_at_once: whether a sample cannot be lost any more once it has been handed over.
     """
     if start.lock is None:
         return None
-    from clpm_execd.state.checkpoint import LAG, Keeper
+    from clpm_execd.state.checkpoint import READER_LAG_NS, CheckpointWriter
 
-    return Keeper(start.lock, start.source, start.encoder, clock, log, kind=_source_kind(arguments),
-                  start=configuration.start, lag=0 if is_durable_at_once else LAG)
+    return CheckpointWriter(start.lock, start.source, start.encoder, clock, log, source_kind=_source_kind(arguments),
+                  start=configuration.start, lag=0 if is_durable_at_once else READER_LAG_NS)
 
 
 def _source_kind(arguments: argparse.Namespace) -> str:
@@ -121,7 +123,7 @@ def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logge
     new, removed = len(source.loops) - len(restored), len(set(checkpoint.snapshot.loops) - restored)
     missing = max(0, (now - opened.first_emit) // source.interval + 1)
     log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d samples",
-             human_duration(max(0, now - checkpoint.taken)), len(restored), new, removed, missing)
+             human_duration(max(0, now - checkpoint.taken_at)), len(restored), new, removed, missing)
     if opened.first_emit - now > CLOCK_AHEAD:
         log.warning("the clock is %s behind the last sample; waiting until it has passed it",
                     human_duration(opened.first_emit - now))

@@ -16,8 +16,8 @@ from pathlib import Path
 from clpm_execd.influx.answer import Answer, WriteOutcome
 from clpm_execd.influx.client import Writer
 from clpm_execd.state.durable_file import DEFAULT_MODE, write_atomically
+from clpm_execd.stored_names import ACKNOWLEDGEMENT, ACKNOWLEDGEMENT_FILE
 
-FILE_NAME = "acknowledged"
 WRITE_INTERVAL_S = 1.0  # the health check looks at minutes
 # An acknowledgement counts for this long: four times the longest pause between two retries.
 HEALTHY_FOR_S = 60.0
@@ -53,8 +53,8 @@ def read_last_acknowledgement(state: Path) -> Acknowledgement | None:
         The state folder.
     """
     try:
-        values = json.loads((state / FILE_NAME).read_text(encoding="utf-8"))
-        return Acknowledgement(float(values["when"]), float(values["interval"]))
+        values = json.loads((state / ACKNOWLEDGEMENT_FILE).read_text(encoding="utf-8"))
+        return Acknowledgement(**{attribute: float(values[key]) for key, attribute in ACKNOWLEDGEMENT.items()})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -75,7 +75,7 @@ class AcknowledgementRecorder:
     """
 
     def __init__(self, writer: Writer, state: Path, interval: float, now: Callable[[], float] = time.time) -> None:
-        self._writer, self._path, self._interval = writer, state / FILE_NAME, interval
+        self._writer, self._path, self._interval = writer, state / ACKNOWLEDGEMENT_FILE, interval
         self._now = now
         self._recorded_at = float("-inf")
 
@@ -90,7 +90,8 @@ class AcknowledgementRecorder:
 
     def _record(self, now: float) -> None:
         # Not durable: after a power cut nobody asks whether the stream before it was healthy.
-        text = json.dumps({"when": now, "interval": self._interval})
+        acknowledgement = Acknowledgement(now, self._interval)
+        text = json.dumps({key: getattr(acknowledgement, attribute) for key, attribute in ACKNOWLEDGEMENT.items()})
         write_atomically(self._path, text.encode(), durable=False, mode=DEFAULT_MODE)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from clpm_execd.delivery.quarantine import Incident, read_incident, read_inciden
 from clpm_execd.delivery.queue import split_batches
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_folder import QueueFolder
+from clpm_execd.stored_names import QUARANTINE_FOLDER
 
 _RETRY_SUFFIX = ".retry"  # of an incident whose lines are being queued again
 
@@ -133,7 +134,7 @@ def retry_incidents(state: Path, names: Collection[str] = ()) -> tuple[int, int]
 
 def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
     """Take each incident out of the stream's sight; those that an interrupted call had taken come first."""
-    folder = state / "quarantine"
+    folder = state / QUARANTINE_FOLDER
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder)):
             if name.endswith(_RETRY_SUFFIX):

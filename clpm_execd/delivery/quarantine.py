@@ -19,6 +19,7 @@ from pathlib import Path
 
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.state.durable_file import make_folder, write_atomically
+from clpm_execd.stored_names import QUARANTINE_FOLDER
 
 MAX_BYTES = 32_000_000  # a few hundred thousand lines: more than anybody corrects by hand
 INCIDENT_GAP_S = 600.0  # a cause that nobody removes rejects lines at every sample, and so stays one incident
@@ -60,7 +61,7 @@ def read_incidents(state: Path) -> Iterator[Incident]:
     OSError
         If a file cannot be read.
     """
-    for path in _files_in(state / "quarantine"):
+    for path in _files_in(state / QUARANTINE_FOLDER):
         with suppress(FileNotFoundError):
             yield read_incident(path)
 
@@ -92,7 +93,7 @@ class Quarantine:
     def __init__(
         self, state: Path, log: logging.Logger, *, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time
     ) -> None:
-        self.folder, self.max_bytes = state / "quarantine", max_bytes
+        self.folder, self.max_bytes = state / QUARANTINE_FOLDER, max_bytes
         self._log, self._now = log, now
         self._line_counts: dict[tuple[str, int, int], int] = {}  # of a file by its name, time and size
 

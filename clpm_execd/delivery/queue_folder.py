@@ -21,6 +21,7 @@ from clpm_execd.delivery.queue_file import (
     parse_header,
 )
 from clpm_execd.state.durable_file import TEMPORARY_SUFFIX, make_folder, write_atomically
+from clpm_execd.stored_names import CORRUPT_FOLDER, QUEUE_FOLDER
 
 MAX_CORRUPT_FILES = 100  # that are kept for people to look at: at most 200 MB
 
@@ -29,8 +30,8 @@ class QueueFolder:
     """The folders `spool/` and `corrupt/` of a state folder; a file is called by its time, ns since 1970."""
 
     def __init__(self, state: Path) -> None:
-        self.path = state / "spool"
-        self.corrupt_path = state / "corrupt"
+        self.path = state / QUEUE_FOLDER
+        self.corrupt_path = state / CORRUPT_FOLDER
 
     def times(self) -> list[int]:
         """Return the times of the files, the oldest first; none if there is no such folder."""

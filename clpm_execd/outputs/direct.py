@@ -28,7 +28,7 @@ from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.runtime.progress import Progress
-    from clpm_execd.state.checkpoint import Keeper
+    from clpm_execd.state.checkpoint import CheckpointWriter
 
 DRAIN = 5 * SECOND  # for what waits in memory, once a stop is asked
 DRAIN_SAFE = SECOND // 2  # for what waits on disk, and is sent after the next start
@@ -52,7 +52,7 @@ def run(
     queue: Queue | None = None,
     quarantine: Quarantine | None = None,
     metrics: Metrics | None = None,
-    keeper: Keeper | None = None,
+    keeper: CheckpointWriter | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Stream until asked to stop or `count` instants are delivered; the exit status, which is 0.
@@ -69,7 +69,7 @@ def run(
     pacer = Pacer(source, clock, log, since=since, count=count, catch_up=catch_up)
     first = source.next_time if since is None else since
     if keeper:
-        keeper.begin(first)
+        keeper.write_first(first)
     if progress:
         progress.reached(first)
     sender.start()
@@ -78,7 +78,7 @@ def run(
         stream.run(pacer)
         stream.drain()
         if keeper:
-            keeper.leave(0, stream.safe)
+            keeper.finish(0, stream.safe)
     finally:
         sender.stop()
         if sender.join(0.2):
@@ -104,7 +104,7 @@ class _Stream:
     tally: _Tally
     clock: Clock
     signals: Signals
-    keeper: Keeper | None
+    keeper: CheckpointWriter | None
     progress: Progress | None
 
     def run(self, pacer: Pacer) -> None:
@@ -113,7 +113,7 @@ class _Stream:
                 self._hand_over(block)
             self.queue.put(self.tally.metrics())
             if self.keeper:
-                self.keeper.look(0, self.safe)
+                self.keeper.poll(0, self.safe)
             if self._stop() or pacer.done:
                 return
             self._wait(pacer.pause())
@@ -124,7 +124,7 @@ class _Stream:
         self.sender.notify()
         self.tally.add(block, lines)
         if self.keeper:
-            self.keeper.look(0, self.safe)
+            self.keeper.poll(0, self.safe)
         if self.progress:
             self.progress.reached(self.source.next_time)
         while self.queue.needs_backpressure and self._behind() and not self._stop():

@@ -36,7 +36,7 @@ from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
     from clpm_execd.runtime.progress import Progress
-    from clpm_execd.state.checkpoint import Keeper
+    from clpm_execd.state.checkpoint import CheckpointWriter
 
 PACE = 2_000  # points a second of a past, for a Telegraf that keeps 10,000 and writes 1,000 at a time
 _PARTS = 4  # writes a second of it
@@ -97,7 +97,7 @@ def run(
     catch_up: int = DAY,
     succeeds: bool = False,
     metrics: Metrics | None = None,
-    keeper: Keeper | None = None,
+    keeper: CheckpointWriter | None = None,
     pace: int | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -114,7 +114,7 @@ def run(
         since = _after_a_predecessor(source, clock, since, [signals.fd, stdin.fd])
     first = source.next_time if since is None else since
     if keeper:
-        keeper.begin(first)
+        keeper.write_first(first)
     if progress:
         progress.reached(first)
     pace = pace and max(pace, 2 * len(source.loops) * SECOND // source.interval)  # else it would never be level
@@ -128,7 +128,7 @@ def run(
         stream.run(pacer)
         out.settle()
         if keeper:
-            keeper.leave(out.offered, out.has_taken)
+            keeper.finish(out.offered, out.has_taken)
     except _ReaderLeft:
         log.debug("the reader has left")
     except _DiskFull:
@@ -164,7 +164,7 @@ class _Stream:
     clock: Clock
     signals: Signals
     metrics: Metrics | None
-    keeper: Keeper | None
+    keeper: CheckpointWriter | None
     pace: int | None
     progress: Progress | None
 
@@ -177,7 +177,7 @@ class _Stream:
             if self.metrics:
                 self.out.write(self.metrics.due(self.clock.now()))
             if self.keeper:
-                self.keeper.look(self.out.offered, self.out.has_taken)
+                self.keeper.poll(self.out.offered, self.out.has_taken)
             if self._stop() or pacer.done or self._ended():
                 return
             self._wait(pacer.pause())
@@ -189,7 +189,7 @@ class _Stream:
         if self.metrics:
             self.metrics.add(block, lines, self.clock.now())
         if self.keeper:
-            self.keeper.look(self.out.offered, self.out.has_taken)
+            self.keeper.poll(self.out.offered, self.out.has_taken)
         if self.progress:
             self.progress.reached(self.source.next_time)
         if self.pace and self._behind():

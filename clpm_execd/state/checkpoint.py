@@ -1,14 +1,15 @@
-"""The snapshot of a stream in a file, from which it goes on as if it had never stopped.
+"""The state of a stream in a file, from which the next process resumes as if there had been no end.
 
-One file, `checkpoint`, in the state folder: what the source and the encoder remember, and when that was. It is written
-whole or not at all (see whole_file), and read whole or not at all: a file of another version, cut short or with any
-byte changed is set aside in `corrupt/` with one warning, and the stream begins anew.
+One file, `checkpoint`, in the state folder: snapshots of the source and of the encoder, and when they were taken. It is
+written completely or not at all (see durable_file), and read completely or not at all: a file of another version, one
+that is cut short or has any byte changed is moved to `corrupt/` with one warning, and the stream starts from scratch.
 
-No file is newer than what it speaks of is safe. Where that can be known (a spool), a snapshot is written at once; where
-it cannot (a reader that may be killed before it has passed on what it read), once the reader has had it for LAG. So
-after a crash some samples are handed over again, the same ones with the same times, and none is missing.
+No checkpoint is newer than the last sample that is durable. Where that can be known (a queue on disk) a snapshot is
+written at once. Where it cannot (a reader that may be killed before it has passed on what it read), it is written once
+the reader has had the samples for READER_LAG_NS. So after a crash some samples are emitted again, with the same values
+and times, and none is missing.
 
-The stream takes a copy of its snapshot every few seconds, a matter of microseconds; a thread of its own writes it.
+Taking a snapshot every few seconds is a matter of microseconds; a thread of its own writes it.
 """
 
 from __future__ import annotations
@@ -35,226 +36,305 @@ from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import OwnedRows, Snapshot
 from clpm_execd.plant.source import Source
 from clpm_execd.state.durable_file import make_folder, write_atomically
-from clpm_execd.state.folder_lock import Claim
+from clpm_execd.state.folder_lock import FolderLock
+from clpm_execd.stored_names import (
+    CHECKPOINT_ENCODER,
+    CHECKPOINT_FIELDS,
+    CHECKPOINT_FILE,
+    CHECKPOINT_SNAPSHOT,
+    CHECKPOINT_TABLES,
+    CORRUPT_FOLDER,
+)
 
-VERSION = 1
-EVERY = 5 * SECOND  # between two memories
-LAG = 15 * SECOND  # Telegraf passes on what it read every 10 s by default
-_SHARE = 20  # a snapshot, written, costs at most one part in so many of the time
-_LEAVE = 2.0  # s for the last one, when the stream ends
-MOST_CORRUPT = 10
+FORMAT_VERSION = 1
+INTERVAL_NS = 5 * SECOND  # between two snapshots: what a kill costs is this much simulated again
+# Telegraf passes on what it read every 10 s by default (flush_interval), and may be late.
+READER_LAG_NS = 15 * SECOND
+_MIN_INTERVAL_PER_COST = 20  # taking and writing snapshots takes at most a twentieth of the time
+_FINAL_WRITE_TIMEOUT_S = 2.0  # Telegraf sends SIGTERM 5 s after it asked for the end
+MAX_CORRUPT_CHECKPOINTS = 10  # that are kept for people to look at
 
 _HEADER = re.compile(rb"clpm-execd checkpoint (\d{1,9}): (\d{1,15}) bytes, blake2b [0-9a-f]{32}\n")
 
-Told = Mapping[str, npt.NDArray[Any]]
-Safe = Callable[[int], bool]
+EncoderState = Mapping[str, npt.NDArray[Any]]
+IsDurableFn = Callable[[int], bool]  # whether everything that was emitted up to an offset is durable
 
 
-class HasState(Protocol):
-    """An encoder, as a checkpoint knows it."""
+class HasSnapshot(Protocol):
+    """An encoder, as a checkpoint needs it."""
 
-    def snapshot(self) -> Told:
-        """Return its state between two Blocks, as arrays by name."""
+    def snapshot(self) -> EncoderState:
+        """Return the state between two Blocks, as arrays by the names they have in a checkpoint."""
 
 
-class Unfit(Exception):  # noqa: N818 - says what the file is
-    """A checkpoint from which this stream cannot go on."""
+class UnusableCheckpoint(Exception):  # noqa: N818 - what the file is, not what the program did wrong
+    """A file from which this stream cannot resume."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A stream at one instant.
+    """The state of a stream at one time.
 
-    kind: of the source, "plant" or "record". start: ns, the start that was configured, None for now. snapshot: the
-    source's. told: the encoder's. since: the first instant that the stream was to emit, ns; before it the source lives
-    unseen. taken: when that was, ns since 1970.
+    Attributes
+    ----------
+    source_kind : str
+        "plant" or "record".
+    start : int or None
+        The configured start, ns since 1970; None for now.
+    snapshot : Snapshot
+        The state of the source.
+    encoder_state : mapping of str to array
+        The state of the encoder.
+    first_emit : int
+        The first sample that the stream was to emit, ns since 1970; what is before is simulated without output.
+    taken_at : int
+        When the snapshots were taken, ns since 1970.
     """
 
-    kind: str
+    source_kind: str
     start: int | None
     snapshot: Snapshot
-    told: Told
-    since: int
-    taken: int
+    encoder_state: EncoderState
+    first_emit: int
+    taken_at: int
 
 
-def packed(checkpoint: Checkpoint) -> bytes:
-    """As its file holds it: a header with version, size and checksum, a line of JSON, and arrays."""
+def serialize(checkpoint: Checkpoint) -> bytes:
+    """Return the contents of the file: a header with version, size and checksum, a line of JSON, and arrays.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The state to write.
+    """
     snapshot = checkpoint.snapshot
-    everybody = np.arange(len(snapshot.loops))
-    whole = {name: np.array_equal(rows.owner, everybody) for name, rows in snapshot.tables.items()}
-    head = {
-        "kind": checkpoint.kind, "start": checkpoint.start, "since": checkpoint.since,
-        "taken": checkpoint.taken, "loops": snapshot.loops,
-        "next_time": snapshot.next_time, "next_tick": snapshot.next_tick, "tables": whole,
-        "told": list(checkpoint.told),
-    }  # fmt: skip
+    all_loops = np.arange(len(snapshot.loops))
+    # A table with one row for each loop needs no list of their owners.
+    has_row_per_loop = {name: np.array_equal(rows.owner, all_loops) for name, rows in snapshot.tables.items()}
+    head = {key: getattr(checkpoint, attribute) for key, attribute in CHECKPOINT_FIELDS.items()}
+    head |= {key: getattr(snapshot, attribute) for key, attribute in CHECKPOINT_SNAPSHOT.items()}
+    head |= {CHECKPOINT_TABLES: has_row_per_loop, CHECKPOINT_ENCODER: list(checkpoint.encoder_state)}
     body = io.BytesIO()
     body.write(json.dumps(head).encode() + b"\n")
     arrays: list[npt.NDArray[Any]] = [snapshot.fingerprints, snapshot.starts]
     for name, rows in snapshot.tables.items():
-        arrays += [] if whole[name] else [np.bincount(rows.owner, minlength=len(everybody)).astype(np.int32)]
+        arrays += [] if has_row_per_loop[name] else [np.bincount(rows.owner, minlength=len(all_loops)).astype(np.int32)]
         arrays.append(rows.values)
-    for array in (*arrays, *checkpoint.told.values()):
+    for array in (*arrays, *checkpoint.encoder_state.values()):
         np.lib.format.write_array(body, array, version=(3, 0), allow_pickle=False)
-    text = body.getbuffer()
-    return _header(text) + text
+    contents = body.getbuffer()
+    return _make_header(contents) + contents
 
 
-def _header(body: memoryview) -> bytes:
-    check = hashlib.blake2b(body, digest_size=16).hexdigest()
-    return f"clpm-execd checkpoint {VERSION}: {len(body)} bytes, blake2b {check}\n".encode()
+def parse(data: bytes) -> Checkpoint:
+    """Return the checkpoint of a file with these contents.
 
+    Parameters
+    ----------
+    data : bytes
+        The contents.
 
-def unpacked(data: bytes) -> Checkpoint:
-    """What a file holds; Unfit if one bit is not what was written."""
-    found = _HEADER.match(data)
-    if not found:
-        raise Unfit("it has no whole header")
-    if int(found[1]) != VERSION:
-        raise Unfit(f"it is of version {int(found[1])}, not {VERSION}")
-    body = io.BytesIO(data[found.end():])
-    if data[:found.end()] != _header(body.getbuffer()):
-        raise Unfit("its checksum is wrong")
+    Raises
+    ------
+    UnusableCheckpoint
+        If one bit is not as it was written.
+    """
+    header = _HEADER.match(data)
+    if not header:
+        raise UnusableCheckpoint("its header is incomplete")
+    if int(header[1]) != FORMAT_VERSION:
+        raise UnusableCheckpoint(f"its format version is {int(header[1])}, not {FORMAT_VERSION}")
+    body = io.BytesIO(data[header.end():])
+    if data[:header.end()] != _make_header(body.getbuffer()):
+        raise UnusableCheckpoint("its checksum is wrong")
     head = json.loads(body.readline())
 
-    def array() -> npt.NDArray[Any]:
+    def read_array() -> npt.NDArray[Any]:
         return np.asarray(np.lib.format.read_array(body, allow_pickle=False))
 
-    marks, starts = array(), array()
-    everybody = np.arange(len(head["loops"]))
-    tables = {name: OwnedRows(everybody if whole else np.repeat(everybody, array()), array())
-              for name, whole in head["tables"].items()}
-    snapshot = Snapshot(tuple(head["loops"]), marks, starts, head["next_time"], head["next_tick"], tables)
-    told = {name: array() for name in head["told"]}
-    return Checkpoint(head["kind"], head["start"], snapshot, told, head["since"], head["taken"])
+    fingerprints, starts = read_array(), read_array()
+    of_snapshot = {attribute: head[key] for key, attribute in CHECKPOINT_SNAPSHOT.items()}
+    loops = tuple(of_snapshot.pop("loops"))
+    all_loops = np.arange(len(loops))
+    tables = {name: OwnedRows(all_loops if has_row_per_loop else np.repeat(all_loops, read_array()), read_array())
+              for name, has_row_per_loop in head[CHECKPOINT_TABLES].items()}
+    snapshot = Snapshot(loops, fingerprints, starts, tables=tables, **of_snapshot)
+    encoder_state = {name: read_array() for name in head[CHECKPOINT_ENCODER]}
+    fields = {attribute: head[key] for key, attribute in CHECKPOINT_FIELDS.items()}
+    return Checkpoint(snapshot=snapshot, encoder_state=encoder_state, **fields)
 
 
-def read(folder: Path, kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
-    """The checkpoint of a state folder, None without one, and whether it is known what has been streamed.
+def _make_header(body: memoryview) -> bytes:
+    check = hashlib.blake2b(body, digest_size=16).hexdigest()
+    return f"clpm-execd checkpoint {FORMAT_VERSION}: {len(body)} bytes, blake2b {check}\n".encode()
 
-    One that cannot be read, or is of another kind of source, is set aside.
+
+def read_checkpoint(folder: Path, source_kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
+    """Read the checkpoint of a state folder; an unusable one is moved away.
+
+    Parameters
+    ----------
+    folder : Path
+        The state folder.
+    source_kind : str
+        "plant" or "record"; the checkpoint of another kind of source is unusable.
+    log : logging.Logger
+        Where it is reported that the stream starts from scratch.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        None if there is none that can be used.
+    is_known : bool
+        Whether it is known what was emitted before.
     """
-    path = folder / "checkpoint"
+    path = folder / CHECKPOINT_FILE
     try:
-        found = unpacked(path.read_bytes())
-        if found.kind != kind:
-            raise Unfit(f"it is of a {found.kind}, and this is a {kind}")
-        return found, True
+        checkpoint = parse(path.read_bytes())
+        if checkpoint.source_kind != source_kind:
+            raise UnusableCheckpoint(f"it is of a {checkpoint.source_kind}, and this stream is of a {source_kind}")
+        return checkpoint, True
     except FileNotFoundError:
         return None, True
     except OSError as error:
-        log.warning("cannot read %s: %s; the stream begins anew", path, error.strerror)
-    except Unfit as why:
-        set_aside(folder, log, str(why))
+        log.warning("cannot read %s: %s; starting from scratch", path, error.strerror)
+    except UnusableCheckpoint as reason:
+        reject_checkpoint(folder, log, str(reason))
     return None, False
 
 
-def set_aside(folder: Path, log: logging.Logger, why: str) -> None:
-    """A checkpoint that is of no use to this stream goes to corrupt/, for people to look at."""
-    path, corrupt = folder / "checkpoint", folder / "corrupt"
-    log.warning("the checkpoint is set aside in %s, and the stream begins anew: %s", corrupt, why)
+def reject_checkpoint(folder: Path, log: logging.Logger, reason: str) -> None:
+    """Move a checkpoint that this stream cannot use to `corrupt/`, for people to look at.
+
+    Parameters
+    ----------
+    folder : Path
+        The state folder.
+    log : logging.Logger
+        Where that is reported.
+    reason : str
+        Why it cannot be used.
+    """
+    path, corrupt = folder / CHECKPOINT_FILE, folder / CORRUPT_FOLDER
+    log.warning("checkpoint moved to %s; starting from scratch: %s", corrupt, reason)
     with suppress(OSError):
         make_folder(corrupt)
-        os.replace(path, corrupt / f"checkpoint-{time.time_ns()}")
-        for old in sorted(corrupt.glob("checkpoint-*"))[:-MOST_CORRUPT]:
+        os.replace(path, corrupt / f"{CHECKPOINT_FILE}-{time.time_ns()}")
+        for old in sorted(corrupt.glob(f"{CHECKPOINT_FILE}-*"))[:-MAX_CORRUPT_CHECKPOINTS]:
             old.unlink()
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """A snapshot that waits to be written. mark: see Keeper. at: by the clock that is never set."""
+class _PendingCheckpoint:
+    """A checkpoint that waits until `offset` is durable. taken_at: ns, of the monotonic clock."""
 
     checkpoint: Checkpoint
-    mark: int
-    at: int
+    offset: int
+    taken_at: int
 
 
-class Keeper:
-    """Takes the snapshot of a stream now and then, and has it written once what was emitted by then is safe.
+class CheckpointWriter:
+    """Takes snapshots of a stream every few seconds, and writes each once everything emitted before it is durable.
 
-    lag: ns that must have gone by since it was taken. A stream calls `look` when it has handed something over, and when
-    it rests, with a mark of how far it is, and `safe`, which tells of a mark whether what was handed over by then is.
+    A stream calls `poll` whenever it has emitted something and while it waits, with an offset that says how much it has
+    emitted, and a function that says of an offset whether everything up to it is durable.
+
+    Parameters
+    ----------
+    lock : FolderLock
+        The lock on the state folder; without it nothing is written.
+    source, encoder : Source, HasSnapshot
+        Whose state is written.
+    clock : Clock
+        The clock.
+    log : logging.Logger
+        Where it is reported, once, that the disk takes no checkpoint.
+    source_kind : str
+        "plant" or "record".
+    start : int or None
+        The configured start, ns since 1970; None for now.
+    lag : int
+        How old a snapshot must be at least when it is written, ns.
     """
 
-    def __init__(self, claim: Claim, source: Source, encoder: HasState, clock: Clock, log: logging.Logger, *,
-                 kind: str = "plant", start: int | None = None, lag: int = 0) -> None:
-        self._claim, self._source, self._encoder, self._clock, self._log = claim, source, encoder, clock, log
-        self._kind, self._start, self._lag = kind, start, lag
-        self._waiting: _Taken | None = None
-        self._due = 0
-        self._since = source.next_time
-        self._cost = 0  # ns that the last one took to write
-        self._failed = False
-        self._writing: threading.Thread | None = None
+    def __init__(self, lock: FolderLock, source: Source, encoder: HasSnapshot, clock: Clock, log: logging.Logger, *,
+                 source_kind: str = "plant", start: int | None = None, lag: int = 0) -> None:
+        self._lock, self._source, self._encoder, self._clock, self._log = lock, source, encoder, clock, log
+        self._source_kind, self._start, self._lag = source_kind, start, lag
+        self._pending: _PendingCheckpoint | None = None
+        self._next_snapshot_at = 0  # of the monotonic clock, ns
+        self._first_emit = source.next_time
+        self._write_cost = 0  # of the last checkpoint, ns
+        self._has_failed = False
+        self._thread: threading.Thread | None = None
 
-    def begin(self, since: int) -> None:
-        """Write the first snapshot before anything is emitted; since: the first instant that will be."""
-        self._since = since
-        self._write(self._take(0).checkpoint)
-        self._due = self._clock.elapsed()  # so that a process that never lives for long gets on nevertheless
+    def write_first(self, first_emit: int) -> None:
+        """Write a checkpoint before anything is emitted; first_emit: the first sample that will be, ns since 1970."""
+        self._first_emit = first_emit
+        self._write(self._take_snapshot(0).checkpoint)
+        self._next_snapshot_at = self._clock.elapsed()  # so that a process that never lives for long makes progress too
 
-    def look(self, mark: int, safe: Safe) -> None:
-        """Write what is safe, take what is due."""
+    def poll(self, offset: int, is_durable: IsDurableFn) -> None:
+        """Write the pending checkpoint if its time has come, and take the next snapshot if it is due."""
         now = self._clock.elapsed()
-        waiting = self._waiting
-        if waiting is not None:
-            if now - waiting.at < self._lag or self._busy() or not safe(waiting.mark):
+        pending = self._pending
+        if pending is not None:
+            if now - pending.taken_at < self._lag or self._is_writing() or not is_durable(pending.offset):
                 return
-            self._waiting = None
-            self._start_writing(waiting.checkpoint)
-        if now >= self._due:
-            self._waiting = self._take(mark)
+            self._pending = None
+            self._start_writing(pending.checkpoint)
+        if now >= self._next_snapshot_at:
+            self._pending = self._take_snapshot(offset)
             if not self._lag:
-                self.look(mark, safe)
+                self.poll(offset, is_durable)
 
-    def leave(self, mark: int, safe: Safe) -> None:
-        """The stream ends in order: write the last snapshot if what was handed over is safe, and wait for it.
+    def finish(self, offset: int, is_durable: IsDurableFn) -> None:
+        """Write the last checkpoint of a stream that ends, if everything is durable, and wait for it a little.
 
-        Where that does not happen in time a line of the log says so, for the next stream then emits points a second
-        time.
+        If that does not succeed the log says so, because the next stream then emits some points a second time.
         """
-        deadline = time.monotonic() + _LEAVE
+        deadline = time.monotonic() + _FINAL_WRITE_TIMEOUT_S
         self._join(deadline)
-        if safe(mark) and not self._busy():
-            self._start_writing(self._take(mark).checkpoint)
+        if is_durable(offset) and not self._is_writing():
+            self._start_writing(self._take_snapshot(offset).checkpoint)
             self._join(deadline)
-            if not self._busy():
+            if not self._is_writing():
                 return
         self._log.info("stopped before the last points were in the checkpoint: the next start emits them again")
 
     def _join(self, deadline: float) -> None:
-        if self._writing is not None:
-            self._writing.join(max(0.0, deadline - time.monotonic()))
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _take(self, mark: int) -> _Taken:
-        began = self._clock.elapsed()
-        checkpoint = Checkpoint(self._kind, self._start, self._source.snapshot(), self._encoder.snapshot(),
-                                self._since, self._clock.now())
+    def _take_snapshot(self, offset: int) -> _PendingCheckpoint:
+        start = self._clock.elapsed()
+        checkpoint = Checkpoint(self._source_kind, self._start, self._source.snapshot(), self._encoder.snapshot(),
+                                self._first_emit, self._clock.now())
         now = self._clock.elapsed()
-        self._due = now + max(EVERY, _SHARE * (now - began + self._cost))
-        return _Taken(checkpoint, mark, now)
+        self._next_snapshot_at = now + max(INTERVAL_NS, _MIN_INTERVAL_PER_COST * (now - start + self._write_cost))
+        return _PendingCheckpoint(checkpoint, offset, now)
 
-    def _busy(self) -> bool:
-        return self._writing is not None and self._writing.is_alive()
+    def _is_writing(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _start_writing(self, checkpoint: Checkpoint) -> None:
-        self._writing = threading.Thread(target=self._write, args=(checkpoint,), name="checkpoint", daemon=True)
-        self._writing.start()
+        self._thread = threading.Thread(target=self._write, args=(checkpoint,), name="checkpoint", daemon=True)
+        self._thread.start()
 
     def _write(self, checkpoint: Checkpoint) -> None:
+        path = self._lock.folder / CHECKPOINT_FILE
         try:
-            if not self._claim.take():
+            if not self._lock.try_acquire():
                 return
-            began = time.monotonic_ns()
-            write_atomically(self._claim.folder / "checkpoint", packed(checkpoint))
-            self._cost = time.monotonic_ns() - began
+            start = time.monotonic_ns()
+            write_atomically(path, serialize(checkpoint))
+            self._write_cost = time.monotonic_ns() - start
         except OSError as error:
-            if not self._failed:
-                self._failed = True
-                self._log.warning("cannot write %s: %s; the stream goes on, and would begin again from an older state",
-                                  self._claim.folder / "checkpoint", error.strerror)
+            if not self._has_failed:
+                self._has_failed = True
+                text = "cannot write %s: %s; the stream continues, and a restart would resume from an older state"
+                self._log.warning(text, path, error.strerror)
             return
-        if self._failed:
-            self._failed = False
-            self._log.warning("the state is written again to %s", self._claim.folder)
+        if self._has_failed:
+            self._has_failed = False
+            self._log.warning("writing checkpoints to %s resumed", self._lock.folder)

@@ -1,7 +1,7 @@
-"""One process a state folder: whoever has it keeps a lock on it, which ends with the process, however that ends.
+"""One process per state folder: it holds a lock, which ends with the process, however that ends.
 
-A successor waits some seconds before it complains, for at a reload Telegraf starts one process while the other is still
-leaving. A folder that cannot be had (not writable, no such disk) is a warning, told once, and no end of a stream.
+The next process waits some seconds before it gives up, because Telegraf starts one at a reload while the other is still
+leaving. If the folder cannot be used (not writable, no such disk) the stream goes on without it, after one warning.
 """
 
 from __future__ import annotations
@@ -16,75 +16,97 @@ from clpm_execd.clock import Clock, StopRequest
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.state.durable_file import make_folder
+from clpm_execd.stored_names import LOCK_FILE
 
-PATIENCE = 12 * SECOND  # Telegraf kills what has not left 10 s after it closed its stdin
-_LOOK = SECOND // 10
-_TAKEN = {errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN}
+# Telegraf kills a process that has not left 10 s after it closed its stdin.
+ACQUIRE_TIMEOUT_NS = 12 * SECOND
+_RETRY_INTERVAL_NS = SECOND // 10
+_LOCKED_ERRORS = {errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN}
 
 
-class Claim:
-    """The right to write in a state folder, once `take` has got it."""
+class FolderLock:
+    """The lock on a state folder; whoever holds it may write there.
+
+    Parameters
+    ----------
+    folder : Path
+        The state folder; it is made if it does not exist.
+    log : logging.Logger
+        Where it is reported, once, that the folder cannot be used.
+    """
 
     def __init__(self, folder: Path, log: logging.Logger) -> None:
         self.folder = folder
         self._log = log
         self._fd: int | None = None
-        self._told = False
+        self._is_failure_logged = False
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         return self._fd is not None
 
-    def wait(self, clock: Clock, signals: StopRequest) -> None:
-        """Take it, or go on without where the folder cannot be had. BadInput when another process keeps it."""
-        deadline = clock.elapsed() + PATIENCE
-        while not self.take() and not self._told and not signals.stop_asked:
+    def acquire(self, clock: Clock, stop: StopRequest) -> None:
+        """Wait for the lock; return without it if the folder cannot be used, or a stop is requested.
+
+        Parameters
+        ----------
+        clock : Clock
+            The clock to wait by.
+        stop : StopRequest
+            Ends the wait.
+
+        Raises
+        ------
+        BadInput
+            If another process holds it for ACQUIRE_TIMEOUT_NS.
+        """
+        deadline = clock.elapsed() + ACQUIRE_TIMEOUT_NS
+        while not self.try_acquire() and not self._is_failure_logged and not stop.stop_asked:
             if clock.elapsed() >= deadline:
-                owner = self._owner()
+                owner = self._read_owner()
                 what = f"is in use by another clpm-execd{owner and f', process {owner}'}"
                 raise BadInput([Problem(f"--state {self.folder}", what, "give each stream a folder of its own")])
-            clock.wait(_LOOK, [signals.fd])
+            clock.wait(_RETRY_INTERVAL_NS, [stop.fd])
 
-    def take(self) -> bool:
-        """Whether it is ours, now if not before."""
+    def try_acquire(self) -> bool:
+        """Return whether the lock is held, if possible after acquiring it now."""
         if self._fd is not None:
             return True
         fd = -1
         try:
             make_folder(self.folder)
-            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            fd = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
             _lock(fd)
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            if error.errno not in _TAKEN or fd < 0:
-                self._tell(error)
+            if error.errno not in _LOCKED_ERRORS or fd < 0:
+                self._log_failure(error)
             return False
         self._fd = fd
         return True
 
     def release(self) -> None:
-        """Let go of it before the process ends."""
+        """Release the lock before the process ends."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _tell(self, error: OSError) -> None:
-        if not self._told:
-            self._told = True
-            self._log.warning("cannot use the state folder %s: %s; the stream goes on without", self.folder,
-                              error.strerror)
+    def _log_failure(self, error: OSError) -> None:
+        if not self._is_failure_logged:
+            self._is_failure_logged = True
+            self._log.warning("cannot use the state folder %s: %s; continuing without it", self.folder, error.strerror)
 
-    def _owner(self) -> str:
+    def _read_owner(self) -> str:
         with suppress(OSError, ValueError):
-            return str(int((self.folder / "lock").read_text()))
+            return str(int((self.folder / LOCK_FILE).read_text()))
         return ""
 
 
 def _lock(fd: int) -> None:
-    """Where there is no such lock (Windows, some network disks) nobody is kept out."""
+    """Lock a file; where there are no such locks (Windows, some network file systems) nobody is kept out."""
     try:
         import fcntl
     except ImportError:

@@ -1,10 +1,10 @@
-"""Where a stream begins: at the latest instant, so far back as is asked for, or where the last one ended.
+"""Where a stream starts: at the latest sample time, so far back as a backfill asks for, or where the last one ended.
 
-The grid is start + k * interval with a start that is configured, k * interval without. With a checkpoint the first
-instant emitted is the first of the grid that the stream before did not hand over: none is missing, and none has two
-values. It resumes from its snapshot if it had the same start and its end lies on the grid. A checkpoint of one that
-ended longer ago than is to be caught up with, or of the future by as much, is left alone but for that: nothing that it
-handed over is emitted again. What a stream owed when it was taken, of a backfill, counts as time away of nobody.
+Sample times are start + k * interval with a configured start, k * interval without. With a checkpoint the first sample
+emitted is the first one that the stream before did not emit: none is missing, and none has two values. The source
+resumes from its snapshot if it had the same start and its end is a sample time. If the last stream ended longer ago
+than the longest gap that is filled, or is ahead of the clock by as much, the snapshot is not used, but nothing that was
+emitted is emitted again. What a stream still had to backfill when its snapshot was taken does not count as a gap.
 """
 
 from __future__ import annotations
@@ -23,42 +23,65 @@ _LOG = logging.getLogger("clpm_execd")
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """start: the first instant at which the source lives. since: the first emitted. Both ns since 1970.
+class ResumePoint:
+    """Where a stream starts.
 
-    snapshot: what the source goes on from; its next_time is start then.
+    Attributes
+    ----------
+    start : int
+        The first time that the source simulates, ns since 1970.
+    first_emit : int
+        The first time that is emitted, ns since 1970.
+    snapshot : Snapshot or None
+        What the source resumes from; its next_time is `start`.
     """
 
     start: int
-    since: int
+    first_emit: int
     snapshot: Snapshot | None = None
 
 
-def beginning(start: int | None, interval: int, now: int, *, backfill: int = 0, kept: Checkpoint | None = None,
-              catch_up: int = DAY) -> Beginning:
-    """start: as configured, None for now. backfill: ns before now from which on to emit, 0 for the latest instant."""
+def find_resume_point(start: int | None, interval: int, now: int, *, backfill: int = 0,
+                      checkpoint: Checkpoint | None = None, max_gap: int = DAY) -> ResumePoint:
+    """Return where a stream starts.
+
+    Parameters
+    ----------
+    start : int or None
+        The configured start, ns since 1970; None for now.
+    interval : int
+        Between two samples, ns.
+    now : int
+        The time, ns since 1970.
+    backfill : int
+        How long before now the first sample is emitted, ns; 0 for the latest sample time.
+    checkpoint : Checkpoint, optional
+        Of the stream before.
+    max_gap : int
+        The longest time since its end that is filled, ns.
+    """
     origin = start or 0
 
-    def on_grid(time: int) -> int:
+    def next_sample_time(time: int) -> int:
         return origin + -(-(time - origin) // interval) * interval
 
-    since = on_grid(now - backfill) if backfill else on_grid(now - interval + 1)
-    if kept is not None:
-        ended = on_grid(kept.snapshot.next_time)
-        if not _too_long(kept, now, catch_up):
-            since = ended
-            if start == kept.start and ended == kept.snapshot.next_time:
-                return Beginning(ended, max(ended, kept.since), kept.snapshot)
-        since = max(since, ended) if ended <= now else since
-    since = max(origin, since)
-    return Beginning(since if start is None else start, since)
+    first_emit = next_sample_time(now - backfill) if backfill else next_sample_time(now - interval + 1)
+    if checkpoint is not None:
+        end = next_sample_time(checkpoint.snapshot.next_time)
+        if not _exceeds_gap(checkpoint, now, max_gap):
+            first_emit = end
+            if start == checkpoint.start and end == checkpoint.snapshot.next_time:
+                return ResumePoint(end, max(end, checkpoint.first_emit), checkpoint.snapshot)
+        first_emit = max(first_emit, end) if end <= now else first_emit
+    first_emit = max(origin, first_emit)
+    return ResumePoint(first_emit if start is None else start, first_emit)
 
 
-def _too_long(kept: Checkpoint, now: int, catch_up: int) -> bool:
-    away, ahead = now - kept.taken, kept.snapshot.next_time - now
-    if ahead > catch_up:
-        _LOG.warning("the state is %s ahead of the clock; the stream begins anew", human_duration(ahead))
-    elif away > catch_up:
-        _LOG.warning("away for %s, more than the %s that are caught up with: the stream begins anew",
-                     human_duration(away), human_duration(catch_up))
-    return max(ahead, away) > catch_up
+def _exceeds_gap(checkpoint: Checkpoint, now: int, max_gap: int) -> bool:
+    gap, ahead = now - checkpoint.taken_at, checkpoint.snapshot.next_time - now
+    if ahead > max_gap:
+        _LOG.warning("the checkpoint is %s ahead of the clock; starting from scratch", human_duration(ahead))
+    elif gap > max_gap:
+        _LOG.warning("the last stream ended %s ago, more than --max-gap %s; starting from scratch",
+                     human_duration(gap), human_duration(max_gap))
+    return max(ahead, gap) > max_gap

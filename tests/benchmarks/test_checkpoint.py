@@ -16,8 +16,8 @@ from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.pacing import SystemClock
-from clpm_execd.state.checkpoint import Keeper
-from clpm_execd.state.folder_lock import Claim
+from clpm_execd.state.checkpoint import CheckpointWriter
+from clpm_execd.state.folder_lock import FolderLock
 
 SECONDS = 20.0 if CAMPAIGNS else 0.3  # a short run only shows that it works: a snapshot is due every 5 s
 
@@ -27,14 +27,14 @@ def rate(loops: int, keep: Path | None) -> float:
     five, log, clock = default_loops(), logging.getLogger("benchmark"), SystemClock()
     plant = Plant([replace(five[i % 5], id=f"TIC{208000 + i}") for i in range(loops)], start=START)
     encoder = LineProtocol(plant.loops)
-    keeper = Keeper(Claim(keep, log), plant, encoder, clock, log) if keep else None
+    keeper = CheckpointWriter(FolderLock(keep, log), plant, encoder, clock, log) if keep else None
     if keeper:
-        keeper.begin(START)
+        keeper.write_first(START)
     ticks, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
         encoder.encode(plant.advance(1))
         if keeper:
-            keeper.look(0, lambda mark: True)
+            keeper.poll(0, lambda mark: True)
         ticks += 1
     return ticks / (time.perf_counter() - began)
 

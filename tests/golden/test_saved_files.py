@@ -23,7 +23,7 @@ from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.plant import Plant
 from clpm_execd.records import Replay, read_record
-from clpm_execd.state.checkpoint import Checkpoint, packed, read
+from clpm_execd.state.checkpoint import Checkpoint, read_checkpoint, serialize
 from clpm_execd.stored_names import stored_field
 
 LOG = logging.getLogger("clpm_execd")
@@ -83,7 +83,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def checkpoint_of(name: str, kind: str = "plant") -> Checkpoint:
-    checkpoint, _ = read(FOLDER / name / "state", kind, LOG)
+    checkpoint, _ = read_checkpoint(FOLDER / name / "state", kind, LOG)
     assert checkpoint is not None
     return checkpoint
 
@@ -133,7 +133,7 @@ def test_a_replay_resumes_from_its_checkpoint() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [*((name, "plant") for name in PLANTS), ("replay", "record")])
 def test_a_checkpoint_is_written_as_0_1_0_wrote_it(name: str, kind: str) -> None:
-    assert packed(checkpoint_of(name, kind)) == (FOLDER / name / "state" / "checkpoint").read_bytes()
+    assert serialize(checkpoint_of(name, kind)) == (FOLDER / name / "state" / "checkpoint").read_bytes()
 
 
 def test_a_plant_that_went_on_stores_its_state_under_the_same_names() -> None:

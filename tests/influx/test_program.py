@@ -116,10 +116,10 @@ def test_a_full_disk_and_an_outage_together_miss_nothing(program: Program, influ
         filler = disk / "filler"
         filler.write_bytes(bytes(500_000))
         with program.started() as process:
-            until(lambda: "cannot spool" in program.said(), 60, f"a word on the full disk; see {program.log}")
+            until(lambda: "cannot write the queue" in program.said(), 60, f"a word on the full disk; see {program.log}")
             time.sleep(1)
             filler.unlink()
-            until(lambda: "spooling to" in program.said(), 60, f"a word on the room there is; see {program.log}")
+            until(lambda: "writing the queue to" in program.said(), 60, f"a word on free space; see {program.log}")
             proxy.up()
             until(lambda: take_inventory(disk).points < 20, 60, f"all that waited to be written; see {program.log}")
             assert program.stop(process) == 0

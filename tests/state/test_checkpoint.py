@@ -1,4 +1,4 @@
-"""A checkpoint is read as it was written or not at all, and speaks only of what is safe."""
+"""A checkpoint is read as it was written or not at all, and is never newer than what is durable."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, Move
 from clpm_execd.runtime.pacing import SECOND, SystemClock
-from clpm_execd.state.checkpoint import EVERY, LAG, Checkpoint, Keeper, Unfit, packed, read, unpacked
-from clpm_execd.state.folder_lock import Claim
+from clpm_execd.state.checkpoint import (
+    INTERVAL_NS,
+    READER_LAG_NS,
+    Checkpoint,
+    CheckpointWriter,
+    UnusableCheckpoint,
+    parse,
+    read_checkpoint,
+    serialize,
+)
+from clpm_execd.state.folder_lock import FolderLock
 
 START = 1_700_000_000 * SECOND
 LOG = logging.getLogger("test.checkpoint")
@@ -35,7 +44,7 @@ def loops() -> list[object]:
             template("level", "LIC 2, \u00fc", (0.0, 100.0))]
 
 
-def lived(samples: int = 100) -> tuple[Plant, LineProtocol]:
+def advanced(samples: int = 100) -> tuple[Plant, LineProtocol]:
     plant = Plant(loops(), start=START)  # type: ignore[arg-type]
     encoder = LineProtocol(plant.loops, truth="truth")
     encoder.encode(plant.advance(samples))
@@ -46,57 +55,57 @@ def checkpoint_of(plant: Plant, encoder: LineProtocol) -> Checkpoint:
     return Checkpoint("plant", None, plant.snapshot(), encoder.snapshot(), START, START + 100 * SECOND)
 
 
-def test_a_stream_goes_on_from_the_file_of_another() -> None:
-    plant, encoder = lived()
-    found = unpacked(packed(checkpoint_of(plant, encoder)))
-    again = Plant(loops(), start=found.snapshot.next_time, snapshot=found.snapshot)  # type: ignore[arg-type]
+def test_a_stream_resumes_from_the_file_of_another() -> None:
+    plant, encoder = advanced()
+    checkpoint = parse(serialize(checkpoint_of(plant, encoder)))
+    again = Plant(loops(), start=checkpoint.snapshot.next_time, snapshot=checkpoint.snapshot)  # type: ignore[arg-type]
     other = LineProtocol(again.loops, truth="truth")
-    other.restore(found.told, again.resumed_loops)
+    other.restore(checkpoint.encoder_state, again.resumed_loops)
     assert other.encode(again.advance(200)) == encoder.encode(plant.advance(200))
 
 
-def test_a_loop_that_begins_tells_its_truth_anew() -> None:
-    plant, encoder = lived(30)
+def test_a_loop_that_starts_writes_its_ground_truth_again() -> None:
+    plant, encoder = advanced(30)
     other = LineProtocol(plant.loops, truth="truth")
     other.restore(encoder.snapshot(), frozenset())
     block = plant.advance(1)
     assert encoder.encode(block).count(b"truth,") < other.encode(block).count(b"truth,") == 3
 
 
-def test_no_byte_can_be_changed_unnoticed() -> None:
-    data = packed(checkpoint_of(*lived()))
+def test_any_changed_byte_makes_it_unusable() -> None:
+    data = serialize(checkpoint_of(*advanced()))
     for at in range(len(data)):
-        with pytest.raises(Unfit):
-            unpacked(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
+        with pytest.raises(UnusableCheckpoint):
+            parse(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
 
 
-def test_no_part_of_a_file_is_read() -> None:
-    data = packed(checkpoint_of(*lived()))
+def test_a_part_of_a_file_is_unusable() -> None:
+    data = serialize(checkpoint_of(*advanced()))
     for length in range(len(data)):
-        with pytest.raises(Unfit):
-            unpacked(data[:length])
-    with pytest.raises(Unfit):
-        unpacked(data + b"\0")
+        with pytest.raises(UnusableCheckpoint):
+            parse(data[:length])
+    with pytest.raises(UnusableCheckpoint):
+        parse(data + b"\0")
 
 
-@pytest.mark.parametrize(("spoil", "why"), [
-    (lambda data: data.replace(b"checkpoint 1:", b"checkpoint 2:", 1), "of version 2"),
+@pytest.mark.parametrize(("damage", "reason"), [
+    (lambda data: data.replace(b"checkpoint 1:", b"checkpoint 2:", 1), "version is 2"),
     (lambda data: data[:-1], "checksum"), (lambda data: b"", "header"), (lambda data: b"\x80\x04pickled", "header")])
-def test_what_cannot_be_read_is_set_aside_with_one_warning(
-        spoil: Callable[[bytes], bytes], why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = spoil(packed(checkpoint_of(*lived())))
+def test_an_unusable_checkpoint_is_moved_away_with_one_warning(
+        damage: Callable[[bytes], bytes], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = damage(serialize(checkpoint_of(*advanced())))
     (tmp_path / "checkpoint").write_bytes(data)
-    assert read(tmp_path, "plant", LOG) == (None, False)
+    assert read_checkpoint(tmp_path, "plant", LOG) == (None, False)
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert why in record.getMessage()
-    [aside] = (tmp_path / "corrupt").iterdir()
-    assert aside.read_bytes() == data
-    assert read(tmp_path, "plant", LOG) == (None, True)
+    assert reason in record.getMessage()
+    [moved] = (tmp_path / "corrupt").iterdir()
+    assert moved.read_bytes() == data
+    assert read_checkpoint(tmp_path, "plant", LOG) == (None, True)
 
 
-class Moments(SystemClock):
-    """A clock that the test moves."""
+class ManualClock(SystemClock):
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.time = 0
@@ -109,106 +118,106 @@ class Moments(SystemClock):
 
 
 @pytest.fixture
-def claim(tmp_path: Path) -> Iterator[Claim]:
-    found = Claim(tmp_path / "state", LOG)
-    yield found
-    found.release()
+def lock(tmp_path: Path) -> Iterator[FolderLock]:
+    lock = FolderLock(tmp_path / "state", LOG)
+    yield lock
+    lock.release()
 
 
-def kept(claim: Claim) -> int:
-    """The next instant of the checkpoint on disk, in s from START; -1 without one."""
+def seconds_on_disk(lock: FolderLock) -> int:
+    """Return the next sample time of the checkpoint on disk, s from START; -1 without one."""
     for _ in range(100):
-        if not (claim.folder / "checkpoint.tmp").exists():
+        if not (lock.folder / "checkpoint.tmp").exists():
             break
         time.sleep(0.01)
-    found = read(claim.folder, "plant", LOG)[0]
-    return (found.snapshot.next_time - START) // SECOND if found else -1
+    checkpoint = read_checkpoint(lock.folder, "plant", LOG)[0]
+    return (checkpoint.snapshot.next_time - START) // SECOND if checkpoint else -1
 
 
-def test_a_snapshot_is_written_once_the_reader_has_had_it_for_a_while(claim: Claim) -> None:
-    plant, encoder, clock = *lived(1), Moments()
-    keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
-    keeper.begin(START)
-    assert kept(claim) == 1
-    seen = []
-    for handed in range(1, 61):
+def test_a_snapshot_is_written_once_the_reader_has_had_the_samples_for_a_while(lock: FolderLock) -> None:
+    plant, encoder, clock = *advanced(1), ManualClock()
+    writer = CheckpointWriter(lock, plant, encoder, clock, LOG, lag=READER_LAG_NS)
+    writer.write_first(START)
+    assert seconds_on_disk(lock) == 1
+    on_disk = []
+    for emitted in range(1, 61):
         clock.time += SECOND
         encoder.encode(plant.advance(1))
-        keeper.look(handed, lambda mark: mark <= handed - 10)  # noqa: B023 - asked at once
-        keeper._join(time.monotonic() + 5)
-        seen.append(kept(claim))
-    ages = np.arange(2, 62) - np.array(seen)
-    assert len(set(seen)) > 2
-    assert (np.diff(seen) >= 0).all()
-    assert ages.max() <= (2 * LAG + EVERY) // SECOND
-    assert min(ages[np.flatnonzero(np.diff(seen)) + 1]) >= LAG // SECOND
+        writer.poll(emitted, lambda offset: offset <= emitted - 10)  # noqa: B023 - asked at once
+        writer._join(time.monotonic() + 5)
+        on_disk.append(seconds_on_disk(lock))
+    ages = np.arange(2, 62) - np.array(on_disk)
+    assert len(set(on_disk)) > 2
+    assert (np.diff(on_disk) >= 0).all()
+    assert ages.max() <= (2 * READER_LAG_NS + INTERVAL_NS) // SECOND
+    assert min(ages[np.flatnonzero(np.diff(on_disk)) + 1]) >= READER_LAG_NS // SECOND
 
 
-def test_what_is_safe_is_written_at_once(claim: Claim) -> None:
-    plant, encoder, clock = *lived(1), Moments()
-    keeper = Keeper(claim, plant, encoder, clock, LOG)
-    keeper.begin(START)
+def test_a_snapshot_of_durable_samples_is_written_at_once(lock: FolderLock) -> None:
+    plant, encoder, clock = *advanced(1), ManualClock()
+    writer = CheckpointWriter(lock, plant, encoder, clock, LOG)
+    writer.write_first(START)
     plant.advance(5)
-    clock.time += EVERY
-    keeper.look(0, lambda mark: False)
-    assert kept(claim) == 1
+    clock.time += INTERVAL_NS
+    writer.poll(0, lambda offset: False)
+    assert seconds_on_disk(lock) == 1
     plant.advance(5)
-    keeper.look(0, lambda mark: True)
-    keeper._join(time.monotonic() + 5)
-    assert kept(claim) == 6, "of what was safe then, and no more"
+    writer.poll(0, lambda offset: True)
+    writer._join(time.monotonic() + 5)
+    assert seconds_on_disk(lock) == 6, "the state when everything was durable, and no later one"
 
 
-def test_what_is_handed_over_first_is_remembered_at_once(claim: Claim) -> None:
-    plant, encoder = lived(1)
-    keeper = Keeper(claim, plant, encoder, Moments(), LOG)
-    keeper.begin(START)
+def test_the_first_samples_have_a_checkpoint_at_once(lock: FolderLock) -> None:
+    plant, encoder = advanced(1)
+    writer = CheckpointWriter(lock, plant, encoder, ManualClock(), LOG)
+    writer.write_first(START)
     plant.advance(5)
-    keeper.look(0, lambda mark: True)
-    keeper._join(time.monotonic() + 5)
-    assert kept(claim) == 6
+    writer.poll(0, lambda offset: True)
+    writer._join(time.monotonic() + 5)
+    assert seconds_on_disk(lock) == 6
 
 
-def test_the_last_snapshot_is_exact_if_all_is_safe_and_not_written_if_not(
-        claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_checkpoint_is_exact_if_everything_is_durable_and_not_written_if_not(
+        lock: FolderLock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    plant, encoder, clock = *lived(1), Moments()
-    keeper = Keeper(claim, plant, encoder, clock, LOG, lag=LAG)
-    keeper.begin(START)
+    plant, encoder, clock = *advanced(1), ManualClock()
+    writer = CheckpointWriter(lock, plant, encoder, clock, LOG, lag=READER_LAG_NS)
+    writer.write_first(START)
     plant.advance(5)
-    keeper.leave(1, lambda mark: False)
-    assert kept(claim) == 1
+    writer.finish(1, lambda offset: False)
+    assert seconds_on_disk(lock) == 1
     [record] = caplog.records
     assert "the next start emits them again" in record.getMessage()
-    keeper.leave(1, lambda mark: True)
-    assert kept(claim) == 6
+    writer.finish(1, lambda offset: True)
+    assert seconds_on_disk(lock) == 6
     assert len(caplog.records) == 1
-    assert stat.S_IMODE((claim.folder / "checkpoint").stat().st_mode) == 0o600
+    assert stat.S_IMODE((lock.folder / "checkpoint").stat().st_mode) == 0o600
 
 
-def test_a_folder_that_does_not_take_it_is_one_warning_until_it_does(
-        claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
-    plant, encoder = lived(1)
-    keeper = Keeper(claim, plant, encoder, Moments(), LOG)
-    (claim.folder / "checkpoint").mkdir(parents=True)
-    (claim.folder / "checkpoint" / "in the way").touch()
+def test_a_folder_that_cannot_be_written_is_one_warning_until_it_can(
+        lock: FolderLock, caplog: pytest.LogCaptureFixture) -> None:
+    plant, encoder = advanced(1)
+    writer = CheckpointWriter(lock, plant, encoder, ManualClock(), LOG)
+    (lock.folder / "checkpoint").mkdir(parents=True)
+    (lock.folder / "checkpoint" / "in the way").touch()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            keeper.begin(START)
+            writer.write_first(START)
         assert len(caplog.records) == 1
-        (claim.folder / "checkpoint" / "in the way").unlink()
-        (claim.folder / "checkpoint").rmdir()
-        keeper.begin(START)
-    assert kept(claim) == 1
+        (lock.folder / "checkpoint" / "in the way").unlink()
+        (lock.folder / "checkpoint").rmdir()
+        writer.write_first(START)
+    assert seconds_on_disk(lock) == 1
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
-        f"cannot write {claim.folder / 'checkpoint'}", f"the state is written again to {claim.folder}"]
+        f"cannot write {lock.folder / 'checkpoint'}", f"writing checkpoints to {lock.folder} resumed"]
 
 
-def test_a_disk_that_is_full_ends_no_stream(tmp_path: Path, clpm_execd: list[str]) -> None:
-    def no_room() -> None:
+def test_a_full_disk_ends_no_stream(tmp_path: Path, clpm_execd: list[str]) -> None:
+    def allow_only_small_files() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    done = subprocess.run([*clpm_execd, "--state", str(tmp_path), "--count", "2"], preexec_fn=no_room,
+    done = subprocess.run([*clpm_execd, "--state", str(tmp_path), "--count", "2"], preexec_fn=allow_only_small_files,
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
     assert (done.returncode, done.stdout.count("\n")) == (0, 10), done.stderr
     assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I!")] == ["W!"]
@@ -216,7 +225,7 @@ def test_a_disk_that_is_full_ends_no_stream(tmp_path: Path, clpm_execd: list[str
 
 
 @pytest.mark.process
-def test_a_process_killed_while_it_writes_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     code = ("import sys, pathlib; from clpm_execd.state.durable_file import write_atomically\n"
             "n = 0\n"
             "while True:\n"

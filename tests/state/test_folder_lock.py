@@ -1,4 +1,4 @@
-"""A state folder has one process: a second waits a little, says so and leaves. Without a folder the stream goes on."""
+"""A state folder has one process: a second waits a little and ends with an error. Without a folder a stream goes on."""
 
 from __future__ import annotations
 
@@ -18,105 +18,105 @@ from command import run_command
 from clpm_execd.problems import BadInput
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import SystemClock
-from clpm_execd.state.folder_lock import PATIENCE, Claim
+from clpm_execd.state.folder_lock import ACQUIRE_TIMEOUT_NS, FolderLock
 
-LOG = logging.getLogger("test.claim")
+LOG = logging.getLogger("test.folder_lock")
 
 
-class Impatient(SystemClock):
-    """A clock on which a wait is over at once."""
+class FastClock(SystemClock):
+    """A clock on which no wait takes time."""
 
     def __init__(self) -> None:
-        self.passed = 0
+        self.elapsed_ns = 0
 
     def elapsed(self) -> int:
-        return self.passed
+        return self.elapsed_ns
 
     def wait(self, ns: int, read: object = (), write: object = ()) -> set[int]:
-        self.passed += ns
+        self.elapsed_ns += ns
         return set()
 
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
-    found = Signals()
-    yield found
-    found.close()
+    signals = Signals()
+    yield signals
+    signals.close()
 
 
-def test_the_folder_and_its_lock_are_the_owners_only(tmp_path: Path, signals: Signals) -> None:
-    claim = Claim(tmp_path / "a" / "state", LOG)
-    claim.wait(SystemClock(), signals)
-    assert claim.held
-    assert stat.S_IMODE(claim.folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((claim.folder / "lock").stat().st_mode) == 0o600
-    claim.release()
+def test_only_the_owner_may_use_the_folder_and_its_lock(tmp_path: Path, signals: Signals) -> None:
+    lock = FolderLock(tmp_path / "a" / "state", LOG)
+    lock.acquire(SystemClock(), signals)
+    assert lock.is_held
+    assert stat.S_IMODE(lock.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((lock.folder / "lock").stat().st_mode) == 0o600
+    lock.release()
 
 
-def test_a_second_process_names_the_first_and_leaves(tmp_path: Path, signals: Signals) -> None:
-    first, clock = Claim(tmp_path, LOG), Impatient()
-    assert first.take()
+def test_a_second_process_ends_with_an_error_that_names_the_first(tmp_path: Path, signals: Signals) -> None:
+    first, clock = FolderLock(tmp_path, LOG), FastClock()
+    assert first.try_acquire()
     with pytest.raises(BadInput, match=f"in use by another clpm-execd, process {os.getpid()}"):
-        Claim(tmp_path, LOG).wait(clock, signals)
-    assert clock.passed == PATIENCE
+        FolderLock(tmp_path, LOG).acquire(clock, signals)
+    assert clock.elapsed_ns == ACQUIRE_TIMEOUT_NS
     first.release()
 
 
-def test_a_successor_gets_it_as_soon_as_the_first_has_gone(tmp_path: Path, signals: Signals) -> None:
-    first, second = Claim(tmp_path, LOG), Claim(tmp_path, LOG)
-    assert first.take()
+def test_the_next_process_gets_the_lock_as_soon_as_the_first_has_left(tmp_path: Path, signals: Signals) -> None:
+    first, second = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
+    assert first.try_acquire()
 
-    class Leaving(Impatient):
+    class LeavingClock(FastClock):
         def wait(self, ns: int, read: object = (), write: object = ()) -> set[int]:
-            if self.passed > PATIENCE // 2:
+            if self.elapsed_ns > ACQUIRE_TIMEOUT_NS // 2:
                 first.release()
             return super().wait(ns, read, write)
 
-    second.wait(Leaving(), signals)
-    assert second.held
+    second.acquire(LeavingClock(), signals)
+    assert second.is_held
     second.release()
 
 
 @pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    code = ("import logging, pathlib, sys, time; from clpm_execd.state.folder_lock import Claim;"
-            "claim = Claim(pathlib.Path(sys.argv[1]), logging.getLogger());"
-            "print(claim.take(), flush=True); time.sleep(60)")
+    code = ("import logging, pathlib, sys, time; from clpm_execd.state.folder_lock import FolderLock;"
+            "lock = FolderLock(pathlib.Path(sys.argv[1]), logging.getLogger());"
+            "print(lock.try_acquire(), flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"True\n"
-        claim = Claim(tmp_path, LOG)
-        assert not claim.take()
+        lock = FolderLock(tmp_path, LOG)
+        assert not lock.try_acquire()
         process.send_signal(signal.SIGKILL)
         process.wait(10)
-        assert claim.take()
-        claim.release()
+        assert lock.try_acquire()
+        lock.release()
 
 
 def test_a_stop_ends_the_wait(tmp_path: Path, signals: Signals) -> None:
-    first, second = Claim(tmp_path, LOG), Claim(tmp_path, LOG)
-    assert first.take()
+    first, second = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
+    assert first.try_acquire()
     signals.ask_stop()
-    began = time.monotonic()
-    second.wait(SystemClock(), signals)
-    assert not second.held
-    assert time.monotonic() - began < 1.0
+    start = time.monotonic()
+    second.acquire(SystemClock(), signals)
+    assert not second.is_held
+    assert time.monotonic() - start < 1.0
     first.release()
 
 
-def test_a_folder_that_cannot_be_is_one_warning_and_the_stream_goes_on(
+def test_a_folder_that_cannot_be_used_is_one_warning(
         tmp_path: Path, signals: Signals, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("no folder")
-    claim = Claim(tmp_path / "file" / "state", LOG)
+    lock = FolderLock(tmp_path / "file" / "state", LOG)
     with caplog.at_level(logging.WARNING):
-        claim.wait(Impatient(), signals)
-        assert not claim.take()
-    assert not claim.held
+        lock.acquire(FastClock(), signals)
+        assert not lock.try_acquire()
+    assert not lock.is_held
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "the stream goes on without" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
-def test_the_program_streams_without_a_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_the_program_streams_without_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     done = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
     assert (done.returncode, done.stdout.count("\n")) == (0, 10)
@@ -124,11 +124,11 @@ def test_the_program_streams_without_a_folder_that_cannot_be(tmp_path: Path) -> 
 
 
 @pytest.mark.slow  # it waits for as long as Telegraf may take to end the first
-def test_the_program_leaves_with_status_2_and_one_line(tmp_path: Path) -> None:
-    claim = Claim(tmp_path, LOG)
-    assert claim.take()
+def test_the_program_ends_with_status_2_and_one_error(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path, LOG)
+    assert lock.try_acquire()
     done = run_command("--state", tmp_path, "--count", "1", folder=tmp_path)
-    claim.release()
+    lock.release()
     assert (done.returncode, done.stdout) == (2, "")
     assert [line for line in done.stderr.splitlines() if line.startswith("E! ")] == done.stderr.splitlines()[-1:]
     assert "in use by another clpm-execd" in done.stderr
