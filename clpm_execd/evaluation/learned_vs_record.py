@@ -1,7 +1,7 @@
-"""A learned loop beside the record it was learned from: the same loop run free, and how alike the two are.
+"""A fitted loop against the record it was fitted to: how similar its free-running simulation is.
 
-The loop runs as it would stream, from a start of its own and for as long as the record lasts. What two halves of the
-record itself differ by is the floor: no generator can be asked for less.
+The loop is simulated as it would stream, from a start of its own and for as long as the record lasts. The baseline is
+how far two halves of the record itself differ: no simulation can be expected to be closer.
 """
 
 from __future__ import annotations
@@ -11,115 +11,168 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clpm_execd.evaluation.similarity import WINDOW, Distances, copy_ratio, distances, told_apart
-from clpm_execd.identification.learn import Learned
+from clpm_execd.evaluation.similarity import (
+    WINDOW_SAMPLES,
+    Distances,
+    measure_distances,
+    novelty_ratio,
+    score_windows,
+)
+from clpm_execd.identification.learn import LearnedLoop
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant, default_scan
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record
 
-SHORTEST = 4 * WINDOW  # samples: each half of the record has a few windows
-LONGEST = 20_000  # samples: enough to know a loop by
-WINDOWS_AT_MOST = 4000  # for the forest, which takes a minute for ten times as many
-FEWEST = 60  # windows: from so many on a loop has an AUC of its own
-START = 1_736_503_200_000_000_000  # 2025-01-10T10:00:00Z; any instant would do
+MIN_SAMPLES = 4 * WINDOW_SAMPLES  # each half of the record then has at least two windows
+MAX_SAMPLES = 20_000  # of a longer record the first ones are compared: 300 windows, and two days at 10 s
+MAX_WINDOWS = 4000  # for the forest, which takes a minute for ten times as many
+MIN_WINDOWS_FOR_AUC = 60  # with fewer, an AUC near 0.5 has a standard error above 0.075 (Hanley and McNeil, 1982)
+FOLDS_OF_ONE_LOOP = 5  # parts of its time, which are held out where there is no other loop
+START_NS = 1_736_503_200_000_000_000  # 2025-01-10T10:00:00Z, an arbitrary instant
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """Of one loop. real, synthetic: (T, 3) PV, OP, SP as recorded. interval: s.
+class Comparison:
+    """A loop as recorded and as simulated.
 
-    distances: between the two; floor: between the halves of the record. copy: see `copy_ratio`. They are None and NaN
-    where the record is shorter than SHORTEST or does not move.
+    Parameters
+    ----------
+    recorded, simulated : ndarray, shape (T, 3)
+        PV and SP in engineering units and OP, as the record has them; gaps are filled forward.
+    interval : float
+        Between samples, s.
+    distances, baseline : Distances or None
+        Between the record and the simulation, and between the two halves of the record. They are None where the record
+        is shorter than MIN_SAMPLES or does not move.
+    novelty : float
+        See `similarity.novelty_ratio`; NaN where there are no distances.
     """
 
-    real: Floats
-    synthetic: Floats
+    recorded: Floats
+    simulated: Floats
     interval: float
     distances: Distances | None
-    floor: Distances | None
-    copy: float
+    baseline: Distances | None
+    novelty: float
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """A loop that was learned. source: the file of its record."""
+class LoopFit:
+    """A fitted loop and how similar it is to its record.
+
+    Parameters
+    ----------
+    source : str
+        The file of the record.
+    learned : LearnedLoop
+        The fitted loop.
+    comparison : Comparison
+        The loop as recorded and as simulated.
+    """
 
     source: str
-    learned: Learned
-    likeness: Likeness
+    learned: LearnedLoop
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Discrimination:
-    """How well a forest tells synthetic windows from real ones it has not seen: 0.5 cannot, 1 always does.
+class DiscriminatorAuc:
+    """How well a random forest distinguishes simulated from real windows it was not trained on: 0.5 is by chance.
 
-    auc: of all loops together. floor: the same of the second halves of the records against the first. each: (R,) of
-    every record by itself. NaN where there is too little to ask: a few windows tell nothing.
+    Parameters
+    ----------
+    overall : float
+        Of all loops together.
+    baseline : float
+        The same between the second and the first halves of the records.
+    per_loop : tuple of float
+        Of each loop by itself.
+
+    A value is NaN where there are too few windows.
     """
 
-    auc: float
-    floor: float
-    each: tuple[float, ...]
+    overall: float
+    baseline: float
+    per_loop: tuple[float, ...]
 
 
-def likeness(record: Record, column: int, learned: Learned, seed: int = 42) -> Likeness:
-    """Run the loop learned from a column of a record, and compare."""
-    real = _held(np.stack([record.pv[:, column], record.op[:, column], record.sp[:, column]], axis=1)[:LONGEST])
-    synthetic = run_free(learned, len(real), seed)
+def compare_with_record(record: Record, column: int, learned: LearnedLoop, seed: int = 42) -> Comparison:
+    """Simulate the loop that was fitted to a column of a record, and return both.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    column : int
+        The index of the loop in the record.
+    learned : LearnedLoop
+        The fitted loop.
+    seed : int
+        The random seed of the simulation.
+    """
+    recorded = _fill_gaps(
+        np.stack([record.pv[:, column], record.op[:, column], record.sp[:, column]], axis=1)[:MAX_SAMPLES])
+    simulated = simulate_free_run(learned, len(recorded), seed)
     interval = learned.interval / 1e9
-    pair, other = real[:, :2], synthetic[:, :2]
-    if len(pair) < SHORTEST or not np.ptp(pair[:, 0]):
-        return Likeness(real, synthetic, interval, None, None, float("nan"))
+    pair, other = recorded[:, :2], simulated[:, :2]
+    if len(pair) < MIN_SAMPLES or not np.ptp(pair[:, 0]):
+        return Comparison(recorded, simulated, interval, None, None, float("nan"))
     half = len(pair) // 2
-    return Likeness(real, synthetic, interval, distances(pair, other), distances(pair[:half], pair[half:]),
-                    copy_ratio(pair[:half], other, pair[half:]))
+    return Comparison(recorded, simulated, interval, measure_distances(pair, other),
+                      measure_distances(pair[:half], pair[half:]), novelty_ratio(pair[:half], other, pair[half:]))
 
 
-def run_free(learned: Learned, samples: int, seed: int = 42) -> Floats:
-    """(samples, 3) PV, OP and SP of the learned loop, as they would be recorded."""
+def simulate_free_run(learned: LearnedLoop, samples: int, seed: int = 42) -> Floats:
+    """Return (samples, 3) PV, OP and SP of the fitted loop, as they would be recorded."""
     loop = learned.loop if learned.loop.mode != "CAS" else replace(learned.loop, mode="AUT", cascade=None)
-    # Laws have the record's own time; a loop of plain numbers needs its controller to run as often as it does.
+    # Difference equations have the record's interval; a loop of plain numbers has its controller scan as often.
     scan = learned.interval if loop.learned_model is not None else default_scan(learned.interval)
-    plant = Plant((loop,), seed=seed, start=START, interval=learned.interval, scan=scan)
+    plant = Plant((loop,), seed=seed, start=START_NS, interval=learned.interval, scan=scan)
     block = plant.advance(samples)
-    return _held(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))
+    return _fill_gaps(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))
 
 
-def discrimination(likenesses: Sequence[Likeness], loops: Sequence[Hashable]) -> Discrimination:
-    """Ask a forest of all loops at once; loops: of each its name, by which it is held out whole.
+def evaluate_discriminator(comparisons: Sequence[Comparison], loops: Sequence[Hashable]) -> DiscriminatorAuc:
+    """Return how well a random forest distinguishes simulated from recorded loops.
 
-    A loop by itself is held out in fifths of its time.
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        The loops; those without distances are left out.
+    loops : sequence of hashables, of the same length
+        The loop that each record is of: its records are held out together. A single loop is held out in fifths of its
+        time.
     """
-    pairs, others, groups, of = [], [], [], []
-    alone = len(set(loops)) == 1
-    for i, (one, loop) in enumerate(zip(likenesses, loops, strict=True)):
-        if one.distances is None:
+    real, simulated, groups, number_of = [], [], [], []
+    parts = FOLDS_OF_ONE_LOOP if len(set(loops)) == 1 else 1
+    for i, (comparison, loop) in enumerate(zip(comparisons, loops, strict=True)):
+        if comparison.distances is None:
             continue
-        parts = 5 if alone else 1
-        for part, (pair, other) in enumerate(zip(np.array_split(one.real[:, :2], parts),
-                                                 np.array_split(one.synthetic[:, :2], parts), strict=True)):
-            pairs.append(pair)
-            others.append(other)
+        for part, (pair, other) in enumerate(zip(np.array_split(comparison.recorded[:, :2], parts),
+                                                 np.array_split(comparison.simulated[:, :2], parts), strict=True)):
+            real.append(pair)
+            simulated.append(other)
             groups.append((loop, part))
-            of.append(i)
-    nothing = float("nan")
-    if not pairs:
-        return Discrimination(nothing, nothing, (nothing,) * len(likenesses))
-    most = max(1, WINDOWS_AT_MOST // (2 * len(pairs)))
-    whole = told_apart(pairs, others, groups, most=most)
-    halves = [(pair[:len(pair) // 2], pair[len(pair) // 2:]) for pair in pairs]
-    floor = told_apart([first for first, _ in halves], [second for _, second in halves], groups,
-                       most=most)
-    numbers = np.array(of, np.intp)[whole.record]
-    each = (whole.auc(numbers == i) if (numbers == i).sum() >= FEWEST else nothing for i in range(len(likenesses)))
-    return Discrimination(whole.auc(), floor.auc(), tuple(each))
+            number_of.append(i)
+    nan = float("nan")
+    if not real:
+        return DiscriminatorAuc(nan, nan, (nan,) * len(comparisons))
+    max_windows = max(1, MAX_WINDOWS // (2 * len(real)))
+    scores = score_windows(real, simulated, groups, max_windows=max_windows)
+    halves = [(pair[:len(pair) // 2], pair[len(pair) // 2:]) for pair in real]
+    baseline = score_windows([first for first, _ in halves], [second for _, second in halves], groups,
+                             max_windows=max_windows)
+    numbers = np.array(number_of, np.intp)[scores.record]
+    per_loop = (scores.auc(numbers == i) if (numbers == i).sum() >= MIN_WINDOWS_FOR_AUC else nan
+                for i in range(len(comparisons)))
+    return DiscriminatorAuc(scores.auc(), baseline.auc(), tuple(per_loop))
 
 
-def _held(signals: Floats) -> Floats:
-    """Where there is no value the last one holds; before the first, that one; nought where there is none at all."""
-    held = forward_fill(signals, np.isfinite(signals))
-    for column in held.T:
-        known = np.flatnonzero(np.isfinite(column))
-        column[:known[0] if len(known) else len(column)] = column[known[0]] if len(known) else 0.0
-    return held
+def _fill_gaps(signals: Floats) -> Floats:
+    """Return (T, n) signals filled forward, before the first value backward, and with 0 where there is no value."""
+    filled = forward_fill(signals, np.isfinite(signals))
+    for column in filled.T:
+        finite = np.flatnonzero(np.isfinite(column))
+        column[:finite[0] if len(finite) else len(column)] = column[finite[0]] if len(finite) else 0.0
+    return filled

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from clpm_execd.identification.estimates import Estimate
-from clpm_execd.identification.learn import Learned
+from clpm_execd.identification.learn import LearnedLoop
 from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.specs import LoopSpec, OperatorSpec
 from clpm_execd.stored_names import stored_field
@@ -30,7 +30,7 @@ _HEAD = """\
 _UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
 
 
-def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
+def loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path, bytes]:
     """What to write: the loops.toml at `path` and, where a loop has laws, the arrays beside it.
 
     Loops of the same id are numbered from the second on.
@@ -48,7 +48,7 @@ def loops_files(path: Path, learned: Sequence[Learned]) -> dict[Path, bytes]:
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 
 
-def names_of(learned: Sequence[Learned]) -> list[str]:
+def names_of(learned: Sequence[LearnedLoop]) -> list[str]:
     """An id for each that a configuration takes, all different."""
     found: list[str] = []
     for one in learned:
@@ -61,7 +61,7 @@ def names_of(learned: Sequence[Learned]) -> list[str]:
     return found
 
 
-def loops_text(learned: Sequence[Learned], names: Sequence[str], arrays: str) -> str:
+def loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arrays: str) -> str:
     """The text of loops.toml. arrays: the name of the file beside it."""
     interval = min((one.interval for one in learned), default=10**9)
     lines = [_HEAD, f'interval = "{format_duration(interval)}"            # of the records']
@@ -70,7 +70,7 @@ def loops_text(learned: Sequence[Learned], names: Sequence[str], arrays: str) ->
     return "\n".join(lines) + "\n"
 
 
-def _loop(name: str, one: Learned, arrays: str) -> list[str]:
+def _loop(name: str, one: LearnedLoop, arrays: str) -> list[str]:
     loop, of = one.loop, one.estimates
 
     def line(key: str, value: object, estimate: str = "") -> str:

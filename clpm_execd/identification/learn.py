@@ -45,7 +45,7 @@ _SHORT = 300  # samples: fewer tell little of a loop
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedLoop:
     """A loop of a record.
 
     loop: as it can be simulated; its keys are those of loops.toml, rounded as they are written there. Without laws
@@ -64,7 +64,7 @@ class Learned:
 
 
 def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
-          loop_id: str | None = None) -> Learned:
+          loop_id: str | None = None) -> LearnedLoop:
     """The loop of a column of a record.
 
     span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
@@ -77,7 +77,7 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
 
 
 def _learned(record: Record, column: int, span: tuple[float, float] | None, kind: str | None, loop_id: str | None
-             ) -> Learned:
+             ) -> LearnedLoop:
     told = Findings()
     title = record.loops[column] if loop_id is None else loop_id
     signals = signals_of(record, column, span)
@@ -113,7 +113,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     if laws is None or laws.innovation.size:  # a difference equation has them in itself
         loop = replace(loop, faults=_faults(told))
     loop = _in_cascade(drifting(replace(loop, learned_model=laws), signals), signals, told)
-    return Learned(loop, told.estimates, tuple(told.warnings), record.interval, samples)
+    return LearnedLoop(loop, told.estimates, tuple(told.warnings), record.interval, samples)
 
 
 def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:

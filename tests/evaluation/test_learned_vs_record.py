@@ -1,4 +1,4 @@
-"""A learned loop is compared with its record: against the record's own halves, and by a forest that has not seen it."""
+"""A fitted loop is compared with its record, with the record's halves as the baseline and by a random forest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from simulated_records import flow, moved, record_of, run
 
-from clpm_execd.evaluation.learned_vs_record import Likeness, discrimination, likeness, run_free
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.evaluation.learned_vs_record import (
+    Comparison,
+    compare_with_record,
+    evaluate_discriminator,
+    simulate_free_run,
+)
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.records.record import Record
 
 
@@ -19,60 +24,62 @@ def record() -> Record:
 
 
 @pytest.fixture(scope="module")
-def learned(record: Record) -> Learned:
+def learned(record: Record) -> LearnedLoop:
     return learn(record)
 
 
 @pytest.fixture(scope="module")
-def alike(record: Record, learned: Learned) -> Likeness:
-    return likeness(record, 0, learned)
+def comparison(record: Record, learned: LearnedLoop) -> Comparison:
+    return compare_with_record(record, 0, learned)
 
 
-def test_a_loop_runs_free_on_the_records_grid_and_near_its_levels(record: Record, alike: Likeness) -> None:
-    assert alike.real.shape == alike.synthetic.shape == (3600, 3)
-    assert alike.interval == 1.0
-    assert np.isfinite(alike.synthetic).all()
-    assert abs(alike.real[:, 0].mean() - alike.synthetic[:, 0].mean()) < 3 * alike.real[:, 0].std()
+def test_the_simulation_has_the_interval_and_the_level_of_the_record(record: Record, comparison: Comparison) -> None:
+    assert comparison.recorded.shape == comparison.simulated.shape == (3600, 3)
+    assert comparison.interval == 1.0
+    assert np.isfinite(comparison.simulated).all()
+    recorded, simulated = comparison.recorded[:, 0], comparison.simulated[:, 0]
+    assert abs(recorded.mean() - simulated.mean()) < 3 * recorded.std()
 
 
-def test_the_same_loop_runs_the_same_and_another_seed_another_way(learned: Learned) -> None:
-    assert (run_free(learned, 300) == run_free(learned, 300)).all()
-    assert (run_free(learned, 300) != run_free(learned, 300, seed=1)).any()
+def test_a_seed_gives_the_same_simulation_and_another_seed_a_different_one(learned: LearnedLoop) -> None:
+    assert (simulate_free_run(learned, 300) == simulate_free_run(learned, 300)).all()
+    assert (simulate_free_run(learned, 300) != simulate_free_run(learned, 300, seed=1)).any()
 
 
-def test_a_learned_loop_is_nearer_to_its_record_than_noise_is(alike: Likeness, learned: Learned) -> None:
-    assert alike.distances is not None
-    assert alike.floor is not None
-    assert alike.distances.acf < 3 * alike.floor.acf + 0.1
-    assert alike.copy > 0.5
+def test_a_fitted_loop_is_closer_to_its_record_than_noise_is(comparison: Comparison, learned: LearnedLoop) -> None:
+    assert comparison.distances is not None
+    assert comparison.baseline is not None
+    assert comparison.distances.acf < 3 * comparison.baseline.acf + 0.1
+    assert comparison.novelty > 0.5
 
 
-def test_a_forest_tells_noise_from_a_loop_by_itself_but_not_a_loop_from_itself(alike: Likeness) -> None:
+def test_a_forest_distinguishes_a_loop_from_noise_but_not_from_itself(comparison: Comparison) -> None:
     rng = np.random.default_rng(3)
-    noise = alike.real.mean(axis=0) + alike.real.std(axis=0) * rng.standard_normal(alike.real.shape)
-    told = discrimination([replace(alike, synthetic=noise)], ["A"])
-    assert told.auc > 0.95
-    assert told.each == (told.auc,)
-    itself = discrimination([replace(alike, synthetic=alike.real)], ["A"])
-    assert 0.3 < itself.auc < 0.6
+    recorded = comparison.recorded
+    noise = recorded.mean(axis=0) + recorded.std(axis=0) * rng.standard_normal(recorded.shape)
+    auc = evaluate_discriminator([replace(comparison, simulated=noise)], ["A"])
+    assert auc.overall > 0.95
+    assert auc.per_loop == (auc.overall,)
+    itself = evaluate_discriminator([replace(comparison, simulated=comparison.recorded)], ["A"])
+    assert 0.3 < itself.overall < 0.6
 
 
-def test_what_is_short_or_still_is_not_compared(record: Record, learned: Learned) -> None:
+def test_a_short_or_constant_record_is_not_compared(record: Record, learned: LearnedLoop) -> None:
     short = Record(record.loops, record.times[:100], record.pv[:100], record.op[:100], record.sp[:100],
                    record.mode[:100], record.interval, ())
-    still = Record(record.loops, record.times, np.full_like(record.pv, 5.0), record.op, record.sp, record.mode,
+    constant = Record(record.loops, record.times, np.full_like(record.pv, 5.0), record.op, record.sp, record.mode,
                    record.interval, ())
-    for one in (short, still):
-        found = likeness(one, 0, learned)
-        assert (found.distances, found.floor) == (None, None)
-        assert np.isnan(found.copy)
-        assert np.isnan(discrimination([found], ["A"]).auc)
+    for one in (short, constant):
+        comparison = compare_with_record(one, 0, learned)
+        assert (comparison.distances, comparison.baseline) == (None, None)
+        assert np.isnan(comparison.novelty)
+        assert np.isnan(evaluate_discriminator([comparison], ["A"]).overall)
 
 
-def test_bad_values_hold_the_last_good_one(record: Record, learned: Learned) -> None:
+def test_missing_values_are_filled_with_the_last_value(record: Record, learned: LearnedLoop) -> None:
     pv = record.pv.copy()
     pv[:5], pv[10:20] = np.nan, np.nan
-    found = likeness(Record(record.loops, record.times, pv, record.op, record.sp, record.mode, record.interval, ()), 0,
-                     learned)
-    assert (found.real[:6, 0] == pv[5, 0]).all()
-    assert (found.real[9:20, 0] == pv[9, 0]).all()
+    with_gaps = Record(record.loops, record.times, pv, record.op, record.sp, record.mode, record.interval, ())
+    comparison = compare_with_record(with_gaps, 0, learned)
+    assert (comparison.recorded[:6, 0] == pv[5, 0]).all()
+    assert (comparison.recorded[9:20, 0] == pv[9, 0]).all()

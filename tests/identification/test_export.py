@@ -12,20 +12,20 @@ from simulated_records import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.identification.export import loops_files
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.state.durable_file import write_all_atomically
 
 
 @pytest.fixture(scope="module")
-def learned() -> list[Learned]:
+def learned() -> list[LearnedLoop]:
     record = record_of(run(moved(flow("FIC 101#"), 3.0, -2.0), 3000, interval=2.0, scan=1.0))
     return [learn(record, span=(0.0, 100.0)), learn(record)]
 
 
 @pytest.fixture
-def file(learned: list[Learned], tmp_path: Path) -> Path:
+def file(learned: list[LearnedLoop], tmp_path: Path) -> Path:
     write_all_atomically(loops_files(tmp_path / "loops.toml", learned))
     return tmp_path / "loops.toml"
 
@@ -36,7 +36,7 @@ def problems(path: Path) -> str:
     return str(told.value)
 
 
-def test_what_is_written_is_read_back_to_the_last_digit(learned: list[Learned], file: Path) -> None:
+def test_what_is_written_is_read_back_to_the_last_digit(learned: list[LearnedLoop], file: Path) -> None:
     configuration = read_configuration(file)
     assert configuration.interval == 2 * 10**9
     assert [loop.id for loop in configuration.loops] == ["FIC 101#", "FIC 101#-2"]

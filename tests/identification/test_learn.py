@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from simulated_records import START, flow, moved, record_of, run
 
-from clpm_execd.evaluation import similarity as fidelity
+from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
 from clpm_execd.identification.arx import swung
 from clpm_execd.identification.estimates import Findings
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.plant.block import CAS, MAN, SECOND, Block
@@ -28,11 +28,11 @@ def day() -> Block:
 
 
 @pytest.fixture(scope="module")
-def learned(day: Block) -> Learned:
+def learned(day: Block) -> LearnedLoop:
     return learn(record_of(day), span=(0.0, 100.0))
 
 
-def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Learned) -> None:
+def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: LearnedLoop) -> None:
     assert learned.estimates["sp"].value == pytest.approx(day.sp.mean())
     assert learned.estimates["op"].value == pytest.approx(day.op.mean())
     assert learned.loop.recording.resolution.pv == 0.02
@@ -40,7 +40,7 @@ def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Lear
     assert learned.estimates["recording.resolution.pv"].source == "record"
 
 
-def test_the_controller_is_found_within_a_per_cent(learned: Learned) -> None:
+def test_the_controller_is_found_within_a_per_cent(learned: LearnedLoop) -> None:
     truth = tune_controller(flow(), 1.0)
     for key, value in (("gain", truth.gain), ("reset", truth.reset)):
         found = learned.estimates[f"controller.{key}"]
@@ -63,7 +63,7 @@ def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivati
     assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
 
 
-def test_no_derivative_is_found_where_there_is_none(learned: Learned) -> None:
+def test_no_derivative_is_found_where_there_is_none(learned: LearnedLoop) -> None:
     assert learned.loop.controller.derivative == 0.0
     for kind, size in (("pressure", 2.0), ("level", -3.0)):
         loop = replace(moved(template(kind, "IC101", (0.0, 100.0)), size),
@@ -78,14 +78,14 @@ def test_a_controller_that_acts_directly_is_known(day: Block) -> None:
     assert found.process.gain < 0
 
 
-def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: Learned) -> None:
+def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: LearnedLoop) -> None:
     later = run(learned.loop, 14_400, seed=2)
     real, synthetic = (np.column_stack([block.pv[:, 0], block.op[:, 0]]) for block in (day, later))
-    apart = fidelity.distances(real, synthetic)
+    apart = measure_distances(real, synthetic)
     assert apart.acf < 0.15
     assert apart.psd < 0.15
     assert apart.ccf < 0.1
-    assert fidelity.copy_ratio(real[:3600], synthetic, real[3600:]) > 0.9
+    assert novelty_ratio(real[:3600], synthetic, real[3600:]) > 0.9
 
 
 @pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
@@ -100,7 +100,7 @@ def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str
         assert np.log(values.std()) == pytest.approx(np.log(signal.std(axis=0)).mean(), abs=0.4)
 
 
-def test_a_sticky_valve_is_known_and_sticks_on(learned: Learned) -> None:
+def test_a_sticky_valve_is_known_and_sticks_on(learned: LearnedLoop) -> None:
     sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
     found = learn(record_of(run(moved(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
     assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
@@ -110,7 +110,7 @@ def test_a_sticky_valve_is_known_and_sticks_on(learned: Learned) -> None:
     assert "stiction.S" not in learned.estimates
 
 
-def test_the_process_is_found_with_an_interval_that_holds(learned: Learned) -> None:
+def test_the_process_is_found_with_an_interval_that_holds(learned: LearnedLoop) -> None:
     truth = flow().process
     gain, dead_time = learned.estimates["process.gain"], learned.estimates["process.dead_time"]
     assert gain.source == "identified"
@@ -130,7 +130,7 @@ def test_a_loop_that_rings_tells_its_gain_over_its_lag_and_is_no_integrator_for_
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: Learned, factor: float) -> None:
+def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: LearnedLoop, factor: float) -> None:
     truth, gain = flow(), tune_controller(flow(), 1.0)
     known = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
     ours = learned.loop.controller

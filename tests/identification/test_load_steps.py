@@ -11,13 +11,13 @@ import pytest
 from simulated_records import SECOND, moved, record_of, run
 from test_recovery import KINDS, drawn, share
 
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.tuning import tune_controller
 
 
-def learned(loop: LoopSpec, *faults: FaultSpec, seed: int = 1, interval: float = 1.0) -> Learned:
+def learned(loop: LoopSpec, *faults: FaultSpec, seed: int = 1, interval: float = 1.0) -> LearnedLoop:
     """Of a record of every scan two hours are learned, of a slower one four."""
     samples = 7200 if interval == 1.0 else round(4 * 3600 / interval)
     return learn(record_of(run(replace(loop, faults=faults), samples, interval=interval, seed=seed)), span=(0.0, 100.0))

@@ -13,7 +13,7 @@ import pytest
 from simulated_records import record_of, run
 from tiers import CAMPAIGNS
 
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
@@ -50,7 +50,7 @@ def drawn(kind: str, seed: int) -> LoopSpec:
 class Case:
     truth: LoopSpec
     record: Block
-    found: Learned
+    found: LearnedLoop
 
     def near(self, key: str, value: float, share: float) -> bool:
         return abs(self.found.estimates[key].value / value - 1.0) <= share

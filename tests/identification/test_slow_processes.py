@@ -13,7 +13,7 @@ from simulated_records import record_of, run
 from test_recovery import MOVED, SAMPLES, near, share
 from tiers import CAMPAIGNS
 
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.tuning import tune_controller
@@ -36,7 +36,7 @@ def composition(seed: int) -> LoopSpec:
                                                          reset=near(chance, rule.reset or 1.0, 0.2)))
 
 
-def learned(loop: LoopSpec, seed: int, interval: float = 1.0) -> Learned:
+def learned(loop: LoopSpec, seed: int, interval: float = 1.0) -> LearnedLoop:
     block = run(loop, round(SAMPLES / interval), interval=interval, seed=seed)
     return learn(record_of(block), span=(0.0, 100.0))
 

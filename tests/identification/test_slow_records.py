@@ -14,7 +14,7 @@ from test_recovery import drawn, share
 from tiers import CAMPAIGNS
 
 from clpm_execd.identification.closed_loop.estimator import closed_loop
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.pid_regression import pid_law
 from clpm_execd.plant.specs import LoopSpec
@@ -23,7 +23,7 @@ KINDS = ("flow", "pressure", "level", "temperature")
 INTERVAL, SAMPLES = 10.0, 1440  # four hours
 SEEDS = range(50, 60) if CAMPAIGNS else range(50, 51)
 
-Loops = list[tuple[LoopSpec, Learned]]
+Loops = list[tuple[LoopSpec, LearnedLoop]]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from simulated_records import moved, record_of, run
 
-from clpm_execd.identification.learn import Learned, learn
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.valve.stiction_search import stems_of
 from clpm_execd.plant.block import Block
@@ -26,7 +26,7 @@ def part_of(block: Block, first: int) -> Block:
         name: getattr(block, name)[first:] for name in ("pv", "op", "sp", "mode", "valve_position", "true_pv")})
 
 
-def learned(block: Block, kind: str) -> Learned:
+def learned(block: Block, kind: str) -> LearnedLoop:
     return learn(record_of(block), span=(0.0, 100.0), kind=kind)
 
 

@@ -1,4 +1,4 @@
-"""The report says of each loop what was found, how surely, how alike it is, and what the record did not tell."""
+"""The report shows the estimates of each loop, their intervals, its similarity to the record, and the warnings."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from clpm_execd.evaluation.learned_vs_record import Discrimination, Likeness, Study
+from clpm_execd.evaluation.learned_vs_record import Comparison, DiscriminatorAuc, LoopFit
 from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.identification.estimates import Estimate
-from clpm_execd.identification.learn import Learned
-from clpm_execd.pictures.learn_report import loop_figure, report_page, report_table
+from clpm_execd.identification.learn import LearnedLoop
+from clpm_execd.pictures.learn_report import build_report_page, build_report_table, draw_comparison
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.loop_types import template
 
-NEAR, FLOOR = Distances(0.5, 0.1, 0.2, 0.3), Distances(0.9, 0.15, 0.3, 0.2)
+DISTANCES, BASELINE = Distances(0.5, 0.1, 0.2, 0.3), Distances(0.9, 0.15, 0.3, 0.2)
 
 
-def study(name: str = "FIC101", samples: int = 800, interval: float = 10.0) -> Study:
+def fit_of(name: str = "FIC101", samples: int = 800, interval: float = 10.0) -> LoopFit:
     rng = np.random.default_rng(samples)
-    real, synthetic = (50 + np.cumsum(rng.standard_normal((samples, 3)), axis=0) for _ in range(2))
+    recorded, simulated = (50 + np.cumsum(rng.standard_normal((samples, 3)), axis=0) for _ in range(2))
     estimates = {
         "controller.gain": Estimate(0.512, 0.48, 0.55, "%/%", "identified"),
         "process.gain": Estimate(1.0, 0.5, 2.0, "%/%", "prior"),
         "recording.resolution.pv": Estimate.read(0.01, "engineering units"),
     }
-    learned = Learned(template("flow", name, (0.0, 100.0)), estimates, ("SP never moved",), round(interval * 1e9),
+    learned = LearnedLoop(template("flow", name, (0.0, 100.0)), estimates, ("SP never moved",), round(interval * 1e9),
                       samples)
-    return Study(f"/data/{name}.csv", learned, Likeness(real, synthetic, interval, NEAR, FLOOR, 0.97))
+    return LoopFit(f"/data/{name}.csv", learned, Comparison(recorded, simulated, interval, DISTANCES, BASELINE, 0.97))
 
 
-def test_a_loops_section_has_its_numbers_with_intervals_and_sources_and_its_warnings() -> None:
-    page = report_page(["FIC101"], [study()], Discrimination(0.57, 0.54, (0.57,)), ["no zone"]).html()
-    for words in ("SP never moved", "controller gain Kc", "0.512", "0.48 to 0.55", "identified", "a prior",
-                  "the record", "an AUC of 0.57", "halves apart with 0.54", "0.97 times", "no zone", "/data/FIC101.csv",
-                  "10 s"):
+def test_the_section_of_a_loop_has_its_estimates_with_intervals_and_sources_and_its_warnings() -> None:
+    page = build_report_page(["FIC101"], [fit_of()], DiscriminatorAuc(0.57, 0.54, (0.57,)), ["no zone"]).html()
+    for words in ("SP never moved", "controller gain Kc", "0.512", "0.48 to 0.55", "identified",
+                  "default (not identified)", "<td>record</td>", "AUC 0.57", "halves of the records 0.54", "0.97 times",
+                  "no zone", "/data/FIC101.csv", "10 s"):
         assert words in page
 
 
-def test_the_overview_comes_first_and_leads_to_every_loop() -> None:
+def test_the_overview_comes_first_and_links_to_every_loop() -> None:
     names = [f"FIC{k}" for k in range(5)]
-    page = report_page(names, [study(name) for name in names], Discrimination(0.5, 0.5, (nan,) * 5), [])
+    page = build_report_page(names, [fit_of(name) for name in names], DiscriminatorAuc(0.5, 0.5, (nan,) * 5), [])
     assert [section.title for section in page.sections] == ["Overview", *names]
     for section in page.sections[1:]:
         assert f'<a href="#{section.anchor}">{section.title}</a>' in page.sections[0].html
 
 
-def test_names_that_are_html_are_text() -> None:
-    page = report_page(["<b>&"], [study("<b>&")], Discrimination(nan, nan, (nan,)), ["<i>"]).html()
+def test_names_that_look_like_html_are_shown_as_text() -> None:
+    page = build_report_page(["<b>&"], [fit_of("<b>&")], DiscriminatorAuc(nan, nan, (nan,)), ["<i>"]).html()
     assert "<b>&" not in page.replace("<b>PV", "").replace("&lt;", "")
     assert "&lt;b&gt;&amp;" in page
     assert "<i>" not in page
 
 
-def test_a_figure_has_real_and_learned_in_every_panel_and_units_on_every_axis() -> None:
-    drawn, height = loop_figure(study().likeness)
+def test_every_panel_has_both_loops_and_every_axis_a_unit() -> None:
+    drawn, height = draw_comparison(fit_of().comparison)
     axes = [axis for axis in drawn.layout if axis.startswith(("xaxis", "yaxis"))]
     assert len(axes) == 24
     for axis in axes:
@@ -74,40 +74,42 @@ def test_a_figure_has_real_and_learned_in_every_panel_and_units_on_every_axis() 
 
 @pytest.mark.parametrize("samples", [2, 9, 300, 20_000])
 def test_any_length_of_record_is_drawn(samples: int) -> None:
-    one = study(samples=samples).likeness
-    drawn, _ = loop_figure(one)
+    one = fit_of(samples=samples).comparison
+    drawn, _ = draw_comparison(one)
     assert max(len(trace.x) for trace in drawn.data) <= 1600
-    still = replace(one, real=np.full((samples, 3), 5.0), synthetic=np.full((samples, 3), 5.0))
-    assert loop_figure(still)[0].data
+    constant = replace(one, recorded=np.full((samples, 3), 5.0), simulated=np.full((samples, 3), 5.0))
+    assert draw_comparison(constant)[0].data
 
 
-def test_what_was_not_compared_says_so() -> None:
-    one = study()
-    short = replace(one, likeness=replace(one.likeness, distances=None, floor=None, copy=nan))
-    page = report_page(["A"], [short], Discrimination(nan, nan, (nan,)), []).html()
-    assert "too short, or too still" in page
-    assert "too little to tell" in page
+def test_the_report_says_where_a_record_cannot_be_compared() -> None:
+    one = fit_of()
+    short = replace(one, comparison=replace(one.comparison, distances=None, baseline=None, novelty=nan))
+    page = build_report_page(["A"], [short], DiscriminatorAuc(nan, nan, (nan,)), []).html()
+    assert "too short or too constant" in page
+    assert "too short for a comparison" in page
 
 
-def test_the_terminals_table_has_a_row_a_loop_and_marks_priors() -> None:
+def test_the_table_has_a_row_per_loop_and_marks_defaults() -> None:
     console = Console(width=100)
     with console.capture() as drawn:
-        console.print(report_table(["FIC101", "FIC102"], [study(), study()], Discrimination(0.57, 0.54, (0.61, nan))))
+        console.print(build_report_table(["FIC101", "FIC102"], [fit_of(), fit_of()],
+                                         DiscriminatorAuc(0.57, 0.54, (0.61, nan))))
     rows = drawn.get().splitlines()
-    assert rows[2].split() == ["FIC101", "800", "50", "0.512", "1", "(prior)", "0.61", "0.97"]
-    assert "AUC of all 0.57" in rows[-1]
+    assert rows[2].split() == ["FIC101", "800", "50", "0.512", "1", "(default)", "0.61", "0.97"]
+    assert "AUC of all loops 0.57" in rows[-1]
 
 
-def test_the_terminals_table_shows_what_sticks_and_what_swings_where_a_loop_does() -> None:
-    ill = {"stiction.S": Estimate.read(5.04, "%"), "stiction.J": Estimate.read(2.0, "%")}
-    swung = {"oscillation.period": Estimate.read(187.2, "s"), "oscillation.amplitude": Estimate.read(2.0, "%")}
-    studies = [replace(one, learned=replace(one.learned, estimates={**one.learned.estimates, **more}))
-               for one, more in ((study(), ill), (study(), swung), (study(), {}))]
+def test_the_table_shows_stiction_and_oscillation_where_a_loop_has_them() -> None:
+    sticky = {"stiction.S": Estimate.read(5.04, "%"), "stiction.J": Estimate.read(2.0, "%")}
+    oscillating = {"oscillation.period": Estimate.read(187.2, "s"), "oscillation.amplitude": Estimate.read(2.0, "%")}
+    fits = [replace(one, learned=replace(one.learned, estimates={**one.learned.estimates, **more}))
+            for one, more in ((fit_of(), sticky), (fit_of(), oscillating), (fit_of(), {}))]
     console = Console(width=120)
     with console.capture() as drawn:
-        console.print(report_table(["FIC101", "FIC102", "FIC103"], studies, Discrimination(0.5, 0.5, (nan,) * 3)))
+        console.print(build_report_table(["FIC101", "FIC102", "FIC103"], fits,
+                                         DiscriminatorAuc(0.5, 0.5, (nan,) * 3)))
     rows = drawn.get().splitlines()
-    assert "Shows" in rows[0]
+    assert "Finding" in rows[0]
     assert "S 5, J 2 %" in rows[2]
-    assert "swung, 187 s" in rows[3]
-    assert rows[4].split() == ["FIC103", "800", "50", "0.512", "1", "(prior)", "0.97"]
+    assert "external oscillation, 187 s" in rows[3]
+    assert rows[4].split() == ["FIC103", "800", "50", "0.512", "1", "(default)", "0.97"]

@@ -19,7 +19,7 @@ from clpm_execd.state.durable_file import unwritable, write_all_atomically
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.cli.terminal import ProgressBar
-    from clpm_execd.evaluation.learned_vs_record import Discrimination, Study
+    from clpm_execd.evaluation.learned_vs_record import DiscriminatorAuc, LoopFit
     from clpm_execd.records.record import Record
 
 EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
@@ -58,17 +58,17 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     _refuse_bad_files(arguments)
     ranges, types = _parse_ranges(arguments.ranges), _parse_types(arguments.types)
     assumptions: list[tuple[str, str]] = []
-    studies: list[Study] = []
+    fits: list[LoopFit] = []
     with progress_bar(len(arguments.records)) as bar:
         for record, path in _read(arguments, assumptions, bar, signals):
-            studies += _fit(record, path, ranges, types, bar, signals)
+            fits += _fit(record, path, ranges, types, bar, signals)
         if signals.stop_asked:
             return 0
-        _refuse_unknown_loops(ranges, types, [study.learned.loop.id for study in studies])
+        _refuse_unknown_loops(ranges, types, [fit.learned.loop.id for fit in fits])
         bar.describe("comparing")
-        score = _compare(studies)
-    _write(arguments, studies, score, assumptions)
-    _print(arguments, studies, score, assumptions)
+        score = _compare(fits)
+    _write(arguments, fits, score, assumptions)
+    _print(arguments, fits, score, assumptions)
     return 0
 
 
@@ -110,8 +110,8 @@ def _read(arguments: argparse.Namespace, assumptions: list[tuple[str, str]], bar
 
 
 def _fit(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: ProgressBar,
-         signals: Signals) -> Iterator[Study]:
-    from clpm_execd.evaluation.learned_vs_record import Study, likeness
+         signals: Signals) -> Iterator[LoopFit]:
+    from clpm_execd.evaluation.learned_vs_record import LoopFit, compare_with_record
     from clpm_execd.identification.learn import learn
 
     bar.add_parts(len(record.loops) - 1)
@@ -121,27 +121,27 @@ def _fit(record: Record, path: Path, ranges: dict[str, tuple[float, float]], typ
         bar.describe(f"fitting {loop}")
         span, kind = ranges.get(loop, ranges.get(ALL_LOOPS)), types.get(loop, types.get(ALL_LOOPS))
         learned = learn(record, column, span=span, kind=kind)
-        yield Study(str(path), learned, likeness(record, column, learned))
+        yield LoopFit(str(path), learned, compare_with_record(record, column, learned))
         bar.advance()
 
 
-def _compare(studies: Sequence[Study]) -> Discrimination:
-    from clpm_execd.evaluation.learned_vs_record import discrimination
+def _compare(fits: Sequence[LoopFit]) -> DiscriminatorAuc:
+    from clpm_execd.evaluation.learned_vs_record import evaluate_discriminator
 
-    return discrimination([study.likeness for study in studies], [study.learned.loop.id for study in studies])
+    return evaluate_discriminator([fit.comparison for fit in fits], [fit.learned.loop.id for fit in fits])
 
 
-def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
+def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
            assumptions: Sequence[tuple[str, str]]) -> None:
     """Write the files; raise BadInput if one cannot be written."""
     from clpm_execd.identification.export import loops_files, names_of
 
-    learned = [study.learned for study in studies]
+    learned = [fit.learned for fit in fits]
     files = {f"--output {arguments.output}": loops_files(arguments.output, learned)}
     if arguments.report:
-        from clpm_execd.pictures.learn_report import report_page
+        from clpm_execd.pictures.learn_report import build_report_page
 
-        page = report_page(names_of(learned), studies, score, group_by_message(assumptions)).html()
+        page = build_report_page(names_of(learned), fits, score, group_by_message(assumptions)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:
@@ -150,20 +150,20 @@ def _write(arguments: argparse.Namespace, studies: Sequence[Study], score: Discr
             raise unwritable(where, error) from None
 
 
-def _print(arguments: argparse.Namespace, studies: Sequence[Study], score: Discrimination,
+def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
            assumptions: Sequence[tuple[str, str]]) -> None:
     """Print assumptions and warnings to stderr, and the table of loops to stdout."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.identification.export import names_of
-    from clpm_execd.pictures.learn_report import report_table
+    from clpm_execd.pictures.learn_report import build_report_table
 
-    names = names_of([study.learned for study in studies])
-    warnings = [(name, warning) for name, study in zip(names, studies, strict=True)
-                for warning in study.learned.warnings]
+    names = names_of([fit.learned for fit in fits])
+    warnings = [(name, warning) for name, fit in zip(names, fits, strict=True)
+                for warning in fit.learned.warnings]
     for line in (*group_by_message(assumptions), *group_by_message(warnings)):
         print(line, file=sys.stderr)
-    print_drawing(report_table(names, studies, score), output_width(sys.stdout))
-    has_arrays = any(study.learned.loop.learned_model for study in studies)
+    print_drawing(build_report_table(names, fits, score), output_width(sys.stdout))
+    has_arrays = any(fit.learned.loop.learned_model for fit in fits)
     arrays = f" and {arguments.output.with_suffix('.npz').name}" if has_arrays else ""
     print(f"wrote {arguments.output}{arrays}; stream with clpm-execd --config {arguments.output}", file=sys.stderr)
     if arguments.report:
