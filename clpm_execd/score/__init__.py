@@ -3,8 +3,8 @@
 The rules are those of `rules`; what is read is told by `truth` and `verdicts`.
 """
 
+from clpm_execd.score.alarms import Verdict, read_verdicts
 from clpm_execd.score.ground_truth import GroundTruth, read_truth
 from clpm_execd.score.rules import Score, score
-from clpm_execd.score.verdicts import Verdict, read_verdicts
 
 __all__ = ["GroundTruth", "Score", "Verdict", "read_truth", "read_verdicts", "score"]

@@ -44,9 +44,9 @@ from statistics import median
 
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.episodes import Episode, Stretch
+from clpm_execd.score.alarms import Verdict
 from clpm_execd.score.ground_truth import GroundTruth
 from clpm_execd.score.time_intervals import Stretches, difference, intersection, length, union
-from clpm_execd.score.verdicts import Verdict
 from clpm_execd.units import DAY
 
 LEVELS = ("kind", "group", "any")
