@@ -85,13 +85,13 @@ def preparations(clone: Clone) -> dict[str, Callable[[], object]]:
         (clone.root / ".env").write_text(text)
 
     def write_alarms() -> None:
-        (clone.root / "verdicts.csv").write_text(code_blocks(DOCS / "scoring.md", "csv")[0])
+        (clone.root / "alarms.csv").write_text(code_blocks(DOCS / "scoring.md", "csv")[0])
 
     def write_history() -> None:
         (clone.root / "one.toml").write_text('[[loop]]\nid = "FIC101"\ntype = "flow"\n')
         clone.run("clpm-execd generate --config one.toml --duration 40m --output history.csv")
 
-    return {"check --direct": fill_in_env, "score verdicts.csv": write_alarms, "learn history.csv": write_history}
+    return {"check --direct": fill_in_env, "score alarms.csv": write_alarms, "learn history.csv": write_history}
 
 
 def test_every_command_of_the_telegraf_readme_runs(clone: Clone) -> None:

@@ -34,7 +34,7 @@ WRITES = {
     "generate": ["generate", "--start", START, "--duration", "3s"],
     "preview": ["preview", "TIC208030", "--start", START, "--duration", "1m"],
     "init": ["init"],
-    "score": ["score", "verdicts.csv", "--truth", "plant.lp"],
+    "score": ["score", "alarms.csv", "--truth", "plant.lp"],
     "spool": ["spool", "export", "--state", "state"],
 }
 
@@ -57,7 +57,7 @@ TAKERS: dict[str, Sequence[str]] = {
 VALUES = {"--by": "any", "--count": "1", "--loops": "1", "--overlap": "1", "--seed": "1", "--theme": "dark"}
 FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
-NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["verdicts.csv"], "completion": ["bash"]}
+NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"]}
 COMMANDS = parsers_by_command(build_parser())
 
 
@@ -84,7 +84,7 @@ def call(tmp_path: Path) -> Call:
 def test_an_output_of_minus_is_stdout(command: str, call: Call, tmp_path: Path) -> None:
     if command == "score":
         (tmp_path / "plant.toml").write_text(PLANT)
-        (tmp_path / "verdicts.csv").write_text(VERDICTS)
+        (tmp_path / "alarms.csv").write_text(VERDICTS)
         assert call("generate", "--config", "plant.toml", "--duration", "10m", "--output", "plant.lp")[0] == 0
     elif command == "spool":
         DiskQueue(tmp_path / "state", logging.getLogger("clpm_execd")).put(b"m,loop_id=A PV=1 1\n")

@@ -95,7 +95,7 @@ def test_every_form_says_the_same(folder: Path) -> None:
     table = ran(folder, "score", "v.csv", *truth).stdout
     assert "\x1b" not in table
     assert "stiction 1 1 2 1 0.500 1.000 0.667 15 min 15 min" in [" ".join(line.split()) for line in table.splitlines()]
-    assert "False alarms: 1, 12 a loop and day" in table
+    assert "False alarms: 1, 12 per loop-day" in table
     done = ran(folder, "score", "v.csv", *truth, "--output", "s.html")
     assert (done.stdout, done.stderr) == ("", "")
     page = (folder / "s.html").read_text()
@@ -105,7 +105,7 @@ def test_every_form_says_the_same(folder: Path) -> None:
 
 def test_the_example_of_the_scoring_page_is_scored(tmp_path: Path) -> None:
     section = (parts.ROOT / "clpm_execd" / "docs" / "scoring.md").read_text()
-    (tmp_path / "verdicts.csv").write_text(re.findall(r"```csv\n(.*?)```", section, re.DOTALL)[0])
+    (tmp_path / "alarms.csv").write_text(re.findall(r"```csv\n(.*?)```", section, re.DOTALL)[0])
     commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].splitlines()
     said = [ran(tmp_path, *shlex.split(command)[1:]).stdout for command in commands]
     events = said[1].partition("by time")[0].splitlines()
@@ -130,8 +130,8 @@ def test_mistakes_are_told_at_their_line_and_nothing_is_scored(folder: Path) -> 
     done = ran(folder, "score", "v.csv", *truth, status=2)
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "v.csv: line 3: 'slugish' is no fault; did you mean 'sluggish'?",
-        "v.csv: line 4: no loop of the truth is 'FIC103'; did you mean 'FIC102'?"]
+        "v.csv: line 3: unknown fault 'slugish'; did you mean 'sluggish'?",
+        "v.csv: line 4: unknown loop 'FIC103'; did you mean 'FIC102'?"]
     assert "none: cannot be read: No such file or directory" in \
         ran(folder, "score", "none", *truth, status=2).stderr
     assert ran(folder, "score", "v.csv", *truth, "--output", "x.pdf", status=2).stderr == \
@@ -161,7 +161,7 @@ def test_the_bucket_gives_the_marks_that_the_file_gives(folder: Path, influxdb: 
         assert "secret" not in said
         assert len(said.splitlines()) == 1
     empty = ran(folder, "score", "v.csv", status=2, **{**environment, "INFLUXDB_BUCKET": influxdb.new_bucket()}).stderr
-    assert empty.startswith("the truth: holds no truth; ")
+    assert empty.startswith("the ground truth: holds no ground truth; ")
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(folder: Path) -> None:

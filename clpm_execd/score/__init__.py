@@ -1,10 +1,10 @@
-"""A monitor's verdicts against the truth: the rules by which a control-loop monitor is measured, and its marks.
+"""A detector's alarms against the ground truth: both are read from files or the bucket, and scored by `rules`.
 
-The rules are those of `rules`; what is read is told by `truth` and `verdicts`.
+This room may import the plant only.
 """
 
-from clpm_execd.score.alarms import Verdict, read_verdicts
+from clpm_execd.score.alarms import Alarm, read_alarms
 from clpm_execd.score.ground_truth import GroundTruth, read_truth
 from clpm_execd.score.rules import Score, score
 
-__all__ = ["GroundTruth", "Score", "Verdict", "read_truth", "read_verdicts", "score"]
+__all__ = ["Alarm", "GroundTruth", "Score", "read_alarms", "read_truth", "score"]

@@ -1,8 +1,8 @@
-"""The truth as it was streamed, read again: from line protocol, from long CSV, from what a query of the bucket answers.
+"""The ground truth as it was streamed, read from line protocol, from long CSV or from the answer to a Flux query.
 
-A row holds until the loop's and fault's next, for there is one at every change and each minute. Where the rows of the
-whole stream stop for longer, nobody watched: that time is left out, and no state lasts through it. The loops are those
-whose samples are beside the truth; where there are none, those with a row of the truth.
+A row holds until the next row of its loop and fault, because the stream writes one at every change and each minute. If
+there is no row of any loop for longer, the stream was off: that time is not observed, and no state lasts through it.
+The loops are those with samples next to the ground truth; without samples, those with a row of the ground truth.
 """
 
 from __future__ import annotations
@@ -21,236 +21,252 @@ from statistics import median
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.episodes import Episode, Episodes
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.score.time_intervals import Stretches, intersection, union
-from clpm_execd.units import parse_time
+from clpm_execd.score.time_intervals import TimeIntervals, intersection, union
+from clpm_execd.units import LAST_TIME, SECOND, parse_time
 
-HEARTBEAT = 60 * 10**9  # ns between rows where nothing changes
-_PRESENT, _VISIBLE, _CONTROL, _IN_FORCE = 1, 2, 4, 8
+HEARTBEAT = 60 * SECOND  # ns between rows when nothing changes: that of encoding/truth_rows.py
+_PRESENT, _VISIBLE, _CONTROL, _ACTIVE = 1, 2, 4, 8
 _BITS = {"present": _PRESENT, "visible": _VISIBLE, "control": _CONTROL}
 _TRUE = ("true", "t", "1")
+_MAX_QUOTED = 60  # characters of a wrong line that an error shows
+_CACHED_TIMES = 65_536  # a table repeats each time once per loop, fault and field
 _REMEDY = "stream or generate with `truth = true` under [output], as line protocol or csv"
 
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What was the matter with which loop, from when to when; `pandas.DataFrame(list(truth.episodes))` tabulates it.
+    """Which fault was in which loop, from when to when; `pandas.DataFrame(list(truth.episodes))` tabulates it.
 
-    episodes: in order of loop, fault and time, those of negative controls among them. watched: of each loop the time
-    that is known of, ns. whole: whether the loops without a fault are known too.
+    Attributes
+    ----------
+    episodes : tuple of Episode
+        In order of loop, fault and time; those of negative controls are among them.
+    observation : mapping of str to tuple of (int, int)
+        For each loop the time that the ground truth covers, as half-open intervals, ns since 1970.
+    has_samples : bool
+        Whether samples came with the ground truth, so that loops without a fault are known too.
     """
 
     episodes: tuple[Episode, ...]
-    watched: Mapping[str, Stretches]
-    whole: bool = True
+    observation: Mapping[str, TimeIntervals]
+    has_samples: bool = True
 
-    def within(self, start: int | None, end: int | None) -> GroundTruth:
-        """The same of [start, end) only, ns; None leaves that side open."""
+    def clip(self, start: int | None, end: int | None) -> GroundTruth:
+        """Return the ground truth of [start, end) only, ns since 1970; None leaves that side open."""
         if start is None and end is None:
             return self
-        limits = ((start if start is not None else 0, end if end is not None else 2**63),)
-        cut = {loop: kept for loop, parts in self.watched.items() if (kept := intersection(parts, limits))}
-        return GroundTruth(self.episodes, cut, self.whole)
+        limits = ((start if start is not None else 0, end if end is not None else LAST_TIME),)
+        clipped = {loop: part for loop, parts in self.observation.items() if (part := intersection(parts, limits))}
+        return GroundTruth(self.episodes, clipped, self.has_samples)
 
-    def joined(self, loops: Iterable[str]) -> GroundTruth:
-        """The same with further loops, healthy ones, watched whenever another was."""
-        ever = union(part for parts in self.watched.values() for part in parts)
-        return GroundTruth(self.episodes, {**dict.fromkeys(loops, ever), **self.watched}, self.whole)
+    def with_healthy_loops(self, loops: Iterable[str]) -> GroundTruth:
+        """Return the ground truth with further loops, without faults and observed whenever another loop is."""
+        all_time = union(part for parts in self.observation.values() for part in parts)
+        return GroundTruth(self.episodes, {**dict.fromkeys(loops, all_time), **self.observation}, self.has_samples)
 
 
 def read_truth(source: str | Path | Iterable[str]) -> GroundTruth:
-    """The truth in a file (`.gz` or not), or in the lines of one.
+    """Return the ground truth in a file or in the lines of one.
 
-    Line protocol or long CSV as this program, Telegraf or a Flux query write it. Raises BadInput where the file cannot
-    be read, or holds no truth, or a row that is none.
+    Parameters
+    ----------
+    source : str, Path or iterable of str
+        A file, compressed with gzip or not, or lines: line protocol or long CSV as this program, Telegraf or a Flux
+        query writes it.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be read, holds no ground truth, or has an invalid row.
     """
     if isinstance(source, str | Path):
         return _read_file(Path(source))
-    return _read(source, "the truth")
+    return _read(source, "the ground truth")
 
 
 def _read_file(path: Path) -> GroundTruth:
     try:
         with path.open("rb") as probe:
-            zipped = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="") if zipped else \
+            is_compressed = probe.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="") if is_compressed else \
                 path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             return _read(lines, str(path))
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise _bad(str(path), "the gzip file is damaged", "copy or compress it again") from None
+        raise _bad_input(str(path), "the gzip file is damaged", "copy or compress it again") from None
     except OSError as error:
-        raise _bad(str(path), f"cannot be read: {error.strerror}", "name a file that holds the truth") from None
+        raise _bad_input(str(path), f"cannot be read: {error.strerror}", "name a file with ground truth") from None
 
 
-def _bad(where: str, what: str, remedy: str) -> BadInput:
+def _bad_input(where: str, what: str, remedy: str) -> BadInput:
     return BadInput([Problem(where, what, remedy)])
 
 
 def _read(lines: Iterable[str], where: str) -> GroundTruth:
-    """By the first line that says anything: a table's header, or a point."""
-    rest = iter(lines)
-    first = next((line for line in rest if line.strip("\r\n") and not line.startswith("# ")), "")
-    told = _Told(where)
+    """Read CSV or line protocol, whichever the first line is that is neither empty nor a comment."""
+    remainder = iter(lines)
+    first = next((line for line in remainder if line.strip("\r\n") and not line.startswith("# ")), "")
+    rows = _Rows(where)
     if re.match(r'#(datatype|group|default)|"?(,|_time|result|table)', first):
-        told.take_csv(first, rest)
+        rows.read_csv(first, remainder)
     elif re.match(r"time,loop_id,", first):
-        raise _bad(where, "wide CSV does not tell which fault is visible", _REMEDY)
+        raise _bad_input(where, "wide CSV does not say which fault is visible", _REMEDY)
     else:
-        told.take_lines(first, rest)
-    return told.truth()
+        rows.read_lines(first, remainder)
+    return rows.ground_truth()
 
 
 @dataclass(slots=True)
-class _Told:
-    """Rows as they come: states by loop and fault and time, and where samples begin and end."""
+class _Rows:
+    """What the rows say: states by loop and fault and time, greatest severities, and the first and last sample."""
 
     where: str
     states: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
     severities: dict[tuple[str, str], float] = field(default_factory=dict)
-    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def take_lines(self, first: str, rest: Iterator[str]) -> None:
-        """Line protocol. Of samples only the first and last line of each series is looked into."""
-        firsts: dict[str, str] = {}
-        lasts: dict[str, str] = {}
-        for number, line in enumerate(_chain(first, rest), 1):
+    def read_lines(self, first: str, remainder: Iterator[str]) -> None:
+        """Read line protocol. Of the samples only the first and last line of each series is parsed."""
+        first_lines: dict[str, str] = {}
+        last_lines: dict[str, str] = {}
+        for number, line in enumerate(_chain(first, remainder), 1):
             if "loop_id=" not in line:
                 continue
             if ",fault=" in line:
-                self._take_point(line, f"{self.where}: line {number}")
+                self._add_truth_line(line, f"{self.where}: line {number}")
             else:
                 series = line[:line.index(" ")] if " " in line else line
-                lasts[series] = line
-                firsts.setdefault(series, line)
-        for line in (*firsts.values(), *lasts.values()):
+                last_lines[series] = line
+                first_lines.setdefault(series, line)
+        for line in (*first_lines.values(), *last_lines.values()):
             try:
-                tags, _, time = _point(line)
+                tags, _, time = _parse_line(line)
             except ValueError:
-                raise _strange(line, self.where) from None
-            self._see(tags.get("loop_id", ""), time)
+                raise _invalid_line(line, self.where) from None
+            self._add_sample(tags.get("loop_id", ""), time)
 
-    def _take_point(self, line: str, where: str) -> None:
+    def _add_truth_line(self, line: str, where: str) -> None:
         try:
-            tags, fields, time = _point(line)
+            tags, fields, time = _parse_line(line)
             for name, text in fields.items():
-                self._tell(tags["loop_id"], tags["fault"], time, name, text)
+                self._add_value(tags["loop_id"], tags["fault"], time, name, text)
         except (KeyError, ValueError):
-            raise _strange(line, where) from None
+            raise _invalid_line(line, where) from None
 
-    def take_csv(self, first: str, rest: Iterator[str]) -> None:
-        """Tables of one value a row, each with a header of its own; a row without a fault is a sample."""
+    def read_csv(self, first: str, remainder: Iterator[str]) -> None:
+        """Read tables of one value a row, each with its header; a row without a fault is a sample."""
         try:
-            self._take_rows(csv.reader(_chain(first, rest)))
+            self._read_rows(csv.reader(_chain(first, remainder)))
         except csv.Error as error:
-            raise _bad(self.where, f"is no CSV ({error})", _REMEDY) from None
+            raise _bad_input(self.where, f"is not CSV ({error})", _REMEDY) from None
 
-    def _take_rows(self, rows: Iterable[list[str]]) -> None:
+    def _read_rows(self, rows: Iterable[list[str]]) -> None:
         header: dict[str, int] | None = None
-        fresh = True
+        is_table_start = True
         for number, row in enumerate(rows, 1):
             if not any(row) or row[0].startswith("#"):
-                fresh = True
-            elif fresh and "_time" in row:
-                header, fresh = {name: i for i, name in enumerate(row)}, False
+                is_table_start = True
+            elif is_table_start and "_time" in row:
+                header, is_table_start = {name: i for i, name in enumerate(row)}, False
                 if "loop_id" not in header:
-                    raise _bad(self.where, "has no column loop_id", _REMEDY)
+                    raise _bad_input(self.where, "has no column loop_id", _REMEDY)
             elif header is not None:
-                fresh = False
-                self._take_row(header, row, number)
+                is_table_start = False
+                self._add_row(header, row, number)
 
-    def _take_row(self, header: Mapping[str, int], row: list[str], number: int) -> None:
+    def _add_row(self, header: Mapping[str, int], row: list[str], number: int) -> None:
         try:
-            loop, time = row[header["loop_id"]], _time(row[header["_time"]])
+            loop, time = row[header["loop_id"]], _parse_time(row[header["_time"]])
             fault = row[header["fault"]] if "fault" in header else ""
             if fault:
-                self._tell(loop, fault, time, row[header["_field"]], row[header["_value"]])
+                self._add_value(loop, fault, time, row[header["_field"]], row[header["_value"]])
             else:
-                self._see(loop, time)
+                self._add_sample(loop, time)
         except (KeyError, IndexError, ValueError):
-            raise _bad(f"{self.where}: line {number}", f"{','.join(row)[:60]!r} is no row of the stream",
-                       "give long CSV with _time, loop_id, fault, _field and _value") from None
+            raise _bad_input(f"{self.where}: line {number}", f"invalid row {','.join(row)[:_MAX_QUOTED]!r}",
+                             "give long CSV with _time, loop_id, fault, _field and _value") from None
 
-    def _see(self, loop: str, time: int) -> None:
+    def _add_sample(self, loop: str, time: int) -> None:
         if loop:
-            first, last = self.seen.get(loop, (time, time))
-            self.seen[loop] = min(first, time), max(last, time)
+            first, last = self.sampled.get(loop, (time, time))
+            self.sampled[loop] = min(first, time), max(last, time)
 
-    def _tell(self, loop: str, fault: str, time: int, name: str, text: str) -> None:
+    def _add_value(self, loop: str, fault: str, time: int, name: str, text: str) -> None:
         states = self.states.setdefault((loop, fault), {})
         state = states.get(time, 0)
         if name == "severity":
             severity = float(text)
             self.severities[loop, fault] = max(self.severities.get((loop, fault), 0.0), severity)
-            state |= _IN_FORCE if severity > 0.0 else 0
+            state |= _ACTIVE if severity > 0.0 else 0
         elif name in _BITS and text.lower() in _TRUE:
             state |= _BITS[name]
         states[time] = state
 
-    def truth(self) -> GroundTruth:
-        """All that was told, as episodes."""
-        strange = [fault for _, fault in self.states if fault not in FAULTS]
-        if strange:
-            raise _bad(self.where, f"{strange[0]!r} is no fault that this program knows", "read it with the version "
-                                                                                          "that wrote it")
-        if not self.states and not self.seen:
-            raise _bad(self.where, "holds no truth", _REMEDY)
+    def ground_truth(self) -> GroundTruth:
+        """Return the rows as episodes."""
+        unknown = [fault for _, fault in self.states if fault not in FAULTS]
+        if unknown:
+            raise _bad_input(self.where, f"unknown fault {unknown[0]!r}", "read it with the version that wrote it")
+        if not self.states and not self.sampled:
+            raise _bad_input(self.where, "holds no ground truth", _REMEDY)
         times = sorted({time for states in self.states.values() for time in states})
         if not times:
-            raise _bad(self.where, "holds samples and no truth about them", _REMEDY)
-        beat = max(HEARTBEAT, round(median([after - time for time, after in pairwise(times)] or [0])))
-        alive = _alive(times, beat)
-        whole = bool(self.seen)
-        watched = {loop: intersection(((first, last),), alive) for loop, (first, last) in sorted(self.seen.items())}
+            raise _bad_input(self.where, "holds samples without ground truth", _REMEDY)
+        spacing = max(HEARTBEAT, round(median([after - time for time, after in pairwise(times)] or [0])))
+        streaming = _streaming_time(times, spacing)
+        observation = {loop: intersection(((first, last),), streaming)
+                       for loop, (first, last) in sorted(self.sampled.items())}
         for loop, _ in sorted(self.states):
-            watched.setdefault(loop, intersection(((times[0], times[-1]),), alive))
-        found: list[Episode] = []
+            observation.setdefault(loop, intersection(((times[0], times[-1]),), streaming))
+        episodes: list[Episode] = []
         for (loop, fault), states in sorted(self.states.items()):
-            found += self._episodes(loop, fault, states, alive, times[-1] + beat)
-        return GroundTruth(tuple(found), watched, whole)
+            episodes += self._episodes(loop, fault, states, streaming, times[-1] + spacing)
+        return GroundTruth(tuple(episodes), observation, bool(self.sampled))
 
-    def _episodes(self, loop: str, fault: str, states: Mapping[int, int], alive: Stretches, end: int) -> list[Episode]:
-        """Of one loop and fault; where the stream was not alive, every state ends."""
-        told = Episodes()
+    def _episodes(self, loop: str, fault: str, states: Mapping[int, int], streaming: TimeIntervals, end: int
+                  ) -> list[Episode]:
+        """Return the episodes of one loop and fault; when the stream stops, every state ends."""
+        episodes = Episodes()
         severity = self.severities.get((loop, fault), 1.0)
-        gaps = iter([stop for _, stop in alive])
-        stop = next(gaps)
+        stops = iter([stop for _, stop in streaming])
+        stop = next(stops)
         for time in sorted(states):
             while time >= stop:
-                told.end(stop, loop, fault)
-                stop = next(gaps, end)
+                episodes.end(stop, loop, fault)
+                stop = next(stops, end)
             state = states[time]
-            control = bool(state & _CONTROL) or FAULTS[fault].is_control
-            # A negative control is never present: that it is in force shows in its severity only.
-            told.tell(time, loop, fault, control=control, there=bool(state & (_IN_FORCE if control else _PRESENT)),
-                      visible=bool(state & _VISIBLE), severity=severity)
-        return told.until(stop)
+            is_control = bool(state & _CONTROL) or FAULTS[fault].is_control
+            # A negative control is never present: only its severity says that it is active.
+            is_active = bool(state & (_ACTIVE if is_control else _PRESENT))
+            episodes.tell(time, loop, fault, control=is_control, there=is_active, visible=bool(state & _VISIBLE),
+                          severity=severity)
+        return episodes.until(stop)
 
 
-def _alive(times: list[int], beat: int) -> Stretches:
-    """When the stream told the truth; a row speaks for two beats at most."""
-    return union((time, after if after - time <= 2 * beat else time + beat)
-                 for time, after in pairwise([*times, times[-1] + beat]))
+def _streaming_time(times: list[int], spacing: int) -> TimeIntervals:
+    """Return when the stream wrote ground truth; a row accounts for twice the spacing of rows at most."""
+    return union((time, after if after - time <= 2 * spacing else time + spacing)
+                 for time, after in pairwise([*times, times[-1] + spacing]))
 
 
-@lru_cache(maxsize=65_536)
-def _time(text: str) -> int:
-    """ns since 1970; a table tells each instant many times."""
+@lru_cache(maxsize=_CACHED_TIMES)
+def _parse_time(text: str) -> int:
     return parse_time(text, 0)
 
 
-def _point(line: str) -> tuple[dict[str, str], dict[str, str], int]:
-    """Tags, fields and time of a line; ValueError where it is none."""
+def _parse_line(line: str) -> tuple[dict[str, str], dict[str, str], int]:
+    """Return tags, fields and time of a line of line protocol; raise ValueError if it is not one."""
     head, fields, stamp = re.split(r"(?<!\\) ", line.strip())
     _, tags = re.split(r"(?<!\\),", head, maxsplit=1)
-    return dict(_pairs(tags)), dict(_pairs(fields)), int(stamp)
+    return dict(_parse_pairs(tags)), dict(_parse_pairs(fields)), int(stamp)
 
 
-def _strange(line: str, where: str) -> BadInput:
-    return _bad(where, f"{line.strip()[:60]!r} is no line of the stream",
-                "give what this program or Telegraf wrote, whole lines with times in ns")
+def _invalid_line(line: str, where: str) -> BadInput:
+    return _bad_input(where, f"invalid line {line.strip()[:_MAX_QUOTED]!r}",
+                      "give what this program or Telegraf wrote, complete lines with times in ns")
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Keys and values of tags or fields, unescaped."""
+def _parse_pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Yield keys and values of tags or fields, unescaped."""
     if "\\" not in text:
         for pair in text.split(","):
             key, _, value = pair.partition("=")
@@ -261,6 +277,6 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield re.sub(r"\\([,= ])", r"\1", key), re.sub(r"\\([,= ])", r"\1", value)
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+def _chain(first: str, remainder: Iterator[str]) -> Iterator[str]:
     yield first
-    yield from rest
+    yield from remainder

@@ -1,4 +1,4 @@
-"""Sets of time as sorted, disjoint, half-open stretches of ns: union, intersection, difference, length."""
+"""Set algebra on time: sets as sorted, disjoint, half-open intervals of ns."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from clpm_execd.plant.faults.episodes import Stretch
 
-Stretches = tuple[Stretch, ...]
+TimeInterval = Stretch  # start, end; ns since 1970, half open
+TimeIntervals = tuple[TimeInterval, ...]
 
 
-def union(stretches: Iterable[Stretch]) -> Stretches:
-    """What any of them covers; those that touch become one, and empty ones nothing."""
-    merged: list[Stretch] = []
-    for start, end in sorted(stretches):
+def union(intervals: Iterable[TimeInterval]) -> TimeIntervals:
+    """Return what any of the intervals covers. Intervals that touch are joined; empty ones are dropped."""
+    merged: list[TimeInterval] = []
+    for start, end in sorted(intervals):
         if start >= end:
             continue
         if merged and start <= merged[-1][1]:
@@ -22,9 +23,9 @@ def union(stretches: Iterable[Stretch]) -> Stretches:
     return tuple(merged)
 
 
-def intersection(one: Sequence[Stretch], other: Sequence[Stretch]) -> Stretches:
-    """What both cover; each sorted and disjoint."""
-    both: list[Stretch] = []
+def intersection(one: Sequence[TimeInterval], other: Sequence[TimeInterval]) -> TimeIntervals:
+    """Return what both sets cover."""
+    both: list[TimeInterval] = []
     i = j = 0
     while i < len(one) and j < len(other):
         start, end = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
@@ -37,21 +38,21 @@ def intersection(one: Sequence[Stretch], other: Sequence[Stretch]) -> Stretches:
     return tuple(both)
 
 
-def difference(one: Sequence[Stretch], other: Sequence[Stretch]) -> Stretches:
-    """What the first covers and the other does not; each sorted and disjoint."""
-    left: list[Stretch] = []
+def difference(one: Sequence[TimeInterval], other: Sequence[TimeInterval]) -> TimeIntervals:
+    """Return what the first set covers and the other does not."""
+    remainder: list[TimeInterval] = []
     for start, end in one:
-        for begin, stop in other:
-            if stop <= start or begin >= end:
+        for cut_start, cut_end in other:
+            if cut_end <= start or cut_start >= end:
                 continue
-            if begin > start:
-                left.append((start, begin))
-            start = max(start, stop)
+            if cut_start > start:
+                remainder.append((start, cut_start))
+            start = max(start, cut_end)
         if start < end:
-            left.append((start, end))
-    return tuple(left)
+            remainder.append((start, end))
+    return tuple(remainder)
 
 
-def length(stretches: Iterable[Stretch]) -> int:
-    """ns in all, of disjoint ones."""
-    return sum(end - start for start, end in stretches)
+def total_duration(intervals: Iterable[TimeInterval]) -> int:
+    """Return the length of a set in ns."""
+    return sum(end - start for start, end in intervals)

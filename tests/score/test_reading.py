@@ -17,7 +17,7 @@ from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.faults.episodes import Episode, episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
-from clpm_execd.score import GroundTruth, Verdict, read_verdicts
+from clpm_execd.score import Alarm, GroundTruth, read_alarms
 from clpm_execd.score.ground_truth import HEARTBEAT
 
 START = 1_736_503_500 * SECOND
@@ -63,8 +63,8 @@ def test_what_was_streamed_is_read_back(form: str, packed: bool, tmp_path: Path)
     path.write_bytes(gzip.compress(written(form)) if packed else written(form))
     found = read_truth(path)
     assert same(found)
-    assert found.whole
-    assert found.watched == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+    assert found.has_samples
+    assert found.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
 
 
 def test_what_telegraf_made_of_it_is_read_too() -> None:
@@ -91,9 +91,9 @@ def test_what_a_query_of_the_bucket_answers_is_read_too() -> None:
 def test_without_samples_only_loops_with_a_fault_are_known(tmp_path: Path) -> None:
     (tmp_path / "t.lp").write_bytes(written("lp", samples=False))
     found = read_truth(tmp_path / "t.lp")
-    assert not found.whole
-    assert list(found.watched) == ["FIC 1,=", "FIC2"]
-    assert found.joined(["FIC9"]).watched["FIC9"] == found.watched["FIC2"]
+    assert not found.has_samples
+    assert list(found.observation) == ["FIC 1,=", "FIC2"]
+    assert found.with_healthy_loops(["FIC9"]).observation["FIC9"] == found.observation["FIC2"]
 
 
 def test_nothing_is_known_of_the_time_in_which_the_stream_was_off() -> None:
@@ -103,7 +103,7 @@ def test_nothing_is_known_of_the_time_in_which_the_stream_was_off() -> None:
     found = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
     assert [(e.start - START, e.end - START) for e in found.episodes] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
-    assert [(a - START, b - START) for a, b in found.watched["A"]] == \
+    assert [(a - START, b - START) for a, b in found.observation["A"]] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
 
 
@@ -115,15 +115,15 @@ def test_an_interval_of_minutes_is_no_gap() -> None:
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("", "holds no truth"),
-    ("a,loop_id=A PV=1 1736503500000000000\n", "holds samples and no truth about them"),
-    ("time,loop_id,Mode,PV\n", "wide CSV does not tell which fault is visible"),
-    ("hello\n", "holds no truth"),
-    ("t,fault=stuck,loop_id=A present=true\n", "line 1: 't,fault=stuck,loop_id=A present=true' is no line"),
-    ("t,fault=stuckk,loop_id=A present=true 1\n", "'stuckk' is no fault that this program knows"),
-    ("t,fault=stuck,loop_id=A severity=x 1\n", "line 1: 't,fault=stuck,loop_id=A severity=x 1' is no line"),
+    ("", "holds no ground truth"),
+    ("a,loop_id=A PV=1 1736503500000000000\n", "holds samples without ground truth"),
+    ("time,loop_id,Mode,PV\n", "wide CSV does not say which fault is visible"),
+    ("hello\n", "holds no ground truth"),
+    ("t,fault=stuck,loop_id=A present=true\n", "line 1: invalid line 't,fault=stuck,loop_id=A present=true'"),
+    ("t,fault=stuckk,loop_id=A present=true 1\n", "unknown fault 'stuckk'"),
+    ("t,fault=stuck,loop_id=A severity=x 1\n", "line 1: invalid line 't,fault=stuck,loop_id=A severity=x 1'"),
     ("_time,_field,_value\n", "has no column loop_id"),
-    ("_time,loop_id,_field,_value,fault\nx,A,present,true,stuck\n", "line 2: 'x,A,present,true,stuck' is no row"),
+    ("_time,loop_id,_field,_value,fault\nx,A,present,true,stuck\n", "line 2: invalid row 'x,A,present,true,stuck'"),
 ])
 def test_what_is_no_truth_is_told(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "t").write_text(text)
@@ -151,9 +151,9 @@ def test_no_text_breaks_the_reading(text: str) -> None:
 KNOWN = GroundTruth((), {"FIC101": ((0, 10**18),), "FIC102": ((0, 10**18),)})
 
 
-def verdicts(tmp_path: Path, text: str, by: str = "kind", known: GroundTruth = KNOWN) -> list[Verdict]:
+def verdicts(tmp_path: Path, text: str, by: str = "kind", known: GroundTruth = KNOWN) -> list[Alarm]:
     (tmp_path / "v.csv").write_text(text)
-    return read_verdicts(tmp_path / "v.csv", known, by)
+    return read_alarms(tmp_path / "v.csv", known, by)
 
 
 def mistakes(tmp_path: Path, text: str, by: str = "kind") -> list[str]:
@@ -167,8 +167,8 @@ def test_a_verdict_is_read_with_its_zone_and_without_what_is_of_no_account(tmp_p
                                '"a, b",stiction,FIC101,2025-01-10T12:00:00+02:00,2025-01-10T10:30:00.5Z,\n\n'
                                "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
     start = 1_736_503_200 * SECOND
-    assert found == [Verdict("FIC101", start, start + 1_800_500_000_000, "stiction"),
-                     Verdict("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
+    assert found == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
+                     Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
 
 
 def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> None:
@@ -177,16 +177,16 @@ def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> 
                               "FIC101,10:00,2025-01-10T11:00:00Z,valve\n"
                               "FIC101,2025-01-10T10:00:00Z,2025-01-10T10:00:00Z,Stiction\n"
                               ",now,2025-01-10T11:00:00Z,\n") == [
-        "v.csv: line 2: no loop of the truth is 'FIC11'; did you mean 'FIC101'?",
-        "v.csv: line 2: 'stikcion' is no fault; did you mean 'stiction'?",
-        "v.csv: line 3: 'valve' is no fault; score it with --by group",
+        "v.csv: line 2: unknown loop 'FIC11'; did you mean 'FIC101'?",
+        "v.csv: line 2: unknown fault 'stikcion'; did you mean 'stiction'?",
+        "v.csv: line 3: unknown fault 'valve'; score with --by group",
         "v.csv: line 3: start: invalid time '10:00'; write it as 2025-01-10T09:11:40Z, with an offset and at most nine "
         "decimals",
-        "v.csv: line 4: 'Stiction' is no fault; did you mean 'stiction'?",
-        "v.csv: line 4: ends at 2025-01-10T10:00:00Z, which is not after its start; give an end after the start",
-        "v.csv: line 5: names no loop; give its id",
-        "v.csv: line 5: names no fault; give a kind, see clpm-execd faults",
-        "v.csv: line 5: start: 'now' is no time of a verdict; write it as 2025-01-10T09:11:40Z, with an offset and at "
+        "v.csv: line 4: unknown fault 'Stiction'; did you mean 'stiction'?",
+        "v.csv: line 4: ends at 2025-01-10T10:00:00Z, which is not after its start; give a later end",
+        "v.csv: line 5: has no loop; give its id",
+        "v.csv: line 5: has no fault; give a kind, see clpm-execd faults",
+        "v.csv: line 5: start: an alarm has no time 'now'; write it as 2025-01-10T09:11:40Z, with an offset and at "
         "most nine decimals"]
 
 
@@ -195,13 +195,13 @@ def test_a_header_is_needed(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n")[0] == \
         "v.csv: line 1: no column 'loop'; begin with the line loop,start,end,fault"
     assert mistakes(tmp_path, "loop,begin,end,fault\n") == \
-        ["v.csv: line 1: no column 'start'; the columns are loop, begin, end, fault; name one of them start"]
+        ["v.csv: line 1: no column 'start'; the columns are loop, begin, end, fault; rename one of them start"]
 
 
 def test_a_file_that_is_wrong_throughout_is_not_told_in_full(tmp_path: Path) -> None:
     told = mistakes(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 1000)
     assert len(told) == 51
-    assert told[-1] == "v.csv: 2950 more mistakes; correct these first"
+    assert told[-1] == "v.csv: 2950 more errors; correct these first"
 
 
 def test_groups_are_named_only_where_they_count(tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_groups_are_named_only_where_they_count(tmp_path: Path) -> None:
     assert verdicts(tmp_path, row.format("valve"), "group")[0].fault == "valve"
     assert verdicts(tmp_path, row.format("any"), "any")[0].fault == "any"
     assert mistakes(tmp_path, row.format("any"), "group") == \
-        ["v.csv: line 2: 'any' is no fault; score it with --by any"]
+        ["v.csv: line 2: unknown fault 'any'; score with --by any"]
 
 
 def test_where_healthy_loops_are_not_known_any_loop_may_be_named(tmp_path: Path) -> None:
-    known = GroundTruth((), KNOWN.watched, whole=False)
+    known = GroundTruth((), KNOWN.observation, has_samples=False)
     assert verdicts(tmp_path, "loop,start,end,fault\nX,2025-01-10T10:00:00Z,,bias\n", known=known)[0].loop == "X"

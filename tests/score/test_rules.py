@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.faults.episodes import Episode
-from clpm_execd.score import GroundTruth, Score, Verdict, score
+from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.rules import LEVELS, Tally
 from clpm_execd.units import DAY
 
@@ -30,8 +30,8 @@ def truth(*episodes: Episode, loops: str = "AB", end: int = END) -> GroundTruth:
     return GroundTruth(episodes, dict.fromkeys(loops, ((0, end),)))
 
 
-def said(fault: str, start: int, end: int, loop: str = "A", detected: int | None = None) -> Verdict:
-    return Verdict(loop, start, end, fault, detected)
+def said(fault: str, start: int, end: int, loop: str = "A", detected: int | None = None) -> Alarm:
+    return Alarm(loop, start, end, fault, detected)
 
 
 def of(marks: Score, name: str) -> Tally:
@@ -43,7 +43,7 @@ def of(marks: Score, name: str) -> Tally:
 
 def test_an_alarm_over_part_of_a_fault_and_beyond_it() -> None:
     marks = of(score(truth(there("stiction", 100, 300)), [said("stiction", 200, 350)]), "stiction")
-    assert (marks.events, marks.found, marks.right, marks.wrong) == (1, 1, 1, 0)
+    assert (marks.events, marks.detected_events, marks.correct_alarms, marks.wrong_alarms) == (1, 1, 1, 0)
     assert (marks.true_positive, marks.false_positive, marks.false_negative) == (100, 50, 100)
     assert marks.time_precision == pytest.approx(2 / 3)
     assert marks.time_recall == 0.5
@@ -53,32 +53,32 @@ def test_an_alarm_over_part_of_a_fault_and_beyond_it() -> None:
 
 def test_an_alarm_that_is_mostly_untrue_is_wrong_and_finds_nothing() -> None:
     marks = score(truth(there("stiction", 100, 200)), [said("stiction", 0, 1000)])
-    assert (of(marks, "stiction").found, of(marks, "stiction").wrong, marks.false_alarms) == (0, 1, 1)
+    assert (of(marks, "stiction").detected_events, of(marks, "stiction").wrong_alarms, marks.false_alarms) == (0, 1, 1)
     lenient = score(truth(there("stiction", 100, 200)), [said("stiction", 0, 1000)], overlap=0.1)
-    assert (of(lenient, "stiction").found, of(lenient, "stiction").wrong) == (1, 0)
+    assert (of(lenient, "stiction").detected_events, of(lenient, "stiction").wrong_alarms) == (1, 0)
 
 
 def test_half_of_an_alarm_is_enough() -> None:
     for end, right in ((300, 1), (301, 0)):
         marks = of(score(truth(there("stuck", 100, 200)), [said("stuck", 100, end)]), "stuck")
-        assert (marks.right, marks.found) == (right, right)
+        assert (marks.correct_alarms, marks.detected_events) == (right, right)
 
 
 def test_verdicts_that_touch_are_one_alarm() -> None:
     times = ((100, 150), (150, 200), (190, 260), (300, 310))
     marks = of(score(truth(there("stiction", 100, 400)), [said("stiction", *time) for time in times]), "stiction")
-    assert (marks.right, marks.wrong, marks.true_positive) == (2, 0, 170)
+    assert (marks.correct_alarms, marks.wrong_alarms, marks.true_positive) == (2, 0, 170)
 
 
 def test_time_in_which_a_fault_does_not_show_is_judged_neither_way() -> None:
     facts = truth(there("leak", 100, 500, [(200, 300), (400, 450)]))
     marks = of(score(facts, [said("leak", 100, 500)]), "leak")
-    assert (marks.right, marks.true_positive, marks.false_positive, marks.false_negative) == (1, 150, 0, 0)
+    assert (marks.correct_alarms, marks.true_positive, marks.false_positive, marks.false_negative) == (1, 150, 0, 0)
     assert marks.events == 1, "it came and went from sight in one episode"
     unseen = of(score(facts, [said("leak", 310, 390)]), "leak")
-    assert (unseen.unjudged, unseen.right, unseen.wrong, unseen.found, unseen.events) == (1, 0, 0, 0, 1)
+    assert (unseen.unjudged_alarms, unseen.judged_alarms, unseen.detected_events, unseen.events) == (1, 0, 0, 1)
     whole = of(score(facts, [said("leak", 310, 390)], all_present=True), "leak")
-    assert (whole.right, whole.found, whole.true_positive, whole.false_negative) == (1, 1, 80, 320)
+    assert (whole.correct_alarms, whole.detected_events, whole.true_positive, whole.false_negative) == (1, 1, 80, 320)
 
 
 def test_a_fault_that_never_shows_is_no_event_unless_present_ones_count() -> None:
@@ -90,7 +90,7 @@ def test_a_fault_that_never_shows_is_no_event_unless_present_ones_count() -> Non
 def test_the_delay_is_from_the_first_sight_to_when_the_monitor_knew() -> None:
     facts = truth(there("stiction", 100, 500, [(200, 500)]))
 
-    def delay(*verdicts: Verdict) -> list[int]:
+    def delay(*verdicts: Alarm) -> list[int]:
         return of(score(facts, verdicts), "stiction").delays
 
     assert delay(said("stiction", 250, 400)) == [50]
@@ -104,12 +104,12 @@ def test_wrong_alarms_are_put_down_to_what_covers_most_of_them() -> None:
     facts = truth(there("aggressive", 100, 200), control(300, 400))
     marks = score(facts, [said("stiction", 100, 210), said("stiction", 290, 390), said("stiction", 500, 600),
                           said("stiction", 700, 710, "B")])
-    assert (marks.mistaken, marks.on_controls, marks.false_alarms) == (1, 1, 2)
-    assert of(marks, "stiction").wrong == 4
+    assert (marks.misclassifications, marks.control_alarms, marks.false_alarms) == (1, 1, 2)
+    assert of(marks, "stiction").wrong_alarms == 4
     assert marks.false_alarm_rate == pytest.approx(2 / (2 * END / DAY))
     assert marks.confusion == {"aggressive": {"stiction": 1}, "grade-change": {"stiction": 1},
                                "healthy": {"stiction": 2}}
-    assert [(c.kind, c.stretches, c.alarmed) for c in marks.controls] == [("grade-change", 1, 1)]
+    assert [(c.kind, c.occurrences, c.with_alarm) for c in marks.controls] == [("grade-change", 1, 1)]
 
 
 def test_an_event_is_counted_under_the_name_that_covers_most_of_it_if_its_own_is_not_said() -> None:
@@ -123,7 +123,7 @@ def test_an_event_is_counted_under_the_name_that_covers_most_of_it_if_its_own_is
 def test_by_groups_a_neighbouring_kind_is_right_and_by_any_every_fault_is() -> None:
     facts = truth(there("stiction", 100, 200), there("deadband", 150, 250), there("bias", 400, 500))
     verdicts = [said("stuck", 100, 250), said("aggressive", 400, 500)]
-    assert [score(facts, verdicts, by=level).total.found for level in LEVELS] == [0, 1, 2]
+    assert [score(facts, verdicts, by=level).total.detected_events for level in LEVELS] == [0, 1, 2]
     valve = of(score(facts, verdicts, by="group"), "valve")
     assert (valve.events, valve.true_positive) == (1, 150), "faults of one group that overlap are one event"
 
@@ -132,14 +132,14 @@ def test_only_watched_time_counts() -> None:
     facts = GroundTruth((there("stiction", 100, 300),), {"A": ((0, 150), (200, 400))})
     marks = of(score(facts, [said("stiction", 50, 900)]), "stiction")
     assert (marks.true_positive, marks.false_positive, marks.false_negative) == (150, 150, 0)
-    assert (marks.events, marks.right) == (2, 1)
-    assert score(facts, [said("stiction", 500, 900)]).tallies[0].wrong == 0
+    assert (marks.events, marks.correct_alarms) == (2, 1)
+    assert score(facts, [said("stiction", 500, 900)]).tallies[0].wrong_alarms == 0
 
 
 def test_a_verdict_of_a_negative_control_accuses_nobody() -> None:
     marks = score(truth(control(100, 200)), [said("grade-change", 100, 200)])
     assert marks.tallies == ()
-    assert marks.controls[0].alarmed == 0
+    assert marks.controls[0].with_alarm == 0
 
 
 def test_macro_and_total_marks() -> None:
@@ -157,7 +157,7 @@ def test_what_cannot_be_told_is_none() -> None:
 
 def test_other_rules_are_refused() -> None:
     for wrong in ({"by": "loop"}, {"overlap": 1.5}):
-        with pytest.raises(ValueError, match="by is one of"):
+        with pytest.raises(ValueError, match="by must be one of"):
             score(truth(), [], **wrong)  # type: ignore[arg-type]
 
 
@@ -189,16 +189,16 @@ verdicts = st.lists(st.tuples(st.sampled_from("AB"), stretch, st.sampled_from(KI
     lambda drawn: [said(kind, *when, loop) for loop, when, kind in drawn])
 
 
-def perfect(known: GroundTruth) -> list[Verdict]:
+def perfect(known: GroundTruth) -> list[Alarm]:
     return [said(episode.fault, *part, episode.loop) for episode in known.episodes for part in episode.visible]
 
 
 @given(facts(), st.floats(0.0, 1.0))
 def test_perfect_verdicts_have_full_marks(known: GroundTruth, overlap: float) -> None:
     marks = score(known, perfect(known), overlap=overlap)
-    assert marks.total.wrong == 0
+    assert marks.total.wrong_alarms == 0
     assert all(tally.f1 in (1.0, None) and tally.time_f1 in (1.0, None) for tally in (*marks.tallies, marks.total))
-    assert (marks.false_alarms, marks.mistaken, marks.on_controls) == (0, 0, 0)
+    assert (marks.false_alarms, marks.misclassifications, marks.control_alarms) == (0, 0, 0)
     assert set(marks.total.delays) <= {0}
 
 
@@ -207,11 +207,11 @@ def test_silence_finds_nothing_and_accuses_nobody(known: GroundTruth) -> None:
     marks = score(known, [])
     assert marks.total.recall in (0.0, None)
     assert marks.total.precision is None
-    assert marks.total.false_positive == marks.total.wrong == 0
+    assert marks.total.false_positive == marks.total.wrong_alarms == 0
 
 
 @given(facts(), verdicts, st.randoms())
-def test_the_order_of_verdicts_and_how_they_are_cut_change_nothing(known: GroundTruth, given_: list[Verdict],
+def test_the_order_of_verdicts_and_how_they_are_cut_change_nothing(known: GroundTruth, given_: list[Alarm],
                                                                  chance: object) -> None:
     cut = []
     for verdict in given_:
@@ -223,18 +223,18 @@ def test_the_order_of_verdicts_and_how_they_are_cut_change_nothing(known: Ground
 
 
 @given(facts(), verdicts, st.integers(0, 10**15))
-def test_when_it_all_happens_changes_nothing(known: GroundTruth, given_: list[Verdict], later: int) -> None:
+def test_when_it_all_happens_changes_nothing(known: GroundTruth, given_: list[Alarm], later: int) -> None:
     moved = GroundTruth(
         tuple(replace(e, start=e.start + later, end=e.end + later,
                       visible=tuple((a + later, b + later) for a, b in e.visible)) for e in known.episodes),
-        {loop: tuple((a + later, b + later) for a, b in parts) for loop, parts in known.watched.items()})
+        {loop: tuple((a + later, b + later) for a, b in parts) for loop, parts in known.observation.items()})
     shifted = [replace(verdict, start=verdict.start + later, end=verdict.end + later) for verdict in given_]
     assert score(moved, shifted) == score(known, given_)
 
 
 @given(facts(), verdicts, st.sampled_from(LEVELS), st.booleans())
 @settings(max_examples=200)
-def test_time_is_what_a_count_of_seconds_gives(known: GroundTruth, given_: list[Verdict], by: str,
+def test_time_is_what_a_count_of_seconds_gives(known: GroundTruth, given_: list[Alarm], by: str,
                                                all_present: bool) -> None:
     names = {"kind": {kind: kind for kind in KINDS}, "any": dict.fromkeys(KINDS, "any"),
              "group": {"stiction": "valve", "stuck": "valve", "bias": "sensor"}}[by]
@@ -255,21 +255,21 @@ def test_time_is_what_a_count_of_seconds_gives(known: GroundTruth, given_: list[
 
 @given(facts(), verdicts, st.floats(0.0, 1.0))
 @settings(max_examples=200)
-def test_every_alarm_and_event_is_counted_once(known: GroundTruth, given_: list[Verdict], overlap: float) -> None:
+def test_every_alarm_and_event_is_counted_once(known: GroundTruth, given_: list[Alarm], overlap: float) -> None:
     marks = score(known, given_, overlap=overlap)
-    assert marks.total.wrong == marks.mistaken + marks.on_controls + marks.false_alarms
+    assert marks.total.wrong_alarms == marks.misclassifications + marks.control_alarms + marks.false_alarms
     for tally in marks.tallies:
         assert sum(marks.confusion.get(tally.name, {}).values()) == tally.events
-        assert marks.confusion.get(tally.name, {}).get(tally.name, 0) == tally.found == len(tally.delays)
+        assert marks.confusion.get(tally.name, {}).get(tally.name, 0) == tally.detected_events == len(tally.delays)
         assert all(mark is None or 0.0 <= mark <= 1.0 for mark in (
             tally.precision, tally.recall, tally.f1, tally.time_precision, tally.time_recall, tally.time_f1))
     assert sum(marks.confusion.get("healthy", {}).values()) == marks.false_alarms
-    assert sum(control.stretches for control in marks.controls) == sum(e.control for e in known.episodes)
+    assert sum(control.occurrences for control in marks.controls) == sum(e.control for e in known.episodes)
 
 
 @given(facts(), verdicts, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-def test_a_stricter_overlap_never_finds_more(known: GroundTruth, given_: list[Verdict], one: float,
+def test_a_stricter_overlap_never_finds_more(known: GroundTruth, given_: list[Alarm], one: float,
                                              other: float) -> None:
     lenient, strict = (score(known, given_, overlap=overlap).total for overlap in sorted((one, other)))
-    assert lenient.found >= strict.found
-    assert lenient.right >= strict.right
+    assert lenient.detected_events >= strict.detected_events
+    assert lenient.correct_alarms >= strict.correct_alarms

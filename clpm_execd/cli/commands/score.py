@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         "score a detector's alarms against the ground truth: precision, recall, delay, confusion matrix",
         examples=["clpm-execd score alarms.csv --truth day.lp.gz",
                   "clpm-execd score alarms.csv --start 2025-01-10T10:00:00Z --output score.html"])
-    command.add_argument("verdicts", metavar="ALARMS", type=Path,
+    command.add_argument("alarms", metavar="ALARMS", type=Path,
                          help="a CSV with the columns loop, start, end, fault and optionally detected")
     group = command.add_argument_group("ground truth")
     group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the ground truth "
@@ -63,21 +63,21 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Score the alarms; return the exit status."""
-    from clpm_execd.score import read_truth, read_verdicts, score
+    from clpm_execd.score import read_alarms, read_truth, score
 
     if arguments.truth is not None:
         refuse_unused(arguments, ("--truth-measurement", "--env-file"), "with --truth")
     form = _format(arguments)
     start, end = _parse_limits(arguments)
-    truth = read_truth(arguments.truth if arguments.truth else _query_bucket(arguments, start, end)).within(start, end)
-    if not truth.watched:
+    truth = read_truth(arguments.truth if arguments.truth else _query_bucket(arguments, start, end)).clip(start, end)
+    if not truth.observation:
         raise BadInput([Problem("--start, --end", "no ground truth lies between them", "give other times")])
-    verdicts = read_verdicts(arguments.verdicts, truth, arguments.by)
-    if not truth.whole:
+    alarms = read_alarms(arguments.alarms, truth, arguments.by)
+    if not truth.has_samples:
         print("the ground truth comes without samples: a loop without faults counts only if an alarm names it",
               file=sys.stderr)
-        truth = truth.joined(verdict.loop for verdict in verdicts)
-    result = score(truth, verdicts, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
+        truth = truth.with_healthy_loops(alarm.loop for alarm in alarms)
+    result = score(truth, alarms, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
     return _output(result, form, arguments)
 
 
@@ -90,10 +90,10 @@ def _output(result: Score, form: str | None, arguments: argparse.Namespace) -> i
         width = output_width(sys.stdout) if is_colour_terminal(sys.stdout) else _PIPE_WIDTH
         return print_drawing(score_report.score_tables(result), width)
     if form == "html":
-        lead = f"{arguments.verdicts} against {arguments.truth or 'the ground truth in the bucket'}"
+        lead = f"{arguments.alarms} against {arguments.truth or 'the ground truth in the bucket'}"
         text = score_report.score_page(result, lead).html()
     else:
-        text = score_report.as_json(result) if form == "json" else score_report.as_csv(result)
+        text = score_report.to_json(result) if form == "json" else score_report.to_csv(result)
     if arguments.output is None:
         return print_text(text)
     from clpm_execd.pictures.picture import write
