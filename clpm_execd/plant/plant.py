@@ -282,7 +282,7 @@ class Plant:
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
             truth=truth)
-        return block if self._data_path is None else self._data_path.carry(block)  # 9 what leaves
+        return block if self._data_path is None else self._data_path.transmit(block)  # 9 what leaves
 
     def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
         """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on."""

@@ -1,7 +1,8 @@
-"""Samples on their way: stage 9, after recording. Nothing here is felt by the plant.
+"""Faults of the data path, stage 9, after recording: they act on samples on their way and never on the plant.
 
-A sample may be Bad, left out by a historian, lost, stamped by a wrong clock, held back or doubled: in this order,
-whatever the order in which the faults are given. Chance belongs to the sample's own number.
+A sample may become bad, be left out by a historian, be lost, get a wrong timestamp, be delayed or be duplicated: in
+this order, whatever the order of the faults in loops.toml. Random numbers belong to the number of the sample, so that
+they do not depend on when or in how many parts the samples are simulated.
 """
 
 from __future__ import annotations
@@ -21,313 +22,321 @@ from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
-# One row a sample. number: of the instant at which it was measured, counted from 1970; leaves: of that at
-# which it leaves.
-Rows = npt.NDArray[np.void]
-Kept = Mapping[str, npt.NDArray[Any]]
+# Samples of one loop, a record each. number: of the grid instant at which it was measured, counted from 1970. leaves:
+# the number of the grid instant at which it leaves.
+Samples = npt.NDArray[np.void]
+StageState = Mapping[str, npt.NDArray[Any]]
 _SIGNALS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
-_NANO = 1e9
+_NS_PER_S = 1e9
 
 
-def _dtype(faults: int) -> np.dtype[np.void]:
+def _sample_dtype(faults: int) -> np.dtype[np.void]:
     floats = [(name, np.float64) for name in ("pv", "op", "sp", "valve_position", "true_pv")]
     return np.dtype([("number", np.int64), ("leaves", np.int64), ("times", np.int64), *floats, ("mode", np.int8),
                      ("quality", np.int16), ("present", np.bool_, (faults,)), ("visible", np.bool_, (faults,))])
 
 
-class Step:
-    """One thing that happens to the samples of a loop."""
+class DataPathStage:
+    """What one fault does to the samples of a loop."""
 
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        """What leaves of these rows until the instant `last`; level: (R,) severity when they leave."""
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        """Return the samples that leave until the instant `last`. severity: (R,) when each of the samples leaves."""
         raise NotImplementedError
 
-    def snapshot(self) -> Kept:
-        """What is remembered, by name."""
+    def snapshot(self) -> StageState:
+        """Return the state, by name."""
         return {}
 
-    def restore(self, kept: Kept) -> None:
-        """Be as when this snapshot was taken; what is not there was not known yet."""
+    def restore(self, state: StageState) -> None:
+        """Restore the state; a name is absent where the stage had no such value yet."""
 
 
-class _Runs(Step):
-    """Runs of samples, by chance: the time is cut into pieces, each of which is hit or not."""
-
-    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._key, self._share = key, fault["share"]
-        self._piece = max(1, round(fault["length"] * _NANO) // interval)
-
-    def hit(self, rows: Rows, level: Floats) -> npt.NDArray[np.bool_]:
-        return draw_uniforms_at(self._key, rows["number"] // self._piece) < self._share * level
-
-
-class BadQuality(_Runs):
-    """Samples that are Bad have no PV."""
-
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        hit = self.hit(rows, level)
-        rows["pv"][hit] = np.nan
-        rows["quality"][hit] = BAD
-        return rows
-
-
-class Gaps(_Runs):
-    """Samples that are lost."""
-
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        kept: Rows = rows[~self.hit(rows, level)]
-        return kept
-
-
-class ClockSkew(Step):
-    """Samples with a wrong stamp."""
+class _RandomRuns(DataPathStage):
+    """Affects random runs of samples: time is divided into pieces, each of which is affected or not."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._offset = fault["offset"] * _NANO
+        self._key, self._fraction = key, fault["share"]
+        self._piece_samples = max(1, round(fault["length"] * _NS_PER_S) // interval)
 
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        rows["times"] += np.rint(self._offset * level).astype(np.int64)
-        return rows
+    def _is_affected(self, samples: Samples, severity: Floats) -> npt.NDArray[np.bool_]:
+        return draw_uniforms_at(self._key, samples["number"] // self._piece_samples) < self._fraction * severity
 
 
-class Late(Step):
-    """Samples that are held back; of those that leave at one instant the oldest first."""
+class BadQuality(_RandomRuns):
+    """Gives samples bad quality and no PV."""
+
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        bad = self._is_affected(samples, severity)
+        samples["pv"][bad] = np.nan
+        samples["quality"][bad] = BAD
+        return samples
+
+
+class Gaps(_RandomRuns):
+    """Loses samples."""
+
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        received: Samples = samples[~self._is_affected(samples, severity)]
+        return received
+
+
+class ClockSkew(DataPathStage):
+    """Shifts timestamps."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._key, self._share = key, fault["share"]
-        self._delay = ceil(fault["delay"] * _NANO / interval)
-        self._held: Rows | None = None
+        self._offset_ns = fault["offset"] * _NS_PER_S
 
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        hit = draw_uniforms_at(self._key, rows["number"]) < self._share * level
-        rows["leaves"][hit] += self._delay
-        if self._held is not None:
-            rows = np.concatenate([self._held, rows])
-        due = rows["leaves"] <= last
-        self._held = rows[~due]
-        rows = rows[due]
-        ordered: Rows = rows[np.lexsort((rows["number"], rows["leaves"]))]
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        samples["times"] += np.rint(self._offset_ns * severity).astype(np.int64)
+        return samples
+
+
+class Late(DataPathStage):
+    """Delays samples; of those that leave at the same instant the oldest is first."""
+
+    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
+        self._key, self._fraction = key, fault["share"]
+        self._delay_samples = ceil(fault["delay"] * _NS_PER_S / interval)
+        self._delayed: Samples | None = None
+
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        is_late = draw_uniforms_at(self._key, samples["number"]) < self._fraction * severity
+        samples["leaves"][is_late] += self._delay_samples
+        if self._delayed is not None:
+            samples = np.concatenate([self._delayed, samples])
+        is_due = samples["leaves"] <= last
+        self._delayed = samples[~is_due]
+        samples = samples[is_due]
+        ordered: Samples = samples[np.lexsort((samples["number"], samples["leaves"]))]
         return ordered
 
-    def snapshot(self) -> Kept:
-        return {} if self._held is None else {stored_names.LATE_HELD: self._held}
+    def snapshot(self) -> StageState:
+        return {} if self._delayed is None else {stored_names.LATE_HELD: self._delayed}
 
-    def restore(self, kept: Kept) -> None:
-        self._held = kept.get(stored_names.LATE_HELD)
+    def restore(self, state: StageState) -> None:
+        self._delayed = state.get(stored_names.LATE_HELD)
 
 
-class Duplicates(Step):
-    """Samples that leave twice."""
+class Duplicates(DataPathStage):
+    """Sends samples twice."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._key, self._share = key, fault["share"]
+        self._key, self._fraction = key, fault["share"]
 
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        hit = draw_uniforms_at(self._key, rows["number"]) < self._share * level
-        return np.repeat(rows, 1 + hit)
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        is_duplicate = draw_uniforms_at(self._key, samples["number"]) < self._fraction * severity
+        return np.repeat(samples, 1 + is_duplicate)
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A value at its time, ns, and the row where the rest of the sample is."""
+    """A value at its time, ns, and the row of its sample."""
 
     row: int
     time: int
     value: float
 
 
-_NOWHERE = _Point(-1, 0, 0.0)
+_NO_POINT = _Point(-1, 0, 0.0)
 _DOORS = np.dtype([("row", np.int64, (4,)), ("time", np.int64, (4,)), ("value", np.float64, (4,)),
                    ("doors", np.float64, (2,))])
 
 
-class Compression(Step):
-    """What a historian keeps of PV: an exception test, then a swinging door (Bristol, 1990), as PI has them.
+class Compression(DataPathStage):
+    """Compresses PV as a historian does: an exception test, then the swinging door (Bristol, 1990), as PI does.
 
     Exception test: a value that differs by more than the exception deviation from the last one reported is reported,
-    and with it the one before it. Swinging door: a reported value is archived when the line from the archived one
-    before it to the next would pass any value between them by more than the compression deviation. So a sample leaves
-    only once the next one told that it is needed. A missing value, and what comes after it, is kept.
+    together with the value before it. Swinging door: a reported value is archived when the line from the archived one
+    before it to the next would miss any value between them by more than the compression deviation. So a sample leaves
+    only when a later one shows that it is needed. A missing value, and the value after it, is always archived.
     """
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
         span = (fault.loop.range[1] - fault.loop.range[0]) / 100.0
         self._exception, self._deviation = fault["exception"] * span, fault["deviation"] * span
-        self._longest = round(fault["longest"] * _NANO)
-        self._waiting: Rows | None = None  # rows that may still be needed: the first of every block of rows
-        self._reported: _Point | None = None  # None where the next value is kept
-        self._before: _Point | None = None  # the value before, while it is not reported
-        self._archived: _Point | None = None
-        self._snapshot: _Point | None = None  # reported, and not yet archived
-        self._doors = (-inf, inf)
+        self._longest_ns = round(fault["longest"] * _NS_PER_S)
+        self._pending: Samples | None = None  # samples that may still be needed: the first rows of the next call
+        self._reported: _Point | None = None  # the last one; None where the next value is archived in any case
+        self._unreported: _Point | None = None  # the last value, where it was not reported
+        self._archived: _Point | None = None  # the last one
+        self._candidate: _Point | None = None  # reported, and not archived yet
+        self._doors = (-inf, inf)  # least and greatest slope, engineering units per ns
 
-    def pass_on(self, rows: Rows, level: Floats, last: int) -> Rows:
-        early = 0 if self._waiting is None else len(self._waiting)
-        if self._waiting is not None:
-            rows = np.concatenate([self._waiting, rows])
-        kept: list[tuple[int, int]] = []  # rows and the rows with which they leave
-        values, times = rows["pv"].tolist(), rows["times"].tolist()
-        for row, strength in enumerate(level.tolist(), early):
+    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+        first = 0 if self._pending is None else len(self._pending)
+        if self._pending is not None:
+            samples = np.concatenate([self._pending, samples])
+        sent: list[tuple[int, int]] = []  # rows, each with the row with which it leaves
+        values, times = samples["pv"].tolist(), samples["times"].tolist()
+        for row, strength in enumerate(severity.tolist(), first):
             point = _Point(row, times[row], values[row])
-            needed = self._test(point, strength) if strength > 0 and not isnan(point.value) else self._all(point)
-            kept += [(one.row, row) for one in needed]
-        sent = rows[[row for row, _ in kept]]
-        sent["leaves"] = rows["leaves"][[row for _, row in kept]]
-        self._wait(rows)
-        return sent
+            archived = self._test_exception(point, strength) if strength > 0 and not isnan(point.value) else \
+                self._archive_all(point)
+            sent += [(item.row, row) for item in archived]
+        leaving = samples[[row for row, _ in sent]]
+        leaving["leaves"] = samples["leaves"][[row for _, row in sent]]
+        self._keep_pending(samples)
+        return leaving
 
-    def _wait(self, rows: Rows) -> None:
-        """Keep what may still be needed, and know it by its new row."""
-        waiting = [point for point in (self._snapshot, self._before) if point is not None]
-        self._waiting = rows[[point.row for point in waiting]]
-        renewed = [replace(point, row=i) for i, point in enumerate(waiting)]
-        if self._before is not None:
-            self._before = renewed.pop()
-        if self._snapshot is not None:
-            self._snapshot = renewed.pop()
+    def _keep_pending(self, samples: Samples) -> None:
+        """Keep the samples that may still be needed, and number their points by their new rows."""
+        pending = [point for point in (self._candidate, self._unreported) if point is not None]
+        self._pending = samples[[point.row for point in pending]]
+        renumbered = [replace(point, row=i) for i, point in enumerate(pending)]
+        if self._unreported is not None:
+            self._unreported = renumbered.pop()
+        if self._candidate is not None:
+            self._candidate = renumbered.pop()
 
-    def _all(self, point: _Point) -> list[_Point]:
-        """Nothing is compressed: what waited, and this."""
-        needed = [one for one in (self._snapshot, self._before, point) if one is not None]
-        self._reported = self._archived = self._snapshot = self._before = None
-        return needed
+    def _archive_all(self, point: _Point) -> list[_Point]:
+        """Return the pending points and this one: none is compressed."""
+        archived = [item for item in (self._candidate, self._unreported, point) if item is not None]
+        self._reported = self._archived = self._candidate = self._unreported = None
+        return archived
 
-    def _test(self, point: _Point, strength: float) -> list[_Point]:
-        """The exception test: what is archived now that this value has come."""
+    def _test_exception(self, point: _Point, strength: float) -> list[_Point]:
+        """Return the points that are archived now: those that this one shows to be needed."""
         if self._reported is not None:
-            moved = abs(point.value - self._reported.value)
-            if moved <= strength * self._exception and point.time - self._reported.time < self._longest:
-                self._before = point
+            change = abs(point.value - self._reported.value)
+            if change <= strength * self._exception and point.time - self._reported.time < self._longest_ns:
+                self._unreported = point
                 return []
-        reported = [one for one in (self._before, point) if one is not None]
-        self._before, self._reported = None, point
-        return [one for new in reported for one in self._swing(new, strength)]
+        reported = [item for item in (self._unreported, point) if item is not None]
+        self._unreported, self._reported = None, point
+        return [item for new in reported for item in self._swing_door(new, strength)]
 
-    def _swing(self, point: _Point, strength: float) -> list[_Point]:
-        """The swinging door: what is archived now that this value is reported."""
+    def _swing_door(self, point: _Point, strength: float) -> list[_Point]:
+        """Return the points that are archived now that this one is reported."""
         if self._archived is None:
             self._archived = point
             return [point]
-        needed = []
-        if self._snapshot is not None:
+        archived = []
+        if self._candidate is not None:
             since = point.time - self._archived.time
             slope = (point.value - self._archived.value) / since
-            if not self._doors[0] <= slope <= self._doors[1] or since > self._longest:
-                needed, self._archived, self._doors = [self._snapshot], self._snapshot, (-inf, inf)
-        since, moved = point.time - self._archived.time, point.value - self._archived.value
+            if not self._doors[0] <= slope <= self._doors[1] or since > self._longest_ns:
+                archived, self._archived, self._doors = [self._candidate], self._candidate, (-inf, inf)
+        since, change = point.time - self._archived.time, point.value - self._archived.value
         deviation = strength * self._deviation
-        self._doors = (max(self._doors[0], (moved - deviation) / since),
-                       min(self._doors[1], (moved + deviation) / since))
-        self._snapshot = point
-        return needed
+        self._doors = (max(self._doors[0], (change - deviation) / since),
+                       min(self._doors[1], (change + deviation) / since))
+        self._candidate = point
+        return archived
 
-    def snapshot(self) -> Kept:
-        if self._waiting is None:
+    def snapshot(self) -> StageState:
+        if self._pending is None:
             return {}
-        points = [_NOWHERE if point is None else point
-                  for point in (self._reported, self._before, self._archived, self._snapshot)]
+        points = [_NO_POINT if point is None else point
+                  for point in (self._reported, self._unreported, self._archived, self._candidate)]
         row, time, value = zip(*map(astuple, points), strict=True)
-        return {stored_names.COMPRESSION_WAITING: self._waiting,
+        return {stored_names.COMPRESSION_WAITING: self._pending,
                 stored_names.COMPRESSION_DOORS: np.array([(row, time, value, self._doors)], dtype=_DOORS)}
 
-    def restore(self, kept: Kept) -> None:
-        self._waiting = kept.get(stored_names.COMPRESSION_WAITING)
-        found = kept.get(stored_names.COMPRESSION_DOORS)
-        for row, time, value, doors in () if found is None else found.tolist():
+    def restore(self, state: StageState) -> None:
+        self._pending = state.get(stored_names.COMPRESSION_WAITING)
+        stored = state.get(stored_names.COMPRESSION_DOORS)
+        for row, time, value, doors in () if stored is None else stored.tolist():
             points = [_Point(*point) for point in zip(row.tolist(), time.tolist(), value.tolist(), strict=True)]
-            self._reported, self._before, self._archived, self._snapshot = (
-                None if point == _NOWHERE else point for point in points)
+            self._reported, self._unreported, self._archived, self._candidate = (
+                None if point == _NO_POINT else point for point in points)
             self._doors = tuple(doors.tolist())
 
 
-_STEPS: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression, "gaps": Gaps,
-                          "clock-skew": ClockSkew, "late": Late, "duplicates": Duplicates}
+# By kind of fault, in the order in which they act.
+_STAGES: dict[str, Any] = {"bad-quality": BadQuality, "compression": Compression, "gaps": Gaps,
+                           "clock-skew": ClockSkew, "late": Late, "duplicates": Duplicates}
 
 
 class DataPath:
-    """From the recorded samples of a plant to those that leave it. interval: ns."""
+    """Passes the recorded samples of a plant through the faults of the data path. interval: ns."""
 
     def __init__(self, schedule: Schedule, seed: int, interval: int) -> None:
         faults = schedule.faults
         self._interval = interval
-        self._owners = {fault.loop.id: int(c) for fault, c in zip(faults, schedule.column, strict=True)}
-        self._columns: dict[str, list[int]] = {}
+        self._plant_column = {fault.loop.id: int(c) for fault, c in zip(faults, schedule.column, strict=True)}
+        self._faults_of_loop: dict[str, list[int]] = {}
         for k, fault in enumerate(faults):
-            self._columns.setdefault(fault.loop.id, []).append(k)
-        self._dtype = _dtype(max(len(ours) for ours in self._columns.values()))
-        self._steps: dict[str, list[tuple[int, Step]]] = {}
-        order = list(_STEPS)
-        for loop, ours in self._columns.items():
-            names = [faults[k].kind.name for k in ours]
-            of = stream_keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
-                      stored_names.DATA_PATH)
-            steps = [(order.index(name), i, k) for i, (name, k) in enumerate(zip(names, ours, strict=True))
-                     if name in _STEPS]
-            if steps:
-                self._steps[loop] = [(k, _STEPS[names[i]](faults[k], of[i], interval)) for _, i, k in sorted(steps)]
+            self._faults_of_loop.setdefault(fault.loop.id, []).append(k)
+        self._dtype = _sample_dtype(max(map(len, self._faults_of_loop.values())))
+        self._stages: dict[str, list[tuple[int, DataPathStage]]] = {}  # by loop; each with the index of its fault
+        order = list(_STAGES)
+        for loop, ours in self._faults_of_loop.items():
+            kinds = [faults[k].kind.name for k in ours]
+            keys = stream_keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
+                               stored_names.DATA_PATH)
+            stages = [(order.index(kind), i, k) for i, (kind, k) in enumerate(zip(kinds, ours, strict=True))
+                      if kind in _STAGES]
+            if stages:
+                self._stages[loop] = [
+                    (k, _STAGES[kinds[i]](faults[k], keys[i], interval)) for _, i, k in sorted(stages)]
 
-    def carry(self, block: Block) -> Block:
-        """The block, with what leaves of the loops whose data path is at fault."""
+    def transmit(self, block: Block) -> Block:
+        """Return the block with what leaves of the loops that have a data-path fault."""
         first = int(block.times[0]) // self._interval
         last = first + len(block) - 1
         column = {loop: i for i, loop in enumerate(block.loops)}
         parts, loops = [], []
-        for loop, steps in self._steps.items():
-            rows = self._rows(block, column[loop], self._columns[loop], first)
-            for k, step in steps:
+        for loop, stages in self._stages.items():
+            samples = self._select_samples(block, column[loop], self._faults_of_loop[loop], first)
+            for k, stage in stages:
                 assert block.truth is not None
-                rows = step.pass_on(rows, block.truth.severity[rows["leaves"] - first, k], last)
-            parts.append(rows)
-            loops.append(np.full(len(rows), column[loop], dtype=np.intp))
-        rows, loop_of = np.concatenate(parts), np.concatenate(loops)
-        order = np.lexsort((loop_of, rows["leaves"]))
-        rows, loop_of = rows[order], loop_of[order]
-        apart = np.zeros(len(block.loops), dtype=bool)
-        apart[[column[loop] for loop in self._steps]] = True
-        signals = {name: rows[name].copy() for name in ("times", *_SIGNALS, "present", "visible")}
+                samples = stage.transmit(samples, block.truth.severity[samples["leaves"] - first, k], last)
+            parts.append(samples)
+            loops.append(np.full(len(samples), column[loop], dtype=np.intp))
+        samples, loop_of = np.concatenate(parts), np.concatenate(loops)
+        order = np.lexsort((loop_of, samples["leaves"]))
+        samples, loop_of = samples[order], loop_of[order]
+        has_stages = np.zeros(len(block.loops), dtype=bool)
+        has_stages[[column[loop] for loop in self._stages]] = True
+        signals = {name: samples[name].copy() for name in ("times", *_SIGNALS, "present", "visible")}
         return replace(block, arrivals=Arrivals(
-            apart=apart, row=(rows["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
+            apart=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
 
-    def _rows(self, block: Block, column: int, faults: list[int], first: int) -> Rows:
+    def _select_samples(self, block: Block, column: int, faults: list[int], first: int) -> Samples:
+        """Return the samples of one loop of the block. first: the number of its first instant."""
         assert block.truth is not None
-        rows = np.zeros(len(block), dtype=self._dtype)
-        rows["number"] = rows["leaves"] = first + np.arange(len(block))
-        rows["times"] = block.times
+        samples = np.zeros(len(block), dtype=self._dtype)
+        samples["number"] = samples["leaves"] = first + np.arange(len(block))
+        samples["times"] = block.times
         for name in _SIGNALS:
-            rows[name] = getattr(block, name)[:, column]
-        rows["present"][:, : len(faults)] = block.truth.present[:, faults]
-        rows["visible"][:, : len(faults)] = block.truth.visible[:, faults]
-        return rows
+            samples[name] = getattr(block, name)[:, column]
+        samples["present"][:, : len(faults)] = block.truth.present[:, faults]
+        samples["visible"][:, : len(faults)] = block.truth.visible[:, faults]
+        return samples
 
-    def _by_owner(self) -> Iterator[tuple[int, str, Step]]:
-        """The steps, each with the plant's column of its loop and which of the loop's faults it is."""
-        for loop in sorted(self._steps, key=self._owners.__getitem__):
-            for k, step in self._steps[loop]:
-                yield self._owners[loop], stored_names.DATA_PATH_FAULT.format(self._columns[loop].index(k)), step
+    def _stages_in_plant_order(self) -> Iterator[tuple[int, str, DataPathStage]]:
+        """Yield all stages, each with the plant's column of its loop and the prefix of its stored names."""
+        for loop in sorted(self._stages, key=self._plant_column.__getitem__):
+            for k, stage in self._stages[loop]:
+                prefix = stored_names.DATA_PATH_FAULT.format(self._faults_of_loop[loop].index(k))
+                yield self._plant_column[loop], prefix, stage
 
     def snapshot(self) -> Tables:
-        found: dict[str, list[tuple[int, npt.NDArray[Any]]]] = {}
-        for owner, nth, step in self._by_owner():
-            for what, values in step.snapshot().items():
-                found.setdefault(nth + what, []).append((owner, values))
-        return {name: concatenate_owned(kept) for name, kept in found.items()}
+        """Return the state of all stages."""
+        parts: dict[str, list[tuple[int, npt.NDArray[Any]]]] = {}
+        for owner, prefix, stage in self._stages_in_plant_order():
+            for name, values in stage.snapshot().items():
+                parts.setdefault(prefix + name, []).append((owner, values))
+        return {name: concatenate_owned(owned) for name, owned in parts.items()}
 
     def restore(self, tables: Tables) -> None:
-        for owner, nth, step in self._by_owner():
-            kept = {name.removeprefix(nth): rows.of_loop(owner)
-                    for name, rows in tables.items() if name.startswith(nth)}
-            step.restore({name: _fitted(values, self._dtype) for name, values in kept.items() if len(values)})
+        """Restore the state of all stages."""
+        for owner, prefix, stage in self._stages_in_plant_order():
+            state = {name.removeprefix(prefix): rows.of_loop(owner)
+                     for name, rows in tables.items() if name.startswith(prefix)}
+            stage.restore({name: _convert_samples(values, self._dtype) for name, values in state.items()
+                           if len(values)})
 
 
-def _fitted(rows: npt.NDArray[Any], to: np.dtype[np.void]) -> npt.NDArray[Any]:
-    """Rows of a plant whose loops had other numbers of faults, as this one has them."""
-    if "present" not in (rows.dtype.names or ()) or rows.dtype == to:
-        return rows
-    fitted = np.zeros(len(rows), dtype=to)
-    for name in to.names or ():
+def _convert_samples(samples: npt.NDArray[Any], dtype: np.dtype[np.void]) -> npt.NDArray[Any]:
+    """Return samples of a plant whose loops had other numbers of faults as samples of this one."""
+    if "present" not in (samples.dtype.names or ()) or samples.dtype == dtype:
+        return samples
+    converted = np.zeros(len(samples), dtype=dtype)
+    for name in dtype.names or ():
         if name in ("present", "visible"):
-            n = min(rows[name].shape[1], fitted[name].shape[1])
-            fitted[name][:, :n] = rows[name][:, :n]
+            n = min(samples[name].shape[1], converted[name].shape[1])
+            converted[name][:, :n] = samples[name][:, :n]
         else:
-            fitted[name] = rows[name]
-    return fitted
+            converted[name] = samples[name]
+    return converted

@@ -268,10 +268,10 @@ def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
 
 # What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
 IN_WORDS = {
-    "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_held"},
+    "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_delayed"},
     "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
                         "_op_before_stroking", "_sp_change", "shift"},
-    "Compression": {"_waiting", "_reported", "_before", "_archived", "_snapshot", "_doors"},
+    "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
     "Plant": {"next_time", "_next_tick"},
 }
 # or not read by the next scan before it is made anew from what is told.
