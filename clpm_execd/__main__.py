@@ -18,12 +18,12 @@ if sys.version_info[:2] < OLDEST_PYTHON:
           f"run clpm-execd with Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer", file=sys.stderr)
     sys.exit(2)
 
-from clpm_execd.runtime.os_signals import hold  # noqa: E402
+from clpm_execd.runtime.os_signals import install_handlers  # noqa: E402
 
 
 def main() -> int:
     """Run the command `clpm-execd`, which is also `python -m clpm_execd`; return the exit status."""
-    signals = hold()
+    signals = install_handlers()
     from clpm_execd.cli import run
 
     try:

@@ -36,7 +36,7 @@ class StopRequest(Protocol):
     """Whether the process was asked to stop."""
 
     @property
-    def stop_asked(self) -> bool:
+    def should_stop(self) -> bool:
         """Return whether it was."""
 
     @property

@@ -503,7 +503,7 @@ def test_live_stream_of_a_fixed_start_is_what_generate_gives(run: Run, tmp_path:
     lines = parsed(live.stdout)
     assert live.returncode == 0
     assert len(instants(lines)) == 3
-    assert "advancing unseen" in live.stderr
+    assert "without output" in live.stderr
     made = run("generate", "--config", "loops.toml", "--interval", "500ms", "--duration", "12m").stdout
     assert instants(parsed(made))[0] == begin
     assert {line.string for line in lines} < set(made.splitlines())

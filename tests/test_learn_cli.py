@@ -173,7 +173,7 @@ def test_without_its_extra_the_command_says_how_to_have_it(tmp_path: Path, short
 
 
 def test_a_stop_writes_nothing(tmp_path: Path, short: Path, signals: Signals) -> None:
-    signals.ask_stop()
+    signals.request_stop()
     assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 0
     assert os.listdir(tmp_path) == []
 

@@ -158,7 +158,7 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
                                                   ("plotly", ["--output", "x.html"])])
 def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: str, options: list[str]) -> None:
     code = f"import sys; sys.modules[{library!r}] = None; from clpm_execd.cli import run;" \
-           "from clpm_execd.runtime.os_signals import hold; sys.exit(run(hold(), sys.argv[1:]))"
+           "from clpm_execd.runtime.os_signals import install_handlers; sys.exit(run(install_handlers(), sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, "preview", "--duration", "1000d", *options], capture_output=True,
                           text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")

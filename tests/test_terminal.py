@@ -163,8 +163,8 @@ def test_check_shows_the_loops_and_every_problem_in_a_table(tmp_path: Path) -> N
 
 @pytest.mark.process
 def test_a_pipe_costs_no_drawing(tmp_path: Path) -> None:
-    code = "import sys; from clpm_execd.cli import run; from clpm_execd.runtime.os_signals import hold; " \
-           "run(hold(), ['faults', 'stuck']); sys.stderr.write(str({'rich', 'shtab'} & set(sys.modules)))"
+    code = "import sys; from clpm_execd.cli import run; from clpm_execd.runtime.os_signals import install_handlers; " \
+           "run(install_handlers(), ['faults', 'stuck']); sys.stderr.write(str({'rich', 'shtab'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == "set()"
 

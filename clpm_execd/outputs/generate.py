@@ -20,7 +20,7 @@ from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.outputs.prefetch import ahead, widen
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import at_once
+from clpm_execd.runtime.pacing import samples_per_block
 from clpm_execd.state.durable_file import open_atomically, unwritable
 
 _GZIP_LEVEL = 6
@@ -48,7 +48,7 @@ def opened(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
             with stdout() as file:
                 yield file
         else:
-            with open_atomically(output, lambda: not signals.stop_asked) as file, _packed(file, output) as packed:
+            with open_atomically(output, lambda: not signals.should_stop) as file, _packed(file, output) as packed:
                 yield packed
     except OSError as error:
         raise unwritable(f"--output {output}", error) from None
@@ -78,12 +78,12 @@ def stdout() -> Iterator[BinaryIO]:
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
     _keep_freed_memory()
-    part = at_once(source, _LINES)
+    part = samples_per_block(source, _LINES)
     made = (source.advance(min(part, samples - done)) for done in range(0, samples, part))
     file.write(encoder.header())
     with ahead(made, source.loops, encoder.signals) if samples > _FEW * part else nullcontext(made) as blocks:
         for block in blocks:
-            if signals.stop_asked:
+            if signals.should_stop:
                 break
             file.writelines(encoder.encode_parts(block))
 

@@ -1,7 +1,7 @@
-"""What a stream says of itself, in the stream: one point a minute, as Telegraf's `internal` does.
+"""What a stream says about itself, in the stream: one point a minute, as Telegraf's input `internal` does.
 
-The numbers count from the start of the process, so that a query takes their difference, and their time is the full
-minute of the clock. They cost nothing between the minutes but an addition.
+The numbers count from the start of the process, so a query takes their difference, and their time is the full minute of
+the clock. Between the minutes they cost an addition.
 """
 
 from __future__ import annotations
@@ -11,19 +11,32 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from clpm_execd.encoding.escaping import series_key
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import SECOND, Block
 
-MINUTE = 60 * 10**9  # ns
-_LEVEL = 10**9  # ns behind the clock that still count as level with it
+MINUTE = 60 * SECOND  # ns
+_LIVE_LAG_NS = SECOND  # a stream that is so far behind the clock is live
 
 Numbers = Mapping[str, "int | float"]
 
 
-class Metrics:
+class SelfMetrics:
     """Counts what is emitted, and makes the points.
 
-    tags: on every point. interval: between samples, ns. started: ns since 1970. `more` gives further numbers at the
-    time of a point, ints and floats by name.
+    Parameters
+    ----------
+    measurement : str
+        The measurement of the points.
+    tags : mapping of str to str
+        Tags of every point.
+    interval : int
+        Between samples, ns.
+    started : int
+        The start of the process, ns since 1970.
+
+    Attributes
+    ----------
+    more : callable
+        Returns further numbers, integers and floats by field, for the time of a point in ns since 1970.
     """
 
     def __init__(self, measurement: str, tags: Mapping[str, str], *, interval: int, started: int) -> None:
@@ -32,34 +45,33 @@ class Metrics:
         self._series = series_key(measurement, tags)
         self._started = started
         self._minute = started // MINUTE
-        self._points = self._late = 0
-        self._level = False
+        self._points = self._late_ticks = 0
+        self._is_live = False
 
     def add(self, block: Block, lines: bytes, now: int) -> None:
-        """A Block and its lines were emitted by now, ns.
+        """Count a Block whose lines were emitted at `now`, ns since 1970.
 
-        Late is an instant emitted an interval or more after its time, other than those of the past that a stream owes
-        when it starts.
+        An instant is late if it is emitted an interval or more after its time. The initial backlog of a stream is not.
         """
         self._points += lines.count(b"\n")
-        if self._level:
-            self._late += int(np.searchsorted(block.times, now - self._interval, side="right"))
-        elif len(block) and block.times[-1] > now - max(self._interval, _LEVEL):
-            self._level = True
+        if self._is_live:
+            self._late_ticks += int(np.searchsorted(block.times, now - self._interval, side="right"))
+        elif len(block) and block.times[-1] > now - max(self._interval, _LIVE_LAG_NS):
+            self._is_live = True
 
-    def due(self, now: int) -> bytes:
-        """The point of a minute that has begun since the last one, as a line; else nothing."""
+    def take_line(self, now: int) -> bytes:
+        """Return the point of a minute that has begun since the last call, as a line; empty if none has."""
         minute = now // MINUTE
         if minute <= self._minute:
             return b""
         self._minute = minute
         numbers: dict[str, int | float] = {
-            "points_emitted": self._points, "ticks_late": self._late, "uptime": (now - self._started) / 1e9,
+            "points_emitted": self._points, "ticks_late": self._late_ticks, "uptime": (now - self._started) / SECOND,
             **self.more(now),
         }  # fmt: skip
-        fields = ",".join(f"{name}={_number(value)}" for name, value in sorted(numbers.items()))
+        fields = ",".join(f"{name}={_number_text(value)}" for name, value in sorted(numbers.items()))
         return f"{self._series} {fields} {minute * MINUTE}\n".encode()
 
 
-def _number(value: int | float) -> str:
+def _number_text(value: int | float) -> str:
     return f"{value}i" if isinstance(value, int) else f"{value:.10g}"

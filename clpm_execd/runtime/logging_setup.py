@@ -1,8 +1,8 @@
-"""The log: never on stdout, one line a message, no secret in it, and no failure of it that harms the stream.
+"""The log: never on stdout, one line per message, no secret in it, and no failure of it that harms the stream.
 
-Under Telegraf a line on stderr begins with its level (`E! `, `W! `, `I! `, `D! `, `T! `), a traceback is
-folded into the line, control characters are escaped, and no line exceeds 4 KiB: a pipe takes such a line
-whole or not at all, so that a reader that has stopped costs lines of the log instead of the stream.
+Under Telegraf a line on stderr starts with its level (`E! `, `W! `, `I! `, `D! `, `T! `), a traceback is folded into
+the line, control characters are escaped, and no line exceeds 4 KiB: a pipe takes such a line completely or not at all,
+so a reader that has stopped costs lines of the log instead of the stream.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-TRACE = 5
-LINE_BYTES = 4096
+TRACE = 5  # below logging.DEBUG, which is 10
+MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: a write of so many bytes is atomic
 
-LOG_FILE_BYTES = 10_000_000
-LOG_FILES_KEPT = 3
+MAX_LOG_FILE_BYTES = 10_000_000
+ROTATED_LOG_FILES = 3
+_READER_WAIT_SECONDS = 0.2  # for a reader of stderr that is busy, before a line is lost
 
 
 class _Formatter(logging.Formatter):
-    """Folds a record into one line, and puts *** for every secret before anything is escaped or cut."""
+    """Folds a record into one line, and writes *** for every secret before anything is escaped or cut."""
 
     def __init__(self, layout: str, secrets: Collection[str], *, telegraf: bool) -> None:
         super().__init__(layout, "%Y-%m-%dT%H:%M:%S%z")
@@ -41,16 +42,16 @@ class _Formatter(logging.Formatter):
             text = text.replace(secret, "***")
         text = " | ".join(line.strip() for line in text.splitlines() if line.strip())
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-        return _cut(_prefix(record.levelno) + text if self._telegraf else text)
+        return _shorten(_level_prefix(record.levelno) + text if self._telegraf else text)
 
 
 class TelegrafHandler(logging.Handler):
-    """Lines to a stream; lost rather than waited for when nobody reads it."""
+    """Writes lines to a stream, and loses them rather than wait for a reader that has stopped."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lost = 0
+        self._lost_lines = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -62,32 +63,45 @@ class TelegrafHandler(logging.Handler):
                 return
             self._write(fd, line.encode(errors="backslashreplace"))
         except Exception:
-            self._lost += 1
+            self._lost_lines += 1
 
     def _write(self, fd: int, line: bytes) -> None:
-        if not select.select((), (fd,), (), 0.2 if not self._lost else 0)[1]:
-            self._lost += 1
+        if not select.select((), (fd,), (), _READER_WAIT_SECONDS if not self._lost_lines else 0)[1]:
+            self._lost_lines += 1
             return
         os.write(fd, line)
-        if self._lost and select.select((), (fd,), (), 0)[1]:
-            lost, self._lost = self._lost, 0
-            os.write(fd, f"W! {lost} lines of this log were lost while nobody read it\n".encode())
+        if self._lost_lines and select.select((), (fd,), (), 0)[1]:
+            lost, self._lost_lines = self._lost_lines, 0
+            os.write(fd, f"W! {lost} log lines were lost while nobody read them\n".encode())
 
 
-def telegraf_handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
-    """A handler whose lines Telegraf reads as a plugin's log; secrets may grow."""
+def build_telegraf_handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
+    """Return a handler whose lines Telegraf reads as the log of a plugin; secrets may grow later."""
     handler = TelegrafHandler(stream)
     handler.setFormatter(_Formatter("%(message)s", secrets, telegraf=True))
     return handler
 
 
-def configure(
+def configure_logging(
     level: int | str, *, telegraf: bool, log_file: Path | None = None, secrets: Sequence[str] = ()
 ) -> Callable[[str], None]:
-    """Set up the process's log; the result hides a further secret from it.
+    """Set up the log of the process.
 
-    telegraf: lines for Telegraf on stderr, else lines with time and level. log_file: a file besides,
-    rotated at 10 MB; one that cannot be opened is a warning.
+    Parameters
+    ----------
+    level : int or str
+        The lowest level that is logged.
+    telegraf : bool
+        Whether the lines on stderr are for Telegraf; if not, they have a time and a level.
+    log_file : Path, optional
+        A file that takes all lines too, rotated at 10 MB. One that cannot be opened is a warning.
+    secrets : sequence of str
+        Texts that never appear in the log.
+
+    Returns
+    -------
+    callable
+        It takes a further secret, and hides it from then on.
     """
     hidden: set[str] = set()
 
@@ -99,34 +113,34 @@ def configure(
     logging.raiseExceptions = False
     logging.addLevelName(TRACE, "TRACE")
     logging.captureWarnings(True)
-    timed = _Formatter("%(asctime)s %(levelname)s %(message)s", hidden, telegraf=False)
+    with_time = _Formatter("%(asctime)s %(levelname)s %(message)s", hidden, telegraf=False)
     root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-        old.close()
-    console = telegraf_handler(sys.stderr, hidden)
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    console = build_telegraf_handler(sys.stderr, hidden)
     if not telegraf:
-        console.setFormatter(timed)
+        console.setFormatter(with_time)
     root.addHandler(console)
     root.setLevel(level)
-    # Its debugging lines show request headers, the token among them; its warnings are said better here.
+    # Its debug lines show request headers, the token among them. What its warnings report, the sender reports too.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if log_file is not None:
-        _add_file(root, log_file, timed)
+        _add_log_file(root, log_file, with_time)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     return hide
 
 
-def _add_file(root: logging.Logger, path: Path, formatter: logging.Formatter) -> None:
-    # Not at the top: it imports pickle and sockets, and the first line under Telegraf is awaited.
+def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter) -> None:
+    # Not at the top: it imports pickle and sockets, and Telegraf waits for the first line.
     from logging.handlers import RotatingFileHandler
 
     try:
         handler = RotatingFileHandler(
             path,
-            maxBytes=LOG_FILE_BYTES,
-            backupCount=LOG_FILES_KEPT,
+            maxBytes=MAX_LOG_FILE_BYTES,
+            backupCount=ROTATED_LOG_FILES,
             encoding="utf-8",
             errors="backslashreplace",
         )
@@ -138,8 +152,7 @@ def _add_file(root: logging.Logger, path: Path, formatter: logging.Formatter) ->
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    log = logging.getLogger("clpm_execd")
-    log.critical("stopped by a fault of the program", exc_info=(kind, error, trace))
+    logging.getLogger("clpm_execd").critical("unhandled exception", exc_info=(kind, error, trace))
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -147,17 +160,17 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def _prefix(level: int) -> str:
-    for least, prefix in ((logging.ERROR, "E! "), (logging.WARNING, "W! "), (logging.INFO, "I! ")):
-        if level >= least:
+def _level_prefix(level: int) -> str:
+    for lowest, prefix in ((logging.ERROR, "E! "), (logging.WARNING, "W! "), (logging.INFO, "I! ")):
+        if level >= lowest:
             return prefix
     return "D! " if level >= logging.DEBUG else "T! "
 
 
-def _cut(text: str) -> str:
-    """At most a line's bytes with its LF; the middle goes, for a traceback says what happened at its end."""
+def _shorten(text: str) -> str:
+    """Return at most a line's bytes with its LF, without the middle: a traceback says at its end what happened."""
     raw = text.encode(errors="backslashreplace")
-    if len(raw) < LINE_BYTES:
+    if len(raw) < MAX_LINE_BYTES:
         return text
-    half = (LINE_BYTES - 8) // 2
+    half = (MAX_LINE_BYTES - 8) // 2
     return raw[:half].decode(errors="ignore") + " ... " + raw[-half:].decode(errors="ignore")

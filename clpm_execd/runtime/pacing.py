@@ -1,17 +1,15 @@
-"""When samples are due, by the wall clock: each instant of the grid once, in order, none before its time.
+"""When samples are due by the wall clock: each instant of the grid once, in order, none before its time.
 
-What is due is every instant that the wall clock has reached. So after a stall, a slow reader, a suspended
-machine or a step of the clock forward, what was missed is filled in on the grid, in parts of bounded size.
-Two limits:
+An instant is due once the wall clock has reached it. After a stall, a slow reader, a suspended machine or a step of the
+clock forward, the missed instants are therefore backfilled on the grid, in Blocks of bounded size. Two limits apply:
 
-- A gap longer than `catch_up` (24 h) is filled in for its last `catch_up` only. The plant lives through the
-  rest unseen, and a warning says so. What is owed from the start (`since`: a backfill, a resumed state) has
-  no limit.
-- After a step of the clock back nothing is emitted until it has passed the last instant emitted, so that no
-  time is written twice with two values. A warning says so once.
+- Of a gap longer than `max_gap` (24 h) only the last `max_gap` is backfilled. The plant is simulated over the
+  remainder without output, and a warning says so. The initial backlog, of a backfill or a resumed state, has no limit.
+- After a step of the clock back nothing is emitted until the clock has passed the last emitted instant, so that no time
+  is written twice with two values. A warning says so once.
 
-The clock is an argument, and nothing here sleeps but through it. The monotonic clock is only compared with
-the wall clock, to name a step or a suspension in the log.
+The clock is an argument, and nothing here sleeps except through it. The monotonic clock is only compared with the wall
+clock, to name a step or a suspension in the log.
 """
 
 from __future__ import annotations
@@ -26,18 +24,20 @@ from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.units import DAY, human_duration
 
-# Lines in one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
-LINES_A_WRITE = 5_000
-# Samples of all loops that the plant lives through unseen between two looks at whether to stop.
-_UNSEEN = 50_000
-# Of long intervals each sample is many scans of the plant: no more time than this at once.
-_SPAN = 3 * 3_600 * SECOND
-# A lag or a step below this is everyday scheduling or the clock being disciplined, and not worth a line.
-_NOTEWORTHY = 5 * SECOND
+# Lines of one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
+MAX_LINES_PER_WRITE = 5_000
+# Samples that are simulated without output between two checks for a stop: five loops take less than 0.1 s for them.
+_SAMPLES_PER_STOP_CHECK = 50_000
+# With long intervals each sample is many scans of the plant: one Block covers no more time than this.
+_MAX_BLOCK_NS = 3 * 3_600 * SECOND
+# A lag or a step below this is ordinary scheduling, or the clock being disciplined, and is not logged.
+_MIN_LOGGED_NS = 5 * SECOND
+# The longest wait, so that a step of the clock is noticed even where samples are an hour apart.
+_MAX_WAIT_NS = 60 * SECOND
 
 
 class SystemClock:
-    """The machine's own."""
+    """The clock of the machine."""
 
     def now(self) -> int:
         return time.time_ns()
@@ -53,22 +53,49 @@ class SystemClock:
         return {*readable, *writable}
 
 
-def due(next_time: int, interval: int, now: int) -> int:
-    """How many instants next_time, next_time + interval, ... the time now has reached."""
+def count_due(next_time: int, interval: int, now: int) -> int:
+    """Return how many of the instants next_time, next_time + interval, ... the time now has reached; all in ns."""
     return max(0, (now - next_time) // interval + 1)
 
 
-def at_once(source: Source, lines: int = LINES_A_WRITE) -> int:
-    """How many samples of all loops make one Block: soon done, for a stop waits for it; at least one."""
-    return max(1, min(lines // max(1, len(source.loops)), _SPAN // source.interval))
+def samples_per_block(source: Source, max_lines: int = MAX_LINES_PER_WRITE) -> int:
+    """Return how many samples of all loops make one Block.
+
+    Parameters
+    ----------
+    source : Source
+        What the Blocks come from.
+    max_lines : int
+        The most lines of one Block.
+
+    Returns
+    -------
+    int
+        At least 1. A Block takes little time, since a stop waits for its end.
+    """
+    return max(1, min(max_lines // max(1, len(source.loops)), _MAX_BLOCK_NS // source.interval))
 
 
-class Pacer:
-    """Takes from a source the Blocks that are due.
+class Scheduler:
+    """Takes the Blocks that are due from a source.
 
-    since: the first instant to emit; the source is advanced up to it unseen. count: how many instants to
-    emit at most. catch_up: the longest gap that is filled in, ns. lines: the most lines in one Block,
-    though never less than an instant.
+    Parameters
+    ----------
+    source : Source
+        It is advanced by what is due.
+    clock : Clock
+        Says what is due.
+    log : logging.Logger
+        Where a stall, a gap and a step of the clock are reported.
+    first_emit : int, optional
+        The first instant to emit, ns since 1970; up to it the source is advanced without output. By default the
+        source's next one.
+    count : int, optional
+        How many instants to emit at most; by default there is no limit.
+    max_gap : int
+        The longest gap that is backfilled, ns.
+    max_lines : int
+        The most lines of one Block, though a Block has at least one instant.
     """
 
     def __init__(
@@ -77,114 +104,115 @@ class Pacer:
         clock: Clock,
         log: logging.Logger,
         *,
-        since: int | None = None,
+        first_emit: int | None = None,
         count: int | None = None,
-        catch_up: int = DAY,
-        lines: int = LINES_A_WRITE,
+        max_gap: int = DAY,
+        max_lines: int = MAX_LINES_PER_WRITE,
     ) -> None:
         self._source = source
         self._clock = clock
         self._log = log
-        self._since = source.next_time if since is None else since
-        self._left = count
-        self._catch_up = catch_up
-        self._ticks = at_once(source, lines)
-        self._owed = max(0, clock.now() - self._since)
+        self._first_emit = source.next_time if first_emit is None else first_emit
+        self._remaining = count
+        self._max_gap = max_gap
+        self._block_samples = samples_per_block(source, max_lines)
+        self._initial_backlog = max(0, clock.now() - self._first_emit)  # ns; what of it has not been emitted yet
         self._offset = clock.now() - clock.elapsed()
-        self._emitted = False
-        self._behind = False
-        self._late = False
+        self._has_emitted = False
+        self._is_waiting_for_clock = False  # the clock was set back, and this has been logged
+        self._is_late = False  # and this has been logged
 
     @property
-    def done(self) -> bool:
-        """Whether `count` instants have been taken."""
-        return self._left == 0
+    def is_done(self) -> bool:
+        """Whether `count` instants have been emitted."""
+        return self._remaining == 0
 
-    def due(self, stop: Callable[[], bool]) -> Iterator[Block]:
-        """The Blocks due by now, until the count is reached or stop() says so.
+    def due_blocks(self, should_stop: Callable[[], bool]) -> Iterator[Block]:
+        """Yield the Blocks that are due now, until the count is reached or a stop is asked for.
 
-        What falls due meanwhile waits for the next call, so that a source slower than time starves nobody.
+        What becomes due meanwhile waits for the next call, so that a source slower than time starves nobody.
         """
-        self._notice_step()
-        self._advance_unseen(self._since, "the start of the stream", stop)
-        if stop():
+        self._log_clock_step()
+        self._simulate_without_output(self._first_emit, "the first sample to emit", should_stop)
+        if should_stop():
             return
         now = self._clock.now()
-        self._skip(stop)
-        self._notice_lag(now)
-        while not stop() and not self.done:
-            n = due(self._source.next_time, self._source.interval, now)
-            n = min(n, self._ticks, n if self._left is None else self._left)
-            if n == 0 or stop():
+        self._drop_beyond_horizon(should_stop)
+        self._log_lag(now)
+        while not should_stop() and not self.is_done:
+            n = min(count_due(self._source.next_time, self._source.interval, now), self._block_samples)
+            n = n if self._remaining is None else min(n, self._remaining)
+            if n == 0 or should_stop():
                 break
-            if self._left is not None:
-                self._left -= n
-            self._emitted = True
+            if self._remaining is not None:
+                self._remaining -= n
+            self._has_emitted = True
             yield self._source.advance(n)
-            self._skip(stop)
-        # Once level with the clock nothing is owed any more, and every gap has the limit.
-        self._owed = min(self._owed, max(0, self._clock.now() - self._source.next_time))
-        self._notice_set_back()
+            self._drop_beyond_horizon(should_stop)
+        # Once the stream is live the initial backlog is over, and every later gap has the limit.
+        self._initial_backlog = min(self._initial_backlog, max(0, self._clock.now() - self._source.next_time))
+        self._log_clock_set_back()
 
-    def pause(self) -> int:
-        """How long to wait, ns: to the next instant, or less to notice a step of the clock."""
-        wait = max(self._source.next_time, self._since) - self._clock.now()
-        return max(0, min(wait, self._source.interval, 60 * SECOND))
+    def time_to_next(self) -> int:
+        """Return how long to wait, ns: to the next instant, or less so that a step of the clock is noticed."""
+        wait = max(self._source.next_time, self._first_emit) - self._clock.now()
+        return max(0, min(wait, self._source.interval, _MAX_WAIT_NS))
 
-    def _skip(self, stop: Callable[[], bool]) -> None:
-        """Leave out what is further back than the limit."""
-        horizon = self._clock.now() - self._catch_up - self._owed
+    def _drop_beyond_horizon(self, should_stop: Callable[[], bool]) -> None:
+        """Do not emit what is further back than the longest gap."""
+        horizon = self._clock.now() - self._max_gap - self._initial_backlog
         if self._source.next_time >= horizon:
             return
-        horizon = self._clock.now() - self._catch_up
-        self._owed = 0
-        self._late = True
+        horizon = self._clock.now() - self._max_gap
+        self._initial_backlog = 0
+        self._is_late = True
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
-            "%s behind the clock: %d samples of each loop are left out, the last %s are filled in",
+            "%s behind schedule: dropping %d samples per loop, backfilling the last %s",
             human_duration(self._clock.now() - self._source.next_time),
             n,
-            human_duration(self._catch_up),
+            human_duration(self._max_gap),
         )
-        self._advance_unseen(horizon, "what is filled in", stop)
+        self._simulate_without_output(horizon, "the start of the backfill", should_stop)
 
-    def _advance_unseen(self, until: int, what: str, stop: Callable[[], bool]) -> None:
-        """Let the source live up to the first instant not before `until`, in parts, without emitting."""
+    def _simulate_without_output(self, until: int, what: str, should_stop: Callable[[], bool]) -> None:
+        """Advance the source to the first instant not before `until`, in parts."""
         ahead = until - self._source.next_time
         if ahead <= 0:
             return
         n = -(-ahead // self._source.interval)
         if n > 1:
-            self._log.info("advancing unseen over %s, up to %s", human_duration(ahead), what)
-        while n > 0 and not stop():
-            part = min(n, at_once(self._source, _UNSEEN))
+            self._log.info("simulating %s without output, up to %s", human_duration(ahead), what)
+        while n > 0 and not should_stop():
+            part = min(n, samples_per_block(self._source, _SAMPLES_PER_STOP_CHECK))
             self._source.advance(part)
             n -= part
 
-    def _notice_step(self) -> None:
+    def _log_clock_step(self) -> None:
         offset = self._clock.now() - self._clock.elapsed()
         step, self._offset = offset - self._offset, offset
-        if step >= _NOTEWORTHY:
-            self._log.info("the clock went %s forward, or the machine slept; filling in", human_duration(step))
-            self._late = True
+        if step >= _MIN_LOGGED_NS:
+            self._log.info("the clock stepped %s forward, or the machine was suspended; backfilling",
+                           human_duration(step))
+            self._is_late = True
 
-    def _notice_lag(self, now: int) -> None:
-        """Say once that the stream is late, for whatever reason but a step already named."""
+    def _log_lag(self, now: int) -> None:
+        """Log once that the stream is late, for whatever reason except a step that has been logged."""
         lag = now - self._source.next_time
-        if lag < _NOTEWORTHY + self._owed:
-            self._late = False
-        elif self._emitted and not self._late:
-            n = due(self._source.next_time, self._source.interval, now)
-            self._log.warning("held up for %s; filling in %d samples of each loop", human_duration(lag), n)
-            self._late = True
+        if lag < _MIN_LOGGED_NS + self._initial_backlog:
+            self._is_late = False
+        elif self._has_emitted and not self._is_late:
+            n = count_due(self._source.next_time, self._source.interval, now)
+            self._log.warning("%s behind schedule; backfilling %d samples per loop", human_duration(lag), n)
+            self._is_late = True
 
-    def _notice_set_back(self) -> None:
-        """Say once that the clock stands before the last instant emitted, and once that it has passed it."""
+    def _log_clock_set_back(self) -> None:
+        """Log once that the clock is behind the last emitted instant, and once that it has passed it."""
         gap = self._source.next_time - self._source.interval - self._clock.now()
-        if self._emitted and gap >= SECOND and not self._behind:
-            self._log.warning("the clock is %s before the last sample; waiting until it is past", human_duration(gap))
-            self._behind = True
-        elif self._behind and gap <= 0:
+        if self._has_emitted and gap >= SECOND and not self._is_waiting_for_clock:
+            self._log.warning("the clock is %s behind the last sample; waiting until it has passed it",
+                              human_duration(gap))
+            self._is_waiting_for_clock = True
+        elif self._is_waiting_for_clock and gap <= 0:
             self._log.info("the clock has passed the last sample; emitting again")
-            self._behind = False
-
+            self._is_waiting_for_clock = False

@@ -1,6 +1,6 @@
-"""How far a past that is being filled in has got: lines in the log, or what a terminal shows instead.
+"""How far a backfill has got: lines in the log, or a bar in a terminal instead.
 
-Nothing is said of what takes no time: only of a stream that is more than a minute behind the clock.
+Nothing is reported of what takes no time: only a stream that is more than a minute behind the clock has a progress.
 """
 
 from __future__ import annotations
@@ -12,52 +12,63 @@ from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.units import human_duration
 
-_WORTH = 60 * SECOND
-_EVERY = 10 * SECOND
+_MIN_BACKFILL_NS = 60 * SECOND  # a minute of a thousand loops is made in less than a second
+_LIVE_NS = 2 * SECOND  # behind the clock; a backfill that has got so far is over
+_LOG_INTERVAL_NS = 10 * SECOND
 
 
-class Bar(Protocol):
-    """What a terminal shows."""
+class ProgressBar(Protocol):
+    """What a terminal shows in place of the log lines."""
 
     def show(self, share: float, text: str) -> None:
-        """So much of it is done, 0 to 1."""
+        """Show that this share of the backfill is done, 0 to 1, with a text beside it."""
 
     def close(self) -> None:
-        """It is over."""
+        """Take the bar away."""
 
 
 class Progress:
-    """Of a stream, from where it is to the clock."""
+    """The progress of a stream from its first sample to the present.
 
-    def __init__(self, clock: Clock, log: logging.Logger, bar: Bar | None = None) -> None:
+    Parameters
+    ----------
+    clock : Clock
+        Says how far behind the stream is.
+    log : logging.Logger
+        Takes the start, the end, and every 10 s the progress of a backfill.
+    bar : ProgressBar, optional
+        Shows the progress; then it is not logged.
+    """
+
+    def __init__(self, clock: Clock, log: logging.Logger, bar: ProgressBar | None = None) -> None:
         self._clock, self._log, self._bar = clock, log, bar
-        self._from: int | None = None
-        self._began = self._told = 0
+        self._start: int | None = None
+        self._started_at = self._logged_at = 0  # by the monotonic clock, ns
 
-    def reached(self, next_time: int) -> None:
-        """All before this is handed over."""
-        behind, now = self._clock.now() - next_time, self._clock.elapsed()
-        if self._from is None:
-            if behind > _WORTH:
-                self._from, self._began, self._told = next_time, now, now
-                self._log.info("filling in %s up to now", human_duration(behind))
+    def update(self, next_time: int) -> None:
+        """Report that everything before this instant has been handed over; next_time: ns since 1970."""
+        lag, now = self._clock.now() - next_time, self._clock.elapsed()
+        if self._start is None:
+            if lag > _MIN_BACKFILL_NS:
+                self._start, self._started_at, self._logged_at = next_time, now, now
+                self._log.info("backfilling %s up to now", human_duration(lag))
             return
-        if behind <= SECOND * 2:
-            self._log.info("filled in %s in %s; level with the clock", human_duration(next_time - self._from),
-                           human_duration(now - self._began))
-            self._from = None
+        done = next_time - self._start
+        if lag <= _LIVE_NS:
+            self._log.info("backfill of %s done in %s; now live", human_duration(done),
+                           human_duration(now - self._started_at))
+            self._start = None
             self.close()
             return
-        done = next_time - self._from
-        share = done / (done + behind)
+        share = done / (done + lag)
         if self._bar:
-            self._bar.show(share, f"{human_duration(behind)} to go")
-        elif now - self._told >= _EVERY:
-            self._told = now
-            self._log.info("filled in %s, %d %%; %s to go", human_duration(done), round(100 * share),
-                           human_duration(behind))
+            self._bar.show(share, f"{human_duration(lag)} to go")
+        elif now - self._logged_at >= _LOG_INTERVAL_NS:
+            self._logged_at = now
+            self._log.info("backfilled %s, %d %%; %s to go", human_duration(done), round(100 * share),
+                           human_duration(lag))
 
     def close(self) -> None:
-        """The stream ends, wherever it is."""
+        """End the progress, however far the backfill has got."""
         if self._bar:
             self._bar.close()

@@ -61,7 +61,7 @@ class FolderLock:
             If another process holds it for ACQUIRE_TIMEOUT_NS.
         """
         deadline = clock.elapsed() + ACQUIRE_TIMEOUT_NS
-        while not self.try_acquire() and not self._is_failure_logged and not stop.stop_asked:
+        while not self.try_acquire() and not self._is_failure_logged and not stop.should_stop:
             if clock.elapsed() >= deadline:
                 owner = self._read_owner()
                 what = f"is in use by another clpm-execd{owner and f', process {owner}'}"

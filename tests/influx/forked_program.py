@@ -13,7 +13,7 @@ import influxdb_client.client.influxdb_client
 import influxdb_client.service.write_service  # noqa: F401
 
 from clpm_execd.cli import run
-from clpm_execd.runtime.os_signals import hold
+from clpm_execd.runtime.os_signals import install_handlers
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             sys.stdout = sys.stderr  # what it says is for the log
-            os._exit(run(hold(), sys.argv[1:]))
+            os._exit(run(install_handlers(), sys.argv[1:]))
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
 

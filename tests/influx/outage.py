@@ -18,6 +18,7 @@ from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.outputs import direct
+from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.plant import Plant
 from clpm_execd.runtime.os_signals import Signals
 
@@ -92,13 +93,11 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     specs = parse_configuration({"loop": [{"id": "FIC{:03d}", "count": int(loops), "type": "flow"}]}).loops
     plant = Plant(specs, start=START, interval=step, scan=step)
     clock = Day(START, START + SETTLED * step, START + (int(ticks) - LIVE) * step)
+    job = StreamJob(source=plant, encoder=LineProtocol(plant.loops), clock=clock, signals=Signals(), log=log,
+                    count=int(ticks))
     queue = DiskQueue(Path(state), log, now=clock.now)
     clock.points_waiting = lambda: queue.points
-    direct.run(
-        plant, LineProtocol(plant.loops), InfluxClient(url, org, bucket, lambda: token), clock=clock, signals=Signals(),
-        log=log, count=int(ticks), queue=queue,
-        quarantine=Quarantine(Path(state), log),
-    )  # fmt: skip
+    direct.run(job, InfluxClient(url, org, bucket, lambda: token), queue=queue, quarantine=Quarantine(Path(state), log))
     print(clock.before, clock.most, flush=True)
 
 

@@ -20,6 +20,7 @@ from clpm_execd.influx.answer import WriteOutcome
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.server_check import ServerCheck, check_server
 from clpm_execd.outputs import direct
+from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 
@@ -93,7 +94,8 @@ def test_every_instant_of_every_loop_is_in_the_bucket_once(influxdb: InfluxDB) -
     plant = Plant(T0 - 1000 * SECOND)
     encoder, writer = LineProtocol(plant.loops), influx(influxdb, bucket, write_only(influxdb, bucket))
     signals = Signals()
-    assert direct.run(plant, encoder, writer, clock=Clock(T0), signals=signals, log=LOG, count=1060) == 0
+    job = StreamJob(source=plant, encoder=encoder, clock=Clock(T0), signals=signals, log=LOG, count=1060)
+    assert direct.run(job, writer) == 0
     instants = [T0 + k * SECOND for k in range(-1000, 60)]
     expected = [(t, loop, "AUT", t / SECOND) for t in instants for loop in plant.loops]
     assert stored(influxdb, bucket) == expected

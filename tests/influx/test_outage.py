@@ -44,7 +44,7 @@ def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(
             stream.stdin.flush()
             before, most = map(int, stream.stdout.read().split())
     told = (tmp_path / "log").read_text()
-    assert f"stop: {ticks * loops} points written, 0 refused, 0 given up, 0 not delivered" in told
+    assert f"stop: {ticks * loops} points written, 0 rejected, 0 dropped, 0 pending" in told
     assert files < 200
     assert most - before < 10_000, (before, most)
     rows = influxdb.query(

@@ -123,7 +123,7 @@ def test_a_full_disk_and_an_outage_together_miss_nothing(program: Program, influ
             proxy.up()
             until(lambda: take_inventory(disk).points < 20, 60, f"all that waited to be written; see {program.log}")
             assert program.stop(process) == 0
-        assert "0 refused, 0 given up, " in program.said()
+        assert "0 rejected, 0 dropped, " in program.said()
         assert "Traceback" not in program.said()
         assert not (disk / "corrupt").exists()
     assert_whole(influxdb, bucket, SECOND // 50)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.answer import Answer, TransportError
 from clpm_execd.outputs import direct
-from clpm_execd.outputs.self_metrics import Metrics
+from clpm_execd.outputs.self_metrics import SelfMetrics
+from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 
@@ -43,7 +45,7 @@ class Clock:
         time.sleep(0.0005)
         self.time += max(ns, 1)
         if self.stop_when():
-            self.signals.ask_stop()
+            self.signals.request_stop()
         return set()
 
 
@@ -67,16 +69,17 @@ class Plant:
 T0 = 1_700_000_000 * SECOND
 
 
+def job(plant: Plant, clock: Clock, **settings: Any) -> StreamJob:
+    return StreamJob(source=plant, encoder=LineProtocol(plant.loops), clock=clock, signals=clock.signals, log=LOG,
+                     **settings)
+
+
 def stream(
     server: AnsweringServer, clock: Clock, *, behind: int = 0, count: int | None = None, cap: int = 64_000_000
 ) -> MemoryQueue:
     plant = Plant(T0 - behind * SECOND)
     queue = MemoryQueue(cap)
-    status = direct.run(
-        plant, LineProtocol(plant.loops), server,
-        clock=clock, signals=clock.signals, log=LOG, count=count, queue=queue,
-    )  # fmt: skip
-    assert status == 0
+    assert direct.run(job(plant, clock, count=count), server, queue=queue) == 0
     return queue
 
 
@@ -93,8 +96,8 @@ def test_every_instant_of_every_loop_arrives_once(caplog: pytest.LogCaptureFixtu
     assert told[0] == f"start: 2 loops every 1 s to {server.target}"
     assert f"connected to {server.target}" in told
     assert "first cycle: 2 points" in told
-    assert any(message.startswith("60 cycles of 2 points: 120 made") for message in told)
-    assert told[-1] == "stop: 500 points written, 0 refused, 0 given up, 0 not delivered"
+    assert any(message.startswith("60 cycles of 2 points: 120 emitted") for message in told)
+    assert told[-1] == "stop: 500 points written, 0 rejected, 0 dropped, 0 pending"
 
 
 def test_the_plant_goes_on_during_an_outage_and_all_of_it_arrives_afterwards() -> None:
@@ -117,14 +120,14 @@ def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCa
     queue = stream(server, clock)
     assert queue.points == 42
     assert clock.time < T0 + 27 * SECOND
-    assert caplog.records[-1].message.endswith("0 given up, 42 not delivered")
+    assert caplog.records[-1].message.endswith("0 dropped, 42 pending and lost")
 
 
 def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     plant, spool = Plant(T0), DiskQueue(tmp_path, LOG, now=clock.now)
-    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, queue=spool)
+    direct.run(job(plant, clock), server, queue=spool)
     assert spool.points == 42
     assert clock.time < T0 + 22 * SECOND
 
@@ -133,10 +136,9 @@ def test_what_is_on_disk_at_a_stop_waits_for_the_next_start(tmp_path: Path, capl
     caplog.set_level(logging.INFO)
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
-    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG,
-               queue=DiskQueue(tmp_path, LOG))  # fmt: skip
+    direct.run(job(plant, clock), server, queue=DiskQueue(tmp_path, LOG))
     assert caplog.records[-1].levelno == logging.INFO
-    assert caplog.messages[-1].endswith("0 given up, 42 wait for the next start")
+    assert caplog.messages[-1].endswith("0 dropped, 42 pending until the next start")
     assert DiskQueue(tmp_path, LOG).points == 42
 
 
@@ -151,11 +153,8 @@ def test_the_stream_says_of_itself_what_waits_and_what_became_of_the_rest() -> N
     clock = Clock(T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 90 * SECOND else Answer(503))
     plant = Plant(T0 + 20 * SECOND)
-    own = Metrics("clpm_execd", {"site": "x"}, interval=SECOND, started=clock.time)
-    direct.run(
-        plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, count=190,
-        queue=MemoryQueue(now=clock.now), metrics=own,
-    )  # fmt: skip
+    own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, started=clock.time)
+    direct.run(job(plant, clock, count=190, metrics=own), server, queue=MemoryQueue(now=clock.now))
     told = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
     assert len(told) == 3
     assert "points_emitted=42i" in told[0]
@@ -180,9 +179,8 @@ def own_numbers(quarantine: Quarantine | None) -> dict[str, str]:
 
     lines_of_a = b"loop_id=A OP=%d,"
     server, clock = AnsweringServer(refuse), Clock(T0, until=wait_for_the_sender)
-    plant, own = Plant(T0), Metrics("clpm_execd", {}, interval=SECOND, started=T0)
-    direct.run(plant, LineProtocol(plant.loops), server, clock=clock, signals=clock.signals, log=LOG, count=120,
-               queue=queue, quarantine=quarantine, metrics=own)  # fmt: skip
+    plant, own = Plant(T0), SelfMetrics("clpm_execd", {}, interval=SECOND, started=T0)
+    direct.run(job(plant, clock, count=120, metrics=own), server, queue=queue, quarantine=quarantine)
     last = [line for line in server.accepted if line.startswith(b"clpm_execd ")][-1]
     return dict(pair.split("=") for pair in last.decode().split()[1].split(","))
 

@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from clpm_execd.encoding.csv import WideCsv
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.outputs import execd
-from clpm_execd.outputs.self_metrics import Metrics
+from clpm_execd.outputs.self_metrics import SelfMetrics
+from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import Block
-from clpm_execd.runtime.os_signals import Signals, hold
+from clpm_execd.runtime.os_signals import Signals, install_handlers
 from clpm_execd.runtime.pacing import SECOND
 
 T0 = 1_736_503_500 * SECOND
@@ -95,10 +97,14 @@ class Stage:
     def run(self, source: Ramp | None = None, **settings: object) -> int:
         source = source or Ramp()
         arguments: dict[str, object] = {"stdin_fd": self.stdin, "stdout_fd": self.stdout, **settings}
-        encoder = LineProtocol(source.loops)
-        return execd.run(
-            source, encoder, clock=self.clock, signals=self.signals, log=LOG, **arguments
-        )  # type: ignore[arg-type]
+        return self.run_encoded(source, LineProtocol(source.loops), **arguments)
+
+    def run_encoded(self, source: Ramp, encoder: Encoder, **settings: object) -> int:
+        """Run a stream; settings of StreamJob and of execd.run."""
+        options = {name: settings.pop(name) for name in ("stdin_fd", "stdout_fd", "after_reload", "max_rate")
+                   if name in settings}
+        job = StreamJob(source=source, encoder=encoder, clock=self.clock, signals=self.signals, log=LOG, **settings)
+        return execd.run(job, **options)
 
     def say(self, data: bytes) -> None:
         os.write(self.to_stdin, data)
@@ -192,14 +198,14 @@ def test_a_newline_and_the_end_at_once_is_one_tick(stage: Stage) -> None:
 def test_a_successor_begins_at_the_next_instant(stage: Stage) -> None:
     """The latest is its predecessor's: Telegraf reloads within the same second."""
     stage.clock.at(2.0, stage.hang_up)
-    assert stage.run(succeeds=True) == 0
+    assert stage.run(after_reload=True) == 0
     assert stage.times() == grid(3)[1:]
 
 
 def test_a_successor_that_is_asked_begins_at_once(stage: Stage) -> None:
     stage.say(b"\n")
     stage.clock.at(2.0, stage.hang_up)
-    assert stage.run(succeeds=True) == 0
+    assert stage.run(after_reload=True) == 0
     assert stage.times() == grid(3)
 
 
@@ -259,21 +265,21 @@ def test_a_stop_ends_a_stream_that_waits(stage: Stage, name: str) -> None:
 
 
 def test_a_stop_ends_a_stream_whose_reader_stalls_in_less_than_a_second(stage: Stage) -> None:
-    stage.clock.at(60.0, stage.signals.ask_stop)
+    stage.clock.at(60.0, stage.signals.request_stop)
     assert stage.run(Ramp(2000)) == 0
     assert 60 * SECOND < stage.clock.time < 61 * SECOND
 
 
 def test_a_stop_lets_the_tick_in_progress_be_read_whole(stage: Stage) -> None:
-    stage.clock.at(10.0, stage.signals.ask_stop)
+    stage.clock.at(10.0, stage.signals.request_stop)
     for n in range(30):
         stage.clock.at(10.05 + n / 100, stage.drain)
     assert stage.run(Ramp(2000)) == 0
     assert len(stage.lines()) % 2000 == 0
 
 
-def test_a_stop_asked_before_the_stream_runs_is_remembered(stage: Stage) -> None:
-    stage.signals.ask_stop()
+def test_a_should_stop_before_the_stream_runs_is_remembered(stage: Stage) -> None:
+    stage.signals.request_stop()
     assert stage.run() == 0
     assert stage.lines() == []
 
@@ -281,7 +287,7 @@ def test_a_stop_asked_before_the_stream_runs_is_remembered(stage: Stage) -> None
 def test_a_signal_to_emit_wakes_and_ends_nothing(stage: Stage) -> None:
     stage.drain_every_tick()
     for moment in (0.1, 0.9, 2.2):
-        stage.clock.at(moment, stage.signals.ask_emit)
+        stage.clock.at(moment, stage.signals.request_emit)
     assert stage.run(count=5) == 0
     assert stage.times() == grid(5)
 
@@ -289,17 +295,14 @@ def test_a_signal_to_emit_wakes_and_ends_nothing(stage: Stage) -> None:
 def test_a_silent_past_and_a_backfill_end_at_now(stage: Stage) -> None:
     stage.hang_up()
     source = Ramp(start=T0 - 86_400 * SECOND)
-    assert stage.run(source, since=T0 - 10 * SECOND) == 0
+    assert stage.run(source, first_emit=T0 - 10 * SECOND) == 0
     assert stage.times() == [T0 + k * SECOND for k in range(-10, 1)]
 
 
 def test_a_header_is_written_first(stage: Stage) -> None:
     source = Ramp(1)
     encoder = WideCsv(source.loops)
-    execd.run(
-        source, encoder, clock=stage.clock, signals=stage.signals, log=LOG,
-        stdin_fd=None, stdout_fd=stage.stdout, count=1,
-    )  # fmt: skip
+    stage.run_encoded(source, encoder, stdin_fd=None, stdout_fd=stage.stdout, count=1)
     assert stage.lines()[0] == b"time,loop_id,Mode,PV,OP,SP"
     assert len(stage.lines()) == 2
 
@@ -318,7 +321,7 @@ def test_a_file_takes_the_stream_too(stage: Stage, tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_waited_for_and_told_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     with open("/dev/full", "wb", buffering=0) as full:
-        stage.clock.at(100, stage.signals.ask_stop)
+        stage.clock.at(100, stage.signals.request_stop)
         assert stage.run(stdout_fd=full.fileno()) == 0
         assert [r.levelname for r in caplog.records] == ["ERROR"]
         assert 100 * SECOND <= stage.clock.time < 101 * SECOND
@@ -337,10 +340,10 @@ def test_a_pipe_a_socket_and_a_file_are_watched_and_nothing_else(tmp_path: Path)
     here, there = socket.socketpair()
     with open(os.devnull) as null, open(tmp_path / "in", "w+") as file, here, there:
         fds = [read, here.fileno(), file.fileno(), null.fileno(), terminal]
-        assert [execd.watchable(fd) for fd in fds] == [True, True, True, False, False]
+        assert [execd.is_watchable(fd) for fd in fds] == [True, True, True, False, False]
     for fd in (read, write, controller, terminal):
         os.close(fd)
-    assert not execd.watchable(write)
+    assert not execd.is_watchable(write)
 
 
 def test_a_terminal_is_written_to(stage: Stage) -> None:
@@ -366,17 +369,17 @@ def test_held_signals_ask_instead_of_killing() -> None:
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
     found = {name: signal.getsignal(getattr(signal, name)) for name in names}
     try:
-        signals = hold()
+        signals = install_handlers()
         assert min(signals.fd, signals._write_fd) > 2
         for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
             os.kill(os.getpid(), getattr(signal, name))
             assert select([signals.fd], [], [], 5)[0]
             signals.clear()
             assert not select([signals.fd], [], [], 0)[0]
-        assert not signals.stop_asked
+        assert not signals.should_stop
         os.kill(os.getpid(), signal.SIGTERM)
         assert select([signals.fd], [], [], 5)[0]
-        assert signals.stop_asked
+        assert signals.should_stop
     finally:
         signal.set_wakeup_fd(-1)
         for name, handler in found.items():
@@ -388,7 +391,7 @@ def test_a_thousand_wakes_do_not_block() -> None:
     signals = Signals()
     fcntl.fcntl(signals._write_fd, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
     for _ in range(10_000):
-        signals.ask_emit()
+        signals.request_emit()
     signals.clear()
     assert stat.S_ISFIFO(os.fstat(signals.fd).st_mode)
     with pytest.raises(OSError) as nothing:
@@ -399,7 +402,7 @@ def test_a_thousand_wakes_do_not_block() -> None:
 
 def test_the_stream_says_of_itself_once_a_minute() -> None:
     stage = Stage()
-    own = Metrics("clpm_execd", {}, interval=SECOND, started=stage.clock.now())
+    own = SelfMetrics("clpm_execd", {}, interval=SECOND, started=stage.clock.now())
     assert stage.run(Ramp(loops=1), count=130, metrics=own) == 0
     stage.drain()
     told = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]

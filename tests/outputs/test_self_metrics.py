@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.outputs.self_metrics import MINUTE, Metrics
+from clpm_execd.outputs.self_metrics import MINUTE, SelfMetrics
 from clpm_execd.plant.block import Block
 
 SECOND = 10**9
@@ -23,8 +23,8 @@ def block(first: int, n: int) -> Block:
     return Block(("A", "B"), times, values, values, values, whole.astype(np.int8), values, values, whole)
 
 
-def metrics(**tags: str) -> Metrics:
-    return Metrics("clpm_execd", tags, interval=SECOND, started=T0)
+def metrics(**tags: str) -> SelfMetrics:
+    return SelfMetrics("clpm_execd", tags, interval=SECOND, started=T0)
 
 
 def fields(line: bytes) -> dict[str, str]:
@@ -35,7 +35,7 @@ def fields(line: bytes) -> dict[str, str]:
 
 def test_there_is_one_point_at_every_full_minute() -> None:
     own = metrics(site="unit 208", area="a")
-    lines = [own.due(T0 + second * SECOND) for second in range(185)]
+    lines = [own.take_line(T0 + second * SECOND) for second in range(185)]
     told = [line for line in lines if line]
     assert [lines.index(line) for line in told] == [60, 120, 180]
     assert told[0] == (
@@ -45,10 +45,10 @@ def test_there_is_one_point_at_every_full_minute() -> None:
 
 def test_a_stall_of_minutes_is_one_point_and_a_clock_set_back_none() -> None:
     own = metrics()
-    assert own.due(T0 + 5 * MINUTE)
-    assert not own.due(T0 + 5 * MINUTE + SECOND)
-    assert not own.due(T0)
-    assert own.due(T0 + 6 * MINUTE)
+    assert own.take_line(T0 + 5 * MINUTE)
+    assert not own.take_line(T0 + 5 * MINUTE + SECOND)
+    assert not own.take_line(T0)
+    assert own.take_line(T0 + 6 * MINUTE)
 
 
 def test_points_are_counted_and_ticks_that_came_late() -> None:
@@ -56,7 +56,7 @@ def test_points_are_counted_and_ticks_that_came_late() -> None:
     own.add(block(0, 1), b"a\nb\n", T0 + SECOND // 10)
     own.add(block(1, 1), b"a\nb\n", T0 + SECOND)
     own.add(block(2, 4), b"a\nb\n" * 4, T0 + 5 * SECOND + SECOND // 2)  # held up: three of four are late
-    assert fields(own.due(T0 + MINUTE)) == {"points_emitted": "12i", "ticks_late": "3i", "uptime": "60"}
+    assert fields(own.take_line(T0 + MINUTE)) == {"points_emitted": "12i", "ticks_late": "3i", "uptime": "60"}
 
 
 def test_a_past_that_is_filled_in_is_not_late() -> None:
@@ -65,13 +65,14 @@ def test_a_past_that_is_filled_in_is_not_late() -> None:
         own.add(block(start, 100), b"", T0 + SECOND // 10)
     own.add(block(0, 1), b"", T0 + SECOND // 5)
     own.add(block(1, 1), b"", T0 + 3 * SECOND)
-    assert fields(own.due(T0 + MINUTE))["ticks_late"] == "1i"
+    assert fields(own.take_line(T0 + MINUTE))["ticks_late"] == "1i"
 
 
 def test_further_numbers_stand_among_them_by_name() -> None:
     own = metrics()
     own.more = lambda now: {"spool_age": (now - T0) / SECOND, "retries": 3}
-    assert list(fields(own.due(T0 + MINUTE))) == ["points_emitted", "retries", "spool_age", "ticks_late", "uptime"]
+    names = list(fields(own.take_line(T0 + MINUTE)))
+    assert names == ["points_emitted", "retries", "spool_age", "ticks_late", "uptime"]
 
 
 @pytest.mark.parametrize(("asked", "name"), [(False, None), (True, "clpm_execd"), ("about_us", "about_us")])

@@ -31,7 +31,7 @@ def _as_found() -> Iterator[None]:
 
 def logger(stream: io.StringIO, *secrets: str) -> logging.Logger:
     log = logging.Logger("test", logs.TRACE)
-    log.addHandler(logs.telegraf_handler(stream, secrets))
+    log.addHandler(logs.build_telegraf_handler(stream, secrets))
     return log
 
 
@@ -52,7 +52,7 @@ def test_a_traceback_is_one_line_that_ends_with_what_happened() -> None:
     [line] = out.getvalue().splitlines()
     assert line.startswith("E! tick failed | Traceback (most recent call last): | File ")
     assert line.endswith("the end")
-    assert len(out.getvalue().encode()) <= logs.LINE_BYTES
+    assert len(out.getvalue().encode()) <= logs.MAX_LINE_BYTES
 
 
 def test_control_characters_and_lone_surrogates_are_escaped() -> None:
@@ -83,7 +83,7 @@ def test_configured_it_goes_to_stderr_and_to_a_file(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", os.fdopen(os.dup(2), "w"))
     path = tmp_path / "data_streaming_service.log"
-    hide = logs.configure("INFO", telegraf=True, log_file=path, secrets=["s3cret\n"])
+    hide = logs.configure_logging("INFO", telegraf=True, log_file=path, secrets=["s3cret\n"])
     hide("another")
     log = logging.getLogger("clpm_execd.outputs")
     log.info("with s3cret and another")
@@ -91,7 +91,7 @@ def test_configured_it_goes_to_stderr_and_to_a_file(
     sys.excepthook(RuntimeError, RuntimeError("s3cret"), None)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.splitlines() == ["I! with *** and ***", "E! stopped by a fault of the program | RuntimeError: ***"]
+    assert err.splitlines() == ["I! with *** and ***", "E! unhandled exception | RuntimeError: ***"]
     first, second = path.read_text().splitlines()
     assert first.endswith("INFO with *** and ***")
     assert second.endswith("RuntimeError: ***")
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_opened_is_a_warning(
 ) -> None:
     with os.fdopen(os.dup(2), "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        logs.configure("INFO", telegraf=True, log_file=tmp_path / "none" / "x.log")
+        logs.configure_logging("INFO", telegraf=True, log_file=tmp_path / "none" / "x.log")
     assert capfd.readouterr().err.startswith("W! cannot open the log file")
 
 
@@ -111,7 +111,7 @@ def test_nobody_reading_stderr_costs_lines_and_nothing_else() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w") as stream:
         log = logging.Logger("test")
-        log.addHandler(logs.telegraf_handler(stream))
+        log.addHandler(logs.build_telegraf_handler(stream))
         for _ in range(100):
             log.info("x" * 3000)
         taken = os.read(read, 1 << 20).splitlines()
@@ -120,7 +120,7 @@ def test_nobody_reading_stderr_costs_lines_and_nothing_else() -> None:
         lost = 100 - len(taken)
         assert os.read(read, 1 << 20).decode().splitlines() == [
             "I! read again",
-            f"W! {lost} lines of this log were lost while nobody read it",
+            f"W! {lost} log lines were lost while nobody read them",
         ]
         os.close(read)
         log.info("into nothing")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clpm_execd.plant.block import Block
-from clpm_execd.runtime.pacing import SECOND, Pacer, SystemClock, due
+from clpm_execd.runtime.pacing import SECOND, Scheduler, SystemClock, count_due
 from clpm_execd.units import DAY
 
 T0 = 1_736_503_500 * SECOND
@@ -70,16 +70,16 @@ def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-def take(pacer: Pacer) -> list[int]:
-    return [time for block in pacer.due(lambda: False) for time in block.times.tolist()]
+def take(scheduler: Scheduler) -> list[int]:
+    return [time for block in scheduler.due_blocks(lambda: False) for time in block.times.tolist()]
 
 
-def run(pacer: Pacer, clock: FakeClock, ns: int) -> list[int]:
+def run(scheduler: Scheduler, clock: FakeClock, ns: int) -> list[int]:
     """Live on the clock for ns, as the stream does."""
-    end, taken = clock.monotonic + ns, take(pacer)
+    end, taken = clock.monotonic + ns, take(scheduler)
     while clock.monotonic < end:
-        clock.run(max(1, min(pacer.pause(), end - clock.monotonic)))
-        taken += take(pacer)
+        clock.run(max(1, min(scheduler.time_to_next(), end - clock.monotonic)))
+        taken += take(scheduler)
     return taken
 
 
@@ -88,37 +88,37 @@ def grid(first: int, n: int, interval: int = SECOND) -> list[int]:
 
 
 def test_due_counts_the_instants_reached() -> None:
-    assert [due(100, 10, now) for now in (0, 89, 90, 99, 100, 109, 110, 200)] == [0, 0, 0, 0, 1, 1, 2, 11]
+    assert [count_due(100, 10, now) for now in (0, 89, 90, 99, 100, 109, 110, 200)] == [0, 0, 0, 0, 1, 1, 2, 11]
 
 
 def test_the_latest_instant_is_due_at_once_and_then_each_in_its_time() -> None:
     clock = FakeClock(T0 + 400_000_000)
-    pacer = Pacer(Ramp(), clock, LOG)
-    assert take(pacer) == [T0]
-    assert pacer.pause() == 600_000_000
-    assert run(pacer, clock, 60 * SECOND) == grid(T0 + SECOND, 60)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    assert take(scheduler) == [T0]
+    assert scheduler.time_to_next() == 600_000_000
+    assert run(scheduler, clock, 60 * SECOND) == grid(T0 + SECOND, 60)
 
 
 def test_one_look_an_instant_is_enough() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(), clock, LOG)
     looks = 0
-    taken = take(pacer)
+    taken = take(scheduler)
     while len(taken) < 100:
-        clock.run(pacer.pause())
-        taken += take(pacer)
+        clock.run(scheduler.time_to_next())
+        taken += take(scheduler)
         looks += 1
     assert looks == 99
 
 
 def test_a_stall_is_filled_in(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    taken = run(pacer, clock, 3 * SECOND)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    taken = run(scheduler, clock, 3 * SECOND)
     clock.run(20 * SECOND)
-    assert taken + run(pacer, clock, 2 * SECOND) == grid(T0, 26)
+    assert taken + run(scheduler, clock, 2 * SECOND) == grid(T0, 26)
     assert [r.getMessage() for r in caplog.records] == [
-        "held up for 19 s; filling in 20 samples of each loop"
+        "19 s behind schedule; backfilling 20 samples per loop"
     ]
 
 
@@ -126,34 +126,34 @@ def test_a_source_slower_than_time_gives_way_between_calls_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(), clock, LOG)
     taken: list[int] = []
     for _ in range(6):
-        for block in pacer.due(lambda: False):
+        for block in scheduler.due_blocks(lambda: False):
             taken += block.times.tolist()
             clock.run(3 * SECOND * len(block))
-        assert pacer.pause() == 0
+        assert scheduler.time_to_next() == 0
     assert taken == grid(T0, 1 + 3 + 9 + 27 + 81 + 243)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
 def test_a_suspension_is_filled_in_and_named(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    taken = run(pacer, clock, 3 * SECOND)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    taken = run(scheduler, clock, 3 * SECOND)
     clock.step(8 * HOUR)  # CLOCK_MONOTONIC stands still meanwhile
-    assert taken + run(pacer, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
+    assert taken + run(scheduler, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
     assert [r.levelname for r in caplog.records] == ["INFO"]
 
 
 def test_a_clock_set_forward_leaves_no_gap_and_set_back_again_no_second_value() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    taken = run(pacer, clock, 10 * SECOND)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    taken = run(scheduler, clock, 10 * SECOND)
     clock.step(HOUR)
-    taken += run(pacer, clock, 10 * SECOND)
+    taken += run(scheduler, clock, 10 * SECOND)
     clock.step(-HOUR)
-    taken += run(pacer, clock, 2 * HOUR)
+    taken += run(scheduler, clock, 2 * HOUR)
     assert taken == grid(T0, 1 + 20 + 7200)
 
 
@@ -161,42 +161,42 @@ def test_a_clock_set_back_silences_the_stream_until_it_has_passed_and_says_so_on
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    run(pacer, clock, 10 * SECOND)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    run(scheduler, clock, 10 * SECOND)
     clock.step(-HOUR)
-    assert run(pacer, clock, 3600 * SECOND) == []
-    assert run(pacer, clock, 5 * SECOND) == grid(T0 + 11 * SECOND, 5)
+    assert run(scheduler, clock, 3600 * SECOND) == []
+    assert run(scheduler, clock, 5 * SECOND) == grid(T0 + 11 * SECOND, 5)
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("WARNING", "the clock is 60 min before the last sample; waiting until it is past"),
+        ("WARNING", "the clock is 60 min behind the last sample; waiting until it has passed it"),
         ("INFO", "the clock has passed the last sample; emitting again"),
     ]
 
 
 def test_while_silent_a_step_forward_is_noticed_within_an_interval() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    take(pacer)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    take(scheduler)
     clock.step(-HOUR)
-    take(pacer)
-    assert pacer.pause() == SECOND
+    take(scheduler)
+    assert scheduler.time_to_next() == SECOND
 
 
 def test_a_small_step_back_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(), clock, LOG)
-    take(pacer)
+    scheduler = Scheduler(Ramp(), clock, LOG)
+    take(scheduler)
     clock.step(-300_000_000)
-    assert run(pacer, clock, 3 * SECOND) == grid(T0 + SECOND, 2)
+    assert run(scheduler, clock, 3 * SECOND) == grid(T0 + SECOND, 2)
     assert caplog.records == []
 
 
 def test_beyond_the_limit_the_plant_lives_on_unseen(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     source = Ramp(interval=60 * SECOND)
-    pacer = Pacer(source, clock, LOG)
-    assert take(pacer) == [T0]
+    scheduler = Scheduler(source, clock, LOG)
+    assert take(scheduler) == [T0]
     clock.run(3 * DAY)
-    taken = take(pacer)
+    taken = take(scheduler)
     assert taken == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
     assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
 
@@ -204,8 +204,8 @@ def test_beyond_the_limit_the_plant_lives_on_unseen(caplog: pytest.LogCaptureFix
 def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
     clock = FakeClock()
     source = Ramp(loops=100, interval=60 * SECOND, start=T0 - 10 * DAY)
-    pacer = Pacer(source, clock, LOG, since=T0 - 7 * DAY)
-    blocks = list(pacer.due(lambda: False))
+    scheduler = Scheduler(source, clock, LOG, first_emit=T0 - 7 * DAY)
+    blocks = list(scheduler.due_blocks(lambda: False))
     assert [t for b in blocks for t in b.times.tolist()] == grid(T0 - 7 * DAY, 7 * 1440 + 1, 60 * SECOND)
     assert max(len(b) for b in blocks) == 50
     assert source.largest <= 500
@@ -213,32 +213,32 @@ def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
 
 def test_a_start_between_two_instants_is_the_next_one() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(start=T0 - 100 * SECOND), clock, LOG, since=T0 - 9_500_000_000)
-    assert take(pacer) == grid(T0 - 9 * SECOND, 10)
+    scheduler = Scheduler(Ramp(start=T0 - 100 * SECOND), clock, LOG, first_emit=T0 - 9_500_000_000)
+    assert take(scheduler) == grid(T0 - 9 * SECOND, 10)
 
 
 def test_a_start_to_come_is_waited_for() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(start=T0 + 5 * SECOND), clock, LOG)
-    assert run(pacer, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
+    scheduler = Scheduler(Ramp(start=T0 + 5 * SECOND), clock, LOG)
+    assert run(scheduler, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
 
 
 def test_count_is_exact() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
-    assert take(pacer) == grid(T0 - 50 * SECOND, 7)
-    assert pacer.done
+    scheduler = Scheduler(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
+    assert take(scheduler) == grid(T0 - 50 * SECOND, 7)
+    assert scheduler.is_done
 
 
 def test_a_stop_ends_a_backfill_between_two_parts() -> None:
     clock = FakeClock()
-    pacer = Pacer(Ramp(start=T0 - DAY), clock, LOG)
+    scheduler = Scheduler(Ramp(start=T0 - DAY), clock, LOG)
     taken: list[Block] = []
-    for block in pacer.due(lambda: len(taken) >= 2):
+    for block in scheduler.due_blocks(lambda: len(taken) >= 2):
         taken.append(block)
     assert len(taken) == 2
     unseen = Ramp(start=T0 - 365 * DAY)
-    assert list(Pacer(unseen, clock, LOG, since=T0).due(lambda: True)) == []
+    assert list(Scheduler(unseen, clock, LOG, first_emit=T0).due_blocks(lambda: True)) == []
     assert unseen.largest == 0
 
 
@@ -253,15 +253,15 @@ def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
     story: list[tuple[str, int, int]], interval: int, offset: int
 ) -> None:
     clock = FakeClock(T0 + offset)
-    pacer = Pacer(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, catch_up=30 * DAY)
-    taken, latest = take(pacer), clock.wall
+    scheduler = Scheduler(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, max_gap=30 * DAY)
+    taken, latest = take(scheduler), clock.wall
     for kind, step, seconds in story:
         if kind == "step":
             clock.step(step)
         elif kind == "stall":
             clock.run(abs(step))
         latest = max(latest, clock.wall)
-        taken += run(pacer, clock, seconds * SECOND)
+        taken += run(scheduler, clock, seconds * SECOND)
         latest = max(latest, clock.wall)
         assert taken[-1] <= latest
     assert taken == grid(T0 // interval * interval, len(taken), interval)

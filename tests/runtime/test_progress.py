@@ -31,19 +31,19 @@ def test_a_long_past_has_a_line_now_and_then_and_one_at_its_end(caplog: pytest.L
     with caplog.at_level(logging.INFO):
         progress = Progress(clock, logging.getLogger("test.progress"))
         for step in range(41):
-            progress.reached(NOW - 10 * HOUR + step * HOUR // 4 + clock.time)
+            progress.update(NOW - 10 * HOUR + step * HOUR // 4 + clock.time)
             clock.time += SECOND
-        progress.reached(clock.now())
+        progress.update(clock.now())
     assert [record.getMessage() for record in caplog.records] == [
-        "filling in 10 h up to now", "filled in 2.5 h, 25 %; 7.5 h to go", "filled in 5.01 h, 50 %; 5 h to go",
-        "filled in 7.51 h, 75 %; 2.5 h to go", "filled in 10 h in 40 s; level with the clock"]
+        "backfilling 10 h up to now", "backfilled 2.5 h, 25 %; 7.5 h to go", "backfilled 5.01 h, 50 %; 5 h to go",
+        "backfilled 7.51 h, 75 %; 2.5 h to go", "backfill of 10 h done in 40 s; now live"]
 
 
 def test_what_takes_no_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         progress = Progress(Moments(), logging.getLogger("test.progress"))
         for behind in (50, 20, 1, 0):
-            progress.reached(NOW - behind * SECOND)
+            progress.update(NOW - behind * SECOND)
     assert not caplog.records
 
 
@@ -64,6 +64,6 @@ def test_a_bar_takes_the_place_of_the_lines() -> None:
     bar = Bar()
     progress = Progress(Moments(), logging.getLogger("test.progress"), bar)
     for hours in (4, 3, 2, 1, 0):
-        progress.reached(NOW - hours * HOUR)
+        progress.update(NOW - hours * HOUR)
     assert bar.shown == [0.25, 0.5, 0.75]
     assert bar.closed == 1

@@ -96,7 +96,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_a_stop_ends_the_wait(tmp_path: Path, signals: Signals) -> None:
     first, second = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
     assert first.try_acquire()
-    signals.ask_stop()
+    signals.request_stop()
     start = time.monotonic()
     second.acquire(SystemClock(), signals)
     assert not second.is_held

@@ -17,7 +17,7 @@ import parts
 import pytest
 import yaml
 
-from clpm_execd.outputs.self_metrics import MINUTE, Metrics
+from clpm_execd.outputs.self_metrics import MINUTE, SelfMetrics
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 
@@ -75,14 +75,14 @@ def bucket(influxdb: parts.InfluxDB, clpm_execd: list[str], tmp_path_factory: py
 
 def own_metrics(start: int) -> bytes:
     """Ten minutes of what a direct writer says of itself."""
-    metrics = Metrics("clpm_execd", {}, interval=parts.SECOND, started=start)
+    metrics = SelfMetrics("clpm_execd", {}, interval=parts.SECOND, started=start)
     metrics.more = lambda now: {"points_written": 60, "points_waiting": 3, "points_dropped": 0, "points_refused": 2,
                                 "points_quarantined": 1}
     plant = Plant((template("flow", "FIC101", (0.0, 100.0)),), start=start, interval=parts.SECOND)
     said = b""
     for k in range(1, 11):
         metrics.add(plant.advance(60), b"\n" * 60, start + k * MINUTE)
-        said += metrics.due(start + k * MINUTE)
+        said += metrics.take_line(start + k * MINUTE)
     return said
 
 

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     with progress_bar(len(arguments.records)) as bar:
         for record, path in _read(arguments, assumptions, bar, signals):
             fits += _fit(record, path, ranges, types, bar, signals)
-        if signals.stop_asked:
+        if signals.should_stop:
             return 0
         _refuse_unknown_loops(ranges, types, [fit.learned.loop.id for fit in fits])
         bar.describe("comparing")
@@ -94,7 +94,7 @@ def _read(arguments: argparse.Namespace, assumptions: list[tuple[str, str]], bar
     """Yield each record; raise BadInput, after the last one, with all errors."""
     problems: list[Problem] = []
     for path in arguments.records:
-        if signals.stop_asked:
+        if signals.should_stop:
             return
         bar.describe(f"reading {path.name}")
         try:
@@ -116,7 +116,7 @@ def _fit(record: Record, path: Path, ranges: dict[str, tuple[float, float]], typ
 
     bar.add_parts(len(record.loops) - 1)
     for column, loop in enumerate(record.loops):
-        if signals.stop_asked:
+        if signals.should_stop:
             return
         bar.describe(f"fitting {loop}")
         span, kind = ranges.get(loop, ranges.get(ALL_LOOPS)), types.get(loop, types.get(ALL_LOOPS))

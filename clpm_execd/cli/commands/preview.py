@@ -102,12 +102,12 @@ def _trends(source: Source, samples: int, chosen: Sequence[str], points: int, si
     run = run_of(samples, points)
     part = run * max(1, _SAMPLES_PER_ADVANCE // len(source.loops) // run)
     drawn = trends(_blocks(source, samples, part, signals), chosen, source.interval, run)
-    return [] if signals.stop_asked else drawn
+    return [] if signals.should_stop else drawn
 
 
 def _blocks(source: Source, samples: int, part: int, signals: Signals) -> Iterator[Block]:
     for first in range(0, samples, part):
-        if signals.stop_asked:
+        if signals.should_stop:
             return
         yield source.advance(min(part, samples - first))
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
     from clpm_execd.influx.client import InfluxClient, Writer
-    from clpm_execd.outputs.self_metrics import Metrics
+    from clpm_execd.outputs.self_metrics import SelfMetrics
+    from clpm_execd.outputs.stream import StreamJob
     from clpm_execd.plant.source import Source
     from clpm_execd.runtime.progress import Progress
 
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         from logging import getLogger
 
         from clpm_execd.cli.resume import open_stream
-        from clpm_execd.runtime.logging_setup import configure
+        from clpm_execd.runtime.logging_setup import configure_logging
         from clpm_execd.runtime.pacing import SystemClock
         from clpm_execd.runtime.progress import Progress
 
@@ -70,8 +71,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         _refuse_unused(arguments, settings)
         connection = settings.require_connection() if arguments.direct else None
         secrets = [connection.token.reveal()] if connection else []
-        hide = configure(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
-                         log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
+        hide = configure_logging(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
+                                 log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
         log, clock = getLogger("clpm_execd"), SystemClock()
         for warning in settings.warnings() if connection is None else settings.notes:
             log.warning("%s", warning)
@@ -79,11 +80,11 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     for assumption in start.opened.assumptions:
         log.info("%s", assumption)
     progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
+    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress)
     try:
         if connection is None:
-            return _to_stdout(arguments, settings, configuration, start, progress, clock, signals, log)
-        writer = _build_client(settings, connection, hide)
-        return _to_influxdb(arguments, settings, configuration, start, writer, progress, clock, signals, log)
+            return _to_stdout(job, settings, may_repeat_latest=arguments.count is None and not start.is_exclusive)
+        return _to_influxdb(job, settings, _build_client(settings, connection, hide))
     finally:
         progress.close()
 
@@ -97,48 +98,50 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
         refuse_unused(arguments, ["--spool-limit"], "without a state folder", "name one with --state")
 
 
-def _to_stdout(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
-               progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
+def _build_job(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
+               clock: Clock, signals: Signals, log: Logger, progress: Progress) -> StreamJob:
     from clpm_execd.cli.resume import build_checkpoint_writer
+    from clpm_execd.outputs.execd import is_regular_file
+    from clpm_execd.outputs.stream import StreamJob
+
+    checkpoints = build_checkpoint_writer(start, arguments, configuration, clock, log,
+                                          is_durable_at_once=arguments.direct or is_regular_file(1))
+    return StreamJob(source=start.source, encoder=start.encoder, clock=clock, signals=signals, log=log,
+                     first_emit=start.opened.first_emit, count=arguments.count, max_gap=settings.max_gap,
+                     metrics=_build_self_metrics(configuration, start.source), checkpoints=checkpoints,
+                     progress=progress)
+
+
+def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -> int:
+    """Stream to stdout; may_repeat_latest: whether the process before a reload may have emitted the latest sample."""
     from clpm_execd.outputs import execd
 
-    source, under_telegraf = start.source, execd.started_by_telegraf()
+    source, under_telegraf = job.source, execd.is_started_by_telegraf()
     for line in _greeting(source) if _is_interactive() and not under_telegraf else [
             f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
-        log.info("%s", line)
-    max_rate = settings.max_rate if settings.max_rate is not None else execd.PACE if under_telegraf else 0
-    status = execd.run(source, start.encoder, clock=clock, signals=signals, log=log, since=start.opened.first_emit,
-                       count=arguments.count, catch_up=settings.max_gap, pace=max_rate or None, progress=progress,
-                       succeeds=arguments.count is None and under_telegraf and not start.is_exclusive,
-                       metrics=_build_self_metrics(configuration, source),
-                       keeper=build_checkpoint_writer(start, arguments, configuration, clock, log,
-                                                      is_durable_at_once=execd.keeps_what_it_takes(1)))
-    log.info("stop")
+        job.log.info("%s", line)
+    max_rate = settings.max_rate
+    if max_rate is None and under_telegraf:
+        max_rate = execd.TELEGRAF_MAX_RATE
+    status = execd.run(job, after_reload=may_repeat_latest and under_telegraf, max_rate=max_rate)
+    job.log.info("stop")
     return status
 
 
-def _to_influxdb(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
-                 writer: Writer, progress: Progress, clock: Clock, signals: Signals, log: Logger) -> int:
-    from clpm_execd.cli.resume import build_checkpoint_writer
+def _to_influxdb(job: StreamJob, settings: Settings, writer: Writer) -> int:
     from clpm_execd.outputs import direct
 
     if _is_interactive():
-        log.info("stop with Ctrl-C; this log is also written to %s", settings.log_file or LOG_FILE)
-    queue, quarantine = None, None
-    if settings.state is not None:
-        from clpm_execd.delivery.disk_queue import MAX_BYTES, DiskQueue
-        from clpm_execd.delivery.health import AcknowledgementRecorder
-        from clpm_execd.delivery.quarantine import Quarantine
+        job.log.info("stop with Ctrl-C; this log is also written to %s", settings.log_file or LOG_FILE)
+    if settings.state is None:
+        return direct.run(job, writer)
+    from clpm_execd.delivery.disk_queue import MAX_BYTES, DiskQueue
+    from clpm_execd.delivery.health import AcknowledgementRecorder
+    from clpm_execd.delivery.quarantine import Quarantine
 
-        writer = AcknowledgementRecorder(writer, settings.state, start.source.interval / SECOND)
-        queue = DiskQueue(settings.state, log, max_bytes=settings.spool_limit or MAX_BYTES)
-        quarantine = Quarantine(settings.state, log)
-    return direct.run(start.source, start.encoder, writer, clock=clock, signals=signals, log=log,
-                      since=start.opened.first_emit, count=arguments.count, catch_up=settings.max_gap,
-                      metrics=_build_self_metrics(configuration, start.source), queue=queue, quarantine=quarantine,
-                      progress=progress,
-                      keeper=build_checkpoint_writer(start, arguments, configuration, clock, log,
-                                                     is_durable_at_once=True))
+    writer = AcknowledgementRecorder(writer, settings.state, job.source.interval / SECOND)
+    queue = DiskQueue(settings.state, job.log, max_bytes=settings.spool_limit or MAX_BYTES)
+    return direct.run(job, writer, queue=queue, quarantine=Quarantine(settings.state, job.log))
 
 
 def _backfill_bar() -> BackfillBar:
@@ -147,14 +150,14 @@ def _backfill_bar() -> BackfillBar:
     return BackfillBar()
 
 
-def _build_self_metrics(configuration: Configuration, source: Source) -> Metrics | None:
+def _build_self_metrics(configuration: Configuration, source: Source) -> SelfMetrics | None:
     """Return the internal metrics of the stream, or None if they are not configured."""
     if configuration.output.metrics is None:
         return None
-    from clpm_execd.outputs.self_metrics import Metrics
+    from clpm_execd.outputs.self_metrics import SelfMetrics
 
-    return Metrics(configuration.output.metrics, configuration.output.tags, interval=source.interval,
-                   started=time.time_ns())
+    return SelfMetrics(configuration.output.metrics, configuration.output.tags, interval=source.interval,
+                       started=time.time_ns())
 
 
 def _is_interactive() -> bool:
