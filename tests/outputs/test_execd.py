@@ -299,6 +299,27 @@ def test_a_silent_past_and_a_backfill_end_at_now(stage: Stage) -> None:
     assert stage.times() == [T0 + k * SECOND for k in range(-10, 1)]
 
 
+@pytest.mark.parametrize(("max_rate", "seconds"), [(None, 0), (100, 10)])
+def test_a_backfill_is_limited_to_a_rate(stage: Stage, max_rate: int | None, seconds: int) -> None:
+    """Of 200 samples of five loops."""
+    stage.drain_every_tick()
+    assert stage.run(Ramp(start=T0 - 199 * SECOND), count=200, max_rate=max_rate) == 0
+    assert abs(stage.clock.time - seconds * SECOND) < SECOND
+    assert stage.times() == [T0 + k * SECOND for k in range(-199, 1)]
+
+
+@pytest.mark.parametrize(("max_rate", "samples"), [(None, 1001), (100, 55)])
+def test_the_end_of_stdin_ends_a_limited_backfill_where_it_is(
+    stage: Stage, max_rate: int | None, samples: int
+) -> None:
+    stage.drain_every_tick()
+    stage.clock.at(2.5, stage.hang_up)
+    if max_rate is None:
+        stage.hang_up()
+    assert stage.run(Ramp(start=T0 - 1000 * SECOND), max_rate=max_rate) == 0
+    assert abs(len(stage.times()) - samples) <= 5
+
+
 def test_a_header_is_written_first(stage: Stage) -> None:
     source = Ramp(1)
     encoder = WideCsv(source.loops)

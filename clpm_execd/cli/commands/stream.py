@@ -123,7 +123,8 @@ def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -
     max_rate = settings.max_rate
     if max_rate is None and under_telegraf:
         max_rate = execd.TELEGRAF_MAX_RATE
-    status = execd.run(job, after_reload=may_repeat_latest and under_telegraf, max_rate=max_rate)
+    status = execd.run(job, after_reload=may_repeat_latest and under_telegraf,
+                       max_rate=max_rate or None)
     job.log.info("stop")
     return status
 
