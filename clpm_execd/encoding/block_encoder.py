@@ -115,7 +115,7 @@ class BlockEncoder:
         """Return the samples of these instants: those on the grid of the sound loops, and behind them what arrives."""
         n, grid_times = len(self._loops), block.times[ticks]
         arriving = slice(*np.searchsorted(arrivals.row, [ticks.start, ticks.stop]).tolist())
-        on_grid = np.flatnonzero(np.tile(~arrivals.apart, len(grid_times)))
+        on_grid = np.flatnonzero(np.tile(~arrivals.has_data_path_fault, len(grid_times)))
         order = np.argsort(np.concatenate([on_grid // n + ticks.start, arrivals.row[arriving]]), kind="stable")
 
         def merge(of_grid: npt.NDArray[Any], arrived: npt.NDArray[Any]) -> npt.NDArray[Any]:

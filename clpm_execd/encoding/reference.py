@@ -50,7 +50,7 @@ class ReferenceEncoder:
         A loop whose data path is at fault has no samples on the grid; what arrives from it leaves after the grid's.
         """
         arrivals = block.arrivals
-        at_fault = set() if arrivals is None else set(np.flatnonzero(arrivals.apart).tolist())
+        at_fault = set() if arrivals is None else set(np.flatnonzero(arrivals.has_data_path_fault).tolist())
         columns = [getattr(block, name)[start:stop].tolist() for name in ("mode", *self._signals)]
         for t, (time, *rows) in enumerate(zip(block.times[start:stop].tolist(), *columns, strict=True), start):
             for loop, (mode, *values) in enumerate(zip(*rows, strict=True)):

@@ -45,7 +45,7 @@ class TruthRows:
 
     def take_due(self, block: Block) -> Iterator[tuple[int, list[TruthRow]]]:
         """Yield the instants of the Block that have rows, by their index, with their rows."""
-        truth = None if block.truth is None else block.truth.merged()
+        truth = None if block.truth is None else block.truth.merge_same_kinds()
         if truth is None or not truth.loops:
             return
         states = truth.present + 2 * truth.visible + 4 * np.rint(_SEVERITY_STEPS * truth.severity).astype(np.int64)

@@ -35,7 +35,7 @@ def _long(block: Block) -> pd.DataFrame:
     columns |= {name: each.ravel() for name, each in _labels(block).items()}
     sent = block.arrivals
     if sent is not None:
-        kept = ~sent.apart[loop]
+        kept = ~sent.has_data_path_fault[loop]
         arrived = {name: getattr(sent, name) for name in ("mode", *_NUMBERS)}
         arrived |= {"time": sent.times, "loop_id": sent.loop, **_sent_labels(block)}
         columns = {name: np.append(values[kept], arrived[name]) for name, values in columns.items()}

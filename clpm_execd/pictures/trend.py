@@ -101,13 +101,13 @@ def thinned(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
 
 @dataclass(slots=True)
 class _Loop:
-    """What has been drawn of one loop; `apart` where its samples arrive otherwise than they were measured."""
+    """What has been drawn of one loop; has_data_path_fault: its samples arrive otherwise than they were measured."""
 
     column: int
     times: dict[str, list[Times]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
     values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
     modes: list[tuple[int, int]] = field(default_factory=list)  # since when, which
-    apart: bool = False
+    has_data_path_fault: bool = False
 
 
 class _Drawing:
@@ -127,8 +127,8 @@ class _Drawing:
         for loop in self._loops.values():
             i = loop.column
             self._take_modes(loop, block.times, block.mode[:, i])
-            if sent is not None and sent.apart[i]:
-                loop.apart = True
+            if sent is not None and sent.has_data_path_fault[i]:
+                loop.has_data_path_fault = True
                 self._take_arrivals(loop, sent)
                 continue
             for signal in SIGNALS:
@@ -161,7 +161,7 @@ class _Drawing:
 
     def _line(self, loop: _Loop, signal: str, episodes: Sequence[Episode]) -> Line:
         times, values = np.concatenate(loop.times[signal]), np.concatenate(loop.values[signal])
-        if not loop.apart:
+        if not loop.has_data_path_fault:
             return Line(*_bent(times, values))
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]

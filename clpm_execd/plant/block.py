@@ -1,8 +1,8 @@
-"""The one thing that travels: samples of all loops over a run of instants.
+"""The one thing that travels: consecutive samples of all loops.
 
-A Block is what a source (the plant, or a replayed record) hands over, and all that encoders, writers and pictures
-read. Its arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says; a
-number that does not exist is NaN.
+A Block is what a source (the plant, or a record that is replayed) hands over, and all that encoders, writers and
+pictures read. Its arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says;
+a number that does not exist is NaN.
 """
 
 from __future__ import annotations
@@ -19,17 +19,29 @@ SECOND = 10**9  # ns
 MODES = ("MAN", "AUT", "CAS")
 MAN, AUT, CAS = range(3)
 
-GOOD, BAD = 192, 0
+GOOD, BAD = 192, 0  # quality as OPC has it
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is the matter with the loops, at every instant of a Block: F faults, in order of loops, then as given.
+    """The ground truth about the faults of a Block: F faults, in order of loops, then as configured.
 
-    loops: (F) whose fault it is. kinds: (F) a key of FAULTS. control: (F) whether it is a negative control, which is
-    never present. column: (F,) index of the loop in the Block.
-    present: (T, F). visible: (T, F) whether a perfect observer of PV, OP and SP would see it. severity: (T, F) 0 to 1
-    of its full strength; also a negative control has one.
+    Attributes
+    ----------
+    loops
+        (F) id of the loop that has the fault.
+    kinds
+        (F) a key of FAULTS.
+    control
+        (F) whether it is a negative control, which is never present.
+    column
+        (F,) index of the loop in the Block.
+    present
+        (T, F) whether the fault is present.
+    visible
+        (T, F) whether a perfect observer of PV, OP and SP would see it.
+    severity
+        (T, F) 0 to 1 of its full strength; a negative control has one too.
     """
 
     loops: tuple[str, ...]
@@ -40,8 +52,8 @@ class Truth:
     visible: npt.NDArray[np.bool_]
     severity: Floats
 
-    def merged(self) -> Truth:
-        """The same with one column a loop and kind: present where one is, and as severe as the severest."""
+    def merge_same_kinds(self) -> Truth:
+        """Return the truth with one column for each loop and kind: present where one is, as severe as the severest."""
         columns: dict[tuple[str, str, bool], list[int]] = {}
         for i, key in enumerate(zip(self.loops, self.kinds, self.control, strict=True)):
             columns.setdefault(key, []).append(i)
@@ -62,16 +74,26 @@ class Truth:
 class Arrivals:
     """R samples of the loops whose data path is at fault, as they leave: these stand in place of the Block's own.
 
-    apart: (N,) bool, the loops concerned; of the others every sample of the grid leaves once, in its row.
     Rows are ordered by `row`, then by loop, then as they leave. Within a row of the Block the samples of the grid
     leave first.
-    row: (R,) index into the Block's times, the instant at which it leaves. loop: (R,) index into the Block's loops.
-    times: (R,) int64 ns, what the sample says; earlier than its row where it is late, off where a clock is.
-    pv to quality: (R,) as in the Block. present, visible: (R, K) the truth when it was measured: of the loop's first,
-    second, .. K-th fault.
+
+    Attributes
+    ----------
+    has_data_path_fault
+        (N,) which loops these are; of the others every sample of the grid leaves once, in its row.
+    row
+        (R,) index into the Block's times: the instant at which the sample leaves.
+    loop
+        (R,) index into the Block's loops.
+    times
+        (R,) int64 ns, the sample's own time stamp; before its row where it is late, off where a clock is.
+    pv, op, sp, mode, valve_position, true_pv, quality
+        (R,) as in the Block.
+    present, visible
+        (R, K) the truth when the sample was measured: of the loop's first, second, .. K-th fault.
     """
 
-    apart: npt.NDArray[np.bool_]
+    has_data_path_fault: npt.NDArray[np.bool_]
     row: npt.NDArray[np.intp]
     loop: npt.NDArray[np.intp]
     times: npt.NDArray[np.int64]
@@ -93,15 +115,28 @@ class Arrivals:
 class Block:
     """T consecutive samples of N loops.
 
-    loops: N loop ids, the order of the columns.
-    times: (T,) int64, ns since 1970-01-01T00:00:00Z, strictly increasing.
-    pv, sp: (T, N) process variable as recorded and set point, engineering units.
-    op: (T, N) controller output, per cent.
-    mode: (T, N) int8, index into MODES.
-    valve_position: (T, N) per cent of travel. true_pv: (T, N) the process variable before sensor and recording.
-    quality: (T, N) int16, 192 good, 0 bad.
-    truth: of the faults of all loops; None where there are none.
-    arrivals: what leaves of the loops whose data path is at fault; None where every sample leaves once, in its row.
+    Attributes
+    ----------
+    loops
+        N loop ids, the order of the columns.
+    times
+        (T,) int64, ns since 1970-01-01T00:00:00Z, strictly increasing.
+    pv, sp
+        (T, N) process variable as recorded and set point, engineering units.
+    op
+        (T, N) controller output, %.
+    mode
+        (T, N) int8, index into MODES.
+    valve_position
+        (T, N) % of travel.
+    true_pv
+        (T, N) the process variable before sensor and recording, engineering units.
+    quality
+        (T, N) int16, 192 good, 0 bad.
+    truth
+        The ground truth about the faults of all loops; None where there are none.
+    arrivals
+        What leaves of the loops whose data path is at fault; None where every sample leaves once, in its row.
     """
 
     loops: tuple[str, ...]

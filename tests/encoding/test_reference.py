@@ -64,7 +64,8 @@ def arrivals(draw: st.DrawFn, loops: int, ticks: int) -> Arrivals:
     rows = len(places)
     times = draw(arrays("i8", rows, elements=st.integers(START - 60 * SECOND, START + 60 * SECOND)))
     none = np.zeros((rows, 1), dtype=np.bool_)
-    return Arrivals(apart=apart, row=row, loop=loop, times=times, **samples(draw, rows), present=none, visible=none)
+    return Arrivals(has_data_path_fault=apart, row=row, loop=loop, times=times, **samples(draw, rows), present=none,
+                    visible=none)
 
 
 @st.composite

@@ -290,7 +290,7 @@ class DataPath:
         has_stages[[column[loop] for loop in self._stages]] = True
         signals = {name: samples[name].copy() for name in ("times", *_SIGNALS, "present", "visible")}
         return replace(block, arrivals=Arrivals(
-            apart=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
+            has_data_path_fault=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
 
     def _select_samples(self, block: Block, column: int, faults: list[int], first: int) -> Samples:
         """Return the samples of one loop of the block. first: the number of its first instant."""

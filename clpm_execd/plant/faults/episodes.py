@@ -82,7 +82,7 @@ class Episodes:
 
     def take(self, block: Block) -> None:
         """Blocks that follow each other."""
-        truth = None if block.truth is None else block.truth.merged()
+        truth = None if block.truth is None else block.truth.merge_same_kinds()
         if truth is None or not len(block):
             return
         there = truth.severity > 0.0

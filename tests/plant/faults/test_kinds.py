@@ -85,7 +85,7 @@ def test_a_fault_of_the_data_path_is_never_felt_by_the_plant(name: str) -> None:
     for signal in QUALITIES:
         assert np.array_equal(getattr(ill, signal), getattr(healthy, signal))
     assert ill.arrivals is not None
-    assert list(ill.arrivals.apart) == [True, False, False]
+    assert list(ill.arrivals.has_data_path_fault) == [True, False, False]
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("cascade-broken", "interaction")])

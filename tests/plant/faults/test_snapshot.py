@@ -115,10 +115,10 @@ def seen(block: Block, loop_id: str) -> dict[str, Any]:
         told |= {f"truth {f.name}": getattr(truth, f.name)[:, mine] for f in fields(Truth)
                  if f.name in ("present", "visible", "severity")}
         told["kinds"] = [truth.kinds[k] for k in mine]
-    if (sent := block.arrivals) is not None and sent.apart[i]:
+    if (sent := block.arrivals) is not None and sent.has_data_path_fault[i]:
         here, n = sent.loop == i, len(told.get("kinds", ()))
         told |= {f"arrived {f.name}": getattr(sent, f.name)[here] for f in fields(Arrivals)
-                 if f.name not in ("apart", "loop")}
+                 if f.name not in ("has_data_path_fault", "loop")}
         told |= {f"arrived {name}": told[f"arrived {name}"][:, :n] for name in ("present", "visible")}
     return told
 
