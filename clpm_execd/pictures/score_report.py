@@ -89,14 +89,14 @@ def score_tables(score: Score) -> Group:
     from rich.text import Text
 
     def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-        drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False,
-                      pad_edge=False, padding=(0, 1))
+        grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False,
+                     pad_edge=False, padding=(0, 1))
         for i, name in enumerate(header):
-            drawn.add_column(name, justify="right" if i else "left", overflow="fold")
+            grid.add_column(name, justify="right" if i else "left", overflow="fold")
         for row in rows:
             cells = ["·" if cell == 0 and title == _CONFUSION else str(cell) for cell in row]
-            drawn.add_row(*cells, style="bold" if row[0] == "all" else "")
-        return drawn
+            grid.add_row(*cells, style="bold" if row[0] == "all" else "")
+        return grid
 
     columns, confusion = confusion_matrix(score)
     tables: list[Any] = [rich_table("by event", EVENT_COLUMNS, event_rows(score)), "",
@@ -116,12 +116,12 @@ def score_page(score: Score, lead: str = "") -> Page:
              table(TIME_COLUMNS, time_rows(score), "by time"))
     with_events = [tally for tally in score.tallies if tally.events]
     if with_events:
-        drawn, height = _draw_f1(with_events)
-        page.add("F1 by fault", figure(drawn, height))
+        plot, height = _draw_f1(with_events)
+        page.add("F1 by fault", figure(plot, height))
     columns, rows = confusion_matrix(score)
     if rows:
-        drawn, height = _draw_confusion(columns, rows)
-        page.add("Confusion matrix", figure(drawn, height), text(
+        plot, height = _draw_confusion(columns, rows)
+        page.add("Confusion matrix", figure(plot, height), text(
             "The row of a fault counts its events, that of a negative control its occurrences, and the row healthy the "
             "false alarms.", "muted"))
     if score.controls:
@@ -141,14 +141,14 @@ def _draw_f1(tallies: Sequence[Tally]) -> tuple[Figure, int]:
     from plotly.graph_objects import Figure
 
     names = [tally.name for tally in tallies]
-    drawn = Figure()
+    plot = Figure()
     for name, colour, values in (("by event", LIGHT.pv, [tally.f1 or 0.0 for tally in tallies]),
                                  ("by time", LIGHT.op, [tally.time_f1 or 0.0 for tally in tallies])):
-        drawn.add_trace({"type": "bar", "orientation": "h", "name": name, "y": names, "x": values,
+        plot.add_trace({"type": "bar", "orientation": "h", "name": name, "y": names, "x": values,
                          "marker": {"color": colour}, "hovertemplate": "%{y}: %{x:.3f}"})
-    drawn.update_layout(xaxis={"range": [0, 1.02], "title": {"text": "F1"}}, yaxis={"autorange": "reversed"},
+    plot.update_layout(xaxis={"range": [0, 1.02], "title": {"text": "F1"}}, yaxis={"autorange": "reversed"},
                         barmode="group", bargap=0.3)
-    return drawn, 110 + 34 * len(tallies)
+    return plot, 110 + 34 * len(tallies)
 
 
 def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> tuple[Figure, int]:
@@ -158,14 +158,14 @@ def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]])
     counts = [[int(cell) for cell in row[1:]] for row in rows]
     fractions = [[count / max(1, sum(row)) for count in row] for row in counts]
     labels = [[str(count) if count else "" for count in row] for row in counts]
-    drawn = Figure({"type": "heatmap", "x": list(columns), "y": [str(row[0]) for row in rows], "z": fractions,
+    plot = Figure({"type": "heatmap", "x": list(columns), "y": [str(row[0]) for row in rows], "z": fractions,
                     "customdata": counts, "text": labels, "texttemplate": "%{text}", "showscale": False, "zmin": 0.0,
                     "zmax": 1.0, "colorscale": [[0.0, LIGHT.page], [1.0, LIGHT.pv]], "xgap": 2, "ygap": 2,
                     "hovertemplate": "actual: %{y}<br>predicted: %{x}<br>%{customdata}<extra></extra>"})
-    drawn.update_layout(
+    plot.update_layout(
         yaxis={"autorange": "reversed", "showgrid": False, "title": {"text": "actual"}},
         xaxis={"side": "top", "showgrid": False, "title": {"text": "predicted"}}, margin={"t": 110, "b": 12})
-    return drawn, 130 + 32 * len(rows)
+    return plot, 130 + 32 * len(rows)
 
 
 def to_json(score: Score) -> str:

@@ -52,57 +52,57 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     ready(form)
     configuration, duration = load_time_range(arguments)
     if not arguments.replay:
-        ids = [loop.id for loop in configuration.loops]
-        chosen = _choose(arguments.loops, ids)
-        configuration = replace(configuration, loops=select_groups(configuration.loops, chosen))
+        all_ids = [loop.id for loop in configuration.loops]
+        loops = _choose(arguments.loops, all_ids)
+        configuration = replace(configuration, loops=select_groups(configuration.loops, loops))
     source = build_source(arguments, configuration).source
     if arguments.replay:
-        ids = list(source.loops)
-        chosen = _choose(arguments.loops, ids)
-    if not arguments.loops and len(ids) > len(chosen):
-        print(f"first {len(chosen)} of {len(ids)} loops; name others, or a pattern such as 'FIC*'", file=sys.stderr)
+        all_ids = list(source.loops)
+        loops = _choose(arguments.loops, all_ids)
+    if not arguments.loops and len(all_ids) > len(loops):
+        print(f"first {len(loops)} of {len(all_ids)} loops; name others, or a pattern such as 'FIC*'", file=sys.stderr)
     samples = -(-duration // source.interval)
     if form is None:
-        return _print(arguments, source, samples, chosen, signals)
-    return _write(arguments, source, samples, chosen, points_of(form, len(chosen)), signals)
+        return _print(arguments, source, samples, loops, signals)
+    return _write(arguments, source, samples, loops, points_of(form, len(loops)), signals)
 
 
-def _print(arguments: argparse.Namespace, source: Source, samples: int, chosen: Sequence[str], signals: Signals) -> int:
+def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], signals: Signals) -> int:
     """Draw to stdout: in colour on a terminal, else as plain text."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.pictures.style import THEMES
     from clpm_execd.pictures.terminal_plot import columns_of, points_of, terminal
 
     width = output_width(sys.stdout)
-    drawn = _trends(source, samples, chosen, points_of(width // columns_of(len(chosen), width)), signals)
-    return print_drawing(terminal(drawn, width, THEMES.get(arguments.theme)), width) if drawn else 0
+    loop_trends = _trends(source, samples, loops, points_of(width // columns_of(len(loops), width)), signals)
+    return print_drawing(terminal(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
 
 
-def _write(arguments: argparse.Namespace, source: Source, samples: int, chosen: Sequence[str], points: int,
+def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], points: int,
            signals: Signals) -> int:
     """Draw to the file of --output; each line has about so many points."""
     from clpm_execd.pictures.picture import Picture
     from clpm_execd.pictures.trend import KEPT, run_of
     from clpm_execd.units import format_duration
 
-    drawn = _trends(source, samples, chosen, points, signals)
-    if drawn:
+    loop_trends = _trends(source, samples, loops, points, signals)
+    if loop_trends:
         run = run_of(samples, points)
-        lead = f"{len(drawn)} {'loops' if drawn[1:] else 'loop'}, {format_duration(source.interval)} data"
+        lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
         if run > KEPT:
             lead += f", min/max-downsampled {run}:1"
-        Picture(drawn, lead, arguments.theme).save(arguments.output)
+        Picture(loop_trends, lead, arguments.theme).save(arguments.output)
     return 0
 
 
-def _trends(source: Source, samples: int, chosen: Sequence[str], points: int, signals: Signals) -> list[Trend]:
+def _trends(source: Source, samples: int, loops: Sequence[str], points: int, signals: Signals) -> list[Trend]:
     """Return what is drawn, each line of about so many points at most; nothing if a stop was requested."""
     from clpm_execd.pictures.trend import run_of, trends
 
     run = run_of(samples, points)
     part = run * max(1, _SAMPLES_PER_ADVANCE // len(source.loops) // run)
-    drawn = trends(_blocks(source, samples, part, signals), chosen, source.interval, run)
-    return [] if signals.should_stop else drawn
+    loop_trends = trends(_blocks(source, samples, part, signals), loops, source.interval, run)
+    return [] if signals.should_stop else loop_trends
 
 
 def _blocks(source: Source, samples: int, part: int, signals: Signals) -> Iterator[Block]:
@@ -112,13 +112,13 @@ def _blocks(source: Source, samples: int, part: int, signals: Signals) -> Iterat
         yield source.advance(min(part, samples - first))
 
 
-def _choose(patterns: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """Return the ids that match one of the patterns, in their own order; raise BadInput with those that match none."""
+def _choose(patterns: Sequence[str], all_ids: Sequence[str]) -> list[str]:
+    """Return the ids that match one of the patterns, in their own order; raise BadInput with bad patterns."""
     if not patterns:
-        return list(ids[:MAX_LOOPS_UNNAMED])
-    problems = [Problem("preview", f"no loop matches {pattern!r}", did_you_mean(pattern, ids)
-                        if len(ids) <= _MAX_SUGGESTED else "give a configured id, or a pattern such as 'FIC1*'")
-                for pattern in patterns if not any(fnmatchcase(loop, pattern) for loop in ids)]
+        return list(all_ids[:MAX_LOOPS_UNNAMED])
+    problems = [Problem("preview", f"no loop matches {pattern!r}", did_you_mean(pattern, all_ids)
+                        if len(all_ids) <= _MAX_SUGGESTED else "give a configured id, or a pattern such as 'FIC1*'")
+                for pattern in patterns if not any(fnmatchcase(loop, pattern) for loop in all_ids)]
     if problems:
         raise BadInput(problems)
-    return [loop for loop in ids if any(fnmatchcase(loop, pattern) for pattern in patterns)]
+    return [loop for loop in all_ids if any(fnmatchcase(loop, pattern) for pattern in patterns)]
