@@ -22,6 +22,12 @@ class Problem:
     what: str
     remedy: str
 
+    @classmethod
+    def from_error(cls, where: str, error: ValueError) -> Problem:
+        """Return the problem of an error whose message says what is wrong and, after a semicolon, the remedy."""
+        what, _, remedy = str(error).partition("; ")
+        return cls(where, what, remedy)
+
     def __str__(self) -> str:
         return f"{self.where}: {self.what}; {self.remedy}"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import option_problem, refuse_unused
+from clpm_execd.cli.options import refuse_unused
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import SECOND
 
@@ -111,11 +111,11 @@ def load_time_range(arguments: argparse.Namespace) -> tuple[Configuration, int]:
     try:
         start = parse_time(arguments.start, now) if arguments.start else None
     except ValueError as error:
-        problems.append(option_problem("--start", error))
+        problems.append(Problem.from_error("--start", error))
     try:
         duration = parse_duration(arguments.duration)
     except ValueError as error:
-        problems.append(option_problem("--duration", error))
+        problems.append(Problem.from_error("--duration", error))
     if problems:
         raise BadInput(problems)
     configuration = load_configuration(arguments, load_settings(arguments), start=start)

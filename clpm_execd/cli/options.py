@@ -94,12 +94,6 @@ def format_examples(examples: Iterable[str]) -> str:
     return "\n".join(["examples:", *(f"  {example}" for example in examples)])
 
 
-def option_problem(option: str, error: ValueError) -> Problem:
-    """Return the problem of an option whose error says what is wrong and, after a semicolon, what would be right."""
-    what, _, remedy = str(error).partition("; ")
-    return Problem(option, what, remedy)
-
-
 def refuse_unused(arguments: argparse.Namespace, options: Iterable[str], why: str, remedy: str = "remove it") -> None:
     """Raise BadInput with each of these options that is on the command line, where it would change nothing."""
     values = ((option, getattr(arguments, option.removeprefix("--").replace("-", "_"))) for option in options)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import OpenedSource, build_encoder, build_source
-from clpm_execd.cli.options import option_problem
 from clpm_execd.clock import Clock
-from clpm_execd.problems import BadInput
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND, human_duration
 
@@ -111,7 +110,7 @@ def parse_backfill(arguments: argparse.Namespace) -> int:
     try:
         return parse_duration(arguments.backfill) if arguments.backfill else 0
     except ValueError as error:
-        raise BadInput([option_problem("--backfill", error)]) from None
+        raise BadInput([Problem.from_error("--backfill", error)]) from None
 
 
 def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logger) -> None:

@@ -290,8 +290,7 @@ def _parse_duration(where: str, text: str, problems: list[Problem]) -> int | Non
     try:
         return parse_duration(text)
     except ValueError as error:
-        what, _, remedy = str(error).partition("; ")
-        problems.append(Problem(where, what, remedy))
+        problems.append(Problem.from_error(where, error))
         return None
 
 
@@ -310,8 +309,7 @@ def _parse_shard(where: str, text: str, problems: list[Problem]) -> Shard | None
     try:
         return parse_shard(text, gethostname())
     except ValueError as error:
-        what, _, remedy = str(error).partition("; ")
-        problems.append(Problem(where, what, remedy))
+        problems.append(Problem.from_error(where, error))
         return None
 
 

@@ -45,6 +45,11 @@ class Place:
         """Add a problem at this place."""
         self.problems.append(Problem(_replace_unprintable(self.path), what, remedy))
 
+    def refuse_error(self, error: ValueError) -> None:
+        """Add the problem that the message of the error describes."""
+        problem = Problem.from_error(self.path, error)
+        self.refuse(problem.what, problem.remedy)
+
 
 class _Key(NamedTuple):
     """A key that a table may have. parameter: None where the value is itself a table."""
@@ -160,7 +165,7 @@ def read_duration(value: Any, place: Place, *, zero: bool = False) -> int | None
     try:
         return parse_duration(value, zero=zero)
     except ValueError as error:
-        _refuse_with(error, place)
+        place.refuse_error(error)
     return None
 
 
@@ -173,7 +178,7 @@ def read_time(value: object, place: Place) -> int | None:
             return parse_time(value, 0)
         raise ValueError(f"invalid time {quote(value)}; {TIME_EXAMPLES}")
     except ValueError as error:
-        _refuse_with(error, place)
+        place.refuse_error(error)
     return None
 
 
@@ -186,8 +191,8 @@ def read_start(value: object, place: Place) -> tuple[int, bool]:
     try:
         return parse_duration(cast(Any, value), zero=True), True
     except ValueError as error:
-        what, _, remedy = str(error).partition("; ")
-        place.refuse(what, f"{remedy} from the start of the plant, or a time such as {TIME_EXAMPLE}")
+        problem = Problem.from_error(place.path, error)
+        place.refuse(problem.what, f"{problem.remedy} from the start of the plant, or a time such as {TIME_EXAMPLE}")
         return 0, True
 
 
@@ -266,12 +271,6 @@ def _read_numbers(value: object, count: int | None, parameter: Parameter, place:
         return None
     numbers = [read_number(item, parameter, place) for item in value]
     return tuple(item for item in numbers if item is not None) if None not in numbers else None
-
-
-def _refuse_with(error: ValueError, place: Place) -> None:
-    """Add the problem that a message of `units` describes: what is wrong, then what would be right."""
-    what, _, remedy = str(error).partition("; ")
-    place.refuse(what, remedy)
 
 
 def _find_name_error(value: object) -> str:

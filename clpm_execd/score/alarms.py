@@ -163,8 +163,8 @@ class _Row:
                 raise ValueError("an alarm has no time 'now'; " + TIME_EXAMPLES)
             return parse_time(text, 0)
         except ValueError as error:
-            what, _, remedy = str(error).partition("; ")
-            self._add_problem(f"{name}: {what}", remedy.removesuffix(", or 'now'"))
+            problem = Problem.from_error(name, error)
+            self._add_problem(f"{name}: {problem.what}", problem.remedy.removesuffix(", or 'now'"))
             return None
 
     def _add_problem(self, what: str, remedy: str) -> None:

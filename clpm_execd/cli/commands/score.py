@@ -14,7 +14,6 @@ from clpm_execd.cli.assembly import load_settings
 from clpm_execd.cli.options import (
     add_command,
     add_shared_options,
-    option_problem,
     output_file,
     print_text,
     refuse_unused,
@@ -124,7 +123,7 @@ def _parse_limits(arguments: argparse.Namespace) -> tuple[int | None, int | None
         try:
             limits.append(parse_time(text, time.time_ns()) if text else None)
         except ValueError as error:
-            problems.append(option_problem(f"--{option}", error))
+            problems.append(Problem.from_error(f"--{option}", error))
     if problems:
         raise BadInput(problems)
     start, end = limits
