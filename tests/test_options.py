@@ -27,7 +27,7 @@ id = "FIC101"
 [[loop.fault]]
 kind = "stiction"
 """
-VERDICTS = f"loop,start,end,fault\nFIC101,{START},2025-01-10T10:10:00Z,stiction\n"
+ALARMS = f"loop,start,end,fault\nFIC101,{START},2025-01-10T10:10:00Z,stiction\n"
 
 # What each command with an --output writes to stdout.
 WRITES = {
@@ -59,6 +59,18 @@ FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"]}
 COMMANDS = parsers_by_command(build_parser())
+# For each option of several commands a wrong value.
+WRONG_VALUES = {
+    "--config": "absent.toml", "--replay": "absent.csv", "--env-file": "absent.env", "--interval": "soon",
+    "--shard": "2/2", "--columns": "pw=A", "--timezone": "Nowhere/Land", "--state": "record.csv/state",
+    "--backfill": "soon", "--start": "soon", "--duration": "soon", "--output": "absent/output",
+}  # fmt: skip
+# What the value needs to matter.
+CONTEXT = {
+    ("--columns", "*"): ["--replay", "record.csv"], ("--timezone", "*"): ["--replay", "record.csv"],
+    ("--columns", "learn"): [], ("--timezone", "learn"): [], ("--backfill", "check"): ["--direct"],
+    ("--output", "spool"): ["export", "--state", "."],
+}  # fmt: skip
 
 
 def words_of(option: str, command: str) -> list[str]:
@@ -84,7 +96,7 @@ def call(tmp_path: Path) -> Call:
 def test_an_output_of_minus_is_stdout(command: str, call: Call, tmp_path: Path) -> None:
     if command == "score":
         (tmp_path / "plant.toml").write_text(PLANT)
-        (tmp_path / "alarms.csv").write_text(VERDICTS)
+        (tmp_path / "alarms.csv").write_text(ALARMS)
         assert call("generate", "--config", "plant.toml", "--duration", "10m", "--output", "plant.lp")[0] == 0
     elif command == "spool":
         DiskQueue(tmp_path / "state", logging.getLogger("clpm_execd")).put(b"m,loop_id=A PV=1 1\n")
@@ -135,6 +147,18 @@ def test_an_option_that_another_one_makes_useless_is_refused(line: str, option: 
 
 def test_spool_lists_everything_and_takes_no_names_for_it(call: Call) -> None:
     assert call("spool", "list", "quarantine", "--state", ".")[2].startswith("spool list: takes no names; ")
+
+
+@pytest.mark.parametrize(("option", "command"), [
+    (option, command) for option in WRONG_VALUES for command in TAKERS[option]])
+def test_a_command_that_takes_an_option_uses_its_value(option: str, command: str, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "record.csv").write_text("time,PV,OP,SP\n2025-01-10 10:05:00,1,50,60\n2025-01-10 10:05:01,1,50,60\n")
+    start = [command, *NEEDS.get(command, [])] if command else ["--count", "1"]
+    context = CONTEXT.get((option, command), CONTEXT.get((option, "*"), []))
+    status, out, err = call(*start, *context, option, WRONG_VALUES[option])
+    assert option in err or WRONG_VALUES[option] in out + err
+    assert "command line" not in err
+    assert status == {("--state", ""): 0, ("--state", "health"): 1}.get((option, command), 2)
 
 
 def test_every_option_of_every_command_is_in_the_table() -> None:
