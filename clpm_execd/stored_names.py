@@ -23,8 +23,8 @@ RECORDER = {"_last": "_last"}
 CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_was_manual"}
 LEARNED_LOOPS = {
     "_instant": "_instant", "_row": "_row", "_left": "_remaining", "_true": "_true_pv", "_pv": "_pv", "_op": "_op",
-    "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_recorded", "_load": "_load", "_noise": "_noise",
-    "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
+    "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_historian_values", "_load": "_load",
+    "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
 LOAD_FAULTS = {"_own": "_healthy_load"}
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}

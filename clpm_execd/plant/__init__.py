@@ -1,1 +1,4 @@
-"""The simulation: loops, processes, valves, controllers, sensors and chance. No clock, no I/O, no logging."""
+"""The simulation of a plant: specifications, stages, kernel, faults, learned loops, random numbers, snapshots.
+
+It may import numpy and `clpm_execd.stored_names`, and has no clock, no I/O, no logging and no pictures.
+"""

@@ -20,7 +20,7 @@ from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import draw_normal_pairs, stream_keys
 from clpm_execd.plant.snapshot import (
     Snapshot,
-    Stateful,
+    StatefulPart,
     fingerprint_loops,
     reassign_owners,
     restore_parts,
@@ -189,7 +189,7 @@ class Plant:
         if schedule.faults_of_stage(9):
             self._data_path = DataPath(schedule, seed, self.interval)
 
-    def _parts(self) -> Iterator[tuple[str, Stateful]]:
+    def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
         """Yield all parts that have a state, each with its name; the controllers of all levels are one."""
         yield stored_names.STATE_PART, self._state
         yield stored_names.OPERATOR_PART, self._operator

@@ -1,9 +1,9 @@
 """Snapshots of a plant: with one, a plant that was stopped resumes to the last bit.
 
 Each stage stores its state where it keeps it: as arrays by name (`LoopArrays`) or, where it has no element for each
-loop, as tables of its own (`Stateful`). A snapshot is rows that belong to loops, so that a loop resumes its own state
-whichever others come, go or change places. What is a function of loops, seed and time (random numbers, severities, and
-the parameters they make) is computed again and not stored.
+loop, as tables of its own (`StatefulPart`). A snapshot is rows that belong to loops, so that a loop resumes its own
+state whichever others come, go or change places. What is a function of loops, seed and time (random numbers,
+severities, and the parameters they make) is computed again and not stored.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class OwnedRows(NamedTuple):
 Tables = Mapping[str, OwnedRows]
 
 
-class Stateful(Protocol):
+class StatefulPart(Protocol):
     """A stage, or a part of one, that has a state from scan to scan."""
 
     def snapshot(self) -> Tables:
@@ -128,7 +128,7 @@ def concatenate_owned(parts: Iterable[tuple[int, npt.NDArray[Any]]]) -> OwnedRow
     return OwnedRows(owner.astype(np.intp), np.concatenate([values for _, values in parts]))
 
 
-def snapshot_parts(parts: Iterable[tuple[str, Stateful]]) -> dict[str, OwnedRows]:
+def snapshot_parts(parts: Iterable[tuple[str, StatefulPart]]) -> dict[str, OwnedRows]:
     """Return the tables of all parts; those of several parts of one name as one."""
     tables: dict[str, list[OwnedRows]] = {}
     for part_name, part in parts:
@@ -137,7 +137,7 @@ def snapshot_parts(parts: Iterable[tuple[str, Stateful]]) -> dict[str, OwnedRows
     return {name: rows[0] if len(rows) == 1 else _merge(rows) for name, rows in tables.items()}
 
 
-def restore_parts(parts: Iterable[tuple[str, Stateful]], tables: Tables, loops: Indices) -> None:
+def restore_parts(parts: Iterable[tuple[str, StatefulPart]], tables: Tables, loops: Indices) -> None:
     """Give each part its tables, which are of these loops. Raise ValueError where they are not those of the parts."""
     for part_name, part in parts:
         prefix = f"{part_name}: "
@@ -152,13 +152,13 @@ def restore_parts(parts: Iterable[tuple[str, Stateful]], tables: Tables, loops: 
 
 def reassign_owners(tables: Tables, new_owner: Indices) -> dict[str, OwnedRows]:
     """Return the rows under their new owners, of which -1 is none."""
-    reassigned = {}
+    result = {}
     for name, rows in tables.items():
         owner = new_owner[rows.owner]
         remaining = np.flatnonzero(owner >= 0)
         remaining = remaining[np.argsort(owner[remaining], kind="stable")]
-        reassigned[name] = OwnedRows(owner[remaining], rows.values[remaining])
-    return reassigned
+        result[name] = OwnedRows(owner[remaining], rows.values[remaining])
+    return result
 
 
 def _merge(parts: list[OwnedRows]) -> OwnedRows:

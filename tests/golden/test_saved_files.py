@@ -113,7 +113,8 @@ def test_a_stream_resumes_from_its_checkpoint_with_the_next_byte(name: str, prog
     checkpoint, samples = checkpoint_of(name), 100
     config = ["--config", PLANTS[name]] if PLANTS[name] else []
     shutil.copytree(FOLDER / name / "state", tmp_path / "state")
-    resumed = program(*config, "--state", "state", "--catch-up", "36500d", "--pace", "0", "--count", samples)
+    resumed = program(*config, "--state", tmp_path / "state", "--max-gap", "36500d", "--max-rate", "0",
+                      "--count", samples)
     start = int(checkpoint.snapshot.starts[0])
     seconds = (checkpoint.snapshot.next_time - start) // SECOND
     time = datetime.fromtimestamp(start / SECOND, timezone.utc).isoformat()

@@ -1,4 +1,4 @@
-"""The equations of one scan, written once and run for a number, an array or machine code.
+"""The equations of one scan, written once, and the engines that run them one loop at a time, interpreted or compiled.
 
-It may import numpy and the plant's specifications.
+It may import numpy, numba where that is installed, and the stages and specifications of the plant.
 """

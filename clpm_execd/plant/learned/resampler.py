@@ -202,7 +202,7 @@ class LearnedLoops(LoopArrays):
         self._output = np.clip(self._nominal_op + self._op[0], 0.0, 100.0)
         state.op[at] = np.where(state.mode[at] == MAN, self._nominal_op, self._output)
         state.position[at] = state.op[at]
-        self._recorded = np.array([
+        self._historian_values = np.array([
             np.where(self._has_transfer_function, state.pv[at], self._nominal_pv + self._true_pv[0]), state.op[at]])
         self._load, self._noise, self._drift_slope = np.zeros(m), np.zeros(m), np.zeros((3, m))
         self._drift = np.array(self._drift_sigma) * draw_normals(self._drift_keys.ravel(), -1, 1).reshape(3, m)
@@ -225,9 +225,9 @@ class LearnedLoops(LoopArrays):
         before = self._residuals[self._first_row + self._row].T if self._some_transfer_functions else self._residual
         self._row[is_due] += 1
         self._remaining[is_due] -= 1
-        ended = np.flatnonzero(is_due & (self._remaining < 0))
-        if ended.size:
-            self._start_blocks(ended)
+        at_block_end = np.flatnonzero(is_due & (self._remaining < 0))
+        if at_block_end.size:
+            self._start_blocks(at_block_end)
         self._residual = self._residuals[self._first_row + self._row].T
         self._drift[:, is_due] += self._drift_slope[:, is_due]
         if self._some_transfer_functions:
@@ -268,8 +268,8 @@ class LearnedLoops(LoopArrays):
         """Stage 3: the true process variable by difference equations; between two instants it holds."""
         state, at = self._state, self.columns
         gain, lag = self._gain_ratio * self.gain[at], self._lag_ratio * self.lag[at]
-        moved = (self._b * self._flow).sum(axis=0) + self._static_gain * state.load[at]
-        pv = (self._a * self._true_pv).sum(axis=0) + gain * moved
+        input_effect = (self._b * self._flow).sum(axis=0) + self._static_gain * state.load[at]
+        pv = (self._a * self._true_pv).sum(axis=0) + gain * input_effect
         pv = self._true_pv[0] + (pv - self._true_pv[0]) / lag + self._residual[0] + self._drift[0]
         pv = self._nominal_pv + np.where(
             self._is_due, np.clip(pv, -_MAX_DEVIATION_PERCENT, _MAX_DEVIATION_PERCENT), self._true_pv[0])
@@ -297,7 +297,7 @@ class LearnedLoops(LoopArrays):
             np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._has_pid)
         np.copyto(self._output, state.op[at], where=~is_automatic)
         state.op[at] = self._output
-        self._measured = pv, sp
+        self._deviations = pv, sp
 
     def step(self, flow: Floats, process: Process) -> None:
         """Stages 7 and 8: what this instant was to the next, and to the historian; flow: (N,) as `Valve.flow`."""
@@ -309,15 +309,15 @@ class LearnedLoops(LoopArrays):
         if has_innovation.any():
             _, x1, x2, _ = self._innovation[:, has_innovation] * self._residual[0, has_innovation]
             process.add_to_state(at[has_innovation], x1, x2)
-        pv, sp = self._measured
+        pv, sp = self._deviations
         now = (state.true_pv[at] - self._nominal_pv, pv, state.op[at] - self._nominal_op, sp, flow[at])
         which = slice(None) if is_due.all() else is_due  # a slice takes a third of the time
         for past, value in zip((self._true_pv, self._pv, self._op, self._sp, self._flow), now, strict=True):
             past[1:, which] = past[:-1, which]
             past[0, which] = value[which]
         is_new = ~self._is_repeat[self._first_row + self._row].T & is_due
-        np.copyto(self._recorded, np.array([state.pv[at], state.op[at]]), where=is_new)
+        np.copyto(self._historian_values, np.array([state.pv[at], state.op[at]]), where=is_new)
 
     def record(self, pv: Floats, op: Floats) -> None:
         """Write what the historian holds of PV and OP into (N,) rows of all loops."""
-        pv[self.columns], op[self.columns] = self._recorded
+        pv[self.columns], op[self.columns] = self._historian_values

@@ -100,9 +100,10 @@ class Operator(LoopArrays):
         self._nominal_sp = state.sp.copy()
         self._move_probability, self._move_size = loops.columns(lambda loop: _move_statistics(loop.operator))
         self._next_quarter_tick = 0 if self._move_probability.any() else None
-        drawn = () if self._next_quarter_tick is None else loops.ids
-        self._occurrence_keys, self._time_keys, self._target_keys = (stream_keys(seed, drawn, purpose) for purpose in (
-            stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE))
+        habit_ids = () if self._next_quarter_tick is None else loops.ids
+        purposes = (stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE)
+        self._occurrence_keys, self._time_keys, self._target_keys = (
+            stream_keys(seed, habit_ids, purpose) for purpose in purposes)
         self._planned_quarter = np.full(len(loops), -1)  # since 1970, whose habits are in the plan
         profiles = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
         self._profiles = np.array([_daily_profile(day) for day in profiles])

@@ -57,11 +57,11 @@ class Recorder(LoopArrays):
                 np.copyto(row, self._last, where=np.abs(row - self._last) < self._band)
                 self._last = row.copy()
         if self._has_step.any():
-            stepped = values * self._steps_per_unit
-            np.rint(stepped, out=stepped)
-            stepped *= self._numerator
-            stepped /= self._denominator
-            np.copyto(values, stepped, where=self._has_step)
+            multiples = values * self._steps_per_unit
+            np.rint(multiples, out=multiples)
+            multiples *= self._numerator
+            multiples /= self._denominator
+            np.copyto(values, multiples, where=self._has_step)
 
 
 def make_recorders(loops: LoopSet) -> tuple[Recorder, Recorder]:
