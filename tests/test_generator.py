@@ -1,4 +1,4 @@
-"""The Python interface: the same values as the command's, loops of one's own, and mistakes told as BadInput."""
+"""The Python interface gives the values of the command line, takes further loops, and reports mistakes as BadInput."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def column(block: Block, loop: str) -> int:
     return block.loops.index(loop)
 
 
-def test_holds_the_five_default_loops() -> None:
+def test_a_generator_has_the_five_default_loops() -> None:
     generator = ControlLoopDataGenerator(start=START)
     block = generator.advance(3)
     assert tuple(loop.id for loop in generator.loops) == LOOPS
@@ -41,23 +41,23 @@ def test_holds_the_five_default_loops() -> None:
     assert abs(block.op - 63.5).max() < 1.0
 
 
-def test_starts_at_the_latest_instant_of_the_grid() -> None:
+def test_a_generator_starts_at_the_latest_instant_of_the_grid() -> None:
     [first] = ControlLoopDataGenerator(interval=60.0).advance().times
     assert first % (60 * SECOND) == 0
     assert 0 <= time.time_ns() - first < 120 * SECOND
 
 
-def test_calls_follow_one_another_whatever_their_size() -> None:
-    whole = ControlLoopDataGenerator(start=START, interval=5).lines(12)
+def test_each_call_continues_the_one_before_whatever_their_sizes() -> None:
+    at_once = ControlLoopDataGenerator(start=START, interval=5).lines(12)
     parts = ControlLoopDataGenerator(start=START, interval=5)
-    assert b"".join(parts.lines(n) for n in (1, 4, 2, 5)) == whole
+    assert b"".join(parts.lines(n) for n in (1, 4, 2, 5)) == at_once
     blocks = ControlLoopDataGenerator(start=START, interval=5)
     blocks.advance(11)
-    assert blocks.lines() == b"".join(whole.splitlines(keepends=True)[-5:])
+    assert blocks.lines() == b"".join(at_once.splitlines(keepends=True)[-5:])
 
 
 @pytest.mark.parametrize(
-    ("given", "options"),
+    ("arguments", "options"),
     [
         ({}, []),
         ({"seed": 7}, ["--seed", "7"]),
@@ -68,8 +68,8 @@ def test_calls_follow_one_another_whatever_their_size() -> None:
     ],
     ids=str,
 )
-def test_lines_are_what_generate_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], options: list[str]
+def test_lines_are_those_of_the_generate_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object], options: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STREAM_INTERVAL", "CLPM_LOOPS", "INFLUXDB_MEASUREMENT"):
@@ -79,14 +79,14 @@ def test_lines_are_what_generate_gives(
         'fields = { pv = "pv", valve = "valve_position" }\n'
         '[[loop]]\nid = "TIC{}"\ncount = 3\n[[loop]]\nid = "FIC1"\ntype = "flow"\ncascade = "TIC1"\n'
     )
-    words = ["generate", "--start", "2025-01-10T10:05:00Z", "--duration", "60s", *options]
-    made = run_command(*words, folder=tmp_path).stdout.encode()
-    generator = ControlLoopDataGenerator(start=START, **given)  # type: ignore[arg-type]
-    assert generator.lines(made.count(b"\n") // len(generator.loops)) == made
-    assert made
+    command = ["generate", "--start", "2025-01-10T10:05:00Z", "--duration", "60s", *options]
+    generated = run_command(*command, folder=tmp_path).stdout.encode()
+    generator = ControlLoopDataGenerator(start=START, **arguments)  # type: ignore[arg-type]
+    assert generator.lines(generated.count(b"\n") // len(generator.loops)) == generated
+    assert generated
 
 
-def test_takes_a_configuration_that_was_read(tmp_path: Path) -> None:
+def test_a_configuration_is_a_path_a_text_or_an_object(tmp_path: Path) -> None:
     path = tmp_path / "loops.toml"
     path.write_text('interval = "3s"\nstart = 2025-01-10T10:05:00Z\n[[loop]]\nid = "A"\n')
     lines = ControlLoopDataGenerator(path).lines(4)
@@ -95,13 +95,13 @@ def test_takes_a_configuration_that_was_read(tmp_path: Path) -> None:
     assert lines.endswith(f" {START + 9 * SECOND}\n".encode())
 
 
-def test_takes_the_time_and_the_numbers_of_a_block() -> None:
-    whole = ControlLoopDataGenerator(start=START).advance(5)
-    later = ControlLoopDataGenerator(start=whole.times[-1], interval=np.float64(2.0)).advance(2)
+def test_start_and_interval_can_be_numpy_numbers() -> None:
+    at_once = ControlLoopDataGenerator(start=START).advance(5)
+    later = ControlLoopDataGenerator(start=at_once.times[-1], interval=np.float64(2.0)).advance(2)
     assert later.times.tolist() == [START + 4 * SECOND, START + 6 * SECOND]
 
 
-def test_a_custom_loop_starts_at_its_pv_and_comes_to_rest_at_its_set_point_and_op() -> None:
+def test_a_custom_loop_starts_at_its_pv_and_settles_at_its_set_point_and_op() -> None:
     generator = ControlLoopDataGenerator(start=START)
     spec = generator.add_custom_loop("CUSTOM_LOOP", base_pv=400.0, base_sp=400.5, base_op=60.0)
     assert (spec.id, spec.pv, spec.sp, spec.op) == ("CUSTOM_LOOP", 400.0, 400.5, 60.0)
@@ -151,7 +151,7 @@ def test_a_custom_loop_takes_any_key_of_a_loop() -> None:
     assert pv[-1] == pytest.approx(80.0, abs=0.1)
 
 
-def test_a_custom_loop_may_be_a_slave() -> None:
+def test_a_custom_loop_can_be_a_slave() -> None:
     generator = ControlLoopDataGenerator(start=START)
     generator.add_custom_loop("TIC1", base_sp=200.0, type="temperature")
     generator.add_custom_loop("FIC1", base_sp=50.0, type="flow", cascade="TIC1", mode="CAS")
@@ -159,7 +159,7 @@ def test_a_custom_loop_may_be_a_slave() -> None:
 
 
 @pytest.mark.parametrize("level", [-40.0, 0.0, 0.001, 1e6])
-def test_a_custom_loop_of_any_level_has_a_range_around_it(level: float) -> None:
+def test_a_custom_loop_has_a_range_around_any_set_point(level: float) -> None:
     generator = ControlLoopDataGenerator(start=START)
     low, high = generator.add_custom_loop("ANY", base_pv=level, base_sp=level).range
     assert low < level < high
@@ -168,7 +168,7 @@ def test_a_custom_loop_of_any_level_has_a_range_around_it(level: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("arguments", "starts"),
     [
         ({"gian": 1.0}, ["gian: unknown key"]),
         ({"process": {"gian": 1.0}}, ["process.gian: unknown key; did you mean 'gain'?"]),
@@ -181,47 +181,47 @@ def test_a_custom_loop_of_any_level_has_a_range_around_it(level: float) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_custom_loop_is_bad_input(given: dict[str, object], words: list[str]) -> None:
+def test_every_mistake_in_a_custom_loop_is_reported(arguments: dict[str, object], starts: list[str]) -> None:
     generator = ControlLoopDataGenerator(start=START)
     with pytest.raises(BadInput) as error:
-        generator.add_custom_loop("BAD", **given)  # type: ignore[arg-type]
-    told = problems(error)
-    assert len(told) == len(words), told
-    for text, word in zip(told, words, strict=True):
-        assert text.startswith(f"loop BAD.{word}"), text
+        generator.add_custom_loop("BAD", **arguments)  # type: ignore[arg-type]
+    texts = problems(error)
+    assert len(texts) == len(starts), texts
+    for text, start in zip(texts, starts, strict=True):
+        assert text.startswith(f"loop BAD.{start}"), text
     assert len(generator.loops) == 5
 
 
 @pytest.mark.parametrize("loop_id", ["", "two\nlines", "TIC208030"])
-def test_an_id_that_no_loop_can_have_is_bad_input(loop_id: str) -> None:
+def test_an_invalid_id_is_bad_input(loop_id: str) -> None:
     with pytest.raises(BadInput):
         ControlLoopDataGenerator(start=START).add_custom_loop(loop_id)
 
 
-def test_a_master_that_is_not_there_is_bad_input() -> None:
+def test_a_missing_master_is_bad_input() -> None:
     generator = ControlLoopDataGenerator(start=START)
     generator.add_custom_loop("FIC1", cascade="TIC9")
     with pytest.raises(BadInput, match="TIC9"):
         generator.advance()
 
 
-def test_loops_are_added_before_the_first_sample() -> None:
+def test_a_loop_cannot_be_added_after_the_first_sample() -> None:
     generator = ControlLoopDataGenerator(start=START)
     generator.advance()
     with pytest.raises(ValueError, match="before the first advance"):
         generator.add_custom_loop("LATE")
 
 
-@pytest.mark.parametrize("given", [{"interval": 0}, {"interval": -1.0}, {"interval": float("nan")}, {"start": -1},
+@pytest.mark.parametrize("argument", [{"interval": 0}, {"interval": -1.0}, {"interval": float("nan")}, {"start": -1},
                                    {"seed": -1}])  # fmt: skip
-def test_what_no_stream_can_have_is_bad_input(given: dict[str, float]) -> None:
+def test_an_invalid_argument_is_bad_input(argument: dict[str, float]) -> None:
     with pytest.raises(BadInput) as error:
-        ControlLoopDataGenerator(**given)  # type: ignore[arg-type]
-    [told] = problems(error)
-    assert told.startswith(next(iter(given)))
+        ControlLoopDataGenerator(**argument)  # type: ignore[arg-type]
+    [text] = problems(error)
+    assert text.startswith(next(iter(argument)))
 
 
-def test_an_interval_that_is_no_whole_number_of_scans_is_bad_input(tmp_path: Path) -> None:
+def test_an_interval_that_is_not_a_multiple_of_the_scan_is_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "loops.toml"
     path.write_text('scan = "2s"\ninterval = "4s"\n')
     assert ControlLoopDataGenerator(path).advance(2).times.tolist()[1] % (4 * SECOND) == 0
@@ -230,7 +230,7 @@ def test_an_interval_that_is_no_whole_number_of_scans_is_bad_input(tmp_path: Pat
             ControlLoopDataGenerator(config, interval=3.0)
 
 
-def test_a_wrong_file_is_bad_input_with_all_its_problems(tmp_path: Path) -> None:
+def test_an_invalid_file_is_bad_input_with_all_its_problems(tmp_path: Path) -> None:
     path = tmp_path / "loops.toml"
     path.write_text('sed = 1\n[[loop]]\nid = "A"\ntype = "flwo"\n')
     with pytest.raises(BadInput) as error:
