@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 from clpm_execd.__main__ import main
-from clpm_execd.outputs import prefetch as ahead
+from clpm_execd.outputs import prefetch
 
 PROGRAM_SETTINGS = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -77,7 +77,7 @@ def _as_a_process(arguments: list[str], folder: Path, env: Mapping[str, str], st
     with (
         _descriptors(stdout, stderr), _streams(), _signal_handlers(), _log(), _working_folder(folder),
         _environment(env), _excepthooks(), warnings.catch_warnings(),
-        mock.patch.object(ahead, "processors", return_value=1),  # where there is one it works ahead in no other process
+        mock.patch.object(prefetch, "count_processors", return_value=1),  # so that it starts no second process
     ):  # fmt: skip
         before, sys.argv = sys.argv, arguments
         try:

@@ -105,8 +105,8 @@ def refuse_unused(arguments: argparse.Namespace, options: Iterable[str], why: st
 
 def print_text(text: str) -> int:
     """Write a text to stdout as UTF-8; return the exit status."""
-    from clpm_execd.outputs.generate import stdout
+    from clpm_execd.outputs.generate import open_stdout
 
-    with stdout() as out:
+    with open_stdout() as out:
         out.write(text.encode())
     return 0

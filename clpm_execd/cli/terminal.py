@@ -96,9 +96,9 @@ def output_width(stream: TextIO | None) -> int:
 
 def print_drawing(drawing: RenderableType, width: int) -> int:
     """Print what rich can draw to stdout, in colour on a terminal only; return the exit status."""
-    from clpm_execd.outputs.generate import stdout
+    from clpm_execd.outputs.generate import open_stdout
 
-    with stdout() as out:
+    with open_stdout() as out:
         console = _console(sys.stdout)
         console.width = width
         with console.capture() as capture:

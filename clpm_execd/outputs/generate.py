@@ -1,6 +1,6 @@
-"""The same plant as fast as it goes: a stretch of time from a source, encoded, to a file or to stdout.
+"""Batch generation: a time range from a source, encoded as fast as possible, to a file or to stdout.
 
-A file appears under its name only when it is whole: what is cut short leaves nothing that looks finished. The same
+A file appears under its name only when it is complete: what is cut short leaves nothing that looks finished. The same
 source gives the same bytes, compressed too.
 """
 
@@ -17,60 +17,108 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from clpm_execd.encoding.encoder import Encoder
-from clpm_execd.outputs.prefetch import ahead, widen
+from clpm_execd.outputs.prefetch import enlarge_pipe, prefetch_blocks
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import samples_per_block
 from clpm_execd.state.durable_file import open_atomically, unwritable
 
-_GZIP_LEVEL = 6
-_LINES = 20_000  # of a Block: what each costs by itself is a tenth of a smaller one, and larger ones are no quicker
-_FEW = 4  # Blocks for which a second process is not worth its start
-_LARGE = 1 << 24  # bytes; never written to, and so no memory
+_GZIP_LEVEL = 6  # gzip's own default
+# Lines of one Block: what a Block costs by itself is a tenth of its time then, and larger ones are not faster.
+_BLOCK_LINES = 20_000
+_MIN_BLOCKS_TO_PREFETCH = 5  # for fewer a second process is not worth its start
+_TRIM_BYTES = 1 << 24  # 16 MB, more than the arrays of a Block; never written to, and so no memory
 
 
 def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, signals: Signals) -> int:
-    """Write `samples` samples of every loop; the exit status: 0, also when asked to stop or the reader has left.
+    """Write a time range.
 
-    output: None for stdout; a name that ends in .gz is compressed. Raises BadInput where that cannot be
-    written.
+    Parameters
+    ----------
+    source : Source
+        It is advanced from its next instant on.
+    encoder : Encoder
+        The form of the output.
+    samples : int
+        How many samples of every loop are written.
+    output : Path or None
+        The file; one whose name ends in .gz is compressed. None for stdout.
+    signals : Signals
+        A request to stop leaves no file.
+
+    Returns
+    -------
+    int
+        The exit status, 0, also after a request to stop or if the consumer of stdout is gone.
+
+    Raises
+    ------
+    BadInput
+        The output cannot be written.
     """
-    with opened(output, signals) as file:
+    with open_output(output, signals) as file:
         _write(source, encoder, samples, file, signals)
     return 0
 
 
 @contextmanager
-def opened(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
-    """The file to write, there under its name once it is whole, or stdout; BadInput where it cannot be written."""
+def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
+    """Open a file that gets its name once it is complete, or stdout.
+
+    Parameters
+    ----------
+    output : Path or None
+        The file; one whose name ends in .gz is compressed. None for stdout.
+    signals : Signals
+        After a request to stop the file does not get its name.
+
+    Yields
+    ------
+    file
+        It takes bytes.
+
+    Raises
+    ------
+    BadInput
+        The output cannot be written.
+    """
     try:
         if output is None:
-            with stdout() as file:
+            with open_stdout() as file:
                 yield file
         else:
-            with open_atomically(output, lambda: not signals.should_stop) as file, _packed(file, output) as packed:
-                yield packed
+            with (open_atomically(output, lambda: not signals.should_stop) as file,
+                  _compress(file, output) as compressed):
+                yield compressed
     except OSError as error:
         raise unwritable(f"--output {output}", error) from None
 
 
 @contextmanager
-def stdout() -> Iterator[BinaryIO]:
-    """Standard output, flushed in the end; that it is closed, or its reader has left, is no fault.
+def open_stdout() -> Iterator[BinaryIO]:
+    """Open standard output, and flush it at the end; a closed one, or a consumer that is gone, is no error.
 
-    Raises BadInput where it cannot be written.
+    Yields
+    ------
+    file
+        It takes bytes.
+
+    Raises
+    ------
+    BadInput
+        Standard output cannot be written, such as to a full disk.
     """
-    if sys.stdout is None:  # closed by whoever started us
-        with open(os.devnull, "wb") as nowhere:
-            yield nowhere
+    if sys.stdout is None:  # the process was started with a closed one
+        with open(os.devnull, "wb") as null:
+            yield null
         return
     out = cast(BinaryIO, sys.stdout.buffer)
-    widen(out)
+    enlarge_pipe(out)
     try:
         yield out
         out.flush()
     except OSError as error:
-        # Python flushes stdout once more as it ends, and would fail at it again.
+        # Python flushes stdout once more at exit, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise unwritable("stdout", error) from None
@@ -78,10 +126,11 @@ def stdout() -> Iterator[BinaryIO]:
 
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
     _keep_freed_memory()
-    part = samples_per_block(source, _LINES)
-    made = (source.advance(min(part, samples - done)) for done in range(0, samples, part))
+    size = samples_per_block(source, _BLOCK_LINES)
+    simulated = (source.advance(min(size, samples - done)) for done in range(0, samples, size))
     file.write(encoder.header())
-    with ahead(made, source.loops, encoder.signals) if samples > _FEW * part else nullcontext(made) as blocks:
+    is_long = samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
+    with prefetch_blocks(simulated, source.loops, encoder.signals) if is_long else nullcontext(simulated) as blocks:
         for block in blocks:
             if signals.should_stop:
                 break
@@ -89,19 +138,20 @@ def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signa
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed for what comes next.
+    """Let the C library keep freed memory for the next allocation.
 
-    Until something large was freed, glibc gives the top of its heap back each time, and the arrays of every Block
-    would have their pages made anew.
+    Until something large was freed, glibc returns the top of its heap to the system each time, and the arrays of every
+    Block would get new pages.
     """
-    np.empty(_LARGE, dtype=np.uint8)
+    np.empty(_TRIM_BYTES, dtype=np.uint8)
 
 
 @contextmanager
-def _packed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def _compress(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """Yield the file, or one that compresses what it takes if the name of the file asks for it."""
     if path.suffix != ".gz":
         yield file
         return
     # Without a name and a time in its header, the same content is the same file.
-    with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, 0) as packed:
-        yield cast(BinaryIO, packed)
+    with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, 0) as compressed:
+        yield cast(BinaryIO, compressed)

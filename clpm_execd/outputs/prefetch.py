@@ -1,8 +1,8 @@
-"""Blocks made ahead: a process of its own makes the next ones while the last is encoded and written.
+"""Prefetched Blocks: a second process simulates the next ones while this one encodes and writes the last.
 
-They are the same Blocks in the same order, with no more of the signals than are asked for. The process leaves with
-whoever reads from it, however that one ends: what it makes goes into a pipe, and a pipe without a reader ends it. Where
-there is one processor, or no fork (Windows), nothing works ahead and the Blocks are made when they are asked for.
+They are the same Blocks in the same order, with only the signals that are needed. The second process ends with this
+one, however this one ends: it writes into a pipe, and a pipe without a reader ends it. With one processor, or without
+fork (Windows), the Blocks are simulated in this process when they are needed.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ import numpy as np
 from clpm_execd.plant.block import SIGNALS, Block
 from clpm_execd.problems import BadInput, Problem
 
-_PIPE = 1 << 20  # bytes: room for some Blocks of 5,000 samples, or the lines of two
-_NOTHING = np.empty((0, 0))
+_PIPE_BYTES = 1 << 20  # Linux's default limit for a user; it holds some Blocks of 5,000 samples, or the lines of two
+_EMPTY = np.empty((0, 0))
 
 
-def processors() -> int:
-    """How many this process may run on."""
+def count_processors() -> int:
+    """Return how many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def ahead(blocks: Iterator[Block], loops: tuple[str, ...],
-          signals: Collection[str] = SIGNALS) -> Iterator[Iterator[Block]]:
-    """Within it, the Blocks, which are of these loops, with these signals. To be called before there is any thread."""
-    if processors() < 2 or not hasattr(os, "fork"):
+def prefetch_blocks(blocks: Iterator[Block], loops: tuple[str, ...],
+                    signals: Collection[str] = SIGNALS) -> Iterator[Iterator[Block]]:
+    """Within it, yield the Blocks, all of these loops, with these signals; no other thread may run when it starts."""
+    if count_processors() < 2 or not hasattr(os, "fork"):
         yield blocks
         return
     read, write = os.pipe()
     child = os.fork()
     if not child:
         os.close(read)
-        _work((_with(signals, block) for block in blocks), write)
+        _produce((_reduce(block, signals) for block in blocks), write)
     os.close(write)
     try:
         with open(read, "rb") as pipe:
-            yield _received(pipe, loops)
+            yield _receive(pipe, loops)
     finally:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)  # it has nothing to lose
         os.waitpid(child, 0)
 
 
-def _with(signals: Collection[str], block: Block) -> Block:
-    """What is to be sent of a Block; the ids are known."""
-    unused: dict[str, Any] = {name: _NOTHING for name in SIGNALS if name not in signals}
+def _reduce(block: Block, signals: Collection[str]) -> Block:
+    """Return the Block without the signals that are not needed, and without the ids, which the receiver has."""
+    unused: dict[str, Any] = {name: _EMPTY for name in SIGNALS if name not in signals}
     return replace(block, loops=(), **unused)
 
 
-def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
-    """The other process: all Blocks into the pipe, or what went wrong."""
+def _produce(blocks: Iterator[Block], pipe: int) -> NoReturn:
+    """Run the second process: write all Blocks into the pipe, or the error that ended them."""
     with suppress(BaseException), open(pipe, "wb") as file:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # whoever reads decides when it ends
-        widen(file)
+            signal.signal(number, signal.SIG_IGN)  # the reader decides when it ends
+        enlarge_pipe(file)
         try:
             for block in blocks:
                 pickle.dump(block, file, protocol=5)
@@ -74,23 +74,23 @@ def _work(blocks: Iterator[Block], pipe: int) -> NoReturn:
     os._exit(0)
 
 
-def widen(pipe: BinaryIO) -> None:
-    """Let the pipe hold as much as the system lets it, so that its two ends wait less for each other."""
-    with suppress(ImportError, AttributeError, OSError):  # most of all what is no pipe
+def enlarge_pipe(pipe: BinaryIO) -> None:
+    """Let a pipe hold as much as the system allows, so that its ends wait less for each other; others stay as is."""
+    with suppress(ImportError, AttributeError, OSError):
         import fcntl
 
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-def _received(pipe: BinaryIO, loops: tuple[str, ...]) -> Iterator[Block]:
+def _receive(pipe: BinaryIO, loops: tuple[str, ...]) -> Iterator[Block]:
     while True:
         try:
-            what = pickle.load(pipe)
+            message = pickle.load(pipe)
         except (EOFError, pickle.UnpicklingError):
             raise BadInput([
                 Problem("the process that simulates", "was killed", "see whether memory ran out")]) from None
-        if isinstance(what, Exception):
-            raise what
-        if what is None:
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
             return
-        yield replace(what, loops=loops)
+        yield replace(message, loops=loops)

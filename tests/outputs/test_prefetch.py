@@ -16,7 +16,7 @@ import pytest
 from parts import children, runs, until
 
 from clpm_execd.outputs import prefetch as module
-from clpm_execd.outputs.prefetch import ahead
+from clpm_execd.outputs.prefetch import prefetch_blocks
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import SECOND, Plant
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "processors", lambda: 2)
+    monkeypatch.setattr(module, "count_processors", lambda: 2)
 
 
 Helpers = Callable[[], "list[int]"]
@@ -63,7 +63,7 @@ def alike(one: object, other: object) -> bool:
 
 def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth(helpers: Helpers) -> None:
     source = plant()
-    with ahead(blocks(source), source.loops) as made:
+    with prefetch_blocks(blocks(source), source.loops) as made:
         assert helpers()
         seen = list(made)
     assert not helpers()
@@ -73,7 +73,7 @@ def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth(helpers
 
 def test_signals_that_nobody_asks_for_do_not_travel() -> None:
     source = plant()
-    with ahead(blocks(source), source.loops, ("pv", "op")) as made:
+    with prefetch_blocks(blocks(source), source.loops, ("pv", "op")) as made:
         for one, other in zip(made, blocks(plant()), strict=True):
             assert one.loops == other.loops
             for name in ("times", "pv", "op", "mode", "truth"):
@@ -81,10 +81,10 @@ def test_signals_that_nobody_asks_for_do_not_travel() -> None:
             assert one.sp.size == one.quality.size == one.true_pv.size == 0
 
 
-def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
-    monkeypatch.setattr(module, "processors", lambda: 1)
+def test_with_one_processor_nothing_works_prefetch_blocks(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
+    monkeypatch.setattr(module, "count_processors", lambda: 1)
     source = plant()
-    with ahead(blocks(source), source.loops) as made:
+    with prefetch_blocks(blocks(source), source.loops) as made:
         next(made)
         assert source.next_time == START + 7 * SECOND
         assert not helpers()
@@ -93,7 +93,7 @@ def test_with_one_processor_nothing_works_ahead(monkeypatch: pytest.MonkeyPatch,
 def test_what_is_not_taken_is_given_up_at_once(helpers: Helpers) -> None:
     source = plant()
     began = time.monotonic()
-    with ahead(blocks(source, 3600, 10**9), source.loops) as made:
+    with prefetch_blocks(blocks(source, 3600, 10**9), source.loops) as made:
         next(made)
     assert not helpers()
     assert time.monotonic() - began < 5.0
@@ -106,14 +106,14 @@ def test_what_goes_wrong_ahead_goes_wrong_here(helpers: Helpers) -> None:
         yield source.advance(1)
         raise ValueError("no further")
 
-    with pytest.raises(ValueError, match="no further"), ahead(failing(), source.loops) as made:
+    with pytest.raises(ValueError, match="no further"), prefetch_blocks(failing(), source.loops) as made:
         list(made)
     assert not helpers()
 
 
 def test_a_process_that_is_killed_is_one_clear_error(helpers: Helpers) -> None:
     source = plant()
-    with ahead(blocks(source, 10, 10**9), source.loops) as made:
+    with prefetch_blocks(blocks(source, 10, 10**9), source.loops) as made:
         next(made)
         [child] = helpers()
         os.kill(child, signal.SIGKILL)

@@ -97,11 +97,11 @@ def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
 def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
     from clpm_execd.delivery.inspection import read_pending_lines
     from clpm_execd.delivery.quarantine import read_incidents
-    from clpm_execd.outputs.generate import opened
+    from clpm_execd.outputs.generate import open_output
 
     names = [ALIASES.get(name, name) for name in arguments.names] or [PENDING]
     _refuse_unknown_names(names, state, (PENDING, QUARANTINE))
-    with opened(arguments.output, signals) as file:
+    with open_output(arguments.output, signals) as file:
         if PENDING in names:
             for lines in read_pending_lines(state):
                 file.write(lines)
