@@ -1,4 +1,4 @@
-"""The truth is read back as it was lived, from every form it is written in; a verdict's mistakes are told."""
+"""Ground truth is read back as it was simulated, from every format; errors in a file of alarms name their line."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def plant() -> Plant:
     return Plant(parse_configuration({"loop": LOOPS}).loops, seed=1, start=START)
 
 
-def lived() -> list[Episode]:
-    """The episodes of the plant, cut where the last sample ends the record."""
+def simulated_episodes() -> list[Episode]:
+    """The episodes of the plant, until the last sample."""
     return episodes([plant().advance(SAMPLES)], 0)
 
 
-def written(form: str, samples: bool = True) -> bytes:
+def encoded(form: str, samples: bool = True) -> bytes:
     source = plant()
     if form == "lp":
         text = LineProtocol(source.loops, truth="t").encode(source.advance(SAMPLES))
@@ -49,72 +49,72 @@ def written(form: str, samples: bool = True) -> bytes:
     return encoder.header() + encoder.encode(source.advance(SAMPLES))
 
 
-def same(found: GroundTruth) -> bool:
+def has_simulated_episodes(read: GroundTruth) -> bool:
     end = START + (SAMPLES - 1) * SECOND
     cut = [(e.loop, e.fault, e.start, min(e.end, end), e.control, tuple((a, min(b, end)) for a, b in e.visible))
-           for e in found.episodes]
-    return cut == [(e.loop, e.fault, e.start, e.end, e.control, e.visible) for e in lived()]
+           for e in read.episodes]
+    return cut == [(e.loop, e.fault, e.start, e.end, e.control, e.visible) for e in simulated_episodes()]
 
 
 @pytest.mark.parametrize("form", ["lp", "csv"])
-@pytest.mark.parametrize("packed", [False, True])
-def test_what_was_streamed_is_read_back(form: str, packed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_a_stream_is_read_back(form: str, is_compressed: bool, tmp_path: Path) -> None:
     path = tmp_path / "day"
-    path.write_bytes(gzip.compress(written(form)) if packed else written(form))
-    found = read_truth(path)
-    assert same(found)
-    assert found.has_samples
-    assert found.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+    path.write_bytes(gzip.compress(encoded(form)) if is_compressed else encoded(form))
+    read = read_truth(path)
+    assert has_simulated_episodes(read)
+    assert read.has_samples
+    assert read.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
 
 
-def test_what_telegraf_made_of_it_is_read_too() -> None:
-    """It adds its own tags and sorts fields otherwise."""
+def test_the_output_of_telegraf_is_read() -> None:
+    """Telegraf adds tags of its own and sorts fields differently."""
     lines = []
-    for line in written("lp").decode().splitlines():
+    for line in encoded("lp").decode().splitlines():
         head, fields, time = line.replace("\\ ", "\x01").split(" ")
         lines.append(f"{head},host=h {','.join(reversed(fields.split(',')))} {time}\n".replace("\x01", "\\ "))
-    assert same(read_truth(lines))
+    assert has_simulated_episodes(read_truth(lines))
 
 
-def test_what_a_query_of_the_bucket_answers_is_read_too() -> None:
-    """A table a series and field, with columns of Flux's own, by series and not by time."""
-    rows = [line.split(",") for line in written("csv").decode().replace('"FIC 1,="', "X").splitlines()[1:]]
+def test_the_answer_to_a_query_is_read() -> None:
+    """One table per series and field, with columns of Flux, ordered by series rather than by time."""
+    rows = [line.split(",") for line in encoded("csv").decode().replace('"FIC 1,="', "X").splitlines()[1:]]
     tables: dict[tuple[str, str, str], list[str]] = {}
     for time, loop, field, value, _, _, fault in rows:
         tables.setdefault((fault, field, loop), []).append(f",_result,0,{time},{value},{field},{fault},{loop}\r\n")
     header = ",result,table,_time,_value,_field,fault,loop_id\r\n"
     text = "\r\n".join(header + "".join(each) for each in tables.values())
-    found = read_truth(text.replace("X", '"FIC 1,="').splitlines(keepends=True))
-    assert same(found)
+    read = read_truth(text.replace("X", '"FIC 1,="').splitlines(keepends=True))
+    assert has_simulated_episodes(read)
 
 
 def test_without_samples_only_loops_with_a_fault_are_known(tmp_path: Path) -> None:
-    (tmp_path / "t.lp").write_bytes(written("lp", samples=False))
-    found = read_truth(tmp_path / "t.lp")
-    assert not found.has_samples
-    assert list(found.observation) == ["FIC 1,=", "FIC2"]
-    assert found.with_healthy_loops(["FIC9"]).observation["FIC9"] == found.observation["FIC2"]
+    (tmp_path / "t.lp").write_bytes(encoded("lp", samples=False))
+    read = read_truth(tmp_path / "t.lp")
+    assert not read.has_samples
+    assert list(read.observation) == ["FIC 1,=", "FIC2"]
+    assert read.with_healthy_loops(["FIC9"]).observation["FIC9"] == read.observation["FIC2"]
 
 
-def test_nothing_is_known_of_the_time_in_which_the_stream_was_off() -> None:
+def test_time_without_a_stream_is_not_observed() -> None:
     def row(seconds: int, present: bool) -> str:
         return f"t,fault=stuck,loop_id=A present={present},visible={present},severity=1 {START + seconds * SECOND}\n"
 
-    found = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
-    assert [(e.start - START, e.end - START) for e in found.episodes] == \
+    read = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
+    assert [(e.start - START, e.end - START) for e in read.episodes] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
-    assert [(a - START, b - START) for a, b in found.observation["A"]] == \
+    assert [(a - START, b - START) for a, b in read.observation["A"]] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
 
 
-def test_an_interval_of_minutes_is_no_gap() -> None:
+def test_an_interval_of_minutes_is_not_a_gap() -> None:
     rows = [f"t,fault=stuck,loop_id=A present=true,visible=true,severity=1 {START + k * 600 * SECOND}\n"
             for k in range(6)]
     episode, = read_truth(rows).episodes
     assert episode.end - episode.start == 3600 * SECOND
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "message"), [
     ("", "holds no ground truth"),
     ("a,loop_id=A PV=1 1736503500000000000\n", "holds samples without ground truth"),
     ("time,loop_id,Mode,PV\n", "wide CSV does not say which fault is visible"),
@@ -125,54 +125,54 @@ def test_an_interval_of_minutes_is_no_gap() -> None:
     ("_time,_field,_value\n", "has no column loop_id"),
     ("_time,loop_id,_field,_value,fault\nx,A,present,true,stuck\n", "line 2: invalid row 'x,A,present,true,stuck'"),
 ])
-def test_what_is_no_truth_is_told(text: str, told: str, tmp_path: Path) -> None:
+def test_an_invalid_ground_truth_is_one_error(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t").write_text(text)
     with pytest.raises(BadInput) as caught:
         read_truth(tmp_path / "t")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert len(caught.value.problems) == 1
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "t.gz").write_bytes(gzip.compress(written("lp"))[:-20])
-    for name, told in (("t.gz", "the gzip file is damaged"), ("none", "cannot be read: No such file"),
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "t.gz").write_bytes(gzip.compress(encoded("lp"))[:-20])
+    for name, message in (("t.gz", "the gzip file is damaged"), ("none", "cannot be read: No such file"),
                        (".", "cannot be read: Is a directory")):
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=message):
             read_truth(tmp_path / name)
 
 
 @given(st.text(max_size=200))
-def test_no_text_breaks_the_reading(text: str) -> None:
+def test_no_text_raises_anything_but_bad_input(text: str) -> None:
     for begin in ("", "_time,loop_id,_field,_value,fault\n", "t,fault=stuck,loop_id=A "):
         with suppress(BadInput):
             read_truth((begin + text).splitlines(keepends=True))
 
 
-KNOWN = GroundTruth((), {"FIC101": ((0, 10**18),), "FIC102": ((0, 10**18),)})
+TRUTH = GroundTruth((), {"FIC101": ((0, 10**18),), "FIC102": ((0, 10**18),)})
 
 
-def verdicts(tmp_path: Path, text: str, by: str = "kind", known: GroundTruth = KNOWN) -> list[Alarm]:
+def read_text(tmp_path: Path, text: str, by: str = "kind", truth: GroundTruth = TRUTH) -> list[Alarm]:
     (tmp_path / "v.csv").write_text(text)
-    return read_alarms(tmp_path / "v.csv", known, by)
+    return read_alarms(tmp_path / "v.csv", truth, by)
 
 
-def mistakes(tmp_path: Path, text: str, by: str = "kind") -> list[str]:
+def errors_of(tmp_path: Path, text: str, by: str = "kind") -> list[str]:
     with pytest.raises(BadInput) as caught:
-        verdicts(tmp_path, text, by)
+        read_text(tmp_path, text, by)
     return [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems]
 
 
-def test_a_verdict_is_read_with_its_zone_and_without_what_is_of_no_account(tmp_path: Path) -> None:
-    found = verdicts(tmp_path, "note,Fault,loop_id,start,end,detected\n"
+def test_an_alarm_is_read_with_its_time_zone_and_other_columns_are_ignored(tmp_path: Path) -> None:
+    read = read_text(tmp_path, "note,Fault,loop_id,start,end,detected\n"
                                '"a, b",stiction,FIC101,2025-01-10T12:00:00+02:00,2025-01-10T10:30:00.5Z,\n\n'
                                "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
     start = 1_736_503_200 * SECOND
-    assert found == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
+    assert read == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
                      Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
 
 
-def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> None:
-    assert mistakes(tmp_path, "loop,start,end,fault\n"
+def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:
+    assert errors_of(tmp_path, "loop,start,end,fault\n"
                               "FIC11,2025-01-10T10:00:00Z,2025-01-10T11:00:00Z,stikcion\n"
                               "FIC101,10:00,2025-01-10T11:00:00Z,valve\n"
                               "FIC101,2025-01-10T10:00:00Z,2025-01-10T10:00:00Z,Stiction\n"
@@ -191,27 +191,27 @@ def test_every_mistake_of_a_verdict_file_is_told_at_its_line(tmp_path: Path) -> 
 
 
 def test_a_header_is_needed(tmp_path: Path) -> None:
-    assert mistakes(tmp_path, "") == ["v.csv: is empty; begin with the line loop,start,end,fault"]
-    assert mistakes(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n")[0] == \
+    assert errors_of(tmp_path, "") == ["v.csv: is empty; begin with the line loop,start,end,fault"]
+    assert errors_of(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n")[0] == \
         "v.csv: line 1: no column 'loop'; begin with the line loop,start,end,fault"
-    assert mistakes(tmp_path, "loop,begin,end,fault\n") == \
+    assert errors_of(tmp_path, "loop,begin,end,fault\n") == \
         ["v.csv: line 1: no column 'start'; the columns are loop, begin, end, fault; rename one of them start"]
 
 
-def test_a_file_that_is_wrong_throughout_is_not_told_in_full(tmp_path: Path) -> None:
-    told = mistakes(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 1000)
-    assert len(told) == 51
-    assert told[-1] == "v.csv: 2950 more errors; correct these first"
+def test_the_errors_of_a_file_that_is_wrong_throughout_are_cut_short(tmp_path: Path) -> None:
+    message = errors_of(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 1000)
+    assert len(message) == 51
+    assert message[-1] == "v.csv: 2950 more errors; correct these first"
 
 
-def test_groups_are_named_only_where_they_count(tmp_path: Path) -> None:
+def test_an_alarm_may_name_a_group_only_in_a_score_by_groups(tmp_path: Path) -> None:
     row = "loop,start,end,fault\nFIC101,2025-01-10T10:00:00Z,,{}\n"
-    assert verdicts(tmp_path, row.format("valve"), "group")[0].fault == "valve"
-    assert verdicts(tmp_path, row.format("any"), "any")[0].fault == "any"
-    assert mistakes(tmp_path, row.format("any"), "group") == \
+    assert read_text(tmp_path, row.format("valve"), "group")[0].fault == "valve"
+    assert read_text(tmp_path, row.format("any"), "any")[0].fault == "any"
+    assert errors_of(tmp_path, row.format("any"), "group") == \
         ["v.csv: line 2: unknown fault 'any'; score with --by any"]
 
 
-def test_where_healthy_loops_are_not_known_any_loop_may_be_named(tmp_path: Path) -> None:
-    known = GroundTruth((), KNOWN.observation, has_samples=False)
-    assert verdicts(tmp_path, "loop,start,end,fault\nX,2025-01-10T10:00:00Z,,bias\n", known=known)[0].loop == "X"
+def test_without_samples_an_alarm_may_name_any_loop(tmp_path: Path) -> None:
+    truth = GroundTruth((), TRUTH.observation, has_samples=False)
+    assert read_text(tmp_path, "loop,start,end,fault\nX,2025-01-10T10:00:00Z,,bias\n", truth=truth)[0].loop == "X"
