@@ -65,11 +65,12 @@ class Clone:
         self.seconds: dict[str, float] = {}
 
     def _environment(self, programs: Path) -> dict[str, str]:
-        prefixes = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_", "VIRTUAL_ENV")
+        # What Python has compiled is kept for the next command.
+        prefixes = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
         certificate = parts.pip_setting("cert")
         path = os.pathsep.join([str(programs), str(self.root / ".venv" / "bin"), os.environ["PATH"]])
-        return inherited | {"PATH": path, "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1",
+        return inherited | {"PATH": path, "HOME": str(self.folder),
                             "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv")),
                             **({"PIP_CERT": certificate, "SSL_CERT_FILE": certificate} if certificate else {})}
 
