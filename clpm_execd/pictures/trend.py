@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Block, Floats
-from clpm_execd.plant.faults.episodes import Episode, Episodes, Stretch
+from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector, TimeInterval
 
 if TYPE_CHECKING:
     from clpm_execd.plant.block import Arrivals
@@ -118,10 +118,10 @@ class _Drawing:
         self._loops = {loop: _Loop(column[loop]) for loop in loops}
         self._interval, self._run = interval, run
         self._start = self._end = int(block.times[0])
-        self._episodes = Episodes()
+        self._episodes = EpisodeCollector()
 
     def take(self, block: Block) -> None:
-        self._episodes.take(block)
+        self._episodes.add_block(block)
         self._end = int(block.times[-1]) + self._interval
         sent = block.arrivals
         for loop in self._loops.values():
@@ -151,7 +151,7 @@ class _Drawing:
 
     def trends(self) -> list[Trend]:
         told: dict[str, list[Episode]] = {}
-        for episode in self._episodes.until(self._end):
+        for episode in self._episodes.finish(self._end):
             told.setdefault(episode.loop, []).append(episode)
         return [self._trend(name, loop, tuple(told.get(name, ()))) for name, loop in self._loops.items()]
 
@@ -217,8 +217,8 @@ def lanes(trend: Trend, grain: int) -> list[Lane]:
     return [Lane(fault, tuple(bars)) for fault, bars in found.items()]
 
 
-def _joined(stretches: Iterable[Stretch], grain: int) -> list[Stretch]:
-    joined: list[Stretch] = []
+def _joined(stretches: Iterable[TimeInterval], grain: int) -> list[TimeInterval]:
+    joined: list[TimeInterval] = []
     for start, end in stretches:
         if joined and start - joined[-1][1] < grain:
             joined[-1] = joined[-1][0], end

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.faults.episodes import Episode, Episodes
+from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.score.time_intervals import TimeIntervals, intersection, union
 from clpm_execd.units import LAST_TIME, SECOND, parse_time
@@ -225,7 +225,7 @@ class _Rows:
     def _episodes(self, loop: str, fault: str, states: Mapping[int, int], streaming: TimeIntervals, end: int
                   ) -> list[Episode]:
         """Return the episodes of one loop and fault; when the stream stops, every state ends."""
-        episodes = Episodes()
+        episodes = EpisodeCollector()
         severity = self.severities.get((loop, fault), 1.0)
         stops = iter([stop for _, stop in streaming])
         stop = next(stops)
@@ -237,9 +237,9 @@ class _Rows:
             is_control = bool(state & _CONTROL) or FAULTS[fault].is_control
             # A negative control is never present: only its severity says that it is active.
             is_active = bool(state & (_ACTIVE if is_control else _PRESENT))
-            episodes.tell(time, loop, fault, control=is_control, there=is_active, visible=bool(state & _VISIBLE),
-                          severity=severity)
-        return episodes.until(stop)
+            episodes.update(time, loop, fault, is_control=is_control, is_active=is_active,
+                            is_visible=bool(state & _VISIBLE), severity=severity)
+        return episodes.finish(stop)
 
 
 def _streaming_time(times: list[int], spacing: int) -> TimeIntervals:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from clpm_execd.plant.faults.episodes import Stretch
+from clpm_execd.plant.faults.episodes import TimeInterval
 
-TimeInterval = Stretch  # start, end; ns since 1970, half open
 TimeIntervals = tuple[TimeInterval, ...]
 
 

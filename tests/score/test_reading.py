@@ -14,7 +14,7 @@ from clpm_execd import read_truth
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.plant.faults.episodes import Episode, episodes
+from clpm_execd.plant.faults.episodes import Episode, find_episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.score import Alarm, GroundTruth, read_alarms
@@ -37,7 +37,7 @@ def plant() -> Plant:
 
 def simulated_episodes() -> list[Episode]:
     """The episodes of the plant, until the last sample."""
-    return episodes([plant().advance(SAMPLES)], 0)
+    return find_episodes([plant().advance(SAMPLES)], 0)
 
 
 def encoded(form: str, samples: bool = True) -> bytes:

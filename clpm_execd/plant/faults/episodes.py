@@ -1,7 +1,7 @@
-"""The truth as stretches of time: from when to when a fault was there, and when it showed.
+"""The ground truth as episodes: from when to when a fault was present, and when it was visible.
 
-However the truth is told (in Blocks of any length, or by rows at its changes), the same stretches come of it. Time
-is half open: a stretch lasts from its start up to, and without, its end.
+The same episodes result from Blocks of any length and from rows at each change. Time is half open: an interval contains
+its start and not its end.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ import numpy as np
 
 from clpm_execd.plant.block import Block
 
-Stretch = tuple[int, int]  # start, end; ns since 1970
+TimeInterval = tuple[int, int]  # start, end; ns since 1970, half open
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Episode:
-    """One time that a kind of fault was there in a loop without a break.
+    """A time in which a kind of fault was present in a loop without interruption.
 
-    fault: a key of FAULTS. start, end: ns since 1970, half open. control: whether it is a negative control, which is
-    never present nor visible. visible: the stretches in which an observer of PV, OP and SP could tell, within start and
-    end, in order. severity: the greatest, 0 to 1 of full.
+    Parameters
+    ----------
+    loop : str
+        Its id.
+    fault : str
+        A key of FAULTS.
+    start, end : int
+        ns since 1970, half open.
+    control : bool
+        Whether it is a negative control, which is never present or visible.
+    visible : tuple of (int, int)
+        The intervals in which an observer of PV, OP and SP could detect it, within start and end, in order.
+    severity : float
+        The greatest, 0 to 1 of full.
     """
 
     loop: str
@@ -30,85 +41,109 @@ class Episode:
     start: int
     end: int
     control: bool = False
-    visible: tuple[Stretch, ...] = ()
+    visible: tuple[TimeInterval, ...] = ()
     severity: float = 1.0
 
 
 @dataclass(slots=True)
-class _Running:
-    """An episode that is not over; seen: since when it shows, None while it does not."""
+class _OpenEpisode:
+    """An episode that has not ended. visible_since: None while it is not visible."""
 
     start: int
-    control: bool
-    seen: int | None = None
-    visible: list[Stretch] = field(default_factory=list)
+    is_control: bool
+    visible_since: int | None = None
+    visible: list[TimeInterval] = field(default_factory=list)
     severity: float = 0.0
 
-    def show(self, time: int, visible: bool) -> None:
-        if visible and self.seen is None:
-            self.seen = time
-        elif not visible and self.seen is not None:
-            self.visible.append((self.seen, time))
-            self.seen = None
+    def set_visible(self, time: int, is_visible: bool) -> None:
+        if is_visible and self.visible_since is None:
+            self.visible_since = time
+        elif not is_visible and self.visible_since is not None:
+            self.visible.append((self.visible_since, time))
+            self.visible_since = None
 
 
-class Episodes:
-    """What has been told so far, of all loops; each loop and fault in order of time."""
+class EpisodeCollector:
+    """Collects episodes of all loops from Blocks or single states; those of a loop and fault in order of time."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, str], _Running] = {}
-        self._over: list[Episode] = []
+        self._open: dict[tuple[str, str], _OpenEpisode] = {}
+        self._ended: list[Episode] = []
 
-    def tell(self, time: int, loop: str, fault: str, *, control: bool, there: bool, visible: bool,
-             severity: float) -> None:
-        """From `time` (ns) on this holds of the fault; there: present, or of a negative control in force."""
-        running = self._running.get((loop, fault))
-        if not there:
+    def update(self, time: int, loop: str, fault: str, *, is_control: bool, is_active: bool, is_visible: bool,
+               severity: float) -> None:
+        """Add the state of a fault from a time on.
+
+        Parameters
+        ----------
+        time : int
+            ns since 1970.
+        loop, fault : str
+            The loop's id, and a key of FAULTS.
+        is_control : bool
+            Whether it is a negative control.
+        is_active : bool
+            Whether it is present or, of a negative control, in force.
+        is_visible : bool
+            Whether an observer could detect it.
+        severity : float
+            0 to 1 of full.
+        """
+        episode = self._open.get((loop, fault))
+        if not is_active:
             self.end(time, loop, fault)
             return
-        if running is None:
-            running = self._running[loop, fault] = _Running(time, control)
-        running.show(time, visible)
-        running.severity = max(running.severity, severity)
+        if episode is None:
+            episode = self._open[loop, fault] = _OpenEpisode(time, is_control)
+        episode.set_visible(time, is_visible)
+        episode.severity = max(episode.severity, severity)
 
     def end(self, time: int, loop: str, fault: str) -> None:
-        """The fault is over at `time`, if it was there."""
-        running = self._running.pop((loop, fault), None)
-        if running is None or time <= running.start:
+        """End the episode of a fault at `time`, ns, if there is one."""
+        episode = self._open.pop((loop, fault), None)
+        if episode is None or time <= episode.start:
             return
-        running.show(time, False)
-        self._over.append(Episode(loop, fault, running.start, time, running.control, tuple(running.visible),
-                                  running.severity))
+        episode.set_visible(time, False)
+        self._ended.append(Episode(loop, fault, episode.start, time, episode.is_control, tuple(episode.visible),
+                                   episode.severity))
 
-    def take(self, block: Block) -> None:
-        """Blocks that follow each other."""
+    def add_block(self, block: Block) -> None:
+        """Add the ground truth of a Block that follows the one before."""
         truth = None if block.truth is None else block.truth.merge_same_kinds()
         if truth is None or not len(block):
             return
-        there = truth.severity > 0.0
-        state = there + 2 * truth.visible
-        changed = np.ones(state.shape, dtype=bool)
-        changed[1:] = state[1:] != state[:-1]
-        ends = np.append(np.flatnonzero(changed.any(axis=1)), len(block))
+        is_active = truth.severity > 0.0
+        state = is_active + 2 * truth.visible
+        has_changed = np.ones(state.shape, dtype=bool)
+        has_changed[1:] = state[1:] != state[:-1]
+        ends = np.append(np.flatnonzero(has_changed.any(axis=1)), len(block))
         for first, after in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-            severest = truth.severity[first:after].max(axis=0)
-            for i in np.flatnonzero(changed[first] | there[first]).tolist():
-                self.tell(int(block.times[first]), truth.loops[i], truth.kinds[i], control=truth.control[i],
-                          there=bool(there[first, i]), visible=bool(truth.visible[first, i]),
-                          severity=float(severest[i]))
+            greatest = truth.severity[first:after].max(axis=0)
+            for i in np.flatnonzero(has_changed[first] | is_active[first]).tolist():
+                self.update(int(block.times[first]), truth.loops[i], truth.kinds[i], is_control=truth.control[i],
+                            is_active=bool(is_active[first, i]), is_visible=bool(truth.visible[first, i]),
+                            severity=float(greatest[i]))
 
-    def until(self, end: int) -> list[Episode]:
-        """All of them, in order of loop, fault and time, as the stretch of time ends at `end` (ns)."""
-        for loop, fault in list(self._running):
+    def finish(self, end: int) -> list[Episode]:
+        """End all open episodes at `end`, ns, and return all episodes in order of loop, fault and time."""
+        for loop, fault in list(self._open):
             self.end(end, loop, fault)
-        return sorted(self._over)
+        return sorted(self._ended)
 
 
-def episodes(blocks: Iterable[Block], interval: int) -> list[Episode]:
-    """Of Blocks that follow each other, `interval` ns between samples."""
-    told = Episodes()
+def find_episodes(blocks: Iterable[Block], interval: int) -> list[Episode]:
+    """Return the episodes of Blocks that follow each other.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        With ground truth, in order of time.
+    interval : int
+        Between samples, ns: an episode that lasts to the last sample ends one interval later.
+    """
+    collector = EpisodeCollector()
     end = 0
     for block in blocks:
-        told.take(block)
+        collector.add_block(block)
         end = int(block.times[-1]) + interval
-    return told.until(end)
+    return collector.finish(end)

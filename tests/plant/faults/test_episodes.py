@@ -1,4 +1,4 @@
-"""The truth as stretches of time is the same however it was told."""
+"""The episodes of the ground truth are the same from Blocks of any length and from single states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from faulty import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.faults.episodes import Episode, Episodes, episodes
+from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector, find_episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import LoopSpec
 
@@ -17,52 +17,52 @@ LOOPS = (
 )
 
 
-def told(loops: tuple[LoopSpec, ...], parts: list[int]) -> list[Episode]:
+def simulate_episodes(loops: tuple[LoopSpec, ...], parts: list[int]) -> list[Episode]:
     plant = Plant(loops, seed=7, start=START, interval=SECOND)
-    return episodes((plant.advance(n) for n in parts), SECOND)
+    return find_episodes((plant.advance(n) for n in parts), SECOND)
 
 
 def at(seconds: float) -> int:
     return START + round(seconds * SECOND)
 
 
-def test_an_episode_lasts_from_the_first_sample_with_the_fault_to_the_first_without() -> None:
-    found = told(LOOPS[1:], [100])
-    controls = [episode for episode in found if episode.fault == "white-noise"]
+def test_an_episode_lasts_from_the_first_sample_with_the_fault_to_the_first_without_it() -> None:
+    episodes = simulate_episodes(LOOPS[1:], [100])
+    controls = [episode for episode in episodes if episode.fault == "white-noise"]
     assert [(episode.start, episode.end) for episode in controls] == \
         [(at(5), at(15)), (at(30), at(40)), (at(55), at(65)), (at(80), at(90))]
     assert all(episode.control and not episode.visible for episode in controls)
-    manual, = (episode for episode in found if episode.fault == "manual")
+    manual, = (episode for episode in episodes if episode.fault == "manual")
     assert (manual.start, manual.end) == (at(60), at(100))
     assert manual.visible == ((at(60), at(100)),)
 
 
-def test_faults_of_one_kind_that_meet_are_one_episode() -> None:
-    stiction, = told(LOOPS[:1], [100])
+def test_consecutive_faults_of_one_kind_are_one_episode() -> None:
+    stiction, = simulate_episodes(LOOPS[:1], [100])
     assert (stiction.start, stiction.end) == (at(20), at(70))
     assert stiction.severity == 1.0
-    (seen, gone), = stiction.visible
-    assert stiction.start < seen < gone == stiction.end
+    (start, end), = stiction.visible
+    assert stiction.start < start < end == stiction.end
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
 @settings(max_examples=40, deadline=None)
-def test_the_length_of_blocks_changes_no_episode(parts: list[int]) -> None:
-    assert told(LOOPS, parts) == told(LOOPS, [sum(parts)])
+def test_the_length_of_the_blocks_does_not_change_the_episodes(parts: list[int]) -> None:
+    assert simulate_episodes(LOOPS, parts) == simulate_episodes(LOOPS, [sum(parts)])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
-def test_visible_time_lies_within_the_episode_and_both_are_what_was_told(states: list[tuple[bool, bool]]) -> None:
-    rows = Episodes()
-    for time, (there, visible) in enumerate(states):
-        rows.tell(time, "A", "stiction", control=False, there=there, visible=there and visible, severity=1.0)
-    found = rows.until(len(states))
-    present, seen = np.zeros(len(states), bool), np.zeros(len(states), bool)
-    for episode in found:
+def test_episodes_are_present_and_visible_exactly_in_the_states_added(states: list[tuple[bool, bool]]) -> None:
+    collector = EpisodeCollector()
+    for time, (is_active, is_visible) in enumerate(states):
+        collector.update(time, "A", "stiction", is_control=False, is_active=is_active,
+                         is_visible=is_active and is_visible, severity=1.0)
+    present, visible = np.zeros(len(states), bool), np.zeros(len(states), bool)
+    for episode in collector.finish(len(states)):
         assert not present[episode.start:episode.end].any(), "episodes overlap"
         present[episode.start:episode.end] = True
         for start, end in episode.visible:
             assert episode.start <= start < end <= episode.end
-            seen[start:end] = True
-    assert present.tolist() == [there for there, _ in states]
-    assert seen.tolist() == [there and visible for there, visible in states]
+            visible[start:end] = True
+    assert present.tolist() == [is_active for is_active, _ in states]
+    assert visible.tolist() == [is_active and is_visible for is_active, is_visible in states]
