@@ -68,6 +68,7 @@ def test_neighbours_of_a_plant_share_what_happens(tmp_path: Path) -> None:
     assert sum("operator" in loop for loop in loops) > 40
 
 
+@pytest.mark.slow
 def test_what_init_writes_passes_check(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(ran(tmp_path, "init"))
     assert ran(tmp_path, "check", "--config", "a.toml") == "ok: 3 loops\n"

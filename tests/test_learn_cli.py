@@ -82,6 +82,7 @@ def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.Complet
     return done
 
 
+@pytest.mark.slow
 def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
     done = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
                "FIC101=0:120", "--range", "LIC1=0:100")
@@ -103,6 +104,7 @@ def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Pa
     assert all(f'<section id="{anchor}"' in page for anchor in ("overview", "fic101", "lic1", "lic2"))
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_files(tmp_path: Path, short: Path, signals: Signals) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -211,6 +213,7 @@ def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path,
     assert b"\x1b" not in out
 
 
+@pytest.mark.slow
 def test_records_of_plants_are_learned(tmp_path: Path) -> None:
     done = run(tmp_path, "learn", *SOME_RECORDS, "--output", "loops.toml")
     assert "timestamps have no time zone: UTC assumed" in done.stderr

@@ -91,6 +91,7 @@ def test_a_person_sees_colours_unless_they_asked_for_none(tmp_path: Path) -> Non
     assert b"38;2" not in seen(NO_COLOR="1")
 
 
+@pytest.mark.slow
 def test_a_picture_is_a_file_of_its_suffix_and_the_same_each_time(tmp_path: Path) -> None:
     for name, begins in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")):
         for copy in ("1", "2"):
@@ -100,6 +101,7 @@ def test_a_picture_is_a_file_of_its_suffix_and_the_same_each_time(tmp_path: Path
         assert (tmp_path / f"1{name}").read_bytes() == (tmp_path / f"2{name}").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_page_of_many_loops_stays_small(tmp_path: Path) -> None:
     done = previewed(tmp_path, "--duration", "2h", "--output", "x.html")
     assert done.stderr == "first 50 of 61 loops; name others, or a pattern such as 'FIC*'\n"
@@ -165,6 +167,7 @@ def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: st
     assert done.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
 
 
+@pytest.mark.slow
 def test_the_pictures_of_the_documentation_are_what_its_commands_draw(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     page = (root / "clpm_execd" / "docs" / "faults.md").read_text()

@@ -103,6 +103,7 @@ def test_every_format_has_the_same_scores(folder: Path) -> None:
     assert "Bilen" in page, "the page includes the rules"
 
 
+@pytest.mark.slow
 def test_the_example_of_the_scoring_page_is_scored(tmp_path: Path) -> None:
     section = (parts.ROOT / "clpm_execd" / "docs" / "scoring.md").read_text()
     (tmp_path / "alarms.csv").write_text(re.findall(r"```csv\n(.*?)```", section, re.DOTALL)[0])

@@ -6,7 +6,7 @@
 
 A test is a unit test unless it is marked otherwise. `process` is for a test that starts another program or needs a
 server; one that asks for a fixture of PROCESS_FIXTURES has the mark by itself. `slow` is for a test that computes
-or waits for more than about two seconds. A unit test that starts a process all the same fails.
+or waits for more than about a second. A unit test that starts a process all the same fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CAMPAIGNS = bool(os.environ.get("CLPM_LONG"))
 MARKS = {
     "unit": "no other process, no server, nothing that computes for long; given to every test without another mark",
     "process": "starts another program, or needs a server",
-    "slow": "computes or waits for more than about two seconds",
+    "slow": "computes or waits for more than about a second",
     "campaign": "takes minutes: runs with CLPM_LONG=1 only",
 }
 

@@ -391,6 +391,7 @@ def places(node: Any) -> list[tuple[Any, Any]]:
     return [(node, key) for key in keys] + [place for key in keys for place in places(node[key])]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
 def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.DataObject) -> None:

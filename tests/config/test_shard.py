@@ -67,6 +67,7 @@ def test_cascades_and_coupled_loops_are_in_one_shard() -> None:
         assert ("LAST" in {loop.id for loop in part}) == ("MASTER1" in {loop.id for loop in part})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 5])
 def test_all_shards_together_are_the_plant_bit_for_bit(tmp_path: Path, count: int) -> None:
     loops = refinery(tmp_path, 150)

@@ -186,6 +186,7 @@ def test_after_a_nack_others_go_first(tmp_path: Path) -> None:
 # Merging
 
 
+@pytest.mark.slow
 def test_a_long_outage_is_few_files_and_loses_nothing(tmp_path: Path) -> None:
     queue = queue_in(tmp_path)
     in_flight = queue.peek()
@@ -500,6 +501,7 @@ def test_a_disk_that_is_really_full_loses_nothing_and_is_used_again(tmp_path: Pa
 # Threads and kills
 
 
+@pytest.mark.slow
 def test_one_thread_that_puts_and_one_that_sends_lose_and_repeat_nothing(tmp_path: Path) -> None:
     queue = DiskQueue(tmp_path, LOG)
     taken: list[bytes] = []

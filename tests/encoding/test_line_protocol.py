@@ -132,6 +132,7 @@ values = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.data(), st.integers(1, 5), st.integers(1, 6))
 def test_every_value_reads_back_to_ten_digits(data: st.DataObject, ticks: int, n: int) -> None:
@@ -212,6 +213,7 @@ hostile = st.text(st.one_of(st.sampled_from(',= "\\%#\'sde{}é漢🙂'), st.char
 fit = hostile.filter(lambda text: find_defect(text) is None)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(fit, fit.filter(lambda t: not t.startswith("#")), st.dictionaries(fit, fit, max_size=3), fit)
 def test_hostile_names_are_written_as_influxdb_client_writes_them(

@@ -92,6 +92,7 @@ def lines_by_reference(blocks: list[Block], options: dict[str, Any]) -> Iterator
                 yield encode_truth(TRUTH, options["tags"], row, b"%d" % time)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few_lines", [0, 5, FEW_LINES])
 @pytest.mark.parametrize("rows_a_table", [1, 3, 20_480])
 @settings(deadline=None, max_examples=60)

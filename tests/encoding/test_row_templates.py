@@ -46,6 +46,7 @@ def blocks(draw: st.DrawFn) -> list[Block]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=150, deadline=None)
 @given(given_=blocks())

@@ -17,6 +17,8 @@ from clpm_execd.evaluation.learned_vs_record import (
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.records.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def record() -> Record:

@@ -22,6 +22,8 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.records.record import Record, read_record
 
+pytestmark = pytest.mark.slow
+
 UNUSUAL = ("*PIC10201_0903*", "*FIC10112_0630*", "*LIC63001*", "*FIC20102_1024*")
 TIMES = 10
 SEEDS = (1, 2, 3)

@@ -48,6 +48,7 @@ def test_a_shift_by_one_standard_deviation_is_a_distance_of_one(loops: list[Floa
     assert measure_distances(loops[0], shifted).acf == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_forest_distinguishes_noise_from_loops_but_not_loops_from_loops(loops: list[Floats]) -> None:
     rng = np.random.default_rng(1)
     noise = [rng.normal(loop.mean(axis=0), loop.std(axis=0), loop.shape) for loop in loops]

@@ -20,6 +20,8 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.tuning import tune_controller
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def day() -> Block:

@@ -16,6 +16,8 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.tuning import tune_controller
 
+pytestmark = pytest.mark.slow
+
 
 def learned(loop: LoopSpec, *faults: FaultSpec, seed: int = 1, interval: float = 1.0) -> LearnedLoop:
     """Of a record of every scan two hours are learned, of a slower one four."""

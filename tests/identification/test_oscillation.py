@@ -15,6 +15,8 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec
 
+pytestmark = pytest.mark.slow
+
 
 def period_of(block: Block) -> tuple[float, float, float] | None:
     return oscillation(signals_of(record_of(block), 0, (0.0, 100.0)))

@@ -19,6 +19,8 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.tuning import tune_controller
 
+pytestmark = pytest.mark.slow
+
 EACH = 8 if CAMPAIGNS else 1
 KINDS = ("flow", "pressure", "level", "temperature")
 SAMPLES, MOVED = 7200, (1200, 3000, 5000)

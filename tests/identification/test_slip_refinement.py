@@ -17,6 +17,8 @@ from clpm_execd.plant.block import Block, Floats
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 
+pytestmark = pytest.mark.slow
+
 S, J = 5.0, 4.0
 
 

@@ -14,6 +14,8 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 400  # 10 s each: a fifth of the time in which the load turns
 
 

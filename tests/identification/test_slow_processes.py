@@ -18,6 +18,8 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.tuning import tune_controller
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(20) if CAMPAIGNS else range(2)
 
 

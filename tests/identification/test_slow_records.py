@@ -19,6 +19,8 @@ from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.pid_regression import pid_law
 from clpm_execd.plant.specs import LoopSpec
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("flow", "pressure", "level", "temperature")
 INTERVAL, SAMPLES = 10.0, 1440  # four hours
 SEEDS = range(50, 60) if CAMPAIGNS else range(50, 51)

@@ -15,6 +15,8 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
 
+pytestmark = pytest.mark.slow
+
 
 def with_valve(kind: str, fault: str, **parameters: float) -> LoopSpec:
     loop = moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)

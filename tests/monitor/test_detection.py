@@ -14,6 +14,8 @@ from tiers import CAMPAIGNS
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
 
+pytestmark = pytest.mark.slow
+
 # Loops of each class. Of 30 a class, a balanced accuracy of 0.95 allows three errors in sixty, a share of 0.8 six in
 # thirty, and one of less than 0.45 thirteen. Of 50 loops the accuracies are 1.0, and 84 % and more of the loops that
 # oscillate are regular, and at most 30 % of the others: another seed would cross the nearest of these bounds one time

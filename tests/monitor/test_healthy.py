@@ -13,6 +13,8 @@ from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import SECOND
 from clpm_execd.plant.specs import FaultSpec
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 100
 SECONDS = 7500  # as long as the real windows; slow loops longer, by as many times their lag and dead time as this:
 TIMES = 30.0

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from still import START, ns
@@ -28,6 +29,8 @@ from clpm_execd.plant.specs import (
     SensorSpec,
     ValveSpec,
 )
+
+pytestmark = pytest.mark.slow
 
 SMALLEST = 1e-12
 OPTIONAL = {"action", "gain", "reset", "derivative"}

@@ -160,6 +160,7 @@ def test_blocks_begin_only_where_all_they_need_is_known() -> None:
     assert ahead[205] == 95
 
 
+@pytest.mark.slow
 def test_a_drift_is_as_large_and_as_slow_as_its_law_says() -> None:
     drift = np.array([0.98, 0.4, 0.0, 0.0])
     noise = model(drift=drift, process_pv=np.zeros(1), process_op=np.zeros(1))

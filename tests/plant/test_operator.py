@@ -151,6 +151,7 @@ def test_the_day_may_have_any_shape() -> None:
     assert moved.sum() == pytest.approx(2400, rel=0.1)  # an hour apart on average, whatever the shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["AUT", "MAN"])
 def test_a_habit_of_man_keeps_its_mean_times_and_nobody_is_there_and_back_at_once(mode: str) -> None:
     habit = OperatorSpec(automatic=3600.0, manual=900.0)

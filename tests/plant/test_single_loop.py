@@ -24,6 +24,8 @@ from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, ProcessSpec, ValveSpec
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
 # What makes the plant choose each engine: up to so many loops in plain Python, after so much work compiled.
 ENGINES = {"arrays": (0, 10**18), "numbers": (99, 10**18), "machine code": (0, 0)}

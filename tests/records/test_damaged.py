@@ -21,6 +21,8 @@ from clpm_execd.identification.learn import learn
 from clpm_execd.problems import BadInput
 from clpm_execd.records import Record, read_record
 
+pytestmark = pytest.mark.slow
+
 ROWS = 400
 
 Damage = Callable[[bytes, random.Random], bytes]

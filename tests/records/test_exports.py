@@ -194,6 +194,7 @@ cell = st.one_of(st.text(LETTERS, max_size=8), st.sampled_from(
      "#datatype"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(HEADERS), st.lists(st.lists(cell, max_size=6), max_size=8), st.sampled_from(",;"),
        st.integers(5, 200))

@@ -319,6 +319,7 @@ def timestamp(k: int) -> str:
     return datetime.fromtimestamp(START // SECOND + k, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@pytest.mark.slow
 @many
 @given(samples, st.booleans(), st.booleans(), st.sampled_from([",", ";", "\t"]), st.booleans())
 def test_a_written_record_is_read_back(tmp_path, rows, is_long, newest_first, delimiter, has_byte_order_mark):

@@ -235,6 +235,7 @@ def test_a_shift_in_time_changes_nothing(drawn_truth: GroundTruth, alarms: list[
     assert score(moved, shifted) == score(drawn_truth, alarms)
 
 
+@pytest.mark.slow
 @given(case(), alarm_lists, st.sampled_from(LEVELS), st.booleans())
 @settings(max_examples=200)
 def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[Alarm], by: str,
@@ -256,6 +257,7 @@ def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[A
         assert [tally.true_positive, tally.false_positive, tally.false_negative] == durations
 
 
+@pytest.mark.slow
 @given(case(), alarm_lists, st.floats(0.0, 1.0))
 @settings(max_examples=200)
 def test_every_alarm_and_event_is_counted_once(drawn_truth: GroundTruth, alarms: list[Alarm], overlap: float) -> None:

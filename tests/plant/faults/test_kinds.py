@@ -138,6 +138,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
     return [slave, replace(third, valve=valve), master]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(plants())
 def test_any_faults_together_give_finite_numbers(loops: list[LoopSpec]) -> None:
@@ -153,6 +154,7 @@ def arrived(parts: list[Block], signal: str) -> np.ndarray:
     return np.concatenate([getattr(part.arrivals, signal) for part in parts if isinstance(part.arrivals, Arrivals)])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(plants(), st.lists(st.integers(1, 150), min_size=2, max_size=5))
 def test_a_run_is_the_same_in_parts_as_at_once(loops: list[LoopSpec], lengths: list[int]) -> None:
@@ -168,6 +170,7 @@ def test_a_run_is_the_same_in_parts_as_at_once(loops: list[LoopSpec], lengths: l
             assert np.array_equal(arrived(parts, signal), getattr(whole.arrivals, signal), equal_nan=signal == "pv")
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(plants())
 def test_a_further_loop_with_faults_changes_no_other(loops: list[LoopSpec]) -> None:

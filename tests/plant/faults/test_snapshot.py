@@ -138,6 +138,7 @@ def cut(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> Plant:
     return plant
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(plants(), st.integers(0, 300), st.integers(1, 100), st.sampled_from([(1, 1), (1, 0.5), (5, 1)]), st.data())
 def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
@@ -184,6 +185,7 @@ def test_a_valve_without_a_lag_is_the_same_beside_one_with_a_lag(kind: str) -> N
     assert_alike(beside.advance(30), alone.advance(30), ["PROMPT"])
 
 
+@pytest.mark.slow
 def test_every_kind_of_fault_goes_on_wherever_it_is_cut() -> None:
     loops = everything()
     for at in range(1, 80, 3):
@@ -328,6 +330,7 @@ def state_of(part: object) -> dict[str, bytes]:
     return {name: pickle.dumps(plain(value)) for name, value in vars(part).items()}
 
 
+@pytest.mark.slow
 def test_whatever_changes_from_scan_to_scan_is_remembered_or_made_anew() -> None:
     plant = Plant(everything(), seed=7, start=START)
     parts = list(parts_of(plant, {}))

@@ -66,6 +66,7 @@ def cycle(case: Case) -> tuple[float, float, float]:
     return period, float(np.ptp(pv)), float(np.ptp(op))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CYCLES, ids=str)
 def test_a_sticky_valve_cycles_as_published(case: Case) -> None:
     period, pv, op = CYCLES[case]

@@ -87,6 +87,7 @@ def test_faults_are_counted_by_loops_then_as_given_also_where_the_plant_sorts_a_
     assert found.column.tolist() == [0, 0, 1, 2]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.integers(-100, 300), st.sampled_from([None, 1, 7, 100, 300]), st.sampled_from([None, 50, 150]),
        st.sampled_from([0, 1, 30, 400]), st.sampled_from(["bias", "grade-change"]))
