@@ -1,4 +1,4 @@
-"""What the statements about faults share lies beside them, in faulty.py."""
+"""What the statements about faults share lies beside them, in faulty_loops.py."""
 
 from __future__ import annotations
 

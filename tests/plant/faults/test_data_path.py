@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faulty import fault, loop, run
+from faulty_loops import fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from faulty import START, fault, loop
+from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from faulty import QUALITIES, fault, loop, run
+from faulty_loops import QUALITIES, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faulty import START, fault, loop
+from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import move

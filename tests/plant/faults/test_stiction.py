@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from faulty import fault
+from faulty_loops import fault
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant

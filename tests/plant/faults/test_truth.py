@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faulty import START, fault, loop, run
+from faulty_loops import START, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
