@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import parts
@@ -130,13 +130,14 @@ class Clone:
     def _stderr(self) -> str:
         return (self.folder / "stderr").read_text()[-2000:]
 
-    def run_all(self, page: Path, preparations: Mapping[str, Callable[[], object]]) -> None:
-        """Run the commands of a page, apart from those that ran before in this clone.
+    def run_all(self, page: Path, preparations: Mapping[str, Callable[[], object]],
+                apart_from: Sequence[str] = ()) -> None:
+        """Run the commands of a page, apart from these and from those that ran before in this clone.
 
         preparations: what to do before a command that contains the key.
         """
         for command in commands_of(page):
-            if command in self.seconds or any(re.search(pattern, command) for pattern in NOT_RUN_HERE):
+            if command in (*self.seconds, *apart_from) or any(re.search(pattern, command) for pattern in NOT_RUN_HERE):
                 continue
             if command.startswith("export "):
                 assert set(re.findall(r"(\w+)=", command)) <= set(self.settings), command

@@ -22,6 +22,10 @@ DOCS = parts.ROOT / "clpm_execd" / "docs"
 USER_PAGES = {path.name: path for path in sorted(DOCS.glob("*.md"))
               if path.name not in ("architecture.md", "changelog.md", "contracts.md", "physics.md")}
 PAGES = [README, TELEGRAF, FLEET, parts.ROOT / ".github" / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+# These take half a minute, stand in README and in fitting.md, and are run with README.
+FITTING = ("clpm-execd learn history.csv --output loops.toml --report report.html", "clpm-execd --config loops.toml")
+
+
 @pytest.fixture(scope="module")
 def clone(influxdb: parts.InfluxDB, telegraf: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return Clone(tmp_path_factory.mktemp("clone"), influxdb, telegraf)
@@ -60,6 +64,7 @@ def test_loops_toml_examples_are_valid(page: Path, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)  # it installs every extra; alone on a machine it takes half a minute
 def test_every_command_of_the_readme_runs(clone: Clone) -> None:
     clone.run_all(README, preparations(clone))
+    assert set(FITTING) <= set(clone.seconds)
     assert clone.seconds[FIRST_COMMAND] < FIRST_LINE_SECONDS
     assert clone.server.points(clone.bucket)
     assert (clone.root / "report.html").stat().st_size > 1000
@@ -70,7 +75,7 @@ def test_every_command_of_the_reference_pages_runs(clone: Clone) -> None:
     if FIRST_COMMAND not in clone.seconds:
         clone.run("python3 -m venv .venv && .venv/bin/pip install '.[all]'")
     for page in USER_PAGES.values():
-        clone.run_all(page, preparations(clone))
+        clone.run_all(page, preparations(clone), apart_from=FITTING)
     for name in ("demo.html", "day.csv.gz", "refinery.toml", "score.html"):
         assert (clone.root / name).stat().st_size > 1000
 
