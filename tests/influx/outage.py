@@ -1,4 +1,4 @@
-"""A stream into a server that is away for a day, for tests/influx/test_outage.py: run in a process of its own.
+"""A stream to a server that is down for a day, for tests/influx/test_outage.py: run in a process of its own.
 
 Time is simulated: the day passes as fast as the plant and the disk can, and afterwards a second lasts a millisecond. On
 stdout: `over` when the outage is over, then the process's memory in kB, before the outage and at most since.
@@ -29,8 +29,8 @@ LIVE = 100  # ticks after the outage
 PATIENCE = 60.0  # s
 
 
-def memory() -> int:
-    """Resident, kB."""
+def resident_kb() -> int:
+    """Return the resident memory of this process, kB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
 
@@ -39,7 +39,7 @@ class Day:
     """Time from `start`; it stops at the end of the outage until a line is read from stdin.
 
     After the last instant it stands still while points are delivered, so that a busy machine may take as long for it as
-    it needs. It goes on when none has been delivered for PATIENCE: the stream then gives up what waits.
+    it needs. It goes on when none has been delivered for PATIENCE: the stream then ends with points pending.
 
     settled: when the process has all it needs. before, most: its memory then, and at most since.
     """
@@ -48,9 +48,9 @@ class Day:
         self.time = self.start = start
         self.settled, self.over = settled, over
         self.before = self.most = 0
-        self.told = False
-        self.points_waiting: Callable[[], int] = lambda: 0
-        self._least_waiting = sys.maxsize
+        self.is_reported = False
+        self.points_pending: Callable[[], int] = lambda: 0
+        self._least_pending = sys.maxsize
         self._delivered_at = 0.0
 
     def now(self) -> int:
@@ -63,26 +63,25 @@ class Day:
         if self.time <= self.over or not self._delivers(ns):
             self.time += max(ns, 1)
         if self.time > self.over:
-            if not self.told:
+            if not self.is_reported:
                 print("over", flush=True)
                 sys.stdin.readline()
-                self.told = True
+                self.is_reported = True
             time.sleep(ns / SECOND if ns < SECOND // 10 else ns / SECOND / 1000)  # drained in real time
         if self.before:
-            self.most = max(self.most, memory())
+            self.most = max(self.most, resident_kb())
         elif self.time > self.settled:
             time.sleep(1.5)  # for the first tries to send
-            self.before = memory()
+            self.before = resident_kb()
         return set()
 
-
     def _delivers(self, ns: int) -> bool:
-        """Whether this is a wait for what is to be delivered, and some of it has been lately."""
+        """Whether the stream waits for the delivery of points, and some have been delivered lately."""
         if ns >= SECOND // 10:  # a wait for the next instant
             return False
-        waiting, now = self.points_waiting(), time.monotonic()
-        if waiting < self._least_waiting:
-            self._least_waiting, self._delivered_at = waiting, now
+        pending, now = self.points_pending(), time.monotonic()
+        if pending < self._least_pending:
+            self._least_pending, self._delivered_at = pending, now
         return now - self._delivered_at < PATIENCE
 
 
@@ -96,7 +95,7 @@ def main(url: str, org: str, bucket: str, token: str, state: str, loops: str, ti
     job = StreamJob(source=plant, encoder=LineProtocol(plant.loops), clock=clock, signals=Signals(), log=log,
                     count=int(ticks))
     queue = DiskQueue(Path(state), log, now=clock.now)
-    clock.points_waiting = lambda: queue.points
+    clock.points_pending = lambda: queue.points
     direct.run(job, InfluxClient(url, org, bucket, lambda: token), queue=queue, quarantine=Quarantine(Path(state), log))
     print(clock.before, clock.most, flush=True)
 

@@ -24,7 +24,7 @@ LOOPS = 5
 
 
 class Bench:
-    """A spool and its sender in front of a proxy; rests take no time."""
+    """A queue and its sender in front of a proxy; pauses take no time."""
 
     def __init__(self, folder: Path, server: InfluxDB) -> None:
         self.folder, self.server = folder, server
@@ -38,27 +38,27 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        """As a process does, on whatever an earlier one left."""
-        self.spool = DiskQueue(self.folder, LOG)
+        """Start as a process does, with the files of an earlier one."""
+        self.queue = DiskQueue(self.folder, LOG)
         self.sender = Sender(
-            self.spool, self.writer, target="", log=LOG, quarantine=Quarantine(self.folder, LOG),
+            self.queue, self.writer, target="", log=LOG, quarantine=Quarantine(self.folder, LOG),
             now=lambda: self.seconds,
         )  # fmt: skip
 
     def tick(self) -> None:
-        self.spool.put(b"".join(self.lines(self.ticks)))
+        self.queue.put(b"".join(self.lines(self.ticks)))
         self.ticks += 1
 
     def lines(self, tick: int) -> list[bytes]:
         return [_line(f"A{loop}", tick, T0 + tick * SECOND) for loop in range(LOOPS)]
 
-    def step(self) -> bool:
-        rest = self.sender.send_once()
-        self.seconds += rest or 0.0
-        return rest is not None
+    def send_once(self) -> bool:
+        pause = self.sender.send_once()
+        self.seconds += pause or 0.0
+        return pause is not None
 
     def drain(self) -> None:
-        while self.step():
+        while self.send_once():
             pass
 
     def close(self) -> None:
@@ -68,16 +68,16 @@ class Bench:
     def quarantined(self) -> list[bytes]:
         return [line for incident in read_incidents(self.folder) for line in incident.lines]
 
-    def assert_all_written(self, but: list[bytes] | None = None) -> None:
-        """Each point once, with its value, but for these lines."""
-        refused = set(but or [])
+    def assert_all_written(self, except_for: list[bytes] | None = None) -> None:
+        """Assert that each point is there once with its value, except for these lines."""
+        missing = set(except_for or [])
         expected = [
             (T0 + tick * SECOND, f"A{loop}", float(tick))
-            for tick in range(self.ticks) for loop, line in enumerate(self.lines(tick)) if line not in refused
+            for tick in range(self.ticks) for loop, line in enumerate(self.lines(tick)) if line not in missing
         ]  # fmt: skip
-        found = [(point.time, point.loop, point.fields["PV"]) for point in self.server.points(self.bucket)]
-        assert [point for point in found if point[1] != "first"] == expected
-        assert (self.spool.points, self.spool.corrupt_files, self.spool.points_dropped) == (0, 0, 0)
+        points = [(point.time, point.loop, point.fields["PV"]) for point in self.server.points(self.bucket)]
+        assert [point for point in points if point[1] != "first"] == expected
+        assert (self.queue.points, self.queue.corrupt_files, self.queue.points_dropped) == (0, 0, 0)
 
 
 def _line(loop: str, value: int, time: int) -> bytes:
@@ -86,28 +86,28 @@ def _line(loop: str, value: int, time: int) -> bytes:
 
 @pytest.fixture
 def bench(influxdb: InfluxDB, tmp_path: Path) -> Iterator[Bench]:
-    with closing(Bench(tmp_path, influxdb)) as made:
-        yield made
+    with closing(Bench(tmp_path, influxdb)) as bench:
+        yield bench
 
 
 def every(faults: tuple[str, ...]) -> Trouble:
-    """Each of them in turn, and then none, again and again."""
-    left: list[str] = []
+    """Make each of these faults in turn, and then none, again and again."""
+    remaining: list[str] = []
 
     def trouble() -> str:
-        if not left:
-            left.extend(["", *reversed(faults)])
-        return left.pop()
+        if not remaining:
+            remaining.extend(["", *reversed(faults)])
+        return remaining.pop()
 
     return trouble
 
 
-def broken(share: float, ways: tuple[str, ...] = ("type", "syntax")) -> Spoil:
-    """This share of the loops' lines, the same ones at every try."""
+def broken(fraction: float, ways: tuple[str, ...] = ("type", "syntax")) -> Spoil:
+    """Spoil this fraction of the loops' lines, the same ones at every request."""
 
     def spoil(line: bytes) -> str:
-        chance = random.Random(line)
-        return chance.choice(ways) if b"loop_id=A" in line and chance.random() < share else ""
+        rng = random.Random(line)
+        return rng.choice(ways) if b"loop_id=A" in line and rng.random() < fraction else ""
 
     return spoil
 
@@ -121,14 +121,14 @@ def test_every_fault_of_network_and_server_is_survived(bench: Bench) -> None:
     bench.assert_all_written()
 
 
-def test_faults_by_chance_lose_and_double_nothing_whatever_process_goes_on(bench: Bench) -> None:
-    chance = random.Random(7)
-    bench.proxy.trouble = mixed(chance, 0.5, tuple(fault for fault in FAULTS if fault not in ("deaf", "silence")))
+def test_random_faults_and_restarts_lose_and_repeat_nothing(bench: Bench) -> None:
+    rng = random.Random(7)
+    bench.proxy.trouble = mixed(rng, 0.5, tuple(fault for fault in FAULTS if fault not in ("deaf", "silence")))
     for _ in range(90):
         bench.tick()
-        for _ in range(chance.randrange(3)):
-            bench.step()
-        if chance.random() < 0.1:
+        for _ in range(rng.randrange(3)):
+            bench.send_once()
+        if rng.random() < 0.1:
             bench.start()
     bench.drain()
     bench.assert_all_written()
@@ -136,42 +136,47 @@ def test_faults_by_chance_lose_and_double_nothing_whatever_process_goes_on(bench
 
 
 @pytest.mark.parametrize("ways", [("type",), ("syntax",), ("type", "syntax")])
-def test_exactly_the_refused_lines_are_in_quarantine_with_the_servers_words(
+def test_exactly_the_rejected_lines_are_in_quarantine_each_under_the_servers_message_about_it(
     bench: Bench, ways: tuple[str, ...]
 ) -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     bench.proxy.spoil = spoil = broken(0.02, ways)
-    bench.proxy.trouble = mixed(chance, 0.2, ("500", "lost", "cut", "refused"))
+    bench.proxy.trouble = mixed(rng, 0.2, ("500", "lost", "cut", "refused"))
     for _ in range(80):
         bench.tick()
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             bench.drain()
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             bench.start()
     bench.drain()
-    refused = [line for tick in range(bench.ticks) for line in bench.lines(tick) if spoil(line)]
-    assert len(refused) > 5
-    assert sorted(bench.quarantined()) == sorted(refused)
-    bench.assert_all_written(but=refused)
-    words = " ".join(said for incident in read_incidents(bench.folder) for said in incident.messages)
-    assert ("field type conflict" in words) is ("type" in ways)
-    assert ("unable to parse" in words) is ("syntax" in ways)
+    rejected = [line for tick in range(bench.ticks) for line in bench.lines(tick) if spoil(line)]
+    assert len(rejected) > 5
+    assert sorted(bench.quarantined()) == sorted(rejected)
+    bench.assert_all_written(except_for=rejected)
+    reasons = {"type": "field type conflict", "syntax": "unable to parse"}
+    for path in (bench.folder / "quarantine").iterdir():
+        message = ""
+        for row in split_lines(path.read_bytes()):
+            if row.startswith(b"#"):
+                message = row.decode()
+            else:
+                assert reasons[spoil(row)] in message
 
 
-def test_a_server_that_refuses_everything_for_a_while_puts_nothing_in_quarantine(bench: Bench) -> None:
+def test_a_server_that_rejects_everything_for_a_while_puts_nothing_in_quarantine(bench: Bench) -> None:
     bench.proxy.trouble = lambda: "refuses all"
     for _ in range(30):
         bench.tick()
-        bench.step()
+        bench.send_once()
     while bench.seconds < 50:
-        bench.step()
+        bench.send_once()
     bench.proxy.trouble = lambda: ""
     bench.drain()
     assert bench.quarantined() == []
     bench.assert_all_written()
 
 
-def test_poison_does_not_hold_up_the_rest(bench: Bench) -> None:
+def test_rejected_lines_do_not_delay_the_others(bench: Bench) -> None:
     bench.tick()
     bench.drain()
     bench.proxy.spoil = lambda line: "type" if b"loop_id=A1" in line else ""
@@ -179,17 +184,17 @@ def test_poison_does_not_hold_up_the_rest(bench: Bench) -> None:
         bench.tick()
         bench.drain()
     assert bench.seconds == 0
-    bench.assert_all_written(but=[bench.lines(tick)[1] for tick in range(1, 21)])
+    bench.assert_all_written(except_for=[bench.lines(tick)[1] for tick in range(1, 21)])
     assert len(list((bench.folder / "quarantine").iterdir())) == 1
 
 
-def test_what_was_refused_can_be_written_again(bench: Bench) -> None:
+def test_rejected_lines_can_be_written_again(bench: Bench) -> None:
     bench.proxy.spoil = lambda line: "type" if b"loop_id=A1" in line else ""
     bench.tick()
     bench.drain()
     [incident] = read_incidents(bench.folder)
     bench.proxy.spoil = None
-    bench.spool.put(incident.path.read_bytes())
+    bench.queue.put(incident.path.read_bytes())
     bench.drain()
     assert split_lines(b"".join(incident.lines)) == [bench.lines(0)[1]]
     bench.assert_all_written()

@@ -1,4 +1,4 @@
-"""Killed again and again behind a proxy with every fault: each instant of each loop is there once, unharmed."""
+"""Killed again and again behind a proxy with every fault: each sample of each loop is there once, with its value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Chain:
     def __init__(self, server: InfluxDB, folder: Path, number: int) -> None:
         self.server, self.folder = server, folder
         self.bucket = server.new_bucket()
-        self.chance = random.Random(number)
+        self.rng = random.Random(number)
         self.proxy = FaultyProxy(server.url, mixed(random.Random(number), FAULTY), spoil)
         self.start = time.time_ns() // SECOND * SECOND
         folder.mkdir()
@@ -54,10 +54,10 @@ class Chain:
     @contextlib.contextmanager
     def lives(self) -> Iterator[subprocess.Popen[str]]:
         own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        other = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with (self.folder / "log").open("w") as log, subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forked_program.py")), "--direct", "--state", "state"],
-            cwd=self.folder, env={**kept, "PYTHONPATH": str(ROOT)}, text=True,
+            cwd=self.folder, env={**other, "PYTHONPATH": str(ROOT)}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
         ) as process:  # fmt: skip
             try:
@@ -66,7 +66,7 @@ class Chain:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
-    def begin(self, process: subprocess.Popen[str]) -> int:
+    def start_program(self, process: subprocess.Popen[str]) -> int:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write("\n")
@@ -77,20 +77,20 @@ class Chain:
         with contextlib.closing(self.proxy), self.lives() as process:
             assert process.stdout is not None
             for _ in range(kills):
-                pid = self.begin(process)
-                time.sleep(self.chance.uniform(*LIVES))
+                pid = self.start_program(process)
+                time.sleep(self.rng.uniform(*LIVES))
                 os.kill(pid, signal.SIGKILL)
                 assert int(process.stdout.readline()) == signal.SIGKILL, (self.folder / "log").read_text()
             self.proxy.trouble = no_trouble
             killed = time.time_ns()
-            pid = self.begin(process)
-            until(lambda: self.waiting() < 50 and self.written_until() > killed + SECOND, 600,
-                  f"the rest; see {self.folder / 'log'}")  # fmt: skip
+            pid = self.start_program(process)
+            until(lambda: self.pending() < 50 and self.written_until() > killed + SECOND, 600,
+                  f"the remaining points; see {self.folder / 'log'}")  # fmt: skip
             os.kill(pid, signal.SIGTERM)
             assert int(process.stdout.readline()) == 0
 
-    def waiting(self) -> int:
-        """Points in the spool."""
+    def pending(self) -> int:
+        """Return the points in the queue."""
         time.sleep(0.2)
         return take_inventory(self.folder / "state").points
 
@@ -102,7 +102,7 @@ class Chain:
         return max((int(row["t"]) for row in rows), default=0)
 
     def generated(self, command: list[str], until_time: int) -> list[bytes]:
-        """What a stream that nobody killed would have written."""
+        """Return the lines of a stream that was never killed."""
         start = datetime.fromtimestamp(self.start / SECOND, timezone.utc).isoformat()
         seconds = (until_time - self.start) / SECOND + 0.1
         words = ["generate", "--config", "loops.toml", "--start", start, "--duration", f"{seconds:.1f}"]
@@ -112,10 +112,10 @@ class Chain:
 
 
 def spoil(line: bytes) -> str:
-    chance = random.Random(line)
-    if b"loop_id=TIC" not in line or chance.random() >= SPOILED:
+    rng = random.Random(line)
+    if b"loop_id=TIC" not in line or rng.random() >= SPOILED:
         return ""
-    return chance.choice(("type", "syntax"))
+    return rng.choice(("type", "syntax"))
 
 
 def value_of(line: bytes) -> tuple[int, str, str, dict[str, float]]:
@@ -126,7 +126,7 @@ def value_of(line: bytes) -> tuple[int, str, str, dict[str, float]]:
 
 
 @pytest.mark.timeout(1800)
-def test_kills_leave_every_instant_of_every_loop_once_and_as_if_there_had_been_none(
+def test_after_kills_every_sample_of_every_loop_is_there_once_as_if_there_had_been_none(
     influxdb: InfluxDB, tmp_path: Path, clpm_execd: list[str]
 ) -> None:
     chains = [Chain(influxdb, tmp_path / str(number), number) for number in range(CHAINS)]
@@ -134,14 +134,15 @@ def test_kills_leave_every_instant_of_every_loop_once_and_as_if_there_had_been_n
         list(pool.map(lambda chain: chain.run(KILLS // CHAINS), chains))
     met: dict[str, int] = {}
     for chain in chains:
-        found = [point for point in influxdb.points(chain.bucket) if point.loop != "first"]
-        # The stream begins with the first point that it had put before it was killed.
-        expected = [line for line in chain.generated(clpm_execd, found[-1].time) if value_of(line)[0] >= found[0].time]
-        refused = [line for line in expected if spoil(line)]
+        points = [point for point in influxdb.points(chain.bucket) if point.loop != "first"]
+        # The stream starts with the first point that it had put before it was killed.
+        lines = chain.generated(clpm_execd, points[-1].time)
+        expected = [line for line in lines if value_of(line)[0] >= points[0].time]
+        rejected = [line for line in expected if spoil(line)]
         written = [value_of(line) for line in expected if not spoil(line)]
-        assert [(point.time, point.loop, point.mode, point.fields) for point in found] == written
-        put_away = [line for incident in read_incidents(chain.folder / "state") for line in incident.lines]
-        assert sorted(put_away) == sorted(refused)
+        assert [(point.time, point.loop, point.mode, point.fields) for point in points] == written
+        quarantined = [line for incident in read_incidents(chain.folder / "state") for line in incident.lines]
+        assert sorted(quarantined) == sorted(rejected)
         assert not os.listdir(chain.folder / "state" / "spool")
         assert not (chain.folder / "state" / "corrupt").exists()
         assert influxdb.token not in (chain.folder / "log").read_text()

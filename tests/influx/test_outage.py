@@ -1,4 +1,4 @@
-"""A day without the server: nothing is lost, and memory stays where it was."""
+"""A day without the server: nothing is lost, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ DAY = 86_400
     (200, 40),
     pytest.param(5, 1, marks=pytest.mark.campaign),
 ])
-def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(
+def test_a_day_without_the_server_loses_nothing_and_memory_does_not_grow(
     influxdb: InfluxDB, tmp_path: Path, loops: int, interval: int
 ) -> None:
     bucket = influxdb.new_bucket()
     ticks = DAY // interval + 100
-    given = [influxdb.org, bucket, influxdb.token, str(tmp_path), str(loops), str(ticks), str(interval)]
+    arguments = [influxdb.org, bucket, influxdb.token, str(tmp_path), str(loops), str(ticks), str(interval)]
     with closing(FaultyProxy(influxdb.url)) as proxy, (tmp_path / "log").open("w") as log:
         proxy.down()
         stream = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("outage.py")), proxy.url, *given],
+            [sys.executable, str(Path(__file__).with_name("outage.py")), proxy.url, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
@@ -43,8 +43,8 @@ def test_a_day_without_the_server_loses_nothing_and_takes_no_memory(
             stream.stdin.write("\n")
             stream.stdin.flush()
             before, most = map(int, stream.stdout.read().split())
-    told = (tmp_path / "log").read_text()
-    assert f"stop: {ticks * loops} points written, 0 rejected, 0 dropped, 0 pending" in told
+    log_text = (tmp_path / "log").read_text()
+    assert f"stop: {ticks * loops} points written, 0 rejected, 0 dropped, 0 pending" in log_text
     assert files < 200
     assert most - before < 10_000, (before, most)
     rows = influxdb.query(
