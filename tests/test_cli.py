@@ -1,4 +1,4 @@
-"""The command as its users have it: what it prints where, how it is stopped, and what it says of a mistake."""
+"""The command as its users know it: its output, its ends, its errors, its settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Start = Callable[..., "Stream"]
 
 
 class Stream:
-    """A stream that runs, its stdin held open or on /dev/null, its stderr in a file."""
+    """A running stream, with stdin held open or on /dev/null, and stderr in a file."""
 
     def __init__(self, command: Sequence[str], folder: Path, env: Mapping[str, str], *, stdin: bool) -> None:
         self._stderr = folder / "stderr"
@@ -57,29 +57,29 @@ class Stream:
         return self._stderr.read_text().splitlines()
 
     def samples(self, n: int, seconds: float = 20.0) -> list[re.Match[str]]:
-        """The first n samples of all loops, awaited."""
+        """Wait for the first n samples of all loops and return them."""
         deadline = time.monotonic() + seconds
         while self._read.count(b"\n") < n * len(LOOPS):
             assert select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))[0], f"no {n} samples in time"
             more = os.read(self._stdout.fileno(), 65_536)
             assert more, f"the stream ended: {self.log}"
             self._read += more
-        return parsed(self._read.decode()[: self._read.rfind(b"\n") + 1])
+        return parse_samples(self._read.decode()[: self._read.rfind(b"\n") + 1])
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(data)
 
     def end(self, how: signal.Signals | None = None) -> tuple[list[re.Match[str]], float]:
-        """All the stream has printed once it is stopped, by EOF or a signal, and how many seconds that took."""
-        began = time.monotonic()
+        """Stop the stream, by EOF or a signal; return all its samples and how many seconds it took to end."""
+        start_time = time.monotonic()
         if how is not None:
             self.process.send_signal(how)
         elif self.process.stdin is not None:
             self.process.stdin.close()
         self._read += self._stdout.read()
         self.process.wait(20)
-        return parsed(self._read.decode()), time.monotonic() - began
+        return parse_samples(self._read.decode()), time.monotonic() - start_time
 
     def close(self) -> None:
         self.process.kill()
@@ -91,13 +91,13 @@ class Stream:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """The command in an empty folder, until it ends by itself."""
+    """Runs the command in an empty folder until it ends by itself."""
     return partial(run_command, folder=tmp_path)
 
 
 @pytest.fixture
 def run_in_bash(clpm_execd: list[str], tmp_path: Path) -> Run:
-    """A script in an empty folder, with the command in a process of its own as "$@"."""
+    """Runs a shell script in an empty folder; the command is "$@"."""
 
     def run_in_bash(script: str) -> subprocess.CompletedProcess[str]:
         return run_process(["bash", "-c", script, "bash", *clpm_execd], folder=tmp_path)
@@ -107,7 +107,7 @@ def run_in_bash(clpm_execd: list[str], tmp_path: Path) -> Run:
 
 @pytest.fixture
 def start(clpm_execd: list[str], tmp_path: Path) -> Iterator[Start]:
-    """The command as a stream, which ends with the test at the latest."""
+    """Starts the command as a stream, which ends with the test at the latest."""
     streams: list[Stream] = []
 
     def start(*arguments: str | Path, env: Mapping[str, str] | None = None, stdin: bool = True) -> Stream:
@@ -119,25 +119,25 @@ def start(clpm_execd: list[str], tmp_path: Path) -> Iterator[Start]:
         stream.close()
 
 
-def parsed(text: str) -> list[re.Match[str]]:
-    """The lines of a stream, each of them whole and well-formed."""
+def parse_samples(text: str) -> list[re.Match[str]]:
+    """Return the lines of a stream, each complete and well-formed."""
     assert not text or text.endswith("\n")
     matches = [LINE.fullmatch(line) for line in text.splitlines()]
     assert all(matches), f"not line protocol: {text[:300]!r}"
     return [match for match in matches if match is not None]
 
 
-def instants(lines: Sequence[re.Match[str]], loops: Sequence[str] = LOOPS) -> list[int]:
-    """The times of the samples, having seen that every loop is there at each of them, once."""
+def sample_times(lines: Sequence[re.Match[str]], loops: Sequence[str] = LOOPS) -> list[int]:
+    """Return the times of the samples, at each of which every loop must occur once."""
     times = [int(line["time"]) for line in lines[:: len(loops)]]
     assert [(int(line["time"]), line["loop"]) for line in lines] == list(itertools.product(times, loops))
     return times
 
 
-def generated(run: Run, *arguments: str | Path, **more: object) -> str:
-    done = run("generate", "--start", START, *arguments, **more)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def generate(run: Run, *arguments: str | Path, **more: object) -> str:
+    result = run("generate", "--start", START, *arguments, **more)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
 
 
 def rfc3339(ns: int) -> str:
@@ -151,7 +151,7 @@ def test_bare_command_streams_the_five_loops_and_nothing_else_on_stdout(start: S
     stream = start()
     stream.samples(2)
     lines, _ = stream.end()
-    times = instants(lines)
+    times = sample_times(lines)
     assert {later - before for before, later in itertools.pairwise(times)} == {SECOND}
     assert abs(times[0] - time.time_ns()) < 60 * SECOND
     assert stream.process.returncode == 0
@@ -166,9 +166,9 @@ def test_log_is_on_stderr_in_telegraf_s_form(start: Start) -> None:
 
 
 def test_count_is_the_number_of_samples(run: Run) -> None:
-    done = run("--count", "7", "--interval", "50ms")
-    times = instants(parsed(done.stdout))
-    assert done.returncode == 0
+    result = run("--count", "7", "--interval", "50ms")
+    times = sample_times(parse_samples(result.stdout))
+    assert result.returncode == 0
     assert {later - before for before, later in itertools.pairwise(times)} == {SECOND // 20}
     assert len(times) == 7
 
@@ -176,10 +176,10 @@ def test_count_is_the_number_of_samples(run: Run) -> None:
 def test_count_1_prints_the_latest_instant_at_once(run: Run) -> None:
     week = 7 * 86_400 * SECOND
     before = time.time_ns() // week * week
-    began = time.monotonic()
-    done = run("--count", "1", "--interval", "7d")
-    assert instants(parsed(done.stdout))[0] in (before, before + week)
-    assert time.monotonic() - began < 5
+    start_time = time.monotonic()
+    result = run("--count", "1", "--interval", "7d")
+    assert sample_times(parse_samples(result.stdout))[0] in (before, before + week)
+    assert time.monotonic() - start_time < 5
 
 
 def test_newlines_on_stdin_repeat_no_sample(start: Start) -> None:
@@ -189,18 +189,18 @@ def test_newlines_on_stdin_repeat_no_sample(start: Start) -> None:
         time.sleep(0.05)
     stream.samples(5)
     lines, _ = stream.end()
-    times = instants(lines)
+    times = sample_times(lines)
     assert {later - before for before, later in itertools.pairwise(times)} == {SECOND // 5}
 
 
-def test_eof_ends_the_stream_with_what_is_due(start: Start) -> None:
+def test_eof_ends_the_stream_with_all_samples_that_are_due(start: Start) -> None:
     stream = start()
     stream.samples(1)
     time.sleep(1.0)
     closed = time.time_ns() // SECOND * SECOND
     lines, seconds = stream.end()
     assert seconds < 1.0
-    assert instants(lines)[-1] >= closed
+    assert sample_times(lines)[-1] >= closed
     assert stream.process.returncode == 0
 
 
@@ -208,7 +208,7 @@ def test_one_gather_before_the_end_of_stdin_gives_one_sample(run: Run, start: St
     stream = start("--interval", "1h")
     stream.write(b"\n")
     lines, _ = stream.end()
-    assert len(instants(lines)) == 1
+    assert len(sample_times(lines)) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -217,7 +217,7 @@ def test_a_stop_signal_ends_the_stream_at_once(start: Start, how: signal.Signals
     stream = start("--interval", interval)
     stream.samples(1)
     lines, seconds = stream.end(how)
-    instants(lines)
+    sample_times(lines)
     assert seconds < 1.0
     assert stream.process.returncode == 0
     assert stream.log[-1] == "I! stop"
@@ -232,25 +232,25 @@ def test_a_gather_signal_neither_ends_the_stream_nor_repeats_a_sample(start: Sta
         time.sleep(0.01)
     stream.samples(4)
     lines, _ = stream.end()
-    times = instants(lines)
+    times = sample_times(lines)
     assert {later - before for before, later in itertools.pairwise(times)} == {SECOND // 5}
     assert stream.process.returncode == 0
 
 
 def test_a_reader_that_leaves_ends_the_stream_quietly(run_in_bash: Run) -> None:
-    done = run_in_bash('set -o pipefail; "$@" --interval 20ms | head -1')
-    assert len(parsed(done.stdout)) == 1
-    assert done.returncode == 0
-    assert all(line.startswith("I! ") for line in done.stderr.splitlines())
+    result = run_in_bash('set -o pipefail; "$@" --interval 20ms | head -1')
+    assert len(parse_samples(result.stdout)) == 1
+    assert result.returncode == 0
+    assert all(line.startswith("I! ") for line in result.stderr.splitlines())
 
 
 def test_a_reader_that_leaves_ends_generate_quietly(run_in_bash: Run) -> None:
-    done = run_in_bash('set -o pipefail; "$@" generate | head -1')
-    assert len(parsed(done.stdout)) == 1
-    assert (done.returncode, done.stderr) == (0, "")
+    result = run_in_bash('set -o pipefail; "$@" generate | head -1')
+    assert len(parse_samples(result.stdout)) == 1
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_stdin_that_says_nothing_ever_is_not_watched(start: Start) -> None:
+def test_dev_null_on_stdin_is_not_watched(start: Start) -> None:
     stream = start("--interval", "100ms", stdin=False)
     stream.samples(4)
     _, seconds = stream.end(signal.SIGTERM)
@@ -263,7 +263,7 @@ def test_a_start_in_the_future_is_awaited(start: Start, tmp_path: Path) -> None:
     stream = start("--config", "loops.toml", "--interval", "500ms")
     lines = stream.samples(2)
     now = time.time_ns()
-    assert instants(lines)[0] == begin
+    assert sample_times(lines)[0] == begin
     assert int(lines[-1]["time"]) <= now
 
 
@@ -315,9 +315,9 @@ def test_each_mistake_is_one_line_and_the_status_is_2(
     (tmp_path / "bad.toml").write_text('sed = 1\n[[loop]]\ntype = "flow"\n[[loop]]\nid = "A"\nprocess = { gian = 1 }\n')
     (tmp_path / "broken.toml").write_text("[[loop\n")
     (tmp_path / "empty").write_text("")
-    done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    lines = done.stderr.splitlines()
+    result = run(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
     assert len(lines) == len(words), lines
     for line, word in zip(lines, words, strict=True):
         assert word in line
@@ -325,42 +325,42 @@ def test_each_mistake_is_one_line_and_the_status_is_2(
         assert all(line.startswith("E! ") for line in lines)
 
 
-def test_check_tells_the_problems_of_settings_and_loops_at_once(run: Run, tmp_path: Path) -> None:
+def test_check_lists_the_errors_of_settings_and_loops_together(run: Run, tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text('[[loop]]\nid = "A"\ntype = "flwo"\n[[loop]]\nid = "A"\n')
-    done = run("check", env={"STREAM_INTERVAL": "soon", "LOG_LEVEL": "LOUD", "CLPM_LOOPS": "loops.toml"})
-    assert (done.returncode, done.stdout) == (2, "")
+    result = run("check", env={"STREAM_INTERVAL": "soon", "LOG_LEVEL": "LOUD", "CLPM_LOOPS": "loops.toml"})
+    assert (result.returncode, result.stdout) == (2, "")
     words = ["STREAM_INTERVAL", "LOG_LEVEL", "did you mean 'flow'?", "loop[2] A.id"]
-    for line, word in itertools.zip_longest(done.stderr.splitlines(), words):
+    for line, word in itertools.zip_longest(result.stderr.splitlines(), words):
         assert word in line
 
 
-def test_check_says_that_all_is_well(run: Run, tmp_path: Path) -> None:
+def test_check_confirms_a_valid_configuration(run: Run, tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text('[[loop]]\nid = "FIC{:03d}"\ncount = 20\n')
-    done = run("check", "--config", "loops.toml")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 20 loops\n", "")
+    result = run("check", "--config", "loops.toml")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ok: 20 loops\n", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
 @pytest.mark.parametrize("to", ["> /dev/full", "--output /dev/full"])
 def test_a_full_disk_under_generate_is_one_line_and_status_2(run_in_bash: Run, to: str) -> None:
-    done = run_in_bash(f'"$@" generate --duration 10s {to}')
-    assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
+    result = run_in_bash(f'"$@" generate --duration 10s {to}')
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
     assert "No space left on device" in line
 
 
-def test_a_file_that_cannot_be_written_leaves_what_was_there(run_in_bash: Run, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_file_unchanged(run_in_bash: Run, tmp_path: Path) -> None:
     target = tmp_path / "day.lp"
     target.write_text("kept")
     # No file above a few KiB.
-    done = run_in_bash("ulimit -f 8; trap '' XFSZ; exec \"$@\" generate --duration 1h --output day.lp")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
+    result = run_in_bash("ulimit -f 8; trap '' XFSZ; exec \"$@\" generate --duration 1h --output day.lp")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["day.lp"]
     assert target.read_text() == "kept"
 
 
-def test_a_stop_ends_generate_soon_and_leaves_no_half_file(start: Start, tmp_path: Path) -> None:
+def test_a_stop_ends_generate_soon_and_leaves_no_partial_file(start: Start, tmp_path: Path) -> None:
     stream = start("generate", "--interval", "1h", "--duration", "3650d", "--output", "years.csv.gz")
     deadline = time.monotonic() + 20
     while not list(tmp_path.glob(".*.part")):
@@ -377,8 +377,8 @@ def test_a_stop_ends_generate_soon_and_leaves_no_half_file(start: Start, tmp_pat
 
 def test_option_precedes_environment_precedes_env_file_precedes_loops_toml(run: Run, tmp_path: Path) -> None:
     def samples(*arguments: str, **env: str) -> int:
-        text = generated(run, "--duration", "60s", "--config", "loops.toml", *arguments, env=env)
-        return len(instants(parsed(text)))
+        text = generate(run, "--duration", "60s", "--config", "loops.toml", *arguments, env=env)
+        return len(sample_times(parse_samples(text)))
 
     (tmp_path / "loops.toml").write_text('interval = "2s"\n')
     assert samples() == 30
@@ -392,15 +392,15 @@ def test_loops_are_found_by_environment_and_the_option_precedes(run: Run, tmp_pa
     for name in ("A", "B"):
         (tmp_path / f"{name}.toml").write_text(f'[[loop]]\nid = "{name}"\n')
     env = {"CLPM_LOOPS": "A.toml"}
-    assert ",loop_id=A " in generated(run, "--duration", "1s", env=env)
-    assert ",loop_id=B " in generated(run, "--duration", "1s", "--config", "B.toml", env=env)
+    assert ",loop_id=A " in generate(run, "--duration", "1s", env=env)
+    assert ",loop_id=B " in generate(run, "--duration", "1s", "--config", "B.toml", env=env)
 
 
 def test_measurement_of_the_environment_precedes_that_of_the_loops(run: Run, tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text('[output]\nmeasurement = "plant"\n')
-    given = ("--duration", "1s", "--config", "loops.toml")
-    assert generated(run, *given).startswith("plant,")
-    assert generated(run, *given, env={"INFLUXDB_MEASUREMENT": "unit"}).startswith("unit,")
+    options = ("--duration", "1s", "--config", "loops.toml")
+    assert generate(run, *options).startswith("plant,")
+    assert generate(run, *options, env={"INFLUXDB_MEASUREMENT": "unit"}).startswith("unit,")
 
 
 @pytest.mark.parametrize("by_file", [False, True])
@@ -420,44 +420,44 @@ def test_the_token_is_shown_nowhere(start: Start, tmp_path: Path, by_file: bool)
             assert time.monotonic() < deadline, f"no word of the server that is not there: {stream.log}"
             time.sleep(0.05)
         command_line = Path(f"/proc/{stream.process.pid}/cmdline")
-        shown = command_line.read_text() if command_line.exists() else ""
+        output = command_line.read_text() if command_line.exists() else ""
         lines, _ = stream.end(signal.SIGTERM)
     assert stream.process.returncode == 0
     assert not lines
-    shown += "\n".join(stream.log) + (tmp_path / "stream.log").read_text()
-    assert "127.0.0.1" in shown
-    assert TOKEN not in shown
+    output += "\n".join(stream.log) + (tmp_path / "stream.log").read_text()
+    assert "127.0.0.1" in output
+    assert TOKEN not in output
 
 
 # generate
 
 
 def test_generate_gives_duration_by_interval_samples_from_the_start(run: Run) -> None:
-    times = instants(parsed(generated(run, "--duration", "5m", "--interval", "15s")))
+    times = sample_times(parse_samples(generate(run, "--duration", "5m", "--interval", "15s")))
     assert times == [START_NS + k * 15 * SECOND for k in range(20)]
 
 
 def test_an_hour_between_samples_is_an_hour_of_the_plant(run: Run) -> None:
-    hourly = parsed(generated(run, "--duration", "3h", "--interval", "1h"))
-    assert instants(hourly) == [START_NS + k * 3600 * SECOND for k in range(3)]
-    assert {line.string for line in hourly} < set(generated(run, "--duration", "3h").splitlines())
+    hourly = parse_samples(generate(run, "--duration", "3h", "--interval", "1h"))
+    assert sample_times(hourly) == [START_NS + k * 3600 * SECOND for k in range(3)]
+    assert {line.string for line in hourly} < set(generate(run, "--duration", "3h").splitlines())
 
 
 def test_formats_by_suffix_hold_the_same_values(run: Run, tmp_path: Path) -> None:
-    lp = generated(run, "--duration", "5s")
+    lp = generate(run, "--duration", "5s")
     names = ["a.lp", "a.csv", "a.wide.csv", "a.lp.gz", "a.csv.gz", "a.wide.csv.gz"]
     text = {}
     for name in names:
-        assert generated(run, "--duration", "5s", "--output", name) == ""
+        assert generate(run, "--duration", "5s", "--output", name) == ""
         data = (tmp_path / name).read_bytes()
         text[name] = (gzip.decompress(data) if name.endswith(".gz") else data).decode()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     for name in names[:3]:
         assert text[name] == text[f"{name}.gz"]
     assert text["a.lp"] == lp
-    assert text["a.csv"] == generated(run, "--duration", "5s", "--format", "csv")
-    assert text["a.wide.csv"] == generated(run, "--duration", "5s", "--format", "wide")
-    lines = parsed(lp)
+    assert text["a.csv"] == generate(run, "--duration", "5s", "--format", "csv")
+    assert text["a.wide.csv"] == generate(run, "--duration", "5s", "--format", "wide")
+    lines = parse_samples(lp)
     moments = [rfc3339(int(line["time"])) for line in lines]
     modes = [line.string.split(",")[1].removeprefix("Mode=") for line in lines]
     assert text["a.wide.csv"].splitlines() == ["time,loop_id,Mode,PV,OP,SP"] + [
@@ -472,41 +472,41 @@ def test_formats_by_suffix_hold_the_same_values(run: Run, tmp_path: Path) -> Non
 
 
 def test_format_precedes_the_suffix(run: Run, tmp_path: Path) -> None:
-    generated(run, "--duration", "2s", "--format", "lp", "--output", "a.csv")
-    assert len(instants(parsed((tmp_path / "a.csv").read_text()))) == 2
+    generate(run, "--duration", "2s", "--format", "lp", "--output", "a.csv")
+    assert len(sample_times(parse_samples((tmp_path / "a.csv").read_text()))) == 2
 
 
 def test_another_process_gives_the_same_bytes(run: Run, clpm_execd: list[str], tmp_path: Path) -> None:
-    given = ("--duration", "20m", "--output")
+    options = ("--duration", "20m", "--output")
     for seed in ("1", "2"):
-        done = run_process([*clpm_execd, "generate", "--start", START, *given, f"{seed}.lp.gz"], folder=tmp_path,
+        result = run_process([*clpm_execd, "generate", "--start", START, *options, f"{seed}.lp.gz"], folder=tmp_path,
                            env={"PYTHONHASHSEED": seed, "TZ": f"UTC-{seed}"})
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    generated(run, *given, "other.lp.gz", "--seed", "43")
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    generate(run, *options, "other.lp.gz", "--seed", "43")
     assert (tmp_path / "1.lp.gz").read_bytes() == (tmp_path / "2.lp.gz").read_bytes()
     assert (tmp_path / "1.lp.gz").read_bytes() != (tmp_path / "other.lp.gz").read_bytes()
 
 
 def test_start_now_precedes_the_start_of_the_loops(run: Run, tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text(f"start = {START}\n")
-    given = ("generate", "--config", "loops.toml", "--duration", "2s")
-    assert instants(parsed(run(*given).stdout))[0] == START_NS
-    now = instants(parsed(run(*given, "--start", "now").stdout))[0]
+    options = ("generate", "--config", "loops.toml", "--duration", "2s")
+    assert sample_times(parse_samples(run(*options).stdout))[0] == START_NS
+    now = sample_times(parse_samples(run(*options, "--start", "now").stdout))[0]
     assert abs(now - time.time_ns()) < 60 * SECOND
     assert now % SECOND == 0
 
 
-def test_live_stream_of_a_fixed_start_is_what_generate_gives(run: Run, tmp_path: Path) -> None:
+def test_a_live_stream_with_a_fixed_start_equals_generate(run: Run, tmp_path: Path) -> None:
     begin = (time.time_ns() // SECOND - 600) * SECOND
     (tmp_path / "loops.toml").write_text(f"start = {rfc3339(begin)}\n")
     live = run("--config", "loops.toml", "--count", "3", "--interval", "500ms")
-    lines = parsed(live.stdout)
+    lines = parse_samples(live.stdout)
     assert live.returncode == 0
-    assert len(instants(lines)) == 3
+    assert len(sample_times(lines)) == 3
     assert "without output" in live.stderr
-    made = run("generate", "--config", "loops.toml", "--interval", "500ms", "--duration", "12m").stdout
-    assert instants(parsed(made))[0] == begin
-    assert {line.string for line in lines} < set(made.splitlines())
+    batch = run("generate", "--config", "loops.toml", "--interval", "500ms", "--duration", "12m").stdout
+    assert sample_times(parse_samples(batch))[0] == begin
+    assert {line.string for line in lines} < set(batch.splitlines())
 
 
 def test_other_loops_change_no_line_of_a_loop(run: Run, tmp_path: Path) -> None:
@@ -519,9 +519,9 @@ def test_other_loops_change_no_line_of_a_loop(run: Run, tmp_path: Path) -> None:
 
     def lines(*names: str) -> dict[str, list[str]]:
         (tmp_path / "loops.toml").write_text("\n".join(f'[[loop]]\nid = "{name}"\n{tables[name]}' for name in names))
-        found = parsed(generated(run, "--config", "loops.toml", "--duration", "10m"))
-        assert Counter(line["loop"] for line in found) == dict.fromkeys(names, 600)
-        return {name: [line.string for line in found if line["loop"] == name] for name in names}
+        parsed_samples = parse_samples(generate(run, "--config", "loops.toml", "--duration", "10m"))
+        assert Counter(line["loop"] for line in parsed_samples) == dict.fromkeys(names, 600)
+        return {name: [line.string for line in parsed_samples if line["loop"] == name] for name in names}
 
     every = lines(*tables)
     for names in (["TIC1"], ["LIC1", "FIC1"], ["PIC1", "LIC1", "TIC1", "FIC1"]):
@@ -532,27 +532,27 @@ def test_other_loops_change_no_line_of_a_loop(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["wide", "csv"])
-def test_what_generate_wrote_is_replayed_as_if_live(run: Run, form: str) -> None:
-    made = parsed(generated(run, "--duration", "5s"))
-    generated(run, "--duration", "5s", "--format", form, "--output", "record.csv")
-    done = run("--replay", "record.csv", "--count", "7", "--interval", "50ms")
-    played = parsed(done.stdout)
-    times = instants(played)
-    assert done.returncode == 0
+def test_the_output_of_generate_is_replayed_as_if_live(run: Run, form: str) -> None:
+    batch = parse_samples(generate(run, "--duration", "5s"))
+    generate(run, "--duration", "5s", "--format", form, "--output", "record.csv")
+    result = run("--replay", "record.csv", "--count", "7", "--interval", "50ms")
+    replay = parse_samples(result.stdout)
+    times = sample_times(replay)
+    assert result.returncode == 0
     assert {later - before for before, later in itertools.pairwise(times)} == {SECOND // 20}
     assert abs(times[0] - time.time_ns()) < 60 * SECOND
 
     # A sample of the record lasts its own second; so sped up in generate, where time costs nothing.
-    replayed = parsed(generated(run, "--replay", "record.csv", "--duration", "7s"))
-    assert instants(replayed) == [START_NS + k * SECOND for k in range(7)]
-    values = [line.group("loop", "op", "pv", "sp") for line in made]
+    replayed = parse_samples(generate(run, "--replay", "record.csv", "--duration", "7s"))
+    assert sample_times(replayed) == [START_NS + k * SECOND for k in range(7)]
+    values = [line.group("loop", "op", "pv", "sp") for line in batch]
     assert [line.group("loop", "op", "pv", "sp") for line in replayed] == values + values[: 2 * len(LOOPS)]
-    assert [line.group("loop", "op", "pv", "sp") for line in played] == values[: len(LOOPS)] * 7
+    assert [line.group("loop", "op", "pv", "sp") for line in replay] == values[: len(LOOPS)] * 7
 
 
-def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
-    text = generated(run, "--demo", "--duration", "20m", "--interval", "10s")
-    lines = parsed("".join(line for line in text.splitlines(keepends=True) if "_truth," not in line))
+def test_demo_moves_every_set_point_and_the_processes_follow(run: Run) -> None:
+    text = generate(run, "--demo", "--duration", "20m", "--interval", "10s")
+    lines = parse_samples("".join(line for line in text.splitlines(keepends=True) if "_truth," not in line))
     for loop in LOOPS:
         sp = [float(line["sp"]) for line in lines if line["loop"] == loop]
         pv = [float(line["pv"]) for line in lines if line["loop"] == loop]
@@ -563,18 +563,18 @@ def test_demo_moves_every_set_point_and_the_loops_follow(run: Run) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 @pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init"])
-def test_a_descriptor_that_nobody_opened_is_no_fault(run_in_bash: Run, command: str, closed: str) -> None:
-    done = run_in_bash(f'"$@" {command} {closed}')
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr
+def test_a_closed_standard_descriptor_is_tolerated(run_in_bash: Run, command: str, closed: str) -> None:
+    result = run_in_bash(f'"$@" {command} {closed}')
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
 
 
-def test_shards_of_a_plant_are_its_lines_shared_out(run: Run) -> None:
-    given = ("--duration", "30s")
-    parts = [generated(run, *given, "--shard", "0/2"), generated(run, *given, env={"CLPM_SHARD": "1/2"})]
+def test_the_lines_of_all_shards_are_those_of_the_plant(run: Run) -> None:
+    options = ("--duration", "30s")
+    parts = [generate(run, *options, "--shard", "0/2"), generate(run, *options, env={"CLPM_SHARD": "1/2"})]
     assert all(parts)
-    assert sorted("".join(parts).splitlines()) == sorted(generated(run, *given).splitlines())
-    done = run("check", "--shard", "2/2")
-    assert done.returncode == 2
-    assert "--shard" in done.stderr
-    assert "0/2 to 1/2" in done.stderr
+    assert sorted("".join(parts).splitlines()) == sorted(generate(run, *options).splitlines())
+    result = run("check", "--shard", "2/2")
+    assert result.returncode == 2
+    assert "--shard" in result.stderr
+    assert "0/2 to 1/2" in result.stderr

@@ -35,105 +35,107 @@ start = "10s"
 START = "2025-01-10T10:05:00Z"
 
 
-def ran(folder: Path, *command: str, status: int = 0) -> str:
-    done = run_command(*command, folder=folder)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+def run_cli(folder: Path, *command: str, status: int = 0) -> str:
+    result = run_command(*command, folder=folder)
+    assert result.returncode == status, result.stderr
+    return result.stdout if status == 0 else result.stderr
 
 
-def generated(folder: Path, text: str, *options: str, duration: str = "100s") -> list[str]:
+def generate(folder: Path, text: str, *options: str, duration: str = "100s") -> list[str]:
     (folder / "x.toml").write_text(text)
-    return ran(folder, "generate", "--config", "x.toml", "--start", START, "--duration", duration,
+    return run_cli(folder, "generate", "--config", "x.toml", "--start", START, "--duration", duration,
                *options).splitlines()
 
 
 def test_faults_and_loop_types_are_printed(tmp_path: Path) -> None:
-    lines = ran(tmp_path, "faults").splitlines()
+    lines = run_cli(tmp_path, "faults").splitlines()
     assert [line for line in lines if line in FAULTS] == list(FAULTS)
-    assert ran(tmp_path, "faults", "stuck").startswith("stuck\n")
-    assert "temperature\n" in ran(tmp_path, "loop-types")
-    assert "did you mean 'stuck'?" in ran(tmp_path, "faults", "stucc", status=2)
+    assert run_cli(tmp_path, "faults", "stuck").startswith("stuck\n")
+    assert "temperature\n" in run_cli(tmp_path, "loop-types")
+    assert "did you mean 'stuck'?" in run_cli(tmp_path, "faults", "stucc", status=2)
 
 
-def test_neighbours_of_a_plant_share_what_happens(tmp_path: Path) -> None:
-    loops = tomli.loads(ran(tmp_path, "init", "--plant", "refinery", "--loops", "100"))["loop"]
+def test_neighbouring_loops_of_a_plant_share_disturbances(tmp_path: Path) -> None:
+    loops = tomli.loads(run_cli(tmp_path, "init", "--plant", "refinery", "--loops", "100"))["loop"]
 
-    def alike(kind: str, *keys: str) -> int:
+    def most_alike(kind: str, *keys: str) -> int:
         faults = [fault for loop in loops for fault in loop.get("fault", []) if fault["kind"] == kind]
         return max(Counter(tuple(fault.get(key) for key in keys) for fault in faults if keys[0] in fault).values())
 
-    assert alike("external-oscillation", "period") >= 3
-    assert alike("load-step", "repeat", "start", "duration") >= 3
-    assert alike("grade-change", "repeat", "start", "duration") >= 3
+    assert most_alike("external-oscillation", "period") >= 3
+    assert most_alike("load-step", "repeat", "start", "duration") >= 3
+    assert most_alike("grade-change", "repeat", "start", "duration") >= 3
     assert sum("operator" in loop for loop in loops) > 40
 
 
 @pytest.mark.slow
 def test_what_init_writes_passes_check(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text(ran(tmp_path, "init"))
-    assert ran(tmp_path, "check", "--config", "a.toml") == "ok: 3 loops\n"
-    ran(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--output", "b.toml")
-    assert ran(tmp_path, "check", "--config", "b.toml") == "ok: 60 loops\n"
-    assert ran(tmp_path, "init", "--plant", "refinery", "--loops", "60") == (tmp_path / "b.toml").read_text()
-    assert ran(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--seed", "7") != \
+    (tmp_path / "a.toml").write_text(run_cli(tmp_path, "init"))
+    assert run_cli(tmp_path, "check", "--config", "a.toml") == "ok: 3 loops\n"
+    run_cli(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--output", "b.toml")
+    assert run_cli(tmp_path, "check", "--config", "b.toml") == "ok: 60 loops\n"
+    assert run_cli(tmp_path, "init", "--plant", "refinery", "--loops", "60") == (tmp_path / "b.toml").read_text()
+    assert run_cli(tmp_path, "init", "--plant", "refinery", "--loops", "60", "--seed", "7") != \
         (tmp_path / "b.toml").read_text()
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("mine")
-    assert "already exists; name a new file" in ran(tmp_path, "init", "--output", "a.toml", status=2)
+    assert "already exists; name a new file" in run_cli(tmp_path, "init", "--output", "a.toml", status=2)
     assert (tmp_path / "a.toml").read_text() == "mine"
-    assert "is not between 1 and 100000" in ran(tmp_path, "init", "--loops", "0", status=2)
+    assert "is not between 1 and 100000" in run_cli(tmp_path, "init", "--loops", "0", status=2)
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "csv"), ("--format", "wide")])
-def test_the_samples_are_the_same_with_the_truth_and_without(tmp_path: Path, options: tuple[str, ...]) -> None:
-    with_truth = [line for line in generated(tmp_path, STICKY, *options) if "_truth" not in line]
-    without = generated(tmp_path, STICKY.replace("truth = true", ""), *options)
+def test_samples_are_the_same_with_and_without_ground_truth(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with_truth = [line for line in generate(tmp_path, STICKY, *options) if "_truth" not in line]
+    without = generate(tmp_path, STICKY.replace("truth = true", ""), *options)
     cells = {(): 0, ("--format", "csv"): 1, ("--format", "wide"): 2}[options]
     assert [line.rsplit(",", cells)[0] if cells else line for line in with_truth] == without
 
 
-def test_the_truth_of_a_generated_stretch_is_that_of_the_configuration(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO("\n".join(generated(tmp_path, STICKY, "--format", "wide")))))
+def test_the_ground_truth_of_a_time_range_is_that_of_the_configuration(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO("\n".join(generate(tmp_path, STICKY, "--format", "wide")))))
     sticky = [row["fault"] for row in rows if row["loop_id"] == "PIC101"]
     assert sticky == [""] * 30 + ["stiction"] * 40 + [""] * 30
     assert {row["fault"] for row in rows if row["loop_id"] == "PIC102"} == {""}
-    lines = [line for line in generated(tmp_path, STICKY) if line.startswith("control_loops_truth,")]
+    lines = [line for line in generate(tmp_path, STICKY) if line.startswith("control_loops_truth,")]
     first = 1_736_503_500
     mine = [(int(line.split()[2]) // 10**9 - first, "present=true" in line) for line in lines if "PIC101" in line]
     assert {(0, False), (30, True), (60, True), (70, False)} <= set(mine)
     assert all("control=true,present=false" in line for line in lines if "fault=white-noise" in line)
 
 
-def test_a_stream_tells_the_same_truth_as_generate(tmp_path: Path) -> None:
+def test_a_stream_has_the_same_ground_truth_as_generate(tmp_path: Path) -> None:
     start = time.time_ns() // 10**9 - 50  # the fault is there from 20 s ago on
     text = f'start = "{datetime.fromtimestamp(start, timezone.utc).isoformat()}"\n' + STICKY
     (tmp_path / "x.toml").write_text(text)
-    streamed = ran(tmp_path, "--config", "x.toml", "--count", "3").splitlines()
-    told = [line for line in streamed if line.startswith("control_loops_truth,")]
+    streamed = run_cli(tmp_path, "--config", "x.toml", "--count", "3").splitlines()
+    truth_lines = [line for line in streamed if line.startswith("control_loops_truth,")]
     first = min(line.rsplit(" ", 1)[1] for line in streamed)
-    assert [line.rsplit(" ", 1)[1] for line in told[:2]] == [first, first]
-    assert told[0].startswith("control_loops_truth,fault=stiction,loop_id=PIC101 control=false,present=true,")
-    at_once = ran(tmp_path, "generate", "--config", "x.toml", "--duration", "70s").splitlines()
-    assert {line for line in streamed if line not in told} <= set(at_once)
+    assert [line.rsplit(" ", 1)[1] for line in truth_lines[:2]] == [first, first]
+    assert truth_lines[0].startswith("control_loops_truth,fault=stiction,loop_id=PIC101 control=false,present=true,")
+    at_once = run_cli(tmp_path, "generate", "--config", "x.toml", "--duration", "70s").splitlines()
+    assert {line for line in streamed if line not in truth_lines} <= set(at_once)
 
 
-def test_a_record_has_no_truth(tmp_path: Path) -> None:
-    ran(tmp_path, "generate", "--start", START, "--duration", "20s", "--output", "r.csv")
+def test_a_record_has_no_ground_truth(tmp_path: Path) -> None:
+    run_cli(tmp_path, "generate", "--start", START, "--duration", "20s", "--output", "r.csv")
     (tmp_path / "t.toml").write_text("[output]\ntruth = true\n")
     for options in ((), ("--format", "wide"), ("--format", "csv")):
-        replayed = ran(tmp_path, "generate", "--replay", "r.csv", "--config", "t.toml", "--duration", "5s", *options)
+        command = ("generate", "--replay", "r.csv", "--config", "t.toml", "--duration", "5s")
+        replayed = run_cli(tmp_path, *command, *options)
         assert "truth" not in replayed
         assert "fault" not in replayed
 
 
-def test_the_demonstration_shows_faults_and_the_truth_beside_them(tmp_path: Path) -> None:
-    lines = ran(tmp_path, "generate", "--demo", "--start", START, "--duration", "6m", "--format", "wide").splitlines()
+def test_the_demonstration_has_faults_and_ground_truth(tmp_path: Path) -> None:
+    command = ("generate", "--demo", "--start", START, "--duration", "6m", "--format", "wide")
+    lines = run_cli(tmp_path, *command).splitlines()
     rows = list(csv.DictReader(lines))
-    by_loop = {loop: [row for row in rows if row["loop_id"] == loop] for loop in {row["loop_id"] for row in rows}}
-    assert len(by_loop) == 5
-    healthy, sticky, frozen, manual, other = (by_loop[f"TIC20803{k}"] for k in range(5))
+    rows_by_loop = {loop: [row for row in rows if row["loop_id"] == loop] for loop in {row["loop_id"] for row in rows}}
+    assert len(rows_by_loop) == 5
+    healthy, sticky, frozen, manual, other = (rows_by_loop[f"TIC20803{k}"] for k in range(5))
     assert {row["fault"] for row in healthy + other} == {""}
     assert len({row["SP"] for row in healthy}) > 100
     assert {row["fault"] for row in sticky[:120]} == {""}

@@ -1,4 +1,4 @@
-"""`learn`, as a user runs it: from records to loops that pass `check` and stream, and a page that shows how alike."""
+"""`learn`, as a user runs it: from records to loops that pass `check` and stream, and a report of the fit."""
 
 from __future__ import annotations
 
@@ -76,25 +76,25 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    done = run_command(*words, folder=folder)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+    result = run_command(*words, folder=folder)
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
 
 
 @pytest.mark.slow
-def test_loops_are_learned_that_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
-    done = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
+def test_fitted_loops_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
+    result = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
                "FIC101=0:120", "--range", "LIC1=0:100")
     assert sorted(os.listdir(tmp_path)) == ["loops.npz", "loops.toml", "report.html"]
     for loop in ("FIC101", "LIC1", "LIC2"):
-        assert re.search(rf"^{loop} +1200 ", done.stdout, re.MULTILINE)
-    assert "LIC2: the transmitter's range is not in the record" in done.stderr
-    assert "wrote loops.toml and loops.npz; stream with clpm-execd --config loops.toml" in done.stderr
-    written = tomli.loads((tmp_path / "loops.toml").read_text())
-    assert written["interval"] == "2s"
-    assert [loop["range"] for loop in written["loop"]][:2] == [[0.0, 120.0], [0.0, 100.0]]
-    assert [loop["type"] for loop in written["loop"]] == ["flow", "level", "level"]
+        assert re.search(rf"^{loop} +1200 ", result.stdout, re.MULTILINE)
+    assert "LIC2: the transmitter's range is not in the record" in result.stderr
+    assert "wrote loops.toml and loops.npz; stream with clpm-execd --config loops.toml" in result.stderr
+    configuration = tomli.loads((tmp_path / "loops.toml").read_text())
+    assert configuration["interval"] == "2s"
+    assert [loop["range"] for loop in configuration["loop"]][:2] == [[0.0, 120.0], [0.0, 100.0]]
+    assert [loop["type"] for loop in configuration["loop"]] == ["flow", "level", "level"]
     assert run(tmp_path, "check", "--config", "loops.toml").stdout == "ok: 3 loops\n"
     lines = run(tmp_path, "generate", "--config", "loops.toml", *START, "--duration", "10m").stdout.splitlines()
     assert len(lines) == 3 * 300
@@ -129,20 +129,20 @@ def test_what_generate_writes_is_read_back(tmp_path: Path, form: str) -> None:
         assert [int(line.rsplit(" ", 1)[1]) for line in own] == read.times.tolist()
 
 
-def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, short: Path) -> None:
+def test_nothing_is_written_if_one_record_cannot_be_read(tmp_path: Path, short: Path) -> None:
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     (tmp_path / "loops.toml").write_text("mine")
-    done = run(tmp_path, "learn", short, "bad.csv", "none.csv", "--output", "loops.toml", status=2)
-    assert done.stdout == ""
-    said = done.stderr.splitlines()
-    assert len(said) == 2
-    assert said[0].startswith("bad.csv: no time column; ")
-    assert said[1] == "none.csv: there is no such file; check the path"
+    result = run(tmp_path, "learn", short, "bad.csv", "none.csv", "--output", "loops.toml", status=2)
+    assert result.stdout == ""
+    message = result.stderr.splitlines()
+    assert len(message) == 2
+    assert message[0].startswith("bad.csv: no time column; ")
+    assert message[1] == "none.csv: there is no such file; check the path"
     assert (tmp_path / "loops.toml").read_text() == "mine"
     assert not (tmp_path / "loops.npz").exists()
 
 
-@pytest.mark.parametrize(("words", "said"), [
+@pytest.mark.parametrize(("words", "message"), [
     (["--output", "loops.csv"], "--output: loops.csv does not end in .toml"),
     (["--output", "no/loops.toml"], "--output: there is no folder no"),
     (["--output", "l.toml", "--report", "r.pdf"], "--report: r.pdf does not end in .html"),
@@ -153,18 +153,18 @@ def test_nothing_is_written_where_one_record_cannot_be_read(tmp_path: Path, shor
     (["--output", "l.toml", "--timezone", "Europe/Berlim"], "did you mean 'Europe/Berlin'?"),
     (["--output", "l.toml", "--columns", "pw=A"], "unknown column role 'pw'"),
 ])
-def test_a_mistake_is_told_in_a_line(tmp_path: Path, short: Path, signals: Signals, words: list[str], said: str,
+def test_a_mistake_is_one_line(tmp_path: Path, short: Path, signals: Signals, words: list[str], message: str,
                                      monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.run(signals, ["learn", str(short), *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert os.listdir(tmp_path) == []
 
 
-def test_without_its_extra_the_command_says_how_to_have_it(tmp_path: Path, short: Path, signals: Signals,
+def test_without_its_extra_the_error_shows_how_to_install_it(tmp_path: Path, short: Path, signals: Signals,
                                                            monkeypatch: pytest.MonkeyPatch,
                                                            capsys: pytest.CaptureFixture[str]) -> None:
     present = extras.find_spec
@@ -180,7 +180,7 @@ def test_a_stop_writes_nothing(tmp_path: Path, short: Path, signals: Signals) ->
     assert os.listdir(tmp_path) == []
 
 
-def test_a_loop_of_no_samples_to_speak_of_is_learned_and_said_so(tmp_path: Path, signals: Signals,
+def test_a_loop_with_few_samples_is_fitted_with_a_warning(tmp_path: Path, signals: Signals,
                                                                  capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.csv").write_text("time,PV,OP\n0,1,2\n1,1,2\n2,1,2\n")
     assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "x.toml"),
@@ -198,25 +198,25 @@ def test_a_terminal_has_a_bar_over_the_loops_and_a_pipe_has_none(tmp_path: Path,
                                cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
                                env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
     os.close(theirs)
-    shown = b""
+    output = b""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
-            shown += os.read(ours, 65_536)
+            output += os.read(ours, 65_536)
         except OSError:
             break
     os.close(ours)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert b"/3" in shown
-    assert b"fitting LIC2" in shown
+    assert b"/3" in output
+    assert b"fitting LIC2" in output
     assert b"\x1b" not in out
 
 
 @pytest.mark.slow
-def test_records_of_plants_are_learned(tmp_path: Path) -> None:
-    done = run(tmp_path, "learn", *SOME_RECORDS, "--output", "loops.toml")
-    assert "timestamps have no time zone: UTC assumed" in done.stderr
+def test_records_of_plants_are_fitted(tmp_path: Path) -> None:
+    result = run(tmp_path, "learn", *SOME_RECORDS, "--output", "loops.toml")
+    assert "timestamps have no time zone: UTC assumed" in result.stderr
     assert run(tmp_path, "check", "--config", "loops.toml").stdout == f"ok: {len(SOME_RECORDS)} loops\n"
     lines = run(tmp_path, "--config", "loops.toml", "--count", "1").stdout.splitlines()
     assert len(lines) == len(SOME_RECORDS)

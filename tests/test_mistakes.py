@@ -26,7 +26,7 @@ from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.state.folder_lock import FolderLock
 
 MISTAKES: list[dict[str, Any]] = tomli.loads((Path(__file__).parent / "mistakes.toml").read_text())["mistake"]
-SERVED = re.compile(r"\{\w+\}")
+PLACEHOLDER = re.compile(r"\{\w+\}")
 
 # Permissions do not stop root: what overrides them is taken from it.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
@@ -34,9 +34,9 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
 
 
 @pytest.fixture(scope="module")
-def served(influxdb: parts.InfluxDB, influxd: Path,
+def servers(influxdb: parts.InfluxDB, influxd: Path,
            tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What stands in braces: addresses and tokens of real servers."""
+    """The values of placeholders: addresses and tokens of real servers."""
     folder = tmp_path_factory.mktemp("servers")
     ports = {name: parts.free_port() for name in ("closed", "https", "web")}
     certificate, key = folder / "certificate.pem", folder / "key.pem"
@@ -72,8 +72,8 @@ def reading_token(server: parts.InfluxDB) -> str:
     return token
 
 
-def lay(folder: Path, mistake: dict[str, Any]) -> None:
-    """The files of a mistake."""
+def write_files(folder: Path, mistake: dict[str, Any]) -> None:
+    """Write the files of a mistake."""
     for name, text in mistake.get("files", {}).items():
         if text == "/":
             (folder / name).mkdir()
@@ -84,39 +84,39 @@ def lay(folder: Path, mistake: dict[str, Any]) -> None:
 
 
 def needs_a_process(mistake: dict[str, Any]) -> bool:
-    """Whether it takes a server, or a process without the permissions of root."""
-    return "locked" in mistake or SERVED.search(json.dumps(mistake)) is not None
+    """Whether the mistake needs a server, or a process without the permissions of root."""
+    return "locked" in mistake or PLACEHOLDER.search(json.dumps(mistake)) is not None
 
 
 @pytest.mark.parametrize("mistake", [
     pytest.param(mistake, id=mistake["what"], marks=[pytest.mark.process] if needs_a_process(mistake) else [])
     for mistake in MISTAKES])
-def test_a_mistake_has_one_message_that_names_cause_and_remedy(
+def test_a_mistake_has_one_message_with_cause_and_remedy(
     mistake: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     text = json.dumps(mistake)
-    known = request.getfixturevalue("served") if SERVED.search(text) else {}
+    values = request.getfixturevalue("servers") if PLACEHOLDER.search(text) else {}
 
-    def filled(text: str) -> str:
-        return SERVED.sub(lambda found: known[found[0][1:-1]], text)
+    def fill_in(text: str) -> str:
+        return PLACEHOLDER.sub(lambda match: values[match[0][1:-1]], text)
 
-    lay(tmp_path, mistake)
-    words = list(map(filled, shlex.split(mistake["run"])))
-    env = {name: filled(value) for name, value in mistake.get("env", {}).items()}
+    write_files(tmp_path, mistake)
+    words = list(map(fill_in, shlex.split(mistake["run"])))
+    env = {name: fill_in(value) for name, value in mistake.get("env", {}).items()}
     if "locked" in mistake and os.geteuid() == 0:
-        done = run_process([*UNPRIVILEGED, sys.executable, "-m", "clpm_execd", *words], folder=tmp_path, env=env)
+        result = run_process([*UNPRIVILEGED, sys.executable, "-m", "clpm_execd", *words], folder=tmp_path, env=env)
     else:
-        done = run_command(*words, folder=tmp_path, env=env)
+        result = run_command(*words, folder=tmp_path, env=env)
     for name in mistake.get("locked", ()):
         (tmp_path / name).chmod(0o700)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == mistake.get("lines", 1), done.stderr
-    rest = lines[0]
-    for words in map(filled, mistake["says"]):
-        assert words in rest, f"{words!r} is not in, or not in this order: {lines[0]}"
-        rest = rest.partition(words)[2]
-    assert "token" not in known or known["token"] not in done.stderr
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == mistake.get("lines", 1), result.stderr
+    remainder = lines[0]
+    for words in map(fill_in, mistake["says"]):
+        assert words in remainder, f"{words!r} is not in, or not in this order: {lines[0]}"
+        remainder = remainder.partition(words)[2]
+    assert "token" not in values or values["token"] not in result.stderr
 
 
 @pytest.mark.parametrize("content", [
@@ -124,7 +124,7 @@ def test_a_mistake_has_one_message_that_names_cause_and_remedy(
     b"INFLUXDB_BUCKET=\"loops\"\nINFLUXDB_ORG='clpm'\n",
     b"export INFLUXDB_BUCKET=loops # a remark\nINFLUXDB_ORG = clpm",
 ], ids=["CRLF", "BOM", "quotes", "export"])
-def test_what_editors_and_shells_leave_in_env_is_no_mistake(content: bytes, tmp_path: Path,
+def test_what_editors_and_shells_add_to_env_files_is_accepted(content: bytes, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(content)
@@ -133,7 +133,7 @@ def test_what_editors_and_shells_leave_in_env_is_no_mistake(content: bytes, tmp_
 
 
 def old_pythons() -> list[list[str]]:
-    """Commands that run a Python which is too old: those that are here, and this one in the guise of one."""
+    """Return commands that run an old Python: those that are installed, and this one under an old version number."""
     guise = "import sys, runpy; sys.version_info = (3, 9, 18); " \
             "sys.argv = ['clpm-execd', '--count', '1']; runpy.run_module('clpm_execd', run_name='__main__')"
     here = Path.home().glob(".pyenv/versions/3.[789].*/bin/python")
@@ -142,21 +142,21 @@ def old_pythons() -> list[list[str]]:
 
 @pytest.mark.process
 @pytest.mark.parametrize("command", old_pythons(), ids=lambda command: command[0])
-def test_a_python_that_is_too_old_is_told_of(command: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(parts.ROOT)},
+def test_a_python_that_is_too_old_is_named(command: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(parts.ROOT)},
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
+    assert (result.returncode, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
     assert re.fullmatch(r"E! Python 3\.[789] is too old, \S+; run clpm-execd with Python 3\.10 or newer", line)
 
 
-def test_an_old_python_can_read_the_file_that_tells_of_it() -> None:
+def test_an_old_python_can_parse_the_entry_point() -> None:
     for name in ("__init__.py", "__main__.py"):
         ast.parse((parts.ROOT / "clpm_execd" / name).read_text(), feature_version=(3, 7))
 
 
 class Clock:
-    """Time that passes only while waited for."""
+    """A clock that advances only while someone waits."""
 
     def __init__(self) -> None:
         self.time = 0
@@ -169,7 +169,7 @@ class Clock:
         return set()
 
 
-def test_a_second_instance_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_instance_names_the_first(tmp_path: Path) -> None:
     first, second = (FolderLock(tmp_path, logging.getLogger("clpm_execd")) for _ in range(2))
     assert first.try_acquire()
     with pytest.raises(BadInput) as caught:
@@ -180,5 +180,5 @@ def test_a_second_instance_is_told_of_the_first(tmp_path: Path) -> None:
         assert words in str(problem)
 
 
-def test_there_are_forty_at_least_and_no_two_the_same() -> None:
+def test_there_are_at_least_forty_different_mistakes() -> None:
     assert len({mistake["what"] for mistake in MISTAKES}) == len(MISTAKES) >= 40

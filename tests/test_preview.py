@@ -43,15 +43,15 @@ type = "pressure"
 """
 
 
-def previewed(folder: Path, *options: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_preview(folder: Path, *options: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "x.toml").write_text(CONFIG)
-    done = run_command("preview", "--config", "x.toml", *options, folder=folder, env=environment)
-    assert done.returncode == status, done.stderr
-    return done
+    result = run_command("preview", "--config", "x.toml", *options, folder=folder, env=environment)
+    assert result.returncode == status, result.stderr
+    return result
 
 
-def test_the_terminal_shows_lines_modes_and_faults_without_colour_where_it_is_piped(tmp_path: Path) -> None:
-    out = previewed(tmp_path, "FIC101", "--duration", "30m").stdout
+def test_a_pipe_gets_lines_modes_and_faults_without_colour(tmp_path: Path) -> None:
+    out = run_preview(tmp_path, "FIC101", "--duration", "30m").stdout
     assert "\x1b" not in out
     assert re.search(r"^FIC101  ─ PV  ┈ SP  ─ OP +2025-01-10 UTC$", out, re.MULTILINE)
     assert re.search(r"^ +Mode  AUT─+MAN─+$", out, re.MULTILINE)
@@ -64,12 +64,12 @@ def test_the_terminal_shows_lines_modes_and_faults_without_colour_where_it_is_pi
 @pytest.mark.parametrize("width", [40, 80, 171])
 def test_lines_are_as_wide_as_the_terminal(tmp_path: Path, width: int) -> None:
     for loops in (["FIC101"], ["PIC00*"]):
-        out = previewed(tmp_path, *loops, "--duration", "5m", COLUMNS=str(width)).stdout
+        out = run_preview(tmp_path, *loops, "--duration", "5m", COLUMNS=str(width)).stdout
         assert width - 12 <= max(map(len, out.splitlines())) <= width
 
 
 @pytest.mark.process
-def test_a_person_sees_colours_unless_they_asked_for_none(tmp_path: Path) -> None:
+def test_a_terminal_gets_colours_unless_no_color_is_set(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(CONFIG)
 
     def seen(**environment: str) -> bytes:
@@ -78,58 +78,58 @@ def test_a_person_sees_colours_unless_they_asked_for_none(tmp_path: Path) -> Non
                               cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=side, stderr=subprocess.DEVNULL,
                               env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}):
             os.close(side)
-            said = b""
+            message = b""
             try:
                 while part := os.read(main, 65_536):
-                    said += part
+                    message += part
             except OSError:  # what a pseudo terminal says when its other side is gone
                 pass
             os.close(main)
-        return said
+        return message
 
     assert b"\x1b[38;2;0;114;178m" in seen(NO_COLOR="")
     assert b"38;2" not in seen(NO_COLOR="1")
 
 
 @pytest.mark.slow
-def test_a_picture_is_a_file_of_its_suffix_and_the_same_each_time(tmp_path: Path) -> None:
+def test_a_picture_has_the_format_of_its_suffix_and_is_reproducible(tmp_path: Path) -> None:
     for name, begins in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")):
         for copy in ("1", "2"):
-            done = previewed(tmp_path, "FIC101", "--duration", "30m", "--output", copy + name)
-            assert (done.stdout, done.stderr) == ("", "")
+            result = run_preview(tmp_path, "FIC101", "--duration", "30m", "--output", copy + name)
+            assert (result.stdout, result.stderr) == ("", "")
         assert (tmp_path / f"1{name}").read_bytes().startswith(begins)
         assert (tmp_path / f"1{name}").read_bytes() == (tmp_path / f"2{name}").read_bytes()
 
 
 @pytest.mark.slow
 def test_a_page_of_many_loops_stays_small(tmp_path: Path) -> None:
-    done = previewed(tmp_path, "--duration", "2h", "--output", "x.html")
-    assert done.stderr == "first 50 of 61 loops; name others, or a pattern such as 'FIC*'\n"
+    result = run_preview(tmp_path, "--duration", "2h", "--output", "x.html")
+    assert result.stderr == "first 50 of 61 loops; name others, or a pattern such as 'FIC*'\n"
     page = (tmp_path / "x.html").read_text()
     assert page.count("<section") == 50
     assert len(page) < 6_000_000
     assert "min/max-downsampled 24:1" in page
 
 
-def test_every_mistake_is_told_in_one_line(tmp_path: Path) -> None:
-    said = previewed(tmp_path, "FIC11", "X*", status=2).stderr
-    assert said.splitlines() == [
+def test_every_mistake_is_one_line(tmp_path: Path) -> None:
+    message = run_preview(tmp_path, "FIC11", "X*", status=2).stderr
+    assert message.splitlines() == [
         "preview: no loop matches 'FIC11'; did you mean 'FIC101'?",
         "preview: no loop matches 'X*'; give one of " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
-    assert previewed(tmp_path, "--output", "x.jpg", status=2).stderr == \
+    assert run_preview(tmp_path, "--output", "x.jpg", status=2).stderr == \
         "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
-    assert previewed(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
+    assert run_preview(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
         "--output no/x.png: cannot be written: No such file or directory; name a file in a folder that exists\n"
 
 
-def test_a_record_is_previewed_too(tmp_path: Path) -> None:
+def test_a_record_is_plotted(tmp_path: Path) -> None:
     rows = "".join(f"2025-01-10T10:05:{second:02d}Z,{400 + second},{50},{400}\n" for second in range(60))
     (tmp_path / "r.csv").write_text("time,PV,OP,SP\n" + rows)
-    assert previewed(tmp_path, "--replay", "r.csv", "--duration", "1m").stdout.startswith("r  ─ PV")
-    assert "did you mean 'r'" in previewed(tmp_path, "rr", "--replay", "r.csv", status=2).stderr
+    assert run_preview(tmp_path, "--replay", "r.csv", "--duration", "1m").stdout.startswith("r  ─ PV")
+    assert "did you mean 'r'" in run_preview(tmp_path, "rr", "--replay", "r.csv", status=2).stderr
 
 
-def test_a_loop_does_the_same_without_the_loops_it_does_not_need() -> None:
+def test_a_loop_is_the_same_without_the_loops_that_it_does_not_need() -> None:
     loops = parse_configuration({"loop": [
         {"id": "TIC1", "type": "temperature"}, {"id": "FIC1", "cascade": "TIC1"}, {"id": "FIC2"},
         {"id": "PIC1", "type": "pressure", "fault": [{"kind": "interaction", "with": "FIC2"}]},
@@ -146,7 +146,7 @@ def test_a_loop_does_the_same_without_the_loops_it_does_not_need() -> None:
 
 
 @pytest.mark.process
-def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
+def test_a_signal_stops_the_command_while_the_plant_runs(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-m", "clpm_execd", "preview", "--duration", "30d"], cwd=tmp_path,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         time.sleep(1.5)  # it may have come anywhere by then
@@ -158,17 +158,18 @@ def test_a_stop_is_heard_while_the_plant_runs(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize(("library", "options"), [("plotille", []), ("matplotlib", ["--output", "x.png"]),
                                                   ("plotly", ["--output", "x.html"])])
-def test_without_the_extra_it_says_how_to_get_it_before_it_simulates(library: str, options: list[str]) -> None:
+def test_without_the_extra_the_error_comes_before_the_simulation(library: str, options: list[str]) -> None:
     code = f"import sys; sys.modules[{library!r}] = None; from clpm_execd.cli import run;" \
            "from clpm_execd.runtime.os_signals import install_handlers; sys.exit(run(install_handlers(), sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, "preview", "--duration", "1000d", *options], capture_output=True,
+    command = [sys.executable, "-c", code, "preview", "--duration", "1000d", *options]
+    result = subprocess.run(command, capture_output=True,
                           text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
 
 
 @pytest.mark.slow
-def test_the_pictures_of_the_documentation_are_what_its_commands_draw(tmp_path: Path) -> None:
+def test_the_pictures_of_the_documentation_are_those_of_its_commands(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     page = (root / "clpm_execd" / "docs" / "faults.md").read_text()
     commands = re.findall(r"^clpm-execd (preview .* --output (telegraf/pictures/\S+))$", page, re.MULTILINE)

@@ -60,7 +60,7 @@ def environment() -> dict[str, str]:
 
 
 def live(command: Sequence[str], out: Path, seconds: float, *, kill: bool) -> str:
-    """Let the stream run so long, its lines added to `out`; what it logged.
+    """Run the stream for this time and append its lines to `out`; return its log.
 
     One that is to be killed may be at any moment, one that is to be stopped has first got to work.
     """
@@ -73,13 +73,13 @@ def live(command: Sequence[str], out: Path, seconds: float, *, kill: bool) -> st
         time.sleep(seconds)
         (process.kill if kill else process.terminate)()
         assert process.stderr is not None
-        said = process.stderr.read()
-    assert kill or process.returncode == 0, said
-    return said
+        logged = process.stderr.read()
+    assert kill or process.returncode == 0, logged
+    return logged
 
 
 def samples(lines: Sequence[str]) -> list[str]:
-    """Without the truth."""
+    """Without ground truth."""
     return [line for line in lines if line.startswith("control_loops,")]
 
 
@@ -87,17 +87,17 @@ def stamps(lines: Sequence[str]) -> list[int]:
     return sorted({int(line.rpartition(" ")[2]) for line in samples(lines)})
 
 
-def generated(command: Sequence[str], first: int, last: int, *options: str) -> list[str]:
-    """The lines of the instants from the first to the last, ns."""
+def generate(command: Sequence[str], first: int, last: int, *options: str) -> list[str]:
+    """Return the lines from the first to the last time, ns."""
     start = datetime.fromtimestamp(first // 10**9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "generate", "--start", start, "--duration", f"{(last - first) // 10**9 + 1}s", *options],
         capture_output=True, text=True, env=environment(), timeout=120, check=True)
-    return done.stdout.splitlines()
+    return result.stdout.splitlines()
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path: Path, clpm_execd: list[str]) -> None:
+def test_a_stream_that_is_killed_repeatedly_equals_generate(tmp_path: Path, clpm_execd: list[str]) -> None:
     (tmp_path / "loops.toml").write_text(FLOW + CASCADE)
     config = ("--config", str(tmp_path / "loops.toml"))
     command, out = [*clpm_execd, *config, "--state", str(tmp_path / "state")], tmp_path / "out.lp"
@@ -110,7 +110,7 @@ def test_a_stream_that_is_killed_time_and_again_is_the_one_of_generate(tmp_path:
     lines = [line for line in out.read_text().splitlines() if line]
     times = stamps(lines)
     assert times[-1] > time.time_ns() - 5 * 10**9, "it has caught up"
-    assert set(lines) == set(generated(clpm_execd, times[0], times[-1], *config))
+    assert set(lines) == set(generate(clpm_execd, times[0], times[-1], *config))
 
 
 def test_a_stream_that_is_stopped_repeats_nothing(tmp_path: Path, clpm_execd: list[str]) -> None:
@@ -119,10 +119,10 @@ def test_a_stream_that_is_stopped_repeats_nothing(tmp_path: Path, clpm_execd: li
         live(command, out, 1.6, kill=False)
     lines = out.read_text().splitlines()
     times = stamps(lines)
-    assert lines == generated(clpm_execd, times[0], times[-1])
+    assert lines == generate(clpm_execd, times[0], times[-1])
 
 
-def test_a_new_loop_begins_where_the_stream_goes_on_and_a_removed_one_ends(
+def test_a_new_loop_starts_at_the_resume_point_and_a_removed_one_ends(
         tmp_path: Path, clpm_execd: list[str]) -> None:
     file, out = tmp_path / "loops.toml", tmp_path / "out.lp"
     config = ("--config", str(file))
@@ -138,13 +138,13 @@ def test_a_new_loop_begins_where_the_stream_goes_on_and_a_removed_one_ends(
     both, fresh = stamps([*before, *after]), [line for line in after if "PIC1" in line]
     assert both == list(range(both[0], both[-1] + 1, 10**9)), "no hole and no overlap"
     file.write_text(FLOW)
-    whole = generated(clpm_execd, both[0], both[-1], *config)
-    assert {line for line in [*samples(before), *after] if "FIC1" in line} == set(samples(whole))
+    complete = generate(clpm_execd, both[0], both[-1], *config)
+    assert {line for line in [*samples(before), *after] if "FIC1" in line} == set(samples(complete))
     file.write_text(NEW)
-    assert fresh == generated(clpm_execd, stamps(fresh)[0], stamps(fresh)[-1], *config)
+    assert fresh == generate(clpm_execd, stamps(fresh)[0], stamps(fresh)[-1], *config)
 
 
-def test_a_backfill_is_one_plant_without_a_seam_and_never_comes_twice(tmp_path: Path, clpm_execd: list[str]) -> None:
+def test_a_backfill_joins_the_live_stream_and_is_not_repeated(tmp_path: Path, clpm_execd: list[str]) -> None:
     command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--backfill", "2h"], tmp_path / "out.lp"
     live(command, out, 0.5, kill=True)
     for _ in range(2):
@@ -153,10 +153,10 @@ def test_a_backfill_is_one_plant_without_a_seam_and_never_comes_twice(tmp_path: 
     times = stamps(lines)
     assert 7200 <= len(times) <= 7210
     assert times == list(range(times[0], times[-1] + 1, 10**9))
-    assert sorted(set(lines)) == sorted(generated(clpm_execd, times[0], times[-1]))
+    assert sorted(set(lines)) == sorted(generate(clpm_execd, times[0], times[-1]))
 
 
-def test_after_too_long_away_the_stream_begins_anew(tmp_path: Path, clpm_execd: list[str]) -> None:
+def test_after_a_gap_over_the_limit_the_stream_starts_from_scratch(tmp_path: Path, clpm_execd: list[str]) -> None:
     command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--catch-up", "1s"], tmp_path / "out.lp"
     live(command, out, 1.2, kill=False)
     time.sleep(1.5)
@@ -165,7 +165,7 @@ def test_after_too_long_away_the_stream_begins_anew(tmp_path: Path, clpm_execd: 
     assert "starting from scratch" in log
 
 
-def test_a_checkpoint_of_another_kind_is_set_aside(tmp_path: Path, clpm_execd: list[str]) -> None:
+def test_a_checkpoint_of_another_kind_of_source_is_moved_away(tmp_path: Path, clpm_execd: list[str]) -> None:
     record = tmp_path / "record.csv"
     record.write_text("time,PV,OP,SP\n" + "".join(
         f"2025-01-10T10:05:{second:02d}Z,{second},50,60\n" for second in range(10)))

@@ -1,4 +1,4 @@
-"""What a person at a terminal meets: a greeting, help, colour, completion; a pipe and Telegraf get none of it."""
+"""At a terminal there are a greeting, help, colour and completion; a pipe and Telegraf get plain text."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from clpm_execd.plant.faults import FAULTS
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def at_a_terminal(folder: Path, *arguments: str, piped: bool = False, **env: str) -> tuple[int, str]:
-    """Exit status of the command and all that a terminal showed of it; piped: stdout goes nowhere near it."""
+def at_a_terminal(folder: Path, *arguments: str, is_piped: bool = False, **env: str) -> tuple[int, str]:
+    """Return the exit status of the command and its output on a terminal; is_piped: only that on stderr."""
     own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_", "NO_COLOR")
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    surroundings |= {"TERM": "xterm-256color", "COLUMNS": "100", **env}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    variables |= {"TERM": "xterm-256color", "COLUMNS": "100", **env}
     screen, terminal = pty.openpty()
-    with subprocess.Popen([sys.executable, "-m", "clpm_execd", *arguments], cwd=folder, env=surroundings,
-                          stdin=terminal, stdout=subprocess.DEVNULL if piped else terminal,
+    with subprocess.Popen([sys.executable, "-m", "clpm_execd", *arguments], cwd=folder, env=variables,
+                          stdin=terminal, stdout=subprocess.DEVNULL if is_piped else terminal,
                           stderr=terminal) as process:
         os.close(terminal)
-        shown = b""
+        output = b""
         while True:
             try:
                 more = os.read(screen, 65_536)
             except OSError:  # the last of its users has gone
                 break
-            shown += more
+            output += more
     os.close(screen)
-    return process.returncode, shown.decode().replace("\r\n", "\n")
+    return process.returncode, output.decode().replace("\r\n", "\n")
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -52,34 +52,34 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 @pytest.mark.process
-def test_the_bare_command_says_what_it_streams_where_it_goes_and_how_to_stop_or_go_on(tmp_path: Path) -> None:
-    status, shown = at_a_terminal(tmp_path, "--count", "1")
-    said = [line for line in shown.splitlines() if line.startswith("I! ")]
+def test_the_bare_command_greets_with_loops_target_and_next_steps(tmp_path: Path) -> None:
+    status, output = at_a_terminal(tmp_path, "--count", "1")
+    greeting = [line for line in output.splitlines() if line.startswith("I! ")]
     assert status == 0
-    assert [line[:12] for line in said[:3]] == ["I! streams 5", "I! goes to t", "I! stop with"]
-    for word, line in zip(("TIC208030 to TIC208034", "--direct", "Ctrl-C"), said, strict=False):
+    assert [line[:12] for line in greeting[:3]] == ["I! streams 5", "I! goes to t", "I! stop with"]
+    for word, line in zip(("TIC208030 to TIC208034", "--direct", "Ctrl-C"), greeting, strict=False):
         assert word in line
-    assert all(len(line) < 160 for line in said)
-    assert shown.splitlines()[3].startswith("control_loops,")
+    assert all(len(line) < 160 for line in greeting)
+    assert output.splitlines()[3].startswith("control_loops,")
 
 
 @pytest.mark.process
-def test_the_greeting_says_where_a_redirected_stream_goes(tmp_path: Path) -> None:
-    _, shown = at_a_terminal(tmp_path, "--count", "1", piped=True)
-    assert "goes to stdout; " in shown
-    assert "goes to" not in at_a_terminal(tmp_path, "--count", "1", piped=True, LOG_LEVEL="WARNING")[1]
+def test_the_greeting_names_the_target_of_a_redirected_stream(tmp_path: Path) -> None:
+    _, output = at_a_terminal(tmp_path, "--count", "1", is_piped=True)
+    assert "goes to stdout; " in output
+    assert "goes to" not in at_a_terminal(tmp_path, "--count", "1", is_piped=True, LOG_LEVEL="WARNING")[1]
 
 
-def test_a_stream_that_no_person_started_greets_nobody(tmp_path: Path) -> None:
-    done = run_command("--count", "1", folder=tmp_path)
-    assert done.returncode == 0
-    assert done.stderr.splitlines() == ["I! start: 5 loops every 1 s to stdout", "I! stop"]
+def test_a_stream_without_a_terminal_has_no_greeting(tmp_path: Path) -> None:
+    result = run_command("--count", "1", folder=tmp_path)
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == ["I! start: 5 loops every 1 s to stdout", "I! stop"]
 
 
 @pytest.mark.process
-def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
-    status, shown = at_a_terminal(tmp_path, "--direct")
-    [line] = shown.splitlines()
+def test_direct_without_settings_shows_the_lines_to_add_and_the_file(tmp_path: Path) -> None:
+    status, output = at_a_terminal(tmp_path, "--direct")
+    [line] = output.splitlines()
     assert status == 2
     assert str(tmp_path / ".env") in line
     for name in ("INFLUXDB_URL=http://localhost:8086", "INFLUXDB_TOKEN=", "INFLUXDB_ORG=", "INFLUXDB_BUCKET="):
@@ -87,11 +87,11 @@ def test_direct_without_settings_says_what_to_put_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_init_asks_nothing(tmp_path: Path) -> None:
-    status, shown = at_a_terminal(tmp_path, "init")
+def test_init_is_not_interactive(tmp_path: Path) -> None:
+    status, output = at_a_terminal(tmp_path, "init")
     assert status == 0
-    assert shown.startswith("# The loops that clpm-execd simulates")
-    assert "\x1b" not in shown
+    assert output.startswith("# The loops that clpm-execd simulates")
+    assert "\x1b" not in output
 
 
 # Help
@@ -110,7 +110,7 @@ def test_the_help_of_each_command_has_an_example_and_every_default(name: str) ->
             assert "(default " in action.help, f"{name} {action.dest}: {action.help}"
 
 
-def test_the_options_of_the_stream_stand_in_groups() -> None:
+def test_the_options_of_the_stream_are_in_groups() -> None:
     titles = [group.title for group in build_parser()._action_groups if group._group_actions]
     assert titles[-4:] == ["source", "runtime", "stream", "commands"]
 
@@ -119,11 +119,11 @@ def test_the_options_of_the_stream_stand_in_groups() -> None:
 
 
 @pytest.mark.process
-def test_faults_are_coloured_for_a_person_and_the_same_words_as_in_a_pipe(tmp_path: Path) -> None:
-    status, shown = at_a_terminal(tmp_path, "faults")
+def test_faults_are_in_colour_on_a_terminal_with_the_words_of_a_pipe(tmp_path: Path) -> None:
+    status, output = at_a_terminal(tmp_path, "faults")
     assert status == 0
-    assert COLOUR.search(shown)
-    plain = COLOUR.sub("", shown)
+    assert COLOUR.search(output)
+    plain = COLOUR.sub("", output)
     lines = [line.rstrip() for line in plain.splitlines()]
     assert [line for line in lines if line in FAULTS] == list(FAULTS)
     for kind in FAULTS.values():
@@ -135,9 +135,9 @@ def test_faults_are_coloured_for_a_person_and_the_same_words_as_in_a_pipe(tmp_pa
 @pytest.mark.process
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_a_terminal_without_colour_gets_what_a_pipe_gets(tmp_path: Path, env: Mapping[str, str]) -> None:
-    piped = run_command("faults", "stiction", folder=tmp_path).stdout
-    assert at_a_terminal(tmp_path, "faults", "stiction", **env)[1] == piped
-    assert piped.startswith("stiction\n")
+    piped_text = run_command("faults", "stiction", folder=tmp_path).stdout
+    assert at_a_terminal(tmp_path, "faults", "stiction", **env)[1] == piped_text
+    assert piped_text.startswith("stiction\n")
     assert COLOUR.search(at_a_terminal(tmp_path, "loop-types", "level")[1])
 
 
@@ -146,27 +146,27 @@ def test_check_shows_the_loops_and_every_problem_in_a_table(tmp_path: Path) -> N
     text = '[[loop]]\nid = "PIC{:03d}"\ncount = 30\ntype = "pressure"\nrange = [0, 16]\nsp = 9.5\n' \
            '[[loop.fault]]\nkind = "stiction"\n'
     (tmp_path / "loops.toml").write_text(text)
-    status, shown = at_a_terminal(tmp_path, "check", "--config", "loops.toml")
-    plain = COLOUR.sub("", shown)
+    status, output = at_a_terminal(tmp_path, "check", "--config", "loops.toml")
+    plain = COLOUR.sub("", output)
     assert status == 0
     assert plain.startswith("ok: 30 loops\n")
     assert re.search(r"^PIC001 +pressure +0 to 16 +9\.5 +50 +AUT +stiction", plain, re.MULTILINE)
     assert "and 10 more" in plain
     (tmp_path / "loops.toml").write_text(text.replace("range", "rnage").replace("stiction", "sticktion"))
-    status, shown = at_a_terminal(tmp_path, "check", "--config", "loops.toml", COLUMNS="160")
-    plain = " ".join(COLOUR.sub("", shown).split())
+    status, output = at_a_terminal(tmp_path, "check", "--config", "loops.toml", COLUMNS="160")
+    plain = " ".join(COLOUR.sub("", output).split())
     assert status == 2
-    assert COLOUR.search(shown)
+    assert COLOUR.search(output)
     for words in ("where what is wrong what would be right", "did you mean 'range'?", "did you mean 'stiction'?"):
         assert words in plain
 
 
 @pytest.mark.process
-def test_a_pipe_costs_no_drawing(tmp_path: Path) -> None:
+def test_a_pipe_imports_no_drawing_library(tmp_path: Path) -> None:
     code = "import sys; from clpm_execd.cli import run; from clpm_execd.runtime.os_signals import install_handlers; " \
            "run(install_handlers(), ['faults', 'stuck']); sys.stderr.write(str({'rich', 'shtab'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr == "set()"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stderr == "set()"
 
 
 # Completion
@@ -191,16 +191,16 @@ complete_it clpm-execd --log-level D
 
 def test_bash_completes_commands_options_values_and_names(tmp_path: Path, clpm_execd: list[str]) -> None:
     (tmp_path / "loops.toml").write_text("")
-    done = subprocess.run(["bash", "-c", BASH, "bash", *clpm_execd], cwd=tmp_path, capture_output=True, text=True,
+    result = subprocess.run(["bash", "-c", BASH, "bash", *clpm_execd], cwd=tmp_path, capture_output=True, text=True,
                           timeout=60, check=True)
-    assert done.stderr == ""
-    assert done.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide", "loops.toml",
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide", "loops.toml",
                                         "DEBUG"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.process
-def test_the_script_is_one_that_the_shell_reads(tmp_path: Path, shell: str) -> None:
+def test_the_script_is_valid_for_its_shell(tmp_path: Path, shell: str) -> None:
     script = run_command("completion", shell, folder=tmp_path).stdout
     for name in commands():
         assert name in script
