@@ -1,7 +1,7 @@
-"""A plant's worth of control loops, streamed as InfluxDB line protocol.
+"""Simulates a plant's control loops and streams PV, OP, SP and mode as InfluxDB line protocol.
 
-Importing the package costs nothing: numpy and the plant are loaded when first asked for, so that a process started
-by Telegraf can take charge of its signals before anything heavy is imported.
+Importing the package is cheap: numpy and the plant are imported when a public name is first used, so that a process
+started by Telegraf can install its signal handlers before anything heavy is imported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Libraries that come with an extra are imported when first needed, and their absence is told in one line.
+"""Libraries of an extra are imported when first needed, and an error of one line says how to install them.
 
 Every room may import this module.
 """
@@ -11,7 +11,7 @@ from clpm_execd.problems import BadInput, Problem
 
 
 def require(extra: str, *modules: str) -> None:
-    """Raise BadInput, with the command that installs them, where one of these top-level modules is not there."""
+    """Raise BadInput, with the command that installs them, if one of these top-level modules is not installed."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         what = f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed"

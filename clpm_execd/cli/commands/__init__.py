@@ -1,1 +1,1 @@
-"""The commands, a file each: its options, its help, and what it runs. The stream is the one without a name."""
+"""The commands, one module each: its options, its help and what it runs. `stream` runs if no command is named."""
