@@ -31,7 +31,7 @@ def block(loops: tuple[str, ...] = ("TIC208030",), interval: int = 1_000_000_000
     )
 
 
-def test_long_form_is_that_of_the_historical_files() -> None:
+def test_the_long_form_is_that_of_the_historical_files() -> None:
     encoder = LongCsv(["TIC208030"])
     assert (encoder.header() + encoder.encode(block())).decode().splitlines() == [
         "_time,loop_id,_field,_value,Mode,_measurement",
@@ -41,7 +41,7 @@ def test_long_form_is_that_of_the_historical_files() -> None:
     ]
 
 
-def test_wide_form_has_a_row_a_sample_and_a_column_a_field() -> None:
+def test_the_wide_form_has_a_row_per_sample_and_a_column_per_field() -> None:
     fields = {"PV": "pv", "OP": "op", "SP": "sp", "quality": "quality", "travel %": "valve_position"}
     encoder = WideCsv(["A", "B"], fields=fields)
     text = encoder.header() + encoder.encode(block(("A", "B"), pv=[[1, 2], [3, 4]], mode=[[1, 1], [0, 2]]))
@@ -55,13 +55,13 @@ def test_wide_form_has_a_row_a_sample_and_a_column_a_field() -> None:
 
 
 def test_a_missing_value_is_no_row_in_long_and_an_empty_cell_in_wide() -> None:
-    sent = block(("A", "B"), pv=[[np.nan, 2], [np.nan, 4]], op=[[5, 5], [np.nan, 5]], sp=[[6, 6], [np.inf, 6]])
-    assert WideCsv(["A", "B"]).encode(sent).decode().splitlines() == [
+    samples = block(("A", "B"), pv=[[np.nan, 2], [np.nan, 4]], op=[[5, 5], [np.nan, 5]], sp=[[6, 6], [np.inf, 6]])
+    assert WideCsv(["A", "B"]).encode(samples).decode().splitlines() == [
         "2025-01-10T10:05:00Z,A,AUT,,5,6",
         "2025-01-10T10:05:00Z,B,AUT,2,5,6",
         "2025-01-10T10:05:01Z,B,AUT,4,5,6",
     ]
-    long = LongCsv(["A", "B"]).encode(sent).decode().splitlines()
+    long = LongCsv(["A", "B"]).encode(samples).decode().splitlines()
     assert [row.split(",")[1:4] for row in long] == [
         ["A", "OP", "5"], ["A", "SP", "6"],
         ["B", "PV", "2"], ["B", "OP", "5"], ["B", "SP", "6"],
@@ -70,13 +70,13 @@ def test_a_missing_value_is_no_row_in_long_and_an_empty_cell_in_wide() -> None:
 
 
 @pytest.mark.parametrize("name", ['a,b', 'say "x"', "50%", "%s%d", "line\nfeed", "漢", " "])
-def test_odd_names_read_back(name: str) -> None:
-    sent = block((name,))
+def test_names_that_need_quotes_read_back(name: str) -> None:
+    samples = block((name,))
     wide = WideCsv([name], fields={name: "pv"})
-    [head, row] = csv.reader(io.StringIO((wide.header() + wide.encode(sent)).decode(), newline=""))
-    assert (head[3], row[1]) == (name, name)
+    [header, row] = csv.reader(io.StringIO((wide.header() + wide.encode(samples)).decode(), newline=""))
+    assert (header[3], row[1]) == (name, name)
     long = LongCsv([name], fields={name: "pv"}, measurement=name)
-    [head, row] = csv.reader(io.StringIO((long.header() + long.encode(sent)).decode(), newline=""))
+    [header, row] = csv.reader(io.StringIO((long.header() + long.encode(samples)).decode(), newline=""))
     assert row[1:] == [name, name, "405.2694502", "AUT", name]
 
 
@@ -91,6 +91,6 @@ def test_times_have_the_decimals_they_need() -> None:
     ]
 
 
-def test_an_unknown_signal_is_refused() -> None:
+def test_an_unknown_signal_is_an_error() -> None:
     with pytest.raises(BadInput, match="did you mean"):
         WideCsv(["A"], fields={"PV": "pvv"})

@@ -1,4 +1,4 @@
-"""Digits made many at a time are those that Python writes one at a time."""
+"""Numbers formatted many at a time are the texts that Python formats one at a time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from clpm_execd.encoding.float_format import PADDING, format_floats
 Floats = npt.NDArray[np.float64]
 
 
-def written(values: Floats) -> list[bytes]:
-    made = format_floats(values)
-    high = np.full(len(values), 2**64 - 1, dtype=np.uint64) if made.high is None else made.high
-    texts = [words.astype("<u8").tobytes().rstrip(PADDING) for words in np.stack([made.low, high], axis=1)]
-    assert [len(text) for i, text in enumerate(texts) if i not in made.overflow] == [
-        length for i, length in enumerate(made.lengths.tolist()) if i not in made.overflow]
-    assert made.has_irregular or (np.abs(values) < 1e10).all()
-    return [made.overflow.get(i, text) for i, text in enumerate(texts)]
+def format_many(values: Floats) -> list[bytes]:
+    formatted = format_floats(values)
+    high = np.full(len(values), 2**64 - 1, dtype=np.uint64) if formatted.high is None else formatted.high
+    texts = [words.astype("<u8").tobytes().rstrip(PADDING) for words in np.stack([formatted.low, high], axis=1)]
+    assert [len(text) for i, text in enumerate(texts) if i not in formatted.overflow] == [
+        length for i, length in enumerate(formatted.lengths.tolist()) if i not in formatted.overflow]
+    assert formatted.has_irregular or (np.abs(values) < 1e10).all()
+    return [formatted.overflow.get(i, text) for i, text in enumerate(texts)]
 
 
-def expected(values: Floats) -> list[bytes]:
+def format_by_python(values: Floats) -> list[bytes]:
     return [b"%.10g" % value for value in values.tolist()]
 
 
 def assert_exact(values: Floats) -> None:
-    assert written(values) == expected(values)
+    assert format_many(values) == format_by_python(values)
 
 
 def neighbours(values: Floats) -> Floats:
     """The values and the doubles next to them, of both signs."""
-    near = [values, np.nextafter(values, np.inf), np.nextafter(values, -np.inf)]
-    return np.concatenate([*near, *(-part for part in near)])
+    numbers = [values, np.nextafter(values, np.inf), np.nextafter(values, -np.inf)]
+    return np.concatenate([*numbers, *(-part for part in numbers)])
 
 
 @settings(deadline=None, max_examples=200)
@@ -43,15 +43,15 @@ def test_any_double_is_written_as_python_writes_it(values: list[float]) -> None:
 
 
 def test_numbers_of_every_size_are_exact() -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for power in range(-7, 13):
-        assert_exact(chance.normal(size=2000) * 10.0**power)
+        assert_exact(rng.normal(size=2000) * 10.0**power)
 
 
 def test_numbers_of_every_resolution_are_exact() -> None:
-    chance = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     for decimals in range(11):
-        assert_exact(neighbours(np.round(chance.uniform(0.0, 1000.0, 500), decimals)))
+        assert_exact(neighbours(np.round(rng.uniform(0.0, 1000.0, 500), decimals)))
 
 
 def test_all_hundredths_below_a_thousand_are_exact() -> None:
@@ -71,14 +71,14 @@ def test_powers_of_ten_and_their_neighbours_are_exact() -> None:
     assert_exact(neighbours(np.array([10.0**power for power in range(-8, 14)])))
 
 
-def test_numbers_next_to_the_middle_of_two_texts_round_as_python_rounds() -> None:
-    chance = np.random.default_rng(3)
+def test_numbers_next_to_a_half_round_as_python_rounds() -> None:
+    rng = np.random.default_rng(3)
     for power in range(-4, 10):
-        whole = chance.integers(10**9, 10**10, 300) + 0.5
-        assert_exact(neighbours(whole / 10.0 ** (9 - power)))
+        halves = rng.integers(10**9, 10**10, 300) + 0.5
+        assert_exact(neighbours(halves / 10.0 ** (9 - power)))
     assert_exact(neighbours(np.array([9999999999.5, 999.99999995, 0.99999999995, 0.00009999999999])))
 
 
-def test_the_longest_number_and_nothing_at_all() -> None:
+def test_the_longest_numbers_and_no_number_are_exact() -> None:
     assert_exact(np.array([-1.234567891e-300, 1.234567891e-300, -0.0001234567891]))
     assert_exact(np.array([]))

@@ -121,7 +121,7 @@ def test_an_empty_block_is_nothing() -> None:
     assert LineProtocol(["A"]).encode(block(["A"], ticks=0)) == b""
 
 
-def test_other_loops_than_announced_are_an_error() -> None:
+def test_a_block_of_other_loops_is_an_error() -> None:
     with pytest.raises(ValueError, match="other loops"):
         LineProtocol(["A"]).encode(block(["B"]))
 
@@ -141,27 +141,26 @@ def test_every_value_reads_back_to_ten_digits(data: st.DataObject, ticks: int, n
         return data.draw(st.lists(row, min_size=ticks, max_size=ticks))
 
     loops = [f"LIC{i}" for i in range(n)]
-    sent = block(
+    samples = block(
         loops, ticks, modes=table(st.integers(0, 2)), pv=table(values), op=table(values), sp=table(values)
     )
     encoder = LineProtocol(loops)
-    want = [point for t in range(ticks) for i in range(n) if (point := expected(sent, t, i))[2]]
-    for _ in range(2):  # the second time from the patterns kept
-        assert parse(encoder.encode(sent)) == want
-    alone = [
-        block([loop], 1, sent.mode[0, i], pv=sent.pv[0, i], op=sent.op[0, i], sp=sent.sp[0, i])
+    points = [point for t in range(ticks) for i in range(n) if (point := expected(samples, t, i))[2]]
+    for _ in range(2):  # the second time with templates that exist already
+        assert parse(encoder.encode(samples)) == points
+    single = [
+        block([loop], 1, samples.mode[0, i], pv=samples.pv[0, i], op=samples.op[0, i], sp=samples.sp[0, i])
         for i, loop in enumerate(loops)
     ]
-    each = b"".join(LineProtocol([loop]).encode(one) for loop, one in zip(loops, alone, strict=True))
-    first = LineProtocol(loops).encode(sent)
-    assert first.startswith(each)
+    first_tick = b"".join(LineProtocol([loop]).encode(one) for loop, one in zip(loops, single, strict=True))
+    assert LineProtocol(loops).encode(samples).startswith(first_tick)
 
 
-def expected(sent: Block, t: int, i: int) -> Parsed:
-    read = {"OP": sent.op[t, i], "PV": sent.pv[t, i], "SP": sent.sp[t, i]}
-    tags = {"Mode": MODES[sent.mode[t, i]], "loop_id": sent.loops[i]}
+def expected(samples: Block, t: int, i: int) -> Parsed:
+    read = {"OP": samples.op[t, i], "PV": samples.pv[t, i], "SP": samples.sp[t, i]}
+    tags = {"Mode": MODES[samples.mode[t, i]], "loop_id": samples.loops[i]}
     fields = {k: float(f"{v:.10g}") for k, v in read.items() if math.isfinite(float(f"{v:.10g}"))}
-    return "control_loops", tags, fields, int(sent.times[t])
+    return "control_loops", tags, fields, int(samples.times[t])
 
 
 def test_many_ticks_of_many_loops_are_in_order() -> None:
@@ -175,47 +174,48 @@ def test_many_ticks_of_many_loops_are_in_order() -> None:
     assert [tags["Mode"] for _, tags, _, _ in points if tags["loop_id"] == "FIC0003"] == ["AUT"] * 4 + ["MAN"] * 5
 
 
-def test_a_missing_value_leaves_the_rest_and_a_missing_sample_no_line() -> None:
-    sent = block(["A", "B"], 2, pv=[[np.nan, 1], [2, np.nan]], op=[[5, 5], [5, np.nan]], sp=[[6, 6], [6, np.inf]])
-    assert LineProtocol(["A", "B"]).encode(sent).splitlines() == [
+def test_a_missing_value_has_no_field_and_a_missing_sample_no_line() -> None:
+    samples = block(["A", "B"], 2, pv=[[np.nan, 1], [2, np.nan]], op=[[5, 5], [5, np.nan]], sp=[[6, 6], [6, np.inf]])
+    assert LineProtocol(["A", "B"]).encode(samples).splitlines() == [
         b"control_loops,Mode=AUT,loop_id=A OP=5,SP=6 1736503500000000000",
         b"control_loops,Mode=AUT,loop_id=B OP=5,PV=1,SP=6 1736503500000000000",
         b"control_loops,Mode=AUT,loop_id=A OP=5,PV=2,SP=6 1736503501000000000",
     ]
 
 
-def plainly(sent: Block) -> bytes:
-    """Each sample by itself, as anybody would write it."""
+def encode_plainly(samples: Block) -> bytes:
+    """Each sample with a format string."""
     return b"".join(
-        (f"control_loops,Mode={MODES[sent.mode[t, i]]},loop_id={loop} "
-         f"OP={sent.op[t, i]:.10g},PV={sent.pv[t, i]:.10g},SP={sent.sp[t, i]:.10g} {sent.times[t]}\n").encode()
-        for t in range(len(sent)) for i, loop in enumerate(sent.loops)
+        (f"control_loops,Mode={MODES[samples.mode[t, i]]},loop_id={loop} OP={samples.op[t, i]:.10g},"
+         f"PV={samples.pv[t, i]:.10g},SP={samples.sp[t, i]:.10g} {samples.times[t]}\n").encode()
+        for t in range(len(samples)) for i, loop in enumerate(samples.loops)
     )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1, 7, 2000, 6000]))
-def test_what_stays_as_it_was_is_written_like_what_is_new(seed: int, ticks: int, n: int) -> None:
-    """Set points that rest, valves at their limits, modes that change now and then: block after block."""
-    chance = np.random.default_rng(seed)
+def test_a_value_that_stays_is_encoded_like_a_new_one(seed: int, ticks: int, n: int) -> None:
+    """Blocks of constant set points, valves at their limits, and modes that change now and then."""
+    rng = np.random.default_rng(seed)
     loops = [f"FIC{i}" for i in range(n)]
     encoder = LineProtocol(loops)
-    sp, op, modes = np.full(n, 75.0), np.round(chance.uniform(-5.0, 105.0, n).clip(0.0, 100.0), 2), np.ones(n)
+    sp, op, modes = np.full(n, 75.0), np.round(rng.uniform(-5.0, 105.0, n).clip(0.0, 100.0), 2), np.ones(n)
     for _ in range(3):
-        if chance.random() < 0.5:
-            sp[chance.integers(n)] = -sp[chance.integers(n)] * chance.choice([1.0, 0.0, 1e-7])
-            modes[chance.integers(n)] = chance.integers(3)
-        sent = block(loops, ticks, modes, pv=chance.normal(0.0, 100.0, (ticks, n)), op=op, sp=sp)
-        assert encoder.encode(sent) == plainly(sent)
+        if rng.random() < 0.5:
+            sp[rng.integers(n)] = -sp[rng.integers(n)] * rng.choice([1.0, 0.0, 1e-7])
+            modes[rng.integers(n)] = rng.integers(3)
+        samples = block(loops, ticks, modes, pv=rng.normal(0.0, 100.0, (ticks, n)), op=op, sp=sp)
+        assert encoder.encode(samples) == encode_plainly(samples)
 
 
 hostile = st.text(st.one_of(st.sampled_from(',= "\\%#\'sde{}é漢🙂'), st.characters()), min_size=1, max_size=12)
-fit = hostile.filter(lambda text: find_defect(text) is None)
+writable = hostile.filter(lambda text: find_defect(text) is None)
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
-@given(fit, fit.filter(lambda t: not t.startswith("#")), st.dictionaries(fit, fit, max_size=3), fit)
+@given(writable, writable.filter(lambda t: not t.startswith("#")), st.dictionaries(writable, writable, max_size=3),
+       writable)
 def test_hostile_names_are_written_as_influxdb_client_writes_them(
     loop: str, measurement: str, tags: Mapping[str, str], field: str
 ) -> None:
@@ -230,7 +230,7 @@ def test_hostile_names_are_written_as_influxdb_client_writes_them(
 
 
 @pytest.mark.parametrize("name", ["", "a\n", "tab\there", "end\\", "a\\,b", "a\\ b", "a\\=", "\x7f", "\ud800"])
-def test_a_name_that_no_line_can_carry_is_refused_at_once(name: str) -> None:
+def test_a_name_that_no_line_can_carry_is_an_error_at_once(name: str) -> None:
     with pytest.raises(BadInput) as bad:
         LineProtocol(["A", name, name + "\n"])
     assert len(bad.value.problems) == 2
@@ -253,7 +253,7 @@ def test_a_name_that_no_line_can_carry_is_refused_at_once(name: str) -> None:
         {"measurement": "# loops"},
     ],
 )
-def test_a_name_that_means_something_else_is_refused(wrong: dict[str, object]) -> None:
+def test_a_name_with_another_meaning_is_an_error(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput) as bad:
         LineProtocol(["A"], **wrong)  # type: ignore[arg-type]
     assert len(bad.value.problems) == 1

@@ -1,4 +1,4 @@
-"""Rows are the same text however it is put together, and whatever was written before."""
+"""Rows are the same text however they are assembled, and whatever was written before."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ number = (st.sampled_from([0.0, -0.0, 50.0, 405.41, -1.234567891e-105, 1e300, fl
 
 @st.composite
 def blocks(draw: st.DrawFn) -> list[Block]:
-    """Some after each other, of which numbers and modes now and then stay what they were."""
-    made: list[Block] = []
+    """Consecutive Blocks, in which some numbers and modes stay what they were."""
+    drawn: list[Block] = []
     ticks = draw(st.integers(1, 4))
     time = draw(st.sampled_from([0, 10**9, 1_736_503_500 * 10**9, 10**15 - 1]))
     for _ in range(draw(st.integers(1, 4))):
         shape = (ticks, len(LOOPS))
 
-        def values(before: Floats | None, shape: tuple[int, int] = shape) -> Floats:
-            if before is not None and draw(st.booleans()):
-                return before
-            of = draw(st.sampled_from([number, hundredths]))
-            return np.array(draw(st.lists(of, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
+        def values(previous: Floats | None, shape: tuple[int, int] = shape) -> Floats:
+            if previous is not None and draw(st.booleans()):
+                return previous
+            elements = draw(st.sampled_from([number, hundredths]))
+            return np.array(draw(st.lists(elements, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
                             ).reshape(shape)
 
-        last = made[-1] if made else None
+        last = drawn[-1] if drawn else None
         pv, op, sp = (values(getattr(last, name) if last else None) for name in ("pv", "op", "sp"))
         mode = last.mode if last and draw(st.booleans()) else np.array(
             draw(st.lists(st.integers(0, 2), min_size=ticks * len(LOOPS), max_size=ticks * len(LOOPS))), dtype=np.int8
         ).reshape(shape)  # fmt: skip
-        times = time + 10**9 * np.arange(len(made) * ticks, (len(made) + 1) * ticks)
-        made.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
-    return made
+        times = time + 10**9 * np.arange(len(drawn) * ticks, (len(drawn) + 1) * ticks)
+        drawn.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
+    return drawn
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=150, deadline=None)
-@given(given_=blocks())
-def test_text_in_pieces_is_that_of_which_each_byte_is_looked_at(form: str, given_: list[Block]) -> None:
-    in_pieces: Encoder = FORMS[form](LOOPS)
-    for block in given_:
+@given(stream=blocks())
+def test_rows_copied_by_column_are_the_rows_without_padding(form: str, stream: list[Block]) -> None:
+    by_column: Encoder = FORMS[form](LOOPS)
+    for block in stream:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(line_protocol, "FEW_LINES", 0)
             patched.setattr(byte_rows, "_FEW_ROWS", 0)
             patched.setattr(byte_rows, "_TILE_ROWS", 3)
             patched.setattr(float_format, "_MANY_NUMBERS", 0)
-            found = in_pieces.encode(block)
+            text = by_column.encode(block)
             patched.setattr(byte_rows, "_FEW_ROWS", 10**9)
             patched.setattr(float_format, "_MANY_NUMBERS", 10**9)
-            assert found == FORMS[form](LOOPS).encode(block)
+            assert text == FORMS[form](LOOPS).encode(block)
 
 
-def test_many_rows_are_copied_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_copied_column_by_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(byte_rows.RowBuffer, "_without_padding", None)
     values = np.full((600, len(LOOPS)), 50.25)
     times = 1_736_503_500 * 10**9 + 10**9 * np.arange(len(values))
-    whole = np.ones(values.shape, dtype=np.int16)
+    ones = np.ones(values.shape, dtype=np.int16)
     lines = LineProtocol(LOOPS).encode(
-        Block(LOOPS, times, values, values, values, whole.astype(np.int8), values, values, whole))
+        Block(LOOPS, times, values, values, values, ones.astype(np.int8), values, values, ones))
     assert lines.count(b"\n") == values.size
     assert b"\xff" not in lines
