@@ -62,8 +62,8 @@ class Plant:
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
         values = np.repeat((times // SECOND % 1_000_000)[:, None], 2, axis=1).astype(float)
-        whole = np.zeros((n, 2), dtype=np.int16)
-        return Block(self.loops, times, values, values, values, whole.astype(np.int8), values, values, whole)
+        zeros = np.zeros((n, 2), dtype=np.int16)
+        return Block(self.loops, times, values, values, values, zeros.astype(np.int8), values, values, zeros)
 
 
 T0 = 1_700_000_000 * SECOND
@@ -87,34 +87,34 @@ def stamps(server: AnsweringServer) -> list[int]:
     return sorted(int(line.split()[-1]) for line in server.accepted)
 
 
-def test_every_instant_of_every_loop_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_sample_of_every_loop_arrives_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     server = AnsweringServer()
     stream(server, Clock(T0), behind=100, count=250)
     assert stamps(server) == sorted([T0 + k * SECOND for k in range(-100, 150)] * 2)
-    told = [record.message for record in caplog.records]
-    assert told[0] == f"start: 2 loops every 1 s to {server.target}"
-    assert f"connected to {server.target}" in told
-    assert "first cycle: 2 points" in told
-    assert any(message.startswith("60 cycles of 2 points: 120 emitted") for message in told)
-    assert told[-1] == "stop: 500 points written, 0 rejected, 0 dropped, 0 pending"
+    messages = [record.message for record in caplog.records]
+    assert messages[0] == f"start: 2 loops every 1 s to {server.target}"
+    assert f"connected to {server.target}" in messages
+    assert "first cycle: 2 points" in messages
+    assert any(message.startswith("60 cycles of 2 points: 120 emitted") for message in messages)
+    assert messages[-1] == "stop: 500 points written, 0 rejected, 0 dropped, 0 pending"
 
 
-def test_the_plant_goes_on_during_an_outage_and_all_of_it_arrives_afterwards() -> None:
+def test_the_plant_continues_during_an_outage_and_all_samples_arrive_afterwards() -> None:
     clock = Clock(T0)
     server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 30 * SECOND else Answer(503))
     stream(server, clock, count=60)
     assert stamps(server) == sorted([T0 + k * SECOND for k in range(60)] * 2)
 
 
-def test_a_past_being_filled_in_waits_for_room_and_loses_nothing() -> None:
+def test_a_backfill_waits_for_room_in_the_queue_and_loses_nothing() -> None:
     server = AnsweringServer()
     queue = stream(server, Clock(T0), behind=80_000, count=80_000, cap=4_000_000)
     assert queue.points_dropped == 0
     assert len(server.accepted) == 160_000
 
 
-def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_sends_pending_points_and_logs_those_that_are_lost(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     queue = stream(server, clock)
@@ -123,7 +123,7 @@ def test_a_stop_sends_what_waits_and_says_what_it_could_not(caplog: pytest.LogCa
     assert caplog.records[-1].message.endswith("0 dropped, 42 pending and lost")
 
 
-def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
+def test_a_stop_does_not_wait_for_points_on_disk(tmp_path: Path) -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     plant, spool = Plant(T0), DiskQueue(tmp_path, LOG, now=clock.now)
@@ -132,7 +132,7 @@ def test_a_stop_does_not_wait_for_what_outlives_it(tmp_path: Path) -> None:
     assert clock.time < T0 + 22 * SECOND
 
 
-def test_what_is_on_disk_at_a_stop_waits_for_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_points_on_disk_are_pending_until_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
@@ -142,31 +142,31 @@ def test_what_is_on_disk_at_a_stop_waits_for_the_next_start(tmp_path: Path, capl
     assert DiskQueue(tmp_path, LOG).points == 42
 
 
-def test_a_stop_with_a_server_that_takes_them_leaves_nothing() -> None:
+def test_a_stop_with_a_server_that_accepts_points_leaves_none_pending() -> None:
     clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
     server = AnsweringServer()
     assert stream(server, clock).points == 0
     assert len(server.accepted) == 42
 
 
-def test_the_stream_says_of_itself_what_waits_and_what_became_of_the_rest() -> None:
+def test_the_metrics_count_pending_written_and_dropped_points() -> None:
     clock = Clock(T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 90 * SECOND else Answer(503))
     plant = Plant(T0 + 20 * SECOND)
     own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, started=clock.time)
     direct.run(job(plant, clock, count=190, metrics=own), server, queue=MemoryQueue(now=clock.now))
-    told = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
-    assert len(told) == 3
-    assert "points_emitted=42i" in told[0]
-    assert "points_waiting=42i,points_written=0i," in told[0]
-    assert "spool_age=20,spool_bytes=" in told[0]
-    assert "points_dropped=0i,points_emitted=" in told[2]
-    assert "points_waiting=0i" not in told[0]
-    assert "retries=0i" not in told[2]
+    messages = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
+    assert len(messages) == 3
+    assert "points_emitted=42i" in messages[0]
+    assert "points_waiting=42i,points_written=0i," in messages[0]
+    assert "spool_age=20,spool_bytes=" in messages[0]
+    assert "points_dropped=0i,points_emitted=" in messages[2]
+    assert "points_waiting=0i" not in messages[0]
+    assert "retries=0i" not in messages[2]
 
 
-def own_numbers(quarantine: Quarantine | None) -> dict[str, str]:
-    """What a stream of two minutes says of itself in its last point, by field; the server refuses loop A at first."""
+def last_metrics(quarantine: Quarantine | None) -> dict[str, str]:
+    """The last point of the metrics of a two-minute stream, by field; the server refuses loop A at first."""
     queue = MemoryQueue()
 
     def refuse(body: bytes) -> Answer:
@@ -188,11 +188,11 @@ def own_numbers(quarantine: Quarantine | None) -> dict[str, str]:
 def test_the_metrics_count_refused_points_and_the_lines_in_the_quarantine(tmp_path: Path) -> None:
     quarantine = Quarantine(tmp_path, LOG)
     for _ in range(2):  # the second stream has the same lines refused, and they are in the quarantine already
-        numbers = own_numbers(quarantine)
+        numbers = last_metrics(quarantine)
         assert (numbers["points_refused"], numbers["points_quarantined"]) == ("30i", "30i")
         assert quarantine.points == 30
 
 
 def test_without_a_quarantine_refused_points_are_counted_and_none_is_in_it() -> None:
-    numbers = own_numbers(None)
+    numbers = last_metrics(None)
     assert (numbers["points_refused"], numbers["points_quarantined"]) == ("30i", "0i")

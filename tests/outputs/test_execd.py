@@ -1,14 +1,11 @@
-"""The stream as whoever started it sees it: pipes, newlines, signals, and a clock that costs no time."""
+"""The stream as Telegraf runs it: pipes, newlines, signals, with a clock that takes no real time."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import os
 import signal
 import socket
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from select import select
@@ -23,7 +20,7 @@ from clpm_execd.outputs import execd
 from clpm_execd.outputs.self_metrics import SelfMetrics
 from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import Block
-from clpm_execd.runtime.os_signals import Signals, install_handlers
+from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import SECOND
 
 T0 = 1_736_503_500 * SECOND
@@ -42,8 +39,8 @@ class Ramp:
         times = self.next_time + np.arange(n, dtype=np.int64) * self.interval
         self.next_time += n * self.interval
         ramp = np.broadcast_to((times / self.interval)[:, None], (n, len(self.loops)))
-        whole = np.ones(ramp.shape, np.int16)
-        return Block(self.loops, times, ramp, ramp, ramp, whole.astype(np.int8), ramp, ramp, whole * 192)
+        ones = np.ones(ramp.shape, np.int16)
+        return Block(self.loops, times, ramp, ramp, ramp, ones.astype(np.int8), ramp, ramp, ones * 192)
 
 
 class FakeClock:
@@ -106,10 +103,10 @@ class Stage:
         job = StreamJob(source=source, encoder=encoder, clock=self.clock, signals=self.signals, log=LOG, **settings)
         return execd.run(job, **options)
 
-    def say(self, data: bytes) -> None:
+    def write_to_stdin(self, data: bytes) -> None:
         os.write(self.to_stdin, data)
 
-    def hang_up(self) -> None:
+    def close_stdin(self) -> None:
         self.close(self.to_stdin)
 
     def drain(self) -> None:
@@ -137,7 +134,7 @@ class Stage:
             os.close(fd)
             self._open.discard(fd)
 
-    def leave(self) -> None:
+    def close_all(self) -> None:
         self.close(*self._open)
         self.signals.close()
 
@@ -146,7 +143,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     it = Stage()
     yield it
-    it.leave()
+    it.close_all()
 
 
 def grid(n: int) -> list[int]:
@@ -158,7 +155,7 @@ def test_the_first_sample_is_written_at_once(stage: Stage) -> None:
     assert stage.times() == grid(1)
 
 
-def test_left_alone_it_times_itself_with_one_wait_a_tick(stage: Stage) -> None:
+def test_without_input_it_times_itself_with_one_wait_per_tick(stage: Stage) -> None:
     stage.drain_every_tick(400)
     assert stage.run(count=300) == 0
     assert stage.times() == grid(300)
@@ -170,69 +167,69 @@ def test_each_tick_is_one_write(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     write = os.write
 
-    def counted(fd: int, data: bytes) -> int:
+    def count_lines(fd: int, data: bytes) -> int:
         if fd == stage.stdout:
             sizes.append(bytes(data).count(b"\n"))
         return write(fd, data)
 
-    monkeypatch.setattr(os, "write", counted)
+    monkeypatch.setattr(os, "write", count_lines)
     stage.run(count=4)
     assert sizes == [5, 5, 5, 5]
 
 
 def test_newlines_emit_what_is_due_and_a_burst_emits_it_once(stage: Stage) -> None:
     for moment in (0.1, 0.2, 3.1, 3.15):
-        stage.clock.at(moment, lambda: stage.say(b"\n" * 50))
-    stage.clock.at(5.0, stage.hang_up)
+        stage.clock.at(moment, lambda: stage.write_to_stdin(b"\n" * 50))
+    stage.clock.at(5.0, stage.close_stdin)
     assert stage.run() == 0
     assert stage.times() == grid(6)
 
 
 def test_a_newline_and_the_end_at_once_is_one_tick(stage: Stage) -> None:
-    stage.say(b"\n")
-    stage.hang_up()
+    stage.write_to_stdin(b"\n")
+    stage.close_stdin()
     assert stage.run() == 0
     assert stage.times() == grid(1)
 
 
-def test_a_successor_begins_at_the_next_instant(stage: Stage) -> None:
-    """The latest is its predecessor's: Telegraf reloads within the same second."""
-    stage.clock.at(2.0, stage.hang_up)
+def test_after_a_reload_the_stream_starts_at_the_next_instant(stage: Stage) -> None:
+    """The process before has emitted the latest one: Telegraf reloads within the same second."""
+    stage.clock.at(2.0, stage.close_stdin)
     assert stage.run(after_reload=True) == 0
     assert stage.times() == grid(3)[1:]
 
 
-def test_a_successor_that_is_asked_begins_at_once(stage: Stage) -> None:
-    stage.say(b"\n")
-    stage.clock.at(2.0, stage.hang_up)
+def test_after_a_reload_a_newline_starts_the_stream_at_once(stage: Stage) -> None:
+    stage.write_to_stdin(b"\n")
+    stage.clock.at(2.0, stage.close_stdin)
     assert stage.run(after_reload=True) == 0
     assert stage.times() == grid(3)
 
 
-def test_at_the_end_of_stdin_what_is_due_is_written_before_leaving(stage: Stage) -> None:
-    def held_up() -> None:
+def test_at_the_end_of_stdin_what_is_due_is_written_before_the_exit(stage: Stage) -> None:
+    def stall() -> None:
         stage.clock.wall += 30 * SECOND
-        stage.hang_up()
+        stage.close_stdin()
 
-    stage.clock.at(2.0, held_up)
+    stage.clock.at(2.0, stall)
     assert stage.run() == 0
     assert stage.times() == grid(33)
 
 
-def test_leaving_waits_until_the_reader_has_read(stage: Stage) -> None:
-    stage.hang_up()
+def test_the_exit_waits_until_the_consumer_has_read(stage: Stage) -> None:
+    stage.close_stdin()
     stage.clock.at(1.2, stage.drain)
     assert stage.run() == 0
     assert 1.2 * SECOND < stage.clock.time < 1.4 * SECOND
 
 
-def test_leaving_waits_for_a_stalled_reader_two_seconds_at_most(stage: Stage) -> None:
-    stage.hang_up()
+def test_the_exit_waits_for_a_stalled_consumer_two_seconds_at_most(stage: Stage) -> None:
+    stage.close_stdin()
     assert stage.run() == 0
     assert stage.clock.time < 2.2 * SECOND
 
 
-def test_a_reader_that_left_is_a_quiet_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_consumer_that_is_gone_is_a_quiet_end(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.clock.at(3.0, lambda: stage.close(stage.output))
     assert stage.run() == 0
     assert caplog.records == []
@@ -244,7 +241,7 @@ def test_a_closed_stdout_is_a_quiet_end(stage: Stage) -> None:
     assert stage.run() == 0
 
 
-def test_a_reader_that_stalls_gets_everything_afterwards(stage: Stage) -> None:
+def test_a_consumer_that_stalled_gets_everything_afterwards(stage: Stage) -> None:
     loops = 500  # 40 kB a tick: the pipe is full after one
     stage.clock.at(20.0, lambda: None)
     for n in range(2000):
@@ -264,13 +261,13 @@ def test_a_stop_ends_a_stream_that_waits(stage: Stage, name: str) -> None:
     assert stage.clock.time < 4 * SECOND
 
 
-def test_a_stop_ends_a_stream_whose_reader_stalls_in_less_than_a_second(stage: Stage) -> None:
+def test_a_stop_ends_a_stream_whose_consumer_stalls_in_less_than_a_second(stage: Stage) -> None:
     stage.clock.at(60.0, stage.signals.request_stop)
     assert stage.run(Ramp(2000)) == 0
     assert 60 * SECOND < stage.clock.time < 61 * SECOND
 
 
-def test_a_stop_lets_the_tick_in_progress_be_read_whole(stage: Stage) -> None:
+def test_a_stop_lets_the_consumer_read_the_tick_in_progress_to_its_end(stage: Stage) -> None:
     stage.clock.at(10.0, stage.signals.request_stop)
     for n in range(30):
         stage.clock.at(10.05 + n / 100, stage.drain)
@@ -278,13 +275,13 @@ def test_a_stop_lets_the_tick_in_progress_be_read_whole(stage: Stage) -> None:
     assert len(stage.lines()) % 2000 == 0
 
 
-def test_a_should_stop_before_the_stream_runs_is_remembered(stage: Stage) -> None:
+def test_a_stop_requested_before_the_stream_runs_ends_it(stage: Stage) -> None:
     stage.signals.request_stop()
     assert stage.run() == 0
     assert stage.lines() == []
 
 
-def test_a_signal_to_emit_wakes_and_ends_nothing(stage: Stage) -> None:
+def test_a_signal_to_emit_does_not_end_the_stream(stage: Stage) -> None:
     stage.drain_every_tick()
     for moment in (0.1, 0.9, 2.2):
         stage.clock.at(moment, stage.signals.request_emit)
@@ -292,8 +289,8 @@ def test_a_signal_to_emit_wakes_and_ends_nothing(stage: Stage) -> None:
     assert stage.times() == grid(5)
 
 
-def test_a_silent_past_and_a_backfill_end_at_now(stage: Stage) -> None:
-    stage.hang_up()
+def test_a_stream_that_starts_in_the_past_emits_from_its_first_instant_to_emit(stage: Stage) -> None:
+    stage.close_stdin()
     source = Ramp(start=T0 - 86_400 * SECOND)
     assert stage.run(source, first_emit=T0 - 10 * SECOND) == 0
     assert stage.times() == [T0 + k * SECOND for k in range(-10, 1)]
@@ -313,9 +310,9 @@ def test_the_end_of_stdin_ends_a_limited_backfill_where_it_is(
     stage: Stage, max_rate: int | None, samples: int
 ) -> None:
     stage.drain_every_tick()
-    stage.clock.at(2.5, stage.hang_up)
+    stage.clock.at(2.5, stage.close_stdin)
     if max_rate is None:
-        stage.hang_up()
+        stage.close_stdin()
     assert stage.run(Ramp(start=T0 - 1000 * SECOND), max_rate=max_rate) == 0
     assert abs(len(stage.times()) - samples) <= 5
 
@@ -328,19 +325,19 @@ def test_a_header_is_written_first(stage: Stage) -> None:
     assert len(stage.lines()) == 2
 
 
-def test_stdout_is_left_as_it_was_found(stage: Stage) -> None:
+def test_stdout_is_blocking_again_at_the_end(stage: Stage) -> None:
     stage.run(count=1)
     assert os.get_blocking(stage.stdout)
 
 
-def test_a_file_takes_the_stream_too(stage: Stage, tmp_path: Path) -> None:
+def test_the_stream_can_go_to_a_file(stage: Stage, tmp_path: Path) -> None:
     with open(tmp_path / "out.lp", "wb") as file:
         assert stage.run(stdout_fd=file.fileno(), count=3) == 0
     assert (tmp_path / "out.lp").read_bytes().count(b"\n") == 15
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_is_waited_for_and_told_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_waited_for_and_logged_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     with open("/dev/full", "wb", buffering=0) as full:
         stage.clock.at(100, stage.signals.request_stop)
         assert stage.run(stdout_fd=full.fileno()) == 0
@@ -367,7 +364,7 @@ def test_a_pipe_a_socket_and_a_file_are_watched_and_nothing_else(tmp_path: Path)
     assert not execd.is_watchable(write)
 
 
-def test_a_terminal_is_written_to(stage: Stage) -> None:
+def test_the_stream_can_go_to_a_terminal(stage: Stage) -> None:
     controller, terminal = os.openpty()
     assert stage.run(stdout_fd=terminal, count=2) == 0
     read = b""
@@ -386,46 +383,11 @@ def test_a_terminal_that_hung_up_is_a_quiet_end(stage: Stage) -> None:
     os.close(terminal)
 
 
-def test_held_signals_ask_instead_of_killing() -> None:
-    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
-    found = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    try:
-        signals = install_handlers()
-        assert min(signals.fd, signals._write_fd) > 2
-        for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
-            os.kill(os.getpid(), getattr(signal, name))
-            assert select([signals.fd], [], [], 5)[0]
-            signals.clear()
-            assert not select([signals.fd], [], [], 0)[0]
-        assert not signals.should_stop
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert select([signals.fd], [], [], 5)[0]
-        assert signals.should_stop
-    finally:
-        signal.set_wakeup_fd(-1)
-        for name, handler in found.items():
-            signal.signal(getattr(signal, name), handler)
-        signals.close()
-
-
-def test_a_thousand_wakes_do_not_block() -> None:
-    signals = Signals()
-    fcntl.fcntl(signals._write_fd, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
-    for _ in range(10_000):
-        signals.request_emit()
-    signals.clear()
-    assert stat.S_ISFIFO(os.fstat(signals.fd).st_mode)
-    with pytest.raises(OSError) as nothing:
-        os.read(signals.fd, 1)
-    assert nothing.value.errno == errno.EAGAIN
-    signals.close()
-
-
-def test_the_stream_says_of_itself_once_a_minute() -> None:
+def test_the_stream_emits_its_own_metrics_once_a_minute() -> None:
     stage = Stage()
     own = SelfMetrics("clpm_execd", {}, interval=SECOND, started=stage.clock.now())
     assert stage.run(Ramp(loops=1), count=130, metrics=own) == 0
     stage.drain()
-    told = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]
-    assert [int(line.split()[-1]) % (60 * SECOND) for line in told] == [0, 0]
-    assert b"points_emitted=61i,ticks_late=0i" in told[0]
+    lines = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]
+    assert [int(line.split()[-1]) % (60 * SECOND) for line in lines] == [0, 0]
+    assert b"points_emitted=61i,ticks_late=0i" in lines[0]

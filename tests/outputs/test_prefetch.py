@@ -1,4 +1,4 @@
-"""Blocks made by a process of its own are the source's, in order, and that process never outlives its reader."""
+"""Prefetched Blocks are the source's, in order, and the process that simulates never outlives its reader."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def alike(one: object, other: object) -> bool:
     return one == other
 
 
-def test_the_blocks_are_the_source_s_in_their_order_and_with_their_truth(helpers: Helpers) -> None:
+def test_the_blocks_are_those_of_the_source_in_order_and_with_their_truth(helpers: Helpers) -> None:
     source = plant()
     with prefetch_blocks(blocks(source), source.loops) as made:
         assert helpers()
-        seen = list(made)
+        received = list(made)
     assert not helpers()
-    assert source.next_time == START, "the plant was advanced here, and not ahead"
-    assert all(alike(one, other) for one, other in zip(seen, blocks(plant()), strict=True))
+    assert source.next_time == START, "the plant was advanced in this process"
+    assert all(alike(one, other) for one, other in zip(received, blocks(plant()), strict=True))
 
 
-def test_signals_that_nobody_asks_for_do_not_travel() -> None:
+def test_signals_that_are_not_needed_are_not_sent() -> None:
     source = plant()
     with prefetch_blocks(blocks(source), source.loops, ("pv", "op")) as made:
         for one, other in zip(made, blocks(plant()), strict=True):
@@ -81,7 +81,7 @@ def test_signals_that_nobody_asks_for_do_not_travel() -> None:
             assert one.sp.size == one.quality.size == one.true_pv.size == 0
 
 
-def test_with_one_processor_nothing_works_prefetch_blocks(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
+def test_with_one_processor_there_is_no_second_process(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
     monkeypatch.setattr(module, "count_processors", lambda: 1)
     source = plant()
     with prefetch_blocks(blocks(source), source.loops) as made:
@@ -90,16 +90,16 @@ def test_with_one_processor_nothing_works_prefetch_blocks(monkeypatch: pytest.Mo
         assert not helpers()
 
 
-def test_what_is_not_taken_is_given_up_at_once(helpers: Helpers) -> None:
+def test_blocks_that_are_not_read_are_dropped_at_once(helpers: Helpers) -> None:
     source = plant()
-    began = time.monotonic()
+    start = time.monotonic()
     with prefetch_blocks(blocks(source, 3600, 10**9), source.loops) as made:
         next(made)
     assert not helpers()
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - start < 5.0
 
 
-def test_what_goes_wrong_ahead_goes_wrong_here(helpers: Helpers) -> None:
+def test_an_error_of_the_second_process_is_raised_here(helpers: Helpers) -> None:
     source = plant()
 
     def failing() -> Iterator[Block]:

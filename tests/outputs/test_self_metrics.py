@@ -1,4 +1,4 @@
-"""What a stream says of itself: counted right, once a minute, in the stream."""
+"""The stream's own metrics: counted right, once a minute, in the stream."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def block(first: int, n: int) -> Block:
     """n instants of two loops at 1 s, from T0 + first s."""
     times = T0 + SECOND * np.arange(first, first + n, dtype=np.int64)
     values = np.zeros((n, 2))
-    whole = np.zeros((n, 2), dtype=np.int16)
-    return Block(("A", "B"), times, values, values, values, whole.astype(np.int8), values, values, whole)
+    zeros = np.zeros((n, 2), dtype=np.int16)
+    return Block(("A", "B"), times, values, values, values, zeros.astype(np.int8), values, values, zeros)
 
 
 def metrics(**tags: str) -> SelfMetrics:
@@ -28,17 +28,17 @@ def metrics(**tags: str) -> SelfMetrics:
 
 
 def fields(line: bytes) -> dict[str, str]:
-    found = re.fullmatch(rb"clpm_execd(?:,\S+)? (\S+) \d{19}\n", line)
-    assert found, line
-    return dict(pair.split("=") for pair in found[1].decode().split(","))
+    match = re.fullmatch(rb"clpm_execd(?:,\S+)? (\S+) \d{19}\n", line)
+    assert match, line
+    return dict(pair.split("=") for pair in match[1].decode().split(","))
 
 
 def test_there_is_one_point_at_every_full_minute() -> None:
     own = metrics(site="unit 208", area="a")
     lines = [own.take_line(T0 + second * SECOND) for second in range(185)]
-    told = [line for line in lines if line]
-    assert [lines.index(line) for line in told] == [60, 120, 180]
-    assert told[0] == (
+    points = [line for line in lines if line]
+    assert [lines.index(line) for line in points] == [60, 120, 180]
+    assert points[0] == (
         b"clpm_execd,area=a,site=unit\\ 208 points_emitted=0i,ticks_late=0i,uptime=60 %d\n" % (T0 + MINUTE)
     )
 
@@ -51,15 +51,15 @@ def test_a_stall_of_minutes_is_one_point_and_a_clock_set_back_none() -> None:
     assert own.take_line(T0 + 6 * MINUTE)
 
 
-def test_points_are_counted_and_ticks_that_came_late() -> None:
+def test_points_and_late_ticks_are_counted() -> None:
     own = metrics()
     own.add(block(0, 1), b"a\nb\n", T0 + SECOND // 10)
     own.add(block(1, 1), b"a\nb\n", T0 + SECOND)
-    own.add(block(2, 4), b"a\nb\n" * 4, T0 + 5 * SECOND + SECOND // 2)  # held up: three of four are late
+    own.add(block(2, 4), b"a\nb\n" * 4, T0 + 5 * SECOND + SECOND // 2)  # after a stall: three of four are late
     assert fields(own.take_line(T0 + MINUTE)) == {"points_emitted": "12i", "ticks_late": "3i", "uptime": "60"}
 
 
-def test_a_past_that_is_filled_in_is_not_late() -> None:
+def test_a_backfill_is_not_late() -> None:
     own = metrics()
     for start in range(-1000, 0, 100):
         own.add(block(start, 100), b"", T0 + SECOND // 10)
@@ -68,14 +68,14 @@ def test_a_past_that_is_filled_in_is_not_late() -> None:
     assert fields(own.take_line(T0 + MINUTE))["ticks_late"] == "1i"
 
 
-def test_further_numbers_stand_among_them_by_name() -> None:
+def test_further_numbers_are_fields_in_the_order_of_names() -> None:
     own = metrics()
     own.more = lambda now: {"spool_age": (now - T0) / SECOND, "retries": 3}
     names = list(fields(own.take_line(T0 + MINUTE)))
     assert names == ["points_emitted", "retries", "spool_age", "ticks_late", "uptime"]
 
 
-@pytest.mark.parametrize(("asked", "name"), [(False, None), (True, "clpm_execd"), ("about_us", "about_us")])
-def test_they_are_asked_for_in_the_loops_file(asked: object, name: str | None) -> None:
-    assert parse_configuration({"output": {"metrics": asked}}).output.metrics == name
+@pytest.mark.parametrize(("setting", "name"), [(False, None), (True, "clpm_execd"), ("about_us", "about_us")])
+def test_they_are_configured_in_the_loops_file(setting: object, name: str | None) -> None:
+    assert parse_configuration({"output": {"metrics": setting}}).output.metrics == name
     assert parse_configuration({}).output.metrics is None

@@ -1,4 +1,4 @@
-"""The log is what Telegraf can read, says no secret, and never stops the stream."""
+"""The log is what Telegraf can read, holds no secret, and never stops the stream."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from clpm_execd.runtime import logging_setup as logs
 
 
 @pytest.fixture(autouse=True)
-def _as_found() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     root = logging.getLogger()
-    found = root.handlers[:], root.level, logging.raiseExceptions, sys.excepthook, threading.excepthook
+    before = root.handlers[:], root.level, logging.raiseExceptions, sys.excepthook, threading.excepthook
     root.handlers = []
     yield
     for handler in root.handlers:
         handler.close()
-    root.handlers, level, logging.raiseExceptions, sys.excepthook, threading.excepthook = found
+    root.handlers, level, logging.raiseExceptions, sys.excepthook, threading.excepthook = before
     root.setLevel(level)
     logging.captureWarnings(False)
     logging.getLogger("urllib3").setLevel(logging.NOTSET)
@@ -35,7 +35,7 @@ def logger(stream: io.StringIO, *secrets: str) -> logging.Logger:
     return log
 
 
-def test_the_level_is_the_prefix_telegraf_knows() -> None:
+def test_the_prefix_is_the_level_for_telegraf() -> None:
     out = io.StringIO()
     log = logger(out)
     for level in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, logs.TRACE):
@@ -43,7 +43,7 @@ def test_the_level_is_the_prefix_telegraf_knows() -> None:
     assert out.getvalue() == "".join(f"{c}! n = 3\n" for c in "EEWIDT")
 
 
-def test_a_traceback_is_one_line_that_ends_with_what_happened() -> None:
+def test_a_traceback_is_one_line_that_ends_with_the_error() -> None:
     out = io.StringIO()
     try:
         raise RuntimeError("valve\nstuck" + "x" * 100_000 + "the end")
@@ -61,13 +61,13 @@ def test_control_characters_and_lone_surrogates_are_escaped() -> None:
     assert out.getvalue() == "W! a\\x1b[31m | b\\x00 | c \\ud800 漢\\t.\n"
 
 
-def test_a_message_that_does_not_format_is_logged_as_it_is() -> None:
+def test_a_message_that_cannot_be_formatted_is_logged_unformatted() -> None:
     out = io.StringIO()
     logger(out).info("%d of %d", "x")
     assert out.getvalue().startswith("I! '%d of %d' ('x',) (")
 
 
-def test_a_secret_shows_nowhere() -> None:
+def test_a_secret_is_not_logged() -> None:
     out = io.StringIO()
     log = logger(out, "my-token==", "")
     try:
@@ -78,7 +78,7 @@ def test_a_secret_shows_nowhere() -> None:
     assert out.getvalue().count("Token ***") == 3
 
 
-def test_configured_it_goes_to_stderr_and_to_a_file(
+def test_the_configured_log_goes_to_stderr_and_to_a_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", os.fdopen(os.dup(2), "w"))
@@ -107,17 +107,17 @@ def test_a_file_that_cannot_be_opened_is_a_warning(
     assert capfd.readouterr().err.startswith("W! cannot open the log file")
 
 
-def test_nobody_reading_stderr_costs_lines_and_nothing_else() -> None:
+def test_without_a_reader_of_stderr_lines_are_lost_and_counted() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w") as stream:
         log = logging.Logger("test")
         log.addHandler(logs.build_telegraf_handler(stream))
         for _ in range(100):
             log.info("x" * 3000)
-        taken = os.read(read, 1 << 20).splitlines()
-        assert all(line == b"I! " + b"x" * 3000 for line in taken)
+        received = os.read(read, 1 << 20).splitlines()
+        assert all(line == b"I! " + b"x" * 3000 for line in received)
         log.info("read again")
-        lost = 100 - len(taken)
+        lost = 100 - len(received)
         assert os.read(read, 1 << 20).decode().splitlines() == [
             "I! read again",
             f"W! {lost} log lines were lost while nobody read them",
@@ -126,7 +126,7 @@ def test_nobody_reading_stderr_costs_lines_and_nothing_else() -> None:
         log.info("into nothing")
 
 
-def test_a_closed_stderr_does_no_harm() -> None:
+def test_a_closed_stderr_is_no_error() -> None:
     stream = io.StringIO()
     stream.close()
     logger(stream).error("into nothing")

@@ -37,7 +37,7 @@ class Ramp:
 
 
 class FakeClock:
-    """Two clocks that stand still unless told."""
+    """A wall clock and a monotonic clock that only the test moves."""
 
     def __init__(self, wall: int = T0) -> None:
         self.wall = wall
@@ -65,99 +65,99 @@ LOG = logging.getLogger("test.pacing")
 
 
 @pytest.fixture(autouse=True)
-def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def log_everything(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.DEBUG):
         yield
 
 
-def take(scheduler: Scheduler) -> list[int]:
+def emit_due(scheduler: Scheduler) -> list[int]:
     return [time for block in scheduler.due_blocks(lambda: False) for time in block.times.tolist()]
 
 
 def run(scheduler: Scheduler, clock: FakeClock, ns: int) -> list[int]:
-    """Live on the clock for ns, as the stream does."""
-    end, taken = clock.monotonic + ns, take(scheduler)
+    """Emit for ns of the clock, as the stream does."""
+    end, emitted = clock.monotonic + ns, emit_due(scheduler)
     while clock.monotonic < end:
         clock.run(max(1, min(scheduler.time_to_next(), end - clock.monotonic)))
-        taken += take(scheduler)
-    return taken
+        emitted += emit_due(scheduler)
+    return emitted
 
 
 def grid(first: int, n: int, interval: int = SECOND) -> list[int]:
     return [first + k * interval for k in range(n)]
 
 
-def test_due_counts_the_instants_reached() -> None:
+def test_the_due_instants_are_those_that_the_clock_has_reached() -> None:
     assert [count_due(100, 10, now) for now in (0, 89, 90, 99, 100, 109, 110, 200)] == [0, 0, 0, 0, 1, 1, 2, 11]
 
 
-def test_the_latest_instant_is_due_at_once_and_then_each_in_its_time() -> None:
+def test_the_latest_instant_is_due_at_once_and_each_later_one_at_its_time() -> None:
     clock = FakeClock(T0 + 400_000_000)
     scheduler = Scheduler(Ramp(), clock, LOG)
-    assert take(scheduler) == [T0]
+    assert emit_due(scheduler) == [T0]
     assert scheduler.time_to_next() == 600_000_000
     assert run(scheduler, clock, 60 * SECOND) == grid(T0 + SECOND, 60)
 
 
-def test_one_look_an_instant_is_enough() -> None:
+def test_one_wait_per_instant_is_enough() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    looks = 0
-    taken = take(scheduler)
-    while len(taken) < 100:
+    waits = 0
+    emitted = emit_due(scheduler)
+    while len(emitted) < 100:
         clock.run(scheduler.time_to_next())
-        taken += take(scheduler)
-        looks += 1
-    assert looks == 99
+        emitted += emit_due(scheduler)
+        waits += 1
+    assert waits == 99
 
 
-def test_a_stall_is_filled_in(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stall_is_backfilled(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    taken = run(scheduler, clock, 3 * SECOND)
+    emitted = run(scheduler, clock, 3 * SECOND)
     clock.run(20 * SECOND)
-    assert taken + run(scheduler, clock, 2 * SECOND) == grid(T0, 26)
+    assert emitted + run(scheduler, clock, 2 * SECOND) == grid(T0, 26)
     assert [r.getMessage() for r in caplog.records] == [
         "19 s behind schedule; backfilling 20 samples per loop"
     ]
 
 
-def test_a_source_slower_than_time_gives_way_between_calls_and_says_so_once(
+def test_a_source_slower_than_time_returns_between_calls_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    taken: list[int] = []
+    emitted: list[int] = []
     for _ in range(6):
         for block in scheduler.due_blocks(lambda: False):
-            taken += block.times.tolist()
+            emitted += block.times.tolist()
             clock.run(3 * SECOND * len(block))
         assert scheduler.time_to_next() == 0
-    assert taken == grid(T0, 1 + 3 + 9 + 27 + 81 + 243)
+    assert emitted == grid(T0, 1 + 3 + 9 + 27 + 81 + 243)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
-def test_a_suspension_is_filled_in_and_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_suspension_is_backfilled_and_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    taken = run(scheduler, clock, 3 * SECOND)
+    emitted = run(scheduler, clock, 3 * SECOND)
     clock.step(8 * HOUR)  # CLOCK_MONOTONIC stands still meanwhile
-    assert taken + run(scheduler, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
+    assert emitted + run(scheduler, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
     assert [r.levelname for r in caplog.records] == ["INFO"]
 
 
-def test_a_clock_set_forward_leaves_no_gap_and_set_back_again_no_second_value() -> None:
+def test_a_clock_set_forward_leaves_no_gap_and_a_clock_set_back_no_second_value() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    taken = run(scheduler, clock, 10 * SECOND)
+    emitted = run(scheduler, clock, 10 * SECOND)
     clock.step(HOUR)
-    taken += run(scheduler, clock, 10 * SECOND)
+    emitted += run(scheduler, clock, 10 * SECOND)
     clock.step(-HOUR)
-    taken += run(scheduler, clock, 2 * HOUR)
-    assert taken == grid(T0, 1 + 20 + 7200)
+    emitted += run(scheduler, clock, 2 * HOUR)
+    assert emitted == grid(T0, 1 + 20 + 7200)
 
 
-def test_a_clock_set_back_silences_the_stream_until_it_has_passed_and_says_so_once(
+def test_after_a_clock_set_back_nothing_is_emitted_until_it_has_passed_the_last_sample(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
@@ -172,32 +172,32 @@ def test_a_clock_set_back_silences_the_stream_until_it_has_passed_and_says_so_on
     ]
 
 
-def test_while_silent_a_step_forward_is_noticed_within_an_interval() -> None:
+def test_a_step_forward_after_a_step_back_is_noticed_within_an_interval() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    take(scheduler)
+    emit_due(scheduler)
     clock.step(-HOUR)
-    take(scheduler)
+    emit_due(scheduler)
     assert scheduler.time_to_next() == SECOND
 
 
-def test_a_small_step_back_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_small_step_back_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(), clock, LOG)
-    take(scheduler)
+    emit_due(scheduler)
     clock.step(-300_000_000)
     assert run(scheduler, clock, 3 * SECOND) == grid(T0 + SECOND, 2)
     assert caplog.records == []
 
 
-def test_beyond_the_limit_the_plant_lives_on_unseen(caplog: pytest.LogCaptureFixture) -> None:
+def test_beyond_the_longest_gap_the_plant_is_simulated_without_output(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     source = Ramp(interval=60 * SECOND)
     scheduler = Scheduler(source, clock, LOG)
-    assert take(scheduler) == [T0]
+    assert emit_due(scheduler) == [T0]
     clock.run(3 * DAY)
-    taken = take(scheduler)
-    assert taken == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
+    emitted = emit_due(scheduler)
+    assert emitted == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
     assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -211,13 +211,13 @@ def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
     assert source.largest <= 500
 
 
-def test_a_start_between_two_instants_is_the_next_one() -> None:
+def test_a_start_between_two_instants_means_the_next_one() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(start=T0 - 100 * SECOND), clock, LOG, first_emit=T0 - 9_500_000_000)
-    assert take(scheduler) == grid(T0 - 9 * SECOND, 10)
+    assert emit_due(scheduler) == grid(T0 - 9 * SECOND, 10)
 
 
-def test_a_start_to_come_is_waited_for() -> None:
+def test_a_start_in_the_future_is_waited_for() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(start=T0 + 5 * SECOND), clock, LOG)
     assert run(scheduler, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
@@ -226,20 +226,20 @@ def test_a_start_to_come_is_waited_for() -> None:
 def test_count_is_exact() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
-    assert take(scheduler) == grid(T0 - 50 * SECOND, 7)
+    assert emit_due(scheduler) == grid(T0 - 50 * SECOND, 7)
     assert scheduler.is_done
 
 
 def test_a_stop_ends_a_backfill_between_two_parts() -> None:
     clock = FakeClock()
     scheduler = Scheduler(Ramp(start=T0 - DAY), clock, LOG)
-    taken: list[Block] = []
-    for block in scheduler.due_blocks(lambda: len(taken) >= 2):
-        taken.append(block)
-    assert len(taken) == 2
-    unseen = Ramp(start=T0 - 365 * DAY)
-    assert list(Scheduler(unseen, clock, LOG, first_emit=T0).due_blocks(lambda: True)) == []
-    assert unseen.largest == 0
+    emitted: list[Block] = []
+    for block in scheduler.due_blocks(lambda: len(emitted) >= 2):
+        emitted.append(block)
+    assert len(emitted) == 2
+    source = Ramp(start=T0 - 365 * DAY)
+    assert list(Scheduler(source, clock, LOG, first_emit=T0).due_blocks(lambda: True)) == []
+    assert source.largest == 0
 
 
 events = st.tuples(
@@ -251,25 +251,25 @@ events = st.tuples(
 @settings(deadline=None, max_examples=150)
 @given(st.lists(events, max_size=12), st.sampled_from([SECOND // 2, SECOND, 7 * SECOND]), st.integers(0, SECOND))
 def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
-    story: list[tuple[str, int, int]], interval: int, offset: int
+    events_drawn: list[tuple[str, int, int]], interval: int, offset: int
 ) -> None:
     clock = FakeClock(T0 + offset)
     scheduler = Scheduler(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, max_gap=30 * DAY)
-    taken, latest = take(scheduler), clock.wall
-    for kind, step, seconds in story:
+    emitted, latest = emit_due(scheduler), clock.wall
+    for kind, step, seconds in events_drawn:
         if kind == "step":
             clock.step(step)
         elif kind == "stall":
             clock.run(abs(step))
         latest = max(latest, clock.wall)
-        taken += run(scheduler, clock, seconds * SECOND)
+        emitted += run(scheduler, clock, seconds * SECOND)
         latest = max(latest, clock.wall)
-        assert taken[-1] <= latest
-    assert taken == grid(T0 // interval * interval, len(taken), interval)
-    assert latest - taken[-1] < interval
+        assert emitted[-1] <= latest
+    assert emitted == grid(T0 // interval * interval, len(emitted), interval)
+    assert latest - emitted[-1] < interval
 
 
-def test_the_systems_clock_tells_the_time() -> None:
+def test_the_system_clock_returns_the_time() -> None:
     clock = SystemClock()
     assert abs(clock.now() / 1e9 - __import__("time").time()) < 1
     before = clock.elapsed()

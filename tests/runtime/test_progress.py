@@ -1,4 +1,4 @@
-"""Of a past that is filled in the log tells where it is, and of one that takes no time nothing."""
+"""The log reports the progress of a long backfill, and nothing of one that takes no time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
 
 
-class Moments(SystemClock):
+class ManualClock(SystemClock):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class Moments(SystemClock):
         return self.time
 
 
-def test_a_long_past_has_a_line_now_and_then_and_one_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Moments()
+def test_a_long_backfill_has_a_line_every_ten_seconds_and_one_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
     with caplog.at_level(logging.INFO):
         progress = Progress(clock, logging.getLogger("test.progress"))
         for step in range(41):
@@ -39,15 +39,15 @@ def test_a_long_past_has_a_line_now_and_then_and_one_at_its_end(caplog: pytest.L
         "backfilled 7.51 h, 75 %; 2.5 h to go", "backfill of 10 h done in 40 s; now live"]
 
 
-def test_what_takes_no_time_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backfill_of_less_than_a_minute_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        progress = Progress(Moments(), logging.getLogger("test.progress"))
-        for behind in (50, 20, 1, 0):
-            progress.update(NOW - behind * SECOND)
+        progress = Progress(ManualClock(), logging.getLogger("test.progress"))
+        for lag in (50, 20, 1, 0):
+            progress.update(NOW - lag * SECOND)
     assert not caplog.records
 
 
-def test_a_bar_takes_the_place_of_the_lines() -> None:
+def test_a_bar_is_shown_in_place_of_the_lines() -> None:
     class Bar:
         shown: list[float]
         closed = 0
@@ -62,7 +62,7 @@ def test_a_bar_takes_the_place_of_the_lines() -> None:
             self.closed += 1
 
     bar = Bar()
-    progress = Progress(Moments(), logging.getLogger("test.progress"), bar)
+    progress = Progress(ManualClock(), logging.getLogger("test.progress"), bar)
     for hours in (4, 3, 2, 1, 0):
         progress.update(NOW - hours * HOUR)
     assert bar.shown == [0.25, 0.5, 0.75]
