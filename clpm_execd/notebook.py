@@ -48,9 +48,9 @@ class NotebookBlock(Block):
         ValueError
             `form` is neither of the two.
         """
-        from clpm_execd.pictures.dataframe import frame
+        from clpm_execd.pictures.dataframe import build_frame
 
-        return frame(self, form)
+        return build_frame(self, form)
 
     def plot(self, loops: Sequence[str] | str | None = None, theme: str | None = None) -> Picture:
         """Return a picture, which a notebook shows and `.save("x.html")` writes.
@@ -69,6 +69,6 @@ class NotebookBlock(Block):
         KeyError
             There is no loop of that name.
         """
-        from clpm_execd.pictures.picture import picture_of
+        from clpm_execd.pictures.picture import build_picture
 
-        return picture_of(self, [loops] if isinstance(loops, str) else loops, theme)
+        return build_picture(self, [loops] if isinstance(loops, str) else loops, theme)

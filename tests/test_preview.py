@@ -117,7 +117,7 @@ def test_every_mistake_is_one_line(tmp_path: Path) -> None:
         "preview: no loop matches 'FIC11'; did you mean 'FIC101'?",
         "preview: no loop matches 'X*'; give one of " + ", ".join(["FIC101", *(f"PIC{n:03d}" for n in range(1, 61))])]
     assert run_preview(tmp_path, "--output", "x.jpg", status=2).stderr == \
-        "--output x.jpg: .jpg is no form of a picture; end it in .html, .png or .svg\n"
+        "--output x.jpg: unknown picture format .jpg; use .html, .png or .svg\n"
     assert run_preview(tmp_path, "--output", "no/x.png", "PIC001", status=2).stderr == \
         "--output no/x.png: cannot be written: No such file or directory; name a file in a folder that exists\n"
 

@@ -20,9 +20,16 @@ from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.extras import require
 from clpm_execd.identification.correlation import autocorrelation, cross_correlation
 from clpm_execd.identification.estimates import Estimate
-from clpm_execd.pictures.page import Link, Page, figure, listing, table, text
+from clpm_execd.pictures.page import (
+    Link,
+    Page,
+    render_figure,
+    render_list,
+    render_paragraph,
+    render_table,
+)
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.pictures.trend import run_of, thinned
+from clpm_execd.pictures.trend import choose_run, downsample
 from clpm_execd.plant.block import Floats
 from clpm_execd.units import SECOND, human_duration, largest_unit
 
@@ -95,18 +102,18 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
     for name, fit, loop_auc in zip(names, fits, auc.per_loop, strict=True):
         drawn, height = draw_comparison(fit.comparison)
         anchors.append(page.add(
-            name, text(_describe_record(fit), "muted"), _warnings(fit),
-            f'<div class="scroll"><div class="broad">{figure(drawn, height)}</div></div>',
+            name, render_paragraph(_describe_record(fit), "muted"), _warnings(fit),
+            f'<div class="scroll"><div class="broad">{render_figure(drawn, height)}</div></div>',
             f'<div class="pair">{_estimate_table(fit.learned.estimates)}'
             f'{_similarity_table(fit.comparison, loop_auc)}</div>'))
     rows = [(Link(name, anchor), Path(fit.source).name, *row, len(fit.learned.warnings))
             for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc), strict=True)]
     page.add("Overview", *_summary(fits, auc), _median_table(fits),
-             table(("Loop", "Record", *_headings(fits, auc), "Warnings"), rows,
+             render_table(("Loop", "Record", *_headings(fits, auc), "Warnings"), rows,
                    "the warnings are in the sections of the loops"))
     page.sections.insert(0, page.sections.pop())
     if assumptions:
-        page.add("Assumptions about the records", listing(assumptions))
+        page.add("Assumptions about the records", render_list(assumptions))
     return page
 
 
@@ -134,13 +141,13 @@ def _axis_unit(seconds: float) -> tuple[float, str]:
 
 
 def _warnings(fit: LoopFit) -> str:
-    return f'<div class="bad">{listing(fit.learned.warnings)}</div>' if fit.learned.warnings else ""
+    return f'<div class="bad">{render_list(fit.learned.warnings)}</div>' if fit.learned.warnings else ""
 
 
 def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
     rows = [(_NAMES.get(key, key), f"{one.value:.4g}" if one.value or "resolution" not in key else "none",
              _format_interval(one), one.unit, _SOURCES[one.source]) for key, one in estimates.items()]
-    return table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows, "estimates")
+    return render_table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows, "estimates")
 
 
 def _format_interval(one: Estimate) -> str:
@@ -150,12 +157,13 @@ def _format_interval(one: Estimate) -> str:
 def _similarity_table(comparison: Comparison, auc: float) -> str:
     distances, baseline = comparison.distances, comparison.baseline
     if distances is None or baseline is None:
-        return text("The record is too short or too constant to be compared.", "muted")
+        return render_paragraph("The record is too short or too constant to be compared.", "muted")
     rows: list[tuple[object, ...]] = [(name, f"{getattr(distances, key):.2f}", f"{getattr(baseline, key):.2f}")
                                       for key, name in _DISTANCES.items()]
     rows += [("AUC (0.5 = indistinguishable)", _two_decimals(auc), ""),
              ("novelty ratio (1 = as new as unseen real data)", _two_decimals(comparison.novelty), "")]
-    return table(("Metric", "Simulated", "Halves of the record"), rows, "distance from the record, 0 = identical")
+    return render_table(("Metric", "Simulated", "Halves of the record"), rows,
+                        "distance from the record, 0 = identical")
 
 
 def _two_decimals(number: float) -> str:
@@ -165,8 +173,8 @@ def _two_decimals(number: float) -> str:
 def _summary(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[str]:
     """Return whether the loops can be distinguished from their records, and whether they only replay them."""
     if isnan(auc.overall):
-        return [text(f"The records are too short for a comparison: they need at least {MIN_SAMPLES} samples of a PV "
-                     "that changes.")]
+        return [render_paragraph("The records are too short for a comparison: they need at least "
+                                 f"{MIN_SAMPLES} samples of a PV that changes.")]
     verb = next(words for limit, words in _DISTINGUISHES if auc.overall <= limit)
     loops = len({fit.learned.loop.id for fit in fits})
     windows = "loops" if loops > 1 else "a time range"
@@ -178,7 +186,7 @@ def _summary(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[str]:
         words = next(words for limit, words in _REPLAYS if ratio >= limit)
         lines.append(f"Median novelty ratio {ratio:.2f}: simulated windows are {ratio:.2f} times as far from the "
                      f"record as unseen real ones, so {words}.")
-    return [text(line) for line in lines]
+    return [render_paragraph(line) for line in lines]
 
 
 def _median_table(fits: Sequence[LoopFit]) -> str:
@@ -189,7 +197,7 @@ def _median_table(fits: Sequence[LoopFit]) -> str:
     simulated, real = Distances.median(distances), Distances.median(baselines)
     rows = [(_DISTANCES[item.name], f"{getattr(simulated, item.name):.2f}", f"{getattr(real, item.name):.2f}")
             for item in fields(Distances)]
-    return table(("Metric", "Simulated", "Halves of the record"), rows,
+    return render_table(("Metric", "Simulated", "Halves of the record"), rows,
                  "median distances from the records, 0 = identical")
 
 
@@ -338,7 +346,8 @@ def _draw_time(panels: _Panels, comparison: Comparison) -> None:
         for k, (source, signals) in enumerate(sources):
             lines = []
             for column in columns:
-                index, values = thinned(np.arange(len(signals)), signals[:, column], run_of(len(signals), _MAX_POINTS))
+                index, values = downsample(
+                    np.arange(len(signals)), signals[:, column], choose_run(len(signals), _MAX_POINTS))
                 name, colour, dash = (("PV", LIGHT.pv, "solid"), ("OP", LIGHT.op, "solid"), ("SP", LIGHT.sp, "5px,3px")
                                       )[column]
                 colour = LIGHT.other if k and name != "SP" else colour

@@ -1,4 +1,4 @@
-"""Trends as a page with zoom and hover, a figure a loop, by plotly; see `page` for what a page promises."""
+"""Trends as an HTML page with zoom and hover, one figure per loop, by plotly; `page` says what a page guarantees."""
 
 from __future__ import annotations
 
@@ -9,167 +9,174 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.pictures.page import Page, figure, legend
-from clpm_execd.pictures.style import GROUPS, LIGHT, MODES, faded, fault_colour
-from clpm_execd.pictures.trend import Bar, Lane, Line, ModeRun, Times, Trend, lanes
+from clpm_execd.pictures.page import Page, render_figure, render_legend
+from clpm_execd.pictures.style import FILL_TEXT, GROUPS, LIGHT, MODES, add_alpha, colour_of_fault
+from clpm_execd.pictures.trend import Bar, Lane, Line, ModeRun, Times, Trend, build_lanes
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults import FAULTS
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_ALL_POINTS = 60_000  # of one signal in all figures: what keeps a page within a few MB
-_SHADES = {"visible": 0.20, "hidden": 0.08, "control": 0.13}
-_FULL = {"visible": 1.0, "hidden": 0.38, "control": 1.0}
-_SAID = {"visible": "visible", "hidden": "present, not visible", "control": "negative control"}
-_PV, _OP, _LANE, _GAP, _TOP, _BOTTOM, _LEFT = 190, 95, 18, 10, 34, 42, 72  # px
-_TICKS = [
+_MAX_POINTS_OF_PAGE = 60_000  # of one signal in all figures together, so that a page has a few MB
+# Of one signal in one figure: from about one point per pixel of a small figure up to four of a large one.
+_MIN_POINTS, _MAX_POINTS = 1200, 8000
+_SHADE_ALPHA = {"visible": 0.20, "hidden": 0.08, "control": 0.13}  # behind the lines, which must stay readable
+_BAR_ALPHA = {"visible": 1.0, "hidden": 0.38, "control": 1.0}  # in the lane
+_BAR_NAMES = {"visible": "visible", "hidden": "present, not visible", "control": "negative control"}
+_PV_PX, _OP_PX, _LANE_PX, _GAP_PX, _TOP_PX, _BOTTOM_PX, _LEFT_PX, _RIGHT_PX = 190, 95, 18, 10, 34, 42, 72, 14
+_LETTER_PX = 7  # of the width of the figure's font, on average
+_TICK_FORMATS = [  # by the step between ticks, ms
     {"dtickrange": [None, 59_999], "value": "%H:%M:%S\n%Y-%m-%d"},
     {"dtickrange": [60_000, 86_399_999], "value": "%H:%M\n%Y-%m-%d"},
     {"dtickrange": [86_400_000, None], "value": "%m-%d\n%Y"},
 ]
-_FELT = 300  # points along a level or a bar as long as the figure
-_FEW = 12  # bars of one look
-_LARGE = 1.35  # how much taller a loop is that has the page for itself
+_HOVER_POINTS = 300  # along a level or a bar as wide as the figure: every few pixels
+_MAX_HOVER_BARS = 12  # of one kind: more of them have points at their ends only, which keeps the page small
+_SINGLE_COLUMN_SCALE = 1.35  # how much taller a loop is that has the width of the page
 
 
-def points_of(loops: int) -> int:
-    """How many points of a line a page of so many loops has room for."""
-    return max(1200, min(8000, _ALL_POINTS // max(1, loops)))
+def max_points(loops: int) -> int:
+    """Return how many points of a line a page of so many loops has room for."""
+    return max(_MIN_POINTS, min(_MAX_POINTS, _MAX_POINTS_OF_PAGE // max(1, loops)))
 
 
-def preview_page(trends: Sequence[Trend], lead: str, theme: str | None = None) -> Page:
-    """The page of these trends."""
+def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = None) -> Page:
+    """Return the page of some trends; lead: the line below its title. theme: by default the browser's."""
     ids = ", ".join(trend.loop for trend in trends[:3]) + (f" and {len(trends) - 3} more" if trends[3:] else "")
     columns = 1 if len(trends) < 3 else 2 if len(trends) < 9 else 3
     page = Page(ids, lead, columns=columns, theme=theme)
-    scale = _LARGE if columns == 1 else 1.0
+    scale = _SINGLE_COLUMN_SCALE if columns == 1 else 1.0
     longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)
     for trend in trends:
-        drawn, height = trend_figure(trend, scale, max(_LEFT, 10 + 7 * longest))
+        figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest))
         kinds = {episode.fault for episode in trend.episodes}
         groups = [group for group in GROUPS if any(FAULTS[kind].group == group for kind in kinds)]
         modes = dict.fromkeys(run.mode for run in trend.modes)
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
         keys |= {mode: MODES[mode] for mode in modes}
         keys |= {group if group == "negative control" else f"{group} fault": GROUPS[group] for group in groups}
-        page.add(trend.loop, figure(drawn, height), legend(keys))
+        page.add(trend.loop, render_figure(figure, height), render_legend(keys))
     return page
 
 
-def trend_figure(trend: Trend, scale: float = 1.0, left: int = 130) -> tuple[Figure, int]:
-    """PV and SP, OP below, a lane of modes and one for each kind of fault; and its height, px.
+def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Figure, int]:
+    """Return the figure of a loop and its height in px: PV and SP, OP, the modes, and a lane for each kind of fault.
 
-    scale: of the heights. left: px for what stands beside the panels.
+    scale: of the heights. left_px: the margin for numbers and names.
     """
     require("plots", "plotly")
     from plotly.graph_objects import Figure
 
-    found = lanes(trend, (trend.end - trend.start) // 1000)
-    heights = [round(_PV * scale), round(_OP * scale), _LANE * (1 + len(found))]
-    whole = sum(heights) + 2 * _GAP
-    top = [whole - sum(heights[:i]) - i * _GAP for i in range(3)]
-    domains = [[(end - height) / whole, end / whole] for end, height in zip(top, heights, strict=True)]
-    drawn = Figure()
-    step = max(1, (trend.end - trend.start) // _FELT)
+    lanes = build_lanes(trend, (trend.end - trend.start) // 1000)  # about a pixel
+    heights = [round(_PV_PX * scale), round(_OP_PX * scale), _LANE_PX * (1 + len(lanes))]
+    inner_height = sum(heights) + 2 * _GAP_PX
+    tops = [inner_height - sum(heights[:i]) - i * _GAP_PX for i in range(3)]
+    domains = [[(top - height) / inner_height, top / inner_height] for top, height in zip(tops, heights, strict=True)]
+    figure = Figure()
+    step = max(1, (trend.end - trend.start) // _HOVER_POINTS)
     pv = _line(trend.pv, step, "PV", "y", LIGHT.pv)
     sp = _line(trend.sp, step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
-    drawn.add_traces([sp, pv] if trend.sp_moves else [pv, sp])
-    drawn.add_trace(_line(trend.op, step, "OP", "y2", LIGHT.op))
-    _draw_modes(drawn, trend)
-    for row, lane in enumerate(found, 1):
-        _draw_lane(drawn, trend, row, lane, domains[1][0])
-    drawn.update_layout(
+    figure.add_traces([sp, pv] if trend.has_moving_sp else [pv, sp])
+    figure.add_trace(_line(trend.op, step, "OP", "y2", LIGHT.op))
+    _draw_modes(figure, trend)
+    for row, lane in enumerate(lanes, 1):
+        _draw_lane(figure, trend, row, lane, domains[1][0])
+    figure.update_layout(
         hovermode="x unified", hoversubplots="axis", dragmode="zoom", showlegend=False,
-        margin={"t": _TOP, "b": _BOTTOM, "l": left, "r": 14},
+        margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": left_px, "r": _RIGHT_PX},
         xaxis={"type": "date", "range": [_date(trend.start), _date(trend.end)], "anchor": "y3", "showline": True,
-               "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICKS},
+               "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICK_FORMATS},
         yaxis={"domain": domains[0], "title": {"text": "PV, SP (eng. units)"}, "automargin": False},
         yaxis2={"domain": domains[1], "title": {"text": "OP (%)"}, "gridcolor": LIGHT.grid, "nticks": 5,
                 "automargin": False},
-        yaxis3={"domain": domains[2], "range": [len(found) + 0.5, -0.5], "fixedrange": True, "showgrid": False,
-                "zeroline": False, "tickvals": list(range(1 + len(found))),
-                "ticktext": ["Mode", *(lane.fault for lane in found)], "automargin": False})
-    drawn.add_annotation(text="UTC", x=0.0, y=0.0, xref="paper", yref="paper", xanchor="right", yanchor="top",
+        yaxis3={"domain": domains[2], "range": [len(lanes) + 0.5, -0.5], "fixedrange": True, "showgrid": False,
+                "zeroline": False, "tickvals": list(range(1 + len(lanes))),
+                "ticktext": ["Mode", *(lane.fault for lane in lanes)], "automargin": False})
+    figure.add_annotation(text="UTC", x=0.0, y=0.0, xref="paper", yref="paper", xanchor="right", yanchor="top",
                          xshift=-24, yshift=-3, showarrow=False, font={"color": LIGHT.muted})
-    return drawn, whole + _TOP + _BOTTOM
+    return figure, inner_height + _TOP_PX + _BOTTOM_PX
 
 
 def _line(line: Line, step: int, name: str, axis: str, colour: str, dash: str = "solid",
           width: float = 1.3) -> dict[str, Any]:
-    times, values = (line.times, line.values) if line.sparse else levels_felt(line.times, line.values, step)
-    return {"type": "scatter", "mode": "lines+markers" if line.sparse else "lines", "name": name, "yaxis": axis,
+    times, values = (line.times, line.values) if line.is_sparse else add_hover_points(line.times, line.values, step)
+    return {"type": "scatter", "mode": "lines+markers" if line.is_sparse else "lines", "name": name, "yaxis": axis,
             "x": times / 1e6, "y": values.astype(np.float32), "marker": {"size": 4, "color": colour},
             "line": {"color": colour, "width": width, "dash": dash}, "connectgaps": False, "hovertemplate": "%{y}"}
 
 
-def levels_felt(times: Times, values: Floats, step: int) -> tuple[Times, Floats]:
-    """The same with points each `step` ns along its levels, for the pointer finds points only."""
+def add_hover_points(times: Times, values: Floats, step: int) -> tuple[Times, Floats]:
+    """Return the line with points every `step` ns along its levels, because hovering shows points only."""
     if len(times) < 2:
         return times, values
     between = np.arange(times[0] + step, times[-1], step)
     after = np.searchsorted(times, between, side="left")
-    between, after = (each[(values[after - 1] == values[after]) & (times[after] != between)]
-                      for each in (between, after))
+    is_new = (values[after - 1] == values[after]) & (times[after] != between)
+    between, after = between[is_new], after[is_new]
     return np.insert(times, after, between), np.insert(values, after, values[after])
 
 
-def _draw_modes(drawn: Figure, trend: Trend) -> None:
+def _draw_modes(figure: Figure, trend: Trend) -> None:
     for mode, colour in MODES.items():
         runs = [run for run in trend.modes if run.mode == mode]
         if runs:
-            _draw_bars(drawn, trend, mode, 0, [(run.start, run.end, mode) for run in runs], colour)
-    _name_modes(drawn, [run for run in trend.modes if run.end - run.start > (trend.end - trend.start) // 12])
+            _draw_bars(figure, trend, mode, 0, [(run.start, run.end, mode) for run in runs], colour)
+    # The name of a mode needs a twelfth of the width.
+    _name_modes(figure, [run for run in trend.modes if run.end - run.start > (trend.end - trend.start) // 12])
 
 
-def _name_modes(drawn: Figure, runs: Sequence[ModeRun]) -> None:
-    drawn.add_trace({
+def _name_modes(figure: Figure, runs: Sequence[ModeRun]) -> None:
+    figure.add_trace({
         "type": "scatter", "mode": "text", "yaxis": "y3", "x": [(run.start + run.end) / 2e6 for run in runs],
-        "y": [0.0] * len(runs), "text": [run.mode for run in runs], "textfont": {"color": "#1a1a1a", "size": 10},
+        "y": [0.0] * len(runs), "text": [run.mode for run in runs], "textfont": {"color": FILL_TEXT, "size": 10},
         "hoverinfo": "skip", "showlegend": False})
 
 
-def _draw_lane(drawn: Figure, trend: Trend, row: int, lane: Lane, floor: float) -> None:
-    """The lane, and the shade behind PV and OP, whose lower end is at `floor` of the figure."""
-    colour = fault_colour(lane.fault)
-    for shown in _FULL:
-        bars = [bar for bar in lane.bars if bar.shown == shown]
+def _draw_lane(figure: Figure, trend: Trend, row: int, lane: Lane, bottom: float) -> None:
+    """Draw the lane, and the shade behind PV and OP; bottom: where OP's panel ends, as a fraction of the height."""
+    colour = colour_of_fault(lane.fault)
+    for kind in _BAR_ALPHA:
+        bars = [bar for bar in lane.bars if bar.kind == kind]
         if bars:
-            said = [(bar.start, bar.end, f"{lane.fault}: {_SAID[shown]}, {_between(bar)}") for bar in bars]
-            _draw_bars(drawn, trend, lane.fault, row, said, faded(colour, _FULL[shown]),
-                       dash="3px,2px" if shown == "control" else "solid")
+            labelled = [(bar.start, bar.end, f"{lane.fault}: {_BAR_NAMES[kind]}, {_format_times(bar)}") for bar in bars]
+            _draw_bars(figure, trend, lane.fault, row, labelled, add_alpha(colour, _BAR_ALPHA[kind]),
+                       dash="3px,2px" if kind == "control" else "solid")
             for bar in bars:
-                drawn.add_shape(type="rect", xref="x", yref="paper", x0=_date(bar.start), x1=_date(bar.end), y0=floor,
-                                y1=1.0, fillcolor=faded(colour, _SHADES[shown]), line={"width": 0}, layer="below")
+                figure.add_shape(
+                    type="rect", xref="x", yref="paper", x0=_date(bar.start), x1=_date(bar.end), y0=bottom, y1=1.0,
+                    fillcolor=add_alpha(colour, _SHADE_ALPHA[kind]), line={"width": 0}, layer="below")
 
 
-def _draw_bars(drawn: Figure, trend: Trend, name: str, row: int, bars: Sequence[tuple[int, int, str]], colour: str,
+def _draw_bars(figure: Figure, trend: Trend, name: str, row: int, bars: Sequence[tuple[int, int, str]], colour: str,
                dash: str = "solid") -> None:
-    """Bars of a lane, as lines, whose width does not change with the zoom; of many each is short: its ends will do."""
-    def points(start: int, end: int) -> int:
-        return max(2, (end - start) * _FELT // (trend.end - trend.start)) if len(bars) <= _FEW else 2
+    """Draw the bars of a lane, (start, end, hover text), as lines, whose width does not change with the zoom."""
+    def count_points(start: int, end: int) -> int:
+        is_long = len(bars) <= _MAX_HOVER_BARS
+        return max(2, (end - start) * _HOVER_POINTS // (trend.end - trend.start)) if is_long else 2
 
-    look = {"type": "scatter", "mode": "lines", "name": name, "yaxis": "y3", "showlegend": False,
-            "line": {"color": colour, "width": _LANE - 5, "dash": dash}}
-    lines = [np.linspace(start, end, points(start, end)) / 1e6 for start, end, _ in bars]
-    if len(bars) <= _FEW:
-        for line, (_, _, words) in zip(lines, bars, strict=True):
-            drawn.add_trace({**look, "x": line, "y": np.full(len(line), row, np.float32),
-                             "hovertemplate": f"{words}<extra></extra>"})
+    style = {"type": "scatter", "mode": "lines", "name": name, "yaxis": "y3", "showlegend": False,
+             "line": {"color": colour, "width": _LANE_PX - 5, "dash": dash}}
+    lines = [np.linspace(start, end, count_points(start, end)) / 1e6 for start, end, _ in bars]
+    if len(bars) <= _MAX_HOVER_BARS:
+        for line, (_, _, text) in zip(lines, bars, strict=True):
+            figure.add_trace({**style, "x": line, "y": np.full(len(line), row, np.float32),
+                              "hovertemplate": f"{text}<extra></extra>"})
         return
     gap = np.array([np.nan])
-    drawn.add_trace({**look, "x": np.concatenate([part for line in lines for part in (line, gap)]),
-                     "y": np.full(3 * len(bars), row, np.float32), "hovertemplate": "%{text}<extra></extra>",
-                     "text": [said for _, _, words in bars for said in (words, words, "")]})
+    figure.add_trace({**style, "x": np.concatenate([part for line in lines for part in (line, gap)]),
+                      "y": np.full(3 * len(bars), row, np.float32), "hovertemplate": "%{text}<extra></extra>",
+                      "text": [each for _, _, text in bars for each in (text, text, "")]})
 
 
-def _between(bar: Bar) -> str:
-    return f"{_clock(bar.start)} to {_clock(bar.end)}"
+def _format_times(bar: Bar) -> str:
+    return f"{_format_clock(bar.start)} to {_format_clock(bar.end)}"
 
 
-def _clock(time: int) -> str:
+def _format_clock(time: int) -> str:
     return datetime.fromtimestamp(time / 1e9, timezone.utc).strftime("%H:%M:%S")
 
 
 def _date(time: int) -> float:
+    """Return an instant, ns since 1970, in plotly's ms."""
     return time / 1e6

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from clpm_execd.pictures.page import Page, figure, table, text
+from clpm_execd.pictures.page import Page, render_figure, render_paragraph, render_table
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.rules import HEALTHY, NO_ALARM, Score, Tally
 from clpm_execd.units import SECOND, human_duration
@@ -112,21 +112,22 @@ def score_tables(score: Score) -> Group:
 def score_page(score: Score, lead: str = "") -> Page:
     """Return the score as an HTML page. lead: the line below its title."""
     page = Page("Detector score", lead)
-    page.add("Scores", *(text(line) for line in summary(score)), table(EVENT_COLUMNS, event_rows(score), "by event"),
-             table(TIME_COLUMNS, time_rows(score), "by time"))
+    page.add("Scores", *(render_paragraph(line) for line in summary(score)),
+             render_table(EVENT_COLUMNS, event_rows(score), "by event"),
+             render_table(TIME_COLUMNS, time_rows(score), "by time"))
     with_events = [tally for tally in score.tallies if tally.events]
     if with_events:
         plot, height = _draw_f1(with_events)
-        page.add("F1 by fault", figure(plot, height))
+        page.add("F1 by fault", render_figure(plot, height))
     columns, rows = confusion_matrix(score)
     if rows:
         plot, height = _draw_confusion(columns, rows)
-        page.add("Confusion matrix", figure(plot, height), text(
+        page.add("Confusion matrix", render_figure(plot, height), render_paragraph(
             "The row of a fault counts its events, that of a negative control its occurrences, and the row healthy the "
             "false alarms.", "muted"))
     if score.controls:
-        page.add("Negative controls", table(CONTROL_COLUMNS, control_rows(score)))
-    page.add("Rules", *(text(" ".join(part.split())) for part in _rules().split("\n\n")[1:]))
+        page.add("Negative controls", render_table(CONTROL_COLUMNS, control_rows(score)))
+    page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]))
     return page
 
 

@@ -1,8 +1,8 @@
-"""One meaning, one colour, in every picture: of the signals, the modes and the groups of faults, in light and dark.
+"""The colours of signals, modes and groups of faults: the same in every picture, in light and dark.
 
-Lines are of the palette of Okabe and Ito (Color Universal Design, 2008), fills of the scheme "light" of Paul Tol
-(Colour Schemes, SRON/EPS/TN/09-002, 2021), which is made for fields that carry dark text. Both are told apart by
-colour-blind readers; nothing depends on colour alone, for lines differ in their dashes too and fills have names.
+Lines have the colours of Okabe and Ito (Color Universal Design, 2008), fills those of the scheme "light" of Paul Tol
+(Colour Schemes, SRON/EPS/TN/09-002, 2021), which is made for fields with dark text. Colour-blind people can distinguish
+both, and nothing depends on colour alone: lines also differ in their dashes, and fills have names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from clpm_execd.plant.faults import FAULTS
 
-INK = "#1a1a1a"  # text on a fill, in either theme
+FILL_TEXT = "#1a1a1a"  # text on a fill, in either theme
 
 MODES = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
 GROUPS = {
@@ -23,7 +23,7 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours on one background, as CSS writes them; no two of a theme are the same."""
+    """The colours on one background, as CSS writes them; no two of a theme are the same."""
 
     page: str
     surface: str
@@ -45,17 +45,17 @@ DARK = Theme(page="#14171c", surface="#1c2027", text="#e6e8eb", muted="#9aa4af",
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
-def dark_of_light() -> Mapping[str, str]:
-    """For each colour of the light theme the dark one's: what a page needs to change over."""
+def map_light_to_dark() -> Mapping[str, str]:
+    """Return the dark colour for each colour of the light theme."""
     return {getattr(LIGHT, field.name): getattr(DARK, field.name) for field in fields(Theme)}
 
 
-def fault_colour(kind: str) -> str:
-    """The fill of a kind of fault: its group's. Raises KeyError on an unknown kind."""
+def colour_of_fault(kind: str) -> str:
+    """Return the fill of a kind of fault, which is its group's; raise KeyError for an unknown kind."""
     return GROUPS[FAULTS[kind].group]
 
 
-def faded(colour: str, share: float) -> str:
-    """A colour `#rrggbb` of which a share of 0 to 1 is left, the rest transparent."""
+def add_alpha(colour: str, alpha: float) -> str:
+    """Return a colour `#rrggbb` with an opacity of 0 to 1."""
     red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{share:g})"
+    return f"rgba({red},{green},{blue},{alpha:g})"

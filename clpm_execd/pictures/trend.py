@@ -1,9 +1,10 @@
-"""What is drawn of a loop: its lines, thinned to what a picture can show, its modes, and the truth about it.
+"""What a picture shows of a loop: its lines, downsampled to what the picture can show, its modes, and the ground truth.
 
-A line of more samples than a picture has room for is thinned to the first, least, greatest and last of each run of
-samples (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014), and where a value is missing and the line breaks: no
-spike and no gap is lost, and where a run is no wider than a pixel the drawn line is the line of all samples. What
-leaves the plant is drawn: of a loop whose data path is at fault the samples that arrive, at the times they say.
+A line of more samples than a picture has room for is downsampled to the first, minimum, maximum and last value of each
+run of samples (M4: Jugel, Jerzak, Hackenbroich and Markl, VLDB 2014), and to every value at which it breaks because the
+next one is missing. So no spike and no gap is lost, and where a run is no wider than a pixel the picture is the same as
+that of all samples. The line shows what leaves the plant: of a loop with a data-path fault the samples that arrive, at
+the times that they carry.
 """
 
 from __future__ import annotations
@@ -23,21 +24,34 @@ if TYPE_CHECKING:
 
 Times = npt.NDArray[np.int64]
 
-SIGNALS = ("pv", "sp", "op")
-KEPT = 4  # of each run: first, least, greatest, last
+LINES = ("pv", "sp", "op")
+POINTS_PER_RUN = 4  # first, minimum, maximum, last
+SPARSE_ONE_IN = 3  # a line has markers where no more than every third sample arrives
+MOVING_SP_ONE_IN = 4  # SP moves all the time where it has more than a quarter as many points as PV
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """n points; times: (n,) ns since 1970. values: (n,), NaN where the line breaks. sparse: few enough to be marked."""
+    """The n points of a line.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        ns since 1970.
+    values : ndarray of float, shape (n,)
+        NaN where the line breaks.
+    is_sparse : bool
+        Whether the points are few enough to have markers.
+    """
 
     times: Times
     values: Floats
-    sparse: bool = False
+    is_sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModeRun:
-    """A stretch of time in one mode; ns since 1970, half open."""
+    """A time in one mode, from `start` up to but without `end`, ns since 1970."""
 
     mode: str
     start: int
@@ -46,7 +60,21 @@ class ModeRun:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A loop over [start, end), ns since 1970; pv and sp in engineering units, op in per cent."""
+    """What a picture shows of a loop from `start` up to but without `end`, ns since 1970.
+
+    Parameters
+    ----------
+    loop : str
+        The loop id.
+    start, end : int
+        ns since 1970.
+    pv, sp, op : Line
+        PV and SP in engineering units, OP in %.
+    modes : tuple of ModeRun
+        The modes, one after the other without a gap.
+    episodes : tuple of Episode
+        The faults and negative controls.
+    """
 
     loop: str
     start: int
@@ -58,169 +86,203 @@ class Trend:
     episodes: tuple[Episode, ...]
 
     @property
-    def sp_moves(self) -> bool:
-        """Whether SP moves all the time, as in CAS; then PV is drawn over it, else it over PV."""
-        return len(self.sp.times) > len(self.pv.times) // 4
+    def has_moving_sp(self) -> bool:
+        """Whether SP moves all the time, as in CAS: then PV is drawn over SP, and else SP over PV."""
+        return len(self.sp.times) > len(self.pv.times) // MOVING_SP_ONE_IN
 
 
-def trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, run: int = 1) -> list[Trend]:
-    """These loops over Blocks that follow each other, `interval` ns between samples; run: see `run_of`.
+def build_trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, run: int = 1) -> list[Trend]:
+    """Return the trends of some loops.
 
-    Each Block but the last should hold a multiple of `run` samples.
+    Parameters
+    ----------
+    blocks : iterable of Block
+        Consecutive Blocks; each but the last should hold a multiple of `run` samples.
+    loops : sequence of str
+        The ids of the loops to draw.
+    interval : int
+        Between samples, ns.
+    run : int
+        How many samples are downsampled to POINTS_PER_RUN points; see `choose_run`.
     """
-    drawing: _Drawing | None = None
+    builder: _TrendBuilder | None = None
     for block in blocks:
-        drawing = drawing or _Drawing(block, loops, interval, run)
-        drawing.take(block)
-    return drawing.trends() if drawing else []
+        builder = builder or _TrendBuilder(block, loops, interval, run)
+        builder.add_block(block)
+    return builder.build() if builder else []
 
 
-def run_of(samples: int, points: int) -> int:
-    """How many samples are thinned to KEPT, so that about `points` are left; 1 where there are no more than that."""
-    return 1 if samples <= points else -(-samples * KEPT // points)
+def choose_run(samples: int, max_points: int) -> int:
+    """Return how many samples make a run, so that a line has about `max_points`; 1 where it has no more anyway."""
+    return 1 if samples <= max_points else -(-samples * POINTS_PER_RUN // max_points)
 
 
-def thinned(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
-    """The first, least, greatest and last of each `run` values, and where it breaks; values (n,) may hold NaN."""
+def downsample(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
+    """Return the first, minimum, maximum and last of each `run` values, and each NaN at which the line breaks.
+
+    Parameters
+    ----------
+    times : ndarray of int64, shape (n,)
+        In any unit.
+    values : ndarray of float, shape (n,)
+        NaN where a value is missing.
+    run : int
+        How many values make a run; with POINTS_PER_RUN or fewer nothing is left out.
+    """
     n = len(values)
-    if run <= KEPT or n <= KEPT:
+    if run <= POINTS_PER_RUN or n <= POINTS_PER_RUN:
         return times, values
     missing = np.isnan(values)
-    least, greatest = np.where(missing, np.inf, values), np.where(missing, -np.inf, values)
+    for_minimum, for_maximum = np.where(missing, np.inf, values), np.where(missing, -np.inf, values)
     first = np.arange(0, n, run)
-    whole = n // run * run
-    kept = [first, np.minimum(first + run, n) - 1,
-            first[:n // run] + least[:whole].reshape(-1, run).argmin(axis=1),
-            first[:n // run] + greatest[:whole].reshape(-1, run).argmax(axis=1),
-            1 + np.flatnonzero(missing[1:] & ~missing[:-1])]
-    if whole < n:
-        kept.append(whole + np.array([least[whole:].argmin(), greatest[whole:].argmax()]))
-    index = np.unique(np.concatenate(kept))
+    in_full_runs = n // run * run
+    chosen = [first, np.minimum(first + run, n) - 1,
+              first[:n // run] + for_minimum[:in_full_runs].reshape(-1, run).argmin(axis=1),
+              first[:n // run] + for_maximum[:in_full_runs].reshape(-1, run).argmax(axis=1),
+              1 + np.flatnonzero(missing[1:] & ~missing[:-1])]
+    if in_full_runs < n:
+        chosen.append(in_full_runs + np.array([for_minimum[in_full_runs:].argmin(),
+                                               for_maximum[in_full_runs:].argmax()]))
+    index = np.unique(np.concatenate(chosen))
     return times[index], values[index]
 
 
 @dataclass(slots=True)
-class _Loop:
-    """What has been drawn of one loop; has_data_path_fault: its samples arrive otherwise than they were measured."""
+class _LoopPoints:
+    """The points of one loop so far. has_data_path_fault: whether its samples arrive otherwise than measured."""
 
     column: int
-    times: dict[str, list[Times]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    modes: list[tuple[int, int]] = field(default_factory=list)  # since when, which
+    times: dict[str, list[Times]] = field(default_factory=lambda: {line: [] for line in LINES})
+    values: dict[str, list[Floats]] = field(default_factory=lambda: {line: [] for line in LINES})
+    mode_starts: list[tuple[int, int]] = field(default_factory=list)  # ns since 1970, index into MODES
     has_data_path_fault: bool = False
 
 
-class _Drawing:
+class _TrendBuilder:
     """Trends that grow Block by Block."""
 
     def __init__(self, block: Block, loops: Sequence[str], interval: int, run: int) -> None:
         column = {loop: i for i, loop in enumerate(block.loops)}
-        self._loops = {loop: _Loop(column[loop]) for loop in loops}
+        self._loops = {loop: _LoopPoints(column[loop]) for loop in loops}
         self._interval, self._run = interval, run
         self._start = self._end = int(block.times[0])
         self._episodes = EpisodeCollector()
 
-    def take(self, block: Block) -> None:
+    def add_block(self, block: Block) -> None:
         self._episodes.add_block(block)
         self._end = int(block.times[-1]) + self._interval
-        sent = block.arrivals
+        arrivals = block.arrivals
         for loop in self._loops.values():
             i = loop.column
-            self._take_modes(loop, block.times, block.mode[:, i])
-            if sent is not None and sent.has_data_path_fault[i]:
+            _add_modes(loop, block.times, block.mode[:, i])
+            if arrivals is not None and arrivals.has_data_path_fault[i]:
                 loop.has_data_path_fault = True
-                self._take_arrivals(loop, sent)
+                _add_arrivals(loop, arrivals)
                 continue
-            for signal in SIGNALS:
-                # A copy: a column would keep the whole Block in memory.
-                times, values = thinned(block.times, getattr(block, signal)[:, i].copy(), self._run)
-                loop.times[signal].append(times)
-                loop.values[signal].append(values)
+            for line in LINES:
+                # A copy, because a view of a column keeps the complete Block in memory.
+                times, values = downsample(block.times, getattr(block, line)[:, i].copy(), self._run)
+                loop.times[line].append(times)
+                loop.values[line].append(values)
 
-    def _take_modes(self, loop: _Loop, times: Times, mode: npt.NDArray[np.int8]) -> None:
-        before = loop.modes[-1][1] if loop.modes else -1
-        turned = np.flatnonzero(np.append(mode[0] != before, mode[1:] != mode[:-1]))
-        loop.modes += zip(times[turned].tolist(), mode[turned].tolist(), strict=True)
-
-    def _take_arrivals(self, loop: _Loop, sent: Arrivals) -> None:
-        """Whole, for they may be out of order."""
-        here = np.flatnonzero(sent.loop == loop.column)
-        for signal in SIGNALS:
-            loop.times[signal].append(sent.times[here])
-            loop.values[signal].append(getattr(sent, signal)[here])
-
-    def trends(self) -> list[Trend]:
-        told: dict[str, list[Episode]] = {}
+    def build(self) -> list[Trend]:
+        episodes: dict[str, list[Episode]] = {}
         for episode in self._episodes.finish(self._end):
-            told.setdefault(episode.loop, []).append(episode)
-        return [self._trend(name, loop, tuple(told.get(name, ()))) for name, loop in self._loops.items()]
+            episodes.setdefault(episode.loop, []).append(episode)
+        return [self._build_trend(name, loop, tuple(episodes.get(name, ()))) for name, loop in self._loops.items()]
 
-    def _trend(self, name: str, loop: _Loop, episodes: tuple[Episode, ...]) -> Trend:
-        pv, sp, op = (self._line(loop, signal, episodes) for signal in SIGNALS)
-        return Trend(name, self._start, self._end, pv, sp, op, self._modes(loop), episodes)
+    def _build_trend(self, name: str, loop: _LoopPoints, episodes: tuple[Episode, ...]) -> Trend:
+        pv, sp, op = (self._build_line(loop, line, episodes) for line in LINES)
+        return Trend(name, self._start, self._end, pv, sp, op, self._mode_runs(loop), episodes)
 
-    def _line(self, loop: _Loop, signal: str, episodes: Sequence[Episode]) -> Line:
-        times, values = np.concatenate(loop.times[signal]), np.concatenate(loop.values[signal])
+    def _build_line(self, loop: _LoopPoints, line: str, episodes: Sequence[Episode]) -> Line:
+        times, values = np.concatenate(loop.times[line]), np.concatenate(loop.values[line])
         if not loop.has_data_path_fault:
-            return Line(*_bent(times, values))
+            return Line(*_drop_inner_points(times, values))
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
-        if not any(episode.fault == "compression" for episode in episodes):  # where a step may be as long as it likes
-            times, values = _broken(times, values, self._interval)
-        sparse = len(times) <= (self._end - self._start) // self._interval // 3
-        return Line(*_bent(*thinned(times, values, self._run)), sparse)
+        if not any(episode.fault == "compression" for episode in episodes):  # where a step may be of any length
+            times, values = _break_at_gaps(times, values, self._interval)
+        is_sparse = len(times) <= (self._end - self._start) // self._interval // SPARSE_ONE_IN
+        return Line(*_drop_inner_points(*downsample(times, values, self._run)), is_sparse)
 
-    def _modes(self, loop: _Loop) -> tuple[ModeRun, ...]:
-        ends = [start for start, _ in loop.modes[1:]] + [self._end]
+    def _mode_runs(self, loop: _LoopPoints) -> tuple[ModeRun, ...]:
+        ends = [start for start, _ in loop.mode_starts[1:]] + [self._end]
         return tuple(ModeRun(MODES[mode], start, end)
-                     for (start, mode), end in zip(loop.modes, ends, strict=True))
+                     for (start, mode), end in zip(loop.mode_starts, ends, strict=True))
 
 
-def _broken(times: Times, values: Floats, interval: int) -> tuple[Times, Floats]:
-    """The same with a NaN wherever a sample is missing between two."""
+def _add_modes(loop: _LoopPoints, times: Times, mode: npt.NDArray[np.int8]) -> None:
+    before = loop.mode_starts[-1][1] if loop.mode_starts else -1
+    changes = np.flatnonzero(np.append(mode[0] != before, mode[1:] != mode[:-1]))
+    loop.mode_starts += zip(times[changes].tolist(), mode[changes].tolist(), strict=True)
+
+
+def _add_arrivals(loop: _LoopPoints, arrivals: Arrivals) -> None:
+    """Add all samples that arrive: they may be out of order, and are downsampled when they are sorted."""
+    rows = np.flatnonzero(arrivals.loop == loop.column)
+    for line in LINES:
+        loop.times[line].append(arrivals.times[rows])
+        loop.values[line].append(getattr(arrivals, line)[rows])
+
+
+def _break_at_gaps(times: Times, values: Floats, interval: int) -> tuple[Times, Floats]:
+    """Return the points with a NaN in each gap, which is a step of more than one and a half intervals."""
     gaps = 1 + np.flatnonzero(np.diff(times) > interval + interval // 2)
     return np.insert(times, gaps, times[gaps - 1] + interval), np.insert(values, gaps, np.nan)
 
 
-def _bent(times: Times, values: Floats) -> tuple[Times, Floats]:
-    """The same without the points between two of their own value: of a level only its ends are needed."""
-    level = values[1:] == values[:-1]
-    kept = np.ones(len(values), dtype=bool)
-    kept[1:-1] = ~(level[1:] & level[:-1])
-    return times[kept], values[kept]
+def _drop_inner_points(times: Times, values: Floats) -> tuple[Times, Floats]:
+    """Return the points without those between two of the same value: of a level only its ends are needed."""
+    same = values[1:] == values[:-1]
+    needed = np.ones(len(values), dtype=bool)
+    needed[1:-1] = ~(same[1:] & same[:-1])
+    return times[needed], values[needed]
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A stretch of a lane; shown: "visible", "hidden" (present, yet nobody could tell), or "control"."""
+    """A bar of a lane, from `start` up to but without `end`, ns since 1970.
 
-    shown: str
+    kind: "visible" (a fault that can be detected), "hidden" (one that is present and cannot), or "control" (a negative
+    control).
+    """
+
+    kind: str
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The bars of one kind of fault; those that are hidden lie under the others."""
+    """The bars of one kind of fault; hidden ones come before the visible ones that are drawn over them."""
 
     fault: str
     bars: tuple[Bar, ...]
 
 
-def lanes(trend: Trend, grain: int) -> list[Lane]:
-    """What is the matter with a loop, a lane a kind; what lies nearer than `grain` ns is drawn as one."""
-    found: dict[str, list[Bar]] = {}
+def build_lanes(trend: Trend, min_gap: int) -> list[Lane]:
+    """Return the faults and negative controls of a loop, a lane for each kind.
+
+    Parameters
+    ----------
+    trend : Trend
+        The loop.
+    min_gap : int
+        ns; visible times that are less than this apart are drawn as one.
+    """
+    bars_of: dict[str, list[Bar]] = {}
     for episode in sorted(trend.episodes, key=lambda episode: episode.start):
-        bars = found.setdefault(episode.fault, [])
+        bars = bars_of.setdefault(episode.fault, [])
         bars.append(Bar("control" if episode.control else "hidden", episode.start, episode.end))
-        bars += [Bar("visible", start, end) for start, end in _joined(episode.visible, grain)]
-    return [Lane(fault, tuple(bars)) for fault, bars in found.items()]
+        bars += [Bar("visible", start, end) for start, end in _join(episode.visible, min_gap)]
+    return [Lane(fault, tuple(bars)) for fault, bars in bars_of.items()]
 
 
-def _joined(stretches: Iterable[TimeInterval], grain: int) -> list[TimeInterval]:
+def _join(intervals: Iterable[TimeInterval], min_gap: int) -> list[TimeInterval]:
     joined: list[TimeInterval] = []
-    for start, end in stretches:
-        if joined and start - joined[-1][1] < grain:
+    for start, end in intervals:
+        if joined and start - joined[-1][1] < min_gap:
             joined[-1] = joined[-1][0], end
         else:
             joined.append((start, end))

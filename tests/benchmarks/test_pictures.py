@@ -10,12 +10,10 @@ from tiers import CAMPAIGNS
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.pictures import matplotlib_image as still
-from clpm_execd.pictures import plotly_page as interactive
-from clpm_execd.pictures.plotly_page import preview_page
+from clpm_execd.pictures import matplotlib_image, plotly_page
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.pictures.terminal_plot import points_of, terminal
-from clpm_execd.pictures.trend import Trend, run_of, trends
+from clpm_execd.pictures.terminal_plot import draw_trends, max_points
+from clpm_execd.pictures.trend import Trend, build_trends, choose_run
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.score import read_truth
@@ -29,17 +27,17 @@ def plant() -> Plant:
 
 
 def drawn(block: Block, points: int) -> list[Trend]:
-    return trends([block], block.loops, SECOND, run_of(len(block), points))
+    return build_trends([block], block.loops, SECOND, choose_run(len(block), points))
 
 
 def test_a_picture_of_five_loops(results: Results) -> None:
     block = plant().advance(SAMPLES)
     spent = quickest({
         "the plant": lambda: plant().advance(SAMPLES),
-        "trends, thinned for a PNG": lambda: drawn(block, still.points_of(5)),
-        "the terminal": lambda: terminal(drawn(block, points_of(100)), 100),
-        "the PNG": lambda: still.image(drawn(block, still.points_of(5)), LIGHT, "png"),
-        "the page": lambda: preview_page(drawn(block, interactive.points_of(5)), "").html(),
+        "trends, downsampled for a PNG": lambda: drawn(block, matplotlib_image.max_points(5)),
+        "the terminal": lambda: draw_trends(drawn(block, max_points(100)), 100),
+        "the PNG": lambda: matplotlib_image.render_image(drawn(block, matplotlib_image.max_points(5)), LIGHT, "png"),
+        "the page": lambda: plotly_page.build_preview_page(drawn(block, plotly_page.max_points(5)), "").html(),
     })
     rates = {way: SAMPLES * 5 / seconds for way, seconds in spent.items()}
     ours = rates.pop("the plant")

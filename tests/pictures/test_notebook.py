@@ -1,4 +1,4 @@
-"""What a notebook does with a Block: a frame with labels, and a picture."""
+"""In a notebook a Block becomes a DataFrame with labels, and a picture."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_long_frame_has_the_rows_of_the_wide_csv(block: NotebookBlock) -> None
     assert frame["visible"].tolist() == (rows["visible"].astype(str).str.lower() == "true").tolist()
 
 
-def test_a_frame_is_typed_for_grouping(block: NotebookBlock) -> None:
+def test_the_columns_of_a_frame_have_types_for_grouping(block: NotebookBlock) -> None:
     frame = block.to_frame()
     assert str(frame.index.tz) == "UTC"
     assert frame.index.name == "time"
@@ -57,7 +57,7 @@ def test_a_frame_is_typed_for_grouping(block: NotebookBlock) -> None:
     assert (flow["control"] == "white-noise").sum() == 180
 
 
-def test_a_wide_frame_is_the_grid(block: NotebookBlock) -> None:
+def test_a_wide_frame_has_a_row_per_instant_of_the_grid(block: NotebookBlock) -> None:
     frame = block.to_frame("wide")
     assert frame.shape == (300, 3 * 10)
     assert np.array_equal(frame["PIC300", "pv"], block.pv[:, 2])
@@ -74,12 +74,12 @@ def test_a_block_without_faults_has_empty_labels() -> None:
         assert not labels["visible"].any()
 
 
-def test_another_form_is_refused(block: NotebookBlock) -> None:
-    with pytest.raises(ValueError, match="'tall' is no form of a frame: long or wide"):
+def test_an_unknown_form_of_a_frame_is_refused(block: NotebookBlock) -> None:
+    with pytest.raises(ValueError, match="unknown form of a frame 'tall': give long or wide"):
         block.to_frame("tall")
 
 
-def test_a_plot_shows_itself_and_can_be_saved(block: NotebookBlock, tmp_path: object) -> None:
+def test_a_plot_is_shown_as_png_and_has_all_loops(block: NotebookBlock, tmp_path: object) -> None:
     picture = block.plot("FIC101", theme="dark")
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert [trend.loop for trend in block.plot().trends] == list(block.loops)
@@ -88,9 +88,10 @@ def test_a_plot_shows_itself_and_can_be_saved(block: NotebookBlock, tmp_path: ob
 
 
 @pytest.mark.process
-def test_the_plant_needs_numpy_only() -> None:
+def test_the_plant_imports_numpy_only() -> None:
     code = "import sys, clpm_execd.plant.plant;" \
            "print(sorted({m.split('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'plotly', 'rich'})," \
            "sorted(m for m in sys.modules if m.startswith('clpm_execd.') and not m.startswith('clpm_execd.plant')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] []\n"
+    # These two modules import nothing of the package themselves.
+    assert done.stdout == "[] ['clpm_execd.stored_names', 'clpm_execd.version']\n"

@@ -46,10 +46,10 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw the plot; return the exit status."""
     from clpm_execd.config.loop_groups import select_groups
-    from clpm_execd.pictures.picture import form_of, points_of, ready
+    from clpm_execd.pictures.picture import check_suffix, max_points, require_library
 
-    form = form_of(arguments.output) if arguments.output else None
-    ready(form)
+    form = check_suffix(arguments.output) if arguments.output else None
+    require_library(form)
     configuration, duration = load_time_range(arguments)
     if not arguments.replay:
         all_ids = [loop.id for loop in configuration.loops]
@@ -64,32 +64,32 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     samples = -(-duration // source.interval)
     if form is None:
         return _print(arguments, source, samples, loops, signals)
-    return _write(arguments, source, samples, loops, points_of(form, len(loops)), signals)
+    return _write(arguments, source, samples, loops, max_points(form, len(loops)), signals)
 
 
 def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], signals: Signals) -> int:
     """Draw to stdout: in colour on a terminal, else as plain text."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.pictures.style import THEMES
-    from clpm_execd.pictures.terminal_plot import columns_of, points_of, terminal
+    from clpm_execd.pictures.terminal_plot import draw_trends, loops_per_row, max_points
 
     width = output_width(sys.stdout)
-    loop_trends = _trends(source, samples, loops, points_of(width // columns_of(len(loops), width)), signals)
-    return print_drawing(terminal(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
+    loop_trends = _trends(source, samples, loops, max_points(width // loops_per_row(len(loops), width)), signals)
+    return print_drawing(draw_trends(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
 
 
 def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], points: int,
            signals: Signals) -> int:
     """Draw to the file of --output; each line has about so many points."""
     from clpm_execd.pictures.picture import Picture
-    from clpm_execd.pictures.trend import KEPT, run_of
+    from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run
     from clpm_execd.units import format_duration
 
     loop_trends = _trends(source, samples, loops, points, signals)
     if loop_trends:
-        run = run_of(samples, points)
+        run = choose_run(samples, points)
         lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
-        if run > KEPT:
+        if run > POINTS_PER_RUN:
             lead += f", min/max-downsampled {run}:1"
         Picture(loop_trends, lead, arguments.theme).save(arguments.output)
     return 0
@@ -97,11 +97,11 @@ def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: S
 
 def _trends(source: Source, samples: int, loops: Sequence[str], points: int, signals: Signals) -> list[Trend]:
     """Return what is drawn, each line of about so many points at most; nothing if a stop was requested."""
-    from clpm_execd.pictures.trend import run_of, trends
+    from clpm_execd.pictures.trend import build_trends, choose_run
 
-    run = run_of(samples, points)
+    run = choose_run(samples, points)
     part = run * max(1, _SAMPLES_PER_ADVANCE // len(source.loops) // run)
-    loop_trends = trends(_blocks(source, samples, part, signals), loops, source.interval, run)
+    loop_trends = build_trends(_blocks(source, samples, part, signals), loops, source.interval, run)
     return [] if signals.should_stop else loop_trends
 
 

@@ -95,9 +95,9 @@ def _output(result: Score, form: str | None, arguments: argparse.Namespace) -> i
         text = score_report.to_json(result) if form == "json" else score_report.to_csv(result)
     if arguments.output is None:
         return print_text(text)
-    from clpm_execd.pictures.picture import write
+    from clpm_execd.pictures.picture import write_picture
 
-    write(arguments.output, text.encode())
+    write_picture(arguments.output, text.encode())
     return 0
 
 
