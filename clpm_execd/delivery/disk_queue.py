@@ -315,16 +315,16 @@ class DiskQueue:
         """Add the files that are new in the folder."""
         self._scanned_at = self._now()
         with self._lock:
-            known = {entry.time for entry in self._order} | self._unremovable
-        for new in (file for file in self.folder.times() if file not in known):
+            old_times = {entry.time for entry in self._order} | self._unremovable
+        for new_time in sorted(set(self.folder.times()) - old_times):
             try:
-                entry = Entry(new, *self.folder.read_header(new))
+                entry = Entry(new_time, *self.folder.read_header(new_time))
             except CorruptFile as reason:
-                self._move_to_corrupt(new, reason)
+                self._move_to_corrupt(new_time, reason)
                 continue
             except OSError:  # gone, or not readable now
                 continue
-            self._last_time = max(self._last_time, new)
+            self._last_time = max(self._last_time, new_time)
             with self._lock:
                 self._order.add(entry, is_backlog=is_backlog)
 

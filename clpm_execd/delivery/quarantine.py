@@ -23,7 +23,7 @@ from clpm_execd.stored_names import QUARANTINE_FOLDER
 
 MAX_BYTES = 32_000_000  # a few hundred thousand lines: more than anybody corrects by hand
 INCIDENT_GAP_S = 600.0  # a cause that nobody removes rejects lines at every sample, and so stays one incident
-MAX_FILE_BYTES = 256_000  # a file is written anew for every batch with rejected lines; this takes some milliseconds
+MAX_FILE_BYTES = 256_000  # every batch with rejected lines rewrites its file, which takes some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Quarantine:
                 with suppress(FileNotFoundError):  # somebody took it, to write it again
                     status = path.stat()
                     key = path.name, status.st_mtime_ns, status.st_size
-                    known = self._line_counts.get(key)
-                    counts[key] = len(read_incident(path).lines) if known is None else known
+                    count = self._line_counts.get(key)
+                    counts[key] = len(read_incident(path).lines) if count is None else count
             self._line_counts = counts
         return sum(self._line_counts.values())
 

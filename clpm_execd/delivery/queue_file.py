@@ -1,7 +1,7 @@
 """The format of a file of the disk queue: one batch that is read exactly as it was written, or not at all.
 
 A file is named by its time, ns since 1970 in 19 digits: `1764034839123456789.lp`. Its first line is a comment with
-version, number of points, size and checksum, so that the whole file is line protocol. Nothing here reads or writes.
+version, number of points, size and checksum, so that the file is line protocol. Nothing here reads or writes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def parse_file_names(names: Iterable[str]) -> list[int]:
 def make_header(batch: Batch) -> bytes:
     """Return what stands before the lines in the file of a batch."""
     # CRC-32 finds what disks do, any one changed byte included. It fends off no forger: that would take five times as
-    # long, and whoever can write the folder can write any points.
+    # long, and a user who can write to the folder can write any points.
     check = zlib.crc32(batch.body)
     text = f"# clpm-execd spool {FORMAT_VERSION}: {batch.points} points, {len(batch.body)} bytes, crc32 {check:08x}\n"
     return text.encode()

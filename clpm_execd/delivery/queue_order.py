@@ -106,7 +106,7 @@ class QueueOrder:
         self.memory_size -= entry.size
 
     def pop_oldest(self, *, in_memory: bool | None = None) -> Entry | None:
-        """Take out the oldest entry that is not in flight, if given of those in memory or of the files only."""
+        """Take out the oldest entry that is not in flight; `in_memory` asks for one in memory, or for a file."""
         for queue in (self.backlog, self.live):
             for at, entry in enumerate(queue):
                 if in_memory is None or (entry.body is not None) is in_memory:

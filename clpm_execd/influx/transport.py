@@ -1,7 +1,7 @@
-"""What lies between influxdb-client and the network, so that a request ends in time and its answer is known exactly.
+"""What lies between influxdb-client and the network, so that a request ends in time and no part of its answer is lost.
 
-A response counts only if its headers came to their end, all of it must arrive before a deadline, and the answer is kept
-before the client makes an exception of it.
+A response counts only if its headers came to their end, all of it must arrive before a deadline, and the answer is
+stored before the client makes an exception of it.
 """
 
 from __future__ import annotations

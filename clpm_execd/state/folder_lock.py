@@ -25,7 +25,7 @@ _LOCKED_ERRORS = {errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN}
 
 
 class FolderLock:
-    """The lock on a state folder; whoever holds it may write there.
+    """The lock on a state folder; only the process that holds it may write there.
 
     Parameters
     ----------

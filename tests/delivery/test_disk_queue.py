@@ -132,9 +132,9 @@ def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
 
 def test_a_file_is_valid_line_protocol(tmp_path: Path) -> None:
     queue_in(tmp_path).put(lines(1, 2))
-    head, *rest = split_lines(files_in(tmp_path)[0].read_bytes())
+    head, *others = split_lines(files_in(tmp_path)[0].read_bytes())
     assert head.startswith(b"# clpm-execd spool 1: 2 points, ")
-    assert b"".join(rest) == lines(1, 2)
+    assert b"".join(others) == lines(1, 2)
 
 
 def test_a_clock_set_back_does_not_change_the_order(tmp_path: Path) -> None:
@@ -267,12 +267,12 @@ def test_a_disk_that_is_unreadable_for_a_moment_loses_nothing(tmp_path: Path, mo
 
 
 def test_a_torn_last_file_is_never_misread(tmp_path: Path) -> None:
-    whole = serialize(Batch(lines(7, 8), 2))
-    for kept in range(len(whole)):
-        queue = queue_in(tmp_path / str(kept))
+    contents = serialize(Batch(lines(7, 8), 2))
+    for length in range(len(contents)):
+        queue = queue_in(tmp_path / str(length))
         queue.put(lines(1))
-        queue.folder.path_of(T0 + 10**15).write_bytes(whole[:kept])
-        again = queue_in(tmp_path / str(kept))
+        queue.folder.path_of(T0 + 10**15).write_bytes(contents[:length])
+        again = queue_in(tmp_path / str(length))
         assert take_all(again) == split_lines(lines(1))
         assert again.corrupt_files == 1
 
@@ -280,9 +280,9 @@ def test_a_torn_last_file_is_never_misread(tmp_path: Path) -> None:
 def test_an_unfinished_file_is_delivered_if_it_is_complete_and_else_removed(tmp_path: Path) -> None:
     queue = queue_in(tmp_path)
     queue.put(lines(1))
-    whole = serialize(Batch(lines(2), 1))
-    (queue.folder.path / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole)
-    (queue.folder.path / f"{T0 + 2 * 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(whole[:-1])
+    contents = serialize(Batch(lines(2), 1))
+    (queue.folder.path / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(contents)
+    (queue.folder.path / f"{T0 + 2 * 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(contents[:-1])
     again = queue_in(tmp_path)
     assert take_all(again) == split_lines(lines(1, 2))
     assert files_in(tmp_path) == []
@@ -564,11 +564,10 @@ def test_kills_lose_no_point_for_which_put_has_returned(tmp_path: Path) -> None:
         first = worker.stdout.readline()
         timer = threading.Timer(rng.uniform(0.0, 0.15), worker.send_signal, [signal.SIGKILL])
         timer.start()
-        rest = worker.stdout.read()
+        output = first + worker.stdout.read()
         worker.wait()
         worker.stdout.close()
-        whole = [int(text) for text in (first + rest).split(b"\n")[:-1]]
-        last_put = whole[-1]
+        last_put = int(output.split(b"\n")[-2])
     queue = DiskQueue(tmp_path, LOG)
     delivered = {int(line.split()[-1]) for line in split_lines(taken.read_bytes()) + take_all(queue)}
     assert queue.corrupt_files == 0

@@ -42,6 +42,7 @@ def test_an_acknowledgement_is_recorded(server: Server, recorder: Acknowledgemen
     assert read_last_acknowledgement(tmp_path) is None
     assert recorder(b"a b=1 1\n") == Answer(204)
     assert read_last_acknowledgement(tmp_path) == Acknowledgement(server.now, 1.0)
+    assert (tmp_path / "acknowledged").read_text() == '{"when": 1000000.0, "interval": 1.0}'
 
 
 @pytest.mark.parametrize("answer", [

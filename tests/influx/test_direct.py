@@ -60,8 +60,8 @@ class Plant:
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         self.next_time += n * self.interval
         values = np.repeat((times // SECOND)[:, None], 5, axis=1).astype(float)
-        whole = np.ones((n, 5), dtype=np.int16)
-        return Block(self.loops, times, values, values, values, whole.astype(np.int8), values, values, whole)
+        codes = np.ones((n, 5), dtype=np.int16)
+        return Block(self.loops, times, values, values, values, codes.astype(np.int8), values, values, codes)
 
 
 def influx(server: InfluxDB, bucket: str, token: str = "") -> InfluxClient:
