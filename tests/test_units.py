@@ -1,4 +1,4 @@
-"""Durations and times are read exactly, or not at all."""
+"""Durations and times are read exactly, or refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clpm_execd.units import LONGEST, SECOND, format_duration, human_duration, p
     ("1h30m", 5_400 * SECOND),
     (0.1, 100_000_000), (1e-05, 10_000), ("0.000000001", 1), ("0.1ms", 100_000), ("1.10", 1_100_000_000),
 ])
-def test_a_duration_is_its_exact_nanoseconds(text: str | float, ns: int) -> None:
+def test_a_duration_is_read_as_exact_nanoseconds(text: str | float, ns: int) -> None:
     assert parse_duration(text) == ns
 
 
@@ -26,12 +26,12 @@ def test_a_duration_is_its_exact_nanoseconds(text: str | float, ns: int) -> None
     True, float("nan"), float("inf"), 1e300, 10**400, "9" * 5000, "1" * 59,
     "0.0000000001", "١s", "100000d", None, [1],
 ])
-def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(text: object) -> None:
     with pytest.raises(ValueError, match=r".+; .+"):
         parse_duration(text)  # type: ignore[arg-type]
 
 
-def test_no_time_at_all_is_a_duration_only_where_it_is_asked_for() -> None:
+def test_a_duration_of_zero_is_allowed_on_request() -> None:
     assert parse_duration("0s", zero=True) == 0
 
 
@@ -52,7 +52,7 @@ def test_any_value_is_a_duration_or_a_value_error(value: str | float) -> None:
     (900 * SECOND, "15m"), (90 * SECOND, "90s"), (86_400 * SECOND, "1d"), (1_500_000_000, "1.5s"),
     (500_000_000, "500ms"), (1, "0.000001ms"), (0, "0s"),
 ])
-def test_a_duration_is_written_short(ns: int, text: str) -> None:
+def test_a_duration_is_written_in_its_shortest_form(ns: int, text: str) -> None:
     assert format_duration(ns) == text
 
 
@@ -65,7 +65,7 @@ def test_a_duration_is_written_short(ns: int, text: str) -> None:
     ("2025-01-10T03:41:40-05:30", 1_736_500_300 * SECOND),
     ("now", 7), (" Now ", 7),
 ])
-def test_a_time_is_its_exact_nanoseconds(text: str, ns: int) -> None:
+def test_a_time_is_read_as_exact_nanoseconds(text: str, ns: int) -> None:
     assert parse_time(text, 7) == ns
 
 
@@ -75,7 +75,7 @@ def test_a_time_is_its_exact_nanoseconds(text: str, ns: int) -> None:
     "1969-12-31T23:59:59Z",
     "2300-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2025-01-10T09:11:60Z",
 ])
-def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r".+; .+"):
         parse_time(text, 0)
 

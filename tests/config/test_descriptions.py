@@ -1,4 +1,4 @@
-"""What there is to choose from is shown with examples that can be pasted."""
+"""The descriptions of faults and loop types have every parameter and an example that can be pasted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clpm_execd.problems import BadInput
 
 
 def sections(text: str, names: list[str]) -> dict[str, str]:
-    """The text of each section, from its name, alone on a line, to the next."""
+    """Return the text of each section, from its name, alone on a line, to the next name."""
     starts = [re.search(rf"^{re.escape(name)}$", text, re.MULTILINE) for name in names]
     at = [start.start() for start in starts if start]
     assert len(at) == len(names)
@@ -38,13 +38,13 @@ def test_each_kind_of_fault_has_a_section_with_its_parameters_and_an_example_tha
         assert parameter.description in line
         assert parameter.unit in line
         assert line.endswith(("required", f"default {parameter.default}"))
-    found = parse_configuration(tomli.loads(example(section)))
-    assert [fault.kind for loop in found.loops for fault in loop.faults] == [kind]
-    assert len(Plant(found.loops, start=0).advance(3)) == 3
+    configuration = parse_configuration(tomli.loads(example(section)))
+    assert [fault.kind for loop in configuration.loops for fault in loop.faults] == [kind]
+    assert len(Plant(configuration.loops, start=0).advance(3)) == 3
 
 
 @pytest.mark.parametrize("name", LOOP_TYPES)
-def test_the_example_of_each_type_is_the_typical_loop(name: str) -> None:
+def test_the_example_of_each_loop_type_is_its_typical_loop(name: str) -> None:
     section = sections(str(describe_loop_types()), list(LOOP_TYPES))[name]
     [loop] = parse_configuration(tomli.loads(example(section))).loops
     assert loop == template(name, loop.id, (0.0, 100.0))
@@ -52,13 +52,13 @@ def test_the_example_of_each_type_is_the_typical_loop(name: str) -> None:
     assert "process.gain" in section
 
 
-def test_only_those_named_are_shown() -> None:
+def test_only_the_requested_sections_are_listed() -> None:
     assert str(describe_faults(["stuck"])).startswith("stuck\n")
     assert "stiction" not in str(describe_faults(["stuck"]))
     assert str(describe_loop_types(["level"])).startswith("level\n")
 
 
-def test_a_name_that_is_not_there_is_told() -> None:
+def test_an_unknown_name_is_refused_with_a_close_one() -> None:
     with pytest.raises(BadInput, match="did you mean 'stiction'"):
         describe_faults(["stition", "stuck"])
     with pytest.raises(BadInput, match="did you mean 'level'"):

@@ -1,4 +1,4 @@
-"""`[[loop.fault]]` is read from the table of faults, and all that is wrong with it is told at once."""
+"""`[[loop.fault]]` is checked against the fault catalogue, and all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def fault_problem(keys: str) -> str:
     return problem
 
 
-def test_a_kind_is_enough_for_a_fault() -> None:
+def test_a_fault_needs_only_its_kind() -> None:
     [loop] = loops('[[loop]]\nid = "F1"\n[[loop.fault]]\nkind = "stiction"')
     assert loop.faults == (FaultSpec(kind="stiction"),)
 
 
-def test_a_fault_has_its_parameters_and_its_times() -> None:
+def test_a_fault_is_read_with_its_parameters_and_times() -> None:
     [loop] = loops('[[loop]]\nid = "F1"\n[[loop.fault]]\nkind = "stiction"\nS = 5\nJ = 1.5\nstart = "30m"\n'
                    'duration = "2h"\nrepeat = "8h"\nramp = "10m"\n'
                    '[[loop.fault]]\nkind = "bias"\nstart = 2025-01-10T09:11:40Z\nduration = 90')
@@ -46,12 +46,12 @@ def test_a_fault_has_its_parameters_and_its_times() -> None:
 def test_the_example_of_every_kind_is_read(kind: str) -> None:
     read = loops(FAULTS[kind].example)
     assert [fault.kind for loop in read for fault in loop.faults] == [kind]
-    given = next(fault for loop in read for fault in loop.faults).parameters
-    assert set(given) == set(FAULTS[kind].parameters)
+    parameters = next(fault for loop in read for fault in loop.faults).parameters
+    assert set(parameters) == set(FAULTS[kind].parameters)
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_every_default_lies_within_its_limits_and_every_limit_is_kept(kind: str) -> None:
+def test_every_default_is_within_its_limits_and_every_limit_is_checked(kind: str) -> None:
     about = FAULTS[kind]
     for name, parameter in about.parameters.items():
         default = about.defaults[name]
@@ -60,12 +60,12 @@ def test_every_default_lies_within_its_limits_and_every_limit_is_kept(kind: str)
             continue
         assert parameter.low <= default <= parameter.high
         for wrong in (parameter.low - 1, parameter.high + 1):
-            [told] = problems(about.example.replace(f"{name} = {default}", f"{name} = {wrong!r}"))
-            assert f"fault[1].{name}: " in told
-            assert "outside the limits" in told or "not a finite number" in told
+            [message] = problems(about.example.replace(f"{name} = {default}", f"{name} = {wrong!r}"))
+            assert f"fault[1].{name}: " in message
+            assert "outside the limits" in message or "not a finite number" in message
 
 
-@pytest.mark.parametrize(("keys", "told"), [
+@pytest.mark.parametrize(("keys", "message"), [
     ('S = 4', "F1.fault[1].kind: is missing; give one of the kinds that `clpm-execd faults` lists"),
     ('kind = "stition"', "F1.fault[1].kind: unknown fault kind 'stition'; did you mean 'stiction'?"),
     ('kind = "xyz"', "give one of "),
@@ -85,34 +85,34 @@ def test_every_default_lies_within_its_limits_and_every_limit_is_kept(kind: str)
     ('kind = "interaction"\nwith = "F2"', "F1.fault[1].with: unknown loop 'F2'"),
     ('kind = "cascade-broken"', "F1.fault[1].kind: 'F1' has no master; give the loop a cascade"),
 ])
-def test_a_wrong_fault_is_told_with_what_is_right(keys: str, told: str) -> None:
-    assert told in fault_problem(keys)
+def test_a_mistake_in_a_fault_is_reported_with_a_remedy(keys: str, message: str) -> None:
+    assert message in fault_problem(keys)
 
 
-def test_all_that_is_wrong_with_faults_is_told_in_one_pass() -> None:
-    found = problems('[[loop]]\nid = "F1"\nsp = 200\n[[loop.fault]]\nkind = "frieze"\nstart = "x"\n'
+def test_all_mistakes_in_faults_are_reported_together() -> None:
+    messages = problems('[[loop]]\nid = "F1"\nsp = 200\n[[loop.fault]]\nkind = "frieze"\nstart = "x"\n'
                      '[[loop.fault]]\nkind = "bias"\nsize = 200\nsizes = 1\n[[loop.fault]]\nkind = "cascade-broken"\n')
-    assert [problem.split(": ")[1] for problem in found] == [
+    assert [problem.split(": ")[1] for problem in messages] == [
         "loop[1] F1.fault[1].start", "loop[1] F1.fault[1].kind", "loop[1] F1.fault[2].sizes",
         "loop[1] F1.fault[2].size", "loop[1] F1.sp", "loop[1] F1.fault[3].kind"]
 
 
-def test_a_fault_must_be_in_double_brackets() -> None:
-    [told] = problems('[[loop]]\nid = "F1"\n[loop.fault]\nkind = "stuck"')
-    assert "F1.fault: is not an array of tables; begin each entry with [[loop.fault]], in double brackets" in told
+def test_a_fault_in_single_brackets_is_refused() -> None:
+    [message] = problems('[[loop]]\nid = "F1"\n[loop.fault]\nkind = "stuck"')
+    assert "F1.fault: is not an array of tables; begin each entry with [[loop.fault]], in double brackets" in message
 
 
-def test_a_master_has_no_valve_to_be_at_fault() -> None:
-    [told] = problems('[[loop]]\nid = "T1"\n[[loop.fault]]\nkind = "stiction"\n[[loop]]\nid = "F1"\ncascade = "T1"')
-    assert "T1.fault[1].kind: 'T1' has no valve: its output is the set point of 'F1'; give the fault to 'F1'" in told
+def test_a_valve_fault_of_a_master_is_refused() -> None:
+    [message] = problems('[[loop]]\nid = "T1"\n[[loop.fault]]\nkind = "stiction"\n[[loop]]\nid = "F1"\ncascade = "T1"')
+    assert "T1.fault[1].kind: 'T1' has no valve: its output is the set point of 'F1'; give the fault to 'F1'" in message
 
 
-def test_a_count_numbers_the_other_loop_of_a_fault_too() -> None:
+def test_a_count_also_numbers_the_other_loop_of_a_fault() -> None:
     read = loops('[[loop]]\nid = "A{}"\ncount = 2\n[[loop]]\nid = "B{:02d}"\ncount = 2\n[[loop.fault]]\n'
                  'kind = "interaction"\nwith = "A{}"')
     assert [fault.parameters["with"] for loop in read for fault in loop.faults] == ["A1", "A2"]
 
 
-def test_a_fault_of_many_loops_is_told_once() -> None:
-    [told] = problems('[[loop]]\nid = "A{}"\ncount = 500\n[[loop.fault]]\nkind = "cascade-broken"')
-    assert "A{}.fault[1].kind" in told
+def test_the_mistake_of_many_loops_is_reported_once() -> None:
+    [message] = problems('[[loop]]\nid = "A{}"\ncount = 500\n[[loop.fault]]\nkind = "cascade-broken"')
+    assert "A{}.fault[1].kind" in message

@@ -94,13 +94,13 @@ mode = "MAN"
 """
 
 
-def parsed(text: str) -> Configuration:
+def parse(text: str) -> Configuration:
     return parse_configuration(tomli.loads(text))
 
 
 def problems(text: str) -> list[str]:
     with pytest.raises(BadInput) as caught:
-        parsed(text)
+        parse(text)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -110,13 +110,14 @@ def loop_problem(keys: str) -> str:
     return problem
 
 
-def test_the_whole_example_is_read() -> None:
-    found = parsed(EXAMPLE)
-    assert (found.seed, found.start, found.interval, found.scan) == (7, None, SECOND, SECOND // 2)
-    assert found.output.measurement == "loops"
-    assert dict(found.output.fields) == {"PV": "pv", "OP": "op", "SP": "sp", "POS": "valve_position"}
-    assert (found.output.mode_tag, dict(found.output.tags)) == ("Mode", {"site": "unit-208"})
-    master, slave = found.loops
+def test_every_key_of_the_example_is_read() -> None:
+    configuration = parse(EXAMPLE)
+    assert (configuration.seed, configuration.start) == (7, None)
+    assert (configuration.interval, configuration.scan) == (SECOND, SECOND // 2)
+    assert configuration.output.measurement == "loops"
+    assert dict(configuration.output.fields) == {"PV": "pv", "OP": "op", "SP": "sp", "POS": "valve_position"}
+    assert (configuration.output.mode_tag, dict(configuration.output.tags)) == ("Mode", {"site": "unit-208"})
+    master, slave = configuration.loops
     assert (master.id, master.type, master.op, master.mode) == ("TIC100", "temperature", 62.5, "AUT")
     assert (slave.range, slave.sp, slave.op, slave.pv, slave.mode) == ((0, 120), 75, 55, None, "AUT")
     assert slave.cascade == "TIC100"
@@ -127,20 +128,20 @@ def test_the_whole_example_is_read() -> None:
                            Move(at=1_736_500_300 * SECOND, from_start=False, mode="MAN"))
 
 
-def test_a_file_without_loops_means_the_default_loops(tmp_path: Path) -> None:
+def test_a_file_without_loops_has_the_default_loops(tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text("\ufeffseed = 3\r\n", encoding="utf-8")
-    found = read_configuration(tmp_path / "loops.toml")
-    assert found == Configuration(default_loops(), seed=3)
-    assert read_configuration(None) == parsed("") == Configuration(default_loops())
+    configuration = read_configuration(tmp_path / "loops.toml")
+    assert configuration == Configuration(default_loops(), seed=3)
+    assert read_configuration(None) == parse("") == Configuration(default_loops())
 
 
-def test_an_id_is_enough_for_a_loop() -> None:
-    [loop] = parsed('[[loop]]\nid = "F1"').loops
+def test_a_loop_needs_only_an_id() -> None:
+    [loop] = parse('[[loop]]\nid = "F1"').loops
     assert loop == template("flow", "F1", (0.0, 100.0))
 
 
-def test_a_partial_table_changes_only_what_it_gives() -> None:
-    [loop] = parsed('[[loop]]\nid = "T1"\ntype = "temperature"\nrange = [-50, 150]\nprocess.dead_time = 2').loops
+def test_a_table_changes_only_the_values_that_it_gives() -> None:
+    [loop] = parse('[[loop]]\nid = "T1"\ntype = "temperature"\nrange = [-50, 150]\nprocess.dead_time = 2').loops
     typical = template("temperature", "T1", (-50.0, 150.0))
     assert loop.process.dead_time == 2
     assert loop.process.gain == typical.process.gain
@@ -149,10 +150,10 @@ def test_a_partial_table_changes_only_what_it_gives() -> None:
     assert loop.recording == typical.recording
 
 
-def test_every_type_with_every_model_is_complete() -> None:
+def test_every_loop_type_with_every_process_model_is_complete() -> None:
     for kind in ("flow", "pressure", "level", "temperature", "composition"):
         for model, count in (("fopdt", 1), ("sopdt", 2), ("integrator", 0)):
-            [loop] = parsed(f'[[loop]]\nid = "X"\ntype = "{kind}"\nprocess.model = "{model}"').loops
+            [loop] = parse(f'[[loop]]\nid = "X"\ntype = "{kind}"\nprocess.model = "{model}"').loops
             assert len(loop.process.tau) == count
             assert loop.process.gain
 
@@ -160,22 +161,23 @@ def test_every_type_with_every_model_is_complete() -> None:
 @pytest.mark.parametrize(("pattern", "second"), [
     ("FIC{}", "FIC2"), ("FIC{:04d}", "FIC0002"), ("FIC{0:3}", "FIC  2"), ("{:02d}FIC{}", "02FIC2"), ("5%d{:}", "5%d2"),
 ])
-def test_a_count_numbers_by_any_pattern(pattern: str, second: str) -> None:
-    assert parsed(f'[[loop]]\nid = "{pattern}"\ncount = 2\n').loops[1].id == second
+def test_a_count_numbers_ids_by_any_pattern(pattern: str, second: str) -> None:
+    assert parse(f'[[loop]]\nid = "{pattern}"\ncount = 2\n').loops[1].id == second
 
 
 def test_a_count_numbers_ids_and_masters_together() -> None:
-    found = parsed('[[loop]]\nid = "TIC{}"\ncount = 3\n'
-                   '[[loop]]\nid = "FIC{:04d}"\ncount = 3\ncascade = "TIC{}"').loops
-    assert [loop.id for loop in found] == ["TIC1", "TIC2", "TIC3", "FIC0001", "FIC0002", "FIC0003"]
-    assert [loop.cascade for loop in found[3:]] == ["TIC1", "TIC2", "TIC3"]
-    assert {loop.mode for loop in found[3:]} == {"CAS"}
+    loops = parse('[[loop]]\nid = "TIC{}"\ncount = 3\n'
+                  '[[loop]]\nid = "FIC{:04d}"\ncount = 3\ncascade = "TIC{}"').loops
+    assert [loop.id for loop in loops] == ["TIC1", "TIC2", "TIC3", "FIC0001", "FIC0002", "FIC0003"]
+    assert [loop.cascade for loop in loops[3:]] == ["TIC1", "TIC2", "TIC3"]
+    assert {loop.mode for loop in loops[3:]} == {"CAS"}
 
 
-def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
+def test_arguments_of_the_reader_override_the_file(tmp_path: Path) -> None:
     (tmp_path / "l.toml").write_text('seed = 1\ninterval = "3s"\nscan = "1s"\n[output]\nmeasurement = "a"\n')
-    found = read_configuration(tmp_path / "l.toml", seed=2, interval=5 * SECOND, start=9, measurement="b")
-    assert (found.seed, found.interval, found.start, found.output.measurement) == (2, 5 * SECOND, 9, "b")
+    configuration = read_configuration(tmp_path / "l.toml", seed=2, interval=5 * SECOND, start=9, measurement="b")
+    assert (configuration.seed, configuration.interval, configuration.start) == (2, 5 * SECOND, 9)
+    assert configuration.output.measurement == "b"
     with pytest.raises(BadInput, match="scan: 1s does not divide the interval 500ms"):
         read_configuration(tmp_path / "l.toml", interval=SECOND // 2)
     with pytest.raises(BadInput, match=r"^INFLUXDB_MEASUREMENT: '_x' begins with '_'.*$"):
@@ -189,11 +191,11 @@ def test_what_is_given_to_the_reader_overrides_the_file(tmp_path: Path) -> None:
     ("2025-01-10T10:11:40+01:00", 1_736_500_300 * SECOND),
 ])
 def test_a_start_is_now_or_a_time(text: str, start: int | None) -> None:
-    assert parsed(f"start = {text}").start == start
+    assert parse(f"start = {text}").start == start
 
 
-def test_everything_wrong_is_told_in_one_pass() -> None:
-    found = problems("""
+def test_all_mistakes_in_a_file_are_reported_together() -> None:
+    messages = problems("""
         sede = 1
         interval = "10 parsec"
         start = 2025-01-10T09:11:40
@@ -219,7 +221,7 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         [[loop.fault]]
         kind = "stition"
     """)
-    assert [problem.split("; ")[0] for problem in found] == [
+    assert [problem.split("; ")[0] for problem in messages] == [
         "loops.toml: sede: unknown key",
         "loops.toml: start: time 2025-01-10T09:11:40 has no offset",
         "loops.toml: interval: invalid duration '10 parsec'",
@@ -238,11 +240,11 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
         "loops.toml: loop[2] FIC101.fault[1].kind: unknown fault kind 'stition'",
         "loops.toml: loop[2] FIC101.move[1].sp: 150 is outside the range",
     ]
-    assert "did you mean 'seed'?" in found[0]
-    assert "give -1000 to 1000 (%PV/%OP)" in found[10]
+    assert "did you mean 'seed'?" in messages[0]
+    assert "give -1000 to 1000 (%PV/%OP)" in messages[10]
 
 
-@pytest.mark.parametrize(("keys", "told"), [
+@pytest.mark.parametrize(("keys", "message"), [
     ("sp = true", "F1.sp: true is not a number; give a finite number (engineering units)"),
     ("sp = nan", "F1.sp: nan is not a finite number"),
     ("op = inf", "F1.op: inf is not a finite number; give 0 to 100 (%)"),
@@ -282,11 +284,11 @@ def test_everything_wrong_is_told_in_one_pass() -> None:
     ('[[loop.move]]\nat = "soon"\nsp = 1', "F1.move[1].at: invalid duration 'soon'"),
     ("[[loop.move]]\nat = 1\nop = 101", "F1.move[1].op: 101 is outside the limits; give 0 to 100 (%)"),
 ])
-def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) -> None:
-    assert told in loop_problem(keys)
+def test_a_mistake_in_a_loop_is_reported_with_a_remedy(keys: str, message: str) -> None:
+    assert message in loop_problem(keys)
 
 
-@pytest.mark.parametrize(("text", "told"), [
+@pytest.mark.parametrize(("text", "message"), [
     ("seed = 1.5", "seed: invalid integer 1.5"),
     ("seed = -1", "seed: invalid integer -1"),
     ("seed = true", "seed: invalid integer true"),
@@ -328,18 +330,18 @@ def test_a_wrong_key_of_a_loop_is_told_with_what_is_right(keys: str, told: str) 
      "loop[3] B.cascade: 'M' is already the master of 'A'"),
     ("[[loop]]\nid = 'A{}'\ncount = 100000\n[[loop]]\nid = 'B'", "100001 loops are too many"),
 ])
-def test_a_wrong_file_is_told_with_what_is_right(text: str, told: str) -> None:
+def test_a_mistake_in_a_file_is_reported_with_a_remedy(text: str, message: str) -> None:
     [problem] = problems(text)
-    assert told in problem
+    assert message in problem
     assert problem.startswith("loops.toml: ")
 
 
-def test_loops_that_follow_each_other_in_a_circle_are_told() -> None:
-    found = problems("[[loop]]\nid = 'A'\ncascade = 'B'\n[[loop]]\nid = 'B'\ncascade = 'A'")
-    assert ["its own master" in problem for problem in found] == [True, True]
+def test_a_circular_cascade_is_refused() -> None:
+    messages = problems("[[loop]]\nid = 'A'\ncascade = 'B'\n[[loop]]\nid = 'B'\ncascade = 'A'")
+    assert ["its own master" in problem for problem in messages] == [True, True]
 
 
-@pytest.mark.parametrize(("content", "told"), [
+@pytest.mark.parametrize(("content", "message"), [
     (b"a = \n", "Invalid value (at line 1, column 5)"),
     (b"seed = 1\nseed = 2\n", "line 2"),
     (b"[output]\nmeasurement\n", "is not TOML: Expected '=' after a key in a key/value pair (at line 2, column 12)"),
@@ -348,13 +350,13 @@ def test_loops_that_follow_each_other_in_a_circle_are_told() -> None:
     (b"seed = " + b"9" * 5000, ": "),
     (b"\0", "is not TOML"),
 ])
-def test_a_file_that_is_no_toml_is_one_problem(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_not_toml_is_one_problem(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.toml").write_bytes(content)
     with pytest.raises(BadInput) as caught:
         read_configuration(tmp_path / "x.toml")
     [problem] = caught.value.problems
     assert problem.where.startswith(str(tmp_path / "x.toml"))
-    assert told in str(problem)
+    assert message in str(problem)
 
 
 def test_a_path_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
@@ -365,7 +367,7 @@ def test_a_path_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
         read_configuration(Path("a\0b"))
 
 
-def test_a_loop_of_its_own_takes_any_key_of_a_table() -> None:
+def test_a_single_loop_takes_any_key_of_a_table() -> None:
     loop = parse_loop({"id": "X", "type": "level", "sp": 40, "cascade": "Y", "process": {"gain": 0.01}}, "X")
     assert (loop.sp, loop.cascade, loop.mode, loop.process.gain) == (40.0, "Y", "CAS", 0.01)
     with pytest.raises(BadInput, match=r"^X.process.gian: unknown key; did you mean 'gain'\?$"):
@@ -394,7 +396,7 @@ def places(node: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
-def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.DataObject) -> None:
+def test_any_change_to_a_valid_file_gives_a_configuration_or_bad_input(data: st.DataObject) -> None:
     mapping = copy.deepcopy(tomli.loads(EXAMPLE))
     for _ in range(data.draw(st.integers(1, 3))):
         node, key = data.draw(st.sampled_from(places(mapping)))
@@ -407,18 +409,18 @@ def test_any_change_to_a_good_file_gives_a_configuration_or_bad_input(data: st.D
             node[data.draw(KEYS)] = data.draw(VALUES)
         if not mapping:
             break
-    told: tuple[Problem, ...] = ()
+    problems_of_change: tuple[Problem, ...] = ()
     try:
         assert parse_configuration(mapping).loops
     except BadInput as bad:
-        told = bad.problems or (Problem("", "", ""),)
-    assert all(problem.what and problem.remedy and "\n" not in str(problem) for problem in told)
+        problems_of_change = bad.problems or (Problem("", "", ""),)
+    assert all(problem.what and problem.remedy and "\n" not in str(problem) for problem in problems_of_change)
 
 
-@pytest.mark.parametrize(("day", "told"), [
+@pytest.mark.parametrize(("day", "message"), [
     ("[]", "a day of 0 parts; give 1 to 96 numbers"),
     ("[0, 0.0]", "every part of the day is 0; give a number above 0, or interval = 0 for no moves"),
     ("[1, -1]", "-1 is outside the limits; give 0 to 100"),
 ])
-def test_a_day_without_moves_is_refused(day: str, told: str) -> None:
-    assert loop_problem(f"operator.day = {day}") == f"loops.toml: loop[1] F1.operator.day: {told}"
+def test_a_day_profile_without_moves_is_refused(day: str, message: str) -> None:
+    assert loop_problem(f"operator.day = {day}") == f"loops.toml: loop[1] F1.operator.day: {message}"

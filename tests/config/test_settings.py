@@ -1,4 +1,4 @@
-"""Settings come from option, environment and .env in this order, and never show the token."""
+"""Settings are read from option, environment and .env, in this order, and never show the token."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from clpm_execd.problems import BadInput
 from clpm_execd.units import SECOND
 
 TOKEN = "s3cr3t-t0ken=="
-WHOLE = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": TOKEN,
-         "INFLUXDB_ORG": "plant", "INFLUXDB_BUCKET": "loops"}
+COMPLETE = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": TOKEN,
+            "INFLUXDB_ORG": "plant", "INFLUXDB_BUCKET": "loops"}
 
 
 @pytest.fixture(autouse=True)
@@ -25,19 +25,19 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def complaints(env: dict[str, str], **more: object) -> str:
+def read_problems(env: dict[str, str], **more: object) -> str:
     with pytest.raises(BadInput) as caught:
         read_settings(env, **more).require_connection()  # type: ignore[arg-type]
     return str(caught.value)
 
 
-def test_nothing_needs_to_be_set() -> None:
+def test_no_setting_is_required_for_a_stream_to_stdout() -> None:
     settings = read_settings({})
     assert settings == Settings()
     assert settings.warnings() == ()
 
 
-def test_the_nearer_layer_wins(empty_folder: Path) -> None:
+def test_an_option_precedes_the_environment_and_the_environment_precedes_the_file(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text(
         "STREAM_INTERVAL=3\nLOG_LEVEL=debug\nINFLUXDB_ORG='an org'\nCLPM_LOOPS=a.toml\n")
     settings = read_settings({"STREAM_INTERVAL": "2", "LOG_LEVEL": ""}, options={"STREAM_INTERVAL": "500ms"})
@@ -54,70 +54,70 @@ def test_the_old_name_of_a_variable_means_the_new_one(empty_folder: Path) -> Non
     assert read_settings({**old, **new}) == Settings(max_rate=9, max_gap=10_800 * SECOND)
     (empty_folder / ".env").write_text("CLPM_MAX_RATE=9\nCLPM_CATCH_UP=3h\n")
     assert read_settings({"CLPM_PACE": "7"}) == Settings(max_rate=7, max_gap=10_800 * SECOND)
-    assert complaints({"CLPM_PACE": "fast"}).startswith("CLPM_PACE: invalid rate 'fast'")
+    assert read_problems({"CLPM_PACE": "fast"}).startswith("CLPM_PACE: invalid rate 'fast'")
 
 
-def test_a_home_that_nobody_has_is_a_folder_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_folder_is_expanded_where_the_user_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     settings = read_settings({"LOG_FILE": "~/a.log", "CLPM_LOOPS": "~nobody-here/loops.toml"})
     assert settings.log_file == Path("/home/me/a.log")
     assert settings.loops == Path("~nobody-here/loops.toml")
 
 
-def test_an_empty_text_is_not_set() -> None:
-    assert read_settings(dict.fromkeys(WHOLE, " ")) == Settings()
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert read_settings(dict.fromkeys(COMPLETE, " ")) == Settings()
 
 
-def test_a_whole_connection_is_handed_over() -> None:
-    connection = read_settings({**WHOLE, "INFLUXDB_URL": " http://localhost:8086/ "}).require_connection()
+def test_a_complete_connection_is_returned() -> None:
+    connection = read_settings({**COMPLETE, "INFLUXDB_URL": " http://localhost:8086/ "}).require_connection()
     assert connection.url == "http://localhost:8086"
     assert connection.token.reveal() == TOKEN
     assert (connection.org, connection.bucket) == ("plant", "loops")
 
 
-def test_one_error_names_all_that_is_missing() -> None:
-    text = complaints({"INFLUXDB_ORG": ""})
+def test_one_error_names_all_missing_settings() -> None:
+    text = read_problems({"INFLUXDB_ORG": ""})
     assert len(text.splitlines()) == 1
-    for name in WHOLE:
+    for name in COMPLETE:
         assert name in text
     assert "cp env.example .env" in text
-    assert "INFLUXDB_ORG is not set" in complaints({**WHOLE, "INFLUXDB_ORG": ""})
+    assert "INFLUXDB_ORG is not set" in read_problems({**COMPLETE, "INFLUXDB_ORG": ""})
 
 
-def test_all_problems_come_at_once(empty_folder: Path) -> None:
-    text = complaints({"STREAM_INTERVAL": "fast", "LOG_LEVEL": "DEBG"}, env_file=empty_folder / "none.env")
+def test_all_mistakes_are_reported_together(empty_folder: Path) -> None:
+    text = read_problems({"STREAM_INTERVAL": "fast", "LOG_LEVEL": "DEBG"}, env_file=empty_folder / "none.env")
     assert "STREAM_INTERVAL: invalid duration 'fast'" in text
     assert "did you mean 'DEBUG'?" in text
     assert "none.env: cannot be read" in text
 
 
-def test_what_a_connection_lacks_comes_with_the_rest_where_one_is_needed() -> None:
+def test_mistakes_of_a_required_connection_are_reported_with_the_others() -> None:
     with pytest.raises(BadInput) as caught:
         read_settings({"LOG_LEVEL": "x", "INFLUXDB_URL": "x"}, connection=True)
     assert [problem.where for problem in caught.value.problems] == ["LOG_LEVEL", "environment", "INFLUXDB_URL"]
 
 
-def test_a_problem_names_the_layer_it_is_in(empty_folder: Path) -> None:
+def test_a_mistake_is_reported_with_where_it_was_set(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text("STREAM_INTERVAL=x")
-    assert complaints({}).startswith(".env: STREAM_INTERVAL: ")
-    assert complaints({}, options={"STREAM_INTERVAL": "0"}).startswith("--interval: ")
+    assert read_problems({}).startswith(".env: STREAM_INTERVAL: ")
+    assert read_problems({}, options={"STREAM_INTERVAL": "0"}).startswith("--interval: ")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00=\xe9"])
 def test_an_env_file_that_is_not_text_is_one_problem(empty_folder: Path, content: bytes) -> None:
     (empty_folder / "x.env").write_bytes(content)
-    assert "is not UTF-8" in complaints({}, env_file=empty_folder / "x.env")
+    assert "is not UTF-8" in read_problems({}, env_file=empty_folder / "x.env")
 
 
-def test_a_folder_named_env_is_no_env_file(empty_folder: Path) -> None:
+def test_a_folder_named_env_is_ignored(empty_folder: Path) -> None:
     (empty_folder / ".env").mkdir()
     assert read_settings({}) == Settings()
-    assert "cannot be read" in complaints({}, env_file=empty_folder / ".env")
+    assert "cannot be read" in read_problems({}, env_file=empty_folder / ".env")
 
 
-def test_a_bad_line_of_an_env_file_is_named_but_not_quoted(empty_folder: Path) -> None:
+def test_an_invalid_line_of_an_env_file_is_numbered_and_not_quoted(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text(f"# fine\nINFLUXDB_TOKEN='{TOKEN}\n")
-    text = complaints({})
+    text = read_problems({})
     assert "line 2" in text
     assert TOKEN not in text
 
@@ -128,10 +128,10 @@ def test_an_unknown_name_in_an_env_file_is_a_warning(empty_folder: Path) -> None
     assert "did you mean 'INFLUXDB_BUCKET'?" in warning
 
 
-def test_the_token_may_lie_in_a_file_and_is_read_afresh(empty_folder: Path) -> None:
+def test_a_token_file_is_read_at_each_call(empty_folder: Path) -> None:
     file = empty_folder / "token"
     file.write_text(f"\n {TOKEN} \n")
-    settings = read_settings({**WHOLE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": str(file)})
+    settings = read_settings({**COMPLETE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": str(file)})
     assert settings.require_connection().token.reveal() == TOKEN
     file.write_text("another")
     assert settings.token() == Secret("another")
@@ -143,28 +143,28 @@ def test_the_token_may_lie_in_a_file_and_is_read_afresh(empty_folder: Path) -> N
         settings.token()
 
 
-def test_the_layer_with_either_token_setting_decides(empty_folder: Path) -> None:
+def test_the_first_layer_with_token_or_token_file_decides(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text(f"INFLUXDB_TOKEN={TOKEN}\n")
     settings = read_settings({"INFLUXDB_TOKEN_FILE": "elsewhere"})
     assert settings.token_value is None
     assert settings.token_file == Path("elsewhere")
-    assert "keep one" in complaints({"INFLUXDB_TOKEN": "a", "INFLUXDB_TOKEN_FILE": "b"})
+    assert "keep one" in read_problems({"INFLUXDB_TOKEN": "a", "INFLUXDB_TOKEN_FILE": "b"})
 
 
 @pytest.mark.parametrize("url", [
     "influx:8086", "ftp://localhost", "http://", "http://host:0", "http://host:99999", "http://host:", "http://host:x",
     "http://me:word@host", "http://ho st", "http://host/?org=x", "http://host/#x", "http://[::1", "http://ho\nst",
 ])
-def test_a_url_that_leads_nowhere_is_refused_unseen(url: str) -> None:
-    text = complaints({**WHOLE, "INFLUXDB_URL": url})
+def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
+    text = read_problems({**COMPLETE, "INFLUXDB_URL": url})
     assert text.startswith("INFLUXDB_URL: ")
     assert url not in text.replace("http://localhost:8086", "")
     assert "word" not in text.replace("password", "")
 
 
 @pytest.mark.parametrize("token", ["two words", "two\nlines", "nul\0", "ключ", "zero​width", "\ud800"])
-def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
-    text = complaints({**WHOLE, "INFLUXDB_TOKEN": token})
+def test_a_token_that_no_header_can_carry_is_refused_without_quoting_it(token: str) -> None:
+    text = read_problems({**COMPLETE, "INFLUXDB_TOKEN": token})
     assert text.startswith("INFLUXDB_TOKEN: ")
     assert token not in text
 
@@ -173,16 +173,16 @@ def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
     ("http://localhost:8086", 0), ("http://127.0.0.9", 0), ("http://[::1]:8086", 0), ("https://influx.example", 0),
     ("http://influx.example:8086", 1), ("http://127.evil.example", 1), ("HTTP://10.0.0.1", 1),
 ])
-def test_a_token_in_the_clear_is_a_warning(url: str, count: int) -> None:
-    assert len(read_settings({**WHOLE, "INFLUXDB_URL": url}).warnings()) == count
+def test_an_unencrypted_token_to_another_host_is_a_warning(url: str, count: int) -> None:
+    assert len(read_settings({**COMPLETE, "INFLUXDB_URL": url}).warnings()) == count
 
 
 @settings(deadline=None)
 @given(st.text(min_size=6), st.sampled_from(["http://host", "bad", "http://me:pw@host"]))
-def test_the_token_is_shown_nowhere(tail: str, url: str) -> None:
+def test_no_text_contains_the_token(tail: str, url: str) -> None:
     token = "tOkEn" + tail
     try:
-        settings = read_settings({**WHOLE, "INFLUXDB_URL": url, "INFLUXDB_TOKEN": token})
+        settings = read_settings({**COMPLETE, "INFLUXDB_URL": url, "INFLUXDB_TOKEN": token})
         text = f"{settings!r} {settings} {settings.token()} {settings.token()!r} {settings.warnings()}"
         connection = settings.require_connection()
         text += f"{connection!r} {connection.token}"
@@ -192,24 +192,24 @@ def test_the_token_is_shown_nowhere(tail: str, url: str) -> None:
 
 
 @pytest.mark.process
-def test_reading_settings_loads_neither_numpy_nor_the_readers_of_files() -> None:
+def test_reading_settings_imports_neither_numpy_nor_parsers_of_files() -> None:
     code = "import sys, clpm_execd.config.settings as s; s.read_settings({})\n" \
            "print([m for m in ('numpy', 'dotenv', 'tomli', 'decimal') if m in sys.modules])"
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert seen.stdout == "[]\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(("text", "size"), [
     ("2GB", 2 * 10**9), ("1.5 GB", 1_500_000_000), ("1MB", 10**6), ("900000000B", 9 * 10**8),
 ])
-def test_what_may_wait_is_a_size(text: str, size: int) -> None:
+def test_a_queue_limit_is_a_size_in_bytes(text: str, size: int) -> None:
     assert read_settings({"CLPM_SPOOL_LIMIT": text}).spool_limit == size
     assert read_settings({}).spool_limit is None
 
 
 @pytest.mark.parametrize("text", ["2", "2gb", "-1GB", "999kB", "1e9B", "\u0661GB", "many"])
-def test_what_is_no_size_is_told(text: str) -> None:
-    with pytest.raises(BadInput) as told:
+def test_an_invalid_size_is_refused_with_a_remedy(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
         read_settings({"CLPM_SPOOL_LIMIT": text})
-    [problem] = told.value.problems
+    [problem] = caught.value.problems
     assert (problem.where, problem.remedy) == ("CLPM_SPOOL_LIMIT", "write it as 500MB or 2GB")

@@ -1,4 +1,4 @@
-"""Every kind of fault: nothing before it begins, something while it shows, and itself again where physics lets it."""
+"""Every kind of fault changes nothing before its start, something while it is present, and nothing after it is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from faulty_loops import QUALITIES, fault, loop, run
+from faulty_loops import SIGNALS, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +18,8 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 BEGIN, END, SAMPLES = 300, 1500, 5000
 DATA_PATH = [name for name, kind in FAULTS.items() if kind.group == "data path"]
-FELT = [name for name in FAULTS if name not in DATA_PATH]
-# What it takes for a fault to do something within the minutes of a test.
+ACTS_ON_PLANT = [name for name in FAULTS if name not in DATA_PATH]
+# Parameters with which a fault acts within the minutes of a test.
 STRONG: dict[str, dict[str, float | str]] = {
     "interaction": {"with": "FIC102"}, "fouling": {"over": 600.0}, "drift": {"over": 600.0},
     "setpoint-ramp": {"over": 600.0}, "leak": {"flow": 60.0}, "mode-hopping": {"dwell": 100.0},
@@ -27,7 +27,7 @@ STRONG: dict[str, dict[str, float | str]] = {
 
 
 def trio(name: str, spec: FaultSpec | None) -> list[LoopSpec]:
-    """A loop, and a cascade; the fault belongs to the loop, or to the slave where the cascade is what breaks."""
+    """Return a loop and a cascade; the loop has the fault, or the slave where the cascade is broken."""
     faults = () if spec is None else (spec,)
     alone, slave = ((), faults) if name == "cascade-broken" else (faults, ())
     if name == "windup":  # shows where OP is at its limit
@@ -44,58 +44,59 @@ def healthy_twin(name: str) -> Block:
 
 @cache
 def twins(name: str) -> tuple[Block, Block]:
-    """With the fault for twenty minutes, and without."""
+    """Return the plant with the fault for twenty minutes, and without it."""
     strong = fault(name, BEGIN, END - BEGIN, **STRONG.get(name, {}))
     return run(*trio(name, strong), samples=SAMPLES), healthy_twin("windup" if name == "windup" else "")
 
 
-def differs(ill: Block, healthy: Block, rows: slice) -> bool:
-    return any(not np.array_equal(getattr(ill, s)[rows], getattr(healthy, s)[rows]) for s in ("pv", "op", "sp", "mode"))
+def differs(faulty: Block, healthy: Block, rows: slice) -> bool:
+    return any(not np.array_equal(getattr(faulty, signal)[rows], getattr(healthy, signal)[rows])
+               for signal in ("pv", "op", "sp", "mode"))
 
 
-@pytest.mark.parametrize("name", FELT)
-def test_a_fault_begins_shows_and_passes(name: str) -> None:
-    ill, healthy = twins(name)
-    assert not differs(ill, healthy, slice(0, BEGIN))
-    assert differs(ill, healthy, slice(BEGIN, END))
+@pytest.mark.parametrize("name", ACTS_ON_PLANT)
+def test_a_fault_changes_nothing_before_its_start_and_its_effect_ends(name: str) -> None:
+    faulty, healthy = twins(name)
+    assert not differs(faulty, healthy, slice(0, BEGIN))
+    assert differs(faulty, healthy, slice(BEGIN, END))
     late = slice(SAMPLES - 600, SAMPLES)
     for signal in ("pv", "op", "sp"):
-        apart = np.abs(getattr(ill, signal)[late] - getattr(healthy, signal)[late])
-        assert apart.max() < 0.1, f"{signal} is still {apart.max()} off"
-    assert np.array_equal(ill.mode[late], healthy.mode[late])
+        deviation = np.abs(getattr(faulty, signal)[late] - getattr(healthy, signal)[late])
+        assert deviation.max() < 0.1, f"{signal} is still {deviation.max()} off"
+    assert np.array_equal(faulty.mode[late], healthy.mode[late])
 
 
-def test_a_leaking_seat_is_felt_only_by_a_loop_that_needs_less_than_it_passes() -> None:
+def test_a_leak_acts_only_on_a_loop_that_needs_less_flow() -> None:
     def of(sp: float, *faults: FaultSpec) -> Block:
         return run(loop(*faults, sp=sp, op=sp / 2.0 + 5.0), samples=900)
 
     leak = fault("leak", flow=20.0)
     assert not differs(of(50.0, leak), of(50.0), slice(None))
     low = of(20.0, leak)
-    rest, gain = 15.0, 1.1  # OP where PV is 20, %/%
+    nominal_op, gain = 15.0, 1.1  # OP where PV is 20, %/%
     assert low.op[-300:].max() == 0.0
     assert low.truth is not None
     assert low.truth.visible[-300:].all()
-    assert low.true_pv[-300:].mean() == pytest.approx(20.0 + gain * (20.0 - rest), abs=0.5)
+    assert low.true_pv[-300:].mean() == pytest.approx(20.0 + gain * (20.0 - nominal_op), abs=0.5)
 
 
 @pytest.mark.parametrize("name", DATA_PATH)
-def test_a_fault_of_the_data_path_is_never_felt_by_the_plant(name: str) -> None:
-    ill, healthy = twins(name)
-    for signal in QUALITIES:
-        assert np.array_equal(getattr(ill, signal), getattr(healthy, signal))
-    assert ill.arrivals is not None
-    assert list(ill.arrivals.has_data_path_fault) == [True, False, False]
+def test_a_fault_of_the_data_path_does_not_act_on_the_plant(name: str) -> None:
+    faulty, healthy = twins(name)
+    for signal in SIGNALS:
+        assert np.array_equal(getattr(faulty, signal), getattr(healthy, signal))
+    assert faulty.arrivals is not None
+    assert list(faulty.arrivals.has_data_path_fault) == [True, False, False]
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("cascade-broken", "interaction")])
-def test_a_fault_touches_no_other_loop(name: str) -> None:
-    ill, healthy = twins(name)
-    for signal in QUALITIES:
-        assert np.array_equal(getattr(ill, signal)[:, 1:], getattr(healthy, signal)[:, 1:])
+def test_a_fault_changes_no_other_loop(name: str) -> None:
+    faulty, healthy = twins(name)
+    for signal in SIGNALS:
+        assert np.array_equal(getattr(faulty, signal)[:, 1:], getattr(healthy, signal)[:, 1:])
 
 
-def test_the_table_is_in_the_order_of_its_groups() -> None:
+def test_the_catalogue_is_in_the_order_of_its_groups() -> None:
     groups = [GROUPS.index(kind.group) for kind in FAULTS.values()]
     assert groups == sorted(groups)
     assert set(groups) == set(range(len(GROUPS)))
@@ -107,7 +108,7 @@ def test_the_table_is_in_the_order_of_its_groups() -> None:
 
 
 def parameters(name: str) -> st.SearchStrategy[dict[str, float | str]]:
-    """Any that are legal, the limits most of all."""
+    """Return any valid values of the parameters, their limits above all."""
     kind = FAULTS[name]
     each: dict[str, st.SearchStrategy[float | str]] = {}
     for key, about in kind.parameters.items():
@@ -141,40 +142,41 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(plants())
-def test_any_faults_together_give_finite_numbers(loops: list[LoopSpec]) -> None:
+def test_any_combination_of_faults_gives_finite_numbers(loops: list[LoopSpec]) -> None:
     block = run(*loops, samples=10_000)
-    for signal in QUALITIES:
+    for signal in SIGNALS:
         assert np.isfinite(getattr(block, signal)).all(), signal
     assert block.truth is not None
     assert ((block.truth.severity >= 0) & (block.truth.severity <= 1)).all()
     assert (block.truth.visible <= block.truth.present).all()
 
 
-def arrived(parts: list[Block], signal: str) -> np.ndarray:
+def concatenate_arrivals(parts: list[Block], signal: str) -> np.ndarray:
     return np.concatenate([getattr(part.arrivals, signal) for part in parts if isinstance(part.arrivals, Arrivals)])
 
 
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(plants(), st.lists(st.integers(1, 150), min_size=2, max_size=5))
-def test_a_run_is_the_same_in_parts_as_at_once(loops: list[LoopSpec], lengths: list[int]) -> None:
-    whole = run(*loops, samples=sum(lengths))
-    plant = Plant(loops, seed=7, start=int(whole.times[0]))
+def test_samples_simulated_in_parts_are_those_simulated_at_once(loops: list[LoopSpec], lengths: list[int]) -> None:
+    at_once = run(*loops, samples=sum(lengths))
+    plant = Plant(loops, seed=7, start=int(at_once.times[0]))
     parts = [plant.advance(n) for n in lengths]
-    for signal in QUALITIES:
-        assert np.array_equal(np.concatenate([getattr(part, signal) for part in parts]), getattr(whole, signal))
+    for signal in SIGNALS:
+        assert np.array_equal(np.concatenate([getattr(part, signal) for part in parts]), getattr(at_once, signal))
     for signal in ("present", "visible", "severity"):
-        assert np.array_equal(np.concatenate([getattr(p.truth, signal) for p in parts]), getattr(whole.truth, signal))
-    if whole.arrivals is not None:
+        assert np.array_equal(np.concatenate([getattr(p.truth, signal) for p in parts]), getattr(at_once.truth, signal))
+    if at_once.arrivals is not None:
         for signal in ("loop", "times", "pv", "op", "quality", "present"):
-            assert np.array_equal(arrived(parts, signal), getattr(whole.arrivals, signal), equal_nan=signal == "pv")
+            values = concatenate_arrivals(parts, signal)
+            assert np.array_equal(values, getattr(at_once.arrivals, signal), equal_nan=signal == "pv")
 
 
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(plants())
-def test_a_further_loop_with_faults_changes_no_other(loops: list[LoopSpec]) -> None:
+def test_a_further_loop_with_faults_changes_no_other_loop(loops: list[LoopSpec]) -> None:
     further = loop(fault("gaps"), fault("stuck"), fault("bias"), fault("aggressive"), loop_id="ZIC900")
     alone, together = run(*loops, samples=300), run(further, *loops, samples=300)
-    for signal in QUALITIES:
+    for signal in SIGNALS:
         assert np.array_equal(getattr(alone, signal), getattr(together, signal)[:, 1:]), signal

@@ -1,4 +1,4 @@
-"""A plant that was cut at any scan, and whose snapshot another one was given, goes on to the last bit."""
+"""A plant that resumes from the snapshot of another one, taken at any scan, continues it to the last bit."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from clpm_execd.plant.specs import (
     ValveSpec,
 )
 
-BUSY = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
+PARAMETERS = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
         "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},
         "interaction": {"with": "FIC102"}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
 KINDS = sorted(FAULTS)
-OF_A_SLAVE, OF_A_VALVE = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
+SLAVE_FAULT, VALVE_FAULTS = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
 
 
 def model(order: int, interval: float, **parts: Any) -> LearnedModel:
@@ -59,79 +59,79 @@ OF_A_PROCESS = {"process_pv": np.empty(0), "process_op": np.empty(0), "innovatio
 MODELS = [model(2, 1.0), model(6, 3.0, setpoint=np.full(6, 0.15)), model(2, 5.0, **OF_A_PROCESS)]
 
 
-def busy(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
+def quick(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
          ramp: float = 0.0) -> FaultSpec:
-    """A fault that does something within a minute."""
-    return fault(kind, start, duration, repeat, ramp, **BUSY.get(kind, {}))
+    """Return a fault that acts within a minute."""
+    return fault(kind, start, duration, repeat, ramp, **PARAMETERS.get(kind, {}))
 
 
-def eventful(loop_id: str, kind: str, *faults: FaultSpec, **parts: Any) -> LoopSpec:
-    """A loop that also lives: with habits, a valve that lags, an exception band and moves under way at any time."""
+def busy_loop(loop_id: str, kind: str, *faults: FaultSpec, **parts: Any) -> LoopSpec:
+    """Return a loop with an operator, a slow valve, an exception deviation, and moves at any time."""
     moves = (move(5, ramp=120, sp=55.0), move(40, mode="MAN"), move(45, ramp=100, op=40.0), move(170, mode="AUT"))
     process = template(kind, loop_id, (0.0, 100.0)).process
-    given_parts: dict[str, Any] = {
+    default_parts: dict[str, Any] = {
         "process": replace(process, dead_time=process.dead_time + 0.3), "controller": ControllerSpec(derivative=1.0),
         "moves": moves, "operator": OperatorSpec(interval=1800.0, automatic=40.0, manual=15.0),
         "valve": ValveSpec(lag=2.0),
         "recording": RecordingSpec(resolution=Resolution(pv=0.01), exception=0.2)}
-    return loop(*faults, loop_id=loop_id, kind=kind, **{**given_parts, **parts})
+    return loop(*faults, loop_id=loop_id, kind=kind, **{**default_parts, **parts})
 
 
 @st.composite
 def faults_of(draw: st.DrawFn, kinds: Sequence[str]) -> tuple[FaultSpec, ...]:
     times = st.integers(0, 250)
     return tuple(
-        busy(kind, draw(times), draw(st.none() | st.integers(1, 120)), draw(st.none() | st.integers(121, 200)),
+        quick(kind, draw(times), draw(st.none() | st.integers(1, 120)), draw(st.none() | st.integers(121, 200)),
              draw(st.sampled_from([0, 0, 7, 90])))
         for kind in draw(st.lists(st.sampled_from(kinds), max_size=3)))
 
 
 @st.composite
 def plants(draw: st.DrawFn) -> list[LoopSpec]:
-    """A cascade, and loops by themselves, of all types and with any faults."""
-    alone = [kind for kind in KINDS if kind != OF_A_SLAVE]
-    of_a_master = [kind for kind in alone if kind not in OF_A_VALVE]
-    of_a_slave = [kind for kind in KINDS if kind != "interaction"]
+    """Draw a cascade and single loops, of all types and with any faults."""
+    single_kinds = [kind for kind in KINDS if kind != SLAVE_FAULT]
+    master_kinds = [kind for kind in single_kinds if kind not in VALVE_FAULTS]
+    slave_kinds = [kind for kind in KINDS if kind != "interaction"]
     types = st.sampled_from(["flow", "pressure", "level", "temperature", "composition"])
-    found = [loop(*draw(faults_of(of_a_slave)), loop_id="FIC102", cascade="TIC101", mode="CAS"),
-             loop(*draw(faults_of(of_a_master)), loop_id="TIC101", kind="temperature")]
+    loops = [loop(*draw(faults_of(slave_kinds)), loop_id="FIC102", cascade="TIC101", mode="CAS"),
+             loop(*draw(faults_of(master_kinds)), loop_id="TIC101", kind="temperature")]
     for n in range(draw(st.integers(1, 3))):
-        make = draw(st.sampled_from([loop, eventful]))
-        found.append(make(*draw(faults_of(alone)), loop_id=f"LOOP{n}", kind=draw(types))
-                     if make is loop else eventful(f"LOOP{n}", draw(types), *draw(faults_of(alone))))
+        make = draw(st.sampled_from([loop, busy_loop]))
+        loops.append(make(*draw(faults_of(single_kinds)), loop_id=f"LOOP{n}", kind=draw(types))
+                     if make is loop else busy_loop(f"LOOP{n}", draw(types), *draw(faults_of(single_kinds))))
     for n, of in enumerate(draw(st.lists(st.sampled_from(MODELS), max_size=2))):
-        found.append(loop(*draw(faults_of(alone)), loop_id=f"LEARNED{n}", learned_model=of))
-    return draw(st.permutations(found))
+        loops.append(loop(*draw(faults_of(single_kinds)), loop_id=f"LEARNED{n}", learned_model=of))
+    return draw(st.permutations(loops))
 
 
-def seen(block: Block, loop_id: str) -> dict[str, Any]:
-    """All that a block says of one loop, wherever it stands among the others."""
+def select(block: Block, loop_id: str) -> dict[str, Any]:
+    """Return everything in a block about one loop, whatever its column."""
     i = block.loops.index(loop_id)
-    told: dict[str, Any] = {name: getattr(block, name)[:, i] for name in (
+    result: dict[str, Any] = {name: getattr(block, name)[:, i] for name in (
         "pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")}
-    told["times"] = block.times
+    result["times"] = block.times
     if (truth := block.truth) is not None and i in truth.column:
         mine = np.flatnonzero(truth.column == i)
-        told |= {f"truth {f.name}": getattr(truth, f.name)[:, mine] for f in fields(Truth)
-                 if f.name in ("present", "visible", "severity")}
-        told["kinds"] = [truth.kinds[k] for k in mine]
+        result |= {f"truth {f.name}": getattr(truth, f.name)[:, mine] for f in fields(Truth)
+                   if f.name in ("present", "visible", "severity")}
+        result["kinds"] = [truth.kinds[k] for k in mine]
     if (sent := block.arrivals) is not None and sent.has_data_path_fault[i]:
-        here, n = sent.loop == i, len(told.get("kinds", ()))
-        told |= {f"arrived {f.name}": getattr(sent, f.name)[here] for f in fields(Arrivals)
-                 if f.name not in ("has_data_path_fault", "loop")}
-        told |= {f"arrived {name}": told[f"arrived {name}"][:, :n] for name in ("present", "visible")}
-    return told
+        here, n = sent.loop == i, len(result.get("kinds", ()))
+        result |= {f"arrived {f.name}": getattr(sent, f.name)[here] for f in fields(Arrivals)
+                   if f.name not in ("has_data_path_fault", "loop")}
+        result |= {f"arrived {name}": result[f"arrived {name}"][:, :n] for name in ("present", "visible")}
+    return result
 
 
 def assert_alike(block: Block, other: Block, loops: Sequence[str]) -> None:
     for loop_id in loops:
-        one, two = seen(block, loop_id), seen(other, loop_id)
+        one, two = select(block, loop_id), select(other, loop_id)
         assert one.keys() == two.keys()
         for name, values in one.items():
             np.testing.assert_array_equal(values, two[name], err_msg=f"{loop_id} {name}")
 
 
-def cut(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> Plant:
+def simulate(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> Plant:
     plant = Plant(loops, seed=7, start=START, interval=interval, scan=scan)
     if samples:
         plant.advance(samples)
@@ -141,143 +141,143 @@ def cut(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> Plant:
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(plants(), st.integers(0, 300), st.integers(1, 100), st.sampled_from([(1, 1), (1, 0.5), (5, 1)]), st.data())
-def test_a_plant_cut_at_any_scan_goes_on_as_if_never_stopped(
+def test_a_plant_resumes_at_any_scan_as_if_it_had_never_stopped(
         loops: list[LoopSpec], at: int, then: int, times: tuple[int, float], data: st.DataObject) -> None:
     interval, scan = (round(t * SECOND) for t in times)
-    uncut = cut(loops, at, interval, scan)
-    snapshot = uncut.snapshot()
-    again = data.draw(st.permutations(loops))
-    gone = data.draw(st.sets(st.sampled_from(["LOOP0", "LOOP1", "LOOP2", "LEARNED0", "LEARNED1"])))
-    new = [eventful("NEW", "flow", busy("stiction", 3), busy("late"), busy("bias", ramp=50), busy("manual", 9))]
-    again = [one for one in again if one.id not in gone] + data.draw(st.sampled_from([[], new]))
-    plant = Plant(again, seed=7, start=snapshot.next_time, interval=interval, scan=scan, snapshot=snapshot)
-    kept = [one.id for one in again if one.id != "NEW"]
+    original = simulate(loops, at, interval, scan)
+    snapshot = original.snapshot()
+    resumed_loops = data.draw(st.permutations(loops))
+    removed = data.draw(st.sets(st.sampled_from(["LOOP0", "LOOP1", "LOOP2", "LEARNED0", "LEARNED1"])))
+    new = [busy_loop("NEW", "flow", quick("stiction", 3), quick("late"), quick("bias", ramp=50), quick("manual", 9))]
+    resumed_loops = [one for one in resumed_loops if one.id not in removed] + data.draw(st.sampled_from([[], new]))
+    plant = Plant(resumed_loops, seed=7, start=snapshot.next_time, interval=interval, scan=scan, snapshot=snapshot)
+    remaining = [one.id for one in resumed_loops if one.id != "NEW"]
     for n in (1, then):
-        assert_alike(plant.advance(n), uncut.advance(n), kept)
+        assert_alike(plant.advance(n), original.advance(n), remaining)
 
 
 @pytest.mark.parametrize("model_of", MODELS)
 @pytest.mark.parametrize("at", range(1, 7))
 def test_a_learned_loop_resumes_between_two_instants_of_its_record(model_of: LearnedModel, at: int) -> None:
     loops = [loop(loop_id="LEARNED", learned_model=model_of)]
-    uncut = cut(loops, at, SECOND, SECOND)
-    snapshot = uncut.snapshot()
+    original = simulate(loops, at, SECOND, SECOND)
+    snapshot = original.snapshot()
     resumed = Plant(loops, seed=7, start=snapshot.next_time, snapshot=snapshot)
-    assert_alike(resumed.advance(20), uncut.advance(20), ["LEARNED"])
+    assert_alike(resumed.advance(20), original.advance(20), ["LEARNED"])
 
 
-def everything() -> list[LoopSpec]:
-    """Every kind of fault, each in a loop of its own, coming and going."""
-    alone = [kind for kind in KINDS if kind != OF_A_SLAVE]
-    loops = [eventful(f"L{n}", "flow", busy(kind, 5, 20, 45, ramp=4.0)) for n, kind in enumerate(alone)]
-    loops += [loop(busy(OF_A_SLAVE, 5, 20, 45), loop_id="FIC102", cascade="TIC101", mode="CAS"),
+def all_faults() -> list[LoopSpec]:
+    """Return loops with every kind of fault, each in a loop of its own, that starts and ends repeatedly."""
+    single_kinds = [kind for kind in KINDS if kind != SLAVE_FAULT]
+    loops = [busy_loop(f"L{n}", "flow", quick(kind, 5, 20, 45, ramp=4.0)) for n, kind in enumerate(single_kinds)]
+    loops += [loop(quick(SLAVE_FAULT, 5, 20, 45), loop_id="FIC102", cascade="TIC101", mode="CAS"),
               loop(loop_id="TIC101", kind="temperature")]
-    return [*loops, *(loop(busy("bias", 5, 20, 45), loop_id=f"LEARNED{n}", learned_model=of)
+    return [*loops, *(loop(quick("bias", 5, 20, 45), loop_id=f"LEARNED{n}", learned_model=of)
                       for n, of in enumerate(MODELS))]
 
 
 @pytest.mark.parametrize("kind", ["stiction", "leak"])
-def test_a_valve_without_a_lag_is_the_same_beside_one_with_a_lag(kind: str) -> None:
+def test_a_valve_without_lag_does_not_depend_on_the_lags_of_other_valves(kind: str) -> None:
     far = (move(1, mode="MAN"), *(move(at, op=op) for at, op in ((5, 61.7), (10, 8.3), (15, 97.1), (20, 15.1))))
-    prompt, lagging = (loop(busy(kind), loop_id=name, moves=far, valve=ValveSpec(lag=lag))
+    prompt, lagging = (loop(quick(kind), loop_id=name, moves=far, valve=ValveSpec(lag=lag))
                        for name, lag in (("PROMPT", 0.0), ("LAGGING", 2.0)))
-    alone, beside = (Plant(loops, seed=7, start=START) for loops in ([prompt], [prompt, lagging]))
-    assert_alike(beside.advance(30), alone.advance(30), ["PROMPT"])
+    alone, together = (Plant(loops, seed=7, start=START) for loops in ([prompt], [prompt, lagging]))
+    assert_alike(together.advance(30), alone.advance(30), ["PROMPT"])
 
 
 @pytest.mark.slow
-def test_every_kind_of_fault_goes_on_wherever_it_is_cut() -> None:
-    loops = everything()
+def test_every_kind_of_fault_resumes_at_any_scan() -> None:
+    loops = all_faults()
     for at in range(1, 80, 3):
-        uncut = cut(loops, at, SECOND, SECOND)
-        again = Plant(loops, seed=7, start=uncut.next_time, snapshot=uncut.snapshot())
-        assert_alike(again.advance(40), uncut.advance(40), uncut.loops)
+        original = simulate(loops, at, SECOND, SECOND)
+        again = Plant(loops, seed=7, start=original.next_time, snapshot=original.snapshot())
+        assert_alike(again.advance(40), original.advance(40), original.loops)
 
 
-def test_a_snapshot_stays_as_it_was_when_the_plant_goes_on() -> None:
-    faults = (busy(kind) for kind in ("stiction", "late", "compression"))
-    plant = cut([eventful("A", "flow", *faults)], 50, SECOND, SECOND)
+def test_a_snapshot_does_not_change_when_the_plant_goes_on() -> None:
+    faults = (quick(kind) for kind in ("stiction", "late", "compression"))
+    plant = simulate([busy_loop("A", "flow", *faults)], 50, SECOND, SECOND)
     snapshot = plant.snapshot()
     before = pickle.dumps(snapshot)
     plant.advance(100)
     assert pickle.dumps(snapshot) == before
 
 
-def resumed(plant: Plant, *loops: LoopSpec, **other: Any) -> Plant:
+def resume(plant: Plant, *loops: LoopSpec, **other: Any) -> Plant:
     snapshot = plant.snapshot()
     return Plant(loops, start=snapshot.next_time, snapshot=snapshot, **{"seed": 7, **other})
 
 
-def test_a_new_loop_begins_at_rest_and_its_times_count_from_there() -> None:
-    old, new = eventful("OLD", "flow"), eventful("NEW", "pressure", busy("stiction", 10), busy("late", 20), pv=40.0)
-    plant = resumed(cut([old], 333, SECOND, SECOND), old, new)
+def test_a_new_loop_starts_at_steady_state_and_its_times_count_from_there() -> None:
+    old, new = busy_loop("OLD", "flow"), busy_loop("NEW", "pressure", quick("stiction", 10), quick("late", 20), pv=40.0)
+    plant = resume(simulate([old], 333, SECOND, SECOND), old, new)
     alone = Plant([new], seed=7, start=plant.next_time)
     for n in (1, 200):
         assert_alike(plant.advance(n), alone.advance(n), ["NEW"])
 
 
-def test_a_new_loop_keeps_its_start_when_it_is_cut_again() -> None:
-    old, new = eventful("OLD", "flow"), eventful("NEW", "pressure", busy("stiction", 10), busy("leak", 200))
-    plant = resumed(cut([old], 333, SECOND, SECOND), old, new)
+def test_a_new_loop_keeps_its_start_when_the_plant_resumes_again() -> None:
+    old, new = busy_loop("OLD", "flow"), busy_loop("NEW", "pressure", quick("stiction", 10), quick("leak", 200))
+    plant = resume(simulate([old], 333, SECOND, SECOND), old, new)
     plant.advance(77)
-    again = resumed(plant, new, old)
+    again = resume(plant, new, old)
     assert_alike(again.advance(300), plant.advance(300), ["OLD", "NEW"])
 
 
 @pytest.mark.parametrize("change", [
-    {"sp": 60.0}, {"faults": (busy("leak"),)}, {"moves": ()}, {"operator": OperatorSpec(interval=1801.0)}])
-def test_a_changed_loop_begins_at_rest(change: dict[str, Any]) -> None:
-    same, changed = eventful("SAME", "flow"), eventful("CHANGED", "flow")
-    before = cut([same, changed], 120, SECOND, SECOND)
+    {"sp": 60.0}, {"faults": (quick("leak"),)}, {"moves": ()}, {"operator": OperatorSpec(interval=1801.0)}])
+def test_a_changed_loop_starts_at_steady_state(change: dict[str, Any]) -> None:
+    same, changed = busy_loop("SAME", "flow"), busy_loop("CHANGED", "flow")
+    before = simulate([same, changed], 120, SECOND, SECOND)
     changed = replace(changed, **change)
-    plant = resumed(before, same, changed)
+    plant = resume(before, same, changed)
     block = plant.advance(50)
     assert_alike(block, before.advance(50), ["SAME"])
     assert_alike(block, Plant([changed], seed=7, start=START + 120 * SECOND).advance(50), ["CHANGED"])
 
 
-def test_the_whole_of_a_cascade_begins_at_rest_when_a_loop_of_it_is_changed() -> None:
+def test_a_whole_cascade_starts_at_steady_state_when_one_of_its_loops_has_changed() -> None:
     slave = loop(loop_id="FIC102", cascade="TIC101", mode="CAS")
     master = loop(loop_id="TIC101", kind="temperature")
-    before = cut([slave, master], 120, SECOND, SECOND)
+    before = simulate([slave, master], 120, SECOND, SECOND)
     changed = replace(slave, sp=60.0)
     fresh = Plant([changed, master], seed=7, start=before.next_time)
-    assert_alike(resumed(before, changed, master).advance(50), fresh.advance(50), ["FIC102", "TIC101"])
+    assert_alike(resume(before, changed, master).advance(50), fresh.advance(50), ["FIC102", "TIC101"])
 
 
 @pytest.mark.parametrize("other", [{"seed": 8}, {"interval": 2 * SECOND, "scan": SECOND}, {"scan": SECOND // 2}])
-def test_another_seed_interval_or_scan_is_another_plant(other: dict[str, Any]) -> None:
+def test_a_plant_with_another_seed_interval_or_scan_does_not_resume(other: dict[str, Any]) -> None:
     loops = default_loops()
     before = Plant(loops, seed=7, start=START)
     before.advance(100)
     fresh = Plant(loops, start=before.next_time, **{"seed": 7, **other})
-    assert_alike(resumed(before, *loops, **other).advance(50), fresh.advance(50), fresh.loops)
+    assert_alike(resume(before, *loops, **other).advance(50), fresh.advance(50), fresh.loops)
 
 
 def test_a_snapshot_that_ends_elsewhere_is_refused() -> None:
-    snapshot = cut([loop()], 10, SECOND, SECOND).snapshot()
+    snapshot = simulate([loop()], 10, SECOND, SECOND).snapshot()
     with pytest.raises(ValueError, match="does not start where the snapshot ends"):
         Plant([loop()], seed=7, start=START, snapshot=snapshot)
 
 
 def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
-    snapshot = cut([loop(busy("stiction"))], 10, SECOND, SECOND).snapshot()
+    snapshot = simulate([loop(quick("stiction"))], 10, SECOND, SECOND).snapshot()
     for name in snapshot.tables:
         lacking = replace(snapshot, tables={n: rows for n, rows in snapshot.tables.items() if n != name})
         with pytest.raises(ValueError, match="of another plant"):
-            Plant([loop(busy("stiction"))], seed=7, start=snapshot.next_time, snapshot=lacking)
+            Plant([loop(quick("stiction"))], seed=7, start=snapshot.next_time, snapshot=lacking)
 
 
-# What changes from scan to scan and is no array of `stored_arrays`: told by its stage in words of its own,
-IN_WORDS = {
+# What changes from scan to scan and is not in `stored_arrays`: what its stage stores in another form,
+STORED_OTHERWISE = {
     "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_delayed"},
     "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
                         "_op_before_stroking", "_sp_change", "shift"},
     "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
     "Plant": {"next_time", "_next_tick"},
 }
-# or not read by the next scan before it is made anew from what is told.
-MADE_ANEW = {
+# or what the next scan computes again from what is stored, before it reads it.
+RECOMPUTED = {
     "State": {"true_pv", "effective_mode", "signals"}, "Valve": {"flow"},
     "Process": {"_old_flow", "_coefficients", "_a11", "_a21", "_a22", "_b1_new", "_b2_new", "_b1_old", "_b2_old",
                 "_b1_load", "_b2_load"},
@@ -297,11 +297,11 @@ MADE_ANEW = {
 }
 
 
-def parts_of(value: object, known: dict[int, object]) -> Iterator[object]:
+def find_parts(value: object, visited: dict[int, object]) -> Iterator[object]:
     """Every object of the plant's own classes that can be reached from a value."""
-    if id(value) in known:
+    if id(value) in visited:
         return
-    known[id(value)] = value
+    visited[id(value)] = value
     if isinstance(value, (list, tuple, set)):
         inner: list[Any] = list(value)
     elif isinstance(value, dict):
@@ -312,7 +312,7 @@ def parts_of(value: object, known: dict[int, object]) -> Iterator[object]:
     else:
         return
     for one in inner:
-        yield from parts_of(one, known)
+        yield from find_parts(one, visited)
 
 
 def state_of(part: object) -> dict[str, bytes]:
@@ -331,16 +331,17 @@ def state_of(part: object) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_whatever_changes_from_scan_to_scan_is_remembered_or_made_anew() -> None:
-    plant = Plant(everything(), seed=7, start=START)
-    parts = list(parts_of(plant, {}))
-    unnamed, last = set(), [state_of(part) for part in parts]
+def test_whatever_changes_from_scan_to_scan_is_stored_or_recomputed() -> None:
+    plant = Plant(all_faults(), seed=7, start=START)
+    parts = list(find_parts(plant, {}))
+    unlisted, last = set(), [state_of(part) for part in parts]
     for _ in range(250):
         plant.advance(1)
         now = [state_of(part) for part in parts]
         for part, old, new in zip(parts, last, now, strict=True):
             kind = type(part).__name__
-            named = {*getattr(part, "stored_arrays", {}).values(), *IN_WORDS.get(kind, ()), *MADE_ANEW.get(kind, ())}
-            unnamed |= {f"{kind}.{name}" for name in new if new[name] != old.get(name) and name not in named}
+            listed = {*getattr(part, "stored_arrays", {}).values(), *STORED_OTHERWISE.get(kind, ()),
+                      *RECOMPUTED.get(kind, ())}
+            unlisted |= {f"{kind}.{name}" for name in new if new[name] != old.get(name) and name not in listed}
         last = now
-    assert not unnamed, "name it in `stored_arrays` of its class, or here if the next scan does not need it"
+    assert not unlisted, "name it in `stored_arrays` of its class, or here if the next scan does not need it"

@@ -1,4 +1,4 @@
-"""Sticky valves cycle as the literature says: Choudhury (2005), by the cycles of two independent models."""
+"""Sticky valves cycle as in Choudhury et al. (2005), by the cycles that two independent models of it agree on."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CYCLES = {
     ("E", 4, 1, 3.3): (169.4, 0.504, 4.20), ("E", 4, 0, 3.3): (262.9, 0.518, 4.85),
     ("bistable", 4, 4, 0.7): (16.2, 4.04, 4.66), ("bistable", 4, 2, 0.7): (30.1, 2.28, 4.31),
 }
-# Laws: the same J/S at another size, the load and the move in proportion.
+# The same J/S at another size, with load and move in proportion.
 SCALED = {("A", 2, 1, 1.65): ("A", 4, 2, 3.3), ("A", 6, 3, 4.95): ("A", 4, 2, 3.3), ("C", 2, 2, 1.65): ("C", 4, 4, 3.3)}
-RESTING = [("A", 4, 0, 3.3), ("C", 4, 0, 3.3)]
+WITHOUT_CYCLE = [("A", 4, 0, 3.3), ("C", 4, 0, 3.3)]
 Case = tuple[str, float, float, float]
 
 
 def sticky(case: Case, seconds: float) -> LoopSpec:
-    """From rest to a set point 20 % up (for S of 4), and a load after an eighth of the run."""
+    """Return a loop whose set point rises by 20 % (for S of 4), with a load step after an eighth of the run."""
     name, s, j, load = case
     process, gain, reset = LOOPS[name]
     return LoopSpec(
@@ -47,17 +47,17 @@ def sticky(case: Case, seconds: float) -> LoopSpec:
 
 
 @cache
-def simulated(slow: bool) -> Block:
-    """All cases at once; D at dt 0.1 s, the others at 0.05 s."""
+def simulate(slow: bool) -> Block:
+    """Return all cases of one kind in one plant: D at 0.1 s per scan, the others at 0.05 s."""
     seconds, dt = (5000.0, 0.1) if slow else (2000.0, 0.05)
-    cases = [case for case in (*CYCLES, *SCALED, *RESTING) if (case[0] == "D") == slow]
-    every = round(dt * SECOND)
-    return Plant([sticky(case, seconds) for case in cases], start=0, interval=every).advance(round(seconds / dt))
+    cases = [case for case in (*CYCLES, *SCALED, *WITHOUT_CYCLE) if (case[0] == "D") == slow]
+    interval_ns = round(dt * SECOND)
+    return Plant([sticky(case, seconds) for case in cases], start=0, interval=interval_ns).advance(round(seconds / dt))
 
 
 def cycle(case: Case) -> tuple[float, float, float]:
-    """Period, and peak to peak of PV and OP, over the last half of the run."""
-    block = simulated(case[0] == "D")
+    """Return the period, s, and the peak-to-peak values of PV and OP in the last half of the run."""
+    block = simulate(case[0] == "D")
     column, half = block.loops.index(str(case)), len(block) // 2
     pv, op = block.pv[half:, column], block.op[half:, column]
     middle = op - (op.max() + op.min()) / 2.0
@@ -74,20 +74,20 @@ def test_a_sticky_valve_cycles_as_published(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", SCALED, ids=str)
-def test_the_period_depends_on_the_ratio_of_slip_jump_to_stiction_and_the_size_on_the_stiction(case: Case) -> None:
+def test_the_period_depends_on_j_over_s_and_the_amplitude_on_s(case: Case) -> None:
     period, pv, op = cycle(SCALED[case])
     size = case[1] / SCALED[case][1]
     assert cycle(case) == (
         pytest.approx(period, rel=0.02), pytest.approx(pv * size, rel=0.03), pytest.approx(op * size, rel=0.03))
 
 
-@pytest.mark.parametrize("case", RESTING, ids=str)
-def test_a_pure_deadband_cycles_in_integrating_loops_only(case: Case) -> None:
+@pytest.mark.parametrize("case", WITHOUT_CYCLE, ids=str)
+def test_a_pure_deadband_cycles_only_in_integrating_loops(case: Case) -> None:
     assert cycle(case)[1] < 0.05
 
 
-def test_stiction_never_touches_op() -> None:
-    block = simulated(False)
+def test_op_moves_while_the_stem_sticks() -> None:
+    block = simulate(False)
     column = block.loops.index(str(("C", 4, 4, 3.3)))
     stem, op = block.valve_position[-4000:, column], block.op[-4000:, column]
     still = np.diff(stem) == 0
