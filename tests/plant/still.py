@@ -1,4 +1,4 @@
-"""Loops that nothing disturbs: no noise, no load, nothing lost in recording. What moves them is the test alone."""
+"""Loops that nothing disturbs: no noise, no load, no rounding in recording. What moves them is the test alone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def ns(seconds: float) -> int:
 
 
 def still(loop_id: str = "LOOP", **parts: Any) -> LoopSpec:
-    """A loop at rest at mid-range, OP 50."""
+    """Return a loop in balance at mid-range, OP 50."""
     return LoopSpec(id=loop_id, **{**QUIET, **parts})
 
 
 def move(at: float, ramp: float = 0.0, **what: Any) -> Move:
-    """An operator's move, `at` seconds from the start."""
+    """Return an operator's move, `at` seconds from the start."""
     return Move(at=ns(at), ramp=ns(ramp), **what)
 
 
 def run(loops: LoopSpec | Iterable[LoopSpec], samples: int, scan: float = 1.0, seed: int = 1) -> Block:
-    """So many samples, one each scan."""
+    """Simulate so many samples, one each scan."""
     each = (loops,) if isinstance(loops, LoopSpec) else tuple(loops)
     return Plant(each, seed=seed, start=START, interval=ns(scan), scan=ns(scan)).advance(samples)
 
 
 def see_through(gain: float = 1.0) -> ProcessSpec:
-    """A process without lag or dead time: the true PV of the next scan is the flow and the load of this one."""
+    """Return a process without lag or dead time: the true PV of the next scan is the flow and the load of this one."""
     return ProcessSpec(model="fopdt", gain=gain, tau=(0.0,), dead_time=0.0)

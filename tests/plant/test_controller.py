@@ -1,4 +1,4 @@
-"""Controllers: one law in three forms, which never bumps, never leaves 0 to 100 % and unwinds.
+"""Controllers: one equation in three forms, without bumps, within 0 to 100 % and with anti-windup.
 
 The proportional term takes a share of the set point, the derivative none; the action follows the sign of the
 process gain.
@@ -24,7 +24,7 @@ def loop(controller: ControllerSpec = PI, **parts: Any) -> LoopSpec:
     return still(**{"process": PROCESS, "controller": controller, **parts})
 
 
-# The series form (Kc', Ti', Td'), and the same law converted: F = 1 + Td'/Ti'.
+# The series form (Kc', Ti', Td'), and the same controller converted: F = 1 + Td'/Ti'.
 SERIES = (1.2, 50.0, 10.0)
 IDEAL = (1.2 * 1.2, 50.0 * 1.2, 10.0 / 1.2)
 PARALLEL = (IDEAL[0], IDEAL[1] / IDEAL[0], IDEAL[0] * IDEAL[2])  # Kp, 1/Ki, Kd
@@ -92,9 +92,9 @@ def _op_wound_up(sp: np.ndarray, gain: float, reset: float) -> np.ndarray:
     """OP of a PI controller that clips and goes on integrating, on the process K = 0.4, tau = 30 s."""
     a = float(np.exp(-1.0 / 30.0))
     x, integral, op = 0.0, 0.0, np.empty(len(sp))
-    for k, wanted in enumerate(sp - 50.0):
-        integral += gain / reset * (wanted - x)
-        op[k] = min(100.0, max(0.0, 50.0 + gain * (wanted - x) + integral))
+    for k, deviation in enumerate(sp - 50.0):
+        integral += gain / reset * (deviation - x)
+        op[k] = min(100.0, max(0.0, 50.0 + gain * (deviation - x) + integral))
         x = a * x + (1.0 - a) * 0.4 * (op[k] - 50.0)
     return op
 
@@ -118,7 +118,7 @@ def test_after_a_long_saturation_op_leaves_its_limit_within_a_few_resets(derivat
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("derivative", [0.0, 15.0])
-def test_of_a_set_point_step_op_takes_the_weighted_share_at_once_and_no_derivative(
+def test_of_a_set_point_step_op_takes_the_weighted_part_at_once_and_no_derivative(
         weight: float, derivative: float) -> None:
     controller = ControllerSpec(gain=1.5, reset=60.0, derivative=derivative, setpoint_weight=weight)
     op = run(loop(controller, moves=(move(10, sp=58.0),)), 20).op[:, 0]
@@ -159,7 +159,7 @@ def test_a_direct_controller_opens_when_pv_is_high(action: str | None, sign: flo
     assert np.sign(op[10] - op[9]) == sign
 
 
-def test_in_man_the_set_point_follows_pv_only_where_it_is_told_to() -> None:
+def test_in_man_the_set_point_follows_pv_only_where_setpoint_tracking_is_on() -> None:
     def manual(tracking: bool) -> tuple[np.ndarray, np.ndarray]:
         moves = (move(10, mode="MAN"), move(12, op=65.0), move(150, mode="AUT"))
         block = run(loop(ControllerSpec(setpoint_tracking=tracking), moves=moves, sensor=SensorSpec(noise=0.1)), 200)
@@ -220,9 +220,10 @@ def test_a_master_has_no_valve_but_its_slaves_pv() -> None:
 
 
 @pytest.mark.parametrize("tracking", [False, True])
-@pytest.mark.parametrize("left", ["AUT", "MAN"])
-def test_while_its_slave_is_out_of_cas_a_master_waits_in_man_and_its_output_tracks(left: str, tracking: bool) -> None:
-    slave = flow(moves=(move(100, mode=left), move(150, sp=36.0), move(400, mode="CAS")),
+@pytest.mark.parametrize("slave_mode", ["AUT", "MAN"])
+def test_while_its_slave_is_out_of_cas_a_master_waits_in_man_and_its_output_tracks(
+        slave_mode: str, tracking: bool) -> None:
+    slave = flow(moves=(move(100, mode=slave_mode), move(150, sp=36.0), move(400, mode="CAS")),
                  controller=ControllerSpec(setpoint_tracking=tracking), **NOISY)
     block = run([temperature(**NOISY), slave], 800)
     assert (block.mode[100:400, 0] == MAN).all()
@@ -231,15 +232,15 @@ def test_while_its_slave_is_out_of_cas_a_master_waits_in_man_and_its_output_trac
     assert np.abs(percent(block.sp[:, 1], 0.0, 80.0) - block.op[:, 0]).max() < 1e-9
 
 
-@pytest.mark.parametrize("left", ["AUT", "MAN"])
-def test_a_slave_that_leaves_and_re_enters_cas_bumps_neither_loop(left: str) -> None:
-    there_and_back = (move(100, mode=left), move(150, sp=36.0), move(160, op=60.0), move(400, mode="CAS"))
+@pytest.mark.parametrize("slave_mode", ["AUT", "MAN"])
+def test_a_slave_that_leaves_and_re_enters_cas_bumps_neither_loop(slave_mode: str) -> None:
+    there_and_back = (move(100, mode=slave_mode), move(150, sp=36.0), move(160, op=60.0), move(400, mode="CAS"))
     block = run([temperature(moves=(move(200, sp=260.0),)), flow(moves=there_and_back)], 800)
     stays = run([temperature(moves=(move(200, sp=260.0),)), flow(moves=there_and_back[:-1])], 800)
     assert abs(block.op[400, 0] - block.op[399, 0]) < 1e-9  # the master, with a standing error
     assert abs(block.sp[400, 0] - block.pv[400, 0]) > 10.0
     assert abs(block.op[400, 1] - stays.op[400, 1]) < 1e-9  # the slave, as if it had stayed out
-    if left == "MAN":
+    if slave_mode == "MAN":
         assert abs(block.op[400, 1] - block.op[399, 1]) < 1e-9
     assert abs(block.op[-1, 0] - block.op[400, 0]) > 1.0  # and then they are at work again
 

@@ -76,7 +76,7 @@ def test_no_two_of_them_look_alike(day: Block) -> None:
         assert abs(np.log(pace[a] / pace[b])) > 0.1 or abs(memory[a] - memory[b]) > 0.05
 
 
-def noise_share(block: Block) -> np.ndarray:
+def noise_fraction(block: Block) -> np.ndarray:
     return (block.pv - block.true_pv).std(axis=0) / block.pv.std(axis=0)
 
 
@@ -84,34 +84,34 @@ def repeated(block: Block) -> np.ndarray:
     return (np.diff(block.pv, axis=0) == 0).mean(axis=0)
 
 
-def explained(block: Block) -> list[float]:
+def explained_fractions(block: Block) -> list[float]:
     """R2 of the change of OP by the error and its change: what a PI controller leaves unexplained is rounding."""
-    found = []
+    fractions = []
     for pv, sp, op in zip(block.pv.T, block.sp.T, block.op.T, strict=True):
         error, moved = sp - pv, np.diff(op)
         causes = np.column_stack([np.diff(error), error[1:], np.ones(len(moved))])
-        left = moved - causes @ np.linalg.lstsq(causes, moved, rcond=None)[0]
-        found.append(1.0 - left.var() / moved.var())
-    return found
+        residual = moved - causes @ np.linalg.lstsq(causes, moved, rcond=None)[0]
+        fractions.append(1.0 - residual.var() / moved.var())
+    return fractions
 
 
 def test_a_day_lies_within_what_healthy_plants_show(day: Block) -> None:
     # The tenth to ninetieth percentiles of real loops (ISDB, a refinery, SACAC).
-    assert (noise_share(day) > 0.02).all()
-    assert (noise_share(day) < 0.48).all()
+    assert (noise_fraction(day) > 0.02).all()
+    assert (noise_fraction(day) < 0.48).all()
     assert (repeated(day) < 0.21).all()
     # Of these there are medians only, 0.92-0.98 and 0.75-0.99. A lone sluggish loop, whose OP moves by less than
     # its resolution in most scans, explains less of itself.
     assert min(np.corrcoef(pv[1:], pv[:-1])[0, 1] for pv in day.pv.T) > 0.92
-    assert np.median(explained(day)) > 0.75
+    assert np.median(explained_fractions(day)) > 0.75
 
 
 def test_a_typical_loop_of_each_type_lies_there_too() -> None:
     block = Plant([template(kind, kind, (0.0, 200.0)) for kind in LOOP_TYPES], start=START).advance(20_000)
-    assert (noise_share(block) > 0.02).all()
-    assert (noise_share(block) < 0.48).all()
+    assert (noise_fraction(block) > 0.02).all()
+    assert (noise_fraction(block) < 0.48).all()
     assert (repeated(block) < 0.21).all()
-    assert min(explained(block)) > 0.75
+    assert min(explained_fractions(block)) > 0.75
 
 
 def test_a_demonstration_shows_sines_and_pvs_that_follow_with_a_lag() -> None:
@@ -123,12 +123,12 @@ def test_a_demonstration_shows_sines_and_pvs_that_follow_with_a_lag() -> None:
         n = int(4 * period)
         turn = np.exp(-2j * np.pi * np.arange(n) / period)
         sp, pv = (values[-n:, i] - values[-n:, i].mean() for values in (block.sp, block.pv))
-        wanted, got = (turn @ sp) * 2 / n, (turn @ pv) * 2 / n
-        assert np.abs(sp - (wanted / turn).real).max() < 1e-6 * SPAN  # a sine of that period and nothing else
-        assert abs(wanted) == pytest.approx(0.04 * SPAN, rel=1e-3)
-        assert abs(got / wanted) == pytest.approx(1.0, abs=0.15)
-        lag = -np.angle(got / wanted) / (2 * np.pi)
+        of_sp, of_pv = (turn @ sp) * 2 / n, (turn @ pv) * 2 / n
+        assert np.abs(sp - (of_sp / turn).real).max() < 1e-6 * SPAN  # a sine of that period and nothing else
+        assert abs(of_sp) == pytest.approx(0.04 * SPAN, rel=1e-3)
+        assert abs(of_pv / of_sp) == pytest.approx(1.0, abs=0.15)
+        lag = -np.angle(of_pv / of_sp) / (2 * np.pi)
         assert 0.02 < lag < 0.2  # of a period
-        assert np.var(pv - (got / turn).real) < 0.05 * np.var(pv)
+        assert np.var(pv - (of_pv / turn).real) < 0.05 * np.var(pv)
         assert 0.0 < block.op[:, i].min() < block.op[:, i].max() < 100.0
     assert (block.mode == AUT).all()

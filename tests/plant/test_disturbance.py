@@ -1,6 +1,6 @@
-"""Loads and sensors: an Ornstein-Uhlenbeck load and white noise, as strong and as long as they were asked to be.
+"""Loads and sensors: an Ornstein-Uhlenbeck load and white noise, as large and as slow as configured.
 
-The bounds are five standard errors of each estimate. Loads are seen through a process without lag in MAN.
+The bounds are five standard errors of each estimate. Loads are observed through a process without lag in MAN.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_the_loads_of_two_loops_have_nothing_to_do_with_each_other() -> None:
     assert abs(together.std() - 1.0 / sqrt(len(x))) < 0.1 / sqrt(len(x))
 
 
-def test_a_load_begins_at_nought() -> None:
+def test_a_load_starts_at_zero() -> None:
     spread = load(1.0, 100.0, 1.0, 400, 0).std(axis=1)
     assert spread[0] == 0.0
     # sigma sqrt(1 - a^2k) after k scans
@@ -63,7 +63,7 @@ def test_a_load_acts_after_the_dead_time_and_whatever_the_valve_does() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.15, 3.0])
-def test_measurement_noise_is_white_and_as_strong_as_asked(sigma: float) -> None:
+def test_measurement_noise_is_white_and_as_strong_as_configured(sigma: float) -> None:
     noisy = SensorSpec(noise=sigma)
     block = run([still(f"L{i}", range=(0.0, 400.0), sp=200.0, mode="MAN", sensor=noisy) for i in range(20)], 5000)
     noise = (block.pv - block.true_pv) / 4.0

@@ -1,4 +1,4 @@
-"""Learned loops: their laws to the digit, gains that act, holds between the record's instants, faults on top."""
+"""Learned loops: their equations to the digit, gains that act, holds between the record's instants, faults on top."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def learned(loop_id: str = "LEARNED", **parts: Any) -> LoopSpec:
 def by_hand(sp: np.ndarray[Any, Any], gain: float = 1.0, integral: float = 1.0) -> np.ndarray[Any, Any]:
     """PV of the loop as deviations, at these set points."""
     pv, op, e, out = 0.0, 0.0, 0.0, []
-    for wanted in sp:
+    for set_point in sp:
         pv = A * pv + B * op
-        before, e = e, wanted - pv
+        before, e = e, set_point - pv
         op += gain * KC * (e - before) + integral * KI * e
         out.append(pv)
     return np.array(out)
 
 
-def test_the_laws_are_followed_to_the_digit() -> None:
+def test_the_difference_equations_are_simulated_to_the_digit() -> None:
     block = run(learned(moves=(move(20, sp=55.0),)), 200)
     sp = np.where(np.arange(200) >= 20, 5.0, 0.0)
     assert block.pv[:, 0] - 50.0 == pytest.approx(by_hand(sp), abs=1e-9)
@@ -56,14 +56,14 @@ def test_the_laws_are_followed_to_the_digit() -> None:
 
 @pytest.mark.parametrize(("gain", "reset", "p", "i"),
                          [(2.0, 2.0, 2.0, 1.0), (0.5, 1.0, 0.5, 0.5), (1.0, 4.0, 1.0, 0.25)])
-def test_another_gain_or_reset_scales_its_part_of_the_law(gain: float, reset: float, p: float, i: float) -> None:
+def test_another_gain_or_reset_scales_its_part_of_the_equation(gain: float, reset: float, p: float, i: float) -> None:
     controller = ControllerSpec(gain=gain * KC, reset=reset * KC / KI, action="reverse")
     block = run(learned(controller=controller, moves=(move(20, sp=55.0),)), 200)
     sp = np.where(np.arange(200) >= 20, 5.0, 0.0)
     assert block.pv[:, 0] - 50.0 == pytest.approx(by_hand(sp, p, i), abs=1e-9)
 
 
-def test_another_process_gain_scales_the_answer() -> None:
+def test_another_process_gain_scales_the_response() -> None:
     manual = {"mode": "MAN", "moves": (move(10, op=54.0),)}
     once = run(learned(**manual), 100).pv[:, 0] - 50.0
     twice = run(learned(process=ProcessSpec(gain=2 * B / (1 - A), tau=(5.0,), dead_time=0.0), **manual), 100)
@@ -91,13 +91,13 @@ def test_the_residuals_come_in_blocks_of_the_record() -> None:
     assert (np.bincount(rows, minlength=300)[16:285] > 0).mean() > 0.75
 
 
-def test_how_the_stream_is_asked_for_does_not_matter() -> None:
+def test_the_length_of_blocks_and_the_order_of_loops_change_no_value() -> None:
     loops = [learned("A", learned_model=model(0.3)), still("B"), learned("C", learned_model=model(0.2, interval=3.0))]
-    whole = Plant(loops, seed=1, start=START).advance(500)
+    block = Plant(loops, seed=1, start=START).advance(500)
     plant = Plant(loops[::-1], seed=1, start=START)
     parts = [plant.advance(n) for n in (1, 99, 400)]
-    assert np.array_equal(np.concatenate([part.pv for part in parts])[:, ::-1], whole.pv)
-    assert np.array_equal(np.concatenate([part.op for part in parts])[:, ::-1], whole.op)
+    assert np.array_equal(np.concatenate([part.pv for part in parts])[:, ::-1], block.pv)
+    assert np.array_equal(np.concatenate([part.op for part in parts])[:, ::-1], block.op)
 
 
 def test_op_is_the_operators_in_manual_and_does_not_jump_when_the_controller_takes_over() -> None:
@@ -107,7 +107,7 @@ def test_op_is_the_operators_in_manual_and_does_not_jump_when_the_controller_tak
     assert abs(op[100] - 53.0) < KC * 12.0
 
 
-def test_a_wandering_set_point_has_a_law_of_its_own() -> None:
+def test_a_slaves_set_point_is_simulated_by_its_own_equation() -> None:
     of = model(0.3)
     of.residuals[:, 2] = np.random.default_rng(2).normal(0, 0.2, 300)
     sp = run(learned(learned_model=replace(of, setpoint=np.array([0.9]))), 5000).sp[:, 0]
@@ -115,7 +115,7 @@ def test_a_wandering_set_point_has_a_law_of_its_own() -> None:
     assert sp.mean() == pytest.approx(50.0, abs=0.3)
 
 
-def test_what_the_record_held_is_held() -> None:
+def test_a_value_that_the_record_repeats_is_repeated() -> None:
     held = np.zeros((300, 2), dtype=bool)
     held[::2, 0] = True
     block = run(learned(learned_model=model(0.3, is_repeat=held)), 1000)
@@ -149,24 +149,24 @@ def test_a_model_of_inconsistent_arrays_has_errors() -> None:
     assert "block" in model(residuals=np.full((300, 3), np.nan)).find_errors()[0]
 
 
-def test_blocks_begin_only_where_all_they_need_is_known() -> None:
+def test_blocks_start_only_where_their_past_is_valid() -> None:
     of = model(0.3)
     of.residuals[100] = np.nan
     of.signals[200] = of.residuals[200] = np.nan
-    ahead = run_lengths(of)
-    assert ahead[50] == 50
-    assert set(ahead[93:101]) == {0}
-    assert set(ahead[200:205]) == {0}
-    assert ahead[205] == 95
+    lengths = run_lengths(of)
+    assert lengths[50] == 50
+    assert set(lengths[93:101]) == {0}
+    assert set(lengths[200:205]) == {0}
+    assert lengths[205] == 95
 
 
 @pytest.mark.slow
-def test_a_drift_is_as_large_and_as_slow_as_its_law_says() -> None:
+def test_a_drift_is_as_large_and_as_slow_as_its_pole_and_sigma_say() -> None:
     drift = np.array([0.98, 0.4, 0.0, 0.0])
     noise = model(drift=drift, process_pv=np.zeros(1), process_op=np.zeros(1))
     loops = [learned(f"DRIFT{k}", learned_model=noise) for k in range(20)]
     pv = Plant(loops, seed=3, start=START, interval=ns(1)).advance(4000).pv - 50.0
-    assert pv[0].std() > 0.2, "it starts anywhere, not at rest"
+    assert pv[0].std() > 0.2, "it starts anywhere, not in balance"
     assert np.sqrt((pv**2).mean()) == pytest.approx(0.4, rel=0.1)
     assert (pv[50:] * pv[:-50]).mean() / (pv**2).mean() == pytest.approx(0.98**50, abs=0.1)
     assert np.abs(np.diff(pv, axis=0)).max() < 0.2, "and never jumps"

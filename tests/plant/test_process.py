@@ -30,19 +30,19 @@ def analytic(process: ProcessSpec, t: float) -> float:
         time = Decimal(t)
         lags = [Decimal(tau) for tau in process.tau if tau > 0]
         if not lags:
-            rest = Decimal(0)
+            remainder = Decimal(0)
         elif len(lags) == 1:
-            rest = (-time / lags[0]).exp()
+            remainder = (-time / lags[0]).exp()
         elif lags[0] == lags[1]:
-            rest = (1 + time / lags[0]) * (-time / lags[0]).exp()
+            remainder = (1 + time / lags[0]) * (-time / lags[0]).exp()
         else:
             one, two = lags
-            rest = (one * (-time / one).exp() - two * (-time / two).exp()) / (one - two)
-        return process.gain * float(1 - rest)
+            remainder = (one * (-time / one).exp() - two * (-time / two).exp()) / (one - two)
+        return process.gain * float(1 - remainder)
 
 
-def stepped(process: ProcessSpec, scan: float) -> np.ndarray:
-    """PV as a share of the span, from rest, OP having stepped at scan AT."""
+def step_response(process: ProcessSpec, scan: float) -> np.ndarray:
+    """PV as a fraction of the span, from balance, after a step of OP at scan AT."""
     loop = still(range=(-50.0, 150.0), sp=50.0, mode="MAN", process=process, moves=(move(AT * scan, op=50.0 + STEP),))
     return (run(loop, SAMPLES, scan).true_pv[:, 0] - 50.0) / SPAN
 
@@ -60,10 +60,10 @@ PROCESSES = {
     "second order": ("sopdt", 1.4, (40.0, 9.0)),
     "second order, slower lag last": ("sopdt", 1.4, (9.0, 40.0)),
     "equal lags": ("sopdt", 0.9, (12.0, 12.0)),
-    "lags 1e-3 apart": ("sopdt", 0.9, (12.0, 12.012)),
-    "lags 1e-6 apart": ("sopdt", 0.9, (12.000012, 12.0)),
-    "lags 1e-12 apart": ("sopdt", 0.9, (12.0, 12.0 * (1 + 1e-12))),
-    "lags one digit apart": ("sopdt", 0.9, (12.0, float(np.nextafter(12.0, 13.0)))),
+    "lags that differ by 1e-3": ("sopdt", 0.9, (12.0, 12.012)),
+    "lags that differ by 1e-6": ("sopdt", 0.9, (12.000012, 12.0)),
+    "lags that differ by 1e-12": ("sopdt", 0.9, (12.0, 12.0 * (1 + 1e-12))),
+    "lags that differ by one digit": ("sopdt", 0.9, (12.0, float(np.nextafter(12.0, 13.0)))),
     "tiny lags nearly equal": ("sopdt", 0.9, (1.000e-6, 0.995e-6)),
     "first lag zero": ("sopdt", 1.1, (0.0, 20.0)),
     "second lag zero": ("sopdt", 1.1, (20.0, 0.0)),
@@ -81,7 +81,7 @@ def test_an_open_loop_step_is_the_analytic_solution(name: str, scan: float, dead
     within = expected(process, scan)
     if model == "integrator":  # a vessel fills to the brim and no further
         within = np.clip(within, -0.5, 0.5)
-    assert np.abs(stepped(process, scan) - within).max() < 1e-9
+    assert np.abs(step_response(process, scan) - within).max() < 1e-9
 
 
 @pytest.mark.parametrize("dead", DEAD_TIMES)
@@ -90,7 +90,7 @@ def test_an_open_loop_step_is_the_analytic_solution(name: str, scan: float, dead
 def test_a_step_shows_after_its_dead_time_and_within_one_scan(name: str, scan: float, dead: float) -> None:
     model, gain, tau = PROCESSES[name]
     process = ProcessSpec(model=model, gain=gain, tau=tau, dead_time=dead * scan)
-    moved = np.flatnonzero(stepped(process, scan) != 0)
+    moved = np.flatnonzero(step_response(process, scan) != 0)
     assert AT + dead < moved[0] <= AT + dead + 1
 
 
@@ -104,7 +104,7 @@ def test_loops_of_unlike_models_and_dead_times_share_a_plant_and_stay_exact() ->
         assert np.abs(pv[:, i] - expected(process, 1.0)).max() < 1e-9
 
 
-def test_a_loop_that_starts_off_its_rest_goes_there_by_its_own_dynamics() -> None:
+def test_a_loop_that_starts_off_its_operating_point_goes_there_by_its_own_dynamics() -> None:
     first = still("FIRST", mode="MAN", pv=60.0, process=ProcessSpec(model="fopdt", tau=(25.0,), dead_time=3.0))
     vessel = still("VESSEL", mode="MAN", pv=60.0, process=ProcessSpec(model="integrator", gain=0.01, tau=()))
     pv = run([first, vessel], 100).true_pv

@@ -36,13 +36,13 @@ def lively(**recording: object) -> LoopSpec:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_recorded_values_are_the_decimal_multiples_of_their_resolution(step: str) -> None:
-    whole = run(lively(), 500)
+    unrounded = run(lively(), 500)
     pv = run(lively(resolution=Resolution(pv=float(step))), 500)
-    assert pv.pv[:, 0].tolist() == decimals(whole.pv[:, 0], step)
-    assert np.array_equal(pv.op, whole.op)
+    assert pv.pv[:, 0].tolist() == decimals(unrounded.pv[:, 0], step)
+    assert np.array_equal(pv.op, unrounded.op)
     op = run(lively(resolution=Resolution(op=float(step))), 500)
-    assert op.op[:, 0].tolist() == decimals(whole.op[:, 0], step)
-    assert np.array_equal(op.pv, whole.pv)
+    assert op.op[:, 0].tolist() == decimals(unrounded.op[:, 0], step)
+    assert np.array_equal(op.pv, unrounded.pv)
 
 
 @given(value=st.floats(-1e5, 1e5), step=st.sampled_from(STEPS))
@@ -56,22 +56,22 @@ def test_any_value_is_recorded_within_half_a_step(value: float, step: str) -> No
 
 
 @pytest.mark.parametrize("resolution", [0.0, 5e-324, 1e-300, 1e-13])
-def test_a_resolution_finer_than_a_doubles_digits_keeps_values_whole(resolution: float) -> None:
+def test_a_resolution_finer_than_a_doubles_digits_changes_no_value(resolution: float) -> None:
     assert np.array_equal(run(lively(resolution=Resolution(pv=resolution)), 50).pv, run(lively(), 50).pv)
 
 
 @pytest.mark.parametrize("band", [0.1, 0.5, 2.0])
 def test_a_value_that_moved_less_than_the_exception_band_is_held(band: float) -> None:
-    whole, held = run(lively(), 2000), run(lively(exception=band), 2000)
+    unrounded, held = run(lively(), 2000), run(lively(exception=band), 2000)
     for signal, width in (("pv", band * 14.0), ("op", band)):
-        true, kept = getattr(whole, signal)[:, 0], getattr(held, signal)[:, 0]
+        true, recorded = getattr(unrounded, signal)[:, 0], getattr(held, signal)[:, 0]
         expected = true.copy()
         for k in range(1, len(true)):
             if abs(true[k] - expected[k - 1]) < width:
                 expected[k] = expected[k - 1]
-        assert np.array_equal(kept, expected)
-        assert np.abs(kept - true).max() < width
-        assert (np.diff(kept) == 0).mean() > 0.2 or band < 0.5
+        assert np.array_equal(recorded, expected)
+        assert np.abs(recorded - true).max() < width
+        assert (np.diff(recorded) == 0).mean() > 0.2 or band < 0.5
 
 
 def test_a_hold_goes_on_from_one_run_to_the_next() -> None:
@@ -82,10 +82,10 @@ def test_a_hold_goes_on_from_one_run_to_the_next() -> None:
 
 
 def test_recording_changes_nothing_but_the_record() -> None:
-    whole, kept = run(lively(), 500), run(lively(resolution=Resolution(pv=10.0, op=5.0), exception=2.0), 500)
-    assert np.array_equal(whole.true_pv, kept.true_pv)
-    assert np.array_equal(whole.valve_position, kept.valve_position)
-    assert np.array_equal(whole.sp, kept.sp)
+    unrounded, recorded = run(lively(), 500), run(lively(resolution=Resolution(pv=10.0, op=5.0), exception=2.0), 500)
+    assert np.array_equal(unrounded.true_pv, recorded.true_pv)
+    assert np.array_equal(unrounded.valve_position, recorded.valve_position)
+    assert np.array_equal(unrounded.sp, recorded.sp)
 
 
 @pytest.mark.parametrize("span", [1e-3, 0.7, 10.0, 120.0, 250.0, 1400.0, 5e4, 1e6])

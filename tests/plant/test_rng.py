@@ -1,4 +1,4 @@
-"""Chance: every value is a function of seed, loop and instant, however it was reached and whoever else is there.
+"""Random numbers: every value is a function of seed, loop and instant, whichever other loops there are.
 
 advance(n) is n times advance(1), bit for bit; adding, removing and reordering loops changes no other loop's values,
 nor does another process. The draws themselves are white, normal and unrelated.
@@ -32,10 +32,10 @@ def mixed() -> tuple[LoopSpec, ...]:
     """One loop of each type, a cascade two deep, odd valves, holds, moves, habits, and one at its limit."""
     loops = [template(kind, LOOP_TYPES[kind].letters + "1", (0.0, 250.0)) for kind in LOOP_TYPES]
     flow, pressure, level, temperature, composition = loops
-    left = (move(40, mode="MAN"), move(41, op=55.0))
+    leaves_cas = (move(40, mode="MAN"), move(41, op=55.0))
     equal = ValveSpec(characteristic="equal-percentage")
     return (
-        replace(flow, cascade="TIC1", mode="CAS", valve=ValveSpec(lag=2.0), moves=left),
+        replace(flow, cascade="TIC1", mode="CAS", valve=ValveSpec(lag=2.0), moves=leaves_cas),
         replace(pressure, valve=equal, process=replace(pressure.process, dead_time=2.6)),
         replace(level, recording=RecordingSpec(resolution=Resolution(pv=0.3), exception=0.2)),
         replace(temperature, cascade="AIC1", mode="CAS"),
@@ -114,10 +114,10 @@ def digest() -> str:
 def test_another_process_makes_the_same_bytes() -> None:
     here = Path(__file__).parent
     paths = [str(here), str(here.parents[1])]
-    code = f"import sys; sys.path[:0] = {paths}; import test_chance; print(test_chance.digest())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
+    code = f"import sys; sys.path[:0] = {paths}; import test_rng; print(test_rng.digest())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
                            env={"PYTHONHASHSEED": "7"})
-    assert found.stdout.strip() == digest()
+    assert done.stdout.strip() == digest()
 
 
 def test_another_seed_makes_other_values() -> None:
@@ -132,8 +132,8 @@ N = 20_000
 
 def test_keys_differ_by_seed_loop_and_purpose() -> None:
     purposes = ("noise", "load", "operator a")
-    found = [key for seed in (0, 1, 42) for purpose in purposes for key in stream_keys(seed, LOOPS, purpose)]
-    assert len(set(found)) == 3 * 3 * len(LOOPS)
+    keys = [key for seed in (0, 1, 42) for purpose in purposes for key in stream_keys(seed, LOOPS, purpose)]
+    assert len(set(keys)) == 3 * 3 * len(LOOPS)
     assert stream_keys(1, ("2A",), "b")[0] != stream_keys(12, ("A",), "b")[0]
     assert stream_keys(42, ("FIC101",), "noise")[0] == np.uint64(
         int.from_bytes(hashlib.blake2b(b"42\0FIC101\0noise", digest_size=8).digest(), "little"))
@@ -141,15 +141,15 @@ def test_keys_differ_by_seed_loop_and_purpose() -> None:
 
 def test_a_tick_is_the_same_from_wherever_it_is_drawn() -> None:
     of = stream_keys(42, LOOPS, "noise")
-    whole = draw_normals(of, 10**9, 100)
-    assert np.array_equal(whole[37:60], draw_normals(of, 10**9 + 37, 23))
-    assert np.array_equal(whole[:, 3:7], draw_normals(of[3:7], 10**9, 100))
+    block = draw_normals(of, 10**9, 100)
+    assert np.array_equal(block[37:60], draw_normals(of, 10**9 + 37, 23))
+    assert np.array_equal(block[:, 3:7], draw_normals(of[3:7], 10**9, 100))
 
 
 def test_the_words_are_those_of_splitmix64() -> None:
     # Vigna's splitmix64.c seeded with 0 begins so; our tick k is its k-th step from the key.
-    known = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert random_words(np.zeros(1, dtype=np.uint64), 1, 3)[:, 0].tolist() == known
+    expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert random_words(np.zeros(1, dtype=np.uint64), 1, 3)[:, 0].tolist() == expected
 
 
 @pytest.mark.parametrize("seed", [1, 42])
@@ -186,8 +186,8 @@ def test_both_of_a_pair_are_those_of_box_and_muller() -> None:
     radius = np.sqrt(-2.0 * np.log(((halves >> np.uint64(32)).astype(float) + 0.5) / 2.0**32))
     angle = 2.0 * np.pi * ((halves & np.uint64(2**32 - 1)).astype(float) - 2.0**31 + 0.5) / 2.0**32
     exact_pairs = (radius * np.cos(angle), radius * np.sin(angle))
-    for found, exact in zip(draw_normal_pairs(of, 7, 1000), exact_pairs, strict=True):
-        np.testing.assert_allclose(found, exact, rtol=0.0, atol=3e-7)
+    for pair, exact in zip(draw_normal_pairs(of, 7, 1000), exact_pairs, strict=True):
+        np.testing.assert_allclose(pair, exact, rtol=0.0, atol=3e-7)
 
 
 def test_uniform_draws_fill_their_interval_evenly() -> None:

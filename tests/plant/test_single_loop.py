@@ -1,4 +1,4 @@
-"""However a plant is lived, in arrays, in numbers or in machine code, the values are the same to the last bit."""
+"""Whichever engine simulates a plant, arrays, plain Python or compiled, the values are the same to the last bit."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.slow
 
 SIGNALS = ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv")
 # What makes the plant choose each engine: up to so many loops in plain Python, after so much work compiled.
-ENGINES = {"arrays": (0, 10**18), "numbers": (99, 10**18), "machine code": (0, 0)}
-METHODS = {"numbers": "_simulate_in_python", "machine code": "_simulate_compiled"}
+ENGINES = {"arrays": (0, 10**18), "interpreted": (99, 10**18), "compiled": (0, 0)}
+METHODS = {"interpreted": "_simulate_in_python", "compiled": "_simulate_compiled"}
 
 processes = st.builds(
     ProcessSpec, model=st.just("fopdt"), gain=st.floats(-3.0, 3.0).filter(bool), tau=st.tuples(st.floats(0.0, 500.0)),
@@ -49,7 +49,7 @@ moves = st.builds(
 
 @st.composite
 def plants(draw: st.DrawFn) -> list[LoopSpec]:
-    found = []
+    loops = []
     for n in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["flow", "pressure", "level", "temperature", "composition"]))
         parts: dict[str, Any] = {
@@ -64,8 +64,8 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
             "moves": tuple(draw(st.lists(moves, max_size=3)))}  # fmt: skip
         if draw(st.booleans()):
             parts["process"] = draw(processes)
-        found.append(replace(template(kind, f"LOOP{n}", (0.0, 100.0)), **parts))
-    return found
+        loops.append(replace(template(kind, f"LOOP{n}", (0.0, 100.0)), **parts))
+    return loops
 
 
 def use(engine: str, patched: pytest.MonkeyPatch) -> None:
@@ -73,43 +73,44 @@ def use(engine: str, patched: pytest.MonkeyPatch) -> None:
         patched.setattr(single_loop, name, value)
 
 
-def lived(engine: str, loops: Sequence[LoopSpec], cuts: Sequence[int], interval: float, scan: float) -> list[Block]:
+def simulate(engine: str, loops: Sequence[LoopSpec], cuts: Sequence[int], interval: float, scan: float) -> list[Block]:
     with pytest.MonkeyPatch.context() as patched:
         use(engine, patched)
         one = Plant(loops, seed=3, start=START, interval=ns(interval), scan=ns(scan))
         return [one.advance(n) for n in cuts]
 
 
-def together(blocks: Sequence[Block], signal: str) -> Any:
+def concatenate(blocks: Sequence[Block], signal: str) -> Any:
     return np.concatenate([getattr(block, signal) for block in blocks])
 
 
-@pytest.mark.parametrize("engine", ["numbers", "machine code"])
+@pytest.mark.parametrize("engine", ["interpreted", "compiled"])
 @settings(max_examples=60, deadline=None)
 @given(loops=plants(), cuts=st.lists(st.integers(1, 400), min_size=1, max_size=3),
        times=st.sampled_from([(1.0, 1.0), (0.5, 0.5), (5.0, 1.0), (20.0, 0.5)]))
-def test_few_loops_by_themselves_are_what_they_are_in_arrays(
+def test_single_loops_give_the_bits_of_the_arrays(
         engine: str, loops: list[LoopSpec], cuts: list[int], times: tuple[float, float]) -> None:
-    if engine == "machine code":
+    if engine == "compiled":
         pytest.importorskip("numba")
-    in_arrays, by_themselves = (lived(way, loops, cuts, *times) for way in ("arrays", engine))
+    of_arrays, of_single_loops = (simulate(way, loops, cuts, *times) for way in ("arrays", engine))
     for signal in SIGNALS:
-        np.testing.assert_array_equal(together(in_arrays, signal), together(by_themselves, signal), err_msg=signal)
+        np.testing.assert_array_equal(
+            concatenate(of_arrays, signal), concatenate(of_single_loops, signal), err_msg=signal)
 
 
-@pytest.mark.parametrize("engine", ["numbers", "machine code"])
+@pytest.mark.parametrize("engine", ["interpreted", "compiled"])
 def test_each_engine_is_really_used(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
     for name in METHODS.values():
         real = getattr(SingleLoopEngine, name)
         monkeypatch.setattr(
             SingleLoopEngine, name, lambda self, *args, real=real: used.append(real) or real(self, *args))
-    lived(engine, default_loops(), [300], 1.0, 1.0)
+    simulate(engine, default_loops(), [300], 1.0, 1.0)
     assert {real.__name__ for real in used} == {METHODS[engine]}
 
 
-@pytest.mark.parametrize("engine", ["numbers", "machine code"])
-def test_a_plant_goes_on_with_the_snapshot_of_any_engine(engine: str) -> None:
+@pytest.mark.parametrize("engine", ["interpreted", "compiled"])
+def test_a_plant_resumes_from_the_snapshot_of_any_engine(engine: str) -> None:
     loops, snapshots = default_loops(), {}
     for way in ("arrays", engine):
         with pytest.MonkeyPatch.context() as patched:
@@ -123,7 +124,7 @@ def test_a_plant_goes_on_with_the_snapshot_of_any_engine(engine: str) -> None:
 
 
 @pytest.mark.process
-def test_only_work_in_bulk_fetches_the_compiler() -> None:
+def test_only_bulk_work_loads_the_compiler() -> None:
     program = (
         "import sys\n"
         "from clpm_execd.plant.defaults import default_loops\n"
@@ -137,7 +138,7 @@ def test_only_work_in_bulk_fetches_the_compiler() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_more_loops_than_pay_are_left_to_arrays() -> None:
+def test_a_large_plant_is_simulated_in_arrays() -> None:
     crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_LOOPS + 1)]
     assert Plant(crowd, start=START)._single_loop is None
     assert plant.MAX_LOOPS is single_loop.MAX_LOOPS

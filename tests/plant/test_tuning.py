@@ -56,13 +56,13 @@ def test_the_actuators_lag_is_dead_time_to_the_rules() -> None:
 def test_a_rule_makes_the_same_controller_in_every_form_and_fills_in_what_is_missing(form: str) -> None:
     bare = loop("lambda", ProcessSpec(model="fopdt", gain=0.5, tau=(60.0,), dead_time=9.0))
 
-    def law(**given: float) -> tuple[float, float, float]:
-        return to_ideal_form(tune_controller(replace(bare, controller=ControllerSpec(form=form, **given)), 1.0))
+    def parameters(**configured: float) -> tuple[float, float, float]:
+        return to_ideal_form(tune_controller(replace(bare, controller=ControllerSpec(form=form, **configured)), 1.0))
 
-    assert law() == pytest.approx((1.2, 60.0, 0.0))
-    assert law(gain=2.0) == pytest.approx((2.0, 60.0, 0.0))
-    given_reset = law(reset=50.0)
-    assert given_reset == pytest.approx((1.2, 1.2 * 50.0 if form == "parallel" else 50.0, 0.0))
+    assert parameters() == pytest.approx((1.2, 60.0, 0.0))
+    assert parameters(gain=2.0) == pytest.approx((2.0, 60.0, 0.0))
+    configured_reset = parameters(reset=50.0)
+    assert configured_reset == pytest.approx((1.2, 1.2 * 50.0 if form == "parallel" else 50.0, 0.0))
 
 
 processes = st.one_of(
