@@ -30,7 +30,7 @@ def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
     loops = LoopSet.of(loops)
     parents = {loop: loop for loop in loops.ids}
 
-    def find_root(loop: str) -> str:
+    def find_root(loop: str) -> str:  # of a union-find forest, with path halving
         while parents[loop] != loop:
             parents[loop] = loop = parents[parents[loop]]
         return loop

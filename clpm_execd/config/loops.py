@@ -37,7 +37,7 @@ _KEYS = ("seed", "interval", "scan", "start", "output", "loop")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Loops and how to run them; None is a value that nobody gave.
+    """Loops and how to run them; None is a value that is not set.
 
     Parameters
     ----------

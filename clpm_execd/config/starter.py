@@ -71,7 +71,7 @@ _SHARED_FRACTION = 0.01  # events of each kind that neighbours share, per loop o
 _NEIGHBOURS = 3  # loops that share an event
 
 # Ranges by type from which process and span are drawn; low and high of a logarithmic draw. Gain in %PV/%OP (level:
-# %PV/s/%OP), time constants and dead time in s, spans in engineering units. Typical of industrial loops.
+# %PV/s/%OP), time constants and dead time in s, spans in engineering units. Sources: docs/physics.md.
 _GAIN = {"flow": (0.8, 1.5), "pressure": (0.6, 2.0), "level": (0.005, 0.02), "temperature": (0.6, 2.5),
          "composition": (0.4, 2.0)}
 _TAU_S = {"flow": (1, 5), "pressure": (10, 60), "temperature": (60, 1800), "composition": (300, 3600)}

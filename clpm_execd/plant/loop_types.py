@@ -1,6 +1,6 @@
 """The typical loop of each type: the values of a loop whose configuration gives only its type.
 
-Dynamics, noise and load lie within the ranges of industrial loops. The controller is tuned from the process by a rule,
+Dynamics, noise and load lie within the ranges of docs/physics.md. The controller is tuned from the process by a rule,
 so that the loop stays stable when a user changes the process.
 """
 

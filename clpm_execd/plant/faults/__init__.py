@@ -1,4 +1,7 @@
-"""What can go wrong with a control loop: one table, one stage of the tick for each kind, and the truth about them."""
+"""Faults of control loops: the catalogue of their kinds, what each does in its stage of a scan, and the ground truth.
+
+Like the whole plant, the room imports numpy and the names in users' files, and nothing else of the package.
+"""
 
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import GROUPS, FaultKind

@@ -22,7 +22,7 @@ Rule = Callable[[Fault], float]
 _VISIBLE_FACTOR = 1.5
 _NEAR_FULL_SEVERITY = 0.9  # of aggressive tuning, whose loop oscillates only close to its limit of stability
 _MIN_SLIP_OVER_MOVEMENT = 2.0  # slip jump over standard deviation of OP: below there is no limit cycle
-_VISIBLE_INTERACTION = 0.5  # %/%: the other valve moves by a load like this loop's own, of which half is felt
+_VISIBLE_INTERACTION = 0.5  # %/%: the other valve is moved by a load like this loop's own, of which half acts here
 
 
 def at_any_severity(fault: Fault) -> float:
