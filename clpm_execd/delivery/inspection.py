@@ -18,9 +18,7 @@ from clpm_execd.delivery.quarantine import Incident, read_incident, read_inciden
 from clpm_execd.delivery.queue import split_batches
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_folder import QueueFolder
-from clpm_execd.stored_names import QUARANTINE_FOLDER
-
-_RETRY_SUFFIX = ".retry"  # of an incident whose lines are being queued again
+from clpm_execd.stored_names import QUARANTINE_FOLDER, RETRY_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +135,11 @@ def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
     folder = state / QUARANTINE_FOLDER
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder)):
-            if name.endswith(_RETRY_SUFFIX):
+            if name.endswith(RETRY_SUFFIX):
                 yield folder / name
     for incident in read_incidents(state):
         if not names or incident.path.name in names:
-            claimed = incident.path.with_name(incident.path.name + _RETRY_SUFFIX)
+            claimed = incident.path.with_name(incident.path.name + RETRY_SUFFIX)
             with suppress(FileNotFoundError):
                 os.rename(incident.path, claimed)
                 yield claimed

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Iterable
 
 from clpm_execd.delivery.queue import Batch
+from clpm_execd.stored_names import QUEUE_FILE_TITLE
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 160  # the longest header that the pattern allows has 75
 
 _NAME = re.compile(r"(\d{19})\.lp")
-_HEADER = re.compile(rb"# clpm-execd spool (\d{1,4}): (\d{1,9}) points, (\d{1,12}) bytes, crc32 [0-9a-f]{8}\n")
+_HEADER = re.compile(
+    QUEUE_FILE_TITLE.encode() + rb" (\d{1,4}): (\d{1,9}) points, (\d{1,12}) bytes, crc32 [0-9a-f]{8}\n")
 
 
 class CorruptFile(Exception):  # noqa: N818 - what the file is, not what the program did wrong
@@ -38,7 +40,7 @@ def make_header(batch: Batch) -> bytes:
     # CRC-32 finds what disks do, any one changed byte included. It fends off no forger: that would take five times as
     # long, and a user who can write to the folder can write any points.
     check = zlib.crc32(batch.body)
-    text = f"# clpm-execd spool {FORMAT_VERSION}: {batch.points} points, {len(batch.body)} bytes, crc32 {check:08x}\n"
+    text = f"{QUEUE_FILE_TITLE} {FORMAT_VERSION}: {batch.points} points, {len(batch.body)} bytes, crc32 {check:08x}\n"
     return text.encode()
 
 

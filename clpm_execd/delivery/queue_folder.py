@@ -20,8 +20,8 @@ from clpm_execd.delivery.queue_file import (
     parse_file_names,
     parse_header,
 )
-from clpm_execd.state.durable_file import TEMPORARY_SUFFIX, make_folder, write_atomically
-from clpm_execd.stored_names import CORRUPT_FOLDER, QUEUE_FOLDER
+from clpm_execd.state.durable_file import make_folder, write_atomically
+from clpm_execd.stored_names import CORRUPT_FOLDER, QUEUE_FOLDER, TEMPORARY_SUFFIX
 
 MAX_CORRUPT_FILES = 100  # that are kept for people to look at: at most 200 MB
 

@@ -43,6 +43,7 @@ from clpm_execd.stored_names import (
     CHECKPOINT_FILE,
     CHECKPOINT_SNAPSHOT,
     CHECKPOINT_TABLES,
+    CHECKPOINT_TITLE,
     CORRUPT_FOLDER,
 )
 
@@ -54,7 +55,7 @@ _MIN_INTERVAL_PER_COST = 20  # taking and writing snapshots takes at most a twen
 _FINAL_WRITE_TIMEOUT_S = 2.0  # Telegraf sends SIGTERM 5 s after it asked for the end
 MAX_CORRUPT_CHECKPOINTS = 10  # that are kept for people to look at
 
-_HEADER = re.compile(rb"clpm-execd checkpoint (\d{1,9}): (\d{1,15}) bytes, blake2b [0-9a-f]{32}\n")
+_HEADER = re.compile(CHECKPOINT_TITLE.encode() + rb" (\d{1,9}): (\d{1,15}) bytes, blake2b [0-9a-f]{32}\n")
 
 EncoderState = Mapping[str, npt.NDArray[Any]]
 IsDurableFn = Callable[[int], bool]  # whether everything that was emitted up to an offset is durable
@@ -166,7 +167,7 @@ def parse(data: bytes) -> Checkpoint:
 
 def _make_header(body: memoryview) -> bytes:
     check = hashlib.blake2b(body, digest_size=16).hexdigest()
-    return f"clpm-execd checkpoint {FORMAT_VERSION}: {len(body)} bytes, blake2b {check}\n".encode()
+    return f"{CHECKPOINT_TITLE} {FORMAT_VERSION}: {len(body)} bytes, blake2b {check}\n".encode()
 
 
 def read_checkpoint(folder: Path, source_kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:

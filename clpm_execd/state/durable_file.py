@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
-TEMPORARY_SUFFIX = ".tmp"  # of a file in a state folder that is being written; the queue recovers complete ones
 PRIVATE_MODE = 0o600
 DEFAULT_MODE = 0o666  # less the umask
 

@@ -21,7 +21,7 @@ from clpm_execd.delivery.queue import MAX_BATCH_BYTES, MAX_BATCH_LINES, Batch, s
 from clpm_execd.delivery.queue_file import parse, serialize
 from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.delivery.queue_order import MAX_LIVE_AGE_NS
-from clpm_execd.state.durable_file import TEMPORARY_SUFFIX
+from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clpm_execd.delivery.quarantine import INCIDENT_GAP_S, MAX_FILE_BYTES, Quarantine, read_incidents
-from clpm_execd.state.durable_file import TEMPORARY_SUFFIX
+from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
 LOG = logging.getLogger("clpm_execd")
 MESSAGE = 'HTTP status 422: input field "PV" is type string, already exists as type float'
