@@ -1,11 +1,11 @@
 """Files to start from: a commented loops.toml of a few loops, and one of a plausible whole plant.
 
 A plant is drawn from its name, its size and a seed; the same three give the same file. A quarter of its loops are
-slaves of cascades. 36 % are not in automatic (Desborough and Miller, 2002, over 26,000 loops), and 25 % have a valve
-fault (20 to 30 % of real loops oscillate because of their valves). Noise and load of a refinery are those of a real one
-(config.refinery_statistics). Some loops come in threes that are easily confused: they oscillate at the same period
-because of a sticky valve, of aggressive tuning, and of an external oscillation. Some neighbours share an event: an
-oscillation that reaches each of them later and weaker, a change of the load, or a grade change.
+slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
+plants). Noise and load of a refinery are those of a real one (config.refinery_statistics). Some loops come in threes
+that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
+external oscillation. Some neighbours share an event: an oscillation that reaches each of them later and weaker, a
+change of the load, or a grade change.
 """
 
 from __future__ import annotations
@@ -79,6 +79,13 @@ _DEAD_TIME_S = {"flow": (0.5, 2), "pressure": (1, 5), "level": (2, 10), "tempera
                 "composition": (120, 1200)}
 _SPANS = {"flow": (20, 50, 120, 400), "pressure": (6, 10, 25, 40), "level": (100,), "temperature": (150, 200, 400),
           "composition": (5, 10, 100)}
+# Estimates: fractions of loops, and the ranges of an actuator's time constant, s, and of an
+# exception deviation, % of span.
+_EQUAL_PERCENTAGE_FRACTION, _TIGHT_FRACTION, _EXCEPTION_FRACTION = 0.3, 0.3, 0.15
+_ACTUATOR_S, _EXCEPTION_PERCENT = (1, 3), (0.05, 0.3)
+_SP_FRACTION, _OP_PERCENT = (0.4, 0.65), (35, 65)  # at steady state: near mid-range, as plants are designed
+# Relative to the (first) time constant. Dead times beyond these make loops that a PID controller controls badly.
+_SECOND_TAU_FRACTION, _DEAD_TIME_FRACTION = (0.1, 0.5), (0.08, 0.35)
 
 
 @dataclass(slots=True)
@@ -162,18 +169,18 @@ def _draw_parameters(loop: _PlantLoop, variability: Variability, rng: Random) ->
     loop_type, table = loop.type, loop.table
     span = float(rng.choice(_SPANS[loop_type]))
     zero = float(rng.choice((0, 50, 100, 200))) if loop_type == "temperature" else 0.0
-    table |= {"type": loop_type, "range": [zero, zero + span], "sp": _round(zero + span * rng.uniform(0.4, 0.65)),
-              "op": round(rng.uniform(35, 65), 1)}
+    table |= {"type": loop_type, "range": [zero, zero + span], "sp": _round(zero + span * rng.uniform(*_SP_FRACTION)),
+              "op": round(rng.uniform(*_OP_PERCENT), 1)}
     table["process"] = _draw_process(loop_type, rng)
-    table["valve"] = {"lag": round(rng.uniform(1, 3), 1)} if loop_type != "flow" and not loop.is_master else {}
-    if not loop.is_master and rng.random() < 0.3:
+    table["valve"] = {"lag": round(rng.uniform(*_ACTUATOR_S), 1)} if loop_type != "flow" and not loop.is_master else {}
+    if not loop.is_master and rng.random() < _EQUAL_PERCENTAGE_FRACTION:
         table["valve"]["characteristic"] = "equal-percentage"
     table["sensor"] = {"noise": _draw_log_uniform(variability.noise, rng)}
     table["disturbance"] = {"sigma": _draw_log_uniform(variability.sigma, rng),
                             "correlation": _draw_log_uniform(variability.correlation, rng)}
-    table["controller"] = {"tuning": "tight" if rng.random() < 0.3 else "lambda"}
-    if rng.random() < 0.15:
-        table["recording"] = {"exception": _draw_log_uniform((0.05, 0.3), rng)}
+    table["controller"] = {"tuning": "tight" if rng.random() < _TIGHT_FRACTION else "lambda"}
+    if rng.random() < _EXCEPTION_FRACTION:
+        table["recording"] = {"exception": _draw_log_uniform(_EXCEPTION_PERCENT, rng)}
     if loop.master is not None:
         table["cascade"] = loop.master.id
 
@@ -186,8 +193,8 @@ def _draw_process(loop_type: str, rng: Random) -> dict[str, Any]:
         return process
     tau = _draw_log_uniform(_TAU_S[loop_type], rng)
     low, high = _DEAD_TIME_S[loop_type]
-    process["tau"] = [tau, _round(tau * rng.uniform(0.1, 0.5))] if loop_type == "temperature" else tau
-    process["dead_time"] = _round(min(high, max(low, tau * rng.uniform(0.08, 0.35))))
+    process["tau"] = [tau, _round(tau * rng.uniform(*_SECOND_TAU_FRACTION))] if loop_type == "temperature" else tau
+    process["dead_time"] = _round(min(high, max(low, tau * rng.uniform(*_DEAD_TIME_FRACTION))))
     return process
 
 
