@@ -1,4 +1,7 @@
-"""What was found about a loop: numbers that say how sure they are and where they come from, and words for the rest."""
+"""What is estimated about a loop: numbers with their 90 % intervals and sources, and warnings.
+
+Every number that a fitted loop is made of is an Estimate, and says whether the record showed it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,21 @@ _MOST = 7.0  # of a logarithm: what is further off is as unknown
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval of 90 %, low to high, in its unit; of a prior the range that is typical."""
+    """A number with its interval.
+
+    Parameters
+    ----------
+    value : float
+        In `unit`.
+    low, high : float
+        The ends of the 90 % interval, in `unit`; of a default the range that is typical; of a number that was read from
+        the record the value itself.
+    unit : str
+        The unit, such as "%/%"; empty for a number without one.
+    source : str
+        "identified" from the signals, "record" where it was read from the record, or "prior" where it is a default
+        because the record does not show it.
+    """
 
     value: float
     low: float
@@ -23,33 +40,33 @@ class Estimate:
     source: Origin
 
     @classmethod
-    def read(cls, value: float, unit: str) -> Estimate:
-        """One that was read off the record as it is."""
+    def measured(cls, value: float, unit: str) -> Estimate:
+        """Return a number that was read from the record."""
         return cls(value, value, value, unit, "record")
 
     @classmethod
-    def found(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
-        """An identified one: value, low, high."""
+    def from_interval(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
+        """Return an identified number: value, low, high."""
         return cls(*interval, unit, "identified")
 
     @classmethod
-    def within(cls, value: float, factor: float, unit: str) -> Estimate:
-        """An identified one that is right within a factor."""
+    def from_factor(cls, value: float, factor: float, unit: str) -> Estimate:
+        """Return an identified number that is within a factor of the true one."""
         return cls(value, value / factor, value * factor, unit, "identified")
 
     @classmethod
-    def about(cls, value: float, deviation: float, unit: str) -> Estimate:
-        """An identified one whose logarithm has this standard deviation."""
-        return cls.within(value, exp(min(QUANTILE * deviation, _MOST)), unit)
+    def from_log_std(cls, value: float, deviation: float, unit: str) -> Estimate:
+        """Return an identified number whose logarithm has this standard deviation."""
+        return cls.from_factor(value, exp(min(QUANTILE * deviation, _MOST)), unit)
 
     @classmethod
-    def typical(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
-        """A prior, right within a factor."""
+    def from_prior(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
+        """Return a default that is within a factor of typical numbers."""
         low, high = sorted((value / factor, value * factor))
         return cls(value, low, high, unit, "prior")
 
-    def wider(self, below: float, above: float, *, relative: bool) -> Estimate:
-        """The same with a further doubt: how far below and above the value may be, or its logarithm."""
+    def inflated(self, below: float, above: float, *, relative: bool) -> Estimate:
+        """Return the number with a further uncertainty below and above it, or, if relative, of its logarithm."""
         if not relative:
             return replace(self, low=max(self.value - hypot(self.value - self.low, below), 0.0),
                            high=self.value + hypot(self.high - self.value, above))

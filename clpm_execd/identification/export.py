@@ -1,7 +1,7 @@
-"""Learned loops as a loops.toml that a person can read and edit, with the long arrays in a file beside it.
+"""Fitted loops as a loops.toml that a person can read and edit, with the long arrays in an .npz file next to it.
 
-Every number stands with its interval of 90 % and where it comes from; what the record did not tell stands above its
-loop. What is written is read back as it was learned, to the last digit.
+Every parameter has its 90 % interval or its source as a comment, and every warning is a comment above its loop. The
+file is read back as the loop was fitted, to the last digit.
 """
 
 from __future__ import annotations
@@ -22,20 +22,30 @@ from clpm_execd.stored_names import stored_field
 from clpm_execd.units import format_duration
 
 _HEAD = """\
-# Loops learned from records. Numbers of process, valve and controller are per cent of span and seconds; a comment has
-# the interval of 90 % of what was identified, or says where the number is from. A loop with [loop.learned] moves by
-# the laws found in its record: controller.gain and reset, process.gain and tau, sp, op, moves and faults act on them.
-# Without that table it is an ordinary loop with these numbers.
+# Loops fitted to historian data. Parameters of process, valve and controller are in % of span and seconds; the comment
+# on a line has the 90 % interval of an identified parameter, or the source of another one. A loop with [loop.learned]
+# is simulated by the model fitted to its record, on which controller.gain and reset, process.gain and tau, sp, op,
+# moves and faults act. Without that table it is an ordinary loop with these parameters.
 """
 _UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
 
 
-def loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path, bytes]:
-    """What to write: the loops.toml at `path` and, where a loop has laws, the arrays beside it.
+def format_loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path, bytes]:
+    """Return the contents of the files of fitted loops.
 
-    Loops of the same id are numbered from the second on.
+    Parameters
+    ----------
+    path : Path
+        The loops.toml.
+    learned : sequence of LearnedLoop
+        The loops; their ids become those of `unique_ids`.
+
+    Returns
+    -------
+    dict of Path to bytes
+        The loops.toml and, where a loop has a learned model, the .npz file of the same name.
     """
-    names = names_of(learned)
+    names = unique_ids(learned)
     arrays = path.with_suffix(".npz")
     lawful = {name: one.loop.learned_model for name, one in zip(names, learned, strict=True)
               if one.loop.learned_model is not None}
@@ -44,25 +54,31 @@ def loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path, bytes]
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
             f"{name}/{stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(LearnedModel)})
-    text = loops_text(learned, names, arrays.name).encode()
+    text = format_loops_text(learned, names, arrays.name).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 
 
-def names_of(learned: Sequence[LearnedLoop]) -> list[str]:
-    """An id for each that a configuration takes, all different."""
-    found: list[str] = []
+def unique_ids(learned: Sequence[LearnedLoop]) -> list[str]:
+    """Return an id for each loop that a configuration accepts, all different.
+
+    Parameters
+    ----------
+    learned : sequence of LearnedLoop
+        The loops; of those with the same id the second and later ones get a number.
+    """
+    ids: list[str] = []
     for one in learned:
         plain = one.loop.id.translate(dict.fromkeys(map(ord, _UNPRINTABLE), "_")).encode("utf-8", "replace").decode()
         plain = plain.replace("{", "(").replace("}", ")").rstrip("\\").strip()[:400] or "loop"
         name, number = plain, 2
-        while name in found:
+        while name in ids:
             name, number = f"{plain}-{number}", number + 1
-        found.append(name)
-    return found
+        ids.append(name)
+    return ids
 
 
-def loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arrays: str) -> str:
-    """The text of loops.toml. arrays: the name of the file beside it."""
+def format_loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arrays: str) -> str:
+    """Return the text of loops.toml. arrays: the name of the .npz file."""
     interval = min((one.interval for one in learned), default=10**9)
     lines = [_HEAD, f'interval = "{format_duration(interval)}"            # of the records']
     for name, one in zip(names, learned, strict=True):
@@ -129,9 +145,9 @@ def _faults(loop: LoopSpec) -> list[str]:
 def _about(estimate: Estimate) -> str:
     unit = f" {estimate.unit}" if estimate.unit else ""
     if estimate.source == "record":
-        return f"of the record,{unit}" if unit else "of the record"
+        return f"from the record,{unit}" if unit else "from the record"
     span = f"{estimate.low:.4g} to {estimate.high:.4g}{unit}"
-    return f"a prior: {span}" if estimate.source == "prior" else span
+    return f"default (not identified), typically {span}" if estimate.source == "prior" else span
 
 
 def _toml(value: object) -> str:

@@ -1,8 +1,8 @@
-"""A loop learned from its record: what was found, how surely, and a loop that can be simulated.
+"""A loop fitted to its record: estimates with their intervals, warnings, and a loop that can be simulated.
 
-Every number is an Estimate that says where it comes from: identified from the signals, read off the record, or a
-prior for want of evidence; then a warning says so in words. Controllers and processes are identified by direct
-prediction-error methods with a noise model, which are consistent on closed-loop data (Ljung, 1999, section 13.4;
+Every number is an Estimate that says where it comes from: identified from the signals, read from the record, or a
+default where the record does not show it, which a warning says in words. Controllers and processes are identified by
+direct prediction-error methods with a noise model, which are consistent on closed-loop data (Ljung, 1999, section 13.4;
 Forssell and Ljung, 1999). Intervals are of 90 %.
 """
 
@@ -46,14 +46,22 @@ _SHORT = 300  # samples: fewer tell little of a loop
 
 @dataclass(frozen=True, slots=True)
 class LearnedLoop:
-    """A loop of a record.
+    """A loop that was fitted to a record.
 
-    loop: as it can be simulated; its keys are those of loops.toml, rounded as they are written there. Without laws
-    where the record is too short or broken for any.
-    estimates: by key of loops.toml, such as `controller.gain`; what is no key there has a name of its own
-    (`controller.explained`, `stiction.S`, `oscillation.period`).
-    warnings: what the record did not tell, a sentence each.
-    interval: between samples, ns. samples: how many of them had a value.
+    Parameters
+    ----------
+    loop : LoopSpec
+        The loop as it can be simulated, with numbers rounded as they are written to loops.toml. It has no learned model
+        where the record is too short or has too many gaps.
+    estimates : mapping of str to Estimate
+        By their keys in loops.toml, such as `controller.gain`, or by a name of their own where they are no key there
+        (`controller.explained`, `stiction.S`, `oscillation.period`).
+    warnings : tuple of str
+        What could not be identified, and what was assumed instead, a sentence each.
+    interval : int
+        Between samples, ns.
+    samples : int
+        How many samples have PV, OP and SP.
     """
 
     loop: LoopSpec
@@ -65,10 +73,25 @@ class LearnedLoop:
 
 def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
           loop_id: str | None = None) -> LearnedLoop:
-    """The loop of a column of a record.
+    """Fit a loop to a column of a record, and return it.
 
-    span: the transmitter's range, engineering units; one that fits is guessed where it is not known. kind: the loop
-    type; by the letters of the loop's name where it is not given. loop_id: by default the record's.
+    Parameters
+    ----------
+    record : Record
+        The record.
+    column : int
+        The index of the loop in it.
+    span : tuple of float, optional
+        The transmitter range, low and high in engineering units; by default round numbers that fit the values.
+    kind : str, optional
+        The loop type, such as "flow"; by default the one that the letters of the loop's name say.
+    loop_id : str, optional
+        The id of the fitted loop; by default the record's.
+
+    References
+    ----------
+    Ljung, L. (1999). System Identification: Theory for the User. 2nd ed.
+    Forssell, U. and Ljung, L. (1999). Closed-loop identification revisited. Automatica 35(7).
     """
     from threadpoolctl import threadpool_limits
 
@@ -84,12 +107,12 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
     whole = signals.whole
     if span is None:
         low, high = signals.span
-        told.warnings.append(f"the transmitter's range is not in the record: {low:g} to {high:g} was taken")
+        told.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
     kind = _kind(kind or loop_type(title), title, told)
     base = template(kind, title, signals.span)
     samples = int(whole.sum())
     if samples < _SHORT:
-        told.warnings.append(f"there are {samples} samples only: little can be told from them")
+        told.warnings.append(f"only {samples} samples: the estimates are uncertain")
     loop = _levels(base, signals, record, column, told)
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
@@ -109,7 +132,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, kind
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
     laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
     if laws is None:
-        told.warnings.append("the record is too short or too broken for laws of its own: a typical loop at its levels")
+        told.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at its "
+                             "mean values is used")
     if laws is None or laws.innovation.size:  # a difference equation has them in itself
         loop = replace(loop, faults=_faults(told))
     loop = _in_cascade(drifting(replace(loop, learned_model=laws), signals), signals, told)
@@ -122,16 +146,16 @@ def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
     if loop.mode != "AUT" or not len(cascaded) or float(np.mean(cascaded)) < 0.5:
         return loop
     if loop.learned_model is None or not loop.learned_model.setpoint.size:
-        told.warnings.append("the record is in CAS, but the course of its SP tells no master: in AUT")
+        told.warnings.append("the record is in CAS, but its SP could not be modelled: AUT assumed")
         return loop
-    told.warnings.append("the record is in CAS: its SP has the course of its master's OP, whichever loop that is")
+    told.warnings.append("the record is in CAS: a model of the recorded SP takes the place of its master")
     return replace(loop, mode="CAS")
 
 
 def _oscillates(signals: Signals, told: Findings) -> None:
     period = oscillation(signals)
     if period is not None:
-        told.note("oscillation.period", Estimate.found(period, "s"))
+        told.note("oscillation.period", Estimate.from_interval(period, "s"))
         told.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
 
 
@@ -172,18 +196,17 @@ def _doubted(stuck: Sticking, told: Findings) -> None:
     for key, (below, above) in zip(keys, stuck.process.tolist(), strict=False):
         known = told.estimates.get(key)
         if known is not None and known.source == "identified":
-            told.note(key, known.wider(below, above, relative=key != "process.dead_time"))
+            told.note(key, known.inflated(below, above, relative=key != "process.dead_time"))
 
 
 def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
     stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
     if stuck is not None:
-        told.note("stiction.S", Estimate.found(stuck.s, "% of travel"))
-        told.note("stiction.J", Estimate.found(stuck.j, "% of travel"))
+        told.note("stiction.S", Estimate.from_interval(stuck.s, "% of travel"))
+        told.note("stiction.J", Estimate.from_interval(stuck.j, "% of travel"))
         told.warnings.append(
-            f"the valve sticks: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel" if stuck.j[0] > 0 else
-            f"the valve does not follow small moves of OP: play or stiction without a jump that would show, about "
-            f"{stuck.s[0]:.3g} % of travel")
+            f"valve stiction: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel" if stuck.j[0] > 0 else
+            f"valve deadband, or stiction without a visible slip jump: about {stuck.s[0]:.3g} % of travel")
     return stuck
 
 
@@ -205,7 +228,7 @@ def _faults(told: Findings) -> tuple[FaultSpec, ...]:
 
 def _kind(kind: str | None, title: str, told: Findings) -> str:
     if kind is None:
-        told.warnings.append(f"the name {title} does not say what the loop controls: taken as a flow")
+        told.warnings.append(f"the name {title} does not show the type of the loop: flow assumed")
     return kind or "flow"
 
 
@@ -214,25 +237,25 @@ def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told:
     whole = signals.whole
     low, high = signals.span
     if not whole.any():
-        told.warnings.append("there is no sample with a PV and an OP")
+        told.warnings.append("no sample has both PV and OP")
         return base
     sp = float(np.mean(signals.sp[whole])) * (high - low) / 100.0 + low
     op = float(np.clip(np.mean(signals.op[whole]), 0.0, 100.0))
     step_pv, step_op = resolution(record.pv[:, column]), resolution(record.op[:, column])
     automatic = float(np.mean(signals.automatic[whole]))
     if automatic < 0.5:
-        told.warnings.append(f"the loop was in automatic {automatic:.0%} of the time only")
+        told.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
     repeated = float(np.mean(np.diff(signals.pv[whole]) == 0)) if whole.sum() > 1 else 0.0
-    told.note("recording.repeated", Estimate.read(repeated, "share of PV values"))
-    noise = told.note("sensor.noise", Estimate.typical(white_noise(signals.pv[whole]), "% of span", 1.5))
+    told.note("recording.repeated", Estimate.measured(repeated, "fraction of PV values"))
+    noise = told.note("sensor.noise", Estimate.from_prior(white_noise(signals.pv[whole]), "% of span", 1.5))
     return replace(
         base,
-        sp=min(max(told.note("sp", Estimate.read(sp, "engineering units"), 7), low), high),
-        op=told.note("op", Estimate.read(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
+        sp=min(max(told.note("sp", Estimate.measured(sp, "engineering units"), 7), low), high),
+        op=told.note("op", Estimate.measured(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
         sensor=SensorSpec(noise=min(noise, 50.0)),
         recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
-            pv=told.note("recording.resolution.pv", Estimate.read(step_pv, "engineering units"), 12),
-            op=told.note("recording.resolution.op", Estimate.read(step_op, "%"), 12))))
+            pv=told.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
+            op=told.note("recording.resolution.op", Estimate.measured(step_op, "%"), 12))))
 
 
 def white_noise(pv: Floats) -> float:
@@ -273,10 +296,10 @@ def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Find
     """The loop with the controller that its record shows, else with one tuned by rule."""
     known = law is not None and law.explained >= _LEAST_EXPLAINED
     if law is not None:
-        told.note("controller.explained", Estimate.read(law.explained, "share of OP's moves"))
+        told.note("controller.explained", Estimate.measured(law.explained, "fraction of variance"))
     if law is None or not known:
-        share = f" ({law.explained:.0%} of OP's moves)" if law is not None else ""
-        told.warnings.append(f"OP does not move as a PID controller's would{share}: its tuning is a rule's")
+        r_squared = f" (R² = {law.explained:.2f})" if law is not None else ""
+        told.warnings.append(f"OP is not explained by a PID law{r_squared}: tuning set by rule")
         return _by_rule(loop, signals.interval, told)
     action = "reverse" if law.gain[0] > 0 else "direct"
     if law.gain[0] < 0:
@@ -286,16 +309,16 @@ def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Find
 
 def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findings) -> ControllerSpec:
     low, high = sorted(abs(end) for end in law.gain[1:])
-    gain = told.note("controller.gain", Estimate.found((abs(law.gain[0]), low, high), "%/%"))
+    gain = told.note("controller.gain", Estimate.from_interval((abs(law.gain[0]), low, high), "%/%"))
     reset = 0.0
     if law.reset[0] > 0:
-        reset = told.note("controller.reset", Estimate.found(law.reset, "s"))
+        reset = told.note("controller.reset", Estimate.from_interval(law.reset, "s"))
     else:
         told.warnings.append("OP shows no integral action")
-    derivative = told.note("controller.derivative", Estimate.found(law.derivative, "s"))
+    derivative = told.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
     if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
-        weight = min(max(told.note("controller.setpoint_weight", Estimate.found(law.weight, "")), 0.0), 1.0)
+        weight = min(max(told.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
     return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
                           setpoint_weight=weight, derivative_filter=rounded(law.filter))
@@ -303,6 +326,6 @@ def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findi
 
 def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:
     rule = tune_controller(loop, min(interval, 1.0))
-    gain = told.note("controller.gain", Estimate.typical(rule.gain or 1.0, "%/%", 5.0))
-    reset = told.note("controller.reset", Estimate.typical(rule.reset or 0.0, "s", 5.0))
+    gain = told.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", 5.0))
+    reset = told.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", 5.0))
     return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

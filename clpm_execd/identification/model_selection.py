@@ -126,21 +126,21 @@ def _note_steps(steps: Sequence[Step], told: Findings) -> None:
     gain = told.estimates["process.gain"]
     unsure = float(np.sqrt(np.mean([step.doubt**2 for step in steps])))
     doubt = np.hypot(QUANTILE * unsure / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
-    told.note("load.steps", Estimate.read(len(steps), "in the record"))
-    told.note("load.step", Estimate.found((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
+    told.note("load.steps", Estimate.measured(len(steps), "in the record"))
+    told.note("load.step", Estimate.from_interval((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
     often = "once" if len(steps) == 1 else f"{len(steps)} times"
-    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process was found in what "
-                         "lies between")
+    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process is identified from "
+                         "the samples between the steps")
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
     amplitude, spread, harmonic = found.swing
     ends = max(amplitude - QUANTILE * spread, 0.0), amplitude + QUANTILE * spread
-    told.note("oscillation.period", Estimate.found(period, "s"))
-    told.note("oscillation.amplitude", Estimate.found((amplitude, *ends), "% of travel"))
-    told.note("oscillation.harmonic", Estimate.read(harmonic, "share of the amplitude"))
-    told.warnings.append(f"what oscillates with a period of {period[0]:.3g} s comes from elsewhere: a load of "
-                         f"{amplitude:.2g} % of travel")
+    told.note("oscillation.period", Estimate.from_interval(period, "s"))
+    told.note("oscillation.amplitude", Estimate.from_interval((amplitude, *ends), "% of travel"))
+    told.note("oscillation.harmonic", Estimate.measured(harmonic, "fraction of the amplitude"))
+    told.warnings.append(f"external oscillation with a period of {period[0]:.3g} s: a load of {amplitude:.2g} % of "
+                         "travel")
 
 
 def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
@@ -168,11 +168,12 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
             return found
     moved = np.ptp(signals.sp[signals.whole]) > 0 if signals.whole.any() else False
     why = "SP moved too little" if moved else "SP never moved"
-    told.warnings.append(f"the process cannot be told from its load ({why}): its gain, lag and dead time are priors")
-    told.note("process.gain", Estimate.typical(prior.gain, _unit(prior.model)))
+    told.warnings.append(f"process not identifiable from this record ({why}): gain, time constant and dead time are "
+                         "defaults")
+    told.note("process.gain", Estimate.from_prior(prior.gain, _unit(prior.model)))
     if prior.tau:
-        told.note("process.tau", Estimate.typical(prior.tau[0], "s", 5.0))
-    told.note("process.dead_time", Estimate.typical(prior.dead_time, "s", 5.0))
+        told.note("process.tau", Estimate.from_prior(prior.tau[0], "s", 5.0))
+    told.note("process.dead_time", Estimate.from_prior(prior.dead_time, "s", 5.0))
     return replace(loop, process=prior)
 
 
@@ -225,10 +226,10 @@ def spec_of(law: ProcessLaw) -> ProcessSpec:
 
 def _note(law: ProcessLaw, told: Findings) -> None:
     low, high = sorted(law.gain[1:])
-    told.note("process.gain", Estimate.found((law.gain[0], low, high), _unit(law.model)))
+    told.note("process.gain", Estimate.from_interval((law.gain[0], low, high), _unit(law.model)))
     for k, tau in enumerate(law.tau):
-        told.note("process.tau" if k == 0 else "process.tau2", Estimate.found(tau, "s"))
-    told.note("process.dead_time", Estimate.found(law.dead_time, "s"))
+        told.note("process.tau" if k == 0 else "process.tau2", Estimate.from_interval(tau, "s"))
+    told.note("process.dead_time", Estimate.from_interval(law.dead_time, "s"))
 
 
 def _swing(loop: LoopSpec, interval: float, scan: float) -> float:
@@ -246,16 +247,17 @@ def loaded(loop: LoopSpec, found: Innovations | None, told: Findings, scans: Clo
     if found is None:
         return loop
     if scans is not None and told.estimates["process.gain"].source == "identified":
-        load, correlated = Estimate.found(scans.load, "% of travel"), Estimate.found(scans.correlation, "s")
+        load = Estimate.from_interval(scans.load, "% of travel")
+        correlated = Estimate.from_interval(scans.correlation, "s")
     else:  # a load belongs to its process
-        load = Estimate.about(found.load, found.doubt[0], "% of travel")
-        correlated = Estimate.about(found.correlation, found.doubt[1], "s")
+        load = Estimate.from_log_std(found.load, found.doubt[0], "% of travel")
+        correlated = Estimate.from_log_std(found.correlation, found.doubt[1], "s")
     if scans is not None:
-        white = Estimate.found(scans.noise, "% of span")
+        white = Estimate.from_interval(scans.noise, "% of span")
     else:
         step = loop.recording.resolution.pv / (loop.range[1] - loop.range[0]) * 100.0
         own = 1.0 - min(step**2 / 12.0 / max(found.noise, 1e-9)**2, _MOST_ROUNDING)  # what rounding does not make of it
-        white = Estimate.about(found.noise * own**0.5, found.doubt[2] / own, "% of span")
+        white = Estimate.from_log_std(found.noise * own**0.5, found.doubt[2] / own, "% of span")
     sigma, correlation = told.note("disturbance.sigma", load), told.note("disturbance.correlation", correlated)
     noise = told.note("sensor.noise", white)
     return replace(loop, sensor=SensorSpec(noise=min(noise, 50.0)), disturbance=DisturbanceSpec(

@@ -29,7 +29,7 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
         told.warnings.append("SP never moved")
         return habits
     if wanders(signals):
-        told.warnings.append("SP is never still: its course is learned with the loop, and no operator's")
+        told.warnings.append("SP moves continuously: it is simulated by a model, and not by operator moves")
         return habits
     together = max(1, round(_TOGETHER / signals.interval))
     begins = changes[np.concatenate([[True], np.diff(changes) > together])]
@@ -40,7 +40,7 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
     # From one level to another that has nothing to do with it, SP goes the root of 2 times as far as from its mean: a
     # record with a step or two tells that, and not how far apart its levels are over a long time.
     steps = np.diff(sp[np.append(begins, -1)])
-    size = told.note("operator.size", Estimate.read(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
+    size = told.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
     habits = replace(habits, interval=min(max(every, 1.0), 1e8), size=min(size, 50.0))
     if time >= _DAYS * _DAY:
         when = np.asarray(signals.start + np.flatnonzero(signals.whole) * signals.interval, dtype=np.float64)
@@ -69,14 +69,14 @@ def _moves_to_manual(signals: Signals, told: Findings) -> OperatorSpec:
     returns = int((np.diff(known.astype(int)) > 0).sum())
     if returns < _STAYS:
         if not known.all() and known.any():
-            told.warnings.append("the loop was too seldom in MAN and back to make a habit of it")
+            told.warnings.append("too few changes to MAN and back to estimate how often they occur")
         return OperatorSpec()
     spec = OperatorSpec()
     for key, stays in (("manual", manual), ("automatic", automatic)):
         mean = float(stays.sum()) / len(stays) * signals.interval
         # A mean of n times that end by chance alone, on a logarithmic scale.
         factor = float(np.exp(QUANTILE / np.sqrt(len(stays))))
-        value = told.note(f"operator.{key}", Estimate.within(mean, factor, "s"))
+        value = told.note(f"operator.{key}", Estimate.from_factor(mean, factor, "s"))
         spec = replace(spec, manual=value) if key == "manual" else replace(spec, automatic=value)
     return replace(spec, automatic=min(spec.automatic, 1e8), manual=min(spec.manual, 1e8))
 

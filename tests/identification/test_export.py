@@ -11,7 +11,7 @@ from command import run_command
 from simulated_records import START, flow, moved, record_of, run
 
 from clpm_execd.config.loops import read_configuration
-from clpm_execd.identification.export import loops_files
+from clpm_execd.identification.export import format_loops_files
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
@@ -26,7 +26,7 @@ def learned() -> list[LearnedLoop]:
 
 @pytest.fixture
 def file(learned: list[LearnedLoop], tmp_path: Path) -> Path:
-    write_all_atomically(loops_files(tmp_path / "loops.toml", learned))
+    write_all_atomically(format_loops_files(tmp_path / "loops.toml", learned))
     return tmp_path / "loops.toml"
 
 

@@ -61,5 +61,5 @@ def test_an_analyser_whose_set_point_never_moves_is_a_prior_and_said_to_be_one()
         assert found.loop.process.model == "fopdt"
         gain = found.estimates["process.gain"]
         if gain.source == "prior":
-            assert any("cannot be told" in warning for warning in found.warnings)
+            assert any("not identifiable" in warning for warning in found.warnings)
         assert gain.low <= loop.process.gain <= gain.high

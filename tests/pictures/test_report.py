@@ -26,7 +26,7 @@ def fit_of(name: str = "FIC101", samples: int = 800, interval: float = 10.0) -> 
     estimates = {
         "controller.gain": Estimate(0.512, 0.48, 0.55, "%/%", "identified"),
         "process.gain": Estimate(1.0, 0.5, 2.0, "%/%", "prior"),
-        "recording.resolution.pv": Estimate.read(0.01, "engineering units"),
+        "recording.resolution.pv": Estimate.measured(0.01, "engineering units"),
     }
     learned = LearnedLoop(template("flow", name, (0.0, 100.0)), estimates, ("SP never moved",), round(interval * 1e9),
                       samples)
@@ -100,8 +100,9 @@ def test_the_table_has_a_row_per_loop_and_marks_defaults() -> None:
 
 
 def test_the_table_shows_stiction_and_oscillation_where_a_loop_has_them() -> None:
-    sticky = {"stiction.S": Estimate.read(5.04, "%"), "stiction.J": Estimate.read(2.0, "%")}
-    oscillating = {"oscillation.period": Estimate.read(187.2, "s"), "oscillation.amplitude": Estimate.read(2.0, "%")}
+    sticky = {"stiction.S": Estimate.measured(5.04, "%"), "stiction.J": Estimate.measured(2.0, "%")}
+    oscillating = {"oscillation.period": Estimate.measured(187.2, "s"),
+                   "oscillation.amplitude": Estimate.measured(2.0, "%")}
     fits = [replace(one, learned=replace(one.learned, estimates={**one.learned.estimates, **more}))
             for one, more in ((fit_of(), sticky), (fit_of(), oscillating), (fit_of(), {}))]
     console = Console(width=120)

@@ -134,14 +134,14 @@ def _compare(fits: Sequence[LoopFit]) -> DiscriminatorAuc:
 def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
            assumptions: Sequence[tuple[str, str]]) -> None:
     """Write the files; raise BadInput if one cannot be written."""
-    from clpm_execd.identification.export import loops_files, names_of
+    from clpm_execd.identification.export import format_loops_files, unique_ids
 
     learned = [fit.learned for fit in fits]
-    files = {f"--output {arguments.output}": loops_files(arguments.output, learned)}
+    files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned)}
     if arguments.report:
         from clpm_execd.pictures.learn_report import build_report_page
 
-        page = build_report_page(names_of(learned), fits, score, group_by_message(assumptions)).html()
+        page = build_report_page(unique_ids(learned), fits, score, group_by_message(assumptions)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:
@@ -154,10 +154,10 @@ def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
            assumptions: Sequence[tuple[str, str]]) -> None:
     """Print assumptions and warnings to stderr, and the table of loops to stdout."""
     from clpm_execd.cli.terminal import output_width, print_drawing
-    from clpm_execd.identification.export import names_of
+    from clpm_execd.identification.export import unique_ids
     from clpm_execd.pictures.learn_report import build_report_table
 
-    names = names_of([fit.learned for fit in fits])
+    names = unique_ids([fit.learned for fit in fits])
     warnings = [(name, warning) for name, fit in zip(names, fits, strict=True)
                 for warning in fit.learned.warnings]
     for line in (*group_by_message(assumptions), *group_by_message(warnings)):
