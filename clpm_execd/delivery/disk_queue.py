@@ -9,9 +9,10 @@ interrupted merge), which are the same points again; it cannot lose any. The ord
 Large files, while there are few, are in memory as well, and sent from there: on a machine that also runs the server,
 reading and checking them takes time from it. The file decides: without it, or with another header, nothing is sent.
 
-Lines that cannot be written (a full disk) are pending in memory, are sent in their turn, and are written as soon as
-that is possible. Small files are merged once there are many, so that an outage of a day is some hundred files. `put`
-waits for the disk: a slow one delays the stream, and all samples that became due meanwhile are one file.
+Lines that cannot be written (a full disk, a folder that became unusable) are pending in memory, are sent in their turn,
+and are written as soon as that is possible. A file that cannot be read stays where it is and is tried again. Small
+files are merged once there are many, so that an outage of a day is some hundred files. `put` waits for the disk: a slow
+one delays the stream, and all samples that became due meanwhile are one file.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from clpm_execd.delivery.queue import MAX_BATCH_BYTES, Batch, split_batches
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.delivery.queue_order import Entry, QueueOrder, split_merge_runs
+from clpm_execd.state.folder_lock import FolderLock
 
 MAX_BYTES = 2_000_000_000  # seven weeks of the five default loops at 1 s, on a disk that has room for logs too
 MERGE_EVERY_PUTS = 60  # a minute of a stream at 1 s
@@ -59,6 +61,8 @@ class DiskQueue:
         The state folder, which has, or gets, the folders `spool/` and `corrupt/`.
     log : logging.Logger
         Where failures of the disk, corrupt files and what is pending at the start are reported.
+    lock : FolderLock, optional
+        The lock on the state folder. While it is not held, lines stay in memory and the folder is left alone.
     max_bytes, max_memory_bytes : int
         Bytes of lines on disk, and in memory while the disk does not take them, beyond which the oldest are dropped.
     now : callable
@@ -66,24 +70,28 @@ class DiskQueue:
     """
 
     def __init__(
-        self, state: Path, log: logging.Logger, *, max_bytes: int = MAX_BYTES,
+        self, state: Path, log: logging.Logger, *, lock: FolderLock | None = None, max_bytes: int = MAX_BYTES,
         max_memory_bytes: int = memory_queue.MAX_BYTES, now: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
         self.folder = QueueFolder(state)
         self.points_dropped = 0
         self.corrupt_files = 0  # found since the start
-        self._log, self._now = log, now
+        self._log, self._now, self._folder_lock = log, now, lock
         self._order = QueueOrder(max_bytes, max_memory_bytes)
         self._batch: Batch | None = None  # the lines of the entries in flight
         self._copies: dict[int, bytes] = {}  # lines of files, by the files' times
-        self._unremovable: set[int] = set()  # times of files that can be neither sent nor removed
+        self._unmovable: set[int] = set()  # times of corrupt files that cannot be moved away
+        self._undeleted: set[int] = set()  # of files that are dealt with and could not be deleted yet
+        self._unreadable: set[int] = set()  # of files that are tried again later
         self._last_time = 0  # of the newest file
         self._disk_failure: _DiskFailure | None = None
         self._puts_since_merge = 0
-        self._scanned_at = now()
+        self._scanned_at: int | None = None  # None: the next put scans the folder
+        self._has_taken_over = False
         self._put_lock = threading.Lock()  # one put at a time; taken before _lock
         self._lock = threading.RLock()  # for order and counts; not held while the disk works, except in a merge
-        self._take_over()
+        if self._open_folder():
+            self._log_pending()
 
     # Putting
 
@@ -92,17 +100,15 @@ class DiskQueue:
         if not lines:
             return
         with self._put_lock:
-            disk_works = self._write_lines_in_memory()
+            disk_works = self._open_folder() and self._write_lines_in_memory()
             for batch in split_batches(lines):
                 disk_works = self._put_batch(batch, disk_works)
             if disk_works and self._disk_failure:
                 self._log_disk_recovery(self._disk_failure)
             self._puts_since_merge += 1
-            if self._puts_since_merge >= MERGE_EVERY_PUTS:
+            if disk_works and self._puts_since_merge >= MERGE_EVERY_PUTS:
                 self._puts_since_merge = 0
                 self._merge()
-            if not 0 <= self._now() - self._scanned_at < SCAN_EVERY_NS:
-                self._scan_folder(is_backlog=True)
             self._enforce_limits()
 
     def _put_batch(self, batch: Batch, disk_works: bool) -> bool:
@@ -127,13 +133,18 @@ class DiskQueue:
         try:
             self.folder.write(entry.time, batch)
         except OSError as error:
-            if self._disk_failure is None:
-                self._disk_failure = _DiskFailure(self._now(), self.points_dropped)
-                text = "cannot write the queue to %s: %s; keeping points in memory, at most %d MB"
-                limit = self._order.max_memory_bytes // 1_000_000
-                self._log.error(text, self.folder.path, error.strerror, limit)
+            self._log_disk_failure(error)
             return False
         return True
+
+    def _log_disk_failure(self, error: OSError | None) -> None:
+        """Note since when the disk takes no files, and log it once; None: the lock has logged why."""
+        if self._disk_failure is None:
+            self._disk_failure = _DiskFailure(self._now(), self.points_dropped)
+            text = "cannot write the queue to %s: %s; keeping points in memory, at most %d MB"
+            limit = self._order.max_memory_bytes // 1_000_000
+            if error is not None:
+                self._log.error(text, self.folder.path, error.strerror, limit)
 
     def _write_lines_in_memory(self) -> bool:
         """Write what is pending in memory, in order; return whether the disk took all of it."""
@@ -195,9 +206,13 @@ class DiskQueue:
         with self._put_lock:  # a put may be about to write what is in flight from memory
             entries = self._order.in_flight
             replacement = Entry(entries[0].time, remaining.count(b"\n"), len(remaining))
-            self.folder.write(replacement.time, Batch(remaining, replacement.points))
+            if any(entry.body is None for entry in entries):
+                self.folder.write(replacement.time, Batch(remaining, replacement.points))
+            else:  # the next put writes it, if the disk takes it
+                replacement.body = remaining
             for entry in entries[1:]:
-                self._remove_file(entry)
+                if entry.body is None:
+                    self._remove_file(entry)
             with self._lock:
                 for entry in entries:
                     self._remove(entry)
@@ -232,7 +247,7 @@ class DiskQueue:
         return self._order.is_half_full
 
     def _lines_of(self, entry: Entry) -> bytes | None:
-        """Return the lines of an entry; None, and the entry is removed, if its file is gone or corrupt."""
+        """Return the lines of an entry; None, and the entry is removed, if its file is gone, corrupt or unreadable."""
         try:
             return entry.body or self._find_copy(entry) or self._read(entry)
         except FileNotFoundError:
@@ -242,7 +257,20 @@ class DiskQueue:
             with self._lock:
                 self._remove(entry)
             self._move_to_corrupt(entry.time, reason)
+        except OSError as error:
+            if error.errno in _TRANSIENT_ERRORS:
+                raise
+            with self._lock:
+                self._remove(entry)
+            self._log_unreadable(entry.time, error)
         return None
+
+    def _log_unreadable(self, time: int, error: OSError) -> None:
+        """Log it once that files cannot be read; a scan of the folder adds them again once they can be."""
+        if not self._unreadable:
+            text = "cannot read %s: %s; its points stay there and are sent once it can be read"
+            self._log.error(text, self.folder.path_of(time), error.strerror)
+        self._unreadable.add(time)
 
     def _find_copy(self, entry: Entry) -> bytes | None:
         """Return the lines from memory, if the file is there as it was."""
@@ -253,14 +281,8 @@ class DiskQueue:
         return None
 
     def _read(self, entry: Entry) -> bytes:
-        try:
-            batch = self.folder.read(entry.time)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if error.errno in _TRANSIENT_ERRORS:
-                raise
-            raise CorruptFile(f"it cannot be read: {error.strerror}") from None
+        batch = self.folder.read(entry.time)
+        self._unreadable.discard(entry.time)
         if (batch.points, len(batch.body)) != (entry.points, entry.size):
             raise CorruptFile("it was replaced by another file")
         return batch.body
@@ -275,9 +297,11 @@ class DiskQueue:
         try:
             self.folder.remove(entry.time)
         except OSError as error:
-            self._unremovable.add(entry.time)
-            text = "cannot remove %s, whose points are written: %s; the next start writes them again, to no effect"
-            self._log.error(text, self.folder.path_of(entry.time), error.strerror)
+            if not self._undeleted:
+                text = "cannot remove %s, whose points are written: %s; trying again, and a restart before that " \
+                       "writes them again, to no effect"
+                self._log.error(text, self.folder.path_of(entry.time), error.strerror)
+            self._undeleted.add(entry.time)
 
     def _move_to_corrupt(self, time: int, reason: CorruptFile) -> None:
         self.corrupt_files += 1
@@ -285,7 +309,7 @@ class DiskQueue:
         try:
             self.folder.move_to_corrupt(time)
         except OSError:
-            self._unremovable.add(time)
+            self._unmovable.add(time)
 
     def _enforce_limits(self) -> None:
         with self._lock:
@@ -302,28 +326,58 @@ class DiskQueue:
 
     # The folder
 
-    def _take_over(self) -> None:
-        """Take over the files of the process before this one."""
-        self.folder.recover()
-        self._scan_folder(is_backlog=False)
+    def _open_folder(self) -> bool:
+        """Return whether the folder can be used; add files that are new in it, every half minute and after a failure.
+
+        The first time these are the files of the process before this one.
+        """
+        if self._folder_lock is not None and not self._folder_lock.try_acquire():
+            self._log_disk_failure(None)
+            self._scanned_at = None
+            return False
+        if self._scanned_at is not None and 0 <= self._now() - self._scanned_at < SCAN_EVERY_NS:
+            return True
+        try:
+            self._scan_folder()
+        except OSError as error:
+            self._log_disk_failure(error)
+            self._scanned_at = None
+            return False
+        return True
+
+    def _log_pending(self) -> None:
         if self._order.live:
             text = "%d points pending in %d files in %s, the oldest for %.0f s"
             age = max(0, self._now() - self._order.live[0].time) / 1e9
             self._log.info(text, self.points, len(self._order.live), self.folder.path, age)
 
-    def _scan_folder(self, *, is_backlog: bool) -> None:
-        """Add the files that are new in the folder."""
+    def _scan_folder(self) -> None:
+        """Add the files that are new in the folder, and try again to delete those that are dealt with; OSError."""
         self._scanned_at = self._now()
+        if not self._has_taken_over:
+            self.folder.recover()
+        for time_of_file in sorted(self._undeleted):
+            with suppress(OSError):
+                self.folder.remove(time_of_file)
+                self._undeleted.discard(time_of_file)
         with self._lock:
-            old_times = {entry.time for entry in self._order} | self._unremovable
-        for new_time in sorted(set(self.folder.times()) - old_times):
+            old_times = {entry.time for entry in self._order} | self._unmovable | self._undeleted
+        times = set(self.folder.times())
+        is_backlog = self._has_taken_over or self.points > 0
+        self._has_taken_over = True
+        self._unreadable &= times
+        for new_time in sorted(times - old_times):
             try:
                 entry = Entry(new_time, *self.folder.read_header(new_time))
             except CorruptFile as reason:
                 self._move_to_corrupt(new_time, reason)
                 continue
-            except OSError:  # gone, or not readable now
+            except FileNotFoundError:
                 continue
+            except OSError as error:
+                self._log_unreadable(new_time, error)
+                continue
+            self._unreadable.discard(new_time)
             self._last_time = max(self._last_time, new_time)
             with self._lock:
                 self._order.add(entry, is_backlog=is_backlog)

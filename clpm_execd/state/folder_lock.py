@@ -86,6 +86,9 @@ class FolderLock:
                 self._log_failure(error)
             return False
         self._fd = fd
+        if self._is_failure_logged:
+            self._is_failure_logged = False
+            self._log.warning("the state folder %s can be used again", self.folder)
         return True
 
     def release(self) -> None:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from clpm_execd.delivery.queue import MAX_BATCH_BYTES, MAX_BATCH_LINES, Batch, s
 from clpm_execd.delivery.queue_file import parse, serialize
 from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.delivery.queue_order import MAX_LIVE_AGE_NS
+from clpm_execd.state.folder_lock import FolderLock
 from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
 SECOND = 1_000_000_000
@@ -359,6 +361,123 @@ def test_a_merged_file_is_not_sent_from_the_copy_of_its_first_part(
         queue.put(lines(value))
     assert len(files_in(tmp_path)) == 1
     assert take_all(queue) == split_lines(lines(*range(MERGE_EVERY_PUTS)))
+
+
+# A folder that cannot be used
+
+
+UNUSABLE = ["a file", "a device", "a loop of links", "a long name", "a file as spool"]
+
+
+def make_unusable(what: str, folder: Path) -> Path:
+    """Return the path of a state folder that cannot be used."""
+    if what == "a device":
+        return Path(os.devnull)
+    if what == "a long name":
+        return folder / ("x" * 300)
+    path = folder / "state"
+    if what == "a file":
+        path.touch()
+    elif what == "a loop of links":
+        path.symlink_to(path)
+    else:
+        path.mkdir()
+        (path / "spool").touch()
+    return path
+
+
+@contextmanager
+def without_permission(folder: Path) -> Iterator[None]:
+    """Take from this process all permissions for a folder."""
+    folder.chmod(0)
+    user = os.geteuid()
+    if not user:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_without_a_usable_folder_the_queue_is_in_memory(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = make_unusable(what, tmp_path)
+    lock = FolderLock(state, LOG)
+    lock.try_acquire()
+    queue = DiskQueue(state, LOG, lock=lock, now=Time(SECOND))
+    for value in range(100):
+        queue.put(lines(value))
+    assert not queue.is_durable
+    assert take_all(queue) == split_lines(lines(*range(100)))
+    assert len(caplog.records) == 1, caplog.text
+
+
+def test_a_folder_that_becomes_usable_is_used_with_the_files_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue_in(tmp_path).put(lines(1))
+    with without_permission(tmp_path):
+        lock = FolderLock(tmp_path, LOG)
+        assert not lock.try_acquire()
+        queue = DiskQueue(tmp_path, LOG, lock=lock, now=Time())
+        queue.put(lines(2))
+    queue.put(lines(3))
+    assert queue.is_durable
+    assert sorted(take_all(queue)) == split_lines(lines(1, 2, 3))
+    assert files_in(tmp_path) == []
+    assert [record.message.partition(": ")[0].replace(str(tmp_path), "X") for record in caplog.records] == [
+        "cannot use the state folder X", "the state folder X can be used again",
+        "writing the queue to X/spool resumed after 4 s; 0 points dropped"]
+
+
+def test_the_folder_is_left_alone_while_another_process_holds_it(tmp_path: Path) -> None:
+    queue_in(tmp_path).put(lines(1))
+    owner, lock = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
+    assert owner.try_acquire()
+    queue = DiskQueue(tmp_path, LOG, lock=lock, now=Time())
+    queue.put(lines(2))
+    assert take_all(queue) == [lines(2)]
+    assert len(files_in(tmp_path)) == 1
+
+
+def test_a_folder_that_is_unusable_for_a_while_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    queue = DiskQueue(tmp_path, LOG, now=Time())
+    for value in range(20):
+        queue.put(lines(value))
+    with without_permission(tmp_path):
+        assert take_all(queue) == []
+        for value in range(20, 100):
+            queue.put(lines(value))
+        assert take_all(queue) == split_lines(lines(*range(20, 100)))
+        queue.put(lines(100))
+    for value in range(101, 140):
+        queue.put(lines(value))
+    assert sorted(take_all(queue)) == sorted(split_lines(lines(*range(20), *range(100, 140))))
+    assert (files_in(tmp_path), queue.points, queue.corrupt_files) == ([], 0, 0)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "WARNING"]
+
+
+def test_written_points_whose_files_cannot_be_deleted_are_not_sent_again_and_deleted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    queue = DiskQueue(tmp_path, LOG, now=Time())
+    for value in range(5):
+        queue.put(lines(value))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert take_all(queue) == split_lines(lines(*range(5)))
+        assert len(files_in(tmp_path)) == 5
+    for value in range(5, 50):
+        queue.put(lines(value))
+        assert take_all(queue) == [lines(value)]
+    assert files_in(tmp_path) == []
+    assert len(caplog.records) == 1
 
 
 # Bounds

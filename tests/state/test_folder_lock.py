@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from command import run_command
+from loopback_server import DONE, Server
 
 from clpm_execd.problems import BadInput
 from clpm_execd.runtime.os_signals import Signals
@@ -121,6 +124,23 @@ def test_the_program_streams_without_a_folder_that_cannot_be_used(tmp_path: Path
     done = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
     assert (done.returncode, done.stdout.count("\n")) == (0, 10)
     assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
+
+
+@pytest.mark.parametrize("what", ["file", "device", "spool"])
+def test_the_direct_stream_writes_without_a_folder_that_cannot_be_used(what: str, tmp_path: Path) -> None:
+    state = Path(os.devnull) if what == "device" else tmp_path / "state"
+    if what == "spool":
+        state.mkdir()
+        (state / "spool").touch()
+    elif what == "file":
+        state.touch()
+    with closing(Server(DONE)) as server:
+        env = {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": "a-token-to-write", "INFLUXDB_ORG": "o",
+               "INFLUXDB_BUCKET": "b"}
+        done = run_command("--direct", "--state", state, "--count", "1", folder=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "5 points written, 0 rejected, 0 dropped, 0 pending" in done.stderr
+    assert len(re.findall("cannot (?:use|write)", done.stderr)) == 1, done.stderr
 
 
 @pytest.mark.slow  # it waits for as long as Telegraf may take to end the first

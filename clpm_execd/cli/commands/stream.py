@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clpm_execd.outputs.stream import StreamJob
     from clpm_execd.plant.source import Source
     from clpm_execd.runtime.progress import Progress
+    from clpm_execd.state.folder_lock import FolderLock
 
 LOG_FILE = Path("data_streaming_service.log")
 # Names that options had in 0.1.0 and keep, outside the help.
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     try:
         if connection is None:
             return _to_stdout(job, settings, may_repeat_latest=arguments.count is None and not start.is_exclusive)
-        return _to_influxdb(job, settings, _build_client(settings, connection, hide))
+        return _to_influxdb(job, settings, start.lock, _build_client(settings, connection, hide))
     finally:
         progress.close()
 
@@ -129,7 +130,7 @@ def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -
     return status
 
 
-def _to_influxdb(job: StreamJob, settings: Settings, writer: Writer) -> int:
+def _to_influxdb(job: StreamJob, settings: Settings, lock: FolderLock | None, writer: Writer) -> int:
     from clpm_execd.outputs import direct
 
     if _is_interactive():
@@ -141,7 +142,7 @@ def _to_influxdb(job: StreamJob, settings: Settings, writer: Writer) -> int:
     from clpm_execd.delivery.quarantine import Quarantine
 
     writer = AcknowledgementRecorder(writer, settings.state, job.source.interval / SECOND)
-    queue = DiskQueue(settings.state, job.log, max_bytes=settings.spool_limit or MAX_BYTES)
+    queue = DiskQueue(settings.state, job.log, lock=lock, max_bytes=settings.spool_limit or MAX_BYTES)
     return direct.run(job, writer, queue=queue, quarantine=Quarantine(settings.state, job.log))
 
 
