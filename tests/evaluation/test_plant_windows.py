@@ -14,7 +14,7 @@ import pytest
 from plant_records import plant_records
 from simulated_records import START
 
-from clpm_execd.config.refinery_statistics import VARIABILITY
+from clpm_execd.config.plants.refinery_statistics import VARIABILITY
 from clpm_execd.evaluation.similarity import Distances, discriminator_auc, measure_distances, novelty_ratio
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.plant.block import Floats

@@ -30,8 +30,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the loops.toml; return the exit status."""
-    from clpm_execd.config import starter
     from clpm_execd.config.loops import SEED
+    from clpm_execd.config.plants import starter
 
     text = starter.STARTER
     if arguments.plant is None and arguments.loops is None:

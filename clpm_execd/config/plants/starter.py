@@ -17,8 +17,8 @@ from math import exp, log
 from random import Random
 from typing import Any
 
-from clpm_execd.config.period_matching import PeriodPair, match_periods
-from clpm_execd.config.refinery_statistics import (
+from clpm_execd.config.plants.period_matching import PeriodPair, match_periods
+from clpm_execd.config.plants.refinery_statistics import (
     MOVE_INTERVAL_HOURS,
     MOVE_SIZE,
     SOURCE,
