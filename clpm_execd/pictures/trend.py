@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import MODES, Block, Floats
-from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector, TimeInterval
+from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector, TimeInterval
 
 if TYPE_CHECKING:
     from clpm_execd.plant.block import Arrivals

@@ -158,8 +158,8 @@ class Plant:
         from clpm_execd.plant.faults.process import ProcessFaults
         from clpm_execd.plant.faults.schedule import Schedule
         from clpm_execd.plant.faults.sensor import SensorFaults
-        from clpm_execd.plant.faults.truth import TruthObserver
         from clpm_execd.plant.faults.valve import ValveFaults
+        from clpm_execd.plant.truth.observer import TruthObserver
 
         state = self._state
         self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)

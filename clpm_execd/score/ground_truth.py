@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector
+from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.score.time_intervals import TimeIntervals, intersection, union
 from clpm_execd.units import LAST_TIME, SECOND, parse_time

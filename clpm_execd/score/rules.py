@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.faults.episodes import Episode, TimeInterval
+from clpm_execd.plant.truth.episodes import Episode, TimeInterval
 from clpm_execd.score.alarms import Alarm
 from clpm_execd.score.ground_truth import GroundTruth
 from clpm_execd.score.time_intervals import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from clpm_execd.plant.faults.episodes import TimeInterval
+from clpm_execd.plant.truth.episodes import TimeInterval
 
 TimeIntervals = tuple[TimeInterval, ...]
 

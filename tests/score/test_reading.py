@@ -14,8 +14,8 @@ from clpm_execd import read_truth
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.plant.faults.episodes import Episode, find_episodes
 from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.truth.episodes import Episode, find_episodes
 from clpm_execd.problems import BadInput
 from clpm_execd.score import Alarm, GroundTruth, read_alarms
 from clpm_execd.score.ground_truth import HEARTBEAT

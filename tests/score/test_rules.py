@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.faults.episodes import Episode
+from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.rules import LEVELS, Tally
 from clpm_execd.units import DAY

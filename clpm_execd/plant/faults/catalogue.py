@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from clpm_execd.plant.faults import tuning, visibility
+from clpm_execd.plant.faults import tuning
 from clpm_execd.plant.faults.kinds import Effect, FaultKind
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
+from clpm_execd.plant.truth import visibility
 
 _DAY_S, _HOUR_S = 86400.0, 3600.0
 _OF_SAMPLES = "of samples"

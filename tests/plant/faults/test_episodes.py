@@ -7,9 +7,9 @@ from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.faults.episodes import Episode, EpisodeCollector, find_episodes
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector, find_episodes
 
 LOOPS = (
     loop(fault("stiction", 20, 30, ramp=10, S=6.0, J=3.0), fault("stiction", 40, 30, S=6.0, J=3.0), loop_id="A"),
