@@ -2,7 +2,7 @@
 
 A plant is drawn from its name, its size and a seed; the same three give the same file. A quarter of its loops are
 slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
-plants). Noise and load of a refinery are those of a real one (config.refinery_statistics). Some loops come in threes
+plants). Noise and load of a refinery are those of a real one (see refinery_statistics). Some loops come in threes
 that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
 external oscillation. Some neighbours share an event: an oscillation that reaches each of them later and weaker, a
 change of the load, or a grade change.
