@@ -5,7 +5,7 @@ padding, a byte that does not occur in UTF-8. A text that many rows share is hel
 
 The rows are written column after column: the first text of each row goes where the row begins, the second one over
 whatever was copied beyond the first, and so on. Only where the remainder of a row may be shorter than what is copied
-beyond a text, or where texts are left out, all rows are laid out with their padding, and each byte is looked at. That
+beyond a text, or where texts are omitted, all rows are laid out with their padding, and each byte is looked at. That
 takes twice the time.
 """
 

@@ -1,7 +1,7 @@
 """Blocks as InfluxDB line protocol, in the subset that every parser of it reads alike.
 
 Every line is complete and valid: LF only, tags and fields sorted by name, floats as `%.10g`, the timestamp in ns. A
-value that is not finite is left out, and a point without any value too. A name that line protocol cannot carry is
+value that is not finite is omitted, and a point without any value too. A name that line protocol cannot carry is
 refused when the encoder is made, all such names at once; nothing is refused afterwards.
 
 `reference` defines the format. It encodes few lines, and the templates of `block_encoder` many, to the same bytes.

@@ -34,7 +34,7 @@ class ReferenceEncoder:
     def encode(self, block: Block, start: int, stop: int) -> bytes:
         """Return the lines of the instants [start, stop) of a Block.
 
-        A value that is not finite is left out, and a sample without any value has no line.
+        A value that is not finite is omitted, and a sample without any value has no line.
         """
         lines = []
         for time, loop, mode, values in self._samples(block, start, stop):

@@ -38,7 +38,7 @@ class Segment(NamedTuple):
     after: bytes = b""
 
 
-Field = tuple[Segment, ...]  # one with a number is left out together with it
+Field = tuple[Segment, ...]  # one with a number is omitted together with it
 RowFormat = Sequence[Field]
 
 

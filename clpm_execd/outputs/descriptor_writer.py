@@ -1,6 +1,6 @@
 """Complete writes to a file descriptor: a pipe, a socket, a file or a terminal.
 
-A write is only cut short where a stop is asked for and the consumer does not read for 0.3 s. A disk that is full is
+A write is only cut short where a stop is requested and the consumer does not read for 0.3 s. A disk that is full is
 waited for. A consumer that has gone ends the stream, without an error.
 """
 
@@ -71,7 +71,7 @@ class DescriptorWriter:
             self._max_write_bytes = 1 << 30
 
     def write(self, data: bytes) -> None:
-        """Write all of it; less only where a stop is asked for and the consumer does not read."""
+        """Write all of it; less only where a stop is requested and the consumer does not read."""
         remaining = memoryview(data)
         self.bytes_submitted += len(remaining)
         stop_deadline = _Deadline(self._clock, _STOP_GRACE_NS)
@@ -121,7 +121,7 @@ class DescriptorWriter:
                 os.set_blocking(self._fd, self._was_blocking)
 
     def _wait(self) -> None:
-        """Wait until the consumer reads or a signal comes; only briefly once a stop is asked for."""
+        """Wait until the consumer reads or a signal comes; only briefly once a stop is requested."""
         if self._signals.should_stop:
             self._clock.wait(_STOP_GRACE_NS // 10, [], [self._fd] if self._is_pipe else [])
             return

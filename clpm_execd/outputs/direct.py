@@ -21,7 +21,7 @@ from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import SECOND
 
 _MAX_DRAIN_NS = 60 * SECOND  # for what is pending once `count` instants are emitted
-_STOP_GRACE_NS = 5 * SECOND  # for what is pending in memory once a stop is asked for
+_STOP_GRACE_NS = 5 * SECOND  # for what is pending in memory once a stop is requested
 _STOP_GRACE_DURABLE_NS = SECOND // 2  # for what is pending on disk: the next process sends it
 _SUMMARY_NS = 60 * SECOND
 _BACKFILL_LAG_NS = 60 * SECOND  # further behind the clock than this the stream backfills, and can wait
@@ -30,7 +30,7 @@ _JOIN_SECONDS = 0.2  # for the sender's thread; a request that hangs ends with t
 
 
 def run(job: StreamJob, writer: Writer, *, queue: Queue | None = None, quarantine: Quarantine | None = None) -> int:
-    """Stream until a stop is asked for, or `count` instants are delivered.
+    """Stream until a stop is requested, or `count` instants are delivered.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class _QueueOutput:
 
     wake_fds: Sequence[int] = ()
     has_ended = False
-    bytes_submitted = 0  # the queue is durable as a whole, or not
+    bytes_submitted = 0  # the queue is durable for all of it, or not at all
 
     def __init__(self, job: StreamJob, queue: Queue, sender: Sender, writer: Writer) -> None:
         self._queue, self._sender, self._writer = queue, sender, writer

@@ -61,7 +61,7 @@ def is_watchable(fd: int) -> bool:
 
 def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_reload: bool = False,
         max_rate: int | None = None) -> int:
-    """Stream until a stop is asked for, EOF, `count` instants, or a consumer that is gone.
+    """Stream until a stop is requested, EOF, `count` instants, or a consumer that is gone.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_r
     after_reload : bool
         Whether another process may have emitted the latest instant. Then it is emitted only on request.
     max_rate : int, optional
-        The limit of a backfill in points/s, by default none. With a limit an EOF does not wait for the rest of it.
+        The limit of a backfill in points/s, by default none. With a limit an EOF does not wait for its end.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def _after_reload(job: StreamJob, stdin_fd: int) -> StreamJob:
 
 
 class _Stdin:
-    """The requests of whoever started the stream: any number of newlines is one, and EOF is the last."""
+    """The requests of the process that started the stream: any number of newlines is one, and EOF is the last."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

@@ -83,7 +83,7 @@ class Output(Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the consumer asked for the end; what is due by then is still emitted."""
+        """Whether the consumer requested the end; what is due by then is still emitted."""
 
     @property
     def bytes_submitted(self) -> int:
@@ -105,7 +105,7 @@ class Output(Protocol):
         """
 
     def abandons_backfill(self, lag: int) -> bool:
-        """Return whether the consumer asked for the end before a slow backfill is over; lag: as in `backpressure`."""
+        """Return whether the consumer requested the end before a slow backfill is over; lag: as in `backpressure`."""
 
     def is_consumed(self, offset: int) -> bool:
         """Return whether the first `offset` bytes cannot be lost any more, even if this process is killed."""
@@ -118,7 +118,7 @@ class Output(Protocol):
 
 
 def run(job: StreamJob, output: Output, *, max_lines: int = MAX_LINES_PER_WRITE) -> None:
-    """Stream until a stop is asked for, the output ends, or `count` instants are emitted; max_lines: of one Block."""
+    """Stream until a stop is requested, the output ends, or `count` instants are emitted; max_lines: of one Block."""
     if job.checkpoints:
         job.checkpoints.write_first(job.first_instant)
     if job.progress:

@@ -128,7 +128,7 @@ class Scheduler:
         return self._remaining == 0
 
     def due_blocks(self, should_stop: Callable[[], bool]) -> Iterator[Block]:
-        """Yield the Blocks that are due now, until the count is reached or a stop is asked for.
+        """Yield the Blocks that are due now, until the count is reached or a stop is requested.
 
         What becomes due meanwhile waits for the next call, so that a source slower than time starves nobody.
         """
