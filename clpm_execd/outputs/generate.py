@@ -90,6 +90,8 @@ def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
             with (open_atomically(output, lambda: not signals.should_stop) as file,
                   _compress(file, output) as compressed):
                 yield compressed
+    except BrokenPipeError:
+        pass  # the consumer of a named pipe is gone, as that of stdout may be
     except OSError as error:
         raise unwritable(f"--output {output}", error) from None
 

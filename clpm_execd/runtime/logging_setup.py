@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from clpm_execd.paths import follow_links, is_replaceable
+
 TRACE = 5  # below logging.DEBUG, which is 10
 MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: a write of so many bytes is atomic
 
@@ -75,6 +77,14 @@ class TelegrafHandler(logging.Handler):
             os.write(fd, f"W! {lost} log lines were lost while nobody read them\n".encode())
 
 
+class _SpecialFileHandler(TelegrafHandler):
+    """Writes to a pipe, a device or an open descriptor in the same way, and closes it in the end."""
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
 def build_telegraf_handler(stream: TextIO, secrets: Collection[str] = ()) -> logging.Handler:
     """Return a handler whose lines Telegraf reads as the log of a plugin; secrets may grow later."""
     handler = TelegrafHandler(stream)
@@ -94,7 +104,8 @@ def configure_logging(
     telegraf : bool
         Whether the lines on stderr are for Telegraf; if not, they have a time and a level.
     log_file : Path, optional
-        A file that takes all lines too, rotated at 10 MB. One that cannot be opened is a warning.
+        A file that takes all lines too, rotated at 10 MB; a pipe, a device or a descriptor such as /dev/stderr is not.
+        One that cannot be opened is a warning.
     secrets : sequence of str
         Texts that never appear in the log.
 
@@ -133,22 +144,42 @@ def configure_logging(
 
 
 def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter) -> None:
-    # Not at the top: it imports pickle and sockets, and Telegraf waits for the first line.
-    from logging.handlers import RotatingFileHandler
-
     try:
-        handler = RotatingFileHandler(
-            path,
-            maxBytes=MAX_LOG_FILE_BYTES,
-            backupCount=ROTATED_LOG_FILES,
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
+        handler = _open_log_file(path)
     except (OSError, ValueError) as error:
         root.warning("cannot open the log file %s: %s", path, getattr(error, "strerror", None) or error)
         return
     handler.setFormatter(formatter)
     root.addHandler(handler)
+
+
+def _open_log_file(path: Path) -> logging.Handler:
+    """Return the handler of a log file; what is not a regular file is neither renamed nor waited for."""
+    target = follow_links(path)
+    if isinstance(target, int):
+        return _SpecialFileHandler(os.fdopen(os.dup(target), "w"))
+    if not is_replaceable(target):
+        return _SpecialFileHandler(os.fdopen(os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)), "w"))
+    # Not at the top: it imports pickle and sockets, and Telegraf waits for the first line.
+    from logging.handlers import RotatingFileHandler
+
+    class RotatingLogFile(RotatingFileHandler):
+        """Goes on in the same file where it cannot be rotated, and tries again once that has grown as much again."""
+
+        def doRollover(self) -> None:  # noqa: N802 - the name in the standard library
+            try:
+                super().doRollover()
+            except OSError as error:
+                is_first = self.maxBytes == MAX_LOG_FILE_BYTES
+                self.maxBytes += MAX_LOG_FILE_BYTES
+                self.stream = self._open()
+                if is_first:
+                    logging.getLogger("clpm_execd").warning(
+                        "cannot rotate the log file %s: %s; it grows beyond %d MB", path, error.strerror,
+                        MAX_LOG_FILE_BYTES // 10**6)
+
+    return RotatingLogFile(target, maxBytes=MAX_LOG_FILE_BYTES, backupCount=ROTATED_LOG_FILES, encoding="utf-8",
+                           errors="backslashreplace")
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,7 +1,8 @@
 """A file is complete under its name, or it is as it was before: the data goes to a temporary name that is then renamed.
 
 Every file that the package writes and that must not be half there is written here. Files of a state folder can be made
-durable as well, so that they survive a power cut, and are readable by their owner only.
+durable as well, so that they survive a power cut, and are readable by their owner only. What a user names is written
+where its symbolic links lead to. The links themselves, pipes, devices and open descriptors are never replaced.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from clpm_execd.paths import follow_links, is_replaceable
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
@@ -84,7 +86,8 @@ def open_atomically(path: Path, is_complete: Callable[[], bool] = lambda: True) 
     Parameters
     ----------
     path : Path
-        The file. A pipe or a device is written directly.
+        The file, or a symbolic link to it. A pipe, a device or a descriptor of this process, such as /dev/stdout, is
+        written directly.
     is_complete : callable
         Is asked at the end; if it answers False, what was there before stays.
 
@@ -98,13 +101,18 @@ def open_atomically(path: Path, is_complete: Callable[[], bool] = lambda: True) 
     OSError
         If it cannot be written; `unwritable` makes an error for the user of it.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
+    target = follow_links(path)
+    if isinstance(target, int):
+        with os.fdopen(os.dup(target), "wb") as file:
             yield file
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if not is_replaceable(target):
+        with target.open("wb") as file:
+            yield file
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     with (
-        _temporary_file(path, temporary, mode=DEFAULT_MODE, sync=True, is_complete=is_complete) as fd,
+        _temporary_file(target, temporary, mode=DEFAULT_MODE, sync=True, is_complete=is_complete) as fd,
         os.fdopen(fd, "wb", closefd=False) as file,
     ):
         yield file

@@ -130,3 +130,64 @@ def test_a_closed_stderr_is_no_error() -> None:
     stream = io.StringIO()
     stream.close()
     logger(stream).error("into nothing")
+
+
+def log_into(path: Path, *lines: str) -> None:
+    logs.configure_logging(logging.INFO, telegraf=True, log_file=path)
+    for line in lines:
+        logging.getLogger("clpm_execd").info("%s", line)
+
+
+def test_a_log_file_behind_a_link_is_rotated_beside_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
+    (tmp_path / "logs").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("logs/log")
+    log_into(link, "one" + "x" * 90, "two" + "x" * 90)
+    assert link.is_symlink()
+    assert "two" in (tmp_path / "logs" / "log").read_text()
+    assert "one" in (tmp_path / "logs" / "log.1").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there are no names of descriptors here")
+def test_a_log_file_that_is_an_open_descriptor_is_not_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /dev/stderr, the log of a container, with stderr redirected to a file."""
+    monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
+    link = tmp_path / "link"
+    with open(tmp_path / "file", "ab") as stderr:
+        link.symlink_to(f"/proc/self/fd/{stderr.fileno()}")
+        log_into(link, "one" + "x" * 90, "two" + "x" * 90)
+    text = (tmp_path / "file").read_text()
+    assert "one" in text
+    assert "two" in text
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+    assert link.is_symlink()
+
+
+def test_a_log_file_that_is_a_pipe_never_stops_the_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    log_into(pipe, "nobody reads")
+    assert f"W! cannot open the log file {pipe}: No such device or address" in capfd.readouterr().err
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log_into(pipe, "first", *["x" * 4000] * 20)  # a pipe holds 64 KiB
+    assert b"first" in os.read(reader, 100)
+    os.close(reader)
+    log_into(pipe, "still nobody")
+    assert pipe.is_fifo()
+
+
+def test_a_log_that_cannot_be_rotated_goes_on_in_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                              capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
+
+    def refuse(*names: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "log"
+    path.touch()
+    monkeypatch.setattr(os, "rename", refuse)
+    log_into(path, *(f"line {number} " + "x" * 60 for number in range(20)))
+    lines = path.read_text().splitlines()
+    assert [number for number in range(20) if not any(f"line {number} " in line for line in lines)] == []
+    assert capfd.readouterr().err.count("cannot rotate the log file") == 1

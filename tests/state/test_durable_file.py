@@ -46,6 +46,51 @@ def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    """/dev/stdout is a link to a link: replacing it would take stdout from every program of the machine."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    target = folder / "target"
+    for link, destination in (("link", "elsewhere/target"), ("outer", "link")):
+        (tmp_path / link).symlink_to(destination)
+    for contents in (b"new", b"newer"):  # at first there is no target
+        write_all_atomically({tmp_path / "outer": contents})
+        assert target.read_bytes() == contents
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "outer").is_symlink()
+    assert os.listdir(folder) == ["target"]
+
+
+def test_a_link_to_a_pipe_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_all_atomically({tmp_path / "link": b"passed on"})
+    assert os.read(reader, 100) == b"passed on"
+    os.close(reader)
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there are no names of descriptors here")
+def test_a_link_to_an_open_descriptor_writes_to_it(tmp_path: Path) -> None:
+    """As /dev/stdout in `(echo header; clpm-execd generate --output /dev/stdout) > file`."""
+    with open(tmp_path / "file", "wb", buffering=0) as shared:
+        shared.write(b"header ")
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{shared.fileno()}")
+        write_all_atomically({tmp_path / "link": b"body "})
+        shared.write(b"footer")
+    assert (tmp_path / "file").read_bytes() == b"header body footer"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        write_all_atomically({tmp_path / "one": b"lost"})
+    assert (tmp_path / "one").is_symlink()
+
+
 def test_a_full_disk_is_reported_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
         write_all_atomically({Path("/dev/full"): b"lost"})
