@@ -6,6 +6,7 @@ import golden_arrays
 import numpy as np
 import pytest
 from golden_arrays import TOLERANCE, Case
+from numpy.testing import assert_allclose
 
 CASES = list(golden_arrays.cases())
 HASHES = golden_arrays.read_hashes()[1]
@@ -21,7 +22,7 @@ def test_the_arrays_are_those_of_0_1_0(case: Case) -> None:
     if golden_arrays.is_known_platform():
         assert result.hashes == {name: HASHES[name] for name in result.hashes}
     with np.load(golden_arrays.SAMPLES) as samples:
-        np.testing.assert_allclose(result.samples, samples[case.name], rtol=TOLERANCE, atol=TOLERANCE)
+        assert_allclose(result.samples, samples[case.name], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_every_hash_and_every_sample_belongs_to_a_case() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import shutil
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from command import run_command
 from golden_arrays import FOLDER, SIGNALS, TOLERANCE, hash_block, is_known_platform
+from numpy.testing import assert_allclose, assert_array_equal
 
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.delivery.health import read_last_acknowledgement
@@ -24,6 +26,7 @@ from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.plant import Plant
 from clpm_execd.records import Replay, read_record
 from clpm_execd.state.checkpoint import Checkpoint, read_checkpoint, serialize
+from clpm_execd.state.folder_lock import FolderLock
 from clpm_execd.stored_names import stored_field
 
 LOG = logging.getLogger("clpm_execd")
@@ -93,7 +96,7 @@ def assert_equal_blocks(block: Block, other: Block) -> None:
     if is_known_platform():
         assert hash_block(block) == hash_block(other)
     for name in SIGNALS:
-        np.testing.assert_allclose(getattr(block, name), getattr(other, name), rtol=TOLERANCE, atol=TOLERANCE)
+        assert_allclose(getattr(block, name), getattr(other, name), rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -156,7 +159,7 @@ def test_learned_loops_are_read_under_the_names_of_their_arrays() -> None:
         assert {f"{loop.id}/{name}" for loop in loops for name in names.values()} == set(arrays.files)
         for loop in loops:
             for field, name in names.items():
-                np.testing.assert_array_equal(getattr(loop.learned_model, field), arrays[f"{loop.id}/{name}"])
+                assert_array_equal(getattr(loop.learned_model, field), arrays[f"{loop.id}/{name}"])
 
 
 def spooled_lines(state: Path) -> list[bytes]:
@@ -209,3 +212,12 @@ def test_the_last_acknowledgement_is_read(state: Path) -> None:
     found = read_last_acknowledgement(state)
     assert found is not None
     assert (found.time, found.interval) == (1796002910.0143213, 1.0)
+
+
+def test_a_folder_that_an_older_version_has_locked_is_locked_for_this_one(state: Path) -> None:
+    lock = FolderLock(state, LOG)
+    with (state / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not lock.try_acquire()
+    assert lock.try_acquire()
+    lock.release()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 from golden_arrays import FOLDER
+from numpy.testing import assert_array_equal
 
 from clpm_execd import stored_names
 from clpm_execd.config.loops import read_configuration
@@ -90,7 +90,7 @@ def test_a_renamed_attribute_is_stored_under_its_old_name(monkeypatch: pytest.Mo
     monkeypatch.setattr("clpm_execd.plant.plant.Controller", Renamed)
     resumed = Plant([template("flow", "FIC1", (0.0, 100.0))], start=before.next_time, snapshot=before)
     assert set(resumed.snapshot().tables) == set(before.tables)
-    np.testing.assert_array_equal(resumed.advance(50).op, plant.advance(50).op)
+    assert_array_equal(resumed.advance(50).op, plant.advance(50).op)
 
 
 def test_a_renamed_field_is_hashed_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
