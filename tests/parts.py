@@ -155,6 +155,12 @@ class Telegraf:
         path.write_text(text)
         return path
 
+    def restarting_soon(self, shipped: Path) -> Path:
+        """A shipped configuration whose plugin is restarted after 1 s in place of 10 s, so that a test is not slow."""
+        text = shipped.read_text()
+        assert text.count('restart_delay = "10s"') == 1
+        return self.config(shipped.name, text.replace('restart_delay = "10s"', 'restart_delay = "1s"'))
+
     def file_output(self) -> Path:
         """A configuration with an agent at 1 s and `output` as the only place the metrics go to."""
         return self.config(

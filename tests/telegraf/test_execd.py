@@ -149,7 +149,7 @@ def test_a_wrong_loops_file_is_one_readable_error(collector: Telegraf) -> None:
 
 
 def test_a_killed_plugin_is_started_again_and_repeats_nothing(collector: Telegraf) -> None:
-    with collector.agent(collector.file_output(), DROP_IN) as agent:
+    with collector.agent(collector.file_output(), collector.restarting_soon(DROP_IN)) as agent:
         until(lambda: len(instants(collector.points())) >= 2, 30, f"two instants; see {collector.log}")
         (plugin,) = children(agent.pid)
         os.kill(plugin, signal.SIGKILL)

@@ -38,12 +38,21 @@ def test_the_sample_as_shipped_is_the_default_plant(tmp_path: Path) -> None:
     assert len(default.stdout.splitlines()) == 50
 
 
+def test_a_loop_added_to_the_sample_is_the_sixth(tmp_path: Path) -> None:
+    loops = tmp_path / "loops.toml"
+    loops.write_text(SAMPLE.read_text() + '[[loop]]\nid = "FIC101"\n')
+    words = ("generate", "--start", "2025-01-10T10:00:00Z", "--duration", "1s")
+    result = run_command(*words, "--config", str(loops), folder=tmp_path)
+    ids = re.findall(r"loop_id=(\w+)", result.stdout)
+    assert ids == ["TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034", "FIC101"]
+
+
 def test_every_key_of_the_sample_is_accepted(tmp_path: Path) -> None:
     loops = tmp_path / "loops.toml"
     loops.write_text(uncommented(SAMPLE.read_text()))
     checked = run_command("check", "--config", str(loops), folder=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert "504 loops" in checked.stdout + checked.stderr
+    assert "509 loops" in checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("name", ["INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET"])

@@ -88,9 +88,10 @@ def test_whoever_is_killed_no_point_is_missing_and_none_differs(
         collector: Telegraf, influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path) -> None:
     bucket, chance = influxdb.new_bucket(), random.Random(KILLS)
     environment = settings(influxdb, bucket, tmp_path / "state")
+    config = collector.restarting_soon(SHIPPED / "telegraf.conf")
     left, killed = KILLS, Counter[bool]()
     while left > 0:
-        with collector.agent(SHIPPED / "telegraf.conf", **environment) as agent:
+        with collector.agent(config, **environment) as agent:
             while left > 0:
                 time.sleep(chance.uniform(1.5, 9.0) if CAMPAIGNS else chance.uniform(1.5, 4.0))
                 left -= 1
@@ -98,7 +99,7 @@ def test_whoever_is_killed_no_point_is_missing_and_none_differs(
                 killed[was_telegraf] += 1
                 if was_telegraf:
                     break
-    with collector.agent(SHIPPED / "telegraf.conf", **environment) as agent:
+    with collector.agent(config, **environment) as agent:
         until(lambda: level(influxdb, bucket), 120, f"the stream level with the clock; see {collector.log}")
         agent.send_signal(signal.SIGTERM)
         until(lambda: agent.poll() is not None, 20, "Telegraf's end")
