@@ -35,7 +35,7 @@ from clpm_execd.units import SECOND, human_duration, largest_unit
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-    from rich.table import Table
+    from rich.console import Group
 
 _MAX_POINTS = 1500  # of a line: its panel is some 800 px wide
 _LAGS = 60  # those of the ACF distance
@@ -61,6 +61,7 @@ _NAMES = {
     "oscillation.harmonic": "external oscillation, third harmonic", "load.steps": "load steps",
     "load.step": "load steps, rms size",
 }
+_DEFAULT_MARK = "*"
 _SOURCES = {"identified": "identified", "record": "record", "prior": "default (not identified)"}
 _DISTANCES = {
     "w1": "values (W1, standard deviations)", "acf": "autocorrelation to lag 60", "psd": "spectrum (decades)",
@@ -100,17 +101,17 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
     page = Page("Fitted loops", _lead(fits))
     anchors = []
     for name, fit, loop_auc in zip(names, fits, auc.per_loop, strict=True):
-        drawn, height = draw_comparison(fit.comparison)
+        figure, height = draw_comparison(fit.comparison)
         anchors.append(page.add(
             name, render_paragraph(_describe_record(fit), "muted"), _warnings(fit),
-            f'<div class="scroll"><div class="broad">{render_figure(drawn, height)}</div></div>',
+            f'<div class="scroll"><div class="broad">{render_figure(figure, height)}</div></div>',
             f'<div class="pair">{_estimate_table(fit.learned.estimates)}'
             f'{_similarity_table(fit.comparison, loop_auc)}</div>'))
     rows = [(Link(name, anchor), Path(fit.source).name, *row, len(fit.learned.warnings))
             for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc), strict=True)]
     page.add("Overview", *_summary(fits, auc), _median_table(fits),
              render_table(("Loop", "Record", *_headings(fits, auc), "Warnings"), rows,
-                   "the warnings are in the sections of the loops"))
+                          f"{_DEFAULT_MARK} default, not identified; the sections of the loops have the warnings"))
     page.sections.insert(0, page.sections.pop())
     if assumptions:
         page.add("Assumptions about the records", render_list(assumptions))
@@ -147,7 +148,8 @@ def _warnings(fit: LoopFit) -> str:
 def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
     rows = [(_NAMES.get(key, key), f"{one.value:.4g}" if one.value or "resolution" not in key else "none",
              _format_interval(one), one.unit, _SOURCES[one.source]) for key, one in estimates.items()]
-    return render_table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows, "estimates")
+    return render_table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows,
+                        "of a default, the interval is the typical range")
 
 
 def _format_interval(one: Estimate) -> str:
@@ -241,27 +243,33 @@ def _row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[
 
     def number(key: str) -> str:
         one = estimates.get(key)
-        return "" if one is None else f"{one.value:.3g}{' (default)' if one.source == 'prior' else ''}"
+        return "" if one is None else f"{one.value:.3g}{_DEFAULT_MARK if one.source == 'prior' else ''}"
 
     return (fit.learned.samples, f"{fit.learned.loop.sp:.5g}", number("controller.gain"), number("controller.reset"),
             number("process.gain"), *finding, *auc, _two_decimals(fit.comparison.novelty))
 
 
-def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> Table:
+def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> Group:
     """Return the table of fitted loops for the terminal, a row each; parameters are those of `build_report_page`."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
 
-    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, caption_justify="left")
-    drawn.add_column("Loop", overflow="fold", style="cyan", min_width=12)
+    overview = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True, show_edge=False)
+    overview.add_column("Loop", overflow="fold", style="cyan", min_width=12)
     for heading in _headings(fits, auc):
-        drawn.add_column(heading, justify="right", no_wrap=heading != "Finding")
-    for name, row in zip(names, _rows(fits, auc), strict=True):
-        drawn.add_row(name, *map(str, row))
+        is_text = heading == "Finding"
+        overview.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text,
+                            min_width=13 if is_text else None)
+    rows = _rows(fits, auc)
+    for name, row in zip(names, rows, strict=True):
+        overview.add_row(name, *map(str, row))
+    notes = []
+    if any(_DEFAULT_MARK in str(cell) for row in rows for cell in row):
+        notes.append(f"{_DEFAULT_MARK} default, not identified from the record")
     if not isnan(auc.overall):
-        drawn.caption = (f"AUC of all loops {auc.overall:.2f} (0.5 = indistinguishable; record halves "
-                         f"{auc.baseline:.2f})")
-    return drawn
+        notes.append(f"AUC of all loops {auc.overall:.2f} (0.5 = indistinguishable; record halves {auc.baseline:.2f})")
+    return Group(overview, *notes)
 
 
 # The figure of a loop
@@ -300,12 +308,12 @@ class _Panels:
         require("plots", "plotly")
         from plotly.graph_objects import Figure
 
-        drawn = Figure(self.traces)
-        drawn.update_layout(self.layout, annotations=self.titles, hovermode="closest", dragmode="zoom",
+        figure = Figure(self.traces)
+        figure.update_layout(self.layout, annotations=self.titles, hovermode="closest", dragmode="zoom",
                             margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": _LEFT_PX, "r": _RIGHT_PX},
                             legend={"y": 1.0 + 24.0 / self.inner_height, "x": 0.0, "xanchor": "left",
                                     "yanchor": "bottom"})
-        return drawn, self.inner_height + _TOP_PX + _BOTTOM_PX
+        return figure, self.inner_height + _TOP_PX + _BOTTOM_PX
 
 
 def draw_comparison(comparison: Comparison) -> tuple[Figure, int]:

@@ -210,9 +210,9 @@ class _Panels:
 
 
 def _plot(axes: Axes, line: Line, **style: Any) -> Any:
-    drawn, = axes.plot(line.times.astype("datetime64[ns]"), line.values, solid_joinstyle="round",
-                       marker="." if line.is_sparse else "", markersize=2.5, **style)
-    return drawn
+    artist, = axes.plot(line.times.astype("datetime64[ns]"), line.values, solid_joinstyle="round",
+                        marker="." if line.is_sparse else "", markersize=2.5, **style)
+    return artist
 
 
 def _date(time: int) -> float:

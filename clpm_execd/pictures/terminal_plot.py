@@ -127,12 +127,12 @@ class _Panels:
         for line, colour, is_dotted in lines:
             _draw_line(canvas, line, None if colour is None else _rgb(colour), is_dotted)
         labels = _label_limits(low, high, rows)
-        for row, drawn in enumerate(canvas.plot().split("\n")):
+        for row, line in enumerate(canvas.plot().split("\n")):
             label = labels.get(row, "")
             if row == (rows // 2 if rows > 2 else 0):
                 label = f"{name} {label}".rstrip()
             self._text.append(Text(f"{label:>{self._margin - 1}} ", "dim").append("│")
-                              .append_text(Text.from_ansi(drawn)))
+                              .append_text(Text.from_ansi(line)))
 
     def _add_modes(self) -> None:
         self._add_bars("Mode", [(run.start, run.end, "─", run.mode, MODES[run.mode]) for run in self._trend.modes])

@@ -85,16 +85,16 @@ def _median_interval(grid: Grid, assumptions: list[str]) -> int:
     present = grid.present["pv"]
     times_of_loops = [grid.times] if present.all() else \
         [grid.times[column] for column in present.T if column.sum() > 1]
-    steps = min((np.diff(times) for times in times_of_loops), key=lambda steps: float(np.median(steps)),
-                default=np.diff(grid.times))
-    interval = int(np.sort(steps)[len(steps) // 2])
-    gaps = steps[steps > interval + interval // 2]
+    dt = min((np.diff(times) for times in times_of_loops), key=lambda dt: float(np.median(dt)),
+             default=np.diff(grid.times))
+    interval = int(np.sort(dt)[len(dt) // 2])
+    gaps = dt[dt > interval + interval // 2]
     if len(gaps):
         longest = int(gaps.max()) / SECOND
         assumptions.append(f"gaps: {len(gaps)}, the longest {longest:g} s; the last value holds")
-    irregular = int((np.abs(steps - interval) > interval // 100).sum()) - len(gaps)
-    if irregular * IRREGULAR_ONE_IN > len(steps):
-        low, high = (float(q) / SECOND for q in np.quantile(steps, (0.1, 0.9)))
+    irregular = int((np.abs(dt - interval) > interval // 100).sum()) - len(gaps)
+    if irregular * IRREGULAR_ONE_IN > len(dt):
+        low, high = (float(q) / SECOND for q in np.quantile(dt, (0.1, 0.9)))
         assumptions.append(f"irregular interval, mostly {low:.4g} to {high:.4g} s: {interval / SECOND:.4g} s assumed")
     return interval
 

@@ -40,21 +40,21 @@ def test_hover_points_are_added_along_levels_only(values: npt.NDArray[np.float64
 
 
 def test_a_figure_names_every_fault_and_mode_with_its_times() -> None:
-    drawn, height = draw_trend(trend_of())
-    texts = {(trace.hovertemplate or "").removesuffix("<extra></extra>") for trace in drawn.data}
+    figure, height = draw_trend(trend_of())
+    texts = {(trace.hovertemplate or "").removesuffix("<extra></extra>") for trace in figure.data}
     assert {"AUT", "MAN", "stiction: present, not visible, 10:06:00 to 10:09:00",
             "grade-change: negative control, 10:10:00 to 10:15:00"} <= texts
     assert any(text.startswith("stiction: visible, 10:06:") for text in texts)
-    assert list(drawn.layout.yaxis3.ticktext) == ["Mode", "stiction", "grade-change"]
-    assert drawn.layout.yaxis.title.text == "PV, SP (eng. units)"
-    assert drawn.layout.yaxis2.title.text == "OP (%)"
+    assert list(figure.layout.yaxis3.ticktext) == ["Mode", "stiction", "grade-change"]
+    assert figure.layout.yaxis.title.text == "PV, SP (eng. units)"
+    assert figure.layout.yaxis2.title.text == "OP (%)"
     assert height > 300
 
 
 def test_the_lines_of_an_hour_are_drawn_from_its_start_to_its_end() -> None:
     trend = trend_of(3600)
-    drawn, _ = draw_trend(trend)
-    pv = drawn.data[0]
+    figure, _ = draw_trend(trend)
+    pv = figure.data[0]
     assert np.array_equal(np.asarray(pv.x)[[0, -1]], trend.pv.times[[0, -1]] / 1e6)
     assert len(pv.x) >= len(trend.pv.times)
 

@@ -57,17 +57,17 @@ def test_names_that_look_like_html_are_shown_as_text() -> None:
 
 
 def test_every_panel_has_both_loops_and_every_axis_a_unit() -> None:
-    drawn, height = draw_comparison(fit_of().comparison)
-    axes = [axis for axis in drawn.layout if axis.startswith(("xaxis", "yaxis"))]
+    figure, height = draw_comparison(fit_of().comparison)
+    axes = [axis for axis in figure.layout if axis.startswith(("xaxis", "yaxis"))]
     assert len(axes) == 24
     for axis in axes:
-        title = drawn.layout[axis].title.text
+        title = figure.layout[axis].title.text
         assert title or axis in ("xaxis", "xaxis2", "yaxis9", "yaxis10"), axis
     for n in range(5, 11):
-        colours = [trace.line.color for trace in drawn.data if trace.xaxis == f"x{n}"]
+        colours = [trace.line.color for trace in figure.data if trace.xaxis == f"x{n}"]
         assert LIGHT.other in colours
         assert any(colour != LIGHT.other for colour in colours)
-    left, right = (drawn.layout[axis].range for axis in ("yaxis", "yaxis2"))
+    left, right = (figure.layout[axis].range for axis in ("yaxis", "yaxis2"))
     assert left == right, "both are drawn on the same scale"
     assert 600 < height < 1200
 
@@ -75,8 +75,8 @@ def test_every_panel_has_both_loops_and_every_axis_a_unit() -> None:
 @pytest.mark.parametrize("samples", [2, 9, 300, 20_000])
 def test_any_length_of_record_is_drawn(samples: int) -> None:
     one = fit_of(samples=samples).comparison
-    drawn, _ = draw_comparison(one)
-    assert max(len(trace.x) for trace in drawn.data) <= 1600
+    figure, _ = draw_comparison(one)
+    assert max(len(trace.x) for trace in figure.data) <= 1600
     constant = replace(one, recorded=np.full((samples, 3), 5.0), simulated=np.full((samples, 3), 5.0))
     assert draw_comparison(constant)[0].data
 
@@ -91,11 +91,11 @@ def test_the_report_says_where_a_record_cannot_be_compared() -> None:
 
 def test_the_table_has_a_row_per_loop_and_marks_defaults() -> None:
     console = Console(width=100)
-    with console.capture() as drawn:
+    with console.capture() as output:
         console.print(build_report_table(["FIC101", "FIC102"], [fit_of(), fit_of()],
                                          DiscriminatorAuc(0.57, 0.54, (0.61, nan))))
-    rows = drawn.get().splitlines()
-    assert rows[2].split() == ["FIC101", "800", "50", "0.512", "1", "(default)", "0.61", "0.97"]
+    rows = output.get().splitlines()
+    assert rows[2].split() == ["FIC101", "800", "50", "0.512", "1*", "0.61", "0.97"]
     assert "AUC of all loops 0.57" in rows[-1]
 
 
@@ -106,11 +106,11 @@ def test_the_table_shows_stiction_and_oscillation_where_a_loop_has_them() -> Non
     fits = [replace(one, learned=replace(one.learned, estimates={**one.learned.estimates, **more}))
             for one, more in ((fit_of(), sticky), (fit_of(), oscillating), (fit_of(), {}))]
     console = Console(width=120)
-    with console.capture() as drawn:
+    with console.capture() as output:
         console.print(build_report_table(["FIC101", "FIC102", "FIC103"], fits,
                                          DiscriminatorAuc(0.5, 0.5, (nan,) * 3)))
-    rows = drawn.get().splitlines()
+    rows = output.get().splitlines()
     assert "Finding" in rows[0]
     assert "S 5, J 2 %" in rows[2]
     assert "external oscillation, 187 s" in rows[3]
-    assert rows[4].split() == ["FIC103", "800", "50", "0.512", "1", "(default)", "0.97"]
+    assert rows[4].split() == ["FIC103", "800", "50", "0.512", "1*", "0.97"]
