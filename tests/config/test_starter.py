@@ -37,6 +37,7 @@ def test_the_starter_file_is_valid_and_shows_every_part() -> None:
     assert configuration.output.truth is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TYPE_SHARES, "my own, \"plant\"\nof 'things'"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
 def test_a_plant_of_any_size_is_valid(name: str, count: int) -> None:
@@ -55,6 +56,7 @@ def test_the_same_name_size_and_seed_give_the_same_file() -> None:
     assert write_plant("refinery", 30, 7) != write_plant("refinery", 30, 8)
 
 
+@pytest.mark.slow
 def test_a_plant_has_all_types_and_a_quarter_of_its_loops_are_slaves(plant: Configuration) -> None:
     kinds = Counter(loop.type for loop in plant.loops)
     assert set(kinds) == {"flow", "pressure", "level", "temperature", "composition"}
@@ -86,6 +88,7 @@ def test_processes_lie_within_the_ranges_of_their_type(plant: Configuration) -> 
             assert 0.5 <= loop.process.dead_time <= 2
 
 
+@pytest.mark.slow
 def test_stiction_aggressive_tuning_and_an_external_oscillation_come_in_trios_of_one_period() -> None:
     text = write_plant("refinery", 100, 42)
     comments = [line for line in text.splitlines() if "same period" in line]

@@ -17,6 +17,8 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 
+pytestmark = pytest.mark.slow
+
 START = 1_700_000_000 * 10**9
 
 
@@ -48,7 +50,6 @@ def test_a_shift_by_one_standard_deviation_is_a_distance_of_one(loops: list[Floa
     assert measure_distances(loops[0], shifted).acf == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.slow
 def test_a_forest_distinguishes_noise_from_loops_but_not_loops_from_loops(loops: list[Floats]) -> None:
     rng = np.random.default_rng(1)
     noise = [rng.normal(loop.mean(axis=0), loop.std(axis=0), loop.shape) for loop in loops]

@@ -17,6 +17,8 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.problems import BadInput
 from clpm_execd.state.durable_file import write_all_atomically
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def learned() -> list[LearnedLoop]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def test_what_is_computed_once_is_that_of_each_loop(loops: LoopSet) -> None:
         [loop.sp for loop in written], [loop.op for loop in written]]
 
 
+@pytest.mark.slow
 @given(loops_of_kinds)
 def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: LoopSet) -> None:
     by_kind, by_loop = Plant(loops, start=0), Plant(one_by_one(loops), start=0)

@@ -104,6 +104,7 @@ def habitual(loops: int, interval: float, days: int) -> Block:
     return Plant(each, seed=5, start=START, interval=ns(60), scan=ns(60)).advance(days * 1440)
 
 
+@pytest.mark.slow
 def test_habits_keep_their_mean_interval_their_size_and_their_distance() -> None:
     loops, interval, days = 20, 4 * 3600.0, 20
     block = habitual(loops, interval, days)
@@ -134,6 +135,7 @@ def test_a_wave_is_a_sine_around_sp_that_begins_at_the_start(scan: float) -> Non
     assert np.abs(block.sp[:, 0] - (90.0 + 8.0 * np.sin(2.0 * np.pi * since / 300.0))).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_operators_move_more_by_day_than_by_night() -> None:
     block = habitual(loops=30, interval=3600.0, days=20)
     moved = (np.diff(block.sp, axis=0) != 0).sum(axis=1)

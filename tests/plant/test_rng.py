@@ -94,6 +94,7 @@ WHOLE = {loop.id: loop for loop in mixed()}
 ALL_OF_THEM = plant(mixed()).advance(150)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(groups=st.lists(st.sampled_from(GROUPS), min_size=1, unique=True), data=st.data())
 def test_which_other_loops_there_are_and_in_which_order_changes_no_value(

@@ -213,6 +213,7 @@ def test_without_alarms_nothing_is_detected_and_nothing_is_wrong(drawn_truth: Gr
     assert result.total.false_positive == result.total.wrong_alarms == 0
 
 
+@pytest.mark.slow
 @given(case(), alarm_lists, st.randoms())
 def test_the_order_of_alarms_and_their_partition_change_nothing(drawn_truth: GroundTruth, alarms: list[Alarm],
                                                                  chance: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +46,7 @@ def test_consecutive_faults_of_one_kind_are_one_episode() -> None:
     assert stiction.start < start < end == stiction.end
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_the_length_of_the_blocks_does_not_change_the_episodes(parts: list[int]) -> None:

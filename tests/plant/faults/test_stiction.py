@@ -73,6 +73,7 @@ def test_a_sticky_valve_cycles_as_published(case: Case) -> None:
     assert cycle(case) == (pytest.approx(period, rel=0.02), pytest.approx(pv, rel=0.03), pytest.approx(op, rel=0.03))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SCALED, ids=str)
 def test_the_period_depends_on_j_over_s_and_the_amplitude_on_s(case: Case) -> None:
     period, pv, op = cycle(SCALED[case])
