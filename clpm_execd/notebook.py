@@ -1,7 +1,7 @@
-"""Samples with what a notebook asks of them: a pandas frame and a picture.
+"""Samples that convert themselves to a pandas DataFrame and to a picture, for notebooks.
 
-The plant's Block knows neither pandas nor pictures; the public generator hands out this one, which does. Both libraries
-come with the extra `plots` and are imported when they are first needed.
+The plant's Block imports neither pandas nor pictures; the public generator returns this subclass. Its libraries come
+with the extra `plots` and are imported when they are first needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NotebookBlock(Block):
-    """A Block that converts itself to a pandas frame and draws itself."""
+    """A Block that converts itself to a pandas DataFrame and to a picture."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class NotebookBlock(Block):
         return cls(**{field.name: getattr(block, field.name) for field in fields(Block)})
 
     def to_frame(self, form: str = "long") -> pandas.DataFrame:
-        """Return the samples as a pandas frame over a UTC index `time`.
+        """Return the samples as a pandas DataFrame with a UTC index `time`.
 
         Both forms have `mode` as a category, the signals, and the labels: `fault` (the present ones, joined by `+`),
         `visible` (whether one of them is) and `control` (the negative controls in force).

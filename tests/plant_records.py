@@ -1,7 +1,7 @@
-"""Records of real plants: those in tests/data, and all of the same sources where they are found.
+"""Records of real plants: those in tests/data, and more of the same sources where they are available.
 
-They are found in the folder that CLPM_SHARED names, or in shared/data beside the clone. A record in both places is
-taken from there, where it is complete.
+More are looked for in the folder that CLPM_SHARED names, or in shared/data next to the clone. A record in both places
+is taken from there, where it is complete.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SHARED = Path(os.environ.get("CLPM_SHARED") or Path(__file__).parents[2] / "shar
 
 
 def plant_records(pattern: str = "plant_*/**/*", *, least: int = 1) -> list[Path]:
-    """The records whose path below the folder of records is like the pattern, in the order of these paths.
+    """Return the records whose path below the folder of records matches the pattern, in the order of these paths.
 
-    A campaign that takes more of them than tests/data holds says how many, and is skipped where they are not found.
+    least: how many a campaign needs, more than tests/data holds; it is skipped where fewer are available.
     """
     paths = {path.relative_to(folder): path for folder in (DATA, SHARED) for path in folder.glob(pattern)
              if path.suffix in (".csv", ".txt")}
-    found = [paths[name] for name in sorted(paths)]
-    if len(found) < least and least > 1:
-        pytest.skip(f"{len(found)} of {least} records are like {pattern}: CLPM_SHARED names the folder of all")
-    assert found, f"no record is like {pattern} in {DATA}"
-    return found
+    records = [paths[name] for name in sorted(paths)]
+    if len(records) < least and least > 1:
+        pytest.skip(f"{len(records)} of {least} records match {pattern}: CLPM_SHARED names the folder of all")
+    assert records, f"no record matches {pattern} in {DATA}"
+    return records

@@ -1,4 +1,4 @@
-"""Records of our own plant, whose truth is known."""
+"""Records of a simulated plant, whose parameters are the ground truth."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SECOND = 10**9
 
 
 def record_of(block: Block) -> Record:
-    """What a historian would hand over of a Block."""
+    """Return a Block as a historian would export it."""
     interval = int(block.times[1] - block.times[0])
     return Record(block.loops, block.times, block.pv, block.op, block.sp, block.mode, interval, ())
 
 
 def run(loops: LoopSpec | Sequence[LoopSpec], samples: int, *, interval: float = 1.0, scan: float | None = None,
         seed: int = 1) -> Block:
-    """So many samples of loops."""
+    """Return a simulation of one or more loops; interval and scan in s."""
     each = (loops,) if isinstance(loops, LoopSpec) else tuple(loops)
     return Plant(each, seed=seed, start=START, interval=round(interval * SECOND),
                  scan=None if scan is None else round(scan * SECOND)).advance(samples)
 
 
 def moved(loop: LoopSpec, *sizes: float) -> LoopSpec:
-    """The loop with set-point moves of these sizes (engineering units), 25 minutes apart."""
+    """Return the loop with set-point moves of these sizes (engineering units), 25 minutes apart."""
     moves = tuple(Move(at=(1200 + 1500 * k) * SECOND, sp=loop.sp + size) for k, size in enumerate(sizes))
     return replace(loop, moves=moves)
 

@@ -1,4 +1,4 @@
-"""How alike a fitted loop and its record are.
+"""How similar a fitted loop is to its record.
 
-It may import the plant, records and identification.
+The room may import the plant, records, identification and the ground floor.
 """

@@ -1,5 +1,5 @@
 "use strict";
-// Draws each figure when it comes into sight, in the colours of the theme; a page of hundreds opens at once.
+// Draws each figure when it scrolls into view, in the colours of the theme, so that a page of hundreds opens at once.
 (() => {
   const root = document.documentElement;
   const darkOfLight = JSON.parse(document.getElementById("colours").textContent);
@@ -8,7 +8,7 @@
   const drawn = new Set();
   const config = {
     responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
-    showSendToCloud: false, plotlyServerURL: "",  // what a plant does stays with who has the page
+    showSendToCloud: false, plotlyServerURL: "",  // a plant's data stays in the page
   };
 
   const recoloured = value => {
