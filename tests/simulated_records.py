@@ -29,7 +29,7 @@ def run(loops: LoopSpec | Sequence[LoopSpec], samples: int, *, interval: float =
                  scan=None if scan is None else round(scan * SECOND)).advance(samples)
 
 
-def moved(loop: LoopSpec, *sizes: float) -> LoopSpec:
+def add_sp_moves(loop: LoopSpec, *sizes: float) -> LoopSpec:
     """Return the loop with set-point moves of these sizes (engineering units), 25 minutes apart."""
     moves = tuple(Move(at=(1200 + 1500 * k) * SECOND, sp=loop.sp + size) for k, size in enumerate(sizes))
     return replace(loop, moves=moves)

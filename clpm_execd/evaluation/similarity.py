@@ -27,7 +27,7 @@ SPECTRUM_SAMPLES = 128  # of a segment of Welch's method
 # Of a signal's total power: what lies below is noise of the arithmetic, and its logarithm would dominate the distance.
 SPECTRUM_FLOOR = 1e-6
 _ZERO = 1e-12  # of a signal's size: it is constant but for rounding
-_FOLDS = 5
+_FOLDS = 5  # the usual number (Hastie, Tibshirani and Friedman, 2009, section 7.10)
 _TREES = 300  # over eight seeds an AUC of 260 windows varied by 0.015 with 50 trees, by 0.007 with 300 (1 sigma)
 
 

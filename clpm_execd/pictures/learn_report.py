@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 _MAX_POINTS = 1500  # of a line: its panel is some 800 px wide
 _LAGS = 60  # those of the ACF distance
 _CROSS_LAGS = 30  # those of the CCF distance
-_BINS = 40
-_WELCH_SAMPLES = 256
+_BINS = 40  # of a distribution
+_WELCH_SAMPLES = 256  # of a segment of Welch's method: a panel has room for a finer spectrum than the distance's
 _GAP_X_FRACTION, _GAP_Y_PX = 0.055, 66
 _ROWS_PX = (150, 110, 190, 190)
 _TOP_PX, _BOTTOM_PX, _LEFT_PX, _RIGHT_PX = 60, 44, 64, 14

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.pictures.style import FILL_TEXT, MODES, Theme, colour_of_fault
+from clpm_execd.pictures.style import FILL_TEXT, MODE_COLOURS, Theme, colour_of_fault
 from clpm_execd.pictures.trend import Bar, Line, Trend, build_lanes
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class _Panels:
         duration = trend.end - trend.start
         for run in trend.modes:
             start, end = _date(run.start), _date(run.end)
-            axes.broken_barh([(start, end - start)], (-0.38, 0.76), facecolor=MODES[run.mode], linewidth=0)
+            axes.broken_barh([(start, end - start)], (-0.38, 0.76), facecolor=MODE_COLOURS[run.mode], linewidth=0)
             # The name of a mode needs 0.6 inches.
             if run.end - run.start > duration * 0.6 / (self._cell.width - self._cell.left):
                 axes.text((start + end) / 2, 0.04, run.mode, color=FILL_TEXT, ha="center", va="center",

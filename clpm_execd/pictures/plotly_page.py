@@ -10,7 +10,7 @@ import numpy as np
 
 from clpm_execd.extras import require
 from clpm_execd.pictures.page import Page, render_figure, render_legend
-from clpm_execd.pictures.style import FILL_TEXT, GROUPS, LIGHT, MODES, add_alpha, colour_of_fault
+from clpm_execd.pictures.style import FILL_TEXT, GROUP_COLOURS, LIGHT, MODE_COLOURS, add_alpha, colour_of_fault
 from clpm_execd.pictures.trend import Bar, Lane, Line, ModeRun, Times, Trend, build_lanes
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults import FAULTS
@@ -51,11 +51,11 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
     for trend in trends:
         figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest))
         kinds = {episode.fault for episode in trend.episodes}
-        groups = [group for group in GROUPS if any(FAULTS[kind].group == group for kind in kinds)]
+        groups = [group for group in GROUP_COLOURS if any(FAULTS[kind].group == group for kind in kinds)]
         modes = dict.fromkeys(run.mode for run in trend.modes)
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
-        keys |= {mode: MODES[mode] for mode in modes}
-        keys |= {group if group == "negative control" else f"{group} fault": GROUPS[group] for group in groups}
+        keys |= {mode: MODE_COLOURS[mode] for mode in modes}
+        keys |= {group if group == "negative control" else f"{group} fault": GROUP_COLOURS[group] for group in groups}
         page.add(trend.loop, render_figure(figure, height), render_legend(keys))
     return page
 
@@ -118,7 +118,7 @@ def add_hover_points(times: Times, values: Floats, step: int) -> tuple[Times, Fl
 
 
 def _draw_modes(figure: Figure, trend: Trend) -> None:
-    for mode, colour in MODES.items():
+    for mode, colour in MODE_COLOURS.items():
         runs = [run for run in trend.modes if run.mode == mode]
         if runs:
             _draw_bars(figure, trend, mode, 0, [(run.start, run.end, mode) for run in runs], colour)

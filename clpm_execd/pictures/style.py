@@ -14,8 +14,8 @@ from clpm_execd.plant.faults import FAULTS
 
 FILL_TEXT = "#1a1a1a"  # text on a fill, in either theme
 
-MODES = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
-GROUPS = {
+MODE_COLOURS = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
+GROUP_COLOURS = {
     "valve": "#ee8866", "tuning": "#eedd88", "process": "#77aadd", "sensor": "#ffaabb", "data path": "#99ddff",
     "operation": "#aaaa00", "negative control": "#dddddd",
 }
@@ -52,7 +52,7 @@ def map_light_to_dark() -> Mapping[str, str]:
 
 def colour_of_fault(kind: str) -> str:
     """Return the fill of a kind of fault, which is its group's; raise KeyError for an unknown kind."""
-    return GROUPS[FAULTS[kind].group]
+    return GROUP_COLOURS[FAULTS[kind].group]
 
 
 def add_alpha(colour: str, alpha: float) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODES, Theme, colour_of_fault
+from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, colour_of_fault
 from clpm_execd.pictures.trend import Lane, Line, Trend, build_lanes
 from clpm_execd.plant.block import SECOND, Floats
 
@@ -135,7 +135,8 @@ class _Panels:
                               .append_text(Text.from_ansi(line)))
 
     def _add_modes(self) -> None:
-        self._add_bars("Mode", [(run.start, run.end, "─", run.mode, MODES[run.mode]) for run in self._trend.modes])
+        self._add_bars("Mode", [(run.start, run.end, "─", run.mode, MODE_COLOURS[run.mode])
+                                for run in self._trend.modes])
 
     def _add_lane(self, lane: Lane) -> None:
         colour = colour_of_fault(lane.fault)

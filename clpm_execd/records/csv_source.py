@@ -24,8 +24,8 @@ CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size o
 ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
 HEADER_MAX_ROWS = 20  # exports put a title, a unit and a time range above the header, not a page
 HEAD_BYTES = 65_536  # enough to judge encoding, delimiter and decimal mark
-DELIMITER_LINES = 50
-DECIMAL_MARK_LINES = 200
+DELIMITER_LINES = 50  # of the head; most of them, not a title above the header, decide
+DECIMAL_MARK_LINES = 200  # of the head; decimal marks are rarer than delimiters
 DELIMITERS = "\t;|,"
 ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 

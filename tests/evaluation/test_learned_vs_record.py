@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import flow, moved, record_of, run
+from simulated_records import add_sp_moves, flow, record_of, run
 
 from clpm_execd.evaluation.learned_vs_record import (
     Comparison,
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def record() -> Record:
-    return record_of(run(moved(flow(), 4.0, -3.0), 3600))
+    return record_of(run(add_sp_moves(flow(), 4.0, -3.0), 3600))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run_command
-from simulated_records import START, flow, moved, record_of, run
+from simulated_records import START, add_sp_moves, flow, record_of, run
 
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.identification.export import format_loops_files
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def learned() -> list[LearnedLoop]:
-    record = record_of(run(moved(flow("FIC 101#"), 3.0, -2.0), 3000, interval=2.0, scan=1.0))
+    record = record_of(run(add_sp_moves(flow("FIC 101#"), 3.0, -2.0), 3000, interval=2.0, scan=1.0))
     return [learn(record, span=(0.0, 100.0)), learn(record)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import START, flow, moved, record_of, run
+from simulated_records import START, add_sp_moves, flow, record_of, run
 
 from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
 from clpm_execd.identification.arx import swung
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def day() -> Block:
     """Two hours of a flow loop whose set point is moved three times."""
-    return run(moved(flow(), 3.0, -2.0, 2.5), 7200)
+    return run(add_sp_moves(flow(), 3.0, -2.0, 2.5), 7200)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_controller_is_found_within_a_per_cent(learned: LearnedLoop) -> None
 def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivative: float, n: float) -> None:
     controller = ControllerSpec(gain=0.5, reset=reset, derivative=derivative, derivative_filter=n)
     loop = replace(template(kind, "IC101", (0.0, 100.0)), controller=controller)
-    one = learn(record_of(run(moved(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
+    one = learn(record_of(run(add_sp_moves(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
     for key, value in (("gain", 0.5), ("reset", reset), ("derivative", derivative)):
         found = one.estimates[f"controller.{key}"]
         assert found.value == pytest.approx(value, rel=0.03)
@@ -68,13 +68,13 @@ def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivati
 def test_no_derivative_is_found_where_there_is_none(learned: LearnedLoop) -> None:
     assert learned.loop.controller.derivative == 0.0
     for kind, size in (("pressure", 2.0), ("level", -3.0)):
-        loop = replace(moved(template(kind, "IC101", (0.0, 100.0)), size),
+        loop = replace(add_sp_moves(template(kind, "IC101", (0.0, 100.0)), size),
                        valve=ValveSpec(characteristic="equal-percentage", lag=2.0))
         assert learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).loop.controller.derivative == 0.0
 
 
 def test_a_controller_that_acts_directly_is_known(day: Block) -> None:
-    loop = moved(replace(flow(), process=replace(flow().process, gain=-1.1)), 3.0, -2.0)
+    loop = add_sp_moves(replace(flow(), process=replace(flow().process, gain=-1.1)), 3.0, -2.0)
     found = learn(record_of(run(loop, 3600)), span=(0.0, 100.0)).loop
     assert found.controller.action == "direct"
     assert found.process.gain < 0
@@ -92,7 +92,7 @@ def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: LearnedL
 
 @pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
 def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str) -> None:
-    block = run(moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5), 3600)
+    block = run(add_sp_moves(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5), 3600)
     loop = replace(learn(record_of(block), span=(0.0, 100.0), kind=kind).loop, operator=OperatorSpec())
     assert loop.learned_model is not None
     assert loop.learned_model.innovation.size
@@ -104,7 +104,7 @@ def test_a_loop_with_laws_of_its_own_swings_in_numbers_as_in_the_plant(kind: str
 
 def test_a_sticky_valve_is_known_and_sticks_on(learned: LearnedLoop) -> None:
     sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
-    found = learn(record_of(run(moved(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
+    found = learn(record_of(run(add_sp_moves(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
     assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
     assert found.loop.faults[0].kind == "stiction"
     block = run(found.loop, 500)

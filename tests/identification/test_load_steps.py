@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from simulated_records import SECOND, moved, record_of, run
+from simulated_records import SECOND, add_sp_moves, record_of, run
 from test_recovery import KINDS, drawn, share
 
 from clpm_execd.identification.learn import LearnedLoop, learn
@@ -32,7 +32,7 @@ def stepping(size: float) -> FaultSpec:
 
 
 def loop_of(kind: str) -> LoopSpec:
-    return moved(template(kind, f"{kind[0].upper()}IC101", (0.0, 100.0)), 3.0, -2.0, 2.5)
+    return add_sp_moves(template(kind, f"{kind[0].upper()}IC101", (0.0, 100.0)), 3.0, -2.0, 2.5)
 
 
 @pytest.mark.parametrize("kind", ["flow", "pressure", "level"])
@@ -78,7 +78,7 @@ def test_noise_spikes_and_a_valve_that_slips_are_no_steps_of_the_load(kind: str,
 def test_a_move_of_the_set_point_is_no_step_of_the_load_though_the_process_is_not_the_typical_one() -> None:
     loop = template("composition", "AIC101", (0.0, 100.0))
     slow = replace(loop.process, tau=(0.8 * loop.process.tau[0],), dead_time=1.9 * loop.process.dead_time)
-    found = learned(moved(replace(loop, process=slow), 3.0, -2.0, 2.5))
+    found = learned(add_sp_moves(replace(loop, process=slow), 3.0, -2.0, 2.5))
     assert "load.steps" not in found.estimates
 
 

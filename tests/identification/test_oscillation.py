@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import flow, moved, record_of, run
+from simulated_records import add_sp_moves, flow, record_of, run
 
 from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
 from clpm_execd.identification.learn import learn
@@ -64,7 +64,7 @@ def test_noise_has_no_line_whatever_its_colour() -> None:
 
 @pytest.mark.parametrize("kind", ["flow", "level", "temperature"])
 def test_a_loop_that_is_swung_from_elsewhere_is_learned_as_without_and_swings_on(kind: str) -> None:
-    loop = moved(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
+    loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
     swung = replace(loop, faults=(FaultSpec(kind="external-oscillation",
                                             parameters={"period": 187.0, "amplitude": 2.0}),))
     found, still = (learn(record_of(run(one, 7200)), span=(0.0, 100.0), kind=kind) for one in (swung, loop))

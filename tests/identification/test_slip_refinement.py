@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import moved, record_of, run
+from simulated_records import add_sp_moves, record_of, run
 
 from clpm_execd.identification.loop_data import signals_of
 from clpm_execd.identification.process.prediction_error import Prediction
@@ -23,7 +23,7 @@ S, J = 5.0, 4.0
 
 
 def sticky(kind: str, step: float, seed: int) -> tuple[LoopSpec, Block]:
-    loop = moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
+    loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
     loop = replace(loop, faults=(FaultSpec(kind="stiction", parameters={"S": S, "J": J}),),
                    recording=RecordingSpec(resolution=Resolution(pv=0.01, op=step)))
     return loop, run(loop, 5400, seed=seed)

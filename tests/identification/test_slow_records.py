@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import SECOND, moved, record_of, run
+from simulated_records import SECOND, add_sp_moves, record_of, run
 from test_recovery import drawn, share
 from tiers import CAMPAIGNS
 
@@ -157,7 +157,7 @@ def test_a_sample_each_half_minute_tells_the_same() -> None:
 
 
 def test_an_output_that_no_controller_moves_is_not_explained_by_one() -> None:
-    truth = moved(drawn("flow", 65), 2.0)
+    truth = add_sp_moves(drawn("flow", 65), 2.0)
     record = record_of(run(truth, SAMPLES, interval=INTERVAL))
     walk = np.cumsum(np.random.default_rng(1).normal(0.0, 0.05, SAMPLES))
     found = learn(replace(record, op=(50.0 + walk)[:, None].round(2)), span=(0.0, 100.0))

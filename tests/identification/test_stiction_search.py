@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import moved, record_of, run
+from simulated_records import add_sp_moves, record_of, run
 
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import signals_of
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def with_valve(kind: str, fault: str, **parameters: float) -> LoopSpec:
-    loop = moved(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
+    loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 2.0, -2.0, 1.5)
     return replace(loop, faults=(FaultSpec(kind=fault, parameters=parameters),))
 
 
