@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import pytest
+from command import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = Path(os.environ.get("CLPM_PARTS") or Path.home() / ".cache" / "clpm-execd" / "bin")
@@ -141,14 +142,9 @@ class Telegraf:
         # Telegraf makes no process group: a shell that stayed in between would take the signals.
         shim.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in program) + ' "$@"\n')
         shim.chmod(0o755)
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("INFLUXDB_", "CLPM_", "STREAM_", "LOG_"))
-        }
-        self.environment["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
         # The plugin must be found from any folder, the repository not being the working one.
-        self.environment["PYTHONPATH"] = str(ROOT)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        self.environment = environment({"PATH": path, "PYTHONPATH": str(ROOT)})
 
     def config(self, name: str, text: str) -> Path:
         path = self.folder / name

@@ -6,7 +6,6 @@ twice, the same; none is missing and none differs.
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import time
@@ -15,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from command import environment
 from tiers import CAMPAIGNS
 
 KILLS = 50 if CAMPAIGNS else 3
@@ -52,11 +52,6 @@ id = "FIC2"
 cascade = "TIC1"
 """
 NEW = '\n[[loop]]\nid = "PIC1"\ntype = "pressure"\npv = 40.0\n'
-
-
-def environment() -> dict[str, str]:
-    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 def live(command: Sequence[str], out: Path, seconds: float, *, kill: bool) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from command import run_command
+from command import environment, run_command
 
 from clpm_execd.cli.commands.completion import SHELLS
 from clpm_execd.cli.parser import build_parser
@@ -25,9 +25,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 def at_a_terminal(folder: Path, *arguments: str, is_piped: bool = False, **env: str) -> tuple[int, str]:
     """Return the exit status of the command and its output on a terminal; is_piped: only that on stderr."""
-    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_", "NO_COLOR")
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    variables |= {"TERM": "xterm-256color", "COLUMNS": "100", **env}
+    variables = environment({"TERM": "xterm-256color", "COLUMNS": "100", **env})
+    if "NO_COLOR" not in env:
+        variables.pop("NO_COLOR", None)
     screen, terminal = pty.openpty()
     with subprocess.Popen([sys.executable, "-m", "clpm_execd", *arguments], cwd=folder, env=variables,
                           stdin=terminal, stdout=subprocess.DEVNULL if is_piped else terminal,

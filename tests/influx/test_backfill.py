@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -10,16 +9,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from command import environment
 from parts import LINE, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
 
 HOURS = 168 if CAMPAIGNS else 6
 
 
-def environment(server: InfluxDB, bucket: str) -> dict[str, str]:
-    own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-    other = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {**other, "INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": server.token, "INFLUXDB_ORG": server.org,
+def settings_for(server: InfluxDB, bucket: str) -> dict[str, str]:
+    return {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": server.token, "INFLUXDB_ORG": server.org,
             "INFLUXDB_BUCKET": bucket}
 
 
@@ -33,7 +31,7 @@ def count_points(server: InfluxDB, bucket: str) -> int:
 def test_a_backfill_that_is_killed_resumes_where_it_was(
         influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path) -> None:
     bucket, log = influxdb.new_bucket(), tmp_path / "log"
-    settings = environment(influxdb, bucket)
+    settings = environment(settings_for(influxdb, bucket))
     command = [*clpm_execd, "--direct", "--state", str(tmp_path / "state"), "--backfill", f"{HOURS}h"]
 
     def start() -> subprocess.Popen[bytes]:

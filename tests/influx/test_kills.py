@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from command import environment
 from faulty_proxy import FaultyProxy, mixed, no_trouble
 from parts import ROOT, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
@@ -53,11 +54,9 @@ class Chain:
 
     @contextlib.contextmanager
     def lives(self) -> Iterator[subprocess.Popen[str]]:
-        own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-        other = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         with (self.folder / "log").open("w") as log, subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forked_program.py")), "--direct", "--state", "state"],
-            cwd=self.folder, env={**other, "PYTHONPATH": str(ROOT)}, text=True,
+            cwd=self.folder, env=environment({"PYTHONPATH": str(ROOT)}), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
         ) as process:  # fmt: skip
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import signal
 import subprocess
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import parts
 import pytest
-from command import run_command
+from command import environment, run_command
 from faulty_proxy import FaultyProxy
 from parts import ROOT, SECOND, InfluxDB, free_port, small_disk, until
 from parts import influxd as influxd_on
@@ -31,9 +30,7 @@ class Program:
         self.command = [*command, "--direct"]
         self.folder = folder
         self.log = folder / "program.log"
-        own = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-        other = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        self.environment = {**other, "PYTHONPATH": str(ROOT)}
+        self.environment = environment({"PYTHONPATH": str(ROOT)})
 
     def write_settings(self, server: InfluxDB, bucket: str, url: str = "") -> None:
         (self.folder / ".env").write_text(
