@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.units import DAY, MS, format_duration, parse_duration
+from clpm_execd.units import DAY, MS, SECOND, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.shard import Shard
@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "INFLUXDB_ORG": ("required by `--direct`", "organization, by name or id"),
     "INFLUXDB_BUCKET": ("required by `--direct`", "bucket"),
     "INFLUXDB_MEASUREMENT": ("control_loops", "measurement of the samples"),
+    "INFLUXDB_TIMEOUT": ("10s", "time-out of a request of `--direct` in all; more for a slow link or server"),
 }
 # Those that a connection requires (see also INFLUXDB_TOKEN_FILE), each with what an error shows as an example.
 EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
@@ -43,6 +44,8 @@ ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
 SIZES_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*ENVIRONMENT, *OPTIONS)
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEFAULT_TIMEOUT = 10 * SECOND  # for a server in the same site; a name lookup that fails takes 5 s
+MIN_TIMEOUT, MAX_TIMEOUT = SECOND, 3600 * SECOND
 MIN_SPOOL_BYTES = 10**6  # a queue of less holds not even one batch of lines
 _URL_EXAMPLE = "write it as http://localhost:8086"
 _PORT_EXAMPLE = _URL_EXAMPLE + ", with a port from 1 to 65535"
@@ -94,6 +97,8 @@ class Settings:
     token_file, log_file, loops, state : Path or None
     interval : int or None
         Time between samples, ns.
+    timeout : int
+        Of a request to InfluxDB in all, ns.
     log_level : str
         One of LEVELS.
     shard : Shard or None
@@ -116,6 +121,7 @@ class Settings:
     bucket: str | None = None
     measurement: str | None = None
     interval: int | None = None
+    timeout: int = DEFAULT_TIMEOUT
     log_level: str = "INFO"
     log_file: Path | None = None
     loops: Path | None = None
@@ -266,6 +272,7 @@ def _parse(texts: Mapping[str, tuple[str, str]], file: Path, notes: tuple[str, .
         token_value=Secret(text["INFLUXDB_TOKEN"]) if "INFLUXDB_TOKEN" in text else None,
         org=text.get("INFLUXDB_ORG"), bucket=text.get("INFLUXDB_BUCKET"), measurement=text.get("INFLUXDB_MEASUREMENT"),
         interval=parse("STREAM_INTERVAL", _parse_interval), max_gap=parse("CLPM_MAX_GAP", _parse_duration) or DAY,
+        timeout=parse("INFLUXDB_TIMEOUT", _parse_timeout) or DEFAULT_TIMEOUT,
         log_level=parse("LOG_LEVEL", _parse_level) or "INFO", log_file=path("LOG_FILE"), loops=path("CLPM_LOOPS"),
         shard=parse("CLPM_SHARD", _parse_shard), state=path("CLPM_STATE"), max_rate=parse("CLPM_MAX_RATE", _parse_rate),
         spool_limit=parse("CLPM_SPOOL_LIMIT", _parse_size), file=file, notes=notes)
@@ -298,6 +305,14 @@ def _parse_interval(where: str, text: str, problems: list[Problem]) -> int | Non
     ns = _parse_duration(where, text, problems)
     if ns is not None and ns < MS:
         problems.append(Problem(where, f"{text!r} is too short", f"give at least {format_duration(MS)}"))
+    return ns
+
+
+def _parse_timeout(where: str, text: str, problems: list[Problem]) -> int | None:
+    ns = _parse_duration(where, text, problems)
+    if ns is not None and not MIN_TIMEOUT <= ns <= MAX_TIMEOUT:
+        problems.append(Problem(where, f"invalid time-out {text!r}", f"give {format_duration(MIN_TIMEOUT)} to "
+                                                                     f"{format_duration(MAX_TIMEOUT)}"))
     return ns
 
 

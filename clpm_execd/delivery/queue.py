@@ -108,6 +108,12 @@ def split_lines(lines: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines.removesuffix(b"\n").split(b"\n")]
 
 
+def cut_lines(lines: bytes, max_bytes: int) -> tuple[bytes, bytes]:
+    """Return as many lines as `max_bytes` allow, at least one, and the others."""
+    cut = lines.rfind(b"\n", 0, max_bytes) + 1 or lines.index(b"\n") + 1
+    return lines[:cut], lines[cut:]
+
+
 def bisect_lines(lines: bytes) -> tuple[bytes, bytes]:
     """Return two or more lines in two parts, of sizes as equal as complete lines allow."""
     cut = lines.rfind(b"\n", 0, len(lines) // 2) + 1 or lines.index(b"\n") + 1

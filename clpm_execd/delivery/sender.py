@@ -2,9 +2,10 @@
 
 Nothing that the server or the network does ends a sender. What is not known to be written is retried without end, with
 growing pauses. What is denied (token, permission, bucket) stays in the queue until somebody corrects the settings. Only
-lines that the server rejects one by one leave the queue unwritten. A batch that is rejected as a whole, or a long
-search for its rejected lines, delays other batches by seconds at most. An outage is logged once when it starts and once
-when it ends.
+lines that the server rejects one by one leave the queue unwritten. What does not get through, because a link is slow or
+a proxy resets long requests, is sent in smaller parts. A batch that is rejected as a whole, is sent in parts, or is
+searched for its rejected lines delays other batches by seconds, or by one request that gets no answer. An outage is
+logged once when it starts and once when it ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clpm_execd.delivery.queue import Batch, Queue, bisect_lines
+from clpm_execd.delivery.queue import Batch, Queue, bisect_lines, cut_lines
+from clpm_execd.delivery.request_size import RequestSize, may_depend_on_size
 from clpm_execd.influx.answer import Answer, TransportError, WriteFn, WriteOutcome
 
 # A restart of the server takes seconds; after an outage of hours nobody misses another quarter of a minute.
@@ -29,7 +31,7 @@ SERVER_FAULT_GRACE_S = 60.0
 # run of bad lines at its start must not look like a fault of the server.
 EXTRA_REJECTIONS = 16
 MAX_REJECTED_BATCHES = 1000  # that are remembered; a bound on memory
-MAX_SEARCH_S = 2.0  # for the rejected lines of one batch, before other batches have their turn
+MAX_TURN_S = 2.0  # for a batch that is sent in parts, before other batches have their turn
 REJECTION_LOG_INTERVAL_S = 60.0
 
 QuarantineFn = Callable[[Mapping[str, Sequence[bytes]]], None]  # rejected lines by the server's message about them
@@ -65,6 +67,7 @@ class _Delivery:
     since: float
     rejected: dict[str, list[bytes]] = field(default_factory=dict)  # by the server's message
     rejections: int = 0  # answers
+    is_too_large: bool = False  # as a whole, for the server or the link
     has_accepted_lines: bool = False
     is_to_blame: bool = False  # the server accepts other batches, so that the fault is in these lines
 
@@ -117,6 +120,7 @@ class Sender:
         self._target, self._log = target, log
         self._now, self._draw = now, draw
         self._delivery: _Delivery | None = None
+        self._size = RequestSize()
         self._failures = 0  # in a row
         self._outage: _Outage | None = None
         self._rejects_all_since: float | None = None
@@ -189,18 +193,41 @@ class Sender:
                 return None
             self._delivery = _Delivery(batch, [batch.body], self._now())
         delivery = self._delivery
+        self._limit_next_part(delivery)
         answer = self._write(delivery.parts[-1])
         if answer.outcome is WriteOutcome.WRITTEN:
             return self._accept(delivery)
         if answer.outcome is WriteOutcome.TOO_LARGE:
+            delivery.is_too_large = True
             return self._bisect(delivery, answer)
         if answer.outcome is not WriteOutcome.REJECTED:
+            self._reconsider_size(delivery, answer)
             return self._schedule_retry(answer)
         delivery.rejections += 1
         return self._schedule_retry(answer) if self._is_server_fault(delivery) else self._bisect(delivery, answer)
 
+    def _limit_next_part(self, delivery: _Delivery) -> None:
+        """Cut the next part to the size that gets through."""
+        first, others = cut_lines(delivery.parts[-1], self._size.max_bytes)
+        if others and len(delivery.parts[-1]) > self._size.max_bytes:
+            delivery.is_too_large = True
+            delivery.parts[-1:] = [others, first]
+
+    def _reconsider_size(self, delivery: _Delivery, answer: Answer) -> None:
+        """After an answer that may be due to the size of the request, send less at a time, and other batches first."""
+        part = delivery.parts[-1]
+        if not may_depend_on_size(answer):
+            return
+        if self._size.note_failure(part):
+            self._log.info("no answer to a request of %d bytes; sending smaller ones", len(part))
+        if self._size.is_limited and part.count(b"\n") > 1 and self._queue.points > delivery.batch.points:
+            self._put_back(delivery)
+
     def _accept(self, delivery: _Delivery) -> float:
         part = delivery.parts.pop()
+        self._size.note_success(part)
+        if self._outage is not None:
+            delivery.since = self._now()  # its turn begins: in an outage nobody had one
         if not delivery.has_accepted_lines and delivery.rejections < delivery.rejection_budget:
             self._rejects_all_since = None
         delivery.has_accepted_lines = True
@@ -226,19 +253,27 @@ class Sender:
     def _finish(self, delivery: _Delivery) -> float:
         """Take the batch out of flight once nothing of it remains, or others should have their turn."""
         others_are_pending = self._queue.points > delivery.batch.points
-        is_long_search = delivery.rejected and self._now() - delivery.since > MAX_SEARCH_S
-        if delivery.parts and not (others_are_pending and is_long_search):
-            return 0.0
+        is_in_parts = delivery.rejected or delivery.is_too_large
+        is_long = is_in_parts and self._now() - delivery.since > MAX_TURN_S
+        if not delivery.parts or (others_are_pending and is_long):
+            return self._put_back(delivery)
+        return 0.0
+
+    def _put_back(self, delivery: _Delivery) -> float:
+        """Take the batch out of flight; the queue keeps what has neither been written nor rejected."""
         self._delivery = None
+        remaining = b"".join(reversed(delivery.parts))
         try:
             if delivery.rejected:
                 self._quarantine_lines(delivery)
-            if delivery.parts:
-                self._queue.nack(b"".join(reversed(delivery.parts)))
-            else:
+            if not remaining:
                 self._queue.ack()
+            else:
+                self._queue.nack(None if len(remaining) == len(delivery.batch.body) else remaining)
         except OSError as error:
-            return self._postpone(delivery, error)
+            if delivery.rejected:
+                return self._postpone(delivery, error)
+            self._delivery = delivery  # it goes on: put back as a whole, it would be sent from its start again
         return 0.0
 
     def _postpone(self, delivery: _Delivery, error: OSError) -> float:

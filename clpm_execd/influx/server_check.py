@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome
 from clpm_execd.influx.client import InfluxClient
+from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S
 from clpm_execd.problems import Problem
 from clpm_execd.units import SECOND, human_duration
 from clpm_execd.urls import without_secrets
@@ -38,7 +39,8 @@ class ServerCheck:
     warnings: tuple[str, ...] = ()
 
 
-def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str, *, backfill: int = 0) -> ServerCheck:
+def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str, *, backfill: int = 0,
+                 timeout: float = DEFAULT_TIMEOUT_S) -> ServerCheck:
     """Check address, certificate, token, organization, bucket, retention and clock of a server.
 
     Parameters
@@ -49,13 +51,15 @@ def check_server(url: str, token: Callable[[], str] | str, org: str, bucket: str
         The token, or what returns it.
     backfill : int
         How much of the past is to be written, s.
+    timeout : float
+        The limit of one request in all, s.
 
     Returns
     -------
     ServerCheck
         All problems and warnings.
     """
-    influx = InfluxClient(url, org, bucket, token if callable(token) else lambda: token)
+    influx = InfluxClient(url, org, bucket, token if callable(token) else lambda: token, timeout)
     # A server looks at token, organization, bucket and permission before it finds no points in a comment.
     answer = influx(b"# clpm-execd check\n")
     influx.close()

@@ -213,3 +213,12 @@ def test_an_invalid_size_is_refused_with_a_remedy(text: str) -> None:
         read_settings({"CLPM_SPOOL_LIMIT": text})
     [problem] = caught.value.problems
     assert (problem.where, problem.remedy) == ("CLPM_SPOOL_LIMIT", "write it as 500MB or 2GB")
+
+
+def test_the_timeout_of_a_request_is_a_setting() -> None:
+    assert read_settings({}).timeout == 10 * SECOND
+    assert read_settings({"INFLUXDB_TIMEOUT": "2m"}).timeout == 120 * SECOND
+    for text in ("soon", "10ms", "2d", "-1"):
+        with pytest.raises(BadInput) as caught:
+            read_settings({"INFLUXDB_TIMEOUT": text})
+        assert [problem.where for problem in caught.value.problems] == ["INFLUXDB_TIMEOUT"]

@@ -115,6 +115,87 @@ def test_a_batch_that_is_too_large_is_bisected_until_it_is_accepted() -> None:
     assert bench.server.accepted == split_lines(lines(*range(100)))
 
 
+SLOW = [Answer(None, error=TransportError.TIMEOUT), Answer(None, error=TransportError.CONNECTION_LOST), Answer(504),
+        Answer(408), Answer(502)]
+
+
+@pytest.mark.parametrize("failure", SLOW)
+@pytest.mark.parametrize("passes", [1, 3, 1000])
+def test_what_does_not_get_through_is_halved_until_it_does(failure: Answer, passes: int) -> None:
+    bench = Bench(lambda body: failure if body.count(b"\n") > passes else WRITTEN)
+    bench.queue.put(lines(*range(3000)))
+    bench.run()
+    assert bench.server.accepted == split_lines(lines(*range(3000)))
+    assert len(bench.server.requests) < 2 * 3000 / passes + 30
+
+
+def test_live_points_and_the_backlog_take_turns_on_a_slow_link(tmp_path: Path) -> None:
+    late: list[float] = []
+
+    def rule(body: bytes) -> Answer:
+        bench.seconds += min(10.0, len(body) / 8000)
+        if len(body) > 80_000:
+            return SLOW[0]
+        if b"loop_id=B" in body:
+            late.extend(bench.seconds - int(line.split()[-1]) for line in split_lines(body))
+        return WRITTEN
+
+    bench = Bench(rule)
+    queue = bench.sender._queue = DiskQueue(tmp_path, LOG, now=lambda: int(bench.seconds * 1e9))
+    backlog = lines(*range(20_000))
+    queue.put(backlog)
+    bench.seconds = start = 100.0
+    for second in range(100, 400):
+        queue.put(b"m,loop_id=B PV=1 %d\n" % second)
+        while bench.seconds < second and (pause := bench.sender.send_once()) is not None:
+            bench.seconds += pause
+        bench.seconds = max(bench.seconds, second)
+    bench.run()
+    assert queue.points == 0
+    assert len(late) == 300
+    assert max(late) < 3 * 10 + 5, "the backlog has three requests of 10 s in a row at most, and a pause"
+    assert set(split_lines(backlog)) <= set(bench.server.accepted)
+    assert bench.seconds - start < 310
+
+
+def test_requests_are_large_again_after_an_outage_without_answers() -> None:
+    bench = Bench(answer_first_with(*[SLOW[0]] * 50))
+    bench.queue.put(lines(*range(20_000)))
+    bench.run()
+    bench.queue.put(lines(*range(20_000, 40_000)))
+    bench.run()
+    assert sorted(bench.server.accepted) == sorted(split_lines(lines(*range(40_000))))
+    assert max(body.count(b"\n") for body in bench.server.requests[-3:]) > 5000
+    assert len(bench.server.requests) < 200
+
+
+def test_rare_failures_do_not_make_requests_smaller() -> None:
+    bench = Bench(lambda body: SLOW[0] if len(bench.server.requests) % 4 == 1 else WRITTEN)
+    for start in range(0, 100_000, 10_000):
+        bench.queue.put(lines(*range(start, start + 10_000)))
+        bench.run()
+    assert min(body.count(b"\n") for body in bench.server.requests) == 10_000
+
+
+def test_progress_on_a_slow_link_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(body: bytes) -> Answer:
+        bench.seconds += 3.0
+        return SLOW[0] if len(body) > 10_000 else WRITTEN
+
+    bench = Bench(rule)
+    queue = bench.sender._queue = DiskQueue(tmp_path, LOG)
+    queue.put(lines(*range(10_000)))
+
+    def refuse(time: int, batch: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(queue.folder, "write", refuse)
+    queue.put(lines(10_000))
+    bench.run(200)
+    assert queue.points == 0
+    assert len(bench.server.accepted) == 10_001
+
+
 def test_a_single_line_that_is_too_large_is_rejected() -> None:
     bench = Bench(lambda body: Answer(413))
     bench.queue.put(lines(1))

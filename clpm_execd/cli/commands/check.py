@@ -74,4 +74,4 @@ def _check_server(arguments: argparse.Namespace, settings: Settings) -> ServerCh
     except BadInput as bad:
         return ServerCheck(bad.problems)
     return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket,
-                        backfill=backfill_seconds)
+                        backfill=backfill_seconds, timeout=settings.timeout / SECOND)

@@ -193,4 +193,5 @@ def _build_client(settings: Settings, connection: Connection, hide: Callable[[st
         hide(secret.reveal() if secret else "")
         return secret.reveal() if secret else ""
 
-    return InfluxClient(connection.url, connection.org, connection.bucket, token)
+    return InfluxClient(connection.url, connection.org, connection.bucket, token,
+                        timeout=settings.timeout / SECOND)
