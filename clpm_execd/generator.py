@@ -103,7 +103,7 @@ class ControlLoopDataGenerator:
         middle = table.get("sp", table.get("pv"))
         if "range" not in table and isinstance(middle, int | float) and math.isfinite(middle):
             table["range"] = [0.0, 2.0 * middle] if middle > 0 else [2.0 * middle - 100.0, 100.0]
-        spec = parse_loop(table, f"loop {loop_id}")
+        spec = parse_loop(table, f"loop {loop_id}", self._configuration.output)
         if any(loop.id == spec.id for loop in self._loops):
             raise BadInput([Problem(f"loop {loop_id}.id", "is already the id of another loop", "give another id")])
         self._loops.append(spec)
@@ -130,7 +130,8 @@ class ControlLoopDataGenerator:
         plant, output = self._started_plant(), self._configuration.output
         if self._encoder is None:
             self._encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
-                                         mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
+                                         mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
+                                         loop_tags=LoopSet.of(self._loops).tags_by_id())
         return self._encoder.encode(plant.advance(n))
 
     def _started_plant(self) -> Plant:

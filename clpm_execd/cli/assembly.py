@@ -174,9 +174,11 @@ def build_encoder(form: str, source: Source, configuration: Configuration) -> En
     output = configuration.output
     if form == "lp":
         from clpm_execd.encoding.line_protocol import LineProtocol
+        from clpm_execd.plant.loop_set import LoopSet
 
         return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
-                            mode_tag=output.mode_tag, tags=output.tags, truth=output.truth)
+                            mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
+                            loop_tags=LoopSet.of(configuration.loops).tags_by_id())
     from clpm_execd.encoding.csv import LongCsv, WideCsv
 
     if form == "csv":

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from clpm_execd.config.output import Output, read_loop_tags
 from clpm_execd.config.validation import (
     Place,
     find_parameter,
@@ -41,7 +42,7 @@ LARGEST_LIMIT = 1e12  # engineering units
 MIN_RELATIVE_SPAN = 1e-6  # of the larger limit
 
 # Keys that are read one by one; all others are the fields of LoopSpec.
-_HANDLED_KEYS = ("id", "count", "range", "type", "move", "fault", "learned")
+_HANDLED_KEYS = ("id", "count", "range", "type", "tags", "move", "fault", "learned")
 
 _PATTERN = re.compile(r"\{(?:0?:(0?[0-9]{0,2})d?)?\}")
 _TIME_CONSTANTS = {"fopdt": 1, "sopdt": 2, "integrator": 0}  # of each process model
@@ -55,17 +56,17 @@ class LoopEntry:
     loops: LoopSet
 
 
-def read_entry(table: Mapping[str, Any], place: Place, folder: Path) -> LoopEntry:
+def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Output) -> LoopEntry:
     """Return the loops of a table: one, or `count` whose id and cascade are patterns such as `FIC{:04d}`.
 
-    folder: where the files that the table names are.
+    folder: where the files that the table names are. output: the names that a tag of the loop may not have.
     """
     loop_id = table.get("id")
     if isinstance(loop_id, str):
         place = Place(f"{place.path} {quote(loop_id)[1:-1]}", place.problems)
     has_count = "count" in table
     count = read_integer(table["count"], 1, MAX_LOOPS, place.at("count")) if has_count else None
-    loop = read_loop(table, place, has_count=has_count, folder=folder)
+    loop = read_loop(table, place, has_count=has_count, folder=folder, output=output)
     if count is None:
         return LoopEntry(place, LoopSet.of([loop]))
     if count > 1 and not _PATTERN.search(loop.id):
@@ -81,7 +82,8 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path) -> LoopEntr
     return LoopEntry(place, LoopSet([loop], np.zeros(count, dtype=np.intp), ids, masters))
 
 
-def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False, folder: Path = Path()) -> LoopSpec:
+def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False, folder: Path = Path(),
+              output: Output | None = None) -> LoopSpec:
     """Return the loop of a table; where `has_count`, its id and cascade may be patterns."""
     loop_id = _read_id(table, place, has_count)
     types = find_parameter(LoopSpec, "type").choices
@@ -92,6 +94,8 @@ def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False
     loop = update_spec(loop, table, place, handled_keys=_HANDLED_KEYS)
     if loop.cascade is not None and "mode" not in table:
         loop = replace(loop, mode="CAS")
+    if "tags" in table:
+        loop = replace(loop, tags=read_loop_tags(table["tags"], output or Output(), place.at("tags")))
     if "move" in table:
         loop = replace(loop, moves=_read_moves(table["move"], place))
     if "fault" in table:  # modules that only some loops need are imported for those

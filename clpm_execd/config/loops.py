@@ -101,7 +101,7 @@ def parse_configuration(table: Mapping[str, Any], where: str = "loops.toml") -> 
     return _read_root(table, where, {})
 
 
-def parse_loop(table: Mapping[str, Any], where: str) -> LoopSpec:
+def parse_loop(table: Mapping[str, Any], where: str, output: Output | None = None) -> LoopSpec:
     """Return the loop of one `[[loop]]` table, whose master is not looked for.
 
     Parameters
@@ -110,6 +110,8 @@ def parse_loop(table: Mapping[str, Any], where: str) -> LoopSpec:
         The keys of the loop.
     where : str
         How each problem begins.
+    output : Output, optional
+        Names that a tag of the loop may not have; by default those of the default output.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def parse_loop(table: Mapping[str, Any], where: str) -> LoopSpec:
     place = Place(where, problems)
     if "count" in table:
         place.at("count").refuse("one loop cannot have a count", "give the loops one by one, or in loops.toml")
-    loop = read_loop(table, place)
+    loop = read_loop(table, place, output=output)
     if problems:
         raise BadInput(problems)
     return loop
@@ -146,7 +148,9 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
         measurement = read_measurement(overrides["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
         output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
-    loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent) if "loop" in table else default_loops()
+    loops: Sequence[LoopSpec] = default_loops()
+    if "loop" in table:
+        loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent, output)
     check_scan_of_learned(loops, scan, root.at("scan"))
     if problems:
         raise BadInput(dict.fromkeys(problems))
@@ -154,7 +158,7 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
     return Configuration(loops, seed, overrides.get("start", start), interval, scan, output)
 
 
-def _read_loops(value: object, place: Place, folder: Path) -> Sequence[LoopSpec]:
+def _read_loops(value: object, place: Place, folder: Path, output: Output) -> Sequence[LoopSpec]:
     items = read_table_array(value, "loop", place)
     if not items:
         return default_loops()
@@ -168,7 +172,7 @@ def _read_loops(value: object, place: Place, folder: Path) -> Sequence[LoopSpec]
         here = Place(f"{place.path}[{number}]", place.problems)
         table = read_table(item, here)
         if table is not None:
-            entries.append(read_entry(table, here, folder))
+            entries.append(read_entry(table, here, folder, output))
     total = sum(len(entry.loops) for entry in entries)
     if total > MAX_LOOPS:
         place.refuse(f"{total} loops are too many", f"give at most {MAX_LOOPS} in all")

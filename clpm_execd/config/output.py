@@ -113,6 +113,17 @@ def _read_key(value: object, what: str, used_names: list[str], place: Place) -> 
     return text
 
 
+def read_loop_tags(value: object, output: Output, place: Place) -> dict[str, str]:
+    """Return the tags of one loop; each of them that would be mistaken for a column of the samples is refused."""
+    tags = _read_tags(value, output.mode_tag, place)
+    for tag in tags:
+        if tag in output.fields:
+            place.at(tag).refuse(f"there is already a field {tag!r}", "use another name")
+        elif output.truth is not None and tag == FAULT_TAG:
+            place.at(tag).refuse(f"the ground truth already has a tag {tag!r}", "use another name")
+    return tags
+
+
 def _read_tags(value: object, mode_tag: str, place: Place) -> dict[str, str]:
     tags = {}
     for key, item in (read_table(value, place) or {}).items():

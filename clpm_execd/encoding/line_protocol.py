@@ -21,7 +21,8 @@ from clpm_execd.encoding.escaping import escape, find_defect, series_key, tag_se
 from clpm_execd.encoding.reference import ReferenceEncoder, encode_truth
 from clpm_execd.encoding.row_templates import RowFormat, Segment, Slot
 from clpm_execd.encoding.truth_rows import TruthRow
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import MODES, Block
+from clpm_execd.plant.loop_set import Indices
 from clpm_execd.problems import BadInput, Problem
 
 # Samples up to which the reference encoder takes less time: both took 0.3 ms for about 140 samples of three fields
@@ -44,6 +45,8 @@ class LineProtocol(BlockEncoder):
         The tag of the mode; empty or None for no such tag.
     tags : mapping of str to str, optional
         Further tags, the same on every line.
+    loop_tags : mapping of str to mapping, optional
+        By id, the tags of a loop of its own; it has these in place of `tags` of the same name.
     truth : str, optional
         The measurement of the ground truth; without it no rows of the truth are written.
 
@@ -61,21 +64,24 @@ class LineProtocol(BlockEncoder):
         fields: Mapping[str, str] = DEFAULT_FIELDS,
         mode_tag: str | None = "Mode",
         tags: Mapping[str, str] | None = None,
+        loop_tags: Mapping[str, Mapping[str, str]] | None = None,
         truth: str | None = None,
     ) -> None:
         super().__init__(loops, dict(sorted(fields.items())), truth)
         tags = dict(tags or {})
         own_tags = ["loop_id", *([mode_tag] if mode_tag else [])]
-        problems = [*_problems_of_names(measurement, tags, own_tags, fields), *_problems_of_ids(loops)]
+        pairs = [*tags.items(), *dict.fromkeys(tag for tags_ in (loop_tags or {}).values() for tag in tags_.items())]
+        problems = [*_problems_of_names(measurement, pairs, own_tags, fields), *_problems_of_ids(loops)]
         if truth:
-            problems += _problems_of_names(truth, {}, [], {})
-            problems += _problems_of_truth(truth, measurement, tags)
+            problems += _problems_of_names(truth, [], [], {})
+            problems += _problems_of_truth(truth, measurement, dict(pairs))
         if problems:
             raise BadInput(problems)
         self._measurement = measurement
         self._truth_measurement = truth or ""
         self._mode_tag = mode_tag or None
         self._tags = tags
+        self._loop_tags = loop_tags or {}
         ends = [(Segment(b"i"),) if signal == "quality" else () for signal in self.signals]
         # The first field of a sample that is present stands behind a space, the others each behind a comma.
         self._fields: RowFormat = [
@@ -85,7 +91,7 @@ class LineProtocol(BlockEncoder):
     @cached_property
     def _reference(self) -> ReferenceEncoder:
         return ReferenceEncoder(self._loops, measurement=self._measurement, mode_tag=self._mode_tag, tags=self._tags,
-                                fields=dict(zip(self._names, self.signals, strict=True)))
+                                loop_tags=self._loop_tags, fields=dict(zip(self._names, self.signals, strict=True)))
 
     def _encode_ticks(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
         if (stop - start) * len(self._loops) <= FEW_LINES:
@@ -94,10 +100,30 @@ class LineProtocol(BlockEncoder):
             yield from super()._encode_ticks(block, start, stop)
 
     def _row_format(self, mode: str) -> RowFormat:
-        tags = {**self._tags, **({self._mode_tag: mode} if self._mode_tag else {})}
-        before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
-        begin, end = (series_key(self._measurement, before) + ",loop_id=").encode(), tag_set(tags).encode()
+        begin, end = self._texts_around_id(mode, {})
         return [(Segment(begin, Slot.LOOP, end),), *self._fields, (Segment(b" ", Slot.TIME, b"\n"),)]
+
+    def _texts_around_id(self, mode: str, loop_tags: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """Return what stands in a series key before and after the id of a loop with these tags of its own."""
+        tags = {**self._tags, **loop_tags, **({self._mode_tag: mode} if self._mode_tag else {})}
+        before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
+        return (series_key(self._measurement, before) + ",loop_id=").encode(), tag_set(tags).encode()
+
+    def _add_templates(self, loops: list[int], mode: int) -> Indices:
+        if not self._loop_tags:
+            return super()._add_templates(loops, mode)
+        ids = [self._loops[i] for i in loops]
+        around_id: dict[tuple[tuple[str, str], ...], tuple[bytes, bytes]] = {}  # many loops have the same tags
+        series = []
+        for loop, text in zip(ids, self._loop_texts(ids), strict=True):
+            tags = self._loop_tags.get(loop, {})
+            key = tuple(tags.items())
+            if key not in around_id:
+                around_id[key] = self._texts_around_id(MODES[mode], tags)
+            begin, end = around_id[key]
+            series.append(begin + text + end)
+        _, *rest = self._row_format(MODES[mode])
+        return self._templates.add([(Segment(b"", Slot.LOOP),), *rest], series)
 
     def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
         return escape("\n".join(loops)).encode().split(b"\n")  # no id has a newline
@@ -112,7 +138,8 @@ class LineProtocol(BlockEncoder):
         return [b"%d" % time for time in times.tolist()]
 
     def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
-        return encode_truth(self._truth_measurement, self._tags, row, time_text)
+        tags = {**self._tags, **self._loop_tags.get(row.loop, {})}
+        return encode_truth(self._truth_measurement, tags, row, time_text)
 
 
 def _problems_of_ids(loops: Collection[str]) -> list[Problem]:
@@ -136,11 +163,12 @@ def _problems_of_truth(truth: str, measurement: str, tags: Mapping[str, str]) ->
 
 
 def _problems_of_names(
-    measurement: str, tags: Mapping[str, str], own_tags: Sequence[str], fields: Mapping[str, str]
+    measurement: str, tags: Sequence[tuple[str, str]], own_tags: Sequence[str], fields: Mapping[str, str]
 ) -> list[Problem]:
     """Return what is wrong with the names; own_tags: those that the encoder writes itself."""
-    names = [("measurement", measurement), *((f"tag {key!r}", key) for key in (*tags, *own_tags))]
-    names += [(f"value of tag {key!r}", value) for key, value in tags.items()]
+    keys = list(dict.fromkeys(key for key, _ in tags))
+    names = [("measurement", measurement), *((f"tag {key!r}", key) for key in (*keys, *own_tags))]
+    names += [(f"value of tag {key!r}", value) for key, value in tags]
     names += [(f"field {name!r}", name) for name in fields]
     problems = [
         Problem(where, defect, "choose a text without it")
@@ -148,9 +176,9 @@ def _problems_of_names(
         if (defect := find_defect(text)) is not None
     ]
     taken = [("measurement", "a line that begins with # is a comment")] if measurement.startswith("#") else []
-    taken += [(f"tag {key!r}", "the stream writes this tag itself") for key in tags if key in own_tags]
-    taken += [(f"tag {key!r}", "Telegraf sets this tag itself") for key in (*tags, *own_tags) if key == "host"]
-    taken += [(f"tag {key!r}", "it is the name of the time column") for key in (*tags, *own_tags) if key == "time"]
+    taken += [(f"tag {key!r}", "the stream writes this tag itself") for key in keys if key in own_tags]
+    taken += [(f"tag {key!r}", "Telegraf sets this tag itself") for key in (*keys, *own_tags) if key == "host"]
+    taken += [(f"tag {key!r}", "it is the name of the time column") for key in (*keys, *own_tags) if key == "time"]
     taken += [("field 'time'", "it is the name of the time column") for name in fields if name == "time"]
     taken += [("mode_tag", "loop_id is the tag of the loop's id")] if len(set(own_tags)) < len(own_tags) else []
     return problems + [Problem(where, why, "choose another name") for where, why in taken]

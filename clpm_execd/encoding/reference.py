@@ -24,11 +24,12 @@ class ReferenceEncoder:
     """Writes each sample as a line `measurement,tags fields time`; no name may have a defect (see `escaping`)."""
 
     def __init__(self, loops: Sequence[str], *, measurement: str, fields: Mapping[str, str], mode_tag: str | None,
-                 tags: Mapping[str, str]) -> None:
+                 tags: Mapping[str, str], loop_tags: Mapping[str, Mapping[str, str]]) -> None:
         self._signals = [signal for _, signal in sorted(fields.items())]
         self._fields = [escape(name).replace("%", "%%") + ("=%di" if signal == "quality" else "=%.10g")
                         for name, signal in sorted(fields.items())]
-        self._series = [[series_key(measurement, {**tags, "loop_id": loop, **({mode_tag: mode} if mode_tag else {})})
+        self._series = [[series_key(measurement, {**tags, **loop_tags.get(loop, {}), "loop_id": loop,
+                                                  **({mode_tag: mode} if mode_tag else {})})
                          for loop in loops] for mode in MODES]
 
     def encode(self, block: Block, start: int, stop: int) -> bytes:

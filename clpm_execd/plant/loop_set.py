@@ -6,7 +6,7 @@ distinct one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar, overload
 
@@ -100,6 +100,12 @@ class LoopSet(Sequence[LoopSpec]):
         distinct = [replace(self.distinct[k], op=float(values[v]))
                     for k, v in zip(*divmod(pairs, len(values)), strict=True)]
         return LoopSet(distinct, which, self.ids, self.masters)
+
+    def tags_by_id(self) -> dict[str, Mapping[str, str]]:
+        """Return the tags of those loops that have some of their own, by id."""
+        if not self.any(lambda loop: loop.tags):
+            return {}
+        return {loop: tags for loop, tags in zip(self.ids, self.map(lambda loop: loop.tags), strict=True) if tags}
 
     # What follows calls a function once for each distinct loop: it must not depend on the ids of a loop and its master.
 

@@ -171,7 +171,7 @@ def fingerprint_loops(loops: LoopSet, *context: object) -> npt.NDArray[np.uint8]
     """Return (N, 16) hashes of how each loop is specified, with its whole cascade, and of the context.
 
     The loops stand masters first. A default does not count, so that a parameter that is new in a later version changes
-    no hash.
+    no hash. Nor do a loop's labels: they move no value, and a corrected description must not restart the loop.
     """
     index = {loop: i for i, loop in enumerate(loops.ids)}
     chains = loops.map(specification_text)
@@ -187,7 +187,7 @@ def fingerprint_loops(loops: LoopSet, *context: object) -> npt.NDArray[np.uint8]
 
 
 def specification_text(spec: object) -> str:
-    """Return a specification as text, without defaults and without the ids of loops."""
+    """Return a specification as text, without defaults, the ids of loops and their labels."""
     if isinstance(spec, tuple):
         return f"({' '.join(specification_text(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
@@ -204,6 +204,8 @@ def specification_text(spec: object) -> str:
     return f"{stored_names.SPECIFICATIONS[kind]}({' '.join(parts)})"
 
 
+_UNHASHED_FIELDS = ("id", "cascade", "description", "area", "unit", "tags")
+
 # What many loops have alike.
 _SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
 _specification_text_once = lru_cache(maxsize=4096)(specification_text)
@@ -212,4 +214,4 @@ _specification_text_once = lru_cache(maxsize=4096)(specification_text)
 @lru_cache(maxsize=64)
 def _defaults(kind: Any) -> list[tuple[str, object]]:
     return [(field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
-            for field in fields(kind) if field.name not in ("id", "cascade")]
+            for field in fields(kind) if field.name not in _UNHASHED_FIELDS]

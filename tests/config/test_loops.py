@@ -288,6 +288,49 @@ def test_a_mistake_in_a_loop_is_reported_with_a_remedy(keys: str, message: str) 
     assert message in loop_problem(keys)
 
 
+def test_a_loop_has_labels_that_all_loops_of_a_count_share() -> None:
+    [alone, *alike] = parse("""
+        [[loop]]
+        id = "TIC100"
+        [[loop]]
+        id = "FIC{:03d}"
+        count = 3
+        description = "Feed to the column"
+        area = "Unit 2"
+        unit = "m3/h"
+        tags = { zone = "north" }
+    """).loops
+    assert (alone.description, alone.area, alone.unit, alone.tags) == ("", "", "", {})
+    assert {(loop.description, loop.area, loop.unit) for loop in alike} == {("Feed to the column", "Unit 2", "m3/h")}
+    assert [loop.tags for loop in alike] == [{"zone": "north"}] * 3
+    assert alike[0].tags is alike[2].tags
+
+
+@pytest.mark.parametrize(("keys", "message"), [
+    ("unit = 1", "F1.unit: 1 cannot be the engineering unit of range, sp and pv, such as degC or m3/h: it is not a"),
+    ('area = ""', "F1.area: '' cannot be the area or unit of the plant that the loop belongs to: it is empty"),
+    ("tags = 1", "F1.tags: 1 is not a table"),
+    ('tags.loop_id = "x"', "F1.tags.loop_id: there is already a tag 'loop_id'; use another name"),
+    ('tags.Mode = "x"', "F1.tags.Mode: there is already a tag 'Mode'"),
+    ('tags.host = "x"', "F1.tags.host: 'host' cannot be the name of a tag"),
+    ('tags.time = "x"', "F1.tags.time: 'time' cannot be the name of a tag"),
+    ('tags.PV = "x"', "F1.tags.PV: there is already a field 'PV'; use another name"),
+    ("tags.zone = 1", "F1.tags.zone: 1 cannot be the value of a tag: it is not a string"),
+])
+def test_a_mistake_in_the_labels_of_a_loop_is_reported(keys: str, message: str) -> None:
+    assert message in loop_problem(keys)
+
+
+def test_a_tag_of_a_loop_has_none_of_the_names_that_the_output_gives() -> None:
+    loop = '[[loop]]\nid = "F1"\ntags = { state = "x", fault = "x", X = "x", Mode = "x" }\n'
+    assert [message.split("; ")[0] for message in problems(
+        f'[output]\nmode_tag = "state"\ntruth = true\nfields = {{ X = "pv" }}\n{loop}')] == [
+        "loops.toml: loop[1] F1.tags.state: there is already a tag 'state'",
+        "loops.toml: loop[1] F1.tags.fault: the ground truth already has a tag 'fault'",
+        "loops.toml: loop[1] F1.tags.X: there is already a field 'X'",
+    ]
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("seed = 1.5", "seed: invalid integer 1.5"),
     ("seed = -1", "seed: invalid integer -1"),

@@ -229,12 +229,22 @@ def test_hostile_names_are_written_as_influxdb_client_writes_them(
     assert parse(line) == [(measurement, {**tags, "Mode": "AUT", "loop_id": loop}, {field: 63.5}, T0)]
 
 
+@pytest.mark.parametrize("ticks", [1, 200])
+def test_a_loop_has_its_own_tags_in_place_of_those_that_all_loops_have(ticks: int) -> None:
+    own = {"B": {"unit": "208", "zone": "a b"}, "absent": {"unit": "3"}}
+    lines = LineProtocol(["A", "B"], tags={"Area": "x", "unit": "1"}, loop_tags=own).encode(block(["A", "B"], ticks))
+    assert [line.split(b" OP")[0] for line in lines.splitlines()] == [
+        b"control_loops,Area=x,Mode=AUT,loop_id=A,unit=1",
+        b"control_loops,Area=x,Mode=AUT,loop_id=B,unit=208,zone=a\\ b"] * ticks
+
+
 @pytest.mark.parametrize("name", ["", "a\n", "tab\there", "end\\", "a\\,b", "a\\ b", "a\\=", "\x7f", "\ud800"])
 def test_a_name_that_no_line_can_carry_is_an_error_at_once(name: str) -> None:
     with pytest.raises(BadInput) as bad:
         LineProtocol(["A", name, name + "\n"])
     assert len(bad.value.problems) == 2
-    for settings_ in ({"measurement": name}, {"tags": {"t": name}}, {"fields": {name: "pv"}}):
+    for settings_ in ({"measurement": name}, {"tags": {"t": name}}, {"loop_tags": {"A": {"t": name}}},
+                      {"fields": {name: "pv"}}):
         with pytest.raises(BadInput):
             LineProtocol(["A"], **settings_)
 
@@ -243,6 +253,9 @@ def test_a_name_that_no_line_can_carry_is_an_error_at_once(name: str) -> None:
     "wrong",
     [
         {"tags": {"host": "a"}},
+        {"loop_tags": {"A": {"host": "a"}, "B": {"host": "a"}}},
+        {"loop_tags": {"A": {"Mode": "a"}}},
+        {"loop_tags": {"A": {"fault": "a"}}, "truth": "t"},
         {"tags": {"time": "a"}},
         {"tags": {"loop_id": "a"}},
         {"tags": {"Mode": "a"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ settings_of_encoder = st.fixed_dictionaries({
     "fields": st.dictionaries(names, st.sampled_from(SIGNALS), min_size=1),
     "mode_tag": st.sampled_from(["Mode", None]),
     "tags": st.dictionaries(names, names, max_size=2),
+    "loop_tags": st.lists(st.dictionaries(names, names, max_size=2), min_size=1, max_size=2),  # the loops take turns
 })
 
 
@@ -89,7 +91,7 @@ def lines_by_reference(blocks: list[Block], options: dict[str, Any]) -> Iterator
         for t, time in enumerate(block.times.tolist()):
             yield reference.encode(block, t, t + 1)
             for row in rows_at.get(t, []):
-                yield encode_truth(TRUTH, options["tags"], row, b"%d" % time)
+                yield encode_truth(TRUTH, {**options["tags"], **options["loop_tags"][row.loop]}, row, b"%d" % time)
 
 
 @pytest.mark.slow
@@ -100,6 +102,8 @@ def lines_by_reference(blocks: list[Block], options: dict[str, Any]) -> Iterator
 def test_every_block_is_encoded_as_the_reference_encodes_it(
     few_lines: int, rows_a_table: int, blocks: list[Block], options: dict[str, Any]
 ) -> None:
+    turns = itertools.cycle(options["loop_tags"])
+    options = {**options, "loop_tags": dict(zip(blocks[0].loops, turns, strict=False))}
     expected = b"".join(lines_by_reference(blocks, options))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(line_protocol, "FEW_LINES", few_lines)
@@ -111,7 +115,7 @@ def test_every_block_is_encoded_as_the_reference_encodes_it(
 
 
 def test_the_reference_writes_the_documented_line() -> None:
-    reference = ReferenceEncoder(("TIC208030",), measurement="control_loops", mode_tag="Mode", tags={},
+    reference = ReferenceEncoder(("TIC208030",), measurement="control_loops", mode_tag="Mode", tags={}, loop_tags={},
                                  fields={"PV": "pv", "OP": "op", "SP": "sp"})
     one = np.ones((1, 1))
     block = Block(("TIC208030",), np.array([1_736_503_500_000_000_000]), 405.2694502 * one, 63.5 * one, 405.41 * one,

@@ -80,6 +80,12 @@ def test_a_row_has_the_truth_about_a_fault() -> None:
     ]
 
 
+def test_a_row_of_the_truth_has_the_tags_of_its_loop() -> None:
+    encoder = LineProtocol(LOOPS, tags={"unit": "1"}, loop_tags={"B": {"unit": "2"}}, truth="control_loops_truth")
+    lines = truth_lines(encoder.encode(block(truth_of([[True, False]]), 1)))
+    assert [line.split()[0].rpartition(",")[2] for line in lines] == ["unit=1", "unit=2"]
+
+
 def test_there_is_a_row_at_the_start_at_every_change_and_at_each_minute() -> None:
     present = [[40 <= t < 70, False] for t in range(190)]
     lines = truth_lines(LineProtocol(LOOPS, truth="control_loops_truth").encode(block(truth_of(present), 190)))

@@ -55,6 +55,24 @@ def test_what_is_computed_once_is_that_of_each_loop(loops: LoopSet) -> None:
         [loop.sp for loop in written], [loop.op for loop in written]]
 
 
+def test_labels_of_a_loop_change_neither_its_values_nor_what_a_checkpoint_knows_it_by() -> None:
+    labels = {"description": "Feed", "area": "Unit 2", "unit": "m3/h", "tags": {"zone": "north"}}
+    plain = Plant([replace(ALONE[0], id="FIC1")], start=0)
+    labelled = Plant([replace(ALONE[0], id="FIC1", **labels)], start=0)
+    first, second = plain.advance(300), labelled.advance(300)
+    assert (first.pv == second.pv).all()
+    snapshot = plain.snapshot()
+    assert (snapshot.fingerprints == labelled.snapshot().fingerprints).all()
+    resumed = Plant([replace(ALONE[0], id="FIC1", **labels)], start=snapshot.next_time, snapshot=snapshot)
+    assert (resumed.advance(300).pv == plain.advance(300).pv).all()
+
+
+def test_only_loops_with_tags_of_their_own_have_them_by_id() -> None:
+    assert of_kinds([0, 1]).tags_by_id() == {}
+    tagged = replace(ALONE[0], id="FIC1", tags={"zone": "north"})
+    assert LoopSet.concatenate([of_kinds([0, 1]), LoopSet.of([tagged])]).tags_by_id() == {"FIC1": {"zone": "north"}}
+
+
 @pytest.mark.slow
 @given(loops_of_kinds)
 def test_a_plant_of_many_alike_is_the_plant_of_its_loops(loops: LoopSet) -> None:
