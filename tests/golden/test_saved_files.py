@@ -173,25 +173,35 @@ def refused_lines(state: Path) -> list[bytes]:
     return [line for file in files for line in file.read_bytes().splitlines(keepends=True) if line[:1] != b"#"]
 
 
+def deliver(state: Path, program: Program, server: Server) -> list[bytes]:
+    """The lines that the server gets from a stream of one sample on this folder."""
+    program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
+            INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
+    return server.lines
+
+
+@pytest.mark.parametrize("suffix", ["", ".tmp"], ids=["complete", "written but not renamed yet"])
 def test_what_waited_in_a_spool_is_delivered_byte_by_byte_and_in_order(
-        state: Path, program: Program, server: Server) -> None:
+        state: Path, program: Program, server: Server, suffix: str) -> None:
     (state / "checkpoint").unlink()  # it is older than the last of these lines, which would be made once more
     lines = spooled_lines(state)
     assert len(lines) == 60
-    program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
-            INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
-    assert [line for line in server.lines if line in lines] == lines
+    last = max((state / "spool").iterdir())
+    last.rename(f"{last}{suffix}")
+    assert [line for line in deliver(state, program, server) if line in lines] == lines
     assert not list((state / "spool").iterdir())
 
 
-def test_what_was_refused_is_delivered_once_it_is_retried(state: Path, program: Program, server: Server) -> None:
+@pytest.mark.parametrize("suffix", ["", ".retry"], ids=["refused", "interrupted while it was retried"])
+def test_what_was_refused_is_delivered_once_it_is_retried(
+        state: Path, program: Program, server: Server, suffix: str) -> None:
     refused = refused_lines(state)
     assert len(refused) == 12
-    assert "12 lines of 1 incident" in program("spool", "retry", "--state", state)
+    [incident] = (state / "quarantine").iterdir()
+    incident.rename(f"{incident}{suffix}")
+    program("spool", "retry", "--state", state)
     assert not list((state / "quarantine").iterdir())
-    program("--direct", "--state", state, "--count", 1, INFLUXDB_URL=server.url, INFLUXDB_TOKEN="token",
-            INFLUXDB_ORG="plant", INFLUXDB_BUCKET="loops")
-    assert sorted(line for line in server.lines if line in refused) == sorted(refused)
+    assert sorted(line for line in deliver(state, program, server) if line in refused) == sorted(refused)
 
 
 def test_a_quarantine_is_read_with_the_words_of_the_server(state: Path) -> None:
