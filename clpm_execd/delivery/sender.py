@@ -126,7 +126,7 @@ class Sender:
         self._rejects_all_since: float | None = None
         # The first line of each batch that was rejected as a whole, and how many points had been written by then.
         self._rejected_batches: dict[bytes, int] = {}
-        self._is_quarantine_failure_logged = False
+        self._is_quarantine_failure_logged = self._is_thread_failure_logged = False
         self._rejections_logged_at = float("-inf")
         self._unlogged_rejections = 0
         self._wake = threading.Event()
@@ -136,12 +136,21 @@ class Sender:
     # The thread
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="influx-sender", daemon=True)
-        self._thread.start()
+        """Start the thread; if there can be none, `notify` tries again."""
+        thread = threading.Thread(target=self._run, name="influx-sender", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system's or the container's limit of threads
+            if not self._is_thread_failure_logged:
+                self._is_thread_failure_logged = True
+                self._log.error("cannot send, retrying: %s; points stay pending", error)
+            return
+        self._thread = thread
 
     def notify(self) -> None:
         """Wake the thread: lines have been put into the queue."""
+        if self._thread is None:
+            self.start()
         self._wake.set()
 
     def start_draining(self) -> None:

@@ -24,10 +24,18 @@ class TimedCaller:
         self._results: SimpleQueue[Any] = SimpleQueue()
 
     def __call__(self, call: Callable[[], T], timeout: float) -> T | None:
-        """Return what the call returns; None if it takes longer than `timeout` s, and then it goes on by itself."""
+        """Return what the call returns; None if it takes longer than `timeout` s, and then it goes on by itself.
+
+        Raises
+        ------
+        RuntimeError
+            If there can be no more threads.
+        """
         if self._calls is None:
-            self._calls, self._results = SimpleQueue(), SimpleQueue()
-            threading.Thread(target=_make_calls, args=(self._calls, self._results), daemon=True).start()
+            calls: _Calls = SimpleQueue()
+            self._results = SimpleQueue()
+            threading.Thread(target=_make_calls, args=(calls, self._results), daemon=True).start()
+            self._calls = calls
         self._calls.put(call)
         try:
             result: T = self._results.get(timeout=timeout)

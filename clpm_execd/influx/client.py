@@ -88,7 +88,10 @@ class InfluxClient:
         except Exception as failure:  # a URL of a proxy or a server that is none
             return self.redact(Answer(None, f"{type(failure).__name__}: {failure}", error=TransportError.OTHER))
         # Timed from outside: a name lookup has no timeout, and each address of a host has one of its own.
-        result = self._caller(lambda: self._write(client, body), self.timeout)
+        try:
+            result = self._caller(lambda: self._write(client, body), self.timeout)
+        except RuntimeError as failure:  # no more threads
+            return Answer(None, str(failure), error=TransportError.OTHER)
         answer = self.redact(result) if result else Answer(None, f"{self.timeout:g} s", error=TransportError.TIMEOUT)
         if not result or answer.outcome is WriteOutcome.DENIED:
             self._client = None  # an abandoned call keeps this client; the next one reads the token again
@@ -104,7 +107,9 @@ class InfluxClient:
                 return next(iter(rules), 0 if buckets else None)
             return None
 
-        return self._caller(read, self.timeout)
+        with suppress(RuntimeError):  # no more threads
+            return self._caller(read, self.timeout)
+        return None
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,7 +9,7 @@ written at once. Where it cannot (a reader that may be killed before it has pass
 the reader has had the samples for READER_LAG_NS. So after a crash some samples are emitted again, with the same values
 and times, and none is missing.
 
-Taking a snapshot every few seconds is a matter of microseconds; a thread of its own writes it.
+Taking a snapshot every few seconds is a matter of microseconds; a thread of its own writes it, if there can be one.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ class CheckpointWriter:
         self._next_snapshot_at = 0  # of the monotonic clock, ns
         self._first_emit = source.next_time
         self._write_cost = 0  # of the last checkpoint, ns
-        self._has_failed = False
+        self._has_failed = self._is_thread_failure_logged = False
         self._thread: threading.Thread | None = None
 
     def write_first(self, first_emit: int) -> None:
@@ -319,8 +319,16 @@ class CheckpointWriter:
         return self._thread is not None and self._thread.is_alive()
 
     def _start_writing(self, checkpoint: Checkpoint) -> None:
-        self._thread = threading.Thread(target=self._write, args=(checkpoint,), name="checkpoint", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._write, args=(checkpoint,), name="checkpoint", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system's or the container's limit of threads
+            if not self._is_thread_failure_logged:
+                self._is_thread_failure_logged = True
+                self._log.warning("no thread to write checkpoints: %s; the stream writes them itself", error)
+            self._write(checkpoint)
+            return
+        self._thread = thread
 
     def _write(self, checkpoint: Checkpoint) -> None:
         path = self._lock.folder / CHECKPOINT_FILE

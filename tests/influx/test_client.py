@@ -7,6 +7,7 @@ import logging
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -207,6 +208,19 @@ def test_a_token_that_cannot_be_read_or_sent_is_an_answer() -> None:
         assert answer.error is TransportError.TOKEN
         assert bad not in str(answer)
         assert repr(bad)[1:-1] not in str(answer)
+
+
+def test_no_more_threads_are_an_answer_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, start = serve(DONE), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with closing(InfluxClient(server.url, "o", "b", lambda: SECRET)) as influx:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert "new thread" in str(influx(LINE))
+        monkeypatch.setattr(threading.Thread, "start", start)
+        assert influx(LINE).outcome is WriteOutcome.WRITTEN
 
 
 def test_the_token_appears_in_no_text(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

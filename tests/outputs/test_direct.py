@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,6 +141,22 @@ def test_points_on_disk_are_pending_until_the_next_start(tmp_path: Path, caplog:
     assert caplog.records[-1].levelno == logging.INFO
     assert caplog.messages[-1].endswith("0 dropped, 42 pending until the next start")
     assert DiskQueue(tmp_path, LOG).points == 42
+
+
+def test_points_wait_until_there_can_be_a_thread_that_sends_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, clock, server = threading.Thread.start, Clock(T0), AnsweringServer()
+
+    def refuse(thread: threading.Thread) -> None:
+        if clock.time < T0 + 10 * SECOND:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stream(server, clock, count=20).points == 0
+    assert len(server.accepted) == 40
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_a_stop_with_a_server_that_accepts_points_leaves_none_pending() -> None:

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -175,6 +176,26 @@ def test_the_first_samples_have_a_checkpoint_at_once(lock: FolderLock) -> None:
     writer.poll(0, lambda offset: True)
     writer._join(time.monotonic() + 5)
     assert seconds_on_disk(lock) == 6
+
+
+def test_without_a_thread_the_stream_writes_the_checkpoints_itself_after_one_warning(
+        lock: FolderLock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    plant, encoder, clock = *advanced(1), ManualClock()
+    writer = CheckpointWriter(lock, plant, encoder, clock, LOG)
+    writer.write_first(START)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(3):
+        plant.advance(5)
+        clock.time += INTERVAL_NS
+        writer.poll(0, lambda offset: True)
+    assert seconds_on_disk(lock) == 16
+    plant.advance(1)
+    writer.finish(0, lambda offset: True)
+    assert seconds_on_disk(lock) == 17
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_the_last_checkpoint_is_exact_if_everything_is_durable_and_not_written_if_not(
