@@ -24,7 +24,8 @@ from clpm_execd.__main__ import main
 from clpm_execd.outputs import prefetch
 
 PROGRAM_SETTINGS = ("INFLUXDB_", "CLPM_", "STREAM_", "LOG_")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
+            signal.SIGALRM)
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -19,15 +19,27 @@ from clpm_execd.runtime.os_signals import Signals
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     """Run the command in argv, by default the process's own arguments; return the exit status."""
     arguments = parse(argv)
+    is_stdout_stream = arguments.command is None and not arguments.direct
+    signals.emits_on_hangup &= is_stdout_stream
     try:
+        signals.set_interruptible(True)
         status: int = arguments.run(arguments, signals)
         return status
-    except BadInput as bad:
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:
+        if signals.should_stop:  # a library makes an error of its own of an interruption
+            return 0
+        if not isinstance(error, BadInput):
+            raise
+        bad = error
         if arguments.command == "check" and is_colour_terminal(sys.stderr):
             print_problems(bad.problems)
             return 2
         # Telegraf logs each line of stderr, at the level that the line begins with.
-        prefix = "E! " if arguments.command is None and not arguments.direct else ""
+        prefix = "E! " if is_stdout_stream else ""
         for problem in bad.problems if sys.stderr else ():  # if stderr is closed, print would write to stdout
             print(prefix + " ".join(str(problem).split()), file=sys.stderr)
         return 2
+    finally:
+        signals.set_interruptible(False)

@@ -119,9 +119,11 @@ def open_stdout() -> Iterator[BinaryIO]:
     try:
         yield out
         out.flush()
-    except OSError as error:
-        # Python flushes stdout once more at exit, and would fail again.
+    except (OSError, KeyboardInterrupt) as error:
+        # Python flushes stdout once more at exit, and would fail again, or wait for a consumer that does not read.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, KeyboardInterrupt):
+            raise
         if not isinstance(error, BrokenPipeError):
             raise unwritable("stdout", error) from None
 

@@ -1,19 +1,26 @@
 """Signals are handled before anything heavy is imported, so that none kills a process that is still starting.
 
-SIGTERM and SIGINT ask to stop; SIGHUP, SIGUSR1 and SIGUSR2 mean *emit what is due now*, as Telegraf's `signal` option
-sends them. One that arrives before the stream runs is remembered. A signal that the platform does not have (Windows) is
-not handled.
+SIGTERM and SIGINT ask to stop; SIGUSR1 and SIGUSR2 mean *emit what is due now*, as Telegraf's `signal` option sends
+them. SIGHUP means that too for a stream whose stdin is a pipe; anywhere else it says that the terminal has closed, and
+asks to stop. One that arrives before the stream runs is remembered. A signal that the platform does not have (Windows)
+is not handled.
+
+Whoever waits looks at `should_stop`. What cannot look, such as a library that waits for a server, is interrupted by a
+KeyboardInterrupt 0.3 s later.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 from contextlib import suppress
 from types import FrameType
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
-_EMIT_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2")
+_EMIT_SIGNALS = ("SIGUSR1", "SIGUSR2")
+_INTERRUPT_AFTER_SECONDS = 0.3  # so that a stop takes less than a second in all, the end of a long call included
+_INTERRUPT_AGAIN_SECONDS = 0.2  # an exception in a destructor is lost
 
 
 class Signals:
@@ -27,10 +34,15 @@ class Signals:
         Whether a stop was requested; it stays true.
     fd : int
         A descriptor that becomes readable with each request; a loop waits for it.
+    emits_on_hangup : bool
+        Whether SIGHUP asks a stream to emit, not to stop.
     """
 
     def __init__(self) -> None:
         self.should_stop = False
+        self.emits_on_hangup = False
+        self._ignores_hangup = False
+        self._is_installed = self._is_interruptible = False
         self.fd, self._write_fd = _nonblocking_pipe()
 
     def request_stop(self) -> None:
@@ -41,6 +53,12 @@ class Signals:
     def request_emit(self) -> None:
         """Ask a stream to emit what is due now."""
         self._wake()
+
+    def set_interruptible(self, is_interruptible: bool) -> None:
+        """Say whether a request to stop that is not followed soon raises KeyboardInterrupt in the main thread."""
+        self._is_interruptible = is_interruptible
+        if self._is_installed and (self.should_stop or not is_interruptible):
+            self._set_timer()
 
     def clear(self) -> None:
         """Make `fd` unreadable until the next request."""
@@ -58,8 +76,29 @@ class Signals:
         with suppress(OSError):
             os.write(self._write_fd, b"\0")
 
+    def _set_timer(self) -> None:
+        """Interrupt the main thread again and again, from 0.3 s on, or not any more."""
+        if hasattr(signal, "setitimer"):
+            delay = _INTERRUPT_AFTER_SECONDS if self._is_interruptible else 0.0
+            signal.setitimer(signal.ITIMER_REAL, delay, _INTERRUPT_AGAIN_SECONDS)
+        elif self._is_interruptible:
+            raise KeyboardInterrupt
+
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        is_first = not self.should_stop
         self.request_stop()
+        if is_first and self._is_interruptible:
+            self._set_timer()
+
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if self.emits_on_hangup:
+            self.request_emit()
+        elif not self._ignores_hangup:
+            self._on_stop(number, frame)
+
+    def _on_timer(self, number: int, frame: FrameType | None) -> None:
+        if self._is_interruptible:
+            raise KeyboardInterrupt
 
     def _on_emit(self, number: int, frame: FrameType | None) -> None:
         self.request_emit()
@@ -76,12 +115,24 @@ def install_handlers() -> Signals:
     signals = Signals()
     # Python runs a handler between two bytecodes only: without this, a signal just before `select` would not end it.
     signal.set_wakeup_fd(signals._write_fd, warn_on_full_buffer=False)
-    for names, handler in ((_STOP_SIGNALS, signals._on_stop), (_EMIT_SIGNALS, signals._on_emit)):
+    signals._is_installed = True
+    signals.emits_on_hangup = _is_pipe(0)
+    if hasattr(signal, "SIGHUP"):
+        signals._ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # started by nohup
+    for names, handler in ((_STOP_SIGNALS, signals._on_stop), (_EMIT_SIGNALS, signals._on_emit),
+                           (("SIGHUP",), signals._on_hangup), (("SIGALRM",), signals._on_timer)):
         for name in names:
             number = getattr(signal, name, None)
             if number is not None:
                 signal.signal(number, handler)
     return signals
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 def _nonblocking_pipe() -> tuple[int, int]:

@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         log.info("%s", assumption)
     progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
     job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress)
+    signals.set_interruptible(False)  # from here on the stream itself ends in order
     try:
         if connection is None:
             return _to_stdout(job, settings, may_repeat_latest=arguments.count is None and not start.is_exclusive)

@@ -1,0 +1,120 @@
+"""Ctrl-C, SIGTERM and a terminal that closes end every command within a second, whatever it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from command import run_command
+
+CONNECTION = {"INFLUXDB_TOKEN": "token", "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b"}
+ALARMS = "loop,start,end,fault\n"
+
+
+@contextmanager
+def dripping_server() -> Iterator[str]:
+    """A server that answers one byte of a header every tenth of a second, for a minute; yields its URL."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve() -> None:
+            with suppress(OSError):
+                client, _ = listener.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+                    while not ended.wait(0.1):
+                        client.sendall(b".")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            with suppress(OSError), socket.create_connection(listener.getsockname()):
+                pass  # so that accept returns
+            thread.join()
+
+
+def stop_soon(how: signal.Signals) -> list[float]:
+    """Send the signal to the main thread in a moment; return a list that takes when that was."""
+    sent: list[float] = []
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        signal.pthread_kill(threading.main_thread().ident or 0, how)
+
+    threading.Timer(0.6, send).start()
+    return sent
+
+
+def check_it_stops(folder: Path, *words: str, how: signal.Signals = signal.SIGTERM,
+                   env: dict[str, str] | None = None) -> None:
+    sent = stop_soon(how)
+    result = run_command(*words, folder=folder, env=env)
+    assert time.monotonic() - sent[0] < 1.0
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_pipe_as_configuration_that_nobody_writes(tmp_path: Path, how: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "loops.toml")
+    check_it_stops(tmp_path, "check", "--config", "loops.toml", how=how)
+
+
+@pytest.mark.parametrize("words", [("--direct",), ("check", "--direct")])
+def test_a_pipe_as_token_file_that_nobody_writes(tmp_path: Path, words: tuple[str, ...]) -> None:
+    os.mkfifo(tmp_path / "token")
+    env = {**CONNECTION, "INFLUXDB_URL": "http://127.0.0.1:9", "INFLUXDB_TOKEN_FILE": "token"}
+    del env["INFLUXDB_TOKEN"]
+    check_it_stops(tmp_path, *words, env=env)
+
+
+@pytest.mark.parametrize("words", [("generate", "--output", "pipe"), ("preview", "--output", "pipe.svg"),
+                                   ("generate", "--output", "pipe.gz")])
+def test_a_pipe_as_output_that_nobody_reads(tmp_path: Path, words: tuple[str, ...]) -> None:
+    os.mkfifo(tmp_path / words[-1])
+    check_it_stops(tmp_path, *words)
+
+
+def test_a_replay_of_a_record_that_does_not_come(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "record.csv")
+    check_it_stops(tmp_path, "--replay", "record.csv")
+
+
+def test_a_server_whose_answer_drips(tmp_path: Path) -> None:
+    (tmp_path / "alarms.csv").write_text(ALARMS)
+    with dripping_server() as url:
+        check_it_stops(tmp_path, "score", "alarms.csv", how=signal.SIGINT, env={**CONNECTION, "INFLUXDB_URL": url})
+
+
+def test_a_terminal_that_closes_ends_a_generation_and_leaves_no_file(tmp_path: Path) -> None:
+    check_it_stops(tmp_path, "generate", "--duration", "10000h", "--output", "long.lp", how=signal.SIGHUP)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_terminal_that_closes_ends_a_stream_in_order(tmp_path: Path) -> None:
+    stop_soon(signal.SIGHUP)
+    result = run_command(folder=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.endswith("\n")
+    assert result.stderr.splitlines()[-1] == "I! stop"
+
+
+def test_a_terminal_that_closes_ends_a_stream_to_influxdb_even_with_a_pipe_on_stdin(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An orphan would go on, and the next stream would write other values for the same times."""
+    monkeypatch.setattr(sys.modules["clpm_execd.runtime.os_signals"], "_is_pipe", lambda fd: True)
+    sent = stop_soon(signal.SIGHUP)
+    env = {**CONNECTION, "INFLUXDB_URL": "http://127.0.0.1:9"}
+    result = run_command("--direct", "--state", "state", folder=tmp_path, env=env)
+    assert time.monotonic() - sent[0] < 2.0
+    assert result.returncode == 0
+    assert "stop: 0 points written" in result.stderr
