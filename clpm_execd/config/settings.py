@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,13 @@ class Settings:
     file: Path = Path(".env")
     notes: tuple[str, ...] = ()
 
-    def token(self) -> Secret | None:
+    def token(self, current: Secret | None = None) -> Secret | None:
         """Return the token; a token file is read at each call, because its token may be replaced while a stream runs.
+
+        Parameters
+        ----------
+        current : Secret, optional
+            The token that was read before. It stays if the file is a pipe, which can be read only once.
 
         Raises
         ------
@@ -145,6 +151,8 @@ class Settings:
             return self.token_value
         where = f"INFLUXDB_TOKEN_FILE {str(self.token_file)!r}"
         try:
+            if current is not None and not stat.S_ISREG(os.stat(self.token_file).st_mode):
+                return current
             text = self.token_file.read_bytes().decode("utf-8-sig").strip()
         except OSError as error:
             what = f"cannot be read: {error.strerror}"

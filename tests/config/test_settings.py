@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,18 @@ def test_a_token_file_is_read_at_each_call(empty_folder: Path) -> None:
     file.unlink()
     with pytest.raises(BadInput, match="cannot be read: No such file"):
         settings.token()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_token_file_that_is_a_pipe_is_read_once(empty_folder: Path) -> None:
+    os.mkfifo("token")
+    settings = read_settings({**COMPLETE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": "token"})
+    writer = threading.Thread(target=Path("token").write_text, args=("from a pipe\n",), daemon=True)
+    writer.start()
+    current = settings.token()
+    writer.join(5)
+    assert current == Secret("from a pipe")
+    assert settings.token(current) is current
 
 
 def test_the_first_layer_with_token_or_token_file_decides(empty_folder: Path) -> None:

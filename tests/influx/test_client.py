@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import shutil
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from command import run_command
 from loopback_server import DONE, Server, http
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome
@@ -208,6 +210,16 @@ def test_a_token_that_cannot_be_read_or_sent_is_an_answer() -> None:
         assert answer.error is TransportError.TOKEN
         assert bad not in str(answer)
         assert repr(bad)[1:-1] not in str(answer)
+
+
+def test_the_direct_stream_reads_a_token_from_a_pipe_once(serve: Serve, tmp_path: Path) -> None:
+    server, pipe = serve(http("401 Unauthorized", b"", "Retry-After: 0", "Connection: close"), DONE), tmp_path / "token"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_text, args=("token-of-a-pipe\n",), daemon=True).start()
+    env = {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN_FILE": str(pipe), "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b"}
+    done = run_command("--direct", "--count", "1", folder=tmp_path, env=env)
+    assert "5 points written" in done.stderr
+    assert [b"Token token-of-a-pipe\r\n" in request for request in server.requests] == [True, True]
 
 
 def test_no_more_threads_are_an_answer_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,12 +183,12 @@ def _greeting(source: Source) -> tuple[str, ...]:
 
 
 def _build_client(settings: Settings, connection: Connection, hide: Callable[[str], None]) -> InfluxClient:
-    """Return the client for the bucket. It reads a token file again when needed, and hides that token in the log."""
+    """Return the client for the bucket. It reads a token file again when needed, and hides its token in the log."""
     from clpm_execd.influx.client import InfluxClient
 
     def token() -> str:
         try:
-            secret = settings.token()
+            secret = settings.token(connection.token)
         except BadInput as bad:
             raise OSError(str(bad)) from None
         hide(secret.reveal() if secret else "")
