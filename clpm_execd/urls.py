@@ -12,9 +12,11 @@ def is_on_this_machine(url: str) -> bool:
     """Return whether the host of a URL is this machine, by its name or a loopback address."""
     from ipaddress import ip_address  # a stream to stdout needs none of it
 
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").rstrip(".")
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or address.is_unspecified  # a connection to 0.0.0.0 or :: ends on this machine
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")  # RFC 6761, section 6.3
 

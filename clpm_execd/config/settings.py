@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -182,7 +183,7 @@ class Settings:
         if missing:
             problems.insert(0, self._missing_problem(missing))
         if self.url:
-            problems += _url_problems(self.url)
+            problems += _url_problems(self.url) or _proxy_problems(self.url)
         if token:
             problems += _token_problems(token)
         for name, text in (("INFLUXDB_ORG", self.org), ("INFLUXDB_BUCKET", self.bucket)):
@@ -213,7 +214,8 @@ class Settings:
             from clpm_execd.urls import exposes_token
 
             if exposes_token(self.url):
-                warnings.append("INFLUXDB_URL: the token travels unencrypted to another host; use https")
+                through = _describe_proxy(self.url)
+                warnings.append(f"INFLUXDB_URL: the token travels unencrypted to another host{through}; use https")
         return tuple(warnings)
 
 
@@ -423,6 +425,26 @@ def _url_problems(url: str) -> list[Problem]:
     if parts.query or parts.fragment:
         return problem("has a query or fragment", "remove all from ? or # on; org and bucket are settings of their own")
     return []
+
+
+def _proxy_problems(url: str) -> Sequence[Problem]:
+    """Return the problem of the proxy that the environment names for this URL, if it has one."""
+    from clpm_execd.proxies import find_proxy
+
+    try:
+        find_proxy(url)
+    except BadInput as bad:
+        return bad.problems
+    return []
+
+
+def _describe_proxy(url: str) -> str:
+    from clpm_execd.proxies import find_proxy
+
+    with suppress(BadInput):
+        proxy = find_proxy(url)
+        return f", through the proxy {proxy.url} of {proxy.variable}" if proxy else ""
+    return ""
 
 
 def _token_problems(token: Secret) -> list[Problem]:

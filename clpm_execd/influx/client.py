@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.call_timeout import TimedCaller
-from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S, CapturingPoolManager, find_proxy
+from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S, CapturingPoolManager
+from clpm_execd.problems import BadInput
+from clpm_execd.proxies import find_proxy
 from clpm_execd.urls import is_on_this_machine, without_secrets
 
 if TYPE_CHECKING:
@@ -85,7 +87,9 @@ class InfluxClient:
             client = self._connect()
         except (UnusableToken, OSError, UnicodeError) as failure:
             return self.redact(Answer(None, str(failure), error=TransportError.TOKEN))
-        except Exception as failure:  # a URL of a proxy or a server that is none
+        except BadInput as bad:  # an unusable proxy
+            return Answer(None, str(bad), error=TransportError.PROXY)
+        except Exception as failure:  # a URL that is none
             return self.redact(Answer(None, f"{type(failure).__name__}: {failure}", error=TransportError.OTHER))
         # Timed from outside: a name lookup has no timeout, and each address of a host has one of its own.
         try:
@@ -125,6 +129,8 @@ class InfluxClient:
         ------
         UnusableToken, OSError, UnicodeError
             If the token cannot be read or sent.
+        BadInput
+            If the environment names an unusable proxy.
         """
         from influxdb_client.client.influxdb_client import InfluxDBClient
 
@@ -134,11 +140,12 @@ class InfluxClient:
         if not (secret.isascii() and secret.isprintable()):
             raise UnusableToken("it has characters that no token has")
         self._secret = secret
-        proxy, headers = find_proxy(self.url)
+        proxy = find_proxy(self.url)
         timeout_ms = int(self.timeout * 1000)
         return InfluxDBClient(
             self.url, self._secret, org=self.org, timeout=timeout_ms, retries=False, connection_pool_maxsize=1,
-            verify_ssl=True, ssl_ca_cert=self.ca_file, proxy=proxy, proxy_headers=headers,
+            verify_ssl=True, ssl_ca_cert=self.ca_file,
+            proxy=proxy.url if proxy else None, proxy_headers=proxy.headers if proxy else None,
         )  # fmt: skip
 
     def redact(self, answer: Answer) -> Answer:

@@ -11,13 +11,9 @@ import io
 import json
 import socket
 import time
-from base64 import b64encode
-from collections.abc import Mapping
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 from clpm_execd.influx.answer import Answer
 
@@ -123,19 +119,6 @@ class CapturingPoolManager:
 
     def clear(self) -> None:
         self._pools.clear()
-
-
-def find_proxy(url: str) -> tuple[str | None, Mapping[str, str] | None]:
-    """Return the proxy for a URL by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, and the headers it wants."""
-    target = urlsplit(url)
-    proxies = getproxies()
-    proxy = proxies.get(target.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(target.netloc.rpartition("@")[2]):
-        return None, None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    user, _, address = parts.netloc.rpartition("@")
-    headers = {"Proxy-Authorization": "Basic " + b64encode(unquote(user).encode()).decode()} if user else None
-    return urlunsplit((parts.scheme, address, "", "", "")), headers
 
 
 def _read_message(response: Any) -> str:

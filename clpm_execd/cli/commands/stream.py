@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         hide = configure_logging(settings.log_level, telegraf=not arguments.direct, secrets=secrets,
                                  log_file=settings.log_file or (LOG_FILE if arguments.direct else None))
         log, clock = getLogger("clpm_execd"), SystemClock()
-        for warning in settings.warnings() if connection is None else settings.notes:
+        for warning in settings.warnings():
             log.warning("%s", warning)
         start = open_stream(arguments, settings, configuration, clock, signals, log)
     for assumption in start.opened.assumptions:
