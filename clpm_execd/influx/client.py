@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.call_timeout import TimedCaller
-from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S, CapturingPoolManager
+from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S, CapturingPoolManager, FinalResponse, set_response_class
 from clpm_execd.problems import BadInput
 from clpm_execd.proxies import find_proxy
 from clpm_execd.urls import is_on_this_machine, without_secrets
@@ -142,11 +142,14 @@ class InfluxClient:
         self._secret = secret
         proxy = find_proxy(self.url)
         timeout_ms = int(self.timeout * 1000)
-        return InfluxDBClient(
+        client = InfluxDBClient(
             self.url, self._secret, org=self.org, timeout=timeout_ms, retries=False, connection_pool_maxsize=1,
             verify_ssl=True, ssl_ca_cert=self.ca_file,
             proxy=proxy.url if proxy else None, proxy_headers=proxy.headers if proxy else None,
         )  # fmt: skip
+        rest: Any = client.api_client.rest_client
+        set_response_class(rest.pool_manager, FinalResponse)
+        return client
 
     def redact(self, answer: Answer) -> Answer:
         """Return the same answer with a message of one printable line, without the token."""

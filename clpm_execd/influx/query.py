@@ -42,6 +42,7 @@ def query_csv(url: str, token: Callable[[], str], org: str, bucket: str, flux: s
         with influx.make_client() as client:
             dialect = Dialect(header=True, annotations=[])  # type: ignore[no-untyped-call]
             response: Any = client.query_api().query_raw(flux, dialect=dialect)
+            response.auto_close = False  # else an answer of known length closes itself under the reader
             yield from io.TextIOWrapper(response, encoding="utf-8", newline="")
     except ApiException as failure:
         answer = Answer(failure.status, _error_message(failure.body))

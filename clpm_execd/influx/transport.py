@@ -13,6 +13,7 @@ import socket
 import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 from clpm_execd.influx.answer import Answer
@@ -58,7 +59,21 @@ class EofAwareReader(io.BufferedReader):
         return line
 
 
-class CompleteResponse(http.client.HTTPResponse):
+class FinalResponse(http.client.HTTPResponse):
+    """The final response to a request: interim ones, such as 102 and 103, are skipped (RFC 9110, section 15.2).
+
+    http.client skips none but 100, and takes another one for the answer.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        while 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS:
+            http.client.parse_headers(self.fp)
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, status, reason
+
+
+class CompleteResponse(FinalResponse):
     """A response whose headers have come to their blank line, or an exception.
 
     http.client takes the end of the stream for the end of the headers, and so `HTTP/1.1 204` and nothing more for a
@@ -78,6 +93,20 @@ class CompleteResponse(http.client.HTTPResponse):
             raise http.client.RemoteDisconnected("the answer broke off within its headers")
 
 
+def set_response_class(pools: Any, response_class: type[http.client.HTTPResponse]) -> None:
+    """Let the connections of a pool manager of urllib3 read their responses with this class."""
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    def patch(pool: type, connection: type) -> type:
+        patched = type(connection.__name__, (connection,), {"response_class": response_class})
+        return type(pool.__name__, (pool,), {"ConnectionCls": patched})
+
+    pools.pool_classes_by_scheme = {
+        "http": patch(HTTPConnectionPool, HTTPConnection), "https": patch(HTTPSConnectionPool, HTTPSConnection),
+    }  # fmt: skip
+
+
 class CapturingPoolManager:
     """Stands in for the pool manager of the client, and keeps the answer before the client makes an error of it.
 
@@ -86,18 +115,8 @@ class CapturingPoolManager:
     """
 
     def __init__(self, pools: Any) -> None:
-        from urllib3.connection import HTTPConnection, HTTPSConnection
-        from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-        def with_complete_responses(pool: type, connection: type) -> type:
-            patched = type(connection.__name__, (connection,), {"response_class": CompleteResponse})
-            return type(pool.__name__, (pool,), {"ConnectionCls": patched})
-
         self._pools = pools
-        pools.pool_classes_by_scheme = {
-            "http": with_complete_responses(HTTPConnectionPool, HTTPConnection),
-            "https": with_complete_responses(HTTPSConnectionPool, HTTPSConnection),
-        }
+        set_response_class(pools, CompleteResponse)
         self.answer: Answer | None = None
         self.failure: Exception | None = None
 

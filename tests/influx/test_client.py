@@ -21,6 +21,7 @@ from loopback_server import DONE, Server, http
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome
 from clpm_execd.influx.client import InfluxClient
+from clpm_execd.influx.query import query_csv
 from clpm_execd.influx.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
@@ -82,6 +83,23 @@ def test_a_server_that_drips_is_abandoned_in_time(serve: Serve) -> None:
     answer = write(serve(DONE, drip=0.2), timeout=0.6)
     assert answer.error is TransportError.TIMEOUT
     assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize("interim", [
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 3,
+])
+def test_interim_responses_are_skipped(serve: Serve, interim: bytes) -> None:
+    assert write(serve(interim + DONE)).outcome is WriteOutcome.WRITTEN
+    assert write(serve(interim + http("503 Busy"))).status == 503
+    assert write(serve(interim)).outcome is WriteOutcome.UNKNOWN
+    assert write(serve(interim[:-2])).outcome is WriteOutcome.UNKNOWN
+
+
+def test_interim_responses_to_a_query_are_skipped(serve: Serve) -> None:
+    server = serve(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + http("200 OK", b"a,b\r\n1,2\r\n"))
+    assert [row.split() for row in query_csv(server.url, lambda: SECRET, "o", "b", "from(...)")] == [["a,b"], ["1,2"]]
 
 
 def test_a_login_page_is_no_acknowledgement(serve: Serve) -> None:
