@@ -27,9 +27,9 @@ def harris_index(error: Floats, dead_time: float, interval: float) -> float:
     now = error[first:]
     past = [error[first - delay - i:len(error) - delay - i] for i in range(_AR_ORDER)]
     regression = np.stack([np.ones(len(now)), *past, now], axis=1)
-    # What the others leave of the last column is the last diagonal element of R, in Q R.
-    left = np.linalg.qr(regression, mode="r")[-1, -1] ** 2 / (len(now) - _AR_ORDER - 1)
-    return float(left / now.var())
+    # The residual of the last column on the others is the last diagonal element of R, in Q R.
+    residual = np.linalg.qr(regression, mode="r")[-1, -1] ** 2 / (len(now) - _AR_ORDER - 1)
+    return float(residual / now.var())
 
 
 def correlation(x: Floats, y: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
@@ -206,8 +206,8 @@ def integral_absolute_error(error: Floats, interval: float) -> float:
 
 def noise(x: Floats) -> float:
     """Sigma of white noise on a smooth signal, from three neighbours (Gasser, Sroka and Jennen-Steinmetz, 1986)."""
-    apart = x[1:-1] - (x[:-2] + x[2:]) / 2.0
-    return float(np.sqrt(np.mean(apart**2) / 1.5))
+    deviation = x[1:-1] - (x[:-2] + x[2:]) / 2.0
+    return float(np.sqrt(np.mean(deviation**2) / 1.5))
 
 
 def repeated(x: Floats) -> float:

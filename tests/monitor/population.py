@@ -14,11 +14,11 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 START = 1_700_000_000 * 10**9
-WARM_UP = 1200  # s until a loop has forgotten how it began
+WARM_UP = 1200  # s until the start no longer shows
 
 
 def record(loops: Sequence[LoopSpec], seconds: int, seed: int = 42) -> Block:
-    """The loops in one plant, at 1 s, once they have forgotten how they began."""
+    """The loops in one plant, at 1 s, after a warm-up."""
     plant = Plant(loops, seed=seed, start=START)
     plant.advance(WARM_UP)
     return plant.advance(seconds)
@@ -30,13 +30,13 @@ def with_fault(loops: Sequence[LoopSpec], kind: str,
     return [replace(loop, faults=(FaultSpec(kind=kind, parameters=parameters(i)),)) for i, loop in enumerate(loops)]
 
 
-def tuned(loops: Sequence[LoopSpec], rule: str) -> list[LoopSpec]:
+def with_tuning(loops: Sequence[LoopSpec], rule: str) -> list[LoopSpec]:
     return [replace(loop, controller=replace(loop.controller, tuning=rule)) for loop in loops]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a monitor sees of N loops of a class, each (N,); visible: what the truth says of their faults.
+class Indices:
+    """What a monitor computes of N loops of a class, each (N,); visible: whether the truth has their faults as visible.
 
     swings (Miao and Seborg), odd (Horch) and shape (He) are of loops that oscillate, and empty of others.
     """
@@ -55,16 +55,16 @@ class Seen:
         return float(np.mean(self.regularity > 1.0))
 
 
-def seen(loops: Sequence[LoopSpec], seconds: int, *, oscillating: bool = False) -> Seen:
+def compute_indices(loops: Sequence[LoopSpec], seconds: int, *, oscillating: bool = False) -> Indices:
     block = record(loops, seconds)
     pv, op = block.pv.T.copy(), block.op.T.copy()
-    found = [methods.regularity(x) for x in pv]
-    period = np.array([p for _, p in found])
+    regularities = [methods.regularity(x) for x in pv]
+    period = np.array([p for _, p in regularities])
     each = range(len(loops))
     those = each if oscillating else range(0)
-    return Seen(
+    return Indices(
         harris=np.array([methods.harris_index(block.sp[:, i] - pv[i], loops[i].process.dead_time, 1.0) for i in each]),
-        regularity=np.array([r for r, _ in found]),
+        regularity=np.array([r for r, _ in regularities]),
         period=period,
         visible=np.ones(len(loops), dtype=bool) if block.truth is None else block.truth.visible.all(axis=0),
         swings=np.array([methods.decay_ratio(pv[i]) > 0.5 for i in those]),

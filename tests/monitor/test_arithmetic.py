@@ -1,4 +1,4 @@
-"""What a monitor adds up on the records is what the truth adds up to."""
+"""Sums that a monitor computes from the records equal those of the truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, SensorSpe
 HOURS = 3
 
 
-def whole(kind: str, *faults: FaultSpec, noise: float | None = None) -> LoopSpec:
+def exact_loop(kind: str, *faults: FaultSpec, noise: float | None = None) -> LoopSpec:
     """A loop recorded to the last digit."""
     spec = replace(template(kind, kind, (0.0, 250.0)), recording=RecordingSpec(), faults=faults)
     return spec if noise is None else replace(spec, sensor=SensorSpec(noise=noise))
@@ -30,7 +30,7 @@ def at_times(kind: str, **parameters: float) -> FaultSpec:
                      repeat=3600 * SECOND)
 
 
-def recorded(*loops: LoopSpec) -> Block:
+def simulate(*loops: LoopSpec) -> Block:
     return Plant(loops, start=START).advance(HOURS * 3600)
 
 
@@ -45,21 +45,21 @@ def visible(block: Block, fault: int = 0) -> npt.NDArray[np.bool_]:
 
 
 def test_travel_and_reversals_of_op_are_those_of_a_healthy_valve() -> None:
-    block = recorded(*(whole(kind) for kind in LOOP_TYPES))
+    block = simulate(*(exact_loop(kind) for kind in LOOP_TYPES))
     for op, stem in zip(block.op.T, block.valve_position.T, strict=True):
         assert methods.travel(op) == pytest.approx(methods.travel(stem), rel=1e-12)
         assert methods.reversals(op) == methods.reversals(stem) > 0
 
 
 def test_recorded_steps_of_op_add_no_more_to_its_travel_than_a_step_a_sample() -> None:
-    block = recorded(*(template(kind, kind, (0.0, 250.0)) for kind in LOOP_TYPES))
+    block = simulate(*(template(kind, kind, (0.0, 250.0)) for kind in LOOP_TYPES))
     for op, stem in zip(block.op.T, block.valve_position.T, strict=True):
         assert methods.travel(op) == pytest.approx(methods.travel(stem), abs=0.01 * len(block))
 
 
 def test_a_sticky_stem_turns_and_travels_less_than_op_and_by_jumps() -> None:
     s, j = 5.0, 3.0
-    block = recorded(whole("flow", FaultSpec(kind="stiction", parameters={"S": s, "J": j})))
+    block = simulate(exact_loop("flow", FaultSpec(kind="stiction", parameters={"S": s, "J": j})))
     op, stem = block.op[:, 0], block.valve_position[:, 0]
     moves = np.diff(stem)
     assert methods.reversals(stem) < methods.reversals(op) / 2
@@ -71,7 +71,7 @@ def test_a_sticky_stem_turns_and_travels_less_than_op_and_by_jumps() -> None:
 
 
 def test_a_stuck_valve_travels_nowhere_while_the_truth_says_so() -> None:
-    block = recorded(whole("flow", at_times("stuck")))
+    block = simulate(exact_loop("flow", at_times("stuck")))
     stuck = present(block)
     moved = np.abs(np.diff(block.valve_position[:, 0]))
     within = stuck[1:] & stuck[:-1]
@@ -81,12 +81,12 @@ def test_a_stuck_valve_travels_nowhere_while_the_truth_says_so() -> None:
 
 
 def test_service_factor_is_the_share_of_time_not_in_manual() -> None:
-    block = recorded(whole("temperature", at_times("manual")))
+    block = simulate(exact_loop("temperature", at_times("manual")))
     assert methods.service_factor(block.mode[:, 0] != MAN) == np.mean(~present(block)) == pytest.approx(2.0 / 3.0)
 
 
 def test_op_travels_in_automatic_only() -> None:
-    block = recorded(whole("flow", FaultSpec(kind="mode-hopping", parameters={"dwell": 300.0})))
+    block = simulate(exact_loop("flow", FaultSpec(kind="mode-hopping", parameters={"dwell": 300.0})))
     controlled = block.mode[:, 0] == AUT
     assert 0.2 < methods.service_factor(controlled) < 0.8
     moves = np.abs(np.diff(block.op[:, 0]))
@@ -95,14 +95,14 @@ def test_op_travels_in_automatic_only() -> None:
 
 
 @pytest.mark.parametrize(("fault", "load"), [("undersized", 0.0), ("windup", -70.0)])
-def test_saturation_is_the_share_of_time_the_truth_sees_the_valve_at_its_limit(fault: str, load: float) -> None:
-    block = recorded(whole("flow", FaultSpec(kind=fault), at_times("load-step", size=load)))
+def test_saturation_is_the_share_of_time_with_the_valve_at_its_limit_in_the_truth(fault: str, load: float) -> None:
+    block = simulate(exact_loop("flow", FaultSpec(kind=fault), at_times("load-step", size=load)))
     op, stem = block.op[:, 0], block.valve_position[:, 0]
     assert methods.saturation(op) == methods.saturation(stem) == np.mean(visible(block)) > 0.2
 
 
 def test_iae_is_that_of_the_true_process_variable() -> None:
-    block = recorded(*(whole(kind, FaultSpec(kind="external-oscillation"), noise=0.0) for kind in LOOP_TYPES))
+    block = simulate(*(exact_loop(kind, FaultSpec(kind="external-oscillation"), noise=0.0) for kind in LOOP_TYPES))
     for sp, pv, truth in zip(block.sp.T, block.pv.T, block.true_pv.T, strict=True):
         read, true = (methods.integral_absolute_error(sp - x, 1.0) for x in (pv, truth))
         assert read == pytest.approx(true, rel=1e-12)
@@ -110,7 +110,7 @@ def test_iae_is_that_of_the_true_process_variable() -> None:
 
 
 def test_a_bias_hides_from_the_records_what_it_costs() -> None:
-    block = recorded(whole("flow", FaultSpec(kind="bias", parameters={"size": 3.0})))
+    block = simulate(exact_loop("flow", FaultSpec(kind="bias", parameters={"size": 3.0})))
     read, true = (methods.integral_absolute_error((block.sp - x)[:, 0] / 2.5, 1.0) for x in (block.pv, block.true_pv))
     assert read < 0.5 * len(block)
     assert true == pytest.approx(3.0 * len(block), rel=0.05)

@@ -40,11 +40,11 @@ def loop(kind: str, exception: float, deviation: float, longest: float) -> LoopS
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, tuple[Samples, Samples]]:
-    """By the loop's name: what was recorded, and what left, time in s and value, over blocks of many lengths."""
+def samples() -> dict[str, tuple[Samples, Samples]]:
+    """By the loop's name: the recorded and the transmitted samples (time in s, value), over blocks of many lengths."""
     plant = Plant([loop(kind, *setting) for kind in LOOP_TYPES for setting in EXCEPTIONS + BOTH], start=START)
     blocks = [plant.advance(n) for n in (1, 7, 500, HOUR - 508)]
-    found: dict[str, tuple[Samples, Samples]] = {}
+    by_loop: dict[str, tuple[Samples, Samples]] = {}
     for i, name in enumerate(plant.loops):
         before: Samples = []
         after: Samples = []
@@ -54,22 +54,22 @@ def kept() -> dict[str, tuple[Samples, Samples]]:
             before += zip((block.times / SECOND).tolist(), block.pv[:, i].tolist(), strict=True)
             times, values = block.arrivals.times[ours] / SECOND, block.arrivals.pv[ours]
             after += zip(times.tolist(), values.tolist(), strict=True)
-        found[name] = before, after
-    return found
+        by_loop[name] = before, after
+    return by_loop
 
 
-def excepted(samples: Samples, deviation: float, longest: float) -> Samples:
+def exception_test(before: Samples, deviation: float, longest: float) -> Samples:
     """What the exception test of the library reports; its last one is there whether reported or not."""
-    return list(dead_band_compression(iter(samples), deviation, longest))[:-1]
+    return list(dead_band_compression(iter(before), deviation, longest))[:-1]
 
 
-def archived(samples: Samples, deviation: float, longest: float) -> Samples:
+def swinging_door(samples: Samples, deviation: float, longest: float) -> Samples:
     """The swinging door by its meaning: from the last archived sample on, each time the farthest that a straight line
     reaches without passing any sample between by more than the deviation. The last run is still open.
 
     The library's own door moves the points that it keeps to where the doors met; a historian keeps samples.
     """
-    kept, begin = [samples[0]], 0
+    archive, begin = [samples[0]], 0
     for end in range(2, len(samples)):
         (t0, v0), (t1, v1) = samples[begin], samples[end]
         between = np.array(samples[begin + 1:end]).reshape(-1, 2)
@@ -78,37 +78,37 @@ def archived(samples: Samples, deviation: float, longest: float) -> Samples:
         line = v0 + (v1 - v0) / (t1 - t0) * (between[:, 0] - t0)
         if np.abs(line - between[:, 1]).max() > deviation or t1 - t0 > longest:
             begin = end - 1
-            kept.append(samples[begin])
-    return kept
+            archive.append(samples[begin])
+    return archive
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
 @pytest.mark.parametrize("setting", EXCEPTIONS)
 def test_exception_test_is_that_of_the_library(
-        kept: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
-    before, after = kept[loop(kind, *setting).id]
+        samples: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
+    before, after = samples[loop(kind, *setting).id]
     exception, _, longest = setting
-    expected = excepted(before, exception * PERCENT, longest)
+    expected = exception_test(before, exception * PERCENT, longest)
     assert after == expected[:len(after)]
     assert len(expected) - len(after) <= 2, "only what the next sample decides is held back"
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
 @pytest.mark.parametrize("setting", BOTH)
-def test_what_leaves_is_what_exception_test_and_swinging_door_keep(
-        kept: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
-    before, after = kept[loop(kind, *setting).id]
+def test_transmitted_samples_are_those_of_exception_test_and_swinging_door(
+        samples: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
+    before, after = samples[loop(kind, *setting).id]
     exception, deviation, longest = setting
-    expected = archived(excepted(before, exception * PERCENT, longest), deviation * PERCENT, longest)
+    expected = swinging_door(exception_test(before, exception * PERCENT, longest), deviation * PERCENT, longest)
     assert after == expected[:len(after)]
     assert len(expected) - len(after) <= 1, "only the last run is still open"
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
 @pytest.mark.parametrize("setting", BOTH)
-def test_lines_between_what_leaves_stay_near_what_was_recorded(
-        kept: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
-    before, after = kept[loop(kind, *setting).id]
+def test_lines_between_transmitted_samples_stay_near_the_recorded_ones(
+        samples: dict[str, tuple[Samples, Samples]], kind: str, setting: tuple[float, float, float]) -> None:
+    before, after = samples[loop(kind, *setting).id]
     exception, deviation, _ = setting
     times, values = np.array([sample for sample in before if sample[0] <= after[-1][0]]).T
     drawn = np.interp(times, *np.array(after).T)

@@ -1,4 +1,4 @@
-"""A monitor finds in the plant's records what it finds in real ones, and tells the classes that it can tell."""
+"""The methods of a monitor find in the plant's records what they find in real ones, and separate the same classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from monitor.methods import Floats
-from monitor.population import Seen, seen, tuned, with_fault
+from monitor.population import Indices, compute_indices, with_fault, with_tuning
 from tiers import CAMPAIGNS
 
 from clpm_execd.plant.loop_types import template
@@ -72,67 +72,67 @@ POPULATIONS: dict[str, tuple[Callable[[int], LoopSpec], Callable[[int], dict[str
 
 
 @pytest.fixture(scope="module", params=POPULATIONS)
-def population(request: pytest.FixtureRequest) -> dict[str, Seen]:
-    """What is seen of the loops of each class; the external oscillation has the period of the stiction's own cycle."""
+def population(request: pytest.FixtureRequest) -> dict[str, Indices]:
+    """The indices of the loops of each class; the external oscillation has the period of the stiction's own cycle."""
     loop, stiction = POPULATIONS[request.param]
     loops = [loop(seed) for seed in range(SEEDS)]
-    found = {
-        "healthy": seen(loops, SECONDS),
-        "tight": seen(tuned(loops, "tight"), SECONDS),
-        "sluggish": seen(with_fault(loops, "sluggish"), SECONDS),
-        "stiction": seen(with_fault(loops, "stiction", stiction), SECONDS, oscillating=True),
-        "aggressive": seen(with_fault(loops, "aggressive"), SECONDS, oscillating=True),
+    indices = {
+        "healthy": compute_indices(loops, SECONDS),
+        "tight": compute_indices(with_tuning(loops, "tight"), SECONDS),
+        "sluggish": compute_indices(with_fault(loops, "sluggish"), SECONDS),
+        "stiction": compute_indices(with_fault(loops, "stiction", stiction), SECONDS, oscillating=True),
+        "aggressive": compute_indices(with_fault(loops, "aggressive"), SECONDS, oscillating=True),
     }
     band = [stiction(seed).get("S", 4.0) for seed in range(SEEDS)]
-    found["external"] = seen(with_fault(loops, "external-oscillation", lambda i: {
-        "period": float(found["stiction"].period[i]), "amplitude": band[i] / 2.0}), SECONDS, oscillating=True)
-    return found
+    indices["external"] = compute_indices(with_fault(loops, "external-oscillation", lambda i: {
+        "period": float(indices["stiction"].period[i]), "amplitude": band[i] / 2.0}), SECONDS, oscillating=True)
+    return indices
 
 
 def accuracy(yes: Floats, no: Floats) -> float:
-    """Balanced: the mean of the shares of both classes that are told right."""
+    """Balanced: the mean of the shares of both classes that are classified correctly."""
     return float((np.mean(yes) + np.mean(no)) / 2.0)
 
 
-def test_curve_fit_tells_stiction_from_an_oscillation_of_its_period(population: dict[str, Seen]) -> None:
+def test_curve_fit_distinguishes_stiction_from_an_oscillation_of_its_period(population: dict[str, Indices]) -> None:
     sticks, swings = population["stiction"], population["external"]
-    told = accuracy(sticks.shape[sticks.visible] >= STICTION, swings.shape[swings.visible] < STICTION)
-    assert told >= 0.95
+    share = accuracy(sticks.shape[sticks.visible] >= STICTION, swings.shape[swings.visible] < STICTION)
+    assert share >= 0.95
 
 
-def test_cross_correlation_tells_stiction_from_aggressive_tuning(population: dict[str, Seen]) -> None:
+def test_cross_correlation_distinguishes_stiction_from_aggressive_tuning(population: dict[str, Indices]) -> None:
     sticks, rings = population["stiction"], population["aggressive"]
     assert accuracy(sticks.odd[sticks.visible] > 0.5, rings.odd[rings.visible] <= 0.5) >= 0.95
 
 
-def test_cross_correlation_cannot_tell_an_oscillation_of_the_same_period(population: dict[str, Seen]) -> None:
+def test_cross_correlation_cannot_distinguish_an_oscillation_of_the_same_period(population: dict[str, Indices]) -> None:
     # The phase from PV to OP is the controller's, whoever made the oscillation.
     sticks, swings = population["stiction"], population["external"]
     assert np.median(np.abs(sticks.odd - swings.odd)) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["stiction", "aggressive", "external"])
-def test_oscillating_loops_are_regular(population: dict[str, Seen], kind: str) -> None:
+def test_oscillating_loops_are_regular(population: dict[str, Indices], kind: str) -> None:
     assert population[kind].regular >= 0.8
 
 
 @pytest.mark.parametrize("kind", ["healthy", "tight", "sluggish"])
-def test_quiet_loops_are_not_regular(population: dict[str, Seen], kind: str) -> None:
+def test_quiet_loops_are_not_regular(population: dict[str, Indices], kind: str) -> None:
     assert population[kind].regular < 0.45
 
 
-def test_autocorrelation_of_visible_oscillations_decays_slowly(population: dict[str, Seen]) -> None:
+def test_autocorrelation_of_visible_oscillations_decays_slowly(population: dict[str, Indices]) -> None:
     for kind in ("stiction", "aggressive", "external"):
         assert np.mean(population[kind].swings[population[kind].visible]) >= 0.8
 
 
-def test_harris_index_is_ordered_as_the_causes_are(population: dict[str, Seen]) -> None:
+def test_harris_index_is_ordered_as_the_causes_are(population: dict[str, Indices]) -> None:
     tight, healthy, sluggish, stiction, external = (
         np.median(population[kind].harris) for kind in ("tight", "healthy", "sluggish", "stiction", "external"))
     assert tight > healthy > sluggish > stiction > external
 
 
-def test_external_oscillation_has_the_period_of_the_stiction(population: dict[str, Seen]) -> None:
+def test_external_oscillation_has_the_period_of_the_stiction(population: dict[str, Indices]) -> None:
     sticks, swings = population["stiction"], population["external"]
     both = sticks.visible & swings.visible
     np.testing.assert_allclose(swings.period[both], sticks.period[both], rtol=0.05)
@@ -141,7 +141,7 @@ def test_external_oscillation_has_the_period_of_the_stiction(population: dict[st
 def test_stiction_that_is_not_visible_makes_no_regular_cycle() -> None:
     # A slip jump that is less than what the valve does anyway, and one that is three times as much.
     loops = [typical(seed) for seed in range(SEEDS)]
-    weak, strong = (seen(with_fault(loops, "stiction", lambda i, j=j: {"S": 2.0 * j, "J": j}), SECONDS)
+    weak, strong = (compute_indices(with_fault(loops, "stiction", lambda i, j=j: {"S": 2.0 * j, "J": j}), SECONDS)
                     for j in (0.5, 2.0))
     assert not weak.visible.any()
     assert weak.regular < 0.45

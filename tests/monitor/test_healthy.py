@@ -28,12 +28,12 @@ NOISE, LAG_ONE, REPEATED = (0.036, 0.480), (0.744, 0.9945), (0.0013, 0.21)
 @pytest.fixture(scope="module")
 def healthy() -> dict[str, methods.Floats]:
     """By type, (T, 100) PV of its typical loop."""
-    found = {}
+    pv_by_type = {}
     for kind, typical in LOOP_TYPES.items():
         slow = TIMES * (sum(typical.process.tau) + typical.process.dead_time)
         loops = [template(kind, f"{kind}{seed}", (0.0, 100.0)) for seed in range(SEEDS)]
-        found[kind] = record(loops, max(SECONDS, round(slow))).pv
-    return found
+        pv_by_type[kind] = record(loops, max(SECONDS, round(slow))).pv
+    return pv_by_type
 
 
 def within(values: list[float], limits: tuple[float, float]) -> float:
@@ -48,8 +48,8 @@ def test_noise_beside_the_movement_of_pv(healthy: dict[str, methods.Floats], kin
 @pytest.mark.parametrize("kind", LOOP_TYPES)
 def test_noise_is_that_of_the_sensor(healthy: dict[str, methods.Floats], kind: str) -> None:
     # A fast loop moves a little within two samples, so it seems a little rougher than its sensor.
-    found = np.median([methods.noise(x) for x in healthy[kind].T])
-    assert found == pytest.approx(LOOP_TYPES[kind].sensor.noise, rel=0.05)
+    noise = np.median([methods.noise(x) for x in healthy[kind].T])
+    assert noise == pytest.approx(LOOP_TYPES[kind].sensor.noise, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)

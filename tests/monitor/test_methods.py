@@ -1,4 +1,4 @@
-"""The methods on signals of which the answer is known by calculation."""
+"""The methods on signals whose answer can be calculated."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_an_oscillation_stays_regular_in_noise_and_drift() -> None:
 
 @pytest.mark.parametrize("a", [(), (0.9,)])
 def test_noise_is_not_regular(a: tuple[float, ...]) -> None:
-    found = [methods.regularity(coloured(a, 4000, seed))[0] > 1.0 for seed in range(60)]
-    assert np.mean(found) < 0.45
+    is_regular = [methods.regularity(coloured(a, 4000, seed))[0] > 1.0 for seed in range(60)]
+    assert np.mean(is_regular) < 0.45
 
 
 def test_a_record_of_few_periods_is_not_called_regular() -> None:
