@@ -1,4 +1,4 @@
-"""The real programs of the tests: found where .ci/parts puts them, on ports of their own, never left running.
+"""The real programs of the tests: where .ci/parts puts them, on ports of their own, ended with the test.
 
 A part that is missing fails the test in CI (the variable CI is set); elsewhere it skips it and says how to
 get it.
@@ -43,9 +43,9 @@ def missing(part: str, why: str = "is not here") -> NoReturn:
 
 def version(part: str) -> str:
     """The version .ci/parts builds: written there and nowhere else."""
-    found = re.search(rf"^{part.upper()}=(\S+)", (ROOT / ".ci" / "parts").read_text(), re.MULTILINE)
-    assert found, f".ci/parts names no version of {part}"
-    return found[1]
+    match = re.search(rf"^{part.upper()}=(\S+)", (ROOT / ".ci" / "parts").read_text(), re.MULTILINE)
+    assert match, f".ci/parts names no version of {part}"
+    return match[1]
 
 
 def binary(part: str, name: str) -> Path:
@@ -78,7 +78,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """The command with its output in `log`, in a process group that is gone when the block is left."""
+    """The command with its output in `log`, in a process group that ends with the block."""
     with (
         log.open("ab") as out,
         subprocess.Popen(
@@ -120,9 +120,9 @@ def points_of(path: Path) -> list[Point]:
     for line in path.read_text().splitlines(keepends=True):
         if not line.endswith("\n"):
             break
-        found = LINE.fullmatch(line.rstrip("\n"))
-        assert found, f"not a line of the stream: {line!r}"
-        mode, loop, fields, stamp = found.groups()
+        match = LINE.fullmatch(line.rstrip("\n"))
+        assert match, f"not a line of the stream: {line!r}"
+        mode, loop, fields, stamp = match.groups()
         values = {name: float(text) for name, text in (field.split("=") for field in fields.split(","))}
         points.append(Point(loop, mode, values, int(stamp)))
     return points
@@ -166,8 +166,8 @@ class Telegraf:
         )
 
     def command(self, *configs: Path, options: tuple[str, ...] = ()) -> list[str]:
-        given = [word for config in configs for word in ("--config", str(config))]
-        return [str(self.path), *options, *given]
+        config_options = [word for config in configs for word in ("--config", str(config))]
+        return [str(self.path), *options, *config_options]
 
     def once(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -204,18 +204,18 @@ def runs(pid: int) -> bool:
 
 def children(parent: int) -> list[int]:
     """Process ids of the children that still run."""
-    found = []
+    running_children = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             # The name, in parentheses, may hold spaces; the fields after it are state and parent.
             state, ppid = status.read_text().rpartition(")")[2].split()[:2]
             if int(ppid) == parent and state != "Z":
-                found.append(int(status.parent.name))
-    return found
+                running_children.append(int(status.parent.name))
+    return running_children
 
 
 class InfluxDB:
-    """A real InfluxDB 2 on a loopback port, set up with the token, org and bucket it is asked by here."""
+    """A real InfluxDB 2 on a loopback port, set up with this token, organisation and bucket."""
 
     token = "a-token-for-the-tests"
     org = "clpm"
@@ -304,12 +304,12 @@ class InfluxDB:
             ' |> pivot(rowKey: ["stamp", "loop_id", "Mode"], columnKey: ["_field"], valueColumn: "_value")'
             ' |> group() |> sort(columns: ["stamp", "loop_id"])'
         )
-        known = {"", "result", "table", "stamp", "loop_id", "Mode"}
+        not_fields = {"", "result", "table", "stamp", "loop_id", "Mode"}
         return [
             Point(
                 row["loop_id"],
                 row["Mode"],
-                {name: float(text) for name, text in row.items() if name not in known and text},
+                {name: float(text) for name, text in row.items() if name not in not_fields and text},
                 int(row["stamp"]),
             )
             for row in rows
@@ -318,7 +318,7 @@ class InfluxDB:
 
 @contextlib.contextmanager
 def influxd(path: Path, folder: Path, port: int) -> Iterator[InfluxDB]:
-    """A server on this port with its data in `folder`, killed when the block is left; the data stay."""
+    """A server on this port with its data in `folder`, killed at the end of the block; its data stay."""
     server = InfluxDB(f"http://127.0.0.1:{port}")
     command = [
         str(path),
@@ -340,7 +340,7 @@ def influxd(path: Path, folder: Path, port: int) -> Iterator[InfluxDB]:
 
 @contextlib.contextmanager
 def influxdb(path: Path, folder: Path) -> Iterator[InfluxDB]:
-    """A server with nothing in it but its first bucket; gone, data and all, when the block is left."""
+    """A server with its first bucket only; it ends with the block, and its data are removed."""
     with influxd(path, folder, free_port()) as server:
         server.set_up()
         yield server
@@ -374,8 +374,8 @@ class Podman:
             check=False,
         )
         if check and done.returncode:
-            said = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-            pytest.fail(f"{' '.join(command)}: exit status {done.returncode}\n{said}")
+            output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            pytest.fail(f"{' '.join(command)}: exit status {done.returncode}\n{output}")
         return done
 
     def build_options(self, folder: Path) -> list[str]:
@@ -392,15 +392,15 @@ class Podman:
             options += ["--volume", f"{settings['cert']}:{inside}:ro"]
             settings["cert"] = inside
         inner = folder / "pip.conf"
-        given = [f"{name} = {value}\n" for name, value in settings.items() if value]
-        inner.write_text("".join(["[global]\n", *given]))
+        lines = [f"{name} = {value}\n" for name, value in settings.items() if value]
+        inner.write_text("".join(["[global]\n", *lines]))
         return [*options, "--volume", f"{inner}:/etc/pip.conf:ro"]
 
 
 def pip_setting(name: str) -> str:
-    """What pip on this machine was told by environment or configuration, or nothing."""
-    if told := os.environ.get(f"PIP_{name.replace('-', '_').upper()}"):
-        return told
+    """Return a setting of pip on this machine, by environment or configuration; empty where there is none."""
+    if value := os.environ.get(f"PIP_{name.replace('-', '_').upper()}"):
+        return value
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", f"global.{name}"],
         capture_output=True,

@@ -25,8 +25,8 @@ def quickest(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     At least three rounds of a long run, and more where they are quick: a quiet moment is then among them.
     """
     spent = dict.fromkeys(ways, math.inf)
-    begun, done = time.perf_counter(), 0
-    while done < (3 if CAMPAIGNS else 1) or (CAMPAIGNS and time.perf_counter() - begun < _LEAST):
+    start_of_all, done = time.perf_counter(), 0
+    while done < (3 if CAMPAIGNS else 1) or (CAMPAIGNS and time.perf_counter() - start_of_all < _LEAST):
         done += 1
         for way, work in ways.items():
             start = time.perf_counter()
@@ -88,9 +88,9 @@ def by_hand(ticks: int, loops: int) -> Iterable[tuple[float, float]]:
             pv = 52.7 + x2 + 0.02 * random.gauss(0.0, 1.0)
             error = 52.705 - pv
             integral += 0.9 / 130 * error
-            wanted = 63.5 + 0.9 * error + integral
-            op = min(100.0, max(0.0, wanted))
-            integral += (op - wanted) / 130
+            unlimited = 63.5 + 0.9 * error + integral
+            op = min(100.0, max(0.0, unlimited))
+            integral += (op - unlimited) / 130
             position += (1 - av) * (op - position)
             delay.append(position - 63.5)
             flow = delay.popleft() + load

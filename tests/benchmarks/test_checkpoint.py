@@ -30,17 +30,17 @@ def rate(loops: int, keep: Path | None) -> float:
     keeper = CheckpointWriter(FolderLock(keep, log), plant, encoder, clock, log) if keep else None
     if keeper:
         keeper.write_first(START)
-    ticks, began = 0, time.perf_counter()
-    while time.perf_counter() - began < SECONDS:
+    ticks, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
         encoder.encode(plant.advance(1))
         if keeper:
             keeper.poll(0, lambda mark: True)
         ticks += 1
-    return ticks / (time.perf_counter() - began)
+    return ticks / (time.perf_counter() - start)
 
 
 @pytest.mark.parametrize("loops", [5, 100_000 if CAMPAIGNS else 1000])
 def test_a_stream_with_a_state(loops: int, tmp_path: Path, results: Results) -> None:
     rate(loops, None)
-    bare, kept = rate(loops, None), rate(loops, tmp_path / "state")
-    results.against(f"{loops:,} loops, tick by tick", "ticks/s", ("with a state", kept), {"without": bare})
+    bare, with_state = rate(loops, None), rate(loops, tmp_path / "state")
+    results.against(f"{loops:,} loops, tick by tick", "ticks/s", ("with a state", with_state), {"without": bare})

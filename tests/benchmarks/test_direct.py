@@ -27,8 +27,8 @@ ROUNDS = 12
 def block(start: int, chance: np.random.Generator) -> Block:
     times = T0 + SECOND * np.arange(start, start + TICKS, dtype=np.int64)
     values = chance.normal(405.0, 1.0, (TICKS, len(LOOPS)))
-    whole = np.ones(values.shape, dtype=np.int16)
-    return Block(LOOPS, times, values, values, values, whole.astype(np.int8), values, values, whole)
+    ones = np.ones(values.shape, dtype=np.int16)
+    return Block(LOOPS, times, values, values, values, ones.astype(np.int8), values, values, ones)
 
 
 def as_points(samples: Block) -> list[Point]:

@@ -25,7 +25,7 @@ class Live:
 
     def cpu(self) -> float:
         """Seconds so far, of all threads."""
-        return sum(int(told.read_text().split()[0]) for told in self._proc.glob("task/*/schedstat")) / 1e9
+        return sum(int(path.read_text().split()[0]) for path in self._proc.glob("task/*/schedstat")) / 1e9
 
     def status(self, name: str) -> int:
         lines = (self._proc / "status").read_text().splitlines()
@@ -50,9 +50,9 @@ def live(command: list[str], folder: Path) -> Iterator[Live]:
 
 def test_five_loops(clpm_execd: list[str], tmp_path: Path, results: Results) -> None:
     with live(clpm_execd, tmp_path) as stream:
-        cpu, switches, begun = stream.cpu(), stream.status("voluntary_ctxt_switches"), time.monotonic()
+        cpu, switches, start = stream.cpu(), stream.status("voluntary_ctxt_switches"), time.monotonic()
         time.sleep(SECONDS)
-        passed = time.monotonic() - begun
+        passed = time.monotonic() - start
         table = "five loops at 1 s, live"
         results.add(table, "share of a core", 100 * (stream.cpu() - cpu) / passed, "%")
         results.add(table, "wake-ups", (stream.status("voluntary_ctxt_switches") - switches) / passed, "per second")
@@ -65,10 +65,10 @@ def test_a_hundred_thousand_loops(clpm_execd: list[str], tmp_path: Path, results
     with live(clpm_execd, tmp_path) as stream:
         base = stream.status("VmRSS")
     with live([*clpm_execd, "--config", "loops.toml"], tmp_path) as stream:
-        cpu, begun = stream.cpu(), time.monotonic()
+        cpu, start = stream.cpu(), time.monotonic()
         time.sleep(SECONDS)
         table = f"{loops:,} loops at 1 s, live"
-        results.add(table, "share of a core", 100 * (stream.cpu() - cpu) / (time.monotonic() - begun), "%")
+        results.add(table, "share of a core", 100 * (stream.cpu() - cpu) / (time.monotonic() - start), "%")
         results.add(table, "memory a loop, over five loops", (stream.status("VmRSS") - base) * 1024 / loops, "bytes")
 
 

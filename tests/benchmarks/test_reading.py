@@ -49,8 +49,8 @@ def test_a_table_to_a_record(form: str, tmp_path: Path, results: Results) -> Non
         if form == "long":
             table.pivot_table(index=time, columns="_field", values="_value")
 
-    whole, again = (read_record(path, arrow=arrow) for arrow in (True, False))
-    np.testing.assert_array_equal(whole.pv, again.pv)
+    by_arrow, by_csv = (read_record(path, arrow=arrow) for arrow in (True, False))
+    np.testing.assert_array_equal(by_arrow.pv, by_csv.pv)
     spent = quickest({"by Arrow": lambda: read_record(path, arrow=True),
                       "by the csv module": lambda: read_record(path, arrow=False),
                       "pandas.read_csv, to_datetime and pivot": by_pandas})

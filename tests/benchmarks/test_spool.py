@@ -42,15 +42,15 @@ def bodies(first: int, requests: int) -> list[bytes]:
     for start in range(first, first + requests * TICKS, TICKS):
         times = T0 + SECOND * np.arange(start, start + TICKS, dtype=np.int64)
         values = chance.normal(405.0, 1.0, (TICKS, len(LOOPS)))
-        whole = np.ones(values.shape, dtype=np.int16)
+        ones = np.ones(values.shape, dtype=np.int16)
         made.append(encoder.encode(
-            Block(LOOPS, times, values, values, values, whole.astype(np.int8), values, values, whole)
+            Block(LOOPS, times, values, values, values, ones.astype(np.int8), values, values, ones)
         ))  # fmt: skip
     return made
 
 
 class Raw:
-    """One connection that is kept, and nothing between it and the server."""
+    """One connection for all requests, and nothing between it and the server."""
 
     def __init__(self, server: InfluxDB, bucket: str) -> None:
         at = urlsplit(server.url)
@@ -59,8 +59,8 @@ class Raw:
         self.path = f"/api/v2/write?org={server.org}&bucket={bucket}&precision=ns"
         self.headers = {"Authorization": f"Token {server.token}", "Content-Type": "text/plain; charset=utf-8"}
 
-    def __call__(self, given: list[bytes]) -> None:
-        for body in given:
+    def __call__(self, requests: list[bytes]) -> None:
+        for body in requests:
             self.connection.request("POST", self.path, body, self.headers)
             answer = self.connection.getresponse()
             assert answer.status == 204, answer.read()
@@ -76,8 +76,8 @@ class Spooled:
         self.sender = Sender(self.spool, self.writer, target="", log=LOG)
         self.sender.start()
 
-    def __call__(self, given: list[bytes]) -> None:
-        for body in given:
+    def __call__(self, requests: list[bytes]) -> None:
+        for body in requests:
             self.spool.put(body)
             self.sender.notify()
         self.drain()
@@ -103,8 +103,8 @@ def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, results:
     with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
         raw(bodies(0, REQUESTS))  # makes the series
         spooled(bodies(0, REQUESTS))
-        given = [bodies(number * REQUESTS * TICKS, REQUESTS) for number in range(1, ROUNDS + 1)]
-        ours, theirs = iter(given), iter(given)
+        rounds = [bodies(number * REQUESTS * TICKS, REQUESTS) for number in range(1, ROUNDS + 1)]
+        ours, theirs = iter(rounds), iter(rounds)
         spent, spent_raw, ratio = in_pairs(lambda: seconds(lambda: spooled(next(ours))),
                                            lambda: seconds(lambda: raw(next(theirs))), ROUNDS)
         assert spooled.sender.points_written == (ROUNDS + 1) * REQUESTS * TICKS * len(LOOPS)
@@ -126,14 +126,15 @@ def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
     late, waited = [0.0], [0.0]
     with closing(raw.connection), closing(Spooled(influxdb, influxdb.new_bucket(), tmp_path)) as spooled:
         raw(backlog[:5])  # makes the series
-        start, tick, lanes = time.perf_counter(), 0, spooled.spool
-        while lanes.points > 5 * 10:
+        start, tick, queue = time.perf_counter(), 0, spooled.spool
+        while queue.points > 5 * 10:
             due = start + 0.1 * tick
             time.sleep(max(0.0, due - time.perf_counter()))
-            lanes.put(b"".join(b"live,loop_id=%d PV=%d %d\n" % (loop, tick, time.time_ns()) for loop in range(5)))
+            queue.put(b"".join(b"live,loop_id=%d PV=%d %d\n" % (loop, tick, time.time_ns()) for loop in range(5)))
             spooled.sender.notify()
             late.append(time.perf_counter() - due)
-            waited.append((time.time_ns() - lanes._young[0].name) / SECOND if lanes._young else 0.0)
+            live = queue._order.live
+            waited.append((time.time_ns() - live[0].time) / SECOND if live else 0.0)
             tick += 1
         spent = time.perf_counter() - start
         spent_raw = seconds(lambda: raw(backlog))

@@ -101,14 +101,14 @@ def test_intake_of_telegraf(collector: Telegraf, tmp_path: Path, clpm_execd: lis
 
 
 def mocked(collector: Telegraf) -> float:
-    """Metrics a second of inputs.mock that are asked every millisecond."""
+    """Metrics a second of inputs.mock, which is gathered every millisecond."""
     mocks = "".join(MOCK.format(i) for i in range(MOCKS))
     config = collector.config("mock.conf", COUNTED.format(collector.output) + mocks)
     few = 6 if CAMPAIGNS else 2
     with collector.agent(config):
         until(lambda: len(counts(collector.output)) > few, 60, "Telegraf's counts")
-    (first, begun), *_, (last, ended) = counts(collector.output)
-    return (last - first) / (ended - begun) * 1e9
+    (first, start), *_, (last, ended) = counts(collector.output)
+    return (last - first) / (ended - start) * 1e9
 
 
 def counts(path: Path) -> list[tuple[int, int]]:
@@ -129,10 +129,10 @@ def test_through_telegraf_into_influxdb(
         output = (f'[[outputs.influxdb_v2]]\n  urls = ["{influxdb.url}"]\n  token = "{influxdb.token}"\n'
                   f'  organization = "{influxdb.org}"\n  bucket = "{bucket}"\n')
         config = collector.config("influxdb.conf", settings(output, f"{way}; exec sleep 3600"))
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with collector.agent(config):
             until(lambda bucket=bucket: count(influxdb, bucket) == LINES, 300, "all lines in InfluxDB")
-            rates.append(LINES / (time.perf_counter() - begun))
+            rates.append(LINES / (time.perf_counter() - start))
     table = "through Telegraf into InfluxDB"
     results.add(table, "ready bytes", rates[0], "lines/s")
     results.add(table, "generate", rates[1], "lines/s", rates[1] / rates[0], "this / ready bytes")

@@ -68,8 +68,8 @@ class Stack:
         return sorted(time for time, there in loops.items() if there == LOOPS)
 
     def says(self, service: str) -> str:
-        said = self.podman.run("podman", "logs", "--tail", "50", self.name(service), check=False)
-        return said.stdout + said.stderr
+        logs = self.podman.run("podman", "logs", "--tail", "50", self.name(service), check=False)
+        return logs.stdout + logs.stderr
 
     def is_healthy(self, service: str) -> bool:
         return self.podman.run("podman", "healthcheck", "run", self.name(service), check=False).returncode == 0
@@ -79,9 +79,9 @@ class Stack:
         return (done.stdout + done.stderr).strip()
 
     def seconds_to_stop(self, service: str) -> float:
-        began = time.monotonic()
+        start = time.monotonic()
         self.podman.run("podman", "stop", "-t", "20", self.name(service))
-        return time.monotonic() - began
+        return time.monotonic() - start
 
     def megabytes_over(self, image: str, base: str) -> float:
         sizes = [int(self.podman.run("podman", "image", "inspect", "--format", "{{.Size}}", name).stdout)
@@ -126,7 +126,7 @@ def stack(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def assert_five_loops_arrive(stack: Stack, service: str) -> None:
     """Brought up with InfluxDB, the service streams within a minute, and no instant is missing."""
-    began, since = time.monotonic(), time.time_ns()
+    start, since = time.monotonic(), time.time_ns()
     stack.compose("up", "-d", "influxdb", service)
     until(stack.server.is_up, 60, "InfluxDB's answer from its container")
 
@@ -135,7 +135,7 @@ def assert_five_loops_arrive(stack: Stack, service: str) -> None:
 
     try:
         until(arrived, 60, "an instant of five loops in InfluxDB")
-        assert time.monotonic() - began < FIRST_POINT
+        assert time.monotonic() - start < FIRST_POINT
         until(lambda: len(arrived()) >= 5, 60, "five instants of five loops in InfluxDB")
     except pytest.fail.Exception as failure:
         pytest.fail(f"{failure}\n{stack.says(service)}")
@@ -149,7 +149,7 @@ def assert_it_holds_this_package(stack: Stack, service: str) -> None:
 
 
 def assert_it_may_do_little(stack: Stack, service: str) -> None:
-    """Not root, nothing to write but its state, and gone soon after it is asked."""
+    """Not root, nothing to write but its state, and it stops soon after the request."""
     assert stack.inside(service, "id", "-u") != "0"
     assert "Read-only file system" in stack.inside(service, "touch", "/opt/clpm-execd/a-file")
     assert stack.inside(service, "touch", "/var/lib/clpm-execd/a-file") == ""

@@ -1,6 +1,6 @@
 """The dashboards: InfluxDB takes the template, each query of both gives rows of what the stream writes, the cells fit.
 
-There is no Grafana here and no page of InfluxDB's; what they show is left to them, what they ask is not.
+There is no Grafana here and no page of InfluxDB's; what they display is not tested, what they query is.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ kind = "undersized"
 
 def queries() -> dict[str, str]:
     """Every query of both dashboards, by where it stands."""
-    found = {f"influxdb {chart['name']}": query["query"] for chart in CHARTS for query in chart["queries"]}
-    found |= {f"influxdb variable {name}": query for name, query in VARIABLES.items()}
-    found |= {f"grafana {panel['title']}": target["query"] for panel in GRAFANA["panels"]
+    queries = {f"influxdb {chart['name']}": query["query"] for chart in CHARTS for query in chart["queries"]}
+    queries |= {f"influxdb variable {name}": query for name, query in VARIABLES.items()}
+    queries |= {f"grafana {panel['title']}": target["query"] for panel in GRAFANA["panels"]
               for target in panel["targets"]}
-    found |= {f"grafana variable {variable['name']}": variable["query"]["query"]
+    queries |= {f"grafana variable {variable['name']}": variable["query"]["query"]
               for variable in GRAFANA["templating"]["list"] if variable["type"] == "query"}
-    return found
+    return queries
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +79,11 @@ def own_metrics(start: int) -> bytes:
     metrics.more = lambda now: {"points_written": 60, "points_waiting": 3, "points_dropped": 0, "points_refused": 2,
                                 "points_quarantined": 1}
     plant = Plant((template("flow", "FIC101", (0.0, 100.0)),), start=start, interval=parts.SECOND)
-    said = b""
+    lines = b""
     for k in range(1, 11):
         metrics.add(plant.advance(60), b"\n" * 60, start + k * MINUTE)
-        said += metrics.take_line(start + k * MINUTE)
-    return said
+        lines += metrics.take_line(start + k * MINUTE)
+    return lines
 
 
 def filled(query: str, bucket: str) -> str:
@@ -138,11 +138,11 @@ def test_influxdb_takes_the_template_and_has_its_dashboard(influxdb: parts.Influ
     applied = json.loads(influxdb.request("/api/v2/templates/apply", body))
     assert not applied.get("errors")
     [dashboard] = applied["summary"]["dashboards"]
-    found = json.loads(influxdb.request(f"/api/v2/dashboards/{int(dashboard['id']):016x}?include=properties"))
-    assert found["name"] == "Control loops"
-    assert sorted(cell["name"] for cell in found["cells"]) == sorted(chart["name"] for chart in CHARTS)
-    asked = {query["text"] for cell in found["cells"] for query in cell["properties"]["queries"]}
-    assert {" ".join(text.split()) for text in asked} == {" ".join(chart["queries"][0]["query"].split())
+    stored = json.loads(influxdb.request(f"/api/v2/dashboards/{int(dashboard['id']):016x}?include=properties"))
+    assert stored["name"] == "Control loops"
+    assert sorted(cell["name"] for cell in stored["cells"]) == sorted(chart["name"] for chart in CHARTS)
+    texts = {query["text"] for cell in stored["cells"] for query in cell["properties"]["queries"]}
+    assert {" ".join(text.split()) for text in texts} == {" ".join(chart["queries"][0]["query"].split())
                                                           for chart in CHARTS}
     variables = json.loads(influxdb.request(f"/api/v2/variables?orgID={influxdb.org_id}"))["variables"]
     assert {variable["name"] for variable in variables} >= set(VARIABLES)

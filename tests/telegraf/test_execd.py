@@ -45,11 +45,11 @@ def complaints(log: list[str]) -> list[str]:
 
 
 def stop(agent: subprocess.Popen[bytes], log: Path, how: signal.Signals) -> float:
-    """Seconds until the agent has left after the signal."""
-    began = time.monotonic()
+    """Send the signal; return the seconds until the agent has ended."""
+    start = time.monotonic()
     agent.send_signal(how)
     until(lambda: agent.poll() is not None, 20, f"Telegraf's end after {how.name}; see {log}")
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 @pytest.mark.parametrize("name", ["telegraf.conf", "clpm-execd.conf"])
@@ -85,18 +85,18 @@ def test_every_loop_has_one_point_in_influxdb_for_every_instant(
     beside = collector.config(
         "beside.conf", f'[[outputs.file]]\n  files = ["{collector.output}"]\n  data_format = "influx"\n'
     )
-    wanted = INSTANTS if how is signal.SIGTERM else 3
+    least = INSTANTS if how is signal.SIGTERM else 3
     with collector.agent(SHIPPED / "telegraf.conf", beside, **settings) as agent:
         until(
-            lambda: agent.poll() is not None or len(instants(influxdb.points(bucket))) >= wanted,
-            wanted + 30,
-            f"{wanted} instants in InfluxDB; see {collector.log}",
+            lambda: agent.poll() is not None or len(instants(influxdb.points(bucket))) >= least,
+            least + 30,
+            f"{least} instants in InfluxDB; see {collector.log}",
         )
         assert agent.poll() is None, collector.logged()[-5:]
         took = stop(agent, collector.log, how)
     points = influxdb.points(bucket)
     assert_whole(points)
-    assert len(instants(points)) >= wanted
+    assert len(instants(points)) >= least
     sent = collector.points()
     assert_whole(sent)
     assert [(p.time, p.loop, p.mode, p.fields) for p in points] == sorted(
@@ -115,9 +115,9 @@ def test_a_reload_repeats_nothing_and_each_process_leaves_no_hole(collector: Tel
             20,
             f"the second process; see {collector.log}",
         )
-        seen = len(instants(collector.points()))
+        before = len(instants(collector.points()))
         until(
-            lambda: len(instants(collector.points())) >= seen + 4,
+            lambda: len(instants(collector.points())) >= before + 4,
             30,
             f"four more instants; see {collector.log}",
         )
@@ -140,11 +140,11 @@ def test_a_wrong_loops_file_is_one_readable_error(collector: Telegraf) -> None:
         assert agent.poll() is None, "a wrong loops.toml must not end Telegraf"
     log = collector.logged()
     ended = next(number for number, line in enumerate(log) if "exited: exit status 2" in line)
-    said = complaints(log[:ended])
-    assert len(said) == 1, said
-    assert "loops.toml" in said[0]
-    assert "lagg" in said[0]
-    assert re.search(r"\blag\b", said[0]), "the key that was meant is not offered"
+    errors = complaints(log[:ended])
+    assert len(errors) == 1, errors
+    assert "loops.toml" in errors[0]
+    assert "lagg" in errors[0]
+    assert re.search(r"\blag\b", errors[0]), "the key that was meant is not offered"
     assert not collector.points()
 
 
@@ -158,9 +158,9 @@ def test_a_killed_plugin_is_started_again_and_repeats_nothing(collector: Telegra
             20,
             f"a new process; see {collector.log}",
         )
-        seen = len(instants(collector.points()))
+        before = len(instants(collector.points()))
         until(
-            lambda: len(instants(collector.points())) >= seen + 3,
+            lambda: len(instants(collector.points())) >= before + 3,
             30,
             f"three more instants; see {collector.log}",
         )

@@ -103,18 +103,18 @@ def test_shards_through_nats_are_the_plant_of_one_process(
     bucket = influxdb.new_bucket()
     loops, start = plant(tmp_path, 4)
     one, two, consumer = agents(telegraf, tmp_path, clpm_execd, "one", "two", "consumer")
-    given = {"NATS_URL": nats.url, "CLPM_LOOPS": str(loops)}
+    variables = {"NATS_URL": nats.url, "CLPM_LOOPS": str(loops)}
     with (
         nats.up(),
-        one.agent(PRODUCER, **given, CLPM_SHARD="0/2"),
-        two.agent(PRODUCER, **given, CLPM_SHARD="1/2"),
+        one.agent(PRODUCER, **variables, CLPM_SHARD="0/2"),
+        two.agent(PRODUCER, **variables, CLPM_SHARD="1/2"),
         with_its_stream(one),
         consumer.agent(CONSUMER, NATS_URL=nats.url, **to_influxdb(influxdb, bucket)),
     ):
         until(lambda: len(influxdb.points(bucket)) >= (INSTANTS + 1) * LOOPS, INSTANTS + 60, "the samples in InfluxDB")
-    wanted = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
-    last = wanted[-1].time
-    assert [point for point in influxdb.points(bucket) if point.time <= last] == wanted
+    of_one_process = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
+    last = of_one_process[-1].time
+    assert [point for point in influxdb.points(bucket) if point.time <= last] == of_one_process
     row, *_ = influxdb.query(f'from(bucket: "{bucket}") |> range(start: 0) |> limit(n: 1)')
     assert {name for name in row if name and not name.startswith("_")} == {"result", "table", "Mode", "loop_id"}
 
@@ -141,5 +141,5 @@ def test_nothing_is_lost_when_nats_and_the_consumer_are_killed(
         stack.enter_context(nats.up())
         stack.enter_context(successor.agent(CONSUMER, **output))
         until(lambda: arrived() >= INSTANTS + 1, INSTANTS + 60, "all samples in InfluxDB")
-    wanted = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
-    assert [point for point in influxdb.points(bucket) if point.time <= wanted[-1].time] == wanted
+    of_one_process = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
+    assert [point for point in influxdb.points(bucket) if point.time <= of_one_process[-1].time] == of_one_process

@@ -15,16 +15,16 @@ SAMPLE = ROOT / "telegraf" / "loops.toml"
 def uncommented(text: str) -> str:
     """The file with every `# key` in force; of a key shown twice in a table, the first."""
     lines: list[str] = []
-    seen: set[str] = set()
-    for given in text.splitlines():
-        line = re.sub(r"^# (?!#)", "", given)
+    keys: set[str] = set()
+    for commented in text.splitlines():
+        line = re.sub(r"^# (?!#)", "", commented)
         if line.startswith("["):
-            seen = set()
+            keys = set()
         key = re.match(r"(\w+) = ", line)
         # tuning stands in place of gain, reset and derivative.
-        if key and (key[1] in seen or key[1] == "tuning"):
+        if key and (key[1] in keys or key[1] == "tuning"):
             continue
-        seen |= {key[1]} if key else set()
+        keys |= {key[1]} if key else set()
         lines.append(line)
     return "\n".join(lines) + "\n"
 

@@ -47,9 +47,9 @@ def expected(program: list[str], first: int, last: int, environment: dict[str, s
         capture_output=True, text=True, env=environment, timeout=300, check=True)
     points = []
     for line in done.stdout.splitlines():
-        found = LINE.fullmatch(line)
-        assert found
-        mode, loop, fields, stamp = found.groups()
+        match = LINE.fullmatch(line)
+        assert match
+        mode, loop, fields, stamp = match.groups()
         values = {name: float(text) for name, text in (field.split("=") for field in fields.split(","))}
         points.append(Point(loop, mode, values, int(stamp)))
     return points
@@ -59,9 +59,9 @@ def assert_as_generated(points: list[Point], program: list[str], environment: di
     times = sorted({point.time for point in points})
     assert times == list(range(times[0], times[-1] + 1, SECOND)), "a hole"
     assert len(points) == 5 * len(times), "a loop lacks an instant"
-    wanted = {(point.time, point.loop): (point.mode, point.fields) for point in expected(
+    generated = {(point.time, point.loop): (point.mode, point.fields) for point in expected(
         program, times[0], times[-1], environment)}
-    assert {(point.time, point.loop): (point.mode, point.fields) for point in points} == wanted
+    assert {(point.time, point.loop): (point.mode, point.fields) for point in points} == generated
 
 
 def without_repetitions(points: list[Point]) -> list[Point]:
@@ -89,12 +89,12 @@ def test_whoever_is_killed_no_point_is_missing_and_none_differs(
     bucket, chance = influxdb.new_bucket(), random.Random(KILLS)
     environment = settings(influxdb, bucket, tmp_path / "state")
     config = collector.restarting_soon(SHIPPED / "telegraf.conf")
-    left, killed = KILLS, Counter[bool]()
-    while left > 0:
+    kills_to_come, killed = KILLS, Counter[bool]()
+    while kills_to_come > 0:
         with collector.agent(config, **environment) as agent:
-            while left > 0:
+            while kills_to_come > 0:
                 time.sleep(chance.uniform(1.5, 9.0) if CAMPAIGNS else chance.uniform(1.5, 4.0))
-                left -= 1
+                kills_to_come -= 1
                 was_telegraf = kill(collector, agent, chance)
                 killed[was_telegraf] += 1
                 if was_telegraf:
@@ -112,8 +112,8 @@ def test_a_reload_with_a_state_leaves_no_hole_and_repeats_nothing(
     state = tmp_path / "state"
     with collector.agent(collector.file_output(), SHIPPED / "clpm-execd.conf", CLPM_STATE=str(state)) as agent:
         for reload in range(2):
-            seen = len(collector.points())
-            until(lambda seen=seen: len(collector.points()) >= seen + 15, 30, f"three instants; see {collector.log}")
+            enough = len(collector.points()) + 15
+            until(lambda enough=enough: len(collector.points()) >= enough, 30, f"three instants; see {collector.log}")
             if reload == 0:
                 agent.send_signal(signal.SIGHUP)
         agent.send_signal(signal.SIGTERM)
@@ -141,12 +141,12 @@ def test_a_backfill_through_a_telegraf_of_defaults_loses_nothing(
         f'  command = ["clpm-execd", "--backfill", "{BACKFILL}"]\n  signal = "STDIN"\n  restart_delay = "1s"\n'
         '  data_format = "influx"\n[[outputs.influxdb_v2]]\n  urls = ["${INFLUXDB_URL}"]\n'
         '  token = "${INFLUXDB_TOKEN}"\n  organization = "${INFLUXDB_ORG}"\n  bucket = "${INFLUXDB_BUCKET}"\n')
-    began, first = time.monotonic(), time.time_ns()
+    start, first = time.monotonic(), time.time_ns()
     with collector.agent(output, **environment) as agent:
         time.sleep(3.0)
         os.kill(children(agent.pid)[0], signal.SIGKILL)
         until(lambda: latest(influxdb, bucket) > first, 800, f"the backfill's end; see {collector.log}")
-        print(f"backfill of {BACKFILL}: {time.monotonic() - began:.0f} s")
+        print(f"backfill of {BACKFILL}: {time.monotonic() - start:.0f} s")
         agent.send_signal(signal.SIGTERM)
         until(lambda: agent.poll() is not None, 20, "Telegraf's end")
     seconds, hour = (86_400 if CAMPAIGNS else 2_700), 3_600 * SECOND

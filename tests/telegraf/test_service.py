@@ -1,4 +1,4 @@
-"""The unit for systemd: systemd accepts it, it may do little, and it is given what the program reads."""
+"""The unit for systemd: systemd accepts it, it may do little, and it sets what the program reads."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_systemd_accepts_it(installed: Path) -> None:
 
 @pytest.mark.process
 def test_it_may_do_little(installed: Path) -> None:
-    said = analyze("security", "--offline=true", str(installed)).stdout
-    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
-    assert found
-    assert float(found[1]) < MOST_EXPOSED
+    output = analyze("security", "--offline=true", str(installed)).stdout
+    match = re.search(r"Overall exposure level for \S+: ([0-9.]+)", output)
+    assert match
+    assert float(match[1]) < MOST_EXPOSED
 
 
 def test_it_sets_only_what_the_program_knows() -> None:
