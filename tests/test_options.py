@@ -36,20 +36,22 @@ WRITES = {
     "init": ["init"],
     "score": ["score", "alarms.csv", "--truth", "plant.lp"],
     "spool": ["spool", "export", "--state", "state"],
+    "loops": ["loops"],
 }
 
 
 # Which command, "" for the stream, takes which option.
 _PLANT = ("", "generate", "preview", "check")
 TAKERS: dict[str, Sequence[str]] = {
-    "--config": _PLANT, "--demo": _PLANT, "--replay": _PLANT, "--interval": _PLANT, "--shard": _PLANT,
+    **dict.fromkeys(("--config", "--interval", "--shard"), (*_PLANT, "loops")), "--demo": _PLANT, "--replay": _PLANT,
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
-    "--env-file": (*_PLANT, "score", "spool", "health"), "--state": ("", "spool", "health"),
+    "--env-file": (*_PLANT, "loops", "score", "spool", "health"), "--state": ("", "spool", "health"),
     "--direct": ("", "check"), "--backfill": ("", "check"),
     **dict.fromkeys(("--log-level", "--log-file", "--max-rate", "--max-gap", "--spool-limit", "--count", "--version",
                      "--pace", "--catch-up"), ("",)),
     "--start": ("generate", "preview", "score"), "--end": ("score",), "--duration": ("generate", "preview"),
-    "--output": ("generate", "preview", "learn", "init", "score", "spool"), "--format": ("generate", "score"),
+    "--output": ("generate", "preview", "learn", "loops", "init", "score", "spool"),
+    "--format": ("generate", "loops", "score"),
     "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
     "--plant": ("init",), "--loops": ("init",), "--truth": ("score",), "--truth-measurement": ("score",),
     "--by": ("score",), "--overlap": ("score",), "--all": ("score",),

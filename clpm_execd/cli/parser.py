@@ -43,6 +43,7 @@ def build_parser() -> Parser:
         health,
         init,
         learn,
+        loops,
         preview,
         score,
         spool,
@@ -52,7 +53,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=parser.prog,
                                      description="in place of the stream; each has a --help")
     # In the order in which --help lists them.
-    for command in (generate, preview, learn, check, init, catalogue, score, spool, health):
+    for command in (generate, preview, learn, check, loops, init, catalogue, score, spool, health):
         command.add(commands)
     completion.add(commands, parser)
     return parser

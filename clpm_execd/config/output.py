@@ -12,6 +12,7 @@ from clpm_execd.plant.block import SIGNALS
 MEASUREMENT = "control_loops"
 TRUTH = "control_loops_truth"
 METRICS = "clpm_execd"
+LOOP_SHEET = "control_loops_info"
 LOOP_TAG, FAULT_TAG = "loop_id", "fault"
 
 # Telegraf adds the tag host itself, and a reader would take a column named time for the timestamp.

@@ -54,6 +54,12 @@ def tag_set(tags: Mapping[str, str]) -> str:
     return "".join(f",{escape(key)}={escape(value)}" for key, value in pairs)
 
 
+def string_field(text: str) -> str:
+    """Return the value of a string field as it is written in a line, in quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def find_defect(text: str) -> str | None:
     """Return why some parser would not read this name or tag value back unchanged; None if every parser does."""
     if not text:

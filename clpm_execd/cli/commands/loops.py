@@ -1,0 +1,55 @@
+"""`loops`: the loop sheet, which a monitor of control loops needs before the first sample."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from clpm_execd.cli.assembly import load_configuration, load_settings
+from clpm_execd.cli.options import add_command, add_shared_options, output_file
+from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.units import SECOND
+
+if TYPE_CHECKING:
+    from clpm_execd.cli.options import Commands
+
+FORMATS = ("table", "csv", "json", "lp")
+
+
+def add(commands: Commands) -> None:
+    command = add_command(
+        commands, "loops", "list the loops with units, ranges, cascades, controller settings and sampling",
+        examples=["clpm-execd loops --config loops.toml", "clpm-execd loops --config loops.toml --output loops.csv",
+                  "clpm-execd loops --config loops.toml --format lp"])
+    add_shared_options(command, "source", "--config", "--interval", "--shard")
+    add_shared_options(command, "runtime", "--env-file")
+    group = command.add_argument_group("output")
+    group.add_argument("--output", metavar="FILE", type=output_file,
+                       help="output file, compressed if it ends in .gz (default -, stdout)")
+    group.add_argument("--format", choices=FORMATS, help="aligned text, CSV, JSON, or line protocol (default by the "
+                                                         "suffix of the file, else table)")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, signals: Signals) -> int:
+    """Write the loop sheet; return the exit status."""
+    from clpm_execd.config.output import LOOP_SHEET
+    from clpm_execd.encoding import sheet_formats
+    from clpm_execd.outputs.generate import open_output
+    from clpm_execd.plant.loop_sheet import make_loop_sheet
+
+    configuration = load_configuration(arguments, load_settings(arguments))
+    rows = make_loop_sheet(configuration.loops, configuration.interval or SECOND, configuration.scan)
+    suffixes = [suffix.removeprefix(".") for suffix in arguments.output.suffixes] if arguments.output else []
+    form = arguments.format or next((suffix for suffix in suffixes if suffix in FORMATS), "table")
+    if form == "lp":
+        start = time.time_ns() if configuration.start is None else configuration.start
+        text = sheet_formats.sheet_as_line_protocol(rows, LOOP_SHEET, configuration.output.tags, start)
+    elif form == "json":
+        text = sheet_formats.sheet_as_json(rows)
+    else:
+        text = sheet_formats.sheet_as_csv(rows) if form == "csv" else sheet_formats.sheet_as_table(rows)
+    with open_output(arguments.output, signals) as file:
+        file.write(text.encode())
+    return 0

@@ -1,0 +1,131 @@
+"""The loop sheet as text: a table to read, CSV, JSON, and line protocol.
+
+Numbers have up to ten significant digits, as those of samples have; in the table they have five.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from clpm_execd.encoding.escaping import escape, find_defect, series_key, string_field
+from clpm_execd.plant.loop_sheet import LoopSheetRow
+from clpm_execd.problems import BadInput, Problem
+
+_COLUMNS = tuple(field.name for field in fields(LoopSheetRow) if field.name != "tags")
+_TAGS = ("loop_id", "area", "type", "unit")  # in line protocol; the other columns are fields
+_FIELDS = tuple(sorted(set(_COLUMNS) - set(_TAGS)))
+
+
+def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
+    """Return the sheet as aligned columns under a heading, without the columns that would be empty.
+
+    Parameters
+    ----------
+    rows : sequence of LoopSheetRow
+    """
+    columns = {
+        "loop": [row.loop_id for row in rows],
+        "type": [row.type for row in rows],
+        "range": [f"{row.range_low:.5g} to {row.range_high:.5g} {row.unit}".rstrip() for row in rows],
+        "SP": [f"{row.sp:.5g}" for row in rows],
+        "mode": [row.mode for row in rows],
+        "cascade": [row.cascade for row in rows],
+        "form": [row.form for row in rows],
+        "action": [row.action for row in rows],
+        "gain": [f"{row.gain:.5g}" for row in rows],
+        "reset s": [f"{row.reset:.5g}" for row in rows],
+        "derivative s": [f"{row.derivative:.5g}" for row in rows],
+        "OP": [f"{row.op_low:.5g} to {row.op_high:.5g}" for row in rows],
+        "interval s": [f"{row.interval:.5g}" for row in rows],
+        "scan s": [f"{row.scan:.5g}" for row in rows],
+        "area": [row.area for row in rows],
+        "description": [row.description for row in rows],
+    }
+    padded = []
+    for heading, cells in columns.items():
+        if any(cells):
+            width = max(map(len, (heading, *cells)))
+            padded.append([cell.ljust(width) for cell in (heading, *cells)])
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*padded, strict=True))
+
+
+def sheet_as_csv(rows: Sequence[LoopSheetRow]) -> str:
+    """Return the sheet as CSV, a row for each loop under the names of the columns; tags are left out.
+
+    Parameters
+    ----------
+    rows : sequence of LoopSheetRow
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([_plain(getattr(row, column)) for column in _COLUMNS] for row in rows)
+    return text.getvalue()
+
+
+def sheet_as_json(rows: Sequence[LoopSheetRow]) -> str:
+    """Return the sheet as a JSON array with an object for each loop.
+
+    Parameters
+    ----------
+    rows : sequence of LoopSheetRow
+    """
+    objects = [{column: _rounded(getattr(row, column)) for column in _COLUMNS} | {"tags": dict(row.tags)}
+               for row in rows]
+    return json.dumps(objects, indent=2, ensure_ascii=False) + "\n"
+
+
+def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str], time: int) -> str:
+    """Return the sheet as a point for each loop; what is empty is left out.
+
+    Parameters
+    ----------
+    rows : sequence of LoopSheetRow
+    measurement : str
+        The measurement of the points.
+    tags : mapping of str to str
+        Tags of all loops. A tag of a loop, or else of all loops, stands in place of its area, type or unit.
+    time : int
+        Of all points, ns since 1970.
+
+    Raises
+    ------
+    BadInput
+        A tag has the name of a field, or a value that no line can carry.
+    """
+    problems: list[Problem] = []
+    lines = []
+    for row in rows:
+        own = {tag: value for tag in _TAGS if (value := getattr(row, tag))}
+        all_tags = {**own, **tags, **row.tags}
+        problems += _problems_of_tags(all_tags)
+        values = [f"{escape(name)}={_field(value)}" for name in _FIELDS if (value := getattr(row, name)) != ""]
+        lines.append(f"{series_key(measurement, all_tags)} {','.join(values)} {time}\n")
+    if problems:
+        raise BadInput(dict.fromkeys(problems))
+    return "".join(lines)
+
+
+def _problems_of_tags(tags: Mapping[str, str]) -> list[Problem]:
+    taken = [Problem(f"tag {tag!r}", "the loop sheet has a field of this name", "choose another name")
+             for tag in tags if tag in _FIELDS]
+    texts = [*((f"tag {tag!r}", tag) for tag in tags),
+             *((f"value {value!r} of tag {tag!r}", value) for tag, value in tags.items())]
+    return taken + [Problem(where, defect, "choose a text without it") for where, text in texts
+                    if (defect := find_defect(text)) is not None]
+
+
+def _field(value: str | float) -> str:
+    return string_field(value) if isinstance(value, str) else _plain(value)
+
+
+def _plain(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _rounded(value: str | float) -> str | float:
+    return value if isinstance(value, str) else float(f"{value:.10g}")
