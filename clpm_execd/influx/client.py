@@ -7,9 +7,12 @@ answers nor its repr hold the token. An answer counts as written only if it is a
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
@@ -72,6 +75,7 @@ class InfluxClient:
     ca_file: str | None = None
     _client: InfluxDBClient | None = field(default=None, init=False, repr=False)
     _secret: str = field(default="", init=False, repr=False)
+    _accepts_gzip: bool = field(default=True, init=False, repr=False)
     _caller: TimedCaller = field(default_factory=TimedCaller, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -106,7 +110,7 @@ class InfluxClient:
 
         def read() -> int | None:
             with suppress(Exception), self.make_client() as client:
-                buckets = client.buckets_api().find_buckets(name=self.bucket, org=self.org).buckets
+                buckets = self._find_bucket(client)
                 rules = [rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or []]
                 return next(iter(rules), 0 if buckets else None)
             return None
@@ -114,6 +118,15 @@ class InfluxClient:
         with suppress(RuntimeError):  # no more threads
             return self._caller(read, self.timeout)
         return None
+
+    def _find_bucket(self, client: InfluxDBClient) -> list[Any]:
+        """Return the bucket as the server describes it: a write takes names and ids, this request one of the two."""
+        api: Any = client.buckets_api()
+        for org, bucket in product(_keys_of(self.org, "org", "org_id"), _keys_of(self.bucket, "name", "id")):
+            with suppress(Exception):  # no such name, or no permission
+                if buckets := api.find_buckets(**{org: self.org, bucket: self.bucket}).buckets:
+                    return list(buckets)
+        return []
 
     def close(self) -> None:
         """Close the connection."""
@@ -171,7 +184,7 @@ class InfluxClient:
         pools: CapturingPoolManager = api.rest_client.pool_manager
         service: Any = WriteService(api)  # type: ignore[no-untyped-call]
         # On one machine there is no network to relieve, and compression at both ends costs a third of the speed.
-        compress = len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
+        compress = self._accepts_gzip and len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
         try:
             service.post_write_with_http_info(
                 org=self.org, bucket=self.bucket, precision="ns", content_type="text/plain; charset=utf-8",
@@ -179,5 +192,13 @@ class InfluxClient:
                 content_encoding="gzip" if compress else "identity",
             )  # fmt: skip
         except Exception as failure:  # ApiException, urllib3's own, ...: what counts is what the pools have seen
+            if compress and pools.answer and pools.answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+                self._accepts_gzip = False  # a front of the server does not know it
+                return self._write(client, body)
             return pools.answer or classify_failure(pools.failure or failure)
         return pools.answer or Answer(None, "the client sent nothing", error=TransportError.OTHER)
+
+
+def _keys_of(text: str, name_key: str, id_key: str) -> tuple[str, ...]:
+    """Return under which keys the server may find a text: a name, and also an id if it looks like one."""
+    return (name_key, id_key) if re.fullmatch("[0-9a-f]{16}", text) else (name_key,)

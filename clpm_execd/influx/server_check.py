@@ -97,6 +97,8 @@ def explain_answer(answer: Answer, influx: InfluxClient, permission: str = "writ
     if answer.status == 404 and "org" in answer.message:
         return Problem("INFLUXDB_ORG", what, "give the organization's name or id as the server shows it")
     remedy = _REMEDIES.get(answer.error, URL_REMEDY)
+    if 300 <= (answer.status or 0) < 400:
+        remedy = "give the address to which it redirects, without /api/v2/write"
     if answer.status == 429 or (answer.status or 0) >= 500:
         remedy = "see the server's log; a stream would keep its points and retry"
     return Problem("INFLUXDB_TOKEN" if answer.error is TransportError.TOKEN else "INFLUXDB_URL", what, remedy)

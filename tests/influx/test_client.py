@@ -71,6 +71,34 @@ def test_a_long_body_is_compressed_for_the_network(serve: Serve, monkeypatch: py
     assert gzip.decompress(body) == LINE * 100
 
 
+def test_after_a_415_bodies_are_sent_without_compression(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = serve(http("415 Unsupported Media Type", b"", "Connection: close"), DONE)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("no_proxy", "")
+    with closing(InfluxClient("http://influx.example:8086", "o", "b", lambda: SECRET)) as influx:
+        for _ in range(2):
+            assert influx(LINE * 100).outcome is WriteOutcome.WRITTEN
+    assert [b"content-encoding: gzip" in request.lower() for request in proxy.requests] == [True, False, False]
+    assert proxy.requests[-1].endswith(LINE * 100)
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_the_target_of_a_redirect_is_told_without_its_secrets(serve: Serve, status: str) -> None:
+    server = serve(http(status, b"<html>", "Location: https://me:word@influx.example/api/v2/write?org=o&sig=secret"))
+    answer = write(server)
+    assert "redirects to https://influx.example/api/v2/write" in str(answer)
+    assert "word" not in str(answer)
+    assert "sig" not in str(answer)
+    [problem] = check_server(server.url, SECRET, "o", "b").problems
+    assert problem.where == "INFLUXDB_URL"
+    assert "https://influx.example" in problem.what
+    assert "redirects" in problem.remedy
+
+
+def test_a_redirect_to_no_url_leaves_the_status(serve: Serve) -> None:
+    assert write(serve(http("301 Moved Permanently", b"", "Location: http://["))).status == 301
+
+
 @pytest.mark.parametrize("received", [*range(9, len(DONE) - 1, 4), len(DONE) - 2, len(DONE) - 3])
 def test_a_204_cut_off_before_the_end_of_its_headers_is_not_written(serve: Serve, received: int) -> None:
     answer = write(serve(DONE[:received]))
@@ -296,6 +324,17 @@ def test_http_to_a_server_that_expects_tls_is_reported_even_if_its_message_is_lo
     problem = check_server(serve(b"HTTP/1.0 400 Bad Request\r\n\r\n" + message).url, SECRET, "o", "b").problems[0]
     assert problem.where == "INFLUXDB_URL"
     assert "https://" in str(problem.remedy)
+
+
+def test_the_retention_is_checked_for_an_organization_by_id_as_by_name(serve: Serve) -> None:
+    none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}')
+    rules = b'{"buckets":[{"name":"b","retentionRules":[{"type":"expire","everySeconds":7200}]}]}'
+    found = http("200 OK", rules, "Content-Type: application/json")
+    for org, answers in (("plant", [DONE, found]), ("0123456789abcdef", [DONE, none, found])):
+        server = serve(*answers)
+        [problem] = check_server(server.url, SECRET, org, "b", backfill=86_400).problems
+        assert (problem.where, "for 2 h" in problem.what) == ("--backfill", True)
+    assert b"orgID=0123456789abcdef" in server.requests[2].split(b"\r\n")[0]
 
 
 @pytest.mark.parametrize(("difference", "word"), [(0, ""), (3, ""), (10_800, "3 h behind"), (-1800, "30 min ahead of")])

@@ -132,6 +132,7 @@ def test_a_bucket_that_keeps_less_than_the_backfill_is_a_problem(influxdb: Influ
     assert [problem.where for problem in check.problems] == ["--backfill"]
     assert "reaches back 2 d" in check.problems[0].what
     assert "for 2 h" in check.problems[0].what
+    assert check_server(influxdb.url, influxdb.token, influxdb.org_id, bucket, backfill=2 * 86_400) == check
     check = check_server(influxdb.url, influxdb.token, influxdb.org, bucket, backfill=3600)
     assert check.problems == ()
     assert "pending for longer in an outage are rejected" in check.warnings[0]
