@@ -125,24 +125,28 @@ class _Rows:
     sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def read_lines(self, first: str, remainder: Iterator[str]) -> None:
-        """Read line protocol. Of the samples only the first and last line of each series is parsed."""
-        first_lines: dict[str, str] = {}
-        last_lines: dict[str, str] = {}
+        """Read line protocol in any order. Of the samples only the first and last of each series is parsed."""
+        extremes: dict[str, tuple[tuple[int, str], tuple[int, str]]] = {}  # by series: time and line, first and last
         for number, line in enumerate(_chain(first, remainder), 1):
             if "loop_id=" not in line:
                 continue
             if ",fault=" in line:
                 self._add_truth_line(line, f"{self.where}: line {number}")
-            else:
-                series = line[:line.index(" ")] if " " in line else line
-                last_lines[series] = line
-                first_lines.setdefault(series, line)
-        for line in (*first_lines.values(), *last_lines.values()):
+                continue
             try:
-                tags, _, time = _parse_line(line)
+                series, _, stamp = line.rstrip().rsplit(" ", 2)
+                sample = int(stamp), line
             except ValueError:
-                raise _invalid_line(line, self.where) from None
-            self._add_sample(tags.get("loop_id", ""), time)
+                raise _invalid_line(line, f"{self.where}: line {number}") from None
+            first_sample, last_sample = extremes.get(series, (sample, sample))
+            extremes[series] = min(first_sample, sample), max(last_sample, sample)
+        for samples in extremes.values():
+            for _, line in samples:
+                try:
+                    tags, _, time = _parse_line(line)
+                except ValueError:
+                    raise _invalid_line(line, self.where) from None
+                self._add_sample(tags.get("loop_id", ""), time)
 
     def _add_truth_line(self, line: str, where: str) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_a_stream_is_read_back(form: str, is_compressed: bool, tmp_path: Path) -
     assert has_simulated_episodes(read)
     assert read.has_samples
     assert read.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+
+
+def test_order_and_repetitions_do_not_matter() -> None:
+    """As after `sort -u`, or where a delivery at least once writes a line again, late."""
+    lines = encoded("lp").decode().splitlines(keepends=True)
+    read = read_truth(lines)
+    shuffled = random.Random(1).sample(lines, len(lines))
+    for other in (sorted(set(lines)), lines[::-1], shuffled, [*lines, *shuffled[:500]]):
+        assert read_truth(other) == read
+    header, *rows = encoded("csv").decode().splitlines(keepends=True)
+    assert read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]]) == read
 
 
 def test_the_output_of_telegraf_is_read() -> None:
