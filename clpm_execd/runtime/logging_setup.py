@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import TextIO
 
 from clpm_execd.paths import follow_links, is_replaceable
+from clpm_execd.runtime.readiness import wait_until_ready
 
 TRACE = 5  # below logging.DEBUG, which is 10
 MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: a write of so many bytes is atomic
@@ -68,11 +68,11 @@ class TelegrafHandler(logging.Handler):
             self._lost_lines += 1
 
     def _write(self, fd: int, line: bytes) -> None:
-        if not select.select((), (fd,), (), _READER_WAIT_SECONDS if not self._lost_lines else 0)[1]:
+        if not wait_until_ready((), (fd,), _READER_WAIT_SECONDS if not self._lost_lines else 0):
             self._lost_lines += 1
             return
         os.write(fd, line)
-        if self._lost_lines and select.select((), (fd,), (), 0)[1]:
+        if self._lost_lines and wait_until_ready((), (fd,), 0):
             lost, self._lost_lines = self._lost_lines, 0
             os.write(fd, f"W! {lost} log lines were lost while nobody read them\n".encode())
 

@@ -15,13 +15,13 @@ clock, to name a step or a suspension in the log.
 from __future__ import annotations
 
 import logging
-import select
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
+from clpm_execd.runtime.readiness import wait_until_ready
 from clpm_execd.units import DAY, human_duration
 
 # Lines of one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
@@ -49,8 +49,7 @@ class SystemClock:
         if not read and not write:
             time.sleep(max(0, ns) / SECOND)
             return set()
-        readable, writable, _ = select.select(read, write, (), max(0, ns) / SECOND)
-        return {*readable, *writable}
+        return wait_until_ready(read, write, max(0, ns) / SECOND)
 
 
 def count_due(next_time: int, interval: int, now: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -267,6 +268,26 @@ def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
         assert emitted[-1] <= latest
     assert emitted == grid(T0 // interval * interval, len(emitted), interval)
     assert latest - emitted[-1] < interval
+
+
+def test_a_descriptor_beyond_1024_is_waited_for() -> None:
+    """A stream that inherits many descriptors, from a service with thousands of connections for example."""
+    fcntl = pytest.importorskip("fcntl")
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[0] < 1200:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, limit[1]))
+    low_read, low_write = os.pipe()
+    read, write = (fcntl.fcntl(fd, fcntl.F_DUPFD, 1100) for fd in (low_read, low_write))
+    try:
+        assert SystemClock().wait(1_000_000, [read]) == set()
+        assert SystemClock().wait(SECOND, [read], [write]) == {write}
+        os.write(write, b"\n")
+        assert SystemClock().wait(SECOND, [read]) == {read}
+    finally:
+        for fd in (low_read, low_write, read, write):
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_the_system_clock_returns_the_time() -> None:
