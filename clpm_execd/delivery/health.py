@@ -40,8 +40,8 @@ class Acknowledgement:
     interval: float
 
     def is_recent(self, now: float) -> bool:
-        """Whether the stream is healthy at this time, s since 1970."""
-        return now - self.time <= max(HEALTHY_FOR_S, HEALTHY_FOR_INTERVALS * self.interval)
+        """Whether the stream is healthy at this time, s since 1970; nothing is known after the clock was set back."""
+        return -WRITE_INTERVAL_S <= now - self.time <= max(HEALTHY_FOR_S, HEALTHY_FOR_INTERVALS * self.interval)
 
 
 def read_last_acknowledgement(state: Path) -> Acknowledgement | None:

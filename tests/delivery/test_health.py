@@ -79,6 +79,11 @@ def test_an_acknowledgement_counts_for_a_minute_or_three_sample_intervals(tmp_pa
         assert not Acknowledgement(1000.0, interval).is_recent(1000.1 + healthy_for)
 
 
+def test_an_acknowledgement_in_the_future_does_not_count(tmp_path: Path) -> None:
+    """After the clock was set back, a stream that has stopped would look healthy until the clock has passed it."""
+    assert not Acknowledgement(1000.0, 1.0).is_recent(414.0)
+
+
 def test_a_damaged_file_is_no_acknowledgement(tmp_path: Path) -> None:
     for text in ("", "{", "[]", '{"when": "x", "interval": 1}', '{"when": 1}'):
         (tmp_path / "acknowledged").write_text(text)

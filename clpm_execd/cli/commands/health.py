@@ -37,5 +37,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     now = time.time()
     is_healthy = acknowledgement.is_recent(now)
     state = "healthy" if is_healthy else "unhealthy"
-    print_text(f"{state}: last write acknowledged {now - acknowledgement.time:.0f} s ago\n")
+    age = now - acknowledgement.time
+    text = f"{age:.0f} s ago" if age > -1.0 else f"{-age:.0f} s ahead of the clock, which was set back"
+    print_text(f"{state}: last write acknowledged {text}\n")
     return 0 if is_healthy else 1

@@ -71,7 +71,7 @@ def _describe(inventory: Inventory, now: int) -> Iterator[str]:
     oldest = ""
     if inventory.oldest is not None:
         since = datetime.fromtimestamp(inventory.oldest / SECOND, timezone.utc).isoformat(timespec="seconds")
-        oldest = f"; oldest {(now - inventory.oldest) / SECOND:,.0f} s, since {since}"
+        oldest = f"; oldest {max(0, now - inventory.oldest) / SECOND:,.0f} s, since {since}"
     files = _count(inventory.files, "file")
     yield f"pending: {_count(inventory.points, 'point')} in {files}, {_format_size(inventory.size)}{oldest}"
     rejected = sum(len(incident.lines) for incident in inventory.incidents)
