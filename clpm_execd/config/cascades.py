@@ -16,7 +16,8 @@ MAX_SUGGESTIONS = 200
 
 
 def check_unique(entries: Sequence[LoopEntry]) -> None:
-    """Add a problem for each entry with an id that another loop has."""
+    """Add a problem for each entry with an id that another loop has; an id that cannot be used has its own problem."""
+    entries = [entry for entry in entries if all(entry.loops.ids)]
     total = sum(len(entry.loops) for entry in entries)
     if len({loop for entry in entries for loop in entry.loops.ids}) == total:
         return

@@ -62,7 +62,7 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Out
     folder: where the files that the table names are. output: the names that a tag of the loop may not have.
     """
     loop_id = table.get("id")
-    if isinstance(loop_id, str):
+    if isinstance(loop_id, str) and loop_id.strip():
         place = Place(f"{place.path} {quote(loop_id)[1:-1]}", place.problems)
     has_count = "count" in table
     count = read_integer(table["count"], 1, MAX_LOOPS, place.at("count")) if has_count else None
@@ -70,11 +70,14 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Out
     if count is None:
         return LoopEntry(place, LoopSet.of([loop]))
     if count > 1 and not _PATTERN.search(loop.id):
-        place.at("id").refuse(f"{count} loops would have the same id",
-                              "number them with a pattern such as 'FIC{:04d}'")
+        if loop.id:
+            place.at("id").refuse(f"{count} loops would have the same id",
+                                  "number them with a pattern such as 'FIC{:04d}'")
         count = 1
     numbers = range(1, count + 1)
     ids = _fill_pattern(loop.id, numbers)
+    if loop.id:  # the first has the most blanks before its number, the last is the longest; one problem is enough
+        all(read_name(example, "a loop id", place.at("id")) for example in (ids[0], ids[-1]))
     masters = _fill_pattern(loop.cascade, numbers) if loop.cascade is not None else [None] * count
     if any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values()):
         kinds = [replace(loop, faults=tuple([_number_fault(fault, k) for fault in loop.faults])) for k in numbers]
@@ -115,14 +118,16 @@ def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False
 
 
 def _read_id(table: Mapping[str, Any], place: Place, has_count: bool) -> str:
+    """Return the id of a loop, or its pattern; an empty text, which is no id, where it cannot be used."""
     if "id" not in table:
         place.at("id").refuse("is missing", "give every loop an id, such as id = \"FIC101\"")
-        return "?"
+        return ""
     loop_id = read_name(table["id"], "a loop id", place.at("id"))
     if loop_id and not has_count and _PATTERN.search(loop_id):
         place.at("id").refuse(f"{quote(loop_id)} is a pattern without a count",
                               "give an id without braces, or add count, such as count = 10")
-    return loop_id or "?"
+        return ""
+    return loop_id or ""
 
 
 def _fill_pattern(pattern: str, numbers: Iterable[int]) -> list[str]:

@@ -210,7 +210,7 @@ def read_name(value: object, what: str, place: Place) -> str | None:
     reason = _find_name_error(value)
     if reason:
         place.refuse(f"{quote(value)} cannot be {what}: {reason}",
-                     "give a string without control characters that does not end in a backslash")
+                     "give a string without control characters, and no backslash at its end or before , = or a blank")
         return None
     assert isinstance(value, str)
     return value
@@ -283,7 +283,10 @@ def _find_name_error(value: object) -> str:
         return f"it is longer than {MAX_NAME_CHARACTERS} characters"
     if _replace_unprintable(value) != value:
         return "it has control characters"
-    return "it ends in a backslash" if value.endswith("\\") else ""
+    if value.endswith("\\"):
+        return "it ends in a backslash"
+    # Parsers of line protocol take that for an escape, and each reads something else.
+    return "it has a backslash before a comma, an equals sign or a blank" if re.search(r"\\[,= ]", value) else ""
 
 
 def _replace_unprintable(text: str) -> str:

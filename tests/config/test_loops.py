@@ -379,6 +379,16 @@ def test_a_mistake_in_a_file_is_reported_with_a_remedy(text: str, message: str) 
     assert problem.startswith("loops.toml: ")
 
 
+def test_each_id_that_cannot_be_used_is_reported_once_and_all_at_once() -> None:
+    ids = ["", "a\tb", "end\\", "before\\,comma", "A{}", 5]
+    tables = [{"id": loop} for loop in ids] + [{"id": "a\\{:3d}", "count": 2}, {"id": "\t{}", "count": 2}, {}]
+    with pytest.raises(BadInput) as caught:
+        parse_configuration({"loop": tables})
+    places = [problem.where for problem in caught.value.problems]
+    assert [place.partition("[")[2].partition("]")[0] for place in places] == [str(n) for n in range(1, 10)]
+    parse_configuration({"loop": [{"id": "?"}, {"id": "a\\b"}]})
+
+
 def test_a_circular_cascade_is_refused() -> None:
     messages = problems("[[loop]]\nid = 'A'\ncascade = 'B'\n[[loop]]\nid = 'B'\ncascade = 'A'")
     assert ["its own master" in problem for problem in messages] == [True, True]
