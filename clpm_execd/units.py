@@ -17,6 +17,7 @@ _SYMBOLS = (("d", "d"), ("h", "h"), ("m", "min"))  # as in the SI brochure, wher
 # A hundred years: today plus any duration still fits the signed 64 bits of a timestamp.
 LONGEST = 36_500 * UNITS["d"]  # ns
 LAST_TIME = 2**63 - 1  # ns since 1970: the greatest signed 64-bit timestamp, in the year 2262
+LAST_INSTANT = "2262-04-11T23:47:16.854775807Z"  # the same
 
 EXAMPLES = "write '500ms', '1s', '15m', '24h', '7d' or a number of seconds"
 TIME_EXAMPLE = "2025-01-10T09:11:40Z"

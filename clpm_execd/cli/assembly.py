@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import refuse_unused
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.units import SECOND
+from clpm_execd.units import LAST_INSTANT, LAST_TIME, SECOND
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -167,6 +167,15 @@ def load_record(arguments: argparse.Namespace, path: Path) -> Record:
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
     zone = parse_zone(arguments.timezone) if arguments.timezone else None
     return read_record(path, columns=columns, zone=zone)
+
+
+def count_samples(source: Source, duration: int) -> int:
+    """Return how many samples of each loop a duration has, ns; raise BadInput if a timestamp cannot hold the last."""
+    samples = -(-duration // source.interval)
+    if source.next_time + (samples - 1) * source.interval > LAST_TIME:
+        what = f"a sample would lie beyond {LAST_INSTANT}, the last time that a timestamp can hold"
+        raise BadInput([Problem("--duration", what, "give a shorter duration, or an earlier start")])
+    return samples
 
 
 def build_encoder(form: str, source: Source, configuration: Configuration) -> Encoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import build_encoder, build_source, fast_startup, load_time_range
+from clpm_execd.cli.assembly import build_encoder, build_source, count_samples, fast_startup, load_time_range
 from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, output_file
 from clpm_execd.runtime.os_signals import Signals
 
@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         configuration, duration = load_time_range(arguments)
         source = build_source(arguments, configuration).source
         encoder = build_encoder(form, source, configuration)
-    samples = -(-duration // source.interval)
+    samples = count_samples(source, duration)
     return generate.run(source, encoder, samples, output=arguments.output, signals=signals)

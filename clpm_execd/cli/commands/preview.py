@@ -9,7 +9,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import build_source, load_time_range
+from clpm_execd.cli.assembly import build_source, count_samples, load_time_range
 from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, output_file
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         loops = _choose(arguments.loops, all_ids)
     if not arguments.loops and len(all_ids) > len(loops):
         print(f"first {len(loops)} of {len(all_ids)} loops; name others, or a pattern such as 'FIC*'", file=sys.stderr)
-    samples = -(-duration // source.interval)
+    samples = count_samples(source, duration)
     if form is None:
         return _print(arguments, source, samples, loops, signals)
     return _write(arguments, source, samples, loops, max_points(form, len(loops)), signals)
