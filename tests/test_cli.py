@@ -562,7 +562,7 @@ def test_demo_moves_every_set_point_and_the_processes_follow(run: Run) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-@pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init"])
+@pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init", "preview"])
 def test_a_closed_standard_descriptor_is_tolerated(run_in_bash: Run, command: str, closed: str) -> None:
     result = run_in_bash(f'"$@" {command} {closed}')
     assert result.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import pty
 import re
@@ -15,10 +16,12 @@ from pathlib import Path
 import pytest
 from command import environment, run_command
 
+from clpm_execd import cli
 from clpm_execd.cli.commands.completion import SHELLS
 from clpm_execd.cli.parser import build_parser
 from clpm_execd.cli.typo_hints import parsers_by_command
 from clpm_execd.plant.faults import FAULTS
+from clpm_execd.runtime.os_signals import Signals
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -46,6 +49,31 @@ def at_a_terminal(folder: Path, *arguments: str, is_piped: bool = False, **env: 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     return parsers_by_command(build_parser())
+
+
+class AsciiTerminal(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="ascii")
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_without_umlauts_shows_question_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loops.toml").write_text("[[loop]]\nid = 'Füllstand'\n", encoding="utf-8")
+    terminal = AsciiTerminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert cli.run(Signals(), ["check", "--config", str(tmp_path / "loops.toml")]) == 0
+    terminal.flush()
+    assert b"F?llstand" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:
+    name = os.fsdecode(b"stat\xe9")
+    result = run_command("health", "--state", name, folder=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "unhealthy: no write acknowledged yet (stat?)\n")
 
 
 # The first minute

@@ -7,6 +7,8 @@ is a module of its own, and a room is imported only when a command needs it.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +20,12 @@ from clpm_execd.runtime.os_signals import Signals
 
 def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     """Run the command in argv, by default the process's own arguments; return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an ASCII terminal shows a question mark for an umlaut
+        sys.stdout.reconfigure(errors="replace")
     arguments = parse(argv)
+    if arguments.command is not None:  # libraries ask a closed stdout whether it is a terminal; a stream looks itself
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     is_stdout_stream = arguments.command is None and not arguments.direct
     signals.emits_on_hangup &= is_stdout_stream
     try:

@@ -108,5 +108,5 @@ def print_text(text: str) -> int:
     from clpm_execd.outputs.generate import open_stdout
 
     with open_stdout() as out:
-        out.write(text.encode())
+        out.write(text.encode(errors="replace"))  # in a file's name Python has surrogates for bytes that are not UTF-8
     return 0

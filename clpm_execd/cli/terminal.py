@@ -103,7 +103,7 @@ def print_drawing(drawing: RenderableType, width: int) -> int:
         console.width = width
         with console.capture() as capture:
             console.print(drawing)
-        out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in capture.get().splitlines()).encode())
+        out.write("".join(f"{line.rstrip(_BLANKS)}\n" for line in capture.get().splitlines()).encode(errors="replace"))
     return 0
 
 
