@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses among the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its tier, and let those that wait for other programs begin: beside them others compute."""
+    """Give each test its tier, and put the tests that take longest first."""
     for item in items:
         if PROCESS_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("process")
@@ -67,7 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         if not any(item.get_closest_marker(name) for name in ("process", "slow", "campaign")):
             item.add_marker("unit")
-    items.sort(key=lambda item: item.path.parent.name not in ("telegraf", "influx"))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    """Processes first, which mostly wait, unit tests last, and modules that one worker runs before single tests."""
+    tier = next(k for k, name in enumerate(("process", "slow", "campaign", "unit")) if item.get_closest_marker(name))
+    return tier, item.get_closest_marker("xdist_group") is None
 
 
 def _has_fixture_of_its_module(item: pytest.Item) -> bool:
