@@ -51,3 +51,17 @@ def is_replaceable(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
         return True
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; unlike Path.is_dir it answers the same on every version of Python.
+
+    Raises
+    ------
+    OSError
+        If the system does not say, such as in a folder that this user may not enter.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

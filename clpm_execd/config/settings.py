@@ -203,8 +203,12 @@ class Settings:
         """Return the problem of settings that are not set, with the lines to add and the file to add them to."""
         what = " and ".join([f"{_join(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
         lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in names)
-        copy = "" if self.file.exists() else " (`cp env.example .env` creates it)"
-        return Problem("environment", what, f"export, or write into {self.file.absolute()}{copy}, {lines}")
+        copy = "" if os.path.exists(self.file) else " (`cp env.example .env` creates it)"
+        try:
+            file = self.file.absolute()
+        except OSError:  # the working folder was deleted
+            file = self.file
+        return Problem("environment", what, f"export, or write into {file}{copy}, {lines}")
 
     def warnings(self) -> tuple[str, ...]:
         """Return what does not prevent a start but needs attention, a sentence each."""
@@ -366,10 +370,12 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
     """Return the values in a file, or in `.env` if it exists. An error names a bad line and never quotes it."""
     file = path or Path(".env")
     try:
-        if path is None and not file.is_file():
+        if path is None and not stat.S_ISREG(file.stat().st_mode):
             return {}
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
+        if path is None and isinstance(error, FileNotFoundError):
+            return {}
         if path is None:
             notes.append(f".env cannot be read: {error.strerror}")
         else:

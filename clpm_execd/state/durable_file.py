@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from clpm_execd.paths import follow_links, is_replaceable
+from clpm_execd.paths import follow_links, is_folder, is_replaceable
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
@@ -42,9 +42,10 @@ def make_folder(path: Path) -> None:
     OSError
         If the folder does not exist and cannot be made.
     """
-    if path.is_dir():
+    if is_folder(path):
         return
-    make_folder(path.parent)
+    if path.parent != path:
+        make_folder(path.parent)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     sync_folder(path.parent)

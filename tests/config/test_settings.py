@@ -236,3 +236,21 @@ def test_the_timeout_of_a_request_is_a_setting() -> None:
         with pytest.raises(BadInput) as caught:
             read_settings({"INFLUXDB_TIMEOUT": text})
         assert [problem.where for problem in caught.value.problems] == ["INFLUXDB_TIMEOUT"]
+
+
+def test_a_working_folder_that_was_deleted_has_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(BadInput, match=r"INFLUXDB_URL, .* are not set"):
+        read_settings({}).require_connection()
+
+
+def test_a_working_folder_that_may_not_be_read_is_part_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(BadInput, match=r"are not set and \.env cannot be read: Permission denied"):
+        read_settings({}).require_connection()

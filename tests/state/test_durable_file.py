@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clpm_execd.state.durable_file import open_atomically, unwritable, write_all_atomically
+from clpm_execd.state import durable_file
+from clpm_execd.state.durable_file import make_folder, open_atomically, unwritable, write_all_atomically
 
 
 def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> None:
@@ -96,3 +97,11 @@ def test_a_full_disk_is_reported_with_its_remedy(tmp_path: Path) -> None:
         write_all_atomically({Path("/dev/full"): b"lost"})
     assert str(unwritable("--output x", caught.value)) == (
         "--output x: cannot be written: No space left on device; free some space, or name a file on another disk")
+
+
+def test_a_folder_of_which_nothing_is_known_does_not_recurse_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent of `.` is `.`: where nobody may look at it, there is no end of parents to make."""
+    monkeypatch.setattr(durable_file, "is_folder", lambda path: False)
+    monkeypatch.setattr(Path, "mkdir", lambda path, mode: None)
+    monkeypatch.setattr(durable_file, "sync_folder", lambda path: None)
+    make_folder(Path("a/b"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.assembly import load_record
 from clpm_execd.cli.options import add_command, add_shared_options
 from clpm_execd.extras import require
+from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.state.durable_file import unwritable, write_all_atomically
@@ -83,8 +84,12 @@ def _refuse_bad_files(arguments: argparse.Namespace) -> None:
              if path is not None]
     problems = [Problem(option, f"{path} does not end in {suffix}", f"name a file such as {example}")
                 for option, path, suffix, example in files if path.suffix.lower() != suffix]
-    problems += [Problem(option, f"there is no folder {path.parent}", "create it, or name another")
-                 for option, path, *_ in files if not path.parent.is_dir()]
+    for option, path, *_ in files:
+        try:
+            if not is_folder(path.parent):
+                problems.append(Problem(option, f"there is no folder {path.parent}", "create it, or name another"))
+        except OSError as error:
+            problems += unwritable(f"{option} {path}", error).problems
     if problems:
         raise BadInput(problems)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import load_settings
 from clpm_execd.cli.options import add_command, add_shared_options, output_file, print_text, refuse_unused
+from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
@@ -51,9 +52,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     state = load_settings(arguments).state
     if state is None:
         raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
-    if not state.is_dir():
-        raise BadInput([Problem(f"--state {state}", "is not a folder", "name the state folder of the stream")])
     try:
+        if not is_folder(state):
+            raise BadInput([Problem(f"--state {state}", "is not a folder", "name the state folder of the stream")])
         return _ACTIONS[arguments.action](arguments, state, signals)
     except OSError as error:
         what = f"{error.filename or 'a file in it'}: {error.strerror}"
