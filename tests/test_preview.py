@@ -101,6 +101,36 @@ def test_a_picture_has_the_format_of_its_suffix_and_is_reproducible(tmp_path: Pa
         assert (tmp_path / f"1{name}").read_bytes() == (tmp_path / f"2{name}").read_bytes()
 
 
+LABELLED = f"""
+start = "2025-01-10T10:05:00Z"
+[[loop]]
+id = "A1"
+description = "Price <in> $x$ & more"
+unit = "m3/h"
+[[loop]]
+id = "A2"
+description = "{"very long " * 40}"
+unit = "{"unit" * 20}"
+"""
+
+
+def test_an_axis_has_the_unit_of_its_loop_and_a_title_its_description(tmp_path: Path) -> None:
+    (tmp_path / "labelled.toml").write_text(LABELLED)
+    command = ("preview", "--config", "labelled.toml", "--duration", "1m")
+    for name in ("a.svg", "a.html", "a.png"):
+        assert run_command(*command, "--output", name, folder=tmp_path).returncode == 0
+    assert ">PV, SP (m3/h)<" in (tmp_path / "a.svg").read_text()
+    assert ">Price &lt;in&gt; $x$ &amp; more<" in (tmp_path / "a.svg").read_text()
+    assert ">PV, SP (unitunituni…)<" in (tmp_path / "a.svg").read_text()
+    assert '"PV, SP (m3/h)"' in (tmp_path / "a.html").read_text().replace("\\u002f", "/")
+    assert ">Price &lt;in&gt; $x$ &amp; more</p>" in (tmp_path / "a.html").read_text()
+    for loops in (("A1",), ("A1", "A2")):
+        out = run_command(*command, *loops, folder=tmp_path).stdout
+        assert re.search(r"^A1  ─ PV  ┈ SP  ─ OP  Price <in> \$x\$ & more +2025-01-10 UTC$", out, re.MULTILINE)
+        assert re.search(r"^ +PV, SP │.*\n +m3/h │", out, re.MULTILINE)
+        assert max(map(len, out.splitlines())) <= 100
+
+
 @pytest.mark.slow
 def test_a_page_of_many_loops_stays_small(tmp_path: Path) -> None:
     result = run_preview(tmp_path, "--duration", "2h", "--output", "x.html")

@@ -15,7 +15,7 @@ import numpy as np
 
 from clpm_execd.extras import require
 from clpm_execd.pictures.style import FILL_TEXT, MODE_COLOURS, Theme, colour_of_fault
-from clpm_execd.pictures.trend import Bar, Line, Trend, build_lanes
+from clpm_execd.pictures.trend import MAX_UNIT_CHARACTERS, Bar, Line, Trend, build_lanes, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,8 @@ _DPI = 110.0
 _POINTS_PER_PIXEL = 4  # first, minimum, maximum and last of a run
 _POINTS_PER_INCH = 72  # of letters
 _LETTER_WIDTH = 0.57  # of the size of the font, on average
+_TITLE_SCALE = 1.4  # of a letter of a title, which is large and bold, to one of a description
+_LEGEND_LETTERS = 26  # as wide as the legend beside a title, with a space
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def _style_settings(theme: Theme, cell: _Cell) -> dict[str, Any]:
         "font.size": cell.font_size, "axes.grid": True, "axes.axisbelow": True, "hatch.linewidth": 0.6,
         "lines.linewidth": 0.6 if cell.is_small else 0.95,
         "xtick.major.size": 2.5, "ytick.major.size": 0.0, "axes.titlesize": cell.font_size + 1.5,
+        "text.parse_math": False,  # a $ in an id, a description or a unit is a $
     }
 
 
@@ -166,7 +169,8 @@ class _Panels:
             _plot(pv_axes, trend.sp, color=theme.sp, dashes=(4, 2.2), alpha=0.85,
                   zorder=1.9 if trend.has_moving_sp else 2.1),
             _plot(op_axes, trend.op, color=theme.op)])
-        pv_axes.set_ylabel("PV, SP (eng. units)" if not cell.is_small else "PV, SP")
+        unit = shorten(trend.unit, MAX_UNIT_CHARACTERS) or ("" if cell.is_small else "eng. units")
+        pv_axes.set_ylabel(f"PV, SP ({unit})" if unit else "PV, SP")
         op_axes.set_ylabel("OP (%)")
         for axes in (pv_axes, op_axes):
             axes.margins(y=0.08)
@@ -187,7 +191,13 @@ class _Panels:
         _draw_time_axis(lane_axes, cell.is_small)
 
     def _add_title(self, axes: Axes, trend: Trend, lines: Sequence[Any]) -> None:
-        axes.set_title(trend.loop, loc="left", fontweight="bold", color=self._theme.text, pad=5)
+        title = axes.set_title(trend.loop, loc="left", fontweight="bold", color=self._theme.text, pad=5)
+        if trend.description:
+            cell = self._cell
+            letters = (cell.width - cell.left - cell.right) * _POINTS_PER_INCH / (cell.font_size * _LETTER_WIDTH)
+            room = round(letters - _LEGEND_LETTERS - _TITLE_SCALE * len(trend.loop))
+            axes.annotate(shorten(trend.description, room), (1.0, 0.0), (cell.font_size, 0.0), xycoords=title,
+                          textcoords="offset points", va="bottom", color=self._theme.muted)
         axes.legend(lines, ("PV", "SP", "OP"), loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False,
                     borderaxespad=0.1, borderpad=0.2, columnspacing=1.2, handlelength=1.8, handletextpad=0.4)
 

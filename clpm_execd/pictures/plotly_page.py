@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.pictures.page import Page, render_figure, render_legend
+from clpm_execd.pictures.page import Page, render_figure, render_legend, render_paragraph
 from clpm_execd.pictures.style import FILL_TEXT, GROUP_COLOURS, LIGHT, MODE_COLOURS, add_alpha, colour_of_fault
-from clpm_execd.pictures.trend import Bar, Lane, Line, ModeRun, Times, Trend, build_lanes
+from clpm_execd.pictures.trend import (
+    MAX_UNIT_CHARACTERS,
+    Bar,
+    Lane,
+    Line,
+    ModeRun,
+    Times,
+    Trend,
+    build_lanes,
+    shorten,
+)
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults import FAULTS
 
@@ -56,7 +67,8 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
         keys |= {mode: MODE_COLOURS[mode] for mode in modes}
         keys |= {group if group == "negative control" else f"{group} fault": GROUP_COLOURS[group] for group in groups}
-        page.add(trend.loop, render_figure(figure, height), render_legend(keys))
+        description = [render_paragraph(trend.description, "muted")] if trend.description else []
+        page.add(trend.loop, *description, render_figure(figure, height), render_legend(keys))
     return page
 
 
@@ -73,6 +85,7 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Fi
     inner_height = sum(heights) + 2 * _GAP_PX
     tops = [inner_height - sum(heights[:i]) - i * _GAP_PX for i in range(3)]
     domains = [[(top - height) / inner_height, top / inner_height] for top, height in zip(tops, heights, strict=True)]
+    unit = escape(shorten(trend.unit, MAX_UNIT_CHARACTERS) or "eng. units", quote=False)
     figure = Figure()
     step = max(1, (trend.end - trend.start) // _HOVER_POINTS)
     pv = _line(trend.pv, step, "PV", "y", LIGHT.pv)
@@ -87,7 +100,7 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Fi
         margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": left_px, "r": _RIGHT_PX},
         xaxis={"type": "date", "range": [_date(trend.start), _date(trend.end)], "anchor": "y3", "showline": True,
                "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICK_FORMATS},
-        yaxis={"domain": domains[0], "title": {"text": "PV, SP (eng. units)"}, "automargin": False},
+        yaxis={"domain": domains[0], "title": {"text": f"PV, SP ({unit})"}, "automargin": False},
         yaxis2={"domain": domains[1], "title": {"text": "OP (%)"}, "gridcolor": LIGHT.grid, "nticks": 5,
                 "automargin": False},
         yaxis3={"domain": domains[2], "range": [len(lanes) + 0.5, -0.5], "fixedrange": True, "showgrid": False,

@@ -14,7 +14,7 @@ import numpy as np
 
 from clpm_execd.extras import require
 from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, colour_of_fault
-from clpm_execd.pictures.trend import Lane, Line, Trend, build_lanes
+from clpm_execd.pictures.trend import Lane, Line, Trend, build_lanes, shorten
 from clpm_execd.plant.block import SECOND, Floats
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class _Panels:
 
         trend, theme = self._trend, self._theme
         self._add_heading()
-        self._add_panel("PV, SP", rows[0], ((trend.sp, self._sp, True), (trend.pv, theme.pv, False)))
-        self._add_panel("OP %", rows[1], ((trend.op, theme.op, False),))
+        self._add_panel("PV, SP", trend.unit, rows[0], ((trend.sp, self._sp, True), (trend.pv, theme.pv, False)))
+        self._add_panel("OP %", "", rows[1], ((trend.op, theme.op, False),))
         self._add_modes()
         for lane in self._lanes:
             self._add_lane(lane)
@@ -113,11 +113,17 @@ class _Panels:
         heading.append("─ PV", f"not bold {theme.pv}").append("  ┈ SP", f"not bold {self._sp or 'default'}")
         heading.append("  ─ OP", f"not bold {theme.op}")
         day = f"{_utc(trend.start):%Y-%m-%d} UTC"
+        room = self._margin + self._width - heading.cell_len - len(day) - 4
+        if trend.description and room > 1:
+            heading.append(f"  {shorten(trend.description, room)}", "not bold")
         space = " " * max(1, self._margin + self._width - heading.cell_len - len(day))
         self._text.append(heading.append(space + day, "not bold dim"))
 
-    def _add_panel(self, name: str, rows: int, lines: Sequence[tuple[Line, str | None, bool]]) -> None:
-        """Add a panel of lines, each with its colour, None for the terminal's, and whether it is dotted."""
+    def _add_panel(self, name: str, unit: str, rows: int, lines: Sequence[tuple[Line, str | None, bool]]) -> None:
+        """Add a panel of lines, each with its colour, None for the terminal's, and whether it is dotted.
+
+        unit: written below the name, in a panel of four rows or more.
+        """
         from plotille import Canvas
         from rich.text import Text
 
@@ -127,10 +133,12 @@ class _Panels:
         for line, colour, is_dotted in lines:
             _draw_line(canvas, line, None if colour is None else _rgb(colour), is_dotted)
         labels = _label_limits(low, high, rows)
+        name_row = rows // 2 - bool(unit) if rows > 2 else 0
+        labels[name_row] = f"{name} {labels.get(name_row, '')}".rstrip()
+        if unit:
+            labels[name_row + 1] = shorten(unit, self._margin - 1)
         for row, line in enumerate(canvas.plot().split("\n")):
             label = labels.get(row, "")
-            if row == (rows // 2 if rows > 2 else 0):
-                label = f"{name} {label}".rstrip()
             self._text.append(Text(f"{label:>{self._margin - 1}} ", "dim").append("│")
                               .append_text(Text.from_ansi(line)))
 

@@ -10,7 +10,7 @@ the times that they carry.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +21,14 @@ from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector, TimeInter
 
 if TYPE_CHECKING:
     from clpm_execd.plant.block import Arrivals
+    from clpm_execd.plant.specs import LoopSpec
 
 Times = npt.NDArray[np.int64]
 
 LINES = ("pv", "sp", "op")
 POINTS_PER_RUN = 4  # first, minimum, maximum, last
 SPARSE_ONE_IN = 3  # a line has markers where no more than every third sample arrives
+MAX_UNIT_CHARACTERS = 12  # of an axis: longer than any common unit, and shorter than the smallest axis
 MOVING_SP_ONE_IN = 4  # SP moves all the time where it has more than a quarter as many points as PV
 
 
@@ -74,6 +76,8 @@ class Trend:
         The modes, one after the other without a gap.
     episodes : tuple of Episode
         The faults and negative controls.
+    description, unit : str
+        What the loop controls, and its engineering unit; empty where they are not configured.
     """
 
     loop: str
@@ -84,6 +88,8 @@ class Trend:
     op: Line
     modes: tuple[ModeRun, ...]
     episodes: tuple[Episode, ...]
+    description: str = ""
+    unit: str = ""
 
     @property
     def has_moving_sp(self) -> bool:
@@ -110,6 +116,26 @@ def build_trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, r
         builder = builder or _TrendBuilder(block, loops, interval, run)
         builder.add_block(block)
     return builder.build() if builder else []
+
+
+def label_trends(trends: Iterable[Trend], loops: Iterable[LoopSpec]) -> list[Trend]:
+    """Return the trends with the descriptions and units of these loops.
+
+    Parameters
+    ----------
+    trends : iterable of Trend
+        Those of loops that are not specified, as in a replay, stay as they are.
+    loops : iterable of LoopSpec
+        The specified loops.
+    """
+    spec_of = {loop.id: loop for loop in loops}
+    return [trend if (spec := spec_of.get(trend.loop)) is None else
+            replace(trend, description=spec.description, unit=spec.unit) for trend in trends]
+
+
+def shorten(text: str, characters: int) -> str:
+    """Return the text, cut where it has more characters than fit."""
+    return text if len(text) <= characters else text[:max(0, characters - 1)] + "…"
 
 
 def choose_run(samples: int, max_points: int) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clpm_execd.pictures.trend import Trend
     from clpm_execd.plant.block import Block
     from clpm_execd.plant.source import Source
+    from clpm_execd.plant.specs import LoopSpec
 
 MAX_LOOPS_UNNAMED = 50  # drawn if no loop is named
 _MAX_SUGGESTED = 1000  # loop ids that are searched for one that resembles a mistyped one
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         loops = _choose(arguments.loops, all_ids)
         configuration = replace(configuration, loops=select_groups(configuration.loops, loops))
     source = build_source(arguments, configuration).source
+    specs = configuration.loops
     if arguments.replay:
         all_ids = list(source.loops)
         loops = _choose(arguments.loops, all_ids)
@@ -63,26 +65,29 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         print(f"first {len(loops)} of {len(all_ids)} loops; name others, or a pattern such as 'FIC*'", file=sys.stderr)
     samples = count_samples(source, duration)
     if form is None:
-        return _print(arguments, source, samples, loops, signals)
-    return _write(arguments, source, samples, loops, max_points(form, len(loops)), signals)
+        return _print(arguments, source, samples, loops, specs, signals)
+    return _write(arguments, source, samples, loops, specs, max_points(form, len(loops)), signals)
 
 
-def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], signals: Signals) -> int:
+def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
+           specs: Sequence[LoopSpec], signals: Signals) -> int:
     """Draw to stdout: in colour on a terminal, else as plain text."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.pictures.style import THEMES
     from clpm_execd.pictures.terminal_plot import draw_trends, loops_per_row, max_points
+    from clpm_execd.pictures.trend import label_trends
 
     width = output_width(sys.stdout)
     loop_trends = _trends(source, samples, loops, max_points(width // loops_per_row(len(loops), width)), signals)
+    loop_trends = label_trends(loop_trends, specs)
     return print_drawing(draw_trends(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
 
 
-def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str], points: int,
-           signals: Signals) -> int:
+def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
+           specs: Sequence[LoopSpec], points: int, signals: Signals) -> int:
     """Draw to the file of --output; each line has about so many points."""
     from clpm_execd.pictures.picture import Picture
-    from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run
+    from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run, label_trends
     from clpm_execd.units import format_duration
 
     loop_trends = _trends(source, samples, loops, points, signals)
@@ -91,7 +96,7 @@ def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: S
         lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
         if run > POINTS_PER_RUN:
             lead += f", min/max-downsampled {run}:1"
-        Picture(loop_trends, lead, arguments.theme).save(arguments.output)
+        Picture(label_trends(loop_trends, specs), lead, arguments.theme).save(arguments.output)
     return 0
 
 
