@@ -52,6 +52,7 @@ MIN_SPOOL_BYTES = 10**6  # a queue of less holds not even one batch of lines
 _URL_EXAMPLE = "write it as http://localhost:8086"
 _PORT_EXAMPLE = _URL_EXAMPLE + ", with a port from 1 to 65535"
 _QUOTES_PROBLEM = ("is in quotes", "remove them; docker takes them for part of the value")
+_OWN_NAME = re.compile(r"\s*(export\s+)?(INFLUX|CLPM_|STREAM_|LOG_)")  # how a line of `.env` begins that is for us
 _MAX_QUOTED = 40  # characters of a wrong value that an error shows
 
 
@@ -393,7 +394,10 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
     for binding in parse_stream(StringIO(text)):
         if binding.error:
             line = f"{file}: line {binding.original.line}"
-            problems.append(Problem(line, "cannot be read", "write NAME=value"))
+            if path is None and not _OWN_NAME.match(binding.original.string):
+                notes.append(f"{line} cannot be read and is ignored")  # .env is shared with other programs
+            else:
+                problems.append(Problem(line, "cannot be read", "write NAME=value"))
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
     return values
@@ -401,7 +405,7 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
 
 def _describe_unknown_names(label: str, file: Mapping[str, str]) -> list[str]:
     return [f"{label}: unknown setting {name}, {did_you_mean(name, NAMES)}" for name in file
-            if name.startswith(("INFLUX", "CLPM_", "STREAM_")) and name not in (*NAMES, *ALIASES)]
+            if _OWN_NAME.match(name) and not name.startswith("LOG_") and name not in (*NAMES, *ALIASES)]
 
 
 def _url_problems(url: str) -> list[Problem]:

@@ -254,3 +254,13 @@ def test_a_working_folder_that_may_not_be_read_is_part_of_the_message(monkeypatc
     monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(BadInput, match=r"are not set and \.env cannot be read: Permission denied"):
         read_settings({}).require_connection()
+
+
+def test_a_broken_line_of_another_program_in_env_is_a_warning(empty_folder: Path) -> None:
+    (empty_folder / ".env").write_text("PASSWORD='never closed\nSTREAM_INTERVAL=2s\n")
+    settings = read_settings({})
+    assert settings.interval == 2_000_000_000
+    assert settings.warnings() == (".env: line 1 cannot be read and is ignored",)
+    (empty_folder / ".env").write_text("export CLPM_STATE='never closed\n")
+    assert ".env: line 1: cannot be read" in read_problems({})
+    assert ".env: line 1: cannot be read" in read_problems({}, env_file=empty_folder / ".env")
