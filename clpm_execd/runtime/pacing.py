@@ -32,6 +32,8 @@ _SAMPLES_PER_STOP_CHECK = 50_000
 _MAX_BLOCK_NS = 3 * 3_600 * SECOND
 # A lag or a step below this is ordinary scheduling, or the clock being disciplined, and is not logged.
 _MIN_LOGGED_NS = 5 * SECOND
+# Between two lines about a long simulation without output, as about a backfill.
+_LOG_INTERVAL_NS = 10 * SECOND
 # The longest wait, so that a step of the clock is noticed even where samples are an hour apart.
 _MAX_WAIT_NS = 60 * SECOND
 
@@ -182,10 +184,16 @@ class Scheduler:
         n = -(-ahead // self._source.interval)
         if n > 1:
             self._log.info("simulating %s without output, up to %s", human_duration(ahead), what)
+        total, logged_at = n, self._clock.elapsed()
         while n > 0 and not should_stop():
             part = min(n, samples_per_block(self._source, _SAMPLES_PER_STOP_CHECK))
             self._source.advance(part)
             n -= part
+            if self._clock.elapsed() - logged_at >= _LOG_INTERVAL_NS:
+                logged_at = self._clock.elapsed()
+                self._log.info("simulated %s without output, %d %%; %s to go",
+                               human_duration((total - n) * self._source.interval), 100 * (total - n) // total,
+                               human_duration(n * self._source.interval))
 
     def _log_clock_step(self) -> None:
         offset = self._clock.now() - self._clock.elapsed()

@@ -270,6 +270,23 @@ def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
     assert latest - emitted[-1] < interval
 
 
+def test_a_long_simulation_without_output_shows_its_progress(caplog: pytest.LogCaptureFixture) -> None:
+    """A plant that starts in 1970 is simulated for hours before its first sample."""
+    clock = FakeClock()
+
+    class SlowRamp(Ramp):
+        def advance(self, n: int) -> Block:
+            clock.monotonic += 4 * SECOND
+            clock.wall += 4 * SECOND
+            return super().advance(n)
+
+    source = SlowRamp(start=T0 - 100_000 * SECOND)
+    next(Scheduler(source, clock, LOG, first_emit=T0).due_blocks(lambda: False))
+    lines = [record.message for record in caplog.records if record.message.startswith("simulated")]
+    assert lines[:2] == ["simulated 9 h without output, 32 %; 18.8 h to go",
+                         "simulated 18 h without output, 64 %; 9.78 h to go"]
+
+
 def test_a_descriptor_beyond_1024_is_waited_for() -> None:
     """A stream that inherits many descriptors, from a service with thousands of connections for example."""
     fcntl = pytest.importorskip("fcntl")
