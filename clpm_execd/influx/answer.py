@@ -96,6 +96,8 @@ def classify_failure(failure: BaseException) -> Answer:
     names = {type(cause).__name__ for cause in causes}
     system_error = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
     message = str(system_error.strerror) if system_error else ""
+    if any(isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) for cause in causes):
+        return Answer(None, "within TLS", error=TransportError.CONNECTION_LOST)  # reset, as a proxy does to long bodies
     if any(isinstance(cause, ssl.SSLError) for cause in causes) or "SSLError" in names:
         verification = (cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError))
         reason = next((cause.verify_message for cause in verification), "")

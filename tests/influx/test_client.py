@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from command import run_command
 from loopback_server import DONE, Server, http
+from urllib3.exceptions import SSLError
 
-from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome
+from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.query import query_csv
 from clpm_execd.influx.server_check import check_server
@@ -203,6 +204,14 @@ def test_no_server_is_an_answer_too(url: str, error: TransportError, monkeypatch
 def test_https_to_a_server_without_tls_is_a_tls_error(serve: Serve) -> None:
     server = serve(http("400 Bad Request"))
     assert write(server.url.replace("http:", "https:")).error is TransportError.TLS
+
+
+def test_a_connection_that_is_reset_within_tls_is_lost() -> None:
+    for reset in (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), ssl.SSLZeroReturnError(6, "closed")):
+        assert classify_failure(SSLError(reset)).error is TransportError.CONNECTION_LOST
+    untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    untrusted.verify_message = "self-signed certificate"
+    assert classify_failure(SSLError(untrusted)).error is TransportError.TLS
 
 
 @pytest.mark.process
