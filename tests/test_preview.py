@@ -114,6 +114,7 @@ unit = "{"unit" * 20}"
 """
 
 
+@pytest.mark.slow
 def test_an_axis_has_the_unit_of_its_loop_and_a_title_its_description(tmp_path: Path) -> None:
     (tmp_path / "labelled.toml").write_text(LABELLED)
     command = ("preview", "--config", "labelled.toml", "--duration", "1m")

@@ -57,7 +57,7 @@ class LoopEntry:
 
 
 def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Output) -> LoopEntry:
-    """Return the loops of a table: one, or `count` whose id and cascade are patterns such as `FIC{:04d}`.
+    """Return the loops of a table: one, or `count` whose id, cascade and description are patterns such as `FIC{:04d}`.
 
     folder: where the files that the table names are. output: the names that a tag of the loop may not have.
     """
@@ -79,10 +79,11 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Out
     if loop.id:  # the first has the most blanks before its number, the last is the longest; one problem is enough
         all(read_name(example, "a loop id", place.at("id")) for example in (ids[0], ids[-1]))
     masters = _fill_pattern(loop.cascade, numbers) if loop.cascade is not None else [None] * count
+    descriptions = _fill_pattern(loop.description, numbers) if _PATTERN.search(loop.description) else None
     if any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values()):
         kinds = [replace(loop, faults=tuple([_number_fault(fault, k) for fault in loop.faults])) for k in numbers]
-        return LoopEntry(place, LoopSet(kinds, np.arange(count), ids, masters))
-    return LoopEntry(place, LoopSet([loop], np.zeros(count, dtype=np.intp), ids, masters))
+        return LoopEntry(place, LoopSet(kinds, np.arange(count), ids, masters, descriptions))
+    return LoopEntry(place, LoopSet([loop], np.zeros(count, dtype=np.intp), ids, masters, descriptions))
 
 
 def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False, folder: Path = Path(),

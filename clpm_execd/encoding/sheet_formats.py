@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from clpm_execd.encoding.escaping import escape, find_defect, series_key, string_field
+from clpm_execd.encoding.escaping import escape, series_key, string_field
 from clpm_execd.plant.loop_sheet import LoopSheetRow
 from clpm_execd.problems import BadInput, Problem
 
@@ -88,35 +88,28 @@ def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags:
     measurement : str
         The measurement of the points.
     tags : mapping of str to str
-        Tags of all loops. A tag of a loop, or else of all loops, stands in place of its area, type or unit.
+        Tags of all loops; as all texts of the rows, without what no line can carry. A tag of a loop, or else of all
+        loops, stands in place of its area, type or unit.
     time : int
         Of all points, ns since 1970.
 
     Raises
     ------
     BadInput
-        A tag has the name of a field, or a value that no line can carry.
+        A tag has the name of a field.
     """
     problems: list[Problem] = []
     lines = []
     for row in rows:
         own = {tag: value for tag in _TAGS if (value := getattr(row, tag))}
         all_tags = {**own, **tags, **row.tags}
-        problems += _problems_of_tags(all_tags)
+        problems += [Problem(f"tag {tag!r}", "the loop sheet has a field of this name", "choose another name")
+                     for tag in all_tags if tag in _FIELDS]
         values = [f"{escape(name)}={_field(value)}" for name in _FIELDS if (value := getattr(row, name)) != ""]
         lines.append(f"{series_key(measurement, all_tags)} {','.join(values)} {time}\n")
     if problems:
         raise BadInput(dict.fromkeys(problems))
     return "".join(lines)
-
-
-def _problems_of_tags(tags: Mapping[str, str]) -> list[Problem]:
-    taken = [Problem(f"tag {tag!r}", "the loop sheet has a field of this name", "choose another name")
-             for tag in tags if tag in _FIELDS]
-    texts = [*((f"tag {tag!r}", tag) for tag in tags),
-             *((f"value {value!r} of tag {tag!r}", value) for tag, value in tags.items())]
-    return taken + [Problem(where, defect, "choose a text without it") for where, text in texts
-                    if (defect := find_defect(text)) is not None]
 
 
 def _field(value: str | float) -> str:

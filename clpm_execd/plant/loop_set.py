@@ -1,13 +1,14 @@
 """Many loops, of which many are alike: what does not depend on their ids is computed once for each distinct loop.
 
-Distinct loops are counted without their ids and those of their masters. Where no two loops are alike, each is a
-distinct one.
+Distinct loops are counted without their ids and those of their masters, and without descriptions that are numbered as
+ids are. Where no two loops are alike, each is a distinct one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import repeat
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -33,11 +34,14 @@ class LoopSet(Sequence[LoopSpec]):
         N ids.
     masters
         N, the id of each loop's master; None where it has none.
+    descriptions
+        N, the description of each loop; by default those of `distinct`.
     """
 
     def __init__(self, distinct: Sequence[LoopSpec], which: Indices, ids: Sequence[str],
-                 masters: Sequence[str | None]) -> None:
+                 masters: Sequence[str | None], descriptions: Sequence[str] | None = None) -> None:
         self.distinct, self.which, self.ids, self.masters = tuple(distinct), which, tuple(ids), tuple(masters)
+        self._descriptions = None if descriptions is None else tuple(descriptions)
 
     @classmethod
     def of(cls, loops: Iterable[LoopSpec]) -> LoopSet:
@@ -50,8 +54,11 @@ class LoopSet(Sequence[LoopSpec]):
     @classmethod
     def concatenate(cls, parts: Iterable[LoopSet]) -> LoopSet:
         """Return the loops of all parts, one part after the other."""
+        parts = list(parts)
+        has_descriptions = any(part._descriptions is not None for part in parts)
         distinct: list[LoopSpec] = []
         ids: list[str] = []
+        descriptions: list[str] = []
         masters: list[str | None] = []
         which = [np.empty(0, dtype=np.intp)]
         for part in parts:
@@ -59,7 +66,9 @@ class LoopSet(Sequence[LoopSpec]):
             distinct += part.distinct
             ids += part.ids
             masters += part.masters
-        return cls(distinct, np.concatenate(which), ids, masters)
+            if has_descriptions:
+                descriptions += part._descriptions or part.map(lambda loop: loop.description)
+        return cls(distinct, np.concatenate(which), ids, masters, descriptions if has_descriptions else None)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,10 +82,12 @@ class LoopSet(Sequence[LoopSpec]):
     def __getitem__(self, at: int | slice) -> LoopSpec | LoopSet:
         if isinstance(at, slice):
             return self.select(np.arange(len(self))[at])
-        return _with_ids(self.distinct[self.which[at]], self.ids[at], self.masters[at])
+        description = None if self._descriptions is None else self._descriptions[at]
+        return _with_ids(self.distinct[self.which[at]], self.ids[at], self.masters[at], description)
 
     def __iter__(self) -> Iterator[LoopSpec]:
-        return map(_with_ids, map(self.distinct.__getitem__, self.which.tolist()), self.ids, self.masters)
+        return map(_with_ids, map(self.distinct.__getitem__, self.which.tolist()), self.ids, self.masters,
+                   self._descriptions or repeat(None))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(other) == len(self) and all(
@@ -91,7 +102,8 @@ class LoopSet(Sequence[LoopSpec]):
         used, which = np.unique(self.which[indices], return_inverse=True)
         places = indices.tolist()
         return LoopSet([self.distinct[k] for k in used.tolist()], which, [self.ids[i] for i in places],
-                       [self.masters[i] for i in places])
+                       [self.masters[i] for i in places],
+                       None if self._descriptions is None else [self._descriptions[i] for i in places])
 
     def with_nominal_op(self, op: Floats) -> LoopSet:
         """Return the same loops, each in balance at the OP of this array, (N,) %."""
@@ -99,7 +111,7 @@ class LoopSet(Sequence[LoopSpec]):
         pairs, which = np.unique(self.which * len(values) + value, return_inverse=True)
         distinct = [replace(self.distinct[k], op=float(values[v]))
                     for k, v in zip(*divmod(pairs, len(values)), strict=True)]
-        return LoopSet(distinct, which, self.ids, self.masters)
+        return LoopSet(distinct, which, self.ids, self.masters, self._descriptions)
 
     def tags_by_id(self) -> dict[str, Mapping[str, str]]:
         """Return the tags of those loops that have some of their own, by id."""
@@ -107,7 +119,8 @@ class LoopSet(Sequence[LoopSpec]):
             return {}
         return {loop: tags for loop, tags in zip(self.ids, self.map(lambda loop: loop.tags), strict=True) if tags}
 
-    # What follows calls a function once for each distinct loop: it must not depend on the ids of a loop and its master.
+    # What follows calls a function once for each distinct loop: it must not depend on the ids of a loop and its master,
+    # nor on its description.
 
     def map(self, function: Callable[[LoopSpec], T]) -> list[T]:
         """Return the function of every loop."""
@@ -134,8 +147,10 @@ class LoopSet(Sequence[LoopSpec]):
 _FIELDS = tuple(field.name for field in fields(LoopSpec))
 
 
-def _with_ids(loop: LoopSpec, loop_id: str, master: str | None) -> LoopSpec:
-    if loop.id == loop_id and loop.cascade == master:
+def _with_ids(loop: LoopSpec, loop_id: str, master: str | None, description: str | None) -> LoopSpec:
+    """Return the loop with these ids, and with the description, if it has one of its own."""
+    description = loop.description if description is None else description
+    if loop.id == loop_id and loop.cascade == master and loop.description == description:
         return loop
     parts: dict[str, Any] = {name: getattr(loop, name) for name in _FIELDS}
-    return LoopSpec(**{**parts, "id": loop_id, "cascade": master})
+    return LoopSpec(**{**parts, "id": loop_id, "cascade": master, "description": description})

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from clpm_execd.config.loops import (
     read_configuration,
 )
 from clpm_execd.plant.defaults import default_loops
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import Move
 from clpm_execd.problems import BadInput, Problem
@@ -304,6 +306,29 @@ def test_a_loop_has_labels_that_all_loops_of_a_count_share() -> None:
     assert {(loop.description, loop.area, loop.unit) for loop in alike} == {("Feed to the column", "Unit 2", "m3/h")}
     assert [loop.tags for loop in alike] == [{"zone": "north"}] * 3
     assert alike[0].tags is alike[2].tags
+
+
+def test_a_description_is_numbered_as_the_ids_are() -> None:
+    loops = parse("""
+        [[loop]]
+        id = "TIC1"
+        description = "100 {}%"
+        [[loop]]
+        id = "FIC{:03d}"
+        count = 3
+        description = "Feed {:02d} of 3, 50 %"
+        [[loop]]
+        id = "PIC{}"
+        count = 2
+        description = "Header"
+    """).loops
+    expected = ["100 {}%", "Feed 01 of 3, 50 %", "Feed 02 of 3, 50 %", "Feed 03 of 3, 50 %", "Header", "Header"]
+    assert [loop.description for loop in loops] == expected
+    assert [loops[i].description for i in range(6)] == expected
+    assert [loop.description for loop in loops[2:5]] == expected[2:5]
+    assert isinstance(loops, LoopSet)
+    assert len(loops.distinct) == 3
+    assert [loop.description for loop in loops.with_nominal_op(np.arange(6.0))] == expected
 
 
 @pytest.mark.parametrize(("keys", "message"), [
