@@ -336,7 +336,7 @@ def test_http_to_a_server_that_expects_tls_is_reported_even_if_its_message_is_lo
 
 
 def test_the_retention_is_checked_for_an_organization_by_id_as_by_name(serve: Serve) -> None:
-    none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}')
+    none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}', "Connection: close")
     rules = b'{"buckets":[{"name":"b","retentionRules":[{"type":"expire","everySeconds":7200}]}]}'
     found = http("200 OK", rules, "Content-Type: application/json")
     for org, answers in (("plant", [DONE, found]), ("0123456789abcdef", [DONE, none, found])):
