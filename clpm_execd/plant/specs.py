@@ -182,10 +182,10 @@ class LoopSpec:
 
     id: str
     type: str = parameter("flow", "loop type", choices=("flow", "pressure", "level", "temperature", "composition"))
-    description: str = parameter("", "what the loop controls, in words", default_text="none")
-    area: str = parameter("", "area or unit of the plant that the loop belongs to", default_text="none")
+    description: str = parameter("", "description of what the loop controls", default_text="none")
+    area: str = parameter("", "area of the plant that the loop belongs to", default_text="none")
     range: tuple[float, float] = parameter((0.0, 100.0), "transmitter range", "engineering units")
-    unit: str = parameter("", "engineering unit of range, sp and pv, such as degC or m3/h", default_text="none")
+    unit: str = parameter("", "engineering unit of range, sp and pv", default_text="none")
     sp: float = parameter(50.0, "set point at steady state", "engineering units", default_text="mid-range")
     op: float = parameter(50.0, "OP at steady state with that sp", "%", 0.0, 100.0)
     pv: float | None = parameter(None, "initial process variable", "engineering units", default_text="sp")

@@ -332,8 +332,9 @@ def test_a_description_is_numbered_as_the_ids_are() -> None:
 
 
 @pytest.mark.parametrize(("keys", "message"), [
-    ("unit = 1", "F1.unit: 1 cannot be the engineering unit of range, sp and pv, such as degC or m3/h: it is not a"),
-    ('area = ""', "F1.area: '' cannot be the area or unit of the plant that the loop belongs to: it is empty"),
+    ("unit = 1", "F1.unit: 1 cannot be the engineering unit of range, sp and pv: it is not a string"),
+    ("description = 5", "F1.description: 5 cannot be the description of what the loop controls: it is not a string"),
+    ('area = ""', "F1.area: '' cannot be the area of the plant that the loop belongs to: it is empty"),
     ("tags = 1", "F1.tags: 1 is not a table"),
     ('tags.loop_id = "x"', "F1.tags.loop_id: there is already a tag 'loop_id'; use another name"),
     ('tags.Mode = "x"', "F1.tags.Mode: there is already a tag 'Mode'"),

@@ -398,7 +398,11 @@ truth = false                # true: also write the ground truth about faults, a
 [[loop]]
 id = "FIC101"
 type = "flow"                # flow pressure level temperature composition
+description = "Steam to the reboiler"
+# area = "Unit 2"
 range = [0.0, 120.0]         # of the transmitter, engineering units
+unit = "t/h"                 # the engineering unit
+# tags = { zone = "north" }  # on the points of this loop
 sp = 75.0
 op = 55.0                    # %; OP at steady state with that sp
 cascade = "TIC100"           # the master: in mode CAS, SP follows its OP
