@@ -21,25 +21,28 @@ ALARMS = "loop,start,end,fault\n"
 
 @contextmanager
 def dripping_server() -> Iterator[str]:
-    """A server that answers one byte of a header every tenth of a second, for a minute; yields its URL."""
+    """A server that answers every request with one byte of a header every tenth of a second; yields its URL."""
     ended = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        def serve() -> None:
-            with suppress(OSError):
-                client, _ = listener.accept()
-                with client:
-                    client.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
-                    while not ended.wait(0.1):
-                        client.sendall(b".")
 
+    def drip(client: socket.socket) -> None:
+        with suppress(OSError), client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+            while not ended.wait(0.1):
+                client.sendall(b".")
+
+    def serve() -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
         thread = threading.Thread(target=serve)
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             ended.set()
-            with suppress(OSError), socket.create_connection(listener.getsockname()):
-                pass  # so that accept returns
             thread.join()
 
 
@@ -89,10 +92,16 @@ def test_a_replay_of_a_record_that_does_not_come(tmp_path: Path) -> None:
     check_it_stops(tmp_path, "--replay", "record.csv")
 
 
-def test_a_server_whose_answer_drips(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("score", "alarms.csv"), ("check", "--direct")])
+def test_a_server_whose_answer_drips(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "alarms.csv").write_text(ALARMS)
     with dripping_server() as url:
-        check_it_stops(tmp_path, "score", "alarms.csv", how=signal.SIGINT, env={**CONNECTION, "INFLUXDB_URL": url})
+        check_it_stops(tmp_path, *words, how=signal.SIGINT, env={**CONNECTION, "INFLUXDB_URL": url})
+
+
+def test_a_pipe_as_file_of_settings_that_nobody_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "env")
+    check_it_stops(tmp_path, "--env-file", "env", how=signal.SIGINT)
 
 
 def test_a_terminal_that_closes_ends_a_generation_and_leaves_no_file(tmp_path: Path) -> None:
