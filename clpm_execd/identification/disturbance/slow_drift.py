@@ -89,9 +89,9 @@ def lived(loop: LoopSpec, laws: LearnedModel, length: int) -> Floats:
     row = archive.starts[chance.integers(len(archive.starts), size=_RUNS)]
     x = np.empty((_RUNS, p + time, 3))
     x[:, :p] = laws.signals[row[:, None] + np.arange(-p, 0)]
-    if not laws.setpoint.size:
-        x[..., 0] -= x[..., 2]
-        x[..., 2] = 0.0
+    if not laws.setpoint.size:  # of the past only: what lies ahead is not written yet
+        x[:, :p, 0] -= x[:, :p, 2]
+        x[:, :p, 2] = 0.0
     past, pv_now, sp_now = _rows(laws, p)
     left, ends, rows = np.zeros(_RUNS, dtype=np.intp), 0, np.empty((time, _RUNS), dtype=np.intp)
     for t in range(time):
