@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -63,8 +65,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if item.get_closest_marker("campaign") and not CAMPAIGNS:
             item.add_marker(pytest.mark.skip(reason="a campaign: CLPM_LONG=1"))
-        if _has_fixture_of_its_module(item):
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         if not any(item.get_closest_marker(name) for name in ("process", "slow", "campaign")):
             item.add_marker("unit")
     items.sort(key=_place)
@@ -73,13 +73,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place(item: pytest.Item) -> tuple[int, bool]:
     """Processes first, which mostly wait, unit tests last, and modules that one worker runs before single tests."""
     tier = next(k for k, name in enumerate(("process", "slow", "campaign", "unit")) if item.get_closest_marker(name))
-    return tier, item.get_closest_marker("xdist_group") is None
+    return tier, not _shares_fixtures(item.path)
 
 
-def _has_fixture_of_its_module(item: pytest.Item) -> bool:
-    """Whether tests of its module share a fixture: one worker runs them, so that it is made once."""
-    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(fixture.scope in ("module", "class") for fixtures in definitions.values() for fixture in fixtures)
+@cache
+def _shares_fixtures(module: Path) -> bool:
+    """Whether the tests of a module share a fixture, which one worker then makes once."""
+    return 'scope="module"' in module.read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Return the scheduler of `--dist loadscope`, whose scope is a test where a module shares no fixture."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return module if _shares_fixtures(config.rootpath / module) else nodeid
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(wrapper=True)
