@@ -106,6 +106,7 @@ def test_the_ground_truth_of_a_time_range_is_that_of_the_configuration(tmp_path:
     assert all("control=true,present=false" in line for line in lines if "fault=white-noise" in line)
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_same_ground_truth_as_generate(tmp_path: Path) -> None:
     start = time.time_ns() // 10**9 - 50  # the fault is there from 20 s ago on
     text = f'start = "{datetime.fromtimestamp(start, timezone.utc).isoformat()}"\n' + STICKY

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from command import run_command
 
+pytestmark = pytest.mark.slow
+
 CONNECTION = {"INFLUXDB_TOKEN": "token", "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b"}
 ALARMS = "loop,start,end,fault\n"
 

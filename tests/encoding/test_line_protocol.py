@@ -192,6 +192,7 @@ def encode_plainly(samples: Block) -> bytes:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1, 7, 2000, 6000]))
 def test_a_value_that_stays_is_encoded_like_a_new_one(seed: int, ticks: int, n: int) -> None:

@@ -14,6 +14,8 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize
 
+pytestmark = pytest.mark.slow
+
 INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4
 unhurried = settings(deadline=None)
 OP = np.concatenate([[0.0], np.random.default_rng(1).standard_normal(SAMPLES - 1).cumsum()])

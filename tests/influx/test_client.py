@@ -73,7 +73,8 @@ def test_a_long_body_is_compressed_for_the_network(serve: Serve, monkeypatch: py
 
 
 def test_after_a_415_bodies_are_sent_without_compression(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    proxy = serve(http("415 Unsupported Media Type", b"", "Connection: close"), DONE)
+    closing_done = http("204 No Content", b"", "Connection: close")
+    proxy = serve(http("415 Unsupported Media Type", b"", "Connection: close"), closing_done)
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("no_proxy", "")
     with closing(InfluxClient("http://influx.example:8086", "o", "b", lambda: SECRET)) as influx:

@@ -117,6 +117,7 @@ def gain_margin(of: LoopSpec, scan: float) -> float:
     return float(1.0 / np.abs(crossings).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", [1.0, 5.0])
 @pytest.mark.parametrize("kind", LOOP_TYPES)
 @pytest.mark.parametrize("tuning", [*CALM, "aggressive"])

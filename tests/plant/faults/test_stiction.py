@@ -12,6 +12,8 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
 
+pytestmark = pytest.mark.slow
+
 # Process, Kc and Ti of each case.
 LOOPS = {
     "A": (ProcessSpec(model="fopdt", gain=3.0, tau=(10.0,), dead_time=10.0), 0.2, 10.0),
