@@ -1,4 +1,4 @@
-"""The proxy of a request: which variable names it, which servers are excluded, and what an unusable one is told."""
+"""The proxy of a request: which variable names it, which servers are excluded, and the error of an unusable one."""
 
 from __future__ import annotations
 

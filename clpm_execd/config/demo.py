@@ -15,7 +15,7 @@ from clpm_execd.units import UNITS
 _MINUTE = UNITS["m"]
 _STICKY_VALVE = (FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}, start=2 * _MINUTE, ramp=2 * _MINUTE),)
 
-# The loops get these in turn. Faults that end repeat, so that they are also seen by someone who looks later.
+# The loops get these in turn. Faults that end repeat, so that a user who looks later has them too.
 _FAULTS_IN_TURN: tuple[tuple[FaultSpec, ...], ...] = (
     (),
     _STICKY_VALVE,

@@ -191,7 +191,7 @@ class InfluxClient:
                 body=gzip.compress(body, GZIP_LEVEL, mtime=0) if compress else body,
                 content_encoding="gzip" if compress else "identity",
             )  # fmt: skip
-        except Exception as failure:  # ApiException, urllib3's own, ...: what counts is what the pools have seen
+        except Exception as failure:  # ApiException, urllib3's own, ...: what counts is the response in the pools
             if compress and pools.answer and pools.answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
                 self._accepts_gzip = False  # a front of the server does not know it
                 return self._write(client, body)

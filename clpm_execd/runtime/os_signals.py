@@ -5,8 +5,8 @@ them. SIGHUP means that too for a stream whose stdin is a pipe; anywhere else it
 asks to stop. One that arrives before the stream runs is remembered. A signal that the platform does not have (Windows)
 is not handled.
 
-Whoever waits looks at `should_stop`. What cannot look, such as a library that waits for a server, is interrupted by a
-KeyboardInterrupt 0.3 s later.
+A loop that waits looks at `should_stop`. Code that cannot, such as a library that waits for a server, is interrupted
+by a KeyboardInterrupt 0.3 s later.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def install_handlers() -> Signals:
     Returns
     -------
     Signals
-        Where the signals are seen. It is never closed.
+        The requests that the signals make. It is never closed.
     """
     signals = Signals()
     # Python runs a handler between two bytecodes only: without this, a signal just before `select` would not end it.

@@ -1,7 +1,7 @@
 """The plant's raw numbers, as hashes and as samples: what no rename, move or tidying may change by one bit.
 
 Line protocol rounds, so that a law whose operands are reordered writes the same text for hours: only the float64 bytes
-show it. `python tests/golden/golden_arrays.py` writes `arrays.txt` and `arrays.npz` anew, which is right only where a
+show it. `python tests/golden/golden_arrays.py` writes `arrays.txt` and `arrays.npz` again, which is right only where a
 commit changes the plant's arithmetic on purpose and says so.
 
 The last bit of NumPy's log, exp and power depends on its release and on the processor, and so does the order in which

@@ -24,7 +24,7 @@ _MAX_ATTEMPTS = 5  # a guard: of 36 pairs in twelve plants the 26 that oscillate
 _TOLERANCE = 0.03  # relative difference of the periods: well below the spread that is accepted within one
 _MIN_RISES = 3  # fewer make no mean and spread
 _MAX_SPREAD = 0.15  # of the periods, standard deviation over mean: what is less regular is no limit cycle
-_MIN_AMPLITUDE = 0.005  # % of span, of the band below: less is at rest but for rounding
+_MIN_AMPLITUDE = 0.005  # % of span, of the band below: less is rounding
 # Where the period is read, s, and the band around the mean, a fraction of the largest deviation, that a cycle crosses.
 _LASTING_CYCLE, _LASTING_BAND = slice(_DURATION_S // 3, None), 0.3
 _DECAYING_CYCLE, _DECAYING_BAND = slice(600, _DURATION_S // 2), 0.1

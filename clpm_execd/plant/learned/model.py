@@ -113,7 +113,7 @@ class LearnedModel:
         return errors
 
 
-# A block of residuals is replayed as it stands: long enough to hold their colour and bursts, short enough that nobody
+# A block of residuals is replayed unchanged: long enough to hold their colour and bursts, short enough that nobody
 # recognises a stretch of the record.
 MIN_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES = 8, 16
 STATE_LAGS = 4  # samples of the past by which the place of a new block is chosen
