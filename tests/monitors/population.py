@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from monitor import methods
 
+from clpm_execd.monitors.cross_correlation import compute_odd_fraction
+from clpm_execd.monitors.curve_fit import compute_curve_fit_index
+from clpm_execd.monitors.oscillation_detection import compute_decay_ratio, measure_regularity
+from clpm_execd.monitors.performance import compute_harris_index
+from clpm_execd.monitors.signals import Floats
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
@@ -41,13 +45,13 @@ class Indices:
     swings (Miao and Seborg), odd (Horch) and shape (He) are of loops that oscillate, and empty of others.
     """
 
-    harris: methods.Floats
-    regularity: methods.Floats
-    period: methods.Floats
+    harris: Floats
+    regularity: Floats
+    period: Floats
     visible: npt.NDArray[np.bool_]
     swings: npt.NDArray[np.bool_]
-    odd: methods.Floats
-    shape: methods.Floats
+    odd: Floats
+    shape: Floats
 
     @property
     def regular(self) -> float:
@@ -58,16 +62,16 @@ class Indices:
 def compute_indices(loops: Sequence[LoopSpec], seconds: int, *, oscillating: bool = False) -> Indices:
     block = record(loops, seconds)
     pv, op = block.pv.T.copy(), block.op.T.copy()
-    regularities = [methods.regularity(x) for x in pv]
+    regularities = [measure_regularity(x) for x in pv]
     period = np.array([p for _, p in regularities])
     each = range(len(loops))
     those = each if oscillating else range(0)
     return Indices(
-        harris=np.array([methods.harris_index(block.sp[:, i] - pv[i], loops[i].process.dead_time, 1.0) for i in each]),
+        harris=np.array([compute_harris_index(block.sp[:, i] - pv[i], loops[i].process.dead_time, 1.0) for i in each]),
         regularity=np.array([r for r, _ in regularities]),
         period=period,
         visible=np.ones(len(loops), dtype=bool) if block.truth is None else block.truth.visible.all(axis=0),
-        swings=np.array([methods.decay_ratio(pv[i]) > 0.5 for i in those]),
-        odd=np.array([methods.odd_share(op[i], pv[i], period[i]) for i in those]),
-        shape=np.array([methods.stiction_index(op[i], period[i]) for i in those]),
+        swings=np.array([compute_decay_ratio(pv[i]) > 0.5 for i in those]),
+        odd=np.array([compute_odd_fraction(op[i], pv[i], period[i]) for i in those]),
+        shape=np.array([compute_curve_fit_index(op[i], period[i]) for i in those]),
     )

@@ -7,9 +7,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from monitor import methods
-from monitor.population import START
+from monitors.population import START
 
+from clpm_execd.monitors.data_rules import compute_saturation
+from clpm_execd.monitors.signals import (
+    compute_integral_absolute_error,
+    compute_service_factor,
+    compute_travel,
+    count_reversals,
+)
 from clpm_execd.plant.block import AUT, MAN, Block
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import SECOND, Plant
@@ -47,14 +53,14 @@ def visible(block: Block, fault: int = 0) -> npt.NDArray[np.bool_]:
 def test_travel_and_reversals_of_op_are_those_of_a_healthy_valve() -> None:
     block = simulate(*(exact_loop(kind) for kind in LOOP_TYPES))
     for op, stem in zip(block.op.T, block.valve_position.T, strict=True):
-        assert methods.travel(op) == pytest.approx(methods.travel(stem), rel=1e-12)
-        assert methods.reversals(op) == methods.reversals(stem) > 0
+        assert compute_travel(op) == pytest.approx(compute_travel(stem), rel=1e-12)
+        assert count_reversals(op) == count_reversals(stem) > 0
 
 
 def test_recorded_steps_of_op_add_no_more_to_its_travel_than_a_step_a_sample() -> None:
     block = simulate(*(template(kind, kind, (0.0, 250.0)) for kind in LOOP_TYPES))
     for op, stem in zip(block.op.T, block.valve_position.T, strict=True):
-        assert methods.travel(op) == pytest.approx(methods.travel(stem), abs=0.01 * len(block))
+        assert compute_travel(op) == pytest.approx(compute_travel(stem), abs=0.01 * len(block))
 
 
 def test_a_sticky_stem_turns_and_travels_less_than_op_and_by_jumps() -> None:
@@ -62,8 +68,8 @@ def test_a_sticky_stem_turns_and_travels_less_than_op_and_by_jumps() -> None:
     block = simulate(exact_loop("flow", FaultSpec(kind="stiction", parameters={"S": s, "J": j})))
     op, stem = block.op[:, 0], block.valve_position[:, 0]
     moves = np.diff(stem)
-    assert methods.reversals(stem) < methods.reversals(op) / 2
-    assert methods.travel(stem) < methods.travel(op)
+    assert count_reversals(stem) < count_reversals(op) / 2
+    assert compute_travel(stem) < compute_travel(op)
     # After a turn the stem stays until OP has come S back from there, then jumps J and more by what OP went beyond.
     turns = np.flatnonzero(np.sign(moves[moves != 0])[1:] != np.sign(moves[moves != 0])[:-1]) + 1
     assert np.all(np.abs(moves[moves != 0][turns]) >= j - 1e-9)
@@ -77,40 +83,40 @@ def test_a_stuck_valve_travels_nowhere_while_the_truth_says_so() -> None:
     within = stuck[1:] & stuck[:-1]
     assert moved[within].sum() == 0.0
     assert np.abs(np.diff(block.op[:, 0]))[within].sum() > 0.0
-    assert methods.travel(block.valve_position[:, 0]) == pytest.approx(moved[~within].sum(), rel=1e-12)
+    assert compute_travel(block.valve_position[:, 0]) == pytest.approx(moved[~within].sum(), rel=1e-12)
 
 
 def test_service_factor_is_the_share_of_time_not_in_manual() -> None:
     block = simulate(exact_loop("temperature", at_times("manual")))
-    assert methods.service_factor(block.mode[:, 0] != MAN) == np.mean(~present(block)) == pytest.approx(2.0 / 3.0)
+    assert compute_service_factor(block.mode[:, 0] != MAN) == np.mean(~present(block)) == pytest.approx(2.0 / 3.0)
 
 
 def test_op_travels_in_automatic_only() -> None:
     block = simulate(exact_loop("flow", FaultSpec(kind="mode-hopping", parameters={"dwell": 300.0})))
     controlled = block.mode[:, 0] == AUT
-    assert 0.2 < methods.service_factor(controlled) < 0.8
+    assert 0.2 < compute_service_factor(controlled) < 0.8
     moves = np.abs(np.diff(block.op[:, 0]))
     assert moves[~controlled[1:]].sum() == 0.0 < moves[controlled[1:]].sum()
-    assert methods.travel(block.valve_position[:, 0]) == pytest.approx(methods.travel(block.op[:, 0]), rel=1e-12)
+    assert compute_travel(block.valve_position[:, 0]) == pytest.approx(compute_travel(block.op[:, 0]), rel=1e-12)
 
 
 @pytest.mark.parametrize(("fault", "load"), [("undersized", 0.0), ("windup", -70.0)])
 def test_saturation_is_the_share_of_time_with_the_valve_at_its_limit_in_the_truth(fault: str, load: float) -> None:
     block = simulate(exact_loop("flow", FaultSpec(kind=fault), at_times("load-step", size=load)))
     op, stem = block.op[:, 0], block.valve_position[:, 0]
-    assert methods.saturation(op) == methods.saturation(stem) == np.mean(visible(block)) > 0.2
+    assert compute_saturation(op) == compute_saturation(stem) == np.mean(visible(block)) > 0.2
 
 
 def test_iae_is_that_of_the_true_process_variable() -> None:
     block = simulate(*(exact_loop(kind, FaultSpec(kind="external-oscillation"), noise=0.0) for kind in LOOP_TYPES))
     for sp, pv, truth in zip(block.sp.T, block.pv.T, block.true_pv.T, strict=True):
-        read, true = (methods.integral_absolute_error(sp - x, 1.0) for x in (pv, truth))
+        read, true = (compute_integral_absolute_error(sp - x, 1.0) for x in (pv, truth))
         assert read == pytest.approx(true, rel=1e-12)
         assert true > 0.0
 
 
 def test_a_bias_hides_from_the_records_what_it_costs() -> None:
     block = simulate(exact_loop("flow", FaultSpec(kind="bias", parameters={"size": 3.0})))
-    read, true = (methods.integral_absolute_error((block.sp - x)[:, 0] / 2.5, 1.0) for x in (block.pv, block.true_pv))
+    read, true = (compute_integral_absolute_error((block.sp - x)[:, 0] / 2.5, 1.0) for x in (block.pv, block.true_pv))
     assert read < 0.5 * len(block)
     assert true == pytest.approx(3.0 * len(block), rel=0.05)

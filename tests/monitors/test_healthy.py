@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from monitor import methods
-from monitor.population import record
+from monitors.population import record
 
+from clpm_execd.monitors.data_rules import compute_repetition
+from clpm_execd.monitors.performance import compute_idle_index
+from clpm_execd.monitors.signals import Floats, autocorrelate, estimate_noise
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import SECOND
 from clpm_execd.plant.specs import FaultSpec
@@ -26,7 +28,7 @@ NOISE, LAG_ONE, REPEATED = (0.036, 0.480), (0.744, 0.9945), (0.0013, 0.21)
 
 
 @pytest.fixture(scope="module")
-def healthy() -> dict[str, methods.Floats]:
+def healthy() -> dict[str, Floats]:
     """By type, (T, 100) PV of its typical loop."""
     pv_by_type = {}
     for kind, typical in LOOP_TYPES.items():
@@ -41,25 +43,25 @@ def within(values: list[float], limits: tuple[float, float]) -> float:
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
-def test_noise_beside_the_movement_of_pv(healthy: dict[str, methods.Floats], kind: str) -> None:
-    assert within([methods.noise(x) / x.std() for x in healthy[kind].T], NOISE) == 1.0
+def test_noise_beside_the_movement_of_pv(healthy: dict[str, Floats], kind: str) -> None:
+    assert within([estimate_noise(x) / x.std() for x in healthy[kind].T], NOISE) == 1.0
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
-def test_noise_is_that_of_the_sensor(healthy: dict[str, methods.Floats], kind: str) -> None:
+def test_noise_is_that_of_the_sensor(healthy: dict[str, Floats], kind: str) -> None:
     # A fast loop moves a little within two samples, so it seems a little rougher than its sensor.
-    noise = np.median([methods.noise(x) for x in healthy[kind].T])
+    noise = np.median([estimate_noise(x) for x in healthy[kind].T])
     assert noise == pytest.approx(LOOP_TYPES[kind].sensor.noise, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
-def test_autocorrelation_from_sample_to_sample(healthy: dict[str, methods.Floats], kind: str) -> None:
-    assert within([methods.autocorrelation(x)[1] for x in healthy[kind].T], LAG_ONE) == 1.0
+def test_autocorrelation_from_sample_to_sample(healthy: dict[str, Floats], kind: str) -> None:
+    assert within([autocorrelate(x)[1] for x in healthy[kind].T], LAG_ONE) == 1.0
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
-def test_repeated_values(healthy: dict[str, methods.Floats], kind: str) -> None:
-    assert within([methods.repeated(x) for x in healthy[kind].T], REPEATED) == 1.0
+def test_repeated_values(healthy: dict[str, Floats], kind: str) -> None:
+    assert within([compute_repetition(x) for x in healthy[kind].T], REPEATED) == 1.0
 
 
 def test_idle_index_is_high_in_sluggish_loops() -> None:
@@ -71,7 +73,7 @@ def test_idle_index_is_high_in_sluggish_loops() -> None:
         loops = [replace(typical, id=f"PIC{seed}", faults=(steps, *faults),
                          controller=replace(typical.controller, tuning=tuning)) for seed in range(50)]
         block = record(loops, 8000)
-        return methods.idle_index(block.op.mean(axis=1), (block.sp - block.pv).mean(axis=1), 10, least=0.25)
+        return compute_idle_index(block.op.mean(axis=1), (block.sp - block.pv).mean(axis=1), 10, least=0.25)
 
     sluggish, healthy, tight = index(FaultSpec(kind="sluggish")), index(), index(tuning="tight")
     assert sluggish > healthy > tight

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from monitor.methods import Floats
-from monitor.population import Indices, compute_indices, with_fault, with_tuning
+from monitors.population import Indices, compute_indices, with_fault, with_tuning
 from tiers import CAMPAIGNS
 
+from clpm_execd.monitors.signals import Floats
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import DisturbanceSpec, LoopSpec, ProcessSpec, SensorSpec
 
