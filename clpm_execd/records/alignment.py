@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
+from clpm_execd.records.cells.text_columns import Booleans, Integers
+from clpm_execd.records.cells.timestamps import LATEST_NS, UNREADABLE, ParsedTimes, localise_times
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import SIGNALS, Modes, Samples
-from clpm_execd.records.text_columns import Booleans, Integers
-from clpm_execd.records.timestamps import LATEST_NS, UNREADABLE, ParsedTimes, localise_times
 
 MAX_GRID_CELLS = 100_000_000  # 2.5 GB for PV, OP, SP and mode; a grid beyond is nearly empty
 

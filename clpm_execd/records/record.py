@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grid, align, fill_gaps
+from clpm_execd.records.cells.text_columns import Integers
 from clpm_execd.records.column_roles import COLUMNS_OPTION, Columns
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.mode_inference import infer_modes
 from clpm_execd.records.samples import SIGNALS, Samples, read_samples
-from clpm_execd.records.text_columns import Integers
 
 # A value further from the median than so many spans (5th to 95th percentile) is an outlier: a lost decimal mark or a
 # number that stands for no value, such as -99999, and nothing that a plant does.

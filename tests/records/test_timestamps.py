@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.problems import BadInput
-from clpm_execd.records.text_columns import ListColumn
-from clpm_execd.records.timestamps import SECOND, UNREADABLE, localise_times, parse_times, parse_zone
+from clpm_execd.records.cells.text_columns import ListColumn
+from clpm_execd.records.cells.timestamps import SECOND, UNREADABLE, localise_times, parse_times, parse_zone
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")

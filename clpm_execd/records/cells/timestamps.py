@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.records.text_columns import Booleans, Integers, ListColumn, TextColumn
+from clpm_execd.records.cells.text_columns import Booleans, Integers, ListColumn, TextColumn
 
 UNREADABLE = -1
 TIMEZONE_OPTION = "--timezone"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
-from clpm_execd.records.text_columns import Booleans, TextColumn
+from clpm_execd.records.cells.text_columns import Booleans, TextColumn
 
 UNKNOWN_MODE = -1  # no index into MODES
 # Quality flags of OPC Data Access: bits 6 and 7 of the byte are 0 for bad, 1 for

@@ -1,0 +1,1 @@
+"""The cells of a file: columns of text, and their numbers, modes, qualities and instants."""
