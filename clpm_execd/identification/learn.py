@@ -20,7 +20,7 @@ from clpm_execd.identification.disturbance.load_steps import Step, alike, at_sam
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.disturbance.slow_drift import drifting
 from clpm_execd.identification.estimates import Estimate, Findings, rounded
-from clpm_execd.identification.loop_data import Signals, loop_type, resolution, signals_of
+from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, loop_type, resolution, signals_of
 from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
 from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
@@ -38,6 +38,8 @@ from clpm_execd.plant.specs import (
     SensorSpec,
 )
 from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
+from clpm_execd.records.gaps import count_long_gaps
+from clpm_execd.records.output_range import PERCENT, infer_output_range
 from clpm_execd.records.record import Record
 
 _LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
@@ -71,8 +73,9 @@ class LearnedLoop:
     samples: int
 
 
-def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None, kind: str | None = None,
-          loop_id: str | None = None) -> LearnedLoop:
+def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None,
+          op_span: tuple[float, float] | None = None, kind: str | None = None, loop_id: str | None = None
+          ) -> LearnedLoop:
     """Fit a loop to a column of a record, and return it.
 
     Parameters
@@ -83,6 +86,8 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
         The index of the loop in it.
     span : tuple of float, optional
         The transmitter range, low and high in engineering units; by default round numbers that fit the values.
+    op_span : tuple of float, optional
+        The recorded values of OP at 0 and 100 %; by default `records.output_range.infer_output_range` of the record.
     kind : str, optional
         The loop type, such as "flow"; by default the one that the letters of the loop's name say.
     loop_id : str, optional
@@ -96,18 +101,25 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):  # the matrices are small: threads would only wait for each other
-        return _learned(record, column, span, kind, loop_id)
+        return _learned(record, column, span, op_span, kind, loop_id)
 
 
-def _learned(record: Record, column: int, span: tuple[float, float] | None, kind: str | None, loop_id: str | None
-             ) -> LearnedLoop:
+def _learned(record: Record, column: int, span: tuple[float, float] | None, op_span: tuple[float, float] | None,
+             kind: str | None, loop_id: str | None) -> LearnedLoop:
     told = Findings()
     title = record.loops[column] if loop_id is None else loop_id
-    signals = signals_of(record, column, span)
+    output = infer_output_range(record.op[:, column], record.op_unit(column))
+    signals = signals_of(record, column, span, output.ends if op_span is None else op_span)
     whole = signals.whole
     if span is None:
         low, high = signals.span
         told.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
+    if op_span is None and output.assumption:
+        told.warnings.append(output.assumption)
+    gaps = count_long_gaps(record.times, GAP_SAMPLES * record.interval)
+    if gaps:
+        told.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them are "
+                             "used, and nothing is assumed about the gaps")
     kind = _kind(kind or loop_type(title), title, told)
     base = template(kind, title, signals.span)
     samples = int(whole.sum())
@@ -255,7 +267,11 @@ def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told:
         sensor=SensorSpec(noise=min(noise, 50.0)),
         recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
             pv=told.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
-            op=told.note("recording.resolution.op", Estimate.measured(step_op, "%"), 12))))
+            op=told.note("recording.resolution.op", Estimate.measured(step_op, _op_unit(signals.op_span)), 12))))
+
+
+def _op_unit(ends: tuple[float, float]) -> str:
+    return "%" if ends == PERCENT else "units of op_range"
 
 
 def white_noise(pv: Floats) -> float:

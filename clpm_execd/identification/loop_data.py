@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import CAS, MAN, Floats
+from clpm_execd.records.gaps import shorten_gaps
+from clpm_execd.records.output_range import infer_output_range, round_up
 from clpm_execd.records.record import Record
 
 Booleans = npt.NDArray[np.bool_]
 
-_NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _NOTHING = 1e-9  # a signal that never exceeds this is nought: no transmitter has such a range
 _GAP = 1.5  # of the interval
+GAP_SAMPLES = 60  # a longer gap is taken as one of so many samples: no method looks across even these
 _LETTERS = {"F": "flow", "P": "pressure", "L": "level", "T": "temperature", "A": "composition", "Q": "composition"}
 
 
@@ -26,7 +28,7 @@ class Signals:
 
     pv, sp: (T,) per cent of span. op: (T,) per cent of op_span. NaN where the record has a gap or a bad value.
     automatic: (T,) whether the controller had the valve; cascaded: and its SP was another's output. span, op_span:
-    engineering units. start: of the first sample, s since 1970.
+    engineering units. times: (T,) s since 1970; a long gap has only some samples.
     """
 
     pv: Floats
@@ -37,7 +39,7 @@ class Signals:
     interval: float
     span: tuple[float, float]
     op_span: tuple[float, float]
-    start: float
+    times: Floats
 
     @property
     def whole(self) -> Booleans:
@@ -45,28 +47,26 @@ class Signals:
         return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
 
 
-def signals_of(record: Record, column: int, span: tuple[float, float] | None = None) -> Signals:
-    """The loop of a column on the grid of the record's median interval; a span that is not known is guessed.
+def signals_of(record: Record, column: int, span: tuple[float, float] | None = None,
+               op_span: tuple[float, float] | None = None) -> Signals:
+    """The loop of a column on the grid of the record's median interval; a span that is not given is estimated.
 
     Between two samples of an irregular record the earlier one holds; where none is as near as one and a half
-    intervals there is a gap.
+    intervals there is a gap. A gap of more than GAP_SAMPLES is as long as that: nothing is known of what happened in
+    it, and a record of two days a year apart needs no memory for the year.
     """
     step = record.interval
-    grid = record.times[0] + step * np.arange(_instants(record), dtype=np.int64)
-    row = np.searchsorted(record.times, grid + step // 4, side="right") - 1
-    gap = grid - record.times[row] > _GAP * step
-    pv, op, sp = (np.where(gap, np.nan, part[row, column]) for part in (record.pv, record.op, record.sp))
+    times = shorten_gaps(record.times, GAP_SAMPLES * step)
+    grid = times[0] + step * np.arange((times[-1] - times[0]) // step + 1, dtype=np.int64)
+    row = np.searchsorted(times, grid + step // 4, side="right") - 1
+    late = grid - times[row]
+    pv, op, sp = (np.where(late > _GAP * step, np.nan, part[row, column]) for part in (record.pv, record.op, record.sp))
     span = guessed_span(np.concatenate([pv, sp])) if span is None else span
-    op_span = output_span(op)
+    op_span = infer_output_range(op, record.op_unit(column)).ends if op_span is None else op_span
     return Signals(
         pv=percent_of(pv, span), op=percent_of(op, op_span), sp=percent_of(sp, span),
         automatic=record.mode[row, column] != MAN, cascaded=record.mode[row, column] == CAS, interval=step / 1e9,
-        span=span, op_span=op_span, start=float(grid[0]) / 1e9)
-
-
-def _instants(record: Record) -> int:
-    """A record with a gap of years has no more of them than ten times its rows."""
-    return int(min((record.times[-1] - record.times[0]) // record.interval + 1, 10 * len(record.times)))
+        span=span, op_span=op_span, times=(record.times[row] + late) / 1e9)
 
 
 def percent_of(values: Floats, span: tuple[float, float]) -> Floats:
@@ -81,27 +81,13 @@ def _ends(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _nice_above(value: float) -> float:
-    """The next round number at or above a positive one."""
-    unit = 10.0 ** floor(log10(value))
-    return next(step * unit for step in _NICE if step * unit >= value * (1.0 - 1e-9))
-
-
 def guessed_span(values: Floats) -> tuple[float, float]:
     """A transmitter range that fits the values, from 0 where it can: 0 to 100 for what looks like per cent."""
     low, high = _ends(values)
     if low == high == 0.0 or (low >= 0.0 and 20.0 < high <= 100.0):
         return 0.0, 100.0
-    top = _nice_above(1.4 * high) if high > 0 else 0.0
-    return (-_nice_above(1.4 * -low) if low < 0 else 0.0), top
-
-
-def output_span(values: Floats) -> tuple[float, float]:
-    """The range in which OP is recorded: per cent, or round numbers where it leaves them far behind."""
-    low, high = _ends(values)
-    if low >= -10.0 and high <= 110.0:
-        return 0.0, 100.0
-    return (-_nice_above(1.4 * -low) if low < -10.0 else 0.0), _nice_above(1.4 * max(high, 1.0))
+    top = round_up(1.4 * high) if high > 0 else 0.0
+    return (-round_up(1.4 * -low) if low < 0 else 0.0), top
 
 
 def loop_type(name: str) -> str | None:

@@ -43,7 +43,7 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
     size = told.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
     habits = replace(habits, interval=min(max(every, 1.0), 1e8), size=min(size, 50.0))
     if time >= _DAYS * _DAY:
-        when = np.asarray(signals.start + np.flatnonzero(signals.whole) * signals.interval, dtype=np.float64)
+        when = signals.times[signals.whole]
         habits = replace(habits, day=_day(when[begins + 1], when))
     return habits
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, MAN, Floats
+from clpm_execd.records.output_range import infer_output_range
 
 # The limits are our own choice: with them an OP that is recorded coarsely, or that is saturated, does not count as MAN
 # (tests/records/test_exports.py).
@@ -18,7 +19,7 @@ MIN_MAN_SAMPLES = 60  # the OP of a controller stands still for shorter, even wh
 MIN_MAN_HOLDS = 10  # times as long as the longest usual hold of a moving OP
 USUAL_HOLD_QUANTILE = 0.95
 MIN_ERROR_STD_FRACTION = 0.1  # of the error's standard deviation over the record: below, PV does not move either
-OP_END_PERCENT = 1.0  # an OP this near to 0 or 100 % is saturated
+OP_END_FRACTION = 0.01  # of its range: an OP this near to an end is saturated
 
 
 def infer_modes(loops: Sequence[str], pv: Floats, op: Floats, sp: Floats, assumptions: list[str]
@@ -43,6 +44,8 @@ def _find_manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
     if not np.isfinite(op).any() or not has_error.any():
         return manual
     low, high = np.nanmin(op), np.nanmax(op)
+    output = infer_output_range(op)
+    room = OP_END_FRACTION * (output.high - output.low)
     edges = np.concatenate([[0], np.flatnonzero(op[1:] != op[:-1]) + 1, [len(op)]])
     lengths = np.diff(edges)
     usual = lengths[lengths < MIN_MAN_SAMPLES]
@@ -52,7 +55,7 @@ def _find_manual(error: Floats, op: Floats) -> npt.NDArray[np.bool_]:
     for k in np.flatnonzero(lengths >= shortest).tolist():
         hold = slice(int(edges[k]), int(edges[k + 1]))
         level = op[hold.start]
-        is_at_end = low < high and (level in (low, high)) and not OP_END_PERCENT < level < 100.0 - OP_END_PERCENT
+        is_at_end = low < high and (level in (low, high)) and not output.low + room < level < output.high - room
         if not is_at_end and has_error[hold].any() and \
                 np.nanstd(error[hold]) > MIN_ERROR_STD_FRACTION * error_std > 0:
             manual[hold] = True

@@ -56,6 +56,8 @@ class Record:
         The median step between samples, ns.
     assumptions : tuple of str
         What the record left open and how it was taken, a sentence each.
+    op_units : tuple of str
+        The unit of each loop's OP as the record gives it, such as "mA"; empty where it gives none.
     """
 
     loops: tuple[str, ...]
@@ -66,6 +68,11 @@ class Record:
     mode: npt.NDArray[np.int8]
     interval: int
     assumptions: tuple[str, ...]
+    op_units: tuple[str, ...] = ()
+
+    def op_unit(self, column: int) -> str:
+        """Return the unit of a loop's OP; empty where the record gives none."""
+        return self.op_units[column] if self.op_units else ""
 
 
 def _fill_set_points(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
@@ -91,7 +98,7 @@ def _median_interval(grid: Grid, assumptions: list[str]) -> int:
     gaps = dt[dt > interval + interval // 2]
     if len(gaps):
         longest = int(gaps.max()) / SECOND
-        assumptions.append(f"gaps: {len(gaps)}, the longest {longest:g} s; the last value holds")
+        assumptions.append(f"gaps: {len(gaps)}, the longest {longest:g} s")
     irregular = int((np.abs(dt - interval) > interval // 100).sum()) - len(gaps)
     if irregular * IRREGULAR_ONE_IN > len(dt):
         low, high = (float(q) / SECOND for q in np.quantile(dt, (0.1, 0.9)))

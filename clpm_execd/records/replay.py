@@ -2,23 +2,27 @@
 
 The stream's instants are start + k * interval without end. At each one a record shows the value that it held when as
 much time had passed since its own start (zero-order hold), and it starts again when its last sample has lasted for its
-interval. So values depend on k alone, and not on the sizes of the Blocks. A record has no valve position and no ground
-truth.
+interval. A gap of more than LONGEST_GAP_NS is replayed as one of that length. So values depend on k alone, and not on
+the sizes of the Blocks. A record has no valve position and no ground truth.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import BAD, GOOD, Block
+from clpm_execd.plant.block import BAD, GOOD, SECOND, Block
 from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.records.gaps import shorten_gaps
 from clpm_execd.records.record import Record, loop_ids
+
+LONGEST_GAP_NS = 86_400 * SECOND  # an outage of a day is worth a replay; a year between two tests is not
 
 
 class Replay:
@@ -54,7 +58,9 @@ class Replay:
             problems.append(Problem("--interval", f"an interval of {interval} ns", "give one greater than 0"))
         if problems:
             raise BadInput(problems)
-        self._records = tuple(records)
+        self._records = tuple(
+            replace(record, times=shorten_gaps(record.times, max(LONGEST_GAP_NS, record.interval)))
+            for record in records)
         self._start = start
         self._interval = min(record.interval for record in records) if interval is None else interval
         self._position = 0

@@ -121,3 +121,15 @@ def test_every_plant_record_is_replayed(path):
     assert (block.mode == AUT).all()
     if (np.diff(read.times) == read.interval).all():
         assert (block.op == np.concatenate([read.op, read.op])).all()
+
+
+def test_a_gap_of_a_year_is_replayed_as_a_day(tmp_path):
+    path = tmp_path / "FIC1.csv"
+    day, year = 86_400, 365 * 86_400
+    path.write_text("time,PV,OP\n" + "".join(f"{t},{t % 7},50\n" for t in (0, 60, 120, year, year + 60)))
+    record = read_record(path)
+    block = Replay([record], start=0, interval=60 * SECOND).advance(day // 60 + 6)
+    assert block.pv[:3, 0].tolist() == record.pv[:3, 0].tolist()
+    assert (block.pv[2:day // 60 + 2, 0] == record.pv[2, 0]).all()
+    assert block.pv[day // 60 + 2:day // 60 + 4, 0].tolist() == record.pv[3:, 0].tolist()
+    assert block.pv[-2:, 0].tolist() == record.pv[:2, 0].tolist()
