@@ -16,9 +16,11 @@ from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.validation import Place, read_integer
 from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.encoding.sheet_formats import SheetPoints
 from clpm_execd.notebook import NotebookBlock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.loop_sheet import make_loop_sheet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
@@ -129,9 +131,11 @@ class ControlLoopDataGenerator:
         """
         plant, output = self._started_plant(), self._configuration.output
         if self._encoder is None:
+            rows = make_loop_sheet(self._loops, plant.interval, self._configuration.scan, output.modes)
             self._encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
                                          mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
-                                         loop_tags=LoopSet.of(self._loops).tags_by_id())
+                                         modes=output.modes, loop_tags=LoopSet.of(self._loops).tags_by_id(),
+                                         sheet=SheetPoints(rows, output.info, output.tags) if output.info else None)
         return self._encoder.encode(plant.advance(n))
 
     def _started_plant(self) -> Plant:

@@ -40,6 +40,7 @@ DATA_PATH_FAULT = "fault {} "  # stands before the names of the last three: whic
 
 # The encoder in a checkpoint: the last row of the ground truth of each fault.
 TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES, TRUTH_MINUTE = "loop", "kind", "state", "minute"
+LOOP_SHEET_CHECKSUM = "loop sheet checksum"  # and of the loop sheet that was written last
 
 # A state folder: its files and folders,
 CHECKPOINT_FILE, LOCK_FILE, ACKNOWLEDGEMENT_FILE = "checkpoint", "lock", "acknowledged"

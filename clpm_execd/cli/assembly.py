@@ -86,10 +86,10 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
         return read_configuration(Path(path) if path else None)
     configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
                                        measurement=settings.measurement)
-    if arguments.replay:  # a record comes without ground truth
+    if arguments.replay:  # a record comes without ground truth and loop sheet
         if settings.shard is not None:
             raise BadInput([Problem("--shard", "cannot be combined with --replay", "give each process its own record")])
-        return replace(configuration, output=replace(configuration.output, truth=None))
+        return replace(configuration, output=replace(configuration.output, truth=None, info=None))
     if arguments.demo:
         from clpm_execd.config.demo import make_demo
 
@@ -185,11 +185,20 @@ def build_encoder(form: str, source: Source, configuration: Configuration) -> En
         from clpm_execd.encoding.line_protocol import LineProtocol
         from clpm_execd.plant.loop_set import LoopSet
 
+        sheet = None
+        if output.info:
+            from clpm_execd.encoding.sheet_formats import SheetPoints
+            from clpm_execd.plant.loop_sheet import make_loop_sheet
+
+            rows = make_loop_sheet(configuration.loops, source.interval, configuration.scan, output.modes)
+            sheet = SheetPoints(rows, output.info, output.tags)
         return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
                             mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
-                            loop_tags=LoopSet.of(configuration.loops).tags_by_id())
+                            modes=output.modes, loop_tags=LoopSet.of(configuration.loops).tags_by_id(),
+                            sheet=sheet)
     from clpm_execd.encoding.csv import LongCsv, WideCsv
 
     if form == "csv":
-        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth)
-    return WideCsv(source.loops, fields=output.fields, truth=output.truth is not None)
+        return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth,
+                       modes=output.modes)
+    return WideCsv(source.loops, fields=output.fields, truth=output.truth is not None, modes=output.modes)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clpm_execd.config.validation import Place, quote, read_choice, read_name, read_table, refuse_unknown_keys
-from clpm_execd.plant.block import SIGNALS
+from clpm_execd.plant.block import FIELD_SIGNALS, MODES
 
 MEASUREMENT = "control_loops"
 TRUTH = "control_loops_truth"
 METRICS = "clpm_execd"
 LOOP_SHEET = "control_loops_info"
 LOOP_TAG, FAULT_TAG = "loop_id", "fault"
+
+_KEYS = ("profile", "measurement", "fields", "mode_tag", "tags", "truth", "metrics", "info")
 
 # Telegraf adds the tag host itself, and a reader would take a column named time for the timestamp.
 RESERVED = ("host", "time")
@@ -30,13 +32,17 @@ class Output:
     fields : mapping of str to str
         The signal of the Block, by the name of the field.
     mode_tag : str
-        The tag that holds MAN, AUT or CAS.
+        The tag that holds the mode.
     tags : mapping of str to str
         Tags with the same value on every point.
     truth : str, optional
         The measurement of the ground truth about faults; None where it is not written.
     metrics : str, optional
         The measurement of the stream's own metrics; None where they are not written.
+    info : str, optional
+        The measurement of the loop sheet; None where it is not written.
+    modes : tuple of str
+        The texts of MAN, AUT and CAS.
     """
 
     measurement: str = MEASUREMENT
@@ -45,12 +51,31 @@ class Output:
     tags: Mapping[str, str] = field(default_factory=dict)
     truth: str | None = None
     metrics: str | None = None
+    info: str | None = None
+    modes: tuple[str, ...] = MODES
+
+
+# The names of fields and modes as control systems have them, each from the documentation of the system's PID block.
+PROFILES: Mapping[str, Output] = {
+    # Honeywell, Experion PKS Control Builder Components Reference: parameters PV, SP, OP and MODE.
+    "experion": Output(mode_tag="MODE", modes=("MAN", "AUTO", "CAS")),
+    # Emerson, DeltaV Books Online: PID function block, parameters PV, SP, OUT and MODE with Man, Auto and Cas.
+    "deltav": Output(fields={"PV": "pv", "OUT": "op", "SP": "sp"}, mode_tag="MODE", modes=("Man", "Auto", "Cas")),
+    # Yokogawa, CENTUM VP Function Blocks Reference Vol. 1: data items PV, SV, MV and MODE.
+    "centum": Output(fields={"PV": "pv", "MV": "op", "SV": "sp"}, mode_tag="MODE"),
+    # Siemens, PCS 7 Advanced Process Library: PidConL, input PV, outputs MV and SP. It has no mode of its own for a
+    # slave, which is in automatic mode with an external set point.
+    "pcs7": Output(fields={"PV": "pv", "MV": "op", "SP": "sp"}, modes=("Manual", "Automatic", "Automatic")),
+}
 
 
 def read_output(table: Mapping[str, Any], place: Place) -> Output:
     """Return the Output that the [output] table describes; each problem is added at its place."""
-    refuse_unknown_keys(table, ["measurement", "fields", "mode_tag", "tags", "truth", "metrics"], place)
+    refuse_unknown_keys(table, _KEYS, place)
     default = Output()
+    if "profile" in table:
+        name = read_choice(table["profile"], "profile", tuple(PROFILES), place.at("profile"))
+        default = PROFILES[name] if name else default
     measurement = default.measurement
     if "measurement" in table:
         measurement = read_measurement(table["measurement"], place.at("measurement")) or measurement
@@ -69,9 +94,12 @@ def read_output(table: Mapping[str, Any], place: Place) -> Output:
         owners[truth] = "the ground truth"
     metrics = _read_further_measurement(table.get("metrics", False), METRICS, "the metrics", owners,
                                         place.at("metrics"))
+    if metrics is not None:
+        owners[metrics] = "the metrics"
+    info = _read_further_measurement(table.get("info", False), LOOP_SHEET, "the loop sheet", owners, place.at("info"))
     if truth is not None and FAULT_TAG in tags:
         place.at(f"tags.{FAULT_TAG}").refuse(f"the ground truth already has a tag {FAULT_TAG!r}", "use another name")
-    return Output(measurement, fields, mode_tag, tags, truth, metrics)
+    return Output(measurement, fields, mode_tag, tags, truth, metrics, info, default.modes)
 
 
 def read_measurement(value: object, place: Place) -> str | None:
@@ -143,7 +171,7 @@ def _read_fields(value: object, tags: list[str], place: Place) -> dict[str, str]
     fields = {}
     for key, item in (table or {}).items():
         here = place.at(key)
-        name, signal = _read_key(key, "a field", tags, here), read_choice(item, "signal", SIGNALS, here)
+        name, signal = _read_key(key, "a field", tags, here), read_choice(item, "signal", FIELD_SIGNALS, here)
         if name is not None and signal is not None:
             fields[name] = signal
     return fields

@@ -17,7 +17,7 @@ from clpm_execd.encoding.byte_rows import Flags, RowBuffer
 from clpm_execd.encoding.reference import LARGEST_WRITABLE
 from clpm_execd.encoding.row_templates import RowFormat, RowTemplates
 from clpm_execd.encoding.truth_rows import TruthRow, TruthRows
-from clpm_execd.plant.block import MODES, SIGNALS, Arrivals, Block
+from clpm_execd.plant.block import FIELD_SIGNALS, MODES, Arrivals, Block
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 
@@ -42,6 +42,8 @@ class BlockEncoder:
         The signal of the Block by the name that is written.
     truth : str, optional
         The measurement of the ground truth; without it no rows of the truth are written.
+    modes : sequence of str
+        The text of each mode, in the order of MODES.
 
     Raises
     ------
@@ -49,11 +51,12 @@ class BlockEncoder:
         There is no field, or a field of an unknown signal.
     """
 
-    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None) -> None:
+    def __init__(self, loops: Sequence[str], fields: Mapping[str, str], truth: str | None = None,
+                 modes: Sequence[str] = MODES) -> None:
         problems = [
-            Problem(f"field {name!r}", f"there is no signal {signal!r}", did_you_mean(signal, SIGNALS))
+            Problem(f"field {name!r}", f"there is no signal {signal!r}", did_you_mean(signal, FIELD_SIGNALS))
             for name, signal in fields.items()
-            if signal not in SIGNALS
+            if signal not in FIELD_SIGNALS
         ]
         if not fields:
             problems.append(Problem("fields", "there is none", 'name at least one, such as PV = "pv"'))
@@ -61,6 +64,7 @@ class BlockEncoder:
             raise BadInput(problems)
         self._loops = tuple(loops)
         self._names = tuple(fields)
+        self._modes = tuple(modes)
         self.signals = tuple(fields.values())
         self._templates = RowTemplates()
         self._template_of: Indices = np.full((len(MODES), len(self._loops)), -1, dtype=np.intp)
@@ -145,7 +149,8 @@ class BlockEncoder:
         return templates
 
     def _add_templates(self, loops: list[int], mode: int) -> Indices:
-        return self._templates.add(self._row_format(MODES[mode]), self._loop_texts([self._loops[i] for i in loops]))
+        ids = [self._loops[i] for i in loops]
+        return self._templates.add(self._row_format(self._modes[mode]), self._loop_texts(ids))
 
     def _fill_rows(self, templates: Indices, time_texts: Sequence[bytes], time_of: Indices,
                    signals: Sequence[npt.NDArray[Any]], first_loop: int | None = None) -> bytes | memoryview:

@@ -34,6 +34,8 @@ class LongCsv(BlockEncoder):
         The signal of the Block by the name of the field.
     truth : str, optional
         The measurement of the ground truth; without it no rows of the truth are written.
+    modes : sequence of str
+        The text of each mode, in the order of MODES.
 
     Raises
     ------
@@ -48,8 +50,9 @@ class LongCsv(BlockEncoder):
         measurement: str = "control_loops",
         fields: Mapping[str, str] = DEFAULT_FIELDS,
         truth: str | None = None,
+        modes: Sequence[str] = MODES,
     ) -> None:
-        super().__init__(loops, fields, truth)
+        super().__init__(loops, fields, truth, modes)
         self._measurement = _quote(measurement)
         self._truth_measurement = _quote(truth or "")
         self._end = b",\n" if truth else b"\n"
@@ -87,6 +90,8 @@ class WideCsv(BlockEncoder):
         The signal of the Block by the name of the column.
     truth : bool
         Whether each row ends with the faults that are present, and whether one is visible.
+    modes : sequence of str
+        The text of each mode, in the order of MODES.
 
     Raises
     ------
@@ -95,8 +100,8 @@ class WideCsv(BlockEncoder):
     """
 
     def __init__(self, loops: Sequence[str], *, fields: Mapping[str, str] = DEFAULT_FIELDS,
-                 truth: bool = False) -> None:
-        super().__init__(loops, fields)
+                 truth: bool = False, modes: Sequence[str] = MODES) -> None:
+        super().__init__(loops, fields, modes=modes)
         self._with_truth = truth
         # What the rows of a loop end with, and the template of a loop in a mode with an end.
         self._ends = dict.fromkeys(range(len(self._loops)), b",,false\n" if truth else b"\n")
@@ -154,7 +159,7 @@ class WideCsv(BlockEncoder):
             if (loop, mode, end) not in self._template_with_end:
                 new.setdefault((mode, end), []).append(loop)
         for (mode, end), loops in new.items():
-            templates = self._templates.add(self._cells(MODES[mode], end),
+            templates = self._templates.add(self._cells(self._modes[mode], end),
                                             self._loop_texts([self._loops[i] for i in loops]))
             self._template_with_end.update(zip([(i, mode, end) for i in loops], templates, strict=True))
         return np.array([self._template_with_end[row] for row in rows], dtype=np.intp)

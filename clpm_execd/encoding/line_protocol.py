@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,12 @@ from clpm_execd.encoding.escaping import escape, find_defect, series_key, tag_se
 from clpm_execd.encoding.reference import ReferenceEncoder, encode_truth
 from clpm_execd.encoding.row_templates import RowFormat, Segment, Slot
 from clpm_execd.encoding.truth_rows import TruthRow
-from clpm_execd.plant.block import MODES, Block
+from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.problems import BadInput, Problem
+
+if TYPE_CHECKING:
+    from clpm_execd.encoding.sheet_formats import SheetPoints
 
 # Samples up to which the reference encoder takes less time: both took 0.3 ms for about 140 samples of three fields
 # (test_live_tick in tests/benchmarks/test_speed.py).
@@ -49,6 +53,10 @@ class LineProtocol(BlockEncoder):
         By id, the tags of a loop of its own; it has these in place of `tags` of the same name.
     truth : str, optional
         The measurement of the ground truth; without it no rows of the truth are written.
+    modes : sequence of str
+        The text of each mode, in the order of MODES.
+    sheet : SheetPoints, optional
+        The loop sheet that is written among the samples.
 
     Raises
     ------
@@ -66,8 +74,10 @@ class LineProtocol(BlockEncoder):
         tags: Mapping[str, str] | None = None,
         loop_tags: Mapping[str, Mapping[str, str]] | None = None,
         truth: str | None = None,
+        modes: Sequence[str] = MODES,
+        sheet: SheetPoints | None = None,
     ) -> None:
-        super().__init__(loops, dict(sorted(fields.items())), truth)
+        super().__init__(loops, dict(sorted(fields.items())), truth, modes)
         tags = dict(tags or {})
         own_tags = ["loop_id", *([mode_tag] if mode_tag else [])]
         pairs = [*tags.items(), *dict.fromkeys(tag for tags_ in (loop_tags or {}).values() for tag in tags_.items())]
@@ -78,11 +88,12 @@ class LineProtocol(BlockEncoder):
         if problems:
             raise BadInput(problems)
         self._measurement = measurement
+        self.sheet = sheet
         self._truth_measurement = truth or ""
         self._mode_tag = mode_tag or None
         self._tags = tags
         self._loop_tags = loop_tags or {}
-        ends = [(Segment(b"i"),) if signal == "quality" else () for signal in self.signals]
+        ends = [(Segment(b"i"),) if signal in INTEGER_SIGNALS else () for signal in self.signals]
         # The first field of a sample that is present stands behind a space, the others each behind a comma.
         self._fields: RowFormat = [
             (Segment((b"," if f else b" ") + escape(name).encode() + b"=", Slot.NUMBER), *end)
@@ -91,9 +102,25 @@ class LineProtocol(BlockEncoder):
     @cached_property
     def _reference(self) -> ReferenceEncoder:
         return ReferenceEncoder(self._loops, measurement=self._measurement, mode_tag=self._mode_tag, tags=self._tags,
-                                loop_tags=self._loop_tags, fields=dict(zip(self._names, self.signals, strict=True)))
+                                loop_tags=self._loop_tags, modes=self._modes,
+                                fields=dict(zip(self._names, self.signals, strict=True)))
+
+    def snapshot(self) -> Mapping[str, npt.NDArray[Any]]:
+        return {**super().snapshot(), **(self.sheet.snapshot() if self.sheet else {})}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
+        super().restore(state, loops)
+        if self.sheet:
+            self.sheet.restore(state)
 
     def _encode_ticks(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
+        for t, points in self.sheet.take_due(block, start, stop) if self.sheet else ():
+            yield from self._encode_samples(block, start, t)
+            yield points
+            start = t
+        yield from self._encode_samples(block, start, stop)
+
+    def _encode_samples(self, block: Block, start: int, stop: int) -> Iterator[bytes | memoryview]:
         if (stop - start) * len(self._loops) <= FEW_LINES:
             yield self._reference.encode(block, start, stop)
         else:
@@ -119,10 +146,10 @@ class LineProtocol(BlockEncoder):
             tags = self._loop_tags.get(loop, {})
             key = tuple(tags.items())
             if key not in around_id:
-                around_id[key] = self._texts_around_id(MODES[mode], tags)
+                around_id[key] = self._texts_around_id(self._modes[mode], tags)
             begin, end = around_id[key]
             series.append(begin + text + end)
-        _, *rest = self._row_format(MODES[mode])
+        _, *rest = self._row_format(self._modes[mode])
         return self._templates.add([(Segment(b"", Slot.LOOP),), *rest], series)
 
     def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from clpm_execd.encoding.escaping import escape, series_key
 from clpm_execd.encoding.truth_rows import TruthRow
-from clpm_execd.plant.block import MODES, Block
+from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block
 
 # Every parser refuses 1.797693135e308, the text of a larger double: it lies above the largest one.
 LARGEST_WRITABLE = 1.797693134e308
@@ -24,13 +24,14 @@ class ReferenceEncoder:
     """Writes each sample as a line `measurement,tags fields time`; no name may have a defect (see `escaping`)."""
 
     def __init__(self, loops: Sequence[str], *, measurement: str, fields: Mapping[str, str], mode_tag: str | None,
-                 tags: Mapping[str, str], loop_tags: Mapping[str, Mapping[str, str]]) -> None:
+                 tags: Mapping[str, str], loop_tags: Mapping[str, Mapping[str, str]],
+                 modes: Sequence[str] = MODES) -> None:
         self._signals = [signal for _, signal in sorted(fields.items())]
-        self._fields = [escape(name).replace("%", "%%") + ("=%di" if signal == "quality" else "=%.10g")
+        self._fields = [escape(name).replace("%", "%%") + ("=%di" if signal in INTEGER_SIGNALS else "=%.10g")
                         for name, signal in sorted(fields.items())]
         self._series = [[series_key(measurement, {**tags, **loop_tags.get(loop, {}), "loop_id": loop,
                                                   **({mode_tag: mode} if mode_tag else {})})
-                         for loop in loops] for mode in MODES]
+                         for loop in loops] for mode in modes]
 
     def encode(self, block: Block, start: int, stop: int) -> bytes:
         """Return the lines of the instants [start, stop) of a Block.

@@ -1,4 +1,4 @@
-"""The loop sheet as text: a table to read, CSV, JSON, and line protocol.
+"""The loop sheet as text: a table to read, CSV, JSON, and line protocol, also among the samples of a stream.
 
 Numbers have up to ten significant digits, as those of samples have; in the table they have five.
 """
@@ -8,16 +8,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.encoding.escaping import escape, series_key, string_field
+from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_sheet import LoopSheetRow
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.stored_names import LOOP_SHEET_CHECKSUM
+from clpm_execd.units import UNITS
 
 _COLUMNS = tuple(field.name for field in fields(LoopSheetRow) if field.name != "tags")
 _TAGS = ("loop_id", "area", "type", "unit")  # in line protocol; the other columns are fields
 _FIELDS = tuple(sorted(set(_COLUMNS) - set(_TAGS)))
+_REPEAT_NS = UNITS["h"]  # a reader that looks at the last hour or two finds the sheet
 
 
 def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
@@ -98,18 +107,74 @@ def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags:
     BadInput
         A tag has the name of a field.
     """
+    return "".join(f"{point}{time}\n" for point in _points(rows, measurement, tags))
+
+
+def _points(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> list[str]:
+    """Return the lines of `sheet_as_line_protocol` up to their time."""
     problems: list[Problem] = []
-    lines = []
+    points = []
     for row in rows:
         own = {tag: value for tag in _TAGS if (value := getattr(row, tag))}
         all_tags = {**own, **tags, **row.tags}
         problems += [Problem(f"tag {tag!r}", "the loop sheet has a field of this name", "choose another name")
                      for tag in all_tags if tag in _FIELDS]
         values = [f"{escape(name)}={_field(value)}" for name in _FIELDS if (value := getattr(row, name)) != ""]
-        lines.append(f"{series_key(measurement, all_tags)} {','.join(values)} {time}\n")
+        points.append(f"{series_key(measurement, all_tags)} {','.join(values)} ")
     if problems:
         raise BadInput(dict.fromkeys(problems))
-    return "".join(lines)
+    return points
+
+
+class SheetPoints:
+    """The loop sheet among the samples of a stream: before its first sample, at each change, and at each full hour.
+
+    Parameters
+    ----------
+    rows : sequence of LoopSheetRow
+    measurement : str
+        The measurement of the points.
+    tags : mapping of str to str
+        As in `sheet_as_line_protocol`.
+
+    Raises
+    ------
+    BadInput
+        A tag has the name of a field.
+    """
+
+    def __init__(self, rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> None:
+        self._measurement, self._tags = measurement, tags
+        self._written: int | None = None  # the checksum of the points that were written last
+        self.update(rows)
+
+    def update(self, rows: Sequence[LoopSheetRow]) -> None:
+        """Replace the sheet; it is written before the next sample if it has changed.
+
+        Parameters
+        ----------
+        rows : sequence of LoopSheetRow
+        """
+        self._points = _points(rows, self._measurement, self._tags)
+        self._checksum = crc32("\n".join(self._points).encode())
+
+    def take_due(self, block: Block, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Yield which of the instants [start, stop) of a Block have points before their samples, with these points."""
+        times = block.times[start:stop]
+        is_due = times // _REPEAT_NS != (times - block.interval) // _REPEAT_NS
+        is_due[:1] |= self._written != self._checksum
+        for t in (start + np.flatnonzero(is_due)).tolist():
+            self._written = self._checksum
+            yield t, "".join(f"{point}{block.times[t]}\n" for point in self._points).encode()
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Return which sheet has been written last, as an array by the name it has in a checkpoint."""
+        return {} if self._written is None else {LOOP_SHEET_CHECKSUM: np.array([self._written])}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on with the stream of a snapshot: its last sheet is not written again."""
+        if LOOP_SHEET_CHECKSUM in state:
+            self._written = int(state[LOOP_SHEET_CHECKSUM][0])
 
 
 def _field(value: str | float) -> str:

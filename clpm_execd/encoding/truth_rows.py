@@ -80,7 +80,7 @@ class TruthRows:
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]], loops: Collection[str]) -> None:
         """Go on with the stream of a snapshot, for these loops; the others start."""
-        if state:
+        if TRUTH_LOOPS in state:
             rows = zip(*(state[name].tolist() for name in (TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES)), strict=True)
             self._resumed = {(loop, kind): code for loop, kind, code in rows if loop in loops}
             self._minute = int(state[TRUTH_MINUTE][0])

@@ -87,6 +87,8 @@ class Arrivals:
         (R,) index into the Block's loops.
     times
         (R,) int64 ns, the sample's own time stamp; before its row where it is late, off where a clock is.
+    seq
+        (R,) int64, as in the Block: of the instant at which the sample was measured.
     pv, op, sp, mode, valve_position, true_pv, quality
         (R,) as in the Block.
     present, visible
@@ -97,6 +99,7 @@ class Arrivals:
     row: npt.NDArray[np.intp]
     loop: npt.NDArray[np.intp]
     times: npt.NDArray[np.int64]
+    seq: npt.NDArray[np.int64]
     pv: Floats
     op: Floats
     sp: Floats
@@ -137,6 +140,8 @@ class Block:
         The ground truth about the faults of all loops; None where there are none.
     arrivals
         What leaves of the loops whose data path is at fault; None where every sample leaves once, in its row.
+    interval
+        Between samples, ns.
     """
 
     loops: tuple[str, ...]
@@ -150,9 +155,23 @@ class Block:
     quality: npt.NDArray[np.int16]
     truth: Truth | None = None
     arrivals: Arrivals | None = None
+    interval: int = SECOND
 
     def __len__(self) -> int:
         return len(self.times)
 
+    @property
+    def seq(self) -> npt.NDArray[np.int64]:
+        """(T, N) int64, the sequence number of each sample: the last nine digits of its instant's number since 1970."""
+        numbers = sequence_numbers(self.times // self.interval)
+        return np.broadcast_to(numbers[:, np.newaxis], (len(self.times), len(self.loops)))
+
+
+def sequence_numbers(instants: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the sequence numbers of samples at these instants: few digits enough that `%.10g` writes each exactly."""
+    return instants % 10**9
+
 
 SIGNALS = ("pv", "op", "sp", "valve_position", "quality", "true_pv")
+INTEGER_SIGNALS = ("quality", "seq")
+FIELD_SIGNALS = (*SIGNALS, "seq")  # what an output can write of a sample

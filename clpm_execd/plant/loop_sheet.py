@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clpm_execd.plant.block import SECOND
+from clpm_execd.plant.block import MODES, SECOND
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.plant import default_scan
 from clpm_execd.plant.specs import LoopSpec
@@ -27,7 +27,7 @@ class LoopSheetRow:
     sp : float
         The set point.
     mode : str
-        MAN, AUT or CAS, as the first sample has it unless a move or a fault comes first.
+        As text, as the first sample has it unless a move or a fault comes first.
     cascade : str
         The id of the master.
     form : str
@@ -66,7 +66,8 @@ class LoopSheetRow:
     tags: Mapping[str, str]
 
 
-def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None = None) -> list[LoopSheetRow]:
+def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None = None,
+                    modes: Sequence[str] = MODES) -> list[LoopSheetRow]:
     """Return a row for each loop, in their order.
 
     Parameters
@@ -77,10 +78,12 @@ def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None =
         Between samples, ns.
     scan : int, optional
         Between controller executions, ns; by default that of the plant.
+    modes : sequence of str
+        The text of each mode, in the order of MODES.
     """
     loops = LoopSet.of(loops)
     scan = default_scan(interval) if scan is None else scan
-    return [_make_row(loop, mode, interval / SECOND, scan / SECOND)
+    return [_make_row(loop, modes[MODES.index(mode)], interval / SECOND, scan / SECOND)
             for loop, mode in zip(loops, _initial_modes(loops), strict=True)]
 
 

@@ -281,7 +281,7 @@ class Plant:
         block = Block(
             loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
             valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
-            truth=truth)
+            truth=truth, interval=self.interval)
         return block if self._data_path is None else self._data_path.transmit(block)  # 9 what leaves
 
     def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:

@@ -110,6 +110,7 @@ class Replay:
             valve_position=np.full(pv.shape, np.nan),
             true_pv=np.full(pv.shape, np.nan),
             quality=np.where(np.isfinite(pv), GOOD, BAD).astype(np.int16),
+            interval=self._interval,
         )
 
     def _held_rows(self, record: Record, first: int, n: int) -> npt.NDArray[np.intp]:

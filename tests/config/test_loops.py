@@ -347,6 +347,20 @@ def test_a_mistake_in_the_labels_of_a_loop_is_reported(keys: str, message: str) 
     assert message in loop_problem(keys)
 
 
+@pytest.mark.parametrize(("profile", "names", "modes"), [
+    ("experion", ["MODE", "OP", "PV", "SP"], ("MAN", "AUTO", "CAS")),
+    ("deltav", ["MODE", "OUT", "PV", "SP"], ("Man", "Auto", "Cas")),
+    ("centum", ["MODE", "MV", "PV", "SV"], ("MAN", "AUT", "CAS")),
+    ("pcs7", ["MV", "Mode", "PV", "SP"], ("Manual", "Automatic", "Automatic"))])
+def test_a_profile_gives_fields_and_modes_the_names_of_a_control_system(
+        profile: str, names: list[str], modes: tuple[str, ...]) -> None:
+    output = parse(f'[output]\nprofile = "{profile}"').output
+    assert sorted([*output.fields, output.mode_tag]) == names
+    assert output.modes == modes
+    own = parse(f'[output]\nprofile = "{profile}"\nfields = {{ X = "pv" }}\nmode_tag = "M"').output
+    assert (dict(own.fields), own.mode_tag, own.modes) == ({"X": "pv"}, "M", modes)
+
+
 def test_a_tag_of_a_loop_has_none_of_the_names_that_the_output_gives() -> None:
     loop = '[[loop]]\nid = "F1"\ntags = { state = "x", fault = "x", X = "x", Mode = "x" }\n'
     assert [message.split("; ")[0] for message in problems(
@@ -368,6 +382,8 @@ def test_a_tag_of_a_loop_has_none_of_the_names_that_the_output_gives() -> None:
     ("start = 5", "start: invalid time 5"),
     ("start = 1900-01-01T00:00:00Z", "give a time between 1970 and 2262"),
     ("output = 1", "output: 1 is not a table"),
+    ('output.profile = "delta"', "output.profile: unknown profile 'delta'; did you mean 'deltav'?"),
+    ('output.truth = true\noutput.info = "control_loops_truth"', "is already the measurement of the ground truth"),
     ("output.truth = 1", "output.truth: 1 cannot be used; give true, false or the name of a measurement"),
     ('output.truth = ""', "output.truth: '' cannot be a measurement: it is empty"),
     ('output.truth = "control_loops"', "'control_loops' is already the measurement of the samples"),

@@ -17,7 +17,7 @@ from clpm_execd.encoding.escaping import find_defect
 from clpm_execd.encoding.line_protocol import FEW_LINES, LineProtocol
 from clpm_execd.encoding.reference import ReferenceEncoder, encode_truth
 from clpm_execd.encoding.truth_rows import TruthRows
-from clpm_execd.plant.block import BAD, GOOD, SIGNALS, Arrivals, Block, Truth
+from clpm_execd.plant.block import BAD, FIELD_SIGNALS, GOOD, MODES, Arrivals, Block, Truth
 
 SECOND = 10**9
 START = 1_736_503_500 * SECOND
@@ -33,8 +33,9 @@ names = st.text(characters, min_size=1, max_size=6).filter(
     lambda text: find_defect(text) is None and not text.startswith("#") and text not in RESERVED)
 settings_of_encoder = st.fixed_dictionaries({
     "measurement": names,
-    "fields": st.dictionaries(names, st.sampled_from(SIGNALS), min_size=1),
+    "fields": st.dictionaries(names, st.sampled_from(FIELD_SIGNALS), min_size=1),
     "mode_tag": st.sampled_from(["Mode", None]),
+    "modes": st.sampled_from([MODES, ("Man", "Auto", "Cas"), ("Manual", "Automatic", "Automatic")]),
     "tags": st.dictionaries(names, names, max_size=2),
     "loop_tags": st.lists(st.dictionaries(names, names, max_size=2), min_size=1, max_size=2),  # the loops take turns
 })
@@ -66,8 +67,8 @@ def arrivals(draw: st.DrawFn, loops: int, ticks: int) -> Arrivals:
     rows = len(places)
     times = draw(arrays("i8", rows, elements=st.integers(START - 60 * SECOND, START + 60 * SECOND)))
     none = np.zeros((rows, 1), dtype=np.bool_)
-    return Arrivals(has_data_path_fault=apart, row=row, loop=loop, times=times, **samples(draw, rows), present=none,
-                    visible=none)
+    return Arrivals(has_data_path_fault=apart, row=row, loop=loop, times=times, seq=times // SECOND % 10**9,
+                    **samples(draw, rows), present=none, visible=none)
 
 
 @st.composite

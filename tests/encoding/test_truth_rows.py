@@ -203,7 +203,8 @@ def arrivals(rows: list[tuple[int, int, int, float]], *, present: bool = True) -
     row, seconds, quality, pv = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.array([])] * 4
     return Arrivals(
         has_data_path_fault=np.array([True, False]), row=row.astype(np.intp), loop=np.zeros(n, np.intp),
-        times=T0 + seconds.astype(np.int64) * SECOND, pv=pv.astype(float), op=np.full(n, 1.0), sp=np.full(n, 2.0),
+        times=T0 + seconds.astype(np.int64) * SECOND, seq=seconds.astype(np.int64), pv=pv.astype(float),
+        op=np.full(n, 1.0), sp=np.full(n, 2.0),
         mode=np.zeros(n, np.int8), valve_position=np.full(n, 5.0), true_pv=np.full(n, 5.0),
         quality=quality.astype(np.int16), present=np.full((n, 1), present), visible=np.full((n, 1), False))
 

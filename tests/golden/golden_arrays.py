@@ -122,11 +122,11 @@ def hash_arrays(*arrays: npt.ArrayLike) -> str:
 
 
 def hash_block(block: Block) -> str:
-    """Hash all arrays of a Block, in the order of its fields; those of the truth and of the arrivals too."""
+    """Hash all arrays of a Block that 0.1.0 had, also of its truth and arrivals, in the order of the fields."""
     arrays = []
     for part in (block, block.truth, block.arrivals):
         if part is not None:
-            values = [getattr(part, field.name) for field in fields(part)]
+            values = [getattr(part, field.name) for field in fields(part) if field.name != "seq"]
             arrays += [value for value in values if isinstance(value, np.ndarray)]
     return hash_arrays(*arrays)
 

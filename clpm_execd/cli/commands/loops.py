@@ -40,12 +40,13 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     from clpm_execd.plant.loop_sheet import make_loop_sheet
 
     configuration = load_configuration(arguments, load_settings(arguments))
-    rows = make_loop_sheet(configuration.loops, configuration.interval or SECOND, configuration.scan)
+    output = configuration.output
+    rows = make_loop_sheet(configuration.loops, configuration.interval or SECOND, configuration.scan, output.modes)
     suffixes = [suffix.removeprefix(".") for suffix in arguments.output.suffixes] if arguments.output else []
     form = arguments.format or next((suffix for suffix in suffixes if suffix in FORMATS), "table")
     if form == "lp":
         start = time.time_ns() if configuration.start is None else configuration.start
-        text = sheet_formats.sheet_as_line_protocol(rows, LOOP_SHEET, configuration.output.tags, start)
+        text = sheet_formats.sheet_as_line_protocol(rows, output.info or LOOP_SHEET, output.tags, start)
     elif form == "json":
         text = sheet_formats.sheet_as_json(rows)
     else:

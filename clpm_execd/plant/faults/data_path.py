@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.block import BAD, Arrivals, Block, Floats
+from clpm_execd.plant.block import BAD, Arrivals, Block, Floats, sequence_numbers
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
@@ -290,7 +290,8 @@ class DataPath:
         has_stages[[column[loop] for loop in self._stages]] = True
         signals = {name: samples[name].copy() for name in ("times", *_SIGNALS, "present", "visible")}
         return replace(block, arrivals=Arrivals(
-            has_data_path_fault=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of, **signals))
+            has_data_path_fault=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of,
+            seq=sequence_numbers(samples["number"]), **signals))
 
     def _select_samples(self, block: Block, column: int, faults: list[int], first: int) -> Samples:
         """Return the samples of one loop of the block. first: the number of its first instant."""

@@ -47,6 +47,15 @@ def test_a_late_sample_keeps_its_values() -> None:
         assert np.array_equal(getattr(arrivals, signal), getattr(block, signal)[measured, 0])
 
 
+@pytest.mark.parametrize("kind", ["late", "clock-skew", "duplicates", "gaps"])
+def test_a_sample_keeps_the_sequence_number_of_its_measurement(kind: str) -> None:
+    block, arrivals = transmit(fault(kind))
+    assert (np.diff(block.seq[:, 0]) == 1).all()
+    measured = np.searchsorted(block.seq[:, 0], arrivals.seq)
+    assert np.array_equal(block.seq[measured, 0], arrivals.seq)
+    assert np.array_equal(block.true_pv[measured, 0], arrivals.true_pv)
+
+
 def test_duplicates_have_the_same_timestamp() -> None:
     block, arrivals = transmit(fault("duplicates", share=0.25))
     times, counts = np.unique(arrivals.times, return_counts=True)
