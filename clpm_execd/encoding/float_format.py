@@ -52,8 +52,8 @@ def _words(texts: list[bytes]) -> tuple[Words, Words]:
 
 # Tables by the power of ten of the first digit, -4 to 9: where the point stands among the digits; at their end where
 # they all come after it and it is in front of them.
-_POWERS = np.array([10.0**power for power in range(-4, 10)])
-_SCALES = np.array([10.0 ** (9 - power) for power in range(-4, 10)])
+_POWERS = np.array([float(f"1e{power}") for power in range(-4, 10)])
+_SCALES = np.array([float(f"1e{9 - power}") for power in range(-4, 10)])
 _INTEGER_DIGITS = [power + 1 if power >= 0 else _DIGITS for power in range(-4, 10)]
 _BEFORE_POINT_LOW, _BEFORE_POINT_HIGH = _words([b"\xff" * digits for digits in _INTEGER_DIGITS])
 _POINT_LOW, _POINT_HIGH = _words([b"\0" * digits + b"." for digits in _INTEGER_DIGITS])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import fsum
 
 from clpm_execd.plant.specs import (
     ControllerSpec,
@@ -75,7 +76,7 @@ def demo_loops(loops: Sequence[LoopSpec]) -> tuple[LoopSpec, ...]:
 
 def _with_sine(loop: LoopSpec, period: float) -> LoopSpec:
     """Return the loop with a sine of this period, s, on its SP, its process made fast enough to follow."""
-    response = sum(loop.process.tau) + loop.process.dead_time
+    response = fsum((*loop.process.tau, loop.process.dead_time))
     factor = min(1.0, period / _PERIODS_PER_RESPONSE / response) if response > 0 else 1.0
     process = replace(
         loop.process,

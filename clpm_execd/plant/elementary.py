@@ -8,14 +8,15 @@ sqrt, floor, frexp, ldexp, fmod and math.fsum are exact, or rounded correctly, e
 
 from __future__ import annotations
 
-from math import frexp, ldexp, sqrt
+from math import frexp, fsum, ldexp, sqrt
 
 import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import V
 
-__all__ = ["cos", "exp", "expm1", "log", "sin", "sum_in_order"]
+__all__ = ["ComplexPair", "cos", "divide", "exp", "expm1", "log", "multiply", "sin", "standard_deviation",
+           "sum_in_order"]
 
 # ln 2 and pi/2 in parts of so few bits that a whole number times a part is exact: 21 zeros end each part but the last.
 _LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
@@ -24,6 +25,7 @@ _HALF_PI_PARTS = (float.fromhex("0x1.921fb544p+0"), float.fromhex("0x1.0b4611a6p
 _SQRT_HALF = sqrt(0.5)
 _LEAST_EXPONENT = -746.0  # its exponential is 0
 MAX_ANGLE_RADIANS = 1e6  # of sin and cos: of a larger one a whole number of turns is to be taken off before
+ComplexPair = tuple[Floats, Floats]  # real and imaginary part: some processors fuse NumPy's product of complex numbers
 
 # Taylor coefficients, the highest power first: of r coth(r/2) - 2 in r^2, up to |r| = ln(2)/2 (Bernoulli numbers);
 # of log((1+s)/(1-s))/s - 2 in s^2, up to s = 0.172; of sin(r)/r - 1 and cos(r) - 1 + r^2/2 in r^2, up to pi/4.
@@ -111,10 +113,34 @@ def sum_in_order(terms: Floats) -> Floats:
     terms
         (K, ...), K of 0 or more.
     """
-    total = np.zeros(terms.shape[1:])
-    for term in terms:
-        total += term
-    return total
+    if not len(terms):
+        return np.zeros(terms.shape[1:])
+    return np.asarray(np.add.accumulate(terms, axis=0)[-1])
+
+
+def standard_deviation(values: Floats) -> float:
+    """Return the standard deviation of those values that are not NaN, of sums that are rounded once; 0 of none.
+
+    Parameters
+    ----------
+    values
+        (N,)
+    """
+    finite = values[~np.isnan(values)].tolist()
+    mean = fsum(finite) / max(len(finite), 1)
+    return sqrt(fsum((value - mean) * (value - mean) for value in finite) / max(len(finite), 1))
+
+
+def multiply(a: ComplexPair, b: ComplexPair) -> ComplexPair:
+    """Return the product of complex numbers, as real and imaginary part."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def divide(a: ComplexPair, b: ComplexPair) -> ComplexPair:
+    """Return the quotient of complex numbers, as real and imaginary part."""
+    square = b[0] * b[0] + b[1] * b[1]
+    real, imaginary = multiply(a, (b[0], -b[1]))
+    return real / square, imaginary / square
 
 
 def _polynomial(coefficients: tuple[float, ...], x: V) -> V:

@@ -7,6 +7,7 @@ so that the loop stays stable when a user changes the process.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from clpm_execd.plant.specs import (
     DisturbanceSpec,
@@ -61,13 +62,9 @@ _STEPS_PER_SPAN = 5000.0
 def _decimal_step(span: float) -> float:
     """Return the greatest of 1, 2 and 5 times a power of ten that is not above the step of a converter."""
     step = span / _STEPS_PER_SPAN
-    exponent = 0
-    while 10.0**exponent > step:
-        exponent -= 1
-    while 10.0 ** (exponent + 1) <= step:
-        exponent += 1
-    factor = max(f for f in (1, 2, 5) if f * 10.0**exponent <= step * (1 + 1e-9))
-    return factor * 10.0**exponent if exponent >= 0 else factor / 10.0**-exponent
+    exponent = Decimal(step).adjusted()
+    steps = (float(f"{factor}e{exponent}") for factor in (1, 2, 5))
+    return max(rounded for rounded in steps if rounded <= step * (1.0 + 1e-9))
 
 
 def template(loop_type: str, loop_id: str, span: tuple[float, float]) -> LoopSpec:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from math import exp, pi
+from math import fsum, pi
 
 import numpy as np
 
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import cos, divide, exp, log, multiply, sin
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, ProcessSpec, SensorSpec, ValveSpec
-from clpm_execd.plant.stages.process import pulse_transfer_function
+from clpm_execd.plant.stages.process import frequency_response
 
 MAX_NOISE_IN_OP_PERCENT = 0.25  # sigma, of healthy loops (docs/physics.md)
 AGGRESSIVE_GAIN_MARGIN = 1.08  # rings for minutes after a move, and never grows
@@ -108,12 +110,14 @@ def _effective_process(process: ProcessSpec, valve: ValveSpec, scan: float) -> t
 
 def _ultimate_gain(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
     """Return the controller gain at the limit of stability, where the Nyquist curve meets the negative real axis."""
-    slowest = 1e-3 / (sum(process.tau) + process.dead_time + valve_lag + reset + scan)
-    z = np.exp(1j * scan * np.geomspace(slowest, pi / scan, _FREQUENCIES))
+    slowest = 1e-3 / (fsum((*process.tau, process.dead_time, valve_lag, reset, scan)))
+    fraction_of_log: Floats = np.arange(_FREQUENCIES - 1, -1, -1) / (_FREQUENCIES - 1.0)
+    angle = pi * exp(fraction_of_log * log(slowest * scan / pi))  # of a scan, evenly spaced on a logarithmic scale
+    real, imaginary = -cos(angle), sin(angle)  # of -1/z
     stem = exp(-scan / valve_lag) if valve_lag > 0 else 0.0
-    curve = (pulse_transfer_function(process, scan, z) * (1.0 - stem) / (1.0 - stem / z)
-             * (1.0 + scan / reset / (1.0 - 1.0 / z)))
-    real, imaginary = curve.real, curve.imag
+    actuator = divide((1.0 - stem + 0.0 * real, 0.0 * real), (1.0 + stem * real, stem * imaginary))
+    controller = divide((1.0 + scan / reset + real, imaginary), (1.0 + real, imaginary))
+    real, imaginary = multiply(multiply(frequency_response(process, scan, angle), actuator), controller)
     at = np.flatnonzero(np.diff(np.signbit(imaginary)))
     fraction = imaginary[at] / (imaginary[at] - imaginary[at + 1])
     crossings = np.append(real[at] + fraction * (real[at + 1] - real[at]), real[-1])

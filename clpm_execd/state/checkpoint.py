@@ -47,7 +47,9 @@ from clpm_execd.stored_names import (
     CORRUPT_FOLDER,
 )
 
-FORMAT_VERSION = 1
+# 2: values of a plant have the same bits on every platform, and differ in their last bits from those of version 1.
+FORMAT_VERSION = 2
+_READABLE_VERSIONS = (1, 2)
 INTERVAL_NS = 5 * SECOND  # between two snapshots: what a kill costs is this much simulated again
 # Telegraf passes on what it read every 10 s by default (flush_interval), and may be late.
 READER_LAG_NS = 15 * SECOND
@@ -90,6 +92,8 @@ class Checkpoint:
         The first sample that the stream was to emit, ns since 1970; what is before is simulated without output.
     taken_at : int
         When the snapshots were taken, ns since 1970.
+    version : int
+        Of the format of the file from which it was read.
     """
 
     source_kind: str
@@ -98,6 +102,7 @@ class Checkpoint:
     encoder_state: EncoderState
     first_emit: int
     taken_at: int
+    version: int = FORMAT_VERSION
 
 
 def serialize(checkpoint: Checkpoint) -> bytes:
@@ -124,7 +129,7 @@ def serialize(checkpoint: Checkpoint) -> bytes:
     for array in (*arrays, *checkpoint.encoder_state.values()):
         np.lib.format.write_array(body, array, version=(3, 0), allow_pickle=False)
     contents = body.getbuffer()
-    return _make_header(contents) + contents
+    return _make_header(contents, FORMAT_VERSION) + contents
 
 
 def parse(data: bytes) -> Checkpoint:
@@ -143,10 +148,11 @@ def parse(data: bytes) -> Checkpoint:
     header = _HEADER.match(data)
     if not header:
         raise UnusableCheckpoint("its header is incomplete")
-    if int(header[1]) != FORMAT_VERSION:
-        raise UnusableCheckpoint(f"its format version is {int(header[1])}, not {FORMAT_VERSION}")
+    version = int(header[1])
+    if version not in _READABLE_VERSIONS:
+        raise UnusableCheckpoint(f"its format version is {version}, not {FORMAT_VERSION}")
     body = io.BytesIO(data[header.end():])
-    if data[:header.end()] != _make_header(body.getbuffer()):
+    if data[:header.end()] != _make_header(body.getbuffer(), version):
         raise UnusableCheckpoint("its checksum is wrong")
     head = json.loads(body.readline())
 
@@ -162,12 +168,12 @@ def parse(data: bytes) -> Checkpoint:
     snapshot = Snapshot(loops, fingerprints, starts, tables=tables, **of_snapshot)
     encoder_state = {name: read_array() for name in head[CHECKPOINT_ENCODER]}
     fields = {attribute: head[key] for key, attribute in CHECKPOINT_FIELDS.items()}
-    return Checkpoint(snapshot=snapshot, encoder_state=encoder_state, **fields)
+    return Checkpoint(snapshot=snapshot, encoder_state=encoder_state, version=version, **fields)
 
 
-def _make_header(body: memoryview) -> bytes:
+def _make_header(body: memoryview, version: int) -> bytes:
     check = hashlib.blake2b(body, digest_size=16).hexdigest()
-    return f"{CHECKPOINT_TITLE} {FORMAT_VERSION}: {len(body)} bytes, blake2b {check}\n".encode()
+    return f"{CHECKPOINT_TITLE} {version}: {len(body)} bytes, blake2b {check}\n".encode()
 
 
 def read_checkpoint(folder: Path, source_kind: str, log: logging.Logger) -> tuple[Checkpoint | None, bool]:
@@ -194,6 +200,9 @@ def read_checkpoint(folder: Path, source_kind: str, log: logging.Logger) -> tupl
         checkpoint = parse(path.read_bytes())
         if checkpoint.source_kind != source_kind:
             raise UnusableCheckpoint(f"it is of a {checkpoint.source_kind}, and this stream is of a {source_kind}")
+        if checkpoint.version < FORMAT_VERSION and source_kind == "plant":
+            log.info("the checkpoint is of an older version: the stream goes on where it stopped, but its values "
+                     "differ from those of that version in their last bits")
         return checkpoint, True
     except FileNotFoundError:
         return None, True

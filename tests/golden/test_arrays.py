@@ -1,15 +1,13 @@
-"""The plant's numbers are those of clpm-execd 0.1.0: to the last bit where NumPy computes alike, else to rounding."""
+"""The plant's numbers are the same to the last bit on every platform, and after every change that is not about them."""
 
 from __future__ import annotations
 
 import golden_arrays
-import numpy as np
 import pytest
-from golden_arrays import TOLERANCE, Case
-from numpy.testing import assert_allclose
+from golden_arrays import Case
 
 CASES = list(golden_arrays.cases())
-HASHES = golden_arrays.read_hashes()[1]
+HASHES = golden_arrays.read_hashes()
 
 # numba compiles for some seconds before the first of its cases
 MARKED = [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.engine == "numba" else [])
@@ -17,16 +15,10 @@ MARKED = [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.engi
 
 
 @pytest.mark.parametrize("case", MARKED)
-def test_the_arrays_are_those_of_0_1_0(case: Case) -> None:
-    result = golden_arrays.run(case)
-    if golden_arrays.is_known_platform():
-        assert result.hashes == {name: HASHES[name] for name in result.hashes}
-    with np.load(golden_arrays.SAMPLES) as samples:
-        assert_allclose(result.samples, samples[case.name], rtol=TOLERANCE, atol=TOLERANCE)
+def test_the_arrays_have_the_bits_that_are_written_down(case: Case) -> None:
+    hashes = golden_arrays.run(case)
+    assert hashes == {name: HASHES[name] for name in hashes}
 
 
-def test_every_hash_and_every_sample_belongs_to_a_case() -> None:
-    names = {case.name for case in CASES}
-    with np.load(golden_arrays.SAMPLES) as samples:
-        assert set(samples.files) == names
-    assert {name.rpartition(": ")[0] for name in HASHES} == names
+def test_every_hash_belongs_to_a_case() -> None:
+    assert {name.rpartition(": ")[0] for name in HASHES} == {case.name for case in CASES}

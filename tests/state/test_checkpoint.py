@@ -90,7 +90,7 @@ def test_a_part_of_a_file_is_unusable() -> None:
 
 
 @pytest.mark.parametrize(("damage", "reason"), [
-    (lambda data: data.replace(b"checkpoint 1:", b"checkpoint 2:", 1), "version is 2"),
+    (lambda data: data.replace(b"checkpoint 2:", b"checkpoint 3:", 1), "version is 3"),
     (lambda data: data[:-1], "checksum"), (lambda data: b"", "header"), (lambda data: b"\x80\x04pickled", "header")])
 def test_an_unusable_checkpoint_is_moved_away_with_one_warning(
         damage: Callable[[bytes], bytes], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

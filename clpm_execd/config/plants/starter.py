@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
 from random import Random
 from typing import Any
 
@@ -26,6 +25,7 @@ from clpm_execd.config.plants.refinery_statistics import (
     Range,
     Variability,
 )
+from clpm_execd.plant.elementary import exp, log
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
 from clpm_execd.units import UNITS, format_duration

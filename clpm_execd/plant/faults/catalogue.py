@@ -11,6 +11,7 @@ Shah, 2005), exception and compression deviations of 1 and 2 % of span as histor
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning
@@ -129,7 +130,7 @@ _PROCESS = (
                             -3600.0, 3600.0),
            "harmonic": _number(0.1, "relative amplitude of the third harmonic (square wave: 0.33, filtered: less)", "",
                                0.0, 1.0)},
-          visible_from=visibility.above_load("amplitude", 2.0**0.5)),
+          visible_from=visibility.above_load("amplitude", sqrt(2.0))),
     _kind("load-step", "process", 2, "a step of the load",
           {"size": _number(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
           _adds("load", "size"), visible_from=visibility.above_load("size", 3.0)),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import pi
+
 import numpy as np
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import sin
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
@@ -37,7 +40,7 @@ class LoadFaults(LoopArrays):
         self._amplitude, self._period, phase, self._third_harmonic = (
             schedule.parameter_values(self._oscillations, name)
             for name in ("amplitude", "period", "phase", "harmonic"))
-        self._phase = phase * np.pi / 180.0
+        self._phase = phase * pi / 180.0
         elements = np.searchsorted(self.columns, schedule.column)
         self._elements = [elements[which] for which in (self._oscillations, self._white_noises, self._interactions)]
 
@@ -57,8 +60,8 @@ class LoadFaults(LoopArrays):
         oscillating, noisy, coupled = self._elements
         if oscillating.size:
             # A function of absolute time, so that one oscillation reaches several loops in phase.
-            angle = 2.0 * np.pi * (tick * self._schedule.scan / self._period % 1.0) + self._phase
-            wave = np.sin(angle) + self._third_harmonic * np.sin(3.0 * angle)
+            angle = 2.0 * pi * (tick * self._schedule.scan / self._period % 1.0) + self._phase
+            wave = sin(angle) + self._third_harmonic * sin(3.0 * angle)
             np.add.at(load, oscillating, severity[self._oscillations] * self._amplitude * wave)
         if noisy.size:
             np.add.at(load, noisy, severity[self._white_noises] * self._sigma * self._draws.at(tick))

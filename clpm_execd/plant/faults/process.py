@@ -11,7 +11,7 @@ from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.stages.process import Process, discretize_with_dead_time
 
 # The time constants change in steps of 0.01 of the healthy ones: each step costs a discretization.
-_LAG_FACTOR_DECIMALS = 2
+_STEPS_PER_LAG = 100.0
 
 
 class ProcessFaults:
@@ -41,7 +41,7 @@ class ProcessFaults:
         """Set the coefficients to the severities of this scan."""
         if not self._effects.apply(self._schedule.severity):
             return
-        lags = np.round(self.lag[self._columns], _LAG_FACTOR_DECIMALS)
+        lags = np.rint(self.lag[self._columns] * _STEPS_PER_LAG) / _STEPS_PER_LAG
         for i in np.flatnonzero(lags != self._lags):
             self._coefficients[:, i] = self._discretize(int(self._columns[i]), float(lags[i]))
         self._lags = lags

@@ -48,8 +48,8 @@ class Schedule:
             _to_ns(_NEVER_NS if spec.duration is None else spec.duration for spec in specs), self._repeat)
         self._ramp = np.maximum(_to_ns(_ramp_ns(fault) for fault in self.faults), 1)
         # A ramp rises in steps, each at a round number of scans: then many ramps change at the same scans.
-        self._stride = 2 ** np.clip(
-            np.log2(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0)).astype(np.int64), 0, _MAX_LOG2_STRIDE)
+        log2_stride = np.frexp(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0))[1] - 1
+        self._stride = np.left_shift(1, np.minimum(log2_stride, _MAX_LOG2_STRIDE), dtype=np.int64)
         self._settled = self._ramp + self._stride * scan
         self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
         self.tick = -1
@@ -75,7 +75,7 @@ class Schedule:
         is_full = (within >= self._settled) & (
             within + span < self._duration - np.where(self._fades_out, self._settled, 0))
         is_absent = (within >= self._duration) & (within + span < self._repeat)
-        return (first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent))
+        return np.asarray((first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent)))
 
     def _compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
         """Return the severities of some faults, (T, number of faults)."""
@@ -87,7 +87,7 @@ class Schedule:
         fading = np.maximum((duration - stepped) / ramp, _MIN_SEVERITY)
         severity = np.where(self._fades_out[which], np.minimum(severity, fading), severity)
         severity[(since < 0) | (within >= duration) | (ticks[:, None] < self._first_tick[which])] = 0.0
-        return severity
+        return np.asarray(severity)
 
     def move_to(self, tick: int) -> set[int]:
         """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp
 
+from clpm_execd.plant.elementary import exp
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.stages.controller import to_ideal_form
 from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, apply_tuning_rule, tune_controller

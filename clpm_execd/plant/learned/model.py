@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import standard_deviation
 from clpm_execd.stored_names import stored_field
 
 
@@ -91,7 +92,7 @@ class LearnedModel:
     @property
     def noise_sigma(self) -> float:
         """Sigma of what the innovations add to the true process variable, % of span; 0 with a difference equation."""
-        return float(np.nanstd(self.residuals[:, 0])) if self.innovation.size else 0.0
+        return standard_deviation(self.residuals[:, 0]) if self.innovation.size else 0.0
 
     def find_errors(self) -> list[str]:
         """Return what is wrong with the arrays, a sentence each; none where they are consistent."""

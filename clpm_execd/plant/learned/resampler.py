@@ -16,12 +16,14 @@ learned.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum, sqrt
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import MAN, Floats
+from clpm_execd.plant.elementary import standard_deviation, sum_in_order
 from clpm_execd.plant.learned.model import (
     MAX_BLOCK_SAMPLES,
     MIN_BLOCK_SAMPLES,
@@ -56,13 +58,13 @@ class BlockLibrary:
         self._starts_anywhere = model.innovation.size > 0
         if self._starts_anywhere:
             return
-        scale = np.nanstd(model.signals, axis=0)
+        scale = np.array([standard_deviation(signal) for signal in model.signals.T])
         weight = np.where(scale > _MIN_STD_PERCENT, 1.0 / np.maximum(scale, _MIN_STD_PERCENT), 0.0)
         weight[2] *= model.setpoint.size > 0  # an operator's set point is no state
         self._weight: Floats = np.repeat(weight[None], STATE_LAGS, axis=0).ravel()
         past = np.stack([model.signals[self.starts - k] for k in range(1, STATE_LAGS + 1)], axis=1)
-        self._past: Floats = past.reshape(len(self.starts), -1) * self._weight
-        self._squared_norm: Floats = (self._past * self._past).sum(axis=1)
+        self._past: Floats = (past.reshape(len(self.starts), -1) * self._weight).T.copy()
+        self._squared_norm = sum_in_order(self._past * self._past)
         self._stride = min(max(len(self.starts) // _MIN_PLACES, 1), _MIN_DISTANCE_SAMPLES)
 
     def sample_start(self, recent: Floats, previous_end: int, uniform: float) -> int:
@@ -77,15 +79,15 @@ class BlockLibrary:
         # which of the nearest is taken.
         uniform *= self._stride
         places = slice(int(uniform), None, self._stride)
-        starts, past = self.starts[places], self._past[places]
-        distance = self._squared_norm[places] - 2.0 * (past @ (recent * self._weight))
+        starts, past = self.starts[places], self._past[:, places]
+        distance = self._squared_norm[places] - 2.0 * sum_in_order(past * (recent * self._weight)[:, None])
         if len(starts) > 2 * _MIN_DISTANCE_SAMPLES // self._stride + _NEIGHBOURS:
             near = np.searchsorted(
                 starts, (previous_end - _MIN_DISTANCE_SAMPLES + 1, previous_end + _MIN_DISTANCE_SAMPLES))
             distance[near[0]:near[1]] = np.inf
         count = min(_NEIGHBOURS, len(distance))
-        nearest = np.argpartition(distance, count - 1)[:count] if count < len(distance) else np.arange(count)
-        return int(starts[np.sort(nearest)[int(uniform % 1.0 * count)]])
+        nearest = np.flatnonzero(distance <= np.partition(distance, count - 1)[count - 1])
+        return int(starts[nearest[int(uniform % 1.0 * count)]])
 
     def sample_starts(self, recent: Floats, previous_end: npt.NDArray[np.intp],
                       uniforms: Floats) -> npt.NDArray[np.intp]:
@@ -102,11 +104,12 @@ class BlockLibrary:
         """
         places = slice(int(uniforms[0] * self._stride), None, self._stride)
         starts = self.starts[places]
-        distance = self._squared_norm[places] - 2.0 * ((recent * self._weight) @ self._past[places].T)
+        products = self._past[:, None, places] * (recent * self._weight).T[:, :, None]
+        distance = self._squared_norm[places] - 2.0 * sum_in_order(products)
         if len(starts) > 2 * _MIN_DISTANCE_SAMPLES // self._stride + _NEIGHBOURS:
             distance[np.abs(starts - previous_end[:, None]) < _MIN_DISTANCE_SAMPLES] = np.inf
         count = min(_NEIGHBOURS, len(starts))
-        nearest = np.argpartition(distance, count - 1)[:, :count]
+        nearest = np.argsort(distance, axis=1, kind="stable")[:, :count]
         return np.asarray(starts[nearest[np.arange(len(recent)), (uniforms[1:] * count).astype(np.intp)]])
 
 
@@ -163,8 +166,8 @@ class LearnedLoops(LoopArrays):
             pad(name, order) for name in ("process_pv", "process_op", "controller_op", "setpoint"))
         self._d, self._s = (pad(name, order + 1) for name in ("controller_pv", "controller_sp"))
         # The equation's response to a lasting error is its integral action; all else of it goes with the gain.
-        self._integral_d, self._integral_s = self._d.sum(axis=0), self._s.sum(axis=0)
-        self._static_gain = self._b.sum(axis=0)
+        self._integral_d, self._integral_s = sum_in_order(self._d), sum_in_order(self._s)
+        self._static_gain = sum_in_order(self._b)
         self._d[0] -= self._integral_d
         self._s[0] -= self._integral_s
         self._innovation, (self._noise_pole,) = pad("innovation", 4), pad("controller_noise", 1)
@@ -176,7 +179,7 @@ class LearnedLoops(LoopArrays):
         self._learned_ki = self._learned_kp * np.divide(scan, settings[1], out=np.zeros(m), where=settings[1] > 0)
         self._gain_ratio = np.divide(to_array(loop.process.gain for loop in ours), settings[3], out=np.ones(m),
                                      where=settings[3] != 0)
-        self._lag_ratio = np.divide(to_array(sum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
+        self._lag_ratio = np.divide(to_array(fsum(loop.process.tau) for loop in ours), settings[4], out=np.ones(m),
                                     where=settings[4] > 0)
 
     def _initialize(self) -> None:
@@ -238,7 +241,7 @@ class LearnedLoops(LoopArrays):
             np.copyto(self._noise, self._noise_pole * self._noise + self._residual[1], where=is_due & self._has_pid)
         moves = is_due & self._has_setpoint_model
         if moves.any():
-            sp = (self._g * self._sp).sum(axis=0) + self._residual[2] + self._drift[2]
+            sp = sum_in_order(self._g * self._sp) + self._residual[2] + self._drift[2]
             self._state.sp[self.columns[moves]] = np.clip(self._nominal_sp + sp, 0.0, 100.0)[moves]
 
     def _start_blocks(self, loops: Indices) -> None:
@@ -257,19 +260,19 @@ class LearnedLoops(LoopArrays):
 
     def _set_drift_slopes(self, j: int, instant: int, samples: int) -> None:
         """Let the drifts of loop j go straight over a block to where one of first order would be at its end."""
-        pole = self._drift_pole[j] ** samples
+        pole = float(np.multiply.accumulate(np.full(samples, self._drift_pole[j]))[-1])
         for k, sigma in enumerate(self._drift_sigma):
             if sigma[j]:
                 normal = float(draw_normals(self._drift_keys[k, j:j + 1], instant, 1)[0, 0])
-                change = sigma[j] * (1.0 - pole * pole) ** 0.5 * normal - (1.0 - pole) * self._drift[k, j]
+                change = sigma[j] * sqrt(1.0 - pole * pole) * normal - (1.0 - pole) * self._drift[k, j]
                 self._drift_slope[k, j] = change / samples
 
     def measure(self) -> None:
         """Stage 3: the true process variable by difference equations; between two instants it holds."""
         state, at = self._state, self.columns
         gain, lag = self._gain_ratio * self.gain[at], self._lag_ratio * self.lag[at]
-        input_effect = (self._b * self._flow).sum(axis=0) + self._static_gain * state.load[at]
-        pv = (self._a * self._true_pv).sum(axis=0) + gain * input_effect
+        input_effect = sum_in_order(self._b * self._flow) + self._static_gain * state.load[at]
+        pv = sum_in_order(self._a * self._true_pv) + gain * input_effect
         pv = self._true_pv[0] + (pv - self._true_pv[0]) / lag + self._residual[0] + self._drift[0]
         pv = self._nominal_pv + np.where(
             self._is_due, np.clip(pv, -_MAX_DEVIATION_PERCENT, _MAX_DEVIATION_PERCENT), self._true_pv[0])
@@ -290,8 +293,8 @@ class LearnedLoops(LoopArrays):
             integral_gain = np.divide(ki, self._learned_ki, out=gain.copy(), where=self._learned_ki != 0.0)
             op = integral_gain * (self._integral_d * pv + self._integral_s * sp)
             moves = self._d[0] * pv + self._s[0] * sp + self._residual[1]
-            moves += (self._d[1:] * self._pv).sum(axis=0) + (self._s[1:] * self._sp).sum(axis=0)
-            op += gain * moves + self._drift[1] + (self._c * self._op).sum(axis=0)
+            moves += sum_in_order(self._d[1:] * self._pv) + sum_in_order(self._s[1:] * self._sp)
+            op += gain * moves + self._drift[1] + sum_in_order(self._c * self._op)
             np.copyto(self._output, np.clip(self._nominal_op + op, 0.0, 100.0), where=is_due)
         if self._some_pids:
             np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._has_pid)

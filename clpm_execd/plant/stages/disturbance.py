@@ -6,10 +6,11 @@ input behind the dead time. It starts at zero, so that a loop starts in balance.
 
 from __future__ import annotations
 
-from math import exp, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import exp
 from clpm_execd.plant.kernel.equations import ou_step
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec

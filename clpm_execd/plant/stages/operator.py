@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from math import log1p
+from math import fsum, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
+from clpm_execd.plant.elementary import log, sin
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays, Tables, owned_records
@@ -68,7 +69,7 @@ class _Ramp:
 def _daily_profile(day: tuple[float, ...]) -> Floats:
     """Return how much oftener than on average SP is moved in each quarter of an hour from 0 h UTC, (96,)."""
     rates = np.array(day)[np.arange(QUARTER_HOURS_PER_DAY) * len(day) // QUARTER_HOURS_PER_DAY]
-    mean = float(rates.mean())
+    mean = fsum(rates.tolist()) / len(rates)
     return rates / mean if mean > 0.0 else rates
 
 
@@ -143,7 +144,7 @@ class Operator(LoopArrays):
         if self._with_wave.size:
             phase = (tick - self._start_tick[self._with_wave]) * self._scan / 1e9 / self._wave_period
             self._state.sp[self._with_wave] = (
-                self._nominal_sp[self._with_wave] + self._wave_amplitude * np.sin(2.0 * np.pi * phase))
+                self._nominal_sp[self._with_wave] + self._wave_amplitude * sin(2.0 * pi * (phase % 1.0)))
             if self.faults is not None:
                 self._state.sp[self._with_wave] += self.faults.shift[self._with_wave]
         if self.faults is not None:
@@ -184,7 +185,7 @@ class Operator(LoopArrays):
         """Plan the end of a stay in MAN, or out of it, that begins at this scan."""
         mean = self._mean_stays[i][is_manual]
         uniform = float(draw_uniforms(self._stay_keys[i:i + 1], tick, 1)[0, 0])
-        stay = mean * (_MIN_STAY_FRACTION - (1.0 - _MIN_STAY_FRACTION) * log1p(-uniform))
+        stay = mean * (_MIN_STAY_FRACTION - (1.0 - _MIN_STAY_FRACTION) * log(1.0 - uniform))
         scans = max(1, round(stay * 1e9 / self._scan))
         mode = self._automatic_mode[i] if is_manual else MAN
         heappush(self._plan, _PlannedMove(tick + scans, i, -1, "mode", mode))

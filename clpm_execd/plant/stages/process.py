@@ -9,13 +9,14 @@ x1+ = a11 x1 + b1 u, x2+ = a21 x1 + a22 x2 + b2 u.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp, expm1, floor, inf
+from math import floor, inf
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import ComplexPair, cos, divide, exp, expm1, multiply, sin
 from clpm_execd.plant.kernel.equations import inner_state_step, output_step
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.snapshot import LoopArrays, OwnedRows, Tables
@@ -96,13 +97,29 @@ def discretize_with_dead_time(process: ProcessSpec, scan: float) -> tuple[float,
     return a11, a21, a22, b1_new, b2_new, q11 * b1_late, q21 * b1_late + q22 * b2_late
 
 
-def pulse_transfer_function(process: ProcessSpec, scan: float,
-                            z: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
-    """Return the process with its dead time as a function of z, from flow to PV."""
+def frequency_response(process: ProcessSpec, scan: float, angle: Floats) -> ComplexPair:
+    """Return the response of the process with its dead time, from flow to PV.
+
+    Parameters
+    ----------
+    process
+        As for `discretize`.
+    scan
+        The time over which the input is held, s.
+    angle
+        (K,) the phase of an oscillation of each frequency after one scan, radians.
+
+    Returns
+    -------
+    Real and imaginary part, (K,) each.
+    """
     a11, a21, a22, b1_new, b2_new, b1_old, b2_old = discretize_with_dead_time(process, scan)
-    x1 = (b1_new + b1_old / z) / (z - a11)
-    x2 = (b2_new + b2_old / z + a21 * x1) / (z - a22)
-    return np.asarray(x2 * z ** -float(_split_dead_time(process, scan)[0]))
+    real, imaginary = delay = cos(angle), -sin(angle)  # of one scan: 1/z
+    x1 = divide(multiply((b1_new + b1_old * real, b1_old * imaginary), delay), (1.0 - a11 * real, -a11 * imaginary))
+    x2 = divide((b2_new + b2_old * real + a21 * x1[0], b2_old * imaginary + a21 * x1[1]),
+                (1.0 - a22 * real, -a22 * imaginary))
+    delays = (1.0 + _split_dead_time(process, scan)[0]) * angle
+    return multiply(x2, (cos(delays), -sin(delays)))
 
 
 class DeadTime:

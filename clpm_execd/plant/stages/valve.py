@@ -7,12 +7,12 @@ characteristic.
 
 from __future__ import annotations
 
-from math import exp, log
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clpm_execd.plant.block import Floats
+from clpm_execd.plant.elementary import exp, log
 from clpm_execd.plant.kernel.equations import actuator_lag, equal_percentage, quick_opening
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.stages.state import State

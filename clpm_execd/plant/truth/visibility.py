@@ -10,7 +10,7 @@ cycle at a ratio below 1, and mostly one above 2. Where OP responds only in AUT,
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import hypot, inf
+from math import inf, sqrt
 
 from clpm_execd.plant.faults import tuning
 from clpm_execd.plant.faults.kinds import Fault
@@ -85,7 +85,8 @@ def of_slow_actuator(fault: Fault) -> float:
 
 def _random_movement(fault: Fault) -> float:
     """Return the standard deviation, % of travel, of what moves the valve: load, and noise times Kc."""
-    return hypot(fault.loop.disturbance.sigma, tuning.healthy_gain(fault) * fault.loop.sensor.noise)
+    load, noise = fault.loop.disturbance.sigma, tuning.healthy_gain(fault) * fault.loop.sensor.noise
+    return sqrt(load * load + noise * noise)
 
 
 def of_stiction(fault: Fault) -> float:
