@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cells.text_columns import Booleans, Integers
-from clpm_execd.records.cells.timestamps import LATEST_NS, UNREADABLE, ParsedTimes, localise_times
+from clpm_execd.records.cells.time_forms import LATEST_NS, UNREADABLE
+from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, localise_times
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import SIGNALS, Modes, Samples
@@ -41,8 +42,12 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
                                "before the change is used")
     elif times.has_no_zone.any():
         assumptions.append("timestamps have no time zone: UTC assumed")
-    if times.has_excel_days:
-        assumptions.append("timestamps look like Excel dates (days since 1899-12-30) and are read as such")
+    if times.number_system is not None:
+        assumptions.append(times.number_system.words)
+    if times.is_clock.any():
+        assumptions.append("timestamps without a date are read as time since midnight of the first day")
+        clock = np.flatnonzero(times.is_clock & (instants != UNREADABLE))
+        instants[clock] = count_midnights(instants[clock], codes[clock])
     is_usable = (instants >= 0) & (instants < LATEST_NS)
     samples.unreadable_times += int(len(is_usable) - is_usable.sum())
     return instants[is_usable], codes[is_usable], is_usable

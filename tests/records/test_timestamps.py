@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from clpm_execd.problems import BadInput
 from clpm_execd.records.cells.text_columns import ListColumn
-from clpm_execd.records.cells.timestamps import SECOND, UNREADABLE, localise_times, parse_times, parse_zone
+from clpm_execd.records.cells.time_forms import UNREADABLE
+from clpm_execd.records.cells.timestamps import SECOND, count_midnights, localise_times, parse_times, parse_zone
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -30,7 +31,14 @@ def instant(text: str) -> int:
     "2025-01-10 09:11:40 UTC", "2025-01-10T09:11:40z", "2025-01-10T17:11:40+08:00", "2025-01-10T17:11:40+0800",
     "2025-01-10T17:11:40+08", "2025-01-10 03:41:40-05:30", " 2025-01-10 09:11:40 ", "2025-01-10T09:11:40.000Z",
     "2025-01-10 09:11:40,0", "1736500300", "1736500300000", "1736500300000000", "1736500300000000000", "1.7365003e9",
-    "2025-01-10T09:11:40.0000000001Z",
+    "2025-01-10T09:11:40.0000000001Z", "2025-01-10_09:11:40", "2025-01-10-09:11:40", "2025/01/10:09:11:40",
+    "20250110T091140.000Z", "10 01 2025 09:11:40", "2025 01 10 09:11:40", "2025-01-10 09:11:40:000",
+    "09:11:40 10.01.2025", "Fri Jan 10 09:11:40 2025", "Fri Jan 10 10:11:40 CET 2025",
+    "Fri, 10 Jan 2025 09:11:40 GMT", "Fri Jan 10 2025 10:11:40 GMT+0100 (CET)",
+    "2025-01-10T10:11:40+01:00[Europe/Berlin]",
+    "2025-01-10 10:11:40 CET", "2025-01-10 04:11:40 EST", "2025-01-10 10:11:40 UTC+1", "10-Janv.-2025 09:11:40",
+    "10/Jan/2025 09:11:40", "Jan 10, 2025 9:11:40 a. m.", "1736500300,0", "1736500300000,0", "3819345100",
+    "638720971000000000", "133809739000000000",
 ])
 def test_every_form_of_a_timestamp_is_the_same_instant(text):
     assert instant(text) == WHEN
@@ -44,6 +52,52 @@ def test_every_form_of_a_timestamp_is_the_same_instant(text):
 ])
 def test_a_text_that_is_no_time_is_unreadable(text):
     assert instant(text) == UNREADABLE
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("10-Mär-25", 3), ("10-Mrz-25", 3), ("10 mai 2025", 5), ("10-Okt-25", 10), ("10-déc-25", 12), ("10 juin 2025", 6),
+    ("10 juillet 2025", 7), ("10-ago-25", 8), ("10-Dez-25", 12), ("10 février 2025", 2), ("10-ENE-25", 1),
+])
+def test_months_are_read_in_several_languages(text, number):
+    assert instant(f"{text} 09:11:40") == instant(f"2025-{number:02d}-10 09:11:40")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("07:12:10", 25_930), ("07:12", 25_920), ("0:00:01.25", 1.25), ("00:00:01,250", 1.25), ("26:00:00", 93_600),
+    ("1.02:00:00", 93_600), ("1 day, 2:00:00", 93_600), ("0 days 00:00:01.500000", 1.5), ("12:10.5", 730.5),
+    ("12:01:05 AM", 65), ("1:00:00 pm", 46_800), ("0,06", 0.06), ("0.06", 0.06), ("12,", 12),
+])
+def test_clock_times_durations_and_decimal_commas_count_from_zero(text, seconds):
+    assert instant(text) == round(seconds * SECOND)
+
+
+@pytest.mark.parametrize("text", ["04/07/16 09", "04/07/16 9 AM", "04/07/16T09", "4.7.2016 09"])
+def test_an_hour_may_stand_alone_behind_a_date(text):
+    assert instant(text) == 1_467_622_800 * SECOND
+
+
+def test_clock_times_go_on_after_midnight_in_either_order_of_rows():
+    texts = [f"{k // 3600 % 24:02d}:{k // 60 % 60:02d}" for k in range(82_800, 280_000, 1800)]
+    clocks = parse_times(ListColumn(texts)).day_first
+    days = count_midnights(np.concatenate([clocks, clocks]), np.repeat([0, 1], len(texts)))
+    assert (np.diff(days.reshape(2, -1)) == 1800 * SECOND).all()
+    assert (np.diff(count_midnights(clocks[::-1].copy(), np.zeros(len(texts), np.int64))) == -1800 * SECOND).all()
+
+
+def test_a_unit_scales_numbers_that_do_not_count_from_1970():
+    assert parse_times(ListColumn(["0", "250"]), 10**6).day_first.tolist() == [0, SECOND // 4]
+    assert parse_times(ListColumn(["1736500300000"]), 10**6).day_first[0] == WHEN
+    assert parse_times(ListColumn(["0", "0,5"]), 60 * SECOND).day_first.tolist() == [0, 30 * SECOND]
+
+
+def test_days_of_matlab_are_read():
+    times = parse_times(ListColumn(["739627.38310185", "739627.3831134259"]))
+    assert times.day_first.tolist() == [WHEN, WHEN + SECOND]
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_time_or_unreadable(text):
+    assert -1 <= instant(text) < 2**62
 
 
 def test_noon_and_midnight_are_read_with_am_and_pm():

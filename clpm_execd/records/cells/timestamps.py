@@ -7,12 +7,11 @@ in a named zone whose clocks change: an hour that occurs twice is resolved by th
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
-from functools import lru_cache
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,40 +19,23 @@ import numpy.typing as npt
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.cells.text_columns import Booleans, Integers, ListColumn, TextColumn
+from clpm_execd.records.cells.time_forms import (
+    DAY_S,
+    EXCEL_DAYS,
+    LATEST_NS,
+    NUMBER,
+    UNREADABLE,
+    NumberSystem,
+    ParsedText,
+    check_range,
+    epoch_day,
+    find_number_system,
+    parse_number,
+    parse_time_text,
+)
 
-UNREADABLE = -1
 TIMEZONE_OPTION = "--timezone"
-
-# Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
-LATEST_NS = 2**62
-
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
-DAY_S = 86_400
-# Excel's 1900 date system counts days since 1899-12-30.
-EXCEL_FIRST_DAY, EXCEL_LAST_DAY = 36_526.0, 73_050.0  # the years 2000 to 2099
-EXCEL_DAY_OF_1970 = 25_569
-EXCEL_DAY_MS = 86_400_000
-ORDINAL_OF_1970 = 719_163  # of date.toordinal
-MAX_EPOCH_CHARACTERS = 40  # nanoseconds have 19 digits; a longer text is not worth a big number
-
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*\.?"
-_DATE = (
-    r"(?:(?P<y1>\d{4})[-/.](?P<m1>\d\d?)[-/.](?P<d1>\d\d?)"
-    r"|(?P<d2>\d\d?)\.(?P<m2>\d\d?)\.(?P<y2>\d{4}|\d\d)"
-    r"|(?P<a>\d\d?)(?P<by>[-/])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
-    rf"|(?P<d4>\d\d?)[- ](?P<m4>{_MONTH})[- ](?P<y4>\d{{4}}|\d\d)"
-    rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
-    r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d))"
-)
-_CLOCK = (
-    r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
-    r"(?:\s*(?P<half>[AP])\.?M\.?)?"
-    r"|(?P<compact>\d{6})"
-)
-_ZONE = r"(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
-_TIME = re.compile(rf"{_DATE}(?:(?:[T ]\s*|,\s*)?(?:{_CLOCK})\s*{_ZONE})?", re.ASCII | re.IGNORECASE)
-_EPOCH = re.compile(r"\d+(\.\d*)?(e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -62,15 +44,22 @@ class ParsedTimes:
 
     day_first: (T,), where a date may be read in two ways with the day first. month_first: (T,), the same with the month
     first; the same array where there is no such date. has_no_zone: (T,), whether the text had no time zone, so that
-    the instant is what the wall clock showed. has_excel_days: whether any text was a day of a spreadsheet.
-    has_am_pm: whether any date that may be read in two ways had AM or PM.
+    the instant is what the wall clock showed. is_clock: (T,), whether the text had no date, so that it counts from
+    midnight. number_system: that of numbers that do not count from 1970; None where there are none. has_am_pm: whether
+    any date that may be read in two ways had AM or PM.
     """
 
     day_first: Integers
     month_first: Integers
     has_no_zone: Booleans
-    has_excel_days: bool = False
+    is_clock: Booleans
+    number_system: NumberSystem | None = None
     has_am_pm: bool = False
+
+    @property
+    def has_excel_days(self) -> bool:
+        """Whether any text was a day of a spreadsheet."""
+        return self.number_system is EXCEL_DAYS
 
     def __len__(self) -> int:
         return len(self.day_first)
@@ -83,7 +72,8 @@ class ParsedTimes:
         """Return those of some rows."""
         day_first = self.day_first[rows]
         month_first = day_first if self.month_first is self.day_first else self.month_first[rows]
-        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.has_excel_days, self.has_am_pm)
+        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.is_clock[rows], self.number_system,
+                           self.has_am_pm)
 
     @classmethod
     def concatenate(cls, parts: list[ParsedTimes]) -> ParsedTimes:
@@ -92,17 +82,19 @@ class ParsedTimes:
         is_unique = all(part.month_first is part.day_first for part in parts)
         month_first = day_first if is_unique else np.concatenate([part.month_first for part in parts])
         times = cls(day_first, month_first, np.concatenate([part.has_no_zone for part in parts]),
-                    any(part.has_excel_days for part in parts), any(part.has_am_pm for part in parts))
+                    np.concatenate([part.is_clock for part in parts]),
+                    next((part.number_system for part in parts if part.number_system), None),
+                    any(part.has_am_pm for part in parts))
         parts.clear()
         return times
 
 
-def parse_times(texts: TextColumn) -> ParsedTimes:
-    """Return the instants of some cells."""
+def parse_times(texts: TextColumn, unit: int = SECOND) -> ParsedTimes:
+    """Return the instants of some cells. unit: ns that a number counts, where its size does not say otherwise."""
     instants, has_no_zone, unparsed = _parse_iso_cells(texts)
-    times = ParsedTimes(instants, instants, has_no_zone)
+    times = ParsedTimes(instants, instants, has_no_zone, np.zeros(len(instants), np.bool_))
     if unparsed.any():
-        _parse_other_forms(texts, np.flatnonzero(unparsed), times)
+        _parse_other_forms(texts, np.flatnonzero(unparsed), times, unit)
     return times
 
 
@@ -189,130 +181,80 @@ def _parse_iso_tail(characters: npt.NDArray[np.uint8], digits: npt.NDArray[np.ui
 def _epoch_days(dates: Integers) -> Integers:
     """Return the days since 1970 of dates as numbers such as 20250110; -1 where there is no such day."""
     distinct, code = np.unique(dates, return_inverse=True)
-    days = [_epoch_day(number // 10_000, number // 100 % 100, number % 100) for number in distinct.tolist()]
+    days = [epoch_day(number // 10_000, number // 100 % 100, number % 100) for number in distinct.tolist()]
     return np.array([-1 if day is None else day for day in days], np.int64)[code]
-
-
-@lru_cache(maxsize=4096)
-def _epoch_day(year: int, month: int, day: int) -> int | None:
-    """Return the days since 1970 of a date; None where there is no such day."""
-    try:
-        return date(year, month, day).toordinal() - ORDINAL_OF_1970
-    except ValueError:
-        return None
 
 
 # Any other form: each distinct text by itself
 
 
-def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes) -> None:
+def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, unit: int) -> None:
     """Parse the cells of some rows in every form, into `times`."""
     cells = [text.strip() for text in texts.texts_of(rows)]
-    parsed = {text: _parse_text(text) for text in set(cells)}
-    if _are_excel_days(parsed):
-        times.has_excel_days = True
-        parsed |= {text: _parse_excel_day(text) for text, one in parsed.items() if one.day_first != UNREADABLE}
-    day_first, month_first, has_no_zone, has_am_pm = (list(part) for part in zip(*parsed.values(), strict=True))
+    parsed = {text: parse_time_text(text) for text in set(cells)}
+    numbers = [text for text, one in parsed.items() if one.day_first != UNREADABLE and NUMBER.fullmatch(text)]
+    # A number in the midst of dates is one of its own, and no day of a spreadsheet.
+    are_all_numbers = len(numbers) == sum(one.day_first != UNREADABLE for one in parsed.values())
+    system = find_number_system(numbers) if are_all_numbers else None
+    if system is not None:
+        times.number_system = system
+        parsed |= {text: _from_number(text, system.instant, not system.has_zone) for text in numbers}
+    elif unit != SECOND:
+        parsed |= {text: _from_number(text, partial(_in_unit, unit), False) for text in numbers}
+    day_first, month_first, has_no_zone, has_am_pm, is_clock = (list(part) for part in zip(*parsed.values(),
+                                                                                           strict=True))
     code_of = {text: i for i, text in enumerate(parsed)}
     code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
     times.day_first[rows] = np.array(day_first, np.int64)[code]
     times.has_no_zone[rows] = np.array(has_no_zone, np.bool_)[code]
+    times.is_clock[rows] = np.array(is_clock, np.bool_)[code]
     if day_first != month_first:
         times.month_first = times.day_first.copy()
         times.month_first[rows] = np.array(month_first, np.int64)[code]
         times.has_am_pm = any(has_am_pm)
 
 
-class _ParsedText(NamedTuple):
-    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE."""
-
-    day_first: int
-    month_first: int
-    has_no_zone: bool
-    has_am_pm: bool
+def _from_number(text: str, instant: Callable[[Decimal], int], has_no_zone: bool) -> ParsedText:
+    number = parse_number(text)
+    time = UNREADABLE if number is None else instant(number)
+    return ParsedText(time, time, has_no_zone, False)
 
 
-_NO_TIME = _ParsedText(UNREADABLE, UNREADABLE, False, False)
+def _in_unit(unit: int, number: Decimal) -> int:
+    """Return the instant of a number in a unit of ns, unless its size is that of ms, us or ns since 1970."""
+    year_2000_s = 946_684_800
+    for known in (10**6, 1000, 1):
+        if number * known >= year_2000_s * SECOND and number >= 1e11:
+            return check_range(int(number * known))
+    return check_range(int(number * unit))
 
 
-def _parse_text(text: str) -> _ParsedText:
-    match = _TIME.fullmatch(text)
-    if match is None or (match["y6"] and not match["hour"] and not match["compact"]):
-        time = _parse_epoch(text)
-        return _ParsedText(time, time, False, False)
-    days = _parse_date(match)
-    clock = _parse_clock(match)
-    if clock is None:
-        return _NO_TIME
-    zone = match["zone"]
-    day_first, month_first = (UNREADABLE if day is None else _check_range(day * DAY_S * SECOND + clock)
-                              for day in days)
-    return _ParsedText(day_first, month_first, not zone, bool(match["half"]))
+def is_readable_time(text: str) -> bool:
+    """Return whether a text is a time: a date, a clock time, or a number."""
+    one = parse_time_text(text)
+    return one.day_first != UNREADABLE or one.month_first != UNREADABLE
 
 
-def _check_range(time: int) -> int:
-    """Return the instant, or UNREADABLE where it is before 1970 or after LATEST_NS."""
-    return time if 0 <= time < LATEST_NS else UNREADABLE
+# Clock times without a date
 
 
-def _parse_date(match: re.Match[str]) -> tuple[int | None, int | None]:
-    """Return the days since 1970 of a date with the day first and with the month first."""
-    if match["a"]:
-        a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
-        return _epoch_day(year, b, a), _epoch_day(year, a, b)
-    n = next(n for n in "12456" if match[f"y{n}"])
-    month = match[f"m{n}"]
-    number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
-    day = _epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
-    return day, day
-
-
-def _full_year(text: str) -> int:
-    return int(text) + (2000 if len(text) == 2 else 0)
-
-
-def _parse_clock(match: re.Match[str]) -> int | None:
-    """Return ns since midnight, in UTC or of the wall clock, 0 for a date alone; None where there is no such time."""
-    if match["compact"]:
-        hour, minute, second = (int(match["compact"][i:i + 2]) for i in (0, 2, 4))
-    else:
-        hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
-    if match["half"]:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
-    if hour > 23 or minute > 59 or second > 60:
-        return None
-    seconds = 3600 * hour + 60 * minute + second
-    zone = match["zone"] or ""
-    if zone[:1] in ("+", "-"):
-        offset = 3600 * int(zone[1:3]) + 60 * int(zone[3:].lstrip(":") or 0)
-        seconds -= -offset if zone[0] == "-" else offset
-    return seconds * SECOND + int((match["fraction"] or "").ljust(9, "0"))
-
-
-def _parse_epoch(text: str) -> int:
-    """Return the instant of s, ms, us or ns since 1970, whichever its size says: 1e11 s is the year 5138."""
-    if len(text) > MAX_EPOCH_CHARACTERS or not _EPOCH.fullmatch(text):
-        return UNREADABLE
-    number = Decimal(text)
-    unit = next((unit for limit, unit in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000)) if number < limit), 1)
-    return _check_range(int(number * unit))
-
-
-def _are_excel_days(parsed: dict[str, _ParsedText]) -> bool:
-    """Return whether all readable texts are numbers that, as Excel's days, lie in this century, and one has a decimal
-    point."""
-    numbers = [text for text, one in parsed.items() if one.day_first != UNREADABLE]
-    if not numbers or not any("." in text for text in numbers):
-        return False
-    return all(_EPOCH.fullmatch(text) and EXCEL_FIRST_DAY <= float(text) <= EXCEL_LAST_DAY for text in numbers)
-
-
-def _parse_excel_day(text: str) -> _ParsedText:
-    """Return a spreadsheet's day to the millisecond: it keeps no more digits."""
-    time = _check_range(round((Decimal(text) - EXCEL_DAY_OF_1970) * EXCEL_DAY_MS) * 10**6)
-    return _ParsedText(time, time, True, False)
+def count_midnights(clocks: Integers, series: Integers) -> Integers:
+    """Return (T,) clock times, ns, with a day added wherever those of a series go back by more than half a day."""
+    order = np.argsort(series, kind="stable")
+    differences = np.diff(clocks[order])
+    is_same_series = np.diff(series[order]) == 0
+    is_small = is_same_series & (np.abs(differences) < DAY_S * SECOND // 2)
+    if int((differences[is_small] < 0).sum()) > int((differences[is_small] > 0).sum()):
+        order = order[::-1]  # newest first
+        is_same_series = is_same_series[::-1]
+    steps = np.diff(clocks[order])
+    days = np.cumsum(is_same_series & (steps < -DAY_S * SECOND // 2))
+    starts = np.flatnonzero(np.concatenate([[True], ~is_same_series]))
+    days = np.concatenate([[0], days])
+    run = np.searchsorted(starts, np.arange(len(clocks)), side="right") - 1
+    shifted = np.empty_like(clocks)
+    shifted[order] = clocks[order] + (days - days[starts][run]) * DAY_S * SECOND
+    return shifted
 
 
 # Wall clocks of a named zone

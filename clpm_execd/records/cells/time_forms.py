@@ -1,0 +1,292 @@
+"""One timestamp in any form that plants write: dates of many countries, clocks, durations, and numbers of many systems.
+
+No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/2025 may have its day or its month
+first, so it has two instants. A clock time or a duration without a date counts from 1970-01-01T00:00:00Z.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import NamedTuple
+
+from clpm_execd.plant.block import SECOND
+
+UNREADABLE = -1
+# Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
+LATEST_NS = 2**62
+DAY_S = 86_400
+ORDINAL_OF_1970 = 719_163  # of date.toordinal
+MAX_TIME_CHARACTERS = 64  # the longest form, with names of weekday and zone, has fewer
+MAX_EPOCH_CHARACTERS = 40  # nanoseconds have 19 digits; a longer text is not worth a big number
+
+# By three letters without accents, of English, German, French, Spanish, Italian, Portuguese and Dutch.
+_MONTH_OF_LETTERS = {
+    letters: number
+    for number, names in enumerate(("jan gen ene", "feb fev", "mar mrz maa", "apr avr abr", "may mai maj mag mei",
+                                    "jun giu", "jul lug", "aug aou ago", "sep set", "oct okt ott out", "nov",
+                                    "dec dez dic"), 1)
+    for letters in names.split()
+}
+# Abbreviations whose offset is the same in all countries that use them, in hours (IANA time zone database).
+_ZONE_HOURS = {"CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "JST": 9, "EST": -5, "EDT": -4,
+               "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+_MONTH = r"[A-Za-z\u00C0-\u00FF]{3,10}\.?"
+_DATE = (
+    r"(?:(?P<y1>\d{4})(?P<by1>[-/. ])(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
+    r"|(?P<d2>\d\d?)\.(?P<m2>\d\d?)\.(?P<y2>\d{4}|\d\d)"
+    r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
+    rf"|(?P<d4>\d\d?)[-/ ]\.?\s?(?P<m4>{_MONTH})[-/ ](?P<y4>\d{{4}}|\d\d)"
+    rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
+    r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d))"
+)
+_HALF = r"(?:\s*(?P<half{}>[AP])\.?\s?M\.?)?"
+_CLOCK = (
+    r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format("")
+    + r"|(?P<compact>\d{6})(?:[.,](?P<fraction2>\d{1,9})\d*)?"
+)
+_ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
+_HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
+_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|,\s*|-|:)?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
+                   re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(
+    r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
+    r"(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format(""), re.ASCII | re.IGNORECASE)
+_MINUTES = re.compile(r"(?P<minute>\d{1,5}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})\d*", re.ASCII)
+NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
+
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
+_ZONE_NAME = re.compile(r"\s*(?:\[[A-Za-z_/+-]+\]|\([A-Za-z_/+ -]+\))$")
+# Jan 10 09:11:40 CET 2025, as C and Unix write it, and 09:11:40 10.01.2025.
+_YEAR_LAST = re.compile(r"(?P<day>[A-Za-z]{3,9}\.?\s+\d\d?)\s+(?P<clock>\d\d?:\d\d(?::\d\d)?)\s+"
+                        r"(?P<zone>[A-Z]{3,4}\s+)?(?P<year>\d{4})", re.ASCII)
+_CLOCK_FIRST = re.compile(r"(?P<clock>\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s*[AP]\.?M\.?)?),?\s+(?P<date>\d+[-/.].*\d)",
+                          re.ASCII | re.IGNORECASE)
+
+
+class ParsedText(NamedTuple):
+    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE; is_clock: it has no date."""
+
+    day_first: int
+    month_first: int
+    has_no_zone: bool
+    has_am_pm: bool
+    is_clock: bool = False
+
+
+NO_TIME = ParsedText(UNREADABLE, UNREADABLE, False, False)
+
+
+def parse_time_text(text: str) -> ParsedText:
+    """Return the instants of a text; a number counts s, ms, us or ns since 1970, whichever its size says."""
+    text = text.strip()
+    if len(text) > MAX_TIME_CHARACTERS:
+        return NO_TIME
+    match = _TIME.fullmatch(_reorder(text))
+    if match is not None and not (match["y6"] and not match["hour"] and not match["compact"] and not match["alone"]):
+        return _parse_date_and_clock(match)
+    clock = _parse_duration(text)
+    if clock is not None:
+        return ParsedText(clock, clock, False, False, is_clock=True)
+    time = _parse_epoch(text)
+    return ParsedText(time, time, False, False)
+
+
+def _reorder(text: str) -> str:
+    """Return a text without weekday and name of the zone, and with the date before the clock."""
+    if text[:1].isalpha():
+        text = _WEEKDAY.sub("", text, count=1) if _WEEKDAY.match(text) else text
+        if match := _YEAR_LAST.fullmatch(text):
+            return f"{match['day']}, {match['year']} {match['clock']} {match['zone'] or ''}".strip()
+    elif match := _CLOCK_FIRST.fullmatch(text):
+        return f"{match['date']} {match['clock']}"
+    return _ZONE_NAME.sub("", text) if text[-1:] in ("]", ")") else text
+
+
+def _parse_date_and_clock(match: re.Match[str]) -> ParsedText:
+    days = _parse_date(match)
+    clock = _parse_clock(match)
+    if clock is None:
+        return NO_TIME
+    day_first, month_first = (UNREADABLE if day is None else check_range(day * DAY_S * SECOND + clock)
+                              for day in days)
+    return ParsedText(day_first, month_first, not (match["zone"] or match["zone2"]),
+                      bool(match["half"] or match["half2"]))
+
+
+def check_range(time: int) -> int:
+    """Return the instant, or UNREADABLE where it is before 1970 or after LATEST_NS."""
+    return time if 0 <= time < LATEST_NS else UNREADABLE
+
+
+def _parse_date(match: re.Match[str]) -> tuple[int | None, int | None]:
+    """Return the days since 1970 of a date with the day first and with the month first."""
+    if match["a"]:
+        a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
+        return epoch_day(year, b, a), epoch_day(year, a, b)
+    n = next(n for n in "12456" if match[f"y{n}"])
+    number = _month_number(match[f"m{n}"])
+    day = None if number is None else epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
+    return day, day
+
+
+def _month_number(text: str) -> int | None:
+    if text.isdigit():
+        return int(text)
+    letters = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if "a" <= c <= "z")
+    if letters.startswith("jui"):  # French juin and juillet
+        return 7 if letters.startswith("juil") else 6
+    return _MONTH_OF_LETTERS.get(letters[:3])
+
+
+def _full_year(text: str) -> int:
+    return int(text) + (2000 if len(text) == 2 else 0)
+
+
+@lru_cache(maxsize=4096)
+def epoch_day(year: int, month: int, day: int) -> int | None:
+    """Return the days since 1970 of a date; None where there is no such day."""
+    try:
+        return date(year, month, day).toordinal() - ORDINAL_OF_1970
+    except ValueError:
+        return None
+
+
+def _parse_clock(match: re.Match[str]) -> int | None:
+    """Return ns since midnight, in UTC or of the wall clock, 0 for a date alone; None where there is no such time."""
+    half, zone = match["half"] or match["half2"], (match["zone"] or match["zone2"] or "").upper()
+    if match["compact"]:
+        hour, minute, second = (int(match["compact"][i:i + 2]) for i in (0, 2, 4))
+    else:
+        hour, minute, second = (int(part or 0) for part in (match["hour"] or match["alone"], match["minute"],
+                                                            match["second"]))
+    seconds = _clock_seconds(hour, minute, second, half)
+    if seconds is None:
+        return None
+    fraction = (match["fraction"] or match["fraction2"] or "").ljust(9, "0")
+    return (seconds - _offset_seconds(zone)) * SECOND + int(fraction)
+
+
+def _clock_seconds(hour: int, minute: int, second: int, half: str | None) -> int | None:
+    """Return the seconds since midnight; None where there is no such time of day."""
+    if half:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half in "Pp" else 0)
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    return 3600 * hour + 60 * minute + second
+
+
+def _offset_seconds(zone: str) -> int:
+    if zone in _ZONE_HOURS:
+        return 3600 * _ZONE_HOURS[zone]
+    zone = zone.removeprefix("UTC").removeprefix("GMT")
+    if zone[:1] not in ("+", "-"):
+        return 0
+    digits = zone[1:].replace(":", "")
+    offset = 3600 * int(digits[:2]) + 60 * int(digits[2:] or 0)
+    return -offset if zone[0] == "-" else offset
+
+
+def _parse_duration(text: str) -> int | None:
+    """Return ns of a clock time without a date, or of a duration: 07:12, 07:12:10.5, 26:00:00, 1.02:00:00, 12:10.5."""
+    if match := _MINUTES.fullmatch(text):
+        days, hour, minute, second, half = 0, 0, int(match["minute"]), int(match["second"]), None
+    elif match := _DURATION.fullmatch(text):
+        days, hour, minute, second = (int(match[part] or 0) for part in ("days", "hour", "minute", "second"))
+        half = match["half"]
+        if minute > 59:
+            return None
+    else:
+        return None
+    if half:
+        seconds = _clock_seconds(hour, minute, second, half)
+        if seconds is None:
+            return None
+    elif second > 60:
+        return None
+    else:
+        seconds = DAY_S * days + 3600 * hour + 60 * minute + second
+    time = check_range(seconds * SECOND + int((match["fraction"] or "").ljust(9, "0")))
+    return None if time == UNREADABLE else time
+
+
+# Numbers
+
+
+def parse_number(text: str) -> Decimal | None:
+    """Return a number with a decimal point or comma; None for other texts."""
+    text = text.strip()
+    if len(text) > MAX_EPOCH_CHARACTERS or not NUMBER.fullmatch(text):
+        return None
+    return Decimal(text.replace(",", "."))
+
+
+def _parse_epoch(text: str) -> int:
+    """Return the instant of s, ms, us or ns since 1970, whichever its size says: 1e11 s is the year 5138."""
+    number = parse_number(text)
+    if number is None:
+        return UNREADABLE
+    unit = next((unit for limit, unit in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000)) if number < limit), 1)
+    return check_range(int(number * unit))
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSystem:
+    """A way to count time: what it counts in words, first and last number of the years that it is believed for.
+
+    zero: the number at 1970. unit: ns of one. has_fraction: only numbers with decimals are believed. digits: of a
+    second, that it keeps; None for all.
+    """
+
+    words: str
+    first: Decimal
+    last: Decimal
+    zero: Decimal
+    unit: int
+    has_fraction: bool = False
+    is_rounded_to_ms: bool = False
+    has_zone: bool = False
+
+    def instant(self, number: Decimal) -> int:
+        """Return the instant of a number, ns since 1970."""
+        ns = (number - self.zero) * self.unit
+        return check_range(round(ns / 10**6) * 10**6 if self.is_rounded_to_ms else int(ns))
+
+
+EXCEL_DAYS = NumberSystem(  # the 1900 date system counts days since 1899-12-30; the years 2000 to 2099
+    "timestamps look like Excel dates (days since 1899-12-30) and are read as such", Decimal(36_526), Decimal(73_050),
+    Decimal(25_569), DAY_S * SECOND, has_fraction=True, is_rounded_to_ms=True)
+# Systems that a number alone gives away, each for years in which s or ns since 1970 make no record of a plant.
+NUMBER_SYSTEMS = (
+    EXCEL_DAYS,
+    NumberSystem("timestamps look like MATLAB's serial date numbers (days since year 0) and are read as such",
+                 Decimal(730_486), Decimal(767_010), Decimal(719_529), DAY_S * SECOND, has_fraction=True,
+                 is_rounded_to_ms=True),
+    NumberSystem("timestamps look like LabVIEW's (seconds since 1904) and are read as such",  # 2018 to 2034
+                 Decimal(3_597_523_200), Decimal(4_102_444_800), Decimal(2_082_844_800), SECOND, has_zone=True),
+    NumberSystem("timestamps look like .NET ticks (100 ns since year 1) and are read as such",  # 2000 to 2099
+                 Decimal(630_822_816_000_000_000), Decimal(662_380_416_000_000_000),
+                 Decimal(621_355_968_000_000_000), 100),
+    NumberSystem("timestamps look like Windows file times (100 ns since 1601) and are read as such",  # 2000 to 2099
+                 Decimal(125_911_584_000_000_000), Decimal(157_469_184_000_000_000),
+                 Decimal(116_444_736_000_000_000), 100, has_zone=True),
+)
+
+
+def find_number_system(texts: Iterable[str]) -> NumberSystem | None:
+    """Return the system in which all readable texts are numbers of believable years; None for s, ms, us or ns."""
+    numbers = [text for text in texts if NUMBER.fullmatch(text)]
+    values = [value for text in numbers if (value := parse_number(text)) is not None]
+    if not values:
+        return None
+    least, most = min(values), max(values)
+    has_fraction = any("." in text or "," in text for text in numbers)
+    return next((system for system in NUMBER_SYSTEMS if system.first <= least and most <= system.last
+                 and (has_fraction or not system.has_fraction)), None)
