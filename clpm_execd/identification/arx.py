@@ -32,8 +32,8 @@ _NOISE_POLE = 0.995
 _TRIAL, _WIDE = 2000, 2.0  # samples that are tried, and of the record's variance
 _MARGIN = 0.7  # of the criterion: a factor of 1.4 of each variance, for laws in which all numbers of the loop act
 _SWING = 1.5  # of the record's variance: a loop that swings wider has a pole that a short record could not place
-_WANDERING = 0.05  # share of samples in which an SP moves that is no operator's
-_OFTEN = 600.0  # s between two moves of an SP: an operator moves it more rarely
+_REST_SAMPLES = 30  # between two moves of SP: an operator's SP rests longer most of the time, a master's does not
+_LEAST_MOVES = 10  # of SP: with fewer it was stepped
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class _Fit:
 
 
 def wanders(signals: Signals) -> bool:
-    """Whether SP is never still for long, as that of a cascade's slave."""
+    """Return whether SP is hardly ever at rest, as that of a cascade's slave; an operator's rests and steps."""
     sp = signals.sp[signals.whole]
-    share = float(np.mean(np.diff(sp) != 0)) if len(sp) > 1 else 0.0
-    return share > min(_WANDERING, signals.interval / _OFTEN) and share * len(sp) > 10.0
+    rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
+    return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)
 
 
 def laws_of(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats,

@@ -16,6 +16,7 @@ import numpy as np
 
 from clpm_execd.identification.arx import laws_of, wanders
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
+from clpm_execd.identification.conditioning import condition
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.disturbance.slow_drift import drifting
@@ -129,12 +130,14 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
-    _oscillates(signals, told)
-    law = pid_law(signals, steps)
-    known = _explained(loop, signals, steps, law)
-    stuck = _sticks(signals, known, steps[1], told)
+    fitted, notes = condition(signals)
+    told.warnings += notes
+    _oscillates(fitted, told)
+    law = pid_law(fitted, steps)
+    known = _explained(loop, fitted, steps, law)
+    stuck = _sticks(fitted, known, steps[1], told)
     if stuck is not None:
-        known = _explained(loop, signals, steps, law, stuck)
+        known = _explained(loop, fitted, steps, law, stuck)
     told.take(known.told)
     loop, found = loaded(known.loop, known.left, told, known.scans), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
@@ -142,7 +145,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
-    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, found if tuned_as_found else None)
+    own = found if tuned_as_found and fitted is signals else None
+    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own)
     if laws is None:
         told.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at its "
                              "mean values is used")

@@ -22,6 +22,7 @@ from clpm_execd.identification.process.residuals import Innovations, innovations
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import (
+    ControllerSpec,
     DisturbanceSpec,
     LoopSpec,
     OperatorSpec,
@@ -29,7 +30,7 @@ from clpm_execd.plant.specs import (
     RecordingSpec,
     SensorSpec,
 )
-from clpm_execd.plant.tuning import apply_tuning_rule
+from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 
 _SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
 _PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
@@ -110,7 +111,7 @@ def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list
         if alike(steps, before):
             break
     found = innovations(signals, plain.process, steps=at_samples(steps))
-    if steps and np.ptp(signals.sp[signals.whole]) > 0:
+    if steps:
         other, alone = between(())
         without = innovations(signals, other.process)
         if without is not None and found is not None and without.cost < found.cost:
@@ -147,7 +148,8 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
                 period: float | None = None) -> LoopSpec:
     """The loop with the process; period: s, of an oscillation that comes from elsewhere."""
     prior = tuned_for(loop, signals.interval)
-    sign = 1.0 if prior.gain > 0 else -1.0
+    is_tuned_by_rule = loop.controller.action is None  # then neither the gain's sign nor its size is known
+    sign = 0.0 if is_tuned_by_rule else float(np.sign(prior.gain))
     laws = [law]
     if law is None:
         likely, *others = _models(prior)
@@ -156,18 +158,20 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
         laws += [process_law(signals, other, period, worst) for other in others]
     # The type's model, unless another is better by a margin; that it is the surer one is no reason.
     least = min((law.criterion - _MARGIN for law in laws if law is not None and law.model == prior.model), default=inf)
-    known = [law for law in laws if law is not None and law.gain[0] * sign > 0
+    known = [law for law in laws if law is not None and law.gain[0] * sign >= 0
              and (law.relative < _SURE and law.criterion < least if law.model != prior.model
                   else min(law.relative, law.faster) < _SURE)]
     if known:
         best = min(known, key=lambda law: law.criterion)
         best = _as_any(best, [law for law in laws if law is not None])
         found = replace(loop, process=spec_of(best))
+        if is_tuned_by_rule:
+            rule = tune_controller(replace(found, controller=ControllerSpec()), min(signals.interval, 1.0))
+            found = replace(found, controller=replace(rule, derivative=0.0))
         if _swing(found, signals.interval, min(signals.interval, SCAN) if law else signals.interval) < _UNSTABLE:
             _note(best, told)
             return found
-    moved = np.ptp(signals.sp[signals.whole]) > 0 if signals.whole.any() else False
-    why = "SP moved too little" if moved else "SP never moved"
+    why = _why_not_identified(signals)
     told.warnings.append(f"process not identifiable from this record ({why}): gain, time constant and dead time are "
                          "defaults")
     told.note("process.gain", Estimate.from_prior(prior.gain, _unit(prior.model)))
@@ -175,6 +179,15 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
         told.note("process.tau", Estimate.from_prior(prior.tau[0], "s", 5.0))
     told.note("process.dead_time", Estimate.from_prior(prior.dead_time, "s", 5.0))
     return replace(loop, process=prior)
+
+
+def _why_not_identified(signals: Signals) -> str:
+    whole = signals.whole
+    if not whole.any() or np.ptp(signals.pv[whole]) == 0.0:
+        return "PV never moved"
+    if np.ptp(signals.op[whole]) == 0.0:
+        return "OP never moved"
+    return "SP never moved" if np.ptp(signals.sp[whole]) == 0.0 else "SP moved too little"
 
 
 def _as_any(best: ProcessLaw, laws: list[ProcessLaw]) -> ProcessLaw:

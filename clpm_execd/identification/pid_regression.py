@@ -30,6 +30,7 @@ SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
 _AS_ROUNDING, _TO_ROUNDING = 2.0, 1.0 - 1e-7  # variances of what rounding leaves; share of OP's moves that is all
 _PLAIN = 0.05  # of the gain: an integral of an interval that is plainly seen to be of one scan
 _PARTLY = 0.65
+_INSTRUMENT_LAG = 3  # samples: a controller's and a sensor's filters hardly remember noise for longer
 _ROUNDING = 0.005  # of a value: what the rounding of OP leaves open at the least
 _BESIDE, _OF_DERIVATIVE = 0.01, 0.05  # the same beside a derivative, and of that, whose filter the rounding of PV moves
 
@@ -61,7 +62,7 @@ class _Regression:
     names: tuple[str, ...]
     values: Floats
     inverse: Floats  # of the normal matrix
-    left: Floats
+    left: Floats  # the instruments, which are the inputs themselves in plain least squares
     rest: Floats
     cost: float
     explained: float  # as of `PidLaw`, of the best
@@ -82,7 +83,38 @@ def pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
     # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
     if found.cost < best.cost - 20.0 and _derives(found, best, signals.interval):
         best = found
+    if signals.interval <= SCAN and not _exact(best, steps):
+        best = _instrumented(signals, stretches, pv_step, sp_moves, best)
     return _told(best, signals.interval, steps)
+
+
+def _instrumented(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, plain: _Regression
+                  ) -> _Regression:
+    """Return the law with the integral's instrument some samples earlier, where that makes it plainly another.
+
+    Of a controller that scans between the samples the record has one error of several. Their noise averages out in the
+    controller's integral and not in the record's, which draws the integral gain towards zero. Noise of an earlier
+    sample is independent of it (instrumental variables: Soderstrom and Stoica, 1983; whether they are needed:
+    Hausman, 1978).
+    """
+    parts = [_regressors(signals, s, sp_moves, plain.filter) for s in stretches]
+    found = _fit(parts, [signals.op[s] for s in stretches], plain.pole, pv_step, sp_moves, plain.filter,
+                 _INSTRUMENT_LAG)
+    if found is None:
+        return plain
+    deviation = sqrt(max(float(_covariance(found)[1, 1]), 0.0))
+    is_needed = abs(found.values[1] - plain.values[1]) > 3.0 * deviation
+    return replace(found, explained=plain.explained) if is_needed else plain
+
+
+def explained_moves(signals: Signals) -> float:
+    """Return which share of the variance of OP's moves a PI law explains; 0 where there are too few samples."""
+    stretches = runs(free(signals), 20)
+    if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
+        return 0.0
+    sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
+    best = _best(signals, stretches, 0.0, sp_moves, None)
+    return 0.0 if best is None else best.explained
 
 
 def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
@@ -166,18 +198,13 @@ def _derived(pv: Floats, tf: float) -> Floats:
 
 
 def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool,
-         derivative: float | None) -> _Regression | None:
-    """Generalised least squares; each stretch has a level of its own."""
-    x, y = [], []
-    for part, output in zip(parts, outputs, strict=True):
-        a, b = part[1:] - pole * part[:-1], output[1:] - pole * output[:-1]
-        if pole < 1.0:
-            a, b = a - a.mean(axis=0), b - b.mean()
-        x.append(a)
-        y.append(b)
-    left, right = np.concatenate(x), np.concatenate(y)
+         derivative: float | None, lag: int = 0) -> _Regression | None:
+    """Generalised least squares; each stretch has a level of its own. lag: of the integral's instrument."""
+    filtered = [(_whiten(part, pole), _whiten(_delay_integral(part, lag), pole), _whiten(output, pole))
+                for part, output in zip(parts, outputs, strict=True)]
+    inputs, left, right = (np.concatenate(column) for column in zip(*filtered, strict=True))
     n, k = left.shape
-    normal = left.T @ left
+    normal = left.T @ inputs
     rounding = n * (1.0 + pole * pole) * pv_step**2 / 12.0
     normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
@@ -186,12 +213,32 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
         return None
     inverse = np.linalg.inv(normal) / np.outer(scale, scale)
     values = inverse @ (left.T @ right)
-    rest = right - left @ values
+    rest = right - inputs @ values
     names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derivative is not None else ())
     spread = float(rest @ rest) / max(n - k, 1)
     if spread <= 0.0:
         spread = 1e-300
     return _Regression(derivative, pole, names, values, inverse, left, rest, n * log(spread), 0.0)
+
+
+def _whiten(x: Floats, pole: float) -> Floats:
+    """Return what an autoregressive noise of this pole leaves white, around its mean where that has a level."""
+    x = x[1:] - pole * x[:-1]
+    return x - x.mean(axis=0) if pole < 1.0 else x
+
+
+def _delay_integral(part: Floats, lag: int) -> Floats:
+    if not lag:
+        return part
+    later = part.copy()
+    later[lag:, 1] = part[:-lag, 1]
+    later[:lag, 1] = part[0, 1]
+    return later
+
+
+def _covariance(fit: _Regression) -> Floats:
+    return np.asarray(fit.inverse @ long_run(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse.T
+                      * _short(len(fit.rest)))
 
 
 def _explained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
@@ -234,7 +281,7 @@ def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
 
 def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
-    covariance = fit.inverse @ long_run(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse * _short(len(fit.rest))
+    covariance = _covariance(fit)
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:

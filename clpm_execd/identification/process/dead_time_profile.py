@@ -14,12 +14,15 @@ from math import inf, log, sqrt
 import numpy as np
 
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.prediction_error import Fit, Prediction
+from clpm_execd.identification.process.prediction_error import SETTLE, Fit, Prediction
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 
 _LONGEST_SHARE = 0.15  # of the record: a dead time beyond is not looked for
 _AROUND = (1.0, 1.5, 0.7, 2.2, 0.45, 3.3, 0.3, 5.0, 0.15, 0.0)  # dead times, of the typical, that are tried at least
+_GRID = tuple(0.1 * 1.6**k for k in range(13))  # the same, of a first look, to 28 times the typical
+_LAG_SHIFTS = (0.0, -1.1, 1.1, -2.2, 2.2)  # of the logarithm of the first lag: to a ninth and to nine times the typical
+_FARTHER = 1.5  # times the longest dead time that was tried, where that is the likeliest
 _MOST_FITS = 28
 _FAR = 25.0  # of the likelihood's logarithm, doubled: beyond a dead time that is less likely by more none is
 _ENOUGH = 0.1  # see `Prediction.free`
@@ -69,12 +72,18 @@ class _Search:
         longest = max(3.0 * of.interval, _LONGEST_SHARE * of.samples * of.interval)
         first = min(longest, of.expected)
         self._try(first)
+        guess = self._guess(longest)
+        if guess is not None:
+            first, start = guess
+            self._best(first, [start])
         # Again, now that it is known how small the errors are, which is what priors are weighed against.
-        begun = self._fits.pop(first)
-        of.scale = begun.sigma
+        begun = self._likeliest()
+        self._fits, of.scale, first = {}, begun.sigma, begun.delay
         self._best(first, [begun.parameters])
         for factor in _AROUND:
             self._try(min(longest, factor * max(of.expected, of.scan)))
+        while self._likeliest().delay == max(self._fits) < longest:
+            self._try(min(longest, _FARTHER * max(self._fits)))
         if not any(np.isfinite(fit.cost) for fit in self._fits.values()):
             return None
         if min(map(self._criterion, self._fits.values())) < worst:
@@ -83,6 +92,18 @@ class _Search:
                 self._closer()
             self._freed()
         return self._told()
+
+    def _guess(self, longest: float) -> tuple[float, Floats] | None:
+        """Return the dead time and parameters of the least errors on a coarse grid, far from the typical ones too."""
+        of, best, least = self._of, None, inf
+        delays = sorted({min(longest, factor * max(of.expected, of.scan)) for factor in (0.0, *_GRID)})
+        for shift in _LAG_SHIFTS if self._lags else (0.0,):
+            start = of.starts[1].copy()
+            start[:min(self._lags, 1)] += shift
+            for delay in delays:
+                if of.samples > 3 * (delay / of.interval + SETTLE) and (misfit := of.misfit(delay, start)) < least:
+                    best, least = (delay, start), misfit
+        return best
 
     def _closer(self) -> None:
         """Dead times between those that were tried, where the true one may be."""

@@ -167,6 +167,12 @@ class Prediction:
         """(K,) the sums of the squared errors at these dead times, s, the gain at its best."""
         return np.asarray((_unexplained(*self.beside([(delay, parameters) for delay in delays])) ** 2).sum(axis=1))
 
+    def misfit(self, delay: float, parameters: Floats) -> float:
+        """Return the sum of the squared errors, the gain at its best."""
+        y, u = self.errors(delay, parameters)
+        error = y - _gain(y, u) * u
+        return float(error @ error)
+
     def fit(self, delay: float, start: Floats) -> Fit | None:
         """The process that errs least at a dead time, s, looked for from these parameters on."""
         found = self._least(lambda parameters: (delay, parameters), start)
