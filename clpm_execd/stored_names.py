@@ -13,6 +13,7 @@ RECORDED_PV_PART, RECORDED_OP_PART = "recorded pv", "recorded op"
 CONTROLLER_PART, LEARNED_PART = "controller", "learned"
 OPERATION_FAULTS_PART, LOAD_FAULTS_PART, SENSOR_FAULTS_PART = "operation faults", "load faults", "sensor faults"
 VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "data path"
+COUPLINGS_PART = "couplings"
 
 # the arrays of each part, each with the attribute that holds it today,
 STATE = {"sp": "sp", "op": "op", "pv": "pv", "position": "position", "load": "load", "mode": "mode"}
@@ -26,6 +27,7 @@ LEARNED_LOOPS = {
     "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_historian_values", "_load": "_load",
     "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
 LOAD_FAULTS = {"_own": "_healthy_load"}
+COUPLINGS_PASSED = "passed"
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}
 STICTION = {"_wanted": "_last_actuator", "_stem": "_stem", "_direction": "_direction", "_slides": "_is_sliding"}
@@ -76,6 +78,7 @@ OPERATOR_WHETHER, OPERATOR_WHEN, OPERATOR_WHERE, OPERATOR_STAY = "operator a", "
 LEARNED_LENGTH, LEARNED_PLACE = "learned length", "learned place"
 LEARNED_DRIFTS = ("learned drift of PV", "learned drift of OP", "learned drift of SP")
 OPERATION_FAULTS, DATA_PATH, WHITE_LOAD, SPIKES = "operation", "data path", "white load", "spikes"
+DISTANT_CYCLES = ("distant cycle's phase", "distant cycle's amplitude")  # keyed by period in place of a loop's id
 NTH_FAULT = "{}\0{}"  # in place of a loop's id: the id, and which of the loop's faults it is
 
 

@@ -108,7 +108,7 @@ def _find_fault_problem(loop: str, master: str | None, fault: FaultSpec, plant: 
         return "kind", f"{loop!r} has no master", "give the loop a cascade, or another fault"
     for key, default in kind.defaults.items():
         other = fault.parameters.get(key)
-        if default != "" or other is None:  # the parameters without a default are ids of other loops
+        if not isinstance(default, str) or other is None:  # the parameters that are texts are ids of other loops
             continue
         remedy = "give another loop of this file"
         if other == loop:

@@ -58,8 +58,7 @@ def select_groups(loops: Sequence[LoopSpec], ids: Collection[str]) -> tuple[Loop
 
 
 def _coupled_loops(loop: LoopSpec) -> list[str]:
-    """Return the loops that its faults name: the values of parameters without a default."""
+    """Return the loops that its faults name."""
     from clpm_execd.plant.faults import FAULTS
 
-    return [str(fault.parameters[key]) for fault in loop.faults
-            for key, default in FAULTS[fault.kind].defaults.items() if default == ""]
+    return [other for fault in loop.faults for other in FAULTS[fault.kind].other_loops(fault)]

@@ -204,6 +204,7 @@ class Plant:
             yield stored_names.OPERATION_FAULTS_PART, self._operator.faults
         if self._disturbance.faults is not None:
             yield stored_names.LOAD_FAULTS_PART, self._disturbance.faults
+            yield stored_names.COUPLINGS_PART, self._disturbance.faults.couplings
         if self._sensor.faults is not None:
             yield stored_names.SENSOR_FAULTS_PART, self._sensor.faults
         if self._valve.faults is not None:

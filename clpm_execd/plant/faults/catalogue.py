@@ -15,7 +15,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning
-from clpm_execd.plant.faults.kinds import Effect, FaultKind
+from clpm_execd.plant.faults.kinds import NO_LOOP, Effect, FaultKind
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
 from clpm_execd.plant.truth import visibility
@@ -40,6 +40,10 @@ def _other_loop(description: str) -> _Entry:
     return _Entry(Parameter(description, default="required"), "")
 
 
+def _optional_loop(description: str) -> _Entry:
+    return _Entry(Parameter(description, default="none"), NO_LOOP)
+
+
 # The [[loop]] tables of the examples, where a fault needs another one than a flow loop.
 _EXAMPLE_LOOPS = {
     "interaction": 'id = "FIC102"\ntype = "flow"\n\n[[loop]]\nid = "TIC101"\ntype = "temperature"',
@@ -52,7 +56,7 @@ def _write_example(name: str, entries: dict[str, _Entry]) -> str:
     """Return TOML of a loop, or of two where the fault needs them, with the fault at its defaults."""
     loop = _EXAMPLE_LOOPS.get(name, 'id = "FIC101"\ntype = "flow"')
     lines = [f"{key} = {entry.default}" if isinstance(entry.default, float) else f'{key} = "FIC102"'
-             for key, entry in entries.items()]
+             for key, entry in entries.items() if entry.default != NO_LOOP]
     return "\n".join([f"[[loop]]\n{loop}\n", "[[loop.fault]]", f'kind = "{name}"', *lines,
                       'start = "30m"', 'duration = "2h"'])
 
@@ -123,20 +127,27 @@ _TUNING = (
 )
 
 _PROCESS = (
-    _kind("external-oscillation", "process", 2, "an oscillation from outside, such as another loop's limit cycle",
+    _kind("external-oscillation", "process", 2, "another loop's limit cycle, filtered by the way it came",
           {"amplitude": _number(2.0, "amplitude of the load", "% of travel", 0.0, 50.0),
            "period": _number(120.0, "period", "s", 1.0, 1e6),
            "phase": _number(0.0, "phase, which differs where one oscillation reaches several loops", "degrees",
                             -3600.0, 3600.0),
-           "harmonic": _number(0.1, "relative amplitude of the third harmonic (square wave: 0.33, filtered: less)", "",
-                               0.0, 1.0)},
+           "harmonic": _number(0.25, "relative amplitude of the third harmonic (square wave: 0.33, filtered: less), "
+                               "with which the others fall off", "", 0.0, 1.0),
+           "wander": _number(0.04, "standard deviation of the period, of the amplitude twice as much; relative", "",
+                             0.0, 0.2),
+           "from": _optional_loop("id of the loop that it comes from: its valve makes the load, and the keys above "
+                                  "have no effect"),
+           "gain": _number(0.6, "with `from`: load per movement of that valve", "%/%", -10.0, 10.0),
+           "lag": _number(10.0, "with `from`: each of two time constants on the way", "s", 0.0, 1e5)},
           visible_from=visibility.above_load("amplitude", sqrt(2.0))),
     _kind("load-step", "process", 2, "a step of the load",
           {"size": _number(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
           _adds("load", "size"), visible_from=visibility.above_load("size", 3.0)),
     _kind("interaction", "process", 2, "the valve of another loop also acts on this process",
           {"with": _other_loop("id of the other loop"),
-           "gain": _number(0.6, "load per movement of the other valve", "%/%", -10.0, 10.0)},
+           "gain": _number(0.6, "load per movement of the other valve", "%/%", -10.0, 10.0),
+           "lag": _number(0.0, "each of two time constants on the way", "s", 0.0, 1e5)},
           visible_from=visibility.of_interaction),
     _kind("gain-change", "process", 7, "changed process gain",
           {"factor": _number(2.0, "process gain, relative to the healthy one", "", 0.01, 20.0)},

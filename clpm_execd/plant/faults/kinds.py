@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Parameter
 
+NO_LOOP = "none"  # the default of a parameter that may name another loop
+
 GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", "negative control")
 
 
@@ -25,9 +27,9 @@ class Fault:
     def __getitem__(self, name: str) -> float:
         return float(self.spec.parameters.get(name, self.kind.defaults[name]))
 
-    def text(self, name: str) -> str:
-        """Return a parameter that is a text."""
-        return str(self.spec.parameters.get(name, self.kind.defaults[name]))
+    def other_loops(self) -> list[str]:
+        """Return the ids of the other loops that act on this one by the fault."""
+        return self.kind.other_loops(self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ class FaultKind:
         What it does, in a few words.
     parameters : mapping of str to Parameter
     defaults : mapping of str to float or str
-        Has the same keys. A text is the default of a parameter that is a text, and an empty one means that the
-        parameter must be given: it is the id of another loop.
+        Has the same keys. A text is the default of a parameter that is the id of another loop: an empty one means that
+        it must be given, NO_LOOP that it may be.
     example : str
         TOML of a loop with this fault.
     effects : tuple of Effect
@@ -85,6 +87,11 @@ class FaultKind:
     visible_from: Callable[[Fault], float]
     visible_while: str
     fades_out: bool
+
+    def other_loops(self, spec: FaultSpec) -> list[str]:
+        """Return the ids of the other loops that act on a loop by this fault of it, in the order of the parameters."""
+        return [str(spec.parameters[key]) for key, default in self.defaults.items()
+                if isinstance(default, str) and key in spec.parameters]
 
     @property
     def is_control(self) -> bool:

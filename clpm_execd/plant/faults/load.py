@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from math import pi
-
 import numpy as np
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.elementary import sin
 from clpm_execd.plant.faults.effects import StageEffects
+from clpm_execd.plant.faults.oscillation import Couplings, DistantCycles
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
@@ -27,22 +25,17 @@ class LoadFaults(LoopArrays):
         self._healthy_load = state.load[self.columns]
         self._load_step: Floats = np.zeros(len(state.load))
         self._effects = StageEffects(schedule, {"load": self._load_step})
-        self._nominal_position = state.position.copy()
-        self._oscillations, self._white_noises, self._interactions = (
+        oscillations, self._white_noises, interactions = (
             schedule.faults_of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
-        column = {loop.id: i for i, loop in enumerate(schedule.loops)}
-        self._other_loops = np.array([column[schedule.faults[k].text("with")] for k in self._interactions],
-                                     dtype=np.intp)
-        self._gain = schedule.parameter_values(self._interactions, "gain")
+        is_from_here = np.array([bool(schedule.faults[k].other_loops()) for k in oscillations], dtype=bool)
+        self._distant, self._coupled = oscillations[~is_from_here], np.append(interactions, oscillations[is_from_here])
+        self._cycles = DistantCycles(schedule, self._distant, seed)
+        self.couplings = Couplings(schedule, state, self._coupled.tolist())
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
         keys = stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
         self._draws = BlockDraws(keys, draw_normals)
-        self._amplitude, self._period, phase, self._third_harmonic = (
-            schedule.parameter_values(self._oscillations, name)
-            for name in ("amplitude", "period", "phase", "harmonic"))
-        self._phase = phase * pi / 180.0
         elements = np.searchsorted(self.columns, schedule.column)
-        self._elements = [elements[which] for which in (self._oscillations, self._white_noises, self._interactions)]
+        self._elements = [elements[which] for which in (self._distant, self._white_noises, self._coupled)]
 
     def update(self) -> None:
         """Set the load steps to the severities of this scan."""
@@ -59,13 +52,9 @@ class LoadFaults(LoopArrays):
         load = load + self._load_step[self.columns]
         oscillating, noisy, coupled = self._elements
         if oscillating.size:
-            # A function of absolute time, so that one oscillation reaches several loops in phase.
-            angle = 2.0 * pi * (tick * self._schedule.scan / self._period % 1.0) + self._phase
-            wave = sin(angle) + self._third_harmonic * sin(3.0 * angle)
-            np.add.at(load, oscillating, severity[self._oscillations] * self._amplitude * wave)
+            np.add.at(load, oscillating, severity[self._distant] * self._cycles.at(tick))
         if noisy.size:
             np.add.at(load, noisy, severity[self._white_noises] * self._sigma * self._draws.at(tick))
         if coupled.size:
-            movement = self._state.position[self._other_loops] - self._nominal_position[self._other_loops]
-            np.add.at(load, coupled, severity[self._interactions] * self._gain * movement)
+            np.add.at(load, coupled, severity[self._coupled] * self.couplings.step())
         self._state.load[self.columns] = load

@@ -33,7 +33,7 @@ from clpm_execd.plant.specs import (
 
 PARAMETERS = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
         "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},
-        "interaction": {"with": "FIC102"}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
+        "interaction": {"with": "FIC102", "lag": 30.0}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
 KINDS = sorted(FAULTS)
 SLAVE_FAULT, VALVE_FAULTS = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
 
@@ -274,7 +274,7 @@ STORED_OTHERWISE = {
     "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
                         "_op_before_stroking", "_sp_change", "shift"},
     "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
-    "Plant": {"next_time", "_next_tick"},
+    "Plant": {"next_time", "_next_tick"}, "Couplings": {"_passed"},
 }
 # or what the next scan computes again from what is stored, before it reads it.
 RECOMPUTED = {
@@ -287,6 +287,7 @@ RECOMPUTED = {
     "Schedule": {"tick", "severity", "_block", "_block_first", "_changes"},
     "ParameterEffects": {"_severity", "_array"},
     "OperationFaults": {"_severity", "_present", "_sp_effect"}, "LoadFaults": {"_load_step"},
+    "DistantCycles": {"_knot", "_at_knots"},
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
                      "_has_spikes", "_is_frozen", "_lost_columns", "_rounded"},
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},

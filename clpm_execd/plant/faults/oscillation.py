@@ -1,0 +1,133 @@
+"""Oscillations that reach a loop from elsewhere: a distant limit cycle, or the movement of another loop's valve.
+
+A distant limit cycle is a rectangular wave, as a sticky valve makes it, filtered on its way: its harmonics fall off
+with their number, even ones make its halves unequal, and its period and amplitude wander. It is a function of absolute
+time and of its period, so that one oscillation is the same in all loops that it reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import pi, sqrt
+
+import numpy as np
+
+from clpm_execd import stored_names
+from clpm_execd.plant import elementary
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
+from clpm_execd.plant.snapshot import OwnedRows, Tables
+from clpm_execd.plant.stages.state import State
+
+_HARMONICS = 9  # of a wave: those beyond are below 3 % of the first, where the third is a quarter
+# Even harmonics relative to the odd ones. With 0.5 the curve fit of He et al. takes the wave for a sticky valve's own
+# movement, with 0.3 in no loop; the second harmonic is then 0.10 to 0.15 of the first.
+_ASYMMETRY = 0.3
+_POINTS_PER_PERIOD = 512  # of a wave's table; linear interpolation errs by less than 1e-4 of the amplitude
+_PERIODS_BETWEEN_KNOTS = 2.0  # of the wander: so long a limit cycle is about the same
+# The uniform draws at the knots that make the period's standard deviation 1, relative to itself: of the difference
+# between two such draws over the periods in between.
+_PHASE_PER_WANDER = _PERIODS_BETWEEN_KNOTS * sqrt(1.5)
+_AMPLITUDE_PER_WANDER = 2.0 * sqrt(3.0)  # the amplitude's standard deviation is twice the period's
+
+
+def limit_cycle_wave(third_harmonic: float) -> Floats:
+    """Return a period of a filtered limit cycle whose first harmonic has amplitude 1, (_POINTS_PER_PERIOD + 1,).
+
+    third_harmonic: relative amplitude of the third; of a square wave it is a third, of a filtered one less.
+    """
+    # Of the nth harmonic of a rectangular wave, 1/n, the way passes this to the power of n - 1.
+    passed = min(1.0, sqrt(3.0 * third_harmonic))
+    turns = np.arange(_POINTS_PER_PERIOD + 1) / _POINTS_PER_PERIOD
+    wave = np.zeros(_POINTS_PER_PERIOD + 1)
+    for n in range(1, _HARMONICS + 1):
+        amplitude = passed ** (n - 1) / n * (1.0 if n % 2 else _ASYMMETRY)
+        if n == 3:
+            amplitude = third_harmonic
+        wave += amplitude * elementary.sin(2.0 * pi * n * turns)
+    return wave
+
+
+class DistantCycles:
+    """The waves of M oscillations whose origin is outside of the plant. which: their indices in the schedule."""
+
+    def __init__(self, schedule: Schedule, which: Indices, seed: int) -> None:
+        self._scan = schedule.scan
+        self._amplitude, self._period, phase, third_harmonic, wander = (
+            schedule.parameter_values(which, name)
+            for name in ("amplitude", "period", "phase", "harmonic", "wander"))
+        self._phase = phase / 360.0
+        self._phase_wander, self._amplitude_wander = wander * _PHASE_PER_WANDER, wander * _AMPLITUDE_PER_WANDER
+        waves, self._wave = np.unique(third_harmonic, return_inverse=True)
+        self._waves = np.array([limit_cycle_wave(harmonic) for harmonic in waves.tolist()])
+        # One oscillation, one period: the loops that share it wander together.
+        names = tuple(f"{period!r}" for period in self._period.tolist())
+        self._keys = np.stack([stream_keys(seed, names, purpose)[:, None] for purpose in stored_names.DISTANT_CYCLES])
+        self._knot = np.full(len(which), -1, dtype=np.int64)
+        self._at_knots: Floats = np.zeros((2, len(which), 2))  # of phase and amplitude, of the knots before and after
+
+    def at(self, tick: int) -> Floats:
+        """Return the loads at a scan, (M,) % of travel."""
+        turns = tick * self._scan / self._period
+        knots = turns / _PERIODS_BETWEEN_KNOTS
+        knot = np.floor(knots).astype(np.int64)
+        if not np.array_equal(knot, self._knot):
+            self._knot = knot
+            self._at_knots = 2.0 * draw_uniforms_at(self._keys, knot[:, None] + np.arange(2)) - 1.0
+        part = knots - knot
+        part *= part * (3.0 - 2.0 * part)  # smooth at the knots
+        phase, amplitude = self._at_knots[..., 0] + part * (self._at_knots[..., 1] - self._at_knots[..., 0])
+        turns = turns % 1.0 + self._phase + self._phase_wander * phase
+        place = (turns - np.floor(turns)) * _POINTS_PER_PERIOD
+        point = np.minimum(place.astype(np.intp), _POINTS_PER_PERIOD - 1)
+        begin, end = self._waves[self._wave, point], self._waves[self._wave, point + 1]
+        load: Floats = begin + (place - point) * (end - begin)
+        load *= self._amplitude * (1.0 + self._amplitude_wander * amplitude)
+        return load
+
+
+class Couplings:
+    """The loads that the valves of other loops make, C of them: each by a gain, behind two equal time constants.
+
+    which: indices of the faults in the schedule. other: the parameter that names the other loop.
+    """
+
+    def __init__(self, schedule: Schedule, state: State, which: Sequence[int]) -> None:
+        self._state = state
+        self._owner = schedule.column[np.asarray(which, dtype=np.intp)]
+        column = {loop.id: i for i, loop in enumerate(schedule.loops)}
+        faults = [schedule.faults[k] for k in which]
+        self._other = np.array([column[other] for fault in faults for other in fault.other_loops()], dtype=np.intp)
+        self._nominal_position = state.position[self._other]
+        self._gain = np.array([fault["gain"] for fault in faults], dtype=np.float64)
+        lag = np.array([fault["lag"] for fault in faults], dtype=np.float64)
+        # The implicit Euler step: exact where there is no lag, and the delay of the way is what matters of the others.
+        self._fraction = schedule.scan / (schedule.scan + lag)
+        self._delayed = np.flatnonzero(lag > 0.0)
+        self._passed: Floats = np.zeros((len(faults), 2))  # behind the first time constant, and behind both
+
+    def step(self) -> Floats:
+        """Return the loads of this scan, (C,) % of travel."""
+        movement: Floats = self._state.position[self._other] - self._nominal_position
+        for stage in self._passed.T:
+            stage += self._fraction * (movement - stage)
+            movement = stage
+        load: Floats = self._gain * movement
+        return load
+
+    def snapshot(self) -> Tables:
+        """Return what is on the way; without a lag nothing is."""
+        delayed = self._delayed[np.argsort(self._owner[self._delayed], kind="stable")]
+        if not delayed.size:
+            return {}
+        return {stored_names.COUPLINGS_PASSED: OwnedRows(self._owner[delayed], self._passed[delayed])}
+
+    def restore(self, tables: Tables) -> None:
+        """Restore what is on the way."""
+        if not self._delayed.size:
+            return
+        rows = tables[stored_names.COUPLINGS_PASSED]
+        for owner in np.unique(rows.owner):
+            self._passed[self._delayed[self._owner[self._delayed] == owner]] = rows.of_loop(owner)
