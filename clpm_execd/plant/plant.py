@@ -104,7 +104,7 @@ class Plant:
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
         order = np.argsort(Cascades(loops).depths, kind="stable")  # masters first
-        self._columns = np.argsort(order)
+        self._columns = np.argsort(order, kind="stable")
         # Where each loop of a Block is: indexing with an array would copy, loop by loop.
         self._block_columns: Indices | slice = (
             slice(None) if (order == np.arange(len(loops))).all() else self._columns)

@@ -9,6 +9,7 @@ plain arithmetic, so that a number has the same bits on every platform.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import pi
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +111,7 @@ def draw_normal_pairs(keys: npt.NDArray[np.uint64], first: int, n: int) -> tuple
     z &= _LOW_HALF
     quarter = z.view(np.int64).astype(np.float64)
     quarter -= 2.0**31 - 0.5
-    quarter *= np.pi * 2.0**-33
+    quarter *= pi * 2.0**-33
     square = quarter * quarter
     numerator = square - 105.0
     numerator *= square

@@ -53,4 +53,5 @@ class StageEffects:
 
     def apply(self, severity: Floats) -> bool:
         """Set all arrays to their values at these severities, (F,), and return whether anything changed."""
-        return sum(effect.apply(severity) for effect in self._effects) > 0
+        has_changed = [effect.apply(severity) for effect in self._effects]  # all of them, so no generator
+        return any(has_changed)

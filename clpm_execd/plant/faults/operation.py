@@ -7,7 +7,7 @@ shifted on top of the operator's own moves.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from math import isnan
+from math import fsum, isnan
 from typing import TypeVar
 
 import numpy as np
@@ -151,7 +151,7 @@ class OperationFaults:
         """Shift SP from where it is; in CAS it is the master's, and is shifted when the operator has it again."""
         if self._state.mode[column] == CAS:
             return
-        target = self._sp_effect[column] + sum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
+        target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
         sp = self._state.sp[column]
         shifted = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
         self.shift[column] += shifted - sp

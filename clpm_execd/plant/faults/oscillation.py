@@ -42,10 +42,10 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
     passed = min(1.0, sqrt(3.0 * third_harmonic))
     turns = np.arange(_POINTS_PER_PERIOD + 1) / _POINTS_PER_PERIOD
     wave = np.zeros(_POINTS_PER_PERIOD + 1)
+    passed_by_all = 1.0
     for n in range(1, _HARMONICS + 1):
-        amplitude = passed ** (n - 1) / n * (1.0 if n % 2 else _ASYMMETRY)
-        if n == 3:
-            amplitude = third_harmonic
+        amplitude = third_harmonic if n == 3 else passed_by_all / n * (1.0 if n % 2 else _ASYMMETRY)
+        passed_by_all *= passed
         wave += amplitude * elementary.sin(2.0 * pi * n * turns)
     return wave
 

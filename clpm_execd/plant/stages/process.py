@@ -135,10 +135,11 @@ class DeadTime:
         before = np.cumsum(counts) - counts  # loops of shorter delays
         rank = np.empty(len(scans), dtype=np.intp)
         rank[np.argsort(group, kind="stable")] = np.arange(len(scans))
-        self._first = (np.cumsum(lengths * counts) - lengths * counts - before)[group] + rank
+        ends = np.cumsum(lengths * counts)
+        self._first = (ends - lengths * counts - before)[group] + rank
         self._end = self._first + self._length * self._stride
         self._head = self._first.copy()
-        self._values = np.zeros(int(self._length.sum()))
+        self._values = np.zeros(int(ends[-1]))
         self._is_at_end = np.empty(len(scans), dtype=bool)
 
     def step(self, value: Floats, out: Floats) -> None:

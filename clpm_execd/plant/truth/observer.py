@@ -19,7 +19,7 @@ class TruthObserver:
         self._kinds = tuple(fault.kind.name for fault in faults)
         self._is_control = tuple(fault.kind.is_control for fault in faults)
         self._is_fault = ~np.array(self._is_control, dtype=bool)
-        self._column_in_block = np.argsort(columns)[schedule.column]
+        self._column_in_block = np.argsort(columns, kind="stable")[schedule.column]
         self._visible_from = np.array([fault.kind.visible_from(fault) for fault in faults])
         self._visible_while = np.array([fault.kind.visible_while for fault in faults])
         self._limit = np.array([fault["limit"] if "limit" in fault.kind.defaults else np.inf for fault in faults])
