@@ -105,6 +105,12 @@ class LoopSet(Sequence[LoopSpec]):
                        [self.masters[i] for i in places],
                        None if self._descriptions is None else [self._descriptions[i] for i in places])
 
+    def with_loop(self, index: int, loop: LoopSpec) -> LoopSet:
+        """Return the same loops, with this one, of the same id, master and description, at the index."""
+        which = self.which.copy()
+        which[index] = len(self.distinct)
+        return LoopSet((*self.distinct, loop), which, self.ids, self.masters, self._descriptions)
+
     def with_nominal_op(self, op: Floats) -> LoopSet:
         """Return the same loops, each in balance at the OP of this array, (N,) %."""
         values, value = np.unique(op, return_inverse=True)

@@ -14,19 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.block import GOOD, SECOND, Block, Floats
+from clpm_execd.plant.block import GOOD, MODES, SECOND, Block, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import draw_normal_pairs, stream_keys
 from clpm_execd.plant.snapshot import (
     Snapshot,
     StatefulPart,
+    Tables,
+    add_missing_rows,
     fingerprint_loops,
     reassign_owners,
     restore_parts,
     snapshot_parts,
 )
-from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
 from clpm_execd.plant.stages.operator import Operator
@@ -76,6 +78,9 @@ class Plant:
         Of a plant that was stopped. The loops that are specified as they were, with the whole of their cascade, resume
         from it, and their moves and faults count from their own start; the others start in balance and count from now.
         Where the snapshot fits any loop, `start` is its next_time.
+    is_respecified
+        Whether every loop resumes from the snapshot, however it is specified now. What has no state there, such as a
+        fault that is new, starts from the state of its loop. The loops are those of the snapshot.
 
     Attributes
     ----------
@@ -93,7 +98,7 @@ class Plant:
     """
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
-                 scan: int | None = None, snapshot: Snapshot | None = None) -> None:
+                 scan: int | None = None, snapshot: Snapshot | None = None, is_respecified: bool = False) -> None:
         self.interval = interval
         self.next_time = start
         self._scan = default_scan(interval) if scan is None else scan
@@ -112,12 +117,17 @@ class Plant:
         self._specs, self._seed = loops.select(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed_loops: frozenset[str] = frozenset()
-        new_owner = None if snapshot is None else self._match(snapshot)
-        self._build(self._specs, seed, self._starts)
+        new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
+        specs = self._build(self._specs, seed, self._starts)
+        if snapshot is not None and is_respecified:  # what a new fault starts from
+            restore_parts(self._parts(), snapshot.tables, np.arange(len(loops)))
+        if specs.any(lambda loop: loop.faults):
+            self._attach_faults(specs, seed, self._starts)
         if snapshot is not None and new_owner is not None:
-            self._restore(snapshot, new_owner)
+            self._restore(snapshot, new_owner, is_respecified)
 
-    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
+    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> LoopSet:
+        """Make the stages, without faults; return the loops, each in balance at the OP where its stages are."""
         scan = self._scan / SECOND
         self._random_keys = stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
@@ -145,8 +155,7 @@ class Plant:
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         self._data_path: DataPath | None = None
-        if loops.any(lambda loop: loop.faults):
-            self._attach_faults(loops, seed, starts)
+        return loops
 
     def _attach_faults(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
@@ -222,11 +231,64 @@ class Plant:
     def _fingerprints(self) -> npt.NDArray[np.uint8]:
         return fingerprint_loops(self._specs, self._seed, self._scan, self.interval)
 
-    def _match(self, snapshot: Snapshot) -> Indices | None:
+    def respecify(self, loops: Sequence[LoopSpec]) -> Plant:
+        """Return a plant that goes on from the state of this one with other parameters, moves or faults of its loops.
+
+        OP does not jump where a controller has another gain. This plant is not to be advanced any more.
+
+        Parameters
+        ----------
+        loops
+            The same loops in the same order. A fault may be added behind those that a loop has, and get another end,
+            but none may be removed.
+        """
+        plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
+                      snapshot=self.snapshot(), is_respecified=True)
+        for before, after in zip(self._controllers, plant._controllers, strict=True):
+            if (before.kp != after.kp).any():
+                after.rescale_integral(before.kp)
+        return plant
+
+    def add_move(self, loop: str, move: Move) -> None:
+        """Plan a move of the operator of a loop, at a time that is not before the next scan.
+
+        Parameters
+        ----------
+        loop
+            Its id.
+        move
+            With a time since 1970.
+        """
+        index = self._specs.ids.index(loop)
+        self._operator.add_move(index, move, self._specs[index])
+
+    @property
+    def scan(self) -> int:
+        """The time between two scans, ns."""
+        return self._scan
+
+    @property
+    def next_scan(self) -> int:
+        """The time of the next scan, ns since 1970; at latest that of the next sample."""
+        return self._next_tick * self._scan
+
+    def mode(self, loop: str) -> str:
+        """Return the mode that the operator of a loop chose, AUT, MAN or CAS."""
+        return MODES[int(self._state.mode[self._specs.ids.index(loop)])]
+
+    def advance_to(self, time: int) -> None:
+        """Simulate the scans before this time, ns since 1970, which is not after the next sample."""
+        none = np.empty((0, *self._state.signals.shape))
+        self._simulate(self.next_time // self._scan, -(-time // self._scan) - 1, none, none[:, 0].astype(np.int8))
+
+    def _match(self, snapshot: Snapshot, is_respecified: bool) -> Indices | None:
         """Return the index here of each loop of the snapshot, -1 where it is gone or specified differently.
 
         None where no loop resumes. Those that do keep their start; the others start with the next scan.
         """
+        if is_respecified:
+            self._starts, self._next_tick = snapshot.starts.copy(), snapshot.next_tick
+            return np.arange(len(snapshot.loops))
         index = {fingerprint.tobytes(): i for i, fingerprint in enumerate(self._fingerprints)}
         new_owner = np.array([index.get(fingerprint.tobytes(), -1) for fingerprint in snapshot.fingerprints],
                              dtype=np.intp)
@@ -241,13 +303,16 @@ class Plant:
         self.resumed_loops = frozenset(snapshot.loops[i] for i in resumed)
         return new_owner
 
-    def _restore(self, snapshot: Snapshot, new_owner: Indices) -> None:
+    def _restore(self, snapshot: Snapshot, new_owner: Indices, is_respecified: bool) -> None:
         """Restore the state. Faults are brought up first: what they do at their beginning is in the snapshot."""
         if self._schedule is not None:
             self._schedule.move_to(self._next_tick - 1)
             for _, faults in self._stage_faults:
                 faults.update()
-        restore_parts(self._parts(), reassign_owners(snapshot.tables, new_owner), new_owner[new_owner >= 0])
+        tables: Tables = reassign_owners(snapshot.tables, new_owner)
+        if is_respecified:
+            tables = add_missing_rows(tables, snapshot_parts(self._parts()))
+        restore_parts(self._parts(), tables, new_owner[new_owner >= 0])
 
     def _update_faults(self, tick: int) -> None:
         """Bring the faults up to this scan: which are on, and how severe."""

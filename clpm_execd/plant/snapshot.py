@@ -150,6 +150,22 @@ def restore_parts(parts: Iterable[tuple[str, StatefulPart]], tables: Tables, loo
             raise ValueError(f"the snapshot is of another plant: {part_name}: {error}") from None
 
 
+def add_missing_rows(tables: Tables, more: Tables) -> dict[str, OwnedRows]:
+    """Return the tables, and of those of `more` the rows of each part whose owner has no row of that part."""
+    owners: dict[str, set[int]] = {}
+    for name, rows in tables.items():
+        owners.setdefault(name.partition(": ")[0], set()).update(rows.owner.tolist())
+    result = dict(tables)
+    for name, rows in more.items():
+        is_new = ~np.isin(rows.owner, list(owners.get(name.partition(": ")[0], ())))
+        new = OwnedRows(rows.owner[is_new], rows.values[is_new])
+        if name not in result:
+            result[name] = new
+        elif is_new.any():
+            result[name] = _merge([result[name], new])
+    return result
+
+
 def reassign_owners(tables: Tables, new_owner: Indices) -> dict[str, OwnedRows]:
     """Return the rows under their new owners, of which -1 is none."""
     result = {}

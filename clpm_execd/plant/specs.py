@@ -164,7 +164,8 @@ class FaultSpec:
 
     start: ns, from the start of the plant where `from_start`, else since 1970; the fault is present in
     [start, start + duration). duration: ns, None for without end. repeat: ns from one start to the next, None for
-    once. ramp: ns until it is at full severity.
+    once. ramp: ns until it is at full severity. until: ns since 1970, from which it is absent in any case; None for
+    never.
     """
 
     kind: str
@@ -174,6 +175,7 @@ class FaultSpec:
     duration: int | None = None
     repeat: int | None = None
     ramp: int = 0
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,17 +100,23 @@ class Couplings:
         column = {loop.id: i for i, loop in enumerate(schedule.loops)}
         faults = [schedule.faults[k] for k in which]
         self._other = np.array([column[other] for fault in faults for other in fault.other_loops()], dtype=np.intp)
-        self._nominal_position = state.position[self._other]
+        self._nominal_position = state.nominal_position[self._other]
         self._gain = np.array([fault["gain"] for fault in faults], dtype=np.float64)
         lag = np.array([fault["lag"] for fault in faults], dtype=np.float64)
         # The implicit Euler step: exact where there is no lag, and the delay of the way is what matters of the others.
         self._fraction = schedule.scan / (schedule.scan + lag)
         self._delayed = np.flatnonzero(lag > 0.0)
-        self._passed: Floats = np.zeros((len(faults), 2))  # behind the first time constant, and behind both
+        # Behind the first time constant, and behind both; a coupling that is new finds its valve at rest.
+        self._passed: Floats = np.repeat(self._movement()[:, None], 2, axis=1)
+
+    def _movement(self) -> Floats:
+        """Return how far the other loops' valves are from where they are in balance, (C,) % of travel."""
+        movement: Floats = self._state.position[self._other] - self._nominal_position
+        return movement
 
     def step(self) -> Floats:
         """Return the loads of this scan, (C,) % of travel."""
-        movement: Floats = self._state.position[self._other] - self._nominal_position
+        movement = self._movement()
         for stage in self._passed.T:
             stage += self._fraction * (movement - stage)
             movement = stage
@@ -130,4 +136,5 @@ class Couplings:
             return
         rows = tables[stored_names.COUPLINGS_PASSED]
         for owner in np.unique(rows.owner):
-            self._passed[self._delayed[self._owner[self._delayed] == owner]] = rows.of_loop(owner)
+            stored = rows.of_loop(owner)  # of its first couplings: others may have been added since
+            self._passed[self._delayed[self._owner[self._delayed] == owner][:len(stored)]] = stored

@@ -46,6 +46,9 @@ class Schedule:
         self._repeat = _to_ns(spec.repeat or _NEVER_NS for spec in specs)
         self._duration = np.minimum(
             _to_ns(_NEVER_NS if spec.duration is None else spec.duration for spec in specs), self._repeat)
+        # Counted from the start of the fault; one that was to end before its start never begins.
+        self._until = np.maximum(_to_ns(_NEVER_NS if spec.until is None else spec.until - start
+                                        for spec, start in zip(specs, origin.tolist(), strict=True)) - self._start, 0)
         self._ramp = np.maximum(_to_ns(_ramp_ns(fault) for fault in self.faults), 1)
         # A ramp rises in steps, each at a round number of scans: then many ramps change at the same scans.
         log2_stride = np.frexp(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0))[1] - 1
@@ -74,7 +77,8 @@ class Schedule:
         within = since % self._repeat
         is_full = (within >= self._settled) & (
             within + span < self._duration - np.where(self._fades_out, self._settled, 0))
-        is_absent = (within >= self._duration) & (within + span < self._repeat)
+        is_full &= since + span < self._until
+        is_absent = (within >= self._duration) & (within + span < self._repeat) | (since >= self._until)
         return np.asarray((first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent)))
 
     def _compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
@@ -86,7 +90,8 @@ class Schedule:
         severity = np.clip((stepped + self._scan) / ramp, _MIN_SEVERITY, 1.0)
         fading = np.maximum((duration - stepped) / ramp, _MIN_SEVERITY)
         severity = np.where(self._fades_out[which], np.minimum(severity, fading), severity)
-        severity[(since < 0) | (within >= duration) | (ticks[:, None] < self._first_tick[which])] = 0.0
+        is_absent = (since < 0) | (since >= self._until[which]) | (within >= duration)
+        severity[is_absent | (ticks[:, None] < self._first_tick[which])] = 0.0
         return np.asarray(severity)
 
     def move_to(self, tick: int) -> set[int]:

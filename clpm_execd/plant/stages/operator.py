@@ -36,6 +36,7 @@ _MIN_STAY_FRACTION = 0.2  # of the mean time in a mode; an assumption: nobody ch
 _MAX_MOVE_SIGMAS = 2.0  # from the nominal set point, so that moves stay plausible
 _WAVE_SCANS_PER_BLOCK = 64
 _MOVE_DECIMALS = 1  # of the set points that a person enters, in % of span
+_FIRST_ADDED_NUMBER = 1_000_000  # of the moves that are added: they act after the configured ones of the same scan
 _PLANNED = np.dtype([("tick", np.int64), ("number", np.int64), ("signal", "U4"), ("value", np.float64),
                      ("ramp", np.int64)])
 _RAMPED = np.dtype([("signal", "U4"), ("first", np.int64), ("last", np.int64), ("begin", np.float64),
@@ -96,6 +97,7 @@ class Operator(LoopArrays):
         self._start_tick = starts // scan  # the scan at the start, wherever that lies between two of them
         self._plan: list[_PlannedMove] = []
         self._ramps: dict[tuple[int, str], _Ramp] = {}
+        self._added_moves = 0
         for i in np.flatnonzero(loops.where(lambda loop: bool(loop.moves))).tolist():
             for number, move in enumerate(loops[i].moves):
                 heappush(self._plan, self._planned_move(i, number, move, loops[i], int(starts[i])))
@@ -160,6 +162,12 @@ class Operator(LoopArrays):
             self._waves_first, self._waves = first, self._nominal_sp[self._with_wave] + waves
         row: Floats = self._waves[tick - first]
         return row
+
+    def add_move(self, index: int, move: Move, loop: LoopSpec) -> None:
+        """Plan a move, at a time, of the loop of this index; of those at one scan the last that was added acts last."""
+        self._added_moves += 1
+        start = int(self._start_tick[index]) * self._scan
+        heappush(self._plan, self._planned_move(index, _FIRST_ADDED_NUMBER + self._added_moves, move, loop, start))
 
     def idle_scans(self, tick: int, most: int) -> int:
         """Return for how many scans from this one on, at most so many, nothing is due."""
