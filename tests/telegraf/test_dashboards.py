@@ -12,17 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dashboards
 import numpy as np
 import parts
 import pytest
 import yaml
+from command import run_process
 
 from clpm_execd.outputs.self_metrics import MINUTE, SelfMetrics
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 
 FOLDER = parts.ROOT / "telegraf"
-TEMPLATE: list[dict[str, Any]] = list(yaml.safe_load_all((FOLDER / "dashboard-influxdb.yml").read_text()))
+TEXTS = dashboards.files()
+TEMPLATE: list[dict[str, Any]] = json.loads((FOLDER / "dashboard-influxdb.json").read_text())
 GRAFANA: dict[str, Any] = json.loads((FOLDER / "dashboard-grafana.json").read_text())
 CHARTS: list[dict[str, Any]] = TEMPLATE[-1]["spec"]["charts"]
 VARIABLES = {document["spec"]["name"]: document["spec"]["query"] for document in TEMPLATE[:-1]}
@@ -88,8 +91,9 @@ def own_metrics(start: int) -> bytes:
 
 def filled(query: str, bucket: str) -> str:
     """The query as InfluxDB's pages, or Grafana's data source, send it."""
-    values = f'timeRangeStart: -40m, timeRangeStop: now(), windowPeriod: 10s, bucket: "{bucket}", loop: "FIC101"'
-    query = query.replace("${bucket}", bucket).replace("${loop}", "FIC101")
+    values = ("timeRangeStart: -40m, timeRangeStop: now(), windowPeriod: 10s, "
+              f'clpm_bucket: "{bucket}", clpm_loop: "FIC101"')
+    query = query.replace("${clpm_bucket}", bucket).replace("${clpm_loop}", "FIC101")
     imports = "".join(re.findall(r'^import ".*"\n', query, re.MULTILINE))
     return f"{imports}option v = {{{values}}}\n{query.removeprefix(imports)}"
 
@@ -108,13 +112,20 @@ def rows_of(influxdb: parts.InfluxDB, bucket: str, chart: str) -> list[dict[str,
 def test_what_they_show_is_what_was_streamed(influxdb: parts.InfluxDB, bucket: str) -> None:
     [factor] = rows_of(influxdb, bucket, "Service factor")
     assert float(factor["_value"]) == pytest.approx(100 * 25 / 30, abs=0.5)
-    assert {row["_value"] for row in rows_of(influxdb, bucket, "Mode")} == {"AUT", "MAN"}
+    modes = rows_of(influxdb, bucket, "Mode")
+    assert {row["_value"] for row in modes if row["order"] == "3"} == {"AUT", "MAN"}
     trend = rows_of(influxdb, bucket, "PV and SP")
     assert {row["_field"] for row in trend} == {"PV", "SP"}
+    assert len(trend) == 2 * 1800
     assert np.std([float(row["_value"]) for row in trend if row["_field"] == "PV"]) > 0.1
     lanes = {(row["fault"], row["_value"]) for row in rows_of(influxdb, bucket, "Fault ground truth")}
     assert {("stiction", "absent"), ("manual", "visible"), ("manual", "absent")} <= lanes
-    assert {row["loop_id"] for row in rows_of(influxdb, bucket, "All loops")} == {"FIC101", "TIC102"}
+    by_deviation = {row["loop_id"]: row for row in rows_of(influxdb, bucket, "Loops by deviation")}
+    assert set(by_deviation) == {"FIC101", "TIC102"}
+    assert float(by_deviation["FIC101"]["service factor, %"]) == pytest.approx(100 * 25 / 30, abs=0.5)
+    assert float(by_deviation["TIC102"]["saturated, %"]) > 0 == float(by_deviation["FIC101"]["saturated, %"])
+    travel = {row["loop_id"]: float(row["travel, %/min"]) for row in rows_of(influxdb, bucket, "Loops by OP movement")}
+    assert travel["FIC101"] > 1.0
     present = {(row["loop_id"], row["fault"]) for row in rows_of(influxdb, bucket, "Active faults")}
     assert present == {("FIC101", "stiction"), ("TIC102", "undersized")}
     [streaming] = rows_of(influxdb, bucket, "Streaming loops")
@@ -125,27 +136,59 @@ def test_what_they_show_is_what_was_streamed(influxdb: parts.InfluxDB, bucket: s
     assert {row["_value"] for row in minutes if row["_field"] == "points_emitted"} == {"60"}
 
 
-def test_both_dashboards_ask_the_same() -> None:
-    of_influxdb = [query["query"] for chart in CHARTS for query in chart["queries"]]
-    of_grafana = [target["query"] for panel in GRAFANA["panels"] for target in panel["targets"]]
-    assert [query.replace('"${bucket}"', "v.bucket").replace('"${loop}"', "v.loop") for query in of_grafana] \
-        == of_influxdb
-    assert [chart["name"] for chart in CHARTS] == [panel["title"] for panel in GRAFANA["panels"]]
+def test_the_files_are_those_of_the_list_of_panels() -> None:
+    for name, text in TEXTS.items():
+        assert (FOLDER / name).read_text() == text, "run `python tests/dashboards.py`"
 
 
-def test_influxdb_takes_the_template_and_has_its_dashboard(influxdb: parts.InfluxDB) -> None:
-    body = {"orgID": influxdb.org_id, "template": {"contents": TEMPLATE}}
-    applied = json.loads(influxdb.request("/api/v2/templates/apply", body))
-    assert not applied.get("errors")
-    [dashboard] = applied["summary"]["dashboards"]
-    stored = json.loads(influxdb.request(f"/api/v2/dashboards/{int(dashboard['id']):016x}?include=properties"))
+def test_windows_of_more_than_ten_seconds_show_their_ends(influxdb: parts.InfluxDB, bucket: str) -> None:
+    query = filled(queries()["influxdb PV and SP"], bucket)
+    minutes = influxdb.query(query.replace("windowPeriod: 10s", "windowPeriod: 1m"))
+    values = {name: [float(row["_value"]) for row in minutes if row["_field"] == name]
+              for name in ("PV", "SP", "max PV", "min PV")}
+    assert 30 <= len(values["PV"]) == len(values["max PV"]) <= 35
+    recorded = [float(row["_value"]) for row in influxdb.query(query) if row["_field"] == "PV"]
+    assert (max(values["max PV"]), min(values["min PV"])) == (max(recorded), min(recorded))
+    assert max(values["PV"]) < max(recorded)
+
+
+@pytest.mark.parametrize("chart", ["Mode", "Fault ground truth"])
+def test_the_states_of_a_lane_begin_with_all_states_in_the_order_of_their_colours(
+        influxdb: parts.InfluxDB, bucket: str, chart: str) -> None:
+    [panel] = [panel for panel in dashboards.PANELS if panel.title == chart]
+    lanes: dict[str, list[str]] = {}
+    for row in rows_of(influxdb, bucket, chart):
+        lanes.setdefault(row[panel.lane], []).append(row["_value"])
+    for states in lanes.values():
+        assert states[: len(panel.colours)] == list(panel.colours)
+
+
+def variables(influxdb: parts.InfluxDB) -> dict[str, str]:
+    """Each variable's text by its name."""
+    answer = json.loads(influxdb.request(f"/api/v2/variables?orgID={influxdb.org_id}"))
+    return {variable["name"]: json.dumps(variable["arguments"]) for variable in answer["variables"]}
+
+
+def test_the_template_is_updated_by_a_second_one_and_leaves_a_site_s_own_variables_alone(
+        influxdb: parts.InfluxDB) -> None:
+    for name in ("bucket", "loop"):
+        influxdb.request("/api/v2/variables", {"orgID": influxdb.org_id, "name": name, "selected": [],
+                                               "arguments": {"type": "constant", "values": [f"the site's {name}"]}})
+    of_the_site = variables(influxdb)
+    settings = {"INFLUXDB_URL": influxdb.url, "INFLUXDB_TOKEN": influxdb.token, "INFLUXDB_ORG": influxdb.org}
+    for _ in range(2):
+        done = run_process(["sh", FOLDER / "apply-dashboard.sh"], folder=FOLDER, env=settings)
+        assert done.stdout == f"InfluxDB at {influxdb.url} has the dashboard Control loops.\n", done.stderr
+    [dashboard] = json.loads(influxdb.request(f"/api/v2/dashboards?orgID={influxdb.org_id}"))["dashboards"]
+    stored = json.loads(influxdb.request(f"/api/v2/dashboards/{dashboard['id']}?include=properties"))
     assert stored["name"] == "Control loops"
     assert sorted(cell["name"] for cell in stored["cells"]) == sorted(chart["name"] for chart in CHARTS)
     texts = {query["text"] for cell in stored["cells"] for query in cell["properties"]["queries"]}
     assert {" ".join(text.split()) for text in texts} == {" ".join(chart["queries"][0]["query"].split())
                                                           for chart in CHARTS}
-    variables = json.loads(influxdb.request(f"/api/v2/variables?orgID={influxdb.org_id}"))["variables"]
-    assert {variable["name"] for variable in variables} >= set(VARIABLES)
+    after = variables(influxdb)
+    assert after.items() >= of_the_site.items()
+    assert set(after) - set(of_the_site) == set(VARIABLES)
 
 
 def cells() -> dict[str, tuple[int, list[tuple[int, int, int, int]]]]:
@@ -165,6 +208,18 @@ def test_the_cells_fill_their_grid_and_do_not_overlap(name: str) -> None:
     assert every == set(itertools.product(range(columns), range(1 + max(y for _, y in every))))
 
 
+def test_grafana_reads_the_dashboard_and_a_flux_data_source_at_its_start() -> None:
+    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["grafana"]
+    mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
+    assert all((FOLDER / path).is_file() for path in mounts)
+    [provider] = yaml.safe_load((FOLDER / "grafana" / "dashboards.yml").read_text())["providers"]
+    assert mounts["./dashboard-grafana.json"].startswith(provider["options"]["path"])
+    [source] = yaml.safe_load((FOLDER / "grafana" / "datasources.yml").read_text())["datasources"]
+    assert (source["type"], source["jsonData"]["version"]) == ("influxdb", "Flux")
+    named = re.findall(r"\$\{(\w+)\}", (FOLDER / "grafana" / "datasources.yml").read_text())
+    assert set(named) <= set(service["environment"])
+
+
 def test_the_readmes_name_the_dashboards() -> None:
     text = (FOLDER / "README.md").read_text()
     for path in FOLDER.glob("dashboard-*"):
@@ -174,5 +229,5 @@ def test_the_readmes_name_the_dashboards() -> None:
 def test_a_person_who_cannot_tell_red_from_green_can_tell_the_lines_apart() -> None:
     # The set of Okabe and Ito (2008), and a grey for what is not there.
     safe = {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8E91A1"}
-    text = "".join(Path(FOLDER / name).read_text() for name in ("dashboard-influxdb.yml", "dashboard-grafana.json"))
+    text = "".join(Path(FOLDER / name).read_text() for name in TEXTS)
     assert set(re.findall(r"#[0-9A-Fa-f]{6}", text)) <= safe
