@@ -162,6 +162,8 @@ def test_compose_brings_five_loops_through_telegraf_into_influxdb(stack: Stack) 
     assert stack.is_healthy("influxdb")
     assert stack.is_healthy("telegraf")
     assert " E! " not in stack.says("telegraf")
+    stack.compose("up", "-d", "dashboard")
+    until(lambda: "has the dashboard Control loops" in stack.says("dashboard"), 60, "the dashboard in InfluxDB")
     assert_it_holds_this_package(stack, "telegraf")
     assert_it_may_do_little(stack, "telegraf")
     assert stack.seconds_to_stop("telegraf") < STOP
