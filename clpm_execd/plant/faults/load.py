@@ -7,7 +7,7 @@ import numpy as np
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
-from clpm_execd.plant.faults.oscillation import Couplings, DistantCycles
+from clpm_execd.plant.faults.external_oscillation import Couplings, DistantCycles
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays

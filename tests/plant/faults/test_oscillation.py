@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from clpm_execd.plant.block import SECOND, Block
-from clpm_execd.plant.faults.oscillation import limit_cycle_wave
+from clpm_execd.plant.faults.external_oscillation import limit_cycle_wave
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec, LoopSpec, SensorSpec
