@@ -160,8 +160,8 @@ class Plant:
     def _attach_faults(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
         """Give each stage its faults."""
         # A plant without any does without these imports.
-        from clpm_execd.plant.faults.controller import TuningFaults
         from clpm_execd.plant.faults.data_path import DataPath
+        from clpm_execd.plant.faults.effects import TuningFaults
         from clpm_execd.plant.faults.load import LoadFaults
         from clpm_execd.plant.faults.operation import OperationFaults
         from clpm_execd.plant.faults.process import ProcessFaults

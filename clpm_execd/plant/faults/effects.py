@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.stages.controller import Controller
 
 
 class ParameterEffects:
@@ -55,3 +56,18 @@ class StageEffects:
         """Set all arrays to their values at these severities, (F,), and return whether anything changed."""
         has_changed = [effect.apply(severity) for effect in self._effects]  # all of them, so no generator
         return any(has_changed)
+
+
+class TuningFaults:
+    """Changes the tuning of the controllers of one level of the cascades. first: the plant's column of the first."""
+
+    def __init__(self, schedule: Schedule, controller: Controller, first: int) -> None:
+        self._schedule, self._controller = schedule, controller
+        arrays = {"kp": controller.kp, "ki": controller.ki, "anti_windup_gain": controller.anti_windup_gain}
+        self._effects = StageEffects(schedule, arrays, first)
+
+    def update(self) -> None:
+        """Set the tuning to the severities of this scan, without a jump of OP."""
+        kp_before = self._controller.kp.copy()
+        if self._effects.apply(self._schedule.severity):
+            self._controller.rescale_integral(kp_before)
