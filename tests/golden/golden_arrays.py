@@ -19,6 +19,8 @@ import tomli
 
 from clpm_execd.config.demo import make_demo
 from clpm_execd.config.loops import parse_configuration, read_configuration
+from clpm_execd.config.plants.starter import write_plant
+from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.kernel import single_loop
@@ -61,15 +63,17 @@ def cases() -> Iterator[Case]:
     yield Case("learned loops", read_configuration(FOLDER / "learned" / "loops.toml").loops, (600, 200), 5 * SECOND)
     yield Case("faults, a cascade and learned loops", read_configuration(FOLDER / "faults" / "loops.toml").loops,
                (1500, 300, 1))
+    yield Case("refinery", parse_configuration(tomli.loads(write_plant("refinery", 60, SEED))).loops, (3600, 600))
 
 
 def run(case: Case) -> dict[str, str]:
-    """Simulate a case with the engine that it names, and return a hash of each block and of the snapshot at the end."""
+    """Simulate a case with the engine that it names, and return hashes of blocks, last lines and snapshot."""
     with engine(case.engine):
         plant = Plant(case.loops, seed=SEED, start=START_NS, interval=case.interval)
-        hashes = {f"{case.name}: block {number}": hash_block(plant.advance(samples))
-                  for number, samples in enumerate(case.blocks)}
-        return hashes | {f"{case.name}: snapshot": hash_snapshot(plant)}
+        blocks = [plant.advance(samples) for samples in case.blocks]
+        hashes = {f"{case.name}: block {number}": hash_block(block) for number, block in enumerate(blocks)}
+        lines = LineProtocol(plant.loops).encode(blocks[-1])
+        return hashes | {f"{case.name}: snapshot": hash_snapshot(plant), f"{case.name}: lines": hash_bytes(lines)}
 
 
 @contextmanager
@@ -88,12 +92,16 @@ def engine(name: str) -> Iterator[None]:
 
 def hash_arrays(*arrays: npt.ArrayLike) -> str:
     """Hash shapes, types and bytes."""
-    digest = hashlib.sha256()
+    parts = []
     for given in arrays:
         array = np.ascontiguousarray(given)
-        digest.update(f"{array.shape} {array.dtype.descr}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:24]
+        parts += [f"{array.shape} {array.dtype.descr}".encode(), array.tobytes()]
+    return hash_bytes(*parts)
+
+
+def hash_bytes(*parts: bytes) -> str:
+    """Hash bytes, one after the other."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:24]
 
 
 def hash_block(block: Block) -> str:
@@ -122,11 +130,15 @@ def read_hashes() -> dict[str, str]:
     return {name: value for value, name in rows}
 
 
+def compute_hashes() -> dict[str, str]:
+    """Compute the hash of every name."""
+    return {name: value for case in cases() for name, value in run(case).items()}
+
+
 def main() -> None:
     """Write `arrays.txt`."""
-    hashes = {name: value for case in cases() for name, value in run(case).items()}
     lines = ["# Hashes of the plant's raw arrays (see golden_arrays.py)."]
-    lines += [f"{value}  {name}" for name, value in hashes.items()]
+    lines += [f"{value}  {name}" for name, value in compute_hashes().items()]
     HASHES.write_text("\n".join(lines) + "\n")
 
 
