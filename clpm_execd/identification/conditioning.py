@@ -73,9 +73,7 @@ def _at_changes(signals: Signals) -> tuple[Signals, str]:
     at = np.arange(first, len(signals.pv), every)
     late = (op_first - first) % every if op_every > 1 else 0
     op_at = np.minimum(at + late, len(signals.op) - 1)
-    reduced = replace(signals, pv=signals.pv[at], sp=signals.sp[op_at], op=signals.op[op_at],
-                      automatic=signals.automatic[at], cascaded=signals.cascaded[at], times=signals.times[at],
-                      interval=signals.interval * every)
+    reduced = replace(signals.part(at), op=signals.op[op_at], sp=signals.sp[op_at], interval=signals.interval * every)
     return reduced, (f"values change every {every} samples: the loop is identified at intervals of "
                      f"{reduced.interval:g} s")
 
@@ -111,8 +109,7 @@ def _excerpt(signals: Signals) -> tuple[Signals, str]:
     starts = np.arange(0, len(signals.pv) - MOST_SAMPLES + 1, MOST_SAMPLES // 10)
     start = int(starts[np.argmax(total[starts + MOST_SAMPLES] - total[starts])])
     part = slice(start, start + MOST_SAMPLES)
-    excerpt = replace(signals, pv=signals.pv[part], op=signals.op[part], sp=signals.sp[part],
-                      automatic=signals.automatic[part], cascaded=signals.cascaded[part], times=signals.times[part])
+    excerpt = signals.part(part)
     return excerpt, (f"the record is long: the loop is identified from the {MOST_SAMPLES} samples in which SP and OP "
                      "move most")
 

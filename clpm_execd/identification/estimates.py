@@ -5,8 +5,8 @@ Every number that a fitted loop is made of is an Estimate, and says whether the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import exp, hypot, log
+from dataclasses import dataclass
+from math import exp
 from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
@@ -64,14 +64,6 @@ class Estimate:
         """Return a default that is within a factor of typical numbers."""
         low, high = sorted((value / factor, value * factor))
         return cls(value, low, high, unit, "prior")
-
-    def inflated(self, below: float, above: float, *, relative: bool) -> Estimate:
-        """Return the number with a further uncertainty below and above it, or, if relative, of its logarithm."""
-        if not relative:
-            return replace(self, low=max(self.value - hypot(self.value - self.low, below), 0.0),
-                           high=self.value + hypot(self.high - self.value, above))
-        low, high = hypot(log(self.value / self.low), below), hypot(log(self.high / self.value), above)
-        return replace(self, low=self.value * exp(-low), high=self.value * exp(high))
 
 
 class Findings:

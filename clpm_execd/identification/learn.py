@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf
 
 import numpy as np
 
@@ -26,14 +25,14 @@ from clpm_execd.identification.model_selection import loaded, processed, spec_of
 from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
 from clpm_execd.identification.process.residuals import Innovations
-from clpm_execd.identification.valve.stiction_search import Sticking, sticking
+from clpm_execd.identification.valve.stiction import find_stiction
+from clpm_execd.identification.valve.stiction_size import StickyValve, size_stiction
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import (
     ControllerSpec,
     FaultSpec,
     LoopSpec,
-    ProcessSpec,
     RecordingSpec,
     Resolution,
     SensorSpec,
@@ -134,10 +133,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     told.warnings += notes
     _oscillates(fitted, told)
     law = pid_law(fitted, steps)
-    known = _explained(loop, fitted, steps, law)
-    stuck = _sticks(fitted, known, steps[1], told)
-    if stuck is not None:
-        known = _explained(loop, fitted, steps, law, stuck)
+    known = _explained(loop, fitted, steps, law, _sticks(loop, fitted, law, told))
     told.take(known.told)
     loop, found = loaded(known.loop, known.left, told, known.scans), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
@@ -179,51 +175,44 @@ def _oscillates(signals: Signals, told: Findings) -> None:
 class _Explained:
     """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
 
-    typical: the process that such a controller would be tuned for. scans: the loop at its scans, where it was found so.
+    scans: the loop at its scans, where it was found so.
     """
 
     loop: LoopSpec
-    typical: ProcessSpec
     left: Innovations | None
     scans: ClosedLoop | None
     told: Findings
 
 
 def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
-               stuck: Sticking | None = None) -> _Explained:
+               stuck: StickyValve | None = None) -> _Explained:
     """stuck: of a valve that sticks; else it follows OP."""
     told = Findings()
     joint, stepped = (None, None) if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, told)
-    typical = tuned_for(loop, signals.interval)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
     loop, left = processed(loop, moved, told, None if joint is None else joint.process, stepped,
                            cycles=stuck is not None)
-    if stuck is not None:
-        _doubted(stuck, told)
-    return _Explained(loop, typical, left, joint, told)
+    return _Explained(loop, left, joint, told)
 
 
-def _doubted(stuck: Sticking, told: Findings) -> None:
-    """The process is less sure than behind a valve that is known."""
-    keys = ("process.gain", "process.dead_time", "process.tau", "process.tau2")
-    for key, (below, above) in zip(keys, stuck.process.tolist(), strict=False):
-        known = told.estimates.get(key)
-        if known is not None and known.source == "identified":
-            told.note(key, known.inflated(below, above, relative=key != "process.dead_time"))
-
-
-def _sticks(signals: Signals, healthy: _Explained, step: float, told: Findings) -> Sticking | None:
-    stuck = sticking(signals, healthy.typical, inf if healthy.left is None else healthy.left.cost, step)
-    if stuck is not None:
-        told.note("stiction.S", Estimate.from_interval(stuck.s, "% of travel"))
-        told.note("stiction.J", Estimate.from_interval(stuck.j, "% of travel"))
+def _sticks(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> StickyValve | None:
+    controlled = _controlled(loop, signals, law, Findings())
+    is_known = controlled.controller.action is not None
+    search = find_stiction(signals, float(np.sign(controlled.process.gain)) if is_known else 0.0)
+    if search.best is None:
+        return None
+    valve = size_stiction(signals, tuned_for(controlled, signals.interval), search.best.stem,
+                          max(search.gain, search.best.gain))
+    if valve is not None:
+        told.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
+        told.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
         told.warnings.append(
-            f"valve stiction: S about {stuck.s[0]:.3g} %, J about {stuck.j[0]:.3g} % of travel" if stuck.j[0] > 0 else
-            f"valve deadband, or stiction without a visible slip jump: about {stuck.s[0]:.3g} % of travel")
-    return stuck
+            f"valve stiction: S about {valve.s[0]:.3g} %, J about {valve.j[0]:.3g} % of travel" if valve.j[0] > 0 else
+            f"valve deadband, or stiction without a visible slip jump: about {valve.s[0]:.3g} % of travel")
+    return valve
 
 
 def _faults(told: Findings) -> tuple[FaultSpec, ...]:

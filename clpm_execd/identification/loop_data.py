@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 import numpy as np
@@ -45,6 +45,11 @@ class Signals:
     def whole(self) -> Booleans:
         """(T,) where PV, OP and SP all have a value."""
         return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
+
+    def part(self, where: slice | npt.NDArray[np.intp]) -> Signals:
+        """Return these samples alone; the interval stays."""
+        return replace(self, pv=self.pv[where], op=self.op[where], sp=self.sp[where], times=self.times[where],
+                       automatic=self.automatic[where], cascaded=self.cascaded[where])
 
 
 def signals_of(record: Record, column: int, span: tuple[float, float] | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
 from clpm_execd.identification.disturbance.load_steps import LOOKS, Step, alike, at_samples, cut_at, load_steps
-from clpm_execd.identification.disturbance.oscillation import from_elsewhere
+from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.pid_regression import SCAN
@@ -58,8 +58,9 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
         found = innovations(signals, plain.process, steps=at_samples(steps))
     if found is not None and law is None and not cycles:
         # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
+        cycle = oscillation(signals)
         for series in (found.errors, *([] if steps else [np.where(signals.whole, signals.op, np.nan)])):
-            period = from_elsewhere(series, signals.interval)
+            period = from_elsewhere(series, signals.interval, cycle and cycle[0])
             if period is not None:
                 told_so = Findings()
                 other = _identified(loop, cut_at(steps, signals), told_so, None, period[0])

@@ -21,6 +21,8 @@ _CROSSINGS = 11  # of which the ten intervals between are looked at
 _AROUND = 40  # frequencies on either side of a line, by which it is judged
 _TURNS = 8  # periods of a line in a record, at the least
 _CHANCE = 1e-6  # that noise has such a line
+_MOST_HARMONIC = 5  # of a limit cycle, that stands out of noise: of a square wave it has a fifth of the amplitude
+_HARMONIC_TOLERANCE = 0.04  # of the period, which the crossings of ten half periods tell to a few per cent
 _LASTING = 0.3  # of the autocorrelation, a period on: less is no oscillation that one would see
 
 
@@ -52,8 +54,13 @@ def _period(x: Floats) -> tuple[float, float, float] | None:
     return 2.0 * mean, 2.0 * mean - doubt, 2.0 * mean + doubt
 
 
-def from_elsewhere(errors: Floats, interval: float) -> tuple[float, float, float] | None:
-    """The period, s, of a line in what a loop leaves unexplained, (T,), and its interval of 90 %; None without one."""
+def from_elsewhere(errors: Floats, interval: float, fundamental: float | None = None
+                   ) -> tuple[float, float, float] | None:
+    """The period, s, of a line in what a loop leaves unexplained, (T,), and its interval of 90 %; None without one.
+
+    fundamental: the period with which the loop oscillates. What a loop leaves unexplained is whitened, so that a
+    harmonic of a wave may stand higher in it than the wave itself: a line at a harmonic is told as the wave's.
+    """
     longest = max(runs(np.isfinite(errors), _SHORTEST), key=lambda s: s.stop - s.start, default=None)
     if longest is None:
         return None
@@ -69,6 +76,10 @@ def from_elsewhere(errors: Floats, interval: float) -> tuple[float, float, float
     frequency = _refined(x, tallest / len(x))
     # The amplitude's square is 4 / n of the power; the bound on frequency is that of Rife and Boorstyn (1974).
     doubt = QUANTILE * (6.0 * _floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
+    share = interval / frequency / fundamental if fundamental else 1.0
+    harmonic = round(1.0 / share)
+    if 2 <= harmonic <= _MOST_HARMONIC and abs(harmonic * share - 1.0) < _HARMONIC_TOLERANCE:
+        frequency, doubt = frequency / harmonic, doubt / harmonic
     return interval / frequency, interval / (frequency + doubt), interval / (frequency - doubt)
 
 
