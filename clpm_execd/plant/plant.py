@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, MODES, SECOND, Block, Floats
-from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
+from clpm_execd.plant.kernel.simulation import Simulation
 from clpm_execd.plant.loop_set import Indices, LoopSet
-from clpm_execd.plant.rng import draw_normal_pairs, stream_keys
+from clpm_execd.plant.rng import draw_normal_pairs
 from clpm_execd.plant.snapshot import (
     Snapshot,
     StatefulPart,
@@ -29,19 +29,10 @@ from clpm_execd.plant.snapshot import (
     snapshot_parts,
 )
 from clpm_execd.plant.specs import LoopSpec, Move
-from clpm_execd.plant.stages.controller import Controller
-from clpm_execd.plant.stages.disturbance import Disturbance
-from clpm_execd.plant.stages.operator import Operator
-from clpm_execd.plant.stages.process import Process
-from clpm_execd.plant.stages.recording import make_recorders
-from clpm_execd.plant.stages.sensor import Sensor
-from clpm_execd.plant.stages.state import Cascades, State
-from clpm_execd.plant.stages.valve import Valve
+from clpm_execd.plant.stages.state import Cascades
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.data_path import DataPath
-    from clpm_execd.plant.faults.schedule import Schedule
-    from clpm_execd.plant.learned.resampler import LearnedLoops
 
 # Enough pairs of normals at once to hide the cost of a call, few enough for a processor's second cache: 256 kB.
 _PAIRS_PER_DRAW = 16_384
@@ -49,17 +40,7 @@ _MAX_SCANS_PER_DRAW = 1024
 _MAX_SCANS_PER_INTERVAL = 10_000  # beyond one a second: an interval of years must not keep the search for a scan going
 
 
-class StageFaults(Protocol):
-    """The faults of a stage."""
-
-    def update(self) -> None:
-        """Act by the severities of this scan, which differ from those of the scan before."""
-
-
-F = TypeVar("F", bound=StageFaults)
-
-
-class Plant:
+class Plant(Simulation):
     """A Source of Blocks: N loops simulated from `start` on.
 
     Parameters
@@ -117,108 +98,31 @@ class Plant:
         self._specs, self._seed = loops.select(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed_loops: frozenset[str] = frozenset()
+        self._data_path: DataPath | None = None
         new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
         specs = self._build(self._specs, seed, self._starts)
         if snapshot is not None and is_respecified:  # what a new fault starts from
             restore_parts(self._parts(), snapshot.tables, np.arange(len(loops)))
         if specs.any(lambda loop: loop.faults):
-            self._attach_faults(specs, seed, self._starts)
+            self._add_faults(specs, seed)
         if snapshot is not None and new_owner is not None:
             self._restore(snapshot, new_owner, is_respecified)
 
-    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> LoopSet:
-        """Make the stages, without faults; return the loops, each in balance at the OP where its stages are."""
-        scan = self._scan / SECOND
-        self._random_keys = stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
-        self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
-        self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
-        self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
-        self._state = state = State(loops)
-        if state.cascades.masters.size:  # which are in balance where their slaves are
-            loops = loops.with_nominal_op(state.op)
-        self._operator = Operator(loops, state, seed, starts, self._scan)
-        self._disturbance = Disturbance(loops, state, scan)
-        self._process = Process(loops, state, scan)
-        self._sensor = Sensor(loops, state)
-        self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
-        self._valve = Valve(loops, state, scan)
-        self._pv_recorder, self._op_recorder = make_recorders(loops)
-        self._learned: LearnedLoops | None = None
-        if loops.any(lambda loop: loop.learned_model is not None):
-            from clpm_execd.plant.learned.resampler import LearnedLoops
-
-            self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
-        self._single_loop: SingleLoopEngine | None = None
-        is_disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
-        if len(loops) <= MAX_LOOPS and not is_disturbed:
-            self._single_loop = SingleLoopEngine(
-                state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
-        self._schedule: Schedule | None = None
-        self._data_path: DataPath | None = None
-        return loops
-
-    def _attach_faults(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
-        """Give each stage its faults."""
+    def _add_faults(self, specs: LoopSet, seed: int) -> None:
+        """Give the stages their faults, the samples their data path, and the truth its observer."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
-        from clpm_execd.plant.faults.effects import TuningFaults
-        from clpm_execd.plant.faults.load import LoadFaults
-        from clpm_execd.plant.faults.operation import OperationFaults
-        from clpm_execd.plant.faults.process import ProcessFaults
         from clpm_execd.plant.faults.schedule import Schedule
-        from clpm_execd.plant.faults.sensor import SensorFaults
-        from clpm_execd.plant.faults.valve import ValveFaults
         from clpm_execd.plant.truth.observer import TruthObserver
 
-        state = self._state
-        self._schedule = schedule = Schedule(loops, self._columns.tolist(), starts, self._scan)
+        schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan)
+        self._attach_faults(schedule, seed)
         self._truth_observer = TruthObserver(schedule, self._columns)
-        self._stage_faults: list[tuple[int, StageFaults]] = []
-
-        def attach(stage: int, faults: F) -> F:
-            self._stage_faults.append((stage, faults))
-            return faults
-
-        if schedule.faults_of_stage(1):
-            self._operator.faults = attach(1, OperationFaults(schedule, state, seed))
-        if schedule.faults_of_stage(2):
-            self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed))
-        if schedule.faults_of_stage(4):
-            self._sensor.faults = attach(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
-        if schedule.faults_of_stage(5):
-            for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
-                attach(5, TuningFaults(schedule, controller, level.start))
-        if schedule.faults_of_stage(6):
-            self._valve.faults = attach(6, ValveFaults(
-                schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))
-        if schedule.faults_of_stage(7):
-            faults = attach(7, ProcessFaults(schedule, self._process))
-            if self._learned is not None:
-                self._learned.gain, self._learned.lag = faults.gain, faults.lag
         if schedule.faults_of_stage(9):
             self._data_path = DataPath(schedule, seed, self.interval)
 
     def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
-        """Yield all parts that have a state, each with its name; the controllers of all levels are one."""
-        yield stored_names.STATE_PART, self._state
-        yield stored_names.OPERATOR_PART, self._operator
-        yield stored_names.PROCESS_PART, self._process
-        yield stored_names.DEAD_TIME_PART, self._process.dead_time
-        yield stored_names.RECORDED_PV_PART, self._pv_recorder
-        yield stored_names.RECORDED_OP_PART, self._op_recorder
-        yield from ((stored_names.CONTROLLER_PART, controller) for controller in self._controllers)
-        if self._learned is not None:
-            yield stored_names.LEARNED_PART, self._learned
-        if self._operator.faults is not None:
-            yield stored_names.OPERATION_FAULTS_PART, self._operator.faults
-        if self._disturbance.faults is not None:
-            yield stored_names.LOAD_FAULTS_PART, self._disturbance.faults
-            yield stored_names.COUPLINGS_PART, self._disturbance.faults.couplings
-        if self._sensor.faults is not None:
-            yield stored_names.SENSOR_FAULTS_PART, self._sensor.faults
-        if self._valve.faults is not None:
-            yield stored_names.VALVE_FAULTS_PART, self._valve.faults
-            yield stored_names.STICTION_PART, self._valve.faults.stiction
+        yield from super()._parts()
         if self._data_path is not None:
             yield stored_names.DATA_PATH_PART, self._data_path
 
@@ -314,13 +218,6 @@ class Plant:
             tables = add_missing_rows(tables, snapshot_parts(self._parts()))
         restore_parts(self._parts(), tables, new_owner[new_owner >= 0])
 
-    def _update_faults(self, tick: int) -> None:
-        """Bring the faults up to this scan: which are on, and how severe."""
-        if self._schedule is not None and (stages := self._schedule.move_to(tick)):
-            for stage, faults in self._stage_faults:
-                if stage in stages:
-                    faults.update()
-
     def advance(self, n: int) -> Block:
         """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.
 
@@ -390,36 +287,6 @@ class Plant:
             return 1
         idle = self._operator.idle_scans(tick, most)
         return idle if self._single_loop.is_quicker(idle) else 1
-
-    def _simulate_scan(self, tick: int, noise: Floats, load: Floats) -> None:
-        """Simulate one scan, stage by stage."""
-        self._update_faults(tick)  # 1 schedule: faults,
-        self._operator.step(tick)  # and moves
-        learned = self._learned
-        self._disturbance.step(load)  # 2 load at the process input
-        if learned is not None:
-            learned.disturb(tick)
-        self._process.measure()  # 3 true process variable
-        if learned is not None:
-            learned.measure()
-            learned.sense(noise)
-        self._sensor.step(noise)  # 4 measured process variable
-        for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
-            level.update_modes()
-        for level in self._controllers:  # then set points and outputs from the masters downwards
-            level.step()
-        if learned is not None:
-            learned.control(self._controllers)
-        self._valve.step()  # 6 valve position and flow
-        self._process.step(self._valve.flow)  # 7 process state
-        if learned is not None:
-            learned.step(self._valve.flow, self._process)
-
-
-def _zero_and_scale(limits: tuple[float, float]) -> tuple[float, float]:
-    """Return where a range begins, and one per cent of it."""
-    return limits[0], (limits[1] - limits[0]) / 100.0
-
 
 def default_scan(interval: int) -> int:
     """Return the scan of a plant that is sampled each `interval`, both in ns.
