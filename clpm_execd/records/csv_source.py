@@ -18,7 +18,7 @@ from typing import TextIO
 
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
-from clpm_execd.records.column_roles import Columns, find_time_columns, normalise_name
+from clpm_execd.records.header.column_roles import Columns, find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
 ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grid, align, fill_gaps
 from clpm_execd.records.cells.text_columns import Integers
-from clpm_execd.records.column_roles import COLUMNS_OPTION, Columns
 from clpm_execd.records.csv_source import record_error, timestamp_error
+from clpm_execd.records.header.column_roles import COLUMNS_OPTION, Columns
 from clpm_execd.records.mode_inference import infer_modes
 from clpm_execd.records.samples import SIGNALS, Samples, read_samples
 

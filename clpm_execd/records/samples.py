@@ -13,8 +13,8 @@ from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_mode, parse_numbers, parse_quality
 from clpm_execd.records.cells.text_columns import Booleans, Integers, Row, Table, TextColumn
 from clpm_execd.records.cells.timestamps import ParsedTimes, join_date_and_clock, parse_times
-from clpm_execd.records.column_roles import ROLES, Columns, Layout, detect_layout, split_field
 from clpm_execd.records.csv_source import open_csv, record_error
+from clpm_execd.records.header.column_roles import ROLES, Columns, Layout, detect_layout, split_field
 
 SIGNALS = ("pv", "op", "sp")
 
