@@ -4,7 +4,7 @@ The room may import the plant and what lies on the ground floor (problems, units
 """
 
 from clpm_execd.records.cells.timestamps import parse_zone
-from clpm_execd.records.header.column_roles import Columns, parse_columns
+from clpm_execd.records.header.columns import Columns, parse_columns
 from clpm_execd.records.record import Record, read_record
 from clpm_execd.records.replay import Replay
 

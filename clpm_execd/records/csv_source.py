@@ -17,16 +17,20 @@ from pathlib import Path
 from typing import TextIO
 
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.records.cells.blanks import BlankSeparatedText, find_blank_separator, rewrite_line
 from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
-from clpm_execd.records.header.column_roles import Columns, find_time_columns, normalise_name
+from clpm_execd.records.header.columns import Columns
+from clpm_execd.records.header.search import Header, find_header
+from clpm_execd.records.header.signal_names import find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
 ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
-HEADER_MAX_ROWS = 20  # exports put a title, a unit and a time range above the header, not a page
-HEAD_BYTES = 65_536  # enough to judge encoding, delimiter and decimal mark
-DELIMITER_LINES = 50  # of the head; most of them, not a title above the header, decide
+HEAD_BYTES = 262_144  # enough to judge encoding, delimiter and decimal mark, and to have a preamble of some pages
+DELIMITER_LINES = 50  # the last of the head: most of them decide
+LAST_ROWS = 3  # that have a delimiter equally often show it, where most lines are a preamble
 DECIMAL_MARK_LINES = 200  # of the head; decimal marks are rarer than delimiters
 DELIMITERS = "\t;|,"
+GROUP_KEY = "#group"
 ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 
 # An annotation or an empty line, after which another header may follow.
@@ -42,25 +46,31 @@ def record_error(path: Path, what: str, remedy: str) -> BadInput:
     return BadInput([Problem(str(path), what, remedy)])
 
 
-def timestamp_error(path: Path) -> BadInput:
-    """Return the error of a file in which no row has a readable timestamp."""
-    remedy = "write timestamps as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970"
-    return record_error(path, "no row has a readable timestamp", remedy)
+def timestamp_error(path: Path, example: str = "", place: str = "") -> BadInput:
+    """Return the error of a file in which no row has a readable timestamp.
+
+    example: a cell that cannot be read. place: the header, as it is quoted.
+    """
+    cell = f", such as {example!r}" if example else ""
+    header = f"; {place}" if place else ""
+    remedy = f"write timestamps as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970{header}"
+    return record_error(path, f"no row has a readable timestamp{cell}", remedy)
 
 
 @dataclass
 class CsvSource:
     """An open file that is read table by table.
 
-    header: the names that the next rows stand under; None where there is none. is_process_data: the format is
-    PROCESSDATA, whose header is the line that begins with `tagname` and is followed by two lines of description.
-    has_decimal_comma: what the first lines show. An empty line or an annotation may begin another table of a Flux
-    answer, with a header of its own. assumptions: what the file left open and how it was taken.
+    start: the first header; None where there are no rows. header: the names that the next rows stand under. group_key:
+    the last annotation that says which columns are tags. is_process_data: the format is PROCESSDATA, whose header is
+    the line that begins with `tagname` and is followed by two lines of description. has_decimal_comma: what the first
+    lines show. An empty line or an annotation may begin another table of a Flux answer, with a header of its own.
+    assumptions: what the file left open and how it was taken.
     """
 
-    text: TextIO
+    text: TextIO | BlankSeparatedText
     delimiter: str
-    header: Row | None
+    start: Header | None
     is_process_data: bool
     has_decimal_comma: bool
     uses_arrow: bool
@@ -68,18 +78,24 @@ class CsvSource:
     may_be_header: bool = False  # whether the next row may be another header
     short_rows: int = 0  # rows with fewer cells than the header
     long_rows: int = 0  # rows with more cells than the header, not counting empty ones
+    header: Row = field(default_factory=list)
+    group_key: Row = field(default_factory=list)
 
-    def tables(self) -> Iterator[tuple[Row, Table]]:
+    def tables(self) -> Iterator[tuple[Header, Table]]:
         """Yield headers and the rows under them; the first table has no rows and is there for its header."""
-        if self.header is None:
+        if self.start is None:
             return
-        yield self.header, CsvTable([])
+        self.header, header = self.start.names, self.start
+        yield header, CsvTable([])
         for text in self._chunks():
             table = parse_with_arrow(text, self.delimiter, len(self.header)) if self._is_one_table(text) else None
             if table is not None:
-                yield self.header, table
-            else:
-                yield from self._split_at_headers(text)
+                yield header, table
+                continue
+            for names, rows in self._split_at_headers(text):
+                if names is not header.names:
+                    header = Header(names, tags=read_group_key(self.group_key))
+                yield header, rows
 
     def _is_one_table(self, text: str) -> bool:
         """Return whether Arrow is to parse the chunk, and all its lines are rows under the present header."""
@@ -95,8 +111,8 @@ class CsvSource:
 
     def _time_column(self) -> tuple[int, str]:
         """Return the index and the name of the first time column; the name is empty where there is none."""
-        columns = find_time_columns(self.header or [])
-        return (columns[0], self.header[columns[0]]) if columns and self.header else (0, "")
+        columns = find_time_columns(self.header)
+        return (columns[0], self.header[columns[0]]) if columns else (0, "")
 
     def _chunks(self) -> Iterator[str]:
         """Yield complete lines, and complete rows where quoted cells contain line breaks."""
@@ -112,12 +128,12 @@ class CsvSource:
 
     def _split_at_headers(self, text: str) -> Iterator[tuple[Row, Table]]:
         """Yield the rows of a chunk, by the csv module, under their headers."""
-        assert self.header is not None
         rows: list[Row] = []
         index, name = self._time_column()
         for row in csv.reader(io.StringIO(text), delimiter=self.delimiter):
             if not any(row) or row[0] in ANNOTATIONS:
                 self.may_be_header = not self.is_process_data
+                self.group_key = row if row and row[0] == GROUP_KEY else self.group_key
                 continue
             # Where files were joined, no empty line precedes the header of the next one.
             is_repeated = bool(name) and index < len(row) and row[index] == name
@@ -133,6 +149,11 @@ class CsvSource:
         yield self.header, CsvTable(rows)
 
 
+def read_group_key(row: Row) -> frozenset[int]:
+    """Return the columns that an annotation of Flux marks as the group key."""
+    return frozenset(i for i, cell in enumerate(row) if cell == "true")
+
+
 def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvSource:
     """Open a file and read its header; the caller closes its text.
 
@@ -146,19 +167,34 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
         text.readline()
         lines = lines[1:]
     delimiter = separator[1] if separator else _detect_delimiter(lines)
+    blanks = find_blank_separator(lines) if delimiter == "," and not separator else None
+    rows_text: TextIO | BlankSeparatedText = text
+    if blanks is not None:
+        rows_text, delimiter = BlankSeparatedText(text, blanks), "\t"
+        lines = [rewrite_line(line, blanks) for line in lines]
+        assumptions.append("columns are separated by blanks")
     is_process_data = bool(lines) and lines[0].startswith("PROCESSDATA\t")
-    header_row = _find_header(lines, delimiter, columns, is_process_data)
-    if header_row is None:
-        header = None
-    else:
-        rows_above, header = header_row
-        rows = csv.reader(iter(text.readline, ""), delimiter=delimiter)
-        for _ in range(rows_above + (3 if is_process_data else 1)):
-            next(rows, None)
+    header = _find_process_data_header(lines) if is_process_data else find_header(lines, delimiter, columns)
+    if header is not None:
+        header.line += bool(separator)
+        rows = csv.reader(iter(rows_text.readline, ""), delimiter=delimiter)
+        group_key: Row = []
+        for _ in range(header.rows):
+            row = next(rows, [])
+            group_key = row if row and row[0] == GROUP_KEY else group_key
+        header.tags = read_group_key(group_key)
     has_decimal_comma = _has_decimal_comma(lines, delimiter)
     if has_decimal_comma:
         assumptions.append("numbers have decimal commas")
-    return CsvSource(text, delimiter, header, is_process_data, has_decimal_comma, arrow, assumptions)
+    return CsvSource(rows_text, delimiter, header, is_process_data, has_decimal_comma, arrow, assumptions)
+
+
+def _find_process_data_header(lines: Sequence[str]) -> Header | None:
+    """Return the header of PROCESSDATA, the line that begins with `tagname` and has two lines of description below."""
+    for i, row in enumerate(csv.reader(lines, delimiter="\t")):
+        if row and normalise_name(row[0]) == "tagname":
+            return Header(row, line=i + 1, rows=i + 3)
+    return None
 
 
 def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
@@ -174,7 +210,8 @@ def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
     unprintable = sum(c == "�" or (c < " " and c not in "\t\r\n\f") for c in sample)
     if "\0" in sample or unprintable > len(sample) // 4:
         raise record_error(path, "the file is not text", "export the record as CSV, in UTF-8")
-    assumptions = ["the file is not UTF-8: read as Windows-1252"] if encoding == "cp1252" else []
+    assumptions = {"cp1252": ["the file is not UTF-8: read as Windows-1252"], "utf-8-sig": [], "utf-16": []}.get(
+        encoding, ["the file is UTF-16 without a byte order mark"])
     lines = list(io.StringIO(sample, newline=None))
     if is_gzip:
         return gzip.open(path, "rt", encoding=encoding, errors="replace"), lines, assumptions
@@ -185,6 +222,9 @@ def _detect_encoding(head: bytes) -> str:
     """Return UTF-16 or UTF-8 by the byte order mark, else UTF-8, else Windows-1252 where the text is mostly ASCII."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
+    for encoding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if len(head) > 8 and zeros.count(0) > 0.9 * len(zeros) and others.count(0) == 0:
+            return encoding
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -195,27 +235,19 @@ def _detect_encoding(head: bytes) -> str:
 
 
 def _detect_delimiter(lines: Sequence[str]) -> str:
-    """Return the first of tab, semicolon and bar that most lines have, else the comma, which may be a decimal mark."""
-    rows = [line for line in lines[:DELIMITER_LINES] if line.strip() and not line.startswith("#")]
-    return next((d for d in DELIMITERS[:-1] if 2 * sum(d in line for line in rows) > len(rows)), ",")
+    """Return the first of tab, semicolon and bar that the rows have, else the comma, which may be a decimal mark.
 
-
-def _find_header(lines: Sequence[str], delimiter: str, columns: Columns, is_process_data: bool
-                 ) -> tuple[int, Row] | None:
-    """Return how many rows stand above the header, and the header: the first row with a name of a time column.
-
-    Where there is none, it is the first row, so that an error message can quote it.
+    The last lines are rows, whatever page stands above them: most of them have the delimiter, or the very last ones
+    have it equally often.
     """
-    first_row: tuple[int, Row] | None = None
-    for rows_above, row in enumerate(islice(csv.reader(lines, delimiter=delimiter), HEADER_MAX_ROWS)):
-        if is_process_data:
-            if row and normalise_name(row[0]) == "tagname":
-                return rows_above, row
-        elif find_time_columns(row) or (columns.time and normalise_name(columns.time) in map(normalise_name, row)):
-            return rows_above, row
-        elif first_row is None and any(row) and not row[0].startswith("#"):
-            first_row = (rows_above, row)
-    return first_row
+    rows = [line for line in lines if line.strip() and not line.startswith("#")][-DELIMITER_LINES - 1:]
+    rows = rows[:-1] if len(rows) > LAST_ROWS + 1 else rows  # the last one may be cut off
+    for delimiter in DELIMITERS[:-1]:
+        counts = [line.count(delimiter) for line in rows]
+        last = set(counts[-LAST_ROWS:])
+        if 2 * sum(count > 0 for count in counts) > len(counts) or (len(last) == 1 and 0 not in last):
+            return delimiter
+    return ","
 
 
 def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:

@@ -23,7 +23,7 @@ from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grid, align, fill_gaps
 from clpm_execd.records.cells.text_columns import Integers
 from clpm_execd.records.csv_source import record_error, timestamp_error
-from clpm_execd.records.header.column_roles import COLUMNS_OPTION, Columns
+from clpm_execd.records.header.columns import COLUMNS_OPTION, Columns
 from clpm_execd.records.mode_inference import infer_modes
 from clpm_execd.records.samples import SIGNALS, Samples, read_samples
 
@@ -150,7 +150,7 @@ def _find_outliers(values: Floats) -> Floats:
 
 
 def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | None = None,
-                arrow: bool | None = None) -> Record:
+                interval: int | None = None, arrow: bool | None = None) -> Record:
     """Return the record in a file.
 
     Parameters
@@ -161,6 +161,8 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         The names of columns; those that are None are detected.
     zone : tzinfo, optional
         The zone of timestamps that have none; by default UTC.
+    interval : int, optional
+        The time between rows, ns, for a record that has no time column; it is not used for one that has.
     arrow : bool, optional
         Whether Arrow parses the cells; by default where it is installed and the file is large. The Record is the same.
 
@@ -171,7 +173,7 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
     """
     assumptions: list[str] = []
     try:
-        samples = read_samples(path, columns, assumptions, arrow)
+        samples, header = read_samples(path, columns, assumptions, arrow, interval)
     except IsADirectoryError:
         raise record_error(path, "this is a folder", "name one file") from None
     except FileNotFoundError:
@@ -183,10 +185,13 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
     except csv.Error as error:
         raise record_error(path, f"is not CSV ({error})", "export the record as CSV") from None
     if samples.rows and samples.rows == samples.unreadable_times:
-        raise timestamp_error(path)
+        raise timestamp_error(path, samples.unreadable_time, header.place)
     if not samples.loops or not any(np.isfinite(part).any() for part in samples.values["pv"]):
-        remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME"
-        raise record_error(path, "no row has a number for PV", remedy)
+        cells = [f"values such as {text!r}" for text in list(samples.notes.bad_texts)[:1]]
+        cells += [f"signals such as {', '.join(samples.other_names)}"] if samples.other_names else []
+        found = f", but {' and '.join(cells)}" if cells else ""
+        remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME; {header.place}"
+        raise record_error(path, f"no row has a number for PV{found}", remedy)
     return _assemble(path, samples, zone, assumptions)
 
 
@@ -201,7 +206,7 @@ def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: li
     modes = grid.modes
     if "mode" not in samples.signals:
         modes = infer_modes(loops, pv, op, sp, assumptions)
-    return Record(loops, grid.times, pv, op, sp, modes, interval, tuple(assumptions))
+    return Record(loops, grid.times, pv, op, sp, modes, interval, tuple(assumptions), (samples.op_unit,) * len(loops))
 
 
 def loop_ids(records: Iterable[Record]) -> list[str]:

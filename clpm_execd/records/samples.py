@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,23 +11,46 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_mode, parse_numbers, parse_quality
-from clpm_execd.records.cells.text_columns import Booleans, Integers, Row, Table, TextColumn
+from clpm_execd.records.cells.text_columns import Booleans, Integers, Table, TextColumn
 from clpm_execd.records.cells.timestamps import ParsedTimes, join_date_and_clock, parse_times
 from clpm_execd.records.csv_source import open_csv, record_error
-from clpm_execd.records.header.column_roles import ROLES, Columns, Layout, detect_layout, split_field
+from clpm_execd.records.header.columns import ROLES, Columns
+from clpm_execd.records.header.layout import Layout, detect_layout, split_field
+from clpm_execd.records.header.search import Header
+from clpm_execd.units import human_duration
 
 SIGNALS = ("pv", "op", "sp")
 
 Modes = npt.NDArray[np.int8]
+Series = tuple[str, tuple[tuple[str, str], ...]]  # a loop, and tags with their values
+MAX_OTHER_NAMES = 5  # in a message
+
+
+def find_distinguishing_tags(series: Sequence[tuple[Mapping[str, str], set[str]]]) -> list[str]:
+    """Return the tags that keep series of the same signal apart; each series has its tags and signals.
+
+    A tag is dropped where, without it, no two series of the same signal have the same tags.
+    """
+    names = list(dict.fromkeys(name for tags, _ in series for name in tags))
+    # What names the source rather than the loop is dropped first.
+    names.sort(key=lambda name: name.casefold() not in ("_measurement", "host", "server", "source"))
+    for name in list(names):
+        rest = [other for other in names if other != name]
+        seen: set[tuple[str, ...]] = set()
+        keys = [(signal, *(tags.get(other, "") for other in rest)) for tags, signals in series for signal in signals]
+        seen.update(keys)
+        if len(seen) == len(keys):
+            names = rest
+    return names
 
 
 @dataclass
 class Samples:
     """Samples in the file's order, in parts of some rows each.
 
-    loops: the code of each loop id. values: by signal, NaN where there is no number. present: by signal and mode, which
-    rows have a cell for it, readable or not; in a long record that is one signal per row. signals: those that the
-    record has at all. rows, unreadable_times, bad_quality_rows: counts of rows.
+    loops: the code of each loop id, once `name_loops` has made them of the series. values: by signal, NaN where there
+    is no number. present: by signal and mode, which rows have a cell for it, readable or not; in a long record that is
+    one signal per row. signals: those that the record has at all. rows, unreadable_times, bad_quality_rows: counts.
     """
 
     loops: dict[str, int] = field(default_factory=dict)
@@ -44,10 +67,40 @@ class Samples:
     bad_quality_rows: int = 0
     has_useless_quality: bool = False  # a quality column in which no value is good
     has_decimal_comma: bool = False
+    op_unit: str = ""
+    file_name: str = ""  # without its suffix: the loop of rows that name none
+    unreadable_time: str = ""  # the first one
+    other_names: dict[str, None] = field(default_factory=dict)  # names of a long record that are no signal's, as keys
+    series: dict[Series, int] = field(default_factory=dict)
+    signals_of_series: dict[int, set[str]] = field(default_factory=dict)
 
-    def code_of(self, loop: str) -> int:
-        """Return the number of a loop, which is a new one for a new loop."""
-        return self.loops.setdefault(loop, len(self.loops))
+    def code_of(self, loop: str, tags: tuple[tuple[str, str], ...] = ()) -> int:
+        """Return the number of a series, which is a new one for a new loop or other tags."""
+        return self.series.setdefault((loop, tags), len(self.series))
+
+    def note_signals(self, codes: Integers, signal: str) -> None:
+        """Note that rows with these codes have a signal."""
+        for code in np.unique(codes).tolist():
+            self.signals_of_series.setdefault(code, set()).add(signal)
+
+    def name_loops(self, assumptions: list[str]) -> None:
+        """Make the loops of the series: those that differ in a tag are several, where they have the same signals."""
+        tags_of_loop: dict[str, list[tuple[dict[str, str], int]]] = {}
+        for (loop, tags), code in self.series.items():
+            tags_of_loop.setdefault(loop, []).append((dict(tags), code))
+        new_code = np.zeros(len(self.series), np.int64)
+        for loop, series in tags_of_loop.items():
+            names = find_distinguishing_tags([(tags, self.signals_of_series.get(code, set())) for tags, code in series])
+            ids = []
+            for values_of_tags, code in series:
+                values = ".".join(values_of_tags.get(name, "") for name in names)
+                ids.append(values if loop == self.file_name and values else ".".join(filter(None, (loop, values))))
+                new_code[code] = self.loops.setdefault(ids[-1], len(self.loops))
+            if names:
+                examples = ", ".join(sorted(set(ids))[:5])
+                assumptions.append(f"series that differ in {', '.join(names)} are several loops: {examples}")
+        if len(self.loops) < len(self.series) or any(new_code != np.arange(len(new_code))):
+            self.loop_codes = [new_code[codes] for codes in self.loop_codes]
 
     def add(self, times: ParsedTimes, loop_codes: Integers, cells: Mapping[str, tuple[Floats, Booleans]],
             modes: Modes, has_mode: Booleans) -> None:
@@ -94,11 +147,26 @@ def _select(table: Table, times: ParsedTimes, is_usable: Booleans) -> _UsableRow
     return _UsableRows(table, index, times.take(index))
 
 
+def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> ParsedTimes:
+    """Return the instants of the rows; where they have no time column, their numbers, which become instants later."""
+    if not layout.time:
+        numbers = np.arange(samples.rows, samples.rows + len(table), dtype=np.int64)
+        none = np.zeros(len(table), np.bool_)
+        return ParsedTimes(numbers, numbers, none, none)
+    column = table.column(layout.time[0])
+    if len(layout.time) > 1:
+        column = join_date_and_clock(column, table.column(layout.time[1]))
+    times = parse_times(column, layout.time_unit)
+    if not samples.unreadable_time:
+        unreadable = np.flatnonzero(~times.is_readable())
+        texts = column.texts_of(unreadable[:20])
+        samples.unreadable_time = next((text.strip() for text in texts if text.strip()), "")[:60]
+    return times
+
+
 def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, samples: Samples) -> None:
     """Convert some rows of a file and add them to the samples."""
-    column = table.column(layout.time[0])
-    times = parse_times(
-        join_date_and_clock(column, table.column(layout.time[1])) if len(layout.time) > 1 else column)
+    times = _parse_table_times(table, layout, samples)
     readable = times.is_readable()
     samples.rows += len(table)
     samples.unreadable_times += int(len(readable) - readable.sum())
@@ -107,6 +175,8 @@ def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, sample
         return
     codes, names = table.column(layout.field_and_value[0]).factorize()
     fields = [split_field(name, columns) for name in names] or [(None, None)]
+    samples.other_names |= {name.strip(): None for name, (_, role) in zip(names, fields, strict=False)
+                            if role is None and len(samples.other_names) < MAX_OTHER_NAMES}
     roles = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
     rows = _select(table, times, readable & (roles >= 0))
     if rows.index is not None:
@@ -114,19 +184,35 @@ def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, sample
     if layout.loop is not None or not any(tag for tag, _ in fields):
         loops = _code_loops(rows, layout, "", stem, samples)
     else:
-        used = set(codes.tolist())
-        loops = np.array(
-            [samples.code_of(tag or stem) if i in used else 0 for i, (tag, _) in enumerate(fields)])[codes]
+        tags = [tag or stem for tag, _ in fields]
+        loops = _code_series(rows, layout, np.array(codes), tags, samples)
     _add_long(rows, layout, loops, roles, samples)
 
 
 def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, samples: Samples) -> Integers:
-    """Return (T,) the loop of each row: by the loop column, by the columns' own names, or by the file's."""
+    """Return (T,) the series of each row: by the loop column, by the columns' own names, or by the file's."""
     if layout.loop is None:
-        return np.full(len(rows), samples.code_of(prefix or stem) if len(rows) else 0, np.int64)
+        return _code_series(rows, layout, np.zeros(len(rows), np.int64), [prefix or stem], samples)
     codes, names = rows.column(layout.loop).factorize()
     joined = f"{prefix}." if prefix and len(layout.loops) > 1 else ""
-    return np.array([samples.code_of(joined + (name.strip() or stem)) for name in names] or [0], np.int64)[codes]
+    return _code_series(rows, layout, codes, [joined + (name.strip() or stem) for name in names], samples)
+
+
+def _code_series(rows: _UsableRows, layout: Layout, codes: Integers, loops: Sequence[str], samples: Samples
+                 ) -> Integers:
+    """Return (T,) the series of each row, by the number of its loop and the values of its tags."""
+    parts = [codes]
+    texts: list[Sequence[str]] = [loops]
+    for _, column in layout.tags:
+        tag_codes, tag_texts = rows.column(column).factorize()
+        parts.append(tag_codes)
+        texts.append([text.strip() for text in tag_texts])
+    names = [name for name, _ in layout.tags]
+    distinct, index = np.unique(np.stack(parts), axis=1, return_inverse=True)
+    numbers = [samples.code_of(texts[0][loop], tuple((name, texts[k][value]) for k, (name, value) in
+                                                     enumerate(zip(names, values, strict=True), 1)))
+               for loop, *values in distinct.T.tolist()]
+    return np.array(numbers or [0], np.int64)[index.reshape(-1)]
 
 
 def _mask_bad_quality(values: Floats, good: Booleans | None) -> Floats:
@@ -164,7 +250,10 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
         if loop.mode is not None:
             samples.signals.add("mode")
             modes, has_mode = _parse_modes(rows.column(loop.mode), samples), all_rows
-        samples.add(rows.times, _code_loops(rows, layout, loop.name or "", stem, samples), cells, modes, has_mode)
+        codes = _code_loops(rows, layout, loop.name or "", stem, samples)
+        for signal in cells:
+            samples.note_signals(codes, signal)
+        samples.add(rows.times, codes, cells, modes, has_mode)
 
 
 def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDArray[np.intp], samples: Samples
@@ -179,6 +268,7 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
         values = np.full(len(rows), np.nan)
         if present.any():
             samples.signals.add(signal)
+            samples.note_signals(loops[present], signal)
             own_texts = texts.take(np.flatnonzero(present))
             values[present] = parse_numbers(own_texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
         cells[signal] = (_mask_bad_quality(values, good), present)
@@ -200,21 +290,27 @@ def _file_stem(path: Path) -> str:
     return stem.encode("utf-8", "replace").decode()
 
 
-def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bool | None) -> Samples:
-    """Return all samples of a file; raise BadInput and what reading and decompressing raise."""
+def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bool | None,
+                 interval: int | None = None) -> tuple[Samples, Header]:
+    """Return all samples of a file and its header; raise BadInput and what reading and decompressing raise.
+
+    interval: between rows that have no time, ns.
+    """
     source = open_csv(path, columns, arrow=arrow)
     with source.text:
         assumptions += source.assumptions
         samples = Samples(has_decimal_comma=source.has_decimal_comma)
-        stem = _file_stem(path)
+        stem = samples.file_name = _file_stem(path)
         layout: Layout | None = None
-        layout_header: Row | None = None
+        layout_header: Header | None = None
         for header, table in source.tables():
             if layout is None or header is not layout_header:
-                layout = detect_layout(header, columns, str(path), (0,) if source.is_process_data else ())
+                fixed = (0,) if source.is_process_data else ()
+                layout = detect_layout(header, columns, str(path), fixed, interval=interval)
                 if source.is_process_data:
                     layout = replace(layout, loop=None)
                 layout_header = header
+                samples.op_unit = samples.op_unit or layout.op_unit
                 assumptions.extend(line for line in layout.assumptions if line not in assumptions)
             if len(table):
                 _add_table(table, layout, stem, columns, samples)
@@ -224,6 +320,21 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
         if source.long_rows:
             assumptions.append(
                 f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")
-    if layout is None:
+    if layout is None or source.start is None:
         raise record_error(path, "there are no data rows", "begin with a header line such as time,PV,OP,SP")
-    return samples
+    samples.name_loops(assumptions)
+    if not layout.time and interval is not None:
+        _number_rows(samples, interval)
+        assumptions.append(f"there is no time column: rows are {human_duration(interval)} apart")
+    return samples, source.start
+
+
+def _number_rows(samples: Samples, interval: int) -> None:
+    """Put the rows of each loop so many ns apart, in the order of the file."""
+    for loop in range(len(samples.loops)):
+        count = 0
+        for part, codes in zip(samples.times, samples.loop_codes, strict=True):
+            rows = np.flatnonzero(codes == loop)
+            if len(rows):
+                part.day_first[rows] = (count + np.arange(len(rows))) * interval
+                count += len(rows)

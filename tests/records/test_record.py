@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -231,9 +232,17 @@ def test_names_of_columns_from_the_user_take_precedence(tmp_path):
 
 
 def test_a_time_column_of_another_name_needs_the_option(tmp_path):
-    text = WIDE.replace("time", "Zeitpunkt")
-    assert "--columns time=NAME" in read_error(tmp_path, text)
-    assert_is_the_wide_record(read(tmp_path, text, columns=Columns(time="zeitpunkt")))
+    text = "Nr,PV,OP\n1736503200,1,50\n1736503201,2,51\n"
+    error = read_error(tmp_path, text)
+    assert "no time column; the header (line 1) is Nr, PV, OP: name it with --columns time=NAME or time=#1" in error
+    for name in ("nr", "#1"):
+        assert read(tmp_path, text, columns=Columns(time=name)).times.tolist() == [START, START + SECOND]
+
+
+def test_a_column_whose_cells_are_times_is_the_time(tmp_path):
+    record = read(tmp_path, WIDE.replace("time", "Meldung"))
+    assert record.assumptions == ("time = Meldung, whose cells are times",)
+    assert_is_the_wide_record(replace(record, assumptions=()))
 
 
 def test_two_transmitters_need_the_option(tmp_path):

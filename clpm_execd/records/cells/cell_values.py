@@ -22,10 +22,18 @@ UNKNOWN_MODE = -1  # no index into MODES
 OPC_UNCERTAIN = 64
 MAX_BAD_TEXTS = 5  # examples in a message; more would fill the screen
 
-_MODES = dict.fromkeys(("AUT", "AUTO", "AUTOMATIC", "A", "1", "TRUE"), AUT)
-_MODES |= dict.fromkeys(("MAN", "MANUAL", "M", "IMAN", "LO", "0", "FALSE"), MAN)
-_MODES |= dict.fromkeys(("CAS", "CASCADE", "C", "2", "RCAS", "3"), CAS)
+# Modes of Fieldbus, DCS and PLC blocks, and of historians' digital states. With local override, tracking or out of
+# service the controller does not move OP, as in MAN.
+_MODES = dict.fromkeys(("AUT", "AUTO", "AUTOMATIC", "A", "1", "TRUE", "AUTOMATIK", "AUTOMATIQUE", "AUTOMATICO", "ON",
+                        "BAUTO", "P-AUTO"), AUT)
+_MODES |= dict.fromkeys(("MAN", "MANUAL", "M", "IMAN", "LO", "0", "FALSE", "HAND", "MANUELL", "MANUEL", "MANUALE",
+                         "OOS", "O/S", "TRK", "TRACK", "TRACKING", "ROUT", "OFF", "P-MAN", "INITMAN"), MAN)
+_MODES |= dict.fromkeys(("CAS", "CASCADE", "C", "2", "RCAS", "3", "CASC", "BCAS", "REM", "REMOTE", "RSP", "KASKADE",
+                         "EXTERN", "RMT", "REMOTE SETPOINT"), CAS)
 
+# A number as panels show it: 49.8 %, 37.1 °C, 4.2 bar. Letters alone may scale it, so that k and M are no units here.
+_UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|psi|kPa|rpm|Hz|mA|V|°|m³/h|m3/h|t/h|kg/h|"
+                          r"kg/s|l/min|gpm))$", re.IGNORECASE)
 _COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 _POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+", re.ASCII)
 _GROUPED_BY_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d*", re.ASCII)
@@ -59,7 +67,7 @@ def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) 
 
 def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     """Return a number with either decimal mark, with thousands separated by the other, with or without a % sign."""
-    number = text.removesuffix("%").rstrip()
+    number = _UNIT_BEHIND.sub("", text)
     if _GROUPED_BY_COMMAS.fullmatch(number) or (not decimal_comma and _COMMAS.fullmatch(number)):
         notes.thousands_example = notes.thousands_example or text
         number = number.replace(",", "")
@@ -98,7 +106,10 @@ _GOOD_QUALITY = ("", "good", "ok", "g", "true", "non-specific", "good, non-speci
 def parse_quality(texts: TextColumn) -> Booleans | None:
     """Return (T,) whether a quality is good or uncertain, by word or OPC number; None where none of them is."""
     codes, words = texts.factorize()
-    is_good: npt.NDArray[np.bool_] = np.array([_is_good(word.strip().casefold()) for word in words] or [False],
+    words = [word.strip().casefold() for word in words]
+    # WinCC and others mark a valid value by 1, which in OPC would be a bad one: so it is only among larger codes.
+    is_flag = {"1"} <= set(words) <= {"0", "1", ""}
+    is_good: npt.NDArray[np.bool_] = np.array([word == "1" if is_flag else _is_good(word) for word in words] or [False],
                                               np.bool_)
     good = is_good[codes]
     return good if good.any() else None

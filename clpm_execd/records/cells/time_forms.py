@@ -97,6 +97,12 @@ def parse_time_text(text: str) -> ParsedText:
     return ParsedText(time, time, False, False)
 
 
+def is_readable_time(text: str) -> bool:
+    """Return whether a text is a time: a date, a clock time, or a number."""
+    one = parse_time_text(text)
+    return one.day_first != UNREADABLE or one.month_first != UNREADABLE
+
+
 def _reorder(text: str) -> str:
     """Return a text without weekday and name of the zone, and with the date before the clock."""
     if text[:1].isalpha():

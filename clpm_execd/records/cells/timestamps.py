@@ -229,12 +229,6 @@ def _in_unit(unit: int, number: Decimal) -> int:
     return check_range(int(number * unit))
 
 
-def is_readable_time(text: str) -> bool:
-    """Return whether a text is a time: a date, a clock time, or a number."""
-    one = parse_time_text(text)
-    return one.day_first != UNREADABLE or one.month_first != UNREADABLE
-
-
 # Clock times without a date
 
 

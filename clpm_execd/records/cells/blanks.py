@@ -1,0 +1,103 @@
+"""Tables whose columns are separated by blanks, rewritten with tabs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from clpm_execd.records.cells.time_forms import NUMBER
+
+MIN_LINES = 2  # of like width, below which nothing shows a table
+CHECKED_LINES = 400
+_ONE, _TWO = re.compile(r"[ \t]+"), re.compile(r" {2,}|\t+")
+_CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d)?(?:[.,]\d+)?")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}[-/.]?[A-Za-z]{3}[-/.]?\d{2,4}")
+_CLOCK_BEHIND_DATE = re.compile(rf"({_DATE.pattern})[ \t]+({_CLOCK.pattern})(?![^ \t\r\n])")
+
+
+@dataclass(frozen=True, slots=True)
+class BlankSeparator:
+    """What separates columns. joins_clock: a date and the clock time behind it are one column."""
+
+    blanks: re.Pattern[str]
+    joins_clock: bool = False
+
+    def split(self, line: str) -> list[str]:
+        """Return the cells of a line; none of an empty one."""
+        line = line.strip(" \t\r\n")
+        if not line:
+            return []
+        if self.joins_clock:
+            line = _CLOCK_BEHIND_DATE.sub("\\1\x00\\2", line)
+        return [cell.replace("\x00", " ") for cell in self.blanks.split(line)]
+
+
+def rewrite_line(line: str, separator: BlankSeparator) -> str:
+    """Return a line with tabs between its columns."""
+    return "\t".join(separator.split(line)) + "\n"
+
+
+class BlankSeparatedText:
+    """A text file of which each line is read with tabs in the place of its separators."""
+
+    def __init__(self, text: TextIO, separator: BlankSeparator) -> None:
+        self._text = text
+        self._separator = separator
+
+    def readline(self) -> str:
+        line = self._text.readline()
+        return rewrite_line(line, self._separator) if line else ""
+
+    def read(self, size: int) -> str:
+        """Return complete lines of about so many characters."""
+        text = self._text.read(size)
+        if not text:
+            return ""
+        lines = (text + self._text.readline()).splitlines(keepends=True)
+        return "".join(rewrite_line(line, self._separator) for line in lines)
+
+    def close(self) -> None:
+        self._text.close()
+
+    def __enter__(self) -> BlankSeparatedText:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:
+    """Return what separates the columns of a table without another delimiter; None where blanks do not.
+
+    The last lines are rows: they have the same number of cells, and numbers. Two blanks separate where they give a
+    table, for a name or a date may have one.
+    """
+    rows = [line.strip() for line in lines[:CHECKED_LINES] if line.strip() and not line.startswith("#")]
+    tail = rows[len(rows) // 2:]
+    tail = tail[:-1] if len(tail) > 2 else tail  # the last one may be cut off
+    if len(rows) < MIN_LINES or sum("," in re.sub(r"\d,\d", "", line) for line in tail) > len(tail) // 2:
+        return None
+    for blanks in (_TWO, _ONE):
+        separator = BlankSeparator(blanks)
+        width = len(separator.split(tail[0]))
+        if width < 2 or not _is_table(tail, separator, width):
+            continue
+        first = next(i for i, line in enumerate(rows) if len(separator.split(line)) == width and _has_numbers(
+            separator.split(line)))
+        above = separator.split(rows[first - 1]) if first else []
+        joined = BlankSeparator(blanks, joins_clock=True)
+        return joined if above and len(above) != width and len(above) == len(joined.split(rows[first])) else separator
+    return None
+
+
+def _is_table(lines: Sequence[str], separator: BlankSeparator, width: int) -> bool:
+    cells = [separator.split(line) for line in lines]
+    return sum(len(row) == width and _has_numbers(row) for row in cells) >= 0.9 * len(cells)
+
+
+def _has_numbers(cells: Sequence[str]) -> bool:
+    """Return whether most cells but two, for a date and its clock time, are numbers, and at least one."""
+    numbers = sum(bool(NUMBER.fullmatch(cell.lstrip("+-"))) for cell in cells)
+    return numbers >= 1 and numbers + 2 >= len(cells) / 2

@@ -1,0 +1,250 @@
+"""Where the header of a file is, what stands around it, and the first rows under it.
+
+Exports put titles, settings and units of any length around their header. It is the row with the most names that are
+known or that the user gives; where none is known, the row above the first rows of data.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from clpm_execd.records.cells.text_columns import Row
+from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
+from clpm_execd.records.header.columns import ROLES, Columns
+from clpm_execd.records.header.signal_names import (
+    CLOCK_NAMES,
+    DATE_NAMES,
+    NAMES,
+    TYPES,
+    UNITS,
+    find_time_columns,
+    normalise_name,
+    split_signal,
+    split_unit,
+)
+
+SAMPLE_ROWS = 200  # under the header, from which columns without a known name are judged
+DATA_ROWS = 3  # in a row: the header lies above them
+MAX_ROWS_BELOW = 6  # of units, types and second names between the header and the data
+_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {*DATE_NAMES, *CLOCK_NAMES}
+
+
+@dataclass
+class Header:
+    """The names of columns.
+
+    names: one per column. units: of each column, empty where there is none. line: of the file, from 1 on; 0 where it is
+    not known. text: as it stands there. rows: how many rows, from the first of the file, precede the data. sample: the
+    first rows of data. is_missing: the file has no header, and columns are named by their numbers.
+    """
+
+    names: Row
+    units: list[str] = field(default_factory=list)
+    line: int = 0
+    rows: int = 0
+    sample: list[Row] = field(default_factory=list)
+    is_missing: bool = False
+    tags: frozenset[int] = frozenset()
+
+    @property
+    def text(self) -> str:
+        """The header as a message quotes it."""
+        return ", ".join(name.strip() for name in self.names if name.strip())[:300]
+
+    @property
+    def place(self) -> str:
+        """The header with its line, as a message quotes it."""
+        if self.is_missing:
+            return "the file has no header line; name columns by number, such as time=#1,pv=#2,op=#3"
+        return f"the header (line {self.line}) is {self.text}" if self.line else f"the columns are {self.text}"
+
+    def unit(self, column: int) -> str:
+        """Return the unit of a column, by its name or by the row of units below; empty where there is none."""
+        own = split_unit(self.names[column])[1]
+        return own or (self.units[column] if column < len(self.units) else "")
+
+
+def find_header(lines: Sequence[str], delimiter: str, columns: Columns) -> Header | None:
+    """Return the header in the first lines of a file; None where there are no rows."""
+    rows, line_numbers = _split_rows(lines, delimiter)
+    if not rows:
+        return None
+    first_data = _first_data_row(rows)
+    best = _best_named_row(rows, columns, first_data)
+    if best is None:
+        best = _row_above_data(rows, first_data)
+    if best is None:
+        width = len(rows[first_data]) if first_data is not None else 0
+        if first_data is None:
+            best = next((i for i, row in enumerate(rows) if any(row) and not row[0].startswith("#")), 0)
+            return Header(rows[best], line=line_numbers[best], rows=best + 1)
+        names = [f"#{i + 1}" for i in range(width)]
+        return Header(names, line=line_numbers[first_data], rows=first_data, is_missing=True,
+                      sample=rows[first_data:first_data + SAMPLE_ROWS])
+    return _complete(rows, best, line_numbers[best])
+
+
+def _split_rows(lines: Sequence[str], delimiter: str) -> tuple[list[Row], list[int]]:
+    """Return the rows of the first lines and the line at which each begins."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    rows, numbers = [], []
+    try:
+        while True:
+            number = reader.line_num + 1
+            rows.append(next(reader))
+            numbers.append(number)
+    except (StopIteration, csv.Error):
+        return rows, numbers
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell is a number, in either notation and with or without a sign or unit."""
+    text = text.strip().lstrip("+-").removesuffix("%").rstrip()
+    return bool(text) and bool(NUMBER.fullmatch(text) or NUMBER.fullmatch(text.lstrip(".,")) or
+                               NUMBER.fullmatch(text.replace(",", "").replace("e-", "e").replace("E-", "e")))
+
+
+def is_data_cell(text: str) -> bool:
+    """Return whether a cell is a number or a time, and no name."""
+    return is_number(text) or (any(c.isdigit() for c in text) and is_readable_time(text))
+
+
+def _is_data(row: Row) -> bool:
+    """Return whether at least half of a row's cells, and two of them, are numbers or times."""
+    cells = [cell for cell in row if cell.strip()]
+    data = sum(map(is_data_cell, cells))
+    return data >= 2 and 2 * data >= len(cells)
+
+
+def _first_data_row(rows: Sequence[Row]) -> int | None:
+    """Return the first of some rows of data in a row, of like width, or else the first row of data."""
+    flags = [_is_data(row) for row in rows]
+    first = next((i for i, flag in enumerate(flags) if flag), None)
+    for i, flag in enumerate(flags):
+        if flag and all(flags[i:i + DATA_ROWS]) and len(rows[i:i + DATA_ROWS]) == DATA_ROWS:
+            return i
+    return first
+
+
+def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | None) -> int | None:
+    """Return the row above the data with the most names that the user gives or that are known; None without a time.
+
+    The user's names of signals stand in the cells of a long record, so that they count only above the data.
+    """
+    given_names = [name for role in ROLES if (name := getattr(columns, role)) is not None]
+    own = {normalise_name(name) for name in given_names}
+    best, best_score = None, 0
+    for i, row in enumerate(rows):
+        if first_data is not None and i >= first_data:
+            break
+        names = [normalise_name(cell) for cell in row]
+        given = sum(name in own for name in set(names) if name)
+        time = bool(find_time_columns(row)) or (columns.time is not None and normalise_name(columns.time) in names)
+        if not time and given < max(1, len([name for name in own if not name.startswith("#")])):
+            continue
+        known = sum(name in _KNOWN_NAMES or split_signal(cell)[1] is not None
+                    for name, cell in zip(names, row, strict=True) if name)
+        score = 4 * given + 2 * known - 3 * sum(map(is_data_cell, row)) + min(len([n for n in names if n]), 3)
+        if score > best_score:
+            best, best_score = i, score
+    return best
+
+
+def _row_above_data(rows: Sequence[Row], first_data: int | None) -> int | None:
+    """Return the first of the adjoining rows above the data that have as many cells; None where there is none."""
+    if first_data is None:
+        return None
+    width = len(rows[first_data])
+    best = None
+    for i in range(first_data - 1, max(first_data - MAX_ROWS_BELOW, -1), -1):
+        row = rows[i]
+        filled = sum(bool(cell.strip()) for cell in row)
+        if not filled or _is_data(row) or filled < min(2, width) or 2 * filled < width:
+            break
+        best = i
+    return best
+
+
+def _complete(rows: Sequence[Row], index: int, line: int) -> Header:
+    """Return the header of a row with the tags above it, and the units, types and second names below it."""
+    names = list(rows[index])
+    below = []
+    for row in rows[index + 1:index + 1 + MAX_ROWS_BELOW]:
+        if _is_data(row) or not any(cell.strip() for cell in row) or row[0].startswith("#"):
+            break
+        below.append(row)
+    else:
+        below = []  # no data follows: these rows are not known to belong to the header
+    if index + 1 + len(below) >= len(rows) or not _is_data(rows[index + 1 + len(below)]):
+        below = []
+    units = [""] * len(names)
+    second_names = []
+    used = 0
+    for row in below:
+        kind = _kind_below(row)
+        if kind == "units":
+            units = [cell.strip() for cell in row]
+        elif kind == "names":
+            second_names.append(row)
+        elif kind != "types":
+            break  # a row of data whose values are texts
+        used += 1
+    above = rows[index - 1] if index and _names_tags(rows[index - 1], names) else None
+    for row in second_names:
+        names = _join(names, row)
+    if above is not None:
+        names = _join(_fill_right(above, len(names)), names)
+    data = index + 1 + used
+    return Header(names, units, line, data, list(rows[data:data + SAMPLE_ROWS]))
+
+
+def _kind_below(row: Row) -> str:
+    """Return what a row between header and data has: units, types, names or something else."""
+    cells = [cell.strip().strip("[]()").casefold() for cell in row if cell.strip()]
+    if not cells:
+        return "types"
+    if 2 * sum(cell in TYPES for cell in cells) > len(cells):
+        return "types"
+    if 2 * sum(cell in UNITS for cell in cells) >= len(cells):
+        return "units"
+    if any(split_signal(cell)[1] is not None for cell in row):
+        return "names"
+    if set("".join(cells)) <= set("-=_ "):
+        return "types"  # a line of dashes
+    # A word for each column and no time among them: descriptions.
+    return "other" if any(map(is_data_cell, cells)) else "types"
+
+
+def _names_tags(above: Row, names: Row) -> bool:
+    """Return whether the row above has the tags of signals that repeat in the header."""
+    signals = [normalise_name(name) for name in names if split_signal(name) == (None, split_signal(name)[1])
+               and split_signal(name)[1] is not None]
+    tags = [cell.strip() for cell in above if cell.strip()]
+    return len(signals) > len(set(signals)) and len(set(tags)) > 1 and len(above) > 1
+
+
+def _fill_right(row: Row, width: int) -> Row:
+    """Return a row in which an empty cell has what stands to its left, as merged cells are exported."""
+    filled, last = [], ""
+    for cell in [*row, *[""] * width][:width]:
+        last = cell.strip() or last
+        filled.append(last)
+    return filled
+
+
+def _join(upper: Row, lower: Row) -> Row:
+    """Return the names of two rows, joined where the lower one is a signal, the time without its upper one."""
+    names = []
+    upper = _fill_right(upper, max(len(upper), len(lower)))
+    for i, tag in enumerate(upper):
+        name = lower[i].strip() if i < len(lower) else ""
+        is_signal = split_signal(name)[1] is not None
+        if not name:
+            names.append(tag)
+        elif is_signal and tag:
+            names.append(f"{tag}.{name}")
+        else:
+            names.append(tag if normalise_name(tag) in _KNOWN_NAMES or not name else name)
+    return names

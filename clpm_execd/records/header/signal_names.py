@@ -1,0 +1,159 @@
+"""The names that plants give to columns and signals: what a name means, of which tag, and in which unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+SIGNAL_ROLES = ("pv", "op", "sp", "mode")
+
+# Names by role, in lower case, the best first: of historians, DCS, PLC blocks and loggers, in several languages.
+NAMES = {
+    "time": ("time", "_time", "timestamp", "datetime", "date_time", "date time", "date/time", "ts", "t_stamp",
+             "timestring", "time stamp", "time_stamp", "last_changed", "last_updated", "ip_trend_time",
+             "sourcetimestamp", "source timestamp", "sample time", "sampletime", "log time", "logtime", "utc",
+             "utc time", "local time", "zeit", "zeitstempel", "zeitpunkt", "datum/uhrzeit", "datum uhrzeit",
+             "horodatage", "temps", "date heure", "date/heure", "fecha/hora", "fecha y hora", "fecha hora",
+             "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
+             "x_value", "elapsed", "elapsed time", "elapsed_time", "seconds", "t"),
+    "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name"),
+    "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
+             "variable name", "item", "itemid", "item id", "nodeid", "node id", "field", "name", "point_name",
+             "channel", "sensor", "parameter", "attribute", "variable_name", "webid", "path"),
+    "pv": ("pv", "process_variable", "process variable", "process_value", "process value", "processvalue", "pv_in",
+           "measurement", "measured value", "measured_value", "istwert", "isttemperatur", "ist", "mesure",
+           "medida", "valor de proceso", "actual value", "actual_value"),
+    "op": ("op", "mv", "co", "out", "output", "controller_output", "controller output", "manipulated variable",
+           "manipulated_variable", "control_signal", "control signal", "control output", "control_output", "lmn",
+           "cv", "stellwert", "stellgröße", "stellgroesse", "stellgrad", "stellsignal", "sortie", "salida",
+           "uscita", "saída"),
+    "sp": ("sp", "sv", "setpoint", "set_point", "set point", "set-point", "sp_int", "spt", "sollwert", "soll",
+           "solltemperatur", "consigne", "consigna", "reference", "target"),
+    "mode": ("mode", "md", "controller_mode", "controller mode", "control mode", "control_mode", "betriebsart",
+             "modo", "mode.actual"),
+    "quality": ("quality", "status", "opc_quality", "data_quality", "_quality", "validity", "qualität",
+                "quality code", "dataintegrity", "statuscode"),
+    "value": ("_value", "value", "val", "varvalue", "state", "wert", "ip_trend_value", "floatvalue",
+              "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)"),
+}
+DATE_NAMES = ("date", "datum", "fecha", "data", "day")
+CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd")
+_SHORT_NAMES = {"y": "pv", "u": "op", "r": "sp"}  # of the textbook's block diagram, where a file has all it needs
+NAMES = {role: tuple(name.casefold() for name in names) for role, names in NAMES.items()}  # ss for the German sharp s
+ROLE_OF_NAME = {name: role for role in SIGNAL_ROLES for name in NAMES[role]}
+
+# Units of time, in ns.
+TIME_UNITS_NS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "msec": 10**6, "millis": 10**6, "milliseconds": 10**6, "s": 10**9,
+    "sec": 10**9, "secs": 10**9, "second": 10**9, "seconds": 10**9, "min": 60 * 10**9, "mins": 60 * 10**9,
+    "minute": 60 * 10**9, "minutes": 60 * 10**9, "h": 3600 * 10**9, "hr": 3600 * 10**9, "hrs": 3600 * 10**9,
+    "hour": 3600 * 10**9, "hours": 3600 * 10**9, "d": 86_400 * 10**9, "days": 86_400 * 10**9,
+}
+UNITS = {
+    *TIME_UNITS_NS, "%", "pct", "percent", "prozent", "v", "mv", "volt", "volts", "vdc", "ma", "a", "°c", "°f",
+    "c", "f", "k", "degc", "degf", "deg c", "deg f", "celsius", "bar", "barg", "bara", "mbar", "psi", "psig",
+    "psia", "kpa", "mpa", "pa", "hpa", "atm", "kg/h", "kg/s", "t/h", "m3/h", "m³/h", "nm3/h", "l/min", "l/h",
+    "l/s", "gpm", "m3/s", "lb/h", "m", "mm", "cm", "in", "ft", "rpm", "1/min", "hz", "kw", "mw", "w", "ph", "ppm",
+    "mol/l", "counts", "raw", "eu", "degree", "degrees", "°", "fraction", "n/a", "-", "none", "pu", "p.u.",
+}
+# Below a header: the types of columns, as databases and converters write them.
+TYPES = {
+    "double", "float", "real", "string", "long", "int", "integer", "datetime", "date", "bool", "boolean", "number",
+    "numeric", "text", "float64", "float32", "int64", "single", "datetime64[ns]", "object", "time", "i", "d", "str",
+}
+_TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", "bar", "psi", "kpa", "gpm"} - {"d", "h"}
+
+_BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
+_TAIL = re.compile(r"(.+?)(,\s*|\s+|_|(?=%$))(\S+)", re.DOTALL)
+_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|#value)", re.IGNORECASE | re.DOTALL)
+_LABELS = re.compile(r"(?P<base>[^{]*)\{(?P<labels>.*)\}", re.DOTALL)
+_LABEL = re.compile(r"([\w.]+)\s*[:=]+\s*\"?([^\",}]*)\"?")
+# In a tag's name a signal stands last, behind one of these; `ist` and `reference` are too common to be one there.
+_SEPARATOR = r"[./:_ |\\-]"
+_IN_TAGS = sorted((name for name in ROLE_OF_NAME if name not in ("ist", "soll", "reference", "target", "measurement")
+                   or name == "measurement"), key=len, reverse=True)
+_SIGNALS = "|".join(re.escape(name) for name in _IN_TAGS)
+_TAG_AND_SIGNAL = re.compile(rf"(.*[^./:_ |\\-]){_SEPARATOR}+({_SIGNALS})", re.IGNORECASE | re.DOTALL)
+_SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
+# ISA-5.1: the first letters are the measured variable, T is a transmitter and V a valve: FT_211, LV-106.
+TRANSMITTER = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)I?T[-_ .]?\d\w*", re.ASCII)
+VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """Return a column's name without its unit, and the unit: `OP (mA)`, `OP [mA]`, `OP, mA`, `OP mA`, `time_ms`."""
+    text = name.strip().lstrip("#% ").strip()
+    if match := _BRACKETS.fullmatch(text):
+        return match[1], match[2].strip()
+    match = _TAIL.fullmatch(text)
+    if match is not None:
+        allowed = _TAIL_UNITS if match[2] == "_" else UNITS
+        if match[3].casefold() in allowed and (match[2].strip() or match[3].casefold() in _TAIL_UNITS | {"%"}):
+            return match[1], match[3]
+    return text, ""
+
+
+def normalise_name(name: str) -> str:
+    """Return a column's name in lower case, without spaces or `#` before it and a unit after it."""
+    return split_unit(name)[0].casefold()
+
+
+def find_role(header: Sequence[str], role: str) -> int | None:
+    """Return the column with the best of the names of a role; None where there is none."""
+    names = [normalise_name(name) for name in header]
+    return next((names.index(name) for name in NAMES[role] if name in names), None)
+
+
+def find_short_names(header: Sequence[str]) -> dict[str, int]:
+    """Return the columns of y, u and r by their roles, where a header has y and u."""
+    names = [normalise_name(name) for name in header]
+    if not {"y", "u"} <= set(names):
+        return {}
+    return {role: names.index(name) for name, role in _SHORT_NAMES.items() if name in names}
+
+
+def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
+    """Return the column of the time, or those of date and clock time; nothing where no name is one of a time."""
+    names = [normalise_name(name) for name in header]
+    date = next((names.index(name) for name in DATE_NAMES if name in names), None)
+    clock = next((names.index(name) for name in CLOCK_NAMES if name in names), None)
+    if date is not None and clock is not None and names[date] != "day":
+        return date, clock
+    time = find_role(header, "time")
+    if time is None and date is not None and names[date] in ("date", "datum", "fecha"):
+        time = date
+    return () if time is None else (time,)
+
+
+def split_signal(name: str) -> tuple[str | None, str | None]:
+    """Return the tag and the role that a name such as `FIC101.PV` has; None for each that it does not have."""
+    name = name.strip()
+    role = ROLE_OF_NAME.get(normalise_name(name))
+    if role is not None:
+        return None, role
+    if match := _LABELS.fullmatch(name):
+        return _split_labels(match["base"], match["labels"])
+    base = split_unit(name)[0]
+    if match := _MEMBER.fullmatch(base):
+        tag, role = split_signal(match[1])
+        if role is not None:
+            return tag, role
+    if match := _TAG_AND_SIGNAL.fullmatch(base):
+        return match[1], ROLE_OF_NAME[match[2].casefold()]
+    if match := _SIGNAL_AND_TAG.fullmatch(base):
+        return match[2], ROLE_OF_NAME[match[1].casefold()]
+    return None, None
+
+
+def _split_labels(base: str, text: str) -> tuple[str | None, str | None]:
+    """Return tag and role of a name with labels, as Grafana and Prometheus write them: PV {loop_id: FIC101}."""
+    labels = [(key.casefold(), value.strip()) for key, value in _LABEL.findall(text)]
+    tag, role = split_signal(base) if base.strip() else (None, None)
+    values = []
+    for key, value in labels:
+        own_tag, own_role = split_signal(value)
+        if role is None and own_role is not None:
+            tag, role = own_tag, own_role
+        elif ROLE_OF_NAME.get(key) != "mode" and value:
+            values.append(value)
+    return (".".join(values) or tag), role
