@@ -65,7 +65,8 @@ ACKNOWLEDGEMENT = {"when": "time", "interval": "interval"}
 # names of classes and with the names of fields, are hashed. By class: its name in that text.
 SPECIFICATIONS = {
     "LoopSpec": "LoopSpec", "ProcessSpec": "ProcessSpec", "ControllerSpec": "ControllerSpec", "ValveSpec": "ValveSpec",
-    "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "RecordingSpec": "RecordingSpec",
+    "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "ThroughputSpec": "ThroughputSpec",
+    "RecordingSpec": "RecordingSpec",
     "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
     "LearnedModel": "Laws"}  # fmt: skip
 
@@ -75,6 +76,8 @@ RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_re
 # What chance is drawn for: with the seed and the loop's id these are the keys of the random streams.
 NOISE_AND_LOAD = "noise and load"
 OPERATOR_WHETHER, OPERATOR_WHEN, OPERATOR_WHERE, OPERATOR_STAY = "operator a", "operator b", "operator c", "operator d"
+THROUGHPUT = ("throughput a", "throughput b", "throughput c", "throughput d")  # keyed by unit in place of a loop's id
+THROUGHPUT_GAIN, THROUGHPUT_LAG = "throughput gain", "throughput lag"
 LEARNED_LENGTH, LEARNED_PLACE = "learned length", "learned place"
 LEARNED_DRIFTS = ("learned drift of PV", "learned drift of OP", "learned drift of SP")
 OPERATION_FAULTS, DATA_PATH, WHITE_LOAD, SPIKES = "operation", "data path", "white load", "spikes"

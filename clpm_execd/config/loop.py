@@ -100,6 +100,8 @@ def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False
         loop = replace(loop, mode="CAS")
     if "tags" in table:
         loop = replace(loop, tags=read_loop_tags(table["tags"], output or Output(), place.at("tags")))
+    if not loop.throughput.unit and "throughput" in table:
+        loop = replace(loop, throughput=replace(loop.throughput, unit=loop.area))
     if "move" in table:
         loop = replace(loop, moves=_read_moves(table["move"], place))
     if "fault" in table:  # modules that only some loops need are imported for those

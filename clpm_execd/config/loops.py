@@ -23,16 +23,17 @@ from clpm_execd.config.validation import (
     read_table_array,
     read_time,
     refuse_unknown_keys,
+    update_spec,
 )
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.specs import LoopSpec, ThroughputSpec
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import LAST_TIME, MS, SECOND, format_duration
 
 SEED = 42  # any fixed number: two streams without a seed of their own are alike
 MIN_INTERVAL = MS  # ns; a shorter one is more likely a mistyped unit than a plant, whose fastest scan is some 10 ms
 _MAX_NEIGHBOURS = 1000  # names of files that are compared with a misspelt one; more would delay the error message
-_KEYS = ("seed", "interval", "scan", "start", "output", "loop")
+_KEYS = ("seed", "interval", "scan", "start", "output", "unit", "loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +149,10 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
         measurement = read_measurement(overrides["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
         output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
-    loops: Sequence[LoopSpec] = default_loops()
+    unit = _read_unit(table["unit"], root.at("unit")) if "unit" in table else {}
+    loops: Sequence[LoopSpec] = default_loops(**unit)
     if "loop" in table:
-        loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent, output)
+        loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent, output, unit)
     check_scan_of_learned(loops, scan, root.at("scan"))
     if problems:
         raise BadInput(dict.fromkeys(problems))
@@ -158,10 +160,19 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
     return Configuration(loops, seed, overrides.get("start", start), interval, scan, output)
 
 
-def _read_loops(value: object, place: Place, folder: Path, output: Output) -> Sequence[LoopSpec]:
+def _read_unit(value: object, place: Place) -> dict[str, Any]:
+    """Return the keys of [unit], the defaults of each loop's `throughput`; none where one is invalid."""
+    table = read_table(value, place) or {}
+    known_problems = len(place.problems)
+    update_spec(ThroughputSpec(), table, place)
+    return dict(table) if len(place.problems) == known_problems else {}
+
+
+def _read_loops(value: object, place: Place, folder: Path, output: Output,
+                unit: Mapping[str, Any]) -> Sequence[LoopSpec]:
     items = read_table_array(value, "loop", place)
     if not items:
-        return default_loops()
+        return default_loops(**unit)
     # The default loops start without importing these modules.
     from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
     from clpm_execd.config.loop import MAX_LOOPS, LoopEntry, read_entry
@@ -172,6 +183,8 @@ def _read_loops(value: object, place: Place, folder: Path, output: Output) -> Se
         here = Place(f"{place.path}[{number}]", place.problems)
         table = read_table(item, here)
         if table is not None:
+            if unit and isinstance(table.get("throughput", {}), Mapping):
+                table = {**table, "throughput": {**unit, **table.get("throughput", {})}}
             entries.append(read_entry(table, here, folder, output))
     total = sum(len(entry.loops) for entry in entries)
     if total > MAX_LOOPS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum
+from typing import Any
 
 from clpm_execd.plant.specs import (
     ControllerSpec,
@@ -20,11 +21,14 @@ from clpm_execd.plant.specs import (
     RecordingSpec,
     Resolution,
     SensorSpec,
+    ThroughputSpec,
     ValveSpec,
 )
 
 DEFAULT_IDS = ("TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034")
 _RANGE, _SP, _PV, _OP = (300.0, 500.0), 405.41, 405.2694502, 63.5  # engineering units, and %: as in that data
+# Small, so that OP stays near the level of that data: over days its hourly mean moves by about one per cent.
+_THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 1.2, 0.3
 
 
 def _loop(
@@ -38,22 +42,30 @@ def _loop(
         valve=valve,
         sensor=SensorSpec(noise=noise),
         disturbance=DisturbanceSpec(sigma=load[0], correlation=load[1]),
+        throughput=ThroughputSpec(sigma=_THROUGHPUT_PERCENT, ambient=_AMBIENT_PERCENT),
         recording=RecordingSpec(resolution=Resolution(pv=1e-7 if number == 0 else 0.01, op=0.01)),
         operator=OperatorSpec(interval=hours_between_moves * 3600.0, size=0.8),
     )
 
 
-def default_loops() -> tuple[LoopSpec, ...]:
-    """Return the five loops of unit 208."""
+def default_loops(**throughput: Any) -> tuple[LoopSpec, ...]:
+    """Return the five loops of unit 208.
+
+    Parameters
+    ----------
+    throughput
+        Fields of ThroughputSpec that all of them have instead of their own.
+    """
     linear = ValveSpec(lag=2.0)
     equal = ValveSpec(characteristic="equal-percentage", lag=3.0)
-    return (
+    loops = (
         _loop(0, 1.2, (120.0, 25.0), 12.0, "lambda", 0.020, (0.7, 45.0), 5.0, linear),
         _loop(1, 0.8, (420.0, 80.0), 30.0, "lambda", 0.015, (1.0, 240.0), 8.0, equal),
         _loop(2, 1.5, (180.0, 40.0), 20.0, "tight", 0.060, (0.5, 20.0), 6.0, linear),
         _loop(3, 1.0, (150.0, 60.0), 75.0, "lambda", 0.025, (0.9, 90.0), 12.0, equal),
         _loop(4, 2.0, (300.0, 45.0), 25.0, "sluggish", 0.030, (0.5, 1800.0), 7.0, linear),
     )
+    return tuple(replace(loop, throughput=replace(loop.throughput, **throughput)) for loop in loops)
 
 
 # Of the demonstration: sines that show on a trend of some minutes, all different, and loops that follow them.

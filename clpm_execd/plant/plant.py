@@ -268,12 +268,14 @@ class Plant(Simulation):
     def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.
 
-        Of each batch the number of its first scan since 1970, and standard normals for noise and load, (T, N) each.
+        Of each batch the number of its first scan since 1970, standard normals for noise, and what is new in the load,
+        (T, N) each.
         """
         per_draw = max(1, min(_MAX_SCANS_PER_DRAW, _PAIRS_PER_DRAW // len(self.loops)))
         while self._next_tick < end:
             first, n = self._next_tick, min(per_draw, end - self._next_tick)
             noise, load = draw_normal_pairs(self._random_keys, first, n)
+            self._disturbance.scale_draws(first, noise, load)
             start = 0
             while start < n:
                 stop = start + self._batch_scans(first + start, n - start)

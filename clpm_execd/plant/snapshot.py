@@ -27,6 +27,7 @@ from clpm_execd.plant.specs import (
     ProcessSpec,
     RecordingSpec,
     SensorSpec,
+    ThroughputSpec,
     ValveSpec,
 )
 
@@ -223,7 +224,8 @@ def specification_text(spec: object) -> str:
 _UNHASHED_FIELDS = ("id", "cascade", "description", "area", "unit", "tags")
 
 # What many loops have alike.
-_SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, RecordingSpec, OperatorSpec)
+_SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, ThroughputSpec, RecordingSpec,
+                 OperatorSpec)
 _specification_text_once = lru_cache(maxsize=4096)(specification_text)
 
 

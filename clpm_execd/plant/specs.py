@@ -110,6 +110,20 @@ class DisturbanceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThroughputSpec:
+    """How the throughput of a process unit moves the load of a loop over hours and days, with those of the unit."""
+
+    unit: str = parameter("", "name of the process unit, whose loops move together", default_text="the loop's area")
+    sigma: float = parameter(0.0, "standard deviation of the throughput, 0 for none", "% of design", 0.0, 30.0)
+    gain: float | None = parameter(None, "load for a change of the throughput", "%/%", -10.0, 10.0,
+                                   default_text="drawn: 0.5 to 1.2, either sign")
+    lag: float | None = parameter(None, "time until the throughput reaches the loop", "s", 0.0, 1e6,
+                                  default_text="drawn: 120 to 2400")
+    ambient: float = parameter(0.0, "amplitude of the load by day and night, from the air's temperature",
+                               "% of valve travel", 0.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
     """The resolution with which values are recorded; 0 records them unrounded."""
 
@@ -200,6 +214,7 @@ class LoopSpec:
     valve: ValveSpec = field(default_factory=ValveSpec)
     sensor: SensorSpec = field(default_factory=SensorSpec)
     disturbance: DisturbanceSpec = field(default_factory=DisturbanceSpec)
+    throughput: ThroughputSpec = field(default_factory=ThroughputSpec)
     recording: RecordingSpec = field(default_factory=RecordingSpec)
     operator: OperatorSpec = field(default_factory=OperatorSpec)
     moves: tuple[Move, ...] = ()

@@ -31,7 +31,7 @@ from clpm_execd.state.folder_lock import FolderLock
 from clpm_execd.stored_names import stored_field
 
 LOG = logging.getLogger("clpm_execd")
-PLANTS = {"default": None, "faults": FOLDER / "faults" / "loops.toml"}
+PLANTS = {"default": FOLDER / "default" / "loops.toml", "faults": FOLDER / "faults" / "loops.toml"}
 # Rounding changes values by 1e-13; a stem that slips a little earlier, in a loop that oscillates, makes 1e-7 of it.
 TOLERANCE = 1e-6
 RECORD = FOLDER / "learned" / "record.csv.gz"
@@ -131,7 +131,7 @@ def test_a_plant_resumes_from_its_checkpoint_as_if_it_had_never_stopped(name: st
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_stream_resumes_from_its_checkpoint_with_the_next_sample(name: str, program: Program, tmp_path: Path) -> None:
     checkpoint, samples = checkpoint_of(name), 100
-    config = ["--config", PLANTS[name]] if PLANTS[name] else []
+    config = ["--config", PLANTS[name]]
     shutil.copytree(FOLDER / name / "state", tmp_path / "state")
     resumed = program(*config, "--state", tmp_path / "state", "--max-gap", "36500d", "--max-rate", "0",
                       "--count", samples)

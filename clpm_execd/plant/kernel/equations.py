@@ -20,10 +20,10 @@ V = TypeVar("V", float, Floats)  # the value of one loop, or an array over all l
 SATURATION_LOW_PERCENT, SATURATION_HIGH_PERCENT = -1.25, 103.125
 
 
-def ou_step(load: V, ar1: V, noise_gain: V, normal: V) -> V:
-    """Advance an Ornstein-Uhlenbeck process by a scan; `normal` is standard normal."""
+def ou_step(load: V, ar1: V, shock: V) -> V:
+    """Advance an Ornstein-Uhlenbeck process by a scan; `shock` is what is new in it."""
     load *= ar1
-    load += noise_gain * normal
+    load += shock
     return load
 
 
@@ -127,14 +127,13 @@ def output_step(x2: V, x1: V, a21: V, a22: V, b2_new: V, b2_old: V, b2_load: V, 
 class LoopParams(NamedTuple):
     """The parameters of one loop, as the stages of a scan have them; it is in balance at nominal_op and nominal_pv.
 
-    load_ar1, load_noise_gain: of the disturbance. noise_sigma: of the sensor. setpoint_weight to anti_windup_gain: of
+    load_ar1: of the disturbance. noise_sigma: of the sensor. setpoint_weight to anti_windup_gain: of
     the controller. travel_fraction: of the actuator. log_r: 0 where the valve is not of equal percentage; root_gain: 0
     where it is not quick-opening. a and b: of the discrete process, x+ = A x + B u, where u are the newer and the older
     flow behind the dead time, and the load. has_fractional_delay: whether the dead time is no whole number of scans.
     """
 
     load_ar1: float
-    load_noise_gain: float
     noise_sigma: float
     setpoint_weight: float
     kp: float
@@ -180,7 +179,7 @@ SignalRow = MutableSequence[float]
 
 
 def simulate_scans(loop: LoopParams, state: LoopState, delay_line: SignalRow, head: int, sp: float,
-                   load_normals: Sequence[float], noise_normals: Sequence[float], op_row: SignalRow, pv_row: SignalRow,
+                   load_shocks: Sequence[float], noise_normals: Sequence[float], op_row: SignalRow, pv_row: SignalRow,
                    true_pv_row: SignalRow, position_row: SignalRow) -> tuple[LoopState, int]:
     """Simulate one loop in AUT, its SP constant, and return its state and the head of its delay line.
 
@@ -192,12 +191,12 @@ def simulate_scans(loop: LoopParams, state: LoopState, delay_line: SignalRow, he
         Its flows, % of travel, over dead time and one scan, a ring that is written on from `head`.
     sp
         Set point, % of span.
-    load_normals, noise_normals
-        (T,) standard normals of load and sensor, for as many scans.
+    load_shocks, noise_normals
+        (T,) what is new in the load, % of travel, and standard normals of the sensor, for as many scans.
     op_row, pv_row, true_pv_row, position_row
         (T,) take the signals of every scan, per cent.
     """
-    (ar1, noise_gain, sigma, weight, kp, ki, kd, filter_pole, anti_windup_gain, travel_fraction, nominal_op, log_r,
+    (ar1, sigma, weight, kp, ki, kd, filter_pole, anti_windup_gain, travel_fraction, nominal_op, log_r,
      root_gain, nominal_pv, a11, a21, a22, b1_new, b2_new, b1_old, b2_old, b1_load, b2_load, has_derivative,
      has_actuator_lag, is_second_order, has_fractional_delay, is_integrating) = loop
     load, integral, derivative, last_pv, position, x1, x2, new_flow = state
@@ -205,8 +204,8 @@ def simulate_scans(loop: LoopParams, state: LoopState, delay_line: SignalRow, he
     pv_low, pv_high = SATURATION_LOW_PERCENT, SATURATION_HIGH_PERCENT
     empty, full = -nominal_pv, 100.0 - nominal_pv
     nominal_root = sqrt(nominal_op)
-    for t in range(len(load_normals)):
-        load = ou_step(load, ar1, noise_gain, load_normals[t])  # 2 load at the process input
+    for t in range(len(load_shocks)):
+        load = ou_step(load, ar1, load_shocks[t])  # 2 load at the process input
         true_pv = nominal_pv + x2  # 3 true process variable
         pv = measure(sigma, noise_normals[t], true_pv)  # 4 measured process variable
         pv = pv_low if pv < pv_low else pv_high if pv > pv_high else pv

@@ -26,6 +26,7 @@ from clpm_execd.plant.stages.valve import Valve
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.schedule import Schedule
     from clpm_execd.plant.learned.resampler import LearnedLoops
+    from clpm_execd.plant.stages.throughput import Throughput
 
 
 class StageFaults(Protocol):
@@ -55,7 +56,7 @@ class Simulation:
         if state.cascades.masters.size:  # which are in balance where their slaves are
             loops = loops.with_nominal_op(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
-        self._disturbance = Disturbance(loops, state, scan)
+        self._disturbance = Disturbance(loops, state, scan, self._make_throughput(loops, seed, starts))
         self._process = Process(loops, state, scan)
         self._sensor = Sensor(loops, state)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
@@ -73,6 +74,14 @@ class Simulation:
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None
         return loops
+
+    def _make_throughput(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> Throughput | None:
+        """Return what the throughput of their units does to the loops; None where it does nothing."""
+        if not loops.any(lambda loop: loop.throughput.sigma > 0.0 or loop.throughput.ambient > 0.0):
+            return None
+        from clpm_execd.plant.stages.throughput import Throughput
+
+        return Throughput(loops, seed, starts, self._scan)
 
     def _attach_faults(self, schedule: Schedule, seed: int) -> None:
         """Give each stage its faults."""

@@ -1,7 +1,8 @@
 """Load disturbances: what moves a process besides its valve.
 
 An Ornstein-Uhlenbeck process for each loop, exact between scans (Uhlenbeck and Ornstein, 1930), is added to the process
-input behind the dead time. It starts at zero, so that a loop starts in balance.
+input behind the dead time. It starts at zero, so that a loop starts in balance. Its mean is what the throughput of the
+loop's unit makes of it (stages.throughput).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.load import LoadFaults
+    from clpm_execd.plant.stages.throughput import Throughput
 
 
 def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
@@ -31,19 +33,25 @@ def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
 class Disturbance:
     """The loads of N loops."""
 
-    def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
-        self._state = state
+    def __init__(self, loops: LoopSet, state: State, scan: float, throughput: Throughput | None = None) -> None:
+        self._state, self._throughput = state, throughput
         self.faults: LoadFaults | None = None
         self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))
 
     def loop_params(self, i: int) -> dict[str, float]:
         """Return this stage's fields of `equations.LoopParams`, of one loop."""
-        return {"load_ar1": float(self._ar1[i]), "load_noise_gain": float(self._noise_gain[i])}
+        return {"load_ar1": float(self._ar1[i])}
 
-    def step(self, normal: Floats) -> None:
-        """Stage 2: the load of this scan; `normal` is (N,) standard normal."""
+    def scale_draws(self, first: int, noise: Floats, load: Floats) -> None:
+        """Turn standard normals from the scan `first` on, (T, N) each, into what moves sensors and loads, in place."""
+        load *= self._noise_gain
+        if self._throughput is not None:
+            self._throughput.add_to(first, noise, load, 1.0 - self._ar1)
+
+    def step(self, shock: Floats) -> None:
+        """Stage 2: the load of this scan; `shock` is (N,), what is new in it."""
         if self.faults is not None:
             self.faults.remove_loads()
-        ou_step(self._state.load, self._ar1, self._noise_gain, normal)
+        ou_step(self._state.load, self._ar1, shock)
         if self.faults is not None:
             self.faults.add_loads()

@@ -1,0 +1,146 @@
+"""The throughput of process units over days, which moves all loops of a unit together, each by its sign and its lag.
+
+A unit's throughput moves by itself over an hour and a shift, its operators step it a few times a day, a campaign with
+another feed lasts for days, and the air is warmer by day. What reaches a loop is a slow change of its load, and of a
+flow its noise. All of it is a function of time, seed, the unit's name and the loop's id, so that nothing has to be
+stored and every shard computes the same. A loop starts in balance: what counts is the change since its start.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import pi, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd import stored_names
+from clpm_execd.plant.block import SECOND, Floats
+from clpm_execd.plant.elementary import sin, sum_in_order
+from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.rng import draw_uniforms, draw_uniforms_at, stream_keys
+from clpm_execd.plant.specs import LoopSpec
+
+_DAY_SECONDS = 86400
+_KNOT_SECONDS = 300  # between two exact values; in between they are interpolated
+_HELD_SECONDS = 60  # between two interpolated values; the load's own correlation time smooths what is left of a step
+# Of each part of a throughput: its variance, the time in which it changes once, s, and which fraction that takes.
+# Variances are such that over two days half of the movement is slower than a shift, as in two loops of a plant
+# (docs/physics.md); times: operators step a throughput a few times a day, campaigns last for days.
+_PARTS = ((0.08, 2_400, 1.0), (0.17, 9_000, 1.0), (0.35, 28_800, 0.12), (0.40, 259_200, 0.03))
+# Of the variance, what a loop shares with its unit; the rest is its own, by the same parts. The hourly means of two
+# loops of a unit are then correlated by about this much.
+_SHARED_VARIANCE = 0.55
+_LAG_SECONDS = (120.0, 2_400.0)  # of a loop that gives none: from the flow that is stepped to the far end of a unit
+_GAIN = (0.5, 1.2)  # of a loop that gives none, either sign: in % of travel for 1 % of throughput
+_WARMEST_HOUR_UTC = 14.0
+
+
+def _unit(loop: LoopSpec) -> str:
+    return loop.throughput.unit
+
+
+class Throughput:
+    """What the throughput of their units does to N loops. starts: (N,) ns, when each loop is in balance. scan: ns."""
+
+    def __init__(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64], scan: int) -> None:
+        self._scan = scan
+        self.columns = np.flatnonzero(loops.where(_is_moved))
+        ours = loops.select(self.columns)
+        self._size = len(loops)
+        self._sigma, self._ambient = ours.columns(lambda loop: (loop.throughput.sigma, loop.throughput.ambient))
+        self._gain = _given_or_drawn(ours.map(lambda loop: loop.throughput.gain), _GAIN, seed, ours.ids,
+                                     stored_names.THROUGHPUT_GAIN, has_either_sign=True)
+        lag = _given_or_drawn(ours.map(lambda loop: loop.throughput.lag), _LAG_SECONDS, seed, ours.ids,
+                              stored_names.THROUGHPUT_LAG)
+        self._lag_seconds = np.rint(lag).astype(np.int64)
+        self._is_flow = ours.where(lambda loop: loop.type == "flow")
+        self._has_flows = bool(self._is_flow.any())
+        units = tuple(ours.map(_unit))
+        self._keys = np.stack([stream_keys(seed, names, purpose) for names, purpose
+                               in product((units, ours.ids), stored_names.THROUGHPUT)])
+        self._weights, self._cell_seconds, self._change = np.array([
+            (sqrt(share * variance), seconds, change) for share, (variance, seconds, change)
+            in product((_SHARED_VARIANCE, 1.0 - _SHARED_VARIANCE), _PARTS)]).T[..., None]
+        start_seconds = starts[self.columns] // SECOND
+        self._at_start = self._compute(start_seconds)
+        self._knot = -1
+        self._knots: list[tuple[Floats, Floats]] = []
+        self._held = -1
+        self._load, self._noise_factor = np.zeros(len(self.columns)), np.ones(len(self.columns))
+
+    def _compute(self, seconds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return throughput and load at times since 1970, (n,) each: % of design, and % of travel."""
+        at = (seconds - self._lag_seconds).astype(np.float64)
+        cells = at / self._cell_seconds
+        cell = np.floor(cells).astype(np.int64)
+        before, after = (draw_uniforms_at(self._keys, cell + k) for k in (0, 1))
+        # A cell holds one change, from its own level to that of the next, somewhere within.
+        begin = draw_uniforms_at(self._keys, -1 - cell) * (1.0 - self._change)
+        done = np.minimum(np.maximum((cells - cell - begin) / self._change, 0.0), 1.0)
+        done *= done * (3.0 - 2.0 * done)
+        levels = (2.0 * (before + done * (after - before)) - 1.0) * sqrt(3.0)
+        throughput = self._sigma * sum_in_order(self._weights * levels)
+        hour = at % _DAY_SECONDS / 3600.0
+        warmth = sin(2.0 * pi * (hour - _WARMEST_HOUR_UTC + 6.0) / 24.0)
+        return throughput, self._gain * throughput + self._ambient * warmth
+
+    def _move_to(self, tick: int) -> None:
+        """Set load and noise to those of a scan."""
+        held = tick * self._scan // (_HELD_SECONDS * SECOND)
+        if held == self._held:
+            return
+        self._held = held
+        knot, minute = divmod(held, _KNOT_SECONDS // _HELD_SECONDS)
+        if knot != self._knot:
+            last = self._knots[1] if self._knots and knot == self._knot + 1 else self._since_start(knot)
+            self._knots, self._knot = [last, self._since_start(knot + 1)], knot
+        part = minute * _HELD_SECONDS / _KNOT_SECONDS
+        (throughput, load), (next_throughput, next_load) = self._knots
+        self._load = load + part * (next_load - load)
+        if self._has_flows:
+            factor = np.maximum(1.0 + (throughput + part * (next_throughput - throughput)) / 100.0, 0.0)
+            # The noise of a differential pressure is turbulence, which grows with the square of the flow.
+            self._noise_factor = np.where(self._is_flow, factor * factor, 1.0)
+
+    def _since_start(self, knot: int) -> tuple[Floats, Floats]:
+        throughput, load = self._compute(np.full(len(self.columns), knot * _KNOT_SECONDS))
+        return throughput - self._at_start[0], load - self._at_start[1]
+
+    def add_to(self, first: int, noise: Floats, shocks: Floats, gain: Floats) -> None:
+        """Change what reaches sensors and loads from the scan `first` on, (T, N) each, in place.
+
+        noise: standard normals. shocks: what is added to the load disturbances. gain: (N,) of a shock for a load that
+        stays at 1.
+        """
+        row, rows = 0, len(shocks)
+        while row < rows:
+            tick = first + row
+            self._move_to(tick)
+            end = -(-(self._held + 1) * _HELD_SECONDS * SECOND // self._scan)  # the first scan of the next value
+            stop = min(rows, max(row + 1, row + end - tick))
+            if len(self.columns) == self._size:
+                shocks[row:stop] += self._load * gain
+                if self._has_flows:
+                    noise[row:stop] *= self._noise_factor
+            else:
+                at = self.columns
+                shocks[row:stop, at] += self._load * gain[at]
+                if self._has_flows:
+                    noise[row:stop, at] *= self._noise_factor
+            row = stop
+
+
+def _is_moved(loop: LoopSpec) -> bool:
+    """Whether the throughput moves this loop; what moves a learned loop is in its record."""
+    return loop.learned_model is None and (loop.throughput.sigma > 0.0 or loop.throughput.ambient > 0.0)
+
+
+def _given_or_drawn(given: list[float | None], limits: tuple[float, float], seed: int, ids: tuple[str, ...],
+                    purpose: str, *, has_either_sign: bool = False) -> Floats:
+    """Return the numbers that are given, else one that is drawn between the limits for the loop."""
+    uniform = draw_uniforms(stream_keys(seed, ids, purpose), 0, 2)
+    drawn = limits[0] + uniform[0] * (limits[1] - limits[0])
+    if has_either_sign:
+        drawn = np.where(uniform[1] < 0.5, -drawn, drawn)
+    return np.array([drawn[i] if value is None else value for i, value in enumerate(given)], dtype=np.float64)
