@@ -46,12 +46,14 @@ LOOP_SHEET_CHECKSUM = "loop sheet checksum"  # and of the loop sheet that was wr
 
 # A state folder: its files and folders,
 CHECKPOINT_FILE, LOCK_FILE, ACKNOWLEDGEMENT_FILE = "checkpoint", "lock", "acknowledged"
+JOURNAL_FILE, SOCKET_FILE = "journal", "control"
 QUEUE_FOLDER, QUARANTINE_FOLDER, CORRUPT_FOLDER = "spool", "quarantine", "corrupt"
 TEMPORARY_SUFFIX = ".tmp"  # of a file that is being written; the queue recovers complete ones
 RETRY_SUFFIX = ".retry"  # of an incident of the quarantine whose lines are being queued again
 
 # how the first line of a file begins, before its version,
 CHECKPOINT_TITLE, QUEUE_FILE_TITLE = "clpm-execd checkpoint", "# clpm-execd spool"
+JOURNAL_TITLE = "# clpm-execd journal"
 
 # the keys of the checkpoint's JSON, with the attributes of Checkpoint and of Snapshot that they hold,
 CHECKPOINT_FIELDS = {"kind": "source_kind", "start": "start", "since": "first_emit", "taken": "taken_at"}

@@ -110,6 +110,13 @@ def parse_time(text: str, now_ns: int) -> int:
     return time_of(moment) + int((decimals or "").ljust(9, "0"))
 
 
+def format_time(ns: int) -> str:
+    """Return the RFC 3339 text of a time, ns since 1970, with as many decimals as it needs; `parse_time` reads it."""
+    seconds, decimals = divmod(ns, SECOND)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{decimals:09d}".rstrip("0") if decimals else "") + "Z"
+
+
 def time_of(moment: datetime) -> int:
     """Return the ns since 1970 of a datetime with an offset.
 

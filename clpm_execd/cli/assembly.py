@@ -6,7 +6,7 @@ import argparse
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,8 @@ from clpm_execd.units import LAST_INSTANT, LAST_TIME, SECOND
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
+    from clpm_execd.control.changes import Change
+    from clpm_execd.control.journal import JournalEntry
     from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.records import Record
@@ -125,10 +127,12 @@ def load_time_range(arguments: argparse.Namespace) -> tuple[Configuration, int]:
 
 
 def build_source(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,
-                 checkpoint: Checkpoint | None = None, max_gap: int = 0) -> OpenedSource:
+                 checkpoint: Checkpoint | None = None, max_gap: int = 0,
+                 journal: Sequence[JournalEntry] | None = None) -> OpenedSource:
     """Return the plant, or the replay of records, at its resume point (see state.resume_point).
 
     backfill: how much to emit before now, ns. max_gap: the longest gap since the checkpoint that is backfilled, ns.
+    journal: what was asked of this plant, whose loops can be changed then; None for a plant that stays as it is.
     Raises ValueError if the checkpoint does not fit this source.
     """
     from clpm_execd.plant.plant import Plant
@@ -142,9 +146,31 @@ def build_source(arguments: argparse.Namespace, configuration: Configuration, *,
         return _build_replay(arguments, configuration, resume_point)
     interval = configuration.interval or SECOND
     point = resume_point(interval)
+    if journal is not None:
+        return _build_controlled_plant(configuration, point, interval, journal)
     plant = Plant(configuration.loops, seed=configuration.seed, start=point.start, interval=interval,
                   scan=configuration.scan, snapshot=point.snapshot)
     return OpenedSource(plant, point.first_emit)
+
+
+def _build_controlled_plant(configuration: Configuration, point: ResumePoint, interval: int,
+                            journal: Sequence[JournalEntry]) -> OpenedSource:
+    """Return a plant whose loops are as its journal has changed them so far."""
+    from clpm_execd.control.controlled_plant import ControlledPlant
+    from clpm_execd.plant.loop_set import LoopSet
+    from clpm_execd.plant.plant import Plant, default_scan
+
+    scan = configuration.scan or default_scan(interval)
+    next_tick = point.start // scan if point.snapshot is None else point.snapshot.next_tick
+    loops = LoopSet.of(configuration.loops)
+    pending: list[Change] = []
+    if journal:  # a stream that nobody has changed starts without these modules
+        from clpm_execd.control.changes import apply_journal
+
+        loops, pending = apply_journal(journal, loops, next_tick * scan, scan / SECOND)
+    plant = Plant(loops, seed=configuration.seed, start=point.start, interval=interval, scan=scan,
+                  snapshot=point.snapshot)
+    return OpenedSource(ControlledPlant(plant, loops, pending), point.first_emit)
 
 
 def _build_replay(arguments: argparse.Namespace, configuration: Configuration,

@@ -58,6 +58,7 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"metavar": "N", "type": non_negative_integer, "help": "random seed (default 42)"},
     "--env-file": {"metavar": "FILE", "help": "file with settings that are not in the environment (default .env)"},
     "--state": {"metavar": "DIR", "help": "state folder, from which the stream resumes after a restart (default none)"},
+    "--control": {"metavar": "PATH", "help": "control socket of the stream (default `control` in --state)"},
     "--log-level": {"metavar": "LEVEL", "help": "DEBUG, INFO, WARNING or ERROR (default INFO)"},
     "--log-file": {"metavar": "FILE", "help": "log file in addition to stderr, rotated at 10 MB "
                                               "(default none; data_streaming_service.log with --direct)"},

@@ -48,12 +48,14 @@ def build_parser() -> Parser:
         score,
         spool,
     )
+    from clpm_execd.cli.commands.control import clear, inject, set_values, status
 
     parser = _build_stream_parser()
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=parser.prog,
                                      description="in place of the stream; each has a --help")
     # In the order in which --help lists them.
-    for command in (generate, preview, learn, check, loops, init, catalogue, score, spool, health):
+    for command in (generate, preview, learn, check, loops, init, catalogue, inject, clear, set_values, status,
+                    score, spool, health):
         command.add(commands)
     completion.add(commands, parser)
     return parser
@@ -71,7 +73,7 @@ def _build_stream_parser() -> Parser:
             "clpm-execd --count 3", "clpm-execd --demo --interval 500ms", "clpm-execd --config loops.toml --direct",
             "clpm-execd generate --start 2025-01-10T10:05:00Z --duration 24h --output day.csv.gz")))
     add_shared_options(parser, "source", *SOURCE_OPTIONS)
-    add_shared_options(parser, "runtime", "--env-file", "--state", "--log-level", "--log-file")
+    add_shared_options(parser, "runtime", "--env-file", "--state", "--control", "--log-level", "--log-file")
     stream.add_options(parser)
     shared = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
     parser.set_defaults(**{**shared, "demo": False, "max_gap": None, "max_rate": None, "spool_limit": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from clpm_execd.units import SECOND, human_duration
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Settings
+    from clpm_execd.control.journal import Journal
     from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.state.checkpoint import Checkpoint, CheckpointWriter
@@ -30,13 +32,15 @@ class StreamStart:
     """A stream that is about to run.
 
     lock: on the state folder, if there is one. is_exclusive: whether no other process can have emitted the first
-    sample already, because a state folder or a backfill rules that out.
+    sample already, because a state folder or a backfill rules that out. journal: where the changes of its loops are
+    kept.
     """
 
     opened: OpenedSource
     encoder: Encoder
     lock: FolderLock | None
     is_exclusive: bool
+    journal: Journal | None = None
 
     @property
     def source(self) -> Source:
@@ -50,7 +54,7 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
     if settings.state is None:
         if backfill:
             log.warning("--backfill without --state: every start of the stream backfills again")
-        opened = build_source(arguments, configuration, backfill=backfill)
+        opened = build_source(arguments, configuration, backfill=backfill, journal=() if arguments.control else None)
         return StreamStart(opened, build_encoder("lp", opened.source, configuration), None, is_exclusive=backfill > 0)
     from clpm_execd.state.checkpoint import read_checkpoint
     from clpm_execd.state.folder_lock import FolderLock
@@ -68,11 +72,19 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
 
 def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, lock: FolderLock,
             checkpoint: Checkpoint | None, backfill: int, log: logging.Logger) -> StreamStart:
+    from clpm_execd.control.controlled_plant import ControlledPlant
+    from clpm_execd.control.journal import Journal, JournalContents, read_journal
     from clpm_execd.state.checkpoint import reject_checkpoint
+    from clpm_execd.stored_names import JOURNAL_FILE
+
+    path, contents = lock.folder / JOURNAL_FILE, JournalContents()
+    if not arguments.replay:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            contents = read_journal(path)
 
     try:
         opened = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
-                              max_gap=settings.max_gap)
+                              max_gap=settings.max_gap, journal=contents.entries)
     except ValueError as why:
         if checkpoint is None:
             raise
@@ -82,7 +94,8 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
     if checkpoint:
         encoder.restore(checkpoint.encoder_state, opened.source.resumed_loops)
         _log_resume(checkpoint, opened, log)
-    return StreamStart(opened, encoder, lock, is_exclusive=True)
+    journal = Journal(path, contents, opened.source.plant.start) if isinstance(opened.source, ControlledPlant) else None
+    return StreamStart(opened, encoder, lock, is_exclusive=True, journal=journal)
 
 
 def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, configuration: Configuration,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Block, Truth
+from clpm_execd.plant.block import Block
 from clpm_execd.stored_names import TRUTH_KINDS, TRUTH_LOOPS, TRUTH_MINUTE, TRUTH_STATES
 
 _HEARTBEAT_NS = 60 * 10**9  # the interface promises a row each minute
@@ -50,7 +50,10 @@ class TruthRows:
             return
         states = truth.present + 2 * truth.visible + 4 * np.rint(_SEVERITY_STEPS * truth.severity).astype(np.int64)
         minutes = block.times // _HEARTBEAT_NS
-        previous = self._first_states(truth, states[0]) if self._states is None else self._states
+        faults = tuple(zip(truth.loops, truth.kinds, strict=True))
+        if self._states is None or faults != self._faults:  # the first Block, or one with a fault that is new
+            self._states = self._states_before(faults, states[0])
+        previous = self._states
         is_due = states != np.concatenate([previous, states[:-1]])
         is_due |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
         self._states, self._minute = states[-1:], int(minutes[-1])
@@ -60,11 +63,12 @@ class TruthRows:
                          bool(truth.visible[t, i]), float(truth.severity[t, i]))
                 for i in np.flatnonzero(is_due[t]).tolist()]
 
-    def _first_states(self, truth: Truth, states: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the states before the first Block, (1, F): of a fault without any, one that differs from its first."""
-        self._faults = tuple(zip(truth.loops, truth.kinds, strict=True))
-        return np.array([[self._resumed.get(fault, state - 1)
-                          for fault, state in zip(self._faults, states.tolist(), strict=True)]])
+    def _states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],
+                       ) -> npt.NDArray[np.int64]:
+        """Return the states before a Block, (1, F): of a fault without any, one that differs from its first."""
+        known = self._resumed if self._states is None else dict(zip(self._faults, self._states[0], strict=True))
+        self._faults = faults
+        return np.array([[known.get(fault, state - 1) for fault, state in zip(faults, states.tolist(), strict=True)]])
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Return the states of the last rows, as arrays by the names they have in a checkpoint."""

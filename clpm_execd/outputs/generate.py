@@ -18,6 +18,7 @@ import numpy as np
 
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.outputs.prefetch import enlarge_pipe, prefetch_blocks
+from clpm_execd.plant.block import Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import samples_per_block
@@ -131,7 +132,7 @@ def open_stdout() -> Iterator[BinaryIO]:
 def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
     _keep_freed_memory()
     size = samples_per_block(source, _BLOCK_LINES)
-    simulated = (source.advance(min(size, samples - done)) for done in range(0, samples, size))
+    simulated = _simulate(source, samples, size)
     file.write(encoder.header())
     is_long = samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
     with prefetch_blocks(simulated, source.loops, encoder.signals) if is_long else nullcontext(simulated) as blocks:
@@ -139,6 +140,14 @@ def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signa
             if signals.should_stop:
                 break
             file.writelines(encoder.encode_parts(block))
+
+
+def _simulate(source: Source, samples: int, most: int) -> Iterator[Block]:
+    """Yield so many samples, in Blocks of at most `most`."""
+    while samples > 0:
+        block = source.advance(min(most, samples))
+        samples -= len(block)
+        yield block
 
 
 def _keep_freed_memory() -> None:

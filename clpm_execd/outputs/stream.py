@@ -22,6 +22,7 @@ from clpm_execd.runtime.pacing import MAX_LINES_PER_WRITE, Scheduler
 from clpm_execd.units import DAY
 
 if TYPE_CHECKING:
+    from clpm_execd.control.server import ControlServer
     from clpm_execd.runtime.progress import Progress
     from clpm_execd.state.checkpoint import CheckpointWriter
 
@@ -54,6 +55,8 @@ class StreamJob:
         Writes the state from which a later stream resumes.
     progress : Progress, optional
         Reports how far a backfill has got.
+    control : ControlServer, optional
+        Follows requests to change the source.
     """
 
     source: Source
@@ -67,6 +70,7 @@ class StreamJob:
     metrics: SelfMetrics | None = None
     checkpoints: CheckpointWriter | None = None
     progress: Progress | None = None
+    control: ControlServer | None = None
 
     @property
     def first_instant(self) -> int:
@@ -165,6 +169,8 @@ class _Loop:
         if job.metrics:
             job.metrics.add(block, lines, job.clock.now())
         self._poll_checkpoints()
+        if job.control:
+            job.control.handle(job.clock.wait(0, job.control.fds))
         if job.progress:
             job.progress.update(job.source.next_time)
         while not self._should_stop() and not output.has_ended:
@@ -179,10 +185,13 @@ class _Loop:
 
     def _wait(self, ns: int) -> None:
         signals = self.job.signals
-        ready = self.job.clock.wait(ns, [signals.fd, *self.output.wake_fds])
+        control = self.job.control
+        ready = self.job.clock.wait(ns, [signals.fd, *self.output.wake_fds, *(control.fds if control else ())])
         if signals.fd in ready:
             signals.clear()
         self.output.take_input(ready)
+        if control:
+            control.handle(ready)
 
     def _lag(self) -> int:
         """Return how far the stream is behind the clock, ns."""

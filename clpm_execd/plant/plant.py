@@ -176,9 +176,25 @@ class Plant(Simulation):
         """The time of the next scan, ns since 1970; at latest that of the next sample."""
         return self._next_tick * self._scan
 
-    def mode(self, loop: str) -> str:
+    @property
+    def start(self) -> int:
+        """The earliest start of a loop, ns since 1970."""
+        return int(self._starts.min())
+
+    def start_of(self, loop: str) -> int:
+        """Return the start of a loop, from which its moves and faults count, ns since 1970."""
+        return int(self._starts[self._specs.ids.index(loop)])
+
+    def mode_of(self, loop: str) -> str:
         """Return the mode that the operator of a loop chose, AUT, MAN or CAS."""
         return MODES[int(self._state.mode[self._specs.ids.index(loop)])]
+
+    def signals_of(self, loop: str) -> dict[str, float]:
+        """Return PV and SP, in engineering units, and OP, %, of a loop at the latest scan, by name."""
+        i, state = self._specs.ids.index(loop), self._state
+        zero, scale = float(self._pv_zero[i]), float(self._pv_scale[i])
+        return {"PV": zero + scale * float(state.pv[i]), "SP": zero + scale * float(state.sp[i]),
+                "OP": float(state.op[i])}
 
     def advance_to(self, time: int) -> None:
         """Simulate the scans before this time, ns since 1970, which is not after the next sample."""

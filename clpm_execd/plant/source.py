@@ -28,7 +28,10 @@ class Source(Protocol):
         """The ids of the loops that resume from the snapshot of another source."""
 
     def advance(self, n: int) -> Block:
-        """Return the next n samples, n >= 1. Time and memory are proportional to n: ask for long runs in parts."""
+        """Return the next samples, n >= 1 or fewer. Time and memory are proportional to n: ask for long runs in parts.
+
+        Only a plant that is controlled while it runs returns fewer than n: those before its next change, at least one.
+        """
 
     def snapshot(self) -> Snapshot:
         """Return what another source needs to go on as this one would."""

@@ -145,10 +145,11 @@ class Scheduler:
             n = n if self._remaining is None else min(n, self._remaining)
             if n == 0 or should_stop():
                 break
+            block = self._source.advance(n)
             if self._remaining is not None:
-                self._remaining -= n
+                self._remaining -= len(block)
             self._has_emitted = True
-            yield self._source.advance(n)
+            yield block
             self._drop_beyond_horizon(should_stop)
         # Once the stream is live the initial backlog is over, and every later gap has the limit.
         self._initial_backlog = min(self._initial_backlog, max(0, self._clock.now() - self._source.next_time))
@@ -187,8 +188,7 @@ class Scheduler:
         total, logged_at = n, self._clock.elapsed()
         while n > 0 and not should_stop():
             part = min(n, samples_per_block(self._source, _SAMPLES_PER_STOP_CHECK))
-            self._source.advance(part)
-            n -= part
+            n -= len(self._source.advance(part))
             if self._clock.elapsed() - logged_at >= _LOG_INTERVAL_NS:
                 logged_at = self._clock.elapsed()
                 self._log.info("simulated %s without output, %d %%; %s to go",

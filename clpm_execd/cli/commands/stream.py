@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.assembly import fast_startup, load_configuration, load_settings
 from clpm_execd.cli.options import non_negative_integer, refuse_unused
 from clpm_execd.cli.terminal import is_colour_terminal
-from clpm_execd.problems import BadInput
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clpm_execd.clock import Clock
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
+    from clpm_execd.control.server import ControlServer
     from clpm_execd.influx.client import InfluxClient, Writer
     from clpm_execd.outputs.self_metrics import SelfMetrics
     from clpm_execd.outputs.stream import StreamJob
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     for assumption in start.opened.assumptions:
         log.info("%s", assumption)
     progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
-    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress)
+    control = _open_control(arguments, settings, configuration, start, clock, log)
+    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress, control)
     signals.set_interruptible(False)  # from here on the stream itself ends in order
     try:
         if connection is None:
@@ -89,9 +91,13 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         return _to_influxdb(job, settings, start.lock, _build_client(settings, connection, hide))
     finally:
         progress.close()
+        if control:
+            control.close()
 
 
 def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
+    if arguments.replay:
+        refuse_unused(arguments, ["--control"], "with --replay, which has no plant to change")
     if not arguments.direct:
         refuse_unused(arguments, ["--spool-limit"], "without --direct")
     else:
@@ -101,7 +107,8 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _build_job(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
-               clock: Clock, signals: Signals, log: Logger, progress: Progress) -> StreamJob:
+               clock: Clock, signals: Signals, log: Logger, progress: Progress,
+               control: ControlServer | None) -> StreamJob:
     from clpm_execd.cli.resume import build_checkpoint_writer
     from clpm_execd.outputs.execd import is_regular_file
     from clpm_execd.outputs.stream import StreamJob
@@ -111,7 +118,33 @@ def _build_job(arguments: argparse.Namespace, settings: Settings, configuration:
     return StreamJob(source=start.source, encoder=start.encoder, clock=clock, signals=signals, log=log,
                      first_emit=start.opened.first_emit, count=arguments.count, max_gap=settings.max_gap,
                      metrics=_build_self_metrics(configuration, start.source), checkpoints=checkpoints,
-                     progress=progress)
+                     progress=progress, control=control)
+
+
+def _open_control(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
+                  clock: Clock, log: Logger) -> ControlServer | None:
+    """Return the control socket: with --control, or in the state folder where it can be; None without."""
+    from clpm_execd.control.socket_path import has_unix_sockets
+
+    if arguments.control and not has_unix_sockets():
+        raise BadInput([Problem("--control", "Python has no Unix sockets on this platform", "remove it")])
+    is_possible = has_unix_sockets() and start.lock is not None and start.lock.is_held
+    if arguments.replay or not (arguments.control or is_possible):
+        return None
+    from clpm_execd.control.controlled_plant import ControlledPlant
+    from clpm_execd.control.server import ControlServer
+    from clpm_execd.stored_names import SOCKET_FILE
+
+    assert isinstance(start.source, ControlledPlant)
+    path = Path(arguments.control) if arguments.control else start.lock.folder / SOCKET_FILE  # type: ignore[union-attr]
+    try:
+        return ControlServer(path, start.source, clock.now, log, journal=start.journal,
+                             has_truth=configuration.output.truth is not None)
+    except BadInput as bad:
+        if arguments.control:
+            raise
+        log.warning("no live control: %s", bad.problems[0])
+        return None
 
 
 def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -> int:

@@ -1,0 +1,48 @@
+"""The commands that change a running stream, or show its state. Each sends one request to its control socket."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clpm_execd.cli.assembly import load_settings
+from clpm_execd.cli.options import add_shared_options, print_text
+from clpm_execd.problems import BadInput, Problem
+
+
+def add_connection_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which stream is meant."""
+    add_shared_options(parser, "stream", "--env-file", "--state", "--control")
+
+
+def send(arguments: argparse.Namespace, request: Mapping[str, Any]) -> int:
+    """Send a request to the stream that the options name, print its answer, and return the exit status."""
+    from clpm_execd.control.client import send_request
+    from clpm_execd.control.socket_path import has_unix_sockets
+    from clpm_execd.stored_names import SOCKET_FILE
+
+    if not has_unix_sockets():
+        what = "live control needs Unix sockets, which Python does not have on this platform"
+        raise BadInput([Problem(arguments.command, what, "write the change into loops.toml")])
+    if arguments.control:
+        path = Path(arguments.control)
+    else:
+        folder = load_settings(arguments).state
+        if folder is None:
+            raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
+        path = folder / SOCKET_FILE
+    return print_text(send_request(path, request))
+
+
+def parse_values(command: str, words: Sequence[str]) -> dict[str, str]:
+    """Return the values of words such as `S=5`; raise BadInput with each that is none."""
+    problems = [Problem(f"{command} {word}", "is not a value", "write it as NAME=VALUE, such as S=5")
+                for word in words if not word.partition("=")[0] or "=" not in word]
+    names = [word.partition("=")[0] for word in words]
+    problems += [Problem(f"{command} {name}", "is given twice", "give it once")
+                 for name in dict.fromkeys(names) if names.count(name) > 1]
+    if problems:
+        raise BadInput(problems)
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
