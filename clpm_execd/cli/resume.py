@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,14 +72,13 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
 def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, lock: FolderLock,
             checkpoint: Checkpoint | None, backfill: int, log: logging.Logger) -> StreamStart:
     from clpm_execd.control.controlled_plant import ControlledPlant
-    from clpm_execd.control.journal import Journal, JournalContents, read_journal
+    from clpm_execd.control.journal import Journal, JournalContents, read_journal_or_start_anew
     from clpm_execd.state.checkpoint import reject_checkpoint
-    from clpm_execd.stored_names import JOURNAL_FILE
+    from clpm_execd.stored_names import CORRUPT_FOLDER, JOURNAL_FILE
 
     path, contents = lock.folder / JOURNAL_FILE, JournalContents()
-    if not arguments.replay:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            contents = read_journal(path)
+    if not arguments.replay and lock.is_held:
+        contents = read_journal_or_start_anew(path, lock.folder / CORRUPT_FOLDER, log)
 
     try:
         opened = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,

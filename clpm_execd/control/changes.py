@@ -199,7 +199,7 @@ def _to_number(value: object, kind: object, key: str) -> object:
 
 
 def _read_clearing(table: Mapping[str, Any], at: int, loop: LoopSpec, place: Place) -> Change:
-    refuse_unknown_keys(table, ["loop", "kind"], place)
+    refuse_unknown_keys({key: value for key, value in table.items() if key != "loop"}, ["kind"], place)
     kind = table.get("kind")
     if kind is not None:
         read_choice(kind, "fault kind", list(FAULTS), place.at("kind"))
@@ -207,7 +207,7 @@ def _read_clearing(table: Mapping[str, Any], at: int, loop: LoopSpec, place: Pla
 
 
 def _read_adjustment(table: Mapping[str, Any], at: int, loop: LoopSpec, place: Place) -> Change:
-    refuse_unknown_keys(table, ["loop", *_VALUES], place)
+    refuse_unknown_keys({key: value for key, value in table.items() if key != "loop"}, _VALUES, place)
     values: dict[str, Any] = {}
     for key in _VALUES:
         if key not in table:

@@ -7,15 +7,18 @@ acknowledged. A last line without an end was never acknowledged, and does not co
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.state.durable_file import PRIVATE_MODE, sync_folder
+from clpm_execd.state.durable_file import PRIVATE_MODE, make_folder, sync_folder
 from clpm_execd.stored_names import JOURNAL_TITLE
 from clpm_execd.units import format_time, parse_time
 
@@ -64,14 +67,14 @@ def read_journal(path: Path) -> JournalContents:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, NotADirectoryError
         There is none.
     BadInput
         It cannot be read, or a line of it is damaged.
     """
     try:
         text = path.read_bytes().decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise BadInput([Problem(str(path), f"cannot be read: {error.strerror}", "let this user read it")]) from None
@@ -86,6 +89,30 @@ def read_journal(path: Path) -> JournalContents:
     starts = [entry.at for entry in entries if "start" in entry.request]
     requests = sorted((entry for entry in entries if "start" not in entry.request), key=lambda entry: entry.at)
     return JournalContents(tuple(requests), starts[-1] if starts else None)
+
+
+def read_journal_or_start_anew(path: Path, corrupt: Path, log: logging.Logger) -> JournalContents:
+    """Return what the journal of a stream says; nothing where it cannot be read, after one warning.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    corrupt : Path
+        The folder to which a damaged one is moved, for people to look at.
+    log : logging.Logger
+        Takes the warning.
+    """
+    try:
+        return read_journal(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except BadInput as bad:
+        log.warning("journal moved to %s; continuing without its changes: %s", corrupt, bad.problems[0])
+        with suppress(OSError):
+            make_folder(corrupt)
+            os.replace(path, corrupt / f"{path.name}-{time.time_ns()}")
+    return JournalContents()
 
 
 def _parse_line(line: str, where: str) -> JournalEntry:

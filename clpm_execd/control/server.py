@@ -22,7 +22,7 @@ from typing import Any
 from clpm_execd.control.controlled_plant import ControlledPlant
 from clpm_execd.control.journal import Journal, JournalEntry
 from clpm_execd.control.socket_path import short_address
-from clpm_execd.control.status import describe_loop, describe_stream
+from clpm_execd.control.stream_status import describe_loop, describe_stream
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import format_time
 

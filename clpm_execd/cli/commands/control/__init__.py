@@ -19,7 +19,7 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
 
 def send(arguments: argparse.Namespace, request: Mapping[str, Any]) -> int:
     """Send a request to the stream that the options name, print its answer, and return the exit status."""
-    from clpm_execd.control.client import send_request
+    from clpm_execd.control.request import send_request
     from clpm_execd.control.socket_path import has_unix_sockets
     from clpm_execd.stored_names import SOCKET_FILE
 
