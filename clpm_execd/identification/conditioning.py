@@ -28,7 +28,7 @@ _LIMIT_PERCENT = 0.05
 def condition(signals: Signals) -> tuple[Signals, list[str]]:
     """Return the record to identify from, and a sentence for each thing that was undone."""
     notes: list[str] = []
-    for step in (_without_shutdowns, _at_changes, _with_op_in_time, _excerpt):
+    for step in (_without_shutdowns, _at_changes, _with_op_in_time):
         signals, note = step(signals)
         if note:
             notes.append(note)
@@ -100,7 +100,7 @@ def _shift_op(signals: Signals, late: int) -> Signals:
     return replace(signals, op=op)
 
 
-def _excerpt(signals: Signals) -> tuple[Signals, str]:
+def excerpt(signals: Signals) -> tuple[Signals, str]:
     """Return the part of a long record in which SP and OP move most."""
     if len(signals.pv) <= MOST_SAMPLES:
         return signals, ""
@@ -109,9 +109,8 @@ def _excerpt(signals: Signals) -> tuple[Signals, str]:
     starts = np.arange(0, len(signals.pv) - MOST_SAMPLES + 1, MOST_SAMPLES // 10)
     start = int(starts[np.argmax(total[starts + MOST_SAMPLES] - total[starts])])
     part = slice(start, start + MOST_SAMPLES)
-    excerpt = signals.part(part)
-    return excerpt, (f"the record is long: the loop is identified from the {MOST_SAMPLES} samples in which SP and OP "
-                     "move most")
+    return signals.part(part), (f"the record is long: the loop is identified from the {MOST_SAMPLES} samples in which "
+                                "SP and OP move most")
 
 
 def _moves(values: Floats, whole: Booleans) -> Floats:

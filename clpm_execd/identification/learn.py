@@ -15,7 +15,7 @@ import numpy as np
 
 from clpm_execd.identification.arx import laws_of, wanders
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
-from clpm_execd.identification.conditioning import condition
+from clpm_execd.identification.conditioning import condition, excerpt
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.disturbance.slow_drift import drifting
@@ -129,8 +129,10 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
     loop = replace(loop, operator=habits_of(signals, told))
+    signals, note = excerpt(signals)
     fitted, notes = condition(signals)
-    told.warnings += notes
+    told.warnings += [note, *notes] if note else notes
+    whole = signals.whole
     _oscillates(fitted, told)
     law = pid_law(fitted, steps)
     known = _explained(loop, fitted, steps, law, _sticks(loop, fitted, law, told))
@@ -143,7 +145,10 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
     own = found if tuned_as_found and fitted is signals else None
     laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own)
-    if laws is None:
+    sticks = "stiction.S" in told.estimates
+    if sticks and laws is not None and not laws.innovation.size:
+        laws = None  # a difference equation has neither the valve nor its limit cycle
+    if laws is None and not sticks:
         told.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at its "
                              "mean values is used")
     if laws is None or laws.innovation.size:  # a difference equation has them in itself

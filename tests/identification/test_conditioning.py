@@ -9,7 +9,7 @@ import pytest
 from simulated_records import SECOND, START, record_of, run
 
 from clpm_execd.identification.arx import wanders
-from clpm_execd.identification.conditioning import MOST_SAMPLES, condition
+from clpm_execd.identification.conditioning import MOST_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import Signals, signals_of
 from clpm_execd.identification.pid_regression import pid_law
@@ -153,9 +153,9 @@ def test_a_long_record_is_identified_from_where_sp_moves() -> None:
     signals = cooled_by_day(200)
     sp = np.where(np.arange(samples) < 2.5 * MOST_SAMPLES, 55.0, 60.0)
     automatic = np.ones(samples, dtype=bool)
-    excerpt, notes = condition(replace(signals, pv=np.resize(signals.pv, samples), op=np.resize(signals.op, samples),
+    part, note = excerpt(replace(signals, pv=np.resize(signals.pv, samples), op=np.resize(signals.op, samples),
                                        sp=sp, automatic=automatic, cascaded=~automatic,
                                        times=np.arange(float(samples))))
-    assert len(excerpt.pv) == MOST_SAMPLES
-    assert np.ptp(excerpt.sp) > 0
-    assert "the record is long" in notes[-1]
+    assert len(part.pv) == MOST_SAMPLES
+    assert np.ptp(part.sp) > 0
+    assert "the record is long" in note

@@ -112,10 +112,13 @@ def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) ->
     first = op[0] + start * apart if last is None else np.clip(last, op[0] - apart, op[0] + apart)
     valves = Stiction(first, np.arange(len(stems)))
     valves.set_parameters(s, j)
-    positions = np.empty((len(op), len(stems)))
-    for row, wanted in zip(positions, op, strict=True):
+    # Where OP rests a stem sticks from the first sample on, so that the others of a rest need not be stepped through.
+    changes = np.append(True, op[1:] != op[:-1])
+    changes[1:] |= changes[:-1]
+    positions = np.empty((int(changes.sum()), len(stems)))
+    for row, wanted in zip(positions, op[changes].tolist(), strict=True):
         row[:] = valves.step(wanted)
-    return positions
+    return np.asarray(positions[np.cumsum(changes) - 1])
 
 
 class _Blocks:
