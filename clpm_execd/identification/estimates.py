@@ -66,12 +66,39 @@ class Estimate:
         return cls(value, low, high, unit, "prior")
 
 
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """An explanation of PV that was compared with a simpler one.
+
+    Parameters
+    ----------
+    name : str
+        In words.
+    log_likelihood : float
+        Of PV's prediction errors, without the constant that all have in common.
+    gain : float
+        By how much its criterion is better than that of the explanation that it competes with: Schwarz's (1978) where
+        their numbers of parameters differ, else twice the log-likelihood. Zero for that one itself.
+    threshold : float
+        The gain from which it is chosen.
+    is_chosen : bool
+        Whether it was chosen.
+    """
+
+    name: str
+    log_likelihood: float
+    gain: float
+    threshold: float
+    is_chosen: bool
+
+
 class Findings:
     """What is known of a loop so far."""
 
     def __init__(self) -> None:
         self.estimates: dict[str, Estimate] = {}
         self.warnings: list[str] = []
+        self.hypotheses: list[Hypothesis] = []
 
     def note(self, key: str, estimate: Estimate, digits: int = 4) -> float:
         """Keep an estimate; its value, rounded as loops.toml has it."""
@@ -82,6 +109,7 @@ class Findings:
         """All that another has found."""
         self.estimates |= other.estimates
         self.warnings += other.warnings
+        self.hypotheses += other.hypotheses
 
 
 def rounded(value: float, digits: int = 4) -> float:

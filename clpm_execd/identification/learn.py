@@ -19,7 +19,7 @@ from clpm_execd.identification.conditioning import condition, excerpt
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.disturbance.slow_drift import drifting
-from clpm_execd.identification.estimates import Estimate, Findings, rounded
+from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, loop_type, resolution, signals_of
 from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
 from clpm_execd.identification.operator_habits import habits_of
@@ -64,6 +64,8 @@ class LearnedLoop:
         Between samples, ns.
     samples : int
         How many samples have PV, OP and SP.
+    hypotheses : tuple of Hypothesis
+        The explanations of PV that were compared, and which were chosen.
     """
 
     loop: LoopSpec
@@ -71,6 +73,7 @@ class LearnedLoop:
     warnings: tuple[str, ...]
     interval: int
     samples: int
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None,
@@ -154,7 +157,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     if laws is None or laws.innovation.size:  # a difference equation has them in itself
         loop = replace(loop, faults=_faults(told))
     loop = _in_cascade(drifting(replace(loop, learned_model=laws), signals), signals, told)
-    return LearnedLoop(loop, told.estimates, tuple(told.warnings), record.interval, samples)
+    return LearnedLoop(loop, told.estimates, tuple(told.warnings), record.interval, samples,
+                       tuple(told.hypotheses))
 
 
 def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
@@ -207,6 +211,7 @@ def _sticks(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings
     controlled = _controlled(loop, signals, law, Findings())
     is_known = controlled.controller.action is not None
     search = find_stiction(signals, float(np.sign(controlled.process.gain)) if is_known else 0.0)
+    told.hypotheses += search.hypotheses()
     if search.best is None:
         return None
     valve = size_stiction(signals, tuned_for(controlled, signals.interval), search.best.stem,

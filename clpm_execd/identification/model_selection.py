@@ -14,7 +14,7 @@ import numpy as np
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
 from clpm_execd.identification.disturbance.load_steps import LOOKS, Step, alike, at_samples, cut_at, load_steps
 from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
-from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings
+from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Hypothesis
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.pid_regression import SCAN
 from clpm_execd.identification.process.dead_time_profile import ProcessLaw, process_law
@@ -58,6 +58,8 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
         found = innovations(signals, plain.process, steps=at_samples(steps))
     if found is not None and law is None and not cycles:
         # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
+        alone.hypotheses.append(Hypothesis(f"the load steps {len(steps)} times" if steps else "the load does not step",
+                                           -found.cost / 2.0, 0.0, 0.0, True))
         cycle = oscillation(signals)
         for series in (found.errors, *([] if steps else [np.where(signals.whole, signals.op, np.nan)])):
             period = from_elsewhere(series, signals.interval, cycle and cycle[0])
@@ -65,7 +67,13 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
                 told_so = Findings()
                 other = _identified(loop, cut_at(steps, signals), told_so, None, period[0])
                 less = innovations(signals, other.process, period[0], at_samples(steps))
+                if less is not None:
+                    gain = found.cost - less.cost
+                    alone.hypotheses.append(Hypothesis(
+                        f"the load oscillates every {period[0]:.3g} s", -less.cost / 2.0, gain, _PERIOD_TELLS,
+                        gain > _PERIOD_TELLS))
                 if less is not None and less.cost < found.cost - _PERIOD_TELLS:
+                    told_so.hypotheses += alone.hypotheses
                     told.take(told_so)
                     _note_swing(period, less, told)
                     return other, _with_steps(less, signals, other, steps, told, period[0])

@@ -19,7 +19,7 @@ from clpm_execd.evaluation.learned_vs_record import MIN_SAMPLES, Comparison, Dis
 from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.extras import require
 from clpm_execd.identification.correlation import autocorrelation, cross_correlation
-from clpm_execd.identification.estimates import Estimate
+from clpm_execd.identification.estimates import Estimate, Hypothesis
 from clpm_execd.pictures.page import (
     Link,
     Page,
@@ -106,7 +106,7 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
             name, render_paragraph(_describe_record(fit), "muted"), _warnings(fit),
             f'<div class="scroll"><div class="broad">{render_figure(figure, height)}</div></div>',
             f'<div class="pair">{_estimate_table(fit.learned.estimates)}'
-            f'{_similarity_table(fit.comparison, loop_auc)}</div>'))
+            f'{_similarity_table(fit.comparison, loop_auc)}</div>', _hypothesis_table(fit.learned.hypotheses)))
     rows = [(Link(name, anchor), Path(fit.source).name, *row, len(fit.learned.warnings))
             for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc), strict=True)]
     page.add("Overview", *_summary(fits, auc), _median_table(fits),
@@ -150,6 +150,13 @@ def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
              _format_interval(one), one.unit, _SOURCES[one.source]) for key, one in estimates.items()]
     return render_table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows,
                         "of a default, the interval is the typical range")
+
+
+def _hypothesis_table(hypotheses: Sequence[Hypothesis]) -> str:
+    rows = [(one.name, f"{one.log_likelihood:.1f}", f"{one.gain:.1f}", f"{one.threshold:.0f}",
+             "yes" if one.is_chosen else "no") for one in hypotheses]
+    return render_table(("Hypothesis", "Log-likelihood", "Gain", "Threshold", "Chosen"), rows,
+                        "gain: of the criterion, over the simpler hypothesis") if rows else ""
 
 
 def _format_interval(one: Estimate) -> str:

@@ -69,6 +69,13 @@ def test_nothing_of_it_depends_on_units_or_on_the_interval() -> None:
     assert other.best.stem[0] == pytest.approx(0.01 * plain.best.stem[0])
 
 
+def test_the_table_of_hypotheses_has_one_that_is_chosen() -> None:
+    for loops, chosen in (([VISIBLE], 2), ([drawn("pressure", 203)], 0)):
+        rows = find_stiction(signals(loops, 5.0, 203), 1.0).hypotheses()
+        assert [row.is_chosen for row in rows] == [k == chosen for k in range(3)]
+        assert (rows[2].gain > rows[2].threshold) == (chosen == 2)
+
+
 def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics() -> None:
     t = np.arange(1000.0)
     noise = np.random.default_rng(1).normal(0.0, 0.3, 1000)

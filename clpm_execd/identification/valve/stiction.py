@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from clpm_execd.identification.estimates import Hypothesis
 from clpm_execd.identification.loop_data import Signals, runs
 from clpm_execd.identification.pid_regression import long_run
 from clpm_execd.identification.thresholds import STICTION as LIMITS
@@ -39,8 +40,9 @@ _LEAST_SAMPLES = 120
 class StictionTest:
     """The three hypotheses at one resolution, compared.
 
-    gain: by how much Schwarz's criterion of the stem is better than that of the better of the others. z: Vuong's
-    statistic of the same comparison. delay: blocks. is_like_process: whether stem and PV move in the process's sense.
+    linear, driven, sticky: by Schwarz's criterion, and log_likelihoods: of the three. gain: by how much the stem is
+    better than the better of the others. z: Vuong's statistic of the same comparison. delay: blocks. sense: the sign
+    of the answer of PV to the stem.
     """
 
     block: int
@@ -49,6 +51,7 @@ class StictionTest:
     linear: float
     driven: float
     sticky: float
+    log_likelihoods: tuple[float, float, float]
     z: float
     stem: Stem
     delay: int
@@ -66,6 +69,18 @@ class StictionSearch:
     def gain(self) -> float:
         """The median gain of stiction over all resolutions."""
         return float(np.median([test.gain for test in self.tests])) if self.tests else 0.0
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """Return the three, as they compare at the resolution that decides, or at which stiction does best."""
+        if not self.tests:
+            return []
+        test = self.best or max(self.tests, key=lambda test: test.gain)
+        is_driven = self.best is None and test.driven < test.linear
+        linear, driven, sticky = test.log_likelihoods
+        return [Hypothesis("PV follows OP", linear, 0.0, 0.0, self.best is None and not is_driven),
+                Hypothesis("and a periodic load acts besides", driven, test.linear - test.driven, 0.0, is_driven),
+                Hypothesis("PV follows a valve that sticks", sticky, test.gain if self.best else self.gain, LIMITS.gain,
+                           self.best is not None)]
 
 
 def find_stiction(signals: Signals, sense: float) -> StictionSearch:
@@ -142,10 +157,14 @@ class _Fit:
     residuals: Floats
     sense: float
 
+    @property
+    def log_likelihood(self) -> float:
+        n, power = len(self.residuals), float(self.residuals @ self.residuals)
+        return -n / 2.0 * float(np.log(max(power, 1e-12 * n) / n))
+
     def criterion(self, parameters: int) -> float:
-        n = len(self.residuals)
-        power = float(self.residuals @ self.residuals)
-        return n * float(np.log(max(power, 1e-12 * n) / n)) + parameters * float(np.log(n))
+        """Return Schwarz's criterion: lower is better."""
+        return parameters * float(np.log(len(self.residuals))) - 2.0 * self.log_likelihood
 
 
 class _Arx:
@@ -193,6 +212,7 @@ def _compare(blocks: _Blocks, order: int, stems: Sequence[Stem]) -> StictionTest
     criteria = linear.criterion(own), driven.criterion(own + 2 * _HARMONICS + 1), sticky.criterion(own + 3)
     other = linear if criteria[0] < criteria[1] else driven
     return StictionTest(blocks.block, order, min(criteria[:2]) - criteria[2], *criteria,
+                        (linear.log_likelihood, driven.log_likelihood, sticky.log_likelihood),
                         _vuong(other.residuals, sticky.residuals), stems[sticky.which - 1], sticky.delay, sticky.sense)
 
 
