@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from math import pi, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant import elementary
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import BlockDraws, draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, Tables
 from clpm_execd.plant.stages.state import State
 
@@ -65,20 +66,22 @@ class DistantCycles:
         # One oscillation, one period: the loops that share it wander together.
         names = tuple(f"{period!r}" for period in self._period.tolist())
         self._keys = np.stack([stream_keys(seed, names, purpose)[:, None] for purpose in stored_names.DISTANT_CYCLES])
-        self._knot = np.full(len(which), -1, dtype=np.int64)
-        self._at_knots: Floats = np.zeros((2, len(which), 2))  # of phase and amplitude, of the knots before and after
+        self._loads = BlockDraws(self._keys, self._compute_loads)
 
     def at(self, tick: int) -> Floats:
         """Return the loads at a scan, (M,) % of travel."""
-        turns = tick * self._scan / self._period
+        return self._loads.at(tick)
+
+    def _compute_loads(self, keys: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
+        """Return the loads at n scans from the first on, (n, M) % of travel."""
+        turns = np.arange(first, first + n)[:, None] * self._scan / self._period
         knots = turns / _PERIODS_BETWEEN_KNOTS
         knot = np.floor(knots).astype(np.int64)
-        if not np.array_equal(knot, self._knot):
-            self._knot = knot
-            self._at_knots = 2.0 * draw_uniforms_at(self._keys, knot[:, None] + np.arange(2)) - 1.0
+        # Of phase and amplitude, at the knots before and after.
+        before, after = np.moveaxis(2.0 * draw_uniforms_at(keys[:, None], knot[..., None] + np.arange(2)) - 1.0, -1, 0)
         part = knots - knot
         part *= part * (3.0 - 2.0 * part)  # smooth at the knots
-        phase, amplitude = self._at_knots[..., 0] + part * (self._at_knots[..., 1] - self._at_knots[..., 0])
+        phase, amplitude = before + part * (after - before)
         turns = turns % 1.0 + self._phase + self._phase_wander * phase
         place = (turns - np.floor(turns)) * _POINTS_PER_PERIOD
         point = np.minimum(place.astype(np.intp), _POINTS_PER_PERIOD - 1)

@@ -29,7 +29,7 @@ class LoadFaults(LoopArrays):
             schedule.faults_of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
         is_from_here = np.array([bool(schedule.faults[k].other_loops()) for k in oscillations], dtype=bool)
         self._distant = oscillations[~is_from_here]
-        self._coupled = np.sort(np.append(interactions, oscillations[is_from_here]))
+        self._coupled = np.sort(np.append(interactions, oscillations[is_from_here]), kind="stable")
         self._cycles = DistantCycles(schedule, self._distant, seed)
         self.couplings = Couplings(schedule, state, self._coupled.tolist())
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
