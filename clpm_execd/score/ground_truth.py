@@ -22,6 +22,8 @@ from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.score.time_intervals import TimeIntervals, intersection, union
+from clpm_execd.score.truth_table import COLUMNS as TRUTH_TABLE_COLUMNS
+from clpm_execd.score.truth_table import parse_truth_table
 from clpm_execd.units import LAST_TIME, SECOND, parse_time
 
 HEARTBEAT = 60 * SECOND  # ns between rows when nothing changes: that of encoding/truth_rows.py
@@ -108,11 +110,23 @@ def _read(lines: Iterable[str], where: str) -> GroundTruth:
     rows = _Rows(where)
     if re.match(r'#(datatype|group|default)|"?(,|_time|result|table)', first):
         rows.read_csv(first, remainder)
+    elif first.startswith(",".join(TRUTH_TABLE_COLUMNS[:4])):
+        return _read_table(first, remainder, where)
     elif re.match(r"time,loop_id,", first):
         raise _bad_input(where, "wide CSV does not say which fault is visible", _REMEDY)
     else:
         rows.read_lines(first, remainder)
     return rows.ground_truth()
+
+
+def _read_table(first: str, remainder: Iterator[str], where: str) -> GroundTruth:
+    """Read a table of episodes."""
+    reader = csv.DictReader(_chain(first, remainder))
+    try:
+        return GroundTruth(*parse_truth_table(reader))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _bad_input(f"{where}: line {reader.line_num}", f"invalid row ({error})",
+                         "give truth.csv as `clpm-execd benchmark data` writes it") from None
 
 
 @dataclass(slots=True)
