@@ -45,7 +45,7 @@ def compute_curve_fit_index(x: Floats, period: float) -> float:
     if not errors:
         return 0.5
     sine, triangle = np.mean(errors, axis=0)
-    return float(sine / (sine + triangle))
+    return float(sine / (sine + triangle)) if sine + triangle > 0.0 else 0.5
 
 
 def _fit_sine(t: Floats, y: Floats) -> float:

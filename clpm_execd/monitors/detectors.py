@@ -126,14 +126,20 @@ def _judge_data(windows: Sequence[LoopWindow]) -> list[Finding]:
 
 def _judge_data_of(window: LoopWindow) -> tuple[str, float] | None:
     """Return what the rules about data find: of several findings the one that makes the others meaningless."""
-    bad = float(np.mean(~window.is_good))
-    if bad > data_rules.BAD_FRACTION:
-        return "bad-quality", bad
+    missing, bad = float(np.mean(~window.is_received)), float(np.mean(~window.is_good))
+    if max(missing, bad) > data_rules.BAD_FRACTION:
+        if missing <= bad:
+            return "bad-quality", bad
+        return "compression" if missing > data_rules.COMPRESSED_FRACTION else "gaps", missing
     manual = float(np.mean(~window.is_automatic))
     if manual > data_rules.MANUAL_FRACTION:
         return "manual", manual
+    repeated = data_rules.compute_repetition(window.pv)
     if data_rules.is_frozen(window.pv, window.op):
-        return "freeze", 1.0
+        lost = float(np.mean(window.pv < data_rules.LOWEST_PERCENT))
+        return ("drop-out", lost) if lost > data_rules.FROZEN_FRACTION else ("freeze", 1.0)
+    if repeated > data_rules.REPEATED_FRACTION:
+        return "compression", repeated
     saturated = data_rules.compute_saturation(window.op)
     return ("undersized", saturated) if saturated > data_rules.SATURATED_FRACTION else None
 
@@ -145,8 +151,8 @@ def _judge_combination(windows: Sequence[LoopWindow]) -> list[Finding]:
 def _combine(window: LoopWindow) -> tuple[str, float] | None:
     """Return the finding of the rules about data, else the cause of an oscillation, else sluggish tuning.
 
-    Curve fit decides between a sticky valve and the rest, cross-correlation between tuning and a load from elsewhere,
-    which for an integrating process the curve fit alone has to do.
+    Curve fit decides between a sticky valve and the rest, cross-correlation between tuning and a load from elsewhere.
+    Where neither decides, the oscillation is reported without a cause.
     """
     if answer := _judge_data_of(window):
         return answer
@@ -156,10 +162,10 @@ def _combine(window: LoopWindow) -> tuple[str, float] | None:
     index = _curve_fit_index(window)
     if index >= curve_fit.STICTION:
         return "stiction", index
-    if index > curve_fit.NO_STICTION:
-        return None
     odd = 1.0 if window.is_integrating else cross_correlation.compute_odd_fraction(window.op, window.pv, period)
-    return ("external-oscillation", 1.0 - index) if odd > cross_correlation.ODD else ("aggressive", 1.0 - odd)
+    if odd <= cross_correlation.ODD:
+        return "aggressive", 1.0 - odd
+    return ("external-oscillation" if index <= curve_fit.NO_STICTION else ANY), 1.0 - index
 
 
 def _judge_roots(windows: Sequence[LoopWindow]) -> list[Finding]:
@@ -186,6 +192,7 @@ def _group_by_area(windows: Sequence[LoopWindow]) -> Mapping[str, list[LoopWindo
     return units
 
 
+_DATA_FAULTS = ("gaps", "bad-quality", "manual", "drop-out", "freeze", "compression", "undersized")
 MONITORS: Mapping[str, Monitor] = {monitor.name: monitor for monitor in (
     Monitor("he", "curve fit: He, Wang, Pottmann and Qin, 2007", ("stiction",), _each(_judge_curve_fit)),
     Monitor("horch", "cross-correlation: Horch, 1999", ("stiction", "aggressive"), _each(_judge_cross_correlation)),
@@ -198,9 +205,7 @@ MONITORS: Mapping[str, Monitor] = {monitor.name: monitor for monitor in (
     Monitor("harris", "minimum variance: Harris, 1989", (ANY,), _each(_judge_harris)),
     Monitor("envelope", "root by spectral envelope: Jiang, Choudhury and Shah, 2007",
             ("stiction", "aggressive", "external-oscillation", ANY), _judge_roots),
-    Monitor("rules", "limits, frozen values, quality and mode", ("bad-quality", "manual", "freeze", "undersized"),
-            _judge_data),
+    Monitor("rules", "limits, frozen values, quality and mode", _DATA_FAULTS, _judge_data),
     Monitor("combination", "rules, then curve fit and cross-correlation of loops that oscillate, then idle index",
-            ("bad-quality", "manual", "freeze", "undersized", "stiction", "aggressive", "external-oscillation",
-             "sluggish"), _judge_combination),
+            (*_DATA_FAULTS, "stiction", "aggressive", "external-oscillation", "sluggish", ANY), _judge_combination),
 )}

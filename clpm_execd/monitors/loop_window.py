@@ -30,8 +30,8 @@ class LoopWindow:
         % of span, and %; a missing value repeats the last one.
     is_automatic : array (T,)
         False in manual.
-    is_good : array (T,)
-        False where the sample is missing or has bad quality.
+    is_received, is_good : array (T,)
+        False where the sample is missing, and where it has bad quality.
     """
 
     loop: str
@@ -43,6 +43,7 @@ class LoopWindow:
     sp: Floats
     op: Floats
     is_automatic: npt.NDArray[np.bool_]
+    is_received: npt.NDArray[np.bool_]
     is_good: npt.NDArray[np.bool_]
 
     @cached_property

@@ -36,7 +36,8 @@ def compute_harris_index(error: Floats, dead_time: float, interval: float) -> fl
     # The residual of the last column on the others is the last diagonal element of R, in Q R.
     triangle = np.asarray(np.linalg.qr(regression, mode="r"))
     residual = triangle[-1, -1] ** 2 / (len(now) - _AR_ORDER - 1)
-    return float(residual / now.var())
+    variance = float(now.var())
+    return float(residual / variance) if variance > 0.0 else 1.0
 
 
 def compute_idle_index(op: Floats, error: Floats, smooth: int, least: float = 0.0, gain: float = 1.0) -> float:
