@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, fields, is_dataclass
 from math import isinf
 from pathlib import Path
 
+from clpm_execd.benchmark.judging import Row, Value
+from clpm_execd.benchmark.results import read_results
+from clpm_execd.benchmark.suite import load_suite, suite_names
 from clpm_execd.cli.parser import build_parser
 from clpm_execd.cli.typo_hints import STREAM, parsers_by_command
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
+from clpm_execd.monitors.detectors import MONITORS
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
 from clpm_execd.plant.specs import LoopSpec, Parameter
+from clpm_execd.units import SECOND, human_duration
 
 ROOT = Path(__file__).parent.parent
+_FAULTY_SUITES = ("pairs-1", "refinery-1", "plantwide-1", "datapath-1", "drift-1")
 
 
 def _table(*rows: tuple[str, ...]) -> str:
@@ -116,12 +122,72 @@ def _limits(about: Parameter) -> str:
     return ", ".join(filter(None, (about.unit, limits)))
 
 
+def suites() -> str:
+    """Every large suite; the small ones have a note in the page."""
+    rows = []
+    for name in suite_names():
+        suite = load_suite(name)
+        if not name.endswith("-small"):
+            configuration = suite.read()
+            interval = human_duration(configuration.interval or SECOND)
+            rows.append((f"`{name}`", str(len(configuration.loops)), human_duration(suite.duration), interval,
+                         "draft" if suite.is_draft else f"`{suite.sha256['samples']}`", suite.title))
+    return _table(("suite", "loops", "duration", "interval", "sha256 of the samples", "content"), *rows)
+
+
+def monitors() -> str:
+    """Every reference monitor."""
+    return _table(("reference monitor", "method", "finds"), *(
+        (f"`{monitor.name}`", monitor.reference, ", ".join(monitor.faults)) for monitor in MONITORS.values()))
+
+
+def _results(title: str, value: Callable[[Row], Value], suites: Sequence[str]) -> str:
+    """One score of every monitor in these suites; a dash where it is undefined or not measured."""
+    results = read_results()
+    cells = {(suite, row.monitor): str(value(row)) for suite in suites for row in results.get(suite, ())}
+    return _table((title, *suites), *((f"`{name}`", *(cells.get((suite, name), "-") for suite in suites))
+                                      for name in MONITORS))
+
+
+def diagnosis_results() -> str:
+    return _results("F1 by event", lambda row: row.f1, _FAULTY_SUITES)
+
+
+def detection_results() -> str:
+    return _results("F1 of detection", lambda row: row.detection_f1, _FAULTY_SUITES)
+
+
+def false_alarm_results() -> str:
+    return _results("false alarms per loop-day", lambda row: row.false_alarms, ("quiet-1", "refinery-1", "datapath-1"))
+
+
+def stiction_results() -> str:
+    """Balanced accuracies for stiction, of the monitors that look for it."""
+    rows = {(suite, row.monitor): row for suite, each in read_results().items() for row in each}
+    names = [name for name, monitor in MONITORS.items() if "stiction" in monitor.faults]
+
+    def cell(suite: str, name: str, value: Callable[[Row], Value]) -> str:
+        return str(value(rows[suite, name])) if (suite, name) in rows else "-"
+
+    return _table(("balanced accuracy for stiction", "pairs-1, against external oscillation",
+                   "pairs-1, against aggressive tuning", "refinery-1, against all else"), *(
+        (f"`{name}`", cell("pairs-1", name, lambda row: row.against_external),
+         cell("pairs-1", name, lambda row: row.against_aggressive),
+         cell("refinery-1", name, lambda row: row.stiction_accuracy)) for name in names))
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "commands": ("README.md", commands),
     "settings": ("clpm_execd/docs/settings.md", settings),
     "loop types": ("clpm_execd/docs/loop-types.md", loop_types),
     "faults": ("clpm_execd/docs/faults.md", faults),
     "loop keys": ("clpm_execd/docs/loops-file.md", loop_keys),
+    "suites": ("clpm_execd/docs/benchmark.md", suites),
+    "monitors": ("clpm_execd/docs/benchmark.md", monitors),
+    "results: diagnosis": ("clpm_execd/docs/benchmark.md", diagnosis_results),
+    "results: detection": ("clpm_execd/docs/benchmark.md", detection_results),
+    "results: stiction": ("clpm_execd/docs/benchmark.md", stiction_results),
+    "results: false alarms": ("clpm_execd/docs/benchmark.md", false_alarm_results),
 }
 
 

@@ -37,6 +37,7 @@ WRITES = {
     "score": ["score", "alarms.csv", "--truth", "plant.lp"],
     "spool": ["spool", "export", "--state", "state"],
     "loops": ["loops"],
+    "benchmark": ["benchmark", "run", "rules", "datapath-1-small"],
 }
 
 
@@ -46,20 +47,21 @@ _CONTROL = ("inject", "clear", "set", "status")
 TAKERS: dict[str, Sequence[str]] = {
     **dict.fromkeys(("--config", "--interval", "--shard"), (*_PLANT, "loops")), "--demo": _PLANT, "--replay": _PLANT,
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
-    "--env-file": (*_PLANT, "loops", "score", "spool", "health", *_CONTROL),
+    "--env-file": (*_PLANT, "loops", "score", "benchmark", "spool", "health", *_CONTROL),
     "--state": ("", "spool", "health", *_CONTROL), "--control": ("", *_CONTROL), "--journal": ("generate",),
-    "--for": ("inject",), "--ramp": ("inject",),
-    "--direct": ("", "check"), "--backfill": ("", "check"),
+    "--for": ("inject",), "--ramp": ("inject",), "--layout": ("benchmark",), "--data": ("benchmark",),
+    "--direct": ("", "check", "benchmark"), "--backfill": ("", "check"),
     **dict.fromkeys(("--log-level", "--log-file", "--max-rate", "--max-gap", "--spool-limit", "--count", "--version",
                      "--pace", "--catch-up"), ("",)),
     "--start": ("generate", "preview", "score"), "--end": ("score",), "--duration": ("generate", "preview"),
-    "--output": ("generate", "preview", "learn", "loops", "init", "score", "spool"),
-    "--format": ("generate", "loops", "score"),
+    "--output": ("generate", "preview", "learn", "loops", "init", "score", "benchmark", "spool"),
+    "--format": ("generate", "loops", "score", "benchmark"),
     "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
     "--plant": ("init",), "--loops": ("init",), "--truth": ("score",), "--truth-measurement": ("score",),
     "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
-VALUES = {"--by": "any", "--count": "1", "--loops": "1", "--overlap": "1", "--seed": "1", "--theme": "dark"}
+VALUES = {"--by": "any", "--count": "1", "--layout": "long", "--loops": "1", "--overlap": "1", "--seed": "1",
+          "--theme": "dark"}
 FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],
@@ -75,7 +77,8 @@ WRONG_VALUES = {
 CONTEXT = {
     ("--columns", "*"): ["--replay", "record.csv"], ("--timezone", "*"): ["--replay", "record.csv"],
     ("--columns", "learn"): [], ("--timezone", "learn"): [], ("--backfill", "check"): ["--direct"],
-    ("--output", "spool"): ["export", "--state", "."],
+    ("--output", "spool"): ["export", "--state", "."], ("--output", "benchmark"): ["run", "rules", "datapath-1-small"],
+    ("--env-file", "benchmark"): ["stream", "datapath-1-small"],
 }  # fmt: skip
 
 
@@ -83,7 +86,7 @@ def words_of(option: str, command: str) -> list[str]:
     """The option with a value that its parser accepts."""
     if option in FLAGS:
         return [option]
-    value = {"generate": "csv", "score": "json"}.get(command, "lp") if option == "--format" else "x"
+    value = {"generate": "csv", "score": "json", "benchmark": "csv"}.get(command, "lp") if option == "--format" else "x"
     return [f"{option}={VALUES.get(option, value)}"]
 
 

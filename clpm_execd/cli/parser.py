@@ -45,17 +45,17 @@ def build_parser() -> Parser:
         learn,
         loops,
         preview,
-        score,
         spool,
     )
     from clpm_execd.cli.commands.control import clear, inject, set_values, status
+    from clpm_execd.cli.commands.scoring import benchmark, score
 
     parser = _build_stream_parser()
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog=parser.prog,
                                      description="in place of the stream; each has a --help")
     # In the order in which --help lists them.
     for command in (generate, preview, learn, check, loops, init, catalogue, inject, clear, set_values, status,
-                    score, spool, health):
+                    score, benchmark, spool, health):
         command.add(commands)
     completion.add(commands, parser)
     return parser

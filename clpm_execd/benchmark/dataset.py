@@ -1,0 +1,191 @@
+"""A suite as files: samples, loop sheet, ground truth, and a manifest with their sha256.
+
+The hash that names a suite is that of its samples as wide CSV, whatever the format of the file, so that `sha256sum`
+checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from clpm_execd.benchmark.suite import Suite
+from clpm_execd.benchmark.suite_recording import TruthCollector, open_plant, simulate
+from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.encoding.sheet_formats import sheet_as_csv
+from clpm_execd.extras import require
+from clpm_execd.plant.block import Block
+from clpm_execd.problems import BadInput, Problem
+from clpm_execd.score.truth_table import format_truth_table
+from clpm_execd.state.durable_file import open_atomically, unwritable
+from clpm_execd.version import __version__
+
+FORMATS, LAYOUTS = ("csv", "parquet"), ("wide", "long")
+MANIFEST, LOOP_SHEET, TRUTH = "manifest.json", "loops.csv", "truth.csv"
+# A monitor of a real plant has the quality of a sample, but not the true position of the valve or of the process.
+_FIELDS = {"PV": "pv", "OP": "op", "SP": "sp", "quality": "quality"}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a data folder holds, and the surroundings that it was made in.
+
+    samples_sha256 is that of the samples as wide CSV, and truth_sha256 that of truth.csv; files has the sha256 of each
+    file by name.
+    """
+
+    suite: str
+    is_draft: bool
+    samples_sha256: str
+    truth_sha256: str
+    files: dict[str, str]
+    version: str
+    numpy: str
+    machine: str
+
+    def differences(self, suite: Suite) -> list[str]:
+        """Return which parts do not have the hash of the frozen suite: none for a draft."""
+        hashes = {"samples": self.samples_sha256, "truth": self.truth_sha256}
+        return [name for name, expected in suite.sha256.items() if hashes[name] != expected]
+
+
+def write_dataset(suite: Suite, folder: Path, *, form: str = "csv", layout: str = "wide",
+                  should_stop: Callable[[], bool] = lambda: False) -> Manifest:
+    """Write the data of a suite into a folder and return their manifest.
+
+    Parameters
+    ----------
+    suite : Suite
+    folder : Path
+        It is made if it does not exist; files in it are replaced.
+    form : {"csv", "parquet"}
+    layout : {"wide", "long"}
+        A row per sample, or a row per value.
+    should_stop : callable
+        Where it returns True, no file gets its name.
+
+    Raises
+    ------
+    BadInput
+        The folder cannot be written, or pyarrow is missing for Parquet.
+    """
+    if form == "parquet":
+        require("parquet", "pyarrow")
+    samples_path = folder / f"samples.{form}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_atomically(samples_path, lambda: not should_stop()) as file:
+            samples_sha256, file_sha256, truth, sheet = _write_samples(suite, file, form, layout, should_stop)
+        texts = {LOOP_SHEET: sheet, TRUTH: truth}
+        files = {samples_path.name: file_sha256, **{name: _hash(text.encode()) for name, text in texts.items()}}
+        manifest = Manifest(suite.name, suite.is_draft, samples_sha256, files[TRUTH], files, __version__,
+                            np.__version__, platform.machine())
+        texts[MANIFEST] = json.dumps(asdict(manifest), indent=2) + "\n"
+        with ExitStack() as stack:
+            for name, text in texts.items():
+                stack.enter_context(open_atomically(folder / name, lambda: not should_stop())).write(text.encode())
+    except OSError as error:
+        raise unwritable(f"--output {folder}", error) from None
+    return manifest
+
+
+def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_stop: Callable[[], bool]
+                   ) -> tuple[str, str, str, str]:
+    """Write the samples; return the sha256 as wide CSV and of the file, and the texts of truth and loop sheet."""
+    plant, sheet, samples = open_plant(suite)
+    canonical, written = hashlib.sha256(), _HashingFile(file)
+    wide = WideCsv(plant.loops, fields=_FIELDS)
+    canonical.update(wide.header())
+    is_canonical = (form, layout) == ("csv", "wide")
+    write, close = _open_writer(written, plant.loops, form, layout)
+    if is_canonical:
+        written.write(wide.header())
+    truth = TruthCollector()
+    for block in simulate(plant, samples):
+        if should_stop():
+            break
+        truth.add(block)
+        for part in wide.encode_parts(block):
+            canonical.update(part)
+            if is_canonical:
+                written.write(part)
+        if not is_canonical:
+            write(block)
+    close()
+    ground_truth = truth.truth(plant.interval)
+    text = format_truth_table(ground_truth.episodes, ground_truth.observation)
+    return canonical.hexdigest(), written.hexdigest(), text, sheet_as_csv(sheet)
+
+
+def _open_writer(file: _HashingFile, loops: tuple[str, ...], form: str, layout: str
+                 ) -> tuple[Callable[[Block], None], Callable[[], None]]:
+    """Return what writes a Block in this form, and what ends the file; of wide CSV neither does anything."""
+    if form == "parquet":
+        from clpm_execd.encoding.parquet import ParquetWriter
+
+        writer = ParquetWriter(file, loops, fields=_FIELDS, is_long=layout == "long")  # type: ignore[arg-type]
+        return writer.write, writer.close
+    if layout == "wide":
+        return lambda block: None, lambda: None
+    encoder = LongCsv(loops, fields=_FIELDS)
+    file.write(encoder.header())
+    return lambda block: file.writelines(encoder.encode_parts(block)), lambda: None
+
+
+class _HashingFile:
+    """A file that is written and hashed at once."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._sha256, self._size = file, hashlib.sha256(), 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._sha256.update(data)
+        self._size += len(data)
+        return self._file.write(data)
+
+    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
+        for part in parts:
+            self.write(part)
+
+    def tell(self) -> int:
+        return self._size
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Leave the file open for its owner."""
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_truth_file(folder: Path, suite: str) -> Path:
+    """Return the path of a suite's ground truth in a data folder; raise BadInput if its hash is not the manifest's."""
+    path, where = folder / TRUTH, f"--data {folder}"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        name, expected = manifest["suite"], manifest["files"][TRUTH]
+        actual = _hash(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInput([Problem(where, "is not a data folder of the benchmark",
+                                "name one that `clpm-execd benchmark data` wrote")]) from None
+    if name != suite:
+        raise BadInput([Problem(where, f"holds {name}, not {suite}", "name the folder of that suite")])
+    if actual != expected:
+        raise BadInput([Problem(str(path), f"has another sha256 than in {MANIFEST}", "write the data again")])
+    return path

@@ -1,0 +1,1 @@
+"""Commands that judge monitors: score and benchmark."""
