@@ -52,7 +52,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--for": ("inject",), "--ramp": ("inject",), "--layout": ("benchmark",), "--data": ("benchmark",),
     "--direct": ("", "check", "benchmark"), "--backfill": ("", "check"),
     **dict.fromkeys(("--log-level", "--log-file", "--max-rate", "--max-gap", "--spool-limit", "--count", "--version",
-                     "--pace", "--catch-up"), ("",)),
+                     "--pace", "--catch-up", "--speed"), ("",)),
     "--start": ("generate", "preview", "score"), "--end": ("score",), "--duration": ("generate", "preview"),
     "--output": ("generate", "preview", "learn", "loops", "init", "score", "benchmark", "spool"),
     "--format": ("generate", "loops", "score", "benchmark"),
@@ -61,7 +61,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
 VALUES = {"--by": "any", "--count": "1", "--layout": "long", "--loops": "1", "--overlap": "1", "--seed": "1",
-          "--theme": "dark"}
+          "--speed": "60", "--theme": "dark"}
 FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],
@@ -140,6 +140,9 @@ def test_every_command_with_an_output_was_tried() -> None:
     ("--count 1 --spool-limit 1GB", "--spool-limit", "without --direct"),
     ("--direct --count 1 --spool-limit 1GB", "--spool-limit", "without a state folder"),
     ("--direct --count 1 --pace 9", "--max-rate", "with --direct"),
+    ("--count 1 --speed 60", "--speed", "without a start in the past"),
+    ("--replay r.csv --control x", "--control", "with --replay, which has no plant to change"),
+    ("generate --replay r.csv --journal x", "--journal", "with --replay, which has no plant to change"),
     ("check --backfill 1h", "--backfill", "without --direct"),
     ("init --seed 7", "--seed", "without --plant or --loops"),
     ("score v.csv --truth t.lp --truth-measurement m", "--truth-measurement", "with --truth"),

@@ -37,6 +37,13 @@ def non_negative_integer(text: str) -> int:
     return int(text)
 
 
+def speed(text: str) -> float:
+    """Return an option's value as a factor of time, more than 1."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text) or float(text) <= 1.0:
+        raise argparse.ArgumentTypeError(f"invalid speed {text!r}; give a number greater than 1 and below 1000000")
+    return float(text)
+
+
 def output_file(text: str) -> Path | None:
     """Return the value of an --output option: a path, or None for stdout, which is written as `-`."""
     return None if text == "-" else Path(text)

@@ -77,7 +77,7 @@ def _build_stream_parser() -> Parser:
     stream.add_options(parser)
     shared = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
     parser.set_defaults(**{**shared, "demo": False, "max_gap": None, "max_rate": None, "spool_limit": None,
-                           "command": None, "run": stream.run})
+                           "speed": None, "command": None, "run": stream.run})
     return parser
 
 

@@ -49,9 +49,9 @@ class StreamStart:
 def open_stream(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
                 signals: Signals, log: logging.Logger) -> StreamStart:
     """Lock the state folder and resume from its checkpoint; raise BadInput if another process has the lock."""
-    backfill = parse_backfill(arguments)
+    backfill = parse_backfill(arguments) or _fast_backlog(arguments, configuration, clock)
     if settings.state is None:
-        if backfill:
+        if backfill and not arguments.speed:
             log.warning("--backfill without --state: every start of the stream backfills again")
         opened = build_source(arguments, configuration, backfill=backfill, journal=() if arguments.control else None)
         return StreamStart(opened, build_encoder("lp", opened.source, configuration), None, is_exclusive=backfill > 0)
@@ -122,6 +122,17 @@ def parse_backfill(arguments: argparse.Namespace) -> int:
         return parse_duration(arguments.backfill) if arguments.backfill else 0
     except ValueError as error:
         raise BadInput([Problem.from_error("--backfill", error)]) from None
+
+
+def _fast_backlog(arguments: argparse.Namespace, configuration: Configuration, clock: Clock) -> int:
+    """Return how long ago a stream that runs faster than time starts, ns; 0 without --speed."""
+    if arguments.speed is None:
+        return 0
+    backlog = clock.now() - configuration.start if configuration.start is not None else 0
+    if backlog <= 0:
+        raise BadInput([Problem("--speed", "has no effect without a start in the past",
+                                "give --backfill 8h, or loops.toml a start in the past")])
+    return backlog
 
 
 def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logger) -> None:

@@ -38,7 +38,7 @@ class StreamJob:
     encoder : Encoder
         Makes lines of them.
     clock : Clock
-        Says which samples are due.
+        The time of the machine.
     signals : Signals
         A request to stop, or to emit what is due.
     log : logging.Logger
@@ -55,6 +55,8 @@ class StreamJob:
         Writes the state from which a later stream resumes.
     progress : Progress, optional
         Reports how far a backfill has got.
+    sample_clock : Clock, optional
+        Says which samples are due; by default `clock`.
     control : ControlServer, optional
         Follows requests to change the source.
     """
@@ -70,6 +72,7 @@ class StreamJob:
     metrics: SelfMetrics | None = None
     checkpoints: CheckpointWriter | None = None
     progress: Progress | None = None
+    sample_clock: Clock | None = None
     control: ControlServer | None = None
 
     @property
@@ -127,8 +130,8 @@ def run(job: StreamJob, output: Output, *, max_lines: int = MAX_LINES_PER_WRITE)
         job.checkpoints.write_first(job.first_instant)
     if job.progress:
         job.progress.update(job.first_instant)
-    scheduler = Scheduler(job.source, job.clock, job.log, first_emit=job.first_instant, count=job.count,
-                          max_gap=job.max_gap, max_lines=max_lines)
+    scheduler = Scheduler(job.source, job.sample_clock or job.clock, job.log, first_emit=job.first_instant,
+                          count=job.count, max_gap=job.max_gap, max_lines=max_lines)
     try:
         output.open()
         output.write(job.encoder.header())
@@ -159,7 +162,7 @@ class _Loop:
             self._poll_checkpoints()
             if self._should_stop() or scheduler.is_done or output.has_ended:
                 return
-            self._wait(scheduler.time_to_next())
+            self._wait(scheduler.time_to_next(), job.sample_clock or job.clock)
 
     def _emit(self, block: Block) -> None:
         job, output = self.job, self.output
@@ -177,16 +180,16 @@ class _Loop:
             wait = output.backpressure(lines, job.clock.elapsed() - started, self._lag())
             if wait <= 0:
                 return
-            self._wait(wait)
+            self._wait(wait, job.clock)
 
     def _poll_checkpoints(self) -> None:
         if self.job.checkpoints:
             self.job.checkpoints.poll(self.output.bytes_submitted, self.output.is_consumed)
 
-    def _wait(self, ns: int) -> None:
+    def _wait(self, ns: int, clock: Clock) -> None:
         signals = self.job.signals
         control = self.job.control
-        ready = self.job.clock.wait(ns, [signals.fd, *self.output.wake_fds, *(control.fds if control else ())])
+        ready = clock.wait(ns, [signals.fd, *self.output.wake_fds, *(control.fds if control else ())])
         if signals.fd in ready:
             signals.clear()
         self.output.take_input(ready)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import fast_startup, load_configuration, load_settings
-from clpm_execd.cli.options import non_negative_integer, refuse_unused
+from clpm_execd.cli.options import non_negative_integer, refuse_unused, speed
 from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
@@ -45,6 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--backfill", metavar="D",
                        help="start this long ago, at full speed up to now, then live; with --state only at the first "
                             "start (default none)")
+    group.add_argument("--speed", metavar="N", type=speed, default=argparse.SUPPRESS,
+                       help="run N times as fast as the clock, such as 60, from --backfill or a start in the past "
+                            "until now (default at full speed)")
     group.add_argument("--max-rate", metavar="N", default=argparse.SUPPRESS,
                        help="limit of a backfill on stdout in points/s, 0 for no limit (default 2000 under Telegraf)")
     group.add_argument("--max-gap", metavar="D", default=argparse.SUPPRESS,
@@ -82,8 +85,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     for assumption in start.opened.assumptions:
         log.info("%s", assumption)
     progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
-    control = _open_control(arguments, settings, configuration, start, clock, log)
-    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress, control)
+    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress)
     signals.set_interruptible(False)  # from here on the stream itself ends in order
     try:
         if connection is None:
@@ -91,8 +93,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         return _to_influxdb(job, settings, start.lock, _build_client(settings, connection, hide))
     finally:
         progress.close()
-        if control:
-            control.close()
+        if job.control:
+            job.control.close()
 
 
 def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -107,18 +109,23 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _build_job(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
-               clock: Clock, signals: Signals, log: Logger, progress: Progress,
-               control: ControlServer | None) -> StreamJob:
+               clock: Clock, signals: Signals, log: Logger, progress: Progress) -> StreamJob:
     from clpm_execd.cli.resume import build_checkpoint_writer
     from clpm_execd.outputs.execd import is_regular_file
     from clpm_execd.outputs.stream import StreamJob
 
     checkpoints = build_checkpoint_writer(start, arguments, configuration, clock, log,
                                           is_durable_at_once=arguments.direct or is_regular_file(1))
+    sample_clock = clock
+    if arguments.speed is not None:
+        from clpm_execd.runtime.fast_clock import FastClock
+
+        sample_clock = FastClock(clock, start.opened.first_emit, arguments.speed)
     return StreamJob(source=start.source, encoder=start.encoder, clock=clock, signals=signals, log=log,
                      first_emit=start.opened.first_emit, count=arguments.count, max_gap=settings.max_gap,
                      metrics=_build_self_metrics(configuration, start.source), checkpoints=checkpoints,
-                     progress=progress, control=control)
+                     progress=progress, sample_clock=sample_clock,
+                     control=_open_control(arguments, settings, configuration, start, sample_clock, log))
 
 
 def _open_control(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,

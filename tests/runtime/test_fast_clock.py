@@ -1,0 +1,68 @@
+"""A stream that runs faster than time emits every sample when its plant time has come, until it has caught up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from clpm_execd.plant.block import SECOND
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.runtime.fast_clock import FastClock
+from clpm_execd.runtime.pacing import Scheduler
+
+NOW, HOUR = 1_736_503_500 * SECOND, 3_600 * SECOND
+
+
+class FakeClock:
+    """A wall clock that only waiting moves, and a step of it that the monotonic clock does not take part in."""
+
+    def __init__(self) -> None:
+        self.monotonic, self.step = 7 * SECOND, 0
+
+    def now(self) -> int:
+        return NOW + self.monotonic - 7 * SECOND + self.step
+
+    def elapsed(self) -> int:
+        return self.monotonic
+
+    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
+        self.monotonic += ns
+        return set()
+
+
+def stream(clock: FakeClock, fast: FastClock, start: int, until: int) -> list[tuple[int, int]]:
+    """The time of each sample, and that of the machine when it is emitted."""
+    scheduler = Scheduler(Plant([LoopSpec(id="FIC1")], start=start), fast, logging.getLogger("clpm_execd"))
+    emitted = []
+    while clock.now() < until:
+        for block in scheduler.due_blocks(lambda: False):
+            emitted += [(time, clock.now()) for time in block.times.tolist()]
+        fast.wait(scheduler.time_to_next())
+    return emitted
+
+
+def test_an_hour_passes_in_a_minute_and_then_time_is_time(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    start, speed = NOW - HOUR, 60.0
+    emitted = stream(clock, FastClock(clock, start, speed), start, NOW + 90 * SECOND)
+    assert [time for time, _ in emitted] == list(range(start, NOW + 90 * SECOND, SECOND))
+    catches_up = NOW + round(HOUR / (speed - 1.0))
+    for time, when in emitted:
+        ideal = NOW + (time - start) / speed if when < catches_up else time
+        assert ideal - 1000 <= when <= ideal + SECOND / speed, "each when its plant time has come"
+        assert time <= when, "none has a time that is still to come"
+    assert not caplog.records, "neither a gap nor a step of the clock"
+
+
+def test_a_step_of_the_clock_is_noticed_and_does_not_change_the_speed() -> None:
+    clock = FakeClock()
+    fast = FastClock(clock, NOW - 8 * HOUR, 60.0)
+    offset = fast.now() - fast.elapsed()
+    clock.wait(SECOND)
+    before = fast.now()
+    clock.step = 100 * SECOND
+    assert fast.now() == before == NOW - 8 * HOUR + 60 * SECOND
+    assert fast.now() - fast.elapsed() == offset + 100 * SECOND
