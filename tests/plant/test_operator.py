@@ -5,6 +5,7 @@ An SP is not taken in CAS, nor an OP outside MAN. Habits move the set point at h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import sqrt
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from still import START, move, ns, run, still
 
-from clpm_execd.plant.block import AUT, CAS, MAN, Block
+from clpm_execd.plant.block import AUT, CAS, MAN, SECOND, Block
+from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec
 
 
 def at(block: Block, seconds: float) -> int:
@@ -174,3 +176,17 @@ def test_a_slave_goes_back_into_cascade_by_habit() -> None:
     slave = still("SLAVE", cascade="MASTER", mode="CAS", operator=OperatorSpec(automatic=60.0, manual=60.0))
     block = run([still("MASTER"), slave], 1000)
     assert set(block.mode[:, block.loops.index("SLAVE")].tolist()) == {CAS, MAN}
+
+
+def test_in_manual_the_operator_moves_op_a_few_times_a_shift_and_sp_rests() -> None:
+    typical = template("temperature", "TIC", (0.0, 100.0))
+    habits = OperatorSpec(interval=2.0 * 3600.0, size=2.0)
+    load = FaultSpec(kind="load-step", parameters={"size": 6.0})
+    plant = [replace(typical, id=f"TIC{i}", mode="MAN", operator=habits, faults=(load,)) for i in range(20)]
+    block = Plant(plant, start=0, interval=60 * SECOND, scan=10 * SECOND).advance(24 * 60)
+    moves = (np.diff(block.op, axis=0) != 0.0).sum(axis=0)
+    assert np.ptp(block.sp) == 0.0
+    assert 2 <= np.median(moves) <= 12
+    first_hour, last_hour = (np.abs(block.pv[at] - block.sp[at]).mean() for at in (slice(30, 90), slice(-60, None)))
+    assert last_hour < 0.5 * first_hour, "OP brings PV back"
+    np.testing.assert_array_equal(block.op, np.round(block.op * 2.0) / 2.0)

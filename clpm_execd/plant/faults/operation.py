@@ -65,6 +65,7 @@ class OperationFaults:
             return False
         self._operator_mode[column] = mode
         self._set_mode(column)
+        self._set_sp(column)
         return True
 
     def shift_sp(self, column: int, sp: float) -> float:
@@ -118,6 +119,7 @@ class OperationFaults:
         if fault.kind.name == "mode-hopping":
             self._forcing_manual ^= {k}
             self._set_mode(column)
+            self._set_sp(column)
             wait = fault["dwell"] * (_MIN_WAIT_FRACTION + self._draw_uniform(k))
         elif fault.kind.name == "setpoint-moves":
             self._sp_change[k] = fault["size"] * float(draw_normals(np.array([self._keys[k]]), tick, 1)[0, 0])
@@ -148,8 +150,8 @@ class OperationFaults:
             self._state.op[column] = min(100.0, max(0.0, value))
 
     def _set_sp(self, column: int) -> None:
-        """Shift SP from where it is; in CAS it is the master's, and is shifted when the operator has it again."""
-        if self._state.mode[column] == CAS:
+        """Shift SP from where it is, in AUT; in CAS it is the master's and in MAN it rests, until the mode changes."""
+        if self._state.mode[column] != AUT:
             return
         target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
         sp = self._state.sp[column]

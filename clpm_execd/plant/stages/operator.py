@@ -2,9 +2,9 @@
 
 Planned moves come from the configuration. Habits are moves of the set point at human times: a quarter of an hour may
 hold one, and whether it does, when, and where to, are drawn for that quarter alone; by day it does more often than by
-night. A habit of MAN takes a loop there and back: how long it stays in a mode is drawn when it gets there. A wave turns
-the set point into a slow sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the controller
-owns them there.
+night. In MAN the same habit moves OP instead, such that PV approaches the set point, which rests. A habit of MAN takes
+a loop there and back: how long it stays in a mode is drawn when it gets there. A wave turns the set point into a slow
+sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the controller owns them there.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _MIN_SECONDS_BETWEEN_MOVES = 300  # by habit; an assumption: operators wait for 
 _MIN_STAY_FRACTION = 0.2  # of the mean time in a mode; an assumption: nobody changes modes for a moment
 _MAX_MOVE_SIGMAS = 2.0  # from the nominal set point, so that moves stay plausible
 _WAVE_SCANS_PER_BLOCK = 64
+# In MAN, assumptions: an operator enters OP in halves of a per cent, moves it carefully, and brings a level back to SP
+# within about an hour.
+_OP_STEP_PERCENT, _MAX_OP_MOVE_PERCENT, _OPERATOR_HORIZON_SECONDS = 0.5, 5.0, 3600.0
 _MOVE_DECIMALS = 1  # of the set points that a person enters, in % of span
 _FIRST_ADDED_NUMBER = 1_000_000  # of the moves that are added: they act after the configured ones of the same scan
 _PLANNED = np.dtype([("tick", np.int64), ("number", np.int64), ("signal", "U4"), ("value", np.float64),
@@ -81,6 +84,12 @@ def _move_statistics(operator: OperatorSpec) -> tuple[float, float]:
     return probability, operator.size
 
 
+def _gain_over_horizon(loop: LoopSpec) -> float:
+    """Return what OP does to PV until the operator looks again, % of span per %."""
+    gain = loop.process.gain
+    return gain * _OPERATOR_HORIZON_SECONDS if loop.process.model == "integrator" else gain
+
+
 class Operator(LoopArrays):
     """The operators of N loops. starts: (N,) ns, from which each loop's moves count. scan in ns.
 
@@ -108,6 +117,7 @@ class Operator(LoopArrays):
         purposes = (stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE)
         self._occurrence_keys, self._time_keys, self._target_keys = (
             stream_keys(seed, habit_ids, purpose) for purpose in purposes)
+        self._gain_over_horizon = loops.column(_gain_over_horizon)
         self._planned_quarter = np.full(len(loops), -1)  # since 1970, whose habits are in the plan
         profiles = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
         self._profiles = np.array([_daily_profile(day) for day in profiles])
@@ -217,12 +227,23 @@ class Operator(LoopArrays):
             if move.number < 0:
                 self._plan_mode_change(move.loop, move.tick, move.value == MAN)
             return
+        if move.number < 0 and state.effective_mode[move.loop] == MAN:
+            self._correct_op(move.loop)
+            return
         self._ramps.pop((move.loop, move.signal), None)
         if move.ramp:
             begin = float((state.sp if move.signal == "sp" else state.op)[move.loop])
             self._ramps[move.loop, move.signal] = _Ramp(move.tick, move.tick + move.ramp, begin, move.value)
         else:
             self._set_signal(move.loop, move.signal, move.value)
+
+    def _correct_op(self, loop: int) -> None:
+        """Move OP in MAN as an operator does who sees PV away from SP; SP rests, or follows PV."""
+        state = self._state
+        change = float(state.sp[loop] - state.pv[loop]) / self._gain_over_horizon[loop]
+        change = min(_MAX_OP_MOVE_PERCENT, max(-_MAX_OP_MOVE_PERCENT, change))
+        steps = round((float(state.op[loop]) + change) / _OP_STEP_PERCENT)
+        self._set_signal(loop, "op", min(100.0, max(0.0, steps * _OP_STEP_PERCENT)))
 
     def _set_signal(self, loop: int, signal: str, value: float) -> bool:
         """Return whether the value was taken; what the controller owns is not, and a ramp ends there."""
