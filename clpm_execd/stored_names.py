@@ -70,7 +70,7 @@ SPECIFICATIONS = {
     "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "ThroughputSpec": "ThroughputSpec",
     "RecordingSpec": "RecordingSpec",
     "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
-    "LearnedModel": "Laws"}  # fmt: skip
+    "LearnedModel": "Laws", "StateMatchedModel": "StateMatchedModel"}  # fmt: skip
 
 # By class and field, where the field has another name in that text, and in the file of learned loops.
 RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_repeat"): "held"}

@@ -94,6 +94,11 @@ class LearnedModel:
         """Sigma of what the innovations add to the true process variable, % of span; 0 with a difference equation."""
         return standard_deviation(self.residuals[:, 0]) if self.innovation.size else 0.0
 
+    @property
+    def past_samples(self) -> int:
+        """How many complete samples must stand before the place where a block starts."""
+        return max(STATE_LAGS, self.order)
+
     def find_errors(self) -> list[str]:
         """Return what is wrong with the arrays, a sentence each; none where they are consistent."""
         p, q, k, n = len(self.process_pv), len(self.controller_op), len(self.setpoint), len(self.signals)
@@ -114,9 +119,42 @@ class LearnedModel:
         return errors
 
 
-# A block of residuals is replayed unchanged: long enough to hold their colour and bursts, short enough that nobody
-# recognises a stretch of the record.
-MIN_BLOCK_SAMPLES, MAX_BLOCK_SAMPLES = 8, 16
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StateMatchedModel(LearnedModel):
+    """A model of difference equations whose blocks start where the record was in the state of the loop.
+
+    The state is what PV - SP and OP were on average over the last samples, at six time scales, so that the phase of a
+    slow wave counts beside the last values. The equations are linear: the record mirrored is as good a record of the
+    loop, and its blocks are drawn too, so that what only rises in a short record also falls.
+
+    Attributes
+    ----------
+    mirror
+        (3,) the PV, OP and SP at which the record is mirrored; (0,) where it is not, as where OP sits at its end.
+
+    References
+    ----------
+    Kuensch, The jackknife and the bootstrap for general stationary observations (1989): blocks. Lall and Sharma, A
+    nearest neighbor bootstrap for resampling hydrologic time series (1996): their starts.
+    """
+
+    mirror: Floats
+
+    @property
+    def past_samples(self) -> int:
+        """How many complete samples must stand before the place where a block starts."""
+        return self.order
+
+    def find_errors(self) -> list[str]:
+        """Return what is wrong with the arrays, a sentence each; none where they are consistent."""
+        if self.mirror.shape not in ((0,), (3,)) or not np.isfinite(self.mirror).all():
+            return ["mirror is not a PV, an OP and an SP"]
+        if not (len(self.process_pv) and len(self.controller_op)):
+            return ["a state-matched model has no difference equation of its process or of its controller"]
+        return LearnedModel.find_errors(self)
+
+
+MIN_BLOCK_SAMPLES = 8  # a shorter run of valid residuals is left out
 STATE_LAGS = 4  # samples of the past by which the place of a new block is chosen
 
 
@@ -138,7 +176,7 @@ def run_lengths(model: LearnedModel) -> npt.NDArray[np.intp]:
     for k in range(n - 1, -1, -1):
         lengths[k] = lengths[k + 1] + 1 if is_valid[k] else 0
     is_complete = np.isfinite(model.signals).all(axis=1)
-    past = max(STATE_LAGS, model.order)
+    past = model.past_samples
     count = np.concatenate([[0], np.cumsum(is_complete)])
     lengths = lengths[:n]
     lengths[:past] = 0

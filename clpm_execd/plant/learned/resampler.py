@@ -1,11 +1,11 @@
 """Learned loops: process and controller in closed loop, driven by resampled residuals of their record.
 
-The residuals come in blocks of 8 to 16 samples, PV's, OP's and SP's of an instant together, so that colour, bursts
-and their correlation stay. For difference equations a block starts where the record's last samples resembled ours, at
-one of the nearest such places drawn at random, apart from each other and never where the last block ended: the joints
-do not show, and nothing is replayed. The innovations of a process and a PID controller do not depend on where the loop
-is, and their blocks start anywhere. What is slower than a block is in the drifts, which turn with each. Time goes by
-the record's own interval; between its instants everything holds.
+The residuals come in blocks of some samples, PV's, OP's and SP's of an instant together, so that colour, bursts and
+their correlation stay. For difference equations a block starts where the record's state resembled ours, at one of the
+nearest such places drawn at random, apart from each other and never where the last block ended: the joints do not show,
+and nothing is replayed. The innovations of a process and a PID controller do not depend on where the loop is, and their
+blocks start anywhere. What is slower than a block is in the drifts, which turn with each, and in the state by which the
+blocks of a StateMatchedModel are found. Time goes by the record's own interval; between its instants everything holds.
 
 What else moves a learned loop is as for any other: valve and faults act on the flow that its process gets, sensor
 faults on the PV that its controller reads. Where the process has a transfer function and the controller is a PID, all
@@ -23,14 +23,9 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import MAN, Floats
-from clpm_execd.plant.elementary import standard_deviation, sum_in_order
-from clpm_execd.plant.learned.model import (
-    MAX_BLOCK_SAMPLES,
-    MIN_BLOCK_SAMPLES,
-    STATE_LAGS,
-    LearnedModel,
-    run_lengths,
-)
+from clpm_execd.plant.elementary import sum_in_order
+from clpm_execd.plant.learned.block_library import make_library
+from clpm_execd.plant.learned.model import STATE_LAGS
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.rng import draw_normals, draw_uniforms, draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays, Tables
@@ -39,78 +34,7 @@ from clpm_execd.plant.stages.controller import Controller, is_direct_acting
 from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.stages.state import State, to_array
 
-_NEIGHBOURS = 10  # nearest places, of which one is drawn for a block to start
-_MIN_DISTANCE_SAMPLES = 16  # a block's length: no block starts nearer to where the last one ended
-_MIN_PLACES = 100  # that are compared, of many every sixteenth at the most
-_MIN_STD_PERCENT = 1e-9  # a signal that moves less says nothing of a loop's state
 _MAX_DEVIATION_PERCENT = 150.0  # from the operating point, whatever the equations: nothing overflows
-
-
-class BlockLibrary:
-    """The places in a record where blocks of residuals may start, and what the signals were before each.
-
-    starts: (K,) rows of the record. run_length: (N,) as of `run_lengths`.
-    """
-
-    def __init__(self, model: LearnedModel) -> None:
-        self.run_length = run_lengths(model)
-        self.starts = np.flatnonzero(self.run_length)
-        self._starts_anywhere = model.innovation.size > 0
-        if self._starts_anywhere:
-            return
-        scale = np.array([standard_deviation(signal) for signal in model.signals.T])
-        weight = np.where(scale > _MIN_STD_PERCENT, 1.0 / np.maximum(scale, _MIN_STD_PERCENT), 0.0)
-        weight[2] *= model.setpoint.size > 0  # an operator's set point is no state
-        self._weight: Floats = np.repeat(weight[None], STATE_LAGS, axis=0).ravel()
-        past = np.stack([model.signals[self.starts - k] for k in range(1, STATE_LAGS + 1)], axis=1)
-        self._past: Floats = (past.reshape(len(self.starts), -1) * self._weight).T.copy()
-        self._squared_norm = sum_in_order(self._past * self._past)
-        self._stride = min(max(len(self.starts) // _MIN_PLACES, 1), _MIN_DISTANCE_SAMPLES)
-
-    def sample_start(self, recent: Floats, previous_end: int, uniform: float) -> int:
-        """Return the row at which the next block starts.
-
-        recent: (STATE_LAGS * 3,) the loop's last samples, the latest first. previous_end: the row at which the last
-        block ended. uniform: drawn from [0, 1).
-        """
-        if self._starts_anywhere:
-            return int(self.starts[int(uniform * len(self.starts))])
-        # The draw's integer part, times the stride, says which of every so many places are compared, and its fraction
-        # which of the nearest is taken.
-        uniform *= self._stride
-        places = slice(int(uniform), None, self._stride)
-        starts, past = self.starts[places], self._past[:, places]
-        distance = self._squared_norm[places] - 2.0 * sum_in_order(past * (recent * self._weight)[:, None])
-        if len(starts) > 2 * _MIN_DISTANCE_SAMPLES // self._stride + _NEIGHBOURS:
-            near = np.searchsorted(
-                starts, (previous_end - _MIN_DISTANCE_SAMPLES + 1, previous_end + _MIN_DISTANCE_SAMPLES))
-            distance[near[0]:near[1]] = np.inf
-        count = min(_NEIGHBOURS, len(distance))
-        nearest = np.flatnonzero(distance <= np.partition(distance, count - 1)[count - 1])
-        return int(starts[nearest[int(uniform % 1.0 * count)]])
-
-    def sample_starts(self, recent: Floats, previous_end: npt.NDArray[np.intp],
-                      uniforms: Floats) -> npt.NDArray[np.intp]:
-        """Return (K,) rows at which the blocks of K loops of one model start, for a model of difference equations.
-
-        Parameters
-        ----------
-        recent
-            (K, STATE_LAGS * 3) the loops' last samples, the latest first.
-        previous_end
-            (K,) the rows at which their last blocks ended.
-        uniforms
-            (1 + K,) drawn from [0, 1); the first one says for all which places are compared.
-        """
-        places = slice(int(uniforms[0] * self._stride), None, self._stride)
-        starts = self.starts[places]
-        products = self._past[:, None, places] * (recent * self._weight).T[:, :, None]
-        distance = self._squared_norm[places] - 2.0 * sum_in_order(products)
-        if len(starts) > 2 * _MIN_DISTANCE_SAMPLES // self._stride + _NEIGHBOURS:
-            distance[np.abs(starts - previous_end[:, None]) < _MIN_DISTANCE_SAMPLES] = np.inf
-        count = min(_NEIGHBOURS, len(starts))
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :count]
-        return np.asarray(starts[nearest[np.arange(len(recent)), (uniforms[1:] * count).astype(np.intp)]])
 
 
 class LearnedLoops(LoopArrays):
@@ -134,11 +58,11 @@ class LearnedLoops(LoopArrays):
         self._drift_keys = np.stack([stream_keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
         self._interval = np.array([round(model.interval * 1e9) for model in models], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
-        self._libraries = [BlockLibrary(model) for model in models]
-        sizes = np.array([len(model.signals) for model in models], dtype=np.intp)
+        self._libraries = libraries = [make_library(model) for model in models]
+        sizes = np.array([len(library.signals) for library in libraries], dtype=np.intp)
         self._first_row = np.cumsum(sizes) - sizes
-        self._residuals = np.nan_to_num(np.concatenate([model.residuals for model in models]))
-        self._is_repeat = np.concatenate([model.is_repeat for model in models])
+        self._residuals = np.nan_to_num(np.concatenate([library.residuals for library in libraries]))
+        self._is_repeat = np.concatenate([library.is_repeat for library in libraries])
         self._has_setpoint_model = np.array([model.setpoint.size > 0 for model in models])
         self._has_transfer_function = np.array([model.innovation.size > 0 for model in models])
         self._has_pid = np.array([model.controller_noise.size > 0 for model in models])
@@ -153,7 +77,8 @@ class LearnedLoops(LoopArrays):
     def _set_coefficients(self, ours: Sequence[LoopSpec], scan: float) -> None:
         """Set the coefficients, (lags, M), padded to the highest order, and the settings for which they hold."""
         models, m = self._models, len(self._models)
-        self._order = order = max(STATE_LAGS, *(model.order for model in models))
+        order = max(STATE_LAGS, *(model.order for model in models))
+        self._history_samples = max(order, *(library.history_samples for library in self._libraries))
 
         def pad(name: str, rows: int) -> Floats:
             table = np.zeros((rows, m))
@@ -185,12 +110,12 @@ class LearnedLoops(LoopArrays):
     def _initialize(self) -> None:
         """Set the past of each loop: a random stretch of its record, its set point where the loop starts."""
         state, at, m = self._state, self.columns, len(self._models)
-        self._true_pv, self._op, self._sp = (np.zeros((self._order, m)) for _ in range(3))
+        self._true_pv, self._op, self._sp = (np.zeros((self._history_samples, m)) for _ in range(3))
         self._row = np.zeros(m, dtype=np.intp)
         uniform = draw_uniforms(self._block_keys[1], 0, 1)[0]
-        for j, (model, library) in enumerate(zip(self._models, self._libraries, strict=True)):
+        for j, library in enumerate(self._libraries):
             self._row[j] = row = library.starts[int(uniform[j] * len(library.starts))]
-            before = model.signals[row - min(row, self._order):row][::-1]
+            before = library.signals[row - min(row, self._history_samples):row][::-1]
             before = before[np.logical_and.accumulate(np.isfinite(before).all(axis=1))]
             for past, signal in zip((self._true_pv, self._op, self._sp), before.T, strict=True):
                 past[:len(signal), j], past[len(signal):, j] = signal, signal[-1]
@@ -241,19 +166,18 @@ class LearnedLoops(LoopArrays):
             np.copyto(self._noise, self._noise_pole * self._noise + self._residual[1], where=is_due & self._has_pid)
         moves = is_due & self._has_setpoint_model
         if moves.any():
-            sp = sum_in_order(self._g * self._sp) + self._residual[2] + self._drift[2]
+            sp = sum_in_order(self._g * self._sp[:len(self._g)]) + self._residual[2] + self._drift[2]
             self._state.sp[self.columns[moves]] = np.clip(self._nominal_sp + sp, 0.0, 100.0)[moves]
 
     def _start_blocks(self, loops: Indices) -> None:
         """Start another block of each of these loops."""
         instants = self._instant[loops]
         uniforms = draw_uniforms_at(self._block_keys[:, loops], instants).T.tolist()
-        recent = np.stack([past[:STATE_LAGS, loops] for past in (self._pv, self._op, self._sp)], axis=1)
-        for k, (j, instant, (length, place)) in enumerate(
-                zip(loops.tolist(), instants.tolist(), uniforms, strict=True)):
+        for j, instant, (length, place) in zip(loops.tolist(), instants.tolist(), uniforms, strict=True):
             library = self._libraries[j]
-            row = library.sample_start(recent[..., k].ravel(), int(self._row[j]), place)
-            samples = min(MIN_BLOCK_SAMPLES + int(length * (MAX_BLOCK_SAMPLES - MIN_BLOCK_SAMPLES + 1)),
+            past = np.stack([self._pv[:, j], self._op[:, j], self._sp[:, j]], axis=1)
+            row = library.sample_start(past, int(self._row[j]), place)
+            samples = min(library.min_samples + int(length * (library.max_samples - library.min_samples + 1)),
                           int(library.run_length[row]))
             self._row[j], self._remaining[j] = row, samples - 1
             self._set_drift_slopes(j, instant, samples)
@@ -271,8 +195,8 @@ class LearnedLoops(LoopArrays):
         """Stage 3: the true process variable by difference equations; between two instants it holds."""
         state, at = self._state, self.columns
         gain, lag = self._gain_ratio * self.gain[at], self._lag_ratio * self.lag[at]
-        input_effect = sum_in_order(self._b * self._flow) + self._static_gain * state.load[at]
-        pv = sum_in_order(self._a * self._true_pv) + gain * input_effect
+        input_effect = sum_in_order(self._b * self._flow[:len(self._b)]) + self._static_gain * state.load[at]
+        pv = sum_in_order(self._a * self._true_pv[:len(self._a)]) + gain * input_effect
         pv = self._true_pv[0] + (pv - self._true_pv[0]) / lag + self._residual[0] + self._drift[0]
         pv = self._nominal_pv + np.where(
             self._is_due, np.clip(pv, -_MAX_DEVIATION_PERCENT, _MAX_DEVIATION_PERCENT), self._true_pv[0])
@@ -291,10 +215,11 @@ class LearnedLoops(LoopArrays):
             kp, ki = (np.concatenate([getattr(part, name) for part in controllers])[at] for name in ("kp", "ki"))
             gain = kp / self._learned_kp
             integral_gain = np.divide(ki, self._learned_ki, out=gain.copy(), where=self._learned_ki != 0.0)
+            order = len(self._c)
             op = integral_gain * (self._integral_d * pv + self._integral_s * sp)
             moves = self._d[0] * pv + self._s[0] * sp + self._residual[1]
-            moves += sum_in_order(self._d[1:] * self._pv) + sum_in_order(self._s[1:] * self._sp)
-            op += gain * moves + self._drift[1] + sum_in_order(self._c * self._op)
+            moves += sum_in_order(self._d[1:] * self._pv[:order]) + sum_in_order(self._s[1:] * self._sp[:order])
+            op += gain * moves + self._drift[1] + sum_in_order(self._c * self._op[:len(self._c)])
             np.copyto(self._output, np.clip(self._nominal_op + op, 0.0, 100.0), where=is_due)
         if self._some_pids:
             np.copyto(self._output, np.clip(state.op[at] + self._noise, 0.0, 100.0), where=self._has_pid)
