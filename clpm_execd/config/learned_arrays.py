@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.config.validation import Place, quote, read_name, read_table, refuse_unknown_keys
-from clpm_execd.plant.learned.model import LearnedModel
+from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
@@ -87,7 +87,8 @@ def _build_model(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Pl
         return None
     title = f"the model of {quote(loop_id)}"
     parts: dict[str, Any] = {}
-    for item in fields(LearnedModel):
+    kind = StateMatchedModel if f"{loop_id}/mirror" in arrays else LearnedModel
+    for item in fields(kind):
         name = stored_field("LearnedModel", item.name)
         array = arrays.get(f"{loop_id}/{name}")
         kinds = "b" if item.name == "is_repeat" else "fiu"  # of numpy: boolean; float, integer, unsigned
@@ -103,7 +104,7 @@ def _build_model(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Pl
     if parts["signals"].ndim != 2 or any(parts[key].ndim != 1 for key in ("process_pv", "controller_op", "setpoint")):
         place.at("file").refuse(f"{title} has arrays of the wrong dimension", _LEARN_AGAIN)
         return None
-    model = LearnedModel(**parts)
+    model: LearnedModel = kind(**parts)
     errors = model.find_errors()
     if errors:
         place.at("file").refuse(f"{title} is inconsistent: {errors[0]}", _LEARN_AGAIN)

@@ -16,7 +16,6 @@ import numpy as np
 
 from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import LearnedLoop
-from clpm_execd.plant.learned.model import LearnedModel
 from clpm_execd.plant.specs import LoopSpec, OperatorSpec
 from clpm_execd.stored_names import stored_field
 from clpm_execd.units import format_duration
@@ -53,7 +52,7 @@ def format_loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path,
     if lawful:
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
             f"{name}/{stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
-            for name, laws in lawful.items() for item in fields(LearnedModel)})
+            for name, laws in lawful.items() for item in fields(laws)})
     text = format_loops_text(learned, names, arrays.name).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clpm_execd.identification.arx import laws_of, wanders
+from clpm_execd.identification.arx import fit_learned_model, wanders
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
 from clpm_execd.identification.conditioning import condition, excerpt
 from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
-from clpm_execd.identification.disturbance.slow_drift import drifting
 from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, loop_type, resolution, signals_of
 from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
@@ -138,7 +137,8 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     whole = signals.whole
     _oscillates(fitted, told)
     law = pid_law(fitted, steps)
-    known = _explained(loop, fitted, steps, law, _sticks(loop, fitted, law, told))
+    stuck = _sticks(loop, fitted, law, told)
+    known = _explained(loop, fitted, steps, law, stuck)
     told.take(known.told)
     loop, found = loaded(known.loop, known.left, told, known.scans), known.left
     tuned_as_found = told.estimates["controller.gain"].source == "identified"
@@ -147,16 +147,14 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
     own = found if tuned_as_found and fitted is signals else None
-    laws = laws_of(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own)
-    sticks = "stiction.S" in told.estimates
-    if sticks and laws is not None and not laws.innovation.size:
-        laws = None  # a difference equation has neither the valve nor its limit cycle
-    if laws is None and not sticks:
+    laws = fit_learned_model(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own, _faults(told),
+                             stuck.stem if stuck is not None and fitted is signals else None)
+    if laws is None:
         told.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at its "
                              "mean values is used")
-    if laws is None or laws.innovation.size:  # a difference equation has them in itself
+    if laws is None or laws.innovation.size or stuck is not None:  # else the equations have them in themselves
         loop = replace(loop, faults=_faults(told))
-    loop = _in_cascade(drifting(replace(loop, learned_model=laws), signals), signals, told)
+    loop = _in_cascade(replace(loop, learned_model=laws), signals, told)
     return LearnedLoop(loop, told.estimates, tuple(told.warnings), record.interval, samples,
                        tuple(told.hypotheses))
 

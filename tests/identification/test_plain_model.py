@@ -1,0 +1,160 @@
+"""The plain model of a record: its stream has the waves, the drift, the offset and the recording of the record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_records import START
+
+from clpm_execd.identification.arx import fit_learned_model
+from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.plant.block import AUT, SECOND, Block, Floats
+from clpm_execd.plant.learned.model import StateMatchedModel
+from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.plant import Plant
+from clpm_execd.plant.specs import ControllerSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.records.record import Record
+
+SAMPLES = 600
+
+
+def record_of_signals(pv: Floats, op: Floats, sp: Floats | float = 50.0, interval: int = 1) -> Record:
+    columns = [np.broadcast_to(np.asarray(signal, dtype=float), pv.shape)[:, None].copy() for signal in (pv, op, sp)]
+    step = interval * SECOND
+    modes = np.full((len(pv), 1), AUT, dtype=np.int8)
+    return Record(("X",), START + step * np.arange(len(pv)), *columns, modes, step, ())
+
+
+def fit(record: Record, op_span: tuple[float, float] = (0.0, 100.0)) -> LoopSpec:
+    """Return a loop with the plain model of a record, whose ranges are those of its signals."""
+    low, high = float(np.nanmin(record.pv)), float(np.nanmax(record.pv))
+    span = (low - 2.0 * (high - low), high + 2.0 * (high - low))
+    signals = signals_of(record, 0, span, op_span)
+    base = template("flow", "X", span)
+    rest = tuple(float(np.nanmean(part)) for part in (signals.pv, signals.op, signals.sp))
+    loop = replace(base, sp=float(np.nanmean(record.sp)), op=rest[1],
+                   controller=ControllerSpec(gain=1.0, reset=10.0, derivative=0.0),
+                   recording=RecordingSpec(op_range=op_span, resolution=Resolution(pv=0.0, op=0.0)))
+    settings = np.array([1.0, 10.0, 0.0, base.process.gain, sum(base.process.tau), base.process.dead_time])
+    model = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, ())
+    assert isinstance(model, StateMatchedModel)
+    return replace(loop, learned_model=model)
+
+
+def stream(loop: LoopSpec, samples: int = 2000, seed: int = 1) -> Block:
+    assert loop.learned_model is not None
+    step = round(loop.learned_model.interval * SECOND)
+    return Plant([loop], seed=seed, start=START, interval=step, scan=step).advance(samples)
+
+
+def movement(signal: Floats, samples: int = 64) -> float:
+    """Return the root mean square of how far a signal moves within windows."""
+    windows = signal[:len(signal) // samples * samples].reshape(-1, samples)
+    return float(np.sqrt(windows.var(axis=1).mean()))
+
+
+def limit_cycle(period: float = 50.0) -> tuple[Floats, Floats]:
+    """Return PV, a square wave that a process has rounded, and OP, a triangle, with a little noise."""
+    rng, t = np.random.default_rng(3), np.arange(SAMPLES)
+    phase = t / period % 1.0
+    op = 50.0 + 8.0 * np.abs(phase - 0.5) + 0.05 * rng.normal(size=SAMPLES)
+    pv = 50.0 + np.convolve(np.sign(phase - 0.5), np.exp(-np.arange(30) / 5.0) / 5.0)[:SAMPLES]
+    return pv + 0.05 * rng.normal(size=SAMPLES), op
+
+
+def noisy_loop(samples: int = SAMPLES, seed: int = 2) -> tuple[Floats, Floats]:
+    """Return PV and OP of a PI controller and a first-order process under a slow load."""
+    rng = np.random.default_rng(seed)
+    pv, op, load, out = 0.0, 0.0, 0.0, []
+    for noise, kick in rng.normal(size=(samples, 2)):
+        load = 0.95 * load + 0.3 * kick
+        before, pv = pv, 0.8 * pv + 0.2 * op + load + 0.1 * noise
+        op -= 0.8 * (pv - before) + 0.1 * pv
+        out.append((50.0 + pv, 50.0 + op))
+    return np.array(out).T[0], np.array(out).T[1]
+
+
+@pytest.mark.parametrize("period", [12.0, 50.0, 150.0])
+def test_a_regular_oscillation_of_a_few_periods_does_not_fade(period: float) -> None:
+    pv, op = limit_cycle(period)
+    block = stream(fit(record_of_signals(pv, op)))
+    for recorded, streamed in ((pv, block.pv[:, 0]), (op, block.op[:, 0])):
+        assert 2 / 3 < movement(streamed) / movement(recorded) < 1.5
+        spectrum = np.abs(np.fft.rfft(streamed - streamed.mean()))
+        assert len(streamed) / np.argmax(spectrum) == pytest.approx(period, rel=0.15)
+
+
+def test_what_only_rises_in_a_short_record_also_falls_in_the_stream_and_stays_in_its_range() -> None:
+    rng = np.random.default_rng(4)
+    op = np.linspace(30.0, 60.0, SAMPLES) + 0.1 * rng.normal(size=SAMPLES)
+    pv = 50.0 + 0.3 * rng.normal(size=SAMPLES)
+    streamed = stream(fit(record_of_signals(pv, op)), 4000).op[:, 0]
+    slopes = np.diff(streamed[::100])
+    assert (slopes > 1.0).mean() > 0.2
+    assert (slopes < -1.0).mean() > 0.2
+    assert 20.0 < streamed.min() < streamed.max() < 70.0
+
+
+def test_the_mean_of_pv_minus_sp_over_long_times_is_as_small_as_in_the_record() -> None:
+    pv, op = noisy_loop(2000)
+    block = stream(fit(record_of_signals(pv, op)), 8000)
+    fifth = 400
+    recorded = np.abs((pv - 50.0).reshape(-1, fifth).mean(axis=1)).max()
+    streamed = np.abs((block.pv[:, 0] - 50.0).reshape(-1, fifth).mean(axis=1))
+    assert np.quantile(streamed, 0.95) < 2.0 * recorded
+
+
+@pytest.mark.parametrize(("factor", "offset", "op_factor", "op_offset", "interval"), [
+    (1.0, 0.0, 0.01, 0.0, 1), (0.02, 3.0, 0.16, 4.0, 1), (1.0, 0.0, -1.0, 100.0, 1), (1000.0, -5e4, 0.2, -10.0, 30)],
+    ids=["OP as fraction", "OP in mA", "OP reversed", "standardised, each 30 s"])
+def test_a_record_in_other_units_has_the_same_stream_in_these_units(
+        factor: float, offset: float, op_factor: float, op_offset: float, interval: int) -> None:
+    pv, op = noisy_loop()
+    ends = sorted((op_offset, op_offset + 100.0 * op_factor))
+    plain = fit(record_of_signals(pv, op))
+    other = fit(record_of_signals(offset + factor * pv, op_offset + op_factor * op, offset + factor * 50.0, interval),
+                (ends[0], ends[1]))
+    samples = 400 if interval == 1 else 4000  # at another interval other instants draw other blocks
+    one, two = stream(plain, samples), stream(other, samples)
+    pv_of_two, op_of_two = (two.pv[:, 0] - offset) / factor, (two.op[:, 0] - op_offset) / op_factor
+    if interval == 1:
+        assert pv_of_two == pytest.approx(one.pv[:, 0], abs=1e-6)
+        assert op_of_two == pytest.approx(one.op[:, 0], abs=1e-6)
+    assert movement(pv_of_two) == pytest.approx(movement(one.pv[:, 0]), rel=0.1)
+    assert movement(op_of_two) == pytest.approx(movement(one.op[:, 0]), rel=0.1)
+
+
+def test_an_op_that_sits_at_its_end_has_no_mirror_image() -> None:
+    pv, op = noisy_loop()
+    model = fit(record_of_signals(pv, np.maximum(op, np.quantile(op, 0.2)))).learned_model
+    assert isinstance(model, StateMatchedModel)
+    assert model.mirror.size == 0
+
+
+def test_a_set_point_that_moves_at_each_sample_is_resampled_with_the_blocks() -> None:
+    pv, op = noisy_loop()
+    sp = 50.0 + np.convolve(np.random.default_rng(5).normal(size=SAMPLES + 49), np.ones(50) / 10.0, "valid")
+    block = stream(fit(record_of_signals(pv + sp - 50.0, op, sp)))
+    assert np.mean(np.diff(block.sp[:, 0]) != 0) > 0.95
+    assert movement(block.sp[:, 0]) == pytest.approx(movement(sp), rel=0.4)
+    assert np.abs(block.sp[:, 0] - sp.mean()).max() < 3.0 * np.abs(sp - sp.mean()).max()
+
+
+def test_a_long_record_leaves_no_more_than_stretches_of_it() -> None:
+    pv, op = noisy_loop(30_000)
+    model = fit(record_of_signals(pv, op)).learned_model
+    assert isinstance(model, StateMatchedModel)
+    assert len(model.signals) == 20_000
+
+
+def test_a_stream_goes_on_to_the_last_bit_where_it_was_stopped() -> None:
+    loop = fit(record_of_signals(*limit_cycle()))
+    whole = Plant([loop], seed=1, start=START).advance(400)
+    first = Plant([loop], seed=1, start=START)
+    first.advance(137)
+    second = Plant([loop], seed=1, start=first.next_time, snapshot=first.snapshot())
+    rest = second.advance(263)
+    assert np.array_equal(rest.pv, whole.pv[137:])
+    assert np.array_equal(rest.op, whole.op[137:])
