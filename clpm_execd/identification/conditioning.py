@@ -18,8 +18,10 @@ MOST_SAMPLES = 50_000  # that are identified from: a month at 1 s stays below 1 
 _LEAST_CHANGES = 20  # of PV: fewer do not show at which samples values change
 _LONGEST_HOLD_SAMPLES = 120  # two minutes at 1 s
 _ON_GRID = 0.97  # of all changes: jitter of the logger moves the others
+_OP_AT_REST = 0.05  # share of samples in which the OP of a bump test moves, at the most
 _REST_SAMPLES = 30  # OP at an end of its travel for longer is off, not saturated for a moment
 _LEAST_SHUTDOWNS = 2  # a single rest at an end is the start of a bump test
+_LEAST_SHARE_OFF = 0.1  # of the record: a controller that is driven to its limits now and then is not off
 _MOVES_IN_CONTROL = 0.5  # of the samples between shutdowns: OP of a controller moves, OP of a bump test does not
 _LEAST_EXPLAINED = 0.9  # of the variance of OP's moves: by one shift, where without it the rest is ten times as large
 _LIMIT_PERCENT = 0.05
@@ -44,7 +46,9 @@ def _without_shutdowns(signals: Signals) -> tuple[Signals, str]:
     for s in off:
         in_control[s] = False
     moves = np.diff(signals.op)[in_control[1:] & in_control[:-1]]
-    if len(off) < _LEAST_SHUTDOWNS or not len(moves) or float(np.mean(moves != 0)) < _MOVES_IN_CONTROL:
+    share = sum(s.stop - s.start for s in off) / max(int(signals.whole.sum()), 1)
+    is_in_control = len(moves) > 0 and float(np.mean(moves != 0)) >= _MOVES_IN_CONTROL
+    if len(off) < _LEAST_SHUTDOWNS or share < _LEAST_SHARE_OFF or not is_in_control:
         return signals, ""
     pv = np.where(in_control, signals.pv, np.nan)
     return replace(signals, pv=pv), (f"OP rests at an end of its travel {len(off)} times: the plant is taken to be off "
@@ -64,10 +68,22 @@ def _hold(values: Floats) -> tuple[int, int]:
     return 1, 0
 
 
+def _irregular_hold(values: Floats) -> int:
+    """Return the samples over which a signal is hardly ever held longer; 1 where rounding alone repeats it."""
+    moves = np.diff(values)
+    sizes = np.abs(moves[moves != 0])
+    if len(sizes) < _LEAST_CHANGES or (moves == 0).sum() < 2 * (sizes < 1.1 * sizes.min()).sum():
+        return 1
+    holds = np.diff(np.flatnonzero(moves != 0))
+    return int(min(np.quantile(holds, 0.95), _LONGEST_HOLD_SAMPLES))
+
+
 def _at_changes(signals: Signals) -> tuple[Signals, str]:
     """Return one sample for each time PV and OP could change, where the record holds each value over several."""
     every, first = _hold(signals.pv)
     op_every, op_first = _hold(signals.op)
+    if every == 1 and float(np.mean(np.diff(signals.op) != 0)) < _OP_AT_REST:
+        every = _irregular_hold(signals.pv)  # of an OP that moves at each sample they would hide the controller's law
     if every == 1 or (op_every > 1 and op_every % every):
         return signals, ""
     at = np.arange(first, len(signals.pv), every)

@@ -79,6 +79,16 @@ def test_values_that_are_held_are_reduced_to_the_interval_at_which_they_change()
     assert "every 5 samples" in notes[0]
 
 
+def test_a_bump_test_whose_pv_is_held_now_longer_now_shorter_tells_its_process() -> None:
+    record = bump(1.95, 225.0, 60.0, interval=0.5, samples=2400, noise=0.02)
+    holds = np.random.default_rng(1).integers(1, 9, 2400)
+    at = np.repeat(np.cumsum(holds) - holds, holds)[:2400]
+    loop = found(logged(record.pv[at, 0], record.op[:, 0], interval=0.5), "temperature")
+    assert loop.estimates["process.gain"].source == "identified"
+    assert loop.loop.process.gain == pytest.approx(1.95, rel=0.03)
+    assert loop.loop.process.tau[0] == pytest.approx(225.0, rel=0.05)
+
+
 def test_values_that_rounding_repeats_are_not_reduced() -> None:
     signals = signals_of(record_of(run(flow_loop(), 1800)), 0, FULL)
     coarse = replace(signals, pv=np.round(signals.pv), op=np.round(signals.op))
