@@ -82,6 +82,9 @@ def test_the_scores_are_those_calculated_by_hand(folder: Path) -> None:
     assert result["confusion"] == {"stiction": {"stiction": 1}, "grade-change": {"sluggish": 1},
                                   "healthy": {"stiction": 1}}
     assert result["controls"] == [{"control": "grade-change", "stretches": 1, "alarmed": 1}]
+    assert [(row["loop"], row["actual"], row["predicted"]) for row in result["false_positives"]] == [  # type: ignore[attr-defined]
+        ("FIC101", "grade-change", "sluggish"), ("FIC102", "healthy", "stiction")]
+    assert (result["false_negatives"], result["average_precision"]) == ([], None)
     assert result["rules"] == {"by": "kind", "overlap": 0.5, "faults": "visible"}
 
 

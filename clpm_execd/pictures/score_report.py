@@ -9,11 +9,14 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clpm_execd.pictures.page import Page, render_figure, render_paragraph, render_table
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.score.rules import HEALTHY, NO_ALARM, Score, Tally
+from clpm_execd.score.precision_recall import Point, compute_average_precision
+from clpm_execd.score.rules import HEALTHY, NO_ALARM, Mistake, Score, Tally
+from clpm_execd.score.truth_table import format_time
 from clpm_execd.units import SECOND, human_duration
 from clpm_execd.version import __version__
 
@@ -25,7 +28,9 @@ EVENT_COLUMNS = ("fault", "events", "detected", "alarms", "correct", "precision"
                  "longest delay")
 TIME_COLUMNS = ("fault", "TP time", "FP time", "FN time", "precision", "recall", "F1")
 CONTROL_COLUMNS = ("control", "occurrences", "with alarm")
+MISTAKE_COLUMNS = ("loop", "start", "end", "actual", "predicted")
 _CONFUSION = "confusion matrix"
+_MAX_MISTAKES = 20  # of each kind in the terminal; the HTML report and JSON have all
 
 
 def format_score(value: float | None) -> str:
@@ -57,8 +62,14 @@ def control_rows(score: Score) -> list[tuple[str | int, ...]]:
     return [(control.kind, control.occurrences, control.with_alarm) for control in score.controls]
 
 
-def summary(score: Score) -> list[str]:
-    """Return what the tables do not show, a paragraph each."""
+def mistake_rows(mistakes: Sequence[Mistake]) -> list[tuple[str, ...]]:
+    """Return the rows under MISTAKE_COLUMNS."""
+    return [(each.loop, format_time(each.start), format_time(each.end), each.actual, each.predicted)
+            for each in mistakes]
+
+
+def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
+    """Return what the tables do not show, a paragraph each. curve: precision and recall by the detector's score."""
     target = "present" if score.all_present else "visible"
     rate = "-" if score.false_alarm_rate is None else f"{score.false_alarm_rate:.3g}"
     lines = [f"{score.loops} loops, {score.loop_days:.4g} loop-days; faults while {target}, by {score.by}; an alarm is "
@@ -68,6 +79,9 @@ def summary(score: Score) -> list[str]:
     if score.total.unjudged_alarms:
         lines.append(f"{score.total.unjudged_alarms} alarms cover only time in which the fault is present but not "
                      "visible; they are not counted.")
+    if curve:
+        lines.append(f"Average precision {format_score(compute_average_precision(curve))}, over the limits of the "
+                     "detector's score.")
     return lines
 
 
@@ -81,8 +95,8 @@ def confusion_matrix(score: Score) -> tuple[list[str], list[list[str | int]]]:
     return columns, rows
 
 
-def score_tables(score: Score) -> Group:
-    """Return the score as rich tables."""
+def score_tables(score: Score, curve: Sequence[Point] = ()) -> Group:
+    """Return the score as rich tables. curve: precision and recall by the detector's score."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -101,18 +115,26 @@ def score_tables(score: Score) -> Group:
     columns, confusion = confusion_matrix(score)
     tables: list[Any] = [rich_table("by event", EVENT_COLUMNS, event_rows(score)), "",
                          rich_table("by time", TIME_COLUMNS, time_rows(score)), "",
-                         *(Text(line) for line in summary(score))]
+                         *(Text(line) for line in summary(score, curve))]
     if confusion:
         tables += ["", rich_table(_CONFUSION, ["actual \\ predicted", *columns], confusion)]
     if score.controls:
         tables += ["", rich_table("negative controls", CONTROL_COLUMNS, control_rows(score))]
+    for title, mistakes in (("false positives", score.false_positives), ("false negatives", score.false_negatives)):
+        if mistakes:
+            more = len(mistakes) - _MAX_MISTAKES
+            heading = f"{title} (and {more} more: see --output score.html)" if more > 0 else title
+            tables += ["", rich_table(heading, MISTAKE_COLUMNS, mistake_rows(mistakes[:_MAX_MISTAKES]))]
     return Group(*tables)
 
 
-def score_page(score: Score, lead: str = "") -> Page:
-    """Return the score as an HTML page. lead: the line below its title."""
+def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Page:
+    """Return the score as an HTML page.
+
+    lead: the line below its title. curve: precision and recall by the detector's score.
+    """
     page = Page("Detector score", lead)
-    page.add("Scores", *(render_paragraph(line) for line in summary(score)),
+    page.add("Scores", *(render_paragraph(line) for line in summary(score, curve)),
              render_table(EVENT_COLUMNS, event_rows(score), "by event"),
              render_table(TIME_COLUMNS, time_rows(score), "by time"))
     with_events = [tally for tally in score.tallies if tally.events]
@@ -125,6 +147,11 @@ def score_page(score: Score, lead: str = "") -> Page:
         page.add("Confusion matrix", render_figure(plot, height), render_paragraph(
             "The row of a fault counts its events, that of a negative control its occurrences, and the row healthy the "
             "false alarms.", "muted"))
+    if curve:
+        page.add("Precision and recall", render_figure(*_draw_precision_recall(curve)))
+    for title, mistakes in (("False positives", score.false_positives), ("False negatives", score.false_negatives)):
+        if mistakes:
+            page.add(title, render_table(MISTAKE_COLUMNS, mistake_rows(mistakes)))
     if score.controls:
         page.add("Negative controls", render_table(CONTROL_COLUMNS, control_rows(score)))
     page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]))
@@ -152,6 +179,20 @@ def _draw_f1(tallies: Sequence[Tally]) -> tuple[Figure, int]:
     return plot, 110 + 34 * len(tallies)
 
 
+def _draw_precision_recall(curve: Sequence[Point]) -> tuple[Figure, int]:
+    """Draw precision over recall; return the figure and its height in px."""
+    from plotly.graph_objects import Figure
+
+    plot = Figure({"type": "scatter", "mode": "lines+markers", "x": [point.recall for point in curve],
+                   "y": [point.precision for point in curve], "line": {"color": LIGHT.pv},
+                   "customdata": [point.threshold for point in curve],
+                   "hovertemplate": "recall %{x:.3f}, precision %{y:.3f}<br>score from %{customdata:.3g}"
+                                    "<extra></extra>"})
+    plot.update_layout(xaxis={"range": [0, 1.02], "title": {"text": "recall"}},
+                       yaxis={"range": [0, 1.02], "title": {"text": "precision"}})
+    return plot, 360
+
+
 def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> tuple[Figure, int]:
     """Draw the confusion matrix, coloured by the fraction of the row; return the figure and its height in px."""
     from plotly.graph_objects import Figure
@@ -169,7 +210,7 @@ def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]])
     return plot, 130 + 32 * len(rows)
 
 
-def to_json(score: Score) -> str:
+def to_json(score: Score, curve: Sequence[Point] = ()) -> str:
     """Return the score as JSON; null is a score that is undefined, delays and times are in seconds."""
     def tally(each: Tally) -> dict[str, Any]:
         return {
@@ -182,6 +223,9 @@ def to_json(score: Score) -> str:
             "median_delay_s": None if each.median_delay is None else each.median_delay / SECOND,
             "longest_delay_s": None if each.longest_delay is None else each.longest_delay / SECOND}
 
+    def mistakes(each: Sequence[Mistake]) -> list[dict[str, str]]:
+        return [dict(zip(MISTAKE_COLUMNS, row, strict=True)) for row in mistake_rows(each)]
+
     return json.dumps({
         "version": __version__,
         "rules": {"by": score.by, "overlap": score.overlap, "faults": "present" if score.all_present else "visible"},
@@ -191,6 +235,9 @@ def to_json(score: Score) -> str:
                          "false": score.false_alarms},
         "false_alarms_per_loop_day": score.false_alarm_rate, "confusion": score.confusion,
         "controls": [{"control": c.kind, "stretches": c.occurrences, "alarmed": c.with_alarm} for c in score.controls],
+        "false_positives": mistakes(score.false_positives), "false_negatives": mistakes(score.false_negatives),
+        "average_precision": compute_average_precision(curve),
+        "precision_recall": [asdict(point) for point in curve],
     }, indent=2) + "\n"
 
 

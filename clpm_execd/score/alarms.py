@@ -1,13 +1,15 @@
 """The alarms of a detector: a CSV with the columns loop, start, end and fault, one alarm a row.
 
 Times are RFC 3339. An empty end means that the alarm is still active. An optional column `detected` is the time at
-which the detector raised the alarm. A fault is a kind or, for a score by groups, a group or `any`. Other columns are
+which the detector raised the alarm, and an optional column `score` how sure it is, 0 to 1. A fault is a kind or, for a
+score by groups, a group or `any`. Other columns are
 ignored. Every error is reported with its line.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ class Alarm:
         A kind of fault, a group or `any`.
     detected : int or None
         When the detector raised the alarm, ns since 1970, if it says so.
+    score : float or None
+        How sure the detector is, 0 to 1, if it says so.
     """
 
     loop: str
@@ -42,6 +46,7 @@ class Alarm:
     end: int
     fault: str
     detected: int | None = None
+    score: float | None = None
 
     @property
     def raised_at(self) -> int:
@@ -114,7 +119,7 @@ def _parse_header(row: Sequence[str], where: str) -> dict[str, int]:
     if missing:
         names = [cell.strip() for cell in row if cell.strip()]
         raise BadInput([Problem(where, f"no column {name!r}", _column_remedy(name, names)) for name in missing])
-    return {name: columns[name] for name in (*COLUMNS, "detected") if name in columns}
+    return {name: columns[name] for name in (*COLUMNS, "detected", "score") if name in columns}
 
 
 def _column_remedy(name: str, names: Sequence[str]) -> str:
@@ -146,15 +151,27 @@ class _Row:
         detected = self._parse_time("detected") if self.cells.get("detected") else None
         if start is not None and end is not None and end <= start:
             self._add_problem(f"ends at {self.cells['end']}, which is not after its start", "give a later end")
+        score = self._parse_score() if self.cells.get("score") else None
         if len(self.problems) > problems_before or start is None or end is None:
             return None
-        return Alarm(loop, start, end, fault, detected)
+        return Alarm(loop, start, end, fault, detected, score)
 
     def _fault_remedy(self, fault: str, by: str) -> str:
         if not fault:
             return "give a kind, see clpm-execd faults"
         level = next((level for level in ("group", "any") if fault in fault_names(level)), None)
         return f"score with --by {level}" if level else did_you_mean(fault.lower(), fault_names(by))
+
+    def _parse_score(self) -> float | None:
+        text = self.cells["score"]
+        try:
+            score = float(text)
+        except ValueError:
+            score = math.nan
+        if 0.0 <= score <= 1.0:
+            return score
+        self._add_problem(f"invalid score {text!r}", "give 0 to 1, or leave it empty")
+        return None
 
     def _parse_time(self, name: str) -> int | None:
         text = self.cells[name]

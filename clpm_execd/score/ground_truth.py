@@ -113,7 +113,7 @@ def _read(lines: Iterable[str], where: str) -> GroundTruth:
     elif first.startswith(",".join(TRUTH_TABLE_COLUMNS[:4])):
         return _read_table(first, remainder, where)
     elif re.match(r"time,loop_id,", first):
-        raise _bad_input(where, "wide CSV does not say which fault is visible", _REMEDY)
+        rows.read_wide(first, remainder)
     else:
         rows.read_lines(first, remainder)
     return rows.ground_truth()
@@ -137,6 +137,7 @@ class _Rows:
     states: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
     severities: dict[tuple[str, str], float] = field(default_factory=dict)
     sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sample_times: set[int] = field(default_factory=set)  # of wide CSV, in which every sample has the ground truth
 
     def read_lines(self, first: str, remainder: Iterator[str]) -> None:
         """Read line protocol in any order. Of the samples only the first and last of each series is parsed."""
@@ -169,6 +170,44 @@ class _Rows:
                 self._add_value(tags["loop_id"], tags["fault"], time, name, text)
         except (KeyError, ValueError):
             raise _invalid_line(line, where) from None
+
+    def read_wide(self, first: str, remainder: Iterator[str]) -> None:
+        """Read wide CSV, whose rows name the faults that are present and say whether one is visible.
+
+        It does not have the severity, nor negative controls. Where several faults are present and some are visible, it
+        does not say which: that is an error.
+        """
+        cells_by_loop: dict[str, dict[int, tuple[str, str]]] = {}
+        reader = csv.DictReader(_chain(first, remainder))
+        if not {"fault", "visible"} <= set(reader.fieldnames or ()):
+            raise _bad_input(self.where, "wide CSV does not say which fault is visible: no columns fault and visible",
+                             _REMEDY)
+        for row in reader:
+            where = f"{self.where}: line {reader.line_num}"
+            try:
+                time, fault, visible = _parse_time(row["time"]), row["fault"], row["visible"].lower()
+            except (AttributeError, TypeError, ValueError):
+                raise _bad_input(where, "invalid row", "give wide CSV as `generate --format wide` writes it") from None
+            if "+" in fault and visible in _TRUE:
+                raise _bad_input(where, f"does not say which of {fault} is visible", _REMEDY)
+            cells_by_loop.setdefault(row["loop_id"], {})[time] = fault, visible
+            self._add_sample(row["loop_id"], time)
+            self.sample_times.add(time)
+        for loop, cells in cells_by_loop.items():
+            self._add_wide_states(loop, cells)
+
+    def _add_wide_states(self, loop: str, cells: Mapping[int, tuple[str, str]]) -> None:
+        """Add the states of a loop where they change; cells: at each time the faults and whether one is visible."""
+        previous, ended = ("", ""), set[str]()
+        for time in sorted(cells):
+            if cells[time] == previous:
+                continue
+            fault, visible = previous = cells[time]
+            present = set(fault.split("+")) - {""}
+            state = _PRESENT | _ACTIVE | (_VISIBLE if visible in _TRUE else 0)
+            for name in present | ended:
+                self.states.setdefault((loop, name), {})[time] = state if name in present else 0
+            ended = present
 
     def read_csv(self, first: str, remainder: Iterator[str]) -> None:
         """Read tables of one value a row, each with its header; a row without a fault is a sample."""
@@ -226,7 +265,7 @@ class _Rows:
             raise _bad_input(self.where, f"unknown fault {unknown[0]!r}", "read it with the version that wrote it")
         if not self.states and not self.sampled:
             raise _bad_input(self.where, "holds no ground truth", _REMEDY)
-        times = sorted({time for states in self.states.values() for time in states})
+        times = sorted(self.sample_times.union(*self.states.values()) if self.states else ())
         if not times:
             raise _bad_input(self.where, "holds samples without ground truth", _REMEDY)
         spacing = max(HEARTBEAT, round(median([after - time for time, after in pairwise(times)] or [0])))

@@ -144,6 +144,28 @@ class ControlCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Mistake:
+    """A wrong alarm or a missed event.
+
+    Attributes
+    ----------
+    loop : str
+    start, end : int
+        ns since 1970, within the observation.
+    actual : str
+        The fault: of a wrong alarm the fault or negative control that covers most of it, or `healthy`.
+    predicted : str
+        The name of the alarm: of a missed event the one that covers most of it, or `nothing`.
+    """
+
+    loop: str
+    start: int
+    end: int
+    actual: str
+    predicted: str
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The score of one detector.
 
@@ -163,6 +185,8 @@ class Score:
     loops : int
     loop_days : float
         Observation of all loops together, days.
+    false_positives, false_negatives : tuple of Mistake
+        Each wrong alarm and each missed event, by loop and time.
     """
 
     by: str
@@ -177,6 +201,8 @@ class Score:
     false_alarms: int
     loops: int
     loop_days: float
+    false_positives: tuple[Mistake, ...] = ()
+    false_negatives: tuple[Mistake, ...] = ()
 
     @property
     def macro_f1(self) -> float | None:
@@ -248,7 +274,7 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
     scorer = _Scorer()
     for loop, observation in truth.observation.items():
         loop_truth = _loop_truth(episodes_by_loop.get(loop, ()), observation, by, all_present)
-        scorer.add_loop(loop_truth, _events(loop_truth),
+        scorer.add_loop(loop, loop_truth, _events(loop_truth),
                         _merge_alarms(alarms_by_loop.get(loop, ()), observation, loop_truth, by, overlap))
     loop_days = sum(total_duration(observation) for observation in truth.observation.values()) / DAY
     return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
@@ -317,10 +343,12 @@ class _Scorer:
         self._confusion: dict[str, Counter[str]] = {}
         self._controls: dict[str, list[bool]] = {}
         self._causes: Counter[str] = Counter()
+        self._false_positives: list[Mistake] = []
+        self._false_negatives: list[Mistake] = []
 
-    def add_loop(self, truth: _LoopTruth, events: Sequence[_Event], alarms: Sequence[_MergedAlarm]) -> None:
+    def add_loop(self, loop: str, truth: _LoopTruth, events: Sequence[_Event], alarms: Sequence[_MergedAlarm]) -> None:
         for event in events:
-            self._add_event(event, alarms)
+            self._add_event(loop, event, alarms)
         control_alarms: list[_MergedAlarm] = []
         for alarm in alarms:
             tally = self._tally(alarm.name)
@@ -330,14 +358,14 @@ class _Scorer:
                 tally.correct_alarms += 1
             else:
                 tally.wrong_alarms += 1
-                self._attribute(alarm, truth, control_alarms)
+                self._attribute(loop, alarm, truth, control_alarms)
         for kind, time in truth.controls:
             predicted = _dominant_name(time, control_alarms)
             self._controls.setdefault(kind, []).append(predicted is not None)
             self._confusion.setdefault(kind, Counter())[predicted or NO_ALARM] += 1
         self._add_time(truth, alarms)
 
-    def _add_event(self, event: _Event, alarms: Sequence[_MergedAlarm]) -> None:
+    def _add_event(self, loop: str, event: _Event, alarms: Sequence[_MergedAlarm]) -> None:
         tally = self._tally(event.name)
         tally.events += 1
         hits = [alarm for alarm in alarms
@@ -346,10 +374,13 @@ class _Scorer:
             tally.detected_events += 1
             tally.delays.append(max(0, min(alarm.raised_at for alarm in hits) - event.target[0][0]))
         others = [alarm for alarm in alarms if alarm.name != event.name]
-        predicted = event.name if hits else _dominant_name(event.target, others)
-        self._confusion.setdefault(event.name, Counter())[predicted or NO_ALARM] += 1
+        predicted = event.name if hits else _dominant_name(event.target, others) or NO_ALARM
+        self._confusion.setdefault(event.name, Counter())[predicted] += 1
+        if not hits:
+            start, end = event.target[0][0], event.target[-1][1]
+            self._false_negatives.append(Mistake(loop, start, end, event.name, predicted))
 
-    def _attribute(self, alarm: _MergedAlarm, truth: _LoopTruth, control_alarms: list[_MergedAlarm]) -> None:
+    def _attribute(self, loop: str, alarm: _MergedAlarm, truth: _LoopTruth, control_alarms: list[_MergedAlarm]) -> None:
         """Count a wrong alarm under what covers most of it; if two cover the same, under the first."""
         others = union(part for name, parts in truth.present.items() if name != alarm.name for part in parts)
         controls = difference(union(part for _, time in truth.controls for part in time), others)
@@ -359,6 +390,12 @@ class _Scorer:
                    "control": total_duration(intersection(alarm.judged, controls)), HEALTHY: total_duration(healthy)}
         cause = max(covered, key=covered.__getitem__)
         self._causes[cause] += 1
+        actual = HEALTHY
+        if cause != HEALTHY:
+            present = {name: parts for name, parts in truth.present.items() if name != alarm.name}
+            occurring = present.items() if cause == "fault" else truth.controls
+            actual = max(occurring, key=lambda item: total_duration(intersection(alarm.judged, item[1])))[0]
+        self._false_positives.append(Mistake(loop, alarm.time[0][0], alarm.time[-1][1], actual, alarm.name))
         if cause == "control":
             control_alarms.append(alarm)
         elif cause == HEALTHY:
@@ -388,7 +425,9 @@ class _Scorer:
             by, overlap, all_present, tallies, total,
             tuple(ControlCount(kind, len(alarmed), sum(alarmed)) for kind, alarmed in sorted(self._controls.items())),
             {row: dict(self._confusion[row]) for row in rows}, self._causes["fault"], self._causes["control"],
-            self._causes[HEALTHY], loops, loop_days)
+            self._causes[HEALTHY], loops, loop_days,
+            tuple(sorted(self._false_positives, key=lambda each: (each.loop, each.start, each.predicted))),
+            tuple(sorted(self._false_negatives, key=lambda each: (each.loop, each.start, each.actual))))
 
 
 def _dominant_name(time: TimeIntervals, alarms: Iterable[_MergedAlarm]) -> str | None:

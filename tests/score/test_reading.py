@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,19 @@ def test_a_stream_is_read_back(form: str, is_compressed: bool, tmp_path: Path) -
     assert has_simulated_episodes(read)
     assert read.has_samples
     assert read.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+
+
+def test_wide_csv_is_read_where_one_fault_at_a_time_is_present() -> None:
+    """It has neither negative controls nor severities, and one visibility for all faults of a loop."""
+    source = Plant(parse_configuration({"loop": [LOOPS[0], LOOPS[2]]}).loops, seed=1, start=START)
+    encoder = WideCsv(source.loops, truth=True)
+    header, *rows = (encoder.header() + encoder.encode(source.advance(SAMPLES))).decode().splitlines(keepends=True)
+    read = read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]])
+    expected = [episode for episode in simulated_episodes() if episode.loop == LOOPS[0]["id"] and not episode.control]
+    assert [replace(episode, severity=1.0) for episode in expected] == list(read.episodes)
+    assert read.observation == dict.fromkeys(["FIC 1,=", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+    with pytest.raises(BadInput, match=r"line 3: does not say which of stiction\+bias is visible"):
+        read_truth([header, rows[0], "2025-01-10T10:05:00Z,X,AUT,1,2,3,stiction+bias,true\n"])
 
 
 def test_order_and_repetitions_do_not_matter() -> None:
@@ -200,6 +214,14 @@ def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:
         "v.csv: line 5: has no fault; give a kind, see clpm-execd faults",
         "v.csv: line 5: start: an alarm has no time 'now'; write it as 2025-01-10T09:11:40Z, with an offset and at "
         "most nine decimals"]
+
+
+def test_a_score_is_a_number_from_0_to_1_or_empty(tmp_path: Path) -> None:
+    row = "loop,start,end,fault,score\nFIC101,2025-01-10T10:00:00Z,,bias,{}\n"
+    assert [read_text(tmp_path, row.format(text))[0].score for text in ("0.25", "")] == [0.25, None]
+    for text in ("1.5", "nan", "high"):
+        assert errors_of(tmp_path, row.format(text)) == \
+            [f"v.csv: line 2: invalid score {text!r}; give 0 to 1, or leave it empty"]
 
 
 def test_a_header_is_needed(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
-from clpm_execd.score.rules import LEVELS, Tally
+from clpm_execd.score.precision_recall import compute_average_precision, find_precision_recall
+from clpm_execd.score.rules import LEVELS, Mistake, Tally
 from clpm_execd.units import DAY
 
 END = 1000
@@ -39,6 +40,28 @@ def tally_of(result: Score, name: str) -> Tally:
 
 
 # calculated by hand
+
+
+def test_each_wrong_alarm_and_missed_event_is_listed_with_what_covers_it() -> None:
+    drawn = truth(episode("stiction", 100, 200), episode("bias", 300, 400), control(500, 600))
+    result = score(drawn, [alarm("sluggish", 120, 180), alarm("freeze", 510, 520), alarm("noise", 700, 800),
+                           alarm("bias", 310, 390)])
+    assert result.false_positives == (
+        Mistake("A", 120, 180, "stiction", "sluggish"), Mistake("A", 510, 520, "grade-change", "freeze"),
+        Mistake("A", 700, 800, "healthy", "noise"))
+    assert result.false_negatives == (Mistake("A", 100, 200, "stiction", "sluggish"),)
+
+
+def test_precision_and_recall_at_each_limit_of_the_detectors_own_score() -> None:
+    drawn = truth(episode("stiction", 100, 200), episode("stiction", 300, 400))
+    alarms = [replace(alarm("stiction", start, start + 50), score=sure)
+              for start, sure in ((100, 0.9), (600, 0.8), (300, 0.7))]
+    points = find_precision_recall(drawn, alarms)
+    assert [(point.threshold, point.precision, point.recall) for point in points] == [
+        (0.9, 1.0, 0.5), (0.8, 0.5, 0.5), (0.7, pytest.approx(2 / 3), 1.0)]
+    assert compute_average_precision(points) == pytest.approx(0.5 * 1.0 + 0.5 * 2 / 3)
+    assert find_precision_recall(drawn, [*alarms, alarm("stiction", 700, 800)]) == []
+    assert compute_average_precision([]) is None
 
 
 def test_an_alarm_over_part_of_a_fault_and_beyond_it() -> None:
@@ -227,13 +250,20 @@ def test_the_order_of_alarms_and_their_partition_change_nothing(drawn_truth: Gro
 
 
 @given(case(), alarm_lists, st.integers(0, 10**15))
-def test_a_shift_in_time_changes_nothing(drawn_truth: GroundTruth, alarms: list[Alarm], later: int) -> None:
+def test_a_shift_in_time_moves_the_mistakes_and_nothing_else(drawn_truth: GroundTruth, alarms: list[Alarm],
+                                                             later: int) -> None:
+    def move(mistake: Mistake) -> Mistake:
+        return replace(mistake, start=mistake.start + later, end=mistake.end + later)
+
     moved = GroundTruth(
         tuple(replace(e, start=e.start + later, end=e.end + later,
                       visible=tuple((a + later, b + later) for a, b in e.visible)) for e in drawn_truth.episodes),
         {loop: tuple((a + later, b + later) for a, b in parts) for loop, parts in drawn_truth.observation.items()})
     shifted = [replace(each, start=each.start + later, end=each.end + later) for each in alarms]
-    assert score(moved, shifted) == score(drawn_truth, alarms)
+    before = score(drawn_truth, alarms)
+    assert score(moved, shifted) == replace(
+        before, false_positives=tuple(map(move, before.false_positives)),
+        false_negatives=tuple(map(move, before.false_negatives)))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from clpm_execd.runtime.os_signals import Signals
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.score import Score
+    from clpm_execd.score.precision_recall import Point
 
 LEVELS = ("kind", "group", "any")
 FORMATS = ("json", "csv", "html")
@@ -37,7 +38,7 @@ def add(commands: Commands) -> None:
         examples=["clpm-execd score alarms.csv --truth day.lp.gz",
                   "clpm-execd score alarms.csv --start 2025-01-10T10:00:00Z --output score.html"])
     command.add_argument("alarms", metavar="ALARMS", type=Path,
-                         help="a CSV with the columns loop, start, end, fault and optionally detected")
+                         help="a CSV with the columns loop, start, end, fault and optionally detected and score")
     group = command.add_argument_group("ground truth")
     group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the ground truth "
                                                                   "(default the bucket of INFLUXDB_*)")
@@ -62,7 +63,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Score the alarms; return the exit status."""
-    from clpm_execd.score import read_alarms, read_truth, score
+    from clpm_execd.score import find_precision_recall, read_alarms, read_truth, score
 
     if arguments.truth is not None:
         refuse_unused(arguments, ("--truth-measurement", "--env-file"), "with --truth")
@@ -77,22 +78,23 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
               file=sys.stderr)
         truth = truth.with_healthy_loops(alarm.loop for alarm in alarms)
     result = score(truth, alarms, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
-    return _output(result, form, arguments)
+    curve = find_precision_recall(truth, alarms, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
+    return _output(result, curve, form, arguments)
 
 
-def _output(result: Score, form: str | None, arguments: argparse.Namespace) -> int:
+def _output(result: Score, curve: Sequence[Point], form: str | None, arguments: argparse.Namespace) -> int:
     from clpm_execd.pictures import score_report
 
     if form is None:
         from clpm_execd.cli.terminal import is_colour_terminal, output_width, print_drawing
 
         width = output_width(sys.stdout) if is_colour_terminal(sys.stdout) else _PIPE_WIDTH
-        return print_drawing(score_report.score_tables(result), width)
+        return print_drawing(score_report.score_tables(result, curve), width)
     if form == "html":
         lead = f"{arguments.alarms} against {arguments.truth or 'the ground truth in the bucket'}"
-        text = score_report.score_page(result, lead).html()
+        text = score_report.score_page(result, lead, curve).html()
     else:
-        text = score_report.to_json(result) if form == "json" else score_report.to_csv(result)
+        text = score_report.to_json(result, curve) if form == "json" else score_report.to_csv(result)
     if arguments.output is None:
         return print_text(text)
     from clpm_execd.pictures.picture import write_picture
