@@ -55,5 +55,7 @@ def _set_completion(command: str, action: argparse.Action) -> None:
         action.complete = shtab.FILE  # type: ignore[attr-defined]
     elif action.dest == "log_level":
         action.choices = LEVELS
+    elif action.dest == "kind" and command in ("inject", "clear"):
+        action.choices = tuple(FAULTS)
     elif action.dest == "names" and command in catalogue_names:
         action.choices = catalogue_names[command]
