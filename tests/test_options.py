@@ -57,11 +57,12 @@ TAKERS: dict[str, Sequence[str]] = {
     "--output": ("generate", "preview", "learn", "loops", "init", "score", "benchmark", "spool"),
     "--format": ("generate", "loops", "score", "benchmark"),
     "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
-    "--plant": ("init",), "--loops": ("init",), "--truth": ("score",), "--truth-measurement": ("score",),
+    "--plant": ("init",), "--loops": ("init",), "--faulty": ("init",), "--truth": ("score",),
+    "--truth-measurement": ("score",),
     "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
-VALUES = {"--by": "any", "--count": "1", "--layout": "long", "--loops": "1", "--overlap": "1", "--seed": "1",
-          "--speed": "60", "--theme": "dark"}
+VALUES = {"--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1", "--overlap": "1",
+          "--seed": "1", "--speed": "60", "--theme": "dark"}
 FLAGS = ("--demo", "--direct", "--all")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],

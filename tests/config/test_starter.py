@@ -38,7 +38,7 @@ def test_the_starter_file_is_valid_and_shows_every_part() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*TYPE_SHARES, "my own, \"plant\"\nof 'things'"])
+@pytest.mark.parametrize("name", TYPE_SHARES)
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
 def test_a_plant_of_any_size_is_valid(name: str, count: int) -> None:
     configuration = configure(write_plant(name, count, 1))
@@ -48,7 +48,7 @@ def test_a_plant_of_any_size_is_valid(name: str, count: int) -> None:
 def test_a_refinery_names_the_source_of_its_statistics_and_other_plants_name_none() -> None:
     assert "StictionGPT" in write_plant("refinery", 5, 1)
     assert "Apache License 2.0" in write_plant("refinery", 5, 1)
-    assert "StictionGPT" not in write_plant("chemical", 5, 1)
+    assert "StictionGPT" not in write_plant("chemicals", 5, 1)
 
 
 def test_the_same_name_size_and_seed_give_the_same_file() -> None:
@@ -104,3 +104,31 @@ def test_stiction_aggressive_tuning_and_an_external_oscillation_come_in_trios_of
         assert by_tuning is not None
         assert by_tuning == pytest.approx(by_valve, rel=0.05)
         assert external["fault"][0]["period"] == pytest.approx(by_valve, rel=0.05)
+
+
+@pytest.mark.parametrize("faulty", [0.0, 0.3, 0.6])
+def test_as_many_loops_have_a_fault_as_are_asked_for(faulty: float) -> None:
+    loops = configure(write_plant("refinery", 200, 42, faulty)).loops
+    share = sum(any(not FAULTS[fault.kind].is_control for fault in loop.faults) for loop in loops) / 200
+    assert share == pytest.approx(faulty, abs=0.06)
+
+
+def test_a_limit_cycle_travels_from_a_sticky_valve_through_five_to_twelve_loops(plant: Configuration) -> None:
+    sources = {loop.id: fault.parameters["from"] for loop in plant.loops for fault in loop.faults
+               if "from" in fault.parameters}
+    faults = {loop.id: loop.faults for loop in plant.loops}
+    roots = []
+    for loop in sources:
+        root = loop
+        while root in sources:
+            root = str(sources[root])
+        roots.append(root)
+    for root, count in Counter(roots).items():
+        assert faults[root][0].kind == "stiction"
+        assert 5 <= count <= 12
+    assert roots
+
+
+def test_the_throughput_moves_every_unit(plant: Configuration) -> None:
+    assert {loop.throughput.sigma for loop in plant.loops} == {3.0}
+    assert len({loop.throughput.unit for loop in plant.loops}) == 6

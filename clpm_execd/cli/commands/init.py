@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, non_negative_integer, output_file, print_text, refuse_unused
-from clpm_execd.problems import BadInput, Problem
+from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ def add(commands: Commands) -> None:
     command = add_command(commands, "init", "write a commented loops.toml to start from",
                           examples=["clpm-execd init > loops.toml",
                                     "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])
-    command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemical, paper, power or any other "
-                                                         "name (default a few loops, with every key explained)")
+    command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemicals, pulp-and-paper or power "
+                                                         "(default a few loops, with every key explained)")
     command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
+    command.add_argument("--faulty", metavar="F", type=_fraction,
+                         help="fraction of the loops that have a fault, 0 to 1 (default as in real plants)")
     command.add_argument("--seed", metavar="N", type=non_negative_integer, default=argparse.SUPPRESS,
                          help="random seed of the plant (default 42)")
     command.add_argument("--output", metavar="FILE", type=output_file, help="a new file (default -, stdout)")
@@ -35,10 +37,14 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
     text = starter.STARTER
     if arguments.plant is None and arguments.loops is None:
-        refuse_unused(arguments, ["--seed"], "without --plant or --loops")
+        refuse_unused(arguments, ["--seed", "--faulty"], "without --plant or --loops")
     else:
-        text = starter.write_plant(arguments.plant or "plant", arguments.loops or starter.DEFAULT_SIZE,
-                                  SEED if arguments.seed is None else arguments.seed)
+        plant = arguments.plant or "refinery"
+        if plant not in starter.TYPE_SHARES:
+            raise BadInput([Problem("--plant", f"unknown plant {plant[:40]!r}",
+                                    did_you_mean(plant, list(starter.TYPE_SHARES)))])
+        text = starter.write_plant(plant, arguments.loops or starter.DEFAULT_SIZE,
+                                   SEED if arguments.seed is None else arguments.seed, arguments.faulty)
     if arguments.output is None:
         return print_text(text)
     try:
@@ -54,4 +60,14 @@ def _loop_count(text: str) -> int:
     number = non_negative_integer(text)
     if not 1 <= number <= MAX_LOOPS:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MAX_LOOPS}")
+    return number
+
+
+def _fraction(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number

@@ -4,8 +4,8 @@ A plant is drawn from its name, its size and a seed; the same three give the sam
 slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
 plants). Noise and load of a refinery are those of a real one (see refinery_statistics). Some loops come in threes
 that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
-external oscillation. Some neighbours share an event: an oscillation that reaches each of them later and weaker, a
-change of the load, or a grade change.
+external oscillation. The limit cycle of one sticky valve travels through several loops of its unit. Some neighbours
+share an event: a change of the load, or a grade change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from clpm_execd.config.plants.period_matching import PeriodPair, match_periods
+from clpm_execd.config.plants.period_matching import PeriodPair, match_periods, measure_periods
 from clpm_execd.config.plants.refinery_statistics import (
     MOVE_INTERVAL_HOURS,
     MOVE_SIZE,
@@ -39,11 +39,10 @@ FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
 # Loops of each type in a hundred: flow, pressure, level, temperature, composition (estimates).
 TYPE_SHARES = {
     "refinery": (45, 17, 18, 17, 3),
-    "chemical": (40, 15, 18, 22, 5),
-    "paper": (46, 14, 24, 9, 7),
+    "chemicals": (40, 15, 18, 22, 5),
+    "pulp-and-paper": (46, 14, 24, 9, 7),
     "power": (38, 24, 14, 22, 2),
 }
-_OTHER_TYPE_SHARES = (43, 18, 19, 17, 3)
 
 # Typical of healthy loops: noise 0.02 to 0.15 % of span, load 0.3 to 1 % of travel with 5 to 30 s correlation.
 _TYPICAL_VARIABILITY = Variability(noise=(0.02, 0.15), sigma=(0.3, 1.0), correlation=(5.0, 30.0))
@@ -69,6 +68,13 @@ _FAULT_FRACTIONS = (
 _TRIO_FRACTION = 0.03  # trios of one period per loop of the plant
 _SHARED_FRACTION = 0.01  # events of each kind that neighbours share, per loop of the plant
 _NEIGHBOURS = 3  # loops that share an event
+_REACHED = (5, 12)  # loops that a limit cycle travels through, from the sticky valve that makes it
+_ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where it is the answer to a fault
+_WORN_FRACTION = 1 / 3  # of the sticky valves, those that become so within days; the others are so from the beginning
+# Of the whole plant: what its throughput does to it (docs/physics.md, "Days and months").
+_THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 3.0, 0.3
+# A seat, a size or a tuning is wrong from the beginning.
+_FROM_THE_BEGINNING = ("undersized", "oversized", "leak", "sluggish", "aggressive", "windup")
 
 # Ranges by type from which process and span are drawn; low and high of a logarithmic draw. Gain in %PV/%OP (level:
 # %PV/s/%OP), time constants and dead time in s, spans in engineering units. Sources: docs/physics.md.
@@ -104,27 +110,35 @@ class _PlantLoop:
         return str(self.table["id"])
 
 
-def write_plant(name: str, count: int, seed: int) -> str:
+def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -> str:
     """Return a loops.toml of a plausible plant.
 
     Parameters
     ----------
     name : str
-        A key of TYPE_SHARES, or any other text.
+        A key of TYPE_SHARES.
     count : int
         The number of loops.
     seed : int
         With name and count, the seed of all random draws.
+    faulty : float, optional
+        The fraction of the loops that have a fault; by default as many as in real plants.
     """
+    usual = sum(fraction * (1.0 - _ANSWERED_FRACTION if kind == "manual" else 1.0)
+                for kind, fraction in _FAULT_FRACTIONS if not FAULTS[kind].is_control)
+    scale = 1.0 if faulty is None else faulty / usual
     rng = Random(f"{name} {count} {seed}")
-    loops = list(_assign_ids(_pair_cascades(_draw_types(TYPE_SHARES.get(name, _OTHER_TYPE_SHARES), count, rng), rng)))
+    loops = list(_assign_ids(_pair_cascades(_draw_types(TYPE_SHARES[name], count, rng), rng)))
     is_refinery = name == "refinery"
     for loop in loops:
         _draw_parameters(loop, VARIABILITY.get(loop.type, _TYPICAL_VARIABILITY) if is_refinery
                          else _TYPICAL_VARIABILITY, rng)
-    _add_trios(loops, rng)
-    _add_shared_events(loops, rng)
-    _add_faults(loops, rng)
+    if scale >= 1.0:  # these come in groups, of which a plant with few faults has none
+        _add_trios(loops, rng)
+        _add_shared_events(loops, rng)
+    elif scale > 0.0:
+        _add_travelling_cycle(loops, rng, round(_REACHED[0] * scale) + 1)
+    _add_faults(loops, scale, rng)
     if is_refinery:
         _add_operators(loops, MOVE_INTERVAL_HOURS, MOVE_SIZE, rng)
     else:
@@ -161,6 +175,7 @@ def _assign_ids(loops: Sequence[_PlantLoop]) -> Iterator[_PlantLoop]:
     for k, loop in enumerate(loops):
         number = 100 * (11 + k // _UNIT_SIZE) + k % _UNIT_SIZE + 1
         loop.table["id"] = f"{LOOP_TYPES[loop.type].letters}{number}"
+        loop.table["area"] = f"unit {11 + k // _UNIT_SIZE}"
         yield loop
 
 
@@ -237,7 +252,9 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
     """Add events that several loops of one unit share; a plant of less than half a unit has none."""
     if len(loops) < _UNIT_SIZE // 2:
         return
-    for kind in ("external-oscillation", "load-step", "grade-change"):
+    for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
+        _add_travelling_cycle(loops, rng, rng.randint(*_REACHED))
+    for kind in ("load-step", "grade-change"):
         for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
             first = _UNIT_SIZE * rng.randrange(-(-len(loops) // _UNIT_SIZE))
             without_fault = [loop for loop in loops[first:first + _UNIT_SIZE]
@@ -251,13 +268,31 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
                 loop.comment = f"{names} share this event: {FAULTS[kind].description}"
 
 
+def _add_travelling_cycle(loops: Sequence[_PlantLoop], rng: Random, reached: int) -> None:
+    """Give a loop a sticky valve, and let its limit cycle travel through so many others of its unit, one by one."""
+    first = _UNIT_SIZE * rng.randrange(-(-len(loops) // _UNIT_SIZE))
+    unit = [loop for loop in loops[first:first + _UNIT_SIZE] if not loop.faults]
+    roots = [loop for loop in unit if loop.type in ("pressure", "flow") and loop.master is None
+             and _can_have("stiction", loop)]
+    if not roots:
+        return
+    root = rng.choice(roots)
+    path = [loop for loop in unit if loop is not root and not loop.is_master and loop is not root.master][:reached]
+    s = round(rng.uniform(5, 8), 1)
+    root.faults = [{"kind": "stiction", "S": s, "J": round(s * rng.uniform(0.6, 1.0), 1)}]
+    root.comment = f"its limit cycle travels to {', '.join(loop.id for loop in path)}"
+    [period] = measure_periods([(root.table, root.faults[0])])
+    upstream = root
+    for loop in path:
+        loop.faults = [{"kind": "external-oscillation", "from": upstream.id, "gain": _round(rng.uniform(0.6, 1.0)),
+                        "lag": _round((period or 60.0) * rng.uniform(0.02, 0.08))}]
+        loop.comment = f"reached by the limit cycle of {root.id}"
+        if loop.type in ("flow", "pressure") and rng.random() < 0.5:  # the others end a branch of the path
+            upstream = loop
+
+
 def _draw_shared_event(kind: str, rng: Random) -> list[FaultTable]:
     """Return the parameters of one event in each of the neighbours."""
-    if kind == "external-oscillation":
-        period, lag = _draw_log_uniform((60, 400), rng), rng.randint(20, 70)
-        amplitude = _round(rng.uniform(2.5, 4.0))
-        return [{"period": period, "phase": float(-lag * i), "amplitude": _round(amplitude * 0.75**i)}
-                for i in range(_NEIGHBOURS)]
     times = {"start": f"{rng.randint(1, 6)}h", "duration": f"{rng.randint(2, 4)}h",
              "repeat": f"{rng.randint(8, 24)}h"}
     sizes = (4.0, 8.0) if kind == "load-step" else (5.0, 12.0)
@@ -272,19 +307,31 @@ def _add_operators(loops: Sequence[_PlantLoop], interval_hours: Range, size: Ran
                                       "size": _draw_log_uniform(size, rng)}
 
 
-def _add_faults(loops: Sequence[_PlantLoop], rng: Random) -> None:
-    """Add faults in the fractions above to loops that have none and can have them."""
+def _add_faults(loops: Sequence[_PlantLoop], scale: float, rng: Random) -> None:
+    """Add faults in the fractions above, times `scale`, to loops that have none and can have them."""
     order = list(loops)
     rng.shuffle(order)
     for kind, fraction in _FAULT_FRACTIONS:
         present = sum(fault["kind"] == kind for loop in loops for fault in loop.faults)
-        missing = round(fraction * len(loops)) - present
+        missing = round(fraction * scale * len(loops)) - present
+        if kind == "manual":
+            missing -= _leave_in_manual([loop for loop in order if loop.faults and _can_have(kind, loop)],
+                                        round(_ANSWERED_FRACTION * missing), rng)
         candidates = [loop for loop in order if not loop.faults and _can_have(kind, loop)]
         # A level in manual runs away, and a deadband makes a cycle only where the process integrates.
         if kind in ("manual", "deadband"):
             candidates.sort(key=lambda loop: (loop.type == "level") != (kind == "deadband"))
         for loop in candidates[:max(0, missing)]:
             loop.faults.append({"kind": kind, **_draw_size(kind, rng), **_draw_times(kind, loop, rng)})
+
+
+def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> int:
+    """Leave up to so many of these loops in manual, hours after their valve's fault began; return how many."""
+    answered = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
+    for loop in answered[:max(0, count)]:
+        loop.faults.append({"kind": "manual", "start": f"{rng.randint(4, 24)}h"})
+        loop.comment = loop.comment or "left in manual because of its valve"
+    return len(answered[:max(0, count)])
 
 
 def _can_have(kind: str, loop: _PlantLoop) -> bool:
@@ -314,6 +361,12 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
     start = {"start": format_duration(rng.randint(1, 24) * quarter)}
     repeated = start | {"duration": format_duration(rng.randint(2, 8) * quarter),
                         "repeat": f"{rng.randint(3, 12)}h"}
+    if kind in _FROM_THE_BEGINNING:
+        return {}
+    if kind == "stuck":  # until its maintenance
+        return start | {"duration": f"{rng.randint(4, 24)}h"}
+    if kind in ("stiction", "deadband"):
+        return {"ramp": f"{rng.randint(12, 96)}h"} if rng.random() < _WORN_FRACTION else {}
     if kind == "manual" and loop.type == "level":
         return start | {"duration": "15m", "repeat": repeated["repeat"]}
     if kind in ("manual", "cascade-broken") or group in ("valve", "tuning"):
@@ -339,7 +392,10 @@ def _header(name: str, loops: Sequence[_PlantLoop], seed: int) -> str:
             + (_REFINERY_COMMENT if name == "refinery" else "") +
             "# To validate this file: clpm-execd check --config FILE\n\n"
             f"seed = {seed}\ninterval = \"1s\"\n\n"
-            "[output]\ntruth = true            # ground truth about faults, as measurement control_loops_truth\n")
+            "[output]\ntruth = true            # ground truth about faults, as measurement control_loops_truth\n\n"
+            "[unit]                  # the throughput of each area moves its loops over hours and days\n"
+            f"sigma = {_THROUGHPUT_PERCENT}             # standard deviation, % of design\n"
+            f"ambient = {_AMBIENT_PERCENT}           # by day and night, % of valve travel\n")
 
 
 _REFINERY_COMMENT = (
