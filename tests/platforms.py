@@ -66,6 +66,12 @@ def platforms() -> Iterator[Platform]:
     yield Platform("3.11", machine="aarch64")
 
 
+# The unit tests run with the least of each dependency that has changed its interface, and with the newest of all.
+UNIT_PLATFORMS = {
+    Platform("3.10", "1.26.4"): ["urllib3==1.26.20"], Platform("3.11"): [], Platform("3.12", "2.0.2"): [],
+    Platform("3.13"): [], Platform("3.14"): []}
+
+
 def run(*words: str | Path, **environment: str) -> str:
     """Run a program to its end, and return what it printed; it must succeed."""
     done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True)
@@ -166,6 +172,18 @@ def make_environment(platform: Platform) -> Path:
     return folder / "bin" / "python"
 
 
+def run_unit_tests(platform: Platform) -> str:
+    """Return the summary of the unit tests on this platform; they must pass."""
+    python = find_python(platform.python, platform.machine)
+    folder = CACHE / "environments" / f"unit-{platform.name.replace(' ', '-')}"
+    uv("venv", "--quiet", "--allow-existing", "--python", python, folder)
+    uv("pip", "install", "--quiet", "--python", folder, "--upgrade", "--editable", f"{ROOT}[test]",
+       *platform.requirements, *UNIT_PLATFORMS[platform])
+    run(folder / "bin" / "python", "-c", "import matplotlib.font_manager")  # looks for fonts once, with a process
+    return run(folder / "bin" / "python", "-m", "pytest", "-m", "unit", "-n", "2", "-p", "no:cacheprovider",
+               ROOT / "tests").strip().splitlines()[-1]
+
+
 def compute_digest(platform: Platform) -> str:
     """Return the line of `golden/digest.py`, computed on this platform."""
     options = [] if platform.is_wide else ["--no-wide-instructions"]
@@ -176,7 +194,14 @@ def compute_digest(platform: Platform) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="part of a platform's name (default all)")
-    chosen = parser.parse_args().names
+    parser.add_argument("--unit", action="store_true", help="run the unit tests instead")
+    arguments = parser.parse_args()
+    chosen = arguments.names
+    if arguments.unit:
+        for platform in UNIT_PLATFORMS:
+            if not chosen or any(name in platform.name for name in chosen):
+                print(f"{platform.name}: {run_unit_tests(platform)}", flush=True)
+        return
     expected = run(sys.executable, GOLDEN / "digest.py", "--expected").strip()
     differ = 0
     for platform in platforms():
