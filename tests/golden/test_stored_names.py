@@ -88,7 +88,7 @@ def test_a_renamed_attribute_is_stored_under_its_old_name(monkeypatch: pytest.Mo
         def integral_action(self) -> Any:
             return getattr(self, stored_names.CONTROLLER["_integral"])
 
-    monkeypatch.setattr("clpm_execd.plant.plant.Controller", Renamed)
+    monkeypatch.setattr("clpm_execd.plant.kernel.simulation.Controller", Renamed)
     resumed = Plant([template("flow", "FIC1", (0.0, 100.0))], start=before.next_time, snapshot=before)
     assert set(resumed.snapshot().tables) == set(before.tables)
     assert_array_equal(resumed.advance(50).op, plant.advance(50).op)
