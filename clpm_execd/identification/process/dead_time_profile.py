@@ -25,7 +25,6 @@ _LAG_SHIFTS = (0.0, -1.1, 1.1, -2.2, 2.2)  # of the logarithm of the first lag: 
 _FARTHER = 1.5  # times the longest dead time that was tried, where that is the likeliest
 _MOST_FITS = 28
 _FAR = 25.0  # of the likelihood's logarithm, doubled: beyond a dead time that is less likely by more none is
-_ENOUGH = 0.1  # see `Prediction.free`
 _APART, _CLOSE = 0.25, 0.1  # of a scan, of an interval: nearer dead times are the same
 _DOUBTFUL = 0.05  # a share of all likelihood that is not left between two dead times
 _NONE = 1e-6  # a share of all likelihood that tells nothing
@@ -90,7 +89,6 @@ class _Search:
             self._closer()
             if self._swapped():
                 self._closer()
-            self._freed()
         return self._told()
 
     def _guess(self, longest: float) -> tuple[float, Floats] | None:
@@ -133,13 +131,6 @@ class _Search:
                 if self._fits[delay].cost > better.cost + _FAR:
                     break
         return True
-
-    def _freed(self) -> None:
-        """The best dead time of those between."""
-        best = self._likeliest()
-        free = self._of.free(best.delay, best.parameters, _ENOUGH)
-        if free is not None and free.cost < best.cost and free.delay < max(self._fits):
-            self._fits[free.delay] = free
 
     def _try(self, delay: float) -> None:
         """A fit at this dead time, begun from the nearest or from the best; the first from several noises."""
