@@ -44,8 +44,12 @@ def _optional_loop(description: str) -> _Entry:
     return _Entry(Parameter(description, default="none"), NO_LOOP)
 
 
-# The [[loop]] tables of the examples, where a fault needs another one than a flow loop.
+# The [[loop]] tables of the examples, where a fault needs another one than a flow loop: a leak shows where little flow
+# is needed, and a wind-up where OP has been saturated.
 _EXAMPLE_LOOPS = {
+    "leak": 'id = "FIC101"\ntype = "flow"\nop = 5.0',
+    "windup": 'id = "FIC101"\ntype = "flow"\nop = 95.0\n\n[[loop.move]]\nat = "35m"\nsp = 60.0\n\n'
+              '[[loop.move]]\nat = "40m"\nsp = 50.0',
     "interaction": 'id = "FIC102"\ntype = "flow"\n\n[[loop]]\nid = "TIC101"\ntype = "temperature"',
     "cascade-broken": 'id = "TIC101"\ntype = "temperature"\n\n[[loop]]\nid = "FIC101"\ntype = "flow"\n'
                       'cascade = "TIC101"',
