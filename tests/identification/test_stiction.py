@@ -87,8 +87,10 @@ def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics()
 
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("interval", [1.0, 5.0, 10.0, 30.0])
-def test_stiction_is_found_over_a_population_where_the_record_shows_its_wave(interval: float) -> None:
+@pytest.mark.parametrize(("interval", "least_found", "most_false"), [(1.0, 0.9, 0.02), (5.0, 0.9, 0.02),
+                                                                       (10.0, 0.9, 0.04), (30.0, 0.7, 0.1)])
+def test_stiction_is_found_over_a_population_where_the_record_shows_its_wave(
+        interval: float, least_found: float, most_false: float) -> None:
     found, false = [], []
     for seed in range(400, 408 if CAMPAIGNS else 401):
         for kind in KINDS:
@@ -105,5 +107,5 @@ def test_stiction_is_found_over_a_population_where_the_record_shows_its_wave(int
                             harmonic=0.2)])]
     print(f"every {interval:g} s: found {np.mean(found):.2f} of {len(found)}, "
           f"false {np.mean(false):.3f} of {len(false)}")
-    assert np.mean(found) >= 0.85
-    assert np.mean(false) <= 0.02
+    assert np.mean(found) >= least_found
+    assert np.mean(false) <= most_false
