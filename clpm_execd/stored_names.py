@@ -14,6 +14,10 @@ CONTROLLER_PART, LEARNED_PART = "controller", "learned"
 OPERATION_FAULTS_PART, LOAD_FAULTS_PART, SENSOR_FAULTS_PART = "operation faults", "load faults", "sensor faults"
 VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "data path"
 COUPLINGS_PART = "couplings"
+EFFECT_PART = "effect"
+# The state of the twin stands in tables of its own; see `Twin.tables`.
+TWIN_TABLE, TWIN_PLACES, TWIN_COPIES = "twin: {}", "twin places: {}", "twin copies"
+TWIN_PREFIXES = ("twin: ", "twin places: ", TWIN_COPIES)
 
 # the arrays of each part, each with the attribute that holds it today,
 STATE = {"sp": "sp", "op": "op", "pv": "pv", "position": "position", "load": "load", "mode": "mode"}
@@ -28,6 +32,10 @@ LEARNED_LOOPS = {
     "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
 LOAD_FAULTS = {"_own": "_healthy_load"}
 COUPLINGS_PASSED = "passed"
+EFFECT_METER = {
+    "samples": "_samples", "different modes": "_different_modes", "distance": "_distance", "deviation": "_deviation",
+    "squares": "_squares", "bin": "_bin", "bins": "_bins", "mean": "_mean", "variance": "_variance",
+    "effects": "_effects", "mode effect": "_mode_effect", "effect": "effect", "is visible": "is_visible"}  # fmt: skip
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}
 STICTION = {"_wanted": "_last_actuator", "_stem": "_stem", "_direction": "_direction", "_slides": "_is_sliding"}

@@ -149,7 +149,8 @@ def build_source(arguments: argparse.Namespace, configuration: Configuration, *,
     if journal is not None:
         return _build_controlled_plant(configuration, point, interval, journal)
     plant = Plant(configuration.loops, seed=configuration.seed, start=point.start, interval=interval,
-                  scan=configuration.scan, snapshot=point.snapshot)
+                  scan=configuration.scan, snapshot=point.snapshot,
+                  measures_truth=configuration.output.truth is not None)
     return OpenedSource(plant, point.first_emit)
 
 
@@ -169,7 +170,7 @@ def _build_controlled_plant(configuration: Configuration, point: ResumePoint, in
 
         loops, pending = apply_journal(journal, loops, next_tick * scan, scan / SECOND)
     plant = Plant(loops, seed=configuration.seed, start=point.start, interval=interval, scan=scan,
-                  snapshot=point.snapshot)
+                  snapshot=point.snapshot, measures_truth=configuration.output.truth is not None)
     return OpenedSource(ControlledPlant(plant, loops, pending), point.first_emit)
 
 

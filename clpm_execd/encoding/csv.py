@@ -74,9 +74,10 @@ class LongCsv(BlockEncoder):
     def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
         begin = time_text + b"," + _quote(row.loop)
         end = b",," + self._truth_measurement + b"," + _quote(row.fault) + b"\n"
-        values = {"control": row.control, "present": row.present, "severity": f"{row.severity:.10g}",
-                  "visible": row.visible}
-        return b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
+        values = {"control": row.control, "effect": f"{row.effect:.4g}", "present": row.present,
+                  "severity": f"{row.severity:.10g}", "visible": row.visible}
+        cause = begin + b",cause," + _quote(row.cause) + end if row.cause else b""
+        return cause + b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
 
 
 class WideCsv(BlockEncoder):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from clpm_execd.encoding.escaping import escape, series_key
+from clpm_execd.encoding.escaping import escape, series_key, string_field
 from clpm_execd.encoding.truth_rows import TruthRow
 from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block
 
@@ -67,5 +67,6 @@ class ReferenceEncoder:
 def encode_truth(measurement: str, tags: Mapping[str, str], row: TruthRow, time: bytes) -> bytes:
     """Return a row of the ground truth as a line; time: ns since 1970, as text."""
     series = series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
-    fields = f"control={row.control},present={row.present},severity={row.severity:.10g},visible={row.visible}".lower()
-    return f"{series} {fields} ".encode() + time + b"\n"
+    cause = f"cause={string_field(row.cause)}," if row.cause else ""
+    numbers = f"effect={row.effect:.4g},present={row.present},severity={row.severity:.10g},visible={row.visible}"
+    return f"{series} {cause}{f'control={row.control},{numbers}'.lower()} ".encode() + time + b"\n"

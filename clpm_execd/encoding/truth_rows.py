@@ -1,9 +1,9 @@
 """The ground truth about the faults as rows of a stream: few, and the same however the stream is cut into Blocks.
 
-A row says of one loop and kind of fault whether it is present, whether it is visible and how severe it is. There is a
-row at the start, at every change (of the severity, at every change by a hundredth of full), and at the first sample of
-each minute of the clock. Several faults of one kind in one loop are one row: present where one is, and as severe as the
-severest.
+A row says of one loop and kind of fault whether it is present and visible, how severe it is, and what it does. There
+is a row at the start, at every change (of the severity, at every change by a hundredth of full), and at the first
+sample of each minute of the clock. Several faults of one kind in one loop are one row: present where one is, and as
+severe as the severest.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from clpm_execd.plant.block import Block
 from clpm_execd.stored_names import TRUTH_KINDS, TRUTH_LOOPS, TRUTH_MINUTE, TRUTH_STATES
 
 _HEARTBEAT_NS = 60 * 10**9  # the interface promises a row each minute
+_STATES_PER_CAUSE = 1024  # more than the states of a row without one
 _SEVERITY_STEPS = 100.0  # a ramp of severity from 0 to 1 has so many rows, whatever its length
 
 
 @dataclass(frozen=True, slots=True)
 class TruthRow:
-    """The truth about a kind of fault in a loop at an instant; control: it is a negative control, never present."""
+    """The truth about a kind of fault in a loop at an instant; control: it is a negative control, never present.
+
+    effect: in standard deviations of the loop's movement without it. cause: LOOP:KIND of another loop, or empty.
+    """
 
     loop: str
     fault: str
@@ -32,6 +36,8 @@ class TruthRow:
     present: bool
     visible: bool
     severity: float
+    effect: float = 0.0
+    cause: str = ""
 
 
 class TruthRows:
@@ -49,6 +55,7 @@ class TruthRows:
         if truth is None or not truth.loops:
             return
         states = truth.present + 2 * truth.visible + 4 * np.rint(_SEVERITY_STEPS * truth.severity).astype(np.int64)
+        states = states + _STATES_PER_CAUSE * (truth.cause + 1)
         minutes = block.times // _HEARTBEAT_NS
         faults = tuple(zip(truth.loops, truth.kinds, strict=True))
         if self._states is None or faults != self._faults:  # the first Block, or one with a fault that is new
@@ -60,7 +67,8 @@ class TruthRows:
         for t in np.flatnonzero(is_due.any(axis=1)).tolist():
             yield t, [
                 TruthRow(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
-                         bool(truth.visible[t, i]), float(truth.severity[t, i]))
+                         bool(truth.visible[t, i]), float(truth.severity[t, i]), float(truth.effect[t, i]),
+                         truth.cause_text(int(truth.cause[t, i])))
                 for i in np.flatnonzero(is_due[t]).tolist()]
 
     def _states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],

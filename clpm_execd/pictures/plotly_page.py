@@ -11,7 +11,15 @@ import numpy as np
 
 from clpm_execd.extras import require
 from clpm_execd.pictures.page import Page, render_figure, render_legend, render_paragraph
-from clpm_execd.pictures.style import FILL_TEXT, GROUP_COLOURS, LIGHT, MODE_COLOURS, add_alpha, colour_of_fault
+from clpm_execd.pictures.style import (
+    FILL_TEXT,
+    GROUP_COLOURS,
+    LIGHT,
+    MODE_COLOURS,
+    add_alpha,
+    colour_of_fault,
+    group_of_fault,
+)
 from clpm_execd.pictures.trend import (
     MAX_UNIT_CHARACTERS,
     Bar,
@@ -23,8 +31,7 @@ from clpm_execd.pictures.trend import (
     build_lanes,
     shorten,
 )
-from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.block import AFFECTED, Floats
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -62,11 +69,12 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
     for trend in trends:
         figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest))
         kinds = {episode.fault for episode in trend.episodes}
-        groups = [group for group in GROUP_COLOURS if any(FAULTS[kind].group == group for kind in kinds)]
+        groups = [group for group in GROUP_COLOURS if any(group_of_fault(kind) == group for kind in kinds)]
         modes = dict.fromkeys(run.mode for run in trend.modes)
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
         keys |= {mode: MODE_COLOURS[mode] for mode in modes}
-        keys |= {group if group == "negative control" else f"{group} fault": GROUP_COLOURS[group] for group in groups}
+        keys |= {group if group in ("negative control", AFFECTED) else f"{group} fault": GROUP_COLOURS[group]
+                 for group in groups}
         description = [render_paragraph(trend.description, "muted")] if trend.description else []
         page.add(trend.loop, *description, render_figure(figure, height), render_legend(keys))
     return page

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 
 FILL_TEXT = "#1a1a1a"  # text on a fill, in either theme
@@ -17,7 +18,7 @@ FILL_TEXT = "#1a1a1a"  # text on a fill, in either theme
 MODE_COLOURS = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
 GROUP_COLOURS = {
     "valve": "#ee8866", "tuning": "#eedd88", "process": "#77aadd", "sensor": "#ffaabb", "data path": "#99ddff",
-    "operation": "#aaaa00", "negative control": "#dddddd",
+    "operation": "#aaaa00", "negative control": "#dddddd", AFFECTED: "#bbaadd",
 }
 
 
@@ -52,7 +53,12 @@ def map_light_to_dark() -> Mapping[str, str]:
 
 def colour_of_fault(kind: str) -> str:
     """Return the fill of a kind of fault, which is its group's; raise KeyError for an unknown kind."""
-    return GROUP_COLOURS[FAULTS[kind].group]
+    return GROUP_COLOURS[group_of_fault(kind)]
+
+
+def group_of_fault(kind: str) -> str:
+    """Return the group of a kind of fault; of an affected loop, AFFECTED. Raise KeyError for an unknown kind."""
+    return AFFECTED if kind == AFFECTED else FAULTS[kind].group
 
 
 def add_alpha(colour: str, alpha: float) -> str:

@@ -21,10 +21,15 @@ MAN, AUT, CAS = range(3)
 
 GOOD, BAD = 192, 0  # quality as OPC has it
 
+AFFECTED = "affected"  # in place of a kind of fault: the loop shows the effect of a fault of another one
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
     """The ground truth about the faults of a Block: F faults, in order of loops, then as configured.
+
+    Among the F are, behind the faults, the loops that a fault of another one can reach: of the kind AFFECTED, present
+    and visible while they show its effect and have no fault of their own.
 
     Attributes
     ----------
@@ -42,6 +47,10 @@ class Truth:
         (T, F) whether a perfect observer of PV, OP and SP would see it.
     severity
         (T, F) 0 to 1 of its full strength; a negative control has one too.
+    effect
+        (T, F) how far the loop is from its copy without the fault, in standard deviations of that copy's movement.
+    cause
+        (T, F) which of the F is the cause of this one; -1 where it is its own.
     """
 
     loops: tuple[str, ...]
@@ -51,6 +60,12 @@ class Truth:
     present: npt.NDArray[np.bool_]
     visible: npt.NDArray[np.bool_]
     severity: Floats
+    effect: Floats
+    cause: npt.NDArray[np.intp]
+
+    def cause_text(self, index: int) -> str:
+        """Return the cause with this index as LOOP:KIND; empty for -1."""
+        return "" if index < 0 else f"{self.loops[index]}:{self.kinds[index]}"
 
     def merge_same_kinds(self) -> Truth:
         """Return the truth with one column for each loop and kind: present where one is, as severe as the severest."""
@@ -61,13 +76,20 @@ class Truth:
             return self
         first = [group[0] for group in columns.values()]
         present, visible, severity = self.present[:, first], self.visible[:, first], self.severity[:, first]
+        effect, cause = self.effect[:, first], self.cause[:, first]
+        merged = np.empty(len(self.loops) + 1, dtype=np.intp)
+        merged[-1] = -1
+        for i, group in enumerate(columns.values()):
+            merged[group] = i
         for i, group in enumerate(columns.values()):
             if len(group) > 1:
                 present[:, i] = self.present[:, group].any(axis=1)
                 visible[:, i] = self.visible[:, group].any(axis=1)
                 severity[:, i] = self.severity[:, group].max(axis=1)
+                effect[:, i] = self.effect[:, group].max(axis=1)
         return Truth(tuple(self.loops[i] for i in first), tuple(self.kinds[i] for i in first),
-                     tuple(self.control[i] for i in first), self.column[first], present, visible, severity)
+                     tuple(self.control[i] for i in first), self.column[first], present, visible, severity, effect,
+                     merged[cause])
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from clpm_execd.plant.stages.state import Cascades
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.data_path import DataPath
+    from clpm_execd.plant.truth.twin import Twin
 
 # Enough pairs of normals at once to hide the cost of a call, few enough for a processor's second cache: 256 kB.
 _PAIRS_PER_DRAW = 16_384
@@ -62,6 +63,9 @@ class Plant(Simulation):
     is_respecified
         Whether every loop resumes from the snapshot, however it is specified now. What has no state there, such as a
         fault that is new, starts from the state of its loop. The loops are those of the snapshot.
+    measures_truth
+        Whether a twin measures what faults do. Without it the ground truth of a Block says when faults are present, and
+        no fault is visible.
 
     Attributes
     ----------
@@ -79,7 +83,8 @@ class Plant(Simulation):
     """
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
-                 scan: int | None = None, snapshot: Snapshot | None = None, is_respecified: bool = False) -> None:
+                 scan: int | None = None, snapshot: Snapshot | None = None, is_respecified: bool = False,
+                 measures_truth: bool = True) -> None:
         self.interval = interval
         self.next_time = start
         self._scan = default_scan(interval) if scan is None else scan
@@ -99,6 +104,8 @@ class Plant(Simulation):
         self._starts = np.full(len(loops), start, dtype=np.int64)
         self.resumed_loops: frozenset[str] = frozenset()
         self._data_path: DataPath | None = None
+        self._twin: Twin | None = None
+        self._measures_truth = measures_truth
         new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
         specs = self._build(self._specs, seed, self._starts)
         if snapshot is not None and is_respecified:  # what a new fault starts from
@@ -113,11 +120,15 @@ class Plant(Simulation):
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
         from clpm_execd.plant.faults.schedule import Schedule
-        from clpm_execd.plant.truth.observer import TruthObserver
+        from clpm_execd.plant.truth.observer import TruthObserver, has_measured_faults
 
         schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan)
         self._attach_faults(schedule, seed)
-        self._truth_observer = TruthObserver(schedule, self._columns)
+        if self._measures_truth and has_measured_faults(schedule):
+            from clpm_execd.plant.truth.twin import Twin
+
+            self._twin = Twin(specs, schedule, self._starts, seed=seed, interval=self.interval, scan=self._scan)
+        self._truth_observer = TruthObserver(schedule, self._columns, self._twin)
         if schedule.faults_of_stage(9):
             self._data_path = DataPath(schedule, seed, self.interval)
 
@@ -129,7 +140,7 @@ class Plant(Simulation):
     def snapshot(self) -> Snapshot:
         """Return the plant's state now, for another one to resume from; it stays as it is when this one goes on."""
         return Snapshot(self._specs.ids, self._fingerprints, self._starts, self.next_time, self._next_tick,
-                        snapshot_parts(self._parts()))
+                        {**snapshot_parts(self._parts()), **(self._twin.tables() if self._twin else {})})
 
     @cached_property
     def _fingerprints(self) -> npt.NDArray[np.uint8]:
@@ -147,7 +158,10 @@ class Plant(Simulation):
             but none may be removed.
         """
         plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
-                      snapshot=self.snapshot(), is_respecified=True)
+                      snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth)
+        old, new = self._gains(), plant._gains()
+        if plant._twin is not None:
+            plant._twin.rescale_integrals(old, new)
         for before, after in zip(self._controllers, plant._controllers, strict=True):
             if (before.kp != after.kp).any():
                 after.rescale_integral(before.kp)
@@ -165,6 +179,12 @@ class Plant(Simulation):
         """
         index = self._specs.ids.index(loop)
         self._operator.add_move(index, move, self._specs[index])
+        if self._twin is not None:
+            self._twin.add_move(index, move, self._specs[index])
+
+    def _gains(self) -> Floats:
+        """Return the gain of each controller, (N,)."""
+        return np.concatenate([controller.kp for controller in self._controllers])
 
     @property
     def scan(self) -> int:
@@ -199,7 +219,8 @@ class Plant(Simulation):
     def advance_to(self, time: int) -> None:
         """Simulate the scans before this time, ns since 1970, which is not after the next sample."""
         none = np.empty((0, *self._state.signals.shape))
-        self._simulate(self.next_time // self._scan, -(-time // self._scan) - 1, none, none[:, 0].astype(np.int8))
+        self._simulate(self.next_time // self._scan, -(-time // self._scan) - 1, none, none[:, 0].astype(np.int8),
+                       *self._make_twin_samples(0))
 
     def _match(self, snapshot: Snapshot, is_respecified: bool) -> Indices | None:
         """Return the index here of each loop of the snapshot, -1 where it is gone or specified differently.
@@ -225,14 +246,13 @@ class Plant(Simulation):
 
     def _restore(self, snapshot: Snapshot, new_owner: Indices, is_respecified: bool) -> None:
         """Restore the state. Faults are brought up first: what they do at their beginning is in the snapshot."""
-        if self._schedule is not None:
-            self._schedule.move_to(self._next_tick - 1)
-            for _, faults in self._stage_faults:
-                faults.update()
+        self.bring_faults_up(self._next_tick)
         tables: Tables = reassign_owners(snapshot.tables, new_owner)
         if is_respecified:
             tables = add_missing_rows(tables, snapshot_parts(self._parts()))
         restore_parts(self._parts(), tables, new_owner[new_owner >= 0])
+        if self._twin is not None:
+            self._twin.restore(tables, self._next_tick, new_owner[new_owner >= 0])
 
     def advance(self, n: int) -> Block:
         """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.
@@ -244,17 +264,15 @@ class Plant(Simulation):
         sp, op, pv, true_pv, position = signals = np.empty((len(self._state.signals), n, size))
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
-        self._simulate(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode)
-        truth = None if self._schedule is None else self._truth_observer.observe(ticks, op, mode, true_pv)
-        for values in (pv, sp, true_pv):
-            values *= self._pv_scale
-            values += self._pv_zero
-        if self._has_op_range:
-            op *= self._op_scale
-            op += self._op_zero
-        self._pv_recorder.record(pv)
-        self._op_recorder.record(op)
+        twin_signals, twin_mode = self._make_twin_samples(n)
+        self._simulate(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode, twin_signals, twin_mode)
+        self.record(signals)
+        if self._twin is not None:
+            self._twin.record(twin_signals)
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
+        truth = None
+        if self._schedule is not None:
+            truth = self._truth_observer.observe(ticks, times, signals, mode, twin_signals, twin_mode)
         self.next_time += n * self.interval
         at = self._block_columns
         block = Block(
@@ -263,8 +281,17 @@ class Plant(Simulation):
             truth=truth, interval=self.interval)
         return block if self._data_path is None else self._data_path.transmit(block)  # 9 what leaves
 
-    def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
-        """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on."""
+    def _make_twin_samples(self, n: int) -> tuple[Floats, npt.NDArray[np.int8]]:
+        """Return room for n samples of the twin, (5, n, M) signals and (n, M) modes; M is 0 without a twin."""
+        size = 0 if self._twin is None else len(self._twin.loops)
+        return np.empty((len(self._state.signals), n, size)), np.empty((n, size), dtype=np.int8)
+
+    def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
+                  twin_mode: npt.NDArray[np.int8]) -> None:
+        """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on.
+
+        signals: (T, 5, N). twin_signals: (5, T, M).
+        """
         state, scans = self._state, self.interval // self._scan
         if self._single_loop is not None:
             self._single_loop.note_request(len(signals), scans)
@@ -280,6 +307,10 @@ class Plant(Simulation):
                 signals[i], mode[i] = state.signals, state.effective_mode
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
+            if self._twin is not None:
+                self._twin.step(tick, noise[0], load[0])
+                if due == 0:
+                    self._twin.take_sample(twin_signals[:, i], twin_mode[i])
 
     def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.

@@ -8,6 +8,7 @@ plain arithmetic, so that a number has the same bits on every platform.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import pi
 
@@ -51,6 +52,11 @@ def _make_log_table() -> tuple[Floats, Floats]:
 _RECIPROCALS, _LOGS = _make_log_table()
 
 
+# Stands in the id of a loop's copy before what tells it from other copies: a copy has the random streams of its loop.
+COPY_MARK = "\x1f"
+_MARK_AND_NUMBER = re.compile(rf"{COPY_MARK}\d+")
+
+
 def stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
     """Return the key of each loop's random stream for a purpose.
 
@@ -59,7 +65,7 @@ def stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[
     seed
         Of all random numbers of a plant.
     loops
-        N ids.
+        N ids, which may be marked as those of copies.
     purpose
         One of those in `clpm_execd.stored_names`.
 
@@ -70,6 +76,8 @@ def stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[
     seed_hash, suffix = blake2b(f"{seed}\0".encode(), digest_size=8), f"\0{purpose}".encode()
     digests = bytearray()
     for loop in loops:
+        if COPY_MARK in loop:
+            loop = _MARK_AND_NUMBER.sub("", loop)
         digest = seed_hash.copy()  # takes half the time of a new one
         digest.update(loop.encode() + suffix)
         digests += digest.digest()

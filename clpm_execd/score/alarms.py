@@ -1,8 +1,8 @@
 """The alarms of a detector: a CSV with the columns loop, start, end and fault, one alarm a row.
 
 Times are RFC 3339. An empty end means that the alarm is still active. An optional column `detected` is the time at
-which the detector raised the alarm, and an optional column `score` how sure it is, 0 to 1. A fault is a kind or, for a
-score by groups, a group or `any`. Other columns are
+which the detector raised the alarm, `score` is how sure it is, 0 to 1, and `cause` is the loop that it names as the
+root cause, if that is another one. A fault is a kind or, for a score by groups, a group or `any`. Other columns are
 ignored. Every error is reported with its line.
 """
 
@@ -39,6 +39,8 @@ class Alarm:
         When the detector raised the alarm, ns since 1970, if it says so.
     score : float or None
         How sure the detector is, 0 to 1, if it says so.
+    cause : str
+        The loop that the detector names as the root cause, as LOOP or LOOP:KIND; empty for none.
     """
 
     loop: str
@@ -47,6 +49,7 @@ class Alarm:
     fault: str
     detected: int | None = None
     score: float | None = None
+    cause: str = ""
 
     @property
     def raised_at(self) -> int:
@@ -119,7 +122,7 @@ def _parse_header(row: Sequence[str], where: str) -> dict[str, int]:
     if missing:
         names = [cell.strip() for cell in row if cell.strip()]
         raise BadInput([Problem(where, f"no column {name!r}", _column_remedy(name, names)) for name in missing])
-    return {name: columns[name] for name in (*COLUMNS, "detected", "score") if name in columns}
+    return {name: columns[name] for name in (*COLUMNS, "detected", "score", "cause") if name in columns}
 
 
 def _column_remedy(name: str, names: Sequence[str]) -> str:
@@ -154,7 +157,7 @@ class _Row:
         score = self._parse_score() if self.cells.get("score") else None
         if len(self.problems) > problems_before or start is None or end is None:
             return None
-        return Alarm(loop, start, end, fault, detected, score)
+        return Alarm(loop, start, end, fault, detected, score, self.cells.get("cause", ""))
 
     def _fault_remedy(self, fault: str, by: str) -> str:
         if not fault:

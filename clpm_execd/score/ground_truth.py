@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector
 from clpm_execd.problems import BadInput, Problem
@@ -30,6 +31,7 @@ HEARTBEAT = 60 * SECOND  # ns between rows when nothing changes: that of encodin
 _PRESENT, _VISIBLE, _CONTROL, _ACTIVE = 1, 2, 4, 8
 _BITS = {"present": _PRESENT, "visible": _VISIBLE, "control": _CONTROL}
 _TRUE = ("true", "t", "1")
+_QUOTED_FIELD = re.compile(r'([ ,])(cause)="((?:[^"\\]|\\.)*)"(,?)')
 _MAX_QUOTED = 60  # characters of a wrong line that an error shows
 _CACHED_TIMES = 65_536  # a table repeats each time once per loop, fault and field
 _REMEDY = "stream or generate with `truth = true` under [output], as line protocol or csv"
@@ -138,6 +140,7 @@ class _Rows:
     severities: dict[tuple[str, str], float] = field(default_factory=dict)
     sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
     sample_times: set[int] = field(default_factory=set)  # of wide CSV, in which every sample has the ground truth
+    causes: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
     def read_lines(self, first: str, remainder: Iterator[str]) -> None:
         """Read line protocol in any order. Of the samples only the first and last of each series is parsed."""
@@ -254,13 +257,15 @@ class _Rows:
             severity = float(text)
             self.severities[loop, fault] = max(self.severities.get((loop, fault), 0.0), severity)
             state |= _ACTIVE if severity > 0.0 else 0
+        elif name == "cause":
+            self.causes[loop, fault, time] = text
         elif name in _BITS and text.lower() in _TRUE:
             state |= _BITS[name]
         states[time] = state
 
     def ground_truth(self) -> GroundTruth:
         """Return the rows as episodes."""
-        unknown = [fault for _, fault in self.states if fault not in FAULTS]
+        unknown = [fault for _, fault in self.states if fault not in FAULTS and fault != AFFECTED]
         if unknown:
             raise _bad_input(self.where, f"unknown fault {unknown[0]!r}", "read it with the version that wrote it")
         if not self.states and not self.sampled:
@@ -291,11 +296,12 @@ class _Rows:
                 episodes.end(stop, loop, fault)
                 stop = next(stops, end)
             state = states[time]
-            is_control = bool(state & _CONTROL) or FAULTS[fault].is_control
+            is_control = bool(state & _CONTROL) or (fault in FAULTS and FAULTS[fault].is_control)
             # A negative control is never present: only its severity says that it is active.
             is_active = bool(state & (_ACTIVE if is_control else _PRESENT))
             episodes.update(time, loop, fault, is_control=is_control, is_active=is_active,
-                            is_visible=bool(state & _VISIBLE), severity=severity)
+                            is_visible=bool(state & _VISIBLE), severity=severity,
+                            cause=self.causes.get((loop, fault, time), ""))
         return episodes.finish(stop)
 
 
@@ -312,9 +318,13 @@ def _parse_time(text: str) -> int:
 
 def _parse_line(line: str) -> tuple[dict[str, str], dict[str, str], int]:
     """Return tags, fields and time of a line of line protocol; raise ValueError if it is not one."""
-    head, fields, stamp = re.split(r"(?<!\\) ", line.strip())
+    line, quoted = line.strip(), {}
+    if match := _QUOTED_FIELD.search(line):  # the only text among the fields; it may hold blanks and commas
+        quoted = {match[2]: re.sub(r'\\(["\\])', r"\1", match[3])}
+        line = line[:match.start()] + (match[1] if match[1] == " " or match[4] else "") + line[match.end():]
+    head, fields, stamp = re.split(r"(?<!\\) ", line)
     _, tags = re.split(r"(?<!\\),", head, maxsplit=1)
-    return dict(_parse_pairs(tags)), dict(_parse_pairs(fields)), int(stamp)
+    return dict(_parse_pairs(tags)), {**dict(_parse_pairs(fields)), **quoted}, int(stamp)
 
 
 def _invalid_line(line: str, where: str) -> BadInput:

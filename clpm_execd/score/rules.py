@@ -7,6 +7,10 @@ the first to the last sample of a loop. Ground truth and alarms are cut to it.
 which it is present. Time in which it is present and not target counts neither way: no detector has to see the fault
 then, and naming it is no error. Negative controls are normal operation and never a target.
 
+*Affected.* The time in which a loop without a fault shows the effect of another loop's fault is not observed: an alarm
+then counts neither way. With `affected="judge"` it is an event named `affected` instead, and an alarm whose cause is
+the loop of the root cause is an alarm of that name; any other alarm then is a false one.
+
 *Event.* An interval in which the fault is present in a loop without interruption, if it contains target time.
 
 *Alarm.* Alarms of one loop and fault that touch or overlap are one alarm. It is correct if at least the fraction
@@ -40,9 +44,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode, TimeInterval
 from clpm_execd.score.alarms import Alarm
@@ -57,6 +62,7 @@ from clpm_execd.score.time_intervals import (
 from clpm_execd.units import DAY
 
 LEVELS = ("kind", "group", "any")
+AFFECTED_RULES = ("ignore", "judge")
 DEFAULT_OVERLAP = 0.5  # half of its time: such an alarm is right more often than wrong
 NO_ALARM, HEALTHY = "nothing", "healthy"  # a column and a row of the confusion matrix
 
@@ -243,7 +249,7 @@ class _LoopTruth:
 
 
 def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", overlap: float = DEFAULT_OVERLAP,
-          all_present: bool = False) -> Score:
+          all_present: bool = False, affected: str = "ignore") -> Score:
     """Return the score of a detector, by the rules of this module.
 
     Parameters
@@ -257,14 +263,17 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
         Fraction of an alarm that must be target, 0 to 1.
     all_present : bool
         Whether a fault is target while it is present rather than visible.
+    affected : {"ignore", "judge"}
+        Whether alarms on loops that another loop's fault affects count neither way, or have to name its loop.
 
     Raises
     ------
     ValueError
-        `by` or `overlap` is not one of these.
+        `by`, `overlap` or `affected` is not one of these.
     """
-    if by not in LEVELS or not 0.0 <= overlap <= 1.0:
-        raise ValueError(f"by must be one of {', '.join(LEVELS)}, and overlap between 0 and 1")
+    if by not in LEVELS or not 0.0 <= overlap <= 1.0 or affected not in AFFECTED_RULES:
+        raise ValueError(f"by must be one of {', '.join(LEVELS)}, overlap between 0 and 1, and affected one of "
+                         + ", ".join(AFFECTED_RULES))
     alarms_by_loop: dict[str, list[Alarm]] = {}
     for alarm in alarms:
         alarms_by_loop.setdefault(alarm.loop, []).append(alarm)
@@ -273,15 +282,31 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
         episodes_by_loop.setdefault(episode.loop, []).append(episode)
     scorer = _Scorer()
     for loop, observation in truth.observation.items():
-        loop_truth = _loop_truth(episodes_by_loop.get(loop, ()), observation, by, all_present)
+        episodes, own_alarms = episodes_by_loop.get(loop, []), alarms_by_loop.get(loop, [])
+        others = [episode for episode in episodes if episode.fault == AFFECTED]
+        if affected == "ignore":
+            episodes = [episode for episode in episodes if episode.fault != AFFECTED]
+            observation = difference(observation, union((episode.start, episode.end) for episode in others))
+        else:
+            own_alarms = [_name_affected(alarm, others) for alarm in own_alarms]
+        loop_truth = _loop_truth(episodes, observation, by, all_present)
         scorer.add_loop(loop, loop_truth, _events(loop_truth),
-                        _merge_alarms(alarms_by_loop.get(loop, ()), observation, loop_truth, by, overlap))
+                        _merge_alarms(own_alarms, observation, loop_truth, by, overlap))
     loop_days = sum(total_duration(observation) for observation in truth.observation.values()) / DAY
     return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
 
 
+def _name_affected(alarm: Alarm, episodes: Iterable[Episode]) -> Alarm:
+    """Return the alarm as one of the name AFFECTED, if it names the root cause of an episode that it overlaps."""
+    names_root = any(alarm.start < episode.end and episode.start < alarm.end
+                     and alarm.cause in (episode.cause, episode.cause.rpartition(":")[0]) for episode in episodes)
+    return replace(alarm, fault=AFFECTED) if alarm.cause and names_root else alarm
+
+
 def _label(name: str, by: str) -> str | None:
     """Return the name under which a kind or group of faults is counted; None for a negative control."""
+    if name == AFFECTED:
+        return AFFECTED
     group = FAULTS[name].group if name in FAULTS else name
     if group == "negative control":
         return None
@@ -414,7 +439,8 @@ class _Scorer:
         return self._tallies.setdefault(name, Tally(name))
 
     def result(self, by: str, overlap: float, all_present: bool, loops: int, loop_days: float) -> Score:
-        order = {name: i for i, name in enumerate((*FAULTS, *dict.fromkeys(k.group for k in FAULTS.values()), "any"))}
+        names = (*FAULTS, *dict.fromkeys(kind.group for kind in FAULTS.values()), "any", AFFECTED)
+        order = {name: i for i, name in enumerate(names)}
         tallies = tuple(tally for name in sorted(self._tallies, key=order.__getitem__)
                         if (tally := self._tallies[name]).events or tally.judged_alarms or tally.unjudged_alarms)
         total = Tally("all")

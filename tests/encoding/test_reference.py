@@ -56,7 +56,9 @@ def truth(draw: st.DrawFn, loops: tuple[str, ...], columns: list[int], ticks: in
         loops=tuple(loops[i] for i in columns), kinds=tuple("stiction" if i % 2 else "bias" for i in columns),
         control=tuple(i == 0 for i in columns), column=np.array(columns, dtype=np.intp),
         present=draw(arrays("?", shape)), visible=draw(arrays("?", shape)),
-        severity=draw(arrays("f8", shape, elements=st.floats(0.0, 1.0))))
+        severity=draw(arrays("f8", shape, elements=st.floats(0.0, 1.0))),
+        effect=draw(arrays("f8", shape, elements=st.floats(0.0, 3.0))),
+        cause=draw(arrays("i8", shape, elements=st.integers(-1, len(columns) - 1))))
 
 
 def arrivals(draw: st.DrawFn, loops: int, ticks: int) -> Arrivals:

@@ -31,6 +31,7 @@ def truth_of(present: list[list[bool]], *, loops: tuple[str, ...] = ("A", "B"),
           visible: list[list[bool]] | None = None, severity: list[list[float]] | None = None) -> Truth:
     is_present = np.array(present)
     return Truth(loops=loops, kinds=kinds, control=control, column=np.array([LOOPS.index(loop) for loop in loops]),
+                 effect=np.zeros(np.shape(present)), cause=np.full(np.shape(present), -1),
                  present=is_present, visible=is_present if visible is None else np.array(visible),
                  severity=is_present.astype(float) if severity is None else np.array(severity))
 
@@ -51,7 +52,8 @@ def cut(stream: Block, sizes: list[int]) -> list[Block]:
         here = slice(at, at + size)
         truth = stream.truth
         assert truth is not None
-        truth = replace(truth, present=truth.present[here], visible=truth.visible[here], severity=truth.severity[here])
+        truth = replace(truth, present=truth.present[here], visible=truth.visible[here], severity=truth.severity[here],
+                        effect=truth.effect[here], cause=truth.cause[here])
         arrays = {name: getattr(stream, name)[here]
                   for name in ("times", "pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")}
         parts.append(replace(stream, **arrays, truth=truth))
@@ -73,10 +75,10 @@ def test_a_row_has_the_truth_about_a_fault() -> None:
     encoder = LineProtocol(LOOPS, tags={"site": "u 1"}, truth="truth, all")
     truth = truth_of([[True, False]], visible=[[False, False]], severity=[[0.25, 1.0]])
     assert encoder.encode(block(truth, 1)).decode().splitlines()[2:] == [
-        "truth\\,\\ all,fault=stiction,loop_id=A,site=u\\ 1 control=false,present=true,severity=0.25,visible=false "
-        f"{T0}",
-        "truth\\,\\ all,fault=white-noise,loop_id=B,site=u\\ 1 control=true,present=false,severity=1,visible=false "
-        f"{T0}",
+        "truth\\,\\ all,fault=stiction,loop_id=A,site=u\\ 1 control=false,effect=0,present=true,severity=0.25,"
+        f"visible=false {T0}",
+        "truth\\,\\ all,fault=white-noise,loop_id=B,site=u\\ 1 control=true,effect=0,present=false,severity=1,"
+        f"visible=false {T0}",
     ]
 
 
@@ -101,6 +103,16 @@ def test_the_first_sample_of_a_minute_has_a_row_where_none_is_on_it() -> None:
         block(truth_of(present), 8, first=1, interval=25 * SECOND)))
     seconds = [(int(line.rsplit(" ", 1)[1]) - T0) // SECOND for line in lines[::2]]
     assert seconds == [25, 75, 125, 200]
+
+
+def test_an_affected_loop_has_rows_with_its_cause() -> None:
+    truth = truth_of([[True, True]] * 3, kinds=("stiction", "affected"), control=(False, False))
+    truth = replace(truth, effect=np.array([[2.5, 1.25]] * 3), cause=np.array([[-1, 0], [-1, 0], [-1, -1]]))
+    lines = LineProtocol(LOOPS, truth="truth").encode(block(truth, 3)).decode().splitlines()
+    of_b = [line for line in lines if line.startswith("truth,fault=affected,loop_id=B ")]
+    assert [line.split()[1] for line in of_b] == [
+        'cause="A:stiction",control=false,effect=1.25,present=true,severity=1,visible=true',
+        "control=false,effect=1.25,present=true,severity=1,visible=true"]
 
 
 def test_a_growing_severity_has_a_row_per_hundredth() -> None:
@@ -163,7 +175,7 @@ def test_the_long_form_has_the_truth_as_rows_of_its_own_measurement() -> None:
     lines_of_a = [row for row in rows if row["_measurement"] == "control_loops_truth" and row["loop_id"] == "A"]
     assert {row["fault"] for row in lines_of_a} == {"stiction"}
     assert {row["_field"]: row["_value"] for row in lines_of_a} == {
-        "control": "false", "present": "true", "severity": "1", "visible": "true"}
+        "control": "false", "effect": "0", "present": "true", "severity": "1", "visible": "true"}
     assert {row["fault"] for row in rows if row["_measurement"] == "control_loops"} == {""}
 
 
@@ -184,9 +196,9 @@ def test_two_faults_of_one_kind_are_one_row() -> None:
                   severity=[[0.5, 0.0], [0.0, 0.5], [0.2, 0.7], [0.0, 0.0]])
     lines = truth_lines(LineProtocol(LOOPS, truth="control_loops_truth").encode(block(twice, 4)))
     assert [line.split()[1] for line in lines] == [
-        "control=false,present=true,severity=0.5,visible=true",
-        "control=false,present=true,severity=0.7,visible=true",
-        "control=false,present=false,severity=0,visible=false"]
+        "control=false,effect=0,present=true,severity=0.5,visible=true",
+        "control=false,effect=0,present=true,severity=0.7,visible=true",
+        "control=false,effect=0,present=false,severity=0,visible=false"]
     rows = WideCsv(LOOPS, truth=True).encode(block(twice, 3)).decode().splitlines()[::2]
     assert [row.split(",")[-2:] for row in rows] == [["bias", "true"]] * 3
 

@@ -19,6 +19,7 @@ from command import run_command
 from golden_arrays import FOLDER, SIGNALS, hash_block
 from numpy.testing import assert_allclose, assert_array_equal
 
+from clpm_execd import stored_names
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.delivery.health import read_last_acknowledgement
 from clpm_execd.delivery.quarantine import read_incidents
@@ -130,6 +131,11 @@ def test_a_plant_resumes_from_its_checkpoint_as_if_it_had_never_stopped(name: st
     assert_equal_to_rounding(resumed.advance(600), uninterrupted.advance(600))
 
 
+def without_truth(text: str) -> str:
+    """The lines of samples."""
+    return "".join(line for line in text.splitlines(keepends=True) if ",fault=" not in line)
+
+
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_stream_resumes_from_its_checkpoint_with_the_next_sample(name: str, program: Program, tmp_path: Path) -> None:
     checkpoint, samples = checkpoint_of(name), 100
@@ -142,8 +148,9 @@ def test_a_stream_resumes_from_its_checkpoint_with_the_next_sample(name: str, pr
     time = datetime.fromtimestamp(start / SECOND, timezone.utc).isoformat()
     uninterrupted = program("generate", *config, "--start", time, "--duration", f"{seconds + samples}s")
     assert resumed.count("\n") > 0.9 * samples * len(checkpoint.snapshot.loops), "one loop is compressed"
-    lines, numbers = split_numbers(without_changed_loops(resumed))
-    expected_lines, expected_numbers = split_numbers(without_changed_loops(uninterrupted))
+    # The twin of a stream that 0.1.0 began starts when it is resumed, so that the ground truth differs for a while.
+    lines, numbers = split_numbers(without_truth(without_changed_loops(resumed)))
+    expected_lines, expected_numbers = split_numbers(without_truth(without_changed_loops(uninterrupted)))
     assert lines == expected_lines[-len(lines):]
     assert_allclose(numbers, expected_numbers[-len(numbers):], rtol=TOLERANCE, atol=TOLERANCE)
 
@@ -182,7 +189,7 @@ def test_a_plant_that_went_on_stores_its_state_under_the_same_names() -> None:
     plant = Plant(loops, seed=7, start=snapshot.next_time, snapshot=snapshot)
     plant.advance(1)
     stored = plant.snapshot().tables
-    assert set(stored) == set(snapshot.tables)
+    assert {name for name in stored if not name.startswith(stored_names.TWIN_PREFIXES)} == set(snapshot.tables)
     for name, rows in snapshot.tables.items():
         assert stored[name].values.dtype == rows.values.dtype, name
         assert stored[name].values.shape[1:] == rows.values.shape[1:], name

@@ -11,14 +11,12 @@ Shah, 2005), exception and compression deviations of 1 and 2 % of span as histor
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning
 from clpm_execd.plant.faults.kinds import NO_LOOP, Effect, FaultKind
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
-from clpm_execd.plant.truth import visibility
 
 _DAY_S, _HOUR_S = 86400.0, 3600.0
 _OF_SAMPLES = "of samples"
@@ -66,11 +64,9 @@ def _write_example(name: str, entries: dict[str, _Entry]) -> str:
 
 
 def _kind(name: str, group: str, stage: int, description: str, entries: dict[str, _Entry], *effects: Effect,
-          visible_from: visibility.Rule = visibility.at_any_severity, visible_while: str = "",
           fades_out: bool = False) -> FaultKind:
     return FaultKind(
-        name=name, group=group, stage=stage, description=description, effects=effects, visible_from=visible_from,
-        visible_while=visible_while, fades_out=fades_out,
+        name=name, group=group, stage=stage, description=description, effects=effects, fades_out=fades_out,
         parameters={key: entry.parameter for key, entry in entries.items()},
         defaults={key: entry.default for key, entry in entries.items()}, example=_write_example(name, entries))
 
@@ -94,40 +90,36 @@ _VALVE = (
     _kind("stiction", "valve", 6, "the stem sticks, then slips: undershoot J < S, no offset J = S, overshoot J > S",
           {"S": _number(4.0, "deadband + stickband", "% of travel", 0.0, 100.0),
            "J": _number(2.0, "slip jump", "% of travel", 0.0, 100.0)},
-          _adds("S", "S"), _adds("J", "J"), visible_from=visibility.of_stiction, visible_while="controlled"),
+          _adds("S", "S"), _adds("J", "J")),
     _kind("deadband", "valve", 6, "backlash: the stem does not move until OP has reversed by `width`",
           {"width": _number(3.0, "lost motion", "% of travel", 0.0, 100.0)},
-          _adds("S", "width"), visible_from=visibility.of_deadband, visible_while="controlled"),
-    _kind("stuck", "valve", 6, "the stem does not move", {}, _switches_on("stuck"), visible_while="controlled"),
+          _adds("S", "width")),
+    _kind("stuck", "valve", 6, "the stem does not move", {}, _switches_on("stuck")),
     _kind("undersized", "valve", 6, "too small: OP reaches 100 % before the flow is sufficient",
           {"capacity": _number(0.45, "flow through the open valve, relative to the healthy one", "", 0.01, 1.0)},
-          _multiplies("capacity", "capacity"), visible_while="open"),
+          _multiplies("capacity", "capacity")),
     _kind("oversized", "valve", 6, "too large: small movements of a nearly closed valve have a large effect",
           {"capacity": _number(3.0, "flow through the open valve, relative to the healthy one", "", 1.0, 20.0)},
-          _multiplies("capacity", "capacity"), visible_from=visibility.of_factor("capacity"),
-          visible_while="controlled"),
+          _multiplies("capacity", "capacity")),
     _kind("leak", "valve", 6, "seat leakage: the closed valve passes flow; visible only at low flow",
           {"flow": _number(10.0, "flow through the closed valve", "% of travel", 0.0, 100.0)},
-          _adds("leak", "flow"), visible_while="closed"),
+          _adds("leak", "flow")),
     _kind("slow-actuator", "valve", 6, "the actuator responds more slowly",
           {"lag": _number(20.0, "additional time constant of the actuator", "s", 0.0, 1e4, is_low_excluded=True)},
-          Effect("travel_fraction", tuning.actuator_factor, is_factor=True), visible_from=visibility.of_slow_actuator,
-          visible_while="controlled"),
+          Effect("travel_fraction", tuning.actuator_factor, is_factor=True)),
 )
 
 _TUNING = (
     _kind("sluggish", "tuning", 5, "detuned: very slow return to SP",
           {"closed_loop": _number(5.0, "time constant of the closed loop", "x (time constant + dead time)", 1.0, 50.0)},
           Effect("kp", tuning.sluggish_gain_factor, is_factor=True),
-          Effect("ki", tuning.sluggish_integral_factor, is_factor=True),
-          visible_from=visibility.of_sluggish_tuning, visible_while="controlled"),
+          Effect("ki", tuning.sluggish_integral_factor, is_factor=True)),
     _kind("aggressive", "tuning", 5, "tuned close to instability: the loop oscillates",
           {"gain_margin": _number(1.08, "gain margin", "", 1.0, 2.0)},
           Effect("kp", tuning.aggressive_gain_factor, is_factor=True),
-          Effect("ki", tuning.aggressive_integral_factor, is_factor=True),
-          visible_from=visibility.near_full_severity, visible_while="controlled"),
+          Effect("ki", tuning.aggressive_integral_factor, is_factor=True)),
     _kind("windup", "tuning", 5, "no anti-windup: the integral grows while OP is saturated", {},
-          Effect("anti_windup_gain", lambda fault: 0.0, is_factor=True), visible_while="saturated"),
+          Effect("anti_windup_gain", lambda fault: 0.0, is_factor=True)),
 )
 
 _PROCESS = (
@@ -143,51 +135,48 @@ _PROCESS = (
            "from": _optional_loop("id of the loop that it comes from: its valve makes the load, and the keys above "
                                   "have no effect"),
            "gain": _number(0.6, "with `from`: load per movement of that valve", "%/%", -10.0, 10.0),
-           "lag": _number(10.0, "with `from`: each of two time constants on the way", "s", 0.0, 1e5)},
-          visible_from=visibility.above_load("amplitude", sqrt(2.0))),
+           "lag": _number(10.0, "with `from`: each of two time constants on the way", "s", 0.0, 1e5)}),
     _kind("load-step", "process", 2, "a step of the load",
           {"size": _number(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
-          _adds("load", "size"), visible_from=visibility.above_load("size", 3.0)),
+          _adds("load", "size")),
     _kind("interaction", "process", 2, "the valve of another loop also acts on this process",
           {"with": _other_loop("id of the other loop"),
            "gain": _number(0.6, "load per movement of the other valve", "%/%", -10.0, 10.0),
-           "lag": _number(0.0, "each of two time constants on the way", "s", 0.0, 1e5)},
-          visible_from=visibility.of_interaction),
+           "lag": _number(0.0, "each of two time constants on the way", "s", 0.0, 1e5)}),
     _kind("gain-change", "process", 7, "changed process gain",
           {"factor": _number(2.0, "process gain, relative to the healthy one", "", 0.01, 20.0)},
-          _multiplies("gain", "factor"), visible_from=visibility.of_factor("factor"), visible_while="controlled"),
+          _multiplies("gain", "factor")),
     _kind("lag-change", "process", 7, "changed time constants (integrator: changed hold-up)",
           {"factor": _number(3.0, "time constants, relative to the healthy ones", "", 0.05, 20.0)},
-          _multiplies("lag", "factor"), visible_from=visibility.of_factor("factor"), visible_while="controlled"),
+          _multiplies("lag", "factor")),
     _kind("fouling", "process", 7, "the process gain decreases slowly",
           {"loss": _number(0.6, "fraction of the gain that is lost in the end", "", 0.0, 0.99),
            "over": _number(8.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
-          Effect("gain", lambda fault: 1.0 - fault["loss"], is_factor=True), visible_from=visibility.of_fouling,
-          visible_while="controlled"),
+          Effect("gain", lambda fault: 1.0 - fault["loss"], is_factor=True)),
 )
 
 _SENSOR = (
     _kind("bias", "sensor", 4, "the reading is too high or too low",
           {"size": _number(3.0, "error", "% of span", -100.0, 100.0)},
-          _adds("offset", "size"), visible_from=visibility.above_noise("size", 3.0)),
+          _adds("offset", "size")),
     _kind("drift", "sensor", 4, "the error of the reading grows",
           {"size": _number(5.0, "error in the end", "% of span", -100.0, 100.0),
            "over": _number(4.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
-          _adds("offset", "size"), visible_from=visibility.above_noise("size", 3.0)),
+          _adds("offset", "size")),
     _kind("noise", "sensor", 4, "increased measurement noise",
           {"sigma": _number(1.0, "increase of the standard deviation", "% of span", 0.0, 50.0)},
-          _adds("sigma", "sigma"), visible_from=visibility.above_noise("sigma", 1.0)),
+          _adds("sigma", "sigma")),
     _kind("freeze", "sensor", 4, "the reading keeps its last value", {}, _switches_on("frozen")),
     _kind("spikes", "sensor", 4, "single readings are far off",
           {"size": _number(10.0, "size, up or down", "% of span", 0.0, 100.0),
            "rate": _number(30.0, "mean rate", "1/h", 0.0, 3600.0)},
-          _adds("spike", "size"), _adds("rate", "rate"), visible_from=visibility.above_noise("size", 3.0)),
+          _adds("spike", "size"), _adds("rate", "rate")),
     _kind("quantization", "sensor", 4, "readings are rounded to coarse steps",
           {"step": _number(1.0, "step", "% of span", 0.0, 100.0, is_low_excluded=True)},
-          _adds("step", "step"), visible_from=visibility.above_noise("step", 1.0)),
+          _adds("step", "step")),
     _kind("range-clip", "sensor", 4, "readings do not exceed a limit",
           {"limit": _number(50.0, "highest reading", "% of span", 0.0, 100.0)},
-          Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT), visible_while="clipped"),
+          Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT)),
     _kind("drop-out", "sensor", 4, "the signal is lost: the reading is the lower limit of the range", {},
           _switches_on("lost")),
 )

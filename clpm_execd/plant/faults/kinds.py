@@ -1,4 +1,4 @@
-"""What defines a kind of fault: its name and parameters, the stage it acts in, what it changes there, when it shows."""
+"""What defines a kind of fault: its name and parameters, the stage it acts in, and what it changes there."""
 
 from __future__ import annotations
 
@@ -67,11 +67,6 @@ class FaultKind:
         TOML of a loop with this fault.
     effects : tuple of Effect
         What it changes in its stage.
-    visible_from : callable
-        Returns the least severity at which a perfect observer of PV, OP and SP detects a fault.
-    visible_while : str
-        The state of the loop outside of which it is not visible: "controlled" (not in MAN), "open", "closed" or
-        "saturated" (OP at 100 %, at 0 %, at either), "clipped" (PV beyond `limit`); empty for any state.
     fades_out : bool
         Whether its severity also falls by the ramp before its end. A parameter `over` is the ramp where none is given.
     """
@@ -84,8 +79,6 @@ class FaultKind:
     defaults: Mapping[str, float | str]
     example: str
     effects: tuple[Effect, ...]
-    visible_from: Callable[[Fault], float]
-    visible_while: str
     fades_out: bool
 
     def other_loops(self, spec: FaultSpec) -> list[str]:

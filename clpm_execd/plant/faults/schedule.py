@@ -62,6 +62,10 @@ class Schedule:
         self._changes: list[set[int]] = []
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
 
+    def mute(self, faults: npt.NDArray[np.intp]) -> None:
+        """Let these faults be absent at all times: they end before they begin."""
+        self._until[faults] = 0
+
     def severities(self, ticks: npt.NDArray[np.int64]) -> Floats:
         """Return the severities, (T, F), at scans in rising order; 0 before the plant starts."""
         severities: Floats = np.empty((len(ticks), len(self.faults)))

@@ -140,6 +140,25 @@ class Simulation:
             yield stored_names.VALVE_FAULTS_PART, self._valve.faults
             yield stored_names.STICTION_PART, self._valve.faults.stiction
 
+    def record(self, signals: Floats) -> None:
+        """Turn samples, (5, T, N) in per cent, into what is recorded: engineering units, with the historian's steps."""
+        sp, op, pv, true_pv, _ = signals
+        for values in (pv, sp, true_pv):
+            values *= self._pv_scale
+            values += self._pv_zero
+        if self._has_op_range:
+            op *= self._op_scale
+            op += self._op_zero
+        self._pv_recorder.record(pv)
+        self._op_recorder.record(op)
+
+    def bring_faults_up(self, next_tick: int) -> None:
+        """Let the faults begin that have begun before the next scan; what they do at their beginning is state."""
+        if self._schedule is not None:
+            self._schedule.move_to(next_tick - 1)
+            for _, faults in self._stage_faults:
+                faults.update()
+
     def _update_faults(self, tick: int) -> None:
         """Bring the faults up to this scan: which are on, and how severe."""
         if self._schedule is not None and (stages := self._schedule.move_to(tick)):

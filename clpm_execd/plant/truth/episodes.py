@@ -25,7 +25,7 @@ class Episode:
     loop : str
         Its id.
     fault : str
-        A key of FAULTS.
+        A key of FAULTS, or AFFECTED.
     start, end : int
         ns since 1970, half open.
     control : bool
@@ -34,6 +34,8 @@ class Episode:
         The intervals in which an observer of PV, OP and SP could detect it, within start and end, in order.
     severity : float
         The greatest, 0 to 1 of full.
+    cause : str
+        LOOP:KIND where it comes from another loop, the last one; else empty.
     """
 
     loop: str
@@ -43,6 +45,7 @@ class Episode:
     control: bool = False
     visible: tuple[TimeInterval, ...] = ()
     severity: float = 1.0
+    cause: str = ""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class _OpenEpisode:
     visible_since: int | None = None
     visible: list[TimeInterval] = field(default_factory=list)
     severity: float = 0.0
+    cause: str = ""
 
     def set_visible(self, time: int, is_visible: bool) -> None:
         if is_visible and self.visible_since is None:
@@ -71,7 +75,7 @@ class EpisodeCollector:
         self._ended: list[Episode] = []
 
     def update(self, time: int, loop: str, fault: str, *, is_control: bool, is_active: bool, is_visible: bool,
-               severity: float) -> None:
+               severity: float, cause: str = "") -> None:
         """Add the state of a fault from a time on.
 
         Parameters
@@ -88,6 +92,8 @@ class EpisodeCollector:
             Whether an observer could detect it.
         severity : float
             0 to 1 of full.
+        cause : str
+            LOOP:KIND where it comes from another loop.
         """
         episode = self._open.get((loop, fault))
         if not is_active:
@@ -96,7 +102,7 @@ class EpisodeCollector:
         if episode is None:
             episode = self._open[loop, fault] = _OpenEpisode(time, is_control)
         episode.set_visible(time, is_visible)
-        episode.severity = max(episode.severity, severity)
+        episode.severity, episode.cause = max(episode.severity, severity), cause or episode.cause
 
     def end(self, time: int, loop: str, fault: str) -> None:
         """End the episode of a fault at `time`, ns, if there is one."""
@@ -105,7 +111,7 @@ class EpisodeCollector:
             return
         episode.set_visible(time, False)
         self._ended.append(Episode(loop, fault, episode.start, time, episode.is_control, tuple(episode.visible),
-                                   episode.severity))
+                                   episode.severity, episode.cause))
 
     def add_block(self, block: Block) -> None:
         """Add the ground truth of a Block that follows the one before."""
@@ -113,7 +119,7 @@ class EpisodeCollector:
         if truth is None or not len(block):
             return
         is_active = truth.severity > 0.0
-        state = is_active + 2 * truth.visible
+        state = is_active + 2 * truth.visible + 4 * (truth.cause + 1)
         has_changed = np.ones(state.shape, dtype=bool)
         has_changed[1:] = state[1:] != state[:-1]
         ends = np.append(np.flatnonzero(has_changed.any(axis=1)), len(block))
@@ -122,7 +128,7 @@ class EpisodeCollector:
             for i in np.flatnonzero(has_changed[first] | is_active[first]).tolist():
                 self.update(int(block.times[first]), truth.loops[i], truth.kinds[i], is_control=truth.control[i],
                             is_active=bool(is_active[first, i]), is_visible=bool(truth.visible[first, i]),
-                            severity=float(greatest[i]))
+                            severity=float(greatest[i]), cause=truth.cause_text(int(truth.cause[first, i])))
 
     def finish(self, end: int) -> list[Episode]:
         """End all open episodes at `end`, ns, and return all episodes in order of loop, fault and time."""

@@ -1,43 +1,116 @@
-"""The ground truth about every fault at every sample: whether it is present and visible, and how severe it is."""
+"""The ground truth about every fault at every sample: whether it is present and visible, and what it does.
+
+A fault is visible while the twin shows its effect in its own loop. A loop without a fault of its own in which the twin
+shows the effect of another loop's is affected, and the fault with the largest effect is the cause.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import MAN, Floats, Truth
+from clpm_execd.plant.block import AFFECTED, Floats, Truth
 from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.truth.effect import LARGEST_EFFECT
+
+if TYPE_CHECKING:
+    from clpm_execd.plant.truth.twin import Twin
+
+DATA_PATH_STAGE = 9  # its faults act on samples on their way: a twin is not needed to know what they do
+
+
+def has_measured_faults(schedule: Schedule) -> bool:
+    """Return whether any fault acts on the plant itself, so that a twin can show what it does."""
+    return any(is_measured(schedule, k) for k in range(len(schedule.faults)))
+
+
+def is_measured(schedule: Schedule, k: int) -> bool:
+    """Return whether a fault acts on the plant itself."""
+    kind = schedule.faults[k].kind
+    return kind.stage != DATA_PATH_STAGE and not kind.is_control
 
 
 class TruthObserver:
-    """Computes the ground truth of a plant. columns: (N,) the plant's column of each loop of a Block."""
+    """Makes the ground truth of a plant. columns: (N,) the plant's column of each loop of a Block."""
 
-    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp]) -> None:
+    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Twin | None) -> None:
         faults = schedule.faults
-        self._schedule = schedule
-        self._loops = tuple(fault.loop.id for fault in faults)
-        self._kinds = tuple(fault.kind.name for fault in faults)
-        self._is_control = tuple(fault.kind.is_control for fault in faults)
-        self._is_fault = ~np.array(self._is_control, dtype=bool)
-        self._column_in_block = np.argsort(columns, kind="stable")[schedule.column]
-        self._visible_from = np.array([fault.kind.visible_from(fault) for fault in faults])
-        self._visible_while = np.array([fault.kind.visible_while for fault in faults])
-        self._limit = np.array([fault["limit"] if "limit" in fault.kind.defaults else np.inf for fault in faults])
+        self._schedule, self._twin = schedule, twin
+        self._column_in_block = np.argsort(columns, kind="stable")
+        self._is_fault = ~np.array([fault.kind.is_control for fault in faults], dtype=bool)
+        # The effect of a fault of the data path, in the unit of the others: it changes this share of the samples.
+        self._share = np.array([
+            fault["share"] if "share" in fault.kind.defaults else 1.0 if fault.kind.stage == DATA_PATH_STAGE else 0.0
+            for fault in faults])
+        self._own_copy = np.full(len(faults), -1, dtype=np.intp)
+        self._affected: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)  # (A,) columns that others' faults reach
+        if twin is not None:
+            is_own = schedule.column[twin.without] == twin.base
+            self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)
+            self._foreign_copies = np.flatnonzero(twin.is_reached & ~is_own)
+            self._affected = np.unique(twin.base[self._foreign_copies])
+            affected = set(self._affected.tolist())
+            self._coupled = [k for k, fault in enumerate(faults)
+                             if fault.other_loops() and int(schedule.column[k]) in affected]
+            self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
+        self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops[c].id for c in self._affected.tolist()))
+        self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
+        self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
+        self._columns = self._column_in_block[np.concatenate([schedule.column, self._affected])]
 
-    def observe(self, ticks: npt.NDArray[np.int64], op: Floats, mode: npt.NDArray[np.int8], true_pv: Floats) -> Truth:
-        """Return the ground truth at these scans; op, mode and true_pv are (T, N), per cent, in the plant's columns."""
+    def observe(self, ticks: npt.NDArray[np.int64], times: npt.NDArray[np.int64], signals: Floats,
+                mode: npt.NDArray[np.int8], twin_signals: Floats, twin_mode: npt.NDArray[np.int8]) -> Truth:
+        """Return the ground truth at these scans.
+
+        signals: (5, T, N) SP, OP and PV as recorded first, in the plant's columns. mode: (T, N). Of the twin the same.
+        """
         severity = self._schedule.severities(ticks)
-        visible = (severity > 0) & (severity >= self._visible_from) & self._is_fault
-        columns = self._schedule.column
-        for state in np.unique(self._visible_while[self._visible_while != ""]):
-            which = np.flatnonzero(self._visible_while == state)
-            op_of_loop = op[:, columns[which]]
-            visible[:, which] &= {
-                "controlled": mode[:, columns[which]] != MAN,
-                "open": op_of_loop >= 100.0,
-                "closed": op_of_loop <= 0.0,
-                "saturated": (op_of_loop <= 0.0) | (op_of_loop >= 100.0),
-                "clipped": true_pv[:, columns[which]] > self._limit[which],
-            }[str(state)]
-        return Truth(self._loops, self._kinds, self._is_control, self._column_in_block,
-                     (severity > 0) & self._is_fault, visible, severity)
+        present = (severity > 0) & self._is_fault
+        t, f = present.shape
+        a = len(self._affected)
+        effect, visible = np.zeros((t, f + a)), np.zeros((t, f + a), dtype=bool)
+        cause = np.full((t, f + a), -1, dtype=np.intp)
+        effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._share * severity)
+        visible[:, :f] = present & (self._share > 0.0)
+        if self._twin is not None:
+            self._measure(times, signals, mode, twin_signals, twin_mode, effect, visible, cause)
+            visible[:, :f] &= present
+            has_fault = np.zeros((t, len(self._column_in_block)), dtype=bool)
+            for k in np.flatnonzero(self._is_fault).tolist():
+                has_fault[:, self._schedule.column[k]] |= present[:, k]
+            for k in self._coupled:  # a fault by which a loop feels another one has the cause that is felt
+                at = f + int(np.searchsorted(self._affected, self._schedule.column[k]))
+                cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
+            visible[:, f:] &= ~has_fault[:, self._affected]
+            cause[:, f:][~visible[:, f:]] = -1
+        present = np.concatenate([present, visible[:, f:]], axis=1)
+        severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
+        return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
+                     cause)
+
+    def _measure(self, times: npt.NDArray[np.int64], signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
+                 twin_mode: npt.NDArray[np.int8], effect: Floats, visible: npt.NDArray[np.bool_],
+                 cause: npt.NDArray[np.intp]) -> None:
+        """Add the samples to the twin's meter, and write what it says after each."""
+        twin = self._twin
+        assert twin is not None
+        own = np.flatnonzero(self._own_copy >= 0)
+        copies = self._own_copy[own]
+        has_other_mode = (mode[:, twin.base] != twin_mode).astype(np.float64)
+        for t, time in enumerate(times.tolist()):
+            twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t], has_other_mode[t])
+            effect[t, own], visible[t, own] = twin.meter.effect[copies], twin.meter.is_visible[copies]
+            if self._affected.size:
+                self._find_causes(effect[t], visible[t], cause[t])
+
+    def _find_causes(self, effect: Floats, visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
+        """Write the largest effect of another loop's fault in each loop that such faults can reach, and which it is."""
+        twin = self._twin
+        assert twin is not None
+        order = np.argsort(twin.meter.effect[self._foreign_copies], kind="stable")  # the largest is written last
+        at, copies = self._place[order], self._foreign_copies[order]
+        effect[at] = twin.meter.effect[copies]
+        cause[at] = twin.without[copies]
+        np.logical_or.at(visible, at, twin.meter.is_visible[copies])

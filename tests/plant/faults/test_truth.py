@@ -1,4 +1,4 @@
-"""A fault is present exactly while it lasts, visible where it exceeds noise, and as severe as its ramp."""
+"""A fault is present exactly while it lasts, visible where its twin differs, and as severe as its ramp."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from faulty_loops import START, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.block import Truth
+from clpm_execd.plant.block import AFFECTED, Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.plant import SECOND
-from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec
+from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.specs import FaultSpec
 
 
 def truth(*faults: FaultSpec, samples: int = 600, interval: float = 1.0, **parts: object) -> Truth:
@@ -65,16 +65,71 @@ def test_a_negative_control_is_never_present_but_has_a_severity() -> None:
             assert result.severity.any()
 
 
-def test_noise_and_load_mask_stiction() -> None:
-    sticky = fault("stiction", S=4.0, J=2.0)
-    assert truth(sticky, disturbance=DisturbanceSpec(sigma=0.5, correlation=20.0)).visible.all()
-    assert not truth(sticky, disturbance=DisturbanceSpec(sigma=1.5, correlation=20.0)).visible.any()
+@pytest.mark.parametrize(("kind", "parts", "is_visible"), [
+    ("deadband", {"width": 6.0}, True), ("deadband", {"width": 0.05}, False),
+    ("stiction", {"S": 6.0, "J": 3.0}, True), ("stiction", {"S": 0.05, "J": 0.05}, False),
+    ("slow-actuator", {"lag": 1.0}, False), ("bias", {"size": 3.0}, True), ("bias", {"size": 0.01}, False),
+    ("freeze", {}, True), ("manual", {}, True), ("noise", {"sigma": 1.0}, True)])
+def test_a_fault_is_visible_where_its_loop_differs_from_the_same_loop_without_it(
+        kind: str, parts: dict[str, float], is_visible: bool) -> None:
+    block, healthy = (run(loop(*faults), samples=1800) for faults in ([fault(kind, 300, **parts)], []))
+    assert block.truth is not None
+    assert not block.truth.visible[:300].any()
+    assert block.truth.visible[600:, 0].mean() == pytest.approx(float(is_visible), abs=0.1)
+    # The same by hand: the distance of each signal over the deviation of the healthy one.
+    distances = [np.sqrt(np.mean((getattr(block, name) - getattr(healthy, name))[600:] ** 2)) /
+                 max(0.05, getattr(healthy, name)[600:].std()) for name in ("pv", "op")]
+    assert (max(distances) > 0.7) == is_visible
 
 
-def test_stiction_is_not_visible_in_manual() -> None:
-    result = truth(fault("stiction"), fault("manual", 100, 100))
-    assert result.present[:, 0].all()
-    assert np.flatnonzero(~result.visible[:, 0]).tolist() == list(range(100, 200))
+def test_the_master_of_a_slave_whose_sensor_freezes_is_affected_and_names_the_cause() -> None:
+    slave = loop(fault("freeze", 300), loop_id="FIC102", cascade="TIC101", mode="CAS")
+    block = run(slave, loop(loop_id="TIC101", kind="temperature"), loop(loop_id="FIC103"), samples=3600)
+    result = block.truth
+    assert result is not None
+    assert list(zip(result.loops, result.kinds, strict=True)) == [("FIC102", "freeze"), ("TIC101", AFFECTED)]
+    assert result.present[-600:].all()
+    assert not result.present[:300].any()
+    assert {result.cause_text(int(cause)) for cause in result.cause[-600:, 1]} == {"FIC102:freeze"}
+
+
+def test_the_effect_of_each_of_several_faults_is_what_it_adds_to_the_others() -> None:
+    both = truth(fault("bias", 100, size=0.01), fault("noise", 100, sigma=1.0), samples=900)
+    assert both.visible[300:].all(axis=0).tolist() == [False, True]
+    assert both.effect[-1, 0] < 0.2 < 1.5 < both.effect[-1, 1]
+
+
+def test_the_truth_is_the_same_however_the_stream_is_cut() -> None:
+    loops = (loop(fault("stiction", 60), fault("mode-hopping", 90, dwell=60.0), loop_id="FIC102", cascade="TIC101",
+                  mode="CAS"), loop(loop_id="TIC101", kind="temperature"),
+             loop(fault("interaction", 30, **{"with": "FIC102"}), loop_id="PIC103"))
+    whole = run(*loops, samples=700).truth
+    plant = Plant(loops, seed=7, start=START)
+    parts = [plant.advance(n).truth for n in (1, 29, 30, 31, 200, 409)]
+    for name in ("present", "visible", "severity", "effect", "cause"):
+        assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]))
+
+
+def test_without_the_truth_no_twin_is_simulated_and_the_samples_are_the_same() -> None:
+    loops = (loop(fault("stiction", 10)),)
+    with_truth, without = (Plant(loops, start=START, measures_truth=truth) for truth in (True, False))
+    one, other = with_truth.advance(100), without.advance(100)
+    assert np.array_equal(one.pv, other.pv)
+    assert one.truth is not None
+    assert other.truth is not None
+    assert np.array_equal(one.truth.present, other.truth.present)
+    assert not other.truth.visible.any()
+
+
+def test_a_plant_that_resumes_without_a_twin_starts_one_from_its_own_state() -> None:
+    loops = (loop(fault("bias", 600, size=5.0)),)
+    without = Plant(loops, start=START, measures_truth=False)
+    without.advance(300)
+    snapshot = without.snapshot()
+    resumed = Plant(loops, start=snapshot.next_time, snapshot=snapshot).advance(900).truth
+    assert resumed is not None
+    assert resumed.effect[:300].max() == 0.0
+    assert resumed.visible[400:].all()
 
 
 def test_faults_are_in_the_order_of_loops_and_then_as_configured_also_in_a_cascade() -> None:
@@ -82,9 +137,9 @@ def test_faults_are_in_the_order_of_loops_and_then_as_configured_also_in_a_casca
     master = loop(fault("noise"), loop_id="TIC101", kind="temperature")
     result = run(slave, loop(fault("leak")), master, samples=2).truth
     assert result is not None
-    assert result.loops == ("FIC102", "FIC102", "FIC101", "TIC101")
-    assert result.kinds == ("bias", "stuck", "leak", "noise")
-    assert result.column.tolist() == [0, 0, 1, 2]
+    assert result.loops == ("FIC102", "FIC102", "FIC101", "TIC101", "TIC101", "FIC102")
+    assert result.kinds == ("bias", "stuck", "leak", "noise", AFFECTED, AFFECTED)
+    assert result.column.tolist() == [0, 0, 1, 2, 2, 0]
 
 
 @pytest.mark.slow

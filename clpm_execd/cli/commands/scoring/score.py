@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clpm_execd.score.precision_recall import Point
 
 LEVELS = ("kind", "group", "any")
+AFFECTED_RULES = ("ignore", "judge")
 FORMATS = ("json", "csv", "html")
 _PIPE_WIDTH = 120  # characters
 
@@ -38,7 +39,7 @@ def add(commands: Commands) -> None:
         examples=["clpm-execd score alarms.csv --truth day.lp.gz",
                   "clpm-execd score alarms.csv --start 2025-01-10T10:00:00Z --output score.html"])
     command.add_argument("alarms", metavar="ALARMS", type=Path,
-                         help="a CSV with the columns loop, start, end, fault and optionally detected and score")
+                         help="a CSV with the columns loop, start, end, fault and optionally detected, score and cause")
     group = command.add_argument_group("ground truth")
     group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the ground truth "
                                                                   "(default the bucket of INFLUXDB_*)")
@@ -52,6 +53,9 @@ def add(commands: Commands) -> None:
     group.add_argument("--overlap", metavar="FRACTION", type=_fraction, default=0.5,
                        help="fraction of an alarm, 0 to 1, in which the fault must be visible (default 0.5)")
     group.add_argument("--all", action="store_true", help="count faults that are present, visible or not")
+    group.add_argument("--affected", choices=AFFECTED_RULES, default="ignore",
+                       help="alarms on loops that another loop's fault affects: ignore them, or judge whether they "
+                            "name its loop in a column cause (default ignore)")
     group = command.add_argument_group("output")
     group.add_argument("--output", metavar="FILE", type=output_file,
                        help="a file: .json, .csv or .html (default -, stdout)")
@@ -77,9 +81,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         print("the ground truth comes without samples: a loop without faults counts only if an alarm names it",
               file=sys.stderr)
         truth = truth.with_healthy_loops(alarm.loop for alarm in alarms)
-    result = score(truth, alarms, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
-    curve = find_precision_recall(truth, alarms, by=arguments.by, overlap=arguments.overlap, all_present=arguments.all)
-    return _output(result, curve, form, arguments)
+    rules = {"by": arguments.by, "overlap": arguments.overlap, "all_present": arguments.all}
+    result = score(truth, alarms, **rules, affected=arguments.affected)
+    return _output(result, find_precision_recall(truth, alarms, **rules), form, arguments)
 
 
 def _output(result: Score, curve: Sequence[Point], form: str | None, arguments: argparse.Namespace) -> int:

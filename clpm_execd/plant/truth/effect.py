@@ -1,0 +1,101 @@
+"""How far a loop is from its copy without a fault, in standard deviations of that copy's own movement.
+
+The distance of PV, OP and SP as recorded is taken over bins of half a minute of absolute time, and both it and the
+movement of the copy are averages over some periods of the loop, whose weights fall off exponentially (Roberts, 1959).
+The effect is the largest of the three; where the modes differ, it is as large as an effect can be. It is known at the
+end of a bin and holds until the end of the next one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clpm_execd import stored_names
+from clpm_execd.plant.block import SECOND, Floats
+from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.snapshot import LoopArrays
+from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.tuning import tune_controller
+
+# An effect of 1 adds to a signal the variance that it has anyway. With the copy at hand the best detector of a change
+# of variance is the F test: at some 60 independent samples a ratio of 1.5, which is an effect of 0.7, is significant at
+# 5 %. See "Ground truth" in docs/faults.md for how the detectors of `monitors` see the two.
+VISIBLE_FROM, VISIBLE_UNTIL = 0.7, 0.5
+LARGEST_EFFECT = 3.0  # beyond it nothing is more visible; without a limit an effect would seem to last after its end
+_BIN_NS = 30 * SECOND
+# The time constant of the averages: some periods of the loop, for which the reset time stands, within minutes.
+_RESETS, _SHORTEST_S, _LONGEST_S = 2.0, 60.0, 1200.0
+_LEAST_PV, _LEAST_OP = 0.05, 0.1  # % of span, %: movements that nobody reads off a trend
+
+
+class EffectMeter(LoopArrays):
+    """Measures the effect of M copies; all values are engineering units, OP in what it is recorded as.
+
+    effect: (M,) at the last end of a bin. is_visible: (M,) whether it has risen above VISIBLE_FROM, and not fallen
+    below VISIBLE_UNTIL since.
+    """
+
+    stored_arrays = stored_names.EFFECT_METER
+
+    def __init__(self, loops: LoopSet, interval: int, scan: int) -> None:
+        n = len(loops)
+        self.columns = np.arange(n)
+        self._bin_ns = max(_BIN_NS, interval)
+        pv_unit = loops.column(lambda loop: (loop.range[1] - loop.range[0]) / 100.0)
+        op_unit = loops.column(lambda loop: (loop.recording.op_range[1] - loop.recording.op_range[0]) / 100.0)
+        pv = loops.column(lambda loop: max(_LEAST_PV, loop.sensor.noise)) * pv_unit
+        least = np.stack([pv, _LEAST_OP * op_unit, pv])  # SP, OP, PV
+        self._least_variance: Floats = least * least
+        time = loops.column(lambda loop: _averaging_time(loop, scan))
+        self._share: Floats = np.minimum(self._bin_ns / SECOND / time, 1.0)
+        # Of the open bin: how many samples, their distances squared, deviations from the mean, and those squared.
+        self._samples, self._different_modes = np.zeros(n), np.zeros(n)
+        self._distance, self._deviation, self._squares = np.zeros((3, 3, n))
+        self._bin = np.full(n, -1, dtype=np.int64)
+        self._bins = np.zeros(n)  # how many have ended
+        self._mean, self._variance, self._effects = np.zeros((3, 3, n))  # of SP, OP, PV
+        self._mode_effect = np.zeros(n)
+        self.effect: Floats = np.zeros(n)
+        self.is_visible = np.zeros(n, dtype=bool)
+
+    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats) -> None:
+        """Add a sample: time, ns; values and copy, (3, M): SP, OP, PV; has_other_mode, (M,) 0 or 1."""
+        number = time // self._bin_ns
+        if self._bin[0] != number:
+            if self._samples[0]:
+                self._end_bin()
+            else:
+                self._mean[:] = copy
+            self._bin[:] = number
+        self._samples += 1.0
+        self._different_modes += has_other_mode
+        distance, deviation = values - copy, copy - self._mean
+        self._distance += distance * distance
+        self._deviation += deviation
+        self._squares += deviation * deviation
+
+    def _end_bin(self) -> None:
+        samples = self._samples
+        share = np.maximum(self._share, 1.0 / (self._bins + 1.0))  # the first bins count alike
+        shift = share * (self._deviation / samples)
+        self._mean += shift
+        self._variance += share * (self._squares / samples - self._variance) - shift * shift
+        variance = np.maximum(self._variance, self._least_variance)
+        variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
+        most = LARGEST_EFFECT * LARGEST_EFFECT
+        effects = np.minimum(self._distance / samples / variance, most)
+        self._effects += self._share * (effects - self._effects)
+        self._mode_effect += self._share * (most * self._different_modes / samples - self._mode_effect)
+        largest = np.maximum(np.maximum(self._effects[0], self._effects[1]),
+                             np.maximum(self._effects[2], self._mode_effect))
+        self.effect = np.sqrt(largest)
+        self.is_visible = self.effect >= np.where(self.is_visible, VISIBLE_UNTIL, VISIBLE_FROM)
+        self._bins += 1.0
+        for values in (samples, self._different_modes, self._distance, self._deviation, self._squares):
+            values[:] = 0.0
+
+
+def _averaging_time(loop: LoopSpec, scan: int) -> float:
+    """Return the time constant of the averages, s."""
+    reset = tune_controller(loop, scan / SECOND).reset or 0.0
+    return min(max(_RESETS * reset, _SHORTEST_S), _LONGEST_S)

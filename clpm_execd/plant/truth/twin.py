@@ -1,0 +1,211 @@
+"""The twin: loops that are simulated a second time, each without one fault, on the same random numbers.
+
+For each fault there is a copy of every loop that it can reach: its own loop, the others of the cascade, and those that
+the valves of these act on. In the copies all is as in the plant, but that fault is absent. What differs between a loop
+and its copy is therefore the effect of the fault, and nothing else. Copies of loops that the fault cannot reach, but
+which act on those that it does, are the same as in the plant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd import stored_names
+from clpm_execd.plant.block import Floats
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.kernel.simulation import Simulation
+from clpm_execd.plant.loop_set import Indices, LoopSet
+from clpm_execd.plant.rng import COPY_MARK, stream_keys
+from clpm_execd.plant.snapshot import OwnedRows, StatefulPart, Tables, restore_parts, snapshot_parts
+from clpm_execd.plant.specs import LoopSpec, Move
+from clpm_execd.plant.stages.state import Cascades
+from clpm_execd.plant.truth.effect import EffectMeter
+
+
+class Twin(Simulation):
+    """The copies of the loops of a plant, M of them, masters first.
+
+    base: (M,) the plant's column of each copy. without: (M,) the index of the fault that is absent from it. is_reached:
+    (M,) whether that fault can reach it.
+    """
+
+    def __init__(self, specs: LoopSet, schedule: Schedule, starts: npt.NDArray[np.int64], *, seed: int, interval: int,
+                 scan: int) -> None:
+        groups = list(_find_groups(specs, schedule))
+        base = np.array([c for _, columns, _ in groups for c in columns], dtype=np.intp)
+        without = np.repeat([k for k, _, _ in groups], [len(columns) for _, columns, _ in groups]).astype(np.intp)
+        is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
+        copies = _copy_loops(specs, base, without)
+        order = np.argsort(Cascades(copies).depths, kind="stable")
+        self.base, self.without, self.is_reached = base[order], without[order], is_reached[order]
+        self._scan, copies = scan, copies.select(order)
+        self.loops = copies.ids
+        balanced = self._build(copies, seed, starts[self.base])
+        twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan)
+        twin_schedule.mute(self._muted(schedule, twin_schedule))
+        self._attach_faults(twin_schedule, seed)
+        self.meter = EffectMeter(balanced, interval, scan)
+        names = schedule.stream_names(range(len(schedule.faults)))
+        self._keys = stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
+
+    def _muted(self, schedule: Schedule, twin_schedule: Schedule) -> npt.NDArray[np.intp]:
+        """Return the indices of the faults of the copies that are absent: each is the nth of its loop."""
+        nth = {k: i for column in np.unique(schedule.column).tolist()
+               for i, k in enumerate(np.flatnonzero(schedule.column == column).tolist())}
+        first = np.searchsorted(twin_schedule.column, np.arange(len(self.base)))
+        own = np.flatnonzero(schedule.column[self.without] == self.base)
+        return np.array([first[m] + nth[int(self.without[m])] for m in own.tolist()], dtype=np.intp)
+
+    def step(self, tick: int, noise: Floats, load: Floats) -> None:
+        """Simulate one scan on the standard normals of the plant's loops, (N,) each."""
+        self._simulate_scan(tick, noise[self.base], load[self.base])
+
+    def take_sample(self, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
+        """Write the sample of this scan: signals, (5, M) per cent, and mode, (M,)."""
+        signals[:], mode[:] = self._state.signals, self._state.effective_mode
+        if self._learned is not None:
+            self._learned.record(signals[2], signals[1])
+
+    def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
+        return chain(super()._parts(), [(stored_names.EFFECT_PART, self.meter)])
+
+    def tables(self) -> dict[str, OwnedRows]:
+        """Return the state as rows that belong to the plant's columns; the copies of one in the order of the faults.
+
+        A table with one row for each copy has them in that order. Of the others a second table tells the copy of each
+        row, as its place among those of its loop.
+        """
+        order = np.argsort(self.base, kind="stable")
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order)) - np.searchsorted(self.base[order], self.base[order])
+        tables = {stored_names.TWIN_COPIES: OwnedRows(self.base[order], self._keys[order])}
+        for name, (owner, values) in snapshot_parts(self._parts()).items():
+            by_base = np.argsort(self.base[owner], kind="stable")
+            tables[stored_names.TWIN_TABLE.format(name)] = OwnedRows(self.base[owner][by_base], values[by_base])
+            if not np.array_equal(owner, np.arange(len(self.base))):
+                tables[stored_names.TWIN_PLACES.format(name)] = OwnedRows(self.base[owner][by_base],
+                                                                          place[owner][by_base])
+        return tables
+
+    def restore(self, tables: Tables, next_tick: int, resumed: Indices) -> None:
+        """Restore the state of the copies of these columns from tables of the plant; a new copy starts as its loop is.
+
+        Raise ValueError where the tables are not those of such a plant.
+        """
+        self.bring_faults_up(next_tick)
+        stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
+        ours = {(int(base), int(key)): m for m, (base, key) in
+                enumerate(zip(self.base.tolist(), self._keys.tolist(), strict=True))}
+        copy_of = np.array([ours.get((owner, key), -1) for owner, key in
+                            zip(stored.owner.tolist(), stored.values.tolist(), strict=True)], dtype=np.intp)
+        new = np.setdiff1d(np.arange(len(self.base)), copy_of)
+        prefix = stored_names.TWIN_TABLE.format("")
+        restored: dict[str, list[OwnedRows]] = {}
+        for name, rows in tables.items():
+            if name.startswith(prefix):
+                places = tables.get(stored_names.TWIN_PLACES.format(name.removeprefix(prefix)))
+                if places is None and not np.array_equal(rows.owner, stored.owner):
+                    raise ValueError(f"the snapshot is of another plant: {name} does not say whose rows it has")
+                at = np.arange(len(rows.owner)) if places is None else (
+                    np.searchsorted(stored.owner, rows.owner) + places.values)
+                restored.setdefault(name.removeprefix(prefix), []).append(OwnedRows(copy_of[at], rows.values))
+            elif not name.startswith(stored_names.TWIN_PREFIXES):
+                if stored.owner.size and stored_names.TWIN_TABLE.format(name) not in tables \
+                        and not name.startswith(stored_names.DATA_PATH_PART):
+                    raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
+                restored.setdefault(name, []).append(_repeat_rows(rows, new, self.base))
+        parts = self._parts() if stored.owner.size else super()._parts()
+        restore_parts(parts, {name: _sort_rows(rows) for name, rows in restored.items()},
+                      np.flatnonzero(np.isin(self.base, resumed)))
+
+    def add_move(self, column: int, move: Move, loop: LoopSpec) -> None:
+        """Plan a move of the operator in each copy of a loop: it is not the fault that makes it."""
+        for m in np.flatnonzero(self.base == column).tolist():
+            self._operator.add_move(m, move, loop)
+
+    def rescale_integrals(self, old: Floats, new: Floats) -> None:
+        """Keep OP from jumping where the plant's controllers have new gains, (N,) each; see `Plant.respecify`."""
+        changed = (old != new)[self.base]
+        for controller, level in zip(self._controllers, self._state.cascades.levels, strict=True):
+            if changed[level].any():
+                kp = controller.kp
+                controller.rescale_integral(np.where(changed[level], kp * (old / new)[self.base][level], kp))
+
+
+def _find_groups(specs: LoopSet, schedule: Schedule) -> Iterator[tuple[int, list[int], set[int]]]:
+    """Yield of each fault its index, the loops to copy, masters first, and which of them it can reach."""
+    index = {loop: i for i, loop in enumerate(specs.ids)}
+    acts_on: dict[int, set[int]] = {}
+    for i, master in enumerate(specs.masters):
+        if master is not None:
+            acts_on.setdefault(i, set()).add(index[master])
+            acts_on.setdefault(index[master], set()).add(i)
+    for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
+        for other in fault.other_loops():
+            acts_on.setdefault(index[other], set()).add(column)
+    acted_on_by: dict[int, set[int]] = {}
+    for cause, effects in acts_on.items():
+        for effect in effects:
+            acted_on_by.setdefault(effect, set()).add(cause)
+    for k, (fault, column) in enumerate(zip(schedule.faults, schedule.column.tolist(), strict=True)):
+        if fault.kind.stage != _DATA_PATH_STAGE and not fault.kind.is_control:
+            reached = _reach([column], acts_on)
+            yield k, sorted(_reach(reached, acted_on_by)), reached
+
+
+_DATA_PATH_STAGE = 9  # its faults act on samples on their way, not on the plant
+
+
+def _reach(start: Iterable[int], links: dict[int, set[int]]) -> set[int]:
+    """Return what can be reached from these, themselves included."""
+    reached, remaining = set(start), list(start)
+    while remaining:
+        more = links.get(remaining.pop(), set()) - reached
+        reached |= more
+        remaining += more
+    return reached
+
+
+def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
+    """Return the copies, whose ids are marked with the fault; masters and neighbours are those of the same group."""
+    def mark(loop: str, k: int) -> str:
+        return f"{loop}{COPY_MARK}{k}"
+
+    pairs = list(zip(base.tolist(), without.tolist(), strict=True))
+    masters = [None if specs.masters[c] is None else mark(str(specs.masters[c]), k) for c, k in pairs]
+    copies = LoopSet(specs.distinct, specs.which[base], [mark(specs.ids[c], k) for c, k in pairs], masters)
+    distinct, which = list(copies.distinct), copies.which.copy()
+    has_neighbours = copies.where(_has_neighbours)
+    for m in np.flatnonzero(has_neighbours).tolist():
+        loop = copies[m]
+        which[m] = len(distinct)
+        distinct.append(replace(loop, faults=tuple(
+            replace(fault, parameters={name: mark(value, pairs[m][1]) if isinstance(value, str) else value
+                                       for name, value in fault.parameters.items()}) for fault in loop.faults)))
+    return LoopSet(distinct, which, copies.ids, copies.masters)
+
+
+def _has_neighbours(loop: LoopSpec) -> bool:
+    return any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values())
+
+
+def _repeat_rows(rows: OwnedRows, copies: Indices, base: Indices) -> OwnedRows:
+    """Return the rows of a plant's table for each of these copies."""
+    first, last = np.searchsorted(rows.owner, base[copies]), np.searchsorted(rows.owner, base[copies], side="right")
+    at = [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    which = np.concatenate(at) if at else np.empty(0, np.intp)
+    return OwnedRows(np.repeat(copies, last - first), rows.values[which])
+
+
+def _sort_rows(parts: list[OwnedRows]) -> OwnedRows:
+    """Return rows of several tables as one in the order of their owners, without those that have none."""
+    owner = np.concatenate([rows.owner for rows in parts])
+    values = np.concatenate([rows.values for rows in parts]) if len(parts) > 1 else parts[0].values
+    order = np.argsort(owner, kind="stable")
+    order = order[owner[order] >= 0]
+    return OwnedRows(owner[order], values[order])
