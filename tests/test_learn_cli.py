@@ -88,7 +88,7 @@ def test_fitted_loops_pass_check_and_stream(tmp_path: Path, record: Path) -> Non
                "FIC101=0:120", "--range", "LIC1=0:100")
     assert sorted(os.listdir(tmp_path)) == ["loops.npz", "loops.toml", "report.html"]
     for loop in ("FIC101", "LIC1", "LIC2"):
-        assert re.search(rf"^{loop} +1200 ", result.stdout, re.MULTILINE)
+        assert re.search(rf"^{loop} +(good|usable with care|do not use) +1200 ", result.stdout, re.MULTILINE)
     assert "LIC2: the transmitter range is not in the record" in result.stderr
     assert "wrote loops.toml and loops.npz; stream with clpm-execd --config loops.toml" in result.stderr
     configuration = tomli.loads((tmp_path / "loops.toml").read_text())
@@ -164,6 +164,82 @@ def test_a_mistake_is_one_line(tmp_path: Path, short: Path, signals: Signals, wo
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (["--op-range", "FIC101=20:4"], "--op-range: invalid range 'FIC101=20:4'"),
+    (["--op-range", "FIC1=4:20"], "--op-range: unknown loop 'FIC1'; did you mean 'FIC101'?"),
+    (["--name", "FIC102=A"], "--name: unknown loop 'FIC102'"),
+    (["--name", "A"], "--name: a record has several loops; write --name LOOP=ID for each"),
+    (["--name", "FIC101="], "--name: no id in 'FIC101='"),
+])
+def test_a_mistake_about_a_loop_is_one_line(tmp_path: Path, short: Path, signals: Signals, words: list[str],
+                                            message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml"), *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert message in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_record_without_op_is_refused(tmp_path: Path, signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "x.csv"
+    record.write_text("time,TIC1.PV\n" + "".join(f"{k},{k % 9}\n" for k in range(400)))
+    assert cli.run(signals, ["learn", str(record), "--output", str(tmp_path / "l.toml")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (f"{record}: no OP for TIC1; name its column with --columns op=NAME or op=#3: without it no "
+                   "controller can be identified\n")
+    assert os.listdir(tmp_path) == ["x.csv"]
+
+
+def test_loops_without_op_beside_others_are_left_out(tmp_path: Path, signals: Signals,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("time,A.PV,A.OP,B.PV\n" + "".join(f"{k},{k % 9},{k % 5},1\n" for k in range(40)))
+    assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "l.toml")]) == 0
+    assert "left out, because they have no OP: B" in capsys.readouterr().err
+    assert [loop["id"] for loop in tomli.loads((tmp_path / "l.toml").read_text())["loop"]] == ["A"]
+
+
+def test_records_of_one_tag_are_one_loop(tmp_path: Path, signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their ids are the names of the files without the dates; a name that is given counts for all of them."""
+    rng = np.random.default_rng(3)
+    names = ("FIC-211_20250110.csv", "FIC-211_2025-01-11 (2).csv")
+    for day, name in enumerate(names):
+        rows = "".join(f"{1736467200 + 86400 * day + k},{5 + v:.3f},{50 - v:.3f},5\n"
+                       for k, v in enumerate(np.cumsum(rng.standard_normal(150)) / 9))
+        (tmp_path / name).write_text("time,PV,OP,SP\n" + rows)
+    paths = [str(tmp_path / name) for name in names]
+    for words, loop in ((paths, "FIC-211"), (paths[::-1], "FIC-211"), ([*paths, "--name", "A"], "A"),
+                        ([*paths, "--name", "FIC-211=B", "--op-range", "B=0:200"], "B")):
+        assert cli.run(signals, ["learn", *words, "--output", str(tmp_path / "l.toml")]) == 0
+        out, err = capsys.readouterr()
+        assert f"{loop}: 2 records are fitted as one loop" in err
+        assert re.search(rf"^{loop} .* 30[01] ", out, re.MULTILINE)
+        loops = tomli.loads((tmp_path / "l.toml").read_text())["loop"]
+        assert [one["id"] for one in loops] == [loop]
+        assert loops[0]["recording"].get("op_range") == ([0.0, 200.0] if loop == "B" else None)
+
+
+def test_with_strict_a_loop_that_is_not_to_be_used_is_status_1(tmp_path: Path, signals: Signals,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("time,PV,OP,SP\n" + "".join(f"{k},120,{k % 7},130\n" for k in range(400)))
+    words = ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "l.toml")]
+    reason = "do not use: PV never moves in the record"
+    for more, status in ((["--strict"], 1), ([], 0)):
+        assert cli.run(signals, [*words, *more]) == status
+        out, err = capsys.readouterr()
+        assert f"x: {reason}" in out
+        assert "Warning" not in err
+        assert f"# Verdict: {reason}" in (tmp_path / "l.toml").read_text()
+
+
+def test_rows_without_times_are_an_interval_apart(tmp_path: Path, signals: Signals) -> None:
+    (tmp_path / "x.csv").write_text("PV,OP,SP\n" + "".join(f"{k % 9},{k % 7},4\n" for k in range(60)))
+    words = ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "l.toml")]
+    assert cli.run(signals, [*words, "--interval", "30s"]) == 0
+    assert tomli.loads((tmp_path / "l.toml").read_text())["interval"] == "30s"
+    assert cli.run(signals, [*words, "--interval", "0s"]) == 2
+
+
 def test_without_its_extra_the_error_shows_how_to_install_it(tmp_path: Path, short: Path, signals: Signals,
                                                            monkeypatch: pytest.MonkeyPatch,
                                                            capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +263,7 @@ def test_a_loop_with_few_samples_is_fitted_with_a_warning(tmp_path: Path, signal
                              "--report", str(tmp_path / "x.html")]) == 0
     out, err = capsys.readouterr()
     assert "only 3 samples" in err
-    assert re.search(r"^x +3 ", out, re.MULTILINE)
+    assert re.search(r"^x +do not use +3 ", out, re.MULTILINE)
     assert cli.run(signals, ["check", "--config", str(tmp_path / "x.toml")]) == 0
 
 

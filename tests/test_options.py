@@ -45,7 +45,8 @@ WRITES = {
 _PLANT = ("", "generate", "preview", "check")
 _CONTROL = ("inject", "clear", "set", "status")
 TAKERS: dict[str, Sequence[str]] = {
-    **dict.fromkeys(("--config", "--interval", "--shard"), (*_PLANT, "loops")), "--demo": _PLANT, "--replay": _PLANT,
+    **dict.fromkeys(("--config", "--shard"), (*_PLANT, "loops")), "--interval": (*_PLANT, "loops", "learn"),
+    "--demo": _PLANT, "--replay": _PLANT,
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
     "--env-file": (*_PLANT, "loops", "score", "benchmark", "spool", "health", *_CONTROL),
     "--state": ("", "spool", "health", *_CONTROL), "--control": ("", *_CONTROL), "--journal": ("generate",),
@@ -57,13 +58,14 @@ TAKERS: dict[str, Sequence[str]] = {
     "--output": ("generate", "preview", "learn", "loops", "init", "score", "benchmark", "spool"),
     "--format": ("generate", "loops", "score", "benchmark"),
     "--theme": ("preview",), "--report": ("learn",), "--range": ("learn",), "--type": ("learn",),
+    "--op-range": ("learn",), "--name": ("learn",), "--strict": ("learn",),
     "--plant": ("init",), "--loops": ("init",), "--faulty": ("init",), "--truth": ("score",),
     "--truth-measurement": ("score",),
     "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
 VALUES = {"--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1", "--overlap": "1",
           "--seed": "1", "--speed": "60", "--theme": "dark"}
-FLAGS = ("--demo", "--direct", "--all")
+FLAGS = ("--demo", "--direct", "--all", "--strict")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],
          "inject": ["FIC1", "stiction"], "clear": ["FIC1"], "set": ["FIC1", "sp=1"]}

@@ -188,12 +188,21 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
 
 
 def load_record(arguments: argparse.Namespace, path: Path) -> Record:
-    """Return the record in a file, read with --columns and --timezone."""
+    """Return the record in a file, read with --columns, --timezone and, where it has no times, --interval."""
     from clpm_execd.records import Columns, parse_columns, parse_zone, read_record
+    from clpm_execd.units import parse_duration
 
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
     zone = parse_zone(arguments.timezone) if arguments.timezone else None
-    return read_record(path, columns=columns, zone=zone)
+    interval = None
+    if getattr(arguments, "interval", None) is not None:
+        try:
+            interval = parse_duration(arguments.interval)
+        except ValueError as error:
+            raise BadInput([Problem.from_error("--interval", error)]) from None
+        if interval <= 0:
+            raise BadInput([Problem("--interval", "must be greater than 0", "give a time such as 1s")])
+    return read_record(path, columns=columns, zone=zone, interval=interval)
 
 
 def count_samples(source: Source, duration: int) -> int:

@@ -29,7 +29,7 @@ _HEAD = """\
 _UNPRINTABLE = "".join(map(chr, [*range(32), *range(127, 160), 0x2028, 0x2029]))
 
 
-def format_loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path, bytes]:
+def format_loops_files(path: Path, learned: Sequence[LearnedLoop], verdicts: Sequence[str] = ()) -> dict[Path, bytes]:
     """Return the contents of the files of fitted loops.
 
     Parameters
@@ -38,6 +38,8 @@ def format_loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path,
         The loops.toml.
     learned : sequence of LearnedLoop
         The loops; their ids become those of `unique_ids`.
+    verdicts : sequence of str, optional
+        What each loop may be used for, a sentence that stands above it.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def format_loops_files(path: Path, learned: Sequence[LearnedLoop]) -> dict[Path,
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
             f"{name}/{stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(laws)})
-    text = format_loops_text(learned, names, arrays.name).encode()
+    text = format_loops_text(learned, names, arrays.name, verdicts).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}
 
 
@@ -76,12 +78,13 @@ def unique_ids(learned: Sequence[LearnedLoop]) -> list[str]:
     return ids
 
 
-def format_loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arrays: str) -> str:
-    """Return the text of loops.toml. arrays: the name of the .npz file."""
+def format_loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arrays: str,
+                      verdicts: Sequence[str] = ()) -> str:
+    """Return the text of loops.toml. arrays: the name of the .npz file. verdicts: one per loop, or none."""
     interval = min((one.interval for one in learned), default=10**9)
     lines = [_HEAD, f'interval = "{format_duration(interval)}"            # of the records']
-    for name, one in zip(names, learned, strict=True):
-        lines += ["", *_loop(name, one, arrays)]
+    for i, (name, one) in enumerate(zip(names, learned, strict=True)):
+        lines += ["", *(f"# Verdict: {verdict}" for verdict in verdicts[i:i + 1]), *_loop(name, one, arrays)]
     return "\n".join(lines) + "\n"
 
 

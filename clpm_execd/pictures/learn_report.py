@@ -17,6 +17,7 @@ import numpy as np
 
 from clpm_execd.evaluation.learned_vs_record import MIN_SAMPLES, Comparison, DiscriminatorAuc, LoopFit
 from clpm_execd.evaluation.similarity import Distances
+from clpm_execd.evaluation.verdict import Verdict
 from clpm_execd.extras import require
 from clpm_execd.identification.correlation import autocorrelation, cross_correlation
 from clpm_execd.identification.estimates import Estimate, Hypothesis
@@ -78,8 +79,8 @@ _REPLAYS = ((0.9, "the simulation does not replay the record"), (0.7, "the simul
 # The page
 
 
-def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc, assumptions: Sequence[str]
-                      ) -> Page:
+def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc,
+                      verdicts: Sequence[Verdict], assumptions: Sequence[str]) -> Page:
     """Return the page of fitted loops.
 
     Parameters
@@ -90,6 +91,8 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
         The loops, with their comparisons.
     auc : DiscriminatorAuc
         How well a random forest distinguishes them from their records.
+    verdicts : sequence of Verdict
+        What each loop may be used for.
     assumptions : sequence of str
         What was assumed in reading the records, a sentence each.
 
@@ -100,16 +103,17 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
     """
     page = Page("Fitted loops", _lead(fits))
     anchors = []
-    for name, fit, loop_auc in zip(names, fits, auc.per_loop, strict=True):
+    for name, fit, loop_auc, verdict in zip(names, fits, auc.per_loop, verdicts, strict=True):
         figure, height = draw_comparison(fit.comparison)
         anchors.append(page.add(
-            name, render_paragraph(_describe_record(fit), "muted"), _warnings(fit),
+            name, render_paragraph(f"Verdict: {verdict}."), render_paragraph(_describe_record(fit), "muted"),
+            _warnings(fit),
             f'<div class="scroll"><div class="broad">{render_figure(figure, height)}</div></div>',
             f'<div class="pair">{_estimate_table(fit.learned.estimates)}'
             f'{_similarity_table(fit.comparison, loop_auc)}</div>', _hypothesis_table(fit.learned.hypotheses)))
     rows = [(Link(name, anchor), Path(fit.source).name, *row, len(fit.learned.warnings))
-            for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc), strict=True)]
-    page.add("Overview", *_summary(fits, auc), _median_table(fits),
+            for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc, verdicts), strict=True)]
+    page.add("Overview", *_summary(fits, auc), render_list(_reasons(names, verdicts)), _median_table(fits),
              render_table(("Loop", "Record", *_headings(fits, auc), "Warnings"), rows,
                           f"{_DEFAULT_MARK} default, not identified; the sections of the loops have the warnings"))
     page.sections.insert(0, page.sections.pop())
@@ -215,7 +219,7 @@ def _median_table(fits: Sequence[LoopFit]) -> str:
 
 def _headings(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> tuple[str, ...]:
     """Return the headings; there is no AUC of single loops where all records are short."""
-    return ("Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("Finding",) if _has_findings(fits) else ()),
+    return ("Verdict", "Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("Finding",) if _has_findings(fits) else ()),
             *(("AUC",) if _has_auc(auc) else ()), "Novelty")
 
 
@@ -239,10 +243,16 @@ def _finding(fit: LoopFit) -> str:
     return ""
 
 
-def _rows(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[tuple[object, ...]]:
+def _reasons(names: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
+    """Return a sentence for each loop that is not good."""
+    return [f"{name}: {verdict}" for name, verdict in zip(names, verdicts, strict=True) if verdict.reasons]
+
+
+def _rows(fits: Sequence[LoopFit], auc: DiscriminatorAuc, verdicts: Sequence[Verdict]) -> list[tuple[object, ...]]:
     has_findings, has_auc = _has_findings(fits), _has_auc(auc)
-    return [_row(fit, (_finding(fit),) if has_findings else (), (_two_decimals(loop_auc),) if has_auc else ())
-            for fit, loop_auc in zip(fits, auc.per_loop, strict=True)]
+    return [(verdict.level, *_row(fit, (_finding(fit),) if has_findings else (),
+                                  (_two_decimals(loop_auc),) if has_auc else ()))
+            for fit, loop_auc, verdict in zip(fits, auc.per_loop, verdicts, strict=True)]
 
 
 def _row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[object, ...]:
@@ -256,7 +266,8 @@ def _row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[
             number("process.gain"), *finding, *auc, _two_decimals(fit.comparison.novelty))
 
 
-def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> Group:
+def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc,
+                       verdicts: Sequence[Verdict]) -> Group:
     """Return the table of fitted loops for the terminal, a row each; parameters are those of `build_report_page`."""
     from rich import box
     from rich.console import Group
@@ -265,13 +276,13 @@ def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: Discr
     overview = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True, show_edge=False)
     overview.add_column("Loop", overflow="fold", style="cyan", min_width=12)
     for heading in _headings(fits, auc):
-        is_text = heading == "Finding"
+        is_text = heading in ("Finding", "Verdict")
         overview.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text,
-                            min_width=13 if is_text else None)
-    rows = _rows(fits, auc)
+                            min_width=13 if heading == "Finding" else 10 if is_text else None)
+    rows = _rows(fits, auc, verdicts)
     for name, row in zip(names, rows, strict=True):
         overview.add_row(name, *map(str, row))
-    notes = []
+    notes = _reasons(names, verdicts)
     if any(_DEFAULT_MARK in str(cell) for row in rows for cell in row):
         notes.append(f"{_DEFAULT_MARK} default, not identified from the record")
     if not isnan(auc.overall):

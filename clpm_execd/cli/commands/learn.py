@@ -6,8 +6,11 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from clpm_execd.cli.assembly import load_record
 from clpm_execd.cli.options import add_command, add_shared_options
@@ -20,7 +23,9 @@ from clpm_execd.state.durable_file import unwritable, write_all_atomically
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
     from clpm_execd.cli.terminal import ProgressBar
+    from clpm_execd.evaluation.fitting import FitTask
     from clpm_execd.evaluation.learned_vs_record import DiscriminatorAuc, LoopFit
+    from clpm_execd.evaluation.verdict import Verdict
     from clpm_execd.records.record import Record
 
 EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
@@ -31,7 +36,7 @@ def add(commands: Commands) -> None:
     command = add_command(
         commands, "learn", "fit loop models to historian data and report the fit",
         examples=["clpm-execd learn history.csv --output loops.toml --report report.html",
-                  "clpm-execd learn export.txt --columns pv=FT_211,op=FV_211 --range 0:150 --output loops.toml",
+                  "clpm-execd learn export.txt --columns pv=FT_211,op=FV_211 --op-range 4:20 --output loops.toml",
                   "clpm-execd learn *.csv.gz --timezone Europe/Berlin --range FIC101=0:120 --output loops.toml"])
     command.add_argument("records", metavar="HISTORY", nargs="+", type=Path,
                          help="historian exports: long or wide CSV, PROCESSDATA; also .gz")
@@ -40,9 +45,17 @@ def add(commands: Commands) -> None:
                        help="the fitted loops, a loops.toml; long arrays go into a .npz next to it")
     group.add_argument("--report", metavar="FILE", type=Path,
                        help="report page that compares recorded and fitted loops, .html (default none)")
-    group = add_shared_options(command, "overrides", "--columns", "--timezone")
+    group.add_argument("--strict", action="store_true",
+                       help="exit status 1 if the verdict on any loop is `do not use`; the files are written")
+    group = add_shared_options(command, "overrides", "--columns", "--timezone", "--interval")
+    group.add_argument("--name", metavar="LOOP=ID", dest="names", action="append", default=[],
+                       help="id of a loop in the output, or ID for the only one; loops that get one id are fitted as "
+                            "one; repeatable (default that of the record, or the file's name without its date)")
     group.add_argument("--range", metavar="LOOP=LOW:HIGH", dest="ranges", action="append", default=[],
                        help="transmitter range, or LOW:HIGH for all loops; repeatable (default estimated)")
+    group.add_argument("--op-range", metavar="LOOP=LOW:HIGH", dest="op_ranges", action="append", default=[],
+                       help="OP as recorded at 0 and 100 %%, such as 4:20, or LOW:HIGH for all loops; repeatable "
+                            "(default by where OP rests, its unit and its size)")
     group.add_argument("--type", metavar="LOOP=TYPE", dest="types", action="append", default=[],
                        help="flow, pressure, level, temperature or composition, or TYPE for all loops; repeatable "
                             "(default by the letters of the tag)")
@@ -52,25 +65,102 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Fit, compare and write; return the exit status. If a record cannot be read nothing is written."""
     from clpm_execd.cli.terminal import progress_bar
+    from clpm_execd.evaluation.fitting import fit_loops
+    from clpm_execd.evaluation.verdict import REFUSED, judge
 
     require("learn", *EXTRA)
     if arguments.report:
         require("plots", "plotly")
     _refuse_bad_files(arguments)
-    ranges, types = _parse_ranges(arguments.ranges), _parse_types(arguments.types)
+    overrides = _Overrides.parse(arguments)
     assumptions: list[tuple[str, str]] = []
-    fits: list[LoopFit] = []
     with progress_bar(len(arguments.records)) as bar:
-        for record, path in _read(arguments, assumptions, bar, signals):
-            fits += _fit(record, path, ranges, types, bar, signals)
+        records = list(_read(arguments, assumptions, bar, signals))
         if signals.should_stop:
             return 0
-        _refuse_unknown_loops(ranges, types, [fit.learned.loop.id for fit in fits])
+        tasks = _make_tasks(records, overrides, assumptions)
+        bar.add_parts(len(tasks) - len(records))
+        bar.describe(f"fitting {tasks[0].record.loops[0]}")
+
+        def show(count: int) -> None:
+            bar.advance()
+            bar.describe(f"fitting {tasks[min(count, len(tasks) - 1)].record.loops[0]}")
+
+        fits = fit_loops(tasks, should_stop=lambda: signals.should_stop, on_fit=show)
+        if signals.should_stop:
+            return 0
         bar.describe("comparing")
         score = _compare(fits)
-    _write(arguments, fits, score, assumptions)
-    _print(arguments, fits, score, assumptions)
-    return 0
+    verdicts = [judge(fit, auc) for fit, auc in zip(fits, score.per_loop, strict=True)]
+    _write(arguments, fits, score, verdicts, assumptions)
+    _print(arguments, fits, score, verdicts, assumptions)
+    return 1 if arguments.strict and any(verdict.level == REFUSED for verdict in verdicts) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Overrides:
+    """What the user says about the loops, by their ids; ALL_LOOPS is for all that are not named."""
+
+    names: dict[str, str]
+    ranges: dict[str, tuple[float, float]]
+    op_ranges: dict[str, tuple[float, float]]
+    types: dict[str, str]
+
+    @classmethod
+    def parse(cls, arguments: argparse.Namespace) -> _Overrides:
+        """Return the values of the options; raise BadInput with all errors of one of them."""
+        return cls(_parse_names(arguments.names), _parse_ranges("--range", arguments.ranges),
+                   _parse_ranges("--op-range", arguments.op_ranges), _parse_types(arguments.types))
+
+    def refuse_unknown_loops(self, own_ids: Sequence[str], ids: Sequence[str]) -> None:
+        """Raise BadInput with each loop that no record has, under its own id or the one that it gets."""
+        every = list(dict.fromkeys((*ids, *own_ids)))
+        problems = [Problem(option, f"unknown loop {loop!r}", did_you_mean(loop, every))
+                    for option, overrides in (("--name", self.names), ("--range", self.ranges),
+                                              ("--op-range", self.op_ranges), ("--type", self.types))
+                    for loop in overrides if loop not in (ALL_LOOPS, *every)]
+        if problems:
+            raise BadInput(problems)
+
+
+def _make_tasks(records: Sequence[tuple[Record, Path]], overrides: _Overrides, assumptions: list[tuple[str, str]]
+                ) -> list[FitTask]:
+    """Return a task for each loop: records of one tag are one loop; raise BadInput if a record has no OP at all."""
+    from clpm_execd.evaluation.fitting import FitTask
+    from clpm_execd.records.merging import merge_records, select_loop, strip_date
+
+    parts: dict[str, list[tuple[Record, Path]]] = {}
+    own_ids = []
+    problems = []
+    for record, path in records:
+        usable = [column for column in range(len(record.loops)) if np.isfinite(record.op[:, column]).any()]
+        if not usable:
+            remedy = "name its column with --columns op=NAME or op=#3: without it no controller can be identified"
+            problems.append(Problem(str(path), f"no OP for {', '.join(record.loops[:5])}", remedy))
+        skipped = [loop for column, loop in enumerate(record.loops) if column not in usable]
+        if usable and skipped:
+            assumptions.append((str(path), f"left out, because they have no OP: {', '.join(skipped)[:200]}"))
+        for column in usable:
+            loop = record.loops[column]
+            plain = strip_date(loop) if path.name.startswith(loop) else loop
+            own_ids += [loop, plain]
+            name = next((overrides.names[key] for key in (loop, plain, ALL_LOOPS) if key in overrides.names), plain)
+            parts.setdefault(name, []).append((select_loop(record, column, name), path))
+    if problems:
+        raise BadInput(problems)
+    overrides.refuse_unknown_loops(own_ids, list(parts))
+    if ALL_LOOPS in overrides.names and any(len(record.loops) > 1 for record, _ in records):
+        raise BadInput([Problem("--name", "a record has several loops", "write --name LOOP=ID for each")])
+    tasks = []
+    for name, own in parts.items():
+        merged = merge_records([record for record, _ in own])
+        if len(own) > len(merged):
+            assumptions.append((name, f"{len(own)} records are fitted as one loop"))
+        source = str(own[0][1]) if len(own) == 1 else f"{own[0][1]} and {len(own) - 1} more"
+        span, op_span = (table.get(name, table.get(ALL_LOOPS)) for table in (overrides.ranges, overrides.op_ranges))
+        kind = overrides.types.get(name, overrides.types.get(ALL_LOOPS))
+        tasks += [FitTask(source, record, span, op_span, kind) for record in merged]
+    return tasks
 
 
 def _refuse_bad_files(arguments: argparse.Namespace) -> None:
@@ -114,22 +204,6 @@ def _read(arguments: argparse.Namespace, assumptions: list[tuple[str, str]], bar
         raise BadInput(problems)
 
 
-def _fit(record: Record, path: Path, ranges: dict[str, tuple[float, float]], types: dict[str, str], bar: ProgressBar,
-         signals: Signals) -> Iterator[LoopFit]:
-    from clpm_execd.evaluation.learned_vs_record import LoopFit, compare_with_record
-    from clpm_execd.identification.learn import learn
-
-    bar.add_parts(len(record.loops) - 1)
-    for column, loop in enumerate(record.loops):
-        if signals.should_stop:
-            return
-        bar.describe(f"fitting {loop}")
-        span, kind = ranges.get(loop, ranges.get(ALL_LOOPS)), types.get(loop, types.get(ALL_LOOPS))
-        learned = learn(record, column, span=span, kind=kind)
-        yield LoopFit(str(path), learned, compare_with_record(record, column, learned))
-        bar.advance()
-
-
 def _compare(fits: Sequence[LoopFit]) -> DiscriminatorAuc:
     from clpm_execd.evaluation.learned_vs_record import evaluate_discriminator
 
@@ -137,16 +211,17 @@ def _compare(fits: Sequence[LoopFit]) -> DiscriminatorAuc:
 
 
 def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
-           assumptions: Sequence[tuple[str, str]]) -> None:
+           verdicts: Sequence[Verdict], assumptions: Sequence[tuple[str, str]]) -> None:
     """Write the files; raise BadInput if one cannot be written."""
     from clpm_execd.identification.export import format_loops_files, unique_ids
 
     learned = [fit.learned for fit in fits]
-    files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned)}
+    files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned,
+                                                                            [str(verdict) for verdict in verdicts])}
     if arguments.report:
         from clpm_execd.pictures.learn_report import build_report_page
 
-        page = build_report_page(unique_ids(learned), fits, score, group_by_message(assumptions)).html()
+        page = build_report_page(unique_ids(learned), fits, score, verdicts, group_by_message(assumptions)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:
@@ -156,7 +231,7 @@ def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
 
 
 def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
-           assumptions: Sequence[tuple[str, str]]) -> None:
+           verdicts: Sequence[Verdict], assumptions: Sequence[tuple[str, str]]) -> None:
     """Print assumptions and warnings to stderr, and the table of loops to stdout."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.identification.export import unique_ids
@@ -167,7 +242,7 @@ def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
                 for warning in fit.learned.warnings]
     for line in (*group_by_message(assumptions), *group_by_message(warnings)):
         print(line, file=sys.stderr)
-    print_drawing(build_report_table(names, fits, score), output_width(sys.stdout))
+    print_drawing(build_report_table(names, fits, score, verdicts), output_width(sys.stdout))
     has_arrays = any(fit.learned.loop.learned_model for fit in fits)
     arrays = f" and {arguments.output.with_suffix('.npz').name}" if has_arrays else ""
     print(f"wrote {arguments.output}{arrays}; stream with clpm-execd --config {arguments.output}", file=sys.stderr)
@@ -183,7 +258,21 @@ def group_by_message(messages: Sequence[tuple[str, str]]) -> list[str]:
             for message, n in count.items()]
 
 
-def _parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+def _parse_names(texts: Sequence[str]) -> dict[str, str]:
+    """Return the ids in texts such as LOOP=ID, or ID for the only loop; raise BadInput with all errors."""
+    names = {}
+    problems = []
+    for text in texts:
+        loop, _, name = text.rpartition("=")
+        if not name.strip():
+            problems.append(Problem("--name", f"no id in {text!r}", "write FIC-211_20241121=FIC211, or FIC211"))
+        names[loop.strip()] = name.strip()
+    if problems:
+        raise BadInput(problems)
+    return names
+
+
+def _parse_ranges(option: str, texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Return the ranges in texts such as LOOP=LOW:HIGH, or LOW:HIGH for all loops; raise BadInput with all errors."""
     ranges: dict[str, tuple[float, float]] = {}
     problems = []
@@ -196,7 +285,7 @@ def _parse_ranges(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
         except ValueError:
             is_valid = False
         if not is_valid:
-            problems.append(Problem("--range", f"invalid range {text!r}", "write FIC101=0:120, or 0:120 for all loops"))
+            problems.append(Problem(option, f"invalid range {text!r}", "write FIC101=0:120, or 0:120 for all loops"))
     if problems:
         raise BadInput(problems)
     return ranges
@@ -216,11 +305,3 @@ def _parse_types(texts: Sequence[str]) -> dict[str, str]:
     if problems:
         raise BadInput(problems)
     return types
-
-
-def _refuse_unknown_loops(ranges: dict[str, tuple[float, float]], types: dict[str, str], loops: Sequence[str]) -> None:
-    problems = [Problem(option, f"unknown loop {loop!r}", did_you_mean(loop, loops))
-                for option, overrides in (("--range", ranges), ("--type", types)) for loop in overrides
-                if loop not in (ALL_LOOPS, *loops)]
-    if problems:
-        raise BadInput(problems)

@@ -1,0 +1,113 @@
+"""Many loops fitted to their records and compared with them, on all cores.
+
+A process fits one loop at a time on one thread. Few or short loops are fitted in this process, because starting another
+one takes longer.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+
+from clpm_execd.evaluation.learned_vs_record import LoopFit, compare_with_record
+from clpm_execd.identification.learn import learn
+from clpm_execd.records.record import Record
+
+MIN_PARALLEL_SAMPLES = 4000  # of all loops together: fewer are fitted in the time in which two processes start
+POLL_SECONDS = 0.2  # between looks at a request to stop
+
+
+@dataclass(frozen=True, slots=True)
+class FitTask:
+    """A loop to be fitted.
+
+    Parameters
+    ----------
+    source : str
+        The file or files of the record.
+    record : Record
+        Of this loop alone.
+    span, op_span : tuple of float, optional
+        The ranges of PV and OP, as `identification.learn.learn` takes them.
+    kind : str, optional
+        The loop type.
+    """
+
+    source: str
+    record: Record
+    span: tuple[float, float] | None = None
+    op_span: tuple[float, float] | None = None
+    kind: str | None = None
+
+
+def fit_loop(task: FitTask) -> LoopFit:
+    """Return the loop of a task, fitted and compared with its record; no warning of a library reaches the terminal."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        learned = learn(task.record, 0, span=task.span, op_span=task.op_span, kind=task.kind)
+        return LoopFit(task.source, learned, compare_with_record(task.record, 0, learned))
+
+
+def fit_loops(tasks: Sequence[FitTask], *, should_stop: Callable[[], bool], on_fit: Callable[[int], None]
+              ) -> list[LoopFit]:
+    """Return the loops of all tasks, in their order; fewer after a request to stop.
+
+    Parameters
+    ----------
+    tasks : sequence of FitTask
+        The loops.
+    should_stop : callable
+        Whether to stop, which is asked several times per second.
+    on_fit : callable
+        Called whenever a loop is fitted, with the number of those that are.
+    """
+    samples = sum(len(task.record.times) for task in tasks)
+    workers = min(_count_cores(), len(tasks))
+    if workers > 1 and samples >= MIN_PARALLEL_SAMPLES:
+        return _fit_in_processes(tasks, workers, should_stop, on_fit)
+    fits = []
+    for task in tasks:
+        if should_stop():
+            break
+        fits.append(fit_loop(task))
+        on_fit(len(fits))
+    return fits
+
+
+def _count_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _fit_in_processes(tasks: Sequence[FitTask], workers: int, should_stop: Callable[[], bool],
+                      on_fit: Callable[[int], None]) -> list[LoopFit]:
+    # A forked process would inherit the threads' locks of the libraries that are loaded.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    with pool:
+        futures = [pool.submit(fit_loop, task) for task in tasks]
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+            for k in range(len(done)):
+                on_fit(len(futures) - len(pending) - len(done) + k + 1)
+            if should_stop():
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                return []
+        return [future.result() for future in futures]
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the first one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
