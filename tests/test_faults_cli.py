@@ -105,7 +105,7 @@ def test_the_ground_truth_of_a_time_range_is_that_of_the_configuration(tmp_path:
     first = 1_736_503_500
     mine = [(int(line.split()[2]) // 10**9 - first, "present=true" in line) for line in lines if "PIC101" in line]
     assert {(0, False), (30, True), (60, True), (70, False)} <= set(mine)
-    assert all("control=true,present=false" in line for line in lines if "fault=white-noise" in line)
+    assert all("control=true,effect=0,present=false" in line for line in lines if "fault=white-noise" in line)
 
 
 @pytest.mark.slow
@@ -117,7 +117,8 @@ def test_a_stream_has_the_same_ground_truth_as_generate(tmp_path: Path) -> None:
     truth_lines = [line for line in streamed if line.startswith("control_loops_truth,")]
     first = min(line.rsplit(" ", 1)[1] for line in streamed)
     assert [line.rsplit(" ", 1)[1] for line in truth_lines[:2]] == [first, first]
-    assert truth_lines[0].startswith("control_loops_truth,fault=stiction,loop_id=PIC101 control=false,present=true,")
+    assert truth_lines[0].startswith("control_loops_truth,fault=stiction,loop_id=PIC101 control=false,effect=")
+    assert ",present=true," in truth_lines[0]
     at_once = run_cli(tmp_path, "generate", "--config", "x.toml", "--duration", "70s").splitlines()
     assert {line for line in streamed if line not in truth_lines} <= set(at_once)
 

@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     group.add_argument("--format", choices=FORMATS, help="format of the samples (default csv)")
     group.add_argument("--layout", choices=LAYOUTS, help="a row per sample or per value (default wide)")
     group.add_argument("--data", metavar="DIR", type=Path,
-                       help="folder of `benchmark data` with the ground truth (default: simulate it again)")
+                       help="folder of `benchmark data` with the ground truth (default the suite, simulated again)")
     group = command.add_argument_group("stream")
     group.add_argument("--direct", action="store_true", default=argparse.SUPPRESS,
                        help="write to InfluxDB, see clpm-execd --direct")
