@@ -550,8 +550,8 @@ def test_the_output_of_generate_is_replayed_as_if_live(run: Run, form: str) -> N
     assert [line.group("loop", "op", "pv", "sp") for line in replay] == values[: len(LOOPS)] * 7
 
 
-def test_demo_moves_every_set_point_and_the_processes_follow(run: Run) -> None:
-    text = generate(run, "--demo", "--duration", "20m", "--interval", "10s")
+def test_the_demo_trend_moves_every_set_point_and_the_processes_follow(run: Run) -> None:
+    text = generate(run, "--demo", "trend", "--duration", "20m", "--interval", "10s")
     lines = parse_samples("".join(line for line in text.splitlines(keepends=True) if "_truth," not in line))
     for loop in LOOPS:
         sp = [float(line["sp"]) for line in lines if line["loop"] == loop]

@@ -61,10 +61,10 @@ TAKERS: dict[str, Sequence[str]] = {
     "--op-range": ("learn",), "--name": ("learn",), "--strict": ("learn",),
     "--plant": ("init",), "--loops": ("init",), "--faulty": ("init",), "--truth": ("score",),
     "--truth-measurement": ("score",),
-    "--by": ("score",), "--overlap": ("score",), "--all": ("score",),
+    "--by": ("score",), "--affected": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
-VALUES = {"--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1", "--overlap": "1",
-          "--seed": "1", "--speed": "60", "--theme": "dark"}
+VALUES = {"--affected": "judge", "--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1",
+          "--overlap": "1", "--seed": "1", "--speed": "60", "--theme": "dark"}
 FLAGS = ("--demo", "--direct", "--all", "--strict")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],

@@ -95,7 +95,7 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
     if arguments.demo:
         from clpm_execd.config.demo import make_demo
 
-        configuration = make_demo(configuration)
+        configuration = make_demo(configuration, arguments.demo)
     if settings.shard is not None:
         from clpm_execd.config.shard import select_shard
 

@@ -49,10 +49,15 @@ def output_file(text: str) -> Path | None:
     return None if text == "-" else Path(text)
 
 
+DEFAULT_DEMO = "story"
+DEMOS = (DEFAULT_DEMO, "trend")
+
 # Options that several commands have. None has a default here: one that stands before the command would be overwritten.
 SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "--config": {"metavar": "FILE", "help": "loop definitions, a loops.toml (default TIC208030 to TIC208034)"},
-    "--demo": {"action": "store_true", "help": "demonstration: sine set points, faults and ground truth"},
+    "--demo": {"nargs": "?", "const": DEFAULT_DEMO, "choices": DEMOS,
+               "help": "demonstration with faults and ground truth: the story of a sticky valve, or trending data by "
+                       "sine set points (default story)"},
     "--replay": {"metavar": "CSV", "nargs": "+",
                  "help": "historian records, streamed as if they were live (default none: simulate)"},
     "--columns": {"metavar": "PV=..,OP=..", "help": "column names of the records: time loop pv op sp mode quality "

@@ -10,7 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from clpm_execd.cli.commands import stream
-from clpm_execd.cli.options import SHARED_OPTIONS, SOURCE_OPTIONS, Parser, add_shared_options, format_examples
+from clpm_execd.cli.options import (
+    DEFAULT_DEMO,
+    DEMOS,
+    SHARED_OPTIONS,
+    SOURCE_OPTIONS,
+    Parser,
+    add_shared_options,
+    format_examples,
+)
 from clpm_execd.cli.typo_hints import describe_mistake
 from clpm_execd.version import __version__
 
@@ -22,7 +30,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     Among them are `command`, None for the stream, and `run`, the function that executes it.
     """
-    words = sys.argv[1:] if argv is None else argv
+    words = _complete_demo(sys.argv[1:] if argv is None else argv)
     stream_parser = _build_stream_parser()
     if _HELP.isdisjoint(words) and describe_mistake(words, stream_parser) is None:
         return stream_parser.parse_args(words)
@@ -31,6 +39,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if mistake:
         parser.error(mistake)
     return parser.parse_args(words)
+
+
+def _complete_demo(words: Sequence[str]) -> list[str]:
+    """Return the words with a value for --demo where it has none: argparse would take the next word as one."""
+    return [f"{word}={DEFAULT_DEMO}" if word == "--demo" and following not in DEMOS else word
+            for word, following in zip(words, [*words[1:], ""], strict=False)]
 
 
 def build_parser() -> Parser:
@@ -76,7 +90,7 @@ def _build_stream_parser() -> Parser:
     add_shared_options(parser, "runtime", "--env-file", "--state", "--control", "--log-level", "--log-file")
     stream.add_options(parser)
     shared = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
-    parser.set_defaults(**{**shared, "demo": False, "max_gap": None, "max_rate": None, "spool_limit": None,
+    parser.set_defaults(**{**shared, "demo": None, "max_gap": None, "max_rate": None, "spool_limit": None,
                            "speed": None, "command": None, "run": stream.run})
     return parser
 

@@ -1,5 +1,8 @@
-"""The configuration of `--demo`: within minutes one sees a healthy loop, a valve that starts to stick, a frozen sensor,
-a loop left in manual, and the ground truth about them.
+"""The configurations of `--demo`: a story that is told within an hour, and trending data.
+
+In the story a valve begins to stick, its limit cycle grows and travels to a neighbour, the operator takes the loop to
+manual, the valve is repaired; meanwhile a sensor freezes now and then. Set points rest, and move as an operator moves
+them. The trending data have sine set points, which the loops follow. Both come with the ground truth.
 """
 
 from __future__ import annotations
@@ -8,36 +11,54 @@ from dataclasses import replace
 
 from clpm_execd.config.loops import Configuration
 from clpm_execd.config.output import TRUTH
-from clpm_execd.plant.defaults import demo_loops
-from clpm_execd.plant.specs import FaultSpec
+from clpm_execd.plant.defaults import demo_loops, with_response
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, OperatorSpec
 from clpm_execd.units import UNITS
 
 _MINUTE = UNITS["m"]
-_STICKY_VALVE = (FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}, start=2 * _MINUTE, ramp=2 * _MINUTE),)
+_STORY = 120 * _MINUTE  # from one beginning of the story to the next
+_RESPONSE_S = 40.0  # of each process: a limit cycle then takes some minutes
+_OPERATOR = OperatorSpec(interval=1500.0, size=0.8)  # moves SP each 25 minutes on average
 
-# The loops get these in turn. Faults that end repeat, so that a user who looks later has them too.
-_FAULTS_IN_TURN: tuple[tuple[FaultSpec, ...], ...] = (
-    (),
-    _STICKY_VALVE,
-    (FaultSpec(kind="freeze", start=3 * _MINUTE, duration=1 * _MINUTE, repeat=8 * _MINUTE),),
-    (FaultSpec(kind="manual", start=4 * _MINUTE, duration=5 * _MINUTE, repeat=20 * _MINUTE),),
-    (),
-)
+_STICTION = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}, start=2 * _MINUTE, ramp=10 * _MINUTE,
+                      duration=50 * _MINUTE, repeat=_STORY)
+_TAKEN_TO_MANUAL = FaultSpec(kind="manual", start=38 * _MINUTE, duration=17 * _MINUTE, repeat=_STORY)
+_FROZEN_SENSOR = FaultSpec(kind="freeze", start=5 * _MINUTE, duration=3 * _MINUTE, repeat=20 * _MINUTE)
+_LOOPS_PER_STORY, _STICKY, _FROZEN, _NEIGHBOUR = 5, 1, 2, 4  # which of five loops has what
 
 
-def make_demo(configuration: Configuration) -> Configuration:
-    """Return the configuration with trending loops, faults on loops that have none, and the ground truth.
+def make_demo(configuration: Configuration, demo: str = "story") -> Configuration:
+    """Return the configuration with faults on loops that have none, and the ground truth.
 
     Parameters
     ----------
     configuration : Configuration
         The loops and names that the demonstration uses.
+    demo : {"story", "trend"}
+        Whether set points rest or are sines.
     """
-    loops = tuple(
-        loop if loop.faults else replace(loop, faults=_FAULTS_IN_TURN[k % len(_FAULTS_IN_TURN)])
-        for k, loop in enumerate(demo_loops(configuration.loops)))
-    masters = {loop.cascade for loop in loops}  # a master has no valve of its own that could stick
-    loops = tuple(
-        replace(loop, faults=()) if loop.id in masters and loop.faults == _STICKY_VALVE else loop for loop in loops)
+    if demo == "trend":
+        loops = demo_loops(configuration.loops)
+    else:
+        loops = tuple(replace(with_response(loop, _RESPONSE_S), operator=_OPERATOR) for loop in configuration.loops)
     output = replace(configuration.output, truth=configuration.output.truth or TRUTH)
-    return replace(configuration, loops=loops, output=output)
+    return replace(configuration, loops=_with_faults(loops), output=output)
+
+
+def _with_faults(loops: tuple[LoopSpec, ...]) -> tuple[LoopSpec, ...]:
+    """Give each five loops a sticky valve, a frozen sensor and a neighbour; the others are healthy."""
+    masters = {loop.cascade for loop in loops}  # a master has no valve of its own that could stick
+    result = list(loops)
+    for k, loop in enumerate(loops):
+        place, first = k % _LOOPS_PER_STORY, k - k % _LOOPS_PER_STORY
+        if loop.faults:
+            continue
+        if place == _STICKY and loop.id not in masters:
+            result[k] = replace(loop, faults=(_STICTION, _TAKEN_TO_MANUAL))
+        elif place == _FROZEN:
+            result[k] = replace(loop, faults=(_FROZEN_SENSOR,))
+        elif place == _NEIGHBOUR and result[first + _STICKY].faults == (_STICTION, _TAKEN_TO_MANUAL):
+            origin: dict[str, float | str] = {"from": loops[first + _STICKY].id, "gain": 0.7, "lag": 10.0}
+            result[k] = replace(loop, faults=(replace(_STICTION, kind="external-oscillation", parameters=origin,
+                                                      ramp=0),))
+    return tuple(result)

@@ -88,13 +88,27 @@ def demo_loops(loops: Sequence[LoopSpec]) -> tuple[LoopSpec, ...]:
 
 def _with_sine(loop: LoopSpec, period: float) -> LoopSpec:
     """Return the loop with a sine of this period, s, on its SP, its process made fast enough to follow."""
+    quick = with_response(loop, period / _PERIODS_PER_RESPONSE)
+    return replace(quick, controller=replace(loop.controller, tuning="tight"),
+                   operator=OperatorSpec(wave=_SINE_AMPLITUDE_PERCENT, period=period))
+
+
+def with_response(loop: LoopSpec, seconds: float) -> LoopSpec:
+    """Return the loop with a process that responds within so many seconds: time constants and dead time together.
+
+    Parameters
+    ----------
+    loop
+        Its process is not made slower.
+    seconds
+        The longest response.
+    """
     response = fsum((*loop.process.tau, loop.process.dead_time))
-    factor = min(1.0, period / _PERIODS_PER_RESPONSE / response) if response > 0 else 1.0
+    factor = min(1.0, seconds / response) if response > 0 else 1.0
     process = replace(
         loop.process,
         tau=tuple(factor * tau for tau in loop.process.tau),
         dead_time=factor * loop.process.dead_time,
         gain=loop.process.gain / factor if loop.process.model == "integrator" else loop.process.gain,
     )
-    return replace(loop, process=process, controller=replace(loop.controller, tuning="tight"),
-                   operator=OperatorSpec(wave=_SINE_AMPLITUDE_PERCENT, period=period))
+    return replace(loop, process=process)
