@@ -252,7 +252,7 @@ class Plant(Simulation):
             tables = add_missing_rows(tables, snapshot_parts(self._parts()))
         restore_parts(self._parts(), tables, new_owner[new_owner >= 0])
         if self._twin is not None:
-            self._twin.restore(tables, self._next_tick, new_owner[new_owner >= 0])
+            self._twin.restore(tables, self._next_tick, new_owner[new_owner >= 0], is_respecified=is_respecified)
 
     def advance(self, n: int) -> Block:
         """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.

@@ -22,7 +22,7 @@ from clpm_execd.pictures.page import (
     render_table,
 )
 from clpm_execd.pictures.style import DARK, GROUP_COLOURS, LIGHT, MODE_COLOURS, map_light_to_dark
-from clpm_execd.plant.block import MODES
+from clpm_execd.plant.block import AFFECTED, MODES
 from clpm_execd.plant.faults import GROUPS
 from clpm_execd.problems import BadInput
 
@@ -110,8 +110,8 @@ def test_every_colour_of_the_light_theme_has_a_dark_one() -> None:
 
 def test_each_mode_and_group_of_faults_has_a_colour_of_its_own() -> None:
     assert set(MODE_COLOURS) == set(MODES)
-    assert set(GROUP_COLOURS) == set(GROUPS)
-    assert len({*MODE_COLOURS.values(), *GROUP_COLOURS.values()}) == len(MODES) + len(GROUPS)
+    assert set(GROUP_COLOURS) == {*GROUPS, AFFECTED}
+    assert len({*MODE_COLOURS.values(), *GROUP_COLOURS.values()}) == len(MODES) + len(GROUPS) + 1
 
 
 def _luminance(colour: str) -> float:

@@ -23,7 +23,7 @@ NUMPY = {
     "float64", "floor", "frexp", "frombuffer", "fromiter", "full", "inf", "int16", "int64", "int8", "intc",
     "intersect1d", "intp", "isfinite", "isin", "isnan", "ldexp", "left_shift", "lexsort", "logical_and", "logical_or",
     "maximum", "minimum", "moveaxis", "multiply", "nan", "nan_to_num", "nanmax", "nanmin", "ndarray", "newaxis", "ones",
-    "partition", "repeat", "rint", "searchsorted", "setdiff1d", "sign", "signbit", "sort", "sqrt", "stack",
+    "ones_like", "partition", "repeat", "rint", "searchsorted", "setdiff1d", "sign", "signbit", "sort", "sqrt", "stack",
     "subtract", "tile", "uint64", "uint8", "unique", "void", "where", "zeros", "zeros_like"}
 # Methods of arrays and ufuncs that sum in an order of NumPy's own, or sort or round by a rule of its own.
 METHODS = {"argpartition", "dot", "mean", "prod", "reduce", "reduceat", "round", "std", "sum", "trace", "var"}

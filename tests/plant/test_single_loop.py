@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import START, move, ns
 
-from clpm_execd.plant import plant
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.kernel import single_loop
+from clpm_execd.plant.kernel import simulation, single_loop
 from clpm_execd.plant.kernel.equations import equal_percentage
 from clpm_execd.plant.kernel.single_loop import SingleLoopEngine
 from clpm_execd.plant.loop_types import template
@@ -141,7 +140,7 @@ def test_only_bulk_work_loads_the_compiler() -> None:
 def test_a_large_plant_is_simulated_in_arrays() -> None:
     crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_LOOPS + 1)]
     assert Plant(crowd, start=START)._single_loop is None
-    assert plant.MAX_LOOPS is single_loop.MAX_LOOPS
+    assert simulation.MAX_LOOPS is single_loop.MAX_LOOPS
 
 
 @given(st.floats(-100.0, 100.0), st.floats(2.0, 1000.0))

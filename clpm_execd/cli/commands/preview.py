@@ -47,6 +47,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw the plot; return the exit status."""
     from clpm_execd.config.loop_groups import select_groups
+    from clpm_execd.config.output import TRUTH
     from clpm_execd.pictures.picture import check_suffix, max_points, require_library
 
     form = check_suffix(arguments.output) if arguments.output else None
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         all_ids = [loop.id for loop in configuration.loops]
         loops = _choose(arguments.loops, all_ids)
         configuration = replace(configuration, loops=select_groups(configuration.loops, loops))
+    output = configuration.output  # a picture shows the ground truth, whether or not it is written
+    configuration = replace(configuration, output=replace(output, truth=output.truth or TRUTH))
     source = build_source(arguments, configuration).source
     specs = configuration.loops
     if arguments.replay:

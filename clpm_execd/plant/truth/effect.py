@@ -9,6 +9,7 @@ end of a bin and holds until the end of the next one.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
@@ -61,11 +62,10 @@ class EffectMeter(LoopArrays):
     def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats) -> None:
         """Add a sample: time, ns; values and copy, (3, M): SP, OP, PV; has_other_mode, (M,) 0 or 1."""
         number = time // self._bin_ns
-        if self._bin[0] != number:
-            if self._samples[0]:
-                self._end_bin()
-            else:
-                self._mean[:] = copy
+        is_over = self._bin != number
+        if is_over.any():
+            self._end_bins(is_over & (self._samples > 0.0))
+            np.copyto(self._mean, copy, where=is_over & (self._bins == 0.0))
             self._bin[:] = number
         self._samples += 1.0
         self._different_modes += has_other_mode
@@ -74,25 +74,26 @@ class EffectMeter(LoopArrays):
         self._deviation += deviation
         self._squares += deviation * deviation
 
-    def _end_bin(self) -> None:
-        samples = self._samples
-        share = np.maximum(self._share, 1.0 / (self._bins + 1.0))  # the first bins count alike
+    def _end_bins(self, which: npt.NDArray[np.bool_]) -> None:
+        """End the open bins of these copies, (M,): of all, but for those that are new."""
+        samples = np.maximum(self._samples, 1.0)
+        share = np.where(which, np.maximum(self._share, 1.0 / (self._bins + 1.0)), 0.0)  # the first bins count alike
         shift = share * (self._deviation / samples)
         self._mean += shift
         self._variance += share * (self._squares / samples - self._variance) - shift * shift
         variance = np.maximum(self._variance, self._least_variance)
         variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
-        most = LARGEST_EFFECT * LARGEST_EFFECT
+        most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._share, 0.0)
         effects = np.minimum(self._distance / samples / variance, most)
-        self._effects += self._share * (effects - self._effects)
-        self._mode_effect += self._share * (most * self._different_modes / samples - self._mode_effect)
+        self._effects += share * (effects - self._effects)
+        self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
         largest = np.maximum(np.maximum(self._effects[0], self._effects[1]),
                              np.maximum(self._effects[2], self._mode_effect))
         self.effect = np.sqrt(largest)
         self.is_visible = self.effect >= np.where(self.is_visible, VISIBLE_UNTIL, VISIBLE_FROM)
-        self._bins += 1.0
-        for values in (samples, self._different_modes, self._distance, self._deviation, self._squares):
-            values[:] = 0.0
+        self._bins += which
+        for values in (self._samples, self._different_modes, self._distance, self._deviation, self._squares):
+            values[..., which] = 0.0
 
 
 def _averaging_time(loop: LoopSpec, scan: int) -> float:

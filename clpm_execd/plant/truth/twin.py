@@ -92,36 +92,53 @@ class Twin(Simulation):
                                                                           place[owner][by_base])
         return tables
 
-    def restore(self, tables: Tables, next_tick: int, resumed: Indices) -> None:
+    def restore(self, tables: Tables, next_tick: int, resumed: Indices, *, is_respecified: bool) -> None:
         """Restore the state of the copies of these columns from tables of the plant; a new copy starts as its loop is.
 
-        Raise ValueError where the tables are not those of such a plant.
+        is_respecified: whether a copy may lack parts, such as those of a fault that its loop has now; they too start as
+        those of the loop. Raise ValueError where the tables are not those of such a plant.
         """
         self.bring_faults_up(next_tick)
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
+        restored = self._own_rows(tables, stored)
+        owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
+        for name, rows in restored.items():
+            owners.setdefault(_part(name), set()).update(rows.owner.tolist())
+        is_new = np.ones(len(self.base), dtype=bool)
+        is_new[[m for m in self._copies_of(stored).tolist() if m >= 0]] = False
+        for name, rows in tables.items():
+            if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
+                continue
+            if stored.owner.size and name not in restored and not is_respecified:
+                raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
+            lacks = is_new.copy()
+            if is_respecified:
+                lacks |= ~np.isin(np.arange(len(self.base)), list(owners.get(_part(name), ())))
+            more = _repeat_rows(rows, np.flatnonzero(lacks), self.base)
+            restored[name] = _sort_rows([restored[name], more] if name in restored else [more])
+        parts = self._parts() if stored.owner.size else super()._parts()
+        restore_parts(parts, restored, np.flatnonzero(np.isin(self.base, resumed)))
+
+    def _copies_of(self, stored: OwnedRows) -> Indices:
+        """Return the copy here for each one in a snapshot, -1 for none."""
         ours = {(int(base), int(key)): m for m, (base, key) in
                 enumerate(zip(self.base.tolist(), self._keys.tolist(), strict=True))}
-        copy_of = np.array([ours.get((owner, key), -1) for owner, key in
-                            zip(stored.owner.tolist(), stored.values.tolist(), strict=True)], dtype=np.intp)
-        new = np.setdiff1d(np.arange(len(self.base)), copy_of)
-        prefix = stored_names.TWIN_TABLE.format("")
-        restored: dict[str, list[OwnedRows]] = {}
+        pairs = zip(stored.owner.tolist(), stored.values.tolist(), strict=True)
+        return np.array([ours.get((owner, key), -1) for owner, key in pairs], dtype=np.intp)
+
+    def _own_rows(self, tables: Tables, stored: OwnedRows) -> dict[str, OwnedRows]:
+        """Return the rows of the twin's own tables under its columns."""
+        copies, prefix, result = self._copies_of(stored), stored_names.TWIN_TABLE.format(""), {}
         for name, rows in tables.items():
             if name.startswith(prefix):
-                places = tables.get(stored_names.TWIN_PLACES.format(name.removeprefix(prefix)))
+                own_name = name.removeprefix(prefix)
+                places = tables.get(stored_names.TWIN_PLACES.format(own_name))
                 if places is None and not np.array_equal(rows.owner, stored.owner):
                     raise ValueError(f"the snapshot is of another plant: {name} does not say whose rows it has")
                 at = np.arange(len(rows.owner)) if places is None else (
                     np.searchsorted(stored.owner, rows.owner) + places.values)
-                restored.setdefault(name.removeprefix(prefix), []).append(OwnedRows(copy_of[at], rows.values))
-            elif not name.startswith(stored_names.TWIN_PREFIXES):
-                if stored.owner.size and stored_names.TWIN_TABLE.format(name) not in tables \
-                        and not name.startswith(stored_names.DATA_PATH_PART):
-                    raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
-                restored.setdefault(name, []).append(_repeat_rows(rows, new, self.base))
-        parts = self._parts() if stored.owner.size else super()._parts()
-        restore_parts(parts, {name: _sort_rows(rows) for name, rows in restored.items()},
-                      np.flatnonzero(np.isin(self.base, resumed)))
+                result[own_name] = _sort_rows([OwnedRows(copies[at], rows.values)])
+        return result
 
     def add_move(self, column: int, move: Move, loop: LoopSpec) -> None:
         """Plan a move of the operator in each copy of a loop: it is not the fault that makes it."""
@@ -131,10 +148,11 @@ class Twin(Simulation):
     def rescale_integrals(self, old: Floats, new: Floats) -> None:
         """Keep OP from jumping where the plant's controllers have new gains, (N,) each; see `Plant.respecify`."""
         changed = (old != new)[self.base]
+        ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)[self.base]
         for controller, level in zip(self._controllers, self._state.cascades.levels, strict=True):
             if changed[level].any():
                 kp = controller.kp
-                controller.rescale_integral(np.where(changed[level], kp * (old / new)[self.base][level], kp))
+                controller.rescale_integral(np.where(changed[level], kp * ratio[level], kp))
 
 
 def _find_groups(specs: LoopSet, schedule: Schedule) -> Iterator[tuple[int, list[int], set[int]]]:
@@ -188,6 +206,11 @@ def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
             replace(fault, parameters={name: mark(value, pairs[m][1]) if isinstance(value, str) else value
                                        for name, value in fault.parameters.items()}) for fault in loop.faults)))
     return LoopSet(distinct, which, copies.ids, copies.masters)
+
+
+def _part(name: str) -> str:
+    """Return the part of the plant whose table has this name."""
+    return name.partition(": ")[0]
 
 
 def _has_neighbours(loop: LoopSpec) -> bool:
