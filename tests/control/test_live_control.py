@@ -84,7 +84,7 @@ def generated(changes: Changes, program: Sequence[str]) -> list[str]:
 def assert_uninterrupted(lines: Sequence[str], expected: Sequence[str]) -> None:
     """Whether these are the expected lines from the first on; some may have come twice."""
     distinct = list(dict.fromkeys(lines))
-    assert len(distinct) > 30
+    assert len(distinct) >= 12, "three loops at four instants"
     assert distinct == expected[:len(distinct)]
     truth = [line for line in distinct if line.startswith("control_loops_truth")]
     stamps = {word: [int(line.split()[-1]) for line in truth if "fault=stiction" in line and f"present={word}" in line]
@@ -170,5 +170,5 @@ def test_a_changed_and_killed_plugin_of_telegraf_equals_generate_with_its_journa
         return " ".join([series, ",".join(sorted(fields.split(","))), stamp])
 
     distinct = {fields_sorted(line) for line in written}
-    assert len(distinct) > 30
+    assert len(distinct) >= 12, "three loops at four instants"
     assert distinct == {fields_sorted(line) for line in expected if int(line.split()[-1]) <= last}
