@@ -201,6 +201,8 @@ def _is_as_alike(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, 
     The residuals of the second half are left out of both; the streams are compared with that half.
     """
     half = len(x) // 2
+    if half < _SEGMENT_SAMPLES:  # too short to tell
+        return False
     distances = []
     for model, loop in ((physical, faulty), (plain, healthy)):
         residuals = model.residuals.copy()

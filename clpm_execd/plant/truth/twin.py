@@ -205,7 +205,8 @@ def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
         distinct.append(replace(loop, faults=tuple(
             replace(fault, parameters={name: mark(value, pairs[m][1]) if isinstance(value, str) else value
                                        for name, value in fault.parameters.items()}) for fault in loop.faults)))
-    return LoopSet(distinct, which, copies.ids, copies.masters)
+    used, which = np.unique(which, return_inverse=True)  # of a set, all its specifications count
+    return LoopSet([distinct[k] for k in used.tolist()], which, copies.ids, copies.masters)
 
 
 def _part(name: str) -> str:
