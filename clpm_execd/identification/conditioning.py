@@ -80,6 +80,8 @@ def _irregular_hold(values: Floats) -> int:
 
 def _at_changes(signals: Signals) -> tuple[Signals, str]:
     """Return one sample for each time PV and OP could change, where the record holds each value over several."""
+    if len(signals.pv) < 2:
+        return signals, ""
     every, first = _hold(signals.pv)
     op_every, op_first = _hold(signals.op)
     if every == 1 and float(np.mean(np.diff(signals.op) != 0)) < _OP_AT_REST:
