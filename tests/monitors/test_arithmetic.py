@@ -45,11 +45,6 @@ def present(block: Block, fault: int = 0) -> npt.NDArray[np.bool_]:
     return block.truth.present[:, fault]
 
 
-def visible(block: Block, fault: int = 0) -> npt.NDArray[np.bool_]:
-    assert block.truth is not None
-    return block.truth.visible[:, fault]
-
-
 def test_travel_and_reversals_of_op_are_those_of_a_healthy_valve() -> None:
     block = simulate(*(exact_loop(kind) for kind in LOOP_TYPES))
     for op, stem in zip(block.op.T, block.valve_position.T, strict=True):
@@ -101,10 +96,10 @@ def test_op_travels_in_automatic_only() -> None:
 
 
 @pytest.mark.parametrize(("fault", "load"), [("undersized", 0.0), ("windup", -70.0)])
-def test_saturation_is_the_share_of_time_with_the_valve_at_its_limit_in_the_truth(fault: str, load: float) -> None:
+def test_saturation_is_the_share_of_time_with_the_valve_at_its_limit(fault: str, load: float) -> None:
     block = simulate(exact_loop("flow", FaultSpec(kind=fault), at_times("load-step", size=load)))
     op, stem = block.op[:, 0], block.valve_position[:, 0]
-    assert compute_saturation(op) == compute_saturation(stem) == np.mean(visible(block)) > 0.2
+    assert compute_saturation(op) == compute_saturation(stem) == np.mean((op <= 0.0) | (op >= 100.0)) > 0.1
 
 
 def test_iae_is_that_of_the_true_process_variable() -> None:
