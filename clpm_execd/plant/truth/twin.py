@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +102,7 @@ class Twin(Simulation):
         self.bring_faults_up(next_tick)
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
         restored = self._own_rows(tables, stored)
+        own_names = snapshot_parts(self._parts())
         owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
         for name, rows in restored.items():
             owners.setdefault(_part(name), set()).update(rows.owner.tolist())
@@ -109,7 +111,8 @@ class Twin(Simulation):
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
-            if stored.owner.size and name not in restored and not is_respecified:
+            is_of_stored = not rows.owner.size or bool(np.isin(rows.owner, stored.owner).any())
+            if stored.owner.size and name in own_names and name not in restored and is_of_stored and not is_respecified:
                 raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
             lacks = is_new.copy()
             if is_respecified:
@@ -226,10 +229,20 @@ def _repeat_rows(rows: OwnedRows, copies: Indices, base: Indices) -> OwnedRows:
     return OwnedRows(np.repeat(copies, last - first), rows.values[which])
 
 
+def _align_pasts(tables: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Return tables of the past, (R, lags), with as many lags: the longest of all loops sets how many a table has."""
+    if tables[0].ndim < 2:
+        return tables
+    lags = max(values.shape[1] for values in tables)
+    return [values if values.shape[1] == lags else
+            np.concatenate([values, np.repeat(values[:, -1:], lags - values.shape[1], axis=1)], axis=1)
+            for values in tables if len(values)] or tables[:1]
+
+
 def _sort_rows(parts: list[OwnedRows]) -> OwnedRows:
     """Return rows of several tables as one in the order of their owners, without those that have none."""
     owner = np.concatenate([rows.owner for rows in parts])
-    values = np.concatenate([rows.values for rows in parts]) if len(parts) > 1 else parts[0].values
+    values = np.concatenate(_align_pasts([rows.values for rows in parts])) if len(parts) > 1 else parts[0].values
     order = np.argsort(owner, kind="stable")
     order = order[owner[order] >= 0]
     return OwnedRows(owner[order], values[order])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import move
 
-from clpm_execd.plant.block import Arrivals, Block, Truth
+from clpm_execd.plant.block import AFFECTED, Arrivals, Block, Truth
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
@@ -111,7 +111,8 @@ def select(block: Block, loop_id: str) -> dict[str, Any]:
         "pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")}
     result["times"] = block.times
     if (truth := block.truth) is not None and i in truth.column:
-        mine = np.flatnonzero(truth.column == i)
+        is_own = np.array([kind != AFFECTED for kind in truth.kinds])  # whether others affect it depends on the others
+        mine = np.flatnonzero((truth.column == i) & is_own)
         result |= {f"truth {f.name}": getattr(truth, f.name)[:, mine] for f in fields(Truth)
                    if f.name in ("present", "visible", "severity")}
         result["kinds"] = [truth.kinds[k] for k in mine]
