@@ -54,6 +54,9 @@ class TruthObserver:
             affected = set(self._affected.tolist())
             self._coupled = [k for k, fault in enumerate(faults)
                              if fault.other_loops() and int(schedule.column[k]) in affected]
+            # The faults that loops have which others' faults reach too, and the place of each one's loop among those.
+            self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
+            self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
             self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops[c].id for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
@@ -77,13 +80,12 @@ class TruthObserver:
         if self._twin is not None:
             self._measure(times, signals, mode, twin_signals, twin_mode, effect, visible, cause)
             visible[:, :f] &= present
-            has_fault = np.zeros((t, len(self._column_in_block)), dtype=bool)
-            for k in np.flatnonzero(self._is_fault).tolist():
-                has_fault[:, self._schedule.column[k]] |= present[:, k]
+            has_fault = np.zeros((a, t), dtype=bool)
+            np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
             for k in self._coupled:  # a fault by which a loop feels another one has the cause that is felt
                 at = f + int(np.searchsorted(self._affected, self._schedule.column[k]))
                 cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
-            visible[:, f:] &= ~has_fault[:, self._affected]
+            visible[:, f:] &= ~has_fault.T
             cause[:, f:][~visible[:, f:]] = -1
         present = np.concatenate([present, visible[:, f:]], axis=1)
         severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
