@@ -119,17 +119,18 @@ class Plant(Simulation):
         """Give the stages their faults, the samples their data path, and the truth its observer."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
+        from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
         from clpm_execd.plant.faults.schedule import Schedule
-        from clpm_execd.plant.truth.observer import TruthObserver, has_measured_faults
+        from clpm_execd.plant.truth.observer import TruthObserver
 
         schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan)
         self._attach_faults(schedule, seed)
-        if self._measures_truth and has_measured_faults(schedule):
+        if self._measures_truth and any(fault.kind.acts_on_plant for fault in schedule.faults):
             from clpm_execd.plant.truth.twin import Twin
 
             self._twin = Twin(specs, schedule, self._starts, seed=seed, interval=self.interval, scan=self._scan)
         self._truth_observer = TruthObserver(schedule, self._columns, self._twin)
-        if schedule.faults_of_stage(9):
+        if schedule.faults_of_stage(DATA_PATH_STAGE):
             self._data_path = DataPath(schedule, seed, self.interval)
 
     def _parts(self) -> Iterator[tuple[str, StatefulPart]]:

@@ -9,6 +9,8 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec, Parameter
 
 NO_LOOP = "none"  # the default of a parameter that may name another loop
 
+DATA_PATH_STAGE = 9  # its faults act on samples on their way
+
 GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", "negative control")
 
 
@@ -90,3 +92,8 @@ class FaultKind:
     def is_control(self) -> bool:
         """Whether it is a negative control: normal operation that a detector must not flag."""
         return self.group == "negative control"
+
+    @property
+    def acts_on_plant(self) -> bool:
+        """Whether it is a fault of the plant itself, so that only a twin can tell what it does."""
+        return self.stage != DATA_PATH_STAGE and not self.is_control

@@ -12,24 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AFFECTED, Floats, Truth
+from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.truth.effect import LARGEST_EFFECT
 
 if TYPE_CHECKING:
     from clpm_execd.plant.truth.twin import Twin
-
-DATA_PATH_STAGE = 9  # its faults act on samples on their way: a twin is not needed to know what they do
-
-
-def has_measured_faults(schedule: Schedule) -> bool:
-    """Return whether any fault acts on the plant itself, so that a twin can show what it does."""
-    return any(is_measured(schedule, k) for k in range(len(schedule.faults)))
-
-
-def is_measured(schedule: Schedule, k: int) -> bool:
-    """Return whether a fault acts on the plant itself."""
-    kind = schedule.faults[k].kind
-    return kind.stage != DATA_PATH_STAGE and not kind.is_control
 
 
 class TruthObserver:

@@ -174,12 +174,9 @@ def _find_groups(specs: LoopSet, schedule: Schedule) -> Iterator[tuple[int, list
         for effect in effects:
             acted_on_by.setdefault(effect, set()).add(cause)
     for k, (fault, column) in enumerate(zip(schedule.faults, schedule.column.tolist(), strict=True)):
-        if fault.kind.stage != _DATA_PATH_STAGE and not fault.kind.is_control:
+        if fault.kind.acts_on_plant:
             reached = _reach([column], acts_on)
             yield k, sorted(_reach(reached, acted_on_by)), reached
-
-
-_DATA_PATH_STAGE = 9  # its faults act on samples on their way, not on the plant
 
 
 def _reach(start: Iterable[int], links: dict[int, set[int]]) -> set[int]:
