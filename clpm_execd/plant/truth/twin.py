@@ -101,13 +101,13 @@ class Twin(Simulation):
         """
         self.bring_faults_up(next_tick)
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
-        restored = self._own_rows(tables, stored)
+        copies = self._copies_of(stored)
+        restored = _own_rows(tables, stored, copies)
         own_names = snapshot_parts(self._parts())
         owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
         for name, rows in restored.items():
             owners.setdefault(_part(name), set()).update(rows.owner.tolist())
-        is_new = np.ones(len(self.base), dtype=bool)
-        is_new[[m for m in self._copies_of(stored).tolist() if m >= 0]] = False
+        is_new = ~np.isin(np.arange(len(self.base)), copies)
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
@@ -128,20 +128,6 @@ class Twin(Simulation):
                 enumerate(zip(self.base.tolist(), self._keys.tolist(), strict=True))}
         pairs = zip(stored.owner.tolist(), stored.values.tolist(), strict=True)
         return np.array([ours.get((owner, key), -1) for owner, key in pairs], dtype=np.intp)
-
-    def _own_rows(self, tables: Tables, stored: OwnedRows) -> dict[str, OwnedRows]:
-        """Return the rows of the twin's own tables under its columns."""
-        copies, prefix, result = self._copies_of(stored), stored_names.TWIN_TABLE.format(""), {}
-        for name, rows in tables.items():
-            if name.startswith(prefix):
-                own_name = name.removeprefix(prefix)
-                places = tables.get(stored_names.TWIN_PLACES.format(own_name))
-                if places is None and not np.array_equal(rows.owner, stored.owner):
-                    raise ValueError(f"the snapshot is of another plant: {name} does not say whose rows it has")
-                at = np.arange(len(rows.owner)) if places is None else (
-                    np.searchsorted(stored.owner, rows.owner) + places.values)
-                result[own_name] = _sort_rows([OwnedRows(copies[at], rows.values)])
-        return result
 
     def add_move(self, column: int, move: Move, loop: LoopSpec) -> None:
         """Plan a move of the operator in each copy of a loop: it is not the fault that makes it."""
@@ -216,6 +202,21 @@ def _part(name: str) -> str:
 
 def _has_neighbours(loop: LoopSpec) -> bool:
     return any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values())
+
+
+def _own_rows(tables: Tables, stored: OwnedRows, copies: Indices) -> dict[str, OwnedRows]:
+    """Return the rows of the twin's own tables; copies: of each one in the snapshot, which it is here, or -1."""
+    result, prefix = {}, stored_names.TWIN_TABLE.format("")
+    for name, rows in tables.items():
+        if name.startswith(prefix):
+            own_name = name.removeprefix(prefix)
+            places = tables.get(stored_names.TWIN_PLACES.format(own_name))
+            if places is None and not np.array_equal(rows.owner, stored.owner):
+                raise ValueError(f"the snapshot is of another plant: {name} does not say whose rows it has")
+            at = np.arange(len(rows.owner)) if places is None else (
+                np.searchsorted(stored.owner, rows.owner) + places.values)
+            result[own_name] = _sort_rows([OwnedRows(copies[at], rows.values)])
+    return result
 
 
 def _repeat_rows(rows: OwnedRows, copies: Indices, base: Indices) -> OwnedRows:
