@@ -103,7 +103,6 @@ class Twin(Simulation):
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
         copies = self._copies_of(stored)
         restored = _own_rows(tables, stored, copies)
-        own_names = snapshot_parts(self._parts())
         owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
         for name, rows in restored.items():
             owners.setdefault(_part(name), set()).update(rows.owner.tolist())
@@ -111,8 +110,8 @@ class Twin(Simulation):
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
-            is_of_stored = not rows.owner.size or bool(np.isin(rows.owner, stored.owner).any())
-            if stored.owner.size and name in own_names and name not in restored and is_of_stored and not is_respecified:
+            is_expected = _part(name) in owners or bool(np.isin(rows.owner, stored.owner).any())
+            if is_expected and name not in restored and not is_respecified:
                 raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
             lacks = is_new.copy()
             if is_respecified:
