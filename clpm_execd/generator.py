@@ -131,11 +131,14 @@ class ControlLoopDataGenerator:
         """
         plant, output = self._started_plant(), self._configuration.output
         if self._encoder is None:
-            rows = make_loop_sheet(self._loops, plant.interval, self._configuration.scan, output.modes)
+            sheet = None
+            if output.info:
+                rows = make_loop_sheet(self._loops, plant.interval, self._configuration.scan, output.modes)
+                sheet = SheetPoints(rows, output.info, output.tags)
             self._encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
                                          mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
                                          modes=output.modes, loop_tags=LoopSet.of(self._loops).tags_by_id(),
-                                         sheet=SheetPoints(rows, output.info, output.tags) if output.info else None)
+                                         sheet=sheet)
         return self._encoder.encode(plant.advance(n))
 
     def _started_plant(self) -> Plant:
