@@ -12,9 +12,9 @@ from clpm_execd.benchmark.suite_recording import Recording
 from clpm_execd.monitors.detectors import Monitor
 from clpm_execd.monitors.loop_window import ANY
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.truth.episodes import Episode, TimeInterval
+from clpm_execd.plant.truth.episodes import TimeInterval
 from clpm_execd.score import Alarm, GroundTruth, score
-from clpm_execd.score.rules import Tally
+from clpm_execd.score.rules import Tally, group_by_loop
 from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
 from clpm_execd.score.truth_table import format_time
 from clpm_execd.units import DAY
@@ -149,12 +149,7 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
 
 def _score_each_loop(truth: GroundTruth, alarms: Sequence[Alarm], by: str) -> tuple[list[Tally], Floats]:
     """Return the total tally of each loop, and its number of false alarms."""
-    alarms_by_loop: dict[str, list[Alarm]] = {}
-    for alarm in alarms:
-        alarms_by_loop.setdefault(alarm.loop, []).append(alarm)
-    episodes_by_loop: dict[str, list[Episode]] = {}
-    for episode in truth.episodes:
-        episodes_by_loop.setdefault(episode.loop, []).append(episode)
+    alarms_by_loop, episodes_by_loop = group_by_loop(alarms), group_by_loop(truth.episodes)
     scores = [score(replace(truth, episodes=tuple(episodes_by_loop.get(loop, ())), observation={loop: observation}),
                     alarms_by_loop.get(loop, ()), by=by)
               for loop, observation in truth.observation.items()]

@@ -46,6 +46,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import TypeVar
 
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
@@ -60,6 +61,8 @@ from clpm_execd.score.time_intervals import (
     union,
 )
 from clpm_execd.units import DAY
+
+T = TypeVar("T", Alarm, Episode)
 
 LEVELS = ("kind", "group", "any")
 AFFECTED_RULES = ("ignore", "judge")
@@ -274,12 +277,7 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
     if by not in LEVELS or not 0.0 <= overlap <= 1.0 or affected not in AFFECTED_RULES:
         raise ValueError(f"by must be one of {', '.join(LEVELS)}, overlap between 0 and 1, and affected one of "
                          + ", ".join(AFFECTED_RULES))
-    alarms_by_loop: dict[str, list[Alarm]] = {}
-    for alarm in alarms:
-        alarms_by_loop.setdefault(alarm.loop, []).append(alarm)
-    episodes_by_loop: dict[str, list[Episode]] = {}
-    for episode in truth.episodes:
-        episodes_by_loop.setdefault(episode.loop, []).append(episode)
+    alarms_by_loop, episodes_by_loop = group_by_loop(alarms), group_by_loop(truth.episodes)
     scorer = _Scorer()
     for loop, observation in truth.observation.items():
         episodes, own_alarms = episodes_by_loop.get(loop, []), alarms_by_loop.get(loop, [])
@@ -294,6 +292,19 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
                         _merge_alarms(own_alarms, observation, loop_truth, by, overlap))
     loop_days = sum(total_duration(observation) for observation in truth.observation.values()) / DAY
     return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
+
+
+def group_by_loop(items: Iterable[T]) -> dict[str, list[T]]:
+    """Return alarms or episodes by the id of their loop, each in the order in which they come.
+
+    Parameters
+    ----------
+    items : iterable of Alarm or Episode
+    """
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(item.loop, []).append(item)
+    return groups
 
 
 def _name_affected(alarm: Alarm, episodes: Iterable[Episode]) -> Alarm:
