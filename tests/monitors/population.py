@@ -42,6 +42,8 @@ def with_tuning(loops: Sequence[LoopSpec], rule: str) -> list[LoopSpec]:
 class Indices:
     """What a monitor computes of N loops of a class, each (N,); visible: whether the truth has their faults as visible.
 
+    effect: the mean effect of their faults; at 2 a fault adds four times the variance that its loop has without it.
+
     swings (Miao and Seborg), odd (Horch) and shape (He) are of loops that oscillate, and empty of others.
     """
 
@@ -49,6 +51,7 @@ class Indices:
     regularity: Floats
     period: Floats
     visible: npt.NDArray[np.bool_]
+    effect: Floats
     swings: npt.NDArray[np.bool_]
     odd: Floats
     shape: Floats
@@ -71,6 +74,7 @@ def compute_indices(loops: Sequence[LoopSpec], seconds: int, *, oscillating: boo
         regularity=np.array([r for r, _ in regularities]),
         period=period,
         visible=np.ones(len(loops), dtype=bool) if block.truth is None else block.truth.visible.all(axis=0),
+        effect=np.zeros(len(loops)) if block.truth is None else block.truth.effect.mean(axis=0),
         swings=np.array([compute_decay_ratio(pv[i]) > 0.5 for i in those]),
         odd=np.array([compute_odd_fraction(op[i], pv[i], period[i]) for i in those]),
         shape=np.array([compute_curve_fit_index(op[i], period[i]) for i in those]),
