@@ -1,6 +1,6 @@
 """The suites of the benchmark as loops.toml files, and their table of contents.
 
-`python tests/write_suites.py` writes the drafts anew, `python tests/write_suites.py results [SUITE ...]` runs the
+`python tests/write_suites.py` writes the drafts again, `python tests/write_suites.py results [SUITE ...]` runs the
 reference monitors on them, and `python tests/write_suites.py freeze [SUITE ...]` writes the sha256 of a suite's samples
 and truth into the table of contents. A frozen suite is never written again: a better one is a new suite with the next
 number. `python tests/doc_tables.py` writes the results into the documentation.

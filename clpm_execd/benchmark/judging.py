@@ -166,7 +166,7 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
     truth : GroundTruth
     alarms : iterable of Alarm
     fault : str
-        The kind that is told from the rest.
+        The kind that is distinguished from the rest.
     against : str, optional
         The rest: time in which this kind is visible; by default all time without the fault.
     """

@@ -1,4 +1,4 @@
-"""The configurations of `--demo`: a story that is told within an hour, and trending data.
+"""The configurations of `--demo`: a story of an hour, and trending data.
 
 In the story a valve begins to stick, its limit cycle grows and travels to a neighbour, the operator takes the loop to
 manual, the valve is repaired; meanwhile a sensor freezes now and then. Set points rest, and move as an operator moves

@@ -25,7 +25,7 @@ LEVELS = (GOOD, CARE, REFUSED)
 
 # Of each figure two limits: beyond the first a loop needs care, beyond the second it is not to be used.
 # AUC: the second halves of 79 real records have 0.64 at 256 samples against their first ones (docs/fitting.md); at 0.9
-# nine of ten windows are told apart.
+# nine of ten windows can be distinguished.
 AUC_LIMITS = (0.75, 0.9)
 # Offset: |mean of PV - SP| over a fifth of the record, its 95 % point over that of the record.
 OFFSET_LIMITS = (2.0, 4.0)
@@ -192,7 +192,7 @@ def _grade(figures: Figures) -> list[tuple[Level, str]]:
         if isfinite(value) and beyond[0]:
             grades.append((REFUSED if beyond[1] else CARE, reason))
 
-    grade(figures.auc, AUC_LIMITS, f"simulated and recorded windows are told apart (AUC {figures.auc:.2f})")
+    grade(figures.auc, AUC_LIMITS, f"simulated and recorded windows can be distinguished (AUC {figures.auc:.2f})")
     grade(figures.offset, OFFSET_LIMITS,
           f"PV stays {figures.offset:.1f} times as far from SP as in the record")
     quiet, loud = figures.movement, 1.0 / figures.movement if figures.movement else nan

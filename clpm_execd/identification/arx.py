@@ -41,7 +41,7 @@ _MARGIN = 0.05  # decades of spectral density: for a model in which all of a loo
 
 
 def wanders(signals: Signals) -> bool:
-    """Return whether SP is hardly ever at rest, as that of a cascade's slave; an operator's rests and steps."""
+    """Return whether SP is hardly ever constant, as that of a cascade's slave; an operator's rests and steps."""
     sp = signals.sp[signals.whole]
     rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
     return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)

@@ -108,79 +108,79 @@ def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None =
 
 def _learned(record: Record, column: int, span: tuple[float, float] | None, op_span: tuple[float, float] | None,
              kind: str | None, loop_id: str | None) -> LearnedLoop:
-    told = Findings()
+    findings = Findings()
     title = record.loops[column] if loop_id is None else loop_id
     output = infer_output_range(record.op[:, column], record.op_unit(column))
     signals = signals_of(record, column, span, output.ends if op_span is None else op_span)
     whole = signals.whole
     if span is None:
         low, high = signals.span
-        told.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
+        findings.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
     if op_span is None and output.assumption:
-        told.warnings.append(output.assumption)
+        findings.warnings.append(output.assumption)
     gaps = count_long_gaps(record.times, GAP_SAMPLES * record.interval)
     if gaps:
-        told.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them are "
-                             "used, and nothing is assumed about the gaps")
-    kind = _kind(kind or loop_type(title), title, told)
+        findings.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them "
+                                 "are used, and nothing is assumed about the gaps")
+    kind = _kind(kind or loop_type(title), title, findings)
     base = template(kind, title, signals.span)
     samples = int(whole.sum())
     if samples < _SHORT:
-        told.warnings.append(f"only {samples} samples: the estimates are uncertain")
-    loop = _levels(base, signals, record, column, told)
+        findings.warnings.append(f"only {samples} samples: the estimates are uncertain")
+    loop = _levels(base, signals, record, column, findings)
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
-    loop = replace(loop, operator=habits_of(signals, told))
+    loop = replace(loop, operator=habits_of(signals, findings))
     signals, note = excerpt(signals)
     fitted, notes = condition(signals)
-    told.warnings += [note, *notes] if note else notes
+    findings.warnings += [note, *notes] if note else notes
     whole = signals.whole
-    _oscillates(fitted, told)
+    _oscillates(fitted, findings)
     law = pid_law(fitted, steps)
-    stuck = _sticks(loop, fitted, law, told)
+    stuck = _sticks(loop, fitted, law, findings)
     known = _explained(loop, fitted, steps, law, stuck)
-    told.take(known.told)
-    loop, found = loaded(known.loop, known.left, told, known.scans), known.left
-    tuned_as_found = told.estimates["controller.gain"].source == "identified"
+    findings.take(known.findings)
+    loop, found = loaded(known.loop, known.left, findings, known.scans), known.left
+    tuned_as_found = findings.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
     own = found if tuned_as_found and fitted is signals else None
-    laws = fit_learned_model(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own, _faults(told),
+    laws = fit_learned_model(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own, _faults(findings),
                              stuck.stem if stuck is not None and fitted is signals else None)
     if laws is None:
-        told.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at its "
-                             "mean values is used")
+        findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "
+                                 "its mean values is used")
     if laws is None or laws.innovation.size or stuck is not None:  # else the equations have them in themselves
-        loop = replace(loop, faults=_faults(told))
-    loop = _in_cascade(replace(loop, learned_model=laws), signals, told)
-    return LearnedLoop(loop, told.estimates, tuple(told.warnings), record.interval, samples,
-                       tuple(told.hypotheses))
+        loop = replace(loop, faults=_faults(findings))
+    loop = _in_cascade(replace(loop, learned_model=laws), signals, findings)
+    return LearnedLoop(loop, findings.estimates, tuple(findings.warnings), record.interval, samples,
+                       tuple(findings.hypotheses))
 
 
-def _in_cascade(loop: LoopSpec, signals: Signals, told: Findings) -> LoopSpec:
+def _in_cascade(loop: LoopSpec, signals: Signals, findings: Findings) -> LoopSpec:
     """The loop in CAS where its record mostly is; its SP then has the course of its master's OP as learned."""
     cascaded = signals.cascaded[signals.whole & signals.automatic]
     if loop.mode != "AUT" or not len(cascaded) or float(np.mean(cascaded)) < 0.5:
         return loop
     if loop.learned_model is None or not loop.learned_model.setpoint.size:
-        told.warnings.append("the record is in CAS, but its SP could not be modelled: AUT assumed")
+        findings.warnings.append("the record is in CAS, but its SP could not be modelled: AUT assumed")
         return loop
-    told.warnings.append("the record is in CAS: a model of the recorded SP takes the place of its master")
+    findings.warnings.append("the record is in CAS: a model of the recorded SP takes the place of its master")
     return replace(loop, mode="CAS")
 
 
-def _oscillates(signals: Signals, told: Findings) -> None:
+def _oscillates(signals: Signals, findings: Findings) -> None:
     period = oscillation(signals)
     if period is not None:
-        told.note("oscillation.period", Estimate.from_interval(period, "s"))
-        told.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
+        findings.note("oscillation.period", Estimate.from_interval(period, "s"))
+        findings.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
 
 
 @dataclass(frozen=True, slots=True)
 class _Explained:
-    """The loop with the controller and the process of its record, what they leave of PV, and what is told of them.
+    """The loop with the controller and the process of its record, what they leave of PV, and the findings.
 
     scans: the loop at its scans, where it was found so.
     """
@@ -188,44 +188,44 @@ class _Explained:
     loop: LoopSpec
     left: Innovations | None
     scans: ClosedLoop | None
-    told: Findings
+    findings: Findings
 
 
 def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
                stuck: StickyValve | None = None) -> _Explained:
     """stuck: of a valve that sticks; else it follows OP."""
-    told = Findings()
+    findings = Findings()
     joint, stepped = (None, None) if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
-    loop = _controlled(loop, signals, law if joint is None else joint.law, told)
+    loop = _controlled(loop, signals, law if joint is None else joint.law, findings)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop, left = processed(loop, moved, told, None if joint is None else joint.process, stepped,
+    loop, left = processed(loop, moved, findings, None if joint is None else joint.process, stepped,
                            cycles=stuck is not None)
-    return _Explained(loop, left, joint, told)
+    return _Explained(loop, left, joint, findings)
 
 
-def _sticks(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> StickyValve | None:
+def _sticks(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> StickyValve | None:
     controlled = _controlled(loop, signals, law, Findings())
     is_known = controlled.controller.action is not None
     search = find_stiction(signals, float(np.sign(controlled.process.gain)) if is_known else 0.0)
-    told.hypotheses += search.hypotheses()
+    findings.hypotheses += search.hypotheses()
     if search.best is None:
         return None
     valve = size_stiction(signals, tuned_for(controlled, signals.interval), search.best.stem,
                           max(search.gain, search.best.gain))
     if valve is not None:
-        told.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
-        told.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
-        told.warnings.append(
+        findings.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
+        findings.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
+        findings.warnings.append(
             f"valve stiction: S about {valve.s[0]:.3g} %, J about {valve.j[0]:.3g} % of travel" if valve.j[0] > 0 else
             f"valve deadband, or stiction without a visible slip jump: about {valve.s[0]:.3g} % of travel")
     return valve
 
 
-def _faults(told: Findings) -> tuple[FaultSpec, ...]:
+def _faults(findings: Findings) -> tuple[FaultSpec, ...]:
     """Those that the record shows."""
-    known = {name: rounded(estimate.value) for name, estimate in told.estimates.items()}
+    known = {name: rounded(estimate.value) for name, estimate in findings.estimates.items()}
     faults = []
     if known.get("stiction.J", 0.0) > 0:
         faults.append(FaultSpec(kind="stiction", parameters={
@@ -239,36 +239,36 @@ def _faults(told: Findings) -> tuple[FaultSpec, ...]:
     return tuple(faults)
 
 
-def _kind(kind: str | None, title: str, told: Findings) -> str:
+def _kind(kind: str | None, title: str, findings: Findings) -> str:
     if kind is None:
-        told.warnings.append(f"the name {title} does not show the type of the loop: flow assumed")
+        findings.warnings.append(f"the name {title} does not show the type of the loop: flow assumed")
     return kind or "flow"
 
 
-def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, told: Findings) -> LoopSpec:
+def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, findings: Findings) -> LoopSpec:
     """The loop where it rests, as it was recorded."""
     whole = signals.whole
     low, high = signals.span
     if not whole.any():
-        told.warnings.append("no sample has both PV and OP")
+        findings.warnings.append("no sample has both PV and OP")
         return base
     sp = float(np.mean(signals.sp[whole])) * (high - low) / 100.0 + low
     op = float(np.clip(np.mean(signals.op[whole]), 0.0, 100.0))
     step_pv, step_op = resolution(record.pv[:, column]), resolution(record.op[:, column])
     automatic = float(np.mean(signals.automatic[whole]))
     if automatic < 0.5:
-        told.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
+        findings.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
     repeated = float(np.mean(np.diff(signals.pv[whole]) == 0)) if whole.sum() > 1 else 0.0
-    told.note("recording.repeated", Estimate.measured(repeated, "fraction of PV values"))
-    noise = told.note("sensor.noise", Estimate.from_prior(white_noise(signals.pv[whole]), "% of span", 1.5))
+    findings.note("recording.repeated", Estimate.measured(repeated, "fraction of PV values"))
+    noise = findings.note("sensor.noise", Estimate.from_prior(white_noise(signals.pv[whole]), "% of span", 1.5))
     return replace(
         base,
-        sp=min(max(told.note("sp", Estimate.measured(sp, "engineering units"), 7), low), high),
-        op=told.note("op", Estimate.measured(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
+        sp=min(max(findings.note("sp", Estimate.measured(sp, "engineering units"), 7), low), high),
+        op=findings.note("op", Estimate.measured(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
         sensor=SensorSpec(noise=min(noise, 50.0)),
         recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
-            pv=told.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
-            op=told.note("recording.resolution.op", Estimate.measured(step_op, _op_unit(signals.op_span)), 12))))
+            pv=findings.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
+            op=findings.note("recording.resolution.op", Estimate.measured(step_op, _op_unit(signals.op_span)), 12))))
 
 
 def _op_unit(ends: tuple[float, float]) -> str:
@@ -309,40 +309,40 @@ def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law:
     return joint, stepped
 
 
-def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, told: Findings) -> LoopSpec:
+def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> LoopSpec:
     """The loop with the controller that its record shows, else with one tuned by rule."""
     known = law is not None and law.explained >= _LEAST_EXPLAINED
     if law is not None:
-        told.note("controller.explained", Estimate.measured(law.explained, "fraction of variance"))
+        findings.note("controller.explained", Estimate.measured(law.explained, "fraction of variance"))
     if law is None or not known:
         r_squared = f" (R² = {law.explained:.2f})" if law is not None else ""
-        told.warnings.append(f"OP is not explained by a PID law{r_squared}: tuning set by rule")
-        return _by_rule(loop, signals.interval, told)
+        findings.warnings.append(f"OP is not explained by a PID law{r_squared}: tuning set by rule")
+        return _by_rule(loop, signals.interval, findings)
     action = "reverse" if law.gain[0] > 0 else "direct"
     if law.gain[0] < 0:
         loop = replace(loop, process=replace(loop.process, gain=-loop.process.gain))
-    return replace(loop, controller=_pid(law, action, loop, signals, told))
+    return replace(loop, controller=_pid(law, action, loop, signals, findings))
 
 
-def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, told: Findings) -> ControllerSpec:
+def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, findings: Findings) -> ControllerSpec:
     low, high = sorted(abs(end) for end in law.gain[1:])
-    gain = told.note("controller.gain", Estimate.from_interval((abs(law.gain[0]), low, high), "%/%"))
+    gain = findings.note("controller.gain", Estimate.from_interval((abs(law.gain[0]), low, high), "%/%"))
     reset = 0.0
     if law.reset[0] > 0:
-        reset = told.note("controller.reset", Estimate.from_interval(law.reset, "s"))
+        reset = findings.note("controller.reset", Estimate.from_interval(law.reset, "s"))
     else:
-        told.warnings.append("OP shows no integral action")
-    derivative = told.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
+        findings.warnings.append("OP shows no integral action")
+    derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
     if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
-        weight = min(max(told.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
+        weight = min(max(findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
     return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
                           setpoint_weight=weight, derivative_filter=rounded(law.filter))
 
 
-def _by_rule(loop: LoopSpec, interval: float, told: Findings) -> LoopSpec:
+def _by_rule(loop: LoopSpec, interval: float, findings: Findings) -> LoopSpec:
     rule = tune_controller(loop, min(interval, 1.0))
-    gain = told.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", 5.0))
-    reset = told.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", 5.0))
+    gain = findings.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", 5.0))
+    reset = findings.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", 5.0))
     return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

@@ -31,7 +31,7 @@ class StictionLimits(NamedTuple):
     likely_share: float = 0.1
     # Of S: no interval of S, and of J, is narrower to either side.
     least_interval_shares: tuple[float, float] = (0.05, 0.1)
-    # A jump of less than this share of S hardly shows: the valve is told to have deadband unless a jump gains so much.
+    # A jump of less than this share of S hardly shows: it counts as deadband unless a jump gains so much.
     jump_share: float = 0.1
     jump_gain: float = 15.0
     # A signal that moves by less does not move at all: a thousandth of a 12-bit converter's step.

@@ -71,7 +71,7 @@ def test_the_controller_of_a_loop_is_the_same_on_every_day() -> None:
               for day in ("1024_0004", "1107_0006", "1117_1652")]
     first = fitted[0]
     assert first["controller.setpoint_weight"].value == pytest.approx(0.0, abs=0.05)
-    # On the other days the valve is told to have a deadband, behind which the weight of SP is not told.
+    # On the other days a deadband is identified, behind which the weight of SP is not.
     for other in fitted[1:]:
         assert other["controller.gain"].value == pytest.approx(first["controller.gain"].value, rel=0.2)
         assert other["controller.reset"].value == pytest.approx(first["controller.reset"].value, rel=0.2)

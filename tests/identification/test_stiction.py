@@ -1,4 +1,4 @@
-"""A limit cycle of a sticking valve is told from one that comes from outside, from ringing, and from a healthy loop."""
+"""A limit cycle of a sticking valve is distinguished from one from outside, from ringing, and from a healthy loop."""
 
 from __future__ import annotations
 

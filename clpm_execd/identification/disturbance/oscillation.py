@@ -59,7 +59,7 @@ def from_elsewhere(errors: Floats, interval: float, fundamental: float | None = 
     """The period, s, of a line in what a loop leaves unexplained, (T,), and its interval of 90 %; None without one.
 
     fundamental: the period with which the loop oscillates. What a loop leaves unexplained is whitened, so that a
-    harmonic of a wave may stand higher in it than the wave itself: a line at a harmonic is told as the wave's.
+    harmonic of a wave may stand higher in it than the wave itself: a line at a harmonic counts as the wave's.
     """
     longest = max(runs(np.isfinite(errors), _SHORTEST), key=lambda s: s.stop - s.start, default=None)
     if longest is None:

@@ -76,9 +76,9 @@ class _Search:
             first, start = guess
             self._best(first, [start])
         # Again, now that it is known how small the errors are, which is what priors are weighed against.
-        begun = self._likeliest()
-        self._fits, of.scale, first = {}, begun.sigma, begun.delay
-        self._best(first, [begun.parameters])
+        likeliest = self._likeliest()
+        self._fits, of.scale, first = {}, likeliest.sigma, likeliest.delay
+        self._best(first, [likeliest.parameters])
         for factor in _AROUND:
             self._try(min(longest, factor * max(of.expected, of.scan)))
         while self._likeliest().delay == max(self._fits) < longest:
@@ -133,7 +133,7 @@ class _Search:
         return True
 
     def _try(self, delay: float) -> None:
-        """A fit at this dead time, begun from the nearest or from the best; the first from several noises."""
+        """A fit at this dead time, started from the nearest or from the best; the first from several noises."""
         if delay in self._fits:
             return
         known = [fit for fit in self._fits.values() if np.isfinite(fit.cost)]

@@ -109,7 +109,7 @@ class Couplings:
         # The implicit Euler step: exact where there is no lag, and the delay of the way is what matters of the others.
         self._fraction = schedule.scan / (schedule.scan + lag)
         self._delayed = np.flatnonzero(lag > 0.0)
-        # Behind the first time constant, and behind both; a coupling that is new finds its valve at rest.
+        # Behind the first time constant, and behind both; a new coupling starts in balance with its valve.
         self._passed: Floats = np.repeat(self._movement()[:, None], 2, axis=1)
 
     def _movement(self) -> Floats:

@@ -153,7 +153,7 @@ class Simulation:
         self._op_recorder.record(op)
 
     def bring_faults_up(self, next_tick: int) -> None:
-        """Let the faults begin that have begun before the next scan; what they do at their beginning is state."""
+        """Start the faults that are present before the next scan; what they do at their start is state."""
         if self._schedule is not None:
             self._schedule.move_to(next_tick - 1)
             for _, faults in self._stage_faults:

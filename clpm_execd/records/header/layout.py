@@ -147,7 +147,7 @@ def _find_own_columns(
 
 
 def _find_column(names: Sequence[str], own_name: str) -> int | None:
-    """Return the column of a name that the user gives, as it stands or without its unit, or of a number such as #3."""
+    """Return the column of a name that the user gives, unchanged or without its unit, or of a number such as #3."""
     exact = [name.strip().casefold() for name in names]
     if own_name.strip().casefold() in exact:
         return exact.index(own_name.strip().casefold())

@@ -36,7 +36,7 @@ class Header:
     """The names of columns.
 
     names: one per column. units: of each column, empty where there is none. line: of the file, from 1 on; 0 where it is
-    not known. text: as it stands there. rows: how many rows, from the first of the file, precede the data. sample: the
+    not known. text: unchanged. rows: how many rows, from the first of the file, precede the data. sample: the
     first rows of data. is_missing: the file has no header, and columns are named by their numbers.
     """
 
