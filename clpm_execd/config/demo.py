@@ -7,6 +7,7 @@ them. The trending data have sine set points, which the loops follow. Both come 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from clpm_execd.config.loops import Configuration
@@ -26,6 +27,16 @@ _TAKEN_TO_MANUAL = FaultSpec(kind="manual", start=38 * _MINUTE, duration=17 * _M
 _FROZEN_SENSOR = FaultSpec(kind="freeze", start=5 * _MINUTE, duration=3 * _MINUTE, repeat=20 * _MINUTE)
 _LOOPS_PER_STORY, _STICKY, _FROZEN, _NEIGHBOUR = 5, 1, 2, 4  # which of five loops has what
 
+# Of the trending data, in turn. Faults that end repeat, so that a user who looks later has them too.
+_STICKS_SOON = (replace(_STICTION, ramp=2 * _MINUTE, duration=None, repeat=None),)
+_TREND_FAULTS_IN_TURN: tuple[tuple[FaultSpec, ...], ...] = (
+    (),
+    _STICKS_SOON,
+    (FaultSpec(kind="freeze", start=3 * _MINUTE, duration=1 * _MINUTE, repeat=8 * _MINUTE),),
+    (FaultSpec(kind="manual", start=4 * _MINUTE, duration=5 * _MINUTE, repeat=20 * _MINUTE),),
+    (),
+)
+
 
 def make_demo(configuration: Configuration, demo: str = "story") -> Configuration:
     """Return the configuration with faults on loops that have none, and the ground truth.
@@ -37,17 +48,25 @@ def make_demo(configuration: Configuration, demo: str = "story") -> Configuratio
     demo : {"story", "trend"}
         Whether set points rest or are sines.
     """
+    masters = {loop.cascade for loop in configuration.loops}  # a master has no valve of its own that could stick
     if demo == "trend":
-        loops = demo_loops(configuration.loops)
+        loops = _with_trend_faults(demo_loops(configuration.loops), masters)
     else:
         loops = tuple(replace(with_response(loop, _RESPONSE_S), operator=_OPERATOR) for loop in configuration.loops)
+        loops = _with_story(loops, masters)
     output = replace(configuration.output, truth=configuration.output.truth or TRUTH)
-    return replace(configuration, loops=_with_faults(loops), output=output)
+    return replace(configuration, loops=loops, output=output)
 
 
-def _with_faults(loops: tuple[LoopSpec, ...]) -> tuple[LoopSpec, ...]:
+def _with_trend_faults(loops: tuple[LoopSpec, ...], masters: Set[str | None]) -> tuple[LoopSpec, ...]:
+    """Give the loops their faults in turn."""
+    in_turn = [loop.faults or _TREND_FAULTS_IN_TURN[k % len(_TREND_FAULTS_IN_TURN)] for k, loop in enumerate(loops)]
+    return tuple(replace(loop, faults=() if loop.id in masters and faults == _STICKS_SOON else faults)
+                 for loop, faults in zip(loops, in_turn, strict=True))
+
+
+def _with_story(loops: tuple[LoopSpec, ...], masters: Set[str | None]) -> tuple[LoopSpec, ...]:
     """Give each five loops a sticky valve, a frozen sensor and a neighbour; the others are healthy."""
-    masters = {loop.cascade for loop in loops}  # a master has no valve of its own that could stick
     result = list(loops)
     for k, loop in enumerate(loops):
         place, first = k % _LOOPS_PER_STORY, k - k % _LOOPS_PER_STORY
