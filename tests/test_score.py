@@ -89,6 +89,19 @@ def test_the_scores_are_those_calculated_by_hand(folder: Path) -> None:
     assert result["rules"] == {"by": "kind", "overlap": 0.5, "faults": "visible"}
 
 
+def test_wide_ground_truth_cannot_judge_causes_which_it_does_not_have(folder: Path) -> None:
+    (folder / "x.csv").write_text(
+        "time,loop_id,Mode,PV,OP,SP,fault,visible\n"
+        + "".join(f"2025-01-10T10:{minute:02}:00Z,FIC101,AUT,1,2,3,affected,true\n" for minute in range(20, 40)))
+    (folder / "v.csv").write_text("loop,start,end,fault,cause\n"
+                                  "FIC101,2025-01-10T10:20:00Z,2025-01-10T10:38:00Z,stiction,FIC102\n")
+    completed = run_cli(folder, "score", "v.csv", "--truth", "x.csv", "--affected", "judge", status=2)
+    assert completed.stdout == ""
+    assert "wide CSV has no causes" in completed.stderr
+    assert "Traceback" not in completed.stderr
+    run_cli(folder, "score", "v.csv", "--truth", "x.csv")
+
+
 def test_every_format_has_the_same_scores(folder: Path) -> None:
     truth = ("--truth", write_truth(folder, "day.csv"))
     result = score_json(folder, *truth)

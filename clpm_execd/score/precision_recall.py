@@ -22,12 +22,13 @@ class Point:
 
 
 def find_precision_recall(truth: GroundTruth, alarms: Sequence[Alarm], *, by: str = "kind",
-                          overlap: float = DEFAULT_OVERLAP, all_present: bool = False) -> list[Point]:
+                          overlap: float = DEFAULT_OVERLAP, all_present: bool = False,
+                          affected: str = "ignore") -> list[Point]:
     """Return the curve from the highest threshold to the lowest; it is empty if an alarm has no score.
 
     Parameters
     ----------
-    truth, alarms, by, overlap, all_present
+    truth, alarms, by, overlap, all_present, affected
         As those of `score`.
     """
     levels = sorted({alarm.score for alarm in alarms if alarm.score is not None}, reverse=True)
@@ -38,7 +39,7 @@ def find_precision_recall(truth: GroundTruth, alarms: Sequence[Alarm], *, by: st
     points = []
     for threshold in thresholds:
         total = score(truth, [alarm for alarm in alarms if (alarm.score or 0.0) >= threshold], by=by, overlap=overlap,
-                      all_present=all_present).total
+                      all_present=all_present, affected=affected).total
         if total.precision is not None and total.recall is not None:
             points.append(Point(threshold, total.precision, total.recall))
     return points

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.precision_recall import compute_average_precision, find_precision_recall
@@ -62,6 +63,32 @@ def test_precision_and_recall_at_each_limit_of_the_detectors_own_score() -> None
     assert compute_average_precision(points) == pytest.approx(0.5 * 1.0 + 0.5 * 2 / 3)
     assert find_precision_recall(drawn, [*alarms, alarm("stiction", 700, 800)]) == []
     assert compute_average_precision([]) is None
+
+
+def affected_episode(start: int, end: int, loop: str = "B") -> Episode:
+    return replace(episode(AFFECTED, start, end, loop=loop), cause="A:freeze")
+
+
+@pytest.mark.parametrize("kind", ["freeze", "stiction"])
+def test_an_alarm_on_an_affected_loop_counts_neither_way(kind: str) -> None:
+    drawn = truth(episode("freeze", 100, 300), affected_episode(150, 300))
+    on_the_root = alarm("freeze", 100, 300)
+    assert (score(drawn, [on_the_root, alarm(kind, 200, 280, loop="B")]).total
+            == score(drawn, [on_the_root]).total)
+    assert score(drawn, [alarm(kind, 500, 600, loop="B")]).total.wrong_alarms == 1, "it is healthy by then"
+
+
+@pytest.mark.parametrize(("cause", "is_correct"), [
+    ("A", True), ("A:freeze", True), ("", False), ("B", False), ("A:stiction", False)])
+def test_an_alarm_on_an_affected_loop_is_judged_by_the_cause_that_it_names(cause: str, is_correct: bool) -> None:
+    drawn = truth(episode("freeze", 100, 300), affected_episode(150, 300))
+    alarms = [replace(each, cause=named, score=0.9) for each, named in (
+        (alarm("freeze", 100, 300), ""), (alarm("stiction", 200, 280, loop="B"), cause))]
+    result = score(drawn, alarms, affected="judge")
+    assert tally_of(result, AFFECTED).detected_events == is_correct
+    assert result.total.wrong_alarms == (not is_correct)
+    (point,) = find_precision_recall(drawn, alarms, affected="judge")
+    assert (point.precision, point.recall) == ((1.0, 1.0) if is_correct else (0.5, 0.5))
 
 
 def test_an_alarm_over_part_of_a_fault_and_beyond_it() -> None:

@@ -67,6 +67,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Score the alarms; return the exit status."""
+    from clpm_execd.plant.block import AFFECTED
     from clpm_execd.score import find_precision_recall, read_alarms, read_truth, score
 
     if arguments.truth is not None:
@@ -76,13 +77,17 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     truth = read_truth(arguments.truth if arguments.truth else _query_bucket(arguments, start, end)).clip(start, end)
     if not truth.observation:
         raise BadInput([Problem("--start, --end", "no ground truth lies between them", "give other times")])
+    if arguments.affected == "judge" and any(each.fault == AFFECTED and not each.cause for each in truth.episodes):
+        raise BadInput([Problem("--affected judge", "this ground truth does not say what affects its loops",
+                                "give it as line protocol or long CSV; wide CSV has no causes")])
     alarms = read_alarms(arguments.alarms, truth, arguments.by)
     if not truth.has_samples:
         print("the ground truth comes without samples: a loop without faults counts only if an alarm names it",
               file=sys.stderr)
         truth = truth.with_healthy_loops(alarm.loop for alarm in alarms)
-    rules = {"by": arguments.by, "overlap": arguments.overlap, "all_present": arguments.all}
-    result = score(truth, alarms, **rules, affected=arguments.affected)
+    rules = {"by": arguments.by, "overlap": arguments.overlap, "all_present": arguments.all,
+             "affected": arguments.affected}
+    result = score(truth, alarms, **rules)
     return _output(result, find_precision_recall(truth, alarms, **rules), form, arguments)
 
 
