@@ -65,10 +65,13 @@ def any_stiction(seed: int) -> dict[str, float]:
 
 POPULATIONS: dict[str, tuple[Callable[[int], LoopSpec], Callable[[int], dict[str, float]]]] = {
     "typical flow": (typical, default_stiction),
-    "longer flow": (longer, lambda seed: {"S": 5.0, "J": 5.0}),
-    "delayed pressure": (delayed, lambda seed: {"S": 5.0, "J": 3.0}),
     "any flow": (any_flow, any_stiction),
 }
+if CAMPAIGNS:
+    POPULATIONS |= {
+        "longer flow": (longer, lambda seed: {"S": 5.0, "J": 5.0}),
+        "delayed pressure": (delayed, lambda seed: {"S": 5.0, "J": 3.0}),
+    }
 
 
 @pytest.fixture(scope="module", params=POPULATIONS)

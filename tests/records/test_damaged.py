@@ -1,7 +1,7 @@
 """A damaged record gives one clear error, or a record that notes the damage: never a traceback, and never silence.
 
-Each damage is done to records of plants and to the same formats written here. Both parsers of cells must agree, and a
-loop is fitted to every record that can be read.
+Each damage is done to records of plants and to the same formats written here. Both parsers of cells must agree, and
+loops are fitted to records that can be read: in a campaign to each, else to one of six for each damage.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from plant_records import plant_records
+from tiers import CAMPAIGNS
 
 from clpm_execd.identification.learn import learn
 from clpm_execd.problems import BadInput
@@ -303,7 +304,8 @@ def test_a_damaged_record_is_an_error_or_the_damage_is_noted(tmp_path: Path, sou
     assert by_csv.assumptions == by_arrow.assumptions
     assumptions = [assumption.replace("damaged", "intact") for assumption in by_csv.assumptions]
     assert is_same(by_csv, expected) or set(assumptions) - set(expected.assumptions), "the damage is not noted"
-    for column in range(len(by_csv.loops)):
+    is_fitted = CAMPAIGNS or list(SOURCES).index(source) == DAMAGES.index(change) % len(SOURCES)
+    for column in range(len(by_csv.loops)) if is_fitted else ():
         learned = learn(by_csv, column)
         assert np.isfinite([one.value for one in learned.estimates.values()]).all()
 

@@ -10,6 +10,7 @@ import pytest
 from faulty_loops import SIGNALS, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import CAMPAIGNS
 
 from clpm_execd.plant.block import Arrivals, Block
 from clpm_execd.plant.faults import FAULTS, GROUPS
@@ -143,7 +144,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
 @settings(max_examples=20, deadline=None)
 @given(plants())
 def test_any_combination_of_faults_gives_finite_numbers(loops: list[LoopSpec]) -> None:
-    block = run(*loops, samples=10_000)
+    block = run(*loops, samples=10_000 if CAMPAIGNS else 2_000)
     for signal in SIGNALS:
         assert np.isfinite(getattr(block, signal)).all(), signal
     assert block.truth is not None
