@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.identification.pid_regression import unexplained
@@ -28,14 +29,17 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec
 _ORDER = 4  # of PV's equation; 3 and 5 are as good on 135 records (docs/fitting.md)
 _RIDGE = 1e-4  # of the mean square of the regressors; 1e-6 is a little worse on the same records
 _MAX_POLE = 1.002  # of the closed loop, a sample: over a block of 20 samples it grows by 4 %
+_MAX_LEAK = 0.5  # of OP to its mean, a sample, where the equations let it run away
 _SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: what differs from the record decays
 _MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, stretches of it spread evenly: 1.5 MB of arrays
 _SATURATION = 0.02  # share of samples in which OP is exactly at its extreme: no mirror image, which has no such end
 _PACE = 0.1  # of the reset: a record slower than that and than the scan of 1 s shows too little of the integral
 _MAX_NOISE_POLE = 0.995
 _REST_SAMPLES = 30  # between two moves of SP: an operator's SP rests longer most of the time, a master's does not
+_MAX_MOVED = 0.2  # of the record, that is left out because SP moved
 _LEAST_MOVES = 10  # of SP: with fewer it was stepped
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
+_OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as the verdict does
 _SEGMENT_SAMPLES = 64  # of Welch's method
 _MARGIN = 0.05  # decades of spectral density: for a model in which all of a loop's numbers act
 
@@ -85,8 +89,9 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
         a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
         c = np.array([1.0 + controller[3], -controller[3]])
         s, kick = (part * scale[1] / scale[0] for part in (controller[:3], kick))
-        if _slowest_pole(a, b, c, -s) <= _MAX_POLE:
+        if np.abs(_find_poles(a, b, c, -s)).max(initial=0.0) <= _MAX_POLE:
             break
+    c[0] -= _find_leak(a, b, c, -s, len(x))
     op = x[np.isfinite(x).all(axis=1), 1]
     lowest, highest = float(op.min()), float(op.max())
     is_saturated = max(np.mean(op == lowest), np.mean(op == highest)) > _SATURATION
@@ -134,13 +139,28 @@ def _lag(signal: Floats, k: int) -> Floats:
     return np.concatenate([np.full(min(k, len(signal)), np.nan), signal[:max(len(signal) - k, 0)]])
 
 
-def _slowest_pole(a: Floats, b: Floats, c: Floats, d: Floats) -> float:
-    """Return the largest modulus of a pole of the two equations in closed loop; see LearnedModel."""
+def _find_poles(a: Floats, b: Floats, c: Floats, d: Floats) -> npt.NDArray[np.complex128]:
+    """Return the poles of the two equations in closed loop; see LearnedModel."""
     open_loop = np.convolve(np.append(1.0, -a), np.append(1.0, -c))
     feedback = np.convolve(np.append(0.0, b), d)
     size = max(len(open_loop), len(feedback))
     polynomial = np.pad(open_loop, (0, size - len(open_loop))) - np.pad(feedback, (0, size - len(feedback)))
-    return float(np.abs(np.roots(polynomial)).max(initial=0.0))
+    return np.asarray(np.roots(polynomial), dtype=np.complex128)
+
+
+def _find_leak(a: Floats, b: Floats, c: Floats, d: Floats, samples: int) -> float:
+    """Return the share of its deviation that OP has to lose with each sample, so that the loop stays where it is.
+
+    In a record that shows no feedback, OP may drive PV away from SP by the equations. A deviation that does not decay
+    within the record is no part of it; most loops need no leak, and their integral action is exact.
+    """
+    leak = 0.0
+    while leak < _MAX_LEAK:
+        poles = _find_poles(a, b, c - leak * (np.arange(len(c)) == 0), d)
+        if poles.real[poles.imag == 0.0].max(initial=0.0) <= 1.0 - 1.0 / samples:
+            break
+        leak = max(2.0 * leak, 1.0 / samples)
+    return leak
 
 
 def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Booleans) -> Floats:
@@ -155,6 +175,10 @@ def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Boolea
     of_sp = sp - setpoint if model.setpoint.size else setpoint
     residuals = np.column_stack([pv - process, op - controller, of_sp])
     residuals[~is_automatic] = np.nan
+    if not model.setpoint.size:  # what else moved PV when the operator moved SP is not repeated where SP rests
+        is_moved = np.convolve(np.abs(np.diff(sp, prepend=sp[:1])) > 0, np.ones(_ORDER + 1))[:len(sp)] > 0
+        if is_moved.mean() < _MAX_MOVED:
+            residuals[is_moved] = np.nan
     return residuals
 
 
@@ -210,20 +234,21 @@ def _is_as_alike(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, 
         model = replace(model, residuals=residuals)
         if not run_lengths(model).any():
             return False
-        distances.append(_spectral_distance(x[half:], _simulate(replace(loop, learned_model=model))))
+        stream = _simulate(replace(loop, learned_model=model))
+        distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset))
     return distances[0] <= distances[1] + _MARGIN
 
 
 def _simulate(loop: LoopSpec) -> Floats:
-    """Return (T, 2) PV and OP of a loop that runs free, per cent."""
+    """Return (T, 3) PV, OP and SP of a loop that runs free, per cent."""
     assert loop.learned_model is not None
     interval = round(loop.learned_model.interval * SECOND)
     loop = replace(loop, mode="AUT", cascade=None)
     block = Plant((loop,), seed=1, start=0, interval=interval, scan=interval).advance(_TRIAL_SAMPLES)
     low, high = loop.range
     op_low, op_high = loop.recording.op_range
-    return np.column_stack([(block.pv[:, 0] - low) / (high - low), (block.op[:, 0] - op_low) / (op_high - op_low)]
-                           ) * 100.0
+    return np.column_stack([(block.pv[:, 0] - low) / (high - low), (block.op[:, 0] - op_low) / (op_high - op_low),
+                            (block.sp[:, 0] - low) / (high - low)]) * 100.0
 
 
 def _spectral_distance(record: Floats, stream: Floats) -> float:
@@ -233,6 +258,22 @@ def _spectral_distance(record: Floats, stream: Floats) -> float:
         least = 1e-6 * max(float(ours.sum()), 1e-12)  # below lies noise of the arithmetic
         distances.append(float(np.abs(np.log10(ours + least) - np.log10(theirs + least)).mean()))
     return float(np.mean(distances))
+
+
+def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
+    """Return by how many decades the stream is further from SP over a fifth of the record; 0 where it is nearer.
+
+    record: (T, 3) deviations of PV, OP and SP from rest, where PV is `offset` above SP; stream: (N, 3) in per cent.
+    """
+    samples = min(len(record), len(stream)) // _OFFSET_PARTS
+    sizes = []
+    for error in (record[:, 0] - record[:, 2] + offset, stream[:, 0] - stream[:, 2]):
+        means = np.convolve(error, np.full(samples, 1.0 / samples), mode="valid")
+        means = np.abs(means[np.isfinite(means)])
+        sizes.append(float(np.quantile(means, 0.95)) if len(means) else 0.0)
+    spread = float(np.nanstd(record[:, 0] - record[:, 2]))
+    least = max(sizes[0], 0.1 * spread, 1e-12)
+    return max(float(np.log10(max(sizes[1], 1e-12) / least)), 0.0)
 
 
 def _spectrum(signal: Floats) -> Floats:

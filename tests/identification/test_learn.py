@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import START, add_sp_moves, flow, record_of, run
+from test_recovery import drawn
 
 from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
 from clpm_execd.identification.estimates import Findings
@@ -190,3 +191,12 @@ def test_a_slave_in_cascade_streams_in_cascade() -> None:
     lived = run(found.loop, 600)
     assert (lived.mode == CAS).all()
     assert np.ptp(lived.sp) > 0
+
+
+def test_a_driven_loop_whose_own_process_and_pid_wander_from_sp_is_streamed_by_another_model() -> None:
+    driven = replace(drawn("temperature", 2), moves=(), faults=(
+        FaultSpec(kind="external-oscillation", parameters={"amplitude": 3.0, "period": 600.0}),))
+    block = run(driven, 600, interval=10.0, scan=1.0, seed=2)
+    recorded, streamed = (np.convolve((one.pv - one.sp)[:, 0], np.full(120, 1 / 120), "valid")
+                          for one in (block, run(learn(record_of(block), span=(0.0, 100.0)).loop, 3000, interval=10.0)))
+    assert np.quantile(np.abs(streamed), 0.95) < 2.0 * np.quantile(np.abs(recorded), 0.95)

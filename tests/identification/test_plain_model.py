@@ -106,6 +106,32 @@ def test_the_mean_of_pv_minus_sp_over_long_times_is_as_small_as_in_the_record() 
     assert np.quantile(streamed, 0.95) < 2.0 * recorded
 
 
+def test_a_loop_whose_record_shows_no_feedback_stays_where_the_record_was() -> None:
+    growth = np.exp(0.004 * np.arange(SAMPLES))  # OP drives PV away from SP by these equations, ever faster
+    rng = np.random.default_rng(6)
+    pv, op = 50.0 - 0.02 * growth + 0.01 * rng.normal(size=SAMPLES), 50.0 + 0.1 * growth
+    loop = fit(record_of_signals(pv, op))
+    block = stream(loop, 6000)
+    assert np.abs(block.op - op.mean()).max() < 3.0 * np.ptp(op)
+    assert np.abs(block.pv - pv.mean()).max() < 3.0 * np.ptp(pv)
+    assert loop.learned_model is not None
+    assert loop.learned_model.controller_op.sum() < 1.0
+
+
+def test_integral_action_is_exact_where_the_record_shows_feedback() -> None:
+    model = fit(record_of_signals(*noisy_loop(2000))).learned_model
+    assert model is not None
+    assert model.controller_op.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_what_moved_pv_together_with_an_operators_sp_is_not_repeated_where_sp_rests() -> None:
+    pv, op = noisy_loop()
+    sp = np.full(SAMPLES, 50.0)
+    sp[300:] = 60.0
+    block = stream(fit(record_of_signals(pv + sp - 50.0, op, sp)), 6000)  # PV is at the new SP at once, without OP
+    assert np.abs(np.diff(block.pv[:, 0])).max() < 5.0
+
+
 @pytest.mark.parametrize(("factor", "offset", "op_factor", "op_offset", "interval"), [
     (1.0, 0.0, 0.01, 0.0, 1), (0.02, 3.0, 0.16, 4.0, 1), (1.0, 0.0, -1.0, 100.0, 1), (1000.0, -5e4, 0.2, -10.0, 30)],
     ids=["OP as fraction", "OP in mA", "OP reversed", "standardised, each 30 s"])
