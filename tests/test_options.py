@@ -50,6 +50,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
     "--env-file": (*_PLANT, "loops", "score", "benchmark", "spool", "health", *_CONTROL),
     "--state": ("", "spool", "health", *_CONTROL), "--control": ("", *_CONTROL), "--journal": ("generate",),
+    **dict.fromkeys(("--sample", "--partition"), ("generate",)),
     "--for": ("inject",), "--ramp": ("inject",), "--layout": ("benchmark",), "--data": ("benchmark",),
     "--direct": ("", "check", "benchmark"), "--backfill": ("", "check"),
     **dict.fromkeys(("--log-level", "--log-file", "--max-rate", "--max-gap", "--spool-limit", "--count", "--version",
@@ -64,7 +65,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--by": ("score",), "--affected": ("score",), "--overlap": ("score",), "--all": ("score",),
 }  # fmt: skip
 VALUES = {"--affected": "judge", "--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1",
-          "--overlap": "1", "--seed": "1", "--speed": "60", "--theme": "dark"}
+          "--overlap": "1", "--seed": "1", "--speed": "60", "--theme": "dark", "--partition": "day"}
 FLAGS = ("--demo", "--direct", "--all", "--strict")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],

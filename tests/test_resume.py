@@ -143,7 +143,8 @@ def test_a_backfill_joins_the_live_stream_and_is_not_repeated(tmp_path: Path, cl
     command, out = [*clpm_execd, "--state", str(tmp_path / "state"), "--backfill", "2h"], tmp_path / "out.lp"
     live(command, out, 0.5, kill=True)
     for _ in range(2):
-        live(command, out, 2.5, kill=False)
+        log = live(command, out, 2.5, kill=False)
+    assert "W! --backfill is not repeated: the stream goes on where its checkpoint in" in log
     lines = out.read_text().splitlines()
     times = stamps(lines)
     assert 7200 <= len(times) <= 7210

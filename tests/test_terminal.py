@@ -115,6 +115,15 @@ def test_direct_without_settings_shows_the_lines_to_add_and_the_file(tmp_path: P
 
 
 @pytest.mark.process
+def test_generate_shows_its_progress_and_what_it_wrote(tmp_path: Path) -> None:
+    status, output = at_a_terminal(tmp_path, "generate", "--duration", "2h", "--output", "a.csv.gz")
+    assert status == 0
+    assert "generating" in output
+    last = COLOUR.sub("", output).splitlines()[-1]
+    assert re.fullmatch(r".*a\.csv\.gz: 36,000 samples of 5 loops, \d+\.\d MB, \d+\.\d s, [\d,]+ samples/s", last)
+
+
+@pytest.mark.process
 def test_init_is_not_interactive(tmp_path: Path) -> None:
     status, output = at_a_terminal(tmp_path, "init")
     assert status == 0
@@ -222,8 +231,8 @@ def test_bash_completes_commands_options_values_and_names(tmp_path: Path, clpm_e
     result = subprocess.run(["bash", "-c", BASH, "bash", *clpm_execd], cwd=tmp_path, capture_output=True, text=True,
                           timeout=60, check=True)
     assert result.stderr == ""
-    assert result.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide", "loops.toml",
-                                        "DEBUG"]
+    assert result.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide parquet",
+                                        "loops.toml", "DEBUG"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -105,39 +105,41 @@ def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_
     wide = WideCsv(plant.loops, fields=_FIELDS)
     canonical.update(wide.header())
     is_canonical = (form, layout) == ("csv", "wide")
-    write, close = _open_writer(written, plant.loops, form, layout)
-    if is_canonical:
-        written.write(wide.header())
     truth = TruthCollector()
-    for block in simulate(plant, samples):
-        if should_stop():
-            break
-        truth.add(block)
-        for part in wide.encode_parts(block):
-            canonical.update(part)
-            if is_canonical:
-                written.write(part)
-        if not is_canonical:
-            write(block)
-    close()
+    with _open_writer(written, plant.loops, form, layout) as write:
+        if is_canonical:
+            written.write(wide.header())
+        for block in simulate(plant, samples):
+            if should_stop():
+                break
+            truth.add(block)
+            for part in wide.encode_parts(block):
+                canonical.update(part)
+                if is_canonical:
+                    written.write(part)
+            if not is_canonical:
+                write(block)
     ground_truth = truth.truth(plant.interval)
     text = format_truth_table(ground_truth.episodes, ground_truth.observation)
     return canonical.hexdigest(), written.hexdigest(), text, sheet_as_csv(sheet)
 
 
+@contextmanager
 def _open_writer(file: _HashingFile, loops: tuple[str, ...], form: str, layout: str
-                 ) -> tuple[Callable[[Block], None], Callable[[], None]]:
-    """Return what writes a Block in this form, and what ends the file; of wide CSV neither does anything."""
+                 ) -> Iterator[Callable[[Block], None]]:
+    """Yield what writes a Block in this form; of wide CSV it does nothing."""
     if form == "parquet":
         from clpm_execd.encoding.parquet import ParquetWriter
 
-        writer = ParquetWriter(file, loops, fields=_FIELDS, is_long=layout == "long")  # type: ignore[arg-type]
-        return writer.write, writer.close
-    if layout == "wide":
-        return lambda block: None, lambda: None
-    encoder = LongCsv(loops, fields=_FIELDS)
-    file.write(encoder.header())
-    return lambda block: file.writelines(encoder.encode_parts(block)), lambda: None
+        with ParquetWriter(lambda part: cast(BinaryIO, file), loops, fields=_FIELDS,
+                           is_long=layout == "long") as writer:
+            yield writer.write
+    elif layout == "wide":
+        yield lambda block: None
+    else:
+        encoder = LongCsv(loops, fields=_FIELDS)
+        file.write(encoder.header())
+        yield lambda block: file.writelines(encoder.encode_parts(block))
 
 
 class _HashingFile:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from clpm_execd.encoding.encoder import Encoder
     from clpm_execd.plant.source import Source
     from clpm_execd.records import Record
+    from clpm_execd.runtime.os_signals import Signals
     from clpm_execd.state.checkpoint import Checkpoint
     from clpm_execd.state.resume_point import ResumePoint
+
+_LINES_PER_STOP_CHECK = 50_000  # that are simulated without output: less than 0.1 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,10 @@ def load_settings(arguments: argparse.Namespace) -> Settings:
     return read_settings(os.environ, env_file, options=on_command_line)
 
 
-def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
-                       start: int | None = None) -> Configuration:
+def load_configuration(arguments: argparse.Namespace, settings: Settings | None) -> Configuration:
     """Return the loops and what is configured with them; raise BadInput with all errors.
 
-    settings: None if they had errors of their own, which have been reported. start: overrides that of loops.toml, ns.
+    settings: None if they had errors of their own, which have been reported.
     """
     from clpm_execd.config.loops import read_configuration
 
@@ -86,7 +88,7 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
     if settings is None:
         path = arguments.config or os.environ.get("CLPM_LOOPS")
         return read_configuration(Path(path) if path else None)
-    configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval, start=start,
+    configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval,
                                        measurement=settings.measurement)
     if arguments.replay:  # a record comes without ground truth and loop sheet
         if settings.shard is not None:
@@ -103,8 +105,25 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None,
     return configuration
 
 
-def load_time_range(arguments: argparse.Namespace) -> tuple[Configuration, int]:
-    """Return the configuration and the duration, ns, for --start and --duration; raise BadInput with all errors."""
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A part of a plant's time.
+
+    configuration: of the plant, which may start before. first: no sample before it, ns since 1970; None for no limit.
+    duration: ns.
+    """
+
+    configuration: Configuration
+    first: int | None
+    duration: int
+
+
+def load_time_range(arguments: argparse.Namespace, plant_start: int | None = None) -> TimeRange:
+    """Return what --start and --duration select; raise BadInput with all errors.
+
+    A plant with an earlier fixed start begins there: it is at --start what its stream is then. plant_start: where the
+    plant begins if loops.toml does not say, ns since 1970.
+    """
     from clpm_execd.units import parse_duration, parse_time
 
     problems: list[Problem] = []
@@ -120,10 +139,26 @@ def load_time_range(arguments: argparse.Namespace) -> tuple[Configuration, int]:
         problems.append(Problem.from_error("--duration", error))
     if problems:
         raise BadInput(problems)
-    configuration = load_configuration(arguments, load_settings(arguments), start=start)
+    settings = load_settings(arguments)
+    configuration = load_configuration(arguments, settings)
     if start == now:  # --start now: from the latest sample time on, as a stream, whatever loops.toml says
-        configuration = replace(configuration, start=None)
-    return configuration, duration
+        return TimeRange(replace(configuration, start=None), None, duration)
+    if configuration.start is None:
+        configuration = replace(configuration, start=plant_start)
+    if start is None:
+        return TimeRange(configuration, None, duration)
+    if arguments.replay or configuration.start is None or start < configuration.start:
+        configuration = replace(configuration, start=start)
+    return TimeRange(configuration, start, duration)
+
+
+def skip_to(source: Source, first: int | None, signals: Signals) -> None:
+    """Advance a source without output to its first instant that is not before `first`, ns since 1970, or to a stop."""
+    while first is not None and source.next_time < first and not signals.should_stop:
+        from clpm_execd.runtime.pacing import samples_per_block
+
+        ahead = -(-(first - source.next_time) // source.interval)
+        source.advance(min(ahead, samples_per_block(source, _LINES_PER_STOP_CHECK)))
 
 
 def build_source(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,

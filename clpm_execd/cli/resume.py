@@ -92,6 +92,8 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
     if checkpoint:
         encoder.restore(checkpoint.encoder_state, opened.source.resumed_loops)
         _log_resume(checkpoint, opened, log)
+        if arguments.backfill and opened.source.resumed_loops:
+            log.warning("--backfill is not repeated: the stream goes on where its checkpoint in %s ends", lock.folder)
     journal = Journal(path, contents, opened.source.plant.start) if isinstance(opened.source, ControlledPlant) else None
     return StreamStart(opened, encoder, lock, is_exclusive=True, journal=journal)
 

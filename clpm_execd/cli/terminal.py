@@ -145,14 +145,14 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
         yield ProgressBar(progress, total)
 
 
-class BackfillBar(logging.Handler):
-    """The progress of a backfill on stderr; lines that are logged meanwhile appear above it."""
+class TaskBar(logging.Handler):
+    """The progress of a task on stderr, without a thread; lines that are logged meanwhile appear above it."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         super().__init__()
-        self._progress = Progress(TextColumn("backfilling"), BarColumn(), TaskProgressColumn(),
+        self._progress = Progress(TextColumn(task), BarColumn(), TaskProgressColumn(),
                                   TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
                                   auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._task = self._progress.add_task("", total=1.0)

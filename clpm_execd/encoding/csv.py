@@ -182,10 +182,18 @@ class WideCsv(BlockEncoder):
 
 
 def _end_of_row(faults: list[tuple[str, bool, bool]]) -> bytes:
-    """Return the end of a row with the truth; faults: each fault's kind, whether it is present, whether visible."""
+    """Return the end of a row with the truth; faults: as in `describe_faults`."""
+    text, is_visible = describe_faults(faults)
+    return b",%s,%s\n" % (_quote(text), b"true" if is_visible else b"false")
+
+
+def describe_faults(faults: Sequence[tuple[str, bool, bool]]) -> tuple[str, bool]:
+    """Return the kinds that are present, joined by +, and whether one of them is visible.
+
+    faults: of one loop at one instant, each fault's kind, whether it is present, and whether it is visible.
+    """
     kinds = dict.fromkeys(kind for kind, present, _ in faults if present)
-    any_visible = any(present and visible for _, present, visible in faults)
-    return b",%s,%s\n" % (_quote("+".join(kinds)), b"true" if any_visible else b"false")
+    return "+".join(kinds), any(present and visible for _, present, visible in faults)
 
 
 def format_rfc3339(times: npt.NDArray[np.int64]) -> list[bytes]:

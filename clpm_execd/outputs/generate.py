@@ -1,4 +1,4 @@
-"""Batch generation: a time range from a source, encoded as fast as possible, to a file or to stdout.
+"""Batch generation: a time range from a source, written as fast as possible to files or to stdout.
 
 A file appears under its name only when it is complete: what is cut short leaves nothing that looks finished. The same
 source gives the same bytes, compressed too.
@@ -6,17 +6,18 @@ source gives the same bytes, compressed too.
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 
 from clpm_execd.encoding.encoder import Encoder
+from clpm_execd.outputs.compressed_file import open_compressed
 from clpm_execd.outputs.prefetch import enlarge_pipe, prefetch_blocks
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.source import Source
@@ -24,42 +25,92 @@ from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import samples_per_block
 from clpm_execd.state.durable_file import open_atomically, unwritable
 
-_GZIP_LEVEL = 6  # gzip's own default
 # Lines of one Block: what a Block costs by itself is a tenth of its time then, and larger ones are not faster.
 _BLOCK_LINES = 20_000
 _MIN_BLOCKS_TO_PREFETCH = 5  # for fewer a second process is not worth its start
 _TRIM_BYTES = 1 << 24  # 16 MB, more than the arrays of a Block; never written to, and so no memory
 
 
-def run(source: Source, encoder: Encoder, samples: int, *, output: Path | None, signals: Signals) -> int:
+class Destination(Protocol):
+    """What takes the Blocks of a time range."""
+
+    @property
+    def signals(self) -> Collection[str]:
+        """Return the signals of a Block that are written; the others need not exist."""
+
+    def open(self, signals: Signals) -> AbstractContextManager[Callable[[Block], None]]:
+        """Return a context that gives the function that writes a Block; after a request to stop it leaves no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """Lines of text.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        The form of the lines.
+    path : Path or None
+        The file; one whose name ends in .gz or .zst is compressed. None for stdout.
+    """
+
+    encoder: Encoder
+    path: Path | None
+
+    @property
+    def signals(self) -> Collection[str]:
+        return self.encoder.signals
+
+    @contextmanager
+    def open(self, signals: Signals) -> Iterator[Callable[[Block], None]]:
+        with open_output(self.path, signals) as file:
+            file.write(self.encoder.header())
+            yield lambda block: file.writelines(self.encoder.encode_parts(block))
+
+
+def run(source: Source, destination: Destination, samples: int, *, signals: Signals,
+        show: Callable[[int], None] | None = None) -> int:
     """Write a time range.
 
     Parameters
     ----------
     source : Source
         It is advanced from its next instant on.
-    encoder : Encoder
-        The form of the output.
+    destination : Destination
+        What is written, and where.
     samples : int
         How many samples of every loop are written.
-    output : Path or None
-        The file; one whose name ends in .gz is compressed. None for stdout.
     signals : Signals
         A request to stop leaves no file.
+    show : callable, optional
+        Is called after each Block with the number of samples of every loop that are written.
 
     Returns
     -------
     int
-        The exit status, 0, also after a request to stop or if the consumer of stdout is gone.
+        How many samples have been written, of all loops; those that a faulty data path lost do not count.
 
     Raises
     ------
     BadInput
         The output cannot be written.
     """
-    with open_output(output, signals) as file:
-        _write(source, encoder, samples, file, signals)
-    return 0
+    _keep_freed_memory()
+    size = samples_per_block(source, _BLOCK_LINES)
+    simulated = _simulate(source, samples, size)
+    is_long = samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
+    instants = written = 0
+    prefetched = prefetch_blocks(simulated, source.loops, destination.signals) if is_long else nullcontext(simulated)
+    # The second process is forked before the destination is opened, which may start threads.
+    with prefetched as blocks, destination.open(signals) as write:
+        for block in blocks:
+            if signals.should_stop:
+                break
+            write(block)
+            instants, written = instants + len(block), written + block.count_samples()
+            if show:
+                show(instants)
+    return written
 
 
 @contextmanager
@@ -69,7 +120,7 @@ def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
     Parameters
     ----------
     output : Path or None
-        The file; one whose name ends in .gz is compressed. None for stdout.
+        The file; one whose name ends in .gz or .zst is compressed. None for stdout.
     signals : Signals
         After a request to stop the file does not get its name.
 
@@ -89,7 +140,7 @@ def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
                 yield file
         else:
             with (open_atomically(output, lambda: not signals.should_stop) as file,
-                  _compress(file, output) as compressed):
+                  open_compressed(file, output.suffix) as compressed):
                 yield compressed
     except BrokenPipeError:
         pass  # the consumer of a named pipe is gone, as that of stdout may be
@@ -129,19 +180,6 @@ def open_stdout() -> Iterator[BinaryIO]:
             raise unwritable("stdout", error) from None
 
 
-def _write(source: Source, encoder: Encoder, samples: int, file: BinaryIO, signals: Signals) -> None:
-    _keep_freed_memory()
-    size = samples_per_block(source, _BLOCK_LINES)
-    simulated = _simulate(source, samples, size)
-    file.write(encoder.header())
-    is_long = samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
-    with prefetch_blocks(simulated, source.loops, encoder.signals) if is_long else nullcontext(simulated) as blocks:
-        for block in blocks:
-            if signals.should_stop:
-                break
-            file.writelines(encoder.encode_parts(block))
-
-
 def _simulate(source: Source, samples: int, most: int) -> Iterator[Block]:
     """Yield so many samples, in Blocks of at most `most`."""
     while samples > 0:
@@ -157,14 +195,3 @@ def _keep_freed_memory() -> None:
     Block would get new pages.
     """
     np.empty(_TRIM_BYTES, dtype=np.uint8)
-
-
-@contextmanager
-def _compress(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
-    """Yield the file, or one that compresses what it takes if the name of the file asks for it."""
-    if path.suffix != ".gz":
-        yield file
-        return
-    # Without a name and a time in its header, the same content is the same file.
-    with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, 0) as compressed:
-        yield cast(BinaryIO, compressed)

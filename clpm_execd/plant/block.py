@@ -182,6 +182,12 @@ class Block:
     def __len__(self) -> int:
         return len(self.times)
 
+    def count_samples(self) -> int:
+        """Return how many samples leave; a faulty data path loses some, and repeats others."""
+        if self.arrivals is None:
+            return self.mode.size
+        return int(np.count_nonzero(~self.arrivals.has_data_path_fault)) * len(self) + len(self.arrivals)
+
     @property
     def seq(self) -> npt.NDArray[np.int64]:
         """(T, N) int64, the sequence number of each sample: the last nine digits of its instant's number since 1970."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import build_source, count_samples, load_time_range
+from clpm_execd.cli.assembly import build_source, count_samples, load_time_range, skip_to
 from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, output_file
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
     form = check_suffix(arguments.output) if arguments.output else None
     require_library(form)
-    configuration, duration = load_time_range(arguments)
+    time_range = load_time_range(arguments)
+    configuration = time_range.configuration
     if not arguments.replay:
         all_ids = [loop.id for loop in configuration.loops]
         loops = _choose(arguments.loops, all_ids)
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         loops = _choose(arguments.loops, all_ids)
     if not arguments.loops and len(all_ids) > len(loops):
         print(f"first {len(loops)} of {len(all_ids)} loops; name others, or a pattern such as 'FIC*'", file=sys.stderr)
-    samples = count_samples(source, duration)
+    skip_to(source, time_range.first, signals)
+    samples = count_samples(source, time_range.duration)
     if form is None:
         return _print(arguments, source, samples, loops, specs, signals)
     return _write(arguments, source, samples, loops, specs, max_points(form, len(loops)), signals)

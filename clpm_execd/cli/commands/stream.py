@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from logging import Logger
 
     from clpm_execd.cli.resume import StreamStart
-    from clpm_execd.cli.terminal import BackfillBar
+    from clpm_execd.cli.terminal import TaskBar
     from clpm_execd.clock import Clock
     from clpm_execd.config.loops import Configuration
     from clpm_execd.config.settings import Connection, Settings
@@ -187,10 +187,10 @@ def _to_influxdb(job: StreamJob, settings: Settings, lock: FolderLock | None, wr
     return direct.run(job, writer, queue=queue, quarantine=Quarantine(settings.state, job.log))
 
 
-def _backfill_bar() -> BackfillBar:
-    from clpm_execd.cli.terminal import BackfillBar
+def _backfill_bar() -> TaskBar:
+    from clpm_execd.cli.terminal import TaskBar
 
-    return BackfillBar()
+    return TaskBar("backfilling")
 
 
 def _build_self_metrics(configuration: Configuration, source: Source) -> SelfMetrics | None:
