@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from clpm_execd.config.cascades import check_cascades, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
-from clpm_execd.config.validation import Place, read_integer
+from clpm_execd.config.validation import Place, quote, read_integer, read_time
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.encoding.sheet_formats import SheetPoints
-from clpm_execd.notebook import NotebookBlock
+from clpm_execd.notebook import LoopSheet, NotebookBlock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_sheet import make_loop_sheet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.units import LAST_TIME
+from clpm_execd.runtime.pacing import samples_per_block
+from clpm_execd.units import LAST_TIME, TIME_EXAMPLE
 
 
 class ControlLoopDataGenerator:
@@ -36,11 +39,15 @@ class ControlLoopDataGenerator:
         The path of a loops.toml, or a configuration; by default the five default loops.
     seed : int, optional
         The random seed, in place of the configuration's.
-    start : int, optional
-        The time of the first sample, ns since 1970; by default the configuration's, or else the latest instant of the
-        grid of sample times.
-    interval : float, optional
-        Between samples, s, in place of the configuration's.
+    start : int, str or datetime, optional
+        The time of the first sample: ns since 1970, RFC 3339 text or a datetime with an offset. By default the
+        configuration's, or else the latest instant of the grid of sample times. If the configuration has an earlier
+        one, the plant begins there.
+    interval : float or str, optional
+        Between samples, s or text such as "500ms", in place of the configuration's.
+    loops : sequence of mappings or LoopSpec, optional
+        The loops in place of the configuration's: `[[loop]]` tables or specifications. Without any the plant has those
+        that `add_custom_loop` adds.
 
     Raises
     ------
@@ -49,15 +56,19 @@ class ControlLoopDataGenerator:
     """
 
     def __init__(self, config: str | Path | Configuration | None = None, seed: int | None = None,
-                 start: int | None = None, interval: float | None = None) -> None:
+                 start: int | str | datetime | None = None, interval: float | str | None = None,
+                 loops: Sequence[Mapping[str, Any] | LoopSpec] | None = None) -> None:
         problems: list[Problem] = []
         overrides: dict[str, Any] = {}
         if seed is not None:
             overrides["seed"] = read_integer(seed, 0, LAST_TIME, Place("seed", problems))
-        if start is not None:
-            overrides["start"] = read_integer(start, 0, LAST_TIME, Place("start", problems))
+        first = None if start is None else _read_start(start, Place("start", problems))
         if interval is not None:
-            overrides["interval"] = read_interval(round(interval, 9), Place("interval", problems))
+            is_number = isinstance(interval, float) or (isinstance(interval, int) and not isinstance(interval, bool))
+            rounded = round(interval, 9) if is_number else interval  # type: ignore[arg-type]  # a number
+            overrides["interval"] = read_interval(rounded, Place("interval", problems))
+        if config is not None and not isinstance(config, str | Path | Configuration):
+            Place("config", problems).refuse(f"{quote(config)} is no configuration", "give the path of a loops.toml")
         _raise_if_any(problems)
         if isinstance(config, Configuration):
             config = replace(config, **overrides)
@@ -65,8 +76,10 @@ class ControlLoopDataGenerator:
             _raise_if_any(problems)
         else:
             config = read_configuration(Path(config) if config is not None else None, **overrides)
-        self._configuration = config
-        self._loops = list(config.loops)
+        if first is not None and (config.start is None or first < config.start):
+            config = replace(config, start=first)
+        self._configuration, self._first = config, first
+        self._loops = list(config.loops if loops is None else _read_loops(loops, config))
         self._plant: Plant | None = None
         self._encoder: LineProtocol | None = None
 
@@ -100,6 +113,8 @@ class ControlLoopDataGenerator:
         """
         if self._plant is not None:
             raise ValueError("add loops before the first advance() or lines()")
+        if not isinstance(loop_id, str):
+            raise BadInput([Problem("loop_id", f"{quote(loop_id)} is not a text", 'give an id such as "FIC101"')])
         base = {"pv": base_pv, "sp": base_sp, "op": base_op}
         table = {"id": loop_id, **{key: value for key, value in base.items() if value is not None}, **loop}
         middle = table.get("sp", table.get("pv"))
@@ -117,9 +132,15 @@ class ControlLoopDataGenerator:
         Raises
         ------
         BadInput
-            The master of a loop, or a loop that a fault names, does not exist.
+            n is not a positive integer, or the master of a loop, or a loop that a fault names, does not exist.
         """
-        return NotebookBlock.of(self._started_plant().advance(n))
+        return NotebookBlock.of(self._started_plant().advance(_read_count(n)))
+
+    def loop_sheet(self) -> LoopSheet:
+        """Return what is known of each loop before its first sample: ranges, units, settings in force, sampling."""
+        configuration = self._configuration
+        return LoopSheet(make_loop_sheet(self._loops, configuration.interval or SECOND, configuration.scan,
+                                         configuration.output.modes))
 
     def lines(self, n: int = 1) -> bytes:
         """Return the next n samples as line protocol, with the ground truth where the configuration has `truth`.
@@ -127,14 +148,14 @@ class ControlLoopDataGenerator:
         Raises
         ------
         BadInput
-            The master of a loop, or a loop that a fault names, does not exist.
+            n is not a positive integer, or the master of a loop, or a loop that a fault names, does not exist.
         """
+        n = _read_count(n)
         plant, output = self._started_plant(), self._configuration.output
         if self._encoder is None:
             sheet = None
             if output.info:
-                rows = make_loop_sheet(self._loops, plant.interval, self._configuration.scan, output.modes)
-                sheet = SheetPoints(rows, output.info, output.tags)
+                sheet = SheetPoints(self.loop_sheet(), output.info, output.tags)
             self._encoder = LineProtocol(plant.loops, measurement=output.measurement, fields=output.fields,
                                          mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
                                          modes=output.modes, loop_tags=LoopSet.of(self._loops).tags_by_id(),
@@ -145,6 +166,8 @@ class ControlLoopDataGenerator:
         """Return the plant, which starts at the first call."""
         if self._plant is None:
             problems: list[Problem] = []
+            if not self._loops:
+                Place("loops", problems).refuse("there are none", "add one with add_custom_loop()")
             entries = [LoopEntry(Place(f"loop {loop.id}", problems), LoopSet.of([loop])) for loop in self._loops]
             check_cascades(entries)
             check_faults(entries)
@@ -152,9 +175,51 @@ class ControlLoopDataGenerator:
             configuration = self._configuration
             interval = configuration.interval or SECOND
             start = time.time_ns() // interval * interval if configuration.start is None else configuration.start
-            self._plant = Plant(self._loops, seed=configuration.seed, start=start, interval=interval,
-                                scan=configuration.scan)
+            plant = Plant(self._loops, seed=configuration.seed, start=start, interval=interval, scan=configuration.scan)
+            while self._first is not None and plant.next_time < self._first:
+                ahead = -(-(self._first - plant.next_time) // interval)
+                plant.advance(min(ahead, samples_per_block(plant)))
+            self._plant = plant
         return self._plant
+
+
+def _read_start(start: object, place: Place) -> int | None:
+    """Return the time of the first sample, ns since 1970."""
+    if isinstance(start, str | datetime):
+        return read_time(start, place)
+    if isinstance(start, bool) or not isinstance(start, SupportsIndex):
+        place.refuse(f"invalid time {quote(start)}", f"give ns since 1970, {TIME_EXAMPLE!r} or a datetime")
+        return None
+    return read_integer(start, 0, LAST_TIME, place)
+
+
+def _read_loops(loops: object, configuration: Configuration) -> list[LoopSpec]:
+    """Return the loops of tables and specifications; raise BadInput with the problems of all."""
+    if isinstance(loops, str | Mapping | LoopSpec) or not isinstance(loops, Iterable):
+        raise BadInput([Problem("loops", f"{quote(loops)} is not a list", "give a list of [[loop]] tables, or []")])
+    specs: list[LoopSpec] = []
+    problems: list[Problem] = []
+    for number, loop in enumerate(loops, 1):
+        try:
+            if isinstance(loop, Mapping):
+                loop = parse_loop(loop, f"loops[{number}]", configuration.output)
+            elif not isinstance(loop, LoopSpec):
+                raise BadInput([Problem(f"loops[{number}]", f"{quote(loop)} is not a loop", "give a [[loop]] table")])
+            if any(other.id == loop.id for other in specs):
+                raise BadInput([Problem(f"loops[{number}].id", "is already the id of another loop", "give another id")])
+            specs.append(loop)
+        except BadInput as bad:
+            problems += bad.problems
+    _raise_if_any(problems)
+    return specs
+
+
+def _read_count(n: object) -> int:
+    problems: list[Problem] = []
+    count = read_integer(n, 1, LAST_TIME, Place("n", problems))
+    _raise_if_any(problems)
+    assert count is not None
+    return count
 
 
 def _raise_if_any(problems: list[Problem]) -> None:

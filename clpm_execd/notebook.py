@@ -1,4 +1,4 @@
-"""Samples that convert themselves to a pandas DataFrame and to a picture, for notebooks.
+"""Samples and a loop sheet that convert themselves to a pandas DataFrame and to a picture, for notebooks.
 
 The plant's Block imports neither pandas nor pictures; the public generator returns this subclass. Its libraries come
 with the extra `plots` and are imported when they are first needed.
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from clpm_execd.extras import require
 from clpm_execd.plant.block import Block
+from clpm_execd.plant.loop_sheet import LoopSheetRow
 
 if TYPE_CHECKING:
     import pandas
@@ -72,3 +74,24 @@ class NotebookBlock(Block):
         from clpm_execd.pictures.picture import build_picture
 
         return build_picture(self, [loops] if isinstance(loops, str) else loops, theme)
+
+
+class LoopSheet(tuple[LoopSheetRow, ...]):
+    """The rows of a loop sheet, one for each loop."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the sheet as a pandas DataFrame with the index `loop_id`; the tags are dictionaries.
+
+        Raises
+        ------
+        BadInput
+            The extra `plots` is not installed.
+        """
+        require("plots", "pandas")
+        import pandas as pd
+
+        names = [field.name for field in fields(LoopSheetRow)]
+        rows = [[getattr(row, name) for name in names] for row in self]
+        return pd.DataFrame(rows, columns=names).set_index("loop_id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from command import run_command
 from clpm_execd import ControlLoopDataGenerator
 from clpm_execd.config.loops import read_configuration
 from clpm_execd.plant.block import AUT, MAN, Block
+from clpm_execd.plant.defaults import default_loops
 from clpm_execd.problems import BadInput
 
 SECOND = 1_000_000_000
@@ -99,6 +101,49 @@ def test_start_and_interval_can_be_numpy_numbers() -> None:
     at_once = ControlLoopDataGenerator(start=START).advance(5)
     later = ControlLoopDataGenerator(start=at_once.times[-1], interval=np.float64(2.0)).advance(2)
     assert later.times.tolist() == [START + 4 * SECOND, START + 6 * SECOND]
+
+
+def test_start_and_interval_can_be_text_or_a_datetime() -> None:
+    expected = ControlLoopDataGenerator(start=START, interval=0.5).lines(4)
+    moment = datetime(2025, 1, 10, 10, 5, tzinfo=timezone.utc)
+    assert ControlLoopDataGenerator(start="2025-01-10T11:05:00+01:00", interval="500ms").lines(4) == expected
+    assert ControlLoopDataGenerator(start=moment, interval="0.5").lines(4) == expected
+
+
+def test_a_later_start_is_the_part_of_the_plant_that_starts_earlier(tmp_path: Path) -> None:
+    path = tmp_path / "loops.toml"
+    path.write_text('start = 2025-01-10T10:05:00Z\n[[loop]]\nid = "A"\n')
+    whole, later = ControlLoopDataGenerator(path), ControlLoopDataGenerator(path, start=START + 600 * SECOND)
+    whole.advance(600)
+    assert later.lines(10) == whole.lines(10)
+    assert ControlLoopDataGenerator(path, start=START - SECOND).advance().times.tolist() == [START - SECOND]
+
+
+def test_an_empty_plant_has_the_loops_that_are_added() -> None:
+    generator = ControlLoopDataGenerator(start=START, loops=[])
+    with pytest.raises(BadInput, match="loops: there are none; add one"):
+        generator.advance()
+    spec = generator.add_custom_loop("FIC101", base_sp=60.0, type="flow")
+    assert generator.advance().loops == ("FIC101",)
+    tables = [{"id": "FIC101", "sp": 60.0, "type": "flow", "range": [0.0, 120.0]}, default_loops()[0]]
+    assert ControlLoopDataGenerator(start=START, loops=tables).loops == (spec, default_loops()[0])
+
+
+def test_the_loop_sheet_has_the_settings_in_force() -> None:
+    generator = ControlLoopDataGenerator(loops=[], interval="2s")
+    generator.add_custom_loop("FIC101", base_sp=60.0, type="flow", unit="m3/h", tags={"train": "B"})
+    [row] = generator.loop_sheet()
+    assert (row.loop_id, row.unit, row.range_high, row.interval, row.scan) == ("FIC101", "m3/h", 120.0, 2.0, 1.0)
+    frame = generator.loop_sheet().to_frame()
+    assert frame.loc["FIC101", "gain"] == row.gain > 0.0
+    assert frame.loc["FIC101", "tags"] == {"train": "B"}
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, "x", None])
+def test_an_invalid_number_of_samples_is_bad_input(n: object) -> None:
+    for call in (ControlLoopDataGenerator().advance, ControlLoopDataGenerator().lines):
+        with pytest.raises(BadInput, match=r"^n: invalid integer"):
+            call(n)  # type: ignore[arg-type]
 
 
 def test_a_custom_loop_starts_at_its_pv_and_settles_at_its_set_point_and_op() -> None:
@@ -192,7 +237,7 @@ def test_every_mistake_in_a_custom_loop_is_reported(arguments: dict[str, object]
     assert len(generator.loops) == 5
 
 
-@pytest.mark.parametrize("loop_id", ["", "two\nlines", "TIC208030"])
+@pytest.mark.parametrize("loop_id", ["", "two\nlines", "TIC208030", 5])
 def test_an_invalid_id_is_bad_input(loop_id: str) -> None:
     with pytest.raises(BadInput):
         ControlLoopDataGenerator(start=START).add_custom_loop(loop_id)
@@ -213,8 +258,12 @@ def test_a_loop_cannot_be_added_after_the_first_sample() -> None:
 
 
 @pytest.mark.parametrize("argument", [{"interval": 0}, {"interval": -1.0}, {"interval": float("nan")}, {"start": -1},
-                                   {"seed": -1}])  # fmt: skip
-def test_an_invalid_argument_is_bad_input(argument: dict[str, float]) -> None:
+                                   {"seed": -1}, {"seed": "x"}, {"start": 1.5}, {"start": "soon"}, {"start": []},
+                                   {"start": datetime(2025, 1, 10)}, {"interval": "soon"}, {"interval": [1]},
+                                   {"interval": True}, {"config": 5}, {"loops": 5}, {"loops": "FIC1"},
+                                   {"loops": [5]}, {"loops": [{}]}, {"loops": [{"id": "A"}, {"id": "A"}]}],
+                         ids=str)  # fmt: skip
+def test_an_invalid_argument_is_bad_input(argument: dict[str, object]) -> None:
     with pytest.raises(BadInput) as error:
         ControlLoopDataGenerator(**argument)  # type: ignore[arg-type]
     [text] = problems(error)
