@@ -49,7 +49,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--demo": _PLANT, "--replay": _PLANT,
     "--seed": (*_PLANT, "init"), "--columns": (*_PLANT, "learn"), "--timezone": (*_PLANT, "learn"),
     "--env-file": (*_PLANT, "loops", "score", "benchmark", "spool", "health", *_CONTROL),
-    "--state": ("", "spool", "health", *_CONTROL), "--control": ("", *_CONTROL), "--journal": ("generate",),
+    "--state": ("", "check", "spool", "health", *_CONTROL), "--control": ("", *_CONTROL), "--journal": ("generate",),
     **dict.fromkeys(("--sample", "--partition"), ("generate",)),
     "--for": ("inject",), "--ramp": ("inject",), "--layout": ("benchmark",), "--data": ("benchmark",),
     "--direct": ("", "check", "benchmark"), "--backfill": ("", "check"),

@@ -153,3 +153,50 @@ def test_without_a_state_folder_the_error_asks_for_one(cli: Cli) -> None:
     result = cli(state="")
     assert result.returncode == 2
     assert "name the state folder of the stream, or set CLPM_STATE" in result.stderr
+
+
+def contents_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_verify_of_intact_files_says_how_many_points_they_are(cli: Cli, tmp_path: Path) -> None:
+    DiskQueue(tmp_path / "state", LOG).put(lines(1, 2))
+    result = cli("verify")
+    assert (result.stdout, result.returncode) == ("ok: 2 points in 1 file, no checkpoint\n", 0)
+
+
+def test_verify_names_each_damaged_file_and_changes_none(cli: Cli, state: Path) -> None:
+    (state / "checkpoint").write_bytes(b"clpm-execd checkpoint 2: 5 byt")
+    first, _, middle, last = sorted((state / "spool").iterdir())
+    middle.write_bytes(middle.read_bytes().replace(b"PV=4", b"PV=9"))
+    incident = next((state / "quarantine").iterdir())
+    incident.write_bytes(incident.read_bytes()[:-4])
+    before = contents_of(state)
+    result = cli("verify")
+    damaged = [line.removeprefix("damaged: ").partition(": ") for line in result.stdout.splitlines()]
+    assert {state.parent / path: reason for path, _, reason in damaged} == {
+        first: "its checksum is wrong", middle: "its checksum is wrong",
+        incident: "it is incomplete", state / "checkpoint": "its header is incomplete"}
+    assert last not in [state.parent / path for path, *_ in damaged]
+    assert result.returncode == 1
+    assert contents_of(state) == before
+
+
+def test_verify_lists_what_a_stream_moved_away(cli: Cli, state: Path) -> None:
+    drain(state)
+    moved = next((state / "corrupt").iterdir()).name
+    assert cli("verify").stdout == f"damaged: state/corrupt/{moved}: was found damaged by a stream and moved here\n"
+
+
+def test_check_warns_of_damaged_files_in_the_state_folder(state: Path, tmp_path: Path) -> None:
+    result = run_command("check", "--state", "state", folder=tmp_path)
+    damaged = min((state / "spool").iterdir()).name
+    assert result.stdout.splitlines()[1:] == [f"warning: damaged file state/spool/{damaged}: its checksum is wrong"]
+    assert result.returncode == 0
+
+
+def test_check_of_a_state_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run_command("check", "--state", "file", folder=tmp_path)
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert result.stderr.startswith("--state file: cannot be used: Not a directory; ")

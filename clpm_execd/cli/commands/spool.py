@@ -1,4 +1,4 @@
-"""`spool`: what a state folder holds of points that --direct has not delivered, pending or rejected."""
+"""`spool`: what a state folder holds of points that --direct has not delivered, pending or rejected; its integrity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clpm_execd.cli.options import add_command, add_shared_options, output_file,
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND
+from clpm_execd.units import SECOND, format_time
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -28,12 +28,14 @@ _LINE_CHARACTERS = 200  # of the line that is shown per incident
 
 def add(commands: Commands) -> None:
     command = add_command(
-        commands, "spool", "list, retry or export points that --direct has not delivered: pending or rejected",
+        commands, "spool", "list, retry, export or verify points that --direct has not delivered",
         examples=("clpm-execd spool --state /var/lib/clpm-execd", "clpm-execd spool retry",
                   "clpm-execd spool export pending --output pending.lp",
-                  "clpm-execd spool export quarantine --output rejected.lp"))
-    command.add_argument("action", choices=("list", "retry", "export"), nargs="?", default="list",
-                         help="list the state folder, retry rejected lines, or export lines (default list)")
+                  "clpm-execd spool export quarantine --output rejected.lp",
+                  "clpm-execd spool verify --state /var/lib/clpm-execd"))
+    command.add_argument("action", choices=("list", "retry", "export", "verify"), nargs="?", default="list",
+                         help="list the state folder, retry rejected lines, export lines, or verify that all files "
+                              "are intact, with exit status 1 if not (default list)")
     command.add_argument("names", metavar="NAME", nargs="*",
                          help="incidents of the quarantine; to export, also 'pending' or 'quarantine' "
                               "(default to retry all incidents, and to export what is pending)")
@@ -44,11 +46,11 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """List, retry or export; return the exit status."""
+    """List, retry, export or verify; return the exit status."""
     if arguments.action != "export":
         refuse_unused(arguments, ["--output"], f"on spool {arguments.action}")
-    if arguments.action == "list" and arguments.names:
-        raise BadInput([Problem("spool list", "takes no names", "name incidents to retry or export")])
+    if arguments.action in ("list", "verify") and arguments.names:
+        raise BadInput([Problem(f"spool {arguments.action}", "takes no names", "name incidents to retry or export")])
     state = load_settings(arguments).state
     if state is None:
         raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
@@ -112,6 +114,19 @@ def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int
     return 0
 
 
+def _verify(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
+    from clpm_execd.delivery.verification import verify_state
+
+    result = verify_state(state)
+    lines = [f"damaged: {damage}" for damage in result.damage]
+    if not lines:
+        end = result.checkpoint_end
+        checkpoint = "no checkpoint" if end is None else f"checkpoint up to {format_time(end)}"
+        lines = [f"ok: {_count(result.points, 'point')} in {_count(result.files, 'file')}, {checkpoint}"]
+    print_text("".join(f"{line}\n" for line in lines))
+    return 1 if result.damage else 0
+
+
 def _refuse_unknown_names(names: Sequence[str], state: Path, queues: tuple[str, ...]) -> None:
     """Raise BadInput with each name that is neither an incident nor one of these queues."""
     from clpm_execd.delivery.quarantine import read_incidents
@@ -135,4 +150,4 @@ def _format_size(size_bytes: int) -> str:
     return f"{size_bytes} bytes"
 
 
-_ACTIONS = {"list": _list, "retry": _retry, "export": _export}
+_ACTIONS = {"list": _list, "retry": _retry, "export": _export, "verify": _verify}

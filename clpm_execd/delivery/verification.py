@@ -1,0 +1,112 @@
+"""Whether the files of a state folder are as they were written: each is read completely, and nothing is changed.
+
+It works next to a running stream: a file that the stream removes meanwhile is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clpm_execd.delivery.queue_file import CorruptFile
+from clpm_execd.delivery.queue_file import parse as parse_batch
+from clpm_execd.delivery.queue_folder import QueueFolder
+from clpm_execd.state.checkpoint import UnusableCheckpoint
+from clpm_execd.state.checkpoint import parse as parse_checkpoint
+from clpm_execd.stored_names import CHECKPOINT_FILE, QUARANTINE_FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that is not as it was written.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    reason : str
+        What is wrong with it.
+    """
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The result for a state folder.
+
+    Attributes
+    ----------
+    files, points : int
+        Intact queue files, and the points in them.
+    checkpoint_end : int or None
+        The time at which a stream resumes from the checkpoint, ns since 1970; None without an intact one.
+    damage : tuple of Damage
+        The files that are not intact.
+    """
+
+    files: int
+    points: int
+    checkpoint_end: int | None
+    damage: tuple[Damage, ...]
+
+
+def verify_state(state: Path) -> Verification:
+    """Return whether the queue, the quarantine and the checkpoint of a state folder are intact.
+
+    Parameters
+    ----------
+    state : Path
+        The state folder.
+
+    Raises
+    ------
+    OSError
+        If a folder in it cannot be read.
+    """
+    folder = QueueFolder(state)
+    points: list[int] = []
+    ends: list[int] = []
+
+    def read_queue_file(path: Path) -> None:
+        points.append(parse_batch(path.read_bytes()).points)
+
+    def read_checkpoint(path: Path) -> None:
+        ends.append(parse_checkpoint(path.read_bytes()).snapshot.next_time)
+
+    damage = [damage for path in map(folder.path_of, folder.times()) for damage in _find_damage(path, read_queue_file)]
+    damage += [damage for path in _paths_in(state / QUARANTINE_FOLDER) for damage in _find_damage(path, _read_incident)]
+    damage += _find_damage(state / CHECKPOINT_FILE, read_checkpoint)
+    damage += [Damage(path, "was found damaged by a stream and moved here") for path in _paths_in(folder.corrupt_path)]
+    return Verification(len(points), sum(points), ends[0] if ends else None, tuple(damage))
+
+
+def _find_damage(path: Path, read: Callable[[Path], None]) -> list[Damage]:
+    try:
+        read(path)
+    except FileNotFoundError:  # dealt with by the stream meanwhile
+        return []
+    except (CorruptFile, UnusableCheckpoint) as reason:
+        return [Damage(path, str(reason))]
+    except OSError as error:
+        return [Damage(path, f"cannot be read: {error.strerror}")]
+    return []
+
+
+def _read_incident(path: Path) -> None:
+    data = path.read_bytes()
+    if b"\0" in data or not data.endswith(b"\n"):
+        raise CorruptFile("it is incomplete")
+
+
+def _paths_in(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except FileNotFoundError:
+        return []
