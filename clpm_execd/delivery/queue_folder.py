@@ -20,7 +20,7 @@ from clpm_execd.delivery.queue_file import (
     parse_file_names,
     parse_header,
 )
-from clpm_execd.state.durable_file import make_folder, write_atomically
+from clpm_execd.state.durable_file import make_folder, sync_file, sync_folder, write_atomically
 from clpm_execd.stored_names import CORRUPT_FOLDER, QUEUE_FOLDER, TEMPORARY_SUFFIX
 
 MAX_CORRUPT_FILES = 100  # that are kept for people to look at: at most 200 MB
@@ -68,16 +68,25 @@ class QueueFolder:
     def recover(self) -> None:
         """Finish or remove the files that a process before this one was writing when it ended.
 
-        A complete one gets its name. An incomplete one was never promised to anybody.
+        A complete one gets its name once its contents are durable: the process may have been killed before it synced
+        them. An incomplete one was never promised to anybody.
         """
         with suppress(OSError):
             self.path.chmod(0o700)
+        with suppress(OSError):
             for path in self.path.glob(f"*.lp{TEMPORARY_SUFFIX}"):
-                try:
-                    parse(path.read_bytes())
-                    os.replace(path, path.with_suffix(""))
-                except CorruptFile:
-                    path.unlink()
+                with suppress(OSError):
+                    _finish(path)
+            sync_folder(self.path)
+
+
+def _finish(path: Path) -> None:
+    try:
+        parse(path.read_bytes())
+        sync_file(path)
+        os.replace(path, path.with_suffix(""))
+    except CorruptFile:
+        path.unlink()
 
 
 def _times_in(folder: Path) -> list[int]:

@@ -2,6 +2,9 @@
 
 A write is only cut short where a stop is requested and the consumer does not read for 0.3 s. A disk that is full is
 waited for. A consumer that has gone ends the stream, without an error.
+
+A file is durable up to where it was synced last. What a crash left of a line behind that is cut off where the stream
+resumes, since the line is emitted again.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ import select
 import stat
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
 
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.state.durable_file import sync_folder
 
 _STOP_GRACE_NS = SECOND * 3 // 10  # for the tick being written, so that a stop takes less than a second in all
 # At the end the consumer gets time to empty the pipe, and a moment more: Telegraf closes its end when the process
@@ -25,6 +31,8 @@ _MAX_DRAIN_NS = 2 * SECOND
 _EXIT_GRACE_NS = SECOND // 20
 _MAX_DISK_FULL_NS = 5 * SECOND  # for a stream of limited length, which nobody may be watching
 _POLL_NS = SECOND // 100
+_FILE_OF_DESCRIPTOR = "/proc/self/fd/{}"  # a link to it, on Linux
+_TAIL_BYTES = 1 << 20  # of a file, searched at a time for its last complete line
 _TERMINAL_WRITE_BYTES = 4096  # a terminal takes so much without blocking in the middle of a write
 
 _CONSUMER_GONE = {errno.EPIPE, errno.EBADF, errno.EIO, errno.ECONNRESET, errno.ENXIO, errno.ESHUTDOWN}
@@ -35,14 +43,19 @@ class ConsumerGone(Exception):  # noqa: N818 - an event, no error
 
 
 class DiskFull(Exception):  # noqa: N818
-    """The disk of a stream of limited length has stayed full."""
+    """The disk of a stream of limited length has stayed full, or takes nothing for another reason."""
 
 
 class DescriptorWriter:
-    """Writes to a descriptor, and can be interrupted by a stop; waits_for_disk: for ever, if the disk is full."""
+    """Writes to a descriptor, and can be interrupted by a stop.
+
+    waits_for_disk: for ever, if the disk is full. has_checkpoints: whether a checkpoint says what a file has to hold.
+    is_resumed: whether one said what to go on with, so that the last lines of a file are emitted again.
+    """
 
     def __init__(
-        self, fd: int, clock: Clock, signals: Signals, log: logging.Logger, *, waits_for_disk: bool
+        self, fd: int, clock: Clock, signals: Signals, log: logging.Logger, *, waits_for_disk: bool,
+        has_checkpoints: bool = False, is_resumed: bool = False,
     ) -> None:
         self.bytes_submitted = 0
         self._bytes_written = 0
@@ -51,6 +64,8 @@ class DescriptorWriter:
         self._signals = signals
         self._log = log
         self._waits_for_disk = waits_for_disk
+        self._has_checkpoints, self._is_resumed = has_checkpoints, is_resumed
+        self._has_failed_to_sync = False
         self._error_logged = False
         self._is_pipe = self._is_file = False
         self._was_blocking = True
@@ -69,6 +84,12 @@ class DescriptorWriter:
         self._is_file = stat.S_ISREG(mode)
         if self._is_pipe or self._is_file:
             self._max_write_bytes = 1 << 30
+        if self._is_file and self._has_checkpoints:
+            with suppress(OSError):
+                sync_folder(Path(os.readlink(_FILE_OF_DESCRIPTOR.format(self._fd))).parent)
+            if self._is_resumed:
+                with suppress(OSError):
+                    self._cut_incomplete_line()
 
     def write(self, data: bytes) -> None:
         """Write all of it; less only where a stop is requested and the consumer does not read."""
@@ -95,12 +116,10 @@ class DescriptorWriter:
 
     def is_consumed(self, offset: int) -> bool:
         """Return whether the consumer, which is still there, has read up to here, or the disk has it."""
+        if self._is_file:
+            return self._bytes_written >= offset and self._sync()
         if not self._is_pipe:
-            with suppress(OSError):
-                if self._is_file:
-                    os.fsync(self._fd)
-                return self._bytes_written >= offset
-            return False
+            return self._bytes_written >= offset
         return self._bytes_written - _unread_bytes(self._fd) >= offset and not _is_consumer_gone(self._fd)
 
     def drain(self) -> None:
@@ -120,6 +139,26 @@ class DescriptorWriter:
             with suppress(OSError):
                 os.set_blocking(self._fd, self._was_blocking)
 
+    def _cut_incomplete_line(self) -> None:
+        """Cut off the part of a line that a crash has left at the end of the file; OSError."""
+        size = os.fstat(self._fd).st_size
+        with open(_FILE_OF_DESCRIPTOR.format(self._fd), "rb") as file:
+            end = _end_of_last_line(file, size)
+        if end < size:
+            os.ftruncate(self._fd, end)
+            self._log.warning("removed %d bytes of an incomplete last line from the file that stdout is", size - end)
+
+    def _sync(self) -> bool:
+        """Return whether all of the file is durable; once a sync has failed nobody can say that any more."""
+        if not self._has_failed_to_sync:
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                self._has_failed_to_sync = True
+                text = "cannot sync stdout: %s; the stream continues, and a restart would emit again what follows"
+                self._log.error(text, error.strerror)
+        return not self._has_failed_to_sync
+
     def _wait(self) -> None:
         """Wait until the consumer reads or a signal comes; only briefly once a stop is requested."""
         if self._signals.should_stop:
@@ -130,13 +169,24 @@ class DescriptorWriter:
             self._signals.clear()
 
     def _handle_error(self, error: OSError, disk_deadline: _Deadline) -> None:
-        if error.errno in _CONSUMER_GONE:
+        if error.errno in _CONSUMER_GONE and not (self._is_file and error.errno == errno.EIO):
             raise ConsumerGone from None
         if not self._error_logged:
             self._error_logged = True
             self._log.error("cannot write to stdout: %s; retrying until it succeeds", error.strerror)
         if not self._waits_for_disk and disk_deadline.is_over():
             raise DiskFull from None
+
+
+def _end_of_last_line(file: BinaryIO, size: int) -> int:
+    """Return the size of a file without a last line that has no end."""
+    while size:
+        start = max(0, size - _TAIL_BYTES)
+        file.seek(start)
+        if end := file.read(size - start).rfind(b"\n") + 1:
+            return start + end
+        size = start
+    return 0
 
 
 def _unread_bytes(fd: int) -> int:

@@ -79,7 +79,7 @@ def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_r
     Returns
     -------
     int
-        The exit status: 0, or 1 if the disk stays full under a stream of limited length.
+        The exit status: 0, or 1 if the disk takes nothing more under a stream of limited length.
     """
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and is_watchable(stdin_fd) else None
     if stdin and after_reload:
@@ -87,13 +87,15 @@ def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_r
     if max_rate:  # at less than twice the rate of the live stream, a backfill would never end
         max_rate = max(max_rate, 2 * len(job.source.loops) * SECOND // job.source.interval)
     max_lines = max(1, min(MAX_LINES_PER_WRITE, max_rate // _WRITES_PER_SECOND)) if max_rate else MAX_LINES_PER_WRITE
-    writer = DescriptorWriter(stdout_fd, job.clock, job.signals, job.log, waits_for_disk=job.count is None)
+    writer = DescriptorWriter(stdout_fd, job.clock, job.signals, job.log, waits_for_disk=job.count is None,
+                              has_checkpoints=job.checkpoints is not None,
+                              is_resumed=job.checkpoints is not None and bool(job.source.resumed_loops))
     try:
         stream.run(job, _StdoutOutput(writer, stdin, job.source, max_rate), max_lines=max_lines)
     except ConsumerGone:
         job.log.debug("the consumer of stdout is gone")
     except DiskFull:
-        job.log.error("stopped: no space left on the disk that stdout is written to")
+        job.log.error("stopped: the disk that stdout is written to takes nothing more")
         return 1
     return 0
 

@@ -51,6 +51,27 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def sync_path(folder: Path) -> None:
+    """Make the names of a folder and of its parents durable, as far up as its file system reaches.
+
+    Whoever made them may have been killed before that, or may not have cared. Parents that this user may not read are
+    left out.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that exists.
+    """
+    folder = Path(os.path.realpath(folder))
+    with suppress(OSError):
+        device = folder.stat().st_dev
+        for parent in folder.parents:
+            if parent.stat().st_dev != device:
+                return
+            with suppress(OSError):
+                sync_folder(parent)
+
+
 def write_atomically(path: Path, *data: bytes, durable: bool = True, mode: int = PRIVATE_MODE) -> None:
     """Replace the file at `path` by one with this data.
 
@@ -151,6 +172,26 @@ def unwritable(where: str, error: OSError) -> BadInput:
     """
     remedy = _REMEDIES.get(error.errno or 0, "name a file that can be")
     return BadInput([Problem(where, f"cannot be written: {error.strerror}", remedy)])
+
+
+def sync_file(path: Path) -> None:
+    """Make the contents of a file durable.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take them.
+    """
+    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))  # Windows syncs what is open for writing only
+    try:
+        _sync_data(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from clpm_execd.clock import Clock, StopRequest
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.state.durable_file import make_folder
+from clpm_execd.state.durable_file import make_folder, sync_path
 from clpm_execd.stored_names import LOCK_FILE
 
 # Telegraf kills a process that has not left 10 s after it closed its stdin.
@@ -79,6 +79,7 @@ class FolderLock:
             _lock(fd)
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+            sync_path(self.folder)
         except OSError as error:
             if fd >= 0:
                 os.close(fd)

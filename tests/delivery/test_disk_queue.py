@@ -22,6 +22,7 @@ from clpm_execd.delivery.queue import MAX_BATCH_BYTES, MAX_BATCH_LINES, Batch, s
 from clpm_execd.delivery.queue_file import parse, serialize
 from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.delivery.queue_order import MAX_LIVE_AGE_NS
+from clpm_execd.state import durable_file
 from clpm_execd.state.folder_lock import FolderLock
 from clpm_execd.stored_names import TEMPORARY_SUFFIX
 
@@ -289,6 +290,26 @@ def test_an_unfinished_file_is_delivered_if_it_is_complete_and_else_removed(tmp_
     assert take_all(again) == split_lines(lines(1, 2))
     assert files_in(tmp_path) == []
     assert again.corrupt_files == 0
+
+
+def test_an_unfinished_file_is_durable_before_it_gets_its_name(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill may have come before it was synced, and a power cut after its rename would leave it empty."""
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    (queue.folder.path / f"{T0 + 10**15}.lp{TEMPORARY_SUFFIX}").write_bytes(serialize(Batch(lines(2), 1)))
+    events: list[str] = []
+    rename = os.replace
+    monkeypatch.setattr(durable_file, "_sync_data", lambda fd: events.append("sync"))
+    monkeypatch.setattr(os, "fsync", lambda fd: events.append("sync folder"))
+
+    def note_rename(old: Path, new: Path) -> None:
+        events.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", note_rename)
+    queue_in(tmp_path)
+    assert events == ["sync", "rename", "sync folder"]
 
 
 def test_a_file_of_another_version_is_corrupt_and_the_log_says_so(

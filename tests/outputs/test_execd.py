@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 import socket
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from select import select
@@ -391,3 +393,76 @@ def test_the_stream_emits_its_own_metrics_once_a_minute() -> None:
     lines = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]
     assert [int(line.split()[-1]) % (60 * SECOND) for line in lines] == [0, 0]
     assert b"points_emitted=61i,ticks_late=0i" in lines[0]
+
+
+class Checkpoints:
+    """Asks after each Block whether all lines are durable."""
+
+    def __init__(self) -> None:
+        self.answers: list[bool] = []
+
+    def write_first(self, first_emit: int) -> None:
+        pass
+
+    def poll(self, offset: int, is_durable: Callable[[int], bool]) -> None:
+        self.answers.append(is_durable(offset))
+
+    finish = poll
+
+
+class FreshRamp(Ramp):
+    resumed_loops: frozenset[str] = frozenset()
+
+
+class ResumedRamp(Ramp):
+    resumed_loops = frozenset({"TIC0000"})
+
+
+def test_what_a_crash_left_of_a_line_is_removed_before_a_resumed_stream_goes_on(
+        stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "out").write_bytes(b"a=1 1\nb=2 2\nc=3" + bytes(5000))
+    with (tmp_path / "out").open("ab", buffering=0) as out:
+        stage.run(stdout_fd=out.fileno(), source=ResumedRamp(1), checkpoints=Checkpoints(), count=1)
+    before, line, end = (tmp_path / "out").read_bytes().partition(b"b=2 2\n")
+    assert (before, line, end.count(b"\n")) == (b"a=1 1\n", b"b=2 2\n", 1)
+    assert "removed 5003 bytes of an incomplete last line" in caplog.text
+
+
+def test_a_stream_that_starts_anew_removes_nothing_from_the_file_it_appends_to(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"# a note without an end")
+    with (tmp_path / "out").open("ab", buffering=0) as out:
+        stage.run(stdout_fd=out.fileno(), source=FreshRamp(1), checkpoints=Checkpoints(), count=1)
+    assert (tmp_path / "out").read_bytes().startswith(b"# a note without an end")
+
+
+def test_after_a_failed_sync_no_line_of_the_file_counts_as_durable(
+        stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    errors = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def fail_once(fd: int) -> None:
+        if errors and stat.S_ISREG(os.fstat(fd).st_mode):
+            raise errors.pop()
+
+    checkpoints = Checkpoints()
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with (tmp_path / "out").open("wb", buffering=0) as out:
+        stage.run(stdout_fd=out.fileno(), source=FreshRamp(1), checkpoints=checkpoints, count=3)
+    assert len(checkpoints.answers) >= 3
+    assert not any(checkpoints.answers)
+    assert caplog.text.count("cannot sync stdout: Input/output error") == 1
+
+
+def test_a_disk_that_fails_for_a_moment_loses_no_line(
+        stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors, write = [OSError(errno.EIO, os.strerror(errno.EIO))] * 3, os.write
+
+    def fail_at_first(fd: int, data: bytes) -> int:
+        if errors and fd == out.fileno():
+            raise errors.pop()
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", fail_at_first)
+    with (tmp_path / "out").open("wb", buffering=0) as out:
+        assert stage.run(stdout_fd=out.fileno(), count=2) == 0
+    assert not errors
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 10

@@ -126,6 +126,19 @@ def test_the_program_streams_without_a_folder_that_cannot_be_used(tmp_path: Path
     assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
 
 
+def test_the_names_of_a_folder_and_its_parents_are_durable_once_the_lock_is_held(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed may have made them, and not synced them any more."""
+    folder = tmp_path / "a" / "state"
+    folder.mkdir(parents=True)
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.readlink(f"/proc/self/fd/{fd}")))
+    lock = FolderLock(folder, LOG)
+    assert lock.try_acquire()
+    lock.release()
+    assert {str(tmp_path), str(tmp_path / "a")} <= synced
+
+
 @pytest.mark.parametrize("what", ["file", "device", "spool"])
 def test_the_direct_stream_writes_without_a_folder_that_cannot_be_used(what: str, tmp_path: Path) -> None:
     state = Path(os.devnull) if what == "device" else tmp_path / "state"
