@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from clpm_execd.control.changes import Change
     from clpm_execd.control.journal import JournalEntry
     from clpm_execd.encoding.encoder import Encoder
+    from clpm_execd.encoding.sheet_formats import SheetPoints
+    from clpm_execd.plant.loop_sheet import LoopSheetRow
     from clpm_execd.plant.source import Source
+    from clpm_execd.plant.specs import LoopSpec
     from clpm_execd.records import Record
     from clpm_execd.runtime.os_signals import Signals
     from clpm_execd.state.checkpoint import Checkpoint
@@ -256,13 +259,7 @@ def build_encoder(form: str, source: Source, configuration: Configuration) -> En
         from clpm_execd.encoding.line_protocol import LineProtocol
         from clpm_execd.plant.loop_set import LoopSet
 
-        sheet = None
-        if output.info:
-            from clpm_execd.encoding.sheet_formats import SheetPoints
-            from clpm_execd.plant.loop_sheet import make_loop_sheet
-
-            rows = make_loop_sheet(configuration.loops, source.interval, configuration.scan, output.modes)
-            sheet = SheetPoints(rows, output.info, output.tags)
+        sheet = _build_sheet(source, configuration) if output.info else None
         return LineProtocol(source.loops, measurement=output.measurement, fields=output.fields,
                             mode_tag=output.mode_tag, tags=output.tags, truth=output.truth,
                             modes=output.modes, loop_tags=LoopSet.of(configuration.loops).tags_by_id(),
@@ -273,3 +270,28 @@ def build_encoder(form: str, source: Source, configuration: Configuration) -> En
         return LongCsv(source.loops, measurement=output.measurement, fields=output.fields, truth=output.truth,
                        modes=output.modes)
     return WideCsv(source.loops, fields=output.fields, truth=output.truth is not None, modes=output.modes)
+
+
+def _build_sheet(source: Source, configuration: Configuration) -> SheetPoints:
+    """Return the loop sheet of a stream, which follows the changes of a plant that is controlled."""
+    from clpm_execd.control.controlled_plant import ControlledPlant
+    from clpm_execd.encoding.sheet_formats import SheetPoints
+    from clpm_execd.plant.loop_sheet import make_loop_sheet
+
+    output = configuration.output
+    assert output.info is not None
+
+    def make(loops: Sequence[LoopSpec]) -> Sequence[LoopSheetRow]:
+        return make_loop_sheet(loops, source.interval, configuration.scan, output.modes)
+
+    if not isinstance(source, ControlledPlant):
+        return SheetPoints(make(configuration.loops), output.info, output.tags)
+    loops, rows = source.specs, make(source.specs)
+
+    def current_rows() -> Sequence[LoopSheetRow]:
+        nonlocal loops, rows
+        if source.specs is not loops:
+            loops, rows = source.specs, make(source.specs)
+        return rows
+
+    return SheetPoints(rows, output.info, output.tags, current_rows)

@@ -50,6 +50,11 @@ class ControlledPlant:
         return self._plant.next_time
 
     @property
+    def specs(self) -> LoopSet:
+        """The loops as they are specified for the last Block; another object after each change of theirs."""
+        return self._specs
+
+    @property
     def plant(self) -> Plant:
         """The plant as it is now; a change may replace it."""
         return self._plant

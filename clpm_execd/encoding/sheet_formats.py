@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 from zlib import crc32
@@ -136,6 +136,9 @@ class SheetPoints:
         The measurement of the points.
     tags : mapping of str to str
         As in `sheet_as_line_protocol`.
+    current_rows : callable, optional
+        Returns the rows as they are for the Block that is written next, the same object as long as they are the same;
+        for loops that are changed while the stream runs.
 
     Raises
     ------
@@ -143,8 +146,9 @@ class SheetPoints:
         A tag has the name of a field.
     """
 
-    def __init__(self, rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> None:
-        self._measurement, self._tags = measurement, tags
+    def __init__(self, rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str],
+                 current_rows: Callable[[], Sequence[LoopSheetRow]] | None = None) -> None:
+        self._measurement, self._tags, self._current_rows = measurement, tags, current_rows
         self._written: int | None = None  # the checksum of the points that were written last
         self.update(rows)
 
@@ -155,11 +159,13 @@ class SheetPoints:
         ----------
         rows : sequence of LoopSheetRow
         """
-        self._points = _points(rows, self._measurement, self._tags)
+        self._rows, self._points = rows, _points(rows, self._measurement, self._tags)
         self._checksum = crc32("\n".join(self._points).encode())
 
     def take_due(self, block: Block, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """Yield which of the instants [start, stop) of a Block have points before their samples, with these points."""
+        if self._current_rows and (rows := self._current_rows()) is not self._rows:
+            self.update(rows)
         times = block.times[start:stop]
         is_due = times // _REPEAT_NS != (times - block.interval) // _REPEAT_NS
         is_due[:1] |= self._written != self._checksum

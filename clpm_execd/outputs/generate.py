@@ -68,7 +68,7 @@ class TextFile:
             yield lambda block: file.writelines(self.encoder.encode_parts(block))
 
 
-def run(source: Source, destination: Destination, samples: int, *, signals: Signals,
+def run(source: Source, destination: Destination, samples: int, *, signals: Signals, is_split: bool = True,
         show: Callable[[int], None] | None = None) -> int:
     """Write a time range.
 
@@ -82,6 +82,8 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
         How many samples of every loop are written.
     signals : Signals
         A request to stop leaves no file.
+    is_split : bool
+        Whether a second process may advance the source; not where the destination looks at the source too.
     show : callable, optional
         Is called after each Block with the number of samples of every loop that are written.
 
@@ -98,7 +100,7 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
     _keep_freed_memory()
     size = samples_per_block(source, _BLOCK_LINES)
     simulated = _simulate(source, samples, size)
-    is_long = samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
+    is_long = is_split and samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
     instants = written = 0
     prefetched = prefetch_blocks(simulated, source.loops, destination.signals) if is_long else nullcontext(simulated)
     # The second process is forked before the destination is opened, which may start threads.

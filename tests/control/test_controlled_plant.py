@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clpm_execd.cli.assembly import build_encoder
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.control.changes import apply_journal
 from clpm_execd.control.controlled_plant import ControlledPlant
 from clpm_execd.control.journal import JournalEntry
+from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.loop_set import LoopSet
@@ -95,3 +97,35 @@ def test_the_ground_truth_begins_and_ends_with_the_scan_of_the_request() -> None
     assert present["FIC102", "manual"] == [*range(20, 50), *range(80, 95)]
     assert (present["FIC102", "mode-hopping"][0], present["FIC102", "mode-hopping"][-1]) == (120, 199)
     assert (present["FIC102", "late"][0], present["FIC102", "late"][-1]) == (31, 199)
+
+
+def test_the_loop_sheet_follows_the_settings_and_a_resumed_stream_does_not_repeat_it() -> None:
+    configuration = parse_configuration({"output": {"info": True}, "loop": [{"id": "FIC1"}, {"id": "FIC2"}]})
+    entries = [JournalEntry(START + 30 * SECOND, {"set": {"loop": "FIC2", "gain": 1.5, "reset": 2.0}}),
+               JournalEntry(START + 40 * SECOND, {"inject": {"loop": "FIC1", "kind": "bias"}})]
+
+    def source(next_scan: int, snapshot: Snapshot | None = None) -> ControlledPlant:
+        loops, pending = apply_journal(entries, LoopSet.of(configuration.loops), next_scan, 1.0)
+        return ControlledPlant(Plant(loops, start=next_scan, snapshot=snapshot), loops, pending)
+
+    def stream(plant: ControlledPlant, encoder: Encoder, samples: int) -> bytes:
+        """The lines, each Block's before the next is simulated."""
+        text = b""
+        while samples:
+            block = plant.advance(min(samples, 50))
+            text, samples = text + encoder.encode(block), samples - len(block)
+        return text
+
+    whole = source(START)
+    text = stream(whole, build_encoder("lp", whole, configuration), 60)
+    sheets = [line.decode() for line in text.splitlines() if line.startswith(b"control_loops_info")]
+    assert [(line.split(",")[1].split(" ")[0], int(line.split()[-1]) - START, ",gain=1.5," in line)
+            for line in sheets] == [("loop_id=FIC1", 0, False), ("loop_id=FIC2", 0, False),
+                                    ("loop_id=FIC1", 30 * SECOND, False), ("loop_id=FIC2", 30 * SECOND, True)]
+    first = source(START)
+    encoder = build_encoder("lp", first, configuration)
+    before = stream(first, encoder, 45)
+    resumed = source(START + 45 * SECOND, first.snapshot())
+    second = build_encoder("lp", resumed, configuration)
+    second.restore(encoder.snapshot(), resumed.resumed_loops)
+    assert before + stream(resumed, second, 15) == text

@@ -95,12 +95,15 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         destination = _build_destination(arguments, form, source, configuration)
     skip_to(source, time_range.first, signals)
     samples = count_samples(source, time_range.duration)
+    # The loop sheet follows the changes of the plant that this process advances.
+    is_split = journal is None or configuration.output.info is None
     if not is_colour_terminal(sys.stderr) or (arguments.output is None and is_colour_terminal(sys.stdout)):
-        generate.run(source, destination, samples, signals=signals)
+        generate.run(source, destination, samples, signals=signals, is_split=is_split)
         return 0
     progress = _Progress(samples)
     try:
-        written = generate.run(source, destination, samples, signals=signals, show=progress.show)
+        written = generate.run(source, destination, samples, signals=signals, is_split=is_split,
+                               show=progress.show)
     finally:
         progress.close()
     if not signals.should_stop:
