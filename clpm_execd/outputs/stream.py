@@ -8,7 +8,7 @@ samples at most, with the same values, and misses none.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,6 +59,8 @@ class StreamJob:
         Says which samples are due; by default `clock`.
     control : ControlServer, optional
         Follows requests to change the source.
+    reload : callable, optional
+        Is called after a request to reload the configuration; it may request the end of this stream.
     """
 
     source: Source
@@ -74,6 +76,7 @@ class StreamJob:
     progress: Progress | None = None
     sample_clock: Clock | None = None
     control: ControlServer | None = None
+    reload: Callable[[], None] | None = None
 
     @property
     def first_instant(self) -> int:
@@ -201,4 +204,8 @@ class _Loop:
         return self.job.clock.now() - self.job.source.next_time
 
     def _should_stop(self) -> bool:
-        return self.job.signals.should_stop
+        signals = self.job.signals
+        if signals.should_reload and self.job.reload:
+            signals.should_reload = False
+            self.job.reload()
+        return signals.should_stop

@@ -1,9 +1,9 @@
 """Signals are handled before anything heavy is imported, so that none kills a process that is still starting.
 
 SIGTERM and SIGINT ask to stop; SIGUSR1 and SIGUSR2 mean *emit what is due now*, as Telegraf's `signal` option sends
-them. SIGHUP means that too for a stream whose stdin is a pipe; anywhere else it says that the terminal has closed, and
-asks to stop. One that arrives before the stream runs is remembered. A signal that the platform does not have (Windows)
-is not handled.
+them. SIGHUP means that too for a stream whose stdin is a pipe. A service, without a terminal, may take it as a request
+to reload its configuration. Anywhere else it says that the terminal has closed, and asks to stop. One that arrives
+before the stream runs is remembered. A signal that the platform does not have (Windows) is not handled.
 
 A loop that waits looks at `should_stop`. Code that cannot, such as a library that waits for a server, is interrupted
 by a KeyboardInterrupt 0.3 s later.
@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 _STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 _EMIT_SIGNALS = ("SIGUSR1", "SIGUSR2")
@@ -36,11 +38,16 @@ class Signals:
         A descriptor that becomes readable with each request; a loop waits for it.
     emits_on_hangup : bool
         Whether SIGHUP asks a stream to emit, not to stop.
+    reloads_on_hangup : bool
+        Whether SIGHUP asks to reload the configuration, not to stop.
+    should_reload : bool
+        Whether that was requested; who reloads sets it back.
     """
 
     def __init__(self) -> None:
         self.should_stop = False
         self.emits_on_hangup = False
+        self.reloads_on_hangup = self.should_reload = False
         self._ignores_hangup = False
         self._is_installed = self._is_interruptible = False
         self.fd, self._write_fd = _nonblocking_pipe()
@@ -93,6 +100,9 @@ class Signals:
     def _on_hangup(self, number: int, frame: FrameType | None) -> None:
         if self.emits_on_hangup:
             self.request_emit()
+        elif self.reloads_on_hangup:
+            self.should_reload = True
+            self._wake()
         elif not self._ignores_hangup:
             self._on_stop(number, frame)
 
@@ -125,7 +135,38 @@ def install_handlers() -> Signals:
             number = getattr(signal, name, None)
             if number is not None:
                 signal.signal(number, handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _blocked_in_restart())
     return signals
+
+
+def restart_process() -> NoReturn:
+    """Replace this process by a new one with the same arguments; a signal meanwhile waits for the new one's handlers.
+
+    Raises
+    ------
+    OSError
+        The program is not there any more.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _blocked_in_restart())
+    try:
+        os.execv(sys.executable, sys.orig_argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _blocked_in_restart())
+
+
+def has_terminal() -> bool:
+    """Whether the process was started at a terminal, which sends SIGHUP when it closes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
+
+
+def _blocked_in_restart() -> set[int]:
+    names = (*_STOP_SIGNALS, *_EMIT_SIGNALS, "SIGHUP")
+    return {getattr(signal, name) for name in names if hasattr(signal, name)}
 
 
 def _is_pipe(fd: int) -> bool:

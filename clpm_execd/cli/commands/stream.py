@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import fast_startup, load_configuration, load_settings
+from clpm_execd.cli.assembly import build_encoder, build_source, fast_startup, load_configuration, load_settings
 from clpm_execd.cli.options import non_negative_integer, refuse_unused, speed
 from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.runtime.os_signals import Signals
+from clpm_execd.runtime.os_signals import Signals, has_terminal, restart_process
 from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
@@ -84,17 +84,52 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         start = open_stream(arguments, settings, configuration, clock, signals, log)
     for assumption in start.opened.assumptions:
         log.info("%s", assumption)
+    reload = _Reload(arguments, settings, signals, log) if connection and settings.state and settings.loops else None
+    signals.reloads_on_hangup = reload is not None and not has_terminal()
     progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
-    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress)
+    job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress,
+                     reload)
     signals.set_interruptible(False)  # from here on the stream itself ends in order
     try:
         if connection is None:
             return _to_stdout(job, settings, may_repeat_latest=arguments.count is None and not start.is_exclusive)
-        return _to_influxdb(job, settings, start.lock, _build_client(settings, connection, hide))
+        status = _to_influxdb(job, settings, start.lock, _build_client(settings, connection, hide))
     finally:
         progress.close()
         if job.control:
             job.control.close()
+    if reload is None or not reload.is_accepted:
+        return status
+    try:
+        restart_process()
+    except OSError as error:
+        log.error("cannot restart: %s", error.strerror)
+        return 1
+
+
+class _Reload:
+    """Follows a request to reload the configuration: a valid one ends the stream, so that a new process goes on.
+
+    Settings, loops and all else are then those of a restart with the state folder. An invalid one changes nothing.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings, signals: Signals, log: Logger) -> None:
+        self._arguments, self._path, self._signals, self._log = arguments, settings.loops, signals, log
+        self.is_accepted = False
+
+    def __call__(self) -> None:
+        try:
+            settings = load_settings(self._arguments)
+            configuration = load_configuration(self._arguments, settings)
+            settings.require_connection()
+            build_encoder("lp", build_source(self._arguments, configuration).source, configuration)
+        except BadInput as bad:
+            others = f" (and {len(bad.problems) - 1} more: see clpm-execd check)" if bad.problems[1:] else ""
+            self._log.error("%s not reloaded, the stream goes on as it is: %s%s", self._path, bad.problems[0], others)
+            return
+        self._log.info("reloading %s: %d loops", self._path, len(configuration.loops))
+        self.is_accepted = True
+        self._signals.request_stop()
 
 
 def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -109,7 +144,8 @@ def _refuse_unused(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _build_job(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, start: StreamStart,
-               clock: Clock, signals: Signals, log: Logger, progress: Progress) -> StreamJob:
+               clock: Clock, signals: Signals, log: Logger, progress: Progress,
+               reload: Callable[[], None] | None) -> StreamJob:
     from clpm_execd.cli.resume import build_checkpoint_writer
     from clpm_execd.outputs.execd import is_regular_file
     from clpm_execd.outputs.stream import StreamJob
@@ -124,7 +160,7 @@ def _build_job(arguments: argparse.Namespace, settings: Settings, configuration:
     return StreamJob(source=start.source, encoder=start.encoder, clock=clock, signals=signals, log=log,
                      first_emit=start.opened.first_emit, count=arguments.count, max_gap=settings.max_gap,
                      metrics=_build_self_metrics(configuration, start.source), checkpoints=checkpoints,
-                     progress=progress, sample_clock=sample_clock,
+                     progress=progress, sample_clock=sample_clock, reload=reload,
                      control=_open_control(arguments, settings, configuration, start, sample_clock, log))
 
 
