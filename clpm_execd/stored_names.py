@@ -91,6 +91,7 @@ THROUGHPUT_GAIN, THROUGHPUT_LAG = "throughput gain", "throughput lag"
 LEARNED_LENGTH, LEARNED_PLACE = "learned length", "learned place"
 LEARNED_DRIFTS = ("learned drift of PV", "learned drift of OP", "learned drift of SP")
 OPERATION_FAULTS, DATA_PATH, WHITE_LOAD, SPIKES = "operation", "data path", "white load", "spikes"
+FAULT_STARTS = "starts of faults"
 DISTANT_CYCLES = ("distant cycle's phase", "distant cycle's amplitude")  # keyed by period in place of a loop's id
 NTH_FAULT = "{}\0{}"  # in place of a loop's id: the id, and which of the loop's faults it is
 

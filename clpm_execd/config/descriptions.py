@@ -22,6 +22,7 @@ Faults of loops.toml: a [[loop.fault]] table gives the kind, its parameters and,
   start     from the start of the stream ("30m"), or a time (2025-01-10T10:05:00Z); default 0, the beginning
   duration  how long it lasts; default: without end
   repeat    from one start to the next, longer than duration; default: once
+  mean_repeat  in place of repeat: the same on average, where each start is drawn
   ramp      how long it takes to reach its full size; default 0, at once
 Faults that are present at the same time add up. Valve faults need a loop with a valve of its own: the master of a
 cascade has none. Negative controls are normal operation that a detector must not flag.

@@ -19,7 +19,7 @@ from clpm_execd.config.validation import (
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import FaultSpec, Parameter
 
-_TIME_KEYS = ("start", "duration", "repeat", "ramp")
+_TIME_KEYS = ("start", "duration", "repeat", "mean_repeat", "ramp")
 
 
 def read_faults(value: object, place: Place) -> tuple[FaultSpec, ...]:
@@ -42,7 +42,7 @@ def _read_fault(table: Mapping[str, Any], place: Place) -> FaultSpec | None:
         return None
     return FaultSpec(kind=kind, parameters=_read_parameters(kind, table, place), start=start, from_start=from_start,
                      duration=durations.get("duration"), repeat=durations.get("repeat"),
-                     ramp=durations.get("ramp") or 0)
+                     mean_repeat=durations.get("mean_repeat"), ramp=durations.get("ramp") or 0)
 
 
 def _read_kind(table: Mapping[str, Any], place: Place) -> str | None:
@@ -73,8 +73,14 @@ def _read_parameter(value: object, parameter: Parameter, is_text: bool, place: P
 
 def _check_durations(durations: Mapping[str, int | None], place: Place) -> None:
     """Check that a fault that repeats ends before it starts again; durations in ns, None for an invalid one."""
-    repeat, duration = durations.get("repeat"), durations.get("duration")
-    if repeat is not None and "duration" not in durations:
-        place.at("repeat").refuse("a fault without a duration cannot repeat", "give a duration shorter than repeat")
-    if repeat is not None and duration is not None and repeat <= duration:
-        place.at("repeat").refuse("must be greater than duration", "give the time from one start to the next")
+    duration = durations.get("duration")
+    if "repeat" in durations and "mean_repeat" in durations:
+        place.at("mean_repeat").refuse("cannot be given with repeat", "give repeat for equal times, mean_repeat for "
+                                       "times that are drawn")
+    for key, remedy in (("repeat", "give the time from one start to the next"),
+                        ("mean_repeat", "give the mean time from one start to the next")):
+        repeat = durations.get(key)
+        if repeat is not None and "duration" not in durations:
+            place.at(key).refuse("a fault without a duration cannot repeat", f"give a duration shorter than {key}")
+        if repeat is not None and duration is not None and repeat <= duration:
+            place.at(key).refuse("must be greater than duration", remedy)

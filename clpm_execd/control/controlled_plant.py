@@ -113,15 +113,15 @@ class ControlledPlant:
 
     def _check_state(self, change: Change, loops: LoopSet) -> None:
         """Raise BadInput if the loop is not in the state for this change."""
-        faults = loops[loops.ids.index(change.loop)].faults
+        loop = loops[loops.ids.index(change.loop)]
         origin = self._plant.start_of(change.loop)
         if change.fault is not None:
-            kind = change.fault.kind
-            if any(fault.kind == kind and is_present(fault, origin, change.at) for fault in faults):
+            kind, is_present = change.fault.kind, self._plant.present_faults(loop, change.at)
+            if any(fault.kind == kind for fault, present in zip(loop.faults, is_present, strict=True) if present):
                 raise BadInput([Problem(f"inject {change.loop}", f"{kind} is present already",
                                         f"end it first with `clpm-execd clear {change.loop} {kind}`")])
         elif change.is_clearing:
-            kinds = list(dict.fromkeys(fault.kind for fault in faults if not is_over(fault, origin, change.at)))
+            kinds = list(dict.fromkeys(fault.kind for fault in loop.faults if not is_over(fault, origin, change.at)))
             if not kinds or change.kind not in (None, *kinds):
                 what = f"there is no {change.kind or 'fault'} to end"
                 remedy = f"it has {' and '.join(kinds)}" if kinds else "the loop is healthy"
@@ -154,13 +154,5 @@ def is_over(fault: FaultSpec, origin: int, time: int) -> bool:
     start = fault.start + (origin if fault.from_start else 0)
     if fault.until is not None and time >= max(fault.until, start):
         return True
-    return fault.repeat is None and fault.duration is not None and time >= start + fault.duration
-
-
-def is_present(fault: FaultSpec, origin: int, time: int) -> bool:
-    """Return whether a fault is present; parameters as of `is_over`."""
-    since = time - fault.start - (origin if fault.from_start else 0)
-    if since < 0 or is_over(fault, origin, time):
-        return False
-    within = since % fault.repeat if fault.repeat is not None else since
-    return fault.duration is None or within < fault.duration
+    is_single = fault.repeat is None and fault.mean_repeat is None
+    return is_single and fault.duration is not None and time >= start + fault.duration

@@ -123,7 +123,7 @@ class Plant(Simulation):
         from clpm_execd.plant.faults.schedule import Schedule
         from clpm_execd.plant.truth.observer import TruthObserver
 
-        schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan)
+        schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan, seed)
         self._attach_faults(schedule, seed)
         if self._measures_truth and any(fault.kind.acts_on_plant for fault in schedule.faults):
             from clpm_execd.plant.truth.twin import Twin
@@ -205,6 +205,14 @@ class Plant(Simulation):
     def start_of(self, loop: str) -> int:
         """Return the start of a loop, from which its moves and faults count, ns since 1970."""
         return int(self._starts[self._specs.ids.index(loop)])
+
+    def present_faults(self, loop: LoopSpec, time: int) -> list[bool]:
+        """Return which of its faults a loop has at a time, ns since 1970, were it specified like this."""
+        from clpm_execd.plant.faults.schedule import Schedule
+
+        starts = np.array([self.start_of(loop.id)])
+        severities = Schedule([loop], [0], starts, self._scan, self._seed).severities(np.array([time // self._scan]))
+        return [severity > 0.0 for severity in severities[0].tolist()]
 
     def mode_of(self, loop: str) -> str:
         """Return the mode that the operator of a loop chose, AUT, MAN or CAS."""

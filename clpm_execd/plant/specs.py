@@ -178,8 +178,8 @@ class FaultSpec:
 
     start: ns, from the start of the plant where `from_start`, else since 1970; the fault is present in
     [start, start + duration). duration: ns, None for without end. repeat: ns from one start to the next, None for
-    once. ramp: ns until it is at full severity. until: ns since 1970, from which it is absent in any case; None for
-    never.
+    once. mean_repeat: the same on average, where the times are drawn. ramp: ns until it is at full severity. until: ns
+    since 1970, from which it is absent in any case; None for never.
     """
 
     kind: str
@@ -188,6 +188,7 @@ class FaultSpec:
     from_start: bool = True
     duration: int | None = None
     repeat: int | None = None
+    mean_repeat: int | None = None
     ramp: int = 0
     until: int | None = None
 

@@ -11,6 +11,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.specs import LoopSpec
 
 _NEVER_NS = 2**62  # 146 years, and twice of it still fits a signed 64-bit integer
@@ -24,14 +25,15 @@ class Schedule:
     """The F faults of N loops, and their severity at the current scan.
 
     loops: in the plant's order. columns: the plant's columns in the order in which the faults are counted.
-    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns.
+    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns. seed: of the times of
+    faults that return irregularly.
 
     Attributes: faults, a tuple of F. column: (F,) the plant's column of each fault. tick: the number of the current
     scan. severity: (F,) at this scan, 0 where the fault is absent.
     """
 
-    def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64],
-                 scan: int) -> None:
+    def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64], scan: int,
+                 seed: int) -> None:
         self.loops = loops = tuple(loops)
         self.scan = scan / 1e9
         self._scan = scan
@@ -43,9 +45,14 @@ class Schedule:
         self._first_tick = origin // scan
         self._start = _to_ns(spec.start if spec.from_start else spec.start - start
                              for spec, start in zip(specs, origin.tolist(), strict=True))
-        self._repeat = _to_ns(spec.repeat or _NEVER_NS for spec in specs)
+        self._repeat = _to_ns(spec.repeat or spec.mean_repeat or _NEVER_NS for spec in specs)
         self._duration = np.minimum(
             _to_ns(_NEVER_NS if spec.duration is None else spec.duration for spec in specs), self._repeat)
+        # A fault that returns irregularly starts once in each interval of the mean, so late that it ends within it. The
+        # first start is the given one.
+        self._latest_delay = np.where([spec.mean_repeat is not None for spec in specs],
+                                      self._repeat - self._duration, 0)
+        self._keys = stream_keys(seed, self.stream_names(range(len(specs))), stored_names.FAULT_STARTS)
         # Counted from the start of the fault; one that was to end before its start never begins.
         self._until = np.maximum(_to_ns(_NEVER_NS if spec.until is None else spec.until - start
                                         for spec, start in zip(specs, origin.tolist(), strict=True)) - self._start, 0)
@@ -78,25 +85,41 @@ class Schedule:
     def _is_constant(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         """Return, (F,), whether a fault is absent, or at full severity, at all scans from first to last."""
         since, span = (first - self._first_tick) * self._scan - self._start, (last - first) * self._scan
-        within = since % self._repeat
+        within, remaining = self._since_last_start(since, slice(None))
         is_full = (within >= self._settled) & (
             within + span < self._duration - np.where(self._fades_out, self._settled, 0))
         is_full &= since + span < self._until
-        is_absent = (within >= self._duration) & (within + span < self._repeat) | (since >= self._until)
+        is_absent = (within >= self._duration) & (span < remaining) | (within + span < 0) | (since >= self._until)
         return np.asarray((first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent)))
 
     def _compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
         """Return the severities of some faults, (T, number of faults)."""
         ramp, duration = self._ramp[which], self._duration[which]
         since = (ticks[:, None] - self._first_tick[which]) * self._scan - self._start[which]
-        within = since % self._repeat[which]
+        within, _ = self._since_last_start(since, which)
         stepped = within - ticks[:, None] % self._stride[which] * self._scan
         severity = np.clip((stepped + self._scan) / ramp, _MIN_SEVERITY, 1.0)
         fading = np.maximum((duration - stepped) / ramp, _MIN_SEVERITY)
         severity = np.where(self._fades_out[which], np.minimum(severity, fading), severity)
-        is_absent = (since < 0) | (since >= self._until[which]) | (within >= duration)
+        is_absent = (since < 0) | (since >= self._until[which]) | (within < 0) | (within >= duration)
         severity[is_absent | (ticks[:, None] < self._first_tick[which])] = 0.0
         return np.asarray(severity)
+
+    def _since_last_start(
+        self, since: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp],
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the times since a start of some faults, and until the interval of their next start, ns.
+
+        since: since their first start. The first is negative where the start in the present interval is still to come.
+        """
+        repeat, latest = self._repeat[which], self._latest_delay[which]
+        within = since % repeat
+        remaining = repeat - within
+        if latest.any():
+            number = since // repeat
+            delay = draw_uniforms_at(self._keys[which], number) * latest * (number > 0)
+            within = within - delay.astype(np.int64)
+        return within, remaining
 
     def move_to(self, tick: int) -> set[int]:
         """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""

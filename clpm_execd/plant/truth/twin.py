@@ -47,7 +47,7 @@ class Twin(Simulation):
         self._scan, copies = scan, copies.select(order)
         self.loops = copies.ids
         balanced = self._build(copies, seed, starts[self.base])
-        twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan)
+        twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan, seed)
         twin_schedule.mute(self._muted(schedule, twin_schedule))
         self._attach_faults(twin_schedule, seed)
         self.meter = EffectMeter(balanced, interval, scan)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.plant import SECOND, Plant
+from clpm_execd.plant.block import SECOND
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector, find_episodes
 
 LOOPS = (
     loop(fault("stiction", 20, 30, ramp=10, S=6.0, J=3.0), fault("stiction", 40, 30, S=6.0, J=3.0), loop_id="A"),
     loop(fault("white-noise", 5, 10, repeat=25), fault("manual", 60), loop_id="B"),
+    loop(replace(fault("bias", 5, 10, size=4.0), mean_repeat=25 * SECOND), loop_id="C"),
 )
 
 
@@ -28,7 +33,7 @@ def at(seconds: float) -> int:
 
 
 def test_an_episode_lasts_from_the_first_sample_with_the_fault_to_the_first_without_it() -> None:
-    episodes = simulate_episodes(LOOPS[1:], [100])
+    episodes = simulate_episodes(LOOPS[1:2], [100])
     controls = [episode for episode in episodes if episode.fault == "white-noise"]
     assert [(episode.start, episode.end) for episode in controls] == \
         [(at(5), at(15)), (at(30), at(40)), (at(55), at(65)), (at(80), at(90))]
@@ -44,6 +49,23 @@ def test_consecutive_faults_of_one_kind_are_one_episode() -> None:
     assert stiction.severity == 1.0
     (start, end), = stiction.visible
     assert stiction.start < start < end <= stiction.end
+
+
+def test_a_fault_with_a_mean_repeat_returns_at_times_that_are_drawn_for_each_loop() -> None:
+    spec = replace(fault("freeze", 50, 10), mean_repeat=100 * SECOND)
+    schedule = Schedule([loop(spec, loop_id=name) for name in "AB"], [0, 1], np.array([START, START]), SECOND, seed=3)
+    severities = schedule.severities(START // SECOND + np.arange(40_050))
+    starts = [np.flatnonzero(np.diff(column, prepend=0.0) > 0.0) for column in severities.T]
+    for times in starts:
+        assert times[0] == 50, "the first start is the given one"
+        assert len(times) == 400
+        assert np.diff(times).min() >= 10
+        assert 20 < np.diff(times).std() < 60, "far from periodic"
+    assert not np.array_equal(*starts)
+    assert (severities.sum(axis=0) == 4000).all(), "each lasts for its duration"
+    for k in range(500):
+        schedule.move_to(START // SECOND + k)
+        np.testing.assert_array_equal(schedule.severity, severities[k])
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_faults_are_in_the_order_of_loops_and_then_as_configured_also_in_a_casca
 def test_the_severities_of_many_scans_are_those_of_single_scans(
         start: int, duration: int | None, repeat: int | None, ramp: int, kind: str) -> None:
     spec = fault(kind, start, duration, repeat, ramp)
-    schedule = Schedule([replace(loop(), faults=(spec,))], [0], np.array([START]), SECOND)
+    schedule = Schedule([replace(loop(), faults=(spec,))], [0], np.array([START]), SECOND, seed=42)
     ticks = START // SECOND + np.arange(-5, 500)
     single = np.concatenate([schedule.severities(ticks[i : i + 1]) for i in range(len(ticks))])
     for length in (3, 64, len(ticks)):
