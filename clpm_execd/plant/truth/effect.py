@@ -1,9 +1,9 @@
 """How far a loop is from its copy without a fault, in standard deviations of that copy's own movement.
 
-The distance of PV, OP and SP as recorded is taken over bins of half a minute of absolute time, and both it and the
-movement of the copy are averages over some periods of the loop, whose weights fall off exponentially (Roberts, 1959).
-The effect is the largest of the three; where the modes differ, it is as large as an effect can be. It is known at the
-end of a bin and holds until the end of the next one.
+The distance of PV, OP and SP as recorded is taken over bins of half a minute of absolute time. It is an average over
+the latest minutes, and the movement of the copy one over the latest half hour, both with weights that fall off
+exponentially (Roberts, 1959). The effect is the largest of the three; where the modes differ, it is as large as an
+effect can be. It is known at the end of a bin and holds until the end of the next one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.snapshot import LoopArrays
-from clpm_execd.plant.specs import LoopSpec
-from clpm_execd.plant.tuning import tune_controller
 
 # An effect of 1 adds to a signal the variance that it has anyway. With the copy at hand the best detector of a change
 # of variance is the F test: at some 60 independent samples a ratio of 1.5, which is an effect of 0.7, is significant at
 # 5 %. See "Ground truth" in docs/faults.md for how the detectors of `monitors` see the two.
-VISIBLE_FROM, VISIBLE_UNTIL = 0.7, 0.5
-LARGEST_EFFECT = 3.0  # beyond it nothing is more visible; without a limit an effect would seem to last after its end
+VISIBLE_FROM, VISIBLE_UNTIL = 0.7, 0.6
+# Beyond it nothing is more visible: without a limit an effect would seem to last after its end, and with one of 3
+# single spikes in samples of 10 s would be forgotten within the minutes that they spoil.
+LARGEST_EFFECT = 5.0
 _BIN_NS = 30 * SECOND
-# The time constant of the averages: some periods of the loop, for which the reset time stands, within minutes.
-_RESETS, _SHORTEST_S, _LONGEST_S = 2.0, 60.0, 1200.0
+# The time constants of the averages, however slow the loop. With that of the distance, what is visible agrees best with
+# windows of 5 to 60 minutes that are judged afterwards: a shorter one flickers where a slow oscillation crosses its
+# twin, a longer one lingers where an effect ends. The movement needs some periods of a slow loop, and has to forget
+# moves of SP. tests/plant/faults/test_visibility.py has the comparison.
+_DISTANCE_S, _MOVEMENT_S = 120.0, 1800.0
 _LEAST_PV, _LEAST_OP = 0.05, 0.1  # % of span, %: movements that nobody reads off a trend
 
 
@@ -38,7 +41,7 @@ class EffectMeter(LoopArrays):
 
     stored_arrays = stored_names.EFFECT_METER
 
-    def __init__(self, loops: LoopSet, interval: int, scan: int) -> None:
+    def __init__(self, loops: LoopSet, interval: int) -> None:
         n = len(loops)
         self.columns = np.arange(n)
         self._bin_ns = max(_BIN_NS, interval)
@@ -47,8 +50,8 @@ class EffectMeter(LoopArrays):
         pv = loops.column(lambda loop: max(_LEAST_PV, loop.sensor.noise)) * pv_unit
         least = np.stack([pv, _LEAST_OP * op_unit, pv])  # SP, OP, PV
         self._least_variance: Floats = least * least
-        time = loops.column(lambda loop: _averaging_time(loop, scan))
-        self._share: Floats = np.minimum(self._bin_ns / SECOND / time, 1.0)
+        self._distance_share = min(self._bin_ns / SECOND / _DISTANCE_S, 1.0)
+        self._movement_share = min(self._bin_ns / SECOND / _MOVEMENT_S, 1.0)
         # Of the open bin: how many samples, their distances squared, deviations from the mean, and those squared.
         self._samples, self._different_modes = np.zeros(n), np.zeros(n)
         self._distance, self._deviation, self._squares = np.zeros((3, 3, n))
@@ -77,13 +80,14 @@ class EffectMeter(LoopArrays):
     def _end_bins(self, which: npt.NDArray[np.bool_]) -> None:
         """End the open bins of these copies, (M,): of all, but for those that are new."""
         samples = np.maximum(self._samples, 1.0)
-        share = np.where(which, np.maximum(self._share, 1.0 / (self._bins + 1.0)), 0.0)  # the first bins count alike
+        share = np.maximum(self._movement_share, 1.0 / (self._bins + 1.0))  # the first bins count alike
+        share = np.where(which, share, 0.0)
         shift = share * (self._deviation / samples)
         self._mean += shift
         self._variance += share * (self._squares / samples - self._variance) - shift * shift
         variance = np.maximum(self._variance, self._least_variance)
         variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
-        most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._share, 0.0)
+        most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._distance_share, 0.0)
         effects = np.minimum(self._distance / samples / variance, most)
         self._effects += share * (effects - self._effects)
         self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
@@ -94,9 +98,3 @@ class EffectMeter(LoopArrays):
         self._bins += which
         for values in (self._samples, self._different_modes, self._distance, self._deviation, self._squares):
             values[..., which] = 0.0
-
-
-def _averaging_time(loop: LoopSpec, scan: int) -> float:
-    """Return the time constant of the averages, s."""
-    reset = tune_controller(loop, scan / SECOND).reset or 0.0
-    return min(max(_RESETS * reset, _SHORTEST_S), _LONGEST_S)

@@ -50,7 +50,7 @@ class Twin(Simulation):
         twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan, seed)
         twin_schedule.mute(self._muted(schedule, twin_schedule))
         self._attach_faults(twin_schedule, seed)
-        self.meter = EffectMeter(balanced, interval, scan)
+        self.meter = EffectMeter(balanced, interval)
         names = schedule.stream_names(range(len(schedule.faults)))
         self._keys = stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
 
