@@ -1,12 +1,23 @@
-"""Where a path that a user names leads to: through symbolic links, to a file, a special file or an open descriptor."""
+"""Where a path that a user names leads to: through symbolic links, to a file, a special file or an open descriptor.
+
+A file may be compressed with gzip or Zstandard, whatever its name says. Zstandard is part of Python from 3.14 on;
+before, the extra `zstd` has it.
+"""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import stat
+import zlib
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
+from clpm_execd.extras import require
+
+COMPRESSED_SUFFIXES = (".gz", ".zst")
+_GZIP_START, _ZSTD_START = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # RFC 1952 and RFC 8878
 _MAX_LINKS = 40  # as many as Linux follows
 
 
@@ -65,3 +76,53 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def open_decompressed(path: Path) -> BinaryIO:
+    """Open a file for reading its content without compression.
+
+    Parameters
+    ----------
+    path : Path
+        A file, compressed or not.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    BadInput
+        It is compressed with Zstandard, and the extra `zstd` is not installed.
+    """
+    with path.open("rb") as probe:
+        start = probe.read(4)
+    if start.startswith(_GZIP_START):
+        return cast(BinaryIO, gzip.open(path))
+    if start == _ZSTD_START:
+        return cast(BinaryIO, load_zstd().open(path))
+    return path.open("rb")
+
+
+def compression_errors() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged file of `open_decompressed` raises."""
+    errors = (gzip.BadGzipFile, EOFError, zlib.error)
+    zstd = _import_zstd()
+    return errors if zstd is None else (*errors, zstd.ZstdError)
+
+
+def load_zstd() -> Any:
+    """Return the module for Zstandard; raise BadInput where it is not installed."""
+    module = _import_zstd()
+    if module is None:
+        require("zstd", "backports")
+    return module
+
+
+def _import_zstd() -> Any:
+    try:
+        from compression import zstd  # from Python 3.14 on
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            return None
+    return zstd

@@ -13,10 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
-from clpm_execd.extras import require
 from clpm_execd.outputs.prefetch import count_processors
-
-COMPRESSED_SUFFIXES = (".gz", ".zst")
+from clpm_execd.paths import load_zstd
 
 _GZIP_LEVEL = 6  # gzip's own default
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # deflate, no flags, no time, unknown system (RFC 1952)
@@ -51,26 +49,8 @@ def open_compressed(file: BinaryIO, suffix: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def require_compression(suffix: str) -> None:
-    """Raise BadInput where the library is missing that compresses files of this suffix."""
-    if suffix == ".zst" and _import_zstd() is None:
-        require("zstd", "backports")
-
-
-def _import_zstd() -> Any:
-    try:
-        from compression import zstd  # from Python 3.14 on
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError:
-            return None
-    return zstd
-
-
 def _open_zstd(file: BinaryIO) -> Any:
-    require_compression(".zst")
-    zstd = _import_zstd()
+    zstd = load_zstd()
     parameter = zstd.CompressionParameter
     return zstd.ZstdFile(file, "wb", options={  # with one worker the bytes are those of many, without they are others
         parameter.compression_level: _ZSTD_LEVEL, parameter.checksum_flag: 1, parameter.nb_workers: count_processors()})

@@ -7,7 +7,6 @@ Arrow where that is installed and the file is large enough for its start to pay.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from clpm_execd.paths import open_decompressed
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.cells.blanks import BlankSeparatedText, find_blank_separator, rewrite_line
 from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
@@ -199,9 +199,7 @@ def _find_process_data_header(lines: Sequence[str]) -> Header | None:
 
 def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
     """Return the file as text, its first lines, and the assumptions; bytes that are not text are replaced."""
-    with path.open("rb") as probe:
-        is_gzip = probe.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if is_gzip else path.open("rb") as start:
+    with open_decompressed(path) as start:
         head = start.read(HEAD_BYTES)
     encoding = _detect_encoding(head)
     sample = head.decode(encoding, "replace")
@@ -213,9 +211,7 @@ def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
     assumptions = {"cp1252": ["the file is not UTF-8: read as Windows-1252"], "utf-8-sig": [], "utf-16": []}.get(
         encoding, ["the file is UTF-16 without a byte order mark"])
     lines = list(io.StringIO(sample, newline=None))
-    if is_gzip:
-        return gzip.open(path, "rt", encoding=encoding, errors="replace"), lines, assumptions
-    return path.open(encoding=encoding, errors="replace"), lines, assumptions
+    return io.TextIOWrapper(open_decompressed(path), encoding, errors="replace"), lines, assumptions
 
 
 def _detect_encoding(head: bytes) -> str:

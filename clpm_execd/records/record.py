@@ -9,8 +9,6 @@ memory follows the numbers and not the size of the file.
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.paths import compression_errors
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grid, align, fill_gaps
 from clpm_execd.records.cells.text_columns import Integers
@@ -156,7 +155,7 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
     Parameters
     ----------
     path : Path
-        A CSV or PROCESSDATA file, or one of these compressed with gzip.
+        A CSV or PROCESSDATA file, or one of these compressed with gzip or Zstandard.
     columns : Columns
         The names of columns; those that are None are detected.
     zone : tzinfo, optional
@@ -178,8 +177,8 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         raise record_error(path, "this is a folder", "name one file") from None
     except FileNotFoundError:
         raise record_error(path, "there is no such file", "check the path") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise record_error(path, "the gzip file is damaged", "copy or compress it again") from None
+    except compression_errors():
+        raise record_error(path, "the compressed file is damaged", "copy or compress it again") from None
     except (OSError, UnicodeError) as error:
         raise record_error(path, f"cannot be read ({error})", "check the path and its permissions") from None
     except csv.Error as error:

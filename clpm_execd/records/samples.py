@@ -285,7 +285,7 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
 
 def _file_stem(path: Path) -> str:
     """Return the file's name, for a loop without one; a name that is not UTF-8 must not break the stream."""
-    name = path.name.removesuffix(".gz")
+    name = path.name.removesuffix(".gz").removesuffix(".zst")
     stem = " ".join(name.removesuffix(Path(name).suffix).split()) or "loop"
     return stem.encode("utf-8", "replace").decode()
 

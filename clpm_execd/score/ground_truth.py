@@ -8,9 +8,8 @@ The loops are those with samples next to the ground truth; without samples, thos
 from __future__ import annotations
 
 import csv
-import gzip
+import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from clpm_execd.paths import compression_errors, open_decompressed
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector
@@ -75,8 +75,8 @@ def read_truth(source: str | Path | Iterable[str]) -> GroundTruth:
     Parameters
     ----------
     source : str, Path or iterable of str
-        A file, compressed with gzip or not, or lines: line protocol or long CSV as this program, Telegraf or a Flux
-        query writes it.
+        A file, compressed with gzip, Zstandard or not at all, or lines: line protocol or long CSV as this program,
+        Telegraf or a Flux query writes it.
 
     Raises
     ------
@@ -90,13 +90,10 @@ def read_truth(source: str | Path | Iterable[str]) -> GroundTruth:
 
 def _read_file(path: Path) -> GroundTruth:
     try:
-        with path.open("rb") as probe:
-            is_compressed = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="") if is_compressed else \
-                path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        with io.TextIOWrapper(open_decompressed(path), "utf-8-sig", errors="replace", newline="") as lines:
             return _read(lines, str(path))
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise _bad_input(str(path), "the gzip file is damaged", "copy or compress it again") from None
+    except compression_errors():
+        raise _bad_input(str(path), "the compressed file is damaged", "copy or compress it again") from None
     except OSError as error:
         raise _bad_input(str(path), f"cannot be read: {error.strerror}", "name a file with ground truth") from None
 

@@ -12,6 +12,7 @@ from command import run_command
 from clpm_execd.outputs import compressed_file
 from clpm_execd.outputs.compressed_file import open_compressed
 from clpm_execd.outputs.parquet_files import ParquetFiles
+from clpm_execd.paths import load_zstd
 from clpm_execd.plant.block import MODES, SECOND
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
@@ -68,7 +69,7 @@ def test_the_suffix_selects_format_and_compression(folder: Path, suffix: str, fo
     if compression == ".gz":
         data = gzip.decompress(data)
     elif compression == ".zst":
-        data = compressed_file._import_zstd().decompress(data)
+        data = load_zstd().decompress(data)
     assert data.decode() == generate(folder, "--duration", "1m", "--format", form)
 
 
@@ -172,6 +173,6 @@ def test_the_bytes_do_not_depend_on_processors_and_writes(
 
     first = compressed(1, 1_000)
     assert compressed(2, 77_777) == compressed(3, len(data)) == first
-    expand = gzip.decompress if suffix == ".gz" else compressed_file._import_zstd().decompress
+    expand = gzip.decompress if suffix == ".gz" else load_zstd().decompress
     assert expand(first) == data
     assert len(first) < len(data) / 4

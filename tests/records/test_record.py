@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clpm_execd.paths import load_zstd
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
 from clpm_execd.records import Columns, Record, parse_columns, read_record
@@ -71,6 +72,7 @@ def test_a_wide_csv_is_read_without_assumptions(tmp_path):
         lambda text: text.replace(",", "\t").encode(),
         lambda text: text.replace(",", ";").replace(".", ",").encode(),
         lambda text: gzip.compress(text.encode()),
+        lambda text: load_zstd().compress(text.encode()),
         lambda text: text.replace("time,PV,OP,SP,Mode", " Time , PV (m3/h),MV [%], SetPoint ,MODE").encode(),
         lambda text: ("Plant export\n\n" + text).encode(),
         lambda text: ("# exported\n#" + text).encode(),
@@ -263,8 +265,9 @@ def test_a_long_record_may_have_field_names_of_its_own(tmp_path):
         ("", "the file is empty"),
         ("\ufeff\n \n", "the file is empty"),
         (b"\x7fELF\x00\x01\x02", "the file is not text"),
-        (b"\x1f\x8b\x08nonsense", "the gzip file is damaged"),
-        (gzip.compress(WIDE.encode(), mtime=0)[:40], "the gzip file is damaged"),
+        (b"\x1f\x8b\x08nonsense", "the compressed file is damaged"),
+        (gzip.compress(WIDE.encode(), mtime=0)[:40], "the compressed file is damaged"),
+        (load_zstd().compress(WIDE.encode())[:-5], "the compressed file is damaged"),
         ("A,B,C\n1,2,3\n", "no time column"),
         ("1,2,3\n4,5,6\n", "no time column"),
         ("time,a,b\n1,2,3\n", "no column is recognised as PV"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from clpm_execd import read_truth
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.line_protocol import LineProtocol
+from clpm_execd.paths import load_zstd
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.truth.episodes import Episode, find_episodes
 from clpm_execd.problems import BadInput
@@ -59,10 +61,10 @@ def has_simulated_episodes(read: GroundTruth) -> bool:
 
 
 @pytest.mark.parametrize("form", ["lp", "csv"])
-@pytest.mark.parametrize("is_compressed", [False, True])
-def test_a_stream_is_read_back(form: str, is_compressed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, load_zstd().compress], ids=["plain", "gzip", "zstd"])
+def test_a_stream_is_read_back(form: str, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "day"
-    path.write_bytes(gzip.compress(encoded(form)) if is_compressed else encoded(form))
+    path.write_bytes(compress(encoded(form)))
     read = read_truth(path)
     assert has_simulated_episodes(read)
     assert read.has_samples
@@ -161,7 +163,7 @@ def test_an_invalid_ground_truth_is_one_error(text: str, message: str, tmp_path:
 
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "t.gz").write_bytes(gzip.compress(encoded("lp"))[:-20])
-    for name, message in (("t.gz", "the gzip file is damaged"), ("none", "cannot be read: No such file"),
+    for name, message in (("t.gz", "the compressed file is damaged"), ("none", "cannot be read: No such file"),
                        (".", "cannot be read: Is a directory")):
         with pytest.raises(BadInput, match=message):
             read_truth(tmp_path / name)

@@ -26,6 +26,7 @@ from clpm_execd.cli.options import (
     refuse_unused,
 )
 from clpm_execd.cli.terminal import is_colour_terminal
+from clpm_execd.paths import COMPRESSED_SUFFIXES, load_zstd
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND, format_duration, human_duration, parse_duration
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 FORMATS = ("lp", "csv", "wide", "parquet")
 PARTITIONS = ("day", "loop")
 _FORMAT_BY_SUFFIX = {".lp": "lp", ".csv": "csv", ".parquet": "parquet"}
-_COMPRESSIONS = (".gz", ".zst")
 
 
 def add(commands: Commands) -> None:
@@ -115,7 +115,7 @@ def _choose_format(arguments: argparse.Namespace) -> str:
     """Return the format by --format or the suffix of --output; a name without one, such as /dev/stdout, takes lp."""
     output: Path | None = arguments.output
     suffixes = output.suffixes if output else []
-    compression = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSIONS else None
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES else None
     form = arguments.format
     if form is None and arguments.partition:
         form = "parquet"
@@ -164,10 +164,10 @@ def _build_destination(arguments: argparse.Namespace, form: str, source: Source,
         output = configuration.output
         return ParquetFiles(arguments.output, source.loops, output.fields, output.modes, output.truth is not None,
                             arguments.partition)
-    from clpm_execd.outputs.compressed_file import require_compression
     from clpm_execd.outputs.generate import TextFile
 
-    require_compression(arguments.output.suffix if arguments.output else "")
+    if arguments.output and arguments.output.suffix == ".zst":
+        load_zstd()
     return TextFile(build_encoder(form, source, configuration), arguments.output)
 
 
