@@ -19,7 +19,10 @@ from plant_records import plant_records
 from tiers import CAMPAIGNS
 
 from clpm_execd import cli, extras
+from clpm_execd.evaluation import fitting
+from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.records import read_record
+from clpm_execd.records.record import Record
 from clpm_execd.runtime.os_signals import Signals
 
 RECORDS = plant_records()
@@ -230,6 +233,22 @@ def test_with_strict_a_loop_that_is_not_to_be_used_is_status_1(tmp_path: Path, s
         assert f"x: {reason}" in out
         assert "Warning" not in err
         assert f"# Verdict: {reason}" in (tmp_path / "l.toml").read_text()
+
+
+def test_a_loop_that_cannot_be_fitted_is_one_line_and_the_others_are_written(
+        tmp_path: Path, short: Path, signals: Signals, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_for_one(record: Record, *rest: object, **options: object) -> LearnedLoop:
+        if record.loops[0] == "LIC1":
+            raise ZeroDivisionError("a fault of the program")
+        return learn(record, span=(0.0, 100.0))
+
+    monkeypatch.setattr(fitting, "learn", fail_for_one)
+    assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 1
+    assert capsys.readouterr().err.endswith(
+        f"{short}: LIC1: could not be fitted (ZeroDivisionError: a fault of the program); leave it out, and report "
+        "this with its record\n")
+    assert [loop["id"] for loop in tomli.loads((tmp_path / "l.toml").read_text())["loop"]] == ["FIC101", "LIC2"]
 
 
 def test_rows_without_times_are_an_interval_apart(tmp_path: Path, signals: Signals) -> None:

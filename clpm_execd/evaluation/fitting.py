@@ -12,9 +12,8 @@ import signal
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-
-import numpy as np
 
 from clpm_execd.evaluation.learned_vs_record import LoopFit, compare_with_record
 from clpm_execd.identification.learn import learn
@@ -47,16 +46,41 @@ class FitTask:
     kind: str | None = None
 
 
-def fit_loop(task: FitTask) -> LoopFit:
+@dataclass(frozen=True, slots=True)
+class FailedFit:
+    """A loop that could not be fitted.
+
+    Parameters
+    ----------
+    source, loop_id : str
+        The file or files of the record, and the loop in it.
+    reason : str
+        What went wrong, in a phrase.
+    """
+
+    source: str
+    loop_id: str
+    reason: str
+
+    @classmethod
+    def of(cls, task: FitTask, reason: str) -> FailedFit:
+        """Return the failure of a task."""
+        return cls(task.source, task.record.loops[0], reason)
+
+
+def fit_loop(task: FitTask) -> LoopFit | FailedFit:
     """Return the loop of a task, fitted and compared with its record; no warning of a library reaches the terminal."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        learned = learn(task.record, 0, span=task.span, op_span=task.op_span, kind=task.kind)
-        return LoopFit(task.source, learned, compare_with_record(task.record, 0, learned))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            learned = learn(task.record, 0, span=task.span, op_span=task.op_span, kind=task.kind)
+            return LoopFit(task.source, learned, compare_with_record(task.record, 0, learned))
+    except Exception as error:  # whatever it is concerns this loop alone: the others are fitted all the same
+        return FailedFit.of(task, f"{type(error).__name__}: {error}")
 
 
 def fit_loops(tasks: Sequence[FitTask], *, should_stop: Callable[[], bool], on_fit: Callable[[int], None]
-              ) -> list[LoopFit]:
+              ) -> list[LoopFit | FailedFit]:
     """Return the loops of all tasks, in their order; fewer after a request to stop.
 
     Parameters
@@ -72,7 +96,7 @@ def fit_loops(tasks: Sequence[FitTask], *, should_stop: Callable[[], bool], on_f
     workers = min(_count_cores(), len(tasks))
     if workers > 1 and samples >= MIN_PARALLEL_SAMPLES:
         return _fit_in_processes(tasks, workers, should_stop, on_fit)
-    fits = []
+    fits: list[LoopFit | FailedFit] = []
     for task in tasks:
         if should_stop():
             break
@@ -90,10 +114,8 @@ def _count_cores() -> int:
 
 
 def _fit_in_processes(tasks: Sequence[FitTask], workers: int, should_stop: Callable[[], bool],
-                      on_fit: Callable[[int], None]) -> list[LoopFit]:
-    # A forked process would inherit the threads' locks of the libraries that are loaded.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
-    with pool:
+                      on_fit: Callable[[int], None]) -> list[LoopFit | FailedFit]:
+    with _start_pool(workers) as pool:
         futures = [pool.submit(fit_loop, task) for task in tasks]
         pending = set(futures)
         while pending:
@@ -105,7 +127,23 @@ def _fit_in_processes(tasks: Sequence[FitTask], workers: int, should_stop: Calla
                 for process in multiprocessing.active_children():
                     process.terminate()
                 return []
-        return [future.result() for future in futures]
+        is_fitted = [not isinstance(future.exception(), BrokenProcessPool) for future in futures]
+    # A process that is killed takes all loops with it that wait: each of these gets a process of its own.
+    return [future.result() if fitted else _fit_alone(task)
+            for task, future, fitted in zip(tasks, futures, is_fitted, strict=True)]
+
+
+def _fit_alone(task: FitTask) -> LoopFit | FailedFit:
+    with _start_pool(1) as pool:
+        try:
+            return pool.submit(fit_loop, task).result()
+        except BrokenProcessPool:
+            return FailedFit.of(task, "its process was killed, perhaps because the memory was full")
+
+
+def _start_pool(workers: int) -> ProcessPoolExecutor:
+    # A forked process would inherit the threads' locks of the libraries that are loaded.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
 
 
 def _ignore_interrupt() -> None:

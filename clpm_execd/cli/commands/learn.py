@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Fit, compare and write; return the exit status. If a record cannot be read nothing is written."""
     from clpm_execd.cli.terminal import progress_bar
-    from clpm_execd.evaluation.fitting import fit_loops
+    from clpm_execd.evaluation.fitting import FailedFit, fit_loops
     from clpm_execd.evaluation.verdict import REFUSED, judge
 
     require("learn", *EXTRA)
@@ -86,15 +86,23 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
             bar.advance()
             bar.describe(f"fitting {tasks[min(count, len(tasks) - 1)].record.loops[0]}")
 
-        fits = fit_loops(tasks, should_stop=lambda: signals.should_stop, on_fit=show)
+        results = fit_loops(tasks, should_stop=lambda: signals.should_stop, on_fit=show)
         if signals.should_stop:
             return 0
+        failures = [Problem(f"{result.source}: {result.loop_id}", f"could not be fitted ({result.reason})",
+                            "leave it out, and report this with its record")
+                    for result in results if isinstance(result, FailedFit)]
+        fits = [result for result in results if not isinstance(result, FailedFit)]
+        if not fits:
+            raise BadInput(failures)
         bar.describe("comparing")
         score = _compare(fits)
     verdicts = [judge(fit, auc) for fit, auc in zip(fits, score.per_loop, strict=True)]
     _write(arguments, fits, score, verdicts, assumptions)
     _print(arguments, fits, score, verdicts, assumptions)
-    return 1 if arguments.strict and any(verdict.level == REFUSED for verdict in verdicts) else 0
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures or (arguments.strict and any(verdict.level == REFUSED for verdict in verdicts)) else 0
 
 
 @dataclass(frozen=True, slots=True)

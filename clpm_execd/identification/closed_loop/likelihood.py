@@ -212,7 +212,8 @@ class Likelihood:
         left = rest.T @ rest / len(rest)
         moves = np.concatenate([np.diff(stretch.seen[:, 1]) for stretch in self.data])
         own = float(left[1, 1] - left[0, 1]**2 / left[0, 0])
-        less = np.log(np.linalg.det(left) / np.linalg.det(_regressed(self.data)))
+        least = max(float(np.linalg.det(_regressed(self.data))), 1e-300)  # 0 of a signal that never moves
+        less = np.log(max(float(np.linalg.det(left)), 1e-300) / least)
         return 1.0 - own / max(float(np.mean(moves**2)), 1e-300), float(less)
 
 

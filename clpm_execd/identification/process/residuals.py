@@ -263,5 +263,6 @@ def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, 
     q = np.zeros((3, 3))
     q[2, 2] = (1.0 - pole**2) * ratio(process, h, noise) ** 2
     seen = np.array([[0.0, 1.0, 0.0]])
-    p = solve_discrete_are(f.T, seen.T, q, np.eye(1))
+    with np.errstate(invalid="ignore"):  # SciPy scales by powers of 2, which overflow where a lag is far below h
+        p = solve_discrete_are(f.T, seen.T, q, np.eye(1))
     return pole, np.asarray((f @ p[:, 1]) / (p[1, 1] + 1.0))
