@@ -137,7 +137,9 @@ def test_the_example_of_an_env_file_has_every_setting() -> None:
 
 def test_the_telegraf_readme_shows_the_shipped_configuration() -> None:
     [example] = code_blocks(TELEGRAF, "toml")
-    assert example in (parts.ROOT / "telegraf" / "telegraf.conf").read_text()
+    assert example == (parts.ROOT / "telegraf" / "sample.conf").read_text()
+    for name in ("telegraf.conf", "clpm-execd.conf"):
+        assert example in (parts.ROOT / "telegraf" / name).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -22,7 +22,7 @@ def installed(tmp_path: Path) -> Path:
     if not shutil.which("systemd-analyze"):
         parts.missing("systemd")
     path = tmp_path / "clpm-execd.service"
-    path.write_text(UNIT.replace("/opt/clpm-execd/bin/clpm-execd", "/bin/true"))
+    path.write_text(UNIT.replace("ExecStart=clpm-execd ", "ExecStart=/bin/true "))
     return path
 
 
