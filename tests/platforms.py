@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path.home() / ".cache" / "clpm-execd" / "platforms"
 GOLDEN = ROOT / "tests" / "golden"
 NUMPY_OF_THE_PAST = ("1.26.4", "2.0.2")
+NUMPY_OF_DEBIAN_12 = "1.24.2"  # the .deb uses it, with Python 3.11
 # Where Debian has a Python that uv does not find; any other is looked for in the newest suite.
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 MIRROR = "http://deb.debian.org/debian"
@@ -60,6 +61,7 @@ def platforms() -> Iterator[Platform]:
         for numpy in NUMPY_OF_THE_PAST:
             yield Platform("3.10", numpy, is_wide=is_wide)
             yield Platform("3.12", numpy, is_wide=is_wide)
+        yield Platform("3.11", NUMPY_OF_DEBIAN_12, is_wide=is_wide)
         for python in ("3.10", "3.11", "3.12", "3.13", "3.14"):
             yield Platform(python, is_wide=is_wide)
         yield Platform("3.12", has_numba=True, is_wide=is_wide)
@@ -68,7 +70,8 @@ def platforms() -> Iterator[Platform]:
 
 # The unit tests run with the least of each dependency that has changed its interface, and with the newest of all.
 UNIT_PLATFORMS = {
-    Platform("3.10", "1.26.4"): ["urllib3==1.26.20"], Platform("3.11"): [], Platform("3.12", "2.0.2"): [],
+    Platform("3.10", "1.26.4"): ["urllib3==1.26.20"], Platform("3.11", NUMPY_OF_DEBIAN_12): ["pyarrow==18.0.0"],
+    Platform("3.11"): [], Platform("3.12", "2.0.2"): [],
     Platform("3.13"): [], Platform("3.14"): []}
 
 
