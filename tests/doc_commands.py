@@ -23,6 +23,9 @@ import pytest
 # Commands that are not run here: a pattern, and the reason with the test that covers it.
 NOT_RUN_HERE = {
     r"docker compose ": "there is no docker here: podman runs the same file in tests/telegraf/test_compose.py",
+    r"(apt-get|dnf) install|^editor ": "tests/telegraf/test_debian.py installs the .deb",
+    r"clpm_execd-\*\.whl": "a clone has no wheel: tests/test_package.py installs one",
+    r"docker (build|run) ": "there is no docker here: podman builds the images in tests/telegraf/test_compose.py",
     r"-o telegraf": "there is no user telegraf here: the image of tests/telegraf/test_compose.py has such a folder",
     r"clpm-execd (inject|clear|set|status) ": "they need a stream: tests/control/test_live_control.py runs them",
     r"generate --journal ": "it needs the journal of a stream: tests/control/test_live_control.py runs it",

@@ -59,6 +59,14 @@ def telegraf() -> Path:
     return path if path.exists() else missing("telegraf")
 
 
+def debian_root(suite: str) -> Path:
+    """The root of a Debian with what the .deb depends on; a test works on a copy."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can change to another root")
+    path = PARTS.parent / f"debian-{suite}-{version('debians')}"
+    return path if path.exists() else missing("debian")
+
+
 def until(probe: Callable[[], T], seconds: float, what: str) -> T:
     """What `probe` answers as soon as it is true; after `seconds` a failure that says `what` was missing."""
     deadline = time.monotonic() + seconds
@@ -409,6 +417,13 @@ def pip_setting(name: str) -> str:
         check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def uv_environment() -> dict[str, str]:
+    """Return an environment in which uv is on the PATH and reaches the package index as pip on this machine does."""
+    settings = {"SSL_CERT_FILE": pip_setting("cert"), "UV_DEFAULT_INDEX": pip_setting("index-url"),
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return os.environ | {name: value for name, value in settings.items() if value}
 
 
 @contextlib.contextmanager

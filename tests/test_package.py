@@ -29,10 +29,8 @@ pytestmark = pytest.mark.process
 
 def uv(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """uv, which reaches the package index as pip on this machine does."""
-    settings = {"SSL_CERT_FILE": parts.pip_setting("cert"), "UV_DEFAULT_INDEX": parts.pip_setting("index-url")}
-    env = os.environ | {name: value for name, value in settings.items() if value}
-    done = subprocess.run([sys.executable, "-m", "uv", "--no-progress", *map(str, words)], env=env, cwd=parts.ROOT,
-                          capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([sys.executable, "-m", "uv", "--no-progress", *map(str, words)], env=parts.uv_environment(),
+                          cwd=parts.ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -44,6 +42,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     uv("build", "--quiet", "--out-dir", folder, ".")
     [archive], [wheel] = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return archive, wheel
+
+
+@pytest.fixture(scope="module")
+def deb(built: tuple[Path, Path]) -> Path:
+    """The .deb, unpacked, that is made of the wheel; the .rpm is made with it."""
+    parts.binary("nfpm", "nfpm")
+    folder = built[1].parent
+    done = subprocess.run([".packaging/build", folder], env=parts.uv_environment(), cwd=parts.ROOT, capture_output=True,
+                          text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    [package] = folder.glob("*.deb")
+    subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "deb"], check=True)
+    return folder / "deb"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +91,7 @@ def test_the_source_archive_holds_what_is_deployed_and_the_tests(built: tuple[Pa
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "Dockerfile", "env.example", "telegraf/compose.yaml", "telegraf/clpm-execd.service",
-              "tests/test_package.py"}  # fmt: skip
+              "telegraf/sample.conf", ".packaging/build", "tests/test_package.py"}  # fmt: skip
     assert wanted <= names
     assert built[0].stat().st_size < 2_000_000
 
@@ -131,3 +142,52 @@ def test_it_works_where_nothing_else_is_installed(built: tuple[Path, Path], pyth
     assert {line.split()[0].lower() for line in listed} <= NEEDED
     size = sum(path.stat().st_size for path in venv.rglob("*") if path.is_file()) / 1e6
     assert size < MOST_MEGABYTES
+
+
+def test_the_deb_has_what_telegraf_and_systemd_read(deb: Path) -> None:
+    control = (deb / "DEBIAN" / "control").read_text()
+    assert f"Version: {clpm_execd.__version__}-1\nSection: science\nPriority: optional\nArchitecture: all\n" in control
+    numpy = next(text for text in PROJECT["dependencies"] if text.startswith("numpy")).removeprefix("numpy")
+    assert f"python3-numpy ({numpy[:2]} 1:{numpy[2:]})" in control  # Debian's has an epoch
+    settings = {path: (deb / path).stat().st_mode & 0o777 for path in
+                ("etc/clpm-execd/env", "etc/clpm-execd/loops.toml", "etc/telegraf/telegraf.d/clpm-execd.conf")}
+    assert list(settings.values()) == [0o640, 0o644, 0o644]
+    assert (deb / "DEBIAN" / "conffiles").read_text().split() == [f"/{path}" for path in settings]
+    [plugin] = tomli.loads((deb / "etc/telegraf/telegraf.d/clpm-execd.conf").read_text())["inputs"]["execd"]
+    assert plugin["environment"][:2] == ["CLPM_LOOPS=/etc/clpm-execd/loops.toml",
+                                         "CLPM_STATE=/var/lib/clpm-execd-telegraf"]
+    assert (deb / "usr/lib/systemd/system/clpm-execd.service").exists()
+
+
+def test_the_program_of_the_deb_runs_by_itself(deb: Path, tmp_path: Path) -> None:
+    library = deb / "usr" / "lib" / "clpm-execd"
+    assert not [path for path in library.rglob("*") if path.suffix in (".so", ".pyc")]
+    command = tmp_path / "clpm-execd"
+    command.write_text((deb / "usr/bin/clpm-execd").read_text().replace("/usr/lib/clpm-execd", str(library)))
+    done = subprocess.run([sys.executable, "-IB", command, "--count", "2"], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 10
+    vendored = {path.name.split("-")[0].replace("_", "-") for path in library.glob("*.dist-info")}
+    assert vendored <= NEEDED - {"numpy", "setuptools"}
+    assert str(parts.ROOT) not in "".join(path.read_text() for path in library.glob("*.dist-info/*") if path.is_file())
+
+
+def test_check_sums_name_every_file_of_a_release(deb: Path) -> None:
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=deb.parent, capture_output=True,
+                          text=True, check=True)
+    suffixes = {line.partition(":")[0].rpartition(".")[2] for line in done.stdout.splitlines()}
+    assert suffixes == {"whl", "gz", "deb", "rpm"}
+
+
+def test_a_release_has_notes_or_does_not_begin() -> None:
+    def notes(version: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([".packaging/notes", version], cwd=parts.ROOT, capture_output=True, text=True,
+                              check=False)
+
+    assert notes(clpm_execd.__version__).stdout.count("\n") > 1
+    assert (notes("0.0.1").returncode, notes("0.0.1").stdout) == (1, "")
+
+
+def test_the_workflows_are_valid() -> None:
+    done = subprocess.run([parts.binary("actionlint", "actionlint"), "-color"], cwd=parts.ROOT, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout
