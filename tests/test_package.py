@@ -153,6 +153,7 @@ def test_the_deb_has_what_telegraf_and_systemd_read(deb: Path) -> None:
                 ("etc/clpm-execd/env", "etc/clpm-execd/loops.toml", "etc/telegraf/telegraf.d/clpm-execd.conf")}
     assert list(settings.values()) == [0o640, 0o644, 0o644]
     assert (deb / "DEBIAN" / "conffiles").read_text().split() == [f"/{path}" for path in settings]
+    assert "\nCLPM_LOOPS=/etc/clpm-execd/loops.toml\n" in (deb / "etc/clpm-execd/env").read_text()
     [plugin] = tomli.loads((deb / "etc/telegraf/telegraf.d/clpm-execd.conf").read_text())["inputs"]["execd"]
     assert plugin["environment"][:2] == ["CLPM_LOOPS=/etc/clpm-execd/loops.toml",
                                          "CLPM_STATE=/var/lib/clpm-execd-telegraf"]
