@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -77,6 +79,23 @@ class Answer:
 
 
 WriteFn = Callable[[bytes], Answer]
+
+
+def parse_error_message(body: str) -> str:
+    """Return the message of a server's error: in JSON what its authors call it, with its first detail; else all.
+
+    Parameters
+    ----------
+    body : str
+        The body of the error.
+    """
+    with suppress(ValueError, AttributeError):
+        error = json.loads(body)
+        message = str(error.get("message") or error.get("error") or body)
+        with suppress(KeyError, IndexError, TypeError):
+            message += f": {error['data'][0]['error_message']}"  # InfluxDB 3: what is wrong with the first line
+        return message
+    return body
 
 
 def classify_failure(failure: BaseException) -> Answer:

@@ -6,6 +6,7 @@ answers nor its repr hold the token. An answer counts as written only if it is a
 
 from __future__ import annotations
 
+import base64
 import gzip
 import re
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlencode
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.call_timeout import TimedCaller
@@ -25,10 +27,14 @@ from clpm_execd.urls import is_on_this_machine, without_secrets
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient
 
+T = TypeVar("T")
+
 MIN_COMPRESSED_BYTES = 1024  # a smaller body fits into a packet or two anyway
 # Level 1 takes 0.5 ms for 185 kB; the client's own compression is level 9 and takes four times as long.
 GZIP_LEVEL = 1
 MAX_MESSAGE_LENGTH = 300  # characters, so that a log line stays one
+CONTENT_TYPE = "text/plain; charset=utf-8"
+_NO_SUCH_PATH = "404 page not found"  # how Go's servers, InfluxDB before 1.8 among them, answer for an unknown path
 
 
 class Writer(Protocol):
@@ -60,7 +66,8 @@ class InfluxClient:
     org, bucket : str
         The organization and the bucket.
     token : callable
-        Returns the token. It is asked for the first write, and again after a write was denied.
+        Returns the token. It is asked for the first write, and again after a write was denied. For a server without
+        tokens it is USER:PASSWORD.
     timeout : float
         The limit of one request in all, s.
     ca_file : str or None
@@ -76,6 +83,7 @@ class InfluxClient:
     _client: InfluxDBClient | None = field(default=None, init=False, repr=False)
     _secret: str = field(default="", init=False, repr=False)
     _accepts_gzip: bool = field(default=True, init=False, repr=False)
+    _has_v2_write: bool = field(default=True, init=False, repr=False)
     _caller: TimedCaller = field(default_factory=TimedCaller, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -105,18 +113,24 @@ class InfluxClient:
             self._client = None  # an abandoned call keeps this client; the next one reads the token again
         return answer
 
+    def call_in_time(self, call: Callable[[], T]) -> T | None:
+        """Return what a call returns that sends requests; None if it takes longer than the timeout.
+
+        Parameters
+        ----------
+        call : callable
+            It may not raise.
+        """
+        with suppress(RuntimeError):  # no more threads
+            return self._caller(call, self.timeout)
+        return None
+
     def read_retention(self) -> int | None:
         """Return how long the bucket keeps a point, s; 0 for ever, None if the token may not read that."""
-
-        def read() -> int | None:
-            with suppress(Exception), self.make_client() as client:
-                buckets = self._find_bucket(client)
-                rules = [rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or []]
-                return next(iter(rules), 0 if buckets else None)
-            return None
-
-        with suppress(RuntimeError):  # no more threads
-            return self._caller(read, self.timeout)
+        with suppress(Exception), self.make_client() as client:
+            buckets = self._find_bucket(client)
+            rules = [rule.every_seconds for bucket in buckets for rule in bucket.retention_rules or []]
+            return next(iter(rules), 0 if buckets else None)
         return None
 
     def _find_bucket(self, client: InfluxDBClient) -> list[Any]:
@@ -170,33 +184,76 @@ class InfluxClient:
         message = "".join(c if c.isprintable() else " " for c in message[:1000])
         return replace(answer, message=" ".join(message.split())[:MAX_MESSAGE_LENGTH])
 
+    def use_password(self, client: InfluxDBClient) -> bool:
+        """Send the token as a user name and a password from now on; return False if it has another form or was so sent.
+
+        Parameters
+        ----------
+        client : InfluxDBClient
+            The client of `make_client` whose token the server refused.
+        """
+        api: Any = client.api_client
+        credentials = "Basic " + base64.b64encode(self._secret.encode()).decode()
+        if ":" not in self._secret or api.default_headers["Authorization"] == credentials:
+            return False
+        api.set_default_header("Authorization", credentials)
+        return True
+
     def _connect(self) -> InfluxDBClient:
         if self._client is None:
             self._client = self.make_client()
+            self._has_v2_write = True
             rest: Any = self._client.api_client.rest_client
             rest.pool_manager = CapturingPoolManager(rest.pool_manager)
         return self._client
 
     def _write(self, client: InfluxDBClient, body: bytes) -> Answer:
-        from influxdb_client.service.write_service import WriteService
-
+        """Return the answer to the first request whose form the server knows."""
         api: Any = client.api_client
         pools: CapturingPoolManager = api.rest_client.pool_manager
-        service: Any = WriteService(api)  # type: ignore[no-untyped-call]
         # On one machine there is no network to relieve, and compression at both ends costs a third of the speed.
-        compress = self._accepts_gzip and len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
+        is_compressed = self._accepts_gzip and len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
+        packed = gzip.compress(body, GZIP_LEVEL, mtime=0) if is_compressed else body
+        failure: Exception | None = None
         try:
-            service.post_write_with_http_info(
-                org=self.org, bucket=self.bucket, precision="ns", content_type="text/plain; charset=utf-8",
-                body=gzip.compress(body, GZIP_LEVEL, mtime=0) if compress else body,
-                content_encoding="gzip" if compress else "identity",
-            )  # fmt: skip
-        except Exception as failure:  # ApiException, urllib3's own, ...: what counts is the response in the pools
-            if compress and pools.answer and pools.answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-                self._accepts_gzip = False  # a front of the server does not know it
-                return self._write(client, body)
-            return pools.answer or classify_failure(pools.failure or failure)
-        return pools.answer or Answer(None, "the client sent nothing", error=TransportError.OTHER)
+            (self._post_v2 if self._has_v2_write else self._post_v1)(client, packed, "gzip" if is_compressed else
+                                                                     "identity")
+        except Exception as error:  # ApiException, urllib3's own, ...: what counts is the response in the pools
+            failure = error
+        if pools.answer:
+            return self._write(client, body) if self._adapt(client, pools.answer, is_compressed) else pools.answer
+        if failure is None:
+            return Answer(None, "the client sent nothing", error=TransportError.OTHER)
+        return classify_failure(pools.failure or failure)
+
+    def _adapt(self, client: InfluxDBClient, answer: Answer, is_compressed: bool) -> bool:
+        """Return whether the request is to be sent again in another form, and remember that form."""
+        if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and is_compressed:
+            self._accepts_gzip = False  # a front of the server does not know it
+            return True
+        if answer.status == HTTPStatus.NOT_FOUND and answer.message.strip() == _NO_SUCH_PATH:
+            # If there is no /write either, a proxy answers in place of a server that is down.
+            self._has_v2_write = not self._has_v2_write
+            return not self._has_v2_write
+        return answer.status == HTTPStatus.UNAUTHORIZED and self.use_password(client)
+
+    def _post_v2(self, client: InfluxDBClient, body: bytes, encoding: str) -> None:
+        from influxdb_client.service.write_service import WriteService
+
+        service: Any = WriteService(client.api_client)  # type: ignore[no-untyped-call]
+        service.post_write_with_http_info(org=self.org, bucket=self.bucket, precision="ns", body=body,
+                                          content_type=CONTENT_TYPE, content_encoding=encoding)
+
+    def _post_v1(self, client: InfluxDBClient, body: bytes, encoding: str) -> None:
+        """Write as to InfluxDB before 1.8: the bucket is a database, or DATABASE/RETENTION_POLICY as in 1.8."""
+        from urllib3 import Timeout
+
+        api: Any = client.api_client
+        database, _, policy = self.bucket.partition("/")
+        query = urlencode({"db": database, **({"rp": policy} if policy else {}), "precision": "ns"})
+        headers = {**api.default_headers, "Content-Type": CONTENT_TYPE, "Content-Encoding": encoding}
+        api.rest_client.pool_manager.request("POST", f"{self.url.rstrip('/')}/write?{query}", body=body,
+                                             headers=headers, timeout=Timeout(self.timeout))
 
 
 def _keys_of(text: str, name_key: str, id_key: str) -> tuple[str, ...]:

@@ -1,23 +1,26 @@
-"""A query to InfluxDB in Flux, and the CSV it answers, line by line. An error is a Problem, never with the token in it.
+"""Requests that read from a server, their answers line by line. An error is a Problem, never with the token in it.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
-from clpm_execd.influx.answer import Answer, TransportError, classify_failure
+from clpm_execd.influx.answer import Answer, TransportError, classify_failure, parse_error_message
 from clpm_execd.influx.client import InfluxClient, UnusableToken
-from clpm_execd.influx.server_check import explain_answer
+from clpm_execd.influx.explanation import explain_answer
 from clpm_execd.problems import BadInput
 
 TIMEOUT_S = 300.0  # for which the server may be silent; a query over a year of ground truth takes its time
 
 
-def query_csv(url: str, token: Callable[[], str], org: str, bucket: str, flux: str) -> Iterator[str]:
-    """Yield the lines of the CSV that a query answers, without annotations.
+class QueryClient:
+    """Reads from one database (in InfluxDB 2: bucket) of a server.
 
     Parameters
     ----------
@@ -25,45 +28,72 @@ def query_csv(url: str, token: Callable[[], str], org: str, bucket: str, flux: s
         Which bucket of which server.
     token : callable
         Returns a token that may read the bucket.
-    flux : str
-        The query.
-
-    Raises
-    ------
-    BadInput
-        If the query fails, also halfway.
+    timeout : float
+        For how long the server may be silent, s.
     """
-    from influxdb_client.domain.dialect import Dialect
-    from influxdb_client.rest import ApiException
-    from urllib3.exceptions import HTTPError
 
-    influx = InfluxClient(url, org, bucket, token, timeout=TIMEOUT_S)
-    try:
-        with influx.make_client() as client:
-            dialect = Dialect(header=True, annotations=[])  # type: ignore[no-untyped-call]
-            response: Any = client.query_api().query_raw(flux, dialect=dialect)
-            response.auto_close = False  # else an answer of known length closes itself under the reader
+    def __init__(self, url: str, token: Callable[[], str], org: str, bucket: str, timeout: float = TIMEOUT_S) -> None:
+        self.influx = InfluxClient(url, org, bucket, token, timeout=timeout)
+        self.bucket = bucket
+
+    def lines(self, method: str, path: str, body: object = None, **parameters: str) -> Iterator[str]:
+        """Yield the lines of the answer to a request.
+
+        Parameters
+        ----------
+        method, path : str
+            Such as "GET" and "/query".
+        body : object
+            What the request contains as JSON.
+        **parameters : str
+            The query string.
+
+        Raises
+        ------
+        BadInput
+            If the request fails, also halfway.
+        """
+        with self._response(method, path, body, parameters) as response:
             yield from io.TextIOWrapper(response, encoding="utf-8", newline="")
-    except ApiException as failure:
-        answer = Answer(failure.status, _error_message(failure.body))
-    except (UnusableToken, UnicodeError) as failure:
-        answer = Answer(None, str(failure), error=TransportError.TOKEN)
-    except (HTTPError, OSError) as failure:
-        answer = classify_failure(failure)
-    else:
-        return
-    raise BadInput([explain_answer(influx.redact(answer), influx, "read")])
 
+    def headers(self, path: str) -> Mapping[str, str]:
+        """Return the headers of the answer to a GET; names in any case."""
+        with self._response("GET", path, None, {}) as response:
+            headers: Mapping[str, str] = response.headers
+            return headers
 
-def quote_flux(text: str) -> str:
-    """Return a text as a string literal of Flux."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${") + '"'
+    @contextmanager
+    def _response(self, method: str, path: str, body: object, parameters: Mapping[str, str]) -> Iterator[Any]:
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
 
+        url = f"{self.influx.url.rstrip('/')}{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+        try:
+            with self.influx.make_client() as client:
+                api: Any = client.api_client
 
-def _error_message(body: Any) -> str:
-    """Return the message of a server's error, whose body may be bytes, text or nothing."""
-    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text
+                def send() -> Any:
+                    headers = {**api.default_headers, "Accept": "*/*"}
+                    if body is not None:
+                        headers["Content-Type"] = "application/json"
+                    return api.rest_client.pool_manager.request(
+                        method, url, body=None if body is None else json.dumps(body), headers=headers,
+                        preload_content=False, redirect=False, timeout=Timeout(self.influx.timeout))  # fmt: skip
+
+                response = send()
+                if response.status == HTTPStatus.UNAUTHORIZED and self.influx.use_password(client):
+                    response = send()
+                if response.status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+                    response.auto_close = False  # else an answer of known length closes itself under the reader
+                    yield response
+                    return
+                answer = Answer(response.status, parse_error_message(response.data.decode(errors="replace")))
+        except (UnusableToken, UnicodeError) as failure:
+            answer = Answer(None, str(failure), error=TransportError.TOKEN)
+        except (HTTPError, OSError) as failure:
+            answer = classify_failure(failure)
+        raise self.problem(answer)
+
+    def problem(self, answer: Answer) -> BadInput:
+        """Return the exception for an answer that is no success."""
+        return BadInput([explain_answer(self.influx.redact(answer), self.influx, "read")])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import socket
 import time
 from contextlib import suppress
@@ -17,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from clpm_execd.influx.answer import Answer
+from clpm_execd.influx.answer import Answer, parse_error_message
 from clpm_execd.urls import without_secrets
 
 DEFAULT_TIMEOUT_S = 10.0  # the limit of a request in all: name, connection, TLS, sending and answer
@@ -155,13 +154,7 @@ def _read_message(response: Any) -> str:
     except Exception:  # a body that is cut off, badly compressed or late: the status counts without it
         response.close()
         return ""
-    text: str = raw.decode("utf-8", "replace")
-    try:
-        error = json.loads(text)
-        text = str(error.get("message") or error.get("error") or text)
-    except (ValueError, AttributeError):
-        pass
-    return text
+    return parse_error_message(raw.decode("utf-8", "replace"))
 
 
 def _parse_retry_after(header: str) -> float:

@@ -1,4 +1,4 @@
-"""The ground truth as it was streamed, read from line protocol, from long CSV or from the answer to a Flux query.
+"""The ground truth as it was streamed, read from line protocol, from long CSV or from the answer to a query.
 
 A row holds until the next row of its loop and fault, because the stream writes one at every change and each minute. If
 there is no row of any loop for longer, the stream was off: that time is not observed, and no state lasts through it.
@@ -30,6 +30,7 @@ from clpm_execd.units import LAST_TIME, SECOND, parse_time
 HEARTBEAT = 60 * SECOND  # ns between rows when nothing changes: that of encoding/truth_rows.py
 _PRESENT, _VISIBLE, _CONTROL, _ACTIVE = 1, 2, 4, 8
 _BITS = {"present": _PRESENT, "visible": _VISIBLE, "control": _CONTROL}
+_FIELDS = {*_BITS, "severity", "cause"}
 _TRUE = ("true", "t", "1")
 _QUOTED_FIELD = re.compile(r'([ ,])(cause)="((?:[^"\\]|\\.)*)"(,?)')
 _MAX_QUOTED = 60  # characters of a wrong line that an error shows
@@ -76,7 +77,7 @@ def read_truth(source: str | Path | Iterable[str]) -> GroundTruth:
     ----------
     source : str, Path or iterable of str
         A file, compressed with gzip, Zstandard or not at all, or lines: line protocol or long CSV as this program,
-        Telegraf or a Flux query writes it.
+        Telegraf or a query in Flux writes it, or CSV with a column `_time` and a column per field as SQL gives it.
 
     Raises
     ------
@@ -210,7 +211,7 @@ class _Rows:
             ended = present
 
     def read_csv(self, first: str, remainder: Iterator[str]) -> None:
-        """Read tables of one value a row, each with its header; a row without a fault is a sample."""
+        """Read tables of one value or one point a row, each with its header; a row without a fault is a sample."""
         try:
             self._read_rows(csv.reader(_chain(first, remainder)))
         except csv.Error as error:
@@ -234,13 +235,18 @@ class _Rows:
         try:
             loop, time = row[header["loop_id"]], _parse_time(row[header["_time"]])
             fault = row[header["fault"]] if "fault" in header else ""
-            if fault:
+            if not fault:
+                self._add_sample(loop, time)
+            elif "_field" in header:
                 self._add_value(loop, fault, time, row[header["_field"]], row[header["_value"]])
             else:
-                self._add_sample(loop, time)
+                for name in header.keys() & _FIELDS:
+                    if row[header[name]]:
+                        self._add_value(loop, fault, time, name, row[header[name]])
         except (KeyError, IndexError, ValueError):
             raise _bad_input(f"{self.where}: line {number}", f"invalid row {','.join(row)[:_MAX_QUOTED]!r}",
-                             "give long CSV with _time, loop_id, fault, _field and _value") from None
+                             "give CSV with _time, loop_id, fault and either _field and _value or a column per field"
+                             ) from None
 
     def _add_sample(self, loop: str, time: int) -> None:
         if loop:

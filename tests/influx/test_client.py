@@ -22,7 +22,7 @@ from urllib3.exceptions import SSLError
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.client import InfluxClient
-from clpm_execd.influx.query import query_csv
+from clpm_execd.influx.query import QueryClient
 from clpm_execd.influx.server_check import check_server
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
@@ -129,7 +129,8 @@ def test_interim_responses_are_skipped(serve: Serve, interim: bytes) -> None:
 
 def test_interim_responses_to_a_query_are_skipped(serve: Serve) -> None:
     server = serve(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + http("200 OK", b"a,b\r\n1,2\r\n"))
-    assert [row.split() for row in query_csv(server.url, lambda: SECRET, "o", "b", "from(...)")] == [["a,b"], ["1,2"]]
+    lines = QueryClient(server.url, lambda: SECRET, "o", "b").lines("GET", "/query")
+    assert [line.split() for line in lines] == [["a,b"], ["1,2"]]
 
 
 def test_a_login_page_is_no_acknowledgement(serve: Serve) -> None:
@@ -340,11 +341,11 @@ def test_the_retention_is_checked_for_an_organization_by_id_as_by_name(serve: Se
     none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}', "Connection: close")
     rules = b'{"buckets":[{"name":"b","retentionRules":[{"type":"expire","everySeconds":7200}]}]}'
     found = http("200 OK", rules, "Content-Type: application/json")
-    for org, answers in (("plant", [DONE, found]), ("0123456789abcdef", [DONE, none, found])):
+    for org, answers in (("plant", [DONE, DONE, found]), ("0123456789abcdef", [DONE, DONE, none, found])):
         server = serve(*answers)
         [problem] = check_server(server.url, SECRET, org, "b", backfill=86_400).problems
         assert (problem.where, "for 2 h" in problem.what) == ("--backfill", True)
-    assert b"orgID=0123456789abcdef" in server.requests[2].split(b"\r\n")[0]
+    assert b"orgID=0123456789abcdef" in server.requests[3].split(b"\r\n")[0]
 
 
 @pytest.mark.parametrize(("difference", "word"), [(0, ""), (3, ""), (10_800, "3 h behind"), (-1800, "30 min ahead of")])

@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         refuse_unused(arguments, ["--backfill"], "without --direct")
     problems: list[Problem] = []
     warnings: list[str] = []
+    server_name = ""
     try:
         settings = load_settings(arguments)
     except BadInput as bad:
@@ -63,9 +64,11 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         server = _check_server(arguments, settings)
         problems += server.problems
         warnings += server.warnings
+        server_name = server.server
     if problems:
         raise BadInput(problems)
     where = f", {settings.url} accepts writes" if settings and arguments.direct else ""
+    where += f" ({server_name})" if server_name else ""
     warnings = [*(settings.warnings() if settings else ()), *warnings]
     lines = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
     status = print_text("".join(f"{line}\n" for line in lines))
@@ -95,6 +98,7 @@ def _check_state(state: Path) -> tuple[list[Problem], list[str]]:
 
 def _check_server(arguments: argparse.Namespace, settings: Settings) -> ServerCheck:
     from clpm_execd.cli.resume import parse_backfill
+    from clpm_execd.config.output import MEASUREMENT
     from clpm_execd.influx.server_check import ServerCheck, check_server
 
     try:
@@ -103,4 +107,5 @@ def _check_server(arguments: argparse.Namespace, settings: Settings) -> ServerCh
     except BadInput as bad:
         return ServerCheck(bad.problems)
     return check_server(connection.url, connection.token.reveal(), connection.org, connection.bucket,
-                        backfill=backfill_seconds, timeout=settings.timeout / SECOND)
+                        backfill=backfill_seconds, measurement=settings.measurement or MEASUREMENT,
+                        timeout=settings.timeout / SECOND)

@@ -144,24 +144,18 @@ def _parse_limits(arguments: argparse.Namespace) -> tuple[int | None, int | None
 
 
 def _query_bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -> Iterator[str]:
-    """Yield the ground truth as the bucket has it, and the first and last sample of each loop."""
+    """Yield the ground truth as the server has it, and the first and last sample of each loop."""
     from clpm_execd.config.output import MEASUREMENT, TRUTH
-    from clpm_execd.influx.query import query_csv, quote_flux
+    from clpm_execd.influx.dialects import TimeRange
+    from clpm_execd.influx.query import QueryClient
+    from clpm_execd.influx.server import identify_server
 
     settings = load_settings(arguments)
     connection = settings.require_connection()
-    limits = f"start: time(v: {start or 0}), stop: {'now()' if end is None else f'time(v: {end})'}"
-    rows = f"from(bucket: {quote_flux(connection.bucket)}) |> range({limits})"
-    truth = (f'{rows} |> filter(fn: (r) => r._measurement == {quote_flux(arguments.truth_measurement or TRUTH)})'
-             ' |> keep(columns: ["_time", "_field", "_value", "loop_id", "fault"])')
-    samples = (f"t = {rows} |> filter(fn: (r) => r._measurement == {quote_flux(settings.measurement or MEASUREMENT)})\n"
-               't |> first() |> keep(columns: ["_time", "loop_id"]) |> yield(name: "first")\n'
-               't |> last() |> keep(columns: ["_time", "loop_id"]) |> yield(name: "last")')
-
-    def answer(flux: str) -> Iterator[str]:
-        return query_csv(connection.url, connection.token.reveal, connection.org, connection.bucket, flux)
-
-    return chain(answer(truth), ["\n"], answer(samples))
+    client = QueryClient(connection.url, connection.token.reveal, connection.org, connection.bucket)
+    dialect, limits = identify_server(client).dialect, TimeRange(start, end)
+    return chain(dialect.rows(arguments.truth_measurement or TRUTH, ("loop_id", "fault"), limits), ["\n"],
+                 dialect.extremes(settings.measurement or MEASUREMENT, "loop_id", limits))
 
 
 def _fraction(text: str) -> float:
