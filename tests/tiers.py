@@ -29,7 +29,7 @@ MARKS = {
     "campaign": "takes minutes: runs with CLPM_LONG=1 only",
 }
 
-PROCESS_FIXTURES = {"clpm_execd", "collector", "influxd", "influxdb", "nats_server", "podman", "telegraf"}
+PROCESS_FIXTURES = {"clpm_execd", "collector", "database", "influxd", "influxdb", "nats_server", "podman", "telegraf"}
 
 _STARTS_OF_PROCESSES = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
 
