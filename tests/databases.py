@@ -24,7 +24,7 @@ from clpm_execd.influx.answer import WriteOutcome
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.dialects import TimeRange
 from clpm_execd.influx.query import QueryClient
-from clpm_execd.influx.server import identify_server
+from clpm_execd.influx.server_identity import identify_server
 from clpm_execd.units import parse_time
 
 NOT_FIELDS = {"_time", "time", "timestamp", "loop_id", "Mode"}

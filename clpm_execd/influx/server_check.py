@@ -16,7 +16,7 @@ from clpm_execd.influx.answer import WriteOutcome
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.explanation import explain_answer
 from clpm_execd.influx.query import QueryClient
-from clpm_execd.influx.server import identify_server
+from clpm_execd.influx.server_identity import identify_server
 from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import SECOND, human_duration

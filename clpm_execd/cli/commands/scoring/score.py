@@ -148,7 +148,7 @@ def _query_bucket(arguments: argparse.Namespace, start: int | None, end: int | N
     from clpm_execd.config.output import MEASUREMENT, TRUTH
     from clpm_execd.influx.dialects import TimeRange
     from clpm_execd.influx.query import QueryClient
-    from clpm_execd.influx.server import identify_server
+    from clpm_execd.influx.server_identity import identify_server
 
     settings = load_settings(arguments)
     connection = settings.require_connection()
