@@ -5,6 +5,7 @@
 #
 # The first runs clpm-execd --direct, which writes to InfluxDB itself. The second runs Telegraf with the plugin. Neither
 # runs as root. Both work with a read-only root file system: their data is in the volume /var/lib/clpm-execd.
+# A release takes its own wheel in place of the stage "wheel", by --build-context wheel=FOLDER with FOLDER/wheel/*.whl.
 # To build for several processor architectures:
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 -t clpm-execd .
