@@ -87,6 +87,7 @@ RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_re
 NOISE_AND_LOAD = "noise and load"
 OPERATOR_WHETHER, OPERATOR_WHEN, OPERATOR_WHERE, OPERATOR_STAY = "operator a", "operator b", "operator c", "operator d"
 THROUGHPUT = ("throughput a", "throughput b", "throughput c", "throughput d")  # keyed by unit in place of a loop's id
+UTILITY = ("utility a", "utility b")  # keyed by utility in place of a loop's id
 THROUGHPUT_GAIN, THROUGHPUT_LAG = "throughput gain", "throughput lag"
 LEARNED_LENGTH, LEARNED_PLACE = "learned length", "learned place"
 LEARNED_DRIFTS = ("learned drift of PV", "learned drift of OP", "learned drift of SP")

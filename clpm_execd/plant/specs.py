@@ -121,6 +121,15 @@ class ThroughputSpec:
                                   default_text="drawn: 120 to 2400")
     ambient: float = parameter(0.0, "amplitude of the load by day and night, from the air's temperature",
                                "% of valve travel", 0.0, 30.0)
+    utility: str = parameter("", "name of the steam, cooling water or other utility whose pressure all its users feel",
+                             default_text="none")
+    utility_sigma: float = parameter(0.0, "standard deviation of the load by the pressure of that utility",
+                                     "% of valve travel", 0.0, 30.0)
+
+    @property
+    def moves_load(self) -> bool:
+        """Whether anything of this moves the loop."""
+        return self.sigma > 0.0 or self.ambient > 0.0 or (self.utility != "" and self.utility_sigma > 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

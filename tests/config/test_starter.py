@@ -10,6 +10,7 @@ import tomli
 from clpm_execd.config.loops import Configuration, parse_configuration
 from clpm_execd.config.plants.period_matching import measure_periods
 from clpm_execd.config.plants.starter import STARTER, TYPE_SHARES, write_plant
+from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import LoopSpec
 
@@ -132,3 +133,39 @@ def test_a_limit_cycle_travels_from_a_sticky_valve_through_five_to_twelve_loops(
 def test_the_throughput_moves_every_unit(plant: Configuration) -> None:
     assert {loop.throughput.sigma for loop in plant.loops} == {3.0}
     assert len({loop.throughput.unit for loop in plant.loops}) == 6
+
+
+def test_a_repaired_valve_is_in_man_while_its_fault_ends(plant: Configuration) -> None:
+    repaired = [loop for loop in plant.loops if loop.moves and loop.faults[0].duration is not None]
+    assert len(repaired) >= 3
+    for loop in repaired:
+        end = loop.faults[0].start + (loop.faults[0].duration or 0)
+        out, back = loop.moves
+        assert (out.mode, back.mode) == ("MAN", "CAS" if loop.cascade else "AUT")
+        assert out.at < end < back.at
+
+
+def test_loops_are_left_in_manual_hours_after_their_valve_fails(plant: Configuration) -> None:
+    answers = [loop.faults for loop in plant.loops if len(loop.faults) == 2 and loop.faults[1].kind == "manual"]
+    assert len(answers) >= 10
+    for fault, manual in answers:
+        assert FAULTS[fault.kind].group == "valve"
+        assert manual.start - fault.start - fault.ramp // 2 >= 4 * 3600 * SECOND
+        if fault.duration is not None:
+            assert manual.start + (manual.duration or 0) == fault.start + fault.duration, "until the repair"
+
+
+def test_temperatures_of_all_units_feel_the_steam_and_some_the_heat_of_another_unit(plant: Configuration) -> None:
+    users: dict[str, set[str]] = {}
+    for loop in plant.loops:
+        if loop.throughput.utility:
+            users.setdefault(loop.throughput.utility, set()).add(loop.area)
+    assert len(users["steam"]) >= 4
+    for utility, areas in users.items():
+        if utility.startswith("hot stream of "):
+            assert utility.removeprefix("hot stream of ") not in areas
+
+
+def test_controllers_of_a_refinery_are_as_slow_as_installed_ones(plant: Configuration) -> None:
+    flows = [loop for loop in plant.loops if loop.type == "flow" and loop.cascade is None]
+    assert all(loop.controller.reset and 16 <= loop.controller.reset <= 44 for loop in flows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ MINUTE = 60 * SECOND
 HOURS = 24
 
 
-def loops(count: int, unit: str, **throughput: float) -> list[LoopSpec]:
+def loops(count: int, unit: str, **throughput: Any) -> list[LoopSpec]:
     """Pressures without noise and load, so that OP shows the throughput alone."""
     return [replace(template("pressure", f"{unit}{i}", (0.0, 100.0)), sensor=SensorSpec(noise=0.0),
                     disturbance=DisturbanceSpec(sigma=0.0), throughput=ThroughputSpec(unit=unit, **throughput))
@@ -106,3 +107,17 @@ def test_unit_sets_the_throughput_of_all_loops_by_their_area() -> None:
     first, second = parse_configuration(tomli.loads(text)).loops
     assert first.throughput == ThroughputSpec(unit="crude", sigma=3.0)
     assert second.throughput == ThroughputSpec(unit="naphtha", sigma=1.0)
+
+
+def test_all_users_of_a_utility_feel_its_pressure_at_once_and_alike() -> None:
+    users = [*loops(4, "A", utility="steam", utility_sigma=2.0), *loops(4, "B", utility="steam", utility_sigma=2.0)]
+    op = hourly_op([*users, *loops(4, "C", utility="cooling water", utility_sigma=2.0)])
+    correlation = np.corrcoef(op.T)
+    assert correlation[:8, :8].min() > 0.99
+    assert np.abs(correlation[:8, 8:]).max() < 0.8
+    assert 0.3 < np.median(op.std(axis=0)) < 4.0
+
+
+def test_a_utility_moves_nobody_who_does_not_name_it() -> None:
+    alone = Plant(loops(2, "A"), start=START).advance(900)
+    np.testing.assert_array_equal(Plant(loops(2, "A", utility_sigma=2.0), start=START).advance(900).op, alone.op)

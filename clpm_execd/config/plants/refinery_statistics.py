@@ -1,4 +1,4 @@
-"""Statistics of the loops of a real refinery: measurement noise, load, and how often operators move set points.
+"""Statistics of the loops of a real refinery: noise, load, controllers, and how often operators move set points.
 
 They were identified by `clpm-execd learn` in records of 33 loops, two hours each at 10 s per sample. Of each type they
 give the lower and the upper quartile over the loops whose load has a correlation time that was identified within a
@@ -34,6 +34,14 @@ class Variability:
 VARIABILITY = {
     "flow": Variability(noise=(0.053, 0.133), sigma=(0.10, 0.27), correlation=(48.0, 482.0)),
     "level": Variability(noise=(0.001, 0.002), sigma=(0.45, 1.46), correlation=(9.2, 63.0)),
+}
+
+# Gain, %OP/%PV, and reset, s, of the controllers as they are installed: quartiles over 13 flows and 12 levels. Their
+# integral action is several times slower than a tuning rule makes it, so that a sticky valve takes minutes to hours for
+# a cycle, where it would take half a minute.
+CONTROLLERS: dict[str, tuple[Range, Range]] = {
+    "flow": ((0.205, 0.338), (16.6, 44.0)),
+    "level": ((1.33, 2.2), (222.0, 615.0)),
 }
 
 # Operators moved the set point of 26 such loops 0.21 times per hour and loop. Intervals drawn from this range give that

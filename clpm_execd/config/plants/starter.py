@@ -2,7 +2,9 @@
 
 A plant is drawn from its name, its size and a seed; the same three give the same file. A quarter of its loops are
 slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
-plants). Noise and load of a refinery are those of a real one (see refinery_statistics). Some loops come in threes
+plants). Noise, load and controllers of a refinery are those of a real one (see refinery_statistics). Sizes, seats and
+tuning are wrong from the beginning or since a maintenance; wear grows, and a maintenance in MAN ends it. What comes and
+goes does so at times that are drawn. Some loops come in threes
 that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
 external oscillation. The limit cycle of one sticky valve travels through several loops of its unit. Some neighbours
 share an event: a change of the load, or a grade change.
@@ -18,6 +20,7 @@ from typing import Any
 
 from clpm_execd.config.plants.period_matching import PeriodPair, match_periods, measure_periods
 from clpm_execd.config.plants.refinery_statistics import (
+    CONTROLLERS,
     MOVE_INTERVAL_HOURS,
     MOVE_SIZE,
     SOURCE,
@@ -28,10 +31,11 @@ from clpm_execd.config.plants.refinery_statistics import (
 from clpm_execd.plant.elementary import exp, log
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
-from clpm_execd.units import UNITS, format_duration
+from clpm_execd.units import UNITS, format_duration, parse_duration
 
 LoopTable = dict[str, Any]  # the keys of a [[loop]] table
 FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
+MoveTable = dict[str, Any]  # the keys of a [[loop.move]] table
 
 # All numbers below are part of what a seed draws: changed, the same seed would give another plant. Those without a
 # source are estimates of what is usual; the tests hold the plants to the shares of real ones.
@@ -54,6 +58,12 @@ _CASCADE_FRACTION = 0.25  # of the loops are slaves: 28 % of 141 records have th
 _UNIT_SIZE = 50  # loops of a process unit
 _OPERATED_FRACTION = 0.7  # of the loops that are not slaves have an operator who moves SP
 
+# Surveys of real plants, of which the fractions below are: lines of a comment.
+_SURVEYS = (
+    "36 % of 26,000 loops are not in automatic, 10 % perform poorly and 22 % fairly (L. Desborough and R. Miller,",
+    "AIChE Symposium Series 326, 2002); 20 to 30 % oscillate because of their valves (M. Jelali and B. Huang,",
+    "Detection and Diagnosis of Stiction in Control Loops, 2010)",
+)
 # Fraction of all loops that has each fault. A loop has one at most; kinds are assigned in this order.
 _FAULT_FRACTIONS = (
     ("stiction", 0.14), ("deadband", 0.04), ("undersized", 0.02), ("stuck", 0.01), ("leak", 0.01),
@@ -73,8 +83,16 @@ _ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where 
 _WORN_FRACTION = 1 / 3  # of the sticky valves, those that become so within days; the others are so from the beginning
 # Of the whole plant: what its throughput does to it (docs/physics.md, "Days and months").
 _THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 3.0, 0.3
-# A seat, a size or a tuning is wrong from the beginning.
+# Of the temperatures and compositions, those that a utility heats or cools, and those that a hot stream of another unit
+# heats; and the load that its pressure makes, % of valve travel. Estimates.
+_UTILITY_FRACTION, _INTEGRATED_FRACTION, _UTILITY_PERCENT = 0.6, 0.2, (0.3, 1.2)
+_UTILITIES = ("steam", "steam", "cooling water")
+# A seat, a size or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
 _FROM_THE_BEGINNING = ("undersized", "oversized", "leak", "sluggish", "aggressive", "windup")
+_MAINTENANCE_FRACTION = 0.25
+_REPAIRED_FRACTION = 0.5  # of the valves that wear, those that a maintenance makes as new within days
+_MAINTENANCE_MINUTES = (30, 90)  # in MAN; an estimate
+_SHARED_TIMES = 3  # how often an event that neighbours share takes place
 
 # Ranges by type from which process and span are drawn; low and high of a logarithmic draw. Gain in %PV/%OP (level:
 # %PV/s/%OP), time constants and dead time in s, spans in engineering units. Sources: docs/physics.md.
@@ -103,6 +121,7 @@ class _PlantLoop:
     master: _PlantLoop | None = None
     is_master: bool = False
     faults: list[FaultTable] = field(default_factory=list)
+    moves: list[MoveTable] = field(default_factory=list)
     comment: str = ""
 
     @property
@@ -133,6 +152,10 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
     for loop in loops:
         _draw_parameters(loop, VARIABILITY.get(loop.type, _TYPICAL_VARIABILITY) if is_refinery
                          else _TYPICAL_VARIABILITY, rng)
+        if is_refinery and loop.type in CONTROLLERS and loop.master is None:  # a slave follows its master quickly
+            gain, reset = CONTROLLERS[loop.type]
+            loop.table["controller"] = {"gain": _draw_log_uniform(gain, rng), "reset": _draw_log_uniform(reset, rng)}
+    _add_utilities(loops, rng)
     if scale >= 1.0:  # these come in groups, of which a plant with few faults has none
         _add_trios(loops, rng)
         _add_shared_events(loops, rng)
@@ -143,7 +166,8 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
         _add_operators(loops, MOVE_INTERVAL_HOURS, MOVE_SIZE, rng)
     else:
         _add_operators(loops, _TYPICAL_MOVE_INTERVAL_HOURS, _TYPICAL_MOVE_SIZE, rng)
-    return _header(name, loops, seed) + "".join(f"\n{_to_toml(loop)}" for loop in loops)
+    header = _header(name, loops, seed, has_usual_faults=faulty is None)
+    return header + "".join(f"\n{_to_toml(loop)}" for loop in loops)
 
 
 def _draw_types(shares: Sequence[int], count: int, rng: Random) -> list[str]:
@@ -263,8 +287,8 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
             if len(neighbours) < _NEIGHBOURS:
                 continue
             names = ", ".join(loop.id for loop in neighbours)
-            for loop, fault in zip(neighbours, _draw_shared_event(kind, rng), strict=True):
-                loop.faults = [{"kind": kind, **fault}]
+            for loop, faults in zip(neighbours, _draw_shared_event(kind, rng), strict=True):
+                loop.faults = faults
                 loop.comment = f"{names} share this event: {FAULTS[kind].description}"
 
 
@@ -291,12 +315,34 @@ def _add_travelling_cycle(loops: Sequence[_PlantLoop], rng: Random, reached: int
             upstream = loop
 
 
-def _draw_shared_event(kind: str, rng: Random) -> list[FaultTable]:
-    """Return the parameters of one event in each of the neighbours."""
-    times = {"start": f"{rng.randint(1, 6)}h", "duration": f"{rng.randint(2, 4)}h",
-             "repeat": f"{rng.randint(8, 24)}h"}
+def _draw_shared_event(kind: str, rng: Random) -> list[list[FaultTable]]:
+    """Return the faults of each of the neighbours: an event that takes place some times, at the same times for all."""
+    times, start = [], 0
+    for _ in range(_SHARED_TIMES):
+        start += rng.randint(60, 24 * 60)
+        minutes = rng.randint(2 * 60, 4 * 60)
+        times.append({"start": _format_minutes(start), "duration": _format_minutes(minutes)})
+        start += minutes
     sizes = (4.0, 8.0) if kind == "load-step" else (5.0, 12.0)
-    return [{"size": _round(rng.choice((-1, 1)) * rng.uniform(*sizes)), **times} for _ in range(_NEIGHBOURS)]
+    return [[{"kind": kind, "size": size, **time} for time in times]
+            for size in (_round(rng.choice((-1, 1)) * rng.uniform(*sizes)) for _ in range(_NEIGHBOURS))]
+
+
+def _add_utilities(loops: Sequence[_PlantLoop], rng: Random) -> None:
+    """Let temperatures and compositions feel the pressure of a utility, or the hot stream of the unit before."""
+    slave_of = {id(loop.master): loop for loop in loops if loop.master is not None}
+    areas = list(dict.fromkeys(str(loop.table["area"]) for loop in loops))
+    for loop in loops:
+        if loop.type not in ("temperature", "composition"):
+            continue
+        area, drawn = str(loop.table["area"]), rng.random()
+        utility = rng.choice(_UTILITIES)
+        if drawn >= _UTILITY_FRACTION:
+            utility = f"hot stream of {areas[areas.index(area) - 1]}"
+        if drawn < _UTILITY_FRACTION + _INTEGRATED_FRACTION:
+            with_valve = slave_of.get(id(loop), loop)
+            with_valve.table["throughput"] = {"utility": utility,
+                                              "utility_sigma": _draw_log_uniform(_UTILITY_PERCENT, rng)}
 
 
 def _add_operators(loops: Sequence[_PlantLoop], interval_hours: Range, size: Range, rng: Random) -> None:
@@ -323,15 +369,27 @@ def _add_faults(loops: Sequence[_PlantLoop], scale: float, rng: Random) -> None:
             candidates.sort(key=lambda loop: (loop.type == "level") != (kind == "deadband"))
         for loop in candidates[:max(0, missing)]:
             loop.faults.append({"kind": kind, **_draw_size(kind, rng), **_draw_times(kind, loop, rng)})
+            _add_maintenance(loop, loop.faults[-1], rng)
 
 
 def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> int:
-    """Leave up to so many of these loops in manual, hours after their valve's fault began; return how many."""
+    """Leave up to so many of these loops in manual until their valve is repaired, hours after its fault is felt.
+
+    Return how many.
+    """
     answered = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
+    in_manual = 0
     for loop in answered[:max(0, count)]:
-        loop.faults.append({"kind": "manual", "start": f"{rng.randint(4, 24)}h"})
+        fault, hour = loop.faults[0], UNITS["h"]
+        felt = _nanoseconds(fault, "start") + _nanoseconds(fault, "ramp") // 2
+        start, end = felt + rng.randint(4, 24) * hour, _nanoseconds(fault, "start") + _nanoseconds(fault, "duration")
+        if "duration" in fault and start >= end:  # repaired before
+            continue
+        until = {"duration": format_duration(end - start)} if "duration" in fault else {}
+        loop.faults.append({"kind": "manual", "start": format_duration(start), **until})
         loop.comment = loop.comment or "left in manual because of its valve"
-    return len(answered[:max(0, count)])
+        in_manual += 1
+    return in_manual
 
 
 def _can_have(kind: str, loop: _PlantLoop) -> bool:
@@ -355,23 +413,51 @@ def _draw_size(kind: str, rng: Random) -> FaultTable:
 
 
 def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
-    """Return when the fault is present: half of the lasting ones from the start; others later, or repeated."""
+    """Return when the fault is present: half of the lasting ones from the start; others later, or again and again."""
     group, is_early = FAULTS[kind].group, rng.random() < 0.5
-    quarter = 15 * UNITS["m"]
-    start = {"start": format_duration(rng.randint(1, 24) * quarter)}
-    repeated = start | {"duration": format_duration(rng.randint(2, 8) * quarter),
-                        "repeat": f"{rng.randint(3, 12)}h"}
+    start = {"start": _format_minutes(rng.randint(15, 6 * 60))}
+    repeated = start | {"duration": _format_minutes(rng.randint(30, 120)),
+                        "mean_repeat": f"{rng.randint(3, 12)}h"}
     if kind in _FROM_THE_BEGINNING:
-        return {}
+        return {"start": f"{rng.randint(12, 72)}h"} if rng.random() < _MAINTENANCE_FRACTION else {}
     if kind == "stuck":  # until its maintenance
         return start | {"duration": f"{rng.randint(4, 24)}h"}
     if kind in ("stiction", "deadband"):
-        return {"ramp": f"{rng.randint(12, 96)}h"} if rng.random() < _WORN_FRACTION else {}
+        if rng.random() >= _WORN_FRACTION:
+            return {}
+        hours = rng.randint(12, 96)
+        is_repaired = rng.random() < _REPAIRED_FRACTION
+        return {"ramp": f"{hours}h"} | ({"duration": f"{hours + rng.randint(4, 48)}h"} if is_repaired else {})
     if kind == "manual" and loop.type == "level":
-        return start | {"duration": "15m", "repeat": repeated["repeat"]}
+        return start | {"duration": "15m", "mean_repeat": repeated["mean_repeat"]}
     if kind in ("manual", "cascade-broken") or group in ("valve", "tuning"):
         return {} if is_early else start
     return start if is_early and group in ("process", "sensor", "data path") else repeated
+
+
+def _add_maintenance(loop: _PlantLoop, fault: FaultTable, rng: Random) -> None:
+    """Take the loop to MAN while its valve is repaired, or while what is wrong from then on is installed.
+
+    A level would run away: its valve is repaired behind a bypass.
+    """
+    kind = fault["kind"]
+    is_repair = FAULTS[kind].group == "valve" and "duration" in fault
+    if loop.type == "level" or not (is_repair or (kind in _FROM_THE_BEGINNING and "start" in fault)):
+        return
+    at = _nanoseconds(fault, "start") + (_nanoseconds(fault, "duration") if is_repair else 0)
+    half = rng.randint(*_MAINTENANCE_MINUTES) * UNITS["m"] // 2
+    loop.moves += [{"at": format_duration(at - half), "mode": "MAN"},
+                   {"at": format_duration(at + half), "mode": "CAS" if loop.master is not None else "AUT"}]
+    loop.comment = loop.comment or "in MAN during a maintenance, " + (
+        "which makes the valve as new" if is_repair else "since which this is wrong")
+
+
+def _nanoseconds(fault: FaultTable, key: str) -> int:
+    return parse_duration(fault[key]) if key in fault else 0
+
+
+def _format_minutes(minutes: int) -> str:
+    return format_duration(minutes * UNITS["m"])
 
 
 def _draw_log_uniform(limits: Range, rng: Random) -> float:
@@ -384,12 +470,12 @@ def _round(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _header(name: str, loops: Sequence[_PlantLoop], seed: int) -> str:
+def _header(name: str, loops: Sequence[_PlantLoop], seed: int, *, has_usual_faults: bool) -> str:
     slaves = sum(loop.master is not None for loop in loops)
     faulty = sum(bool(loop.faults) for loop in loops)
     return (f"# {len(loops)} loops of a plant ({_to_comment(name)}), {slaves} of them slaves, {faulty} with a fault.\n"
             "# Values that a loop does not give are those of its type. See: clpm-execd loop-types, clpm-execd faults\n"
-            + (_REFINERY_COMMENT if name == "refinery" else "") +
+            + (_REFINERY_COMMENT if name == "refinery" else "") + (_SURVEY_COMMENT if has_usual_faults else "") +
             "# To validate this file: clpm-execd check --config FILE\n\n"
             f"seed = {seed}\ninterval = \"1s\"\n\n"
             "[output]\ntruth = true            # ground truth about faults, as measurement control_loops_truth\n\n"
@@ -398,8 +484,9 @@ def _header(name: str, loops: Sequence[_PlantLoop], seed: int) -> str:
             f"ambient = {_AMBIENT_PERCENT}           # by day and night, % of valve travel\n")
 
 
+_SURVEY_COMMENT = "# As many loops have a fault as surveys found:\n" + "".join(f"# {line}\n" for line in _SURVEYS)
 _REFINERY_COMMENT = (
-    "# Noise and load of flows and levels, and how often set points are moved, are those of 31 loops of\n"
+    "# Noise, load and controllers of flows and levels, and how often set points are moved, are those of 31 loops of\n"
     + "".join(f"# {line}\n" for line in SOURCE))
 
 
@@ -413,6 +500,8 @@ def _to_toml(loop: _PlantLoop) -> str:
     for key, table in tables.items():
         if table:
             lines.append(f"{key} = {_to_value(table)}")
+    for move in loop.moves:
+        lines += ["[[loop.move]]", *(f"{key} = {_to_value(value)}" for key, value in move.items())]
     for fault in loop.faults:
         lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].description}",
                   *(f"{key} = {_to_value(value)}" for key, value in fault.items())]

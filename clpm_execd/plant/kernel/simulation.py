@@ -77,7 +77,7 @@ class Simulation:
 
     def _make_throughput(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> Throughput | None:
         """Return what the throughput of their units does to the loops; None where it does nothing."""
-        if not loops.any(lambda loop: loop.throughput.sigma > 0.0 or loop.throughput.ambient > 0.0):
+        if not loops.any(lambda loop: loop.throughput.moves_load):
             return None
         from clpm_execd.plant.stages.throughput import Throughput
 

@@ -1,13 +1,15 @@
 """The throughput of process units over days, which moves all loops of a unit together, each by its sign and its lag.
 
 A unit's throughput moves by itself over an hour and a shift, its operators step it a few times a day, a campaign with
-another feed lasts for days, and the air is warmer by day. What reaches a loop is a slow change of its load, and of a
+another feed lasts for days, and the air is warmer by day. Users of one utility, such as steam, cooling water or the hot
+stream of another unit, feel its pressure at once and alike. What reaches a loop is a slow change of its load, and of a
 flow its noise. All of it is a function of time, seed, the unit's name and the loop's id, so that nothing has to be
 stored and every shard computes the same. A loop starts in balance: what counts is the change since its start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import pi, sqrt
 
@@ -28,6 +30,8 @@ _HELD_SECONDS = 60  # between two interpolated values; the load's own correlatio
 # Variances are such that over two days half of the movement is slower than a shift, as in two loops of a plant
 # (docs/physics.md); times: operators step a throughput a few times a day, campaigns last for days.
 _PARTS = ((0.08, 2_400, 1.0), (0.17, 9_000, 1.0), (0.35, 28_800, 0.12), (0.40, 259_200, 0.03))
+# Of a utility, likewise: its controller leaves swings of a quarter of an hour, and large users come and go.
+_UTILITY_PARTS = ((0.4, 900, 1.0), (0.6, 7_200, 0.1))
 # Of the variance, what a loop shares with its unit; the rest is its own, by the same parts. The hourly means of two
 # loops of a unit are then correlated by about this much.
 _SHARED_VARIANCE = 0.55
@@ -36,8 +40,28 @@ _GAIN = (0.5, 1.2)  # of a loop that gives none, either sign: in % of travel for
 _WARMEST_HOUR_UTC = 14.0
 
 
-def _unit(loop: LoopSpec) -> str:
-    return loop.throughput.unit
+class _Movement:
+    """Sums of parts, each with levels that change once in a cell of its own length.
+
+    parts: P of variance, length of a cell, s, and the fraction of it that the change takes. keys: (P, n).
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, int, float]], keys: npt.NDArray[np.uint64]) -> None:
+        self._keys = keys
+        variance, self._cell_seconds, self._change = np.array(parts, dtype=np.float64).T[..., None]
+        self._weights = np.sqrt(variance)
+
+    def at(self, seconds: Floats) -> Floats:
+        """Return the sums at times since 1970, (n,); their variance is that of the parts together."""
+        cells = seconds / self._cell_seconds
+        cell = np.floor(cells).astype(np.int64)
+        before, after = (draw_uniforms_at(self._keys, cell + k) for k in (0, 1))
+        # A cell holds one change, from its own level to that of the next, somewhere within.
+        begin = draw_uniforms_at(self._keys, -1 - cell) * (1.0 - self._change)
+        done = np.minimum(np.maximum((cells - cell - begin) / self._change, 0.0), 1.0)
+        done *= done * (3.0 - 2.0 * done)
+        levels = (2.0 * (before + done * (after - before)) - 1.0) * sqrt(3.0)
+        return sum_in_order(self._weights * levels)
 
 
 class Throughput:
@@ -56,12 +80,19 @@ class Throughput:
         self._lag_seconds = np.rint(lag).astype(np.int64)
         self._is_flow = ours.where(lambda loop: loop.type == "flow")
         self._has_flows = bool(self._is_flow.any())
-        units = tuple(ours.map(_unit))
-        self._keys = np.stack([stream_keys(seed, names, purpose) for names, purpose
-                               in product((units, ours.ids), stored_names.THROUGHPUT)])
-        self._weights, self._cell_seconds, self._change = np.array([
-            (sqrt(share * variance), seconds, change) for share, (variance, seconds, change)
-            in product((_SHARED_VARIANCE, 1.0 - _SHARED_VARIANCE), _PARTS)]).T[..., None]
+        units = tuple(ours.map(lambda loop: loop.throughput.unit))
+        self._movement = _Movement(
+            [(share * variance, seconds, change) for share, (variance, seconds, change)
+             in product((_SHARED_VARIANCE, 1.0 - _SHARED_VARIANCE), _PARTS)],
+            np.stack([stream_keys(seed, names, purpose) for names, purpose
+                      in product((units, ours.ids), stored_names.THROUGHPUT)]))
+        self._utility_sigma = ours.column(
+            lambda loop: loop.throughput.utility_sigma if loop.throughput.utility else 0.0)
+        self._utility: _Movement | None = None
+        if self._utility_sigma.any():
+            utilities = tuple(ours.map(lambda loop: loop.throughput.utility))
+            self._utility = _Movement(_UTILITY_PARTS, np.stack(
+                [stream_keys(seed, utilities, purpose) for purpose in stored_names.UTILITY]))
         start_seconds = starts[self.columns] // SECOND
         self._at_start = self._compute(start_seconds)
         self._knot = -1
@@ -72,18 +103,13 @@ class Throughput:
     def _compute(self, seconds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return throughput and load at times since 1970, (n,) each: % of design, and % of travel."""
         at = (seconds - self._lag_seconds).astype(np.float64)
-        cells = at / self._cell_seconds
-        cell = np.floor(cells).astype(np.int64)
-        before, after = (draw_uniforms_at(self._keys, cell + k) for k in (0, 1))
-        # A cell holds one change, from its own level to that of the next, somewhere within.
-        begin = draw_uniforms_at(self._keys, -1 - cell) * (1.0 - self._change)
-        done = np.minimum(np.maximum((cells - cell - begin) / self._change, 0.0), 1.0)
-        done *= done * (3.0 - 2.0 * done)
-        levels = (2.0 * (before + done * (after - before)) - 1.0) * sqrt(3.0)
-        throughput = self._sigma * sum_in_order(self._weights * levels)
+        throughput = self._sigma * self._movement.at(at)
         hour = at % _DAY_SECONDS / 3600.0
         warmth = sin(2.0 * pi * (hour - _WARMEST_HOUR_UTC + 6.0) / 24.0)
-        return throughput, self._gain * throughput + self._ambient * warmth
+        load = self._gain * throughput + self._ambient * warmth
+        if self._utility is not None:
+            load += self._utility_sigma * self._utility.at(seconds.astype(np.float64))
+        return throughput, load
 
     def _move_to(self, tick: int) -> None:
         """Set load and noise to those of a scan."""
@@ -133,7 +159,7 @@ class Throughput:
 
 def _is_moved(loop: LoopSpec) -> bool:
     """Whether the throughput moves this loop; what moves a learned loop is in its record."""
-    return loop.learned_model is None and (loop.throughput.sigma > 0.0 or loop.throughput.ambient > 0.0)
+    return loop.learned_model is None and loop.throughput.moves_load
 
 
 def _given_or_drawn(given: list[float | None], limits: tuple[float, float], seed: int, ids: tuple[str, ...],
