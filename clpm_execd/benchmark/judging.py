@@ -11,9 +11,10 @@ import numpy.typing as npt
 from clpm_execd.benchmark.suite_recording import Recording
 from clpm_execd.monitors.detectors import Monitor
 from clpm_execd.monitors.loop_window import ANY
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import TimeInterval
-from clpm_execd.score import Alarm, GroundTruth, score
+from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.rules import Tally, group_by_loop
 from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
 from clpm_execd.score.truth_table import format_time
@@ -60,6 +61,8 @@ class Row:
         Per loop-day, in detection.
     delay_s : float or None
         Median, in detection.
+    root_cause_f1 : Value
+        By events, of loops that another loop's fault affects, whether alarms name the loop of the root cause.
     """
 
     monitor: str
@@ -72,6 +75,7 @@ class Row:
     against_external: Value
     false_alarms: Value
     delay_s: float | None
+    root_cause_f1: Value = Value(None)
 
     def to_table(self) -> dict[str, object]:
         """Return the row for a JSON file."""
@@ -79,8 +83,8 @@ class Row:
 
     @classmethod
     def from_table(cls, table: Mapping[str, object]) -> Row:
-        """Return the row that `to_table` wrote."""
-        values = {field.name: table[field.name] for field in fields(cls)}
+        """Return the row that `to_table` wrote; what a table of an older version lacks is undefined."""
+        values = {field.name: table[field.name] for field in fields(cls) if field.name in table}
         return cls(**{name: Value(**value) if isinstance(value, dict) else value  # type: ignore[arg-type]
                       for name, value in values.items()})
 
@@ -144,16 +148,38 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
         _bootstrap(_event_f1, _event_counts(by_any)),
         accuracy(None), accuracy("aggressive"), accuracy("external-oscillation"),
         _bootstrap(_rate, np.stack([false_alarms, days], axis=1)),
-        float(np.median(delays)) / 1e9 if delays else None)
+        float(np.median(delays)) / 1e9 if delays else None,
+        _bootstrap(_event_f1, _root_cause_counts(truth, alarms)))
+
+
+def _root_cause_counts(truth: GroundTruth, alarms: Iterable[Alarm]) -> Floats:
+    """Return for each loop the counts of `_event_f1` over alarms that name another loop as the cause.
+
+    Without such an alarm the monitor does not look for causes, and there are no counts.
+    """
+    naming = [alarm for alarm in alarms
+              if alarm.cause and alarm.loop not in (alarm.cause, alarm.cause.rpartition(":")[0])]
+    if not naming:
+        return np.zeros((len(truth.observation), 4))
+    rows = []
+    for each in _score_loops(truth, naming, by="kind", affected="judge"):
+        affected = next((tally for tally in each.tallies if tally.name == AFFECTED), Tally(AFFECTED))
+        rows.append((affected.events, affected.detected_events, affected.correct_alarms, each.total.wrong_alarms))
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
 def _score_each_loop(truth: GroundTruth, alarms: Sequence[Alarm], by: str) -> tuple[list[Tally], Floats]:
     """Return the total tally of each loop, and its number of false alarms."""
-    alarms_by_loop, episodes_by_loop = group_by_loop(alarms), group_by_loop(truth.episodes)
-    scores = [score(replace(truth, episodes=tuple(episodes_by_loop.get(loop, ())), observation={loop: observation}),
-                    alarms_by_loop.get(loop, ()), by=by)
-              for loop, observation in truth.observation.items()]
+    scores = _score_loops(truth, alarms, by=by)
     return [each.total for each in scores], np.array([each.false_alarms for each in scores], dtype=np.float64)
+
+
+def _score_loops(truth: GroundTruth, alarms: Sequence[Alarm], *, by: str, affected: str = "ignore") -> list[Score]:
+    """Return the score of each loop."""
+    alarms_by_loop, episodes_by_loop = group_by_loop(alarms), group_by_loop(truth.episodes)
+    return [score(replace(truth, episodes=tuple(episodes_by_loop.get(loop, ())), observation={loop: observation}),
+                  alarms_by_loop.get(loop, ()), by=by, affected=affected)
+            for loop, observation in truth.observation.items()]
 
 
 def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against: str | None = None) -> Floats:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.problems import BadInput
 from clpm_execd.score import GroundTruth, read_truth
@@ -20,6 +21,7 @@ EPISODES = (
     Episode("FIC, 1", "stiction", START, START + 9, False, (), 1.0),
     Episode("FIC, 1", "stiction", START + 50, START + HOUR, False,
             ((START + 60, START + 70), (START + 80, START + 90))),
+    Episode("FIC2", AFFECTED, START + 60, START + 99, False, ((START + 60, START + 99),), 1.0, "FIC, 1:stiction"),
 )
 
 
@@ -31,6 +33,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     header, *rows = text.splitlines(keepends=True)
     shuffled = [header, *random.Random(1).sample(rows, len(rows)), *rows[:3]]
     assert read_truth(shuffled) == GroundTruth(EPISODES, observation)
+
+
+def test_a_table_of_an_older_version_has_no_causes() -> None:
+    older = [line.rpartition(",")[0] for line in format_truth_table(EPISODES[:3], OBSERVATION).splitlines()]
+    assert read_truth(older).episodes == EPISODES[:3]
 
 
 def test_times_have_the_decimals_that_they_need() -> None:

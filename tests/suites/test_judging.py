@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import write_suites
 
-from clpm_execd.benchmark.judging import ScoredAlarm, Value, count_time, evaluate, format_alarms
+from clpm_execd.benchmark.judging import Row, ScoredAlarm, Value, count_time, evaluate, format_alarms
 from clpm_execd.benchmark.results import format_text, read_results
+from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth
 
@@ -31,6 +34,20 @@ def test_the_scores_are_those_calculated_by_hand() -> None:
     assert row.stiction_accuracy.value == pytest.approx((4 / 8 + 15 / 20) / 2)
     assert row.against_aggressive.value == pytest.approx((4 / 8 + 0 / 5) / 2)
     assert row.against_external == Value(None)
+
+
+def test_root_causes_are_scored_where_alarms_name_the_loop_of_another_one() -> None:
+    affected = [Episode(loop, AFFECTED, 0, 5 * HOUR, visible=((0, 5 * HOUR),), cause="A:stiction") for loop in "CD"]
+    truth = replace(TRUTH, episodes=(*TRUTH.episodes, *affected), observation={**TRUTH.observation, "D": OBSERVED})
+    own = Alarm("A", 0, 8 * HOUR, "stiction", cause="A")
+    right, wrong = (Alarm(loop, 0, 5 * HOUR, "stiction", cause=cause) for loop, cause in (("C", "A"), ("D", "B")))
+    assert evaluate("mine", "suite", truth, [own]).root_cause_f1 == Value(None)
+    row = evaluate("mine", "suite", truth, [own, right, wrong])
+    assert row.root_cause_f1.value == pytest.approx(0.5)  # 1 of 2 alarms, 1 of 2 events
+    assert row.f1 == evaluate("mine", "suite", truth, [own]).f1, "alarms on affected loops count neither way there"
+    assert "F1 of root causes" in format_text([row])
+    assert Row.from_table({name: value for name, value in row.to_table().items() if name != "root_cause_f1"}) \
+        == replace(row, root_cause_f1=Value(None))
 
 
 def test_an_interval_contains_the_score_and_shrinks_with_the_number_of_loops() -> None:
