@@ -70,6 +70,7 @@ class FuseMount:
         return b""
 
     def _lookup(self, inode: int, body: bytes) -> bytes:
+        self.disk.check("lookup", inode, _name(body))
         return self._describe_entry(self.disk.lookup(inode, _name(body)))
 
     def _get_attributes(self, inode: int, body: bytes) -> bytes:
@@ -112,6 +113,7 @@ class FuseMount:
         return struct.pack("<QII", 0, 0, 0)
 
     def _read(self, inode: int, body: bytes) -> bytes:
+        self.disk.check("read", inode)
         _, offset, size, *_ = _ACCESSES.unpack_from(body)
         return bytes(self.disk.inodes[inode].data[offset : offset + size])
 
@@ -125,6 +127,7 @@ class FuseMount:
         return b""
 
     def _list(self, inode: int, body: bytes) -> bytes:
+        self.disk.check("list", inode)
         _, offset, size, *_ = _ACCESSES.unpack_from(body)
         rows = b""
         with self.disk.lock:

@@ -22,7 +22,7 @@ from answering_server import WRITTEN, AnsweringServer
 from command import environment
 from parts import ROOT, SECOND
 from power.fuse_mount import mounted
-from power.volatile_disk import Fault, Operation, VolatileDisk
+from power.volatile_disk import READS, Fault, Operation, VolatileDisk
 
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.influx.answer import Answer
@@ -217,7 +217,7 @@ def _live(stream: Stream, server: HttpServer, disk: VolatileDisk, life: Life, st
     with stream.life(*words, stdout=stdout) as process:
 
         def fault(operation: Operation) -> int:
-            if life.killed_at(operation):
+            if operation.kind not in READS and life.killed_at(operation):
                 process.send_signal(signal.SIGKILL)
                 return errno.EIO  # nobody takes notice of it any more
             return life.fault(operation)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+READS = ("lookup", "list", "read")  # kinds of operations that change nothing, and stand in no log
 ROOT = 1  # the number of the root folder, as FUSE has it
 
 
@@ -129,6 +130,23 @@ class VolatileDisk:
             del self.inodes[folder].entries[name]
             self.inodes[new_folder].entries[new_name] = number
             self.inodes[number].name = new_name
+
+    def check(self, kind: str, number: int, name: str = "") -> None:
+        """Fail if a call that changes nothing is to fail."""
+        with self.lock:
+            if error := self.fault(Operation(kind, number, name=name or self.inodes[number].name)):
+                raise OSError(error, os.strerror(error))
+
+    def files(self, folder: int = ROOT, prefix: str = "") -> dict[str, bytes]:
+        """Return the contents of all files by path; a path of a folder ends with a slash."""
+        files: dict[str, bytes] = {}
+        for name, number in self.inodes[folder].entries.items():
+            inode = self.inodes[number]
+            if inode.is_folder:
+                files |= {f"{prefix}{name}/": b"", **self.files(number, f"{prefix}{name}/")}
+            elif stat.S_ISREG(inode.mode):
+                files[prefix + name] = bytes(inode.data)
+        return files
 
     def lookup(self, folder: int, name: str) -> int:
         try:
