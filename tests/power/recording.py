@@ -185,20 +185,26 @@ class Recording:
     statuses: list[int]
 
 
+FileSystem = Callable[[Path], contextlib.AbstractContextManager[Path]]
+
+
 def record(stream: Stream, server: HttpServer, lives: Sequence[Life], mount: Path,
-           start: Mapping[str, bytes] | None = None, output: str = "") -> Recording:
+           start: Mapping[str, bytes] | None = None, output: str = "", file_system: FileSystem | None = None
+           ) -> Recording:
     """Run the program once after another on one disk, with the state folder on it.
 
-    start: what is on the disk. output: a file on it, to which each life appends its lines.
+    start: what is on the disk. output: a file on it, to which each life appends its lines. file_system: mounts one that
+    is on the disk as an image, by default none.
     """
     disk = VolatileDisk(dict(start or {}))
     server.disk = disk
     try:
         with mounted(disk, mount), contextlib.ExitStack() as stack:
+            folder = stack.enter_context(file_system(mount)) if file_system else mount
             statuses = []
             for life in lives:
                 fd = stack.enter_context((mount / output).open("ab")).fileno() if output else None
-                statuses.append(_live(stream, server, disk, life, mount / "state", fd))
+                statuses.append(_live(stream, server, disk, life, folder / "state", fd))
     finally:
         server.disk = None
     return Recording(disk, statuses)

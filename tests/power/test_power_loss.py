@@ -21,7 +21,7 @@ from power.scenarios import SCENARIOS, CrashState, ScenarioRun
 from power.volatile_disk import VolatileDisk
 from tiers import CAMPAIGNS
 
-FILE_STATES = None if CAMPAIGNS else 120  # whose files are read; all in a campaign
+FILE_STATES = 5000 if CAMPAIGNS else 120  # whose files are read; all of a scenario if it has no more
 RESTARTS = 1000 if CAMPAIGNS else 4  # of the program, of --direct
 OUTPUT_RESTARTS = 50
 
@@ -82,10 +82,10 @@ def test_a_folder_that_is_lost_takes_its_files_with_it() -> None:
     assert set() in map(set, states_left(disk))
 
 
-def choose(states: Iterator[CrashState], number: int | None, rng: random.Random) -> list[CrashState]:
+def choose(states: Iterator[CrashState], number: int, rng: random.Random) -> list[CrashState]:
     """Return all states, or so many by chance."""
     every = list(states)
-    return every if number is None or number >= len(every) else rng.sample(every, number)
+    return every if number >= len(every) else rng.sample(every, number)
 
 
 def find_all_defects(run: ScenarioRun, states: list[CrashState]) -> list[str]:
