@@ -9,6 +9,7 @@ import tomli
 
 from clpm_execd.config.descriptions import describe_faults, describe_loop_types
 from clpm_execd.config.loops import parse_configuration
+from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import Plant
@@ -63,3 +64,14 @@ def test_an_unknown_name_is_refused_with_a_close_one() -> None:
         describe_faults(["stition", "stuck"])
     with pytest.raises(BadInput, match="did you mean 'level'"):
         describe_loop_types(["levle"])
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", [name for name, about in FAULTS.items() if not about.is_control])
+def test_each_example_shows_its_fault(kind: str) -> None:
+    loops = parse_configuration(tomli.loads(FAULTS[kind].example)).loops
+    hours = max(fault.start + (fault.duration or 0) for loop in loops for fault in loop.faults) // (3600 * SECOND) + 1
+    block = Plant(loops, start=0, interval=10 * SECOND, scan=SECOND).advance(360 * hours)
+    assert block.truth is not None
+    at = block.truth.kinds.index(kind)
+    assert block.truth.visible[:, at].sum() > 0.25 * block.truth.present[:, at].sum()

@@ -42,25 +42,42 @@ def _optional_loop(description: str) -> _Entry:
     return _Entry(Parameter(description, default="none"), NO_LOOP)
 
 
-# The [[loop]] tables of the examples, where a fault needs another one than a flow loop: a leak shows where little flow
-# is needed, and a wind-up where OP has been saturated.
+def _moves(*moves: tuple[str, float]) -> str:
+    """Return TOML of moves of SP, each at a time."""
+    return "".join(f'\n\n[[loop.move]]\nat = "{at}"\nsp = {sp}' for at, sp in moves)
+
+
+# The [[loop]] tables of the examples, where a fault shows in another one than a flow loop at rest: a leak where little
+# flow is needed, a wind-up where OP has been saturated, an interaction where the other valve moves, a changed time
+# constant where it is long, fouling where OP has to move more for the same moves of SP.
 _EXAMPLE_LOOPS = {
     "leak": 'id = "FIC101"\ntype = "flow"\nop = 5.0',
-    "windup": 'id = "FIC101"\ntype = "flow"\nop = 95.0\n\n[[loop.move]]\nat = "35m"\nsp = 60.0\n\n'
-              '[[loop.move]]\nat = "40m"\nsp = 50.0',
-    "interaction": 'id = "FIC102"\ntype = "flow"\n\n[[loop]]\nid = "TIC101"\ntype = "temperature"',
+    "windup": 'id = "FIC101"\ntype = "flow"\nop = 95.0' + _moves(
+        ("35m", 60.0), ("45m", 50.0), ("75m", 60.0), ("85m", 50.0), ("115m", 60.0), ("125m", 50.0)),
+    "interaction": 'id = "FIC102"\ntype = "flow"' + _moves(("40m", 65.0), ("70m", 50.0), ("100m", 60.0))
+                   + '\n\n[[loop]]\nid = "TIC101"\ntype = "temperature"',
+    "lag-change": 'id = "TIC101"\ntype = "temperature"',
+    "fouling": 'id = "TIC101"\ntype = "temperature"\noperator = { interval = 5400.0, size = 4.0 }',
     "cascade-broken": 'id = "TIC101"\ntype = "temperature"\n\n[[loop]]\nid = "FIC101"\ntype = "flow"\n'
                       'cascade = "TIC101"',
 }
 
 
+# Of these a size or a seat is wrong from the beginning, and fouling takes hours.
+_EXAMPLE_TIMES: dict[str, tuple[str, ...]] = {
+    "undersized": (), "oversized": (), "leak": (), "fouling": ('start = "1h"', 'duration = "12h"')}
+# Gaps that a picture of hours shows.
+_EXAMPLE_VALUES: dict[str, dict[str, float | str]] = {"gaps": {"length": 300.0}, "bad-quality": {"length": 300.0}}
+
+
 def _write_example(name: str, entries: dict[str, _Entry]) -> str:
-    """Return TOML of a loop, or of two where the fault needs them, with the fault at its defaults."""
+    """Return TOML of a loop, or of two where the fault needs them, with the fault mostly at its defaults."""
     loop = _EXAMPLE_LOOPS.get(name, 'id = "FIC101"\ntype = "flow"')
-    lines = [f"{key} = {entry.default}" if isinstance(entry.default, float) else f'{key} = "FIC102"'
-             for key, entry in entries.items() if entry.default != NO_LOOP]
-    return "\n".join([f"[[loop]]\n{loop}\n", "[[loop.fault]]", f'kind = "{name}"', *lines,
-                      'start = "30m"', 'duration = "2h"'])
+    values = {key: entry.default for key, entry in entries.items()} | _EXAMPLE_VALUES.get(name, {})
+    lines = [f"{key} = {value}" if isinstance(value, float) else f'{key} = "FIC102"'
+             for key, value in values.items() if value != NO_LOOP]
+    times = _EXAMPLE_TIMES.get(name, ('start = "30m"', 'duration = "2h"'))
+    return "\n".join([f"[[loop]]\n{loop}\n", "[[loop.fault]]", f'kind = "{name}"', *lines, *times])
 
 
 def _kind(name: str, group: str, stage: int, description: str, entries: dict[str, _Entry], *effects: Effect,
