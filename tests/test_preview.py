@@ -187,7 +187,7 @@ def test_a_signal_stops_the_command_while_the_plant_runs(tmp_path: Path) -> None
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("library", "options"), [("plotille", []), ("matplotlib", ["--output", "x.png"]),
+@pytest.mark.parametrize(("library", "options"), [("matplotlib", ["--output", "x.png"]),
                                                   ("plotly", ["--output", "x.html"])])
 def test_without_the_extra_the_error_comes_before_the_simulation(library: str, options: list[str]) -> None:
     code = f"import sys; sys.modules[{library!r}] = None; from clpm_execd.cli import run;" \
@@ -219,5 +219,5 @@ def test_the_pictures_of_the_documentation_are_those_of_its_commands(tmp_path: P
 def test_drawing_is_imported_only_to_draw() -> None:
     code = "import sys; from clpm_execd.cli.parser import build_parser; build_parser();" \
            "import clpm_execd.pictures.picture;" \
-           "print([m for m in ('matplotlib', 'plotly', 'plotille', 'pandas', 'rich') if m in sys.modules])"
+           "print([m for m in ('matplotlib', 'plotly', 'pandas', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -91,8 +91,9 @@ def max_points(suffix: str, loops: int) -> int:
 
 
 def require_library(suffix: str | None) -> None:
-    """Raise BadInput where the library is missing that draws files of this suffix, or for None on the terminal."""
-    require("plots", {".html": "plotly", None: "plotille"}.get(suffix, "matplotlib"))
+    """Raise BadInput where the library is missing that draws files of this suffix; a terminal, None, needs none."""
+    if suffix is not None:
+        require("plots", "plotly" if suffix == ".html" else "matplotlib")
 
 
 def check_suffix(path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Trends as text, in braille dots by plotille, as wide as the terminal.
+"""Trends as text, in braille dots, as wide as the terminal, without any extra.
 
 Lines and bars can be distinguished without colour: SP is dotted, and in the lanes a detectable fault is a solid bar, an
 undetectable one a shaded bar and a negative control a dashed one.
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clpm_execd.extras import require
+from clpm_execd.pictures.braille import BrailleCanvas
 from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, colour_of_fault
-from clpm_execd.pictures.trend import Lane, Line, Trend, build_lanes, shorten
-from clpm_execd.plant.block import SECOND, Floats
+from clpm_execd.pictures.trend import AxisLimits, Lane, Line, Trend, build_lanes, choose_limits, shorten
+from clpm_execd.plant.block import SECOND
 
 if TYPE_CHECKING:
-    from plotille import Canvas
     from rich.table import Table
     from rich.text import Text
 
@@ -56,13 +55,7 @@ def draw_trends(trends: Sequence[Trend], width: int, theme: Theme | None = None)
         Of all columns together, characters.
     theme : Theme, optional
         The colours; by default those that can be read on a light and a dark background.
-
-    Raises
-    ------
-    BadInput
-        The extra `plots` is not installed.
     """
-    require("plots", "plotille")
     from rich.table import Table
 
     columns = loops_per_row(len(trends), width)
@@ -97,8 +90,9 @@ class _Panels:
 
         trend, theme = self._trend, self._theme
         self._add_heading()
-        self._add_panel("PV, SP", trend.unit, rows[0], ((trend.sp, self._sp, True), (trend.pv, theme.pv, False)))
-        self._add_panel("OP %", "", rows[1], ((trend.op, theme.op, False),))
+        self._add_panel("PV, SP", trend.unit, rows[0], choose_limits(trend),
+                        ((trend.sp, self._sp, True), (trend.pv, theme.pv, False)))
+        self._add_panel("OP %", "", rows[1], _limits(trend.op), ((trend.op, theme.op, False),))
         self._add_modes()
         for lane in self._lanes:
             self._add_lane(lane)
@@ -119,28 +113,32 @@ class _Panels:
         space = " " * max(1, self._margin + self._width - heading.cell_len - len(day))
         self._text.append(heading.append(space + day, "not bold dim"))
 
-    def _add_panel(self, name: str, unit: str, rows: int, lines: Sequence[tuple[Line, str | None, bool]]) -> None:
+    def _add_panel(self, name: str, unit: str, rows: int, limits: AxisLimits,
+                   lines: Sequence[tuple[Line, str | None, bool]]) -> None:
         """Add a panel of lines, each with its colour, None for the terminal's, and whether it is dotted.
 
         unit: written below the name, in a panel of four rows or more.
         """
-        from plotille import Canvas
         from rich.text import Text
 
-        low, high = _limits([line.values for line, _, _ in lines])
         start, end = self._trend.start / SECOND, self._trend.end / SECOND
-        canvas = Canvas(self._width, rows, start, low, end, high, mode="rgb")
+        canvas = BrailleCanvas(self._width, rows, start, end, limits.low, limits.high)
         for line, colour, is_dotted in lines:
-            _draw_line(canvas, line, None if colour is None else _rgb(colour), is_dotted)
-        labels = _label_limits(low, high, rows)
+            _draw_line(canvas, line, colour or "", is_dotted)
+        labels = _label_limits(limits.low, limits.high, rows)
         name_row = rows // 2 - bool(unit) if rows > 2 else 0
         labels[name_row] = f"{name} {labels.get(name_row, '')}".rstrip()
         if unit:
             labels[name_row + 1] = shorten(unit, self._margin - 1)
-        for row, line in enumerate(canvas.plot().split("\n")):
+        text = canvas.lines()
+        for spike in limits.spikes:
+            row, column = 0 if spike.is_above else rows - 1, min(self._width - 1, self._column(spike.time))
+            arrow = Text("▲" if spike.is_above else "▼", self._theme.pv)
+            text[row] = Text.assemble(text[row][:column], arrow, text[row][column + 1:])
+        for row, line_text in enumerate(text):
             label = labels.get(row, "")
-            self._text.append(Text(f"{label:>{self._margin - 1}} ", "dim").append("│")
-                              .append_text(Text.from_ansi(line)))
+            self._text.append(Text(f"{label:>{self._margin - 1}} ", "dim").append("│", "not dim")
+                              .append_text(line_text))
 
     def _add_modes(self) -> None:
         self._add_bars("Mode", [(run.start, run.end, "─", run.mode, MODE_COLOURS[run.mode])
@@ -192,38 +190,21 @@ class _Panels:
         return (self._trend.end - self._trend.start) // (step * SECOND) + 1
 
 
-def _draw_line(canvas: Canvas, line: Line, colour: tuple[int, int, int] | None, is_dotted: bool) -> None:
-    x = (line.times / SECOND).tolist()
-    y = line.values.tolist()
+def _draw_line(canvas: BrailleCanvas, line: Line, colour: str, is_dotted: bool) -> None:
+    x = line.times / SECOND
     if line.is_sparse or len(x) == 1:
-        for point in zip(x, y, strict=True):
-            if not np.isnan(point[1]):
-                canvas.point(*point, color=colour)
-    for i in range(len(x) - 1):
-        if y[i] == y[i] and y[i + 1] == y[i + 1]:
-            if is_dotted:
-                _draw_dots(canvas, x[i:i + 2], y[i:i + 2], colour)
-            else:
-                canvas.line(x[i], y[i], x[i + 1], y[i + 1], color=colour)
+        canvas.draw_points(x, line.values, colour)
+    (canvas.draw_dots if is_dotted else canvas.draw_line)(x, line.values, colour)
 
 
-def _draw_dots(canvas: Canvas, x: Sequence[float], y: Sequence[float], colour: tuple[int, int, int] | None) -> None:
-    """Draw the first dot of each character along a segment."""
-    pitch = (canvas.xmax - canvas.xmin) / canvas.width
-    first = canvas.xmin + np.ceil((x[0] - canvas.xmin) / pitch) * pitch
-    for time in np.arange(first, x[1], pitch):
-        canvas.point(time, y[0] + (y[1] - y[0]) * (time - x[0]) / (x[1] - x[0]), color=colour)
-
-
-def _limits(values: Sequence[Floats]) -> tuple[float, float]:
+def _limits(line: Line) -> AxisLimits:
     """Return the ends of an axis: the minimum and the maximum of all values, and 4 % beyond."""
-    finite = [array[np.isfinite(array)] for array in values]
-    finite = [array for array in finite if len(array)]
-    if not finite:
-        return 0.0, 1.0
-    low, high = min(float(array.min()) for array in finite), max(float(array.max()) for array in finite)
+    finite = line.values[np.isfinite(line.values)]
+    if not finite.size:
+        return AxisLimits(0.0, 1.0)
+    low, high = float(finite.min()), float(finite.max())
     margin = 0.04 * (high - low) or 0.01 * abs(high) or 1.0
-    return low - margin, high + margin
+    return AxisLimits(low - margin, high + margin)
 
 
 def _label_limits(low: float, high: float, rows: int) -> dict[int, str]:
@@ -231,10 +212,6 @@ def _label_limits(low: float, high: float, rows: int) -> dict[int, str]:
     decimals = max(0, min(6, 1 - int(np.floor(np.log10(high - low)))))
     half_row = (high - low) * 0.5 / rows
     return {0: f"{high - half_row:.{decimals}f}", rows - 1: f"{low + half_row:.{decimals}f}"}
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def _utc(time: int) -> datetime:

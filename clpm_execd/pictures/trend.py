@@ -29,6 +29,14 @@ LINES = ("pv", "sp", "op")
 POINTS_PER_RUN = 4  # first, minimum, maximum, last
 SPARSE_ONE_IN = 3  # a line has markers where no more than every third sample arrives
 MAX_UNIT_CHARACTERS = 12  # of an axis: longer than any common unit, and shorter than the smallest axis
+# The axis of PV does not reach a spike: at most one sample in 50, three times as far beyond the middle nine tenths of
+# the samples as these spread (ten standard deviations of a normal noise).
+_MAX_CUT_ONE_IN = 50
+_MIDDLE_PERCENTILES = (5.0, 95.0)
+_CUT_SPREADS = 3.0
+_SAMPLES_PER_BLOCK = 400  # of PV, evenly, from which the middle is known
+_CUT_GROUPS = 60  # over the width of a picture: spikes that are closer have one arrow
+_AXIS_MARGIN = 0.06  # of the axis, above and below
 MOVING_SP_ONE_IN = 4  # SP moves all the time where it has more than a quarter as many points as PV
 
 
@@ -78,6 +86,8 @@ class Trend:
         The faults and negative controls.
     description, unit : str
         What the loop controls, and its engineering unit; empty where they are not configured.
+    pv_sample : ndarray of float, shape (m,)
+        Some samples of PV, evenly, as the points of its line are those at its extremes; NaN where one is missing.
     """
 
     loop: str
@@ -90,11 +100,79 @@ class Trend:
     episodes: tuple[Episode, ...]
     description: str = ""
     unit: str = ""
+    pv_sample: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
     def has_moving_sp(self) -> bool:
         """Whether SP moves all the time, as in CAS: then PV is drawn over SP, and else SP over PV."""
         return len(self.sp.times) > len(self.pv.times) // MOVING_SP_ONE_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Spike:
+    """The extreme of points that lie beyond the axis. time: ns since 1970. is_above: beyond its upper end."""
+
+    time: int
+    value: float
+    is_above: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AxisLimits:
+    """The ends of an axis, engineering units, and the spikes that it does not reach."""
+
+    low: float
+    high: float
+    spikes: tuple[Spike, ...] = ()
+
+
+def choose_limits(trend: Trend) -> AxisLimits:
+    """Return the limits of the axis of PV and SP, which a few spikes do not flatten.
+
+    Parameters
+    ----------
+    trend : Trend
+        The loop.
+    """
+    pv, sp = (line.values[np.isfinite(line.values)] for line in (trend.pv, trend.sp))
+    if not pv.size:
+        pv = sp if sp.size else np.array([0.0, 1.0])
+    sample = trend.pv_sample[np.isfinite(trend.pv_sample)]
+    if sample.size:
+        bottom, top = np.percentile(sample, _MIDDLE_PERCENTILES).tolist()
+        reach = _CUT_SPREADS * (top - bottom)
+        is_beyond = (sample < bottom - reach) | (sample > top + reach)
+        if reach > 0.0 and np.count_nonzero(is_beyond) * _MAX_CUT_ONE_IN <= sample.size:
+            pv = pv[(pv >= bottom - reach) & (pv <= top + reach)]
+    inside = np.concatenate([pv, sp])
+    low, high = float(inside.min()), float(inside.max())
+    margin = _AXIS_MARGIN * (high - low) or 0.01 * abs(high) or 1.0
+    return AxisLimits(low - margin, high + margin, _find_spikes(trend, low - margin, high + margin))
+
+
+def _find_spikes(trend: Trend, low: float, high: float) -> tuple[Spike, ...]:
+    times, values = trend.pv.times, trend.pv.values
+    spikes: list[Spike] = []
+    for is_above, beyond in ((True, values > high), (False, values < low)):
+        index = np.flatnonzero(beyond)
+        group = (times[index] - trend.start) * _CUT_GROUPS // max(1, trend.end - trend.start)
+        for part in np.split(index, 1 + np.flatnonzero(np.diff(group))) if index.size else []:
+            extreme = part[np.argmax(values[part] if is_above else -values[part])]
+            spikes.append(Spike(int(times[extreme]), float(values[extreme]), is_above))
+    return tuple(spikes)
+
+
+def thin_line(line: Line, points: int) -> Line:
+    """Return the line with about so many points, as `downsample` does with samples.
+
+    Parameters
+    ----------
+    line : Line
+        With more points.
+    points : int
+        The most points, about.
+    """
+    return Line(*downsample(line.times, line.values, choose_run(len(line.times), points)), line.is_sparse)
 
 
 def build_trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, run: int = 1) -> list[Trend]:
@@ -182,6 +260,7 @@ class _LoopPoints:
     values: dict[str, list[Floats]] = field(default_factory=lambda: {line: [] for line in LINES})
     mode_starts: list[tuple[int, int]] = field(default_factory=list)  # ns since 1970, index into MODES
     has_data_path_fault: bool = False
+    pv_sample: list[Floats] = field(default_factory=list)
 
 
 class _TrendBuilder:
@@ -201,6 +280,7 @@ class _TrendBuilder:
         for loop in self._loops.values():
             i = loop.column
             _add_modes(loop, block.times, block.mode[:, i])
+            loop.pv_sample.append(block.pv[:: -(-len(block) // _SAMPLES_PER_BLOCK), i].copy())
             if arrivals is not None and arrivals.has_data_path_fault[i]:
                 loop.has_data_path_fault = True
                 _add_arrivals(loop, arrivals)
@@ -219,7 +299,8 @@ class _TrendBuilder:
 
     def _build_trend(self, name: str, loop: _LoopPoints, episodes: tuple[Episode, ...]) -> Trend:
         pv, sp, op = (self._build_line(loop, line, episodes) for line in LINES)
-        return Trend(name, self._start, self._end, pv, sp, op, self._mode_runs(loop), episodes)
+        return Trend(name, self._start, self._end, pv, sp, op, self._mode_runs(loop), episodes,
+                     pv_sample=np.concatenate(loop.pv_sample))
 
     def _build_line(self, loop: _LoopPoints, line: str, episodes: Sequence[Episode]) -> Line:
         times, values = np.concatenate(loop.times[line]), np.concatenate(loop.values[line])

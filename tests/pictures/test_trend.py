@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.pictures.trend import Bar, Trend, build_lanes, build_trends, choose_run, downsample
+from clpm_execd.pictures.trend import Bar, Trend, build_lanes, build_trends, choose_limits, choose_run, downsample
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 
@@ -137,3 +137,26 @@ def test_a_line_has_no_more_points_than_there_is_room_for(samples: int, points: 
     t = np.arange(samples)
     times, _ = downsample(t, np.random.default_rng(1).normal(size=samples), choose_run(samples, points))
     assert len(times) <= points + 4
+
+
+def test_an_axis_does_not_reach_single_spikes_and_marks_them() -> None:
+    trend = trend_of(samples=7200, fault=[{"kind": "spikes", "size": 40.0, "rate": 10.0}])
+    healthy, limits = choose_limits(trend_of(samples=7200)), choose_limits(trend)
+    assert not healthy.spikes
+    assert len(limits.spikes) > 5
+    assert limits.high - limits.low < 4.0 * (healthy.high - healthy.low)
+    assert all((spike.value > limits.high) == spike.is_above != (spike.value < limits.low) for spike in limits.spikes)
+    furthest = max(limits.spikes, key=lambda spike: spike.value)
+    assert furthest.value == np.nanmax(trend.pv.values)
+    assert np.isin(furthest.time, trend.pv.times)
+
+
+def test_an_axis_reaches_what_is_more_than_a_few_samples_and_every_set_point() -> None:
+    step = trend_of(samples=3600, move=[{"at": "10m", "sp": 90.0}, {"at": "11m", "sp": 50.0}])
+    bias = trend_of(samples=3600, mode="MAN",
+                    fault=[{"kind": "bias", "size": 40.0, "start": "10m", "duration": "5m"}])
+    for trend in (step, bias):
+        limits = choose_limits(trend)
+        assert limits.low < min(trend.pv.values.min(), trend.sp.values.min())
+        assert limits.high > max(trend.pv.values.max(), trend.sp.values.max())
+        assert not limits.spikes
