@@ -93,10 +93,11 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None)
         return read_configuration(Path(path) if path else None)
     configuration = read_configuration(settings.loops, seed=arguments.seed, interval=settings.interval,
                                        measurement=settings.measurement)
-    if arguments.replay:  # a record comes without ground truth and loop sheet
+    if arguments.replay:  # a record comes without loop sheet, and without ground truth where it gets no fault
         if settings.shard is not None:
             raise BadInput([Problem("--shard", "cannot be combined with --replay", "give each process its own record")])
-        return replace(configuration, output=replace(configuration.output, truth=None, info=None))
+        truth = configuration.output.truth if _faulty_loops(configuration) else None
+        return replace(configuration, output=replace(configuration.output, truth=truth, info=None))
     if arguments.demo:
         from clpm_execd.config.demo import make_demo
 
@@ -221,8 +222,19 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
                         for assumption in record.assumptions)
     interval = configuration.interval or min(record.interval for record in records)
     point = resume_point(interval)
+    if loops := _faulty_loops(configuration):
+        from clpm_execd.records.faulty_replay import FaultyReplay
+
+        return OpenedSource(
+            FaultyReplay(records, loops, start=point.start, interval=interval, seed=configuration.seed,
+                         scan=configuration.scan, snapshot=point.snapshot), point.first_emit, assumptions)
     replay = Replay(records, start=point.start, interval=interval, snapshot=point.snapshot)
     return OpenedSource(replay, point.first_emit, assumptions)
+
+
+def _faulty_loops(configuration: Configuration) -> list[LoopSpec]:
+    """Return the loops that have a fault of their own."""
+    return [loop for loop in configuration.loops if loop.faults]
 
 
 def load_record(arguments: argparse.Namespace, path: Path) -> Record:

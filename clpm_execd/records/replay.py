@@ -3,7 +3,7 @@
 The stream's instants are start + k * interval without end. At each one a record shows the value that it held when as
 much time had passed since its own start (zero-order hold), and it starts again when its last sample has lasted for its
 interval. A gap of more than LONGEST_GAP_NS is replayed as one of that length. So values depend on k alone, and not on
-the sizes of the Blocks. A record has no valve position and no ground truth.
+the sizes of the Blocks. A record has no valve position, and no ground truth but that of faults that are laid over it.
 """
 
 from __future__ import annotations

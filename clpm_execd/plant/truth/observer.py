@@ -6,7 +6,7 @@ shows the effect of another loop's is affected, and the fault with the largest e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,30 @@ import numpy.typing as npt
 from clpm_execd.plant.block import AFFECTED, Floats, Truth
 from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.truth.effect import LARGEST_EFFECT
+from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.truth.effect import LARGEST_EFFECT, EffectMeter
 
-if TYPE_CHECKING:
-    from clpm_execd.plant.truth.twin import Twin
+
+class Copies(Protocol):
+    """Loops without one fault each, that of a plant by its twin, that of a replay in the record; see Twin."""
+
+    @property
+    def base(self) -> Indices: ...
+
+    @property
+    def without(self) -> Indices: ...
+
+    @property
+    def is_reached(self) -> npt.NDArray[np.bool_]: ...
+
+    @property
+    def meter(self) -> EffectMeter: ...
 
 
 class TruthObserver:
     """Makes the ground truth of a plant. columns: (N,) the plant's column of each loop of a Block."""
 
-    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Twin | None) -> None:
+    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None) -> None:
         faults = schedule.faults
         self._schedule, self._twin = schedule, twin
         self._column_in_block = np.argsort(columns, kind="stable")
