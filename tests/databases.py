@@ -8,7 +8,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -146,7 +150,8 @@ def victoriametrics(part: str, folder: Path) -> Iterator[Database]:
             get(f"http://{address}/internal/force_flush")
 
         yield Database("VictoriaMetrics", f"http://{address}", "any", settle=flush, limitations=(
-            "VictoriaMetrics stores numbers, with times in ms", "VictoriaMetrics accepts lines that it cannot read"))
+            "VictoriaMetrics stores numbers, with times in ms", "VictoriaMetrics accepts lines that it cannot read",
+            "VictoriaMetrics acknowledges points up to 5 s before they are on disk"))
 
 
 @contextmanager
@@ -174,6 +179,37 @@ def questdb(part: str, folder: Path) -> Iterator[Database]:
         for statement in blocks_of_the_page("sql")[0].split(";")[:-1]:
             get(f"{url}/exec", query=statement)
         yield Database("QuestDB", url, "any", settle=wait)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database of Debian's PostgreSQL, which does not run as root."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        parts.missing("postgresql")
+    folder, port = Path(tempfile.mkdtemp(prefix="postgresql-")), free_port()
+    user = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    try:
+        data = ["-D", str(folder / "data")]
+        initdb = [*user, str(programs[-1] / "initdb"), *data, "-A", "trust", "-U", "clpm", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, timeout=60)
+        server = [*user, str(programs[-1] / "postgres"), *data, "-k", str(folder), "-p", str(port),
+                  "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        url = f"postgres://clpm@127.0.0.1:{port}/postgres?sslmode=disable"
+        with running(server, folder / "log", cwd=folder):
+            until(lambda: psql(url, "SELECT 1"), 30, "PostgreSQL")
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def psql(url: str, query: str) -> str:
+    """The answer to a query as CSV with a header; '' if there is none."""
+    command = ["psql", "--csv", "-c", query, url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
 def blocks_of_the_page(language: str) -> list[str]:

@@ -1,12 +1,14 @@
 """An InfluxDB 3 Core for tests, in place of its binary, which no package registry has: its HTTP API as documented.
 
-Writing is that of /api/v2/write: a table per measurement, rows of one series and time replace each other, and a batch
-with lines that are wrong writes the others and answers 400. /api/v3/query_sql runs on Apache DataFusion, which is the
-query engine of InfluxDB 3. Statuses and messages are those of the documentation and of the server's public source.
+Writing is that of /api/v2/write and /api/v3/write_lp: a table per measurement, rows of one series and time replace each
+other, and a batch with lines that are wrong writes the others and answers 400. /api/v3/query_sql runs on Apache
+DataFusion, which is the query engine of InfluxDB 3. Statuses and messages are those of the documentation and of the
+server's public source.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import threading
@@ -132,16 +134,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         database, address = self.server.database, urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         if self.headers.get("Authorization") not in (f"Token {database.token}", f"Bearer {database.token}"):
             return self._send(401, b"")
         if (self.command, address.path) == ("GET", "/ping"):
             return self._send(*database.ping())
         if (self.command, address.path) == ("POST", "/api/v2/write"):
             return self._send(*database.write(parse_qs(address.query)["bucket"][0], body))
+        if (self.command, address.path) == ("POST", "/api/v3/write_lp"):
+            return self._send(*database.write(parse_qs(address.query)["db"][0], body))
         if (self.command, address.path) == ("POST", "/api/v3/query_sql"):
             return self._send(*database.query_sql(json.loads(body)))
         return self._send(404, b"not found")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response_only(status)

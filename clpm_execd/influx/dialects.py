@@ -275,7 +275,9 @@ class MetricsQL:
 
     def limitations(self, measurement: str) -> list[str]:
         limitations = ["VictoriaMetrics stores numbers, with times in ms: the ground truth comes without the root "
-                       "cause of an affected loop", "VictoriaMetrics accepts lines that it cannot read, and drops them"]
+                       "cause of an affected loop", "VictoriaMetrics accepts lines that it cannot read, and drops them",
+                       "VictoriaMetrics acknowledges points up to 5 s before they are on disk, and loses them if it is "
+                       "killed"]
         with suppress(BadInput):  # its flags may be protected
             if self._flags().get("dedup.minScrapeInterval", "0s") == "0s":
                 limitations.append("VictoriaMetrics keeps a point that is sent twice, as after a lost answer, unless "

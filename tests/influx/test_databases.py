@@ -102,8 +102,8 @@ def test_the_score_is_that_of_the_file(database: Database, tmp_path: Path) -> No
 
 # InfluxDB 2 is killed in test_kills.py, and 1.8 is asked as both 1.6 and 2 are.
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("database", ["influxdb16", "influxdb3", "victoriametrics",
-                                      *of_campaigns("influxdb18", "influxdb", *SLOW)], indirect=True)
+@pytest.mark.parametrize("database", ["influxdb16", *of_campaigns(
+    "influxdb18", "influxdb", "influxdb3", "victoriametrics", *SLOW)], indirect=True)
 def test_a_stream_that_is_killed_and_started_again_leaves_no_gap_and_no_second_point(
     database: Database, clpm_execd: list[str], tmp_path: Path
 ) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from parts import ROOT, InfluxDB, Point, Telegraf, free_port, points_of, running, until
@@ -23,11 +26,16 @@ LOOPS = 40
 
 
 class Nats:
-    """A NATS server with JetStream on a loopback port, its store in a folder; it may be ended and started again."""
+    """A NATS server as shipped on a loopback port, its store in a folder; it may be ended and started again."""
 
     def __init__(self, path: Path, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self._command = [str(path), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", str(folder / "jetstream")]
+        self._folder, self._port, self._monitor = folder, free_port(), free_port()
+        config = folder / "nats-server.conf"
+        text = (FLEET / "nats-server.conf").read_text()
+        assert text.count('"/var/lib/nats"') == 1
+        config.write_text(text.replace('"/var/lib/nats"', f'"{folder / "jetstream"}"'))
+        ports = ["-p", str(self._port), "-m", str(self._monitor)]
+        self._command = [str(path), "-a", "127.0.0.1", *ports, "-c", str(config)]
         self.url = f"nats://127.0.0.1:{self._port}"
 
     @contextlib.contextmanager
@@ -35,6 +43,12 @@ class Nats:
         with running(self._command, self._folder / "nats.log") as server:
             until(self._answers, 20, f"NATS at {self.url}")
             yield server
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of JetStream in the running server."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._monitor}/jsz", timeout=10) as answer:
+            settings: dict[str, Any] = json.load(answer)["config"]
+            return settings
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
@@ -81,7 +95,7 @@ def expected(program: list[str], loops: Path, start: str, n: int, folder: Path) 
     return sorted(points_of(lines), key=lambda point: (point.time, point.loop))
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FLEET.glob("*.conf")))
+@pytest.mark.parametrize("name", ["kafka-from-loops.conf", "kafka-to-influxdb.conf", PRODUCER.name, CONSUMER.name])
 def test_telegraf_accepts_the_configurations(collector: Telegraf, name: str) -> None:
     collector.environment |= {"NATS_URL": "nats://127.0.0.1:4222", "KAFKA_BROKER": "127.0.0.1:9092"}
     collector.environment |= {f"INFLUXDB_{key}": "x" for key in ("URL", "TOKEN", "ORG", "BUCKET")}
@@ -94,6 +108,11 @@ def test_a_pod_s_shard_is_one_of_as_many_as_there_are_pods() -> None:
     text = (FLEET / "statefulset.yaml").read_text()
     [replicas] = re.findall(r"kind: StatefulSet.*?replicas: (\d+)", text, re.DOTALL)
     assert re.findall(r"auto/(\d+)", text) == [replicas]
+
+
+def test_nats_syncs_each_message_before_it_is_acknowledged(nats: Nats) -> None:
+    with nats.up():
+        assert nats.settings()["sync_always"] is True
 
 
 @pytest.mark.timeout(INSTANTS + 180)
