@@ -176,7 +176,7 @@ def questdb(part: str, folder: Path) -> Iterator[Database]:
 
     with running(command, folder / "questdb.log"):
         until(lambda: answers(f"{url}/ping"), 60, f"QuestDB at {url}")
-        for statement in blocks_of_the_page("sql")[0].split(";")[:-1]:
+        for statement in statements_of_the_page():
             get(f"{url}/exec", query=statement)
         yield Database("QuestDB", url, "any", settle=wait)
 
@@ -212,10 +212,11 @@ def psql(url: str, query: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def blocks_of_the_page(language: str) -> list[str]:
-    """The code blocks of docs/databases.md that are in this language."""
+def statements_of_the_page() -> list[str]:
+    """The statements of SQL in docs/databases.md, which are QuestDB's."""
     page = (parts.ROOT / "clpm_execd" / "docs" / "databases.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    [block] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    return block.split(";")[:-1]
 
 
 Start = Callable[[str, Path], AbstractContextManager[Database]]

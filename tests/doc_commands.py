@@ -29,6 +29,7 @@ NOT_RUN_HERE = {
     r"-o telegraf": "there is no user telegraf here: the image of tests/telegraf/test_compose.py has such a folder",
     r"clpm-execd (inject|clear|set|status) ": "they need a stream: tests/control/test_live_control.py runs them",
     r"generate --journal ": "it needs the journal of a stream: tests/control/test_live_control.py runs it",
+    r"^psql |--truth truth.csv$": "there is no PostgreSQL here: tests/telegraf/test_outputs.py has one",
     r"systemctl ": "systemd is not process 1 here: it checks the unit in tests/telegraf/test_service.py",
     r"apply-dashboard": "tests/telegraf/test_dashboards.py runs it against its own InfluxDB",
     r"\.venv/bin/pytest": "these tests are what it runs",
