@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-|[-+−]?\d[\d.,]*(e[-+]?\d+)?( ?\S{1,5})?")
 MIN_SECTIONS_FOR_CONTENTS = 4  # fewer fit on a screen
+MIN_SECTIONS_FOR_FILTER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Page:
         1 to 3 columns of sections, where the window is wide enough.
     theme : str, optional
         "light" or "dark"; by default the browser's setting.
+    has_common_time : bool
+        Whether a zoom in time holds for all figures.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class Page:
     columns: int = 1
     theme: str | None = None
     sections: list[Section] = field(default_factory=list)
+    has_common_time: bool = False
 
     def __post_init__(self) -> None:
         if self.theme not in (None, *THEMES) or not 1 <= self.columns <= 3:
@@ -94,9 +98,15 @@ class Page:
         body = "\n".join(sections)
         return Template(_read_asset("page.html")).substitute(
             title=escape(self.title), lead=escape(self.lead), theme=json.dumps(self.theme), style=_render_style(),
-            contents=self._render_contents(), sections=body, footer=f"clpm-execd {escape(__version__)}",
-            drawing=_render_drawing('class="figure"' in body)
-        ).replace("<main>", f'<main class="columns-{self.columns}">', 1)
+            contents=self._render_filter() + self._render_contents(), sections=body,
+            footer=f"clpm-execd {escape(__version__)}", drawing=_render_drawing('class="figure"' in body)
+        ).replace("<main>", f'<main class="columns-{self.columns}"{" data-common-time" * self.has_common_time}>', 1)
+
+    def _render_filter(self) -> str:
+        if not self.has_common_time or len(self.sections) < MIN_SECTIONS_FOR_FILTER:
+            return ""
+        return ('<p><input id="filter" type="search" aria-label="filter" placeholder="filter by name, description or '
+                'fault"> <span id="matches" class="muted"></span></p>')
 
     def _render_contents(self) -> str:
         if len(self.sections) < MIN_SECTIONS_FOR_CONTENTS:
@@ -155,13 +165,21 @@ def render_legend(colours: Mapping[str, str]) -> str:
     return f"<p>{''.join(keys)}</p>"
 
 
-def render_figure(figure: Figure, height_px: int) -> str:
-    """Return a plotly figure, as wide as its section, with the page's background and font."""
+def render_figure(figure: Figure, height_px: int, details: bytes | None = None) -> str:
+    """Return a plotly figure, as wide as its section, with the page's background and font.
+
+    details: the first traces with more points, which are shown when it is zoomed in; see `plotly_page.pack_details`.
+    """
     figure.update_layout(template=_layout_template(), height=height_px)
     # A closing tag or a comment inside a script would end or hide it.
     data = figure.to_json().replace("<", "\\u003c")
     return (f'<div class="figure" style="--height:{height_px}px"></div>'
-            f'<script type="application/json">{data}</script>')
+            f'<script type="application/json">{data}</script>' + (_render_details(details) if details else ""))
+
+
+def _render_details(details: bytes) -> str:
+    packed = base64.b64encode(gzip.compress(details, 6, mtime=0)).decode()
+    return f'<script type="application/octet-stream" class="details">{packed}</script>'
 
 
 def _layout_template() -> dict[str, Any]:

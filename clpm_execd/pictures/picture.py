@@ -73,7 +73,7 @@ def build_picture(block: Block, loops: Sequence[str] | None, theme: str | None =
         if loop not in block.loops:
             raise KeyError(f"no loop is {loop!r}; {did_you_mean(loop, block.loops)}")
     interval = int(np.diff(block.times).min()) if len(block) > 1 else SECOND
-    run = choose_run(len(block), max_points(".html", len(chosen)))
+    run = choose_run(len(block), detail_points(".html", len(chosen)))
     return Picture(build_trends([block], chosen, interval, run), f"{len(block)} samples of {len(chosen)} loops", theme)
 
 
@@ -88,6 +88,19 @@ def max_points(suffix: str, loops: int) -> int:
         The number of loops.
     """
     return plotly_page.max_points(loops) if suffix == ".html" else matplotlib_image.max_points(loops)
+
+
+def detail_points(suffix: str, loops: int) -> int:
+    """Return how many points of a line a picture of so many loops has room for when it is zoomed in.
+
+    Parameters
+    ----------
+    suffix : str
+        One of FORMATS; those without a zoom have as many as `max_points` says.
+    loops : int
+        The number of loops.
+    """
+    return plotly_page.detail_points(loops) if suffix == ".html" else max_points(suffix, loops)
 
 
 def require_library(suffix: str | None) -> None:

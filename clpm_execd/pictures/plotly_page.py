@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from html import escape
@@ -22,6 +23,7 @@ from clpm_execd.pictures.style import (
 )
 from clpm_execd.pictures.trend import (
     MAX_UNIT_CHARACTERS,
+    AxisLimits,
     Bar,
     Lane,
     Line,
@@ -29,7 +31,9 @@ from clpm_execd.pictures.trend import (
     Times,
     Trend,
     build_lanes,
+    choose_limits,
     shorten,
+    thin_line,
 )
 from clpm_execd.plant.block import AFFECTED, Floats
 
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 _MAX_POINTS_OF_PAGE = 60_000  # of one signal in all figures together, so that a page has a few MB
 # Of one signal in one figure: from about one point per pixel of a small figure up to four of a large one.
 _MIN_POINTS, _MAX_POINTS = 1200, 8000
+# The same for what a figure shows when it is zoomed in: a week of samples each 10 s in two loops, in 1 MB.
+_MAX_DETAIL_POINTS_OF_PAGE, _MIN_DETAIL_POINTS = 240_000, 2400
+_MAX_DETAIL_TICKS = 2**32 - 1  # times of details are 32 bits
 _SHADE_ALPHA = {"visible": 0.20, "hidden": 0.08, "control": 0.13}  # behind the lines, which must stay readable
 _BAR_ALPHA = {"visible": 1.0, "hidden": 0.38, "control": 1.0}  # in the lane
 _BAR_NAMES = {"visible": "visible", "hidden": "present, not visible", "control": "negative control"}
@@ -47,7 +54,9 @@ _LETTER_PX = 7  # of the width of the figure's font, on average
 _TICK_FORMATS = [  # by the step between ticks, ms
     {"dtickrange": [None, 59_999], "value": "%H:%M:%S\n%Y-%m-%d"},
     {"dtickrange": [60_000, 86_399_999], "value": "%H:%M\n%Y-%m-%d"},
-    {"dtickrange": [86_400_000, None], "value": "%m-%d\n%Y"},
+    {"dtickrange": [86_400_000, "M1"], "value": "%m-%d\n%Y"},
+    {"dtickrange": ["M1", "M12"], "value": "%Y-%m"},
+    {"dtickrange": ["M12", None], "value": "%Y"},
 ]
 _HOVER_POINTS = 300  # along a level or a bar as wide as the figure: every few pixels
 _MAX_HOVER_BARS = 12  # of one kind: more of them have points at their ends only, which keeps the page small
@@ -59,15 +68,23 @@ def max_points(loops: int) -> int:
     return max(_MIN_POINTS, min(_MAX_POINTS, _MAX_POINTS_OF_PAGE // max(1, loops)))
 
 
+def detail_points(loops: int) -> int:
+    """Return how many points of a line a page of so many loops has room for when it is zoomed in."""
+    return max(_MIN_DETAIL_POINTS, max_points(loops), _MAX_DETAIL_POINTS_OF_PAGE // max(1, loops))
+
+
 def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = None) -> Page:
     """Return the page of some trends; lead: the line below its title. theme: by default the browser's."""
     ids = ", ".join(trend.loop for trend in trends[:3]) + (f" and {len(trends) - 3} more" if trends[3:] else "")
     columns = 1 if len(trends) < 3 else 2 if len(trends) < 9 else 3
     page = Page(ids, lead, columns=columns, theme=theme)
+    page.has_common_time = True
     scale = _SINGLE_COLUMN_SCALE if columns == 1 else 1.0
+    points = max_points(len(trends))
     longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)
     for trend in trends:
-        figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest))
+        figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest), points)
+        details = pack_details(trend) if len(trend.pv.times) + len(trend.op.times) > 2 * points else None
         kinds = {episode.fault for episode in trend.episodes}
         groups = [group for group in GROUP_COLOURS if any(group_of_fault(kind) == group for kind in kinds)]
         modes = dict.fromkeys(run.mode for run in trend.modes)
@@ -76,14 +93,35 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
         keys |= {group if group in ("negative control", AFFECTED) else f"{group} fault": GROUP_COLOURS[group]
                  for group in groups}
         description = [render_paragraph(trend.description, "muted")] if trend.description else []
-        page.add(trend.loop, *description, render_figure(figure, height), render_legend(keys))
+        page.add(trend.loop, *description, render_figure(figure, height, details), render_legend(keys))
     return page
 
 
-def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Figure, int]:
+def pack_details(trend: Trend) -> bytes:
+    """Return the first three traces of a figure, as `draw_trend` orders them, with all their points.
+
+    A line of JSON says when the times begin, ms since 1970, their unit, ms, and how many points each trace has. Then
+    come the times of each trace as differences (uint32), and its values (float32), all little-endian.
+    """
+    unit = -(-(trend.end - trend.start) // 1_000_000 // _MAX_DETAIL_TICKS) or 1
+    lines = _lines_in_order(trend)
+    head = {"start": trend.start / 1e6, "unit": unit, "points": [len(line.times) for line in lines]}
+    parts = [json.dumps(head).encode() + b"\n"]
+    for line in lines:
+        ticks = np.maximum(0, (line.times - trend.start) // (1_000_000 * unit))
+        parts += [np.diff(ticks, prepend=0).astype("<u4").tobytes(), line.values.astype("<f4").tobytes()]
+    return b"".join(parts)
+
+
+def _lines_in_order(trend: Trend) -> list[Line]:
+    """Return PV, SP and OP, SP first where PV is drawn over it."""
+    return [trend.sp, trend.pv, trend.op] if trend.has_moving_sp else [trend.pv, trend.sp, trend.op]
+
+
+def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int = _MAX_POINTS) -> tuple[Figure, int]:
     """Return the figure of a loop and its height in px: PV and SP, OP, the modes, and a lane for each kind of fault.
 
-    scale: of the heights. left_px: the margin for numbers and names.
+    scale: of the heights. left_px: the margin for numbers and names. points: of a line, about, at most.
     """
     require("plots", "plotly")
     from plotly.graph_objects import Figure
@@ -96,10 +134,12 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Fi
     unit = escape(shorten(trend.unit, MAX_UNIT_CHARACTERS) or "eng. units", quote=False)
     figure = Figure()
     step = max(1, (trend.end - trend.start) // _HOVER_POINTS)
-    pv = _line(trend.pv, step, "PV", "y", LIGHT.pv)
-    sp = _line(trend.sp, step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
+    pv = _line(thin_line(trend.pv, points), step, "PV", "y", LIGHT.pv)
+    sp = _line(thin_line(trend.sp, points), step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
     figure.add_traces([sp, pv] if trend.has_moving_sp else [pv, sp])
-    figure.add_trace(_line(trend.op, step, "OP", "y2", LIGHT.op))
+    figure.add_trace(_line(thin_line(trend.op, points), step, "OP", "y2", LIGHT.op))
+    limits = choose_limits(trend)
+    _draw_spikes(figure, limits)
     _draw_modes(figure, trend)
     for row, lane in enumerate(lanes, 1):
         _draw_lane(figure, trend, row, lane, domains[1][0])
@@ -114,6 +154,8 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130) -> tuple[Fi
         yaxis3={"domain": domains[2], "range": [len(lanes) + 0.5, -0.5], "fixedrange": True, "showgrid": False,
                 "zeroline": False, "tickvals": list(range(1 + len(lanes))),
                 "ticktext": ["Mode", *(lane.fault for lane in lanes)], "automargin": False})
+    if limits.spikes:
+        figure.update_layout(yaxis={"range": [limits.low, limits.high]})
     figure.add_annotation(text="UTC", x=0.0, y=0.0, xref="paper", yref="paper", xanchor="right", yanchor="top",
                          xshift=-24, yshift=-3, showarrow=False, font={"color": LIGHT.muted})
     return figure, inner_height + _TOP_PX + _BOTTOM_PX
@@ -136,6 +178,18 @@ def add_hover_points(times: Times, values: Floats, step: int) -> tuple[Times, Fl
     is_new = (values[after - 1] == values[after]) & (times[after] != between)
     between, after = between[is_new], after[is_new]
     return np.insert(times, after, between), np.insert(values, after, values[after])
+
+
+def _draw_spikes(figure: Figure, limits: AxisLimits) -> None:
+    """Draw an arrow at the end of the axis for each spike that lies beyond it; hovering shows its value."""
+    if limits.spikes:
+        edge = [limits.high if spike.is_above else limits.low for spike in limits.spikes]
+        figure.add_trace({
+            "type": "scatter", "mode": "markers", "name": "PV beyond the axis", "yaxis": "y", "cliponaxis": False,
+            "x": [_date(spike.time) for spike in limits.spikes], "y": edge,
+            "marker": {"color": LIGHT.pv, "size": 8,
+                       "symbol": ["triangle-up" if spike.is_above else "triangle-down" for spike in limits.spikes]},
+            "text": [f"{spike.value:.6g}" for spike in limits.spikes], "hovertemplate": "%{text}"})
 
 
 def _draw_modes(figure: Figure, trend: Trend) -> None:

@@ -133,10 +133,10 @@ def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Pag
 
     lead: the line below its title. curve: precision and recall by the detector's score.
     """
-    page = Page("Detector score", lead)
+    page = Page("Detector score", lead, columns=2)
     page.add("Scores", *(render_paragraph(line) for line in summary(score, curve)),
-             render_table(EVENT_COLUMNS, event_rows(score), "by event"),
-             render_table(TIME_COLUMNS, time_rows(score), "by time"))
+             f'<div class="pair">{render_table(EVENT_COLUMNS, event_rows(score), "by event")}'
+             f'{render_table(TIME_COLUMNS, time_rows(score), "by time")}</div>', is_wide=True)
     with_events = [tally for tally in score.tallies if tally.events]
     if with_events:
         plot, height = _draw_f1(with_events)

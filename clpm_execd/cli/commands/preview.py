@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Draw the plot; return the exit status."""
     from clpm_execd.config.loop_groups import select_groups
     from clpm_execd.config.output import TRUTH
-    from clpm_execd.pictures.picture import check_suffix, max_points, require_library
+    from clpm_execd.pictures.picture import check_suffix, require_library
 
     form = check_suffix(arguments.output) if arguments.output else None
     require_library(form)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     samples = count_samples(source, time_range.duration)
     if form is None:
         return _print(arguments, source, samples, loops, specs, signals)
-    return _write(arguments, source, samples, loops, specs, max_points(form, len(loops)), signals)
+    return _write(arguments, source, samples, loops, specs, form, signals)
 
 
 def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
@@ -89,15 +89,15 @@ def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: S
 
 
 def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
-           specs: Sequence[LoopSpec], points: int, signals: Signals) -> int:
-    """Draw to the file of --output; each line has about so many points."""
-    from clpm_execd.pictures.picture import Picture
+           specs: Sequence[LoopSpec], form: str, signals: Signals) -> int:
+    """Draw to the file of --output; form: its suffix."""
+    from clpm_execd.pictures.picture import Picture, detail_points, max_points
     from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run, label_trends
     from clpm_execd.units import format_duration
 
-    loop_trends = _trends(source, samples, loops, points, signals)
+    loop_trends = _trends(source, samples, loops, detail_points(form, len(loops)), signals)
     if loop_trends:
-        run = choose_run(samples, points)
+        run = choose_run(samples, max_points(form, len(loops)))
         lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
         if run > POINTS_PER_RUN:
             lead += f", min/max-downsampled {run}:1"
