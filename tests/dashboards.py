@@ -1,4 +1,4 @@
-"""The dashboards for InfluxDB 2 and Grafana, from one list of panels: `python tests/dashboards.py` writes both files.
+"""The dashboards for InfluxDB 2 and Grafana, from one list of panels: `python tests/dashboards.py` writes all files.
 
 A test holds the files in telegraf/ to this list, and every query to a real InfluxDB.
 """
@@ -6,11 +6,13 @@ A test holds the files in telegraf/ to this list, and every query to a real Infl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+import dashboards_sql
 
 FOLDER = Path(__file__).resolve().parent.parent / "telegraf"
 COLUMNS = 12
@@ -424,7 +426,22 @@ def for_grafana(query: str) -> str:
     return query.replace("v.clpm_bucket", '"${clpm_bucket}"').replace("v.clpm_loop", '"${clpm_loop}"')
 
 
-def grafana_panel(number: int, panel: Panel, place: tuple[int, int, int, int]) -> dict[str, Any]:
+def flux_target(panel: Panel) -> dict[str, Any]:
+    """Return what Grafana asks InfluxDB 2 for a panel."""
+    return {"query": for_grafana(panel.query)}
+
+
+def sql_target(panel: Panel) -> dict[str, Any]:
+    """Return what Grafana asks InfluxDB 3 for a panel."""
+    is_trend = panel.kind in ("lines", "bars", "states")
+    return {"rawQuery": True, "rawSql": dashboards_sql.QUERIES[panel.title],
+            "format": "time_series" if is_trend else "table"}
+
+
+Target = Callable[[Panel], dict[str, Any]]
+
+
+def grafana_panel(number: int, panel: Panel, place: tuple[int, int, int, int], target: Target) -> dict[str, Any]:
     """Return a panel as Grafana has it."""
     source = {"type": "influxdb", "uid": "${datasource}"}
     kinds = {"stat": "stat", "lines": "timeseries", "bars": "timeseries", "states": "state-timeline", "table": "table"}
@@ -456,26 +473,26 @@ def grafana_panel(number: int, panel: Panel, place: tuple[int, int, int, int]) -
     return {
         "id": number, "type": kinds[panel.kind], "title": panel.title, "datasource": source,
         "gridPos": dict(zip("xywh", place, strict=True)), "maxDataPoints": 360,
-        "targets": [{"refId": "A", "datasource": source, "query": for_grafana(panel.query)}],
+        "targets": [{"refId": "A", "datasource": source, **target(panel)}],
         "fieldConfig": {"defaults": defaults, "overrides": overrides}, "options": options,
         **({"description": panel.note} if panel.note else {})}
 
 
-def grafana_dashboard() -> str:
-    """Return the dashboard for Grafana."""
+def grafana_dashboard(language: str, name: str, target: Target, queries: Mapping[str, str]) -> str:
+    """Return the dashboard for Grafana with a data source in a query language; queries: those of the variables."""
     variables: list[dict[str, Any]] = [{
-        "name": "datasource", "label": "InfluxDB (Flux)", "type": "datasource", "query": "influxdb", "refresh": 1,
-        "hide": 0, "multi": False, "includeAll": False}]
+        "name": "datasource", "label": f"InfluxDB ({language})", "type": "datasource", "query": "influxdb",
+        "refresh": 1, "hide": 0, "multi": False, "includeAll": False}]
     variables += [{
         "name": name, "label": name.removeprefix("clpm_"), "type": "query",
         "datasource": {"type": "influxdb", "uid": "${datasource}"},
-        "query": {"query": for_grafana(query), "refId": name}, "definition": for_grafana(query),
+        "query": {"query": query, "refId": name}, "definition": query,
         "refresh": 1, "sort": 1, "multi": False, "includeAll": False, "hide": 0}
-        for name, (_, query) in VARIABLES.items()]
-    panels = [grafana_panel(i, panel, place)
+        for name, query in queries.items()]
+    panels = [grafana_panel(i, panel, place, target)
               for i, (panel, place) in enumerate(zip(PANELS, positions(24), strict=True), 1)]
     dashboard = {
-        "uid": "clpm-execd-loops", "title": "Control loops", "description": DESCRIPTION, "tags": ["clpm-execd"],
+        "uid": name, "title": "Control loops", "description": DESCRIPTION, "tags": ["clpm-execd"],
         "schemaVersion": 39, "version": 1, "editable": True, "graphTooltip": 1, "timezone": "browser",
         "time": {"from": "now-1h", "to": "now"}, "refresh": "10s", "annotations": {"list": []}, "links": [],
         "templating": {"list": variables}, "panels": panels}
@@ -484,7 +501,11 @@ def grafana_dashboard() -> str:
 
 def files() -> dict[str, str]:
     """Return the text of each dashboard by the name of its file."""
-    return {"dashboard-influxdb.json": influxdb_template(), "dashboard-grafana.json": grafana_dashboard()}
+    flux = {name: for_grafana(query) for name, (_, query) in VARIABLES.items()}
+    return {"dashboard-influxdb.json": influxdb_template(),
+            "dashboard-grafana.json": grafana_dashboard("Flux", "clpm-execd-loops", flux_target, flux),
+            "dashboard-grafana-sql.json": grafana_dashboard("SQL", "clpm-execd-loops-sql", sql_target,
+                                                            dashboards_sql.VARIABLES)}
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ class InfluxDB3:
 
     def __init__(self) -> None:
         self.databases: dict[str, dict[str, Table]] = {self.bucket: {}}
+        self._contexts: dict[str, Any] = {}  # of DataFusion, by database, until the next write
         self._lock = threading.Lock()
 
     def ping(self) -> tuple[int, bytes]:
@@ -86,6 +87,7 @@ class InfluxDB3:
             return 400, b"incoming write was empty"
         wrong = []
         with self._lock:
+            self._contexts.pop(database, None)
             tables = self.databases.setdefault(database, {})  # a database is created by its first write
             for number, line in enumerate(lines, 1):
                 name = re.split(r"[, ]", line, maxsplit=1)[0]
@@ -97,18 +99,12 @@ class InfluxDB3:
 
     def query_sql(self, request: dict[str, str]) -> tuple[int, bytes]:
         import pyarrow as pa
-        from datafusion import SessionConfig, SessionContext
         from pyarrow import csv
 
-        tables = self.databases.get(request["db"])
-        if tables is None:
+        if request["db"] not in self.databases:
             return 404, json.dumps({"error": f"query error: database not found: {request['db']}"}).encode()
-        context = SessionContext(SessionConfig().with_information_schema(True))
-        with self._lock:
-            for name, table in tables.items():
-                context.register_record_batches(name, [table.arrow().to_batches()])
         try:
-            batches = context.sql(request["q"]).collect()
+            batches = self._context(request["db"]).sql(request["q"]).collect()
         except Exception as error:
             return 500, f"query error: error while planning query: {error}".encode()
         text = BytesIO()
@@ -118,6 +114,17 @@ class InfluxDB3:
                      for field in table.schema]
             csv.write_csv(table.cast(pa.schema(texts)), text)
         return 200, text.getvalue()
+
+    def _context(self, database: str) -> Any:
+        """Return the tables of a database as DataFusion reads them."""
+        from datafusion import SessionConfig, SessionContext
+
+        with self._lock:
+            if database not in self._contexts:
+                self._contexts[database] = SessionContext(SessionConfig().with_information_schema(True))
+                for name, table in self.databases[database].items():
+                    self._contexts[database].register_record_batches(name, [table.arrow().to_batches()])
+            return self._contexts[database]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,10 +1,12 @@
-"""The dashboards: InfluxDB takes the template, each query of both gives rows of what the stream writes, the cells fit.
+"""The dashboards: InfluxDB takes the template, each query gives rows of what the stream writes, the cells fit.
 
-There is no Grafana here and no page of InfluxDB's; what they display is not tested, what they query is.
+There is no Grafana here and no page of InfluxDB's; what they display is not tested, what they query is. The queries in
+SQL run on the contract of InfluxDB 3.
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import re
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dashboards
+import influxdb3_contract
 import numpy as np
 import parts
 import pytest
@@ -27,6 +30,7 @@ FOLDER = parts.ROOT / "telegraf"
 TEXTS = dashboards.files()
 TEMPLATE: list[dict[str, Any]] = json.loads((FOLDER / "dashboard-influxdb.json").read_text())
 GRAFANA: dict[str, Any] = json.loads((FOLDER / "dashboard-grafana.json").read_text())
+SQL: dict[str, Any] = json.loads((FOLDER / "dashboard-grafana-sql.json").read_text())
 CHARTS: list[dict[str, Any]] = TEMPLATE[-1]["spec"]["charts"]
 VARIABLES = {document["spec"]["name"]: document["spec"]["query"] for document in TEMPLATE[:-1]}
 
@@ -54,6 +58,9 @@ kind = "undersized"
 """
 
 
+SAMPLES: dict[str, bytes] = {}  # by bucket
+
+
 def queries() -> dict[str, str]:
     """Every query of both dashboards, by where it stands."""
     queries = {f"influxdb {chart['name']}": query["query"] for chart in CHARTS for query in chart["queries"]}
@@ -72,7 +79,8 @@ def bucket(influxdb: parts.InfluxDB, clpm_execd: list[str], tmp_path_factory: py
     (folder / "loops.toml").write_text(PLANT)
     samples = parts.generated(clpm_execd, 1800, "--config", "loops.toml", folder=folder)
     name = influxdb.new_bucket()
-    influxdb.write(name, samples + own_metrics((int(time.time()) - 1800) * parts.SECOND))
+    SAMPLES[name] = samples + own_metrics((int(time.time()) - 1800) * parts.SECOND)
+    influxdb.write(name, SAMPLES[name])
     return name
 
 
@@ -103,6 +111,70 @@ def test_every_query_gives_rows(influxdb: parts.InfluxDB, bucket: str, where: st
     rows = influxdb.query(filled(queries()[where], bucket))
     assert rows
     assert all(any(row.values()) for row in rows)
+
+
+class SqlQueries:
+    """The dashboard in SQL on the same samples as the bucket."""
+
+    def __init__(self, lines: bytes) -> None:
+        self.server = influxdb3_contract.InfluxDB3()
+        assert self.server.write("plant", lines)[0] == 204
+        self.queries = {panel["title"]: target["rawSql"] for panel in SQL["panels"] for target in panel["targets"]}
+        self.queries |= {variable["name"]: variable["query"]["query"] for variable in SQL["templating"]["list"]
+                         if variable["type"] == "query"}
+
+    def rows(self, title: str) -> list[dict[str, str]]:
+        """Return the rows of a panel or variable, with Grafana's macros and variables filled in."""
+        query = self.queries[title].replace("${clpm_loop}", "FIC101")
+        query = query.replace("$__timeFilter(time)", "time > now() - INTERVAL '40 minutes'")
+        query = query.replace("$__dateBin(time)",
+                              "date_bin(INTERVAL '10 seconds', time, TIMESTAMP '1970-01-01T00:00:00')")
+        assert "$" not in query
+        status, text = self.server.query_sql({"db": "plant", "q": query})
+        assert status == 200, text
+        return list(csv.DictReader(text.decode().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def sql(influxdb: parts.InfluxDB, bucket: str) -> SqlQueries:
+    return SqlQueries(SAMPLES[bucket])
+
+
+def test_every_query_in_sql_gives_rows(sql: SqlQueries) -> None:
+    assert set(sql.queries) == {panel.title for panel in dashboards.PANELS} | {"clpm_loop"}
+    for title in sql.queries:
+        rows = sql.rows(title)
+        assert rows, title
+        assert all(any(row.values()) for row in rows), title
+
+
+def test_sql_and_flux_show_the_same(influxdb: parts.InfluxDB, bucket: str, sql: SqlQueries) -> None:
+    for title in ("Service factor", "OP saturated", "Streaming loops"):
+        [flux] = rows_of(influxdb, bucket, title)
+        [row] = sql.rows(title)
+        assert float(row["value"]) == pytest.approx(float(flux["_value"]), abs=0.1)
+    for title in ("Loops by OP movement", "Active faults"):
+        columns = [name for name in sql.rows(title)[0] if name != "severity"]
+        of_flux = {row["loop_id"]: row for row in rows_of(influxdb, bucket, title)}
+        assert [row["loop_id"] for row in sql.rows(title)] == list(of_flux)
+        for row in sql.rows(title):
+            for name in columns:
+                assert agree(row[name], of_flux[row["loop_id"]][name]), name
+    trend = sql.rows("PV and SP")
+    of_flux_samples = [float(row["_value"]) for row in rows_of(influxdb, bucket, "PV and SP") if row["_field"] == "PV"]
+    assert max(float(row["max PV"]) for row in trend) == max(of_flux_samples)
+    assert min(float(row["min PV"]) for row in trend) == min(of_flux_samples)
+    lanes = {(row["fault"], row["value"]) for row in sql.rows("Fault ground truth")}
+    assert {("stiction", "absent"), ("manual", "visible"), ("manual", "absent")} <= lanes
+    assert {row["value"] for row in sql.rows("Mode")} == {"AUT", "MAN"}
+
+
+def agree(one: str, other: str) -> bool:
+    """Whether texts are the same, or the numbers in them within 10 %: the two queries count to slightly other times."""
+    try:
+        return abs(float(one) - float(other)) <= 0.1 * abs(float(other))
+    except ValueError:
+        return one == other
 
 
 def rows_of(influxdb: parts.InfluxDB, bucket: str, chart: str) -> list[dict[str, str]]:
@@ -195,6 +267,7 @@ def cells() -> dict[str, tuple[int, list[tuple[int, int, int, int]]]]:
     """Columns of the grid, and x, y, width and height of each cell."""
     own = [(chart["xPos"], chart["yPos"], chart["width"], chart["height"]) for chart in CHARTS]
     theirs = [tuple(panel["gridPos"][key] for key in "xywh") for panel in GRAFANA["panels"]]
+    assert theirs == [tuple(panel["gridPos"][key] for key in "xywh") for panel in SQL["panels"]]
     return {"influxdb": (12, own), "grafana": (24, theirs)}
 
 
