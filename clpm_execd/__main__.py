@@ -23,9 +23,12 @@ from clpm_execd.runtime.os_signals import install_handlers  # noqa: E402
 
 def main() -> int:
     """Run the command `clpm-execd`, which is also `python -m clpm_execd`; return the exit status."""
-    signals = install_handlers()
-    from clpm_execd.cli import run
-
+    try:
+        signals = install_handlers()
+        from clpm_execd.cli import run
+    except OSError as error:  # such as a limit of four open files
+        print(f"E! cannot start: {error.strerror}", file=sys.stderr)
+        return 2
     try:
         return run(signals)
     finally:

@@ -78,6 +78,28 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return the contents of a file that ends: a device such as /dev/zero would fill the memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    max_bytes : int
+        How much it may hold.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or holds more.
+    """
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
+
+
 def open_decompressed(path: Path) -> BinaryIO:
     """Open a file for reading its content without compression.
 

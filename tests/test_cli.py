@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import os
@@ -21,6 +22,8 @@ from select import select
 
 import pytest
 from command import environment, run_command, run_process
+
+from clpm_execd.cli.commands import check
 
 SECOND = 1_000_000_000
 LOOPS = ["TIC208030", "TIC208031", "TIC208032", "TIC208033", "TIC208034"]
@@ -578,3 +581,27 @@ def test_the_lines_of_all_shards_are_those_of_the_plant(run: Run) -> None:
     assert result.returncode == 2
     assert "--shard" in result.stderr
     assert "0/2 to 1/2" in result.stderr
+
+
+@pytest.mark.parametrize(("option", "remedy"), [("--config", "name a loops.toml"), ("--env-file", "see env.example")])
+def test_a_file_that_does_not_end_is_an_error_and_fills_no_memory(option: str, remedy: str, tmp_path: Path) -> None:
+    result = run_command("check", option, "/dev/zero", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("/dev/zero: cannot be read: File too large; ")
+    assert result.stderr.endswith(f"{remedy}\n")
+
+
+def test_a_terminal_of_no_width_gets_a_picture_all_the_same(tmp_path: Path) -> None:
+    result = run_command("preview", "--duration", "1m", folder=tmp_path, env={"COLUMNS": "0"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("TIC208030 ")
+
+
+def test_a_limit_of_open_files_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(check, "load_configuration", fail)
+    result = run_command("check", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "this process: Too many open files; raise the limit of open files, see `ulimit -n`\n"

@@ -101,6 +101,21 @@ def test_a_server_whose_answer_drips(tmp_path: Path, words: tuple[str, ...]) -> 
         check_it_stops(tmp_path, *words, how=signal.SIGINT, env={**CONNECTION, "INFLUXDB_URL": url})
 
 
+def test_a_name_lookup_that_gets_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        """Wait as the system's resolver does: no signal ends it."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            with suppress(KeyboardInterrupt):
+                time.sleep(0.1)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    (tmp_path / "alarms.csv").write_text(ALARMS)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    check_it_stops(tmp_path, "score", "alarms.csv", how=signal.SIGINT,
+                   env={**CONNECTION, "INFLUXDB_URL": "http://server.example:8086"})
+
+
 def test_a_pipe_as_file_of_settings_that_nobody_writes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "env")
     check_it_stops(tmp_path, "--env-file", "env", how=signal.SIGINT)

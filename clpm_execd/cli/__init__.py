@@ -7,6 +7,7 @@ is a module of its own, and a room is imported only when a command needs it.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from clpm_execd.cli.parser import parse
 from clpm_execd.cli.terminal import is_colour_terminal, print_problems
-from clpm_execd.problems import BadInput
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 
 
@@ -37,9 +38,13 @@ def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if signals.should_stop:  # a library makes an error of its own of an interruption
             return 0
-        if not isinstance(error, BadInput):
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            what = Problem("this process", str(error.strerror), "raise the limit of open files, see `ulimit -n`")
+            bad = BadInput([what])
+        elif isinstance(error, BadInput):
+            bad = error
+        else:
             raise
-        bad = error
         if arguments.command == "check" and is_colour_terminal(sys.stderr):
             print_problems(bad.problems)
             return 2

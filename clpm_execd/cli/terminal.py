@@ -91,7 +91,8 @@ def print_problems(problems: Sequence[Problem]) -> None:
 
 def output_width(stream: TextIO | None) -> int:
     """Return the width of a terminal in characters; without a terminal COLUMNS, else DEFAULT_WIDTH."""
-    return _console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else DEFAULT_WIDTH
+    width = _console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else 0
+    return width if width > 0 else DEFAULT_WIDTH  # a terminal that was not asked for its size says 0
 
 
 def print_drawing(drawing: RenderableType, width: int) -> int:

@@ -6,6 +6,7 @@ value that a table does not give is that of the loop's type. Places count from 1
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +26,7 @@ from clpm_execd.config.validation import (
     refuse_unknown_keys,
     update_spec,
 )
+from clpm_execd.paths import read_bounded
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.specs import LoopSpec, ThroughputSpec
 from clpm_execd.problems import BadInput, Problem
@@ -32,6 +34,7 @@ from clpm_execd.units import LAST_TIME, MS, SECOND, format_duration
 
 SEED = 42  # any fixed number: two streams without a seed of their own are alike
 MIN_INTERVAL = MS  # ns; a shorter one is more likely a mistyped unit than a plant, whose fastest scan is some 10 ms
+_MAX_BYTES = 100_000_000  # of a loops.toml: a hundred thousand loops with all their keys
 _MAX_NEIGHBOURS = 1000  # names of files that are compared with a misspelt one; more would delay the error message
 _KEYS = ("seed", "interval", "scan", "start", "output", "unit", "loop")
 
@@ -222,7 +225,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         if "\0" in str(path):
             raise OSError(0, "the name has a null character")
-        return tomli.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomli.loads(read_bounded(path, _MAX_BYTES).decode("utf-8-sig"))
     except (OSError, RecursionError, ValueError) as error:
         problem = Problem(str(path), *_describe_error(path, error))
     raise BadInput([problem])
@@ -230,6 +233,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _describe_error(path: Path, error: Exception) -> tuple[str, str]:
     """Return what is wrong with a file that cannot be read, and what would be right."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return f"cannot be read: {error.strerror}", "name a loops.toml"
     if isinstance(error, IsADirectoryError):
         return f"cannot be read: {error.strerror}", "name a file, such as loops.toml in it"
     if isinstance(error, PermissionError):

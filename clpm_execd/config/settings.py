@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from clpm_execd.paths import read_bounded
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.units import DAY, MS, SECOND, format_duration, parse_duration
 
@@ -53,6 +54,7 @@ _URL_EXAMPLE = "write it as http://localhost:8086"
 _PORT_EXAMPLE = _URL_EXAMPLE + ", with a port from 1 to 65535"
 _QUOTES_PROBLEM = ("is in quotes", "remove them; docker takes them for part of the value")
 _OWN_NAME = re.compile(r"\s*(export\s+)?(INFLUX|CLPM_|STREAM_|LOG_)")  # how a line of `.env` begins that is for us
+_MAX_SETTINGS_BYTES = 1_000_000  # of a file of settings or of a token, some hundred lines at most
 _MAX_QUOTED = 40  # characters of a wrong value that an error shows
 
 
@@ -155,7 +157,7 @@ class Settings:
         try:
             if current is not None and not stat.S_ISREG(os.stat(self.token_file).st_mode):
                 return current
-            text = self.token_file.read_bytes().decode("utf-8-sig").strip()
+            text = read_bounded(self.token_file, _MAX_SETTINGS_BYTES).decode("utf-8-sig").strip()
         except OSError as error:
             what = f"cannot be read: {error.strerror}"
             raise BadInput([Problem(where, what, "name a file that holds the token")]) from None
@@ -373,7 +375,7 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
     try:
         if path is None and not stat.S_ISREG(file.stat().st_mode):
             return {}
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_bounded(file, _MAX_SETTINGS_BYTES).decode("utf-8-sig")
     except OSError as error:
         if path is None and isinstance(error, FileNotFoundError):
             return {}

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from clpm_execd.influx.answer import Answer, TransportError, classify_failure, parse_error_message
+from clpm_execd.influx.call_timeout import TimedCaller
 from clpm_execd.influx.client import InfluxClient, UnusableToken
 from clpm_execd.influx.explanation import explain_answer
 from clpm_execd.problems import BadInput
@@ -35,6 +36,7 @@ class QueryClient:
     def __init__(self, url: str, token: Callable[[], str], org: str, bucket: str, timeout: float = TIMEOUT_S) -> None:
         self.influx = InfluxClient(url, org, bucket, token, timeout=timeout)
         self.bucket = bucket
+        self._caller = TimedCaller()
 
     def lines(self, method: str, path: str, body: object = None, **parameters: str) -> Iterator[str]:
         """Yield the lines of the answer to a request.
@@ -72,7 +74,7 @@ class QueryClient:
             with self.influx.make_client() as client:
                 api: Any = client.api_client
 
-                def send() -> Any:
+                def request() -> Any:
                     headers = {**api.default_headers, "Accept": "*/*"}
                     if body is not None:
                         headers["Content-Type"] = "application/json"
@@ -80,9 +82,9 @@ class QueryClient:
                         method, url, body=None if body is None else json.dumps(body), headers=headers,
                         preload_content=False, redirect=False, timeout=Timeout(self.influx.timeout))  # fmt: skip
 
-                response = send()
+                response = self._send(request)
                 if response.status == HTTPStatus.UNAUTHORIZED and self.influx.use_password(client):
-                    response = send()
+                    response = self._send(request)
                 if response.status in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
                     response.auto_close = False  # else an answer of known length closes itself under the reader
                     yield response
@@ -93,6 +95,22 @@ class QueryClient:
         except (HTTPError, OSError) as failure:
             answer = classify_failure(failure)
         raise self.problem(answer)
+
+    def _send(self, request: Callable[[], Any]) -> Any:
+        """Return what a request returns. A thread makes it: a signal ends no name lookup, but the wait for one."""
+
+        def result_or_failure() -> Any:
+            try:
+                return request()
+            except Exception as failure:
+                return failure
+
+        result = self._caller(result_or_failure, self.influx.timeout)
+        if result is None:
+            raise TimeoutError
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def problem(self, answer: Answer) -> BadInput:
         """Return the exception for an answer that is no success."""

@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clpm_execd.paths import read_bounded
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.score.ground_truth import GroundTruth
 from clpm_execd.units import LAST_TIME, TIME_EXAMPLES, parse_time
 
 COLUMNS = ("loop", "start", "end", "fault")
+_MAX_BYTES = 200_000_000  # some four million alarms
 _MAX_PROBLEMS = 50  # a file that is wrong throughout needs no more
 _MAX_SUGGESTED = 1000  # loops that are searched for one that resembles a mistyped one
 
@@ -81,7 +83,7 @@ def read_alarms(path: str | Path, truth: GroundTruth, by: str = "kind") -> list[
     """
     where = str(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_bounded(Path(path), _MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise BadInput([Problem(where, f"cannot be read: {error.strerror}", "name a CSV of alarms")]) from None
     except UnicodeDecodeError:
