@@ -76,8 +76,11 @@ class LongCsv(BlockEncoder):
         end = b",," + self._truth_measurement + b"," + _quote(row.fault) + b"\n"
         values = {"control": row.control, "effect": f"{row.effect:.4g}", "present": row.present,
                   "severity": f"{row.severity:.10g}", "visible": row.visible}
-        cause = begin + b",cause," + _quote(row.cause) + end if row.cause else b""
-        return cause + b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
+        if row.path:
+            values["delay"] = f"{row.delay:.10g}"
+        texts = b"".join(begin + b"," + name + b"," + _quote(text) + end
+                         for name, text in ((b"cause", row.cause), (b"path", row.path)) if text)
+        return texts + b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
 
 
 class WideCsv(BlockEncoder):

@@ -266,7 +266,7 @@ class TruthWriter:
         self._schema = pa.schema([
             ("time", pa.timestamp("ns", tz="UTC")), ("loop_id", text), ("fault", text), ("present", pa.bool_()),
             ("visible", pa.bool_()), ("severity", pa.float64()), ("effect", pa.float64()), ("cause", text),
-            ("control", pa.bool_())])
+            ("path", text), ("delay", pa.float64()), ("control", pa.bool_())])
         self._writer = ArrowWriter(file, self._schema, compression="zstd")
         self._rows, self._pending = TruthRows(), list[tuple[int, TruthRow]]()
 
@@ -294,7 +294,7 @@ class TruthWriter:
 
     def _write_pending(self) -> None:
         rows = [(time, row.loop, row.fault, row.present, row.visible, row.severity, row.effect, row.cause or None,
-                 row.control) for time, row in self._pending]
+                 row.path or None, row.delay if row.path else None, row.control) for time, row in self._pending]
         columns = dict(zip(self._schema.names, zip(*rows, strict=True), strict=True))
         self._writer.write_table(self._arrow.table(columns, schema=self._schema))
         self._pending = []

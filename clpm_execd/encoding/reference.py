@@ -68,5 +68,7 @@ def encode_truth(measurement: str, tags: Mapping[str, str], row: TruthRow, time:
     """Return a row of the ground truth as a line; time: ns since 1970, as text."""
     series = series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
     cause = f"cause={string_field(row.cause)}," if row.cause else ""
-    numbers = f"effect={row.effect:.4g},present={row.present},severity={row.severity:.10g},visible={row.visible}"
-    return f"{series} {cause}{f'control={row.control},{numbers}'.lower()} ".encode() + time + b"\n"
+    delay, path = (f"delay={row.delay:.10g},", f"path={string_field(row.path)},") if row.path else ("", "")
+    control = f"control={row.control},{delay}effect={row.effect:.4g},".lower()
+    state = f"present={row.present},severity={row.severity:.10g},visible={row.visible}".lower()
+    return f"{series} {cause}{control}{path}{state} ".encode() + time + b"\n"

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Block
+from clpm_execd.plant.block import Block, Route, Truth
 from clpm_execd.stored_names import TRUTH_KINDS, TRUTH_LOOPS, TRUTH_MINUTE, TRUTH_STATES
 
 _HEARTBEAT_NS = 60 * 10**9  # the interface promises a row each minute
 _STATES_PER_CAUSE = 1024  # more than the states of a row without one
+PATH_SEPARATOR = ">"
+_NO_ROUTE = Route((), 0.0)
 _SEVERITY_STEPS = 100.0  # a ramp of severity from 0 to 1 has so many rows, whatever its length
 
 
@@ -27,7 +29,8 @@ _SEVERITY_STEPS = 100.0  # a ramp of severity from 0 to 1 has so many rows, what
 class TruthRow:
     """The truth about a kind of fault in a loop at an instant; control: it is a negative control, never present.
 
-    effect: in standard deviations of the loop's movement without it. cause: LOOP:KIND of another loop, or empty.
+    effect: in standard deviations of the loop's movement without it. cause: LOOP:KIND of another loop, or empty. path:
+    where there is a cause, the loops from its own to this one. delay: on the way, s.
     """
 
     loop: str
@@ -38,6 +41,16 @@ class TruthRow:
     severity: float
     effect: float = 0.0
     cause: str = ""
+    path: str = ""
+    delay: float = 0.0
+
+
+def _make_row(truth: Truth, t: int, i: int) -> TruthRow:
+    cause = int(truth.cause[t, i])
+    route = truth.routes.get((i, cause), _NO_ROUTE)
+    return TruthRow(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
+                    bool(truth.visible[t, i]), float(truth.severity[t, i]), float(truth.effect[t, i]),
+                    truth.cause_text(cause), PATH_SEPARATOR.join(route.path), route.delay)
 
 
 class TruthRows:
@@ -66,10 +79,7 @@ class TruthRows:
         self._states, self._minute = states[-1:], int(minutes[-1])
         for t in np.flatnonzero(is_due.any(axis=1)).tolist():
             yield t, [
-                TruthRow(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
-                         bool(truth.visible[t, i]), float(truth.severity[t, i]), float(truth.effect[t, i]),
-                         truth.cause_text(int(truth.cause[t, i])))
-                for i in np.flatnonzero(is_due[t]).tolist()]
+                _make_row(truth, t, i) for i in np.flatnonzero(is_due[t]).tolist()]
 
     def _states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],
                        ) -> npt.NDArray[np.int64]:

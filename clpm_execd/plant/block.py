@@ -7,7 +7,8 @@ a number that does not exist is NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,22 @@ MAN, AUT, CAS = range(3)
 GOOD, BAD = 192, 0  # quality as OPC has it
 
 AFFECTED = "affected"  # in place of a kind of fault: the loop shows the effect of a fault of another one
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way on which a fault reaches another loop.
+
+    Attributes
+    ----------
+    path
+        The ids of the loops from that of the fault to the other one.
+    delay
+        The dead times and time constants on the way together, s.
+    """
+
+    path: tuple[str, ...]
+    delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class Truth:
         (T, F) how far the loop is from its copy without the fault, in standard deviations of that copy's movement.
     cause
         (T, F) which of the F is the cause of this one; -1 where it is its own.
+    routes
+        Of this one and a cause, both by their index among the F, the way between their loops.
     """
 
     loops: tuple[str, ...]
@@ -62,6 +81,7 @@ class Truth:
     severity: Floats
     effect: Floats
     cause: npt.NDArray[np.intp]
+    routes: Mapping[tuple[int, int], Route] = field(default_factory=dict)
 
     def cause_text(self, index: int) -> str:
         """Return the cause with this index as LOOP:KIND; empty for -1."""
@@ -89,7 +109,7 @@ class Truth:
                 effect[:, i] = self.effect[:, group].max(axis=1)
         return Truth(tuple(self.loops[i] for i in first), tuple(self.kinds[i] for i in first),
                      tuple(self.control[i] for i in first), self.column[first], present, visible, severity, effect,
-                     merged[cause])
+                     merged[cause], {(int(merged[i]), int(merged[k])): route for (i, k), route in self.routes.items()})
 
 
 @dataclass(frozen=True, slots=True)

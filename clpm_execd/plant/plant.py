@@ -129,7 +129,8 @@ class Plant(Simulation):
             from clpm_execd.plant.truth.twin import Twin
 
             self._twin = Twin(specs, schedule, self._starts, seed=seed, interval=self.interval, scan=self._scan)
-        self._truth_observer = TruthObserver(schedule, self._columns, self._twin)
+        links = None if self._twin is None else self._twin.links
+        self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links)
         if schedule.faults_of_stage(DATA_PATH_STAGE):
             self._data_path = DataPath(schedule, seed, self.interval)
 

@@ -32,7 +32,7 @@ _PRESENT, _VISIBLE, _CONTROL, _ACTIVE = 1, 2, 4, 8
 _BITS = {"present": _PRESENT, "visible": _VISIBLE, "control": _CONTROL}
 _FIELDS = {*_BITS, "severity", "cause"}
 _TRUE = ("true", "t", "1")
-_QUOTED_FIELD = re.compile(r'([ ,])(cause)="((?:[^"\\]|\\.)*)"(,?)')
+_QUOTED_FIELD = re.compile(r'([ ,])(cause|path)="((?:[^"\\]|\\.)*)"(,?)')
 _MAX_QUOTED = 60  # characters of a wrong line that an error shows
 _CACHED_TIMES = 65_536  # a table repeats each time once per loop, fault and field
 _REMEDY = "stream or generate with `truth = true` under [output], as line protocol or csv"
@@ -322,8 +322,8 @@ def _parse_time(text: str) -> int:
 def _parse_line(line: str) -> tuple[dict[str, str], dict[str, str], int]:
     """Return tags, fields and time of a line of line protocol; raise ValueError if it is not one."""
     line, quoted = line.strip(), {}
-    if match := _QUOTED_FIELD.search(line):  # the only text among the fields; it may hold blanks and commas
-        quoted = {match[2]: re.sub(r'\\(["\\])', r"\1", match[3])}
+    while match := _QUOTED_FIELD.search(line):  # the texts among the fields; they may hold blanks and commas
+        quoted[match[2]] = re.sub(r'\\(["\\])', r"\1", match[3])
         line = line[:match.start()] + (match[1] if match[1] == " " or match[4] else "") + line[match.end():]
     head, fields, stamp = re.split(r"(?<!\\) ", line)
     _, tags = re.split(r"(?<!\\),", head, maxsplit=1)

@@ -126,7 +126,8 @@ def test_the_file_of_the_ground_truth_has_the_rows_of_the_stream() -> None:
     due = [(int(block.times[t]), row) for block in blocks for t, ready in rows.take_due(block) for row in ready]
     table = pyarrow.parquet.read_table(io.BytesIO(file.getvalue()))
     assert [tuple(row.values())[1:] for row in table.to_pylist()] == [
-        (row.loop, row.fault, row.present, row.visible, row.severity, row.effect, row.cause or None, row.control)
+        (row.loop, row.fault, row.present, row.visible, row.severity, row.effect, row.cause or None,
+         row.path or None, row.delay if row.path else None, row.control)
         for _, row in due]
     assert table["time"].cast("int64").to_pylist() == [time for time, _ in due]
     assert {"present", "visible", "effect", "cause"} < set(table.column_names)

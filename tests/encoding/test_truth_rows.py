@@ -15,11 +15,12 @@ from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.csv import LongCsv, WideCsv
 from clpm_execd.encoding.encoder import Encoder
 from clpm_execd.encoding.line_protocol import LineProtocol
-from clpm_execd.plant.block import Arrivals, Block, Truth
+from clpm_execd.plant.block import AFFECTED, Arrivals, Block, Route, Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput
+from clpm_execd.score import read_truth
 
 SECOND = 1_000_000_000
 T0 = 1_736_503_500 * SECOND  # a stream minute
@@ -103,6 +104,20 @@ def test_the_first_sample_of_a_minute_has_a_row_where_none_is_on_it() -> None:
         block(truth_of(present), 8, first=1, interval=25 * SECOND)))
     seconds = [(int(line.rsplit(" ", 1)[1]) - T0) // SECOND for line in lines[::2]]
     assert seconds == [25, 75, 125, 200]
+
+
+def test_a_cause_comes_with_its_path_and_delay_which_score_reads_over() -> None:
+    truth = truth_of([[True, True]], kinds=("stiction", AFFECTED), control=(False, False))
+    truth = replace(truth, cause=np.array([[-1, 0]]), routes={(1, 0): Route(("A", "B 1,2"), 12.5)})
+    lines = LineProtocol(LOOPS, truth="control_loops_truth").encode(block(truth, 1)).decode().splitlines()
+    assert lines[-1].startswith('control_loops_truth,fault=affected,loop_id=B cause="A:stiction",control=false,'
+                                'delay=12.5,effect=0,path="A>B 1,2",present=true,')
+    rows = LongCsv(LOOPS, truth="control_loops_truth").encode(block(truth, 1)).decode().splitlines()
+    assert {tuple(row[2:4]) for row in csv.reader(rows) if row[-1] == AFFECTED} >= {
+        ("cause", "A:stiction"), ("path", "A>B 1,2"), ("delay", "12.5")}
+    for text in (lines, ["_time,loop_id,_field,_value,Mode,_measurement,fault", *rows]):
+        affected = next(each for each in read_truth(text).episodes if each.fault == AFFECTED)
+        assert affected.cause == "A:stiction"
 
 
 def test_an_affected_loop_has_rows_with_its_cause() -> None:

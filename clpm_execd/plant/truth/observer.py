@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import AFFECTED, Floats, Truth
+from clpm_execd.plant.block import AFFECTED, Floats, Route, Truth
 from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.truth.effect import LARGEST_EFFECT, EffectMeter
+from clpm_execd.plant.truth.routes import Links
 
 
 class Copies(Protocol):
@@ -35,9 +36,13 @@ class Copies(Protocol):
 
 
 class TruthObserver:
-    """Makes the ground truth of a plant. columns: (N,) the plant's column of each loop of a Block."""
+    """Makes the ground truth of a plant.
 
-    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None) -> None:
+    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, where any do.
+    """
+
+    def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None,
+                 links: Links | None = None) -> None:
         faults = schedule.faults
         self._schedule, self._twin = schedule, twin
         self._column_in_block = np.argsort(columns, kind="stable")
@@ -48,6 +53,7 @@ class TruthObserver:
             for fault in faults])
         self._own_copy = np.full(len(faults), -1, dtype=np.intp)
         self._affected: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)  # (A,) columns that others' faults reach
+        self._routes: dict[tuple[int, int], Route] = {}
         if twin is not None:
             is_own = schedule.column[twin.without] == twin.base
             self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)
@@ -60,6 +66,8 @@ class TruthObserver:
             self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
             self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
             self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
+            if links is not None:
+                self._routes = self._find_routes(twin, links)
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops[c].id for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
         self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
@@ -92,7 +100,23 @@ class TruthObserver:
         present = np.concatenate([present, visible[:, f:]], axis=1)
         severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
-                     cause)
+                     cause, self._routes)
+
+    def _find_routes(self, twin: Copies, links: Links) -> dict[tuple[int, int], Route]:
+        """Return the routes of each row whose cause may be another loop's fault, with that fault."""
+        faults = len(self._schedule.faults)
+        rows: dict[int, list[int]] = {c: [faults + i] for i, c in enumerate(self._affected.tolist())}
+        for k in self._coupled:
+            rows[int(self._schedule.column[k])].append(k)
+        routes: dict[tuple[int, int], Route] = {}
+        copies = self._foreign_copies
+        reached: dict[int, list[int]] = {}
+        for column, k in zip(twin.base[copies].tolist(), twin.without[copies].tolist(), strict=True):
+            reached.setdefault(k, []).append(column)
+        for k, columns in reached.items():
+            route_to = links.find_routes(int(self._schedule.column[k]))
+            routes |= {(row, k): route_to[column] for column in columns for row in rows[column]}
+        return routes
 
     def _measure(self, times: npt.NDArray[np.int64], signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
                  twin_mode: npt.NDArray[np.int8], effect: Floats, visible: npt.NDArray[np.bool_],

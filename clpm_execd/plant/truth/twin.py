@@ -8,7 +8,7 @@ which act on those that it does, are the same as in the plant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from clpm_execd.plant.snapshot import OwnedRows, StatefulPart, Tables, restore_p
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.stages.state import Cascades
 from clpm_execd.plant.truth.effect import EffectMeter
+from clpm_execd.plant.truth.routes import Links
 
 
 class Twin(Simulation):
@@ -37,7 +38,8 @@ class Twin(Simulation):
 
     def __init__(self, specs: LoopSet, schedule: Schedule, starts: npt.NDArray[np.int64], *, seed: int, interval: int,
                  scan: int) -> None:
-        groups = list(_find_groups(specs, schedule))
+        self.links = Links(specs, schedule)
+        groups = list(_find_groups(self.links.delays, schedule))
         base = np.array([c for _, columns, _ in groups for c in columns], dtype=np.intp)
         without = np.repeat([k for k, _, _ in groups], [len(columns) for _, columns, _ in groups]).astype(np.intp)
         is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
@@ -143,17 +145,9 @@ class Twin(Simulation):
                 controller.rescale_integral(np.where(changed[level], kp * ratio[level], kp))
 
 
-def _find_groups(specs: LoopSet, schedule: Schedule) -> Iterator[tuple[int, list[int], set[int]]]:
+def _find_groups(acts_on: Mapping[int, Collection[int]], schedule: Schedule) -> Iterator[
+        tuple[int, list[int], set[int]]]:
     """Yield of each fault its index, the loops to copy, masters first, and which of them it can reach."""
-    index = {loop: i for i, loop in enumerate(specs.ids)}
-    acts_on: dict[int, set[int]] = {}
-    for i, master in enumerate(specs.masters):
-        if master is not None:
-            acts_on.setdefault(i, set()).add(index[master])
-            acts_on.setdefault(index[master], set()).add(i)
-    for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
-        for other in fault.other_loops():
-            acts_on.setdefault(index[other], set()).add(column)
     acted_on_by: dict[int, set[int]] = {}
     for cause, effects in acts_on.items():
         for effect in effects:
@@ -164,11 +158,11 @@ def _find_groups(specs: LoopSet, schedule: Schedule) -> Iterator[tuple[int, list
             yield k, sorted(_reach(reached, acted_on_by)), reached
 
 
-def _reach(start: Iterable[int], links: dict[int, set[int]]) -> set[int]:
+def _reach(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[int]:
     """Return what can be reached from these, themselves included."""
     reached, remaining = set(start), list(start)
     while remaining:
-        more = links.get(remaining.pop(), set()) - reached
+        more = set(links.get(remaining.pop(), ())) - reached
         reached |= more
         remaining += more
     return reached

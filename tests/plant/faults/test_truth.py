@@ -10,7 +10,7 @@ from faulty_loops import START, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clpm_execd.plant.block import AFFECTED, Truth
+from clpm_execd.plant.block import AFFECTED, Route, Truth
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.plant import SECOND, Plant
@@ -91,6 +91,29 @@ def test_the_master_of_a_slave_whose_sensor_freezes_is_affected_and_names_the_ca
     assert result.present[-600:].all()
     assert not result.present[:300].any()
     assert {result.cause_text(int(cause)) for cause in result.cause[-600:, 1]} == {"FIC102:freeze"}
+
+
+def test_an_oscillation_that_travels_names_its_root_and_the_way_on_which_it_came() -> None:
+    tic = loop(fault("external-oscillation", **{"from": "FIC101", "lag": 15.0, "gain": 2.0}), loop_id="TIC102")
+    pic = loop(fault("external-oscillation", **{"from": "TIC102", "lag": 5.0, "gain": 2.0}), loop_id="PIC103")
+    slave = loop(loop_id="FIC104", cascade="PIC103", mode="CAS")
+    result = run(loop(fault("stiction", S=8.0, J=4.0)), tic, pic, slave, samples=3600).truth
+    assert result is not None
+    assert result.cause_text(int(result.cause[-1, 1])) == "FIC101:stiction"
+    from_the_root = {(result.loops[i], result.kinds[i]): route for (i, k), route in result.routes.items()
+                     if k == 0 and (result.kinds[i] != AFFECTED or result.loops[i] == "FIC104")}
+    assert from_the_root == {
+        ("TIC102", "external-oscillation"): Route(("FIC101", "TIC102"), 30.0),
+        ("PIC103", "external-oscillation"): Route(("FIC101", "TIC102", "PIC103"), 40.0),
+        ("FIC104", AFFECTED): Route(("FIC101", "TIC102", "PIC103", "FIC104"), 40.0)}
+    assert result.merge_same_kinds().routes == result.routes
+
+
+def test_a_master_feels_its_slave_through_its_process() -> None:
+    slave = loop(fault("freeze"), loop_id="FIC102", cascade="TIC101", mode="CAS")
+    result = run(slave, loop(loop_id="TIC101", kind="temperature"), samples=1).truth
+    assert result is not None
+    assert result.routes == {(1, 0): Route(("FIC102", "TIC101"), 30.0 + 240.0 + 60.0)}
 
 
 def test_the_effect_of_each_of_several_faults_is_what_it_adds_to_the_others() -> None:

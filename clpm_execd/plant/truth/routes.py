@@ -1,0 +1,53 @@
+"""The ways on which a fault reaches other loops: which loops it passes, and how long it takes.
+
+A loop acts on another one by its valve, where a fault of that one says so, or in a cascade, where the master feels the
+slave through its own process and the slave follows the master at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from heapq import heappop, heappush
+
+from clpm_execd.plant.block import Route
+from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.loop_set import LoopSet
+
+_LAGS_ON_THE_WAY = 2.0  # `lag` of a fault is each of two time constants
+
+
+class Links:
+    """Which loops act on which, by the plant's columns. delays: for each column those that it acts on, each in s."""
+
+    def __init__(self, specs: LoopSet, schedule: Schedule) -> None:
+        index = {loop: i for i, loop in enumerate(specs.ids)}
+        self._ids = specs.ids
+        self.delays: dict[int, dict[int, float]] = {}
+        for slave, name in enumerate(specs.masters):
+            if name is not None:
+                master = index[name]
+                process = specs[master].process
+                lags = 0.0 if process.model == "integrator" else sum(process.tau)
+                self._add(slave, master, process.dead_time + lags)
+                self._add(master, slave, 0.0)
+        for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
+            for other in fault.other_loops():
+                self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
+
+    def _add(self, cause: int, effect: int, delay: float) -> None:
+        reached = self.delays.setdefault(cause, {})
+        reached[effect] = min(delay, reached.get(effect, delay))
+
+    def find_routes(self, start: int) -> Mapping[int, Route]:
+        """Return the quickest route from a loop to each that it can reach, itself included."""
+        routes: dict[int, Route] = {}
+        waiting: list[tuple[float, int, tuple[int, ...]]] = [(0.0, start, (start,))]
+        while waiting:
+            delay, column, path = heappop(waiting)
+            if column in routes:
+                continue
+            routes[column] = Route(tuple(self._ids[c] for c in path), delay)
+            for effect, more in self.delays.get(column, {}).items():
+                if effect not in routes:
+                    heappush(waiting, (delay + more, effect, (*path, effect)))
+        return routes
