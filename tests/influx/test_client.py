@@ -337,6 +337,39 @@ def test_http_to_a_server_that_expects_tls_is_reported_even_if_its_message_is_lo
     assert "https://" in str(problem.remedy)
 
 
+NO_PATH = http("404 Not Found", b"404 page not found\n", "Connection: close")
+
+
+def test_a_server_without_the_path_of_influxdb_2_is_written_to_by_that_of_influxdb_1(serve: Serve) -> None:
+    server = serve(NO_PATH, DONE)
+    with closing(InfluxClient(server.url, "any", "plant/two weeks", lambda: SECRET)) as influx:
+        assert influx(LINE).outcome is WriteOutcome.WRITTEN
+        assert influx(LINE).outcome is WriteOutcome.WRITTEN
+    paths = [request.split()[1] for request in server.requests]
+    assert [path.partition(b"?")[0] for path in paths] == [b"/api/v2/write", b"/write", b"/write"]
+    assert paths[1] == b"/write?db=plant&rp=two+weeks&precision=ns"
+    assert server.requests[1].endswith(LINE)
+
+
+def test_a_proxy_that_knows_neither_path_is_asked_for_that_of_influxdb_2_again(serve: Serve) -> None:
+    server = serve(NO_PATH)
+    with closing(InfluxClient(server.url, "any", "plant", lambda: SECRET)) as influx:
+        assert [influx(LINE).outcome for _ in range(2)] == [WriteOutcome.DENIED] * 2
+    assert [request.split()[1].partition(b"?")[0] for request in server.requests] == [b"/api/v2/write", b"/write"] * 2
+
+
+def test_a_token_of_user_and_password_is_sent_as_such_to_a_server_that_takes_no_tokens(serve: Serve) -> None:
+    refused = http("401 Unauthorized", b'{"error":"unable to parse authentication credentials"}', "Connection: close")
+    server = serve(refused, DONE)
+    with closing(InfluxClient(server.url, "any", "plant", lambda: "clpm:control-loops")) as influx:
+        assert influx(LINE).outcome is WriteOutcome.WRITTEN
+    assert b"Authorization: Token clpm:control-loops\r\n" in server.requests[0]
+    assert b"Authorization: Basic Y2xwbTpjb250cm9sLWxvb3Bz\r\n" in server.requests[1]
+    server = serve(refused)
+    answer = write(server)
+    assert (answer.outcome, len(server.requests)) == (WriteOutcome.DENIED, 1)
+
+
 def test_the_retention_is_checked_for_an_organization_by_id_as_by_name(serve: Serve) -> None:
     none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}', "Connection: close")
     rules = b'{"buckets":[{"name":"b","retentionRules":[{"type":"expire","everySeconds":7200}]}]}'

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import logging
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -15,6 +21,13 @@ from command import environment, run_command
 from databases import QUICK, SLOW, Database
 from parts import ROOT, SECOND, points_of, running, until
 from tiers import CAMPAIGNS
+
+from clpm_execd.delivery.memory_queue import MemoryQueue
+from clpm_execd.delivery.sender import Sender
+from clpm_execd.influx.client import InfluxClient
+
+INFLUXDB = ("influxdb16", "influxdb18", "influxdb", "influxdb3")
+PAST = 1_700_000_000 * SECOND
 
 PLANT = """
 interval = "1s"
@@ -71,7 +84,7 @@ def test_check_names_the_server_and_what_it_cannot_do(database: Database, tmp_pa
 
 
 # VictoriaMetrics and QuestDB have neither databases nor, as they are started here, users.
-@pytest.mark.parametrize("database", ["influxdb16", "influxdb18", "influxdb", "influxdb3"], indirect=True)
+@pytest.mark.parametrize("database", INFLUXDB, indirect=True)
 def test_a_wrong_setting_is_named(database: Database, tmp_path: Path) -> None:
     for name, value in (("INFLUXDB_TOKEN", "a:b"), ("INFLUXDB_BUCKET", "none")):
         if " 3." in database.name and name == "INFLUXDB_BUCKET":
@@ -98,6 +111,41 @@ def test_the_score_is_that_of_the_file(database: Database, tmp_path: Path) -> No
     assert of_the_file["loops"] == 3
     assert (of_the_file["all"]["right"], of_the_file["all"]["wrong"]) == (1, 1)
     assert of_a_part["loop_days"] == pytest.approx(3 * 1200 / 86_400)
+
+
+# VictoriaMetrics drops what it cannot read, as `check` says.
+@pytest.mark.parametrize("database", [*INFLUXDB, *of_campaigns("questdb")], indirect=True)
+def test_of_a_batch_only_the_lines_that_are_wrong_are_rejected(database: Database) -> None:
+    bad = b'control_loops,Mode=AUT,loop_id=B PV="bad" %d\n' % (PAST + 50 * SECOND)
+    good = [b"control_loops,Mode=AUT,loop_id=A PV=1 %d\n" % (PAST + k * SECOND) for k in range(100)]
+    database.write(good[0])
+    rejected: list[bytes] = []
+    queue = MemoryQueue()
+    queue.put(b"".join([*good[1:40], bad, *good[40:]]))
+    influx = InfluxClient(database.url, database.org, database.bucket, lambda: database.token)
+    with contextlib.closing(influx):
+        sender = Sender(queue, influx, target="", log=logging.getLogger("clpm_execd"),
+                        quarantine=lambda lines: rejected.extend(itertools.chain(*lines.values())))
+        while sender.send_once() is not None:
+            pass
+    assert rejected == [bad]
+    points = [point for point in database.points(PAST) if point.time < PAST + 1000 * SECOND]
+    assert [(point.loop, point.time) for point in points] == [("A", PAST + k * SECOND) for k in range(100)]
+
+
+@pytest.mark.parametrize("database", ["influxdb16"], indirect=True)
+def test_a_retention_policy_of_influxdb_1_is_checked_and_written_to(database: Database, tmp_path: Path) -> None:
+    user, _, password = database.token.partition(":")
+    statement = "CREATE RETENTION POLICY short ON plant DURATION 26h REPLICATION 1"
+    query = urlencode({"u": user, "p": password, "q": statement})
+    urlopen(f"{database.url}/query?{query}", data=b"").close()
+    short = replace(database, bucket="plant/short")
+    done = run_command("check", "--direct", "--backfill", "7d", folder=tmp_path, env=short.environment)
+    assert done.stderr.startswith("--backfill: reaches back 7 d, and bucket 'plant/short' keeps points for 26 h")
+    now = time.time_ns()
+    short.write(b"control_loops,Mode=AUT,loop_id=SHORT PV=1 %d\n" % now)
+    assert [point.loop for point in short.points(now)] == ["SHORT"]
+    assert "SHORT" not in {point.loop for point in database.points(now)}
 
 
 # InfluxDB 2 is killed in test_kills.py, and 1.8 is asked as both 1.6 and 2 are.
