@@ -131,7 +131,7 @@ def test_a_limit_cycle_travels_from_a_sticky_valve_through_five_to_twelve_loops(
 
 
 def test_the_throughput_moves_every_unit(plant: Configuration) -> None:
-    assert {loop.throughput.sigma for loop in plant.loops} == {3.0}
+    assert {loop.throughput.sigma for loop in plant.loops} == {2.0}
     assert len({loop.throughput.unit for loop in plant.loops}) == 6
 
 

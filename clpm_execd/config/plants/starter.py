@@ -82,7 +82,7 @@ _REACHED = (5, 12)  # loops that a limit cycle travels through, from the sticky 
 _ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where it is the answer to a fault
 _WORN_FRACTION = 1 / 3  # of the sticky valves, those that become so within days; the others are so from the beginning
 # Of the whole plant: what its throughput does to it (docs/physics.md, "Days and months").
-_THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 3.0, 0.3
+_THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 2.0, 0.3
 # Of the temperatures and compositions, those that a utility heats or cools, and those that a hot stream of another unit
 # heats; and the load that its pressure makes, % of valve travel. Estimates.
 _UTILITY_FRACTION, _INTEGRATED_FRACTION, _UTILITY_PERCENT = 0.6, 0.2, (0.3, 1.2)
