@@ -270,7 +270,9 @@ def _draw_time_axis(axes: Axes, is_small: bool) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=5 if is_small else 9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(
-        locator, offset_formats=["", "%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d %H:%M"]))
+        locator, formats=["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S"],
+        zero_formats=["", "%Y-%m", "%m-%d", "%m-%d", "%H:%M", "%H:%M:%S"],
+        offset_formats=["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"]))
     axes.tick_params(axis="x", labelbottom=True, length=2.5)
     axes.annotate("UTC", (0.0, 0.0), (-14.0 if is_small else -20.0, -4.5), xycoords="axes fraction",
                   textcoords="offset points", ha="right", va="top", color=axes.xaxis.label.get_color())

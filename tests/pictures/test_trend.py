@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from clpm_execd.config.loops import parse_configuration
-from clpm_execd.pictures.trend import Bar, Trend, build_lanes, build_trends, choose_limits, choose_run, downsample
+from clpm_execd.pictures.matplotlib_image import render_image
+from clpm_execd.pictures.style import LIGHT
+from clpm_execd.pictures.trend import (
+    Bar,
+    Line,
+    Trend,
+    build_lanes,
+    build_trends,
+    choose_limits,
+    choose_run,
+    downsample,
+)
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 
@@ -160,3 +172,15 @@ def test_an_axis_reaches_what_is_more_than_a_few_samples_and_every_set_point() -
         assert limits.low < min(trend.pv.values.min(), trend.sp.values.min())
         assert limits.high > max(trend.pv.values.max(), trend.sp.values.max())
         assert not limits.spikes
+
+
+@pytest.mark.parametrize(("duration", "labels"), [
+    (20, ("10:05:05", "2025-01-10")), (600, ("10:10", "2025-01-10")), (2 * 86_400, ("12:00", "01-11", "2025-01-12")),
+    (30 * 86_400, ("01-21", "02-01", "2025")), (900 * 86_400, ("2025-09", "2026-01")), (9000 * 86_400, ("2032",))])
+def test_the_time_axis_of_an_image_can_be_read_at_any_span(duration: int, labels: tuple[str, ...]) -> None:
+    times = START + np.array([0, duration]) * SECOND
+    line = Line(times, np.array([1.0, 2.0]))
+    trend = Trend("A", int(times[0]), int(times[1]), line, line, line, (), ())
+    svg = render_image([trend], LIGHT, "svg").decode()
+    texts = re.findall(r">([^<>\n]+)</text>", svg)
+    assert set(labels) <= set(texts), texts
