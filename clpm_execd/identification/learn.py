@@ -16,14 +16,14 @@ import numpy as np
 from clpm_execd.identification.arx import fit_learned_model, wanders
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
 from clpm_execd.identification.conditioning import condition, excerpt
-from clpm_execd.identification.disturbance.load_steps import Step, alike, at_samples, load_steps
 from clpm_execd.identification.disturbance.oscillation import oscillation
 from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, loop_type, resolution, signals_of
-from clpm_execd.identification.model_selection import loaded, processed, spec_of, tuned_for
+from clpm_execd.identification.model_selection import loaded, processed, tuned_for
 from clpm_execd.identification.operator_habits import habits_of
 from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
 from clpm_execd.identification.process.residuals import Innovations
+from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.stiction import find_stiction
 from clpm_execd.identification.valve.stiction_size import StickyValve, size_stiction
 from clpm_execd.plant.block import Floats
@@ -41,7 +41,6 @@ from clpm_execd.records.gaps import count_long_gaps
 from clpm_execd.records.output_range import PERCENT, infer_output_range
 from clpm_execd.records.record import Record
 
-_LEAST_EXPLAINED = 0.3  # of the variance of OP's moves: below this the controller is no PID that can be seen
 _SHORT = 300  # samples: fewer tell little of a loop
 
 
@@ -195,13 +194,12 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
                stuck: StickyValve | None = None) -> _Explained:
     """stuck: of a valve that sticks; else it follows OP."""
     findings = Findings()
-    joint, stepped = (None, None) if stuck is not None else _at_scans(loop, signals, steps, law)
+    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, findings)
     moved = signals if stuck is None else replace(signals, op=stuck.stem)
-    loop, left = processed(loop, moved, findings, None if joint is None else joint.process, stepped,
-                           cycles=stuck is not None)
+    loop, left = processed(loop, moved, findings, None if joint is None else joint.process, cycles=stuck is not None)
     return _Explained(loop, left, joint, findings)
 
 
@@ -284,34 +282,24 @@ def white_noise(pv: Floats) -> float:
 
 
 def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None
-              ) -> tuple[ClosedLoop | None, list[Step] | None]:
-    """Controller and process at the controller's scans, where the record has not all of them; the steps of the load.
-
-    Those are looked for behind a typical process first, then behind the one that was found beside them.
-    """
+              ) -> ClosedLoop | None:
+    """Controller and process at the controller's scans, where the record has not all of them."""
     if law is None and signals.interval <= SCAN:
-        return None, None
-    if law is not None and not law.hidden and law.explained < _LEAST_EXPLAINED:
-        return None, None
+        return None
+    if law is not None and not law.hidden and law.explained < LIMITS.explained:
+        return None
     if law is None or law.reset[0] <= 0:  # not seen in a record as slow as that: looked for from what a rule would give
         gain, reset = apply_tuning_rule(loop, min(signals.interval, 1.0))
         law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
                      explained=0.0, exact=False, hidden=True)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
     process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
-    process = replace(process, gain=abs(process.gain))
-    stepped = load_steps(signals, replace(process, gain=float(np.copysign(process.gain, law.gain[0]))))
-    joint = closed_loop(signals, law, process, steps, at_samples(stepped))
-    if joint is not None:
-        before, stepped = stepped, load_steps(signals, spec_of(joint.process))
-        if not alike(before, stepped):
-            joint = closed_loop(signals, law, process, steps, at_samples(stepped))
-    return joint, stepped
+    return closed_loop(signals, law, replace(process, gain=abs(process.gain)), steps[0])
 
 
 def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> LoopSpec:
     """The loop with the controller that its record shows, else with one tuned by rule."""
-    known = law is not None and law.explained >= _LEAST_EXPLAINED
+    known = law is not None and law.explained >= LIMITS.explained
     if law is not None:
         findings.note("controller.explained", Estimate.measured(law.explained, "fraction of variance"))
     if law is None or not known:

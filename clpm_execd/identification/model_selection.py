@@ -4,21 +4,19 @@ would be tuned for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from math import inf
 
 import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
-from clpm_execd.identification.disturbance.load_steps import LOOKS, Step, alike, at_samples, cut_at, load_steps
 from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Hypothesis
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.pid_regression import SCAN
 from clpm_execd.identification.process.dead_time_profile import ProcessLaw, process_law
 from clpm_execd.identification.process.residuals import Innovations, innovations
+from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import (
@@ -32,115 +30,44 @@ from clpm_execd.plant.specs import (
 )
 from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 
-_SURE = 0.35  # standard deviation of a logarithm (see ProcessLaw): above this the record does not tell the process
-_PERIOD_TELLS = 50.0  # of the log-likelihood, doubled: noise that has one chance in 1e6 of a line gains so much by it
 _FAR = 10.0  # times the typical: as far as a prior goes to meet the controller
 _TRIAL = 3000  # samples
+_MODEL_NAMES = {"fopdt": "first order", "sopdt": "second order", "integrator": "an integrator"}
 _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
-_ALIKE = 15.0  # of the same: models that near leave it open which is right
 _MOST_ROUNDING = 0.9  # of the variance of a sensor's noise: beyond it is not seen
-_MARGIN = 20.0  # of Schwarz's criterion: by which another model than the type's must be better
 
 
-def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
-              steps: list[Step] | None = None, *, cycles: bool = False) -> tuple[LoopSpec, Innovations | None]:
+def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *, cycles: bool = False
+              ) -> tuple[LoopSpec, Innovations | None]:
     """The loop with the process of its record, or with a prior, and what that leaves unexplained.
 
-    law: of a process that is known already. steps: of the load, as known already, or behind a typical process. cycles:
-    it oscillates by itself. Where it does not, steps are looked for, and what oscillates from elsewhere, which is left
-    out of both.
+    law: of a process that is known already. cycles: it oscillates by itself. Where it does not, an oscillation from
+    elsewhere is looked for, which is left out of both.
     """
     alone = Findings()
-    if law is None and not cycles:
-        plain, steps, found = _between_steps(loop, signals, alone, steps)
-    else:
-        plain, steps = _identified(loop, signals, alone, law), steps or []
-        found = innovations(signals, plain.process, steps=at_samples(steps))
+    plain = _identified(loop, signals, alone, law)
+    found = innovations(signals, plain.process)
     if found is not None and law is None and not cycles:
-        # A line in what is unexplained; or in OP, where the process was taken for what makes it, unless steps do.
-        alone.hypotheses.append(Hypothesis(f"the load steps {len(steps)} times" if steps else "the load does not step",
-                                           -found.cost / 2.0, 0.0, 0.0, True))
+        # A line in what is unexplained; or in OP, where the process was taken for what makes it.
         cycle = oscillation(signals)
-        for series in (found.errors, *([] if steps else [np.where(signals.whole, signals.op, np.nan)])):
+        for series in (found.errors, np.where(signals.whole, signals.op, np.nan)):
             period = from_elsewhere(series, signals.interval, cycle and cycle[0])
             if period is not None:
                 told_so = Findings()
-                other = _identified(loop, cut_at(steps, signals), told_so, None, period[0])
-                less = innovations(signals, other.process, period[0], at_samples(steps))
+                other = _identified(loop, signals, told_so, None, period[0])
+                less = innovations(signals, other.process, period[0])
                 if less is not None:
                     gain = found.cost - less.cost
                     alone.hypotheses.append(Hypothesis(
-                        f"the load oscillates every {period[0]:.3g} s", -less.cost / 2.0, gain, _PERIOD_TELLS,
-                        gain > _PERIOD_TELLS))
-                if less is not None and less.cost < found.cost - _PERIOD_TELLS:
+                        f"the load oscillates every {period[0]:.3g} s", -less.cost / 2.0, gain, LIMITS.period_gain,
+                        gain > LIMITS.period_gain))
+                if less is not None and less.cost < found.cost - LIMITS.period_gain:
                     told_so.hypotheses += alone.hypotheses
                     told.take(told_so)
                     _note_swing(period, less, told)
-                    return other, _with_steps(less, signals, other, steps, told, period[0])
+                    return other, less
     told.take(alone)
-    return plain, _with_steps(found, signals, plain, steps, told)
-
-
-def _with_steps(beside: Innovations | None, signals: Signals, loop: LoopSpec, steps: Sequence[Step], told: Findings,
-                period: float | None = None) -> Innovations | None:
-    """What is left of a record with the steps of its load, but the load and the noise that it has beside them.
-
-    Its cost is that of either, so that a valve that sticks has to explain PV better than the steps do.
-    """
-    whole = innovations(signals, loop.process, period) if steps else beside
-    if whole is beside or whole is None or beside is None:
-        return beside
-    _note_steps(steps, told)
-    return replace(whole, load=beside.load, correlation=beside.correlation, noise=beside.noise, doubt=beside.doubt,
-                   cost=min(whole.cost, beside.cost))
-
-
-def _between_steps(loop: LoopSpec, signals: Signals, told: Findings, steps: list[Step] | None
-                   ) -> tuple[LoopSpec, list[Step], Innovations | None]:
-    """The loop with the process, found where the load does not step, the steps, and what both leave unexplained.
-
-    They are looked for behind the typical process first: where there are any, that of the whole record is far off. What
-    another process, without any, explains as well are none: behind a wrong one a move of SP passes for a step.
-    """
-    @cache  # a look may come back to the steps, or to the process, of one before
-    def between(these: tuple[Step, ...]) -> tuple[LoopSpec, Findings]:
-        told_so = Findings()
-        return _identified(loop, cut_at(these, signals), told_so), told_so
-
-    @cache
-    def behind(process: ProcessSpec) -> list[Step]:
-        return load_steps(signals, process)
-
-    if steps is None:
-        steps = behind(tuned_for(loop, signals.interval))
-    for _ in range(LOOKS):
-        before = steps
-        plain, told_so = between(tuple(steps))
-        steps = behind(plain.process)
-        if alike(steps, before):
-            break
-    found = innovations(signals, plain.process, steps=at_samples(steps))
-    if steps:
-        other, alone = between(())
-        without = innovations(signals, other.process)
-        if without is not None and found is not None and without.cost < found.cost:
-            plain, steps, told_so, found = other, [], alone, without
-    told.take(told_so)
-    return plain, steps, found
-
-
-def _note_steps(steps: Sequence[Step], told: Findings) -> None:
-    if not steps or told.estimates["process.gain"].source == "prior":
-        return
-    size = float(np.sqrt(np.mean([step.size**2 for step in steps])))
-    gain = told.estimates["process.gain"]
-    unsure = float(np.sqrt(np.mean([step.doubt**2 for step in steps])))
-    doubt = np.hypot(QUANTILE * unsure / len(steps)**0.5, size * (gain.high - gain.low) / 2.0 / abs(gain.value))
-    told.note("load.steps", Estimate.measured(len(steps), "in the record"))
-    told.note("load.step", Estimate.from_interval((size, max(size - doubt, 0.0), size + doubt), "% of travel"))
-    often = "once" if len(steps) == 1 else f"{len(steps)} times"
-    told.warnings.append(f"the load stepped {often}, by about {size:.2g} % of travel: the process is identified from "
-                         "the samples between the steps")
+    return plain, found
 
 
 def _note_swing(period: tuple[float, float, float], found: Innovations, told: Findings) -> None:
@@ -163,15 +90,17 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     if law is None:
         likely, *others = _models(prior)
         laws = [process_law(signals, likely, period)]
-        worst = inf if laws[0] is None else laws[0].criterion + _ALIKE
+        worst = inf if laws[0] is None else laws[0].criterion + LIMITS.alike
         laws += [process_law(signals, other, period, worst) for other in others]
     # The type's model, unless another is better by a margin; that it is the surer one is no reason.
-    least = min((law.criterion - _MARGIN for law in laws if law is not None and law.model == prior.model), default=inf)
+    least = min((law.criterion - LIMITS.model_gain for law in laws if law is not None and law.model == prior.model),
+                default=inf)
     known = [law for law in laws if law is not None and law.gain[0] * sign >= 0
-             and (law.relative < _SURE and law.criterion < least if law.model != prior.model
-                  else min(law.relative, law.faster) < _SURE)]
-    if known:
-        best = min(known, key=lambda law: law.criterion)
+             and (law.relative < LIMITS.sure and law.criterion < least if law.model != prior.model
+                  else min(law.relative, law.faster) < LIMITS.sure)]
+    best = min(known, key=lambda law: law.criterion) if known else None
+    _compare_models([law for law in laws if law is not None], best, told)
+    if best is not None:
         best = _as_any(best, [law for law in laws if law is not None])
         found = replace(loop, process=spec_of(best))
         if is_tuned_by_rule:
@@ -190,6 +119,15 @@ def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLa
     return replace(loop, process=prior)
 
 
+def _compare_models(laws: list[ProcessLaw], best: ProcessLaw | None, told: Findings) -> None:
+    """Add the models of the process to the table of hypotheses, the type's first."""
+    for law in laws:
+        is_types = law is laws[0]
+        told.hypotheses.append(Hypothesis(
+            f"the process is {_MODEL_NAMES[law.model]}", law.log_likelihood, laws[0].criterion - law.criterion,
+            0.0 if is_types else LIMITS.model_gain, law is best))
+
+
 def _why_not_identified(signals: Signals) -> str:
     whole = signals.whole
     if not whole.any() or np.ptp(signals.pv[whole]) == 0.0:
@@ -203,7 +141,7 @@ def _as_any(best: ProcessLaw, laws: list[ProcessLaw]) -> ProcessLaw:
     """The best law, its dead time as little sure as other models leave it that explain the record about as well."""
     value, *ends = best.dead_time
     for law in laws:
-        if law.criterion < best.criterion + _ALIKE:
+        if law.criterion < best.criterion + LIMITS.alike:
             ends += law.dead_time[1:]
     return replace(best, dead_time=(value, min(ends), max(ends)))
 

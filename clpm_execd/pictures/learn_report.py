@@ -59,8 +59,7 @@ _NAMES = {
     "operator.size": "set-point moves, size", "operator.automatic": "mean time in AUT or CAS",
     "operator.manual": "mean time in MAN", "stiction.S": "stiction S", "stiction.J": "slip jump J",
     "oscillation.period": "oscillation, period", "oscillation.amplitude": "external oscillation, amplitude",
-    "oscillation.harmonic": "external oscillation, third harmonic", "load.steps": "load steps",
-    "load.step": "load steps, rms size",
+    "oscillation.harmonic": "external oscillation, third harmonic",
 }
 _DEFAULT_MARK = "*"
 _SOURCES = {"identified": "identified", "record": "record", "prior": "default (not identified)"}

@@ -102,6 +102,16 @@ def test_a_clean_record_is_streamed_by_its_own_process_and_controller_and_moves_
         assert np.log(streamed.std(axis=0)).mean() == pytest.approx(np.log(recorded[:1000].std()), abs=0.4)
 
 
+def test_what_steps_of_the_load_were_goes_on_in_the_stream() -> None:
+    """Its load wanders as far as the record's."""
+    loop = add_sp_moves(flow(), 3.0, -2.0, 2.5)
+    steps = FaultSpec(kind="load-step", parameters={"size": -8.0 * loop.disturbance.sigma}, start=2000 * SECOND,
+                      duration=1300 * SECOND, repeat=3300 * SECOND)
+    record = run(replace(loop, faults=(steps,)), 7200)
+    again = run(learn(record_of(record), span=(0.0, 100.0)).loop, 20_000, seed=5)
+    assert again.op.std() == pytest.approx(record.op.std(), rel=0.5)
+
+
 def test_a_sticky_valve_is_known_and_sticks_on(learned: LearnedLoop) -> None:
     sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
     found = learn(record_of(run(add_sp_moves(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))

@@ -179,11 +179,11 @@ def test_what_is_between_two_samples_is_asked_only_where_it_matters() -> None:
     law = pid_law(fast, (0.02, 0.01))
     assert law is not None
     assert law.exact
-    assert closed_loop(fast, law, truth.process, (0.02, 0.01)) is None
+    assert closed_loop(fast, law, truth.process, 0.02) is None
     slow = signals_of(record_of(run(truth, SAMPLES, interval=INTERVAL)), 0, (0.0, 100.0))
     seen = pid_law(slow, (0.02, 0.01))
     assert seen is not None
-    found = closed_loop(slow, seen, truth.process, (0.02, 0.01))
+    found = closed_loop(slow, seen, truth.process, 0.02)
     assert found is not None
     assert found.process.gain[0] == pytest.approx(truth.process.gain, rel=0.2)
     assert np.sign(found.law.gain[0]) == 1.0

@@ -16,7 +16,7 @@ import numpy as np
 
 from clpm_execd.identification.loop_data import Signals, runs
 from clpm_execd.identification.pid_regression import SCAN
-from clpm_execd.identification.process.prediction_error import SHORTEST, Fit, Prediction
+from clpm_execd.identification.process.prediction_error import MIN_STRETCH_SAMPLES, Fit, Prediction
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.identification.valve.stiction import Stem, move_stems
 from clpm_execd.plant.block import Floats
@@ -32,7 +32,7 @@ _ANY_JUMP = tuple(0.1 * k for k in range(13))  # J, of S
 _STARTS = tuple(0.1 * k for k in range(-10, 11))  # of a stem, at the start of the record
 _DELAYS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5)  # of the dead time so far
 _FAMILIES = (0.1, 0.35, 0.7, inf)  # of valves, by J up to these shares of S; the first do little but trail
-_ROUGHLY = 1.0  # see `Prediction.free`
+_ROUGHLY = 1.0  # see `least_squares`
 _PARTS = 2  # of an interval: when in it a stem slipped is not known
 _MOST_SAMPLES = 7200  # two hours at 1 s: more hardly narrows an interval, and costs as much again
 _AT_ONCE = 320  # stems: of 7,200 samples they take 18 MB
@@ -126,7 +126,7 @@ class _Search:
         """
         stems = [*_around(best.stem, *_DENSE), *_around(best.stem, *_FINER[0])]
         within = best.fit.cost + max(LIMITS.likely, LIMITS.likely_share * gain)
-        costs = np.concatenate([self._prediction.costs([best.fit], part)[0] for part in self._parts(stems)])
+        costs = np.concatenate([self._prediction.costs(best.fit, part) for part in self._parts(stems)])
         likely = np.array([best.stem, *(stems[k] for k in np.flatnonzero(costs < within))])
         # OP turned somewhere between two samples of a record that does not have all scans.
         moves = np.diff(self._signals.op)
@@ -144,7 +144,7 @@ class _Search:
         families = np.array([_family(stem) for stem in stems])
         positions = [*self._parts(stems)]
         for guess in guesses:
-            costs = np.concatenate([self._prediction.costs([guess], part)[0] for part in positions])
+            costs = np.concatenate([self._prediction.costs(guess, part) for part in positions])
             for family in np.unique(families).tolist():
                 k = int(np.where(families == family, costs, inf).argmin())
                 valve = _Valve(stems[k], self._refit(guess, positions[k // _AT_ONCE][k % _AT_ONCE]))
@@ -160,15 +160,15 @@ class _Search:
         """Return the process that goes best with a stem there, (T,), looked for from this one on."""
         prediction = self._prediction.behind(position)
         delays = fit.delay * np.array(_DELAYS)
-        delay = float(delays[prediction.misfits(delays.tolist(), fit.parameters).argmin()])
-        return prediction.free(delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
+        delay = min(delays.tolist(), key=lambda delay: float(np.sum(prediction.errors(delay, fit.parameters)**2)))
+        return prediction.fit_with_dead_time(delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
 
 
 def _positions(signals: Signals, stems: Sequence[Stem]) -> Floats:
     """Return (M, T) where the stems of M valves are that OP moves; after a gap where they were, or as near as can be.
     """
     positions, last = np.repeat(signals.op[None, :], len(stems), axis=0), None
-    for stretch in runs(signals.whole, SHORTEST):
+    for stretch in runs(signals.whole, MIN_STRETCH_SAMPLES):
         positions[:, stretch] = move_stems(signals.op[stretch], stems, last).T
         last = positions[:, stretch.stop - 1]
     return positions
