@@ -89,13 +89,13 @@ def find_stiction(signals: Signals, sense: float) -> StictionSearch:
     if longest is None:
         return StictionSearch()
     part = slice(longest.start, min(longest.stop, longest.start + _MOST_SAMPLES))
-    pv, op = signals.pv[part], signals.op[part]
+    pv, op, sp = signals.pv[part], signals.op[part], signals.sp[part]
     width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02))
     if np.ptp(pv) < LIMITS.still_percent or width < LIMITS.still_percent:
         return StictionSearch()
     stems = [(size * width, jump * size * width, start) for size in _SIZES for jump in _JUMPS for start in _STARTS]
     positions = move_stems(op, stems)
-    tests = [_compare(_Blocks(pv, op, positions, block), order, stems)
+    tests = [_compare(_Blocks(pv, op, sp, positions, block), order, stems)
              for block in _blocks(len(pv)) for order in _ORDERS]
     return StictionSearch(tests, _decisive(tests, sense))
 
@@ -137,14 +137,19 @@ def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) ->
 
 
 class _Blocks:
-    """PV, OP and stems, averaged over blocks of so many samples; the first input is OP."""
+    """PV, OP, SP and stems, averaged over blocks of so many samples; the first input is OP.
 
-    def __init__(self, pv: Floats, op: Floats, positions: Floats, block: int) -> None:
+    SP is (T, 1), or (T, 0) where it never moves.
+    """
+
+    def __init__(self, pv: Floats, op: Floats, sp: Floats, positions: Floats, block: int) -> None:
         count = len(pv) // block
         inputs = np.column_stack([op, positions])[:count * block] - op.mean()
         self.pv = pv[:count * block].reshape(count, block).mean(axis=1)
         self.pv = (self.pv - self.pv.mean()) / max(float(self.pv.std()), 1e-12)
         self.inputs = inputs.reshape(count, block, -1).mean(axis=1)
+        moved = (sp - sp.mean())[:, None] if np.ptp(sp) > 0.0 else np.empty((len(sp), 0))
+        self.sp = moved[:count * block].reshape(count, block, -1).mean(axis=1)
         self.block = block
 
 
@@ -168,11 +173,16 @@ class _Fit:
 
 
 class _Arx:
-    """PV by its own past, and other columns, to which inputs are added; lags reach back equally for all delays."""
+    """PV by its own past, SP and other columns, to which inputs are added; lags reach back equally for all delays.
+
+    A controller that is faster than the blocks brings PV to SP within one: without SP, a stem that happens to slip
+    when SP moves, and rests while OP follows the load, would pass for the reason.
+    """
 
     def __init__(self, blocks: _Blocks, order: int, others: Floats | None = None) -> None:
         self._reach = max(order, _DELAYS[-1] + _TAPS)
         past = [self._lag(blocks.pv, lag) for lag in range(1, order + 1)]
+        past += [self._lag(blocks.sp, lag) for lag in (0, 1)]
         columns = np.column_stack([*past, np.ones(len(past[0])), *([] if others is None else [others[self._reach:]])])
         self._q = np.linalg.qr(columns)[0]
         self._inputs, pv = blocks.inputs, blocks.pv[self._reach:]
