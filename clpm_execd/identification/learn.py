@@ -192,13 +192,15 @@ class _Explained:
 
 def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law: PidLaw | None,
                stuck: StickyValve | None = None) -> _Explained:
-    """stuck: of a valve that sticks; else it follows OP."""
+    """stuck: of a valve that sticks; else it follows OP. The controller is the same behind either."""
     findings = Findings()
-    joint = None if stuck is not None else _at_scans(loop, signals, steps, law)
+    joint = _at_scans(loop, signals, steps, law)
     if joint is None and law is not None and law.hidden:
         law = None
     loop = _controlled(loop, signals, law if joint is None else joint.law, findings)
-    moved = signals if stuck is None else replace(signals, op=stuck.stem)
+    moved = signals
+    if stuck is not None:
+        moved, joint = replace(signals, op=stuck.stem), None
     loop, left = processed(loop, moved, findings, None if joint is None else joint.process, cycles=stuck is not None)
     return _Explained(loop, left, joint, findings)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from simulated_records import SECOND, add_sp_moves, record_of, run
 from test_recovery import drawn, share
+from test_stiction import VISIBLE
 from tiers import CAMPAIGNS
 
 from clpm_execd.identification.closed_loop.estimator import closed_loop
@@ -149,12 +150,19 @@ def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_
 
 
 def test_a_sample_each_half_minute_tells_the_same() -> None:
-    # At this interval one healthy loop in ten, such as that of seed 66, is taken for one with a deadband.
-    truth = drawn("pressure", 67)
+    truth = drawn("pressure", 66)
     found = learn(record_of(run(truth, SAMPLES, interval=30.0)), span=(0.0, 100.0)).estimates
     for key in ("gain", "reset"):
         assert found[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
     assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
+
+
+def test_the_controller_in_front_of_a_sticking_valve_is_that_of_the_scans() -> None:
+    found = learn(record_of(run(VISIBLE, 2000, interval=5.0)), span=(0.0, 100.0))
+    assert [fault.kind for fault in found.loop.faults] == ["stiction"]
+    assert found.loop.controller.setpoint_weight == 1.0
+    for key in ("gain", "reset"):
+        assert found.estimates[f"controller.{key}"].value == pytest.approx(getattr(VISIBLE.controller, key), rel=0.02)
 
 
 def test_an_output_that_no_controller_moves_is_not_explained_by_one() -> None:

@@ -182,7 +182,7 @@ class _Arx:
     def __init__(self, blocks: _Blocks, order: int, others: Floats | None = None) -> None:
         self._reach = max(order, _DELAYS[-1] + _TAPS)
         past = [self._lag(blocks.pv, lag) for lag in range(1, order + 1)]
-        past += [self._lag(blocks.sp, lag) for lag in (0, 1)]
+        past.append(self._lag(blocks.sp, 0))
         columns = np.column_stack([*past, np.ones(len(past[0])), *([] if others is None else [others[self._reach:]])])
         self._q = np.linalg.qr(columns)[0]
         self._inputs, pv = blocks.inputs, blocks.pv[self._reach:]
