@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parts import ROOT, InfluxDB, Point, Telegraf, free_port, points_of, running, until
+from parts import PARTS, ROOT, InfluxDB, Point, Telegraf, free_port, missing, points_of, running, until, version
 from tiers import CAMPAIGNS
 
 FLEET = ROOT / "telegraf" / "fleet"
@@ -59,6 +59,36 @@ class Nats:
 @pytest.fixture
 def nats(nats_server: Path, tmp_path: Path) -> Nats:
     return Nats(nats_server, tmp_path)
+
+
+class Kafka:
+    """A Kafka broker on a loopback port, its own controller, with its topics in a folder."""
+
+    def __init__(self, jars: Path, folder: Path) -> None:
+        port, controller = free_port(), free_port()
+        self.address, self._folder = f"127.0.0.1:{port}", folder
+        settings = folder / "server.properties"
+        settings.write_text(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n"
+            f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
+            f"log.dirs={folder}/topics\noffsets.topic.replication.factor=1\nnum.partitions=2\n")
+        java = ["java", "-Xmx512m", "-cp", f"{jars}/*"]
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(settings)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        self._command = [*java, "kafka.Kafka", str(settings)]
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        with running(self._command, self._folder / "kafka.log"):
+            until(self._answers, 60, f"Kafka at {self.address}")
+            yield
+
+    def _answers(self) -> bool:
+        host, _, port = self.address.partition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return True
+        return False
 
 
 def agents(telegraf: Path, folder: Path, program: list[str], *names: str) -> list[Telegraf]:
@@ -136,6 +166,29 @@ def test_shards_through_nats_are_the_plant_of_one_process(
     assert [point for point in influxdb.points(bucket) if point.time <= last] == of_one_process
     row, *_ = influxdb.query(f'from(bucket: "{bucket}") |> range(start: 0) |> limit(n: 1)')
     assert {name for name in row if name and not name.startswith("_")} == {"result", "table", "Mode", "loop_id"}
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(INSTANTS + 240)
+def test_shards_through_kafka_are_the_plant_of_one_process(
+    telegraf: Path, influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path
+) -> None:
+    jars = PARTS / f"kafka-{version('kafka')}"
+    if not jars.exists():
+        missing("kafka")
+    bucket, kafka = influxdb.new_bucket(), Kafka(jars, tmp_path)
+    one, two, consumer = agents(telegraf, tmp_path, clpm_execd, "one", "two", "consumer")
+    with kafka.up():
+        loops, start = plant(tmp_path, 5)
+        variables = {"KAFKA_BROKER": kafka.address, "CLPM_LOOPS": str(loops), **to_influxdb(influxdb, bucket)}
+        with (
+            one.agent(FLEET / "kafka-from-loops.conf", **variables, CLPM_SHARD="0/2"),
+            two.agent(FLEET / "kafka-from-loops.conf", **variables, CLPM_SHARD="1/2"),
+            consumer.agent(FLEET / "kafka-to-influxdb.conf", **variables),
+        ):
+            until(lambda: len(influxdb.points(bucket)) >= (INSTANTS + 1) * LOOPS, INSTANTS + 90, "samples in InfluxDB")
+    of_one_process = expected(clpm_execd, loops, start, INSTANTS, tmp_path)
+    assert [point for point in influxdb.points(bucket) if point.time <= of_one_process[-1].time] == of_one_process
 
 
 @pytest.mark.timeout(INSTANTS + 180)
