@@ -137,7 +137,8 @@ def test_it_works_where_nothing_else_is_installed(built: tuple[Path, Path], pyth
     assert "stiction\n" in ran("faults")
     (tmp_path / "loops.toml").write_text(ran("init", "--plant", "refinery", "--loops", "20"))
     assert ran("generate", "--config", "loops.toml", "--duration", "10s", "--format", "wide").count("\n") == 201
-    assert "pip install 'clpm-execd[plots]'" in ran("preview", status=2)
+    assert "OP %" in ran("preview")
+    assert "pip install 'clpm-execd[plots]'" in ran("preview", "--output", "loops.png", status=2)
     listed = uv("pip", "list", "--python", venv / "bin" / "python").stdout.splitlines()[2:]
     assert {line.split()[0].lower() for line in listed} <= NEEDED
     size = sum(path.stat().st_size for path in venv.rglob("*") if path.is_file()) / 1e6
