@@ -125,11 +125,13 @@ class Plant(Simulation):
 
         schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan, seed)
         self._attach_faults(schedule, seed)
+        links = None
         if self._measures_truth and any(fault.kind.acts_on_plant for fault in schedule.faults):
+            from clpm_execd.plant.truth.routes import Links
             from clpm_execd.plant.truth.twin import Twin
 
-            self._twin = Twin(specs, schedule, self._starts, seed=seed, interval=self.interval, scan=self._scan)
-        links = None if self._twin is None else self._twin.links
+            links = Links(specs, schedule)
+            self._twin = Twin(specs, schedule, self._starts, links, seed=seed, interval=self.interval, scan=self._scan)
         self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links)
         if schedule.faults_of_stage(DATA_PATH_STAGE):
             self._data_path = DataPath(schedule, seed, self.interval)

@@ -100,7 +100,7 @@ class Couplings:
     def __init__(self, schedule: Schedule, state: State, which: Sequence[int]) -> None:
         self._state = state
         self._owner = schedule.column[np.asarray(which, dtype=np.intp)]
-        column = {loop.id: i for i, loop in enumerate(schedule.loops)}
+        column = {loop: i for i, loop in enumerate(schedule.loops.ids)}
         faults = [schedule.faults[k] for k in which]
         self._other = np.array([column[other] for fault in faults for other in fault.other_loops()], dtype=np.intp)
         self._nominal_position = state.nominal_position[self._other]

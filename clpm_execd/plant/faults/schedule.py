@@ -11,6 +11,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.specs import LoopSpec
 
@@ -34,7 +35,7 @@ class Schedule:
 
     def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64], scan: int,
                  seed: int) -> None:
-        self.loops = loops = tuple(loops)
+        self.loops = loops = LoopSet.of(loops)  # which holds no specification for each loop
         self.scan = scan / 1e9
         self._scan = scan
         pairs = [(c, Fault(FAULTS[spec.kind], spec, loops[c], self.scan)) for c in columns for spec in loops[c].faults]
@@ -74,12 +75,16 @@ class Schedule:
         self._until[faults] = 0
 
     def severities(self, ticks: npt.NDArray[np.int64]) -> Floats:
-        """Return the severities, (T, F), at scans in rising order; 0 before the plant starts."""
-        severities: Floats = np.empty((len(ticks), len(self.faults)))
-        severities[:] = self._compute_severities(ticks[:1], slice(None))
+        """Return the severities, (T, F), at scans in rising order; 0 before the plant starts. They are to read only.
+
+        Where none changes, which is nearly always, they are one row in memory.
+        """
+        first = self._compute_severities(ticks[:1], slice(None))
         changing = np.flatnonzero(~self._is_constant(int(ticks[0]), int(ticks[-1])))
-        if changing.size:
-            severities[:, changing] = self._compute_severities(ticks, changing)
+        if not changing.size:
+            return np.broadcast_to(first, (len(ticks), len(self.faults)))
+        severities: Floats = np.repeat(first, len(ticks), axis=0)
+        severities[:, changing] = self._compute_severities(ticks, changing)
         return severities
 
     def _is_constant(self, first: int, last: int) -> npt.NDArray[np.bool_]:

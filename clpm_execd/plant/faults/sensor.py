@@ -29,7 +29,7 @@ class SensorFaults(LoopArrays):
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
         self._parameters = {name: np.zeros(len(sigma)) for name in names}
         self._effects = StageEffects(schedule, {"sigma": sigma, **self._parameters})
-        ids = tuple(schedule.loops[i].id for i in self.columns)
+        ids = tuple(schedule.loops.ids[i] for i in self.columns.tolist())
         self._draws = BlockDraws(stream_keys(seed, ids, stored_names.SPIKES), draw_uniforms)
         self._last_reading = state.pv[self.columns]
         self._select_parameters()

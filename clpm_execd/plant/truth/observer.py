@@ -68,7 +68,7 @@ class TruthObserver:
             self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
             if links is not None:
                 self._routes = self._find_routes(twin, links)
-        self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops[c].id for c in self._affected.tolist()))
+        self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops.ids[c] for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
         self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
         self._columns = self._column_in_block[np.concatenate([schedule.column, self._affected])]

@@ -36,10 +36,9 @@ class Twin(Simulation):
     (M,) whether that fault can reach it.
     """
 
-    def __init__(self, specs: LoopSet, schedule: Schedule, starts: npt.NDArray[np.int64], *, seed: int, interval: int,
-                 scan: int) -> None:
-        self.links = Links(specs, schedule)
-        groups = list(_find_groups(self.links.delays, schedule))
+    def __init__(self, specs: LoopSet, schedule: Schedule, starts: npt.NDArray[np.int64], links: Links, *,
+                 seed: int, interval: int, scan: int) -> None:
+        groups = list(_find_groups(links.delays, schedule))
         base = np.array([c for _, columns, _ in groups for c in columns], dtype=np.intp)
         without = np.repeat([k for k, _, _ in groups], [len(columns) for _, columns, _ in groups]).astype(np.intp)
         is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
@@ -174,8 +173,9 @@ def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
         return f"{loop}{COPY_MARK}{k}"
 
     pairs = list(zip(base.tolist(), without.tolist(), strict=True))
-    masters = [None if specs.masters[c] is None else mark(str(specs.masters[c]), k) for c, k in pairs]
-    copies = LoopSet(specs.distinct, specs.which[base], [mark(specs.ids[c], k) for c, k in pairs], masters)
+    ids = {name: name for name in (mark(specs.ids[c], k) for c, k in pairs)}  # a text stands once in memory
+    masters = [None if specs.masters[c] is None else ids[mark(str(specs.masters[c]), k)] for c, k in pairs]
+    copies = LoopSet(specs.distinct, specs.which[base], list(ids), masters)
     distinct, which = list(copies.distinct), copies.which.copy()
     has_neighbours = copies.where(_has_neighbours)
     for m in np.flatnonzero(has_neighbours).tolist():
