@@ -147,9 +147,9 @@ class DiskQueue:
                 self._log.error(text, self.folder.path, error.strerror, limit)
 
     def _write_lines_in_memory(self) -> bool:
-        """Write what is pending in memory, in order; return whether the disk took all of it."""
+        """Write what is in memory only, pending or in flight, in order; return whether the disk took all of it."""
         with self._lock:
-            entries = [entry for entry in (*self._order.backlog, *self._order.live) if entry.body is not None]
+            entries = [entry for entry in self._order if entry.body is not None]
         for entry in entries:
             body = entry.body
             if body is not None and not self._write(entry, Batch(body, entry.points)):

@@ -91,6 +91,7 @@ def _finish(path: Path) -> None:
 
 def _times_in(folder: Path) -> list[int]:
     try:
-        return parse_file_names(os.listdir(folder))
+        with os.scandir(folder) as entries:  # reading a pipe of such a name would wait for ever
+            return parse_file_names(entry.name for entry in entries if entry.is_file())
     except FileNotFoundError:
         return []

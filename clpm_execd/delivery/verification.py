@@ -6,6 +6,7 @@ It works next to a running stream: a file that the stream removes meanwhile is l
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,8 @@ def verify_state(state: Path) -> Verification:
 
 def _find_damage(path: Path, read: Callable[[Path], None]) -> list[Damage]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return [Damage(path, "it is not a file")]
         read(path)
     except FileNotFoundError:  # dealt with by the stream meanwhile
         return []

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -197,6 +198,8 @@ def read_checkpoint(folder: Path, source_kind: str, log: logging.Logger) -> tupl
     """
     path = folder / CHECKPOINT_FILE
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnusableCheckpoint("it is not a file")
         checkpoint = parse(path.read_bytes())
         if checkpoint.source_kind != source_kind:
             raise UnusableCheckpoint(f"it is of a {checkpoint.source_kind}, and this stream is of a {source_kind}")

@@ -71,7 +71,9 @@ class FolderLock:
     def try_acquire(self) -> bool:
         """Return whether the lock is held, if possible after acquiring it now."""
         if self._fd is not None:
-            return True
+            if os.fstat(self._fd).st_nlink:
+                return True
+            self.release()  # somebody has deleted the file, so that the lock keeps nobody out
         fd = -1
         try:
             make_folder(self.folder)

@@ -582,6 +582,27 @@ def test_a_network_folder_that_cannot_be_synced_is_used(
     assert take_all(queue_in(tmp_path)) == [lines(1)]
 
 
+def test_lines_that_are_in_flight_from_memory_are_written_once_there_is_room(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = [0]
+    full_disk(monkeypatch, room)
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    assert queue.peek() is not None
+    assert not queue.is_durable
+    room[0] = 10**6
+    queue.put(lines(2))
+    assert queue.is_durable
+    assert sorted(take_all(queue_in(tmp_path))) == split_lines(lines(1, 2))
+
+
+def test_a_pipe_with_the_name_of_a_queue_file_is_left_alone(tmp_path: Path) -> None:
+    queue = queue_in(tmp_path)
+    queue.put(lines(1))
+    os.mkfifo(queue.folder.path_of(T0))
+    assert take_all(queue_in(tmp_path)) == split_lines(lines(1))
+
+
 def test_lines_in_memory_are_sent_in_their_turn_while_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

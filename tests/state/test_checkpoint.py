@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import signal
 import stat
@@ -259,3 +260,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_or_the_new
             writer.kill()
         words = set((tmp_path / "file").read_bytes().split())
         assert len(words) == 1
+
+
+def test_a_pipe_in_place_of_the_checkpoint_is_moved_away_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "checkpoint")
+    assert read_checkpoint(tmp_path, "plant", LOG) == (None, False)
+    assert [path.name.partition("-")[0] for path in (tmp_path / "corrupt").iterdir()] == ["checkpoint"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -124,6 +125,15 @@ def test_the_program_streams_without_a_folder_that_cannot_be_used(tmp_path: Path
     done = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
     assert (done.returncode, done.stdout.count("\n")) == (0, 10)
     assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
+
+
+def test_a_lock_whose_file_was_deleted_is_acquired_again(tmp_path: Path) -> None:
+    first, second = FolderLock(tmp_path / "state", LOG), FolderLock(tmp_path / "state", LOG)
+    assert first.try_acquire()
+    shutil.rmtree(tmp_path / "state")
+    assert first.try_acquire()
+    assert not second.try_acquire()
+    first.release()
 
 
 def test_the_names_of_a_folder_and_its_parents_are_durable_once_the_lock_is_held(
