@@ -12,6 +12,8 @@ from dataclasses import Field, fields, is_dataclass
 from math import isinf
 from pathlib import Path
 
+from power.mutants import MUTANTS
+
 from clpm_execd.benchmark.judging import Row, Value
 from clpm_execd.benchmark.results import read_results
 from clpm_execd.benchmark.suite import load_suite, suite_names
@@ -176,6 +178,12 @@ def stiction_results() -> str:
          cell("refinery-1", name, lambda row: row.stiction_accuracy)) for name in names))
 
 
+def mutants() -> str:
+    """What is taken out of the program, one by one, to see whether the tests of power loss notice it."""
+    return _table(("taken out", "file", "noticed by the run"), *(
+        (mutant.what, f"`{mutant.file}`", mutant.scenario) for mutant in MUTANTS))
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "commands": ("README.md", commands),
     "settings": ("clpm_execd/docs/settings.md", settings),
@@ -188,6 +196,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "results: detection": ("clpm_execd/docs/benchmark.md", detection_results),
     "results: stiction": ("clpm_execd/docs/benchmark.md", stiction_results),
     "results: false alarms": ("clpm_execd/docs/benchmark.md", false_alarm_results),
+    "mutants": ("clpm_execd/docs/delivery.md", mutants),
 }
 
 
