@@ -56,13 +56,13 @@ def test_every_default_is_within_its_limits_and_every_limit_is_checked(kind: str
     about = FAULTS[kind]
     for name, parameter in about.parameters.items():
         default = about.defaults[name]
+        without = "\n".join(line for line in about.example.splitlines() if not line.startswith(f"{name} = "))
         if isinstance(default, str):
-            without = "\n".join(line for line in about.example.splitlines() if not line.startswith(f"{name} = "))
             assert "is not a string" in " ".join(problems(f"{without}\n{name} = 5"))
             continue
         assert parameter.low <= default <= parameter.high
         for wrong in (parameter.low - 1, parameter.high + 1):
-            [message] = problems(about.example.replace(f"{name} = {default}", f"{name} = {wrong!r}"))
+            [message] = problems(f"{without}\n{name} = {wrong!r}")
             assert f"fault[1].{name}: " in message
             assert "outside the limits" in message or "not a finite number" in message
 
