@@ -145,9 +145,11 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
+    # Between its samples a stream holds its values, as such a record does.
+    streamed = fitted if fitted.interval != signals.interval else signals
     own = found if tuned_as_found and fitted is signals else None
-    laws = fit_learned_model(signals, (rest[0], rest[1], rest[2]), steps, settings, loop, own, _faults(findings),
-                             stuck.stem if stuck is not None and fitted is signals else None)
+    laws = fit_learned_model(streamed, (rest[0], rest[1], rest[2]), steps, settings, loop, own, _faults(findings),
+                             stuck.stem if stuck is not None and fitted is streamed else None)
     if laws is None:
         findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "
                                  "its mean values is used")
