@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.units import LONGEST, SECOND, format_duration, human_duration, parse_duration, parse_time
@@ -35,13 +35,11 @@ def test_a_duration_of_zero_is_allowed_on_request() -> None:
     assert parse_duration("0s", zero=True) == 0
 
 
-@settings(deadline=None)
 @given(st.integers(1, LONGEST))
 def test_every_duration_reads_back_as_it_was_written(ns: int) -> None:
     assert parse_duration(format_duration(ns)) == ns
 
 
-@settings(deadline=None)
 @given(st.text() | st.floats() | st.integers())
 def test_any_value_is_a_duration_or_a_value_error(value: str | float) -> None:
     with suppress(ValueError):
@@ -80,7 +78,6 @@ def test_an_invalid_time_is_refused_with_an_example(text: str) -> None:
         parse_time(text, 0)
 
 
-@settings(deadline=None)
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", fullmatch=True))
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     with suppress(ValueError):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.config.loops import (
@@ -489,7 +489,6 @@ def places(node: Any) -> list[tuple[Any, Any]]:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.data())
 def test_any_change_to_a_valid_file_gives_a_configuration_or_bad_input(data: st.DataObject) -> None:
     mapping = copy.deepcopy(tomli.loads(EXAMPLE))

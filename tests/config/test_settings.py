@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.config.settings import Secret, Settings, read_settings
@@ -191,7 +191,6 @@ def test_an_unencrypted_token_to_another_host_is_a_warning(url: str, count: int)
     assert len(read_settings({**COMPLETE, "INFLUXDB_URL": url}).warnings()) == count
 
 
-@settings(deadline=None)
 @given(st.text(min_size=6), st.sampled_from(["http://host", "bad", "http://me:pw@host"]))
 def test_no_text_contains_the_token(tail: str, url: str) -> None:
     token = "tOkEn" + tail

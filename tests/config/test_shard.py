@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import run_command
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.config.loops import parse_configuration, read_configuration
@@ -49,7 +49,6 @@ def test_the_shard_of_a_loop_depends_only_on_its_id() -> None:
     assert half == {loop.id for loop in select_shard(loops, Shard(1, 4))} & {loop.id for loop in loops[::-2]}
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(1, 200))
 def test_a_further_shard_takes_loops_from_the_others_and_moves_none_between_them(loop: str, count: int) -> None:
     assert assign_shard(loop, count + 1) in (assign_shard(loop, count), count)

@@ -36,7 +36,7 @@ def neighbours(values: Floats) -> Floats:
     return np.concatenate([*numbers, *(-part for part in numbers)])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.floats(), min_size=1, max_size=50))
 def test_any_double_is_written_as_python_writes_it(values: list[float]) -> None:
     assert_exact(np.array(values))

@@ -48,7 +48,7 @@ def blocks(draw: st.DrawFn) -> list[Block]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stream=blocks())
 def test_rows_copied_by_column_are_the_rows_without_padding(form: str, stream: list[Block]) -> None:
     by_column: Encoder = FORMS[form](LOOPS)

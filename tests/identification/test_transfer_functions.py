@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.identification.process.transfer_functions import filters, pole_of, ratio
@@ -15,7 +15,6 @@ from clpm_execd.plant.stages.process import discretize
 pytestmark = pytest.mark.slow
 
 INTERVAL, SAMPLES, QUARTERS = 10.0, 80, 4
-unhurried = settings(deadline=None)
 OP = np.concatenate([[0.0], np.random.default_rng(1).standard_normal(SAMPLES - 1).cumsum()])
 LAGS = st.floats(0.5, 2000.0)
 NOISES = st.tuples(st.floats(-8.0, 8.0), st.floats(-6.0, 6.0)).map(np.array)
@@ -45,7 +44,6 @@ def at_samples(process: ProcessSpec, op: Floats, parts: int) -> Floats:
     return np.array(pv)[::QUARTERS * parts]
 
 
-@unhurried
 @given(processes(), NOISES, st.sampled_from((1, 2, 10)))
 def test_pv_that_follows_op_is_filtered_to_what_op_is(process: ProcessSpec, noise: Floats, parts: int) -> None:
     of = filters(process, INTERVAL, parts, noise)
@@ -53,7 +51,6 @@ def test_pv_that_follows_op_is_filtered_to_what_op_is(process: ProcessSpec, nois
     assert y == pytest.approx(u, rel=1e-6, abs=1e-7 * max(1.0, np.abs(u).max()))
 
 
-@unhurried
 @given(processes(), NOISES)
 def test_colour_has_the_spectrum_of_load_and_noise_and_can_be_inverted(process: ProcessSpec, noise: Floats) -> None:
     of = filters(process, INTERVAL, 10, noise)

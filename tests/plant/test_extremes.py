@@ -107,7 +107,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
     return found
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(plant=plants(), scan=st.sampled_from([0.1, 1.0, 5.0, 3600.0]), seed=st.integers(0, 2**32))
 def test_any_legal_loop_gives_numbers(plant: list[LoopSpec], scan: float, seed: int) -> None:
     block = Plant(plant, seed=seed, start=START, interval=ns(scan), scan=ns(scan)).advance(500)

@@ -70,7 +70,7 @@ def test_a_long_run_is_the_same_as_one_sample_after_the_other(seed: int) -> None
     assert same(joined([source.advance(1) for _ in range(300)]), plant(mixed(), seed).advance(300))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**64 - 1), parts=st.lists(st.integers(1, 120), min_size=1, max_size=6))
 def test_a_run_may_be_split_anywhere(seed: int, parts: list[int]) -> None:
     source = plant(mixed(), seed)
@@ -95,7 +95,7 @@ ALL_OF_THEM = plant(mixed()).advance(150)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(groups=st.lists(st.sampled_from(GROUPS), min_size=1, unique=True), data=st.data())
 def test_which_other_loops_there_are_and_in_which_order_changes_no_value(
         groups: list[tuple[str, ...]], data: st.DataObject) -> None:

@@ -84,7 +84,7 @@ def concatenate(blocks: Sequence[Block], signal: str) -> Any:
 
 
 @pytest.mark.parametrize("engine", ["interpreted", "compiled"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(loops=plants(), cuts=st.lists(st.integers(1, 400), min_size=1, max_size=3),
        times=st.sampled_from([(1.0, 1.0), (0.5, 0.5), (5.0, 1.0), (20.0, 0.5)]))
 def test_single_loops_give_the_bits_of_the_arrays(

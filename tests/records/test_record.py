@@ -22,7 +22,7 @@ SECOND = 10**9
 AUTO_DETECT = Columns()
 START = 1_736_503_200 * SECOND  # 2025-01-10T10:00:00Z
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(tmp_path: Path, text: str | bytes, name: str = "FIC101.csv", columns: Columns = AUTO_DETECT) -> Record:

@@ -249,7 +249,7 @@ events = st.tuples(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(events, max_size=12), st.sampled_from([SECOND // 2, SECOND, 7 * SECOND]), st.integers(0, SECOND))
 def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
     events_drawn: list[tuple[str, int, int]], interval: int, offset: int

@@ -140,7 +140,7 @@ def simulate(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> P
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plants(), st.integers(0, 300), st.integers(1, 100), st.sampled_from([(1, 1), (1, 0.5), (5, 1)]), st.data())
 def test_a_plant_resumes_at_any_scan_as_if_it_had_never_stopped(
         loops: list[LoopSpec], at: int, then: int, times: tuple[int, float], data: st.DataObject) -> None:
