@@ -159,6 +159,15 @@ def detection_results() -> str:
     return _results("F1 of detection", lambda row: row.detection_f1, _FAULTY_SUITES)
 
 
+def root_cause_results() -> str:
+    """F1 of root causes, of the monitors that name any."""
+    suites, rows = ("plantwide-1", "refinery-1"), read_results()
+    cells = {(suite, row.monitor): row.root_cause_f1 for suite in suites for row in rows.get(suite, ())}
+    return _table(("F1 of root causes", *suites), *(
+        (f"`{name}`", *(str(cells[suite, name]) for suite in suites)) for name in MONITORS
+        if any(value.value is not None for (_, monitor), value in cells.items() if monitor == name)))
+
+
 def false_alarm_results() -> str:
     return _results("false alarms per loop-day", lambda row: row.false_alarms, ("quiet-1", "refinery-1", "datapath-1"))
 
@@ -195,6 +204,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "results: diagnosis": ("clpm_execd/docs/benchmark.md", diagnosis_results),
     "results: detection": ("clpm_execd/docs/benchmark.md", detection_results),
     "results: stiction": ("clpm_execd/docs/benchmark.md", stiction_results),
+    "results: root causes": ("clpm_execd/docs/benchmark.md", root_cause_results),
     "results: false alarms": ("clpm_execd/docs/benchmark.md", false_alarm_results),
     "mutants": ("clpm_execd/docs/delivery.md", mutants),
 }

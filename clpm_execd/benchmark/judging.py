@@ -20,7 +20,7 @@ from clpm_execd.score.time_intervals import difference, intersection, total_dura
 from clpm_execd.score.truth_table import format_time
 from clpm_execd.units import DAY
 
-STICTION = "stiction"
+STICTION, MANUAL = "stiction", "manual"
 _RESAMPLES = 1000  # bootstrap samples: the ends of a 90 % interval scatter by about 0.01 then
 _PERCENTILES = (5.0, 95.0)
 _SEED = 1  # of the bootstrap, so that a table is the same when it is made again
@@ -107,15 +107,15 @@ def run_monitor(monitor: Monitor, recording: Recording, window: int) -> list[Sco
     window : int
         The time that is judged at once, ns.
     """
-    return [ScoredAlarm(Alarm(finding.loop, start, end, finding.fault, end), finding.score)
+    return [ScoredAlarm(Alarm(finding.loop, start, end, finding.fault, end, cause=finding.cause), finding.score)
             for start, end, windows in recording.cut(window) for finding in monitor.judge(windows)]
 
 
 def format_alarms(alarms: Iterable[ScoredAlarm]) -> str:
     """Return alarms as the CSV that `score` reads."""
     rows = [f"{each.alarm.loop},{format_time(each.alarm.start)},{format_time(each.alarm.end)},{each.alarm.fault},"
-            f"{format_time(each.alarm.raised_at)},{each.score:.4g}\n" for each in alarms]
-    return "loop,start,end,fault,detected,score\n" + "".join(rows)
+            f"{format_time(each.alarm.raised_at)},{each.score:.4g},{each.alarm.cause}\n" for each in alarms]
+    return "loop,start,end,fault,detected,score,cause\n" + "".join(rows)
 
 
 def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm], *, names_kinds: bool = True) -> Row:
@@ -155,14 +155,17 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
 def _root_cause_counts(truth: GroundTruth, alarms: Iterable[Alarm]) -> Floats:
     """Return for each loop the counts of `_event_f1` over alarms that name another loop as the cause.
 
-    Without such an alarm the monitor does not look for causes, and there are no counts.
+    Right is a loop that the cause reaches, be it healthy or one with a fault of that name, such as an external
+    oscillation that comes from another loop. Without such an alarm the monitor does not look for causes, and there are
+    no counts.
     """
     naming = [alarm for alarm in alarms
               if alarm.cause and alarm.loop not in (alarm.cause, alarm.cause.rpartition(":")[0])]
     if not naming:
         return np.zeros((len(truth.observation), 4))
+    reached = tuple(replace(episode, fault=AFFECTED) if episode.cause else episode for episode in truth.episodes)
     rows = []
-    for each in _score_loops(truth, naming, by="kind", affected="judge"):
+    for each in _score_loops(replace(truth, episodes=reached), naming, by="kind", affected="judge"):
         affected = next((tally for tally in each.tallies if tally.name == AFFECTED), Tally(AFFECTED))
         rows.append((affected.events, affected.detected_events, affected.correct_alarms, each.total.wrong_alarms))
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
@@ -185,7 +188,8 @@ def _score_loops(truth: GroundTruth, alarms: Sequence[Alarm], *, by: str, affect
 def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against: str | None = None) -> Floats:
     """Return for each loop the time of true and false positives and negatives of a fault, (loops, 4), ns.
 
-    Time in which the fault is present and not visible counts neither way.
+    Time in which the fault is present and not visible counts neither way, and neither does time in which the loop is in
+    manual: without a controller there is no cycle to judge.
 
     Parameters
     ----------
@@ -201,16 +205,20 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
         if alarm.fault == fault:
             predicted.setdefault(alarm.loop, []).append((alarm.start, alarm.end))
     present: dict[str, list[TimeInterval]] = {}
+    in_manual: dict[str, list[TimeInterval]] = {}
     visible: dict[tuple[str, str], list[TimeInterval]] = {}
     for episode in truth.episodes:
         visible.setdefault((episode.loop, episode.fault), []).extend(episode.visible)
         if episode.fault == fault:
             present.setdefault(episode.loop, []).append((episode.start, episode.end))
+        if episode.fault == MANUAL:
+            in_manual.setdefault(episode.loop, []).append((episode.start, episode.end))
     rows = []
     for loop, observation in truth.observation.items():
         alarm_time = union(predicted.get(loop, ()))
-        positive = intersection(union(visible.get((loop, fault), ())), observation)
-        rest = observation if against is None else intersection(union(visible.get((loop, against), ())), observation)
+        judged = difference(observation, union(in_manual.get(loop, ())))
+        positive = intersection(union(visible.get((loop, fault), ())), judged)
+        rest = judged if against is None else intersection(union(visible.get((loop, against), ())), judged)
         negative = difference(rest, union(present.get(loop, ())))
         hit, false = (total_duration(intersection(part, alarm_time)) for part in (positive, negative))
         rows.append((hit, false, total_duration(positive) - hit, total_duration(negative) - false))

@@ -20,6 +20,7 @@ _IDLE_SMOOTHING = 40  # slopes are taken over this fraction of a window: noise m
 _BICOHERENCE_PERIOD_SAMPLES = 16  # of the series for the bicoherence: the papers resample to periods of this size
 _ENVELOPE_SAMPLES = 2048  # of a window for the spectral envelope
 _ENVELOPE_MIN_LOOPS = 3
+_SAME_PERIOD = 0.1  # of the period: loops whose periods differ by less oscillate together
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,10 @@ def _combine(window: LoopWindow) -> tuple[str, float] | None:
 
 
 def _judge_roots(windows: Sequence[LoopWindow]) -> list[Finding]:
-    """Return the root of the oscillation that the loops of each unit share, named by the combination."""
+    """Return the root of the oscillation that the loops of each unit share, and the loops that it reaches.
+
+    The combination names the fault of the root.
+    """
     return [finding for unit in _group_by_area(windows).values() if len(unit) >= _ENVELOPE_MIN_LOOPS
             for finding in _find_roots(unit)]
 
@@ -179,10 +183,17 @@ def _find_roots(unit: Sequence[LoopWindow]) -> Iterator[Finding]:
     length = len(unit[0].pv) // step * step
     pv = np.stack([window.pv[:length].reshape(-1, step).mean(axis=1) for window in unit], axis=1)
     contribution = spectral_envelope.find_envelope_peak(pv).contribution
-    root = int(np.argmax(contribution))
-    if contribution[root] > spectral_envelope.ROOT_CANDIDATE and unit[root].oscillation_period is not None:
-        fault, _ = _combine(unit[root]) or (ANY, 0.0)
-        yield Finding(unit[root].loop, fault, float(contribution[root] / (1.0 + contribution[root])))
+    root = unit[int(np.argmax(contribution))]
+    highest, period = float(contribution.max()), root.oscillation_period
+    if highest <= spectral_envelope.ROOT_CANDIDATE or period is None:
+        return
+    fault, _ = _combine(root) or (ANY, 0.0)
+    score = highest / (1.0 + highest)
+    yield Finding(root.loop, fault, score)
+    for window in unit:
+        other = window.oscillation_period
+        if window is not root and other is not None and abs(other - period) < _SAME_PERIOD * period:
+            yield Finding(window.loop, "external-oscillation", score, cause=root.loop)
 
 
 def _group_by_area(windows: Sequence[LoopWindow]) -> Mapping[str, list[LoopWindow]]:

@@ -85,8 +85,11 @@ class Finding:
         A kind of fault as the ground truth names it, or `any`.
     score : float
         0 to 1, greater where the monitor is surer; comparable within one monitor.
+    cause : str
+        The loop whose fault reaches this one, as far as the monitor looks for it.
     """
 
     loop: str
     fault: str
     score: float
+    cause: str = ""

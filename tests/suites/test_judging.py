@@ -36,15 +36,18 @@ def test_the_scores_are_those_calculated_by_hand() -> None:
     assert row.against_external == Value(None)
 
 
-def test_root_causes_are_scored_where_alarms_name_the_loop_of_another_one() -> None:
-    affected = [Episode(loop, AFFECTED, 0, 5 * HOUR, visible=((0, 5 * HOUR),), cause="A:stiction") for loop in "CD"]
+@pytest.mark.parametrize("fault", [AFFECTED, "external-oscillation"])
+def test_root_causes_are_scored_where_alarms_name_the_loop_of_another_one(fault: str) -> None:
+    affected = [Episode(loop, fault, 0, 5 * HOUR, visible=((0, 5 * HOUR),), cause="A:stiction")
+                for loop, fault in (("C", AFFECTED), ("D", fault))]
     truth = replace(TRUTH, episodes=(*TRUTH.episodes, *affected), observation={**TRUTH.observation, "D": OBSERVED})
     own = Alarm("A", 0, 8 * HOUR, "stiction", cause="A")
     right, wrong = (Alarm(loop, 0, 5 * HOUR, "stiction", cause=cause) for loop, cause in (("C", "A"), ("D", "B")))
     assert evaluate("mine", "suite", truth, [own]).root_cause_f1 == Value(None)
     row = evaluate("mine", "suite", truth, [own, right, wrong])
     assert row.root_cause_f1.value == pytest.approx(0.5)  # 1 of 2 alarms, 1 of 2 events
-    assert row.f1 == evaluate("mine", "suite", truth, [own]).f1, "alarms on affected loops count neither way there"
+    f1 = evaluate("mine", "suite", truth, [own, right]).f1
+    assert f1 == evaluate("mine", "suite", truth, [own]).f1, "alarms on affected loops count neither way there"
     assert "F1 of root causes" in format_text([row])
     assert Row.from_table({name: value for name, value in row.to_table().items() if name != "root_cause_f1"}) \
         == replace(row, root_cause_f1=Value(None))
@@ -74,10 +77,17 @@ def test_time_that_is_not_visible_counts_neither_way() -> None:
     assert (hit, false, missed, rejected) == (8.0, 0.0, 0.0, 0.0)
 
 
+def test_stiction_is_not_judged_in_a_loop_that_is_in_manual() -> None:
+    manual = [Episode("A", "manual", 6 * HOUR, 10 * HOUR, visible=()), Episode("C", "manual", 0, 9 * HOUR, visible=())]
+    truth = replace(TRUTH, episodes=(*TRUTH.episodes, *manual))
+    counts = count_time(truth, [Alarm("A", 0, 4 * HOUR, "stiction")], "stiction") / HOUR
+    assert counts.tolist() == [[4.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 10.0], [0.0, 0.0, 0.0, 1.0]]
+
+
 def test_alarms_are_written_as_score_reads_them() -> None:
     text = format_alarms([ScoredAlarm(Alarm("A", 0, HOUR, "stiction", HOUR), 0.75)])
-    assert text == ("loop,start,end,fault,detected,score\n"
-                    "A,1970-01-01T00:00:00Z,1970-01-01T01:00:00Z,stiction,1970-01-01T01:00:00Z,0.75\n")
+    assert text == ("loop,start,end,fault,detected,score,cause\n"
+                    "A,1970-01-01T00:00:00Z,1970-01-01T01:00:00Z,stiction,1970-01-01T01:00:00Z,0.75,\n")
 
 
 @pytest.mark.slow
@@ -95,3 +105,5 @@ def test_the_easy_suite_is_easy_and_the_refinery_is_not() -> None:
     assert against_external.value is not None
     assert against_aggressive.value is not None
     assert min(against_external.value, against_aggressive.value) >= 0.95
+    published = [rows["refinery-1", name].stiction_accuracy.value for name in ("he", "horch", "choudhury", "yamashita")]
+    assert all(accuracy is not None and 0.45 <= accuracy <= 0.65 for accuracy in published)
