@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.identification.loop_data import Booleans, Signals
-from clpm_execd.identification.pid_regression import unexplained
+from clpm_execd.identification.pid_regression import controller_residuals
 from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
@@ -44,7 +44,7 @@ _SEGMENT_SAMPLES = 64  # of Welch's method
 _MARGIN = 0.05  # decades of spectral density: for a model in which all of a loop's numbers act
 
 
-def wanders(signals: Signals) -> bool:
+def has_continuous_sp(signals: Signals) -> bool:
     """Return whether SP is hardly ever constant, as that of a cascade's slave; an operator's rests and steps."""
     sp = signals.sp[signals.whole]
     rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
@@ -65,7 +65,8 @@ def fit_learned_model(signals: Signals, rest: tuple[float, float, float], steps:
     x[~whole] = np.nan
     is_automatic = signals.automatic if (signals.automatic & whole).sum() > 0.2 * whole.sum() else np.ones_like(whole)
     flow = x[:, 1] if stem is None else stem - rest[1]
-    plain = _fit_plain_model(x, flow, is_automatic, wanders(signals), _find_repeats(signals, steps), signals.interval,
+    plain = _fit_plain_model(x, flow, is_automatic, has_continuous_sp(signals), _find_repeats(signals, steps),
+                             signals.interval,
                              rest[0] - rest[2], settings)
     if plain is None:
         return None
@@ -200,7 +201,7 @@ def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopS
     reset = loop.controller.reset or 0.0
     if signals.interval > max(1.0, _PACE * reset):
         return None
-    left = unexplained(signals, loop.controller)
+    left = controller_residuals(signals, loop.controller)
     before, now = left[:-1], left[1:]
     is_known = np.isfinite(before) & np.isfinite(now)
     power = float(before[is_known] @ before[is_known])

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.identification.loop_data import Booleans, Signals, runs
-from clpm_execd.identification.pid_regression import explained_moves
+from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
+from clpm_execd.identification.pid_regression import explained_share
 from clpm_execd.plant.block import Floats
 
 MOST_SAMPLES = 50_000  # that are identified from: a month at 1 s stays below 1 GB, and more hardly narrows an interval
@@ -41,7 +41,7 @@ def _without_shutdowns(signals: Signals) -> tuple[Signals, str]:
     """Return the record with NaN where OP rests at an end of its travel again and again, as of a plant off at night."""
     with np.errstate(invalid="ignore"):
         at_end = (signals.op <= _LIMIT_PERCENT) | (signals.op >= 100.0 - _LIMIT_PERCENT)
-    off = [s for s in runs(at_end & signals.whole, _REST_SAMPLES) if np.ptp(signals.op[s]) == 0.0]
+    off = [s for s in find_runs(at_end & signals.whole, _REST_SAMPLES) if np.ptp(signals.op[s]) == 0.0]
     in_control = signals.whole.copy()
     for s in off:
         in_control[s] = False
@@ -98,11 +98,11 @@ def _at_changes(signals: Signals) -> tuple[Signals, str]:
 
 def _with_op_in_time(signals: Signals) -> tuple[Signals, str]:
     """Return OP moved by a sample where only so a controller's law explains it."""
-    explained = explained_moves(signals)
+    explained = explained_share(signals)
     if explained >= _LEAST_EXPLAINED:
         return signals, ""
     shifted = {late: _shift_op(signals, late) for late in (1, -1)}
-    late, share = max(((late, explained_moves(one)) for late, one in shifted.items()), key=lambda one: one[1])
+    late, share = max(((late, explained_share(one)) for late, one in shifted.items()), key=lambda one: one[1])
     if share < _LEAST_EXPLAINED or 1.0 - share > 0.1 * (1.0 - explained):
         return signals, ""
     when = "after" if late > 0 else "before"

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clpm_execd.identification.arx import fit_learned_model, wanders
-from clpm_execd.identification.closed_loop.estimator import ClosedLoop, closed_loop
+from clpm_execd.identification.arx import fit_learned_model, has_continuous_sp
+from clpm_execd.identification.closed_loop.estimator import ClosedLoop, estimate_closed_loop
 from clpm_execd.identification.conditioning import condition, excerpt
-from clpm_execd.identification.disturbance.oscillation import oscillation
+from clpm_execd.identification.disturbance.oscillation import find_oscillation
 from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
-from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, loop_type, resolution, signals_of
-from clpm_execd.identification.model_selection import loaded, processed, tuned_for
-from clpm_execd.identification.operator_habits import habits_of
-from clpm_execd.identification.pid_regression import SCAN, PidLaw, pid_law
+from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
+from clpm_execd.identification.model_selection import identify_disturbance, identify_process, process_implied_by_tuning
+from clpm_execd.identification.operator_habits import estimate_habits
+from clpm_execd.identification.pid_regression import SCAN, PidLaw, estimate_pid_law
 from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.stiction import find_stiction
@@ -110,7 +110,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     findings = Findings()
     title = record.loops[column] if loop_id is None else loop_id
     output = infer_output_range(record.op[:, column], record.op_unit(column))
-    signals = signals_of(record, column, span, output.ends if op_span is None else op_span)
+    signals = extract_signals(record, column, span, output.ends if op_span is None else op_span)
     whole = signals.whole
     if span is None:
         low, high = signals.span
@@ -121,7 +121,7 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     if gaps:
         findings.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them "
                                  "are used, and nothing is assumed about the gaps")
-    kind = _kind(kind or loop_type(title), title, findings)
+    kind = _kind(kind or infer_loop_type(title), title, findings)
     base = template(kind, title, signals.span)
     samples = int(whole.sum())
     if samples < _SHORT:
@@ -129,17 +129,17 @@ def _learned(record: Record, column: int, span: tuple[float, float] | None, op_s
     loop = _levels(base, signals, record, column, findings)
     steps = (loop.recording.resolution.pv * 100.0 / (signals.span[1] - signals.span[0]),
              loop.recording.resolution.op * 100.0 / (signals.op_span[1] - signals.op_span[0]))
-    loop = replace(loop, operator=habits_of(signals, findings))
+    loop = replace(loop, operator=estimate_habits(signals, findings))
     signals, note = excerpt(signals)
     fitted, notes = condition(signals)
     findings.warnings += [note, *notes] if note else notes
     whole = signals.whole
     _oscillates(fitted, findings)
-    law = pid_law(fitted, steps)
+    law = estimate_pid_law(fitted, steps)
     stuck = _sticks(loop, fitted, law, findings)
     known = _explained(loop, fitted, steps, law, stuck)
     findings.take(known.findings)
-    loop, found = loaded(known.loop, known.left, findings, known.scans), known.left
+    loop, found = identify_disturbance(known.loop, known.left, findings, known.scans), known.left
     tuned_as_found = findings.estimates["controller.gain"].source == "identified"
     rest = tuple(float(np.mean(part[whole])) if samples else 50.0 for part in (signals.pv, signals.op, signals.sp))
     controller = loop.controller
@@ -173,7 +173,7 @@ def _in_cascade(loop: LoopSpec, signals: Signals, findings: Findings) -> LoopSpe
 
 
 def _oscillates(signals: Signals, findings: Findings) -> None:
-    period = oscillation(signals)
+    period = find_oscillation(signals)
     if period is not None:
         findings.note("oscillation.period", Estimate.from_interval(period, "s"))
         findings.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
@@ -203,7 +203,8 @@ def _explained(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law
     moved = signals
     if stuck is not None:
         moved, joint = replace(signals, op=stuck.stem), None
-    loop, left = processed(loop, moved, findings, None if joint is None else joint.process, cycles=stuck is not None)
+    loop, left = identify_process(loop, moved, findings, None if joint is None else joint.process,
+                                  cycles=stuck is not None)
     return _Explained(loop, left, joint, findings)
 
 
@@ -214,7 +215,7 @@ def _sticks(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Find
     findings.hypotheses += search.hypotheses()
     if search.best is None:
         return None
-    valve = size_stiction(signals, tuned_for(controlled, signals.interval), search.best.stem,
+    valve = size_stiction(signals, process_implied_by_tuning(controlled, signals.interval), search.best.stem,
                           max(search.gain, search.best.gain))
     if valve is not None:
         findings.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
@@ -256,13 +257,14 @@ def _levels(base: LoopSpec, signals: Signals, record: Record, column: int, findi
         return base
     sp = float(np.mean(signals.sp[whole])) * (high - low) / 100.0 + low
     op = float(np.clip(np.mean(signals.op[whole]), 0.0, 100.0))
-    step_pv, step_op = resolution(record.pv[:, column]), resolution(record.op[:, column])
+    step_pv, step_op = find_resolution(record.pv[:, column]), find_resolution(record.op[:, column])
     automatic = float(np.mean(signals.automatic[whole]))
     if automatic < 0.5:
         findings.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
     repeated = float(np.mean(np.diff(signals.pv[whole]) == 0)) if whole.sum() > 1 else 0.0
     findings.note("recording.repeated", Estimate.measured(repeated, "fraction of PV values"))
-    noise = findings.note("sensor.noise", Estimate.from_prior(white_noise(signals.pv[whole]), "% of span", 1.5))
+    noise = findings.note("sensor.noise",
+                          Estimate.from_prior(estimate_white_noise(signals.pv[whole]), "% of span", 1.5))
     return replace(
         base,
         sp=min(max(findings.note("sp", Estimate.measured(sp, "engineering units"), 7), low), high),
@@ -277,7 +279,7 @@ def _op_unit(ends: tuple[float, float]) -> str:
     return "%" if ends == PERCENT else "units of op_range"
 
 
-def white_noise(pv: Floats) -> float:
+def estimate_white_noise(pv: Floats) -> float:
     """Sigma of the noise that is white: the floor of the spectrum at its upper end. What moves as fast counts too."""
     if len(pv) < 16:
         return 0.0
@@ -297,8 +299,8 @@ def _at_scans(loop: LoopSpec, signals: Signals, steps: tuple[float, float], law:
         law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
                      explained=0.0, exact=False, hidden=True)
     tuned_so = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
-    process = tuned_for(replace(loop, controller=tuned_so), signals.interval)
-    return closed_loop(signals, law, replace(process, gain=abs(process.gain)), steps[0])
+    process = process_implied_by_tuning(replace(loop, controller=tuned_so), signals.interval)
+    return estimate_closed_loop(signals, law, replace(process, gain=abs(process.gain)), steps[0])
 
 
 def _controlled(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> LoopSpec:
@@ -326,7 +328,7 @@ def _pid(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, findings: F
         findings.warnings.append("OP shows no integral action")
     derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
-    if np.ptp(signals.sp[signals.whole]) > 0 and not wanders(signals) and law.weight[2] - law.weight[1] < 0.5:
+    if np.ptp(signals.sp[signals.whole]) > 0 and not has_continuous_sp(signals) and law.weight[2] - law.weight[1] < 0.5:
         weight = min(max(findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
     return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),

@@ -52,8 +52,8 @@ class Signals:
                        automatic=self.automatic[where], cascaded=self.cascaded[where])
 
 
-def signals_of(record: Record, column: int, span: tuple[float, float] | None = None,
-               op_span: tuple[float, float] | None = None) -> Signals:
+def extract_signals(record: Record, column: int, span: tuple[float, float] | None = None,
+                    op_span: tuple[float, float] | None = None) -> Signals:
     """The loop of a column on the grid of the record's median interval; a span that is not given is estimated.
 
     Between two samples of an irregular record the earlier one holds; where none is as near as one and a half
@@ -66,15 +66,15 @@ def signals_of(record: Record, column: int, span: tuple[float, float] | None = N
     row = np.searchsorted(times, grid + step // 4, side="right") - 1
     late = grid - times[row]
     pv, op, sp = (np.where(late > _GAP * step, np.nan, part[row, column]) for part in (record.pv, record.op, record.sp))
-    span = guessed_span(np.concatenate([pv, sp])) if span is None else span
+    span = infer_span(np.concatenate([pv, sp])) if span is None else span
     op_span = infer_output_range(op, record.op_unit(column)).ends if op_span is None else op_span
     return Signals(
-        pv=percent_of(pv, span), op=percent_of(op, op_span), sp=percent_of(sp, span),
+        pv=to_percent(pv, span), op=to_percent(op, op_span), sp=to_percent(sp, span),
         automatic=record.mode[row, column] != MAN, cascaded=record.mode[row, column] == CAS, interval=step / 1e9,
         span=span, op_span=op_span, times=(record.times[row] + late) / 1e9)
 
 
-def percent_of(values: Floats, span: tuple[float, float]) -> Floats:
+def to_percent(values: Floats, span: tuple[float, float]) -> Floats:
     """Values in engineering units as per cent of their span."""
     return (values - span[0]) / (span[1] - span[0]) * 100.0
 
@@ -86,7 +86,7 @@ def _ends(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def guessed_span(values: Floats) -> tuple[float, float]:
+def infer_span(values: Floats) -> tuple[float, float]:
     """A transmitter range that fits the values, from 0 where it can: 0 to 100 for what looks like per cent."""
     low, high = _ends(values)
     if low == high == 0.0 or (low >= 0.0 and 20.0 < high <= 100.0):
@@ -95,7 +95,7 @@ def guessed_span(values: Floats) -> tuple[float, float]:
     return (-round_up(1.4 * -low) if low < 0 else 0.0), top
 
 
-def loop_type(name: str) -> str | None:
+def infer_loop_type(name: str) -> str | None:
     """The type that a tag's letters say, such as FIC or PT; None where they say none."""
     for letters in re.findall(r"(?<![A-Za-z])([A-Za-z]{2,5})(?=[-_.]?\d)", name):
         letters = letters.upper().removeprefix("D")
@@ -104,7 +104,7 @@ def loop_type(name: str) -> str | None:
     return None
 
 
-def resolution(values: Floats) -> float:
+def find_resolution(values: Floats) -> float:
     """The step of which all values are multiples, a decimal one or a converter's; 0 where there is none.
 
     Single precision leaves seven digits: a step finer than those is none.
@@ -129,7 +129,7 @@ def _are_multiples(levels: Floats, step: float) -> bool:
     return bool(np.abs(shares - np.rint(shares)).max() < 0.05)
 
 
-def runs(usable: Booleans, shortest: int) -> list[slice]:
+def find_runs(usable: Booleans, shortest: int) -> list[slice]:
     """The stretches in which all is usable, of at least so many samples."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(np.int8), [0]])))
     return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]

@@ -10,12 +10,12 @@ from math import inf
 import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
-from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
+from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Hypothesis
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.pid_regression import SCAN
-from clpm_execd.identification.process.dead_time_profile import ProcessLaw, process_law
-from clpm_execd.identification.process.residuals import Innovations, innovations
+from clpm_execd.identification.process.dead_time_profile import ProcessLaw, estimate_process
+from clpm_execd.identification.process.residuals import Innovations, estimate_innovations
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
@@ -37,8 +37,9 @@ _UNSTABLE = 30.0  # % of PV by a load of 1 %: no plant would run like this
 _MOST_ROUNDING = 0.9  # of the variance of a sensor's noise: beyond it is not seen
 
 
-def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *, cycles: bool = False
-              ) -> tuple[LoopSpec, Innovations | None]:
+def identify_process(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None, *,
+                     cycles: bool = False
+                     ) -> tuple[LoopSpec, Innovations | None]:
     """The loop with the process of its record, or with a prior, and what that leaves unexplained.
 
     law: of a process that is known already. cycles: it oscillates by itself. Where it does not, an oscillation from
@@ -46,16 +47,16 @@ def processed(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw 
     """
     alone = Findings()
     plain = _identified(loop, signals, alone, law)
-    found = innovations(signals, plain.process)
+    found = estimate_innovations(signals, plain.process)
     if found is not None and law is None and not cycles:
         # A line in what is unexplained; or in OP, where the process was taken for what makes it.
-        cycle = oscillation(signals)
+        cycle = find_oscillation(signals)
         for series in (found.errors, np.where(signals.whole, signals.op, np.nan)):
-            period = from_elsewhere(series, signals.interval, cycle and cycle[0])
+            period = find_external_oscillation(series, signals.interval, cycle and cycle[0])
             if period is not None:
                 told_so = Findings()
                 other = _identified(loop, signals, told_so, None, period[0])
-                less = innovations(signals, other.process, period[0])
+                less = estimate_innovations(signals, other.process, period[0])
                 if less is not None:
                     gain = found.cost - less.cost
                     alone.hypotheses.append(Hypothesis(
@@ -83,15 +84,15 @@ def _note_swing(period: tuple[float, float, float], found: Innovations, told: Fi
 def _identified(loop: LoopSpec, signals: Signals, told: Findings, law: ProcessLaw | None = None,
                 period: float | None = None) -> LoopSpec:
     """The loop with the process; period: s, of an oscillation that comes from elsewhere."""
-    prior = tuned_for(loop, signals.interval)
+    prior = process_implied_by_tuning(loop, signals.interval)
     is_tuned_by_rule = loop.controller.action is None  # then neither the gain's sign nor its size is known
     sign = 0.0 if is_tuned_by_rule else float(np.sign(prior.gain))
     laws = [law]
     if law is None:
         likely, *others = _models(prior)
-        laws = [process_law(signals, likely, period)]
+        laws = [estimate_process(signals, likely, period)]
         worst = inf if laws[0] is None else laws[0].criterion + LIMITS.alike
-        laws += [process_law(signals, other, period, worst) for other in others]
+        laws += [estimate_process(signals, other, period, worst) for other in others]
     # The type's model, unless another is better by a margin; that it is the surer one is no reason.
     least = min((law.criterion - LIMITS.model_gain for law in laws if law is not None and law.model == prior.model),
                 default=inf)
@@ -150,7 +151,7 @@ def _unit(model: str) -> str:
     return "%/s/%" if model == "integrator" else "%/%"
 
 
-def tuned_for(loop: LoopSpec, interval: float) -> ProcessSpec:
+def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
     """The typical process of the loop's type, as slow and as strong as the controller would have been tuned for."""
     process, controller = loop.process, loop.controller
     gain, reset = controller.gain or 1.0, controller.reset or 0.0
@@ -202,7 +203,8 @@ def _swing(loop: LoopSpec, interval: float, scan: float) -> float:
     return float(block.true_pv[_TRIAL // 10:, 0].std()) / (loop.range[1] - loop.range[0]) * 100.0
 
 
-def loaded(loop: LoopSpec, found: Innovations | None, told: Findings, scans: ClosedLoop | None = None) -> LoopSpec:
+def identify_disturbance(loop: LoopSpec, found: Innovations | None, told: Findings,
+                         scans: ClosedLoop | None = None) -> LoopSpec:
     """The loop with the load and the noise that its process leaves of PV; scans: as they are at the scans, if known."""
     if found is None:
         return loop

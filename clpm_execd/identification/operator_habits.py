@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clpm_execd.identification.arx import wanders
+from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.plant.block import Floats
@@ -20,7 +20,7 @@ _MOVES = 24  # that are worth as much as what is usual by day and by night
 _STAYS = 2  # times in MAN, that have an end, of which a habit is made
 
 
-def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
+def estimate_habits(signals: Signals, told: Findings) -> OperatorSpec:
     """The habits of a loop's operator."""
     habits = _moves_to_manual(signals, told)
     sp = signals.sp[signals.whole]
@@ -28,7 +28,7 @@ def habits_of(signals: Signals, told: Findings) -> OperatorSpec:
     if not len(changes):
         told.warnings.append("SP never moved")
         return habits
-    if wanders(signals):
+    if has_continuous_sp(signals):
         told.warnings.append("SP moves continuously: it is simulated by a model, and not by operator moves")
         return habits
     together = max(1, round(_TOGETHER / signals.interval))

@@ -15,7 +15,7 @@ from math import exp, log, sqrt
 import numpy as np
 
 from clpm_execd.identification.estimates import QUANTILE
-from clpm_execd.identification.loop_data import Booleans, Signals, runs
+from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
 
@@ -68,11 +68,11 @@ class _Regression:
     explained: float  # as of `PidLaw`, of the best
 
 
-def pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
+def estimate_pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
     """The law of a loop whose PV and OP were recorded in these steps, %; None where OP does not tell any."""
     pv_step = steps[0]
-    usable = free(signals)
-    stretches = runs(usable, 20)
+    usable = find_controlled_samples(signals)
+    stretches = find_runs(usable, 20)
     if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
         return None
     sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
@@ -107,9 +107,9 @@ def _instrumented(signals: Signals, stretches: list[slice], pv_step: float, sp_m
     return replace(found, explained=plain.explained) if is_needed else plain
 
 
-def explained_moves(signals: Signals) -> float:
+def explained_share(signals: Signals) -> float:
     """Return which share of the variance of OP's moves a PI law explains; 0 where there are too few samples."""
-    stretches = runs(free(signals), 20)
+    stretches = find_runs(find_controlled_samples(signals), 20)
     if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
         return 0.0
     sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
@@ -117,7 +117,7 @@ def explained_moves(signals: Signals) -> float:
     return 0.0 if best is None else best.explained
 
 
-def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
+def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats:
     """(T,) what is in OP besides the controller's law, of the ideal form, around nought; NaN where OP is not its own.
 
     The law is that of the plant's controller at one scan an interval.
@@ -127,7 +127,7 @@ def unexplained(signals: Signals, controller: ControllerSpec) -> Floats:
     tf = derivative / controller.derivative_filter / h
     parts = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
     left = np.full(len(signals.op), np.nan)
-    for s in runs(free(signals), 20):
+    for s in find_runs(find_controlled_samples(signals), 20):
         seen = _regressors(signals, s, True, tf)
         seen[:, 1] -= _within(h) * (signals.sp[s] - signals.pv[s])  # what counts as gain, at one scan an interval
         rest = signals.op[s] - gain * (seen @ np.array(parts))
@@ -161,7 +161,7 @@ def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_mov
     return min((tried(tf) for tf in (_FILTERS[k], float(between))), key=lambda fit: fit.cost)
 
 
-def free(signals: Signals) -> Booleans:
+def find_controlled_samples(signals: Signals) -> Booleans:
     """Where the controller moves OP: in automatic, and not at a limit."""
     free = signals.whole & signals.automatic
     with np.errstate(invalid="ignore"):
@@ -237,7 +237,7 @@ def _delay_integral(part: Floats, lag: int) -> Floats:
 
 
 def _covariance(fit: _Regression) -> Floats:
-    return np.asarray(fit.inverse @ long_run(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse.T
+    return np.asarray(fit.inverse @ long_run_covariance(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse.T
                       * _short(len(fit.rest)))
 
 
@@ -248,7 +248,7 @@ def _explained(parts: list[Floats], outputs: list[Floats], values: Floats) -> fl
     return 1.0 - float(sum(rest @ rest for rest in left)) / max(float(moves @ moves), 1e-300)
 
 
-def long_run(scores: Floats, band: int) -> Floats:
+def long_run_covariance(scores: Floats, band: int) -> Floats:
     """The covariance of the sum of scores, (T, K), that depend on each other over a band (Newey and West, 1987)."""
     total = scores.T @ scores
     for lag in range(1, min(band, len(scores) - 1) + 1):

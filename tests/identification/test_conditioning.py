@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from simulated_records import SECOND, START, record_of, run
 
-from clpm_execd.identification.arx import wanders
+from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.conditioning import MOST_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.identification.loop_data import Signals, signals_of
-from clpm_execd.identification.pid_regression import pid_law
-from clpm_execd.identification.process.dead_time_profile import process_law
+from clpm_execd.identification.loop_data import Signals, extract_signals
+from clpm_execd.identification.pid_regression import estimate_pid_law
+from clpm_execd.identification.process.dead_time_profile import estimate_process
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec
@@ -48,7 +48,8 @@ def found(record: Record, kind: str) -> LearnedLoop:
 @pytest.mark.parametrize("kind", ["temperature", "composition"])
 def test_a_bump_test_tells_a_process_far_from_the_types(kind: str) -> None:
     around = LOOP_TYPES[kind].process
-    law = process_law(signals_of(bump(0.8, 170.0, 160.0, interval=5.0, samples=760, noise=0.05), 0, FULL), around)
+    law = estimate_process(extract_signals(bump(0.8, 170.0, 160.0, interval=5.0, samples=760, noise=0.05), 0, FULL),
+                           around)
     assert law is not None
     assert law.gain[0] == pytest.approx(0.8, rel=0.02)
     assert law.tau[0][0] == pytest.approx(170.0, rel=0.05)
@@ -72,7 +73,7 @@ def test_values_that_are_held_are_reduced_to_the_interval_at_which_they_change()
     record = record_of(run(flow_loop(), 1800))
     pv, op, sp = (np.repeat(part[:, 0], 5) for part in (record.pv, record.op, record.sp))
     held = logged(pv, op, sp)
-    signals, notes = condition(signals_of(held, 0, FULL))
+    signals, notes = condition(extract_signals(held, 0, FULL))
     assert signals.interval == 5.0
     assert signals.pv == pytest.approx(record.pv[:, 0])
     assert signals.op == pytest.approx(record.op[:, 0])
@@ -90,7 +91,7 @@ def test_a_bump_test_whose_pv_is_held_now_longer_now_shorter_tells_its_process()
 
 
 def test_values_that_rounding_repeats_are_not_reduced() -> None:
-    signals = signals_of(record_of(run(flow_loop(), 1800)), 0, FULL)
+    signals = extract_signals(record_of(run(flow_loop(), 1800)), 0, FULL)
     coarse = replace(signals, pv=np.round(signals.pv), op=np.round(signals.op))
     assert condition(coarse)[0].interval == 1.0
 
@@ -99,8 +100,8 @@ def test_values_that_rounding_repeats_are_not_reduced() -> None:
 def test_op_a_sample_late_or_early_is_moved_to_where_a_law_explains_it(late: int) -> None:
     record = record_of(run(flow_loop(), 1800))
     shifted = logged(record.pv[1:-1, 0], np.roll(record.op[:, 0], late)[1:-1], record.sp[1:-1, 0])
-    signals, notes = condition(signals_of(shifted, 0, FULL))
-    law = pid_law(signals, (0.0, 0.0))
+    signals, notes = condition(extract_signals(shifted, 0, FULL))
+    law = estimate_pid_law(signals, (0.0, 0.0))
     assert law is not None
     assert "one sample" in notes[0]
     assert law.gain[0] == pytest.approx(0.5, rel=0.02)
@@ -108,7 +109,7 @@ def test_op_a_sample_late_or_early_is_moved_to_where_a_law_explains_it(late: int
 
 
 def test_op_that_is_in_time_stays_there() -> None:
-    signals = signals_of(record_of(run(flow_loop(), 1800)), 0, FULL)
+    signals = extract_signals(record_of(run(flow_loop(), 1800)), 0, FULL)
     assert condition(signals) == (signals, [])
 
 
@@ -119,18 +120,18 @@ def test_the_reset_of_a_controller_that_scans_between_the_samples_is_known() -> 
                    sensor=SensorSpec(noise=0.045), disturbance=DisturbanceSpec(sigma=0.3, correlation=5.0))
     exact = replace(loop, recording=replace(loop.recording, resolution=replace(loop.recording.resolution, pv=0.0,
                                                                                 op=0.0)))
-    law = pid_law(signals_of(record_of(run(exact, 14_400, scan=0.25, seed=3)), 0, FULL), (0.0, 0.0))
+    law = estimate_pid_law(extract_signals(record_of(run(exact, 14_400, scan=0.25, seed=3)), 0, FULL), (0.0, 0.0))
     assert law is not None
     assert law.reset[1] < 750.0 < law.reset[2]
     assert law.reset[0] == pytest.approx(750.0, rel=0.15)
 
 
 def test_an_sp_that_rests_and_steps_is_an_operators_and_one_that_moves_each_sample_a_masters() -> None:
-    signals = signals_of(record_of(run(flow_loop(), 3600)), 0, FULL)
+    signals = extract_signals(record_of(run(flow_loop(), 3600)), 0, FULL)
     stairs = replace(signals, sp=20.0 + np.arange(3600.0) // 300.0)
     masters = replace(signals, sp=np.cumsum(np.random.default_rng(1).normal(size=3600)))
-    assert not wanders(stairs)
-    assert wanders(masters)
+    assert not has_continuous_sp(stairs)
+    assert has_continuous_sp(masters)
 
 
 def cooled_by_day(samples: int) -> Signals:
@@ -145,14 +146,14 @@ def cooled_by_day(samples: int) -> Signals:
         target, tau = (75.0 - 0.35 * op, 3.0) if is_on else (72.0, 60.0)
         pv += (target - pv) * (1.0 - np.exp(-1.0 / tau))
     pvs, ops = np.array(rows).T
-    return signals_of(logged(pvs, ops, np.full(samples, 55.0), interval=60.0), 0, FULL)
+    return extract_signals(logged(pvs, ops, np.full(samples, 55.0), interval=60.0), 0, FULL)
 
 
 def test_nights_in_which_the_plant_is_off_are_left_out() -> None:
     signals, notes = condition(cooled_by_day(4320))
     assert "the plant is taken to be off" in notes[0]
     assert np.mean(signals.whole) == pytest.approx(0.5, abs=0.03)
-    law = pid_law(signals, (0.0, 0.0))
+    law = estimate_pid_law(signals, (0.0, 0.0))
     assert law is not None
     assert law.gain[0] == pytest.approx(-1.3, rel=0.02)
     assert law.reset[0] == pytest.approx(300.0, rel=0.02)

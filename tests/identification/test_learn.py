@@ -12,8 +12,8 @@ from test_recovery import drawn
 from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
 from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.identification.loop_data import signals_of
-from clpm_execd.identification.operator_habits import habits_of
+from clpm_execd.identification.loop_data import extract_signals
+from clpm_execd.identification.operator_habits import estimate_habits
 from clpm_execd.plant.block import CAS, MAN, SECOND, Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
@@ -186,8 +186,9 @@ def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
 
 def test_how_far_sp_is_moved_is_learned_of_a_few_moves() -> None:
     habit = OperatorSpec(interval=1800.0, size=3.0)
-    found = [habits_of(signals_of(record_of(run(replace(flow(), operator=habit), 720, interval=10.0, seed=seed)), 0,
-                                  (0.0, 100.0)), Findings()).size for seed in range(30)]
+    found = [estimate_habits(extract_signals(record_of(run(replace(flow(), operator=habit), 720, interval=10.0,
+                                                           seed=seed)), 0,
+                                             (0.0, 100.0)), Findings()).size for seed in range(30)]
     # Nobody moves further than 2 sigma, which takes a twentieth off.
     assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.95 * 3.0, rel=0.1)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import solve_discrete_are
 from scipy.stats import multivariate_normal
 
-from clpm_execd.identification.closed_loop.state_space import Filter, Grid, Loop, model_of
+from clpm_execd.identification.closed_loop.state_space import Filter, Grid, Loop, make_model
 from clpm_execd.plant.specs import ProcessSpec
 
 SAMPLES = 40
@@ -21,7 +21,7 @@ PROCESSES = [ProcessSpec(model="fopdt", gain=1.2, tau=(30.0,), dead_time=7.0),
 def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: ProcessSpec, derivative: float) -> None:
     loop = Loop(gain=0.8, reset=40.0, weight=1.0, process=process, correlation=25.0, load=6.0, output=0.5,
                 derivative=derivative)
-    model = model_of(loop, Grid(1.0, 5, 1.0, False, rounding=0.1))
+    model = make_model(loop, Grid(1.0, 5, 1.0, False, rounding=0.1))
     of = Filter([model])
     transition, observation, load, noise = model.onward, model.observation, model.noise, model.output
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from simulated_records import add_sp_moves, flow, record_of, run
 
-from clpm_execd.identification.disturbance.oscillation import from_elsewhere, oscillation
+from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.learn import learn
-from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def period_of(block: Block) -> tuple[float, float, float] | None:
-    return oscillation(signals_of(record_of(block), 0, (0.0, 100.0)))
+    return find_oscillation(extract_signals(record_of(block), 0, (0.0, 100.0)))
 
 
 @pytest.mark.parametrize("period", [40.0, 200.0])
@@ -39,8 +39,8 @@ def test_a_sticky_valve_cycles() -> None:
 
 def test_healthy_loops_do_not_oscillate() -> None:
     healthy = [replace(flow(), id=f"FIC{k}") for k in range(12)]
-    signals = [signals_of(record_of(run(loop, 3600, seed=k)), 0, (0.0, 100.0)) for k, loop in enumerate(healthy)]
-    assert sum(oscillation(one) is not None for one in signals) <= 1
+    signals = [extract_signals(record_of(run(loop, 3600, seed=k)), 0, (0.0, 100.0)) for k, loop in enumerate(healthy)]
+    assert sum(find_oscillation(one) is not None for one in signals) <= 1
 
 
 @pytest.mark.parametrize("period", [9.3, 77.7, 310.0])
@@ -48,7 +48,7 @@ def test_a_line_in_noise_has_an_interval_that_holds(period: float) -> None:
     held = []
     for seed in range(40):
         noise = np.random.default_rng(seed).normal(size=3000)
-        found = from_elsewhere(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
+        found = find_external_oscillation(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
         assert found is not None
         held.append(found[1] <= period <= found[2])
     assert 0.75 <= np.mean(held) <= 1.0
@@ -58,8 +58,8 @@ def test_noise_has_no_line_whatever_its_colour() -> None:
     for seed in range(100):
         noise = np.random.default_rng(seed).normal(size=2000)
         coloured = np.convolve(noise, 0.9 ** np.arange(60))[:2000]
-        assert from_elsewhere(noise, 1.0) is None
-        assert from_elsewhere(coloured, 1.0) is None
+        assert find_external_oscillation(noise, 1.0) is None
+        assert find_external_oscillation(coloured, 1.0) is None
 
 
 @pytest.mark.parametrize("kind", ["flow", "level", "temperature"])

@@ -9,7 +9,7 @@ import pytest
 from simulated_records import START
 
 from clpm_execd.identification.arx import fit_learned_model
-from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.plant.block import AUT, SECOND, Block, Floats
 from clpm_execd.plant.learned.model import StateMatchedModel
 from clpm_execd.plant.loop_types import template
@@ -31,7 +31,7 @@ def fit(record: Record, op_span: tuple[float, float] = (0.0, 100.0)) -> LoopSpec
     """Return a loop with the plain model of a record, whose ranges are those of its signals."""
     low, high = float(np.nanmin(record.pv)), float(np.nanmax(record.pv))
     span = (low - 2.0 * (high - low), high + 2.0 * (high - low))
-    signals = signals_of(record, 0, span, op_span)
+    signals = extract_signals(record, 0, span, op_span)
     base = template("flow", "X", span)
     rest = tuple(float(np.nanmean(part)) for part in (signals.pv, signals.op, signals.sp))
     loop = replace(base, sp=float(np.nanmean(record.sp)), op=rest[1],

@@ -79,7 +79,7 @@ def made() -> Iterator[Case]:
             yield Case(truth, record, learn(record_of(record), span=(0.0, 100.0)))
 
 
-def share(what: str, found: list[bool]) -> float:
+def report_share(what: str, found: list[bool]) -> float:
     print(f"{what}: {np.mean(found):.2f} of {len(found)}")
     return float(np.mean(found))
 
@@ -87,32 +87,32 @@ def share(what: str, found: list[bool]) -> float:
 def test_gain_and_reset_are_within_five_per_cent_in_nine_of_ten(cases: list[Case]) -> None:
     for key in ("gain", "reset"):
         values = [getattr(case.truth.controller, key) for case in cases]
-        assert share(f"{key} within 5 %", [case.near(f"controller.{key}", value, 0.05)
-                                           for case, value in zip(cases, values, strict=True)]) >= 0.9
+        assert report_share(f"{key} within 5 %", [case.near(f"controller.{key}", value, 0.05)
+                                                  for case, value in zip(cases, values, strict=True)]) >= 0.9
         covered = [case.covers(f"controller.{key}", value) for case, value in zip(cases, values, strict=True)]
-        assert share(f"interval of {key} holds", covered) >= 0.85
+        assert report_share(f"interval of {key} holds", covered) >= 0.85
 
 
 def test_the_process_is_near_in_seven_of_ten(cases: list[Case]) -> None:
     gains = [case.near("process.gain", case.truth.process.gain, 0.2) for case in cases]
-    assert share("process gain within 20 %", gains) >= 0.7
+    assert report_share("process gain within 20 %", gains) >= 0.7
     late = [abs(case.found.estimates["process.dead_time"].value - case.truth.process.dead_time) <= 2.0
             for case in cases]
-    assert share("dead time within 2 samples", late) >= 0.7
+    assert report_share("dead time within 2 samples", late) >= 0.7
     covered = [case.covers("process.gain", case.truth.process.gain) for case in cases]
-    assert share("interval of the process gain holds", covered) >= 0.75
+    assert report_share("interval of the process gain holds", covered) >= 0.75
     covered = [case.covers("process.dead_time", case.truth.process.dead_time) for case in cases]
-    assert share("interval of the dead time holds", covered) >= 0.75
+    assert report_share("interval of the dead time holds", covered) >= 0.75
     covered = [case.covers(key, tau) for case in cases
                for key, tau in zip(("process.tau", "process.tau2"), case.truth.process.tau, strict=False)]
-    assert share("intervals of the lags hold", covered) >= 0.75
+    assert report_share("intervals of the lags hold", covered) >= 0.75
 
 
 def test_load_and_noise_are_within_their_intervals_in_three_of_four(cases: list[Case]) -> None:
     for key in ("disturbance.sigma", "disturbance.correlation", "sensor.noise"):
         part, name = key.split(".")
         covered = [case.covers(key, getattr(getattr(case.truth, part), name)) for case in cases]
-        assert share(f"interval of {key} holds", covered) >= 0.75
+        assert report_share(f"interval of {key} holds", covered) >= 0.75
 
 
 def test_a_load_slower_than_the_process_is_not_taken_for_it() -> None:
@@ -166,13 +166,13 @@ def test_stiction_that_is_visible_is_found_with_its_size() -> None:
             false += [learned_with(loop, fault, seed).sticks for fault in (None, FaultSpec(kind="aggressive"), driven)]
     for kind in KINDS:  # temperatures are slow: in two hours a valve's jumps are few and hardly show in PV
         least = 0.4 if kind == "temperature" else 0.85
-        assert share(f"visible stiction found, {kind}", seen[kind]) >= least
-    assert share("of all found, S within 25 %", near_s) >= 0.9
-    assert share("of all found, J within 25 % of S", near_j) >= 0.85
-    assert share("interval of S holds", held_s) >= 0.9
-    assert share("interval of J holds", held_j) >= 0.9
-    assert share("interval of the process gain behind it holds", held_gain) >= 0.85
-    assert share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.03
+        assert report_share(f"visible stiction found, {kind}", seen[kind]) >= least
+    assert report_share("of all found, S within 25 %", near_s) >= 0.9
+    assert report_share("of all found, J within 25 % of S", near_j) >= 0.85
+    assert report_share("interval of S holds", held_s) >= 0.9
+    assert report_share("interval of J holds", held_j) >= 0.9
+    assert report_share("interval of the process gain behind it holds", held_gain) >= 0.85
+    assert report_share("false alarms of healthy, aggressive and externally driven loops", false) <= 0.03
 
 
 def learned_with(loop: LoopSpec, fault: FaultSpec | None, seed: int) -> Case:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import record_of, run
-from test_recovery import MOVED, SAMPLES, near, share
+from test_recovery import MOVED, SAMPLES, near, report_share
 from tiers import CAMPAIGNS
 
 from clpm_execd.identification.learn import LearnedLoop, learn
@@ -47,11 +47,11 @@ def learned(loop: LoopSpec, seed: int, interval: float = 1.0) -> LearnedLoop:
 def test_an_analyser_whose_set_point_moves_is_no_integrator_and_its_intervals_hold(interval: float) -> None:
     loops = [composition(seed) for seed in SEEDS]
     found = [learned(loop, seed, interval) for seed, loop in zip(SEEDS, loops, strict=True)]
-    assert share("of the type's model", [one.loop.process.model == "fopdt" for one in found]) >= 0.95
+    assert report_share("of the type's model", [one.loop.process.model == "fopdt" for one in found]) >= 0.95
     for key in ("gain", "dead_time"):
         held = [one.estimates[f"process.{key}"].low <= getattr(loop.process, key) <= one.estimates[
             f"process.{key}"].high for one, loop in zip(found, loops, strict=True)]
-        assert share(f"interval of the process's {key} holds", held) >= 0.8
+        assert report_share(f"interval of the process's {key} holds", held) >= 0.8
 
 
 def test_an_analyser_whose_set_point_never_moves_is_a_prior_and_said_to_be_one() -> None:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import SECOND, add_sp_moves, record_of, run
-from test_recovery import drawn, share
+from test_recovery import drawn, report_share
 from test_stiction import VISIBLE
 from tiers import CAMPAIGNS
 
-from clpm_execd.identification.closed_loop.estimator import closed_loop
+from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.identification.loop_data import signals_of
-from clpm_execd.identification.pid_regression import pid_law
+from clpm_execd.identification.loop_data import extract_signals
+from clpm_execd.identification.pid_regression import estimate_pid_law
 from clpm_execd.plant.specs import LoopSpec
 
 pytestmark = pytest.mark.slow
@@ -41,26 +41,27 @@ def held(learned: Loops, key: str) -> float:
     """How often the interval of `controller.gain` or the like has the truth in it."""
     part, name = key.split(".")
     estimates = [(getattr(getattr(truth, part), name), found.estimates[key]) for truth, found in learned]
-    return share(f"interval of {key} holds", [estimate.low <= value <= estimate.high for value, estimate in estimates])
+    return report_share(f"interval of {key} holds",
+                        [estimate.low <= value <= estimate.high for value, estimate in estimates])
 
 
 def test_gain_and_reset_are_those_of_the_scans(learned: Loops) -> None:
     for key in ("gain", "reset"):
         known = [(getattr(truth.controller, key), found.estimates[f"controller.{key}"]) for truth, found in learned]
-        assert share(f"{key} identified", [estimate.source == "identified" for _, estimate in known]) >= 0.95
+        assert report_share(f"{key} identified", [estimate.source == "identified" for _, estimate in known]) >= 0.95
         within = [abs(estimate.value / value - 1.0) < 0.05 for value, estimate in known]
-        assert share(f"{key} within 5 %", within) >= 0.85
+        assert report_share(f"{key} within 5 %", within) >= 0.85
         near = [close or estimate.high - estimate.low > 0.1 * value
                 for close, (value, estimate) in zip(within, known, strict=True)]
-        assert share(f"{key} within 5 %, or said to be less sure", near) >= 0.9
+        assert report_share(f"{key} within 5 %, or said to be less sure", near) >= 0.9
         assert held(learned, f"controller.{key}") >= 0.85
 
 
 def test_the_process_is_known_as_surely_as_is_told(learned: Loops) -> None:
     known = [found.estimates["process.gain"].source == "identified" for _, found in learned]
-    assert share("process identified", known) >= 0.95
+    assert report_share("process identified", known) >= 0.95
     near = [abs(found.estimates["process.gain"].value / truth.process.gain - 1.0) <= 0.2 for truth, found in learned]
-    assert share("process gain within 20 %", near) >= 0.9
+    assert report_share("process gain within 20 %", near) >= 0.9
     assert held(learned, "process.gain") >= 0.85
     assert held(learned, "process.dead_time") >= 0.85
 
@@ -70,7 +71,7 @@ def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
         part, name = key.split(".")
         near = [abs(found.estimates[key].value / getattr(getattr(truth, part), name) - 1.0) <= 0.3
                 for truth, found in learned]
-        assert share(f"{key} within 30 %", near) >= 0.8
+        assert report_share(f"{key} within 30 %", near) >= 0.8
         assert held(learned, key) >= 0.8
     assert held(learned, "disturbance.correlation") >= 0.75
 
@@ -86,8 +87,8 @@ def test_the_load_belongs_to_the_process_that_is_told_be_it_a_prior() -> None:
                 load.append(0.5 < effect / (truth.disturbance.sigma * truth.process.gain) < 2.0)
                 time = found["disturbance.correlation"].value
                 correlation.append(1 / 3 < time / truth.disturbance.correlation < 3.0)
-    assert share("load behind a prior within a factor of 2", load) >= 0.8
-    assert share("correlation behind a prior within a factor of 3", correlation) >= 0.8
+    assert report_share("load behind a prior within a factor of 2", load) >= 0.8
+    assert report_share("correlation behind a prior within a factor of 3", correlation) >= 0.8
 
 
 def test_a_set_point_may_move_between_two_samples() -> None:
@@ -140,7 +141,7 @@ def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_
     truth = drawn("flow", 64)
     truth = replace(truth, process=replace(truth.process, gain=-truth.process.gain))
     record = record_of(run(truth, SAMPLES, interval=INTERVAL))
-    seen = pid_law(signals_of(record, 0, (0.0, 100.0)), (0.02, 0.01))
+    seen = estimate_pid_law(extract_signals(record, 0, (0.0, 100.0)), (0.02, 0.01))
     assert seen is None or seen.hidden
     found = learn(record, span=(0.0, 100.0))
     assert found.loop.controller.action == "direct"
@@ -183,15 +184,15 @@ def test_a_record_of_every_scan_is_known_as_one() -> None:
 
 def test_what_is_between_two_samples_is_asked_only_where_it_matters() -> None:
     truth = drawn("pressure", 61)
-    fast = signals_of(record_of(run(truth, 3600)), 0, (0.0, 100.0))
-    law = pid_law(fast, (0.02, 0.01))
+    fast = extract_signals(record_of(run(truth, 3600)), 0, (0.0, 100.0))
+    law = estimate_pid_law(fast, (0.02, 0.01))
     assert law is not None
     assert law.exact
-    assert closed_loop(fast, law, truth.process, 0.02) is None
-    slow = signals_of(record_of(run(truth, SAMPLES, interval=INTERVAL)), 0, (0.0, 100.0))
-    seen = pid_law(slow, (0.02, 0.01))
+    assert estimate_closed_loop(fast, law, truth.process, 0.02) is None
+    slow = extract_signals(record_of(run(truth, SAMPLES, interval=INTERVAL)), 0, (0.0, 100.0))
+    seen = estimate_pid_law(slow, (0.02, 0.01))
     assert seen is not None
-    found = closed_loop(slow, seen, truth.process, 0.02)
+    found = estimate_closed_loop(slow, seen, truth.process, 0.02)
     assert found is not None
     assert found.process.gain[0] == pytest.approx(truth.process.gain, rel=0.2)
     assert np.sign(found.law.gain[0]) == 1.0

@@ -10,8 +10,8 @@ from simulated_records import record_of, run
 from test_recovery import KINDS, drawn
 from tiers import CAMPAIGNS
 
-from clpm_execd.identification.disturbance.oscillation import from_elsewhere
-from clpm_execd.identification.loop_data import Signals, signals_of
+from clpm_execd.identification.disturbance.oscillation import find_external_oscillation
+from clpm_execd.identification.loop_data import Signals, extract_signals
 from clpm_execd.identification.valve.stiction import find_stiction
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
@@ -23,8 +23,8 @@ LEAST_SAMPLES_A_SLIP = 4.0  # between slips: of a faster cycle the record does n
 
 
 def signals(loops: list[LoopSpec], interval: float, seed: int) -> Signals:
-    return signals_of(record_of(run(loops, SAMPLES[interval], interval=interval, scan=1.0, seed=seed)), 0,
-                      (0.0, 100.0))
+    return extract_signals(record_of(run(loops, SAMPLES[interval], interval=interval, scan=1.0, seed=seed)), 0,
+                           (0.0, 100.0))
 
 
 def with_fault(loop: LoopSpec, kind: str, **parameters: float | str) -> LoopSpec:
@@ -80,7 +80,7 @@ def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics()
     t = np.arange(1000.0)
     noise = np.random.default_rng(1).normal(0.0, 0.3, 1000)
     whitened = 0.3 * np.sin(2.0 * np.pi * t / 90.0) + np.sin(6.0 * np.pi * t / 90.0) + noise
-    period = from_elsewhere(whitened, 1.0, 90.5)
+    period = find_external_oscillation(whitened, 1.0, 90.5)
     assert period is not None
     assert period[1] < 90.0 < period[2]
 
@@ -99,7 +99,7 @@ def test_stiction_is_found_over_a_population_where_the_record_shows_its_wave(
             moves = moves[moves != 0]
             slips = 1 + int(np.count_nonzero(moves[1:] != moves[:-1]))
             if slips >= LEAST_SLIPS and SAMPLES[interval] / slips >= LEAST_SAMPLES_A_SLIP:
-                found.append(find_stiction(signals_of(record_of(block), 0, (0.0, 100.0)), 1.0).best is not None)
+                found.append(find_stiction(extract_signals(record_of(block), 0, (0.0, 100.0)), 1.0).best is not None)
             healthy = drawn(kind, seed)
             false += [is_sticky(loops, interval, seed) for loops in (
                 [healthy], [with_fault(healthy, "aggressive")], driven(kind, seed),

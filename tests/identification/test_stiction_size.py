@@ -9,7 +9,7 @@ import pytest
 from simulated_records import add_sp_moves, record_of, run
 
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.identification.loop_data import signals_of
+from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.identification.valve.stiction import move_stems
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
@@ -52,5 +52,5 @@ def test_a_valve_that_only_trails_has_play_and_no_jump(kind: str) -> None:
 def test_stems_are_those_of_the_plant() -> None:
     exact = RecordingSpec(resolution=Resolution(pv=0.0, op=0.0))
     block = run(replace(with_valve("flow", "stiction", S=5.0, J=2.0), recording=exact), 1000)
-    stem = move_stems(signals_of(record_of(block), 0, (0.0, 100.0)).op, [(5.0, 2.0, 0.0)])[:, 0]
+    stem = move_stems(extract_signals(record_of(block), 0, (0.0, 100.0)).op, [(5.0, 2.0, 0.0)])[:, 0]
     assert np.abs(stem - block.valve_position[:, 0]).max() < 1e-9

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.identification.process.transfer_functions import filters, pole_of, ratio
+from clpm_execd.identification.process.transfer_functions import load_to_noise_ratio, make_filters, pole_of
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize
@@ -46,18 +46,18 @@ def at_samples(process: ProcessSpec, op: Floats, parts: int) -> Floats:
 
 @given(processes(), NOISES, st.sampled_from((1, 2, 10)))
 def test_pv_that_follows_op_is_filtered_to_what_op_is(process: ProcessSpec, noise: Floats, parts: int) -> None:
-    of = filters(process, INTERVAL, parts, noise)
+    of = make_filters(process, INTERVAL, parts, noise)
     y, u = of.of_pv(at_samples(process, OP, parts)), of.of_op(OP)
     assert y == pytest.approx(u, rel=1e-6, abs=1e-7 * max(1.0, np.abs(u).max()))
 
 
 @given(processes(), NOISES)
 def test_colour_has_the_spectrum_of_load_and_noise_and_can_be_inverted(process: ProcessSpec, noise: Floats) -> None:
-    of = filters(process, INTERVAL, 10, noise)
+    of = make_filters(process, INTERVAL, 10, noise)
     p11, p21, p22, b1, b2 = discretize(process, INTERVAL)
     z = np.exp(1j * np.linspace(0.05, np.pi, 40))
     pole = pole_of(noise)
-    load = ratio(process, INTERVAL, noise)**2 * (1.0 - pole**2) * np.abs(b2 * z + p21 * b1 - p11 * b2)**2
+    load = load_to_noise_ratio(process, INTERVAL, noise)**2 * (1.0 - pole**2) * np.abs(b2 * z + p21 * b1 - p11 * b2)**2
     spectrum = load + np.abs((z - p11) * (z - p22) * (z - pole))**2
     ours = np.abs(np.polyval(of.colour, z))**2
     assert ours / ours[-1] == pytest.approx(spectrum / spectrum[-1], rel=1e-7)
@@ -66,5 +66,5 @@ def test_colour_has_the_spectrum_of_load_and_noise_and_can_be_inverted(process: 
 
 def test_a_dead_time_longer_than_the_record_hears_nothing_of_op() -> None:
     process = ProcessSpec(model="fopdt", gain=1.0, tau=(30.0,), dead_time=20.0 * SAMPLES)
-    of = filters(process, INTERVAL, 10, np.array([1.0, 0.0]))
+    of = make_filters(process, INTERVAL, 10, np.array([1.0, 0.0]))
     assert not of.of_op(OP).any()

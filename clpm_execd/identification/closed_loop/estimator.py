@@ -19,7 +19,12 @@ from clpm_execd.identification.closed_loop.likelihood import Likelihood, LoopFit
 from clpm_execd.identification.closed_loop.state_space import DERIVATIVE_FILTER
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.pid_regression import SCAN, PidLaw
-from clpm_execd.identification.process.dead_time_profile import ProcessLaw, profile, quantiles, shares_of_likelihood
+from clpm_execd.identification.process.dead_time_profile import (
+    ProcessLaw,
+    profile_dead_time,
+    profile_weights,
+    quantiles,
+)
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ProcessSpec
 
@@ -49,7 +54,7 @@ class ClosedLoop:
     noise: tuple[float, float, float]
 
 
-def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv_step: float) -> ClosedLoop | None:
+def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv_step: float) -> ClosedLoop | None:
     """Return the loop whose law, seen at the samples only, is `law`, searched for from this process on.
 
     pv_step: in which PV was recorded, %. A law that is hidden says where to begin, and not which way the controller
@@ -73,8 +78,9 @@ def closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv_step: fl
         of, first = (other, fit) if fit.cost < first.cost - LIMITS.derivative_gain else (of, first)
     if of.explained(first)[1] > LIMITS.first_regression_gain:
         return None
-    fits_at = profile(of.fit, first, max(of.expected, of.grid.step), _MOST_FACTOR * max(of.expected, of.grid.step),
-                      _BLUR_SCANS * of.scan)
+    fits_at = profile_dead_time(of.fit, first, max(of.expected, of.grid.step),
+                                _MOST_FACTOR * max(of.expected, of.grid.step),
+                                _BLUR_SCANS * of.scan)
     best = min(fits_at, key=lambda fit: fit.cost)
     if best.deviations[0] > LIMITS.sure or of.explained(best)[1] > LIMITS.regression_gain:
         return None
@@ -126,7 +132,7 @@ def _loop(of: Likelihood, fits: Sequence[LoopFit], law: PidLaw) -> ClosedLoop:
     best = min(fits, key=lambda fit: fit.cost)
     values, deviations = np.array([fit.values for fit in fits]), np.array([fit.deviations for fit in fits])
     delays = np.array([fit.delay for fit in fits])
-    chance = shares_of_likelihood(delays, np.array([fit.cost for fit in fits]))
+    chance = profile_weights(delays, np.array([fit.cost for fit in fits]))
 
     def ends(at: int) -> tuple[float, float, float]:
         low, high = quantiles(values[:, at], deviations[:, at], chance)

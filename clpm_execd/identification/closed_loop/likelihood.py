@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Filter, Grid, Loop, model_of
-from clpm_execd.identification.loop_data import Signals, runs
-from clpm_execd.identification.pid_regression import free, long_run
+from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Filter, Grid, Loop, make_model
+from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.pid_regression import find_controlled_samples, long_run_covariance
 from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, LAG_SIGMAS, least_squares
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
@@ -98,7 +98,8 @@ class Likelihood:
         self.grid = Grid(max(signals.interval / parts, scan), parts, scan, is_even)
         self._data: list[_Stretch] = []
         left = _MAX_SAMPLES
-        for s in sorted(runs(free(signals), _MIN_STRETCH_SAMPLES), key=lambda s: s.start - s.stop):
+        for s in sorted(find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES),
+                        key=lambda s: s.start - s.stop):
             s = slice(s.start, min(s.stop, s.start + left))
             if s.stop - s.start >= _MIN_STRETCH_SAMPLES:
                 left -= s.stop - s.start
@@ -138,7 +139,7 @@ class Likelihood:
 
         Raises ValueError or LinAlgError where these parameters have no filter.
         """
-        models = [model_of(self._loop(delay, one), self.grid) for one in at]
+        models = [make_model(self._loop(delay, one), self.grid) for one in at]
         of = Filter(models)
         whitening = np.linalg.inv(np.linalg.cholesky(of.spread[0])).T
         shares = np.array([(one.pv_share, one.sp_share) for one in models])
@@ -223,7 +224,7 @@ class Likelihood:
         scores = np.column_stack([(losses[1:] - losses[0]).T / (2.0 * _LOG_STEP),
                                   2.0 - losses[0] + np.linalg.slogdet(spread)[1]])
         covariance = np.linalg.inv(information)
-        sandwich = covariance @ long_run(scores, _SCORE_BAND) @ covariance
+        sandwich = covariance @ long_run_covariance(scores, _SCORE_BAND) @ covariance
         rows, values = np.eye(p + 1)[:p], at.copy()  # from ratios to the sigmas of load and noise
         rows[k + 1, p], rows[k + 2, k + 2], rows[k + 2, p] = 1.0, 0.0, 1.0
         values[k + 1], values[k + 2] = at[k + 1] + log(noise), log(noise)
@@ -255,7 +256,7 @@ class Likelihood:
         regression on the last samples and SP does (Ljung, 1999, section 4.2).
         """
         errors = self._errors(fit.delay, fit.parameters[None]).errors[0]
-        pv_share = model_of(self._loop(fit.delay, fit.parameters), self.grid).pv_share
+        pv_share = make_model(self._loop(fit.delay, fit.parameters), self.grid).pv_share
         rest = np.column_stack([errors[:, 0], errors[:, 1] + pv_share * errors[:, 0]])
         left = rest.T @ rest / len(rest)
         moves = np.concatenate([np.diff(stretch.seen[:, 1]) for stretch in self._data])

@@ -80,7 +80,7 @@ class Model:
     derives: bool
 
 
-def model_of(loop: Loop, grid: Grid) -> Model:
+def make_model(loop: Loop, grid: Grid) -> Model:
     """Return the model of a loop. Raises ValueError where its dead time has too many steps."""
     h, scans = grid.step, grid.step / grid.scan
     # OP that holds for a step acts half a step late, that of each scan half a scan.

@@ -12,7 +12,7 @@ import numpy as np
 
 from clpm_execd.identification.correlation import autocorrelation
 from clpm_execd.identification.estimates import QUANTILE
-from clpm_execd.identification.loop_data import Signals, runs
+from clpm_execd.identification.loop_data import Signals, find_runs
 from clpm_execd.plant.block import Floats
 
 _SHORTEST = 128  # samples
@@ -26,9 +26,9 @@ _HARMONIC_TOLERANCE = 0.04  # of the period, which the crossings of ten half per
 _LASTING = 0.3  # of the autocorrelation, a period on: less is no oscillation that one would see
 
 
-def oscillation(signals: Signals) -> tuple[float, float, float] | None:
+def find_oscillation(signals: Signals) -> tuple[float, float, float] | None:
     """The period of PV around SP, else of OP, s, and its interval of 90 %; None where there is none."""
-    longest = max(runs(signals.whole & signals.automatic, _SHORTEST), key=lambda s: s.stop - s.start, default=None)
+    longest = max(find_runs(signals.whole & signals.automatic, _SHORTEST), key=lambda s: s.stop - s.start, default=None)
     if longest is None:
         return None
     seen = (_period(part[longest][:_MOST]) for part in (signals.pv - signals.sp, signals.op))
@@ -54,14 +54,14 @@ def _period(x: Floats) -> tuple[float, float, float] | None:
     return 2.0 * mean, 2.0 * mean - doubt, 2.0 * mean + doubt
 
 
-def from_elsewhere(errors: Floats, interval: float, fundamental: float | None = None
-                   ) -> tuple[float, float, float] | None:
+def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None
+                              ) -> tuple[float, float, float] | None:
     """The period, s, of a line in what a loop leaves unexplained, (T,), and its interval of 90 %; None without one.
 
     fundamental: the period with which the loop oscillates. What a loop leaves unexplained is whitened, so that a
     harmonic of a wave may stand higher in it than the wave itself: a line at a harmonic counts as the wave's.
     """
-    longest = max(runs(np.isfinite(errors), _SHORTEST), key=lambda s: s.stop - s.start, default=None)
+    longest = max(find_runs(np.isfinite(errors), _SHORTEST), key=lambda s: s.stop - s.start, default=None)
     if longest is None:
         return None
     x = errors[longest] - errors[longest].mean()

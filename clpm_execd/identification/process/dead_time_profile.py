@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.prediction_error import SETTLING_SAMPLES, Fit, Prediction
+from clpm_execd.identification.process.prediction_error import SETTLING_SAMPLES, Fit, PredictionErrorModel
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 
@@ -64,13 +64,13 @@ class ProcessLaw:
     faster: float = inf
 
 
-def process_law(signals: Signals, around: ProcessSpec, period: float | None = None, worst: float = inf
-                ) -> ProcessLaw | None:
+def estimate_process(signals: Signals, around: ProcessSpec, period: float | None = None, worst: float = inf
+                     ) -> ProcessLaw | None:
     """Return the process in the model of a typical one; None where OP tells nothing, or it is worse than `worst`.
 
-    period: as of a Prediction. worst: of Schwarz's criterion.
+    period: as of a PredictionErrorModel. worst: of Schwarz's criterion.
     """
-    of = Prediction(signals, around, period)
+    of = PredictionErrorModel(signals, around, period)
     if not of.where:
         return None
     longest = max(3.0 * of.interval, _MAX_SHARE * of.samples * of.interval)
@@ -85,8 +85,8 @@ def process_law(signals: Signals, around: ProcessSpec, period: float | None = No
         return None
 
     def profile_from(first: Fit) -> list[Fit]:
-        return profile(of.fit, first, max(of.scan, first.delay), longest,
-                       max(_SAME_SCANS * of.scan, _SAME_INTERVALS * of.interval))
+        return profile_dead_time(of.fit, first, max(of.scan, first.delay), longest,
+                                 max(_SAME_SCANS * of.scan, _SAME_INTERVALS * of.interval))
 
     fits = profile_from(first)
     best = min(fits, key=lambda fit: fit.cost)
@@ -99,7 +99,7 @@ def _best(fits: Sequence[Fit | None]) -> Fit | None:
     return min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
 
 
-def _first_look(of: Prediction, longest: float) -> tuple[float, Floats] | None:
+def _first_look(of: PredictionErrorModel, longest: float) -> tuple[float, Floats] | None:
     """Return the dead time and parameters of the least errors on a coarse grid, far from the typical ones too."""
     best, least = None, inf
     delays = sorted({min(longest, factor * max(of.expected, of.scan)) for factor in _FIRST_LOOK})
@@ -114,8 +114,9 @@ def _first_look(of: Prediction, longest: float) -> tuple[float, Floats] | None:
     return best
 
 
-def profile(fit: Callable[[float, Floats], AnyFit | None], first: AnyFit, about: float, longest: float, apart: float
-            ) -> list[AnyFit]:
+def profile_dead_time(fit: Callable[[float, Floats], AnyFit | None], first: AnyFit, about: float, longest: float,
+                      apart: float
+                      ) -> list[AnyFit]:
     """Return the fits at dead times around the first fit's, in their order, each started from the nearest.
 
     about: s, of which the dead times are multiples at first, up to the longest. apart: s; nearer ones are the same.
@@ -136,20 +137,20 @@ def profile(fit: Callable[[float, Floats], AnyFit | None], first: AnyFit, about:
             if one is None or one.cost > min(known.cost for known in fits.values()) + _FAR:
                 break
     while len(fits) < _MAX_FITS:
-        halfway = most_doubtful({delay: one.cost for delay, one in fits.items()}, apart, _DOUBTFUL_SHARE)
+        halfway = next_profile_point({delay: one.cost for delay, one in fits.items()}, apart, _DOUBTFUL_SHARE)
         if halfway is None or add(halfway) is None:
             break
     return [fits[delay] for delay in sorted(fits)]
 
 
-def _criterion(of: Prediction, fit: Fit) -> float:
+def _criterion(of: PredictionErrorModel, fit: Fit) -> float:
     return fit.cost + (len(of.typical) + 5) * log(of.samples)
 
 
-def _law(of: Prediction, fits: Sequence[Fit]) -> ProcessLaw | None:
+def _law(of: PredictionErrorModel, fits: Sequence[Fit]) -> ProcessLaw | None:
     best, k = min(fits, key=lambda fit: fit.cost), len(of.typical)
     fits = [fit for fit in fits if fit.gain * best.gain > 0]
-    chances = shares_of_likelihood(np.array([fit.delay for fit in fits]), np.array([fit.cost for fit in fits]))
+    chances = profile_weights(np.array([fit.delay for fit in fits]), np.array([fit.cost for fit in fits]))
     spreads = [of.covariance(fit) if chance > _NEGLIGIBLE_SHARE else np.full((k + 1, k + 1), inf)
                for fit, chance in zip(fits, chances, strict=True)]
     usable = [i for i, spread in enumerate(spreads) if np.isfinite(spread).all()]
@@ -175,7 +176,7 @@ def _law(of: Prediction, fits: Sequence[Fit]) -> ProcessLaw | None:
         log_likelihood=-best.cost / 2.0, faster=float(relative[k + 1]) if k else inf)
 
 
-def most_doubtful(costs: Mapping[float, float], apart: float, least: float) -> float | None:
+def next_profile_point(costs: Mapping[float, float], apart: float, least: float) -> float | None:
     """Return the dead time, s, halfway between the two neighbours between which the true one most likely lies.
 
     costs: of the dead times that were tried. None where all that are more than `apart`, s, from the next have less than
@@ -197,7 +198,7 @@ def _between(delays: Floats, costs: Floats) -> Floats:
     return np.asarray(between / max(float(between.sum()), 1e-300))
 
 
-def shares_of_likelihood(delays: Floats, costs: Floats) -> Floats:
+def profile_weights(delays: Floats, costs: Floats) -> Floats:
     """Return (D,) for each dead time half of the likelihood that lies to either side; of a single one all."""
     if len(delays) == 1:
         return np.ones(1)

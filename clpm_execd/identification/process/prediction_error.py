@@ -17,8 +17,8 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.loop_data import Signals, runs
-from clpm_execd.identification.process.transfer_functions import Filters, filters, pole_of, slowness
+from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.process.transfer_functions import Filters, make_filters, pole_logit, pole_of
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 
@@ -73,7 +73,7 @@ class Fit:
     cost: float
 
 
-class Prediction:
+class PredictionErrorModel:
     """Of PV by OP, for processes around a typical one.
 
     period: s, of an oscillation that comes from elsewhere; what has this period, or a third of it, counts for nothing.
@@ -93,7 +93,7 @@ class Prediction:
         self.sigmas = np.array(LAG_SIGMAS[:len(lags)])
         self.scale = 0.0
         stretches = (slice(s.start, min(s.stop, s.start + _MAX_SAMPLES))
-                     for s in runs(signals.whole, MIN_STRETCH_SAMPLES))
+                     for s in find_runs(signals.whole, MIN_STRETCH_SAMPLES))
         self.where = [s for s in stretches if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9
                       ][:_MAX_STRETCHES]
         self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.where]
@@ -120,14 +120,15 @@ class Prediction:
         """Return the parameters with the load as slow as this lag, and the lag as fast as the load."""
         k = len(self.typical)
         logs, noise = np.cumsum(parameters[:k]), parameters[k:].copy()
-        noise[0], logs[lag] = slowness(exp(-self.interval / exp(logs[lag]))), log(-self.interval / log(pole_of(noise)))
+        noise[0], logs[lag] = (pole_logit(exp(-self.interval / exp(logs[lag]))),
+                               log(-self.interval / log(pole_of(noise))))
         return np.concatenate([logs[:1], np.diff(logs), noise])
 
     def _filters(self, delay: float, parameters: Floats) -> Filters:
         k = len(self.typical)
         lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:k].tolist()))
         process = ProcessSpec(model=self.model, gain=1.0, tau=lags, dead_time=delay)
-        return filters(process, self.interval, self._parts, parameters[k:])
+        return make_filters(process, self.interval, self._parts, parameters[k:])
 
     def filtered(self, delay: float, parameters: Floats) -> tuple[Floats, Floats]:
         """Return (n,) filtered PV and (..., n) filtered OP: the errors are the former less the gain times the latter.
@@ -183,7 +184,7 @@ class Prediction:
         late = log((delay + self.interval) / (self.expected + self.interval)) / DEAD_TIME_SIGMA
         return np.append((parameters[:len(self.typical)] - self.typical) / self.sigmas, late)
 
-    def behind(self, stem: Floats) -> Prediction:
+    def behind(self, stem: Floats) -> PredictionErrorModel:
         """Return the same with a stem, or many, (..., T), in OP's place."""
         other = copy(self)
         other._op = self._moved(stem)

@@ -13,11 +13,11 @@ from clpm_execd.identification.process.prediction_error import (
     LAG_SIGMAS,
     NOISES,
     SETTLING_SAMPLES,
-    Prediction,
+    PredictionErrorModel,
     jacobian,
     least_squares,
 )
-from clpm_execd.identification.process.transfer_functions import pole_of, ratio, share
+from clpm_execd.identification.process.transfer_functions import load_to_noise_ratio, noise_share, pole_of
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize
@@ -46,13 +46,13 @@ class Innovations:
     swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
+def estimate_innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
     """Return what a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.
 
-    The load's time and its size beside the noise are those of the least errors. period: as of a Prediction; the
-    errors are without that oscillation. None where there is no fit.
+    The load's time and its size beside the noise are those of the least errors. period: as of a
+    PredictionErrorModel; the errors are without that oscillation. None where there is no fit.
     """
-    of = Prediction(signals, process, period)
+    of = PredictionErrorModel(signals, process, period)
     if not of.where:
         return None
 
@@ -70,20 +70,21 @@ def innovations(signals: Signals, process: ProcessSpec, period: float | None = N
         return None
 
 
-def _innovations(of: Prediction, process: ProcessSpec, noise: Floats, errors: Floats, samples: int) -> Innovations:
+def _innovations(of: PredictionErrorModel, process: ProcessSpec, noise: Floats, errors: Floats,
+                 samples: int) -> Innovations:
     interval, (pole, gain) = of.interval, _load_filter(process, of.interval, noise)
-    own = sqrt(float(np.mean(errors**2)) * share(process, interval, noise))
+    own = sqrt(float(np.mean(errors**2)) * noise_share(process, interval, noise))
     placed = np.full(samples, np.nan)
     placed[np.concatenate([np.arange(s.start + SETTLING_SAMPLES, s.stop) for s in of.where])] = errors
     at = process.dead_time, np.append(of.typical, noise)
     return Innovations(
-        np.array([pole, *gain]), placed, load=own * ratio(process, interval, noise),
+        np.array([pole, *gain]), placed, load=own * load_to_noise_ratio(process, interval, noise),
         correlation=-interval / log(max(pole, 1e-3)), noise=own, doubt=_doubt(process, of, noise, errors),
         cost=len(errors) * log(max(float(errors.var()), 1e-300)),
         swing=of.swing(process.gain, *at) if of.period else (0.0, 0.0, 0.0))
 
 
-def _doubt(process: ProcessSpec, of: Prediction, noise: Floats, left: Floats) -> Floats:
+def _doubt(process: ProcessSpec, of: PredictionErrorModel, noise: Floats, left: Floats) -> Floats:
     """Return `doubt` of Innovations, by how all that may be otherwise, together, would move the errors, (n,)."""
     lags = len(of.typical)
 
@@ -98,8 +99,9 @@ def _doubt(process: ProcessSpec, of: Prediction, noise: Floats, left: Floats) ->
     def logarithms(at: Floats) -> Floats:
         gain, delay, parameters = split(at)
         near = replace(process, gain=gain, dead_time=delay, tau=tuple(np.exp(np.cumsum(parameters[:lags])).tolist()))
-        own = log(share(near, of.interval, parameters[lags:])) / 2.0
-        return np.array([own + log(ratio(near, of.interval, parameters[lags:])), -log(-log(pole_of(parameters[lags:]))),
+        own = log(noise_share(near, of.interval, parameters[lags:])) / 2.0
+        return np.array([own + log(load_to_noise_ratio(near, of.interval, parameters[lags:])),
+                         -log(-log(pole_of(parameters[lags:]))),
                          own])
 
     at = np.array([0.0, log(process.dead_time + of.scan), *of.typical, *noise])
@@ -120,7 +122,7 @@ def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, 
     p11, p21, p22, b1, b2 = discretize(process, h)
     f = np.array([[p11, 0.0, b1], [p21, p22, b2], [0.0, 0.0, pole]])
     q = np.zeros((3, 3))
-    q[2, 2] = (1.0 - pole**2) * ratio(process, h, noise) ** 2
+    q[2, 2] = (1.0 - pole**2) * load_to_noise_ratio(process, h, noise) ** 2
     observation = np.array([[0.0, 1.0, 0.0]])
     with np.errstate(invalid="ignore"):  # SciPy scales by powers of 2, which overflow where a lag is far below h
         p = solve_discrete_are(f.T, observation.T, q, np.eye(1))

@@ -45,7 +45,7 @@ class Filters(NamedTuple):
         return np.asarray(lfilter(self.op, self.colour, delayed))
 
 
-def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
+def make_filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
     """Return the filters of a process with `parts` scans in an interval, s, and of its noise, (2,).
 
     noise: the logit of the load's pole, and the logarithm of its size, as in `ratio`.
@@ -54,7 +54,7 @@ def filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) ->
     pole = pole_of(noise)
     return Filters(np.array((1.0, a1 - pole, a2 - pole * a1, -pole * a2)),
                    np.array((b0, b1 - pole * b0, b2 - pole * b1, b3 - pole * b2, -pole * b3)), late,
-                   _colour(part, pole, ratio(process, interval, noise)))
+                   _colour(part, pole, load_to_noise_ratio(process, interval, noise)))
 
 
 @lru_cache
@@ -111,9 +111,9 @@ def _spectrum(transition: tuple[float, ...], pole: float, ratio: float) -> tuple
     return s0 + power * (b2 + late)**2, s1 - power * b2 * late, s2, s3
 
 
-def share(process: ProcessSpec, h: float, noise: Floats) -> float:
+def noise_share(process: ProcessSpec, h: float, noise: Floats) -> float:
     """Return which share of the errors' variance is the sensor's noise: by the spectrum at its upper end."""
-    part, pole, size = discretize(process, h), pole_of(noise), ratio(process, h, noise)
+    part, pole, size = discretize(process, h), pole_of(noise), load_to_noise_ratio(process, h, noise)
     s0, s1, s2, s3 = _spectrum(part, pole, size)
     c0, c1, c2, c3 = _colour(part, pole, size).tolist()
     return float((c0 - c1 + c2 - c3)**2 / (s0 + 4.0 * s1 + 16.0 * s2 + 64.0 * s3))
@@ -124,12 +124,12 @@ def pole_of(noise: Floats) -> float:
     return _MAX_POLE / (1.0 + exp(-min(max(float(noise[0]), -10.0), 10.0)))
 
 
-def slowness(pole: float) -> float:
+def pole_logit(pole: float) -> float:
     """Return the logit of the load's pole, a sample, as it stands in the noise."""
     return log(max(pole, 1e-4)) - log(max(_MAX_POLE - pole, 1e-4))
 
 
-def ratio(process: ProcessSpec, h: float, noise: Floats) -> float:
+def load_to_noise_ratio(process: ProcessSpec, h: float, noise: Floats) -> float:
     """Return sigma of the load over the noise's, by its lasting effect on PV (of an integrator in 100 samples)."""
     lasting = abs(process.gain) * (100.0 * h if process.model == "integrator" else 1.0)
     return exp(min(max(float(noise[1]), -10.0), 10.0)) / max(lasting, 1e-9)

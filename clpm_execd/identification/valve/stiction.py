@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clpm_execd.identification.estimates import Hypothesis
-from clpm_execd.identification.loop_data import Signals, runs
-from clpm_execd.identification.pid_regression import long_run
+from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.pid_regression import long_run_covariance
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
@@ -85,7 +85,8 @@ class StictionSearch:
 
 def find_stiction(signals: Signals, sense: float) -> StictionSearch:
     """Return whether and how the valve sticks. sense: the sign of the process gain, zero where it is not known."""
-    longest = max(runs(signals.whole & signals.automatic, _LEAST_SAMPLES), key=lambda s: s.stop - s.start, default=None)
+    longest = max(find_runs(signals.whole & signals.automatic, _LEAST_SAMPLES), key=lambda s: s.stop - s.start,
+                  default=None)
     if longest is None:
         return StictionSearch()
     part = slice(longest.start, min(longest.stop, longest.start + _MOST_SAMPLES))
@@ -234,7 +235,7 @@ def _vuong(one: Floats, other: Floats) -> float:
     """
     one_variance, other_variance = max(float(one.var()), 1e-12), max(float(other.var()), 1e-12)
     gain = (np.log(one_variance / other_variance) + one**2 / one_variance - other**2 / other_variance) / 2.0
-    spread = long_run((gain - gain.mean())[:, None], LIMITS.vuong_band)
+    spread = long_run_covariance((gain - gain.mean())[:, None], LIMITS.vuong_band)
     return float(gain.sum() / np.sqrt(max(float(spread[0, 0]), 1e-12)))
 
 

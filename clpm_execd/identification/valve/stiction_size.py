@@ -14,9 +14,9 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.loop_data import Signals, runs
+from clpm_execd.identification.loop_data import Signals, find_runs
 from clpm_execd.identification.pid_regression import SCAN
-from clpm_execd.identification.process.prediction_error import MIN_STRETCH_SAMPLES, Fit, Prediction
+from clpm_execd.identification.process.prediction_error import MIN_STRETCH_SAMPLES, Fit, PredictionErrorModel
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.identification.valve.stiction import Stem, move_stems
 from clpm_execd.plant.block import Floats
@@ -88,7 +88,7 @@ class _Search:
 
     def __init__(self, signals: Signals, around: ProcessSpec) -> None:
         self._signals = signals.part(slice(0, _MOST_SAMPLES))
-        self._prediction = Prediction(self._signals, around, parts=_PARTS)
+        self._prediction = PredictionErrorModel(self._signals, around, parts=_PARTS)
         self._families: dict[int, _Valve] = {}
 
     def find(self, stem: Stem) -> dict[int, _Valve]:
@@ -168,7 +168,7 @@ def _positions(signals: Signals, stems: Sequence[Stem]) -> Floats:
     """Return (M, T) where the stems of M valves are that OP moves; after a gap where they were, or as near as can be.
     """
     positions, last = np.repeat(signals.op[None, :], len(stems), axis=0), None
-    for stretch in runs(signals.whole, MIN_STRETCH_SAMPLES):
+    for stretch in find_runs(signals.whole, MIN_STRETCH_SAMPLES):
         positions[:, stretch] = move_stems(signals.op[stretch], stems, last).T
         last = positions[:, stretch.stop - 1]
     return positions
