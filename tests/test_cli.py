@@ -391,7 +391,7 @@ def test_option_precedes_environment_precedes_env_file_precedes_loops_toml(run: 
     assert samples("--interval", "5s", STREAM_INTERVAL="4s") == 12
 
 
-def test_loops_are_found_by_environment_and_the_option_precedes(run: Run, tmp_path: Path) -> None:
+def test_the_option_for_the_loops_file_precedes_the_environment(run: Run, tmp_path: Path) -> None:
     for name in ("A", "B"):
         (tmp_path / f"{name}.toml").write_text(f'[[loop]]\nid = "{name}"\n')
     env = {"CLPM_LOOPS": "A.toml"}

@@ -135,7 +135,7 @@ def test_a_record_has_no_ground_truth(tmp_path: Path) -> None:
         assert "fault" not in replayed
 
 
-def test_the_demonstration_tells_the_story_of_a_sticky_valve(tmp_path: Path) -> None:
+def test_the_demonstration_shows_a_sticking_valve(tmp_path: Path) -> None:
     command = ("generate", "--demo", "--start", START, "--duration", "1h", "--interval", "5s", "--format", "wide")
     rows = list(csv.DictReader(run_cli(tmp_path, *command).splitlines()))
     by_loop = {loop: [row for row in rows if row["loop_id"] == loop] for loop in {row["loop_id"] for row in rows}}

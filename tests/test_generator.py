@@ -49,7 +49,7 @@ def test_a_generator_starts_at_the_latest_instant_of_the_grid() -> None:
     assert 0 <= time.time_ns() - first < 120 * SECOND
 
 
-def test_each_call_continues_the_one_before_whatever_their_sizes() -> None:
+def test_each_call_continues_the_previous_one_for_any_sizes() -> None:
     at_once = ControlLoopDataGenerator(start=START, interval=5).lines(12)
     parts = ControlLoopDataGenerator(start=START, interval=5)
     assert b"".join(parts.lines(n) for n in (1, 4, 2, 5)) == at_once

@@ -194,7 +194,7 @@ def test_a_record_without_op_is_refused(tmp_path: Path, signals: Signals, capsys
     assert os.listdir(tmp_path) == ["x.csv"]
 
 
-def test_loops_without_op_beside_others_are_left_out(tmp_path: Path, signals: Signals,
+def test_loops_without_op_are_skipped(tmp_path: Path, signals: Signals,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.csv").write_text("time,A.PV,A.OP,B.PV\n" + "".join(f"{k},{k % 9},{k % 5},1\n" for k in range(40)))
     assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "l.toml")]) == 0

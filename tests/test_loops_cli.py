@@ -125,7 +125,7 @@ def test_interval_and_shard_count(tmp_path: Path) -> None:
     assert not set(shards[0]) & set(shards[1])
 
 
-def test_the_suffix_of_the_file_says_the_format(tmp_path: Path) -> None:
+def test_the_suffix_of_the_file_selects_the_format(tmp_path: Path) -> None:
     assert loops(tmp_path, "--output", "sheet.csv.gz") == ""
     assert gzip.decompress((tmp_path / "sheet.csv.gz").read_bytes()).decode() == loops(tmp_path, "--format", "csv")
     for name, form in (("sheet.lp", "lp"), ("sheet.json", "json"), ("sheet.txt", "table")):

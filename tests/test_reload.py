@@ -39,7 +39,7 @@ def spooled(folder: Path) -> list[str]:
 
 
 @pytest.mark.process
-def test_a_service_goes_on_as_it_is_with_a_wrong_file_and_as_after_a_restart_with_a_right_one(
+def test_a_service_ignores_an_invalid_file_and_applies_a_valid_one_as_after_a_restart(
         tmp_path: Path, clpm_execd: list[str]) -> None:
     path, log = tmp_path / "loops.toml", tmp_path / "log"
     path.write_text(FIRST)

@@ -159,7 +159,7 @@ def contents_of(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_verify_of_intact_files_says_how_many_points_they_are(cli: Cli, tmp_path: Path) -> None:
+def test_verify_of_intact_files_prints_the_number_of_points(cli: Cli, tmp_path: Path) -> None:
     DiskQueue(tmp_path / "state", LOG).put(lines(1, 2))
     result = cli("verify")
     assert (result.stdout, result.returncode) == ("ok: 2 points in 1 file, no checkpoint\n", 0)

@@ -114,7 +114,7 @@ def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, results:
     results.add(table, "through the spool", points / spent, "points/s", ratio, "this / raw HTTP, the median of pairs")
 
 
-def test_a_days_backlog_is_drained_while_the_live_stream_goes_on(
+def test_a_days_backlog_is_drained_while_the_live_stream_continues(
     influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """86,400 instants of five loops are waiting; live, five loops are put every 100 ms. In turns with raw HTTP."""

@@ -108,7 +108,7 @@ def test_stiction_aggressive_tuning_and_an_external_oscillation_come_in_trios_of
 
 
 @pytest.mark.parametrize("faulty", [0.0, 0.3, 0.6])
-def test_as_many_loops_have_a_fault_as_are_asked_for(faulty: float) -> None:
+def test_the_requested_number_of_loops_has_a_fault(faulty: float) -> None:
     loops = configure(write_plant("refinery", 200, 42, faulty)).loops
     share = sum(any(not FAULTS[fault.kind].is_control for fault in loop.faults) for loop in loops) / 200
     assert share == pytest.approx(faulty, abs=0.06)

@@ -84,7 +84,7 @@ def test_a_wrong_request_is_answered_with_one_clear_sentence_and_changes_nothing
     assert source.future_loops() is LOOPS
 
 
-def test_all_that_is_wrong_with_a_request_is_said_at_once() -> None:
+def test_all_errors_of_a_request_are_reported_at_once() -> None:
     with pytest.raises(BadInput) as bad:
         read_change({"set": {"loop": "FIC102", "sp": 500, "gain": -1, "pv": 3}}, NOW, LOOPS)
     assert len(bad.value.problems) == 3

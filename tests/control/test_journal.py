@@ -71,7 +71,7 @@ def test_a_damaged_journal_is_one_error(path: Path, text: str, answer: str) -> N
     assert str(bad.value) == f"{path}: {answer}"
 
 
-def test_a_stream_moves_a_damaged_journal_away_and_goes_on(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_moves_a_damaged_journal_away_and_continues(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.write_text("x\n")
     corrupt = path.parent / "corrupt"
     assert read_journal_or_start_anew(path, corrupt, logging.getLogger()) == JournalContents()

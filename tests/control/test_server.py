@@ -218,7 +218,7 @@ def test_without_a_short_way_a_long_path_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_without_a_stream_the_client_says_so(path: Path) -> None:
+def test_the_client_reports_that_no_stream_is_running(path: Path) -> None:
     with pytest.raises(BadInput) as bad:
         send_request(path, {"status": {}})
     assert str(bad.value) == (f"control socket {path}: no stream is running there; start one, or name its folder with "

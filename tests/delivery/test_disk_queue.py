@@ -312,7 +312,7 @@ def test_an_unfinished_file_is_durable_before_it_gets_its_name(
     assert events == ["sync", "rename", "sync folder"]
 
 
-def test_a_file_of_another_version_is_corrupt_and_the_log_says_so(
+def test_a_file_of_another_version_is_logged_as_corrupt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = queue_in(tmp_path)
@@ -454,7 +454,7 @@ def test_a_folder_that_becomes_usable_is_used_with_the_files_in_it(
         "writing the queue to X/spool resumed after 4 s; 0 points dropped"]
 
 
-def test_the_folder_is_left_alone_while_another_process_holds_it(tmp_path: Path) -> None:
+def test_the_folder_is_not_touched_while_another_process_holds_it(tmp_path: Path) -> None:
     queue_in(tmp_path).put(lines(1))
     owner, lock = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
     assert owner.try_acquire()
@@ -596,7 +596,7 @@ def test_lines_that_are_in_flight_from_memory_are_written_once_there_is_room(
     assert sorted(take_all(queue_in(tmp_path))) == split_lines(lines(1, 2))
 
 
-def test_a_pipe_with_the_name_of_a_queue_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_pipe_with_the_name_of_a_queue_file_is_ignored(tmp_path: Path) -> None:
     queue = queue_in(tmp_path)
     queue.put(lines(1))
     os.mkfifo(queue.folder.path_of(T0))

@@ -90,7 +90,7 @@ def test_a_damaged_file_is_no_acknowledgement(tmp_path: Path) -> None:
         assert read_last_acknowledgement(tmp_path) is None
 
 
-def test_the_command_says_healthy_or_unhealthy(tmp_path: Path) -> None:
+def test_the_command_prints_healthy_or_unhealthy(tmp_path: Path) -> None:
     def run(*words: str) -> tuple[int, str]:
         done = run_command("health", *words, folder=tmp_path)
         return done.returncode, done.stdout + done.stderr

@@ -26,7 +26,7 @@ def test_the_format_does_not_change() -> None:
     assert file_name(1) == "0000000000000000001.lp"
 
 
-def test_the_header_alone_tells_points_and_bytes() -> None:
+def test_the_header_alone_has_the_number_of_points_and_bytes() -> None:
     assert parse_header(FILE[:MAX_HEADER_BYTES], len(FILE)) == (2, 38)
 
 

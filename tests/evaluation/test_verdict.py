@@ -63,7 +63,7 @@ def test_an_oscillation_that_is_gone_is_a_reason() -> None:
     (0.8, 1.0, "usable with care"), (0.97, 1.0, "do not use"), (0.5, 0.7, "usable with care"), (0.5, 0.3, "do not use"),
     (nan, nan, "good"),
 ])
-def test_windows_that_are_told_apart_or_replayed_are_reasons(auc: float, novelty: float, level: str) -> None:
+def test_distinguishable_or_replayed_windows_are_reasons(auc: float, novelty: float, level: str) -> None:
     assert verdict_of(signals(1), signals(2), auc=auc, novelty=novelty).level == level
 
 

@@ -176,7 +176,7 @@ def test_a_checkpoint_is_written_as_0_1_0_wrote_it(name: str, kind: str) -> None
     ("default", "plant", ["the checkpoint is of an older version: the stream goes on where it stopped, but its values "
                           "differ from those of that version in their last bits"]),
     ("replay", "record", [])])
-def test_an_older_checkpoint_of_a_plant_says_that_last_bits_change(
+def test_a_warning_about_an_older_checkpoint_says_that_last_bits_change(
         name: str, kind: str, messages: list[str], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         checkpoint_of(name, kind)

@@ -46,7 +46,7 @@ def found(record: Record, kind: str) -> LearnedLoop:
 
 
 @pytest.mark.parametrize("kind", ["temperature", "composition"])
-def test_a_bump_test_tells_a_process_far_from_the_types(kind: str) -> None:
+def test_a_bump_test_identifies_a_process_far_from_the_typical_one(kind: str) -> None:
     around = LOOP_TYPES[kind].process
     law = estimate_process(extract_signals(bump(0.8, 170.0, 160.0, interval=5.0, samples=760, noise=0.05), 0, FULL),
                            around)
@@ -56,7 +56,7 @@ def test_a_bump_test_tells_a_process_far_from_the_types(kind: str) -> None:
     assert law.dead_time[0] + sum(tau[0] for tau in law.tau[1:]) == pytest.approx(160.0, rel=0.05)
 
 
-def test_a_process_without_a_known_controller_may_have_a_negative_gain() -> None:
+def test_a_process_without_an_identified_controller_may_have_a_negative_gain() -> None:
     loop = found(bump(-1.33, 225.0, 60.0, interval=5.0, samples=300, noise=0.02), "temperature")
     assert loop.estimates["process.gain"].source == "identified"
     assert loop.loop.process.gain == pytest.approx(-1.33, rel=0.02)
@@ -80,7 +80,7 @@ def test_values_that_are_held_are_reduced_to_the_interval_at_which_they_change()
     assert "every 5 samples" in notes[0]
 
 
-def test_a_bump_test_whose_pv_is_held_now_longer_now_shorter_tells_its_process() -> None:
+def test_a_bump_test_with_pv_held_over_irregular_times_identifies_the_process() -> None:
     record = bump(1.95, 225.0, 60.0, interval=0.5, samples=2400, noise=0.02)
     holds = np.random.default_rng(1).integers(1, 9, 2400)
     at = np.repeat(np.cumsum(holds) - holds, holds)[:2400]
@@ -113,7 +113,7 @@ def test_op_that_is_in_time_stays_there() -> None:
     assert condition(signals) == (signals, [])
 
 
-def test_the_reset_of_a_controller_that_scans_between_the_samples_is_known() -> None:
+def test_the_reset_of_a_controller_that_scans_between_the_samples_is_identified() -> None:
     process = ProcessSpec(model="integrator", gain=-0.0012, tau=(), dead_time=4.0)
     loop = replace(template("level", "LIC1", FULL), process=process, sp=54.0, op=40.0,
                    controller=ControllerSpec(gain=4.0, reset=750.0, action="direct"),
@@ -149,7 +149,7 @@ def cooled_by_day(samples: int) -> Signals:
     return extract_signals(logged(pvs, ops, np.full(samples, 55.0), interval=60.0), 0, FULL)
 
 
-def test_nights_in_which_the_plant_is_off_are_left_out() -> None:
+def test_nights_in_which_the_plant_is_off_are_excluded() -> None:
     signals, notes = condition(cooled_by_day(4320))
     assert "the plant is taken to be off" in notes[0]
     assert np.mean(signals.whole) == pytest.approx(0.5, abs=0.03)

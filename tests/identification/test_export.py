@@ -74,7 +74,7 @@ def test_each_number_stands_with_its_interval_and_each_doubt_above_its_loop(file
     (lambda path: path.write_text(path.read_text().replace("file =", "fil =")), "did you mean 'file'"),
     (lambda path: path.write_text('scan = "4s"\n' + path.read_text().replace('"2s"', '"4s"')), "longer than 2s"),
 ])
-def test_damage_is_told_where_it_is(file: Path, damage: object, told: str) -> None:
+def test_the_error_for_a_damaged_file_names_the_place(file: Path, damage: object, told: str) -> None:
     assert callable(damage)
     damage(file)
     assert told in problems(file)

@@ -42,7 +42,7 @@ def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Lear
     assert learned.estimates["recording.resolution.pv"].source == "record"
 
 
-def test_the_controller_is_found_within_a_per_cent(learned: LearnedLoop) -> None:
+def test_the_controller_is_identified_within_a_per_cent(learned: LearnedLoop) -> None:
     truth = tune_controller(flow(), 1.0)
     for key, value in (("gain", truth.gain), ("reset", truth.reset)):
         found = learned.estimates[f"controller.{key}"]
@@ -54,7 +54,7 @@ def test_the_controller_is_found_within_a_per_cent(learned: LearnedLoop) -> None
 @pytest.mark.parametrize(("kind", "reset", "derivative", "n"), [
     ("temperature", 60.0, 12.0, 8.0), ("temperature", 150.0, 40.0, 10.0), ("pressure", 30.0, 5.0, 10.0),
     ("flow", 3.0, 0.5, 10.0)])
-def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivative: float, n: float) -> None:
+def test_a_derivative_is_identified_with_its_filter(kind: str, reset: float, derivative: float, n: float) -> None:
     controller = ControllerSpec(gain=0.5, reset=reset, derivative=derivative, derivative_filter=n)
     loop = replace(template(kind, "IC101", (0.0, 100.0)), controller=controller)
     one = learn(record_of(run(add_sp_moves(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
@@ -65,7 +65,7 @@ def test_a_derivative_is_found_with_its_filter(kind: str, reset: float, derivati
     assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
 
 
-def test_no_derivative_is_found_where_there_is_none(learned: LearnedLoop) -> None:
+def test_no_derivative_is_identified_where_there_is_none(learned: LearnedLoop) -> None:
     assert learned.loop.controller.derivative == 0.0
     for kind, size in (("pressure", 2.0), ("level", -3.0)):
         loop = replace(add_sp_moves(template(kind, "IC101", (0.0, 100.0)), size),
@@ -73,14 +73,14 @@ def test_no_derivative_is_found_where_there_is_none(learned: LearnedLoop) -> Non
         assert learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).loop.controller.derivative == 0.0
 
 
-def test_a_controller_that_acts_directly_is_known(day: Block) -> None:
+def test_a_direct_acting_controller_is_identified(day: Block) -> None:
     loop = add_sp_moves(replace(flow(), process=replace(flow().process, gain=-1.1)), 3.0, -2.0)
     found = learn(record_of(run(loop, 3600)), span=(0.0, 100.0)).loop
     assert found.controller.action == "direct"
     assert found.process.gain < 0
 
 
-def test_the_learned_loop_lives_on_like_its_record(day: Block, learned: LearnedLoop) -> None:
+def test_the_simulated_loop_resembles_its_record(day: Block, learned: LearnedLoop) -> None:
     later = run(learned.loop, 14_400, seed=2)
     real, synthetic = (np.column_stack([block.pv[:, 0], block.op[:, 0]]) for block in (day, later))
     apart = measure_distances(real, synthetic)
@@ -102,7 +102,7 @@ def test_a_clean_record_is_streamed_by_its_own_process_and_controller_and_moves_
         assert np.log(streamed.std(axis=0)).mean() == pytest.approx(np.log(recorded[:1000].std()), abs=0.4)
 
 
-def test_what_steps_of_the_load_were_goes_on_in_the_stream() -> None:
+def test_the_variance_that_load_steps_cause_is_in_the_stream() -> None:
     """Its load wanders as far as the record's."""
     loop = add_sp_moves(flow(), 3.0, -2.0, 2.5)
     steps = FaultSpec(kind="load-step", parameters={"size": -8.0 * loop.disturbance.sigma}, start=2000 * SECOND,
@@ -112,7 +112,7 @@ def test_what_steps_of_the_load_were_goes_on_in_the_stream() -> None:
     assert again.op.std() == pytest.approx(record.op.std(), rel=0.5)
 
 
-def test_a_sticky_valve_is_known_and_sticks_on(learned: LearnedLoop) -> None:
+def test_a_sticking_valve_is_identified_and_sticks_in_the_stream(learned: LearnedLoop) -> None:
     sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
     found = learn(record_of(run(add_sp_moves(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
     assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
@@ -122,7 +122,7 @@ def test_a_sticky_valve_is_known_and_sticks_on(learned: LearnedLoop) -> None:
     assert "stiction.S" not in learned.estimates
 
 
-def test_the_process_is_found_with_an_interval_that_holds(learned: LearnedLoop) -> None:
+def test_the_process_is_identified_with_an_interval_that_holds_the_truth(learned: LearnedLoop) -> None:
     truth = flow().process
     gain, dead_time = learned.estimates["process.gain"], learned.estimates["process.dead_time"]
     assert gain.source == "identified"
@@ -131,7 +131,7 @@ def test_the_process_is_found_with_an_interval_that_holds(learned: LearnedLoop) 
     assert abs(dead_time.value - truth.dead_time) <= 2.0
 
 
-def test_a_loop_that_rings_tells_its_gain_over_its_lag_and_is_no_integrator_for_that() -> None:
+def test_a_ringing_loop_shows_its_gain_over_its_lag_and_is_not_an_integrator() -> None:
     rings = replace(flow(), faults=(FaultSpec(kind="aggressive"),))
     found = learn(record_of(run(rings, 7200)), span=(0.0, 100.0))
     process = found.loop.process
@@ -152,7 +152,7 @@ def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: L
     assert answer.pv.var() == pytest.approx(plant.pv.var(), rel=0.25)
 
 
-def test_a_set_point_that_never_moved_leaves_a_process_that_says_so() -> None:
+def test_the_process_is_a_default_with_a_warning_where_the_set_point_never_moved() -> None:
     found = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
     assert any("range" in warning for warning in found.warnings)
     assert any("SP never moved" in warning for warning in found.warnings)

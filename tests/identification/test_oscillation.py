@@ -54,7 +54,7 @@ def test_a_line_in_noise_has_an_interval_that_holds(period: float) -> None:
     assert 0.75 <= np.mean(held) <= 1.0
 
 
-def test_noise_has_no_line_whatever_its_colour() -> None:
+def test_noise_of_any_colour_has_no_spectral_line() -> None:
     for seed in range(100):
         noise = np.random.default_rng(seed).normal(size=2000)
         coloured = np.convolve(noise, 0.9 ** np.arange(60))[:2000]
@@ -63,7 +63,7 @@ def test_noise_has_no_line_whatever_its_colour() -> None:
 
 
 @pytest.mark.parametrize("kind", ["flow", "level", "temperature"])
-def test_a_loop_that_is_swung_from_elsewhere_is_learned_as_without_and_swings_on(kind: str) -> None:
+def test_an_external_oscillation_leaves_the_estimates_unchanged_and_is_simulated(kind: str) -> None:
     loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
     swung = replace(loop, faults=(FaultSpec(kind="external-oscillation",
                                             parameters={"period": 187.0, "amplitude": 2.0}),))
@@ -77,7 +77,7 @@ def test_a_loop_that_is_swung_from_elsewhere_is_learned_as_without_and_swings_on
     assert found.loop.process.gain == pytest.approx(still.loop.process.gain, rel=0.1)
 
 
-def test_a_loop_that_rings_or_sticks_is_not_swung_from_elsewhere() -> None:
+def test_ringing_and_stiction_are_no_external_oscillation() -> None:
     for fault in (FaultSpec(kind="aggressive"), FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 6.0})):
         loop = replace(flow(), faults=(fault,))
         assert "oscillation.amplitude" not in learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).estimates

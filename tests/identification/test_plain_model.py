@@ -175,7 +175,7 @@ def test_a_long_record_leaves_no_more_than_stretches_of_it() -> None:
     assert len(model.signals) == 20_000
 
 
-def test_a_stream_goes_on_to_the_last_bit_where_it_was_stopped() -> None:
+def test_a_stopped_stream_resumes_to_the_last_bit() -> None:
     loop = fit(record_of_signals(*limit_cycle()))
     whole = Plant([loop], seed=1, start=START).advance(400)
     first = Plant([loop], seed=1, start=START)

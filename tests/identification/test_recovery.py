@@ -144,7 +144,7 @@ def test_a_gain_halved_or_doubled_does_to_pv_what_it_does_in_the_plant(cases: li
 
 @pytest.mark.timeout(3600)
 @pytest.mark.campaign
-def test_stiction_that_is_visible_is_found_with_its_size() -> None:
+def test_visible_stiction_is_detected_and_sized() -> None:
     seen: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     near_s, near_j, held_s, held_j, held_gain, false = [], [], [], [], [], []
     for seed in range(100, 100 + EACH):

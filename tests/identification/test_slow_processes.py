@@ -54,7 +54,7 @@ def test_an_analyser_whose_set_point_moves_is_no_integrator_and_its_intervals_ho
         assert report_share(f"interval of the process's {key} holds", held) >= 0.8
 
 
-def test_an_analyser_whose_set_point_never_moves_is_a_prior_and_said_to_be_one() -> None:
+def test_the_process_of_an_analyser_whose_set_point_never_moves_is_reported_as_a_default() -> None:
     for seed in SEEDS:
         loop = replace(composition(seed), moves=())
         found = learned(loop, seed)

@@ -57,7 +57,7 @@ def test_gain_and_reset_are_those_of_the_scans(learned: Loops) -> None:
         assert held(learned, f"controller.{key}") >= 0.85
 
 
-def test_the_process_is_known_as_surely_as_is_told(learned: Loops) -> None:
+def test_the_interval_of_the_process_holds_the_truth(learned: Loops) -> None:
     known = [found.estimates["process.gain"].source == "identified" for _, found in learned]
     assert report_share("process identified", known) >= 0.95
     near = [abs(found.estimates["process.gain"].value / truth.process.gain - 1.0) <= 0.2 for truth, found in learned]
@@ -76,7 +76,7 @@ def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
     assert held(learned, "disturbance.correlation") >= 0.75
 
 
-def test_the_load_belongs_to_the_process_that_is_told_be_it_a_prior() -> None:
+def test_the_load_estimate_belongs_to_the_reported_process_even_to_a_default() -> None:
     load, correlation = list[bool](), list[bool]()
     for kind in ("pressure", "temperature"):
         for seed in range(80, 100 if CAMPAIGNS else 83):
@@ -117,7 +117,7 @@ def test_a_derivative_is_that_of_the_scans(kind: str, interval: float, share: fl
     assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
 
 
-def test_no_derivative_is_told_of_loops_without_one(learned: Loops) -> None:
+def test_no_derivative_is_reported_for_loops_without_one(learned: Loops) -> None:
     assert all(found.loop.controller.derivative == 0.0 for _, found in learned)
 
 
@@ -137,7 +137,7 @@ def test_the_weight_of_the_set_point_is_that_of_the_scans(weight: float) -> None
     assert found.estimates["controller.gain"].value == pytest.approx(truth.controller.gain, rel=0.03)
 
 
-def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_it_acts() -> None:
+def test_a_controller_that_is_faster_than_the_samples_is_identified_for_either_action() -> None:
     truth = drawn("flow", 64)
     truth = replace(truth, process=replace(truth.process, gain=-truth.process.gain))
     record = record_of(run(truth, SAMPLES, interval=INTERVAL))
@@ -150,7 +150,7 @@ def test_a_controller_that_is_hidden_between_two_samples_is_found_whichever_way_
     assert found.estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.1)
 
 
-def test_a_sample_each_half_minute_tells_the_same() -> None:
+def test_a_sample_every_half_minute_gives_the_same_estimates() -> None:
     truth = drawn("pressure", 66)
     found = learn(record_of(run(truth, SAMPLES, interval=30.0)), span=(0.0, 100.0)).estimates
     for key in ("gain", "reset"):
@@ -174,7 +174,7 @@ def test_an_output_that_no_controller_moves_is_not_explained_by_one() -> None:
     assert found.estimates["controller.gain"].source == "prior"
 
 
-def test_a_record_of_every_scan_is_known_as_one() -> None:
+def test_a_record_of_every_scan_is_recognized() -> None:
     truth = drawn("pressure", 60)
     block = run(truth, SAMPLES, interval=INTERVAL, scan=INTERVAL)
     found = learn(record_of(block), span=(0.0, 100.0)).estimates
@@ -182,7 +182,7 @@ def test_a_record_of_every_scan_is_known_as_one() -> None:
         assert found[f"controller.{key}"].value == pytest.approx(getattr(truth.controller, key), rel=0.03)
 
 
-def test_what_is_between_two_samples_is_asked_only_where_it_matters() -> None:
+def test_the_scans_between_samples_are_modelled_only_where_they_matter() -> None:
     truth = drawn("pressure", 61)
     fast = extract_signals(record_of(run(truth, 3600)), 0, (0.0, 100.0))
     law = estimate_pid_law(fast, (0.02, 0.01))

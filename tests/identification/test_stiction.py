@@ -52,7 +52,7 @@ def is_sticky(loops: list[LoopSpec], interval: float, seed: int) -> bool:
     return find_stiction(signals(loops, interval, seed), 1.0).best is not None
 
 
-def test_a_sticking_valve_is_told_from_a_limit_cycle_that_comes_from_outside() -> None:
+def test_a_sticking_valve_is_distinguished_from_an_external_limit_cycle() -> None:
     assert is_sticky([VISIBLE], 5.0, 203)
     assert not is_sticky(driven("pressure", 203), 5.0, 203)
     assert not is_sticky([drawn("pressure", 203)], 5.0, 203)
@@ -89,7 +89,7 @@ def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics()
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("interval", "least_found", "most_false"), [(1.0, 0.9, 0.02), (5.0, 0.9, 0.02),
                                                                        (10.0, 0.9, 0.04), (30.0, 0.7, 0.1)])
-def test_stiction_is_found_over_a_population_where_the_record_shows_its_wave(
+def test_stiction_is_detected_over_a_population_where_the_record_shows_its_wave(
         interval: float, least_found: float, most_false: float) -> None:
     found, false = [], []
     for seed in range(400, 408 if CAMPAIGNS else 401):

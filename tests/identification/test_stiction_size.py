@@ -33,7 +33,7 @@ def learned(block: Block, kind: str) -> LearnedLoop:
 
 
 @pytest.mark.parametrize(("kind", "s", "j"), [("flow", 5.0, 2.0), ("pressure", 4.0, 4.0), ("level", 5.0, 4.0)])
-def test_a_valve_that_sticks_is_known_by_s_and_j_and_so_is_the_process_behind_it(kind: str, s: float, j: float) -> None:
+def test_s_and_j_of_a_sticking_valve_and_the_process_behind_it_are_identified(kind: str, s: float, j: float) -> None:
     truth = with_valve(kind, "stiction", S=s, J=j)
     # The record begins where the valve has long been at it.
     found = learned(part_of(run(truth, 4500), 900), kind).estimates

@@ -85,7 +85,7 @@ def test_after_a_415_bodies_are_sent_without_compression(serve: Serve, monkeypat
 
 
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "307 Temporary Redirect", "308 Permanent Redirect"])
-def test_the_target_of_a_redirect_is_told_without_its_secrets(serve: Serve, status: str) -> None:
+def test_the_target_of_a_redirect_is_reported_without_its_secrets(serve: Serve, status: str) -> None:
     server = serve(http(status, b"<html>", "Location: https://me:word@influx.example/api/v2/write?org=o&sig=secret"))
     answer = write(server)
     assert "redirects to https://influx.example/api/v2/write" in str(answer)
@@ -351,7 +351,7 @@ def test_a_server_without_the_path_of_influxdb_2_is_written_to_by_that_of_influx
     assert server.requests[1].endswith(LINE)
 
 
-def test_a_proxy_that_knows_neither_path_is_asked_for_that_of_influxdb_2_again(serve: Serve) -> None:
+def test_a_proxy_that_refuses_both_paths_is_asked_for_that_of_influxdb_2_again(serve: Serve) -> None:
     server = serve(NO_PATH)
     with closing(InfluxClient(server.url, "any", "plant", lambda: SECRET)) as influx:
         assert [influx(LINE).outcome for _ in range(2)] == [WriteOutcome.DENIED] * 2
@@ -389,6 +389,6 @@ def test_a_clock_that_differs_from_the_servers_is_a_warning(serve: Serve, differ
     assert [word in warning for warning in check.warnings] == [True] * bool(word)
 
 
-def test_a_server_that_does_not_tell_its_time_is_no_warning(serve: Serve) -> None:
+def test_a_server_without_a_date_header_causes_no_warning(serve: Serve) -> None:
     for date in ("Date: soon", "X: y"):
         assert check_server(serve(http("204 No Content", b"", date)).url, SECRET, "o", "b").warnings == ()

@@ -71,7 +71,7 @@ def test_a_sticky_stem_turns_and_travels_less_than_op_and_by_jumps() -> None:
     assert np.abs(op - stem).max() <= (s + j) / 2.0 + 1e-9
 
 
-def test_a_stuck_valve_travels_nowhere_while_the_truth_says_so() -> None:
+def test_a_stuck_valve_has_no_travel_during_its_label() -> None:
     block = simulate(exact_loop("flow", at_times("stuck")))
     stuck = present(block)
     moved = np.abs(np.diff(block.valve_position[:, 0]))

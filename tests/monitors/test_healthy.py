@@ -43,7 +43,7 @@ def within(values: list[float], limits: tuple[float, float]) -> float:
 
 
 @pytest.mark.parametrize("kind", LOOP_TYPES)
-def test_noise_beside_the_movement_of_pv(healthy: dict[str, Floats], kind: str) -> None:
+def test_noise_is_compared_with_the_movement_of_pv(healthy: dict[str, Floats], kind: str) -> None:
     assert within([estimate_noise(x) / x.std() for x in healthy[kind].T], NOISE) == 1.0
 
 

@@ -46,7 +46,7 @@ def test_harris_index_of_a_first_order_autoregression(a: float, delay: int) -> N
     assert compute_harris_index(coloured((a,)), delay - 1.0, 1.0) == pytest.approx(1.0 - a ** (2 * delay), abs=0.03)
 
 
-def test_harris_index_of_an_oscillation_is_nought() -> None:
+def test_harris_index_of_an_oscillation_is_zero() -> None:
     assert compute_harris_index(sine(), 5.0, 1.0) < 1e-6
 
 

@@ -418,7 +418,7 @@ class ResumedRamp(Ramp):
     resumed_loops = frozenset({"TIC0000"})
 
 
-def test_what_a_crash_left_of_a_line_is_removed_before_a_resumed_stream_goes_on(
+def test_the_part_of_a_line_after_a_crash_is_removed_before_a_resumed_stream_continues(
         stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "out").write_bytes(b"a=1 1\nb=2 2\nc=3" + bytes(5000))
     with (tmp_path / "out").open("ab", buffering=0) as out:
@@ -428,7 +428,7 @@ def test_what_a_crash_left_of_a_line_is_removed_before_a_resumed_stream_goes_on(
     assert "removed 5003 bytes of an incomplete last line" in caplog.text
 
 
-def test_a_stream_that_starts_anew_removes_nothing_from_the_file_it_appends_to(stage: Stage, tmp_path: Path) -> None:
+def test_a_fresh_stream_removes_nothing_from_the_file_it_appends_to(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"# a note without an end")
     with (tmp_path / "out").open("ab", buffering=0) as out:
         stage.run(stdout_fd=out.fileno(), source=FreshRamp(1), checkpoints=Checkpoints(), count=1)

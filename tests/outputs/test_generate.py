@@ -95,7 +95,7 @@ def test_what_parquet_cannot_be_is_refused(folder: Path) -> None:
         "--output /dev/full: cannot be written: No space left on device;")
 
 
-def test_parquet_has_the_rows_of_csv_and_the_ground_truth_beside_them(folder: Path) -> None:
+def test_parquet_has_the_rows_of_csv_and_the_ground_truth(folder: Path) -> None:
     for options in (["--output", "a.parquet"], ["--output", "a.wide.csv"], ["--output", "b", "--partition", "loop"]):
         generate(folder, "--duration", "5m", *options)
     csv = pandas.read_csv(folder / "a.wide.csv", parse_dates=["time"])

@@ -108,7 +108,7 @@ def test_figures_have_a_common_time_and_many_have_a_filter() -> None:
     assert "class=\"details\"" not in many, "all points are drawn at once"
 
 
-def test_an_arrow_says_the_value_of_a_spike_beyond_the_axis() -> None:
+def test_an_arrow_has_the_value_of_a_spike_beyond_the_axis() -> None:
     plant = Plant(parse_configuration({"loop": [
         {"id": "A", "fault": [{"kind": "spikes", "size": 40.0, "rate": 10.0}]}]}).loops, seed=1, start=START)
     trend, = build_trends([plant.advance(3600)], ["A"], SECOND)

@@ -54,7 +54,7 @@ def test_a_load_starts_at_zero() -> None:
     assert np.abs(spread - expected).max() < 5.0 / sqrt(2 * LOOPS)
 
 
-def test_a_load_acts_after_the_dead_time_and_whatever_the_valve_does() -> None:
+def test_a_load_acts_after_the_dead_time_independently_of_the_valve() -> None:
     spec = DisturbanceSpec(sigma=1.0)
     at_once, late = (
         run(still(mode="MAN", process=see_through(), disturbance=spec), 50).true_pv,

@@ -86,7 +86,7 @@ def test_the_plant_computes_with_nothing_that_differs_between_platforms() -> Non
     "2.0 ** n", "x **= 2", "1j * x", "np.dot(a, b)", "np.linalg.norm(x)", "np.random.default_rng(1)", "sum(x)",
     "pow(x, 2)", "np.argsort(x)", "x.sort()", "np.argpartition(x, 3)", "from math import exp", "import math",
     "from numpy import exp", "import random", "from statistics import mean", "x.round(2)", "np.interp(x, a, b)"])
-def test_what_differs_is_found(source: str) -> None:
+def test_differences_are_reported(source: str) -> None:
     assert list(violations(source))
 
 

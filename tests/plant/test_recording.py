@@ -74,7 +74,7 @@ def test_a_value_that_moved_less_than_the_exception_band_is_held(band: float) ->
         assert (np.diff(recorded) == 0).mean() > 0.2 or band < 0.5
 
 
-def test_a_hold_goes_on_from_one_run_to_the_next() -> None:
+def test_a_hold_continues_from_one_run_to_the_next() -> None:
     loop = lively(exception=1.0, resolution=Resolution(pv=0.5, op=0.1))
     plant = Plant([loop], seed=1, start=START)
     parts = np.concatenate([plant.advance(n).pv for n in (1, 7, 92)])

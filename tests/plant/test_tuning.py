@@ -136,7 +136,7 @@ def test_every_types_template_has_the_margin_of_its_tuning(kind: str, tuning: st
     ProcessSpec(model="integrator", gain=-0.01, tau=(), dead_time=0.0),
 ])
 @pytest.mark.parametrize("lag", [0.0, 4.0])
-def test_an_aggressive_loop_is_near_its_limit_whatever_its_process(process: ProcessSpec, lag: float) -> None:
+def test_an_aggressive_loop_is_near_its_stability_limit_for_any_process(process: ProcessSpec, lag: float) -> None:
     assert 1.0 < gain_margin(loop("aggressive", process, valve=ValveSpec(lag=lag)), 1.0) < 1.25
 
 

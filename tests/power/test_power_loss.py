@@ -43,7 +43,7 @@ def contents_left(disk: VolatileDisk, name: str) -> set[bytes | None]:
     return {tree.get(name) for tree in states_left(disk)}
 
 
-def test_of_a_file_that_is_not_synced_any_part_may_be_left() -> None:
+def test_any_part_of_a_file_that_is_not_synced_may_survive() -> None:
     disk = VolatileDisk()
     disk.write(disk.make(1, "a", 0o100600), 0, b"four")
     assert contents_left(disk, "a") == {None, b"", b"fo", bytes(4), b"four"}
@@ -114,7 +114,7 @@ def test_after_a_power_cut_no_file_that_was_promised_is_lost_or_damaged(
 
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
-def test_a_stream_to_a_file_goes_on_after_a_power_cut_with_whole_lines(server: HttpServer, tmp_path: Path) -> None:
+def test_a_stream_to_a_file_continues_with_complete_lines_after_a_power_cut(server: HttpServer, tmp_path: Path) -> None:
     run, rng = ScenarioRun(SCENARIOS["output to a file"], server, tmp_path / "run"), random.Random(1)
     for state in choose(run.states(rng), OUTPUT_RESTARTS, rng):
         disk = write_tree({"out/": b"", **state.tree}, run.stream.folder / "disk")

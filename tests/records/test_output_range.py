@@ -85,7 +85,7 @@ def test_an_op_in_units_of_its_own_is_never_clipped(scale, shift, seed):
 @pytest.mark.parametrize("values", [
     [], [np.nan, np.nan], [0.0, 0.0], [50.0, 50.0], [1e308, -1e308], [-99999.0, 40, 41],
 ])
-def test_whatever_the_values_the_range_has_a_width(values):
+def test_the_range_has_a_width_for_any_values(values):
     found = infer_output_range(np.array(values))
     assert np.isfinite(found.ends).all()
     assert found.low < found.high

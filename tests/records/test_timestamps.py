@@ -76,7 +76,7 @@ def test_an_hour_may_stand_alone_behind_a_date(text):
     assert instant(text) == 1_467_622_800 * SECOND
 
 
-def test_clock_times_go_on_after_midnight_in_either_order_of_rows():
+def test_clock_times_continue_after_midnight_in_either_order_of_rows():
     texts = [f"{k // 3600 % 24:02d}:{k // 60 % 60:02d}" for k in range(82_800, 280_000, 1800)]
     clocks = parse_times(ListColumn(texts)).day_first
     days = count_midnights(np.concatenate([clocks, clocks]), np.repeat([0, 1], len(texts)))

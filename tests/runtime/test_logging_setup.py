@@ -138,7 +138,8 @@ def log_into(path: Path, *lines: str) -> None:
         logging.getLogger("clpm_execd").info("%s", line)
 
 
-def test_a_log_file_behind_a_link_is_rotated_beside_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_file_behind_a_link_is_rotated_next_to_its_target(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
     (tmp_path / "logs").mkdir()
     link = tmp_path / "link"
@@ -177,7 +178,7 @@ def test_a_log_file_that_is_a_pipe_never_stops_the_stream(tmp_path: Path, capfd:
     assert pipe.is_fifo()
 
 
-def test_a_log_that_cannot_be_rotated_goes_on_in_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_log_that_cannot_be_rotated_continues_in_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                               capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
 

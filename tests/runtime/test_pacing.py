@@ -251,7 +251,7 @@ events = st.tuples(
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(events, max_size=12), st.sampled_from([SECOND // 2, SECOND, 7 * SECOND]), st.integers(0, SECOND))
-def test_whatever_the_clock_does_no_instant_is_missed_repeated_or_early(
+def test_no_sample_is_missed_repeated_or_early_when_the_clock_jumps(
     events_drawn: list[tuple[str, int, int]], interval: int, offset: int
 ) -> None:
     clock = FakeClock(T0 + offset)

@@ -99,7 +99,7 @@ def test_a_full_disk_is_reported_with_its_remedy(tmp_path: Path) -> None:
         "--output x: cannot be written: No space left on device; free some space, or name a file on another disk")
 
 
-def test_a_folder_of_which_nothing_is_known_does_not_recurse_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_inspected_does_not_recurse_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent of `.` is `.`: where nobody may look at it, there is no end of parents to make."""
     monkeypatch.setattr(durable_file, "is_folder", lambda path: False)
     monkeypatch.setattr(Path, "mkdir", lambda path, mode: None)

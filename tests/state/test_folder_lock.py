@@ -66,7 +66,7 @@ def test_a_second_process_ends_with_an_error_that_names_the_first(tmp_path: Path
     first.release()
 
 
-def test_the_next_process_gets_the_lock_as_soon_as_the_first_has_left(tmp_path: Path, signals: Signals) -> None:
+def test_the_next_process_gets_the_lock_as_soon_as_the_first_exits(tmp_path: Path, signals: Signals) -> None:
     first, second = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
     assert first.try_acquire()
 

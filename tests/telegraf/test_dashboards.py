@@ -299,7 +299,7 @@ def test_the_readmes_name_the_dashboards() -> None:
         assert f"`{path.name}`" in text
 
 
-def test_a_person_who_cannot_tell_red_from_green_can_tell_the_lines_apart() -> None:
+def test_a_person_who_cannot_distinguish_red_from_green_can_distinguish_the_lines() -> None:
     # The set of Okabe and Ito (2008), and a grey for what is not there.
     safe = {"#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8E91A1"}
     text = "".join(Path(FOLDER / name).read_text() for name in TEXTS)

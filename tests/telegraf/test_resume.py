@@ -84,7 +84,7 @@ def kill(collector: Telegraf, agent: subprocess.Popen[bytes], chance: random.Ran
 
 
 @pytest.mark.timeout(120 + 30 * KILLS)
-def test_whoever_is_killed_no_point_is_missing_and_none_differs(
+def test_no_point_is_missing_or_differs_after_either_process_is_killed(
         collector: Telegraf, influxdb: InfluxDB, clpm_execd: list[str], tmp_path: Path) -> None:
     bucket, chance = influxdb.new_bucket(), random.Random(KILLS)
     environment = settings(influxdb, bucket, tmp_path / "state")

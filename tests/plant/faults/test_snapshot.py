@@ -195,7 +195,7 @@ def test_every_kind_of_fault_resumes_at_any_scan() -> None:
         assert_alike(again.advance(40), original.advance(40), original.loops)
 
 
-def test_a_snapshot_does_not_change_when_the_plant_goes_on() -> None:
+def test_a_snapshot_does_not_change_when_the_plant_continues() -> None:
     faults = (quick(kind) for kind in ("stiction", "late", "compression"))
     plant = simulate([busy_loop("A", "flow", *faults)], 50, SECOND, SECOND)
     snapshot = plant.snapshot()
@@ -255,7 +255,7 @@ def test_a_plant_with_another_seed_interval_or_scan_does_not_resume(other: dict[
     assert_alike(resume(before, *loops, **other).advance(50), fresh.advance(50), fresh.loops)
 
 
-def test_a_snapshot_that_ends_elsewhere_is_refused() -> None:
+def test_a_snapshot_that_does_not_end_where_the_plant_starts_is_refused() -> None:
     snapshot = simulate([loop()], 10, SECOND, SECOND).snapshot()
     with pytest.raises(ValueError, match="does not start where the snapshot ends"):
         Plant([loop()], seed=7, start=START, snapshot=snapshot)
@@ -333,7 +333,7 @@ def state_of(part: object) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_whatever_changes_from_scan_to_scan_is_stored_or_recomputed() -> None:
+def test_all_state_that_changes_from_scan_to_scan_is_stored_or_recomputed() -> None:
     plant = Plant(all_faults(), seed=7, start=START)
     parts = list(find_parts(plant, {}))
     unlisted, last = set(), [state_of(part) for part in parts]
