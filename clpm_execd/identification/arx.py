@@ -46,12 +46,13 @@ _MARGIN = 0.05  # decades of spectral density: for a model in which all of a loo
 
 def has_continuous_sp(signals: Signals) -> bool:
     """Return whether SP is hardly ever constant, as that of a cascade's slave; an operator's rests and steps."""
-    sp = signals.sp[signals.whole]
+    sp = signals.sp[signals.complete]
     rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
     return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)
 
 
-def fit_learned_model(signals: Signals, rest: tuple[float, float, float], steps: tuple[float, float], settings: Floats,
+def fit_learned_model(signals: Signals, rest: tuple[float, float, float], resolutions: tuple[float, float],
+                      settings: Floats,
                       loop: LoopSpec, found: Innovations | None, faults: Sequence[FaultSpec],
                       stem: Floats | None = None) -> LearnedModel | None:
     """Return the model of a loop around its rest, (PV, OP, SP); None where the record is too short or too broken.
@@ -60,12 +61,13 @@ def fit_learned_model(signals: Signals, rest: tuple[float, float, float], steps:
     the model, with the innovations found for them and with these faults; None where its controller is no PID. stem:
     (T,) the position of a valve that sticks, which moves the process in OP's place; the loop then has its faults.
     """
-    whole = signals.whole
+    complete = signals.complete
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(rest)
-    x[~whole] = np.nan
-    is_automatic = signals.automatic if (signals.automatic & whole).sum() > 0.2 * whole.sum() else np.ones_like(whole)
+    x[~complete] = np.nan
+    is_automatic = (signals.automatic if (signals.automatic & complete).sum() > 0.2 * complete.sum()
+                    else np.ones_like(complete))
     flow = x[:, 1] if stem is None else stem - rest[1]
-    plain = _fit_plain_model(x, flow, is_automatic, has_continuous_sp(signals), _find_repeats(signals, steps),
+    plain = _fit_plain_model(x, flow, is_automatic, has_continuous_sp(signals), _find_repeats(signals, resolutions),
                              signals.interval,
                              rest[0] - rest[2], settings)
     if plain is None:
@@ -214,7 +216,7 @@ def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopS
     nothing = np.empty(0)
     model = LearnedModel(
         interval=plain.interval, offset=plain.offset, process_pv=nothing, process_op=nothing,
-        innovation=found.correction, controller_op=nothing, controller_pv=nothing, controller_sp=nothing,
+        innovation=found.pole_and_gain, controller_op=nothing, controller_pv=nothing, controller_sp=nothing,
         controller_noise=np.array([pole]), setpoint=plain.setpoint, drift=plain.drift, signals=plain.signals,
         residuals=residuals, is_repeat=plain.is_repeat, settings=plain.settings)
     return model if run_lengths(model).any() else None
@@ -287,10 +289,10 @@ def _spectrum(signal: Floats) -> Floats:
     return np.asarray((np.abs(np.fft.rfft(centred, axis=1)) ** 2).mean(axis=0)[1:])
 
 
-def _find_repeats(signals: Signals, steps: tuple[float, float]) -> Booleans:
+def _find_repeats(signals: Signals, resolutions: tuple[float, float]) -> Booleans:
     """Return (T, 2) where the record repeats PV and OP, unless their steps are what repeats them."""
     is_repeat = np.zeros((len(signals.pv), 2), dtype=bool)
-    for i, (values, step) in enumerate(zip((signals.pv, signals.op), steps, strict=True)):
+    for i, (values, step) in enumerate(zip((signals.pv, signals.op), resolutions, strict=True)):
         moves = np.diff(values)
         # Rounding alone repeats values about half as often as it moves them by one step, up or down.
         by_a_step = int((np.abs(np.abs(moves) - step) < 0.1 * step).sum())

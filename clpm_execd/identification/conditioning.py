@@ -41,12 +41,12 @@ def _without_shutdowns(signals: Signals) -> tuple[Signals, str]:
     """Return the record with NaN where OP rests at an end of its travel again and again, as of a plant off at night."""
     with np.errstate(invalid="ignore"):
         at_end = (signals.op <= _LIMIT_PERCENT) | (signals.op >= 100.0 - _LIMIT_PERCENT)
-    off = [s for s in find_runs(at_end & signals.whole, _REST_SAMPLES) if np.ptp(signals.op[s]) == 0.0]
-    in_control = signals.whole.copy()
+    off = [s for s in find_runs(at_end & signals.complete, _REST_SAMPLES) if np.ptp(signals.op[s]) == 0.0]
+    in_control = signals.complete.copy()
     for s in off:
         in_control[s] = False
     moves = np.diff(signals.op)[in_control[1:] & in_control[:-1]]
-    share = sum(s.stop - s.start for s in off) / max(int(signals.whole.sum()), 1)
+    share = sum(s.stop - s.start for s in off) / max(int(signals.complete.sum()), 1)
     is_in_control = len(moves) > 0 and float(np.mean(moves != 0)) >= _MOVES_IN_CONTROL
     if len(off) < _LEAST_SHUTDOWNS or share < _LEAST_SHARE_OFF or not is_in_control:
         return signals, ""
@@ -98,12 +98,12 @@ def _at_changes(signals: Signals) -> tuple[Signals, str]:
 
 def _with_op_in_time(signals: Signals) -> tuple[Signals, str]:
     """Return OP moved by a sample where only so a controller's law explains it."""
-    explained = explained_share(signals)
-    if explained >= _LEAST_EXPLAINED:
+    r_squared = explained_share(signals)
+    if r_squared >= _LEAST_EXPLAINED:
         return signals, ""
     shifted = {late: _shift_op(signals, late) for late in (1, -1)}
     late, share = max(((late, explained_share(one)) for late, one in shifted.items()), key=lambda one: one[1])
-    if share < _LEAST_EXPLAINED or 1.0 - share > 0.1 * (1.0 - explained):
+    if share < _LEAST_EXPLAINED or 1.0 - share > 0.1 * (1.0 - r_squared):
         return signals, ""
     when = "after" if late > 0 else "before"
     return shifted[late], f"OP is recorded one sample {when} the PV and SP that it was computed from: it is moved there"
@@ -122,7 +122,7 @@ def excerpt(signals: Signals) -> tuple[Signals, str]:
     """Return the part of a long record in which SP and OP move most."""
     if len(signals.pv) <= MOST_SAMPLES:
         return signals, ""
-    moved = _moves(signals.sp, signals.whole) + 0.01 * _moves(signals.op, signals.whole)
+    moved = _moves(signals.sp, signals.complete) + 0.01 * _moves(signals.op, signals.complete)
     total = np.concatenate([[0.0], np.cumsum(moved)])
     starts = np.arange(0, len(signals.pv) - MOST_SAMPLES + 1, MOST_SAMPLES // 10)
     start = int(starts[np.argmax(total[starts + MOST_SAMPLES] - total[starts])])
@@ -131,8 +131,8 @@ def excerpt(signals: Signals) -> tuple[Signals, str]:
                                 "SP and OP move most")
 
 
-def _moves(values: Floats, whole: Booleans) -> Floats:
+def _moves(values: Floats, complete: Booleans) -> Floats:
     """Return how far a signal moves at each sample, over its range; zero in gaps."""
-    known = values[whole]
+    known = values[complete]
     size = float(np.ptp(known)) if len(known) else 0.0
     return np.nan_to_num(np.abs(np.diff(values, prepend=values[:1]))) / size if size > 0 else np.zeros(len(values))

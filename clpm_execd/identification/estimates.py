@@ -1,6 +1,6 @@
-"""What is estimated about a loop: numbers with their 90 % intervals and sources, and warnings.
+"""Estimates of a loop with their 90 % intervals and sources, compared hypotheses, and warnings.
 
-Every number that a fitted loop is made of is an Estimate, and says whether the record showed it.
+Every number of a fitted loop is an Estimate, whose source is the record or a default.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
 
-QUANTILE = 1.645  # of the normal distribution, for intervals of 90 %
-_MOST = 7.0  # of a logarithm: what is further off is as unknown
+QUANTILE = 1.645  # of the standard normal distribution, for 90 % intervals
+_MAX_LOG_HALF_WIDTH = 7.0  # of an interval: a factor of 1100 to either side, beyond which the number is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Estimate:
     value : float
         In `unit`.
     low, high : float
-        The ends of the 90 % interval, in `unit`; of a default the range that is typical; of a number that was read from
-        the record the value itself.
+        The ends of the 90 % interval, in `unit`. For a default they are the typical range, and for a number that was
+        read from the record the value itself.
     unit : str
         The unit, such as "%/%"; empty for a number without one.
     source : str
-        "identified" from the signals, "record" where it was read from the record, or "prior" where it is a default
-        because the record does not show it.
+        "identified" for a number from the signals, "record" for one that was read from the record, or "prior" for a
+        default, which is used where the record does not show the number.
     """
 
     value: float
@@ -57,7 +57,7 @@ class Estimate:
     @classmethod
     def from_log_std(cls, value: float, deviation: float, unit: str) -> Estimate:
         """Return an identified number whose logarithm has this standard deviation."""
-        return cls.from_factor(value, exp(min(QUANTILE * deviation, _MOST)), unit)
+        return cls.from_factor(value, exp(min(QUANTILE * deviation, _MAX_LOG_HALF_WIDTH)), unit)
 
     @classmethod
     def from_prior(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:
@@ -73,14 +73,14 @@ class Hypothesis:
     Parameters
     ----------
     name : str
-        In words.
+        The explanation in words.
     log_likelihood : float
-        Of PV's prediction errors, without the constant that all have in common.
+        The log-likelihood of PV's prediction errors, without the constant that all hypotheses share.
     gain : float
-        By how much its criterion is better than that of the explanation that it competes with: Schwarz's (1978) where
-        their numbers of parameters differ, else twice the log-likelihood. Zero for that one itself.
+        The improvement over the simpler explanation: of Schwarz's criterion (1978) where the numbers of parameters
+        differ, else of twice the log-likelihood. It is zero for the simplest explanation.
     threshold : float
-        The gain from which it is chosen.
+        The gain above which the hypothesis is chosen.
     is_chosen : bool
         Whether it was chosen.
     """
@@ -93,7 +93,7 @@ class Hypothesis:
 
 
 class Findings:
-    """What is known of a loop so far."""
+    """Collects the estimates, warnings and compared hypotheses of a loop."""
 
     def __init__(self) -> None:
         self.estimates: dict[str, Estimate] = {}
@@ -101,17 +101,17 @@ class Findings:
         self.hypotheses: list[Hypothesis] = []
 
     def note(self, key: str, estimate: Estimate, digits: int = 4) -> float:
-        """Keep an estimate; its value, rounded as loops.toml has it."""
+        """Add an estimate, and return its value as rounded for loops.toml."""
         self.estimates[key] = estimate
         return rounded(estimate.value, digits)
 
     def take(self, other: Findings) -> None:
-        """All that another has found."""
+        """Add the findings of another collector."""
         self.estimates |= other.estimates
         self.warnings += other.warnings
         self.hypotheses += other.hypotheses
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """To so many significant digits: what is written is what is simulated."""
+    """Return the value to `digits` significant digits, so that loops.toml has exactly what is simulated."""
     return float(f"{value:.{digits}g}")

@@ -42,7 +42,7 @@ class Signals:
     times: Floats
 
     @property
-    def whole(self) -> Booleans:
+    def complete(self) -> Booleans:
         """(T,) where PV, OP and SP all have a value."""
         return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
 

@@ -23,7 +23,7 @@ _STAYS = 2  # times in MAN, that have an end, of which a habit is made
 def estimate_habits(signals: Signals, told: Findings) -> OperatorSpec:
     """The habits of a loop's operator."""
     habits = _moves_to_manual(signals, told)
-    sp = signals.sp[signals.whole]
+    sp = signals.sp[signals.complete]
     changes = np.flatnonzero(np.diff(sp) != 0)
     if not len(changes):
         told.warnings.append("SP never moved")
@@ -43,7 +43,7 @@ def estimate_habits(signals: Signals, told: Findings) -> OperatorSpec:
     size = told.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
     habits = replace(habits, interval=min(max(every, 1.0), 1e8), size=min(size, 50.0))
     if time >= _DAYS * _DAY:
-        when = signals.times[signals.whole]
+        when = signals.times[signals.complete]
         habits = replace(habits, day=_day(when[begins + 1], when))
     return habits
 
@@ -64,7 +64,7 @@ def _day(moved: Floats, recorded: Floats) -> tuple[float, ...]:
 
 def _moves_to_manual(signals: Signals, told: Findings) -> OperatorSpec:
     """How long the loop is in MAN, and how long out of it, where the record has several of each."""
-    known = signals.automatic[signals.whole]
+    known = signals.automatic[signals.complete]
     manual, automatic = _stays(~known), _stays(known)
     returns = int((np.diff(known.astype(int)) > 0).sum())
     if returns < _STAYS:

@@ -50,9 +50,9 @@ class PidLaw:
     derivative: tuple[float, float, float]
     weight: tuple[float, float, float]
     filter: float
-    explained: float
-    exact: bool
-    hidden: bool = False
+    r_squared: float
+    is_exact: bool
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ class _Regression:
     left: Floats  # the instruments, which are the inputs themselves in plain least squares
     rest: Floats
     cost: float
-    explained: float  # as of `PidLaw`, of the best
+    r_squared: float  # as of `PidLaw`, of the best
 
 
-def estimate_pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | None:
+def estimate_pid_law(signals: Signals, resolutions: tuple[float, float]) -> PidLaw | None:
     """The law of a loop whose PV and OP were recorded in these steps, %; None where OP does not tell any."""
-    pv_step = steps[0]
+    pv_step = resolutions[0]
     usable = find_controlled_samples(signals)
     stretches = find_runs(usable, 20)
     if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
@@ -83,9 +83,9 @@ def estimate_pid_law(signals: Signals, steps: tuple[float, float]) -> PidLaw | N
     # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
     if found.cost < best.cost - 20.0 and _derives(found, best, signals.interval):
         best = found
-    if signals.interval <= SCAN and not _exact(best, steps):
+    if signals.interval <= SCAN and not _exact(best, resolutions):
         best = _instrumented(signals, stretches, pv_step, sp_moves, best)
-    return _told(best, signals.interval, steps)
+    return _told(best, signals.interval, resolutions)
 
 
 def _instrumented(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, plain: _Regression
@@ -104,7 +104,7 @@ def _instrumented(signals: Signals, stretches: list[slice], pv_step: float, sp_m
         return plain
     deviation = sqrt(max(float(_covariance(found)[1, 1]), 0.0))
     is_needed = abs(found.values[1] - plain.values[1]) > 3.0 * deviation
-    return replace(found, explained=plain.explained) if is_needed else plain
+    return replace(found, r_squared=plain.r_squared) if is_needed else plain
 
 
 def explained_share(signals: Signals) -> float:
@@ -114,7 +114,7 @@ def explained_share(signals: Signals) -> float:
         return 0.0
     sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
     best = _best(signals, stretches, 0.0, sp_moves, None)
-    return 0.0 if best is None else best.explained
+    return 0.0 if best is None else best.r_squared
 
 
 def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats:
@@ -140,7 +140,7 @@ def _derives(found: _Regression, best: _Regression, interval: float) -> bool:
 
     One longer than the reset is none that a loop is tuned with.
     """
-    shows = interval <= SCAN and 1.0 - found.explained < _PLAINLY * (1.0 - best.explained)
+    shows = interval <= SCAN and 1.0 - found.r_squared < _PLAINLY * (1.0 - best.r_squared)
     share, rate = found.values[-1] / found.values[0], found.values[1] / found.values[0]
     return bool(share > (0.0 if shows else 1.0) and share * rate < 1.0)
 
@@ -163,7 +163,7 @@ def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_mov
 
 def find_controlled_samples(signals: Signals) -> Booleans:
     """Where the controller moves OP: in automatic, and not at a limit."""
-    free = signals.whole & signals.automatic
+    free = signals.complete & signals.automatic
     with np.errstate(invalid="ignore"):
         free &= (signals.op > _LIMIT) & (signals.op < 100.0 - _LIMIT)
     return free
@@ -175,7 +175,7 @@ def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bo
     outputs = [signals.op[s] for s in stretches]
     fits = [_fit(parts, outputs, pole, pv_step, sp_moves, derivative) for pole in POLES]
     best = min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
-    return best and replace(best, explained=_explained(parts, outputs, best.values))
+    return best and replace(best, r_squared=_r_squared(parts, outputs, best.values))
 
 
 def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
@@ -241,7 +241,7 @@ def _covariance(fit: _Regression) -> Floats:
                       * _short(len(fit.rest)))
 
 
-def _explained(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
+def _r_squared(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
     """Which share of the sum of squares of OP's moves the law makes."""
     moves = np.concatenate([np.diff(output) for output in outputs])
     left = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
@@ -272,25 +272,25 @@ def _within(interval: float) -> float:
     return _PARTLY * max(0.0, interval - SCAN) / interval
 
 
-def _exact(fit: _Regression, steps: tuple[float, float]) -> bool:
+def _exact(fit: _Regression, resolutions: tuple[float, float]) -> bool:
     """Whether what is left is no more than rounding leaves."""
     p, i = np.abs(fit.values[:2])
-    rounding = ((1.0 + fit.pole**2) * steps[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * steps[0]**2) / 12.0
-    return bool(np.mean(fit.rest**2) < _AS_ROUNDING * rounding or fit.explained > _TO_ROUNDING)
+    rounding = ((1.0 + fit.pole**2) * resolutions[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * resolutions[0]**2) / 12.0
+    return bool(np.mean(fit.rest**2) < _AS_ROUNDING * rounding or fit.r_squared > _TO_ROUNDING)
 
 
-def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidLaw | None:
+def _told(fit: _Regression, interval: float, resolutions: tuple[float, float]) -> PidLaw | None:
     found = dict(zip(fit.names, fit.values.tolist(), strict=True))
     covariance = _covariance(fit)
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
     p, i = found["p"], found["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
         return None
-    exact = _exact(fit, steps)
+    is_exact = _exact(fit, resolutions)
     # What the scans between two samples integrate counts as gain, of an error that moves evenly half an interval's
     # integral, of one that is noise the whole.
     within, most = _within(interval), 1.0
-    if p * i <= 0 or (exact and (interval <= SCAN or i / p > _PLAIN)):
+    if p * i <= 0 or (is_exact and (interval <= SCAN or i / p > _PLAIN)):
         within = most = 0.0
     rounding = _BESIDE if "d" in found else _ROUNDING
     uncertain = max(deviation["p"], rounding / QUANTILE * abs(p))
@@ -312,8 +312,8 @@ def _told(fit: _Regression, interval: float, steps: tuple[float, float]) -> PidL
     weight = (1.0, 1.0, 1.0)
     if "b" in found:
         weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
-    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.explained), exact,
-                  hidden=reset[0] == 0.0 and interval > SCAN and not exact)
+    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.r_squared), is_exact,
+                  is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)
 
 
 def _ratio(value: float, relative: float, least: float) -> tuple[float, float, float]:

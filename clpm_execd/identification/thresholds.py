@@ -45,14 +45,14 @@ class LoopLimits(NamedTuple):
     """Of controller, process and load. A gain is of twice the log-likelihood, or of Schwarz's criterion."""
 
     # Standard deviation of a logarithm: a gain that is less sure than within 1.8 times to either side is a default.
-    sure: float = 0.35
+    max_log_std: float = 0.35
     # Share of the variance of OP's moves: below it no PID law is seen. Records of an operator's OP have up to 0.2.
-    explained: float = 0.3
+    min_r_squared: float = 0.3
     # Another model of the process than the type's: 10 for a parameter by Schwarz, doubled, since a slow process passes
     # for an integrator in a record that is short for it.
     model_gain: float = 20.0
     # Models that are nearer than that leave open which is right, and the dead time has the interval of both.
-    alike: float = 15.0
+    ambiguity_gain: float = 15.0
     # A periodic load. Noise that has one chance in a million of a line gains so much by it.
     period_gain: float = 50.0
     # A derivative between the samples: those of loops that have one gain hundreds, of loops without up to 21.

@@ -152,7 +152,7 @@ def cooled_by_day(samples: int) -> Signals:
 def test_nights_in_which_the_plant_is_off_are_excluded() -> None:
     signals, notes = condition(cooled_by_day(4320))
     assert "the plant is taken to be off" in notes[0]
-    assert np.mean(signals.whole) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(signals.complete) == pytest.approx(0.5, abs=0.03)
     law = estimate_pid_law(signals, (0.0, 0.0))
     assert law is not None
     assert law.gain[0] == pytest.approx(-1.3, rel=0.02)

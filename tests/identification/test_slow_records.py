@@ -142,7 +142,7 @@ def test_a_controller_that_is_faster_than_the_samples_is_identified_for_either_a
     truth = replace(truth, process=replace(truth.process, gain=-truth.process.gain))
     record = record_of(run(truth, SAMPLES, interval=INTERVAL))
     seen = estimate_pid_law(extract_signals(record, 0, (0.0, 100.0)), (0.02, 0.01))
-    assert seen is None or seen.hidden
+    assert seen is None or seen.is_hidden
     found = learn(record, span=(0.0, 100.0))
     assert found.loop.controller.action == "direct"
     assert found.estimates["controller.gain"].source == "identified"
@@ -187,7 +187,7 @@ def test_the_scans_between_samples_are_modelled_only_where_they_matter() -> None
     fast = extract_signals(record_of(run(truth, 3600)), 0, (0.0, 100.0))
     law = estimate_pid_law(fast, (0.02, 0.01))
     assert law is not None
-    assert law.exact
+    assert law.is_exact
     assert estimate_closed_loop(fast, law, truth.process, 0.02) is None
     slow = extract_signals(record_of(run(truth, SAMPLES, interval=INTERVAL)), 0, (0.0, 100.0))
     seen = estimate_pid_law(slow, (0.02, 0.01))

@@ -61,7 +61,7 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     acts. None where every scan is in the record or what is between two samples matters little, where there are too few
     of them or they do not show the gain, and where nothing integrates.
     """
-    signs = (1.0, -1.0) if law.hidden else (float(np.sign(law.gain[0])),)
+    signs = (1.0, -1.0) if law.is_hidden else (float(np.sign(law.gain[0])),)
     candidates = [Likelihood(signals, process, (abs(law.gain[0]), law.reset[0]), scan, sign, pv_step)
                   for scan in _scans(signals.interval, law) for sign in signs]
     if not candidates or candidates[0].samples < _LEAST_SAMPLES:
@@ -76,13 +76,13 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     if derivative is not None:
         other, fit = _follow_moves(of, derivative)
         of, first = (other, fit) if fit.cost < first.cost - LIMITS.derivative_gain else (of, first)
-    if of.explained(first)[1] > LIMITS.first_regression_gain:
+    if of.r_squared_and_log_var_ratio(first)[1] > LIMITS.first_regression_gain:
         return None
     fits_at = profile_dead_time(of.fit, first, max(of.expected, of.grid.step),
                                 _MOST_FACTOR * max(of.expected, of.grid.step),
                                 _BLUR_SCANS * of.scan)
     best = min(fits_at, key=lambda fit: fit.cost)
-    if best.deviations[0] > LIMITS.sure or of.explained(best)[1] > LIMITS.regression_gain:
+    if best.deviations[0] > LIMITS.max_log_std or of.r_squared_and_log_var_ratio(best)[1] > LIMITS.regression_gain:
         return None
     return _loop(of, fits_at, law)
 
@@ -92,8 +92,8 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
     if law.reset[0] <= 0:
         return []
     if interval > SCAN:
-        return [SCAN, interval] if law.exact else [SCAN]
-    return [] if law.exact or interval < _LITTLE * law.reset[0] else [interval / k for k in _SCANS_IN_INTERVAL]
+        return [SCAN, interval] if law.is_exact else [SCAN]
+    return [] if law.is_exact or interval < _LITTLE * law.reset[0] else [interval / k for k in _SCANS_IN_INTERVAL]
 
 
 def _first_fits(of: Likelihood) -> list[LoopFit]:
@@ -148,13 +148,13 @@ def _loop(of: Likelihood, fits: Sequence[LoopFit], law: PidLaw) -> ClosedLoop:
     if lags == 2:
         taus.append(tuple(a * b for a, b in zip(taus[0], exponential(4), strict=True)))  # type: ignore[arg-type]
     early, late = quantiles(delays, np.full(len(delays), _BLUR_SCANS * of.scan), chance)
-    relative = float(np.sqrt(chance @ (deviations[:, 2]**2 + (values[:, 2] - chance @ values[:, 2])**2)))
+    gain_log_std = float(np.sqrt(chance @ (deviations[:, 2]**2 + (values[:, 2] - chance @ values[:, 2])**2)))
     derivative = exponential(-2) if of.derives(best.parameters) else (0.0, 0.0, 0.0)
-    explained = of.explained(best)[0] if law.hidden else law.explained
+    r_squared = of.r_squared_and_log_var_ratio(best)[0] if law.is_hidden else law.r_squared
     return ClosedLoop(
         replace(law, gain=exponential(0, of.sign), reset=exponential(1), weight=ends(-1), filter=DERIVATIVE_FILTER,
-                hidden=False, derivative=derivative, explained=explained),
-        ProcessLaw(model=of.model, gain=exponential(2, of.sign), tau=tuple(taus), relative=relative,
+                is_hidden=False, derivative=derivative, r_squared=r_squared),
+        ProcessLaw(model=of.model, gain=exponential(2, of.sign), tau=tuple(taus), gain_log_std=gain_log_std,
                    dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
-                   criterion=best.cost + (len(best.values) + 1) * log(of.samples), log_likelihood=-best.cost / 2.0),
+                   bic=best.cost + (len(best.values) + 1) * log(of.samples), log_likelihood=-best.cost / 2.0),
         correlation=exponential(3 + lags), load=exponential(4 + lags), noise=exponential(5 + lags))

@@ -90,7 +90,7 @@ class Likelihood:
                  pv_step: float) -> None:
         self.model, self.scan, self.sign, self.expected = process.model, scan, sign, process.dead_time
         self.lags = len(process.tau)
-        moves = np.diff(signals.sp[signals.whole])
+        moves = np.diff(signals.sp[signals.complete])
         is_even = bool(len(moves) and np.mean(moves != 0) > _EVEN_SHARE)
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + 1e-9))
@@ -249,7 +249,7 @@ class Likelihood:
         other[3], other[k] = at[k], at[3]
         return other
 
-    def explained(self, fit: LoopFit) -> tuple[float, float]:
+    def r_squared_and_log_var_ratio(self, fit: LoopFit) -> tuple[float, float]:
         """Return which share of OP's moves the loop explains, and by how much less it explains than a regression.
 
         That is the logarithm of the generalised variance of what the loop leaves of PV and OP over that of what a

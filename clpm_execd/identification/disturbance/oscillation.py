@@ -28,7 +28,8 @@ _LASTING = 0.3  # of the autocorrelation, a period on: less is no oscillation th
 
 def find_oscillation(signals: Signals) -> tuple[float, float, float] | None:
     """The period of PV around SP, else of OP, s, and its interval of 90 %; None where there is none."""
-    longest = max(find_runs(signals.whole & signals.automatic, _SHORTEST), key=lambda s: s.stop - s.start, default=None)
+    longest = max(find_runs(signals.complete & signals.automatic, _SHORTEST), key=lambda s: s.stop - s.start,
+                  default=None)
     if longest is None:
         return None
     seen = (_period(part[longest][:_MOST]) for part in (signals.pv - signals.sp, signals.op))
@@ -50,8 +51,8 @@ def _period(x: Floats) -> tuple[float, float, float] | None:
     lag = round(2.0 * mean) - 1  # the first of them is lag 1
     if mean <= 3.0 * spread or not correlated[max(lag - 1, 0):lag + 2].max() > _LASTING:
         return None
-    doubt = 2.0 * QUANTILE * spread / len(half) ** 0.5
-    return 2.0 * mean, 2.0 * mean - doubt, 2.0 * mean + doubt
+    log_std = 2.0 * QUANTILE * spread / len(half) ** 0.5
+    return 2.0 * mean, 2.0 * mean - log_std, 2.0 * mean + log_std
 
 
 def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None
@@ -75,12 +76,12 @@ def find_external_oscillation(errors: Floats, interval: float, fundamental: floa
         return None
     frequency = _refined(x, tallest / len(x))
     # The amplitude's square is 4 / n of the power; the bound on frequency is that of Rife and Boorstyn (1974).
-    doubt = QUANTILE * (6.0 * _floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
+    log_std = QUANTILE * (6.0 * _floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
     share = interval / frequency / fundamental if fundamental else 1.0
     harmonic = round(1.0 / share)
     if 2 <= harmonic <= _MOST_HARMONIC and abs(harmonic * share - 1.0) < _HARMONIC_TOLERANCE:
-        frequency, doubt = frequency / harmonic, doubt / harmonic
-    return interval / frequency, interval / (frequency + doubt), interval / (frequency - doubt)
+        frequency, log_std = frequency / harmonic, log_std / harmonic
+    return interval / frequency, interval / (frequency + log_std), interval / (frequency - log_std)
 
 
 def _floor(power: Floats, k: int) -> float:

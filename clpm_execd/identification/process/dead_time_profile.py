@@ -58,10 +58,10 @@ class ProcessLaw:
     gain: tuple[float, float, float]
     tau: tuple[tuple[float, float, float], ...]
     dead_time: tuple[float, float, float]
-    relative: float
-    criterion: float
+    gain_log_std: float
+    bic: float
     log_likelihood: float
-    faster: float = inf
+    slope_log_std: float = inf
 
 
 def estimate_process(signals: Signals, around: ProcessSpec, period: float | None = None, worst: float = inf
@@ -164,7 +164,7 @@ def _law(of: PredictionErrorModel, fits: Sequence[Fit]) -> ProcessLaw | None:
     chance = chances[usable] / chances[usable].sum()
     value = np.exp(rows @ [*best.parameters[:k], log(abs(best.gain))])
     ends = np.exp([quantiles(values[:, j], deviations[:, j], chance) for j in range(k + 1)])
-    relative = np.sqrt(chance @ (deviations**2 + (values - chance @ values)**2))
+    gain_log_std = np.sqrt(chance @ (deviations**2 + (values - chance @ values)**2))
     delays = np.array([fits[i].delay for i in usable])
     early, late = quantiles(delays, np.full(len(delays), _BLUR_INTERVALS * of.interval), chance)
     sign = float(np.sign(best.gain))
@@ -172,8 +172,8 @@ def _law(of: PredictionErrorModel, fits: Sequence[Fit]) -> ProcessLaw | None:
         model=of.model, gain=(sign * float(value[k]), *(sign * ends[k]).tolist()),
         tau=tuple((float(value[j]), *ends[j].tolist()) for j in range(k)),
         dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
-        relative=float(relative[k]), criterion=_criterion(of, best),
-        log_likelihood=-best.cost / 2.0, faster=float(relative[k + 1]) if k else inf)
+        gain_log_std=float(gain_log_std[k]), bic=_criterion(of, best),
+        log_likelihood=-best.cost / 2.0, slope_log_std=float(gain_log_std[k + 1]) if k else inf)
 
 
 def next_profile_point(costs: Mapping[float, float], apart: float, least: float) -> float | None:

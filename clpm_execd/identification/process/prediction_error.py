@@ -93,7 +93,7 @@ class PredictionErrorModel:
         self.sigmas = np.array(LAG_SIGMAS[:len(lags)])
         self.scale = 0.0
         stretches = (slice(s.start, min(s.stop, s.start + _MAX_SAMPLES))
-                     for s in find_runs(signals.whole, MIN_STRETCH_SAMPLES))
+                     for s in find_runs(signals.complete, MIN_STRETCH_SAMPLES))
         self.where = [s for s in stretches if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9
                       ][:_MAX_STRETCHES]
         self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.where]
@@ -197,7 +197,7 @@ class PredictionErrorModel:
         spread = np.maximum(left, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
         return np.asarray(fit.cost + len(y) * (np.log(spread) - 2.0 * log(fit.sigma)))
 
-    def swing(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
+    def estimate_oscillation_load(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
         """Return the oscillation as a load, as in `Innovations`, behind a process of this gain."""
         of = self._filters(delay, parameters)
         answer = gain * _level([of.of_op(load) for load in self._moved(self._harmonics())]).T

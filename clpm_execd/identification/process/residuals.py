@@ -36,14 +36,14 @@ class Innovations:
     the amplitude, % of travel, its standard deviation, and the third harmonic's share of it.
     """
 
-    correction: Floats
+    pole_and_gain: Floats
     errors: Floats
     load: float
     correlation: float
     noise: float
-    doubt: Floats
+    log_std: Floats
     cost: float
-    swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    oscillation_load: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def estimate_innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
@@ -79,12 +79,12 @@ def _innovations(of: PredictionErrorModel, process: ProcessSpec, noise: Floats, 
     at = process.dead_time, np.append(of.typical, noise)
     return Innovations(
         np.array([pole, *gain]), placed, load=own * load_to_noise_ratio(process, interval, noise),
-        correlation=-interval / log(max(pole, 1e-3)), noise=own, doubt=_doubt(process, of, noise, errors),
+        correlation=-interval / log(max(pole, 1e-3)), noise=own, log_std=_log_std(process, of, noise, errors),
         cost=len(errors) * log(max(float(errors.var()), 1e-300)),
-        swing=of.swing(process.gain, *at) if of.period else (0.0, 0.0, 0.0))
+        oscillation_load=of.estimate_oscillation_load(process.gain, *at) if of.period else (0.0, 0.0, 0.0))
 
 
-def _doubt(process: ProcessSpec, of: PredictionErrorModel, noise: Floats, left: Floats) -> Floats:
+def _log_std(process: ProcessSpec, of: PredictionErrorModel, noise: Floats, left: Floats) -> Floats:
     """Return `doubt` of Innovations, by how all that may be otherwise, together, would move the errors, (n,)."""
     lags = len(of.typical)
 

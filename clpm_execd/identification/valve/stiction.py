@@ -85,7 +85,7 @@ class StictionSearch:
 
 def find_stiction(signals: Signals, sense: float) -> StictionSearch:
     """Return whether and how the valve sticks. sense: the sign of the process gain, zero where it is not known."""
-    longest = max(find_runs(signals.whole & signals.automatic, _LEAST_SAMPLES), key=lambda s: s.stop - s.start,
+    longest = max(find_runs(signals.complete & signals.automatic, _LEAST_SAMPLES), key=lambda s: s.stop - s.start,
                   default=None)
     if longest is None:
         return StictionSearch()
@@ -168,7 +168,7 @@ class _Fit:
         n, power = len(self.residuals), float(self.residuals @ self.residuals)
         return -n / 2.0 * float(np.log(max(power, 1e-12 * n) / n))
 
-    def criterion(self, parameters: int) -> float:
+    def bic(self, parameters: int) -> float:
         """Return Schwarz's criterion: lower is better."""
         return parameters * float(np.log(len(self.residuals))) - 2.0 * self.log_likelihood
 
@@ -220,7 +220,7 @@ def _compare(blocks: _Blocks, order: int, stems: Sequence[Stem]) -> StictionTest
     linear, sticky = arx.best(slice(0, 1)), arx.best(slice(1, 1 + len(stems)))
     driven = _Arx(blocks, order, _waves(linear.residuals, len(blocks.pv))).best(slice(0, 1))
     own = order + 1 + _TAPS
-    criteria = linear.criterion(own), driven.criterion(own + 2 * _HARMONICS + 1), sticky.criterion(own + 3)
+    criteria = linear.bic(own), driven.bic(own + 2 * _HARMONICS + 1), sticky.bic(own + 3)
     other = linear if criteria[0] < criteria[1] else driven
     return StictionTest(blocks.block, order, min(criteria[:2]) - criteria[2], *criteria,
                         (linear.log_likelihood, driven.log_likelihood, sticky.log_likelihood),

@@ -168,7 +168,7 @@ def _positions(signals: Signals, stems: Sequence[Stem]) -> Floats:
     """Return (M, T) where the stems of M valves are that OP moves; after a gap where they were, or as near as can be.
     """
     positions, last = np.repeat(signals.op[None, :], len(stems), axis=0), None
-    for stretch in find_runs(signals.whole, MIN_STRETCH_SAMPLES):
+    for stretch in find_runs(signals.complete, MIN_STRETCH_SAMPLES):
         positions[:, stretch] = move_stems(signals.op[stretch], stems, last).T
         last = positions[:, stretch.stop - 1]
     return positions
