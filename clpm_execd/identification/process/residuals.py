@@ -1,4 +1,4 @@
-"""What a given process leaves unexplained of PV, and what that says of its load and its sensor."""
+"""Residuals of PV for a given process, and the estimates of load and sensor noise from them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize
 
-_GAIN_SIGMA = 0.7  # of the log of a gain of which the record tells nothing
+_GAIN_SIGMA = 0.7  # prior standard deviation of the log gain: a factor of two either way
 
 
 @dataclass(frozen=True, slots=True)
 class Innovations:
-    """What a given process leaves unexplained of PV: errors e, (T,), NaN where there are none, and how they move it.
+    """Innovations of PV for a given process, and the load and the sensor noise that they show.
 
-    correction: (4,) the pole of the load, and what e adds to the states x1 and x2 and to the load.
-    load, correlation: sigma, % of travel, and time, s, of the load. noise: sigma of the sensor's, % of span. doubt:
-    (3,) standard deviations of the logarithms of these three, the process being no surer than the record makes it.
-    cost: n log of the variance of the n errors, twice the negative log-likelihood. swing: of a load that oscillates,
-    the amplitude, % of travel, its standard deviation, and the third harmonic's share of it.
+    pole_and_gain: (4,) the pole of the load and the Kalman gains of the states x1 and x2 and of the load. errors: (T,)
+    the innovations, % of span, NaN where there are none. load, correlation: standard deviation, % of travel, and time
+    constant, s, of the load. noise: standard deviation of the sensor noise, % of span. log_std: (3,) standard
+    deviations of the logarithms of these three, which include the uncertainty of the process. cost: n log variance of
+    the n errors, which is minus twice the log-likelihood. oscillation_load: amplitude of an external oscillation as a
+    load, % of travel, its standard deviation, and the third harmonic as a fraction of the amplitude.
     """
 
     pole_and_gain: Floats
@@ -47,17 +48,17 @@ class Innovations:
 
 
 def estimate_innovations(signals: Signals, process: ProcessSpec, period: float | None = None) -> Innovations | None:
-    """Return what a Kalman filter for the process, a load of first order and a sensor's noise makes of the record.
+    """Return the innovations of a Kalman filter for the process, a first-order load and white sensor noise.
 
-    The load's time and its size beside the noise are those of the least errors. period: as of a
-    PredictionErrorModel; the errors are without that oscillation. None where there is no fit.
+    The load's time constant and its ratio to the noise minimise the errors. period: of an external oscillation, s,
+    which is removed from the errors. None where the fit fails.
     """
-    of = PredictionErrorModel(signals, process, period)
-    if not of.where:
+    pem = PredictionErrorModel(signals, process, period)
+    if not pem.stretches:
         return None
 
     def errors(noise: Floats) -> Floats:
-        y, u = of.filtered(process.dead_time, np.append(of.typical, noise))
+        y, u = pem.filter_signals(process.dead_time, np.append(pem.prior_mean, noise))
         return y - process.gain * u
 
     noises = [noise for start in NOISES if (noise := least_squares(errors, np.array(start))) is not None]
@@ -65,56 +66,58 @@ def estimate_innovations(signals: Signals, process: ProcessSpec, period: float |
         return None
     noise = min(noises, key=lambda one: float(np.sum(errors(one)**2)))
     try:
-        return _innovations(of, process, noise, errors(noise), len(signals.pv))
+        return _make_innovations(pem, process, noise, errors(noise), len(signals.pv))
     except (ValueError, np.linalg.LinAlgError):
         return None
 
 
-def _innovations(of: PredictionErrorModel, process: ProcessSpec, noise: Floats, errors: Floats,
-                 samples: int) -> Innovations:
-    interval, (pole, gain) = of.interval, _load_filter(process, of.interval, noise)
-    own = sqrt(float(np.mean(errors**2)) * noise_share(process, interval, noise))
-    placed = np.full(samples, np.nan)
-    placed[np.concatenate([np.arange(s.start + SETTLING_SAMPLES, s.stop) for s in of.where])] = errors
-    at = process.dead_time, np.append(of.typical, noise)
+def _make_innovations(pem: PredictionErrorModel, process: ProcessSpec, noise: Floats, errors: Floats,
+                      samples: int) -> Innovations:
+    interval, (pole, gain) = pem.interval, _load_filter(process, pem.interval, noise)
+    noise_std = sqrt(float(np.mean(errors**2)) * noise_share(process, interval, noise))
+    aligned = np.full(samples, np.nan)
+    aligned[np.concatenate([np.arange(s.start + SETTLING_SAMPLES, s.stop) for s in pem.stretches])] = errors
+    params = process.dead_time, np.append(pem.prior_mean, noise)
     return Innovations(
-        np.array([pole, *gain]), placed, load=own * load_to_noise_ratio(process, interval, noise),
-        correlation=-interval / log(max(pole, 1e-3)), noise=own, log_std=_log_std(process, of, noise, errors),
+        np.array([pole, *gain]), aligned, load=noise_std * load_to_noise_ratio(process, interval, noise),
+        correlation=-interval / log(max(pole, 1e-3)), noise=noise_std, log_std=_log_std(process, pem, noise, errors),
         cost=len(errors) * log(max(float(errors.var()), 1e-300)),
-        oscillation_load=of.estimate_oscillation_load(process.gain, *at) if of.period else (0.0, 0.0, 0.0))
+        oscillation_load=pem.estimate_oscillation_load(process.gain, *params) if pem.period else (0.0, 0.0, 0.0))
 
 
-def _log_std(process: ProcessSpec, of: PredictionErrorModel, noise: Floats, left: Floats) -> Floats:
-    """Return `doubt` of Innovations, by how all that may be otherwise, together, would move the errors, (n,)."""
-    lags = len(of.typical)
+def _log_std(process: ProcessSpec, pem: PredictionErrorModel, noise: Floats, residuals: Floats) -> Floats:
+    """Return `log_std` of Innovations by linear error propagation from all parameters; residuals: (n,)."""
+    lags = len(pem.prior_mean)
 
-    def split(at: Floats) -> tuple[float, float, Floats]:
-        return process.gain * exp(at[0]), max(exp(at[1]) - of.scan, 0.0), at[2:]
+    def split(log_params: Floats) -> tuple[float, float, Floats]:
+        return process.gain * exp(log_params[0]), max(exp(log_params[1]) - pem.scan, 0.0), log_params[2:]
 
-    def errors(at: Floats) -> Floats:
-        gain, delay, parameters = split(at)
-        y, u = of.filtered(delay, parameters)
+    def errors(log_params: Floats) -> Floats:
+        gain, delay, parameters = split(log_params)
+        y, u = pem.filter_signals(delay, parameters)
         return y - gain * u
 
-    def logarithms(at: Floats) -> Floats:
-        gain, delay, parameters = split(at)
-        near = replace(process, gain=gain, dead_time=delay, tau=tuple(np.exp(np.cumsum(parameters[:lags])).tolist()))
-        own = log(noise_share(near, of.interval, parameters[lags:])) / 2.0
-        return np.array([own + log(load_to_noise_ratio(near, of.interval, parameters[lags:])),
-                         -log(-log(pole_of(parameters[lags:]))),
-                         own])
+    def logarithms(log_params: Floats) -> Floats:
+        gain, delay, parameters = split(log_params)
+        perturbed = replace(process, gain=gain, dead_time=delay,
+                            tau=tuple(np.exp(np.cumsum(parameters[:lags])).tolist()))
+        log_noise = log(noise_share(perturbed, pem.interval, parameters[lags:])) / 2.0
+        return np.array([log_noise + log(load_to_noise_ratio(perturbed, pem.interval, parameters[lags:])),
+                         -log(-log(pole_of(parameters[lags:]))), log_noise])
 
-    at = np.array([0.0, log(process.dead_time + of.scan), *of.typical, *noise])
-    slopes, by = jacobian(errors, at), jacobian(logarithms, at)
-    sigmas = np.array([_GAIN_SIGMA, DEAD_TIME_SIGMA, *LAG_SIGMAS[:lags], inf, inf])
-    spread = np.linalg.pinv(slopes.T @ slopes / float(np.mean(left**2)) + np.diag(sigmas**-2.0))
-    return np.asarray(np.sqrt(np.diag(by @ spread @ by.T) + np.array([0.5, 0.0, 0.5]) / len(left)))
+    log_params = np.array([0.0, log(process.dead_time + pem.scan), *pem.prior_mean, *noise])
+    jacobian_matrix, log_jacobian = jacobian(errors, log_params), jacobian(logarithms, log_params)
+    prior_std = np.array([_GAIN_SIGMA, DEAD_TIME_SIGMA, *LAG_SIGMAS[:lags], inf, inf])
+    covariance = np.linalg.pinv(jacobian_matrix.T @ jacobian_matrix / float(np.mean(residuals**2))
+                                + np.diag(prior_std**-2.0))
+    return np.asarray(np.sqrt(np.diag(log_jacobian @ covariance @ log_jacobian.T)
+                              + np.array([0.5, 0.0, 0.5]) / len(residuals)))
 
 
 def _load_filter(process: ProcessSpec, h: float, noise: Floats) -> tuple[float, Floats]:
-    """Return the load's pole, and the gain (3,) of the Kalman filter for x1, x2 and the load (Kalman, 1960).
+    """Return the load's pole, and the Kalman gain (3,) for x1, x2 and the load (Kalman, 1960).
 
-    noise: as of `filters`.
+    noise: as in `make_filters`.
     """
     from scipy.linalg import solve_discrete_are
 

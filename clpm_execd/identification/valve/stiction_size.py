@@ -58,12 +58,12 @@ class _Valve:
     fit: Fit
 
 
-def size_stiction(signals: Signals, around: ProcessSpec, stem: Stem, gain: float) -> StickyValve | None:
+def size_stiction(signals: Signals, prior: ProcessSpec, stem: Stem, gain: float) -> StickyValve | None:
     """Return S and J, looked for from a stem on; None where no process explains PV behind it.
 
     around: the typical process. gain: of the log-likelihood, doubled, by which the valve is known to stick.
     """
-    search = _Search(signals, around)
+    search = _Search(signals, prior)
     families = search.find(stem)
     if not families:
         return None
@@ -86,31 +86,33 @@ def _cost(valve: _Valve) -> float:
 class _Search:
     """The best valve of each family so far, by its number."""
 
-    def __init__(self, signals: Signals, around: ProcessSpec) -> None:
+    def __init__(self, signals: Signals, prior: ProcessSpec) -> None:
         self._signals = signals.part(slice(0, _MOST_SAMPLES))
-        self._prediction = PredictionErrorModel(self._signals, around, parts=_PARTS)
+        self._prediction = PredictionErrorModel(self._signals, prior, parts=_PARTS)
         self._families: dict[int, _Valve] = {}
 
     def find(self, stem: Stem) -> dict[int, _Valve]:
         """Return the best valve of each family, looked for from a stem on; none where no process explains PV."""
-        of = self._prediction
+        pem = self._prediction
         position = _positions(self._signals, [stem])[0]
-        behind = of.behind(position)
-        fits = [fit for start in of.starts if (fit := behind.fit(of.expected, start)) is not None] if of.where else []
+        with_input = pem.with_input(position)
+        fits = [fit for start in pem.initial_values
+                if (fit := with_input.fit(pem.expected_dead_time, start)) is not None] if pem.stretches else []
         if not fits:
             return {}
-        of.scale = min(fits, key=lambda fit: fit.cost).sigma
+        pem.scale = min(fits, key=lambda fit: fit.cost).sigma
         guesses = [self._refit(min(fits, key=lambda fit: fit.cost), position)]
-        if (typical := of.at(of.expected, of.starts[1])) is not None:  # that may tell better which stem is right
-            guesses.append(typical)
+        if (prior_mean := pem.evaluate(pem.expected_dead_time,
+                                 pem.initial_values[1])) is not None:  # that may tell better which stem is right
+            guesses.append(prior_mean)
         self._look(guesses, [(s, j, start) for s, j, _ in _around(stem, *_WIDE) for start in (-1.0, 0.0, 1.0)])
         for turn in range(_TURNS):
             before, others = self._best().fit.cost, guesses[1:] if turn == 0 else []
             for valve in [*self._families.values()]:
                 self._look([valve.fit, *others], _around(valve.stem, *_DENSE))
             stem = self._best().stem
-            starts = [(stem[0], jump * stem[0], start) for jump in _ANY_JUMP for start in _STARTS]
-            self._look([self._best().fit, *others], starts)
+            initial_values = [(stem[0], jump * stem[0], start) for jump in _ANY_JUMP for start in _STARTS]
+            self._look([self._best().fit, *others], initial_values)
             if self._best().fit.cost > before - LIMITS.likely:
                 break
         for grid in _FINER:
@@ -131,9 +133,9 @@ class _Search:
         # OP turned somewhere between two samples of a record that does not have all scans.
         moves = np.diff(self._signals.op)
         unseen = float(np.sqrt(np.nanmean(moves**2))) if self._signals.interval > SCAN else 0.0
-        s, j = ((value, max(min(float(of.min()), value - least * best.stem[0]) - unseen, 0.0),
-                 max(float(of.max()), value + least * best.stem[0]) + unseen)
-                for value, of, least in zip(best.stem, likely.T, LIMITS.least_interval_shares, strict=False))
+        s, j = ((value, max(min(float(pem.min()), value - least * best.stem[0]) - unseen, 0.0),
+                 max(float(pem.max()), value + least * best.stem[0]) + unseen)
+                for value, pem, least in zip(best.stem, likely.T, LIMITS.least_interval_shares, strict=False))
         return s, j
 
     def _best(self) -> _Valve:
@@ -158,7 +160,7 @@ class _Search:
 
     def _refit(self, fit: Fit, position: Floats) -> Fit:
         """Return the process that goes best with a stem there, (T,), looked for from this one on."""
-        prediction = self._prediction.behind(position)
+        prediction = self._prediction.with_input(position)
         delays = fit.delay * np.array(_DELAYS)
         delay = min(delays.tolist(), key=lambda delay: float(np.sum(prediction.errors(delay, fit.parameters)**2)))
         return prediction.fit_with_dead_time(delay, fit.parameters, _ROUGHLY) or replace(fit, cost=inf)
