@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import solve_discrete_are
 from scipy.stats import multivariate_normal
 
-from clpm_execd.identification.closed_loop.state_space import Filter, Grid, Loop, make_model
+from clpm_execd.identification.closed_loop.state_space import Grid, KalmanFilter, LoopParameters, make_model
 from clpm_execd.plant.specs import ProcessSpec
 
 SAMPLES = 40
@@ -19,33 +19,33 @@ PROCESSES = [ProcessSpec(model="fopdt", gain=1.2, tau=(30.0,), dead_time=7.0),
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.model)
 @pytest.mark.parametrize("derivative", [0.0, 6.0])
 def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: ProcessSpec, derivative: float) -> None:
-    loop = Loop(gain=0.8, reset=40.0, weight=1.0, process=process, correlation=25.0, load=6.0, output=0.5,
-                derivative=derivative)
+    loop = LoopParameters(gain=0.8, reset=40.0, weight=1.0, process=process, correlation=25.0, load=6.0, op_noise=0.5,
+                          derivative=derivative)
     model = make_model(loop, Grid(1.0, 5, 1.0, False, rounding=0.1))
-    of = Filter([model])
-    transition, observation, load, noise = model.onward, model.observation, model.noise, model.output
+    kalman_filter = KalmanFilter([model])
+    transition, observation, load, noise = model.transition, model.observation, model.state_cov, model.obs_cov
 
     # The steady state by SciPy's solver of the Riccati equation, and the covariance of all samples at once.
     state = solve_discrete_are(transition.T, observation.T, load, noise)
-    assert of.spread[0] == pytest.approx(observation @ state @ observation.T + noise, rel=1e-6)
+    assert kalman_filter.innovation_cov[0] == pytest.approx(observation @ state @ observation.T + noise, rel=1e-6)
     joint = np.zeros((SAMPLES, 2, SAMPLES, 2))
     for t in range(SAMPLES):
         joint[t, :, t] = observation @ state @ observation.T + noise
-        onward = transition @ state @ observation.T
+        cross_cov = transition @ state @ observation.T
         for later in range(t + 1, SAMPLES):
-            joint[later, :, t] = observation @ onward
+            joint[later, :, t] = observation @ cross_cov
             joint[t, :, later] = joint[later, :, t].T
-            onward = transition @ onward
+            cross_cov = transition @ cross_cov
         state = transition @ state @ transition.T + load
     joint = joint.reshape(2 * SAMPLES, 2 * SAMPLES)
 
-    # PV is also an input of the model: what it does is known, and taken out by a filter that knows nothing else.
+    # PV is also an input of the model. Its effect is added to the samples, which the filter then subtracts.
     samples = np.random.default_rng(1).multivariate_normal(np.zeros(2 * SAMPLES), joint)
     pv_and_memory = samples.reshape(SAMPLES, 2).copy()
     z = np.zeros(len(transition))
     for t in range(SAMPLES):
         pv_and_memory[t] += observation @ z
-        z = transition @ z + model.inputs[:, 0] * pv_and_memory[t, 0]
-    innovations = pv_and_memory - of.predict(np.hstack([pv_and_memory, np.zeros((SAMPLES, 2))])[None])[0]
-    likelihood = multivariate_normal.logpdf(innovations, cov=of.spread[0]).sum()
+        z = transition @ z + model.input_matrix[:, 0] * pv_and_memory[t, 0]
+    innovations = pv_and_memory - kalman_filter.predict(np.hstack([pv_and_memory, np.zeros((SAMPLES, 2))])[None])[0]
+    likelihood = multivariate_normal.logpdf(innovations, cov=kalman_filter.innovation_cov[0]).sum()
     assert likelihood == pytest.approx(multivariate_normal.logpdf(samples, cov=joint), rel=1e-7)

@@ -1,9 +1,9 @@
-"""A loop at its controller's scans, of which the record has some: a state-space model, and the Kalman filter for it.
+"""State-space model of a loop at its controller's scans, and the Kalman filter for a record of some of them.
 
-Controller, process, load and the sensor's noise are one linear model. At a sample PV and OP are known, and with them
-the controller's memory; at the scans between two samples PV is the process's with noise that is not in the record. The
-likelihood of a record is that of the filter's innovations (Schweppe, 1965). Where the dead time has more scans than can
-be handled, several make a step.
+Controller, process, load and sensor noise are one linear model. PV and OP are measured at the samples, and with them
+the controller's memory. At the scans between two samples the controller acts on a PV whose noise is not in the record.
+The likelihood of a record is that of the filter's innovations (Schweppe, 1965). Where the dead time has too many scans,
+a step of the model combines several of them.
 """
 
 from __future__ import annotations
@@ -18,36 +18,38 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize_with_dead_time
 
-DERIVATIVE_FILTER = 10.0  # N of a derivative's filter: a slow record does not show it
-MAX_DELAY_STEPS = 48
+DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value: a slow record does not show it
+MAX_DELAY_STEPS = 48  # The state has one element for each.
 _DOUBLINGS = 40
-_CONVERGED = 1e-7  # of the covariance, which doubling squares
+_TOLERANCE = 1e-7  # relative, of the covariance: the next doubling squares the error
 _BLOCK_DOUBLINGS = 5
-_BLOCK = 2**_BLOCK_DOUBLINGS  # samples that are filtered at once
-_MEMORY_DOUBLINGS = 8  # 256 samples, over which a move of SP between two samples is followed
-_DERIVATIVE_DOUBLINGS = 10  # beside a derivative, which hides the integral
-PV, LOAD, INTEGRAL, MEMORY, PAST_OP = 1, 2, 3, 4, 5  # states: x1 and x2 of the process, .., OP of the last steps
+_BLOCK = 2**_BLOCK_DOUBLINGS  # samples in one matrix product of the filter
+_RESPONSE_DOUBLINGS = 8  # 256 samples of the innovations' response to a move of SP
+_DERIVATIVE_DOUBLINGS = 10  # the same with derivative action, which delays the observation of the integral
+PV, LOAD, INTEGRAL, MEMORY, PAST_OP = 1, 2, 3, 4, 5  # states: 0 is x1 of the process; PAST_OP is the latest OP
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """step: s. parts: steps in an interval. scan: of the controller, s. is_even: SP moves all the time, and evenly.
+    """The time grid of the model: step and controller scan, s, and the number of steps (`parts`) in an interval.
 
-    rounding: variance of what rounding leaves of PV, over that of the sensor's noise.
+    sp_moves_continuously: SP moves linearly between samples. rounding: variance of PV's rounding error relative to that
+    of the sensor noise.
     """
 
     step: float
     parts: int
     scan: float
-    is_even: bool
+    sp_moves_continuously: bool
     rounding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
-    """gain, reset (s), weight of SP and derivative (s) of a controller, its process, and what acts on them.
+class LoopParameters:
+    """Controller (gain, reset and derivative in s, set-point weight), process, and disturbances of a loop.
 
-    correlation: of the load, s. load, output: sigma of the load and of OP's own noise, over that of the sensor's noise.
+    correlation: time constant of the load, s. load, op_noise: standard deviations of the load and of the noise of OP,
+    relative to that of the sensor noise.
     """
 
     gain: float
@@ -56,148 +58,153 @@ class Loop:
     process: ProcessSpec
     correlation: float
     load: float
-    output: float
+    op_noise: float
     derivative: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """From sample to sample: z+ = onward z + inputs (PV, SP, next SP) + noise; PV and the controller's memory are seen.
+class StateSpace:
+    """The model from sample to sample, z+ = transition z + input_matrix (PV, SP, next SP) + w, y = observation z + v.
 
-    noise: (n, n) covariance. output: (2, 2) that of what is seen. sooner: (n, parts) what an SP that moved by one
-    0, 1, .. steps before the next sample did to z by then. pv_share, sp_share: of PV and SP in OP at once; OP less
-    these is the controller's memory.
+    y is PV and the controller's memory, which is OP without the direct terms pv_share PV + sp_share SP. state_cov:
+    (n, n) covariance of w. obs_cov: (2, 2) covariance of v. intersample_sp_response: (n, parts) the change of z at the
+    next sample due to a unit move of SP 0, 1, .. steps before it.
     """
 
-    onward: Floats
-    inputs: Floats
+    transition: Floats
+    input_matrix: Floats
     observation: Floats
-    noise: Floats
-    output: Floats
-    sooner: Floats
+    state_cov: Floats
+    obs_cov: Floats
+    intersample_sp_response: Floats
     pv_share: float
     sp_share: float
-    derives: bool
+    has_derivative: bool
 
 
-def make_model(loop: Loop, grid: Grid) -> Model:
-    """Return the model of a loop. Raises ValueError where its dead time has too many steps."""
+def make_model(loop: LoopParameters, grid: Grid) -> StateSpace:
+    """Return the state-space model of a loop. Raises ValueError where the dead time has too many steps."""
     h, scans = grid.step, grid.step / grid.scan
-    # OP that holds for a step acts half a step late, that of each scan half a scan.
+    # The hold delays OP by half a step in the model, and by half a scan in the plant.
     delay = max(loop.process.dead_time - (h - grid.scan) / 2.0, 0.0)
-    whole = floor(delay / h + 1e-9)
-    if whole > MAX_DELAY_STEPS:
+    dead_time_steps = floor(delay / h + 1e-9)
+    if dead_time_steps > MAX_DELAY_STEPS:
         raise ValueError("the dead time is too long")
     rate = loop.gain * h / loop.reset  # of the integral, a step
-    at_once = (rate + rate / scans) / 2.0
+    immediate_gain = (rate + rate / scans) / 2.0
     lag = loop.derivative / DERIVATIVE_FILTER
-    fade, kick = lag / (lag + grid.scan), loop.gain * loop.derivative / (lag + grid.scan)
-    # Of a step with several scans, over which PV moves evenly: what of the memory stays, and what PV at its end adds.
-    later = (scans - 1.0 - fade * (1.0 - fade**(scans - 1.0)) / (1.0 - fade)) / scans
-    fade **= scans
-    pv_share, sp_share = -(loop.gain + at_once + kick), loop.gain * loop.weight + at_once
+    decay_memory, derivative_gain = lag / (lag + grid.scan), loop.gain * loop.derivative / (lag + grid.scan)
+    # Over a step with several scans PV moves linearly: the decay of the memory, and the gain from PV at the step's end.
+    memory_gain = (scans - 1.0 - decay_memory * (1.0 - decay_memory**(scans - 1.0)) / (1.0 - decay_memory)) / scans
+    decay_memory **= scans
+    pv_share, sp_share = -(loop.gain + immediate_gain + derivative_gain), loop.gain * loop.weight + immediate_gain
 
     p11, p21, p22, new1, new2, old1, old2 = discretize_with_dead_time(replace(loop.process, dead_time=delay), h)
-    n = PAST_OP + whole + 1
-    step, by = np.zeros((n, n)), np.zeros((n, 3))  # by PV, by SP and by what the load becomes
-    step[PAST_OP, [INTEGRAL, MEMORY]], by[PAST_OP, :2] = 1.0, (pv_share, sp_share)
+    n = PAST_OP + dead_time_steps + 1
+    step, input_step = np.zeros((n, n)), np.zeros((n, 3))  # columns: noise of PV, SP, and the load's innovation
+    step[PAST_OP, [INTEGRAL, MEMORY]], input_step[PAST_OP, :2] = 1.0, (pv_share, sp_share)
     step[range(PAST_OP + 1, n), range(PAST_OP, n - 1)] = 1.0
     step[0, 0], step[PV, 0], step[PV, PV] = p11, p21, p22
     for row, new, old in ((0, new1, old1), (PV, new2, old2)):
-        if whole:
-            step[row, PAST_OP + whole - 1] += new
+        if dead_time_steps:
+            step[row, PAST_OP + dead_time_steps - 1] += new
         else:
-            step[row], by[row] = step[row] + new * step[PAST_OP], new * by[PAST_OP]
+            step[row], input_step[row] = step[row] + new * step[PAST_OP], new * input_step[PAST_OP]
         step[row, n - 1] += old
     decay = exp(-h / loop.correlation)
-    step[[0, PV], LOAD], by[[0, PV], 2] = (new1 + old1) * decay, new1 + old1
-    step[PV, LOAD], by[PV, 2] = (new2 + old2) * decay, new2 + old2
-    step[LOAD, LOAD], by[LOAD, 2] = decay, 1.0
-    step[INTEGRAL, INTEGRAL], by[INTEGRAL, :2] = 1.0, (-rate, rate)
-    step[MEMORY], by[MEMORY] = kick * later * step[PV], kick * later * by[PV]
-    step[MEMORY, MEMORY] += fade
-    by[MEMORY, 0] += kick * (1.0 - fade - later)
+    step[[0, PV], LOAD], input_step[[0, PV], 2] = (new1 + old1) * decay, new1 + old1
+    step[PV, LOAD], input_step[PV, 2] = (new2 + old2) * decay, new2 + old2
+    step[LOAD, LOAD], input_step[LOAD, 2] = decay, 1.0
+    step[INTEGRAL, INTEGRAL], input_step[INTEGRAL, :2] = 1.0, (-rate, rate)
+    step[MEMORY], input_step[MEMORY] = (derivative_gain * memory_gain * step[PV],
+                                        derivative_gain * memory_gain * input_step[PV])
+    step[MEMORY, MEMORY] += decay_memory
+    input_step[MEMORY, 0] += derivative_gain * (1.0 - decay_memory - memory_gain)
 
-    unseen = step.copy()
-    unseen[:, PV] += by[:, 0]  # between two samples PV is the process's, and noise
-    onward = [by * [scans**-0.5, 1.0, loop.load * (-expm1(-2.0 * h / loop.correlation))**0.5]]
+    free_step = step.copy()
+    free_step[:, PV] += input_step[:, 0]  # between two samples the controller acts on the process's PV
+    step_inputs = [input_step * [scans**-0.5, 1.0, loop.load * (-expm1(-2.0 * h / loop.correlation))**0.5]]
     for _ in range(grid.parts - 1):  # the last step of an interval, the one before, ..
-        onward.append(unseen @ onward[-1])
-    by_pv, columns, by_load = np.moveaxis(np.array(onward), (2, 1), (0, 1))[..., :]  # (n, parts) each
-    # At the sample PV is known; of a step with several scans, at its first.
-    shocks = np.column_stack([by_pv[:, :-1], by_pv[:, -1] * (1.0 - 1.0 / scans)**0.5, by_load])
-    first = step + np.outer((1.0 - 1.0 / scans) * by[:, 0], np.eye(n)[PV])
-    last = np.linalg.matrix_power(unseen, grid.parts - 1)
-    after = np.arange(grid.parts)[::-1] / grid.parts * grid.is_even
+        step_inputs.append(free_step @ step_inputs[-1])
+    by_pv, by_sp, by_load = np.moveaxis(np.array(step_inputs), (2, 1), (0, 1))[..., :]  # (n, parts) each
+    # PV is measured at the sample, which is the first scan of a step that has several.
+    noise_input = np.column_stack([by_pv[:, :-1], by_pv[:, -1] * (1.0 - 1.0 / scans)**0.5, by_load])
+    first = step + np.outer((1.0 - 1.0 / scans) * input_step[:, 0], np.eye(n)[PV])
+    last = np.linalg.matrix_power(free_step, grid.parts - 1)
+    sp_weights = np.arange(grid.parts)[::-1] / grid.parts * grid.sp_moves_continuously
     observation = np.zeros((2, n))
     observation[0, PV] = observation[1, INTEGRAL] = observation[1, MEMORY] = 1.0
-    # The rounding of PV is in both: OP was computed from what PV was before.
-    rounded = np.array([1.0, -pv_share])
-    output = np.diag([1.0, loop.output**2]) + grid.rounding * np.outer(rounded, rounded)
-    return Model(
-        onward=last @ first,
-        inputs=np.column_stack([last @ by[:, 0] / scans, columns @ (1.0 - after), columns @ after]),
-        observation=observation, noise=shocks @ shocks.T, output=output,
-        sooner=np.cumsum(np.column_stack([np.zeros(n), columns[:, :-1]]), axis=1), pv_share=pv_share, sp_share=sp_share,
-        derives=loop.derivative > 0.0)
+    # The rounding error of PV enters both outputs, since OP was computed from PV before rounding.
+    rounding_gain = np.array([1.0, -pv_share])
+    obs_cov = np.diag([1.0, loop.op_noise**2]) + grid.rounding * np.outer(rounding_gain, rounding_gain)
+    return StateSpace(
+        transition=last @ first,
+        input_matrix=np.column_stack([last @ input_step[:, 0] / scans, by_sp @ (1.0 - sp_weights), by_sp @ sp_weights]),
+        observation=observation, state_cov=noise_input @ noise_input.T, obs_cov=obs_cov,
+        intersample_sp_response=np.cumsum(np.column_stack([np.zeros(n), by_sp[:, :-1]]), axis=1), pv_share=pv_share,
+        sp_share=sp_share, has_derivative=loop.derivative > 0.0)
 
 
-class Filter:
-    """The steady-state Kalman filters of K models of one size, many samples at once.
+class KalmanFilter:
+    """The steady-state Kalman filters of K models of the same size, computed over blocks of samples.
 
-    spread: (K, 2, 2) covariance of the innovations, in variances of the sensor's noise. memory: (K, H, 2, n) what is
-    seen of a state after 0, 1, .. samples.
+    innovation_cov: (K, 2, 2) covariance of the innovations relative to the variance of the sensor noise.
+    innovation_response: (K, H, 2, n) the innovations after 0, 1, .. samples due to a unit change of each state.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        onward, observation = np.array([one.onward for one in models]), models[0].observation
-        output = np.array([one.output for one in models])
-        state = _covariance(onward, observation, np.array([one.noise for one in models]), output)
-        self.spread = observation @ state @ observation.T + output
-        self.correction = onward @ state @ observation.T @ np.linalg.inv(self.spread)
-        power, count = onward - self.correction @ observation, len(models)
-        by_pv, by_sp, by_next = np.moveaxis(np.array([one.inputs for one in models]), 2, 0)
-        by = np.stack([self.correction[:, :, 0] + by_pv, self.correction[:, :, 1], by_sp, by_next], axis=2)
-        seen, self._carried = np.broadcast_to(observation, (count, *observation.shape)), by
-        derives = any(one.derives for one in models)
-        for doubling in range(_DERIVATIVE_DOUBLINGS if derives else _MEMORY_DOUBLINGS):
+    def __init__(self, models: Sequence[StateSpace]) -> None:
+        transition, observation = np.array([one.transition for one in models]), models[0].observation
+        obs_cov = np.array([one.obs_cov for one in models])
+        state_cov = _solve_riccati(transition, observation, np.array([one.state_cov for one in models]), obs_cov)
+        self.innovation_cov = observation @ state_cov @ observation.T + obs_cov
+        self.kalman_gain = transition @ state_cov @ observation.T @ np.linalg.inv(self.innovation_cov)
+        closed_transition, count = transition - self.kalman_gain @ observation, len(models)
+        by_pv, by_sp, by_next = np.moveaxis(np.array([one.input_matrix for one in models]), 2, 0)
+        input_step = np.stack([self.kalman_gain[:, :, 0] + by_pv, self.kalman_gain[:, :, 1], by_sp, by_next], axis=2)
+        observability, self._block_input = np.broadcast_to(observation, (count, *observation.shape)), input_step
+        has_derivative = any(one.has_derivative for one in models)
+        for doubling in range(_DERIVATIVE_DOUBLINGS if has_derivative else _RESPONSE_DOUBLINGS):
             if doubling < _BLOCK_DOUBLINGS:
-                self._carried = np.concatenate([power @ self._carried, self._carried], axis=2)
+                self._block_input = np.concatenate([closed_transition @ self._block_input, self._block_input], axis=2)
             elif doubling == _BLOCK_DOUBLINGS:
-                self._onward, self._seen = power, seen
-            seen = np.concatenate([seen, seen @ power], axis=1)
-            power = power @ power
-        self.memory = seen.reshape(count, -1, 2, seen.shape[2])
-        later = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None] - 1
-        answers = (self.memory[:, :_BLOCK] @ by[:, None])[:, later.clip(0)] * (later >= 0)[:, :, None, None]
-        self._answers = answers.transpose(0, 1, 4, 2, 3).reshape(count, 4 * _BLOCK, 2 * _BLOCK)
+                self._block_transition, self._block_observation = closed_transition, observability
+            observability = np.concatenate([observability, observability @ closed_transition], axis=1)
+            closed_transition = closed_transition @ closed_transition
+        self.innovation_response = observability.reshape(count, -1, 2, observability.shape[2])
+        lags = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None] - 1
+        responses = ((self.innovation_response[:, :_BLOCK] @ input_step[:, None])[:, lags.clip(0)]
+                     * (lags >= 0)[:, :, None, None])
+        self._block_response = responses.transpose(0, 1, 4, 2, 3).reshape(count, 4 * _BLOCK, 2 * _BLOCK)
 
     def predict(self, inputs: Floats) -> Floats:
-        """Return (K, T, 2) PV and memory from the samples before; inputs: (K, T, 4), with SP and next SP."""
+        """Return the one-step-ahead forecasts (K, T, 2) of PV and memory.
+
+        inputs: (K, T, 4) PV, memory, SP and next SP.
+        """
         count, samples, _ = inputs.shape
         blocks = -(-samples // _BLOCK)
         padded = np.pad(inputs, ((0, 0), (0, blocks * _BLOCK - samples), (0, 0))).reshape(count, blocks, -1)
-        carried = padded @ self._carried.transpose(0, 2, 1)
-        states = np.zeros_like(carried)
+        state_inputs = padded @ self._block_input.transpose(0, 2, 1)
+        states = np.zeros_like(state_inputs)
         for k in range(1, blocks):
-            states[:, k] = (self._onward @ states[:, k - 1, :, None])[..., 0] + carried[:, k - 1]
-        seen = padded @ self._answers + states @ self._seen.transpose(0, 2, 1)
-        return np.asarray(seen.reshape(count, -1, 2)[:, :samples])
+            states[:, k] = (self._block_transition @ states[:, k - 1, :, None])[..., 0] + state_inputs[:, k - 1]
+        predictions = padded @ self._block_response + states @ self._block_observation.transpose(0, 2, 1)
+        return np.asarray(predictions.reshape(count, -1, 2)[:, :samples])
 
 
-def _covariance(onward: Floats, observation: Floats, noise: Floats, output: Floats) -> Floats:
-    """Return (K, n, n) that of the state before a sample, by doubling (Anderson, 1978; Chu, Fan, Lin and Wang, 2004).
+def _solve_riccati(transition: Floats, observation: Floats, state_cov: Floats, obs_cov: Floats) -> Floats:
+    """Return the steady-state covariances (K, n, n) of the predicted state by the doubling algorithm.
 
-    Raises ValueError where there is none.
+    See Anderson (1978) and Chu, Fan, Lin and Wang (2004). Raises ValueError where it does not converge.
     """
-    a, h = onward.transpose(0, 2, 1), noise
-    g = observation.T @ np.linalg.inv(output) @ observation
+    a, h = transition.transpose(0, 2, 1), state_cov
+    g = observation.T @ np.linalg.inv(obs_cov) @ observation
     for _ in range(_DOUBLINGS):
-        back, solved = a.transpose(0, 2, 1), np.linalg.inv(np.eye(a.shape[1]) + g @ h)
+        a_transposed, solved = a.transpose(0, 2, 1), np.linalg.inv(np.eye(a.shape[1]) + g @ h)
         forward = a @ solved
-        more = back @ (h @ (solved @ a))
-        g, a = g + forward @ g @ back, forward @ a
-        h = h + (more + more.transpose(0, 2, 1)) / 2.0
-        if (np.abs(more).max(axis=(1, 2)) <= _CONVERGED * np.abs(h).max(axis=(1, 2))).all():
+        increment = a_transposed @ (h @ (solved @ a))
+        g, a = g + forward @ g @ a_transposed, forward @ a
+        h = h + (increment + increment.transpose(0, 2, 1)) / 2.0
+        if (np.abs(increment).max(axis=(1, 2)) <= _TOLERANCE * np.abs(h).max(axis=(1, 2))).all():
             return h
-    raise ValueError("the filter does not settle")
+    raise ValueError("the Riccati equation has no steady-state solution")
