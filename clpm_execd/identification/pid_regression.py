@@ -1,10 +1,10 @@
-"""The controller's law from SP, PV and OP in automatic.
+"""Regression of the PID law from SP, PV and OP in automatic.
 
-OP = Kc (b SP - PV + (1/Ti) integral e - Td dPV/dt) + noise is linear in its gains. They are found by generalised
-least squares with first-order autoregressive noise (direct prediction-error method: Ljung, 1999, section 13.4), whose
-pole runs from 0, OP is rounded, to 1, what happened between two samples adds up in the integral. The rounding of PV,
-which would shrink the gain, is taken out of the normal equations (Stoica and Soderstrom, 1982). Intervals are those
-of Newey and West (1987), whatever colour is left in the residual.
+OP = Kc (b SP - PV + (1/Ti) integral e - Td dPV/dt) + noise is linear in its gains, which are estimated by generalised
+least squares with first-order autoregressive noise (direct prediction-error method: Ljung, 1999, section 13.4). The
+pole of the noise is between 0, for the rounding of OP, and 1, for the unobserved changes between two samples, which
+accumulate in the integral. The rounding of PV would bias the gain towards zero and is removed from the normal equations
+(Stoica and Soderstrom, 1982). Intervals use the covariance of Newey and West (1987), valid for coloured residuals.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
 
 POLES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
-LEAST_SAMPLES = 60
+MIN_SAMPLES = 60
 _FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
-_FILTER_APART = 0.002  # of a filter: nearer ones are the same
-_PLAINLY = 0.5  # of what is not explained of OP's moves: what leaves less shows
-_LIMIT = 0.05  # %: OP this near to an end of its travel is at its limit
-_BANDWIDTH = 100
-SCAN = 1.0  # s: of the controllers of plants, where a record does not tell
-_AS_ROUNDING, _TO_ROUNDING = 2.0, 1.0 - 1e-7  # variances of what rounding leaves; share of OP's moves that is all
-_PLAIN = 0.05  # of the gain: an integral of an interval that is plainly seen to be of one scan
-_PARTLY = 0.65
-_INSTRUMENT_LAG = 3  # samples: a controller's and a sensor's filters hardly remember noise for longer
-_ROUNDING = 0.005  # of a value: what the rounding of OP leaves open at the least
-_BESIDE, _OF_DERIVATIVE = 0.01, 0.05  # the same beside a derivative, and of that, whose filter the rounding of PV moves
+_FILTER_TOLERANCE = 0.002  # relative, of the search for the derivative filter
+_MAX_UNEXPLAINED_RATIO = 0.5  # A derivative shorter than an interval must halve the unexplained variance of OP's moves.
+_LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is saturated
+_BANDWIDTH_SAMPLES = 100  # of the long-run covariance
+SCAN = 1.0  # s: the usual scan interval of controllers, assumed where the record does not show it
+_MAX_ROUNDING_RATIO = 2.0  # of the residual variance to that of rounding, up to which a law is exact
+_EXACT_R_SQUARED = 1.0 - 1e-7  # R2 of an exact law in a record without rounding
+_MIN_SCAN_INTEGRAL_RATIO = 0.05  # of integral to proportional gain per interval, where one scan per interval is visible
+_PROPORTIONAL_SHARE = 0.65  # of an interval's integral: between 1/2 for a linear error and 1 for a white one
+_INSTRUMENT_LAG_SAMPLES = 3  # The filters of controller and sensor hardly correlate noise over more samples.
+_MIN_LOG_HALF_WIDTH = 0.005  # of the interval of the gain: the uncertainty due to the rounding of OP
+_MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE = 0.01  # the same for a law with a derivative
+_MIN_DERIVATIVE_LOG_HALF_WIDTH = 0.05  # of the interval of the derivative, whose filter depends on the rounding of PV
 
 
 @dataclass(frozen=True, slots=True)
 class PidLaw:
-    """gain: Kc, %/%, positive where OP rises as PV falls. reset: s, 0 where there is no integral action to be seen.
+    """Estimates of a PID law, each as value, low and high end of its 90 % interval.
 
-    derivative: s. weight: b. Each with its interval, (value, low, high). filter: N of the derivative.
-    explained: which share of the variance of OP's moves the law explains, 0 to 1. exact: whether it explains OP to its
-    last digit, as a law does all of whose scans are in the record. hidden: whether the record is so slow that an
-    integral action which it does not show may be most of what moved OP.
+    gain: Kc, %/%, positive for a reverse-acting controller. reset: s, 0 where no integral action is visible.
+    derivative: s. weight: set-point weight b. filter: N of the derivative. r_squared: share of the variance of OP's
+    moves that the law explains, 0 to 1. is_exact: whether it explains OP except for rounding, as it does where every
+    scan is in the record. is_hidden: whether the record is so slow that invisible integral action may dominate OP.
     """
 
     gain: tuple[float, float, float]
@@ -62,115 +64,118 @@ class _Regression:
     names: tuple[str, ...]
     values: Floats
     inverse: Floats  # of the normal matrix
-    left: Floats  # the instruments, which are the inputs themselves in plain least squares
-    rest: Floats
+    instruments: Floats  # equal to the regressors in ordinary least squares
+    residuals: Floats
     cost: float
-    r_squared: float  # as of `PidLaw`, of the best
+    r_squared: float  # as in `PidLaw`
 
 
 def estimate_pid_law(signals: Signals, resolutions: tuple[float, float]) -> PidLaw | None:
-    """The law of a loop whose PV and OP were recorded in these steps, %; None where OP does not tell any."""
+    """Return the PID law of a loop; None where OP shows none. resolutions: of PV and OP, %."""
     pv_step = resolutions[0]
     usable = find_controlled_samples(signals)
     stretches = find_runs(usable, 20)
-    if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
+    if sum(s.stop - s.start for s in stretches) < MIN_SAMPLES:
         return None
     sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
-    best = _best(signals, stretches, pv_step, sp_moves, None)
+    best = _fit_best_pole(signals, stretches, pv_step, sp_moves, None)
     if best is None:
         return None
-    found = _derivative(signals, stretches, pv_step, sp_moves, best)
-    # Ten for a parameter and its filter: well above what chance gives (Schwarz, 1978, log n is about 8).
-    if found.cost < best.cost - 20.0 and _derives(found, best, signals.interval):
-        best = found
-    if signals.interval <= SCAN and not _exact(best, resolutions):
-        best = _instrumented(signals, stretches, pv_step, sp_moves, best)
-    return _told(best, signals.interval, resolutions)
+    alternative = _fit_derivative(signals, stretches, pv_step, sp_moves, best)
+    # A gain of 10 for each of derivative and filter is more than Schwarz's criterion (1978) asks, log n of about 8.
+    if alternative.cost < best.cost - 20.0 and _is_plausible_derivative(alternative, best, signals.interval):
+        best = alternative
+    if signals.interval <= SCAN and not _is_exact(best, resolutions):
+        best = _fit_with_instruments(signals, stretches, pv_step, sp_moves, best)
+    return _make_law(best, signals.interval, resolutions)
 
 
-def _instrumented(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, plain: _Regression
-                  ) -> _Regression:
-    """Return the law with the integral's instrument some samples earlier, where that makes it plainly another.
+def _fit_with_instruments(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, plain: _Regression
+                          ) -> _Regression:
+    """Return the law by instrumental variables where these change the integral gain significantly, else `plain`.
 
-    Of a controller that scans between the samples the record has one error of several. Their noise averages out in the
-    controller's integral and not in the record's, which draws the integral gain towards zero. Noise of an earlier
-    sample is independent of it (instrumental variables: Soderstrom and Stoica, 1983; whether they are needed:
-    Hausman, 1978).
+    The record has one of several errors of a controller that scans between the samples. Their noise averages out in the
+    controller's integral, but not in that of the record, which biases the integral gain towards zero. The delayed
+    integral is independent of that noise and serves as instrument (Soderstrom and Stoica, 1983); Hausman's test (1978)
+    shows whether it is needed.
     """
     parts = [_regressors(signals, s, sp_moves, plain.filter) for s in stretches]
-    found = _fit(parts, [signals.op[s] for s in stretches], plain.pole, pv_step, sp_moves, plain.filter,
-                 _INSTRUMENT_LAG)
-    if found is None:
+    alternative = _fit(parts, [signals.op[s] for s in stretches], plain.pole, pv_step, sp_moves, plain.filter,
+                       _INSTRUMENT_LAG_SAMPLES)
+    if alternative is None:
         return plain
-    deviation = sqrt(max(float(_covariance(found)[1, 1]), 0.0))
-    is_needed = abs(found.values[1] - plain.values[1]) > 3.0 * deviation
-    return replace(found, r_squared=plain.r_squared) if is_needed else plain
+    deviation = sqrt(max(float(_covariance(alternative)[1, 1]), 0.0))
+    is_needed = abs(alternative.values[1] - plain.values[1]) > 3.0 * deviation
+    return replace(alternative, r_squared=plain.r_squared) if is_needed else plain
 
 
 def explained_share(signals: Signals) -> float:
-    """Return which share of the variance of OP's moves a PI law explains; 0 where there are too few samples."""
+    """Return the share of the variance of OP's moves that a PI law explains; 0 where there are too few samples."""
     stretches = find_runs(find_controlled_samples(signals), 20)
-    if sum(s.stop - s.start for s in stretches) < LEAST_SAMPLES:
+    if sum(s.stop - s.start for s in stretches) < MIN_SAMPLES:
         return 0.0
     sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
-    best = _best(signals, stretches, 0.0, sp_moves, None)
+    best = _fit_best_pole(signals, stretches, 0.0, sp_moves, None)
     return 0.0 if best is None else best.r_squared
 
 
 def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats:
-    """(T,) what is in OP besides the controller's law, of the ideal form, around nought; NaN where OP is not its own.
+    """Return the residuals (T,) of OP, %, for a controller of the ideal form with one scan per interval.
 
-    The law is that of the plant's controller at one scan an interval.
+    Each stretch has a mean of zero. The residuals are NaN where the controller does not set OP.
     """
     gain, h = (controller.gain or 0.0) * (-1.0 if controller.action == "direct" else 1.0), signals.interval
     derivative = controller.derivative or 0.0
     tf = derivative / controller.derivative_filter / h
-    parts = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
-    left = np.full(len(signals.op), np.nan)
+    gains = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
+    residuals = np.full(len(signals.op), np.nan)
     for s in find_runs(find_controlled_samples(signals), 20):
-        seen = _regressors(signals, s, True, tf)
-        seen[:, 1] -= _within(h) * (signals.sp[s] - signals.pv[s])  # what counts as gain, at one scan an interval
-        rest = signals.op[s] - gain * (seen @ np.array(parts))
-        left[s] = rest - rest.mean()
-    return left
+        regressors = _regressors(signals, s, True, tf)
+        # The part of the integral that counts as gain where a controller scans faster than the samples.
+        regressors[:, 1] -= _proportional_part(h) * (signals.sp[s] - signals.pv[s])
+        residual = signals.op[s] - gain * (regressors @ np.array(gains))
+        residuals[s] = residual - residual.mean()
+    return residuals
 
 
-def _derives(found: _Regression, best: _Regression, interval: float) -> bool:
-    """Whether it is a derivative: one shorter than an interval is what happened within that, unless that shows all.
+def _is_plausible_derivative(with_derivative: _Regression, best: _Regression, interval: float) -> bool:
+    """Return whether the derivative is plausible: longer than an interval, and shorter than the reset.
 
-    One longer than the reset is none that a loop is tuned with.
+    A shorter one can be an artefact of the scans between samples. It counts where the record has every scan and the
+    derivative explains most of the rest.
     """
-    shows = interval <= SCAN and 1.0 - found.r_squared < _PLAINLY * (1.0 - best.r_squared)
-    share, rate = found.values[-1] / found.values[0], found.values[1] / found.values[0]
+    shows = interval <= SCAN and 1.0 - with_derivative.r_squared < _MAX_UNEXPLAINED_RATIO * (1.0 - best.r_squared)
+    share, rate = (with_derivative.values[-1] / with_derivative.values[0],
+                   with_derivative.values[1] / with_derivative.values[0])
     return bool(share > (0.0 if shows else 1.0) and share * rate < 1.0)
 
 
-def _derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
-                ) -> _Regression:
-    """The best law with a derivative: a filter from the list, then between its neighbours (Brent, 1973)."""
+def _fit_derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
+                    ) -> _Regression:
+    """Return the best law with a derivative: its filter is the best of a list, refined by Brent's method (1973)."""
     from scipy.optimize import minimize_scalar
 
-    def tried(tf: float) -> _Regression:
-        return _best(signals, stretches, pv_step, sp_moves, tf) or without
+    def fit_filter(tf: float) -> _Regression:
+        return _fit_best_pole(signals, stretches, pv_step, sp_moves, tf) or without
 
-    costs = [tried(tf).cost for tf in _FILTERS]
+    costs = [fit_filter(tf).cost for tf in _FILTERS]
     k = int(np.argmin(costs))
     ends = _FILTERS[max(k - 1, 0)], _FILTERS[min(k + 1, len(_FILTERS) - 1)]
-    between = minimize_scalar(lambda tf: tried(tf).cost, bounds=ends, method="bounded",
-                              options={"xatol": _FILTER_APART * ends[1]}).x
-    return min((tried(tf) for tf in (_FILTERS[k], float(between))), key=lambda fit: fit.cost)
+    between = minimize_scalar(lambda tf: fit_filter(tf).cost, bounds=ends, method="bounded",
+                              options={"xatol": _FILTER_TOLERANCE * ends[1]}).x
+    return min((fit_filter(tf) for tf in (_FILTERS[k], float(between))), key=lambda fit: fit.cost)
 
 
 def find_controlled_samples(signals: Signals) -> Booleans:
-    """Where the controller moves OP: in automatic, and not at a limit."""
-    free = signals.complete & signals.automatic
+    """Return the mask (T,) of samples in which the controller sets OP: in automatic and not saturated."""
+    controlled = signals.complete & signals.automatic
     with np.errstate(invalid="ignore"):
-        free &= (signals.op > _LIMIT) & (signals.op < 100.0 - _LIMIT)
-    return free
+        controlled &= (signals.op > _LIMIT_PERCENT) & (signals.op < 100.0 - _LIMIT_PERCENT)
+    return controlled
 
 
-def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
-          ) -> _Regression | None:
+def _fit_best_pole(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
+                   ) -> _Regression | None:
     parts = [_regressors(signals, s, sp_moves, derivative) for s in stretches]
     outputs = [signals.op[s] for s in stretches]
     fits = [_fit(parts, outputs, pole, pv_step, sp_moves, derivative) for pole in POLES]
@@ -179,32 +184,32 @@ def _best(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bo
 
 
 def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
-    """(T, K): -PV, the integral of e over intervals, then SP and the derivative where they are asked for."""
+    """Return the regressors (T, K): -PV, the integral of e in intervals, and optionally SP and the derivative."""
     pv, sp = signals.pv[s], signals.sp[s]
     columns = [-pv, np.cumsum(sp - pv)]
     if sp_moves:
         columns.append(sp - sp[0])
     if derivative is not None:
-        columns.append(_derived(pv, derivative))
+        columns.append(_filter_derivative(pv, derivative))
     return np.column_stack(columns)
 
 
-def _derived(pv: Floats, tf: float) -> Floats:
-    """The filtered fall of PV between samples; tf: filter, intervals."""
+def _filter_derivative(pv: Floats, tf: float) -> Floats:
+    """Return the filtered derivative of -PV per interval. tf: time constant of the filter, intervals."""
     from scipy.signal import lfilter
 
-    fade = tf / (tf + 1.0)
-    return np.asarray(lfilter([1.0 - fade], [1.0, -fade], -np.diff(pv, prepend=pv[0])))
+    decay = tf / (tf + 1.0)
+    return np.asarray(lfilter([1.0 - decay], [1.0, -decay], -np.diff(pv, prepend=pv[0])))
 
 
 def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool,
          derivative: float | None, lag: int = 0) -> _Regression | None:
-    """Generalised least squares; each stretch has a level of its own. lag: of the integral's instrument."""
+    """Return the generalised least-squares fit, with a constant per stretch. lag: of the integral's instrument."""
     filtered = [(_whiten(part, pole), _whiten(_delay_integral(part, lag), pole), _whiten(output, pole))
                 for part, output in zip(parts, outputs, strict=True)]
-    inputs, left, right = (np.concatenate(column) for column in zip(*filtered, strict=True))
-    n, k = left.shape
-    normal = left.T @ inputs
+    inputs, instruments, target = (np.concatenate(column) for column in zip(*filtered, strict=True))
+    n, k = instruments.shape
+    normal = instruments.T @ inputs
     rounding = n * (1.0 + pole * pole) * pv_step**2 / 12.0
     normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
@@ -212,17 +217,17 @@ def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float
     if not np.isfinite(normal).all() or np.linalg.cond(normal) > 1e12:
         return None
     inverse = np.linalg.inv(normal) / np.outer(scale, scale)
-    values = inverse @ (left.T @ right)
-    rest = right - inputs @ values
+    values = inverse @ (instruments.T @ target)
+    residuals = target - inputs @ values
     names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derivative is not None else ())
-    spread = float(rest @ rest) / max(n - k, 1)
-    if spread <= 0.0:
-        spread = 1e-300
-    return _Regression(derivative, pole, names, values, inverse, left, rest, n * log(spread), 0.0)
+    variance = float(residuals @ residuals) / max(n - k, 1)
+    if variance <= 0.0:
+        variance = 1e-300
+    return _Regression(derivative, pole, names, values, inverse, instruments, residuals, n * log(variance), 0.0)
 
 
 def _whiten(x: Floats, pole: float) -> Floats:
-    """Return what an autoregressive noise of this pole leaves white, around its mean where that has a level."""
+    """Return x filtered so that autoregressive noise of this pole is white, without its mean unless the pole is 1."""
     x = x[1:] - pole * x[:-1]
     return x - x.mean(axis=0) if pole < 1.0 else x
 
@@ -230,26 +235,30 @@ def _whiten(x: Floats, pole: float) -> Floats:
 def _delay_integral(part: Floats, lag: int) -> Floats:
     if not lag:
         return part
-    later = part.copy()
-    later[lag:, 1] = part[:-lag, 1]
-    later[:lag, 1] = part[0, 1]
-    return later
+    delayed = part.copy()
+    delayed[lag:, 1] = part[:-lag, 1]
+    delayed[:lag, 1] = part[0, 1]
+    return delayed
 
 
 def _covariance(fit: _Regression) -> Floats:
-    return np.asarray(fit.inverse @ long_run_covariance(fit.left * fit.rest[:, None], _BANDWIDTH) @ fit.inverse.T
-                      * _short(len(fit.rest)))
+    return np.asarray(fit.inverse @ long_run_covariance(fit.instruments * fit.residuals[:, None],
+                                                        _BANDWIDTH_SAMPLES) @ fit.inverse.T
+                      * _short_record_correction(len(fit.residuals)))
 
 
 def _r_squared(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
-    """Which share of the sum of squares of OP's moves the law makes."""
+    """Return the share of the sum of squares of OP's moves that the law explains."""
     moves = np.concatenate([np.diff(output) for output in outputs])
-    left = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
-    return 1.0 - float(sum(rest @ rest for rest in left)) / max(float(moves @ moves), 1e-300)
+    residuals = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
+    return 1.0 - float(sum(one @ one for one in residuals)) / max(float(moves @ moves), 1e-300)
 
 
 def long_run_covariance(scores: Floats, band: int) -> Floats:
-    """The covariance of the sum of scores, (T, K), that depend on each other over a band (Newey and West, 1987)."""
+    """Return the covariance (K, K) of the sum of scores (T, K) that are correlated over a band of lags.
+
+    See Newey and West (1987).
+    """
     total = scores.T @ scores
     for lag in range(1, min(band, len(scores) - 1) + 1):
         cross = scores[lag:].T @ scores[:-lag]
@@ -257,9 +266,9 @@ def long_run_covariance(scores: Floats, band: int) -> Floats:
     return np.asarray(total)
 
 
-def _short(samples: int) -> float:
-    """By what the variances of a record not much longer than the band are too small (Kiefer and Vogelsang, 2005)."""
-    b = min((_BANDWIDTH + 1.0) / samples, 1.0)
+def _short_record_correction(samples: int) -> float:
+    """Return the factor by which variances are too small in a short record (Kiefer and Vogelsang, 2005)."""
+    b = min((_BANDWIDTH_SAMPLES + 1.0) / samples, 1.0)
     return ((1.6449 + 2.1859 * b + 0.3142 * b**2 - 0.3427 * b**3) / 1.6449) ** 2
 
 
@@ -267,51 +276,52 @@ def _interval(value: float, deviation: float) -> tuple[float, float, float]:
     return value, value - QUANTILE * deviation, value + QUANTILE * deviation
 
 
-def _within(interval: float) -> float:
-    """Which part of an interval's integral counts as gain, of an error that is partly noise."""
-    return _PARTLY * max(0.0, interval - SCAN) / interval
+def _proportional_part(interval: float) -> float:
+    """Return the part of an interval's integral that acts like proportional gain in a faster controller."""
+    return _PROPORTIONAL_SHARE * max(0.0, interval - SCAN) / interval
 
 
-def _exact(fit: _Regression, resolutions: tuple[float, float]) -> bool:
-    """Whether what is left is no more than rounding leaves."""
+def _is_exact(fit: _Regression, resolutions: tuple[float, float]) -> bool:
+    """Return whether rounding alone explains the residuals."""
     p, i = np.abs(fit.values[:2])
     rounding = ((1.0 + fit.pole**2) * resolutions[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * resolutions[0]**2) / 12.0
-    return bool(np.mean(fit.rest**2) < _AS_ROUNDING * rounding or fit.r_squared > _TO_ROUNDING)
+    return bool(np.mean(fit.residuals**2) < _MAX_ROUNDING_RATIO * rounding or fit.r_squared > _EXACT_R_SQUARED)
 
 
-def _told(fit: _Regression, interval: float, resolutions: tuple[float, float]) -> PidLaw | None:
-    found = dict(zip(fit.names, fit.values.tolist(), strict=True))
+def _make_law(fit: _Regression, interval: float, resolutions: tuple[float, float]) -> PidLaw | None:
+    coefficients = dict(zip(fit.names, fit.values.tolist(), strict=True))
     covariance = _covariance(fit)
     deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
-    p, i = found["p"], found["i"]
+    p, i = coefficients["p"], coefficients["i"]
     if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
         return None
-    is_exact = _exact(fit, resolutions)
-    # What the scans between two samples integrate counts as gain, of an error that moves evenly half an interval's
-    # integral, of one that is noise the whole.
-    within, most = _within(interval), 1.0
-    if p * i <= 0 or (is_exact and (interval <= SCAN or i / p > _PLAIN)):
-        within = most = 0.0
-    rounding = _BESIDE if "d" in found else _ROUNDING
-    uncertain = max(deviation["p"], rounding / QUANTILE * abs(p))
-    ends = sorted((p - QUANTILE * uncertain * np.sign(p), p + most * i + QUANTILE * uncertain * np.sign(p)))
-    gain = (p + within * i, float(ends[0]), float(ends[1]))
+    is_exact = _is_exact(fit, resolutions)
+    # The integral over the scans between two samples acts like gain: half an interval's integral for an error that
+    # moves linearly, all of it for white noise.
+    proportional_part, max_share = _proportional_part(interval), 1.0
+    if p * i <= 0 or (is_exact and (interval <= SCAN or i / p > _MIN_SCAN_INTEGRAL_RATIO)):
+        proportional_part = max_share = 0.0
+    rounding = _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE if "d" in coefficients else _MIN_LOG_HALF_WIDTH
+    gain_std = max(deviation["p"], rounding / QUANTILE * abs(p))
+    gain_ends = sorted((p - QUANTILE * gain_std * np.sign(p), p + max_share * i + QUANTILE * gain_std * np.sign(p)))
+    gain = (p + proportional_part * i, float(gain_ends[0]), float(gain_ends[1]))
     reset = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
-        # The logarithm of Ti = p h / i, whose errors are the two gains' relative ones, correlated.
+        # The variance of log Ti with Ti = p h / i is that of the difference of the two relative errors.
         variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * covariance[0, 1] / (p * i)
         value, low, high = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)), 2.0 * rounding)
-        reset = (value + within * interval, low, high + most * interval)
+        reset = (value + proportional_part * interval, low, high + max_share * interval)
     derivative, n = (0.0, 0.0, 0.0), 10.0
-    if "d" in found:
+    if "d" in coefficients:
         at = fit.names.index("d")
-        variance = (deviation["d"] / found["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * covariance[0, at] / (
-            p * found["d"])
-        derivative = _ratio(found["d"] / p * interval, sqrt(max(float(variance), 0.0)), _OF_DERIVATIVE)
+        variance = (deviation["d"] / coefficients["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * covariance[0, at] / (
+            p * coefficients["d"])
+        derivative = _ratio(coefficients["d"] / p * interval, sqrt(max(float(variance), 0.0)),
+                            _MIN_DERIVATIVE_LOG_HALF_WIDTH)
         n = min(max(derivative[0] / max((fit.filter or 0.0) * interval, 1e-9), 1.0), 100.0)
     weight = (1.0, 1.0, 1.0)
-    if "b" in found:
-        weight = _interval(found["b"] / p, max(deviation["b"] / abs(p), _ROUNDING))
+    if "b" in coefficients:
+        weight = _interval(coefficients["b"] / p, max(deviation["b"] / abs(p), _MIN_LOG_HALF_WIDTH))
     return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.r_squared), is_exact,
                   is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)
 
