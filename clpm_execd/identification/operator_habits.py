@@ -1,4 +1,4 @@
-"""The operator's habits: how often, how far and when the set point is moved, and how long a loop is left in MAN."""
+"""Estimates of operator habits: frequency, size and time of day of set-point moves, and the time in MAN and AUT."""
 
 from __future__ import annotations
 
@@ -12,76 +12,77 @@ from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import OperatorSpec
 
-_TOGETHER = 60.0  # s: changes of SP no further apart are one move
-_DAY = 86_400.0  # s
-_DAYS = 3.0  # of a record that tells when in the day SP is moved
-_PARTS = 8  # of a day
-_MOVES = 24  # that are worth as much as what is usual by day and by night
-_STAYS = 2  # times in MAN, that have an end, of which a habit is made
+_MAX_MOVE_SECONDS = 60.0  # Changes of SP that are at most this far apart are one move.
+_DAY_SECONDS = 86_400.0
+_MIN_DAYS = 3.0  # of a record from which the time of day of moves is estimated
+_PARTS_OF_DAY = 8  # of a day
+_PRIOR_MOVES = 24  # weight of the usual daily profile as a prior, in number of moves
+_MIN_STAYS = 2  # completed periods in MAN from which their mean is estimated
 
 
-def estimate_habits(signals: Signals, told: Findings) -> OperatorSpec:
-    """The habits of a loop's operator."""
-    habits = _moves_to_manual(signals, told)
+def estimate_habits(signals: Signals, findings: Findings) -> OperatorSpec:
+    """Return the estimated habits of a loop's operator, and add the estimates to the findings."""
+    habits = _estimate_manual_periods(signals, findings)
     sp = signals.sp[signals.complete]
     changes = np.flatnonzero(np.diff(sp) != 0)
     if not len(changes):
-        told.warnings.append("SP never moved")
+        findings.warnings.append("SP never moved")
         return habits
     if has_continuous_sp(signals):
-        told.warnings.append("SP moves continuously: it is simulated by a model, and not by operator moves")
+        findings.warnings.append("SP moves continuously: it is simulated by a model, and not by operator moves")
         return habits
-    together = max(1, round(_TOGETHER / signals.interval))
-    begins = changes[np.concatenate([[True], np.diff(changes) > together])]
-    moves, time = len(begins), len(sp) * signals.interval
-    # The number of moves in a time is Poisson's; the interval is that of Garwood (1936), by its normal limit.
+    max_gap = max(1, round(_MAX_MOVE_SECONDS / signals.interval))
+    starts = changes[np.concatenate([[True], np.diff(changes) > max_gap])]
+    moves, time = len(starts), len(sp) * signals.interval
+    # The number of moves has a Poisson distribution; this is the normal limit of Garwood's (1936) interval.
     low, high = max(moves - QUANTILE * moves**0.5, 0.2), moves + QUANTILE * moves**0.5 + 1.0
-    every = told.note("operator.interval", Estimate(time / moves, time / high, time / low, "s", "identified"))
-    # From one level to another that has nothing to do with it, SP goes the root of 2 times as far as from its mean: a
-    # record with a step or two tells that, and not how far apart its levels are over a long time.
-    steps = np.diff(sp[np.append(begins, -1)])
-    size = told.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
-    habits = replace(habits, interval=min(max(every, 1.0), 1e8), size=min(size, 50.0))
-    if time >= _DAYS * _DAY:
-        when = signals.times[signals.complete]
-        habits = replace(habits, day=_day(when[begins + 1], when))
+    interval = findings.note("operator.interval", Estimate(time / moves, time / high, time / low, "s", "identified"))
+    # The difference of two independent levels of SP has twice the variance of a level. A record with one or two moves
+    # determines the difference, but not the variance of the levels.
+    steps = np.diff(sp[np.append(starts, -1)])
+    size = findings.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
+    habits = replace(habits, interval=min(max(interval, 1.0), 1e8), size=min(size, 50.0))
+    if time >= _MIN_DAYS * _DAY_SECONDS:
+        times = signals.times[signals.complete]
+        habits = replace(habits, day=_estimate_day_profile(times[starts + 1], times))
     return habits
 
 
-def _day(moved: Floats, recorded: Floats) -> tuple[float, ...]:
-    """How much oftener than on average SP is moved in each part of the day, from 0 h UTC; times in s since 1970.
+def _estimate_day_profile(move_times: Floats, sample_times: Floats) -> tuple[float, ...]:
+    """Return the rate of SP moves in each part of the day from 0 h UTC, relative to the mean rate.
 
-    The rates are Poisson's, held to what is usual as if that had been seen in some moves more (a gamma prior: Gelman
-    et al., 2013, section 2.6).
+    move_times, sample_times: s since 1970. The rates are those of a Poisson process with a gamma prior around the usual
+    profile (Gelman et al., 2013, section 2.6).
     """
-    usual = np.repeat(OperatorSpec().day, _PARTS // len(OperatorSpec().day))
-    moves, samples = (np.bincount((times % _DAY / _DAY * _PARTS).astype(int), minlength=_PARTS)
-                      for times in (moved, recorded))
-    share = samples / len(recorded)  # of the record, that lies in each part
-    rates = (moves + _MOVES * usual / _PARTS) / (len(moved) * share + _MOVES / _PARTS)
+    prior = np.repeat(OperatorSpec().day, _PARTS_OF_DAY // len(OperatorSpec().day))
+    moves, samples = (np.bincount((times % _DAY_SECONDS / _DAY_SECONDS * _PARTS_OF_DAY).astype(int),
+                                  minlength=_PARTS_OF_DAY)
+                      for times in (move_times, sample_times))
+    share = samples / len(sample_times)  # of the record in each part of the day
+    rates = (moves + _PRIOR_MOVES * prior / _PARTS_OF_DAY) / (len(move_times) * share + _PRIOR_MOVES / _PARTS_OF_DAY)
     return tuple(rounded(float(rate), 3) for rate in rates / rates.mean())
 
 
-def _moves_to_manual(signals: Signals, told: Findings) -> OperatorSpec:
-    """How long the loop is in MAN, and how long out of it, where the record has several of each."""
-    known = signals.automatic[signals.complete]
-    manual, automatic = _stays(~known), _stays(known)
-    returns = int((np.diff(known.astype(int)) > 0).sum())
-    if returns < _STAYS:
-        if not known.all() and known.any():
-            told.warnings.append("too few changes to MAN and back to estimate how often they occur")
+def _estimate_manual_periods(signals: Signals, findings: Findings) -> OperatorSpec:
+    """Return the mean times in MAN and in AUT, where the record has several periods of each."""
+    automatic_samples = signals.automatic[signals.complete]
+    manual, automatic = _stay_lengths(~automatic_samples), _stay_lengths(automatic_samples)
+    returns = int((np.diff(automatic_samples.astype(int)) > 0).sum())
+    if returns < _MIN_STAYS:
+        if not automatic_samples.all() and automatic_samples.any():
+            findings.warnings.append("too few changes to MAN and back to estimate how often they occur")
         return OperatorSpec()
     spec = OperatorSpec()
     for key, stays in (("manual", manual), ("automatic", automatic)):
         mean = float(stays.sum()) / len(stays) * signals.interval
-        # A mean of n times that end by chance alone, on a logarithmic scale.
+        # The log of the mean of n exponentially distributed times has a standard deviation of 1 / sqrt(n).
         factor = float(np.exp(QUANTILE / np.sqrt(len(stays))))
-        value = told.note(f"operator.{key}", Estimate.from_factor(mean, factor, "s"))
+        value = findings.note(f"operator.{key}", Estimate.from_factor(mean, factor, "s"))
         spec = replace(spec, manual=value) if key == "manual" else replace(spec, automatic=value)
     return replace(spec, automatic=min(spec.automatic, 1e8), manual=min(spec.manual, 1e8))
 
 
-def _stays(within: Booleans) -> Floats:
-    """Lengths of the stretches in samples, those at the ends of the record too, which go on beyond it."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], within.astype(int), [0]])))
+def _stay_lengths(mask: Booleans) -> Floats:
+    """Return the lengths of the runs of True, samples, with those that the record's ends cut off."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
     return np.diff(edges)[::2].astype(float)

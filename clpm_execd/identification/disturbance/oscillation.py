@@ -1,9 +1,9 @@
-"""Whether a loop oscillates, and how fast: by itself or from elsewhere.
+"""Detection of oscillations and of their period, whether they arise in the loop or are external.
 
-The intervals between zero crossings of the autocorrelation of error or OP are alike where it oscillates, and are not
-where it is noise: their mean is more than three of their standard deviations (Thornhill, Huang and Zhang, 2003). What
-the loop does itself, its process and controller explain. What they leave unexplained has no period: a line in its
-periodogram, by far too high for chance (Fisher, 1929), is an oscillation from elsewhere.
+A loop oscillates where the intervals between zero crossings of the autocorrelation of error or OP are regular: their
+mean is more than three of their standard deviations (Thornhill, Huang and Zhang, 2003). Process and controller explain
+an oscillation that arises in the loop, so that the residuals have no period. A spectral line in their periodogram that
+is significant by Fisher's test (1929) is an external oscillation.
 """
 
 from __future__ import annotations
@@ -15,87 +15,87 @@ from clpm_execd.identification.estimates import QUANTILE
 from clpm_execd.identification.loop_data import Signals, find_runs
 from clpm_execd.plant.block import Floats
 
-_SHORTEST = 128  # samples
-_MOST = 10_000
-_CROSSINGS = 11  # of which the ten intervals between are looked at
-_AROUND = 40  # frequencies on either side of a line, by which it is judged
-_TURNS = 8  # periods of a line in a record, at the least
-_CHANCE = 1e-6  # that noise has such a line
-_MOST_HARMONIC = 5  # of a limit cycle, that stands out of noise: of a square wave it has a fifth of the amplitude
-_HARMONIC_TOLERANCE = 0.04  # of the period, which the crossings of ten half periods tell to a few per cent
-_LASTING = 0.3  # of the autocorrelation, a period on: less is no oscillation that one would see
+_MIN_SAMPLES = 128  # samples
+_MAX_SAMPLES = 10_000
+_CROSSINGS = 11  # zero crossings, which have ten half periods between them
+_FLOOR_LINES = 40  # lines of the periodogram on either side, from which the noise floor is estimated
+_MIN_PERIODS = 8  # of an oscillation in the record: fewer are drift
+_FALSE_ALARM_PROBABILITY = 1e-6  # of a significant line in noise
+_MAX_HARMONIC = 5  # visible above the noise in a limit cycle: in a square wave it has a fifth of the amplitude
+_HARMONIC_TOLERANCE = 0.04  # relative, of the period, which ten half periods determine to a few per cent
+_MIN_AUTOCORRELATION = 0.3  # at the lag of one period: below it no oscillation is visible in the trend
 
 
 def find_oscillation(signals: Signals) -> tuple[float, float, float] | None:
-    """The period of PV around SP, else of OP, s, and its interval of 90 %; None where there is none."""
-    longest = max(find_runs(signals.complete & signals.automatic, _SHORTEST), key=lambda s: s.stop - s.start,
+    """Return the period, s, of SP - PV or else of OP, with its 90 % interval; None without an oscillation."""
+    longest = max(find_runs(signals.complete & signals.automatic, _MIN_SAMPLES), key=lambda s: s.stop - s.start,
                   default=None)
     if longest is None:
         return None
-    seen = (_period(part[longest][:_MOST]) for part in (signals.pv - signals.sp, signals.op))
-    found = next((period for period in seen if period is not None), None)
-    return None if found is None else (found[0] * signals.interval, found[1] * signals.interval,
-                                       found[2] * signals.interval)
+    periods = (_find_period(part[longest][:_MAX_SAMPLES]) for part in (signals.pv - signals.sp, signals.op))
+    period = next((period for period in periods if period is not None), None)
+    return None if period is None else (period[0] * signals.interval, period[1] * signals.interval,
+                                        period[2] * signals.interval)
 
 
-def _period(x: Floats) -> tuple[float, float, float] | None:
-    """Of a signal, in samples."""
-    correlated = autocorrelation(x, len(x) // 2)
-    above = correlated > 0.0
+def _find_period(x: Floats) -> tuple[float, float, float] | None:
+    """Return the period of a signal and its 90 % interval, samples; None without an oscillation."""
+    acf = autocorrelation(x, len(x) // 2)
+    above = acf > 0.0
     crossings = np.flatnonzero(above[1:] != above[:-1])[:_CROSSINGS]
     if len(crossings) < _CROSSINGS:
         return None
-    at = crossings + correlated[crossings] / (correlated[crossings] - correlated[crossings + 1])
-    half = np.diff(at)
-    mean, spread = float(half.mean()), float(half.std(ddof=1))
+    crossing_lags = crossings + acf[crossings] / (acf[crossings] - acf[crossings + 1])
+    half_periods = np.diff(crossing_lags)
+    mean, deviation = float(half_periods.mean()), float(half_periods.std(ddof=1))
     lag = round(2.0 * mean) - 1  # the first of them is lag 1
-    if mean <= 3.0 * spread or not correlated[max(lag - 1, 0):lag + 2].max() > _LASTING:
+    if mean <= 3.0 * deviation or not acf[max(lag - 1, 0):lag + 2].max() > _MIN_AUTOCORRELATION:
         return None
-    log_std = 2.0 * QUANTILE * spread / len(half) ** 0.5
+    log_std = 2.0 * QUANTILE * deviation / len(half_periods) ** 0.5
     return 2.0 * mean, 2.0 * mean - log_std, 2.0 * mean + log_std
 
 
 def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None
                               ) -> tuple[float, float, float] | None:
-    """The period, s, of a line in what a loop leaves unexplained, (T,), and its interval of 90 %; None without one.
+    """Return the period, s, of a spectral line in residuals (T,), with its 90 % interval; None without a line.
 
-    fundamental: the period with which the loop oscillates. What a loop leaves unexplained is whitened, so that a
-    harmonic of a wave may stand higher in it than the wave itself: a line at a harmonic counts as the wave's.
+    fundamental: the period, s, of the loop's oscillation. Residuals are whitened, so that a harmonic may be higher in
+    them than the fundamental: a line at a harmonic is taken as one of the fundamental.
     """
-    longest = max(find_runs(np.isfinite(errors), _SHORTEST), key=lambda s: s.stop - s.start, default=None)
+    longest = max(find_runs(np.isfinite(errors), _MIN_SAMPLES), key=lambda s: s.stop - s.start, default=None)
     if longest is None:
         return None
     x = errors[longest] - errors[longest].mean()
     power = np.abs(np.fft.rfft(x)) ** 2 / len(x)
-    lines = range(_TURNS, len(power) // 2)
+    lines = range(_MIN_PERIODS, len(power) // 2)
     if not len(lines):
         return None
-    heights = np.array([power[k] / _floor(power, k) for k in lines])
+    heights = np.array([power[k] / _noise_floor(power, k) for k in lines])
     tallest = lines[int(np.argmax(heights))]
-    if heights.max() < np.log(len(lines) / _CHANCE):
+    if heights.max() < np.log(len(lines) / _FALSE_ALARM_PROBABILITY):
         return None
-    frequency = _refined(x, tallest / len(x))
+    frequency = _refine_frequency(x, tallest / len(x))
     # The amplitude's square is 4 / n of the power; the bound on frequency is that of Rife and Boorstyn (1974).
-    log_std = QUANTILE * (6.0 * _floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
-    share = interval / frequency / fundamental if fundamental else 1.0
-    harmonic = round(1.0 / share)
-    if 2 <= harmonic <= _MOST_HARMONIC and abs(harmonic * share - 1.0) < _HARMONIC_TOLERANCE:
+    log_std = QUANTILE * (6.0 * _noise_floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
+    period_ratio = interval / frequency / fundamental if fundamental else 1.0
+    harmonic = round(1.0 / period_ratio)
+    if 2 <= harmonic <= _MAX_HARMONIC and abs(harmonic * period_ratio - 1.0) < _HARMONIC_TOLERANCE:
         frequency, log_std = frequency / harmonic, log_std / harmonic
     return interval / frequency, interval / (frequency + log_std), interval / (frequency - log_std)
 
 
-def _floor(power: Floats, k: int) -> float:
-    """What noise has of power around a line: its mean, by the median, which no other line moves."""
-    around = np.concatenate([power[max(k - _AROUND, 1):k - 1], power[k + 2:k + _AROUND]])
-    return max(float(np.median(around)) / float(np.log(2.0)), 1e-300)
+def _noise_floor(power: Floats, k: int) -> float:
+    """Return the mean noise power around a line, from the median, which is robust to other lines."""
+    neighbours = np.concatenate([power[max(k - _FLOOR_LINES, 1):k - 1], power[k + 2:k + _FLOOR_LINES]])
+    return max(float(np.median(neighbours)) / float(np.log(2.0)), 1e-300)
 
 
-def _refined(x: Floats, frequency: float) -> float:
-    """Where the periodogram is highest, within one of its lines; cycles a sample."""
+def _refine_frequency(x: Floats, frequency: float) -> float:
+    """Return the frequency, cycles per sample, of the maximum of the periodogram within one line of `frequency`."""
     from scipy.optimize import minimize_scalar
 
     t = np.arange(len(x))
-    found = minimize_scalar(lambda f: -abs(np.exp(-2j * np.pi * f * t) @ x), method="bounded",
-                            bounds=(frequency - 1.0 / len(x), frequency + 1.0 / len(x)),
-                            options={"xatol": 1e-4 / len(x)})
-    return float(found.x)
+    result = minimize_scalar(lambda f: -abs(np.exp(-2j * np.pi * f * t) @ x), method="bounded",
+                             bounds=(frequency - 1.0 / len(x), frequency + 1.0 / len(x)),
+                             options={"xatol": 1e-4 / len(x)})
+    return float(result.x)
