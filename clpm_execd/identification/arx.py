@@ -1,13 +1,13 @@
-"""The model by which a loop is streamed like its record (see plant.learned.model), and the choice between two.
+"""The model from which a loop is simulated (see plant.learned.model): an ARX model or the physical one.
 
 The plain model is a closed loop of two difference equations: PV on the last values of PV and OP (an ARX model), and the
 move of OP on the control error and the last move, so that integral action is exact. Both are ridge regressions on
-signals in units of their standard deviations; no unit and no interval enters. In closed loop they are not without
-bias, and need not be: what they leave of the record is resampled with them (Ljung, 1999, section 13.4).
+signals in units of their standard deviations, independent of units and interval. Their bias in closed loop does no
+harm, since their residuals are resampled with them (Ljung, 1999, section 13.4).
 
-The physical model is the loop's own process and PID controller, in which all of its numbers act. It is taken where its
-stream is as much like the record as that of the plain one. Both are compared with a part of the record whose residuals
-they do not have.
+The physical model is the identified process and PID controller, so that all physical parameters act in it. It is chosen
+where its stream resembles the record as closely as that of the plain one. Both are compared with a part of the record
+whose residuals they do not contain.
 """
 
 from __future__ import annotations
@@ -28,53 +28,53 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 _ORDER = 4  # of PV's equation; 3 and 5 are as good on 135 records (docs/fitting.md)
 _RIDGE = 1e-4  # of the mean square of the regressors; 1e-6 is a little worse on the same records
-_MAX_POLE = 1.002  # of the closed loop, a sample: over a block of 20 samples it grows by 4 %
-_MAX_LEAK = 0.5  # of OP to its mean, a sample, where the equations let it run away
-_SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: what differs from the record decays
-_MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, stretches of it spread evenly: 1.5 MB of arrays
-_SATURATION = 0.02  # share of samples in which OP is exactly at its extreme: no mirror image, which has no such end
-_PACE = 0.1  # of the reset: a record slower than that and than the scan of 1 s shows too little of the integral
+_MAX_POLE = 1.002  # of the closed loop, per sample: over a block of 20 samples it grows by 4 %
+_MAX_LEAK = 0.5  # of OP to its mean, per sample, where the equations are unstable
+_SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: deviations from the record decay
+_MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, evenly spaced stretches are kept: 1.5 MB of arrays
+_SATURATION = 0.02  # of samples with OP exactly at its extreme, from which the record is not mirrored
+_MAX_INTERVAL_SHARE = 0.1  # of the reset: in a slower record, unless of 1 s, the integral is inexact
 _MAX_NOISE_POLE = 0.995
-_REST_SAMPLES = 30  # between two moves of SP: an operator's SP rests longer most of the time, a master's does not
-_MAX_MOVED = 0.2  # of the record, that is left out because SP moved
-_LEAST_MOVES = 10  # of SP: with fewer it was stepped
+_REST_SAMPLES = 30  # between two moves of SP: an operator's SP usually rests longer, a master's does not
+_MAX_MOVED = 0.2  # of the record that is excluded because SP moved
+_LEAST_MOVES = 10  # of SP: with fewer it is an operator's
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
-_OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as the verdict does
+_OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict of the fit
 _SEGMENT_SAMPLES = 64  # of Welch's method
-_MARGIN = 0.05  # decades of spectral density: for a model in which all of a loop's numbers act
+_MARGIN = 0.05  # decades of spectral density by which the physical model may be worse
 
 
 def has_continuous_sp(signals: Signals) -> bool:
-    """Return whether SP is hardly ever constant, as that of a cascade's slave; an operator's rests and steps."""
+    """Return whether SP is hardly ever constant, as in a cascade's secondary loop."""
     sp = signals.sp[signals.complete]
     rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
     return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)
 
 
-def fit_learned_model(signals: Signals, rest: tuple[float, float, float], resolutions: tuple[float, float],
+def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
                       settings: Floats,
-                      loop: LoopSpec, found: Innovations | None, faults: Sequence[FaultSpec],
+                      loop: LoopSpec, residual_model: Innovations | None, faults: Sequence[FaultSpec],
                       stem: Floats | None = None) -> LearnedModel | None:
-    """Return the model of a loop around its rest, (PV, OP, SP); None where the record is too short or too broken.
+    """Return the model of a loop; None where the record is too short or has too many gaps.
 
-    steps: in which PV and OP were recorded, %. settings: see LearnedModel. loop: whose process and controller may be
-    the model, with the innovations found for them and with these faults; None where its controller is no PID. stem:
-    (T,) the position of a valve that sticks, which moves the process in OP's place; the loop then has its faults.
+    operating_point: mean PV, OP and SP, %. resolutions: of PV and OP, %. settings: see LearnedModel. loop: process and
+    controller of the physical model, with their innovations (residual_model; None where the controller is no PID) and
+    faults. stem: (T,) position of a sticking valve, %, which is the process input instead of OP.
     """
     complete = signals.complete
-    x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(rest)
+    x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(operating_point)
     x[~complete] = np.nan
     is_automatic = (signals.automatic if (signals.automatic & complete).sum() > 0.2 * complete.sum()
                     else np.ones_like(complete))
-    flow = x[:, 1] if stem is None else stem - rest[1]
+    flow = x[:, 1] if stem is None else stem - operating_point[1]
     plain = _fit_plain_model(x, flow, is_automatic, has_continuous_sp(signals), _find_repeats(signals, resolutions),
                              signals.interval,
-                             rest[0] - rest[2], settings)
+                             operating_point[0] - operating_point[2], settings)
     if plain is None:
         return None
-    physical = None if found is None else _make_physical_model(plain, signals, loop, found)
+    physical = None if residual_model is None else _make_physical_model(plain, signals, loop, residual_model)
     faulty = replace(loop, faults=tuple(faults))
-    if physical is not None and _is_as_alike(physical, plain, faulty, loop if stem is None else faulty, x):
+    if physical is not None and _is_as_similar(physical, plain, faulty, loop if stem is None else faulty, x):
         return physical
     return _select_stretches(plain)
 
@@ -88,10 +88,10 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
         fit = _fit_equations(x / scale, flow / scale[1], is_automatic, has_master, ridge)
         if fit is None:
             return None
-        process, controller, kick = fit
+        process, controller, sp_gain = fit
         a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
         c = np.array([1.0 + controller[3], -controller[3]])
-        s, kick = (part * scale[1] / scale[0] for part in (controller[:3], kick))
+        s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:3], sp_gain))
         if np.abs(_find_poles(a, b, c, -s)).max(initial=0.0) <= _MAX_POLE:
             break
     c[0] -= _find_leak(a, b, c, -s, len(x))
@@ -100,7 +100,7 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
     is_saturated = max(np.mean(op == lowest), np.mean(op == highest)) > _SATURATION
     model = StateMatchedModel(
         interval=interval, offset=offset, process_pv=a, process_op=b, innovation=np.empty(0), controller_op=c,
-        controller_pv=-s, controller_sp=s + np.array([kick[0], kick[1] - kick[0], -kick[1]]),
+        controller_pv=-s, controller_sp=s + np.array([sp_gain[0], sp_gain[1] - sp_gain[0], -sp_gain[1]]),
         controller_noise=np.empty(0), setpoint=np.array([_SETPOINT_POLE]) if has_master else np.empty(0),
         drift=np.zeros(4), signals=x, residuals=np.full(x.shape, np.nan), is_repeat=is_repeat, settings=settings,
         mirror=np.empty(0) if is_saturated else np.array([0.0, (lowest + highest) / 2.0, 0.0]))
@@ -110,25 +110,25 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
 
 def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans, has_master: bool, ridge: float
                    ) -> tuple[Floats, Floats, Floats] | None:
-    """Return the coefficients of PV's equation, of OP's, and what moves of SP add to OP's.
+    """Return the coefficients of PV's equation, of OP's, and those of SP moves in OP's.
 
-    x: (T, 3) and flow: (T,), in units of standard deviations. None where too few samples are complete.
+    x: (T, 3) and flow: (T,) in units of standard deviations. None where too few samples are complete.
     """
     pv, op, sp = x.T
-    move = op - _lag(op, 1)
+    op_move = op - _lag(op, 1)
     lags = range(1, _ORDER + 1)
     process = np.column_stack([*(_lag(pv, k) for k in lags), *(_lag(flow, k) for k in lags),
                                np.ones(len(x))])
     error = sp - pv
-    jump = sp - _lag(sp, 1)
-    controller = np.column_stack([error, _lag(error, 1), _lag(error, 2), _lag(move, 1), jump, _lag(jump, 1)])
+    sp_move = sp - _lag(sp, 1)
+    controller = np.column_stack([error, _lag(error, 1), _lag(error, 2), _lag(op_move, 1), sp_move, _lag(sp_move, 1)])
     rows = np.isfinite(process).all(axis=1) & np.isfinite(controller).all(axis=1) & np.isfinite(x).all(axis=1)
     in_automatic = rows & is_automatic
     if in_automatic.sum() < 2 * process.shape[1]:
         return None
-    of_pv = _solve_ridge(process[rows], pv[rows], ridge)
-    of_op = _solve_ridge(controller[in_automatic], move[in_automatic], ridge)
-    return of_pv[:-1], of_op[:4], of_op[4:]
+    pv_coefficients = _solve_ridge(process[rows], pv[rows], ridge)
+    op_coefficients = _solve_ridge(controller[in_automatic], op_move[in_automatic], ridge)
+    return pv_coefficients[:-1], op_coefficients[:4], op_coefficients[4:]
 
 
 def _solve_ridge(inputs: Floats, output: Floats, ridge: float) -> Floats:
@@ -152,10 +152,10 @@ def _find_poles(a: Floats, b: Floats, c: Floats, d: Floats) -> npt.NDArray[np.co
 
 
 def _find_leak(a: Floats, b: Floats, c: Floats, d: Floats, samples: int) -> float:
-    """Return the share of its deviation that OP has to lose with each sample, so that the loop stays where it is.
+    """Return the leak of OP to its mean, per sample, that makes the simulated loop stable.
 
-    In a record that shows no feedback, OP may drive PV away from SP by the equations. A deviation that does not decay
-    within the record is no part of it; most loops need no leak, and their integral action is exact.
+    The equations can be unstable where the record shows no feedback: a deviation must decay within its length. Most
+    loops need no leak, so that their integral action is exact.
     """
     leak = 0.0
     while leak < _MAX_LEAK:
@@ -167,7 +167,7 @@ def _find_leak(a: Floats, b: Floats, c: Floats, d: Floats, samples: int) -> floa
 
 
 def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Booleans) -> Floats:
-    """Return (T, 3) what the equations leave; NaN where one does not hold."""
+    """Return the residuals (T, 3) of PV, OP and SP; NaN where an equation does not apply."""
     pv, op, sp = model.signals.T
     process = sum(a * _lag(pv, k) + b * _lag(flow, k)
                   for k, (a, b) in enumerate(zip(model.process_pv, model.process_op, strict=True), start=1))
@@ -175,10 +175,10 @@ def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Boolea
         d * _lag(pv, k) + s * _lag(sp, k)
         for k, (d, s) in enumerate(zip(model.controller_pv, model.controller_sp, strict=True)))
     setpoint = sum((g * _lag(sp, k) for k, g in enumerate(model.setpoint, start=1)), start=sp - sp)
-    of_sp = sp - setpoint if model.setpoint.size else setpoint
-    residuals = np.column_stack([pv - process, op - controller, of_sp])
+    sp_residuals = sp - setpoint if model.setpoint.size else setpoint
+    residuals = np.column_stack([pv - process, op - controller, sp_residuals])
     residuals[~is_automatic] = np.nan
-    if not model.setpoint.size:  # what else moved PV when the operator moved SP is not repeated where SP rests
+    if not model.setpoint.size:  # Residuals around an operator's SP moves are excluded.
         is_moved = np.convolve(np.abs(np.diff(sp, prepend=sp[:1])) > 0, np.ones(_ORDER + 1))[:len(sp)] > 0
         if is_moved.mean() < _MAX_MOVED:
             residuals[is_moved] = np.nan
@@ -186,46 +186,46 @@ def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Boolea
 
 
 def _select_stretches(model: StateMatchedModel) -> StateMatchedModel:
-    """Return the model with stretches of its record in place of the whole, where that is long."""
+    """Return the model with evenly spaced stretches of a long record."""
     samples = len(model.signals)
     if samples <= _MAX_SAMPLES:
         return model
-    begins = np.linspace(0, samples - _STRETCH_SAMPLES, _MAX_SAMPLES // _STRETCH_SAMPLES).astype(np.intp)
-    rows = (begins[:, None] + np.arange(_STRETCH_SAMPLES)).ravel()
+    starts = np.linspace(0, samples - _STRETCH_SAMPLES, _MAX_SAMPLES // _STRETCH_SAMPLES).astype(np.intp)
+    rows = (starts[:, None] + np.arange(_STRETCH_SAMPLES)).ravel()
     residuals = model.residuals[rows]
-    residuals[np.arange(len(rows)) % _STRETCH_SAMPLES < model.order] = np.nan  # their past is another stretch
+    residuals[np.arange(len(rows)) % _STRETCH_SAMPLES < model.order] = np.nan  # Their lags are in another stretch.
     return replace(model, signals=model.signals[rows], residuals=residuals, is_repeat=model.is_repeat[rows])
 
 
-def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopSpec, found: Innovations
+def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopSpec, residual_model: Innovations
                          ) -> LearnedModel | None:
-    """Return the model of the loop's own process and controller; None where these cannot run at the record's pace."""
+    """Return the model of the identified process and controller; None where the record's interval is too long."""
     reset = loop.controller.reset or 0.0
-    if signals.interval > max(1.0, _PACE * reset):
+    if signals.interval > max(1.0, _MAX_INTERVAL_SHARE * reset):
         return None
-    left = controller_residuals(signals, loop.controller)
-    before, now = left[:-1], left[1:]
-    is_known = np.isfinite(before) & np.isfinite(now)
-    power = float(before[is_known] @ before[is_known])
-    pole = min(max(float(before[is_known] @ now[is_known]) / power, 0.0), _MAX_NOISE_POLE) if power > 0 else 0.0
+    op_residuals = controller_residuals(signals, loop.controller)
+    previous, current = op_residuals[:-1], op_residuals[1:]
+    is_usable = np.isfinite(previous) & np.isfinite(current)
+    power = float(previous[is_usable] @ previous[is_usable])
+    pole = min(max(float(previous[is_usable] @ current[is_usable]) / power, 0.0), _MAX_NOISE_POLE) if power > 0 else 0.0
     residuals = plain.residuals.copy()
-    residuals[:, 0] = found.errors
-    residuals[:, 1] = np.concatenate([[np.nan], now - pole * before])
+    residuals[:, 0] = residual_model.errors
+    residuals[:, 1] = np.concatenate([[np.nan], current - pole * previous])
     usable = np.isfinite(residuals).all(axis=1)
     residuals -= residuals[usable].mean(axis=0) if usable.any() else 0.0
-    nothing = np.empty(0)
+    empty = np.empty(0)
     model = LearnedModel(
-        interval=plain.interval, offset=plain.offset, process_pv=nothing, process_op=nothing,
-        innovation=found.pole_and_gain, controller_op=nothing, controller_pv=nothing, controller_sp=nothing,
+        interval=plain.interval, offset=plain.offset, process_pv=empty, process_op=empty,
+        innovation=residual_model.pole_and_gain, controller_op=empty, controller_pv=empty, controller_sp=empty,
         controller_noise=np.array([pole]), setpoint=plain.setpoint, drift=plain.drift, signals=plain.signals,
         residuals=residuals, is_repeat=plain.is_repeat, settings=plain.settings)
     return model if run_lengths(model).any() else None
 
 
-def _is_as_alike(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, healthy: LoopSpec, x: Floats) -> bool:
-    """Return whether the physical model's stream is as much like the record as the plain one's.
+def _is_as_similar(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, healthy: LoopSpec, x: Floats) -> bool:
+    """Return whether the physical model's stream resembles the record as closely as the plain one's.
 
-    The residuals of the second half are left out of both; the streams are compared with that half.
+    Both models have only the residuals of the first half, and the streams are compared with the second half.
     """
     half = len(x) // 2
     if half < _SEGMENT_SAMPLES:  # too short to tell
@@ -243,7 +243,7 @@ def _is_as_alike(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, 
 
 
 def _simulate(loop: LoopSpec) -> Floats:
-    """Return (T, 3) PV, OP and SP of a loop that runs free, per cent."""
+    """Return PV, OP and SP (T, 3) of a free-running loop, %."""
     assert loop.learned_model is not None
     interval = round(loop.learned_model.interval * SECOND)
     loop = replace(loop, mode="AUT", cascade=None)
@@ -257,16 +257,17 @@ def _simulate(loop: LoopSpec) -> Floats:
 def _spectral_distance(record: Floats, stream: Floats) -> float:
     """Return the mean absolute difference of the decadic logarithms of the spectra, the mean of PV and OP."""
     distances = []
-    for ours, theirs in ((_spectrum(record[:, k]), _spectrum(stream[:, k])) for k in (0, 1)):
-        least = 1e-6 * max(float(ours.sum()), 1e-12)  # below lies noise of the arithmetic
-        distances.append(float(np.abs(np.log10(ours + least) - np.log10(theirs + least)).mean()))
+    for record_spectrum, stream_spectrum in ((_spectrum(record[:, k]), _spectrum(stream[:, k])) for k in (0, 1)):
+        floor = 1e-6 * max(float(record_spectrum.sum()), 1e-12)  # below it is numerical noise
+        distances.append(float(np.abs(np.log10(record_spectrum + floor) - np.log10(stream_spectrum + floor)).mean()))
     return float(np.mean(distances))
 
 
 def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
-    """Return by how many decades the stream is further from SP over a fifth of the record; 0 where it is nearer.
+    """Return by how many decades the stream's mean offset from SP exceeds the record's; 0 where it is smaller.
 
-    record: (T, 3) deviations of PV, OP and SP from rest, where PV is `offset` above SP; stream: (N, 3) in per cent.
+    The means are over a fifth of the record. record: (T, 3) deviations of PV, OP and SP from the operating point, at
+    which PV - SP is `offset`. stream: (N, 3) PV, OP and SP, %.
     """
     samples = min(len(record), len(stream)) // _OFFSET_PARTS
     sizes = []
@@ -275,8 +276,8 @@ def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
         means = np.abs(means[np.isfinite(means)])
         sizes.append(float(np.quantile(means, 0.95)) if len(means) else 0.0)
     spread = float(np.nanstd(record[:, 0] - record[:, 2]))
-    least = max(sizes[0], 0.1 * spread, 1e-12)
-    return max(float(np.log10(max(sizes[1], 1e-12) / least)), 0.0)
+    floor = max(sizes[0], 0.1 * spread, 1e-12)
+    return max(float(np.log10(max(sizes[1], 1e-12) / floor)), 0.0)
 
 
 def _spectrum(signal: Floats) -> Floats:
@@ -290,12 +291,12 @@ def _spectrum(signal: Floats) -> Floats:
 
 
 def _find_repeats(signals: Signals, resolutions: tuple[float, float]) -> Booleans:
-    """Return (T, 2) where the record repeats PV and OP, unless their steps are what repeats them."""
+    """Return the mask (T, 2) of repeated values of PV and OP, unless their resolution explains the repetition."""
     is_repeat = np.zeros((len(signals.pv), 2), dtype=bool)
     for i, (values, step) in enumerate(zip((signals.pv, signals.op), resolutions, strict=True)):
         moves = np.diff(values)
         # Rounding alone repeats values about half as often as it moves them by one step, up or down.
-        by_a_step = int((np.abs(np.abs(moves) - step) < 0.1 * step).sum())
-        if (moves == 0).sum() > 2 * by_a_step:
+        moves_by_one_step = int((np.abs(np.abs(moves) - step) < 0.1 * step).sum())
+        if (moves == 0).sum() > 2 * moves_by_one_step:
             is_repeat[1:, i] = moves == 0
     return is_repeat

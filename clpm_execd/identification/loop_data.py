@@ -1,4 +1,4 @@
-"""One loop of a record on a regular grid, in per cent as the plant has it, and how it was recorded."""
+"""The signals of one loop on a regular time grid in per cent, and the properties of their recording."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from clpm_execd.records.record import Record
 
 Booleans = npt.NDArray[np.bool_]
 
-_NOTHING = 1e-9  # a signal that never exceeds this is nought: no transmitter has such a range
-_GAP = 1.5  # of the interval
-GAP_SAMPLES = 60  # a longer gap is taken as one of so many samples: no method looks across even these
+_ZERO_RANGE = 1e-9  # engineering units: a signal below it is zero, since no transmitter has such a small range
+_GAP_INTERVALS = 1.5  # between two samples, from which there is a gap
+GAP_SAMPLES = 60  # A longer gap is shortened to this length, across which no method carries information.
 _LETTERS = {"F": "flow", "P": "pressure", "L": "level", "T": "temperature", "A": "composition", "Q": "composition"}
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """T samples of a loop, `interval` s apart.
+    """T samples of a loop at an interval of `interval` s.
 
-    pv, sp: (T,) per cent of span. op: (T,) per cent of op_span. NaN where the record has a gap or a bad value.
-    automatic: (T,) whether the controller had the valve; cascaded: and its SP was another's output. span, op_span:
-    engineering units. times: (T,) s since 1970; a long gap has only some samples.
+    pv, sp: (T,) % of span. op: (T,) % of op_span. They are NaN where the record has a gap or a bad value. automatic:
+    (T,) whether the controller sets OP. cascaded: (T,) whether it also follows another controller's output as SP. span,
+    op_span: low and high in engineering units. times: (T,) s since 1970; long gaps are shortened.
     """
 
     pv: Floats
@@ -43,29 +43,29 @@ class Signals:
 
     @property
     def complete(self) -> Booleans:
-        """(T,) where PV, OP and SP all have a value."""
+        """The mask (T,) of samples in which PV, OP and SP all have a value."""
         return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
 
     def part(self, where: slice | npt.NDArray[np.intp]) -> Signals:
-        """Return these samples alone; the interval stays."""
+        """Return the selected samples with the same interval."""
         return replace(self, pv=self.pv[where], op=self.op[where], sp=self.sp[where], times=self.times[where],
                        automatic=self.automatic[where], cascaded=self.cascaded[where])
 
 
 def extract_signals(record: Record, column: int, span: tuple[float, float] | None = None,
                     op_span: tuple[float, float] | None = None) -> Signals:
-    """The loop of a column on the grid of the record's median interval; a span that is not given is estimated.
+    """Return the loop of a column on the grid of the record's median interval; spans default to inferred ones.
 
-    Between two samples of an irregular record the earlier one holds; where none is as near as one and a half
-    intervals there is a gap. A gap of more than GAP_SAMPLES is as long as that: nothing is known of what happened in
-    it, and a record of two days a year apart needs no memory for the year.
+    The previous sample is held on the grid; a gap begins one and a half intervals after it. A gap longer than
+    GAP_SAMPLES is shortened to that length, so that a record of two days a year apart needs no memory for the year.
     """
     step = record.interval
     times = shorten_gaps(record.times, GAP_SAMPLES * step)
     grid = times[0] + step * np.arange((times[-1] - times[0]) // step + 1, dtype=np.int64)
     row = np.searchsorted(times, grid + step // 4, side="right") - 1
     late = grid - times[row]
-    pv, op, sp = (np.where(late > _GAP * step, np.nan, part[row, column]) for part in (record.pv, record.op, record.sp))
+    pv, op, sp = (np.where(late > _GAP_INTERVALS * step, np.nan, part[row, column])
+                  for part in (record.pv, record.op, record.sp))
     span = infer_span(np.concatenate([pv, sp])) if span is None else span
     op_span = infer_output_range(op, record.op_unit(column)).ends if op_span is None else op_span
     return Signals(
@@ -75,20 +75,20 @@ def extract_signals(record: Record, column: int, span: tuple[float, float] | Non
 
 
 def to_percent(values: Floats, span: tuple[float, float]) -> Floats:
-    """Values in engineering units as per cent of their span."""
+    """Return values in engineering units as per cent of their span."""
     return (values - span[0]) / (span[1] - span[0]) * 100.0
 
 
-def _ends(values: Floats) -> tuple[float, float]:
+def _extremes(values: Floats) -> tuple[float, float]:
     values = values[np.isfinite(values)]
-    if not len(values) or float(np.abs(values).max()) < _NOTHING:
+    if not len(values) or float(np.abs(values).max()) < _ZERO_RANGE:
         return 0.0, 0.0
     return float(values.min()), float(values.max())
 
 
 def infer_span(values: Floats) -> tuple[float, float]:
-    """A transmitter range that fits the values, from 0 where it can: 0 to 100 for what looks like per cent."""
-    low, high = _ends(values)
+    """Return a transmitter range that fits the values, from 0 if possible, and 0 to 100 for values like per cent."""
+    low, high = _extremes(values)
     if low == high == 0.0 or (low >= 0.0 and 20.0 < high <= 100.0):
         return 0.0, 100.0
     top = round_up(1.4 * high) if high > 0 else 0.0
@@ -96,7 +96,7 @@ def infer_span(values: Floats) -> tuple[float, float]:
 
 
 def infer_loop_type(name: str) -> str | None:
-    """The type that a tag's letters say, such as FIC or PT; None where they say none."""
+    """Return the loop type by the letters of a tag, such as FIC or PT; None where they show none."""
     for letters in re.findall(r"(?<![A-Za-z])([A-Za-z]{2,5})(?=[-_.]?\d)", name):
         letters = letters.upper().removeprefix("D")
         if letters[0] in _LETTERS and letters[-1] in "CTVYRI":
@@ -105,31 +105,32 @@ def infer_loop_type(name: str) -> str | None:
 
 
 def find_resolution(values: Floats) -> float:
-    """The step of which all values are multiples, a decimal one or a converter's; 0 where there is none.
+    """Return the step of which all values are multiples, decimal or that of a converter; 0 without one.
 
-    Single precision leaves seven digits: a step finer than those is none.
+    A step below the resolution of single precision, seven digits, does not count.
     """
     levels = np.unique(values[np.isfinite(values)])
     if len(levels) < 2:
         return 0.0
-    largest, apart = float(np.abs(levels).max()), float(np.diff(levels).min())
+    largest, smallest_difference = float(np.abs(levels).max()), float(np.diff(levels).min())
     finest = max(2e-6 * largest, 1e-300)
     for exponent in range(ceil(log10(float(np.ptp(levels)))), floor(log10(finest)) - 1, -1):
         for factor in (5.0, 2.0, 1.0):
             step = factor * 10.0**exponent if exponent >= 0 else factor / 10.0**-exponent
-            if finest <= step <= apart * 1.01 and _are_multiples(levels, step):
+            if finest <= step <= smallest_difference * 1.01 and _are_multiples(levels, step):
                 return step
-    if len(levels) >= 8 and apart > 1e3 * 1.2e-7 * largest and _are_multiples(levels - levels[0], apart):
-        return float(f"{apart:.6g}")
+    if (len(levels) >= 8 and smallest_difference > 1e3 * 1.2e-7 * largest
+            and _are_multiples(levels - levels[0], smallest_difference)):
+        return float(f"{smallest_difference:.6g}")
     return 0.0
 
 
 def _are_multiples(levels: Floats, step: float) -> bool:
-    shares = levels / step
-    return bool(np.abs(shares - np.rint(shares)).max() < 0.05)
+    ratios = levels / step
+    return bool(np.abs(ratios - np.rint(ratios)).max() < 0.05)
 
 
 def find_runs(usable: Booleans, shortest: int) -> list[slice]:
-    """The stretches in which all is usable, of at least so many samples."""
+    """Return the runs of True in a mask that have at least `shortest` samples."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.astype(np.int8), [0]])))
     return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]

@@ -1,8 +1,8 @@
-"""All limits by which hypotheses about a loop are chosen, each with its source or the experiment that set it.
+"""All thresholds by which hypotheses about a loop are chosen, each with its source or the experiment that set it.
 
-A population is one of loops of the plant as tests/identification/test_recovery.py draws them: flow, pressure, level and
-temperature, with visible stiction, tuned aggressively, driven by another loop's limit cycle or by a wave with its third
-harmonic, or healthy, recorded every 1, 5, 10 and 30 s.
+The population of the experiments are loops as tests/identification/test_recovery.py draws them: flow, pressure, level
+and temperature, with visible stiction, aggressive tuning, an external oscillation (another loop's limit cycle or a wave
+with a third harmonic), or healthy, recorded every 1, 5, 10 and 30 s.
 """
 
 from __future__ import annotations
@@ -11,56 +11,57 @@ from typing import NamedTuple
 
 
 class StictionLimits(NamedTuple):
-    """Of valve/stiction.py."""
+    """Thresholds of valve/stiction.py."""
 
-    # Of Schwarz's criterion. Among 384 healthy, aggressive and driven loops of a population none gains more at most
-    # resolutions, 4 of 384 gain more than 10.
+    # Improvement of Schwarz's criterion. Among 384 healthy, aggressive and externally driven loops of the population
+    # none gains more at most resolutions, and 4 gain more than 10.
     gain: float = 12.0
-    # Of Vuong's statistic, where one resolution decides alone: none of the same loops is beyond 5 with that gain, one
-    # of 45 refinery records labelled non-sticky is at 6, and cycles as fast as a few samples are beyond 13.
-    plain_z: float = 7.0
-    # The same where most resolutions agree: one chance in 40.
-    least_z: float = 2.0
-    # Lags over which differences of log-likelihoods may depend on each other: the reach of the models.
+    # Vuong's statistic where a single resolution decides. None of the same loops exceeds 5 with that gain, one of 45
+    # refinery records labelled non-sticky reaches 6, and cycles of a few samples exceed 13.
+    decisive_z: float = 7.0
+    # Vuong's statistic where most resolutions agree: a false-alarm probability of 1 in 40.
+    min_z: float = 2.0
+    # Lags, blocks, over which differences of log-likelihoods may be correlated: the longest lag of the models.
     vuong_band: int = 10
-    # A record has at least so many periods of an oscillation from outside: fewer are drift.
-    least_periods: int = 4
-    # Of twice the log-likelihood: valves within are likely; ten is 99 % of two parameters' chi-squared, and a tenth of
-    # the gain covers what the rounding of OP and slips between samples leave open.
-    likely: float = 10.0
-    likely_share: float = 0.1
-    # Of S: no interval of S, and of J, is narrower to either side.
-    least_interval_shares: tuple[float, float] = (0.05, 0.1)
-    # A jump of less than this share of S hardly shows: it counts as deadband unless a jump gains so much.
+    # Periods of an external oscillation in a record: fewer are drift.
+    min_periods: int = 4
+    # Drop of twice the log-likelihood within which a valve is in the interval: 10 is about the 99 % quantile of
+    # chi-squared with two degrees of freedom, a tenth of the gain covers the rounding of OP and of slip times.
+    likelihood_drop: float = 10.0
+    likelihood_drop_share: float = 0.1
+    # Smallest half widths of the intervals of S and of J, as fractions of S.
+    min_interval_shares: tuple[float, float] = (0.05, 0.1)
+    # A slip jump below this share of S is hardly visible; it counts as deadband unless it gains jump_gain.
     jump_share: float = 0.1
     jump_gain: float = 15.0
-    # A signal that moves by less does not move at all: a thousandth of a 12-bit converter's step.
-    still_percent: float = 1e-5
+    # A signal with a smaller range, %, is constant: a thousandth of a 12-bit converter's step.
+    min_range_percent: float = 1e-5
 
 
 STICTION = StictionLimits()
 
 
 class LoopLimits(NamedTuple):
-    """Of controller, process and load. A gain is of twice the log-likelihood, or of Schwarz's criterion."""
+    """Thresholds of controller, process and load. Gains are of twice the log-likelihood or of the BIC."""
 
-    # Standard deviation of a logarithm: a gain that is less sure than within 1.8 times to either side is a default.
+    # Standard deviation of a log gain: a gain with an interval wider than a factor of 1.8 either way is not used.
     max_log_std: float = 0.35
-    # Share of the variance of OP's moves: below it no PID law is seen. Records of an operator's OP have up to 0.2.
+    # R2 of OP's moves below which there is no PID law. Records of an operator's OP have up to 0.2.
     min_r_squared: float = 0.3
-    # Another model of the process than the type's: 10 for a parameter by Schwarz, doubled, since a slow process passes
-    # for an integrator in a record that is short for it.
+    # For a process model other than the type's: twice the 10 of strong evidence for a parameter by Schwarz's criterion,
+    # since a slow process looks like an integrator in a short record.
     model_gain: float = 20.0
-    # Models that are nearer than that leave open which is right, and the dead time has the interval of both.
+    # Models with a smaller difference are not distinguished, and the dead-time interval covers both.
     ambiguity_gain: float = 15.0
-    # A periodic load. Noise that has one chance in a million of a line gains so much by it.
+    # For a periodic load: about the gain by a line that noise has with a probability of 1e-6.
     period_gain: float = 50.0
-    # A derivative between the samples: those of loops that have one gain hundreds, of loops without up to 21.
+    # For a derivative in a controller that is faster than the samples: it gains hundreds in loops that have one, and up
+    # to 21 in loops without.
     derivative_gain: float = 40.0
-    # A weight of SP that is neither 0 nor 1: the moments of SP's moves are free in the same fit, three parameters.
+    # For a set-point weight other than 0 and 1, which competes with the free times of SP moves: three parameters.
     weight_gain: float = 20.0
-    # By how much the logarithm of the errors' generalised variance may be above that of a regression; and of a first
-    # fit, at a dead time that may be far off.
+    # Largest log ratio of the generalised innovation variance to that of a regression, for the final fit and for the
+    # first one, whose dead time may be wrong.
     regression_gain: float = 0.2
     first_regression_gain: float = 0.8
 

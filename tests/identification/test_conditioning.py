@@ -9,7 +9,7 @@ import pytest
 from simulated_records import SECOND, START, record_of, run
 
 from clpm_execd.identification.arx import has_continuous_sp
-from clpm_execd.identification.conditioning import MOST_SAMPLES, condition, excerpt
+from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import Signals, extract_signals
 from clpm_execd.identification.pid_regression import estimate_pid_law
@@ -160,13 +160,13 @@ def test_nights_in_which_the_plant_is_off_are_excluded() -> None:
 
 
 def test_a_long_record_is_identified_from_where_sp_moves() -> None:
-    samples = 3 * MOST_SAMPLES
+    samples = 3 * MAX_SAMPLES
     signals = cooled_by_day(200)
-    sp = np.where(np.arange(samples) < 2.5 * MOST_SAMPLES, 55.0, 60.0)
+    sp = np.where(np.arange(samples) < 2.5 * MAX_SAMPLES, 55.0, 60.0)
     automatic = np.ones(samples, dtype=bool)
     part, note = excerpt(replace(signals, pv=np.resize(signals.pv, samples), op=np.resize(signals.op, samples),
                                        sp=sp, automatic=automatic, cascaded=~automatic,
                                        times=np.arange(float(samples))))
-    assert len(part.pv) == MOST_SAMPLES
+    assert len(part.pv) == MAX_SAMPLES
     assert np.ptp(part.sp) > 0
     assert "the record is long" in note
