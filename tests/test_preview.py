@@ -156,8 +156,10 @@ def test_every_mistake_is_one_line(tmp_path: Path) -> None:
 def test_a_record_is_plotted(tmp_path: Path) -> None:
     rows = "".join(f"2025-01-10T10:05:{second:02d}Z,{400 + second},{50},{400}\n" for second in range(60))
     (tmp_path / "r.csv").write_text("time,PV,OP,SP\n" + rows)
-    assert run_preview(tmp_path, "--replay", "r.csv", "--duration", "1m").stdout.startswith("r  ─ PV")
-    assert "did you mean 'r'" in run_preview(tmp_path, "rr", "--replay", "r.csv", status=2).stderr
+    (tmp_path / "empty.toml").write_text("")
+    replay = ("--config", "empty.toml", "--replay", "r.csv")
+    assert run_preview(tmp_path, *replay, "--duration", "1m").stdout.startswith("r  ─ PV")
+    assert "did you mean 'r'" in run_preview(tmp_path, "rr", *replay, status=2).stderr
 
 
 def test_a_loop_is_the_same_without_the_loops_that_it_does_not_need() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from math import fsum
 
 from clpm_execd.plant.block import Route
 from clpm_execd.plant.faults.schedule import Schedule
@@ -27,7 +28,7 @@ class Links:
             if name is not None:
                 master = index[name]
                 process = specs[master].process
-                lags = 0.0 if process.model == "integrator" else sum(process.tau)
+                lags = 0.0 if process.model == "integrator" else fsum(process.tau)
                 self._add(slave, master, process.dead_time + lags)
                 self._add(master, slave, 0.0)
         for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
