@@ -214,17 +214,16 @@ class InfluxClient:
         # On one machine there is no network to relieve, and compression at both ends costs a third of the speed.
         is_compressed = self._accepts_gzip and len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
         packed = gzip.compress(body, GZIP_LEVEL, mtime=0) if is_compressed else body
-        failure: Exception | None = None
+        failure = Answer(None, "the client sent nothing", error=TransportError.OTHER)
         try:
             (self._post_v2 if self._has_v2_write else self._post_v1)(client, packed, "gzip" if is_compressed else
                                                                      "identity")
         except Exception as error:  # ApiException, urllib3's own, ...: what counts is the response in the pools
-            failure = error
+            # The error is not kept: it would keep this frame, and so the body, until the garbage collector runs.
+            failure = classify_failure(pools.failure or error)
         if pools.answer:
             return self._write(client, body) if self._adapt(client, pools.answer, is_compressed) else pools.answer
-        if failure is None:
-            return Answer(None, "the client sent nothing", error=TransportError.OTHER)
-        return classify_failure(pools.failure or failure)
+        return failure
 
     def _adapt(self, client: InfluxDBClient, answer: Answer, is_compressed: bool) -> bool:
         """Return whether the request is to be sent again in another form, and remember that form."""
