@@ -1,4 +1,4 @@
-"""Many loops are fitted at once, and what goes wrong with one of them is that loop's problem alone."""
+"""Many loops are fitted in parallel, and a failure of one does not affect the others."""
 
 from __future__ import annotations
 

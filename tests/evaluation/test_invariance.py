@@ -1,4 +1,4 @@
-"""A record in other units, with OP reversed or late, or with values held, is the same loop to `learn` as a whole."""
+"""`learn` gives the same loop for a record in other units, with OP reversed or late, or with held values."""
 
 from __future__ import annotations
 

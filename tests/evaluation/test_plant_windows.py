@@ -1,4 +1,4 @@
-"""Loops fitted to two hours of a refinery's loops run on near their records, and are hard to distinguish from them.
+"""Loops fitted to two hours of refinery loops stay near their records and are hard to distinguish from them.
 
 The campaign over all records prints the table of similarity.
 """
@@ -52,7 +52,7 @@ def simulate_all(loops: Sequence[LoopSpec], samples: int, seed: int) -> list[Flo
 
 def mean_auc(real: Sequence[Floats], runs: Sequence[Sequence[Floats]], tags: Sequence[str], length: int = 64
              ) -> float:
-    """Return the mean AUC of the runs: that of a hundred windows alone is uncertain by some hundredths."""
+    """Return the mean AUC of the runs: that of a single hundred windows has an error of some hundredths."""
     return float(np.mean([discriminator_auc(real, others, tags, length) for others in runs]))
 
 

@@ -20,7 +20,7 @@ SAMPLES = 3000
 
 
 def signals(seed: int, *, size: float = 1.0, wave: float = 0.0, offset: float = 0.0) -> np.ndarray:
-    """Return (T, 3) PV, OP and SP of a loop that wanders about its SP of 50, and swings with a period of 50 samples."""
+    """Return (T, 3) PV, OP and SP of a loop that drifts around SP = 50 and oscillates every 50 samples."""
     noise = np.random.default_rng(seed).standard_normal((SAMPLES, 2))
     for k in range(1, SAMPLES):
         noise[k] += 0.9 * noise[k - 1]

@@ -1,4 +1,4 @@
-"""What the statements about records share lies beside them, in recorded.py."""
+"""Makes the modules of this folder importable from its tests."""
 
 from __future__ import annotations
 

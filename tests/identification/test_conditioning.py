@@ -1,4 +1,4 @@
-"""A loop is known however it was logged: bump tests, held values, OP a sample late, hidden scans."""
+"""A loop is identified for any way of logging: bump tests, held values, OP a sample late, scans between samples."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bump(gain: float, tau: float, dead_time: float, *, interval: float, samples:
     return logged(pv + np.random.default_rng(1).normal(0.0, noise, samples), op, interval=interval)
 
 
-def found(record: Record, kind: str) -> LearnedLoop:
+def fit_loop(record: Record, kind: str) -> LearnedLoop:
     return learn(record, span=FULL, kind=kind)
 
 
@@ -57,7 +57,7 @@ def test_a_bump_test_identifies_a_process_far_from_the_typical_one(kind: str) ->
 
 
 def test_a_process_without_an_identified_controller_may_have_a_negative_gain() -> None:
-    loop = found(bump(-1.33, 225.0, 60.0, interval=5.0, samples=300, noise=0.02), "temperature")
+    loop = fit_loop(bump(-1.33, 225.0, 60.0, interval=5.0, samples=300, noise=0.02), "temperature")
     assert loop.estimates["process.gain"].source == "identified"
     assert loop.loop.process.gain == pytest.approx(-1.33, rel=0.02)
     assert loop.loop.process.tau[0] == pytest.approx(225.0, rel=0.05)
@@ -84,7 +84,7 @@ def test_a_bump_test_with_pv_held_over_irregular_times_identifies_the_process() 
     record = bump(1.95, 225.0, 60.0, interval=0.5, samples=2400, noise=0.02)
     holds = np.random.default_rng(1).integers(1, 9, 2400)
     at = np.repeat(np.cumsum(holds) - holds, holds)[:2400]
-    loop = found(logged(record.pv[at, 0], record.op[:, 0], interval=0.5), "temperature")
+    loop = fit_loop(logged(record.pv[at, 0], record.op[:, 0], interval=0.5), "temperature")
     assert loop.estimates["process.gain"].source == "identified"
     assert loop.loop.process.gain == pytest.approx(1.95, rel=0.03)
     assert loop.loop.process.tau[0] == pytest.approx(225.0, rel=0.05)

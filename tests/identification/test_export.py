@@ -33,9 +33,9 @@ def file(learned: list[LearnedLoop], tmp_path: Path) -> Path:
 
 
 def problems(path: Path) -> str:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInput) as error:
         read_configuration(path)
-    return str(told.value)
+    return str(error.value)
 
 
 def test_what_is_written_is_read_back_to_the_last_digit(learned: list[LearnedLoop], file: Path) -> None:
@@ -64,7 +64,7 @@ def test_each_number_stands_with_its_interval_and_each_doubt_above_its_loop(file
     assert "range is not in the record" in text.rpartition("[[loop]]")[0]
 
 
-@pytest.mark.parametrize(("damage", "told"), [
+@pytest.mark.parametrize(("damage", "message"), [
     (lambda path: path.with_suffix(".npz").unlink(), "no such file"),
     (lambda path: path.with_suffix(".npz").write_bytes(b"nothing"), "damaged"),
     (lambda path: path.with_suffix(".npz").write_bytes(path.with_suffix(".npz").read_bytes()[:2000]), "damaged"),
@@ -74,10 +74,10 @@ def test_each_number_stands_with_its_interval_and_each_doubt_above_its_loop(file
     (lambda path: path.write_text(path.read_text().replace("file =", "fil =")), "did you mean 'file'"),
     (lambda path: path.write_text('scan = "4s"\n' + path.read_text().replace('"2s"', '"4s"')), "longer than 2s"),
 ])
-def test_the_error_for_a_damaged_file_names_the_place(file: Path, damage: object, told: str) -> None:
+def test_the_error_for_a_damaged_file_names_the_place(file: Path, damage: object, message: str) -> None:
     assert callable(damage)
     damage(file)
-    assert told in problems(file)
+    assert message in problems(file)
 
 
 def test_a_learned_loop_is_no_master(file: Path) -> None:

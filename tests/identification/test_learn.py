@@ -1,4 +1,4 @@
-"""What is learned from a record: numbers that hold, each with where it comes from, and a loop that lives on."""
+"""A fitted loop has estimates near the truth, each with its source, and resembles its record when simulated."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: Lear
 def test_the_controller_is_identified_within_a_per_cent(learned: LearnedLoop) -> None:
     truth = tune_controller(flow(), 1.0)
     for key, value in (("gain", truth.gain), ("reset", truth.reset)):
-        found = learned.estimates[f"controller.{key}"]
-        assert found.source == "identified"
-        assert found.value == pytest.approx(value, rel=0.01)
-        assert found.low <= value <= found.high
+        result = learned.estimates[f"controller.{key}"]
+        assert result.source == "identified"
+        assert result.value == pytest.approx(value, rel=0.01)
+        assert result.low <= value <= result.high
 
 
 @pytest.mark.parametrize(("kind", "reset", "derivative", "n"), [
@@ -59,9 +59,9 @@ def test_a_derivative_is_identified_with_its_filter(kind: str, reset: float, der
     loop = replace(template(kind, "IC101", (0.0, 100.0)), controller=controller)
     one = learn(record_of(run(add_sp_moves(loop, 2.0, -3.0), 7200)), span=(0.0, 100.0))
     for key, value in (("gain", 0.5), ("reset", reset), ("derivative", derivative)):
-        found = one.estimates[f"controller.{key}"]
-        assert found.value == pytest.approx(value, rel=0.03)
-        assert found.low <= value <= found.high
+        result = one.estimates[f"controller.{key}"]
+        assert result.value == pytest.approx(value, rel=0.03)
+        assert result.low <= value <= result.high
     assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
 
 
@@ -75,18 +75,18 @@ def test_no_derivative_is_identified_where_there_is_none(learned: LearnedLoop) -
 
 def test_a_direct_acting_controller_is_identified(day: Block) -> None:
     loop = add_sp_moves(replace(flow(), process=replace(flow().process, gain=-1.1)), 3.0, -2.0)
-    found = learn(record_of(run(loop, 3600)), span=(0.0, 100.0)).loop
-    assert found.controller.action == "direct"
-    assert found.process.gain < 0
+    result = learn(record_of(run(loop, 3600)), span=(0.0, 100.0)).loop
+    assert result.controller.action == "direct"
+    assert result.process.gain < 0
 
 
 def test_the_simulated_loop_resembles_its_record(day: Block, learned: LearnedLoop) -> None:
     later = run(learned.loop, 14_400, seed=2)
     real, synthetic = (np.column_stack([block.pv[:, 0], block.op[:, 0]]) for block in (day, later))
-    apart = measure_distances(real, synthetic)
-    assert apart.acf < 0.15
-    assert apart.psd < 0.15
-    assert apart.ccf < 0.1
+    distances = measure_distances(real, synthetic)
+    assert distances.acf < 0.15
+    assert distances.psd < 0.15
+    assert distances.ccf < 0.1
     assert novelty_ratio(real[:3600], synthetic, real[3600:]) > 0.9
 
 
@@ -103,7 +103,7 @@ def test_a_clean_record_is_streamed_by_its_own_process_and_controller_and_moves_
 
 
 def test_the_variance_that_load_steps_cause_is_in_the_stream() -> None:
-    """Its load wanders as far as the record's."""
+    """The load of the simulated loop is as large as the record's."""
     loop = add_sp_moves(flow(), 3.0, -2.0, 2.5)
     steps = FaultSpec(kind="load-step", parameters={"size": -8.0 * loop.disturbance.sigma}, start=2000 * SECOND,
                       duration=1300 * SECOND, repeat=3300 * SECOND)
@@ -114,10 +114,10 @@ def test_the_variance_that_load_steps_cause_is_in_the_stream() -> None:
 
 def test_a_sticking_valve_is_identified_and_sticks_in_the_stream(learned: LearnedLoop) -> None:
     sticky = replace(flow(), faults=(FaultSpec(kind="stiction", parameters={"S": 5.0, "J": 2.0}),))
-    found = learn(record_of(run(add_sp_moves(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
-    assert found.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
-    assert found.loop.faults[0].kind == "stiction"
-    block = run(found.loop, 500)
+    result = learn(record_of(run(add_sp_moves(sticky, 2.0, -2.0), 4000)), span=(0.0, 100.0))
+    assert result.estimates["stiction.S"].value == pytest.approx(5.0, rel=0.2)
+    assert result.loop.faults[0].kind == "stiction"
+    block = run(result.loop, 500)
     assert np.abs(block.valve_position - block.op).max() > 1.0
     assert "stiction.S" not in learned.estimates
 
@@ -133,52 +133,52 @@ def test_the_process_is_identified_with_an_interval_that_holds_the_truth(learned
 
 def test_a_ringing_loop_shows_its_gain_over_its_lag_and_is_not_an_integrator() -> None:
     rings = replace(flow(), faults=(FaultSpec(kind="aggressive"),))
-    found = learn(record_of(run(rings, 7200)), span=(0.0, 100.0))
-    process = found.loop.process
-    assert found.estimates["process.gain"].source == "identified"
+    result = learn(record_of(run(rings, 7200)), span=(0.0, 100.0))
+    process = result.loop.process
+    assert result.estimates["process.gain"].source == "identified"
     assert process.model == "fopdt"
     assert process.gain / process.tau[0] == pytest.approx(rings.process.gain / rings.process.tau[0], rel=0.1)
-    assert found.estimates["process.gain"].low <= rings.process.gain <= found.estimates["process.gain"].high
+    assert result.estimates["process.gain"].low <= rings.process.gain <= result.estimates["process.gain"].high
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_what_if_the_gain_were_another_is_answered_as_the_plant_would(learned: LearnedLoop, factor: float) -> None:
     truth, gain = flow(), tune_controller(flow(), 1.0)
-    known = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
+    plant_loop = replace(truth, controller=replace(gain, gain=(gain.gain or 0.0) * factor))
     ours = learned.loop.controller
-    asked = replace(learned.loop, operator=OperatorSpec(),
-                    controller=replace(ours, gain=(ours.gain or 0.0) * factor))
-    plant, answer = run(known, 8000, seed=5), run(asked, 8000, seed=6)
-    assert answer.pv.var() == pytest.approx(plant.pv.var(), rel=0.25)
+    fitted_loop = replace(learned.loop, operator=OperatorSpec(),
+                          controller=replace(ours, gain=(ours.gain or 0.0) * factor))
+    plant, response = run(plant_loop, 8000, seed=5), run(fitted_loop, 8000, seed=6)
+    assert response.pv.var() == pytest.approx(plant.pv.var(), rel=0.25)
 
 
 def test_the_process_is_a_default_with_a_warning_where_the_set_point_never_moved() -> None:
-    found = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
-    assert any("range" in warning for warning in found.warnings)
-    assert any("SP never moved" in warning for warning in found.warnings)
+    result = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
+    assert any("range" in warning for warning in result.warnings)
+    assert any("SP never moved" in warning for warning in result.warnings)
 
 
 def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:
     record = record_of(day)
     nothing = replace(record, pv=np.full_like(record.pv, np.nan))
-    found = learn(nothing)
-    assert found.loop.learned_model is None
-    assert any("no sample" in warning for warning in found.warnings)
+    result = learn(nothing)
+    assert result.loop.learned_model is None
+    assert any("no sample" in warning for warning in result.warnings)
 
 
 def test_a_habit_of_man_is_learned_and_streamed() -> None:
     habit = OperatorSpec(automatic=3600.0, manual=900.0)
-    found = learn(record_of(run(replace(flow(), operator=habit), 17_280, interval=10.0)), span=(0.0, 100.0))
+    result = learn(record_of(run(replace(flow(), operator=habit), 17_280, interval=10.0)), span=(0.0, 100.0))
     for key, mean in (("automatic", 3600.0), ("manual", 900.0)):  # 40 stays, that vary by 0.8 of their mean
-        assert found.estimates[f"operator.{key}"].value == pytest.approx(mean, rel=0.4)
-    assert found.loop.operator.manual == pytest.approx(found.estimates["operator.manual"].value, rel=1e-3)
-    assert 0.05 < (run(found.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
+        assert result.estimates[f"operator.{key}"].value == pytest.approx(mean, rel=0.4)
+    assert result.loop.operator.manual == pytest.approx(result.estimates["operator.manual"].value, rel=1e-3)
+    assert 0.05 < (run(result.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
 
 
 def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
     busy = replace(flow(), operator=OperatorSpec(interval=1800.0, size=3.0, day=(0.0, 2.0, 0.0, 0.0)))
-    found = learn(record_of(run(busy, 5 * 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator
-    day = np.array(found.day)
+    result = learn(record_of(run(busy, 5 * 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator
+    day = np.array(result.day)
     assert len(day) == 8
     assert day[2:4].min() > 4.0 * np.delete(day, [2, 3]).max()
     assert learn(record_of(run(busy, 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator.day == OperatorSpec().day
@@ -186,22 +186,22 @@ def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
 
 def test_how_far_sp_is_moved_is_learned_of_a_few_moves() -> None:
     habit = OperatorSpec(interval=1800.0, size=3.0)
-    found = [estimate_habits(extract_signals(record_of(run(replace(flow(), operator=habit), 720, interval=10.0,
-                                                           seed=seed)), 0,
-                                             (0.0, 100.0)), Findings()).size for seed in range(30)]
+    result = [estimate_habits(extract_signals(record_of(run(replace(flow(), operator=habit), 720, interval=10.0,
+                                                            seed=seed)), 0,
+                                              (0.0, 100.0)), Findings()).size for seed in range(30)]
     # Nobody moves further than 2 sigma, which takes a twentieth off.
-    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.95 * 3.0, rel=0.1)
+    assert np.sqrt(np.mean(np.square(result))) == pytest.approx(0.95 * 3.0, rel=0.1)
 
 
 def test_a_slave_in_cascade_streams_in_cascade() -> None:
     master = replace(template("temperature", "TIC100", (0.0, 100.0)), sensor=SensorSpec(noise=0.3))
     slave = replace(flow("FIC101"), cascade="TIC100", mode="CAS")
     block = run([master, slave], 3600)
-    found = learn(record_of(block), block.loops.index("FIC101"), span=(0.0, 100.0))
-    assert found.loop.mode == "CAS"
-    lived = run(found.loop, 600)
-    assert (lived.mode == CAS).all()
-    assert np.ptp(lived.sp) > 0
+    result = learn(record_of(block), block.loops.index("FIC101"), span=(0.0, 100.0))
+    assert result.loop.mode == "CAS"
+    simulated = run(result.loop, 600)
+    assert (simulated.mode == CAS).all()
+    assert np.ptp(simulated.sp) > 0
 
 
 def test_a_driven_loop_whose_own_process_and_pid_wander_from_sp_is_streamed_by_another_model() -> None:

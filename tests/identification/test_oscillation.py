@@ -1,4 +1,4 @@
-"""A loop that oscillates is known by its period, and what comes from elsewhere from what it does itself."""
+"""The period of an oscillating loop is estimated, and external oscillations are distinguished from its own."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def period_of(block: Block) -> tuple[float, float, float] | None:
 @pytest.mark.parametrize("period", [40.0, 200.0])
 def test_an_oscillation_from_outside_has_its_period(period: float) -> None:
     outside = FaultSpec(kind="external-oscillation", parameters={"period": period, "amplitude": 4.0})
-    found = period_of(run(replace(flow(), faults=(outside,)), 3600))
-    assert found is not None
-    value, low, high = found
+    result = period_of(run(replace(flow(), faults=(outside,)), 3600))
+    assert result is not None
+    value, low, high = result
     assert value == pytest.approx(period, rel=0.03)
     assert low <= value <= high
 
@@ -45,13 +45,13 @@ def test_healthy_loops_do_not_oscillate() -> None:
 
 @pytest.mark.parametrize("period", [9.3, 77.7, 310.0])
 def test_a_line_in_noise_has_an_interval_that_holds(period: float) -> None:
-    held = []
+    is_covered = []
     for seed in range(40):
         noise = np.random.default_rng(seed).normal(size=3000)
-        found = find_external_oscillation(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
-        assert found is not None
-        held.append(found[1] <= period <= found[2])
-    assert 0.75 <= np.mean(held) <= 1.0
+        result = find_external_oscillation(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
+        assert result is not None
+        is_covered.append(result[1] <= period <= result[2])
+    assert 0.75 <= np.mean(is_covered) <= 1.0
 
 
 def test_noise_of_any_colour_has_no_spectral_line() -> None:
@@ -65,16 +65,16 @@ def test_noise_of_any_colour_has_no_spectral_line() -> None:
 @pytest.mark.parametrize("kind", ["flow", "level", "temperature"])
 def test_an_external_oscillation_leaves_the_estimates_unchanged_and_is_simulated(kind: str) -> None:
     loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
-    swung = replace(loop, faults=(FaultSpec(kind="external-oscillation",
-                                            parameters={"period": 187.0, "amplitude": 2.0}),))
-    found, still = (learn(record_of(run(one, 7200)), span=(0.0, 100.0), kind=kind) for one in (swung, loop))
-    (fault,) = found.loop.faults
+    driven_loop = replace(loop, faults=(FaultSpec(kind="external-oscillation",
+                                                  parameters={"period": 187.0, "amplitude": 2.0}),))
+    result, undriven = (learn(record_of(run(one, 7200)), span=(0.0, 100.0), kind=kind) for one in (driven_loop, loop))
+    (fault,) = result.loop.faults
     assert fault.kind == "external-oscillation"
     assert fault.parameters["period"] == pytest.approx(187.0, rel=0.005)
     assert fault.parameters["amplitude"] == pytest.approx(2.0, rel=0.25)
-    assert found.estimates["oscillation.period"].low <= 187.0 <= found.estimates["oscillation.period"].high
-    assert still.loop.faults == ()
-    assert found.loop.process.gain == pytest.approx(still.loop.process.gain, rel=0.1)
+    assert result.estimates["oscillation.period"].low <= 187.0 <= result.estimates["oscillation.period"].high
+    assert undriven.loop.faults == ()
+    assert result.loop.process.gain == pytest.approx(undriven.loop.process.gain, rel=0.1)
 
 
 def test_ringing_and_stiction_are_no_external_oscillation() -> None:

@@ -91,7 +91,7 @@ def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics()
                                                                        (10.0, 0.9, 0.04), (30.0, 0.7, 0.1)])
 def test_stiction_is_detected_over_a_population_where_the_record_shows_its_wave(
         interval: float, least_found: float, most_false: float) -> None:
-    found, false = [], []
+    detections, false = [], []
     for seed in range(400, 408 if CAMPAIGNS else 401):
         for kind in KINDS:
             block = run([sticky(kind, seed)], SAMPLES[interval], interval=interval, scan=1.0, seed=seed)
@@ -99,13 +99,14 @@ def test_stiction_is_detected_over_a_population_where_the_record_shows_its_wave(
             moves = moves[moves != 0]
             slips = 1 + int(np.count_nonzero(moves[1:] != moves[:-1]))
             if slips >= LEAST_SLIPS and SAMPLES[interval] / slips >= LEAST_SAMPLES_A_SLIP:
-                found.append(find_stiction(extract_signals(record_of(block), 0, (0.0, 100.0)), 1.0).best is not None)
+                detections.append(find_stiction(extract_signals(record_of(block), 0, (0.0, 100.0)),
+                                                1.0).best is not None)
             healthy = drawn(kind, seed)
             false += [is_sticky(loops, interval, seed) for loops in (
                 [healthy], [with_fault(healthy, "aggressive")], driven(kind, seed),
                 [with_fault(healthy, "external-oscillation", amplitude=3.0, period=40.0 * interval + 200.0,
                             harmonic=0.2)])]
-    print(f"every {interval:g} s: found {np.mean(found):.2f} of {len(found)}, "
+    print(f"every {interval:g} s: found {np.mean(detections):.2f} of {len(detections)}, "
           f"false {np.mean(false):.3f} of {len(false)}")
-    assert np.mean(found) >= least_found
+    assert np.mean(detections) >= least_found
     assert np.mean(false) <= most_false

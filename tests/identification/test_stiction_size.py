@@ -1,4 +1,4 @@
-"""A valve that sticks is known by S and J, whatever the loop, and one that only trails by its play."""
+"""S and J of a sticking valve, and the width of a deadband, are estimated in any type of loop."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def learned(block: Block, kind: str) -> LearnedLoop:
 def test_s_and_j_of_a_sticking_valve_and_the_process_behind_it_are_identified(kind: str, s: float, j: float) -> None:
     truth = with_valve(kind, "stiction", S=s, J=j)
     # The record begins where the valve has long been at it.
-    found = learned(part_of(run(truth, 4500), 900), kind).estimates
-    assert found["stiction.S"].value == pytest.approx(s, rel=0.1)
-    assert found["stiction.J"].value == pytest.approx(j, abs=0.1 * s)
-    assert found["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
+    estimates = learned(part_of(run(truth, 4500), 900), kind).estimates
+    assert estimates["stiction.S"].value == pytest.approx(s, rel=0.1)
+    assert estimates["stiction.J"].value == pytest.approx(j, abs=0.1 * s)
+    assert estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
 
 
 @pytest.mark.parametrize("kind", ["flow", "level"])

@@ -29,16 +29,16 @@ def processes(draw: st.DrawFn) -> ProcessSpec:
 
 
 def at_samples(process: ProcessSpec, op: Floats, parts: int) -> Floats:
-    """PV at the samples: OP moves evenly between them and is held at the scans; stepped by quarters of a scan."""
+    """Return PV at the samples by quarter scans, for OP that is linear between samples and held at the scans."""
     scans = np.interp(np.arange((len(op) - 1) * parts + 1) / parts, np.arange(len(op)), op)
-    held = np.repeat(scans, QUARTERS)
+    held_op = np.repeat(scans, QUARTERS)
     h = INTERVAL / parts / QUARTERS
     late = round(process.dead_time / h)
     p11, p21, p22, b1, b2 = discretize(process, h)
     x1 = x2 = 0.0
     pv = [0.0]
-    for k in range(len(held) - 1):
-        u = held[k - late] if k >= late else 0.0
+    for k in range(len(held_op) - 1):
+        u = held_op[k - late] if k >= late else 0.0
         x1, x2 = p11 * x1 + b1 * u, p21 * x1 + p22 * x2 + b2 * u
         pv.append(x2)
     return np.array(pv)[::QUARTERS * parts]

@@ -24,7 +24,7 @@ from clpm_execd.plant.specs import ProcessSpec
 
 MIN_STRETCH_SAMPLES = 60
 SETTLING_SAMPLES = 20  # at the start of a stretch, which the filters need to settle
-NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its size beside the sensor's noise
+NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its ratio to the sensor noise
 LAG_SIGMAS = (1.2, 0.5)  # prior standard deviations of log tau1 and of log(tau2 / tau1)
 DEAD_TIME_SIGMA = 1.0  # prior standard deviation of log(dead time + one sample)
 _MAX_SAMPLES, _MAX_STRETCHES = 20_000, 8
