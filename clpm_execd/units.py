@@ -25,8 +25,8 @@ TIME_EXAMPLES = f"write it as {TIME_EXAMPLE}, with an offset and at most nine de
 
 _PART = re.compile(r"([0-9]+)(?:\.([0-9]+))?(ms|s|m|h|d)")
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
-    r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))")
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -84,7 +84,9 @@ def largest_unit(ns: float) -> tuple[int, str]:
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """Return the ns since 1970 of an RFC 3339 time with an offset and up to nine decimals; `now` is now_ns.
+    """Return the ns since 1970 of an RFC 3339 time with up to nine decimals; `now` is now_ns.
+
+    A time without an offset is in UTC, and a date without a clock is its midnight in UTC.
 
     Raises
     ------
@@ -97,9 +99,9 @@ def parse_time(text: str, now_ns: int) -> int:
     match = _TIME.fullmatch(stripped)
     if match is None:
         raise ValueError(f"invalid time {_quote(text)}; {TIME_EXAMPLES}, or 'now'")
-    day, clock, decimals, _, sign, hours, minutes = match.groups()
+    day, clock, decimals, sign, hours, minutes = match.groups()
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}+00:00")
+        moment = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}+00:00")
         if sign:
             offset = timezone(timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1))
             if int(minutes) > 59:

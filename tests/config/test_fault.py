@@ -78,7 +78,7 @@ def test_every_default_is_within_its_limits_and_every_limit_is_checked(kind: str
     ('kind = "stiction"\nS = 101', "F1.fault[1].S: 101 is outside the limits; give 0 to 100 (% of travel)"),
     ('kind = "stiction"\nS = nan', "F1.fault[1].S: nan is not a finite number"),
     ('kind = "stuck"\nstart = "soon"', "F1.fault[1].start: invalid duration 'soon'"),
-    ('kind = "stuck"\nstart = "2025-01-10"', "F1.fault[1].start: invalid time '2025-01-10'"),
+    ('kind = "stuck"\nstart = "2025-01"', "F1.fault[1].start: invalid time '2025-01'"),
     ('kind = "stuck"\nduration = 0', "F1.fault[1].duration: invalid duration 0"),
     ('kind = "stuck"\nrepeat = "1h"', "F1.fault[1].repeat: a fault without a duration cannot repeat"),
     ('kind = "stuck"\nduration = "1h"\nrepeat = "1h"', "F1.fault[1].repeat: must be greater than duration"),
