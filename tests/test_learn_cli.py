@@ -27,7 +27,7 @@ from clpm_execd.runtime.os_signals import Signals
 
 RECORDS = plant_records()
 # All are read by tests/history, and would take minutes here.
-SOME_RECORDS = RECORDS if CAMPAIGNS else RECORDS[2::max(1, len(RECORDS) // 6)]
+SOME_RECORDS = RECORDS if CAMPAIGNS else RECORDS[2::max(1, len(RECORDS) // 3)]
 
 PLANT = """
 start = "2025-01-10T10:05:00Z"

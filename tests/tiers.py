@@ -78,13 +78,14 @@ def _place(item: pytest.Item) -> tuple[int, bool]:
 
 @cache
 def _shares_fixtures(module: Path) -> bool:
-    """Whether the tests of a module share a fixture, which one worker then makes once."""
-    return 'scope="module"' in module.read_text()
+    """Whether the tests of a module share a fixture or a cached result, which one worker then makes once."""
+    text = module.read_text()
+    return 'scope="module"' in text or "\n@cache\n" in text
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Return the scheduler of `--dist loadscope`, whose scope is a test where a module shares no fixture."""
+    """Return the scheduler of `--dist loadscope`, whose scope is a test where a module shares nothing."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):

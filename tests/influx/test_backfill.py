@@ -13,7 +13,7 @@ from command import environment
 from parts import LINE, SECOND, InfluxDB, until
 from tiers import CAMPAIGNS
 
-HOURS = 168 if CAMPAIGNS else 6
+HOURS = 168 if CAMPAIGNS else 4
 
 
 def settings_for(server: InfluxDB, bucket: str) -> dict[str, str]:

@@ -73,8 +73,7 @@ def test_a_long_body_is_compressed_for_the_network(serve: Serve, monkeypatch: py
 
 
 def test_after_a_415_bodies_are_sent_without_compression(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    closing_done = http("204 No Content", b"", "Connection: close")
-    proxy = serve(http("415 Unsupported Media Type", b"", "Connection: close"), closing_done)
+    proxy = serve(http("415 Unsupported Media Type", b"", "Connection: close"), LAST_DONE)
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("no_proxy", "")
     with closing(InfluxClient("http://influx.example:8086", "o", "b", lambda: SECRET)) as influx:
@@ -338,10 +337,11 @@ def test_http_to_a_server_that_expects_tls_is_reported_even_if_its_message_is_lo
 
 
 NO_PATH = http("404 Not Found", b"404 page not found\n", "Connection: close")
+LAST_DONE = http("204 No Content", b"", "Connection: close")  # the next request has a connection of its own
 
 
 def test_a_server_without_the_path_of_influxdb_2_is_written_to_by_that_of_influxdb_1(serve: Serve) -> None:
-    server = serve(NO_PATH, DONE)
+    server = serve(NO_PATH, LAST_DONE)
     with closing(InfluxClient(server.url, "any", "plant/two weeks", lambda: SECRET)) as influx:
         assert influx(LINE).outcome is WriteOutcome.WRITTEN
         assert influx(LINE).outcome is WriteOutcome.WRITTEN

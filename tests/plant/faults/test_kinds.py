@@ -141,7 +141,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=20 if CAMPAIGNS else 8)
 @given(plants())
 def test_any_combination_of_faults_gives_finite_numbers(loops: list[LoopSpec]) -> None:
     block = run(*loops, samples=10_000 if CAMPAIGNS else 2_000)
