@@ -102,6 +102,7 @@ def test_a_clean_record_is_streamed_by_its_own_process_and_controller_and_moves_
         assert np.log(streamed.std(axis=0)).mean() == pytest.approx(np.log(recorded[:1000].std()), abs=0.4)
 
 
+@pytest.mark.campaign
 def test_the_variance_that_load_steps_cause_is_in_the_stream() -> None:
     """The load of the simulated loop is as large as the record's."""
     loop = add_sp_moves(flow(), 3.0, -2.0, 2.5)
@@ -175,6 +176,7 @@ def test_a_habit_of_man_is_learned_and_streamed() -> None:
     assert 0.05 < (run(result.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
 
 
+@pytest.mark.campaign
 def test_when_in_the_day_sp_is_moved_is_learned_of_days() -> None:
     busy = replace(flow(), operator=OperatorSpec(interval=1800.0, size=3.0, day=(0.0, 2.0, 0.0, 0.0)))
     result = learn(record_of(run(busy, 5 * 1440, interval=60.0)), span=(0.0, 100.0)).loop.operator

@@ -77,6 +77,7 @@ def test_load_and_noise_are_those_of_the_scans(learned: Loops) -> None:
     assert report_coverage(learned, "disturbance.correlation") >= 0.75
 
 
+@pytest.mark.campaign
 def test_the_load_estimate_belongs_to_the_reported_process_even_to_a_default() -> None:
     load, correlation = list[bool](), list[bool]()
     for kind in ("pressure", "temperature"):
