@@ -78,6 +78,20 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def list_folder(path: Path) -> list[Path]:
+    """Return what a folder holds, in the order of the names; nothing if there is no such folder.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be read.
+    """
+    try:
+        return [path / name for name in sorted(os.listdir(path))]
+    except FileNotFoundError:
+        return []
+
+
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """Return the contents of a file that ends: a device such as /dev/zero would fill the memory.
 

@@ -18,6 +18,7 @@ from clpm_execd.delivery.quarantine import Incident, read_incident, read_inciden
 from clpm_execd.delivery.queue import split_batches
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_folder import QueueFolder
+from clpm_execd.paths import list_folder
 from clpm_execd.stored_names import QUARANTINE_FOLDER, RETRY_SUFFIX
 
 
@@ -70,8 +71,7 @@ def take_inventory(state: Path) -> Inventory:
             continue
         except CorruptFile:
             corrupt.append(folder.path_of(time))
-    with suppress(FileNotFoundError):
-        corrupt += [folder.corrupt_path / name for name in sorted(os.listdir(folder.corrupt_path))]
+    corrupt += list_folder(folder.corrupt_path)
     points, size = sum(points for _, points, _ in pending), sum(size for *_, size in pending)
     oldest = pending[0][0] if pending else None
     return Inventory(len(pending), points, size, oldest, tuple(read_incidents(state)), tuple(corrupt))
@@ -132,11 +132,7 @@ def retry_incidents(state: Path, names: Collection[str] = ()) -> tuple[int, int]
 
 def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
     """Take each incident out of the stream's sight; those that an interrupted call had taken come first."""
-    folder = state / QUARANTINE_FOLDER
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(folder)):
-            if name.endswith(RETRY_SUFFIX):
-                yield folder / name
+    yield from (path for path in list_folder(state / QUARANTINE_FOLDER) if path.name.endswith(RETRY_SUFFIX))
     for incident in read_incidents(state):
         if not names or incident.path.name in names:
             claimed = incident.path.with_name(incident.path.name + RETRY_SUFFIX)

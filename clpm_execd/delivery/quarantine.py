@@ -9,7 +9,6 @@ again after a crash leaves no duplicates. Beyond the limit the oldest incidents 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from clpm_execd.delivery.queue import split_lines
+from clpm_execd.paths import list_folder
 from clpm_execd.state.durable_file import make_folder, write_atomically
 from clpm_execd.stored_names import QUARANTINE_FOLDER
 
@@ -153,10 +153,7 @@ class Quarantine:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".lp")]
-    except FileNotFoundError:
-        return []
+    return [path for path in list_folder(folder) if path.name.endswith(".lp")]
 
 
 def _make_head(now: float, message: str) -> bytes:

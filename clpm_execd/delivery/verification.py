@@ -5,7 +5,6 @@ It works next to a running stream: a file that the stream removes meanwhile is l
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_file import parse as parse_batch
 from clpm_execd.delivery.queue_folder import QueueFolder
+from clpm_execd.paths import list_folder
 from clpm_execd.state.checkpoint import UnusableCheckpoint
 from clpm_execd.state.checkpoint import parse as parse_checkpoint
 from clpm_execd.stored_names import CHECKPOINT_FILE, QUARANTINE_FOLDER
@@ -81,35 +81,31 @@ def verify_state(state: Path) -> Verification:
     def read_checkpoint(path: Path) -> None:
         ends.append(parse_checkpoint(path.read_bytes()).snapshot.next_time)
 
-    damage = [damage for path in map(folder.path_of, folder.times()) for damage in _find_damage(path, read_queue_file)]
-    damage += [damage for path in _paths_in(state / QUARANTINE_FOLDER) for damage in _find_damage(path, _read_incident)]
-    damage += _find_damage(state / CHECKPOINT_FILE, read_checkpoint)
-    damage += [Damage(path, "was found damaged by a stream and moved here") for path in _paths_in(folder.corrupt_path)]
+    checks: list[tuple[Path, Callable[[Path], None]]] = [
+        *((folder.path_of(time), read_queue_file) for time in folder.times()),
+        *((path, _read_incident) for path in list_folder(state / QUARANTINE_FOLDER)),
+        (state / CHECKPOINT_FILE, read_checkpoint)]
+    damage = [damage for path, read in checks if (damage := _find_damage(path, read))]
+    moved_files = list_folder(folder.corrupt_path)
+    damage += [Damage(path, "was found damaged by a stream and moved here") for path in moved_files]
     return Verification(len(points), sum(points), ends[0] if ends else None, tuple(damage))
 
 
-def _find_damage(path: Path, read: Callable[[Path], None]) -> list[Damage]:
+def _find_damage(path: Path, read: Callable[[Path], None]) -> Damage | None:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return [Damage(path, "it is not a file")]
+            return Damage(path, "it is not a file")
         read(path)
     except FileNotFoundError:  # dealt with by the stream meanwhile
-        return []
+        return None
     except (CorruptFile, UnusableCheckpoint) as reason:
-        return [Damage(path, str(reason))]
+        return Damage(path, str(reason))
     except OSError as error:
-        return [Damage(path, f"cannot be read: {error.strerror}")]
-    return []
+        return Damage(path, f"cannot be read: {error.strerror}")
+    return None
 
 
 def _read_incident(path: Path) -> None:
     data = path.read_bytes()
     if b"\0" in data or not data.endswith(b"\n"):
         raise CorruptFile("it is incomplete")
-
-
-def _paths_in(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in sorted(os.listdir(folder))]
-    except FileNotFoundError:
-        return []

@@ -32,6 +32,7 @@ from clpm_execd.plant.stages.state import State, to_percent
 from clpm_execd.plant.truth.effect import EffectMeter
 from clpm_execd.plant.truth.observer import TruthObserver
 from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record, loop_ids
 from clpm_execd.records.replay import Replay
 
@@ -156,8 +157,7 @@ class FaultyReplay(Replay):
     def _fill_gaps(self, which: int, signals: Floats) -> Floats:
         """Return SP, OP and PV, (3, T, N), with each gap filled with the value before it."""
         filled = np.concatenate([self._last[which][:, None], signals], axis=1)
-        rows = np.where(np.isfinite(filled), np.arange(filled.shape[1])[:, None], 0)
-        filled = np.take_along_axis(filled, np.maximum.accumulate(rows, axis=1), axis=1)
+        filled = forward_fill(filled, np.isfinite(filled), axis=1)
         self._last[which] = filled[:, -1]
         return filled[:, 1:]
 
