@@ -21,8 +21,6 @@ from clpm_execd.extras import require
 from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block, Truth
 from clpm_execd.units import DAY
 
-PARTITIONS = ("day", "loop")
-
 # Of one row group, which a reader loads at once; larger ones compress hardly better. A file for each loop gets its part
 # of more rows, since groups of a few hundred rows would be slow to write and to read.
 _ROWS_PER_GROUP = 1_000_000
@@ -49,7 +47,7 @@ class ParquetWriter:
     has_truth : bool
         Whether there are the columns `fault` and `visible`.
     partition : str, optional
-        One of PARTITIONS: "day" is the day in UTC of the sample's time. The files of loops have no column `loop_id`.
+        "day", which is that of the sample's time in UTC, or "loop". The files of loops have no column `loop_id`.
     is_long : bool
         Whether each value has a row of its own, with the name of its field, as in the long CSV; without the truth.
 

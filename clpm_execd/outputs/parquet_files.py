@@ -41,7 +41,7 @@ class ParquetFiles:
         Whether the samples have the columns `fault` and `visible`, and the rows of the ground truth a file beside
         them, except beside stdout.
     partition : str or None
-        One of `encoding.parquet.PARTITIONS`.
+        "day" or "loop".
     """
 
     path: Path | None
