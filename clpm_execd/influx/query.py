@@ -1,5 +1,4 @@
-"""Requests that read from a server, their answers line by line. An error is a Problem, never with the token in it.
-"""
+"""Requests that read from a server, their answers line by line. An error is a Problem, never with the token in it."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ def make_folder(path: Path) -> None:
 def sync_path(folder: Path) -> None:
     """Make the names of a folder and of its parents durable, as far up as its file system reaches.
 
-    Whoever made them may have been killed before that, or may not have cared. Parents that this user may not read are
-    left out.
+    The process that made them may have been killed before it synced them, or may never do so. Parents that this user
+    may not read are left out.
 
     Parameters
     ----------

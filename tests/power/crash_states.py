@@ -37,16 +37,16 @@ class _File:
         """Return the contents that may be left; the first is what is durable, the last what the program sees."""
         if not self.unsynced:
             return [bytes(self.durable)]
-        seen = bytearray(self.durable)
+        current = bytearray(self.durable)
         for operation in self.unsynced:
             if operation.kind == "write":
-                write_at(seen, operation.offset, operation.data)
+                write_at(current, operation.offset, operation.data)
             else:
-                resize(seen, operation.offset)
-        zeros = bytearray(self.durable[: len(seen)])
-        resize(zeros, len(seen))
-        half = seen[: (len(self.durable) + len(seen) + 1) // 2] if len(seen) > len(self.durable) else seen
-        return list(dict.fromkeys(map(bytes, (self.durable, half, zeros, seen))))
+                resize(current, operation.offset)
+        zeros = bytearray(self.durable[: len(current)])
+        resize(zeros, len(current))
+        half = current[: (len(self.durable) + len(current) + 1) // 2] if len(current) > len(self.durable) else current
+        return list(dict.fromkeys(map(bytes, (self.durable, half, zeros, current))))
 
 
 class DiskAfterCut:

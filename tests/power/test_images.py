@@ -1,4 +1,4 @@
-"""The power is cut under real file systems: ext4, XFS and btrfs on a disk that forgets what it was not told to flush.
+"""The power is cut under real file systems: ext4, XFS and btrfs on a disk that forgets what it was not asked to flush.
 
 The file system is in an image, behind a loop device, on the disk of the tests' own; what the kernel writes and flushes
 is recorded beside what the server is asked for. At a cut any of the writes since the last flush may be missing. The
