@@ -23,6 +23,7 @@ from clpm_execd.units import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_
 Spec = TypeVar("Spec")
 
 MAX_NAME_CHARACTERS = 500  # a limit of our own, so that one name cannot fill a screen; InfluxDB allows 64 KiB
+SMALLEST_NUMBER = 1e-12  # in size: the inverse of a smaller time or range overflows in a product with a gain
 _MAX_QUOTED_CHARACTERS = 60  # about half a line of a terminal: a message stays on one line
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
@@ -148,6 +149,10 @@ def read_number(value: object, parameter: Parameter, place: Place) -> float | No
     if not (math.isfinite(result) and is_inside and result <= parameter.high):
         what = "outside the limits" if math.isfinite(result) else "not a finite number"
         place.refuse(f"{quote(value)} is {what}", describe_limits(parameter))
+        return None
+    if 0.0 < abs(result) < SMALLEST_NUMBER:
+        place.refuse(f"{quote(value)} is too close to 0",
+                     f"{describe_limits(parameter)}, of at least {SMALLEST_NUMBER:g} in size unless it is 0")
         return None
     return result
 
