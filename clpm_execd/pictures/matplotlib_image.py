@@ -37,6 +37,7 @@ _MAX_COLUMNS = 5
 _DPI = 110.0
 _POINTS_PER_PIXEL = 4  # first, minimum, maximum and last of a run
 _POINTS_PER_INCH = 72  # of letters
+_MODE_NAME_INCHES = 0.4  # three letters and a margin; a bar that is narrower has no name
 _LETTER_WIDTH = 0.57  # of the size of the font, on average
 _TITLE_SCALE = 1.4  # of a letter of a title, which is large and bold, to one of a description
 _LEGEND_LETTERS = 26  # as wide as the legend beside a title, with a space
@@ -233,8 +234,7 @@ class _Panels:
         for run in trend.modes:
             start, end = _date(run.start), _date(run.end)
             axes.broken_barh([(start, end - start)], (-0.38, 0.76), facecolor=MODE_COLOURS[run.mode], linewidth=0)
-            # The name of a mode needs 0.6 inches.
-            if run.end - run.start > duration * 0.6 / (self._cell.width - self._cell.left):
+            if run.end - run.start > duration * _MODE_NAME_INCHES / (self._cell.width - self._cell.left):
                 axes.text((start + end) / 2, 0.04, run.mode, color=FILL_TEXT, ha="center", va="center",
                           fontsize=self._cell.font_size - 1.5)
 

@@ -29,7 +29,9 @@ EVENT_COLUMNS = ("fault", "events", "detected", "alarms", "correct", "precision"
 TIME_COLUMNS = ("fault", "TP time", "FP time", "FN time", "precision", "recall", "F1")
 CONTROL_COLUMNS = ("control", "occurrences", "with alarm")
 MISTAKE_COLUMNS = ("loop", "start", "end", "actual", "predicted")
+_MATCHES = {"kind": "that fault", "group": "a fault of that group", "any": "any fault"}
 _CONFUSION = "confusion matrix"
+_TOOLS_AND_LEGEND_PX = 64  # plotly's buttons at the top right, and the legend below them
 _MAX_MISTAKES = 20  # of each kind in the terminal; the HTML report and JSON have all
 
 
@@ -72,8 +74,9 @@ def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
     """Return what the tables do not show, a paragraph each. curve: precision and recall by the detector's score."""
     target = "present" if score.all_present else "visible"
     rate = "-" if score.false_alarm_rate is None else f"{score.false_alarm_rate:.3g}"
-    lines = [f"{score.loops} loops, {score.loop_days:.4g} loop-days; faults while {target}, by {score.by}; an alarm is "
-             f"correct from an overlap of {score.overlap:g}.",
+    share = f"for at least {score.overlap:.0%} of its time" if score.overlap else "at any time of it"
+    lines = [f"{score.loops} loops, {score.loop_days:.4g} loop-days. An alarm is correct if {_MATCHES[score.by]} is "
+             f"{target} {share}.",
              f"Macro F1 {format_score(score.macro_f1)}. False alarms: {score.false_alarms}, {rate} per loop-day. Other "
              f"wrong alarms: {score.misclassifications} on another fault, {score.control_alarms} on negative controls."]
     if score.total.unjudged_alarms:
@@ -151,10 +154,11 @@ def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Pag
         page.add("Precision and recall", render_figure(*_draw_precision_recall(curve)))
     for title, mistakes in (("False positives", score.false_positives), ("False negatives", score.false_negatives)):
         if mistakes:
-            page.add(title, render_table(MISTAKE_COLUMNS, mistake_rows(mistakes)))
+            page.add(title, render_table(MISTAKE_COLUMNS, mistake_rows(mistakes)), is_wide=True)
     if score.controls:
         page.add("Negative controls", render_table(CONTROL_COLUMNS, control_rows(score)))
-    page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]))
+    page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]),
+             is_wide=True)
     return page
 
 
@@ -175,8 +179,8 @@ def _draw_f1(tallies: Sequence[Tally]) -> tuple[Figure, int]:
         plot.add_trace({"type": "bar", "orientation": "h", "name": name, "y": names, "x": values,
                          "marker": {"color": colour}, "hovertemplate": "%{y}: %{x:.3f}"})
     plot.update_layout(xaxis={"range": [0, 1.02], "title": {"text": "F1"}}, yaxis={"autorange": "reversed"},
-                        barmode="group", bargap=0.3)
-    return plot, 110 + 34 * len(tallies)
+                        barmode="group", bargap=0.3, margin={"t": _TOOLS_AND_LEGEND_PX})
+    return plot, 74 + _TOOLS_AND_LEGEND_PX + 34 * len(tallies)
 
 
 def _draw_precision_recall(curve: Sequence[Point]) -> tuple[Figure, int]:
@@ -206,8 +210,8 @@ def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]])
                     "hovertemplate": "actual: %{y}<br>predicted: %{x}<br>%{customdata}<extra></extra>"})
     plot.update_layout(
         yaxis={"autorange": "reversed", "showgrid": False, "title": {"text": "actual"}},
-        xaxis={"side": "top", "showgrid": False, "title": {"text": "predicted"}}, margin={"t": 110, "b": 12})
-    return plot, 130 + 32 * len(rows)
+        xaxis={"side": "top", "showgrid": False, "title": {"text": "predicted"}}, margin={"t": 140, "b": 12})
+    return plot, 160 + 32 * len(rows)
 
 
 def to_json(score: Score, curve: Sequence[Point] = ()) -> str:

@@ -3,18 +3,18 @@
 Times are half-open intervals, exact to the nanosecond; nothing is sampled. Only the observation counts: the time from
 the first to the last sample of a loop. Ground truth and alarms are cut to it.
 
-*Target.* The time in which the fault is visible to a perfect observer of PV, OP and SP; with `all_present` the time in
-which it is present. Time in which it is present and not target counts neither way: no detector has to see the fault
-then, and naming it is no error. Negative controls are normal operation and never a target.
+*Target.* The time in which the fault is visible to a perfect observer of PV, OP and SP; with `--all` the time in which
+it is present. Time in which it is present without being visible counts neither way: no detector has to detect the fault
+then, and an alarm then is no error. Negative controls are normal operation and never a target.
 
 *Affected.* The time in which a loop without a fault shows the effect of another loop's fault is not observed: an alarm
-then counts neither way. With `affected="judge"` it is an event named `affected` instead, and an alarm whose cause is
+then counts neither way. With `--affected judge` it is an event named `affected` instead, and an alarm whose cause is
 the loop of the root cause is an alarm of that name; any other alarm then is a false one.
 
 *Event.* An interval in which the fault is present in a loop without interruption, if it contains target time.
 
 *Alarm.* Alarms of one loop and fault that touch or overlap are one alarm. It is correct if at least the fraction
-`overlap` of its judged time, and some of it, is target; an alarm without judged time is not counted. This is the
+`--overlap` of its judged time, and some of it, is target; an alarm without judged time is not counted. This is the
 detection tolerance criterion of Bilen, Ferroni, Tuveri, Azcarreta and Krstulovic (A framework for the robust evaluation
 of sound event detection, ICASSP 2020), by which an alarm that never ends does not detect everything. An overlap of 0 is
 the older rule that any overlap is enough (Hundman et al., KDD 2018).
