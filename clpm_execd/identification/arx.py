@@ -18,8 +18,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
 from clpm_execd.identification.loop_data import Booleans, Signals
-from clpm_execd.identification.pid_regression import controller_residuals
 from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths

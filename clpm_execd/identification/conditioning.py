@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import explained_share
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
-from clpm_execd.identification.pid_regression import explained_share
 from clpm_execd.plant.block import Floats
 
 MAX_SAMPLES = 50_000  # of an identification: it needs less than 1 GB, and more hardly narrow an interval

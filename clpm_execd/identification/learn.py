@@ -15,13 +15,17 @@ import numpy as np
 
 from clpm_execd.identification.arx import fit_learned_model, has_continuous_sp
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop, estimate_closed_loop
+from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw, estimate_pid_law
 from clpm_execd.identification.conditioning import condition, excerpt
 from clpm_execd.identification.disturbance.oscillation import find_oscillation
 from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
-from clpm_execd.identification.model_selection import identify_disturbance, identify_process, process_implied_by_tuning
 from clpm_execd.identification.operator_habits import estimate_habits
-from clpm_execd.identification.pid_regression import SCAN, PidLaw, estimate_pid_law
+from clpm_execd.identification.process.process_hypotheses import (
+    identify_disturbance,
+    identify_process,
+    process_implied_by_tuning,
+)
 from clpm_execd.identification.process.residuals import Innovations
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.stiction import find_stiction

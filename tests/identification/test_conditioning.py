@@ -9,10 +9,10 @@ import pytest
 from simulated_records import SECOND, START, record_of, run
 
 from clpm_execd.identification.arx import has_continuous_sp
+from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import Signals, extract_signals
-from clpm_execd.identification.pid_regression import estimate_pid_law
 from clpm_execd.identification.process.dead_time_profile import estimate_process
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.plant.loop_types import LOOP_TYPES, template

@@ -15,9 +15,9 @@ from test_stiction import VISIBLE
 from tiers import CAMPAIGNS
 
 from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
+from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import extract_signals
-from clpm_execd.identification.pid_regression import estimate_pid_law
 from clpm_execd.plant.specs import LoopSpec
 
 pytestmark = pytest.mark.slow

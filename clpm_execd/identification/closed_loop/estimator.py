@@ -16,9 +16,9 @@ from math import exp, inf, log
 import numpy as np
 
 from clpm_execd.identification.closed_loop.likelihood import Likelihood, LoopFit
+from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.closed_loop.state_space import DERIVATIVE_FILTER
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.process.dead_time_profile import (
     ProcessLaw,
     profile_dead_time,

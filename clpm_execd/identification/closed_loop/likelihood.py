@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import find_controlled_samples, long_run_covariance
 from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_model
 from clpm_execd.identification.loop_data import Signals, find_runs
-from clpm_execd.identification.pid_regression import find_controlled_samples, long_run_covariance
 from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, LAG_SIGMAS, least_squares
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import long_run_covariance
 from clpm_execd.identification.estimates import Hypothesis
 from clpm_execd.identification.loop_data import Signals, find_runs
-from clpm_execd.identification.pid_regression import long_run_covariance
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction

@@ -14,8 +14,8 @@ from math import inf
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import SCAN
 from clpm_execd.identification.loop_data import Signals, find_runs
-from clpm_execd.identification.pid_regression import SCAN
 from clpm_execd.identification.process.prediction_error import MIN_STRETCH_SAMPLES, Fit, PredictionErrorModel
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.identification.valve.stiction import Stem, move_stems

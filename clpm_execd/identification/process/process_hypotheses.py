@@ -12,10 +12,10 @@ from math import inf
 import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import ClosedLoop
+from clpm_execd.identification.closed_loop.pid_regression import SCAN
 from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Hypothesis
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.pid_regression import SCAN
 from clpm_execd.identification.process.dead_time_profile import ProcessLaw, estimate_process
 from clpm_execd.identification.process.residuals import Innovations, estimate_innovations
 from clpm_execd.identification.thresholds import LOOP as LIMITS
