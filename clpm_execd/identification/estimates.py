@@ -67,15 +67,15 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """An explanation of PV that was compared with a simpler one.
+class ComparedHypothesis:
+    """A row of the table of hypotheses: an explanation of OP, the valve or PV that was compared with a simpler one.
 
     Parameters
     ----------
     name : str
         The explanation in words.
     log_likelihood : float
-        The log-likelihood of PV's prediction errors, without the constant that all hypotheses share.
+        The log-likelihood of the prediction errors, without the constant that the rivals share.
     gain : float
         The improvement over the simpler explanation: of Schwarz's criterion (1978) where the numbers of parameters
         differ, else of twice the log-likelihood. It is zero for the simplest explanation.
@@ -98,7 +98,7 @@ class Findings:
     def __init__(self) -> None:
         self.estimates: dict[str, Estimate] = {}
         self.warnings: list[str] = []
-        self.hypotheses: list[Hypothesis] = []
+        self.hypotheses: list[ComparedHypothesis] = []
 
     def note(self, key: str, estimate: Estimate, digits: int = 4) -> float:
         """Add an estimate, and return its value as rounded for loops.toml."""

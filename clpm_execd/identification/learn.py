@@ -13,38 +13,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clpm_execd.identification.arx import fit_learned_model, has_continuous_sp
-from clpm_execd.identification.closed_loop.estimator import ClosedLoop, estimate_closed_loop
-from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw, estimate_pid_law
+from clpm_execd.identification.arx import fit_learned_model
+from clpm_execd.identification.closed_loop.controller_hypotheses import NoLaw, PidAtSamples, PidAtScans
+from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.conditioning import condition, excerpt
 from clpm_execd.identification.disturbance.oscillation import find_oscillation
-from clpm_execd.identification.estimates import Estimate, Findings, Hypothesis, rounded
+from clpm_execd.identification.estimates import ComparedHypothesis, Estimate, Findings
+from clpm_execd.identification.hypotheses import Fitted, Hypothesis, LoopData, choose
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
 from clpm_execd.identification.operator_habits import estimate_habits
-from clpm_execd.identification.process.process_hypotheses import (
-    identify_disturbance,
-    identify_process,
-    process_implied_by_tuning,
-)
-from clpm_execd.identification.process.residuals import Innovations
-from clpm_execd.identification.thresholds import LOOP as LIMITS
-from clpm_execd.identification.valve.stiction import find_stiction
-from clpm_execd.identification.valve.stiction_size import StickyValve, size_stiction
+from clpm_execd.identification.process.process_hypotheses import OtherModel, PeriodicLoad, TypeModel
+from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_types import template
-from clpm_execd.plant.specs import (
-    ControllerSpec,
-    FaultSpec,
-    LoopSpec,
-    RecordingSpec,
-    Resolution,
-    SensorSpec,
-)
-from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
+from clpm_execd.plant.specs import LoopSpec, RecordingSpec, Resolution, SensorSpec
 from clpm_execd.records.gaps import count_long_gaps
 from clpm_execd.records.output_range import PERCENT, infer_output_range
 from clpm_execd.records.record import Record
 
+HYPOTHESES: tuple[tuple[Hypothesis, ...], ...] = (
+    (NoLaw(), PidAtSamples(), PidAtScans()),
+    (FollowingValve(), DrivenValve(), StickingValve()),
+    (TypeModel(), OtherModel(), PeriodicLoad()),
+)
 _MIN_SAMPLES = 300  # A warning is given for fewer: at 1 s they are five minutes, a few resets of a flow loop.
 
 
@@ -66,8 +57,8 @@ class LearnedLoop:
         The sampling interval, ns.
     samples : int
         The number of samples with PV, OP and SP.
-    hypotheses : tuple of Hypothesis
-        The explanations of PV that were compared, with the choice.
+    hypotheses : tuple of ComparedHypothesis
+        The explanations of OP, the valve and PV that were compared, with the choice.
     """
 
     loop: LoopSpec
@@ -75,7 +66,7 @@ class LearnedLoop:
     warnings: tuple[str, ...]
     interval: int
     samples: int
-    hypotheses: tuple[Hypothesis, ...] = ()
+    hypotheses: tuple[ComparedHypothesis, ...] = ()
 
 
 def learn(record: Record, column: int = 0, *, span: tuple[float, float] | None = None,
@@ -139,12 +130,9 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     findings.warnings += [note, *notes] if note else notes
     complete = signals.complete
     _note_oscillation(fitted, findings)
-    law = estimate_pid_law(fitted, resolutions)
-    valve = _identify_stiction(loop, fitted, law, findings)
-    identified = _identify_loop(loop, fitted, resolutions, law, valve)
-    findings.take(identified.findings)
-    loop, residuals = identify_disturbance(identified.loop, identified.residuals, findings,
-                                           identified.joint), identified.residuals
+    data = LoopData(fitted, resolutions, estimate_pid_law(fitted, resolutions))
+    chosen = choose(HYPOTHESES, data, Fitted("", loop), findings)
+    loop = chosen.loop
     is_controller_identified = findings.estimates["controller.gain"].source == "identified"
     operating_point = tuple(float(np.mean(part[complete])) if samples else 50.0
                             for part in (signals.pv, signals.op, signals.sp))
@@ -153,15 +141,15 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
     # The stream holds its values between samples, as a record with repeated values does.
     streamed = fitted if fitted.interval != signals.interval else signals
-    physical_residuals = residuals if is_controller_identified and fitted is signals else None
+    physical_residuals = chosen.residuals if is_controller_identified and fitted is signals else None
     model = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
-                              settings, loop, physical_residuals, _list_faults(findings),
-                              valve.stem if valve is not None and fitted is streamed else None)
+                              settings, replace(loop, faults=()), physical_residuals, loop.faults,
+                              chosen.stem if fitted is streamed else None)
     if model is None:
         findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "
                                  "its mean values is used")
-    if model is None or model.innovation.size or valve is not None:  # The plain model includes the faults' effects.
-        loop = replace(loop, faults=_list_faults(findings))
+    if model is not None and not model.innovation.size and chosen.stem is None:
+        loop = replace(loop, faults=())  # the plain model includes the external oscillation
     loop = _set_cascade(replace(loop, learned_model=model), signals, findings)
     return LearnedLoop(loop, findings.estimates, tuple(findings.warnings), record.interval, samples,
                        tuple(findings.hypotheses))
@@ -184,72 +172,6 @@ def _note_oscillation(signals: Signals, findings: Findings) -> None:
     if period is not None:
         findings.note("oscillation.period", Estimate.from_interval(period, "s"))
         findings.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
-
-
-@dataclass(frozen=True, slots=True)
-class _IdentifiedLoop:
-    """The loop with identified controller and process, the residuals of PV, and the findings.
-
-    joint: the estimates at the controller's scans, where controller and process were identified together.
-    """
-
-    loop: LoopSpec
-    residuals: Innovations | None
-    joint: ClosedLoop | None
-    findings: Findings
-
-
-def _identify_loop(loop: LoopSpec, signals: Signals, resolutions: tuple[float, float], law: PidLaw | None,
-                   valve: StickyValve | None = None) -> _IdentifiedLoop:
-    """Return the loop with identified controller and process.
-
-    valve: the sticking valve whose stem drives the process; without it the valve follows OP.
-    """
-    findings = Findings()
-    joint = _identify_at_scans(loop, signals, resolutions, law)
-    if joint is None and law is not None and law.is_hidden:
-        law = None
-    loop = _identify_controller(loop, signals, law if joint is None else joint.law, findings)
-    valve_signals = signals
-    if valve is not None:
-        valve_signals, joint = replace(signals, op=valve.stem), None
-    loop, residuals = identify_process(loop, valve_signals, findings, None if joint is None else joint.process,
-                                       cycles=valve is not None)
-    return _IdentifiedLoop(loop, residuals, joint, findings)
-
-
-def _identify_stiction(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> StickyValve | None:
-    controlled = _identify_controller(loop, signals, law, Findings())
-    is_known = controlled.controller.action is not None
-    search = find_stiction(signals, float(np.sign(controlled.process.gain)) if is_known else 0.0)
-    findings.hypotheses += search.hypotheses()
-    if search.best is None:
-        return None
-    valve = size_stiction(signals, process_implied_by_tuning(controlled, signals.interval), search.best.stem,
-                          max(search.gain, search.best.gain))
-    if valve is not None:
-        findings.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
-        findings.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
-        findings.warnings.append(
-            f"valve stiction: S about {valve.s[0]:.3g} %, J about {valve.j[0]:.3g} % of travel" if valve.j[0] > 0 else
-            f"valve deadband, or stiction without a visible slip jump: about {valve.s[0]:.3g} % of travel")
-    return valve
-
-
-def _list_faults(findings: Findings) -> tuple[FaultSpec, ...]:
-    """Return the faults that the estimates show."""
-    values = {name: rounded(estimate.value) for name, estimate in findings.estimates.items()}
-    faults = []
-    if values.get("stiction.J", 0.0) > 0:
-        faults.append(FaultSpec(kind="stiction", parameters={
-            name: min(values[f"stiction.{name}"], 100.0) for name in ("S", "J")}))
-    elif "stiction.S" in values:
-        faults.append(FaultSpec(kind="deadband", parameters={"width": min(values["stiction.S"], 100.0)}))
-    if "oscillation.amplitude" in values:
-        faults.append(FaultSpec(kind="external-oscillation", parameters={
-            "amplitude": min(values["oscillation.amplitude"], 50.0), "period": values["oscillation.period"],
-            "harmonic": min(values["oscillation.harmonic"], 1.0)}))
-    return tuple(faults)
 
 
 def _choose_type(kind: str | None, title: str, findings: Findings) -> str:
@@ -295,59 +217,3 @@ def estimate_white_noise(pv: Floats) -> float:
         return 0.0
     # Third differences remove a smooth signal and have twenty times the variance of white noise.
     return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
-
-
-def _identify_at_scans(loop: LoopSpec, signals: Signals, resolutions: tuple[float, float], law: PidLaw | None
-                       ) -> ClosedLoop | None:
-    """Return controller and process identified together, where the controller scans faster than the record samples."""
-    if law is None and signals.interval <= SCAN:
-        return None
-    if law is not None and not law.is_hidden and law.r_squared < LIMITS.min_r_squared:
-        return None
-    if law is None or law.reset[0] <= 0:  # The slow record does not show it: the search starts from a tuning rule.
-        gain, reset = apply_tuning_rule(loop, min(signals.interval, 1.0))
-        law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
-                     r_squared=0.0, is_exact=False, is_hidden=True)
-    controller = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
-    process = process_implied_by_tuning(replace(loop, controller=controller), signals.interval)
-    return estimate_closed_loop(signals, law, replace(process, gain=abs(process.gain)), resolutions[0])
-
-
-def _identify_controller(loop: LoopSpec, signals: Signals, law: PidLaw | None, findings: Findings) -> LoopSpec:
-    """Return the loop with the identified controller, or with one that is tuned by a rule."""
-    is_identified = law is not None and law.r_squared >= LIMITS.min_r_squared
-    if law is not None:
-        findings.note("controller.explained", Estimate.measured(law.r_squared, "fraction of variance"))
-    if law is None or not is_identified:
-        r_squared = f" (R² = {law.r_squared:.2f})" if law is not None else ""
-        findings.warnings.append(f"OP is not explained by a PID law{r_squared}: tuning set by rule")
-        return _tune_by_rule(loop, signals.interval, findings)
-    action = "reverse" if law.gain[0] > 0 else "direct"
-    if law.gain[0] < 0:
-        loop = replace(loop, process=replace(loop.process, gain=-loop.process.gain))
-    return replace(loop, controller=_make_controller(law, action, loop, signals, findings))
-
-
-def _make_controller(law: PidLaw, action: str, loop: LoopSpec, signals: Signals, findings: Findings) -> ControllerSpec:
-    low, high = sorted(abs(end) for end in law.gain[1:])
-    gain = findings.note("controller.gain", Estimate.from_interval((abs(law.gain[0]), low, high), "%/%"))
-    reset = 0.0
-    if law.reset[0] > 0:
-        reset = findings.note("controller.reset", Estimate.from_interval(law.reset, "s"))
-    else:
-        findings.warnings.append("OP shows no integral action")
-    derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
-    weight = 1.0
-    if (np.ptp(signals.sp[signals.complete]) > 0 and not has_continuous_sp(signals)
-            and law.weight[2] - law.weight[1] < 0.5):
-        weight = min(max(findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
-        weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
-    return ControllerSpec(action=action, gain=min(gain, 1e4), reset=min(reset, 1e7), derivative=min(derivative, 1e6),
-                          setpoint_weight=weight, derivative_filter=rounded(law.filter))
-
-
-def _tune_by_rule(loop: LoopSpec, interval: float, findings: Findings) -> LoopSpec:
-    rule = tune_controller(loop, min(interval, 1.0))
-    gain = findings.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", 5.0))
-    reset = findings.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", 5.0))
-    return replace(loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))

@@ -51,6 +51,10 @@ class Signals:
         return replace(self, pv=self.pv[where], op=self.op[where], sp=self.sp[where], times=self.times[where],
                        automatic=self.automatic[where], cascaded=self.cascaded[where])
 
+    def driven_by(self, stem: Floats | None) -> Signals:
+        """Return the same with the position of a sticking valve in place of OP, (T,), %, if there is one."""
+        return self if stem is None else replace(self, op=stem)
+
 
 def extract_signals(record: Record, column: int, span: tuple[float, float] | None = None,
                     op_span: tuple[float, float] | None = None) -> Signals:

@@ -51,8 +51,6 @@ class LoopLimits(NamedTuple):
     # For a process model other than the type's: twice the 10 of strong evidence for a parameter by Schwarz's criterion,
     # since a slow process looks like an integrator in a short record.
     model_gain: float = 20.0
-    # Models with a smaller difference are not distinguished, and the dead-time interval covers both.
-    ambiguity_gain: float = 15.0
     # For a periodic load: about the gain by a line that noise has with a probability of 1e-6.
     period_gain: float = 50.0
     # For a derivative in a controller that is faster than the samples: it gains hundreds in loops that have one, and up

@@ -20,7 +20,7 @@ from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.evaluation.verdict import Verdict
 from clpm_execd.extras import require
 from clpm_execd.identification.correlation import autocorrelation, cross_correlation
-from clpm_execd.identification.estimates import Estimate, Hypothesis
+from clpm_execd.identification.estimates import ComparedHypothesis, Estimate
 from clpm_execd.pictures.page import (
     Link,
     Page,
@@ -155,7 +155,7 @@ def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
                         "of a default, the interval is the typical range")
 
 
-def _hypothesis_table(hypotheses: Sequence[Hypothesis]) -> str:
+def _hypothesis_table(hypotheses: Sequence[ComparedHypothesis]) -> str:
     rows = [(one.name, f"{one.log_likelihood:.1f}", f"{one.gain:.1f}", f"{one.threshold:.0f}",
              "yes" if one.is_chosen else "no") for one in hypotheses]
     return render_table(("Hypothesis", "Log-likelihood", "Gain", "Threshold", "Chosen"), rows,

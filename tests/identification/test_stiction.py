@@ -11,8 +11,11 @@ from test_recovery import KINDS, drawn
 from tiers import CAMPAIGNS
 
 from clpm_execd.identification.disturbance.oscillation import find_external_oscillation
+from clpm_execd.identification.estimates import Findings
+from clpm_execd.identification.hypotheses import Fitted, LoopData, choose
 from clpm_execd.identification.loop_data import Signals, extract_signals
 from clpm_execd.identification.valve.stiction import find_stiction
+from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 pytestmark = pytest.mark.slow
@@ -71,7 +74,9 @@ def test_nothing_of_it_depends_on_units_or_on_the_interval() -> None:
 
 def test_the_table_of_hypotheses_has_one_that_is_chosen() -> None:
     for loops, chosen in (([VISIBLE], 2), ([drawn("pressure", 203)], 0)):
-        rows = find_stiction(signals(loops, 5.0, 203), 1.0).hypotheses()
+        findings, data = Findings(), LoopData(signals(loops, 5.0, 203), (0.0, 0.0), None)
+        choose([(FollowingValve(), DrivenValve(), StickingValve())], data, Fitted("", loops[0]), findings)
+        rows = findings.hypotheses
         assert [row.is_chosen for row in rows] == [k == chosen for k in range(3)]
         assert (rows[2].gain > rows[2].threshold) == (chosen == 2)
 

@@ -3,8 +3,7 @@
 Between two samples the controller scans several times with a PV that is not in the record, so that the sum of the
 recorded errors is not its integral. The loop is therefore modelled at its scans and observed at the samples. Its
 likelihood is that of a Kalman filter's innovations (Ljung, 1999, section 13.5, joint input-output identification),
-maximised at each dead time. Intervals hold 90 % of the likelihood over all dead times (Tierney and Kadane, 1986). A
-loop that explains its record worse than a regression does is not reported.
+maximised at each dead time. Intervals hold 90 % of the likelihood over all dead times (Tierney and Kadane, 1986).
 """
 
 from __future__ import annotations
@@ -44,7 +43,8 @@ class ClosedLoop:
     """Estimates of the PID law, process, load and sensor noise of a loop at its scans.
 
     load: standard deviation of the load, % of travel. correlation: its time constant, s. noise: standard deviation of
-    the sensor noise, % of span. Each is the value and the ends of its 90 % interval.
+    the sensor noise, % of span. Each is the value and the ends of its 90 % interval. log_var_ratio: log ratio of the
+    generalised variance of the `samples` innovations to that of a regression.
     """
 
     law: PidLaw
@@ -52,6 +52,8 @@ class ClosedLoop:
     load: tuple[float, float, float]
     correlation: tuple[float, float, float]
     noise: tuple[float, float, float]
+    log_var_ratio: float
+    samples: int
 
 
 def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv_step: float) -> ClosedLoop | None:
@@ -82,10 +84,7 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
                                      _MAX_DEAD_TIME_FACTOR * max(likelihood.expected_dead_time, likelihood.grid.step),
                                      _TIMING_STD_SCANS * likelihood.scan)
     best = min(profile_fits, key=lambda fit: fit.cost)
-    if (best.deviations[0] > LIMITS.max_log_std
-            or likelihood.r_squared_and_log_var_ratio(best)[1] > LIMITS.regression_gain):
-        return None
-    return _combine_fits(likelihood, profile_fits, law)
+    return None if best.deviations[0] > LIMITS.max_log_std else _combine_fits(likelihood, profile_fits, law)
 
 
 def _scans(interval: float, law: PidLaw) -> list[float]:
@@ -157,12 +156,14 @@ def _combine_fits(likelihood: Likelihood, fits: Sequence[LoopFit], law: PidLaw) 
     early, late = quantiles(delays, np.full(len(delays), _TIMING_STD_SCANS * likelihood.scan), weights)
     gain_log_std = float(np.sqrt(weights @ (deviations[:, 2]**2 + (values[:, 2] - weights @ values[:, 2])**2)))
     derivative = exponential(-2) if likelihood.has_derivative(best.parameters) else (0.0, 0.0, 0.0)
-    r_squared = likelihood.r_squared_and_log_var_ratio(best)[0] if law.is_hidden else law.r_squared
+    r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(best)
     return ClosedLoop(
         replace(law, gain=exponential(0, likelihood.sign), reset=exponential(1), weight=interval(-1),
-                filter=DERIVATIVE_FILTER, is_hidden=False, derivative=derivative, r_squared=r_squared),
+                filter=DERIVATIVE_FILTER, is_hidden=False, derivative=derivative,
+                r_squared=r_squared if law.is_hidden else law.r_squared),
         ProcessLaw(model=likelihood.model, gain=exponential(2, likelihood.sign), tau=tuple(taus),
                    gain_log_std=gain_log_std,
                    dead_time=(best.delay, max(0.0, min(early, best.delay)), max(late, best.delay)),
                    bic=best.cost + (len(best.values) + 1) * log(likelihood.samples), log_likelihood=-best.cost / 2.0),
-        correlation=exponential(3 + lags), load=exponential(4 + lags), noise=exponential(5 + lags))
+        correlation=exponential(3 + lags), load=exponential(4 + lags), noise=exponential(5 + lags),
+        log_var_ratio=log_var_ratio, samples=likelihood.samples)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clpm_execd.identification.closed_loop.pid_regression import long_run_covariance
-from clpm_execd.identification.estimates import Hypothesis
 from clpm_execd.identification.loop_data import Signals, find_runs
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.plant.block import Floats
@@ -69,17 +68,10 @@ class StictionSearch:
         """The median gain of stiction over all resolutions."""
         return float(np.median([test.gain for test in self.tests])) if self.tests else 0.0
 
-    def hypotheses(self) -> list[Hypothesis]:
-        """Return the three hypotheses at the deciding resolution, or at that of the largest gain."""
-        if not self.tests:
-            return []
-        test = self.best or max(self.tests, key=lambda test: test.gain)
-        is_driven = self.best is None and test.driven < test.linear
-        linear, driven, sticky = test.log_likelihoods
-        return [Hypothesis("PV follows OP", linear, 0.0, 0.0, self.best is None and not is_driven),
-                Hypothesis("and a periodic load acts besides", driven, test.linear - test.driven, 0.0, is_driven),
-                Hypothesis("PV follows a valve that sticks", sticky, test.gain if self.best else self.gain, LIMITS.gain,
-                           self.best is not None)]
+    @property
+    def shown(self) -> StictionTest:
+        """The comparison at the deciding resolution, or at that of the largest gain."""
+        return self.best or max(self.tests, key=lambda test: test.gain)
 
 
 def find_stiction(signals: Signals, sense: float) -> StictionSearch:

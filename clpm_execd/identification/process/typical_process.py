@@ -1,0 +1,33 @@
+"""The process that a controller's tuning implies: the prior of a fit, and the default where a record shows none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clpm_execd.identification.estimates import rounded
+from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.specs import LoopSpec, ProcessSpec
+from clpm_execd.plant.tuning import apply_tuning_rule
+
+_MAX_FACTOR = 10.0  # The implied process is at most this much slower or stronger than the typical one.
+
+
+def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
+    """Return the typical process of the loop's type, scaled in time and gain to what the controller is tuned for."""
+    process, controller = template(loop.type, loop.id, loop.range).process, loop.controller
+    if controller.action == "direct":
+        process = replace(process, gain=-process.gain)
+    loop = replace(loop, process=process)
+    gain, reset = controller.gain or 1.0, controller.reset or 0.0
+    rule_gain, rule_reset = apply_tuning_rule(loop, min(interval, 1.0))
+    time_scale = _limit(reset / rule_reset) if reset > 0 and rule_reset > 0 else 1.0
+    gain_scale = 1.0 / time_scale if process.model == "integrator" else 1.0
+    process = replace(process, tau=tuple(rounded(time_scale * tau) for tau in process.tau),
+                      dead_time=rounded(time_scale * process.dead_time),
+                      gain=process.gain * gain_scale)
+    rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, 1.0))
+    return replace(process, gain=rounded(process.gain * _limit(rule_gain / gain)))
+
+
+def _limit(factor: float) -> float:
+    return min(max(factor, 1.0 / _MAX_FACTOR), _MAX_FACTOR)
