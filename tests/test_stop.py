@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from command import run_command
+from command import run_command, run_process
+
+from clpm_execd.runtime.os_signals import Signals
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +74,37 @@ def check_it_stops(folder: Path, *words: str, how: signal.Signals = signal.SIGTE
 def test_a_pipe_as_configuration_that_nobody_writes(tmp_path: Path, how: signal.Signals) -> None:
     os.mkfifo(tmp_path / "loops.toml")
     check_it_stops(tmp_path, "check", "--config", "loops.toml", how=how)
+
+
+@pytest.mark.process
+def test_a_stop_while_a_dataclass_is_imported_ends_with_status_0(tmp_path: Path) -> None:
+    """Python defines one by `exec`; after an interruption of that `python -m` would end by SIGINT, caught or not."""
+    (tmp_path / "program.py").write_text("""
+import sys
+from clpm_execd.__main__ import main
+from clpm_execd.cli.commands import check
+check.run = lambda arguments, signals: exec("raise KeyboardInterrupt")
+sys.argv = ["clpm-execd", "check"]
+sys.exit(main())
+""")
+    done = run_process([sys.executable, "-m", "program"], folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_stop_during_the_last_steps_of_a_command_ends_with_status_0(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_interruptible, calls = Signals.set_interruptible, iter(range(9))
+
+    def interrupted(signals: Signals, is_interruptible: bool) -> None:
+        """An interruption arrives before the command is protected from them."""
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        set_interruptible(signals, is_interruptible)
+
+    monkeypatch.setattr(Signals, "set_interruptible", interrupted)
+    result = run_command("faults", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert next(calls) == 3
 
 
 @pytest.mark.parametrize("words", [("--direct",), ("check", "--direct")])

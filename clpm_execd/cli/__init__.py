@@ -7,6 +7,7 @@ is a module of its own, and a room is imported only when a command needs it.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
@@ -30,7 +31,23 @@ def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
     is_stdout_stream = arguments.command is None and not arguments.direct
     signals.emits_on_hangup &= is_stdout_stream
     try:
-        signals.set_interruptible(True)
+        try:
+            signals.set_interruptible(True)
+            return _run_command(arguments, signals, is_stdout_stream)
+        finally:
+            signals.set_interruptible(False)
+    except KeyboardInterrupt:  # another one, while the first was being handled
+        signals.set_interruptible(False)
+        return 0
+    finally:
+        # An interrupted `exec`, as of a dataclass that is being imported, makes `python -m` end by SIGINT although the
+        # interruption was caught. The next one undoes that.
+        exec("")
+
+
+def _run_command(arguments: argparse.Namespace, signals: Signals, is_stdout_stream: bool) -> int:
+    """Run the command, report its error, and return the exit status."""
+    try:
         status: int = arguments.run(arguments, signals)
         return status
     except KeyboardInterrupt:
@@ -53,5 +70,3 @@ def run(signals: Signals, argv: Sequence[str] | None = None) -> int:
         for problem in bad.problems if sys.stderr else ():  # if stderr is closed, print would write to stdout
             print(prefix + " ".join(str(problem).split()), file=sys.stderr)
         return 2
-    finally:
-        signals.set_interruptible(False)
