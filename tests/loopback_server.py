@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -55,6 +56,10 @@ class Server:
         connection.recv(1)
 
     def close(self) -> None:
+        """Close the listener. Only a shutdown wakes the thread in `accept`, which else would accept for whatever socket
+        gets the number of its descriptor."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 
