@@ -153,7 +153,9 @@ class Settings:
         """
         if self.token_file is None:
             return self.token_value
-        where = f"INFLUXDB_TOKEN_FILE {str(self.token_file)!r}"
+        # A relative path where there is no file may be the token itself, which no message shows.
+        has_path = self.token_file.is_absolute() or os.path.lexists(self.token_file)
+        where = f"INFLUXDB_TOKEN_FILE {str(self.token_file)!r}" if has_path else "INFLUXDB_TOKEN_FILE"
         try:
             if current is not None and not stat.S_ISREG(os.stat(self.token_file).st_mode):
                 return current

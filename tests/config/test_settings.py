@@ -145,6 +145,12 @@ def test_a_token_file_is_read_at_each_call(empty_folder: Path) -> None:
         settings.token()
 
 
+def test_a_token_in_place_of_its_file_is_in_no_message(empty_folder: Path) -> None:
+    problems = read_problems({**COMPLETE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": TOKEN})
+    assert "INFLUXDB_TOKEN_FILE: cannot be read: No such file" in problems
+    assert TOKEN not in problems
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_a_token_file_that_is_a_pipe_is_read_once(empty_folder: Path) -> None:
     os.mkfifo("token")
