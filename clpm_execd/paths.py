@@ -129,13 +129,12 @@ def open_decompressed(path: Path) -> BinaryIO:
     BadInput
         It is compressed with Zstandard, and the extra `zstd` is not installed.
     """
-    with path.open("rb") as probe:
-        start = probe.read(4)
-    if start.startswith(_GZIP_START):
-        return cast(BinaryIO, gzip.open(path))
-    if start == _ZSTD_START:
-        return cast(BinaryIO, load_zstd().open(path))
-    return path.open("rb")
+    file = path.open("rb")
+    start = file.peek(4)[:4]
+    if not start.startswith((_GZIP_START, _ZSTD_START)):
+        return file  # not opened again: a pipe gives its first bytes only once
+    file.close()
+    return cast(BinaryIO, gzip.open(path) if start.startswith(_GZIP_START) else load_zstd().open(path))
 
 
 def compression_errors() -> tuple[type[Exception], ...]:

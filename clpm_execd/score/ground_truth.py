@@ -34,6 +34,7 @@ _FIELDS = {*_BITS, "severity", "cause"}
 _TRUE = ("true", "t", "1")
 _QUOTED_FIELD = re.compile(r'([ ,])(cause|path)="((?:[^"\\]|\\.)*)"(,?)')
 _MAX_QUOTED = 60  # characters of a wrong line that an error shows
+_MAX_LINE = 1_000_000  # characters: a line of Telegraf or of a query has thousands at most
 _CACHED_TIMES = 65_536  # a table repeats each time once per loop, fault and field
 _REMEDY = "stream or generate with `truth = true` under [output], as line protocol or csv"
 
@@ -91,12 +92,22 @@ def read_truth(source: str | Path | Iterable[str]) -> GroundTruth:
 
 def _read_file(path: Path) -> GroundTruth:
     try:
-        with io.TextIOWrapper(open_decompressed(path), "utf-8-sig", errors="replace", newline="") as lines:
-            return _read(lines, str(path))
+        if path.is_char_device():
+            raise _bad_input(str(path), "is a device", "name a file with ground truth")
+        with io.TextIOWrapper(open_decompressed(path), "utf-8-sig", errors="replace", newline="") as file:
+            return _read(_read_lines(file, str(path)), str(path))
     except compression_errors():
         raise _bad_input(str(path), "the compressed file is damaged", "copy or compress it again") from None
     except OSError as error:
         raise _bad_input(str(path), f"cannot be read: {error.strerror}", "name a file with ground truth") from None
+
+
+def _read_lines(file: io.TextIOWrapper, where: str) -> Iterator[str]:
+    """Yield the lines of a file; one that does not end would fill the memory."""
+    for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), ""), 1):
+        if len(line) == _MAX_LINE:
+            raise _bad_input(f"{where}: line {number}", f"has {_MAX_LINE:,} characters or more", _REMEDY)
+        yield line
 
 
 def _bad_input(where: str, what: str, remedy: str) -> BadInput:
@@ -108,14 +119,17 @@ def _read(lines: Iterable[str], where: str) -> GroundTruth:
     remainder = iter(lines)
     first = next((line for line in remainder if line.strip("\r\n") and not line.startswith("# ")), "")
     rows = _Rows(where)
-    if re.match(r'#(datatype|group|default)|"?(,|_time|result|table)', first):
-        rows.read_csv(first, remainder)
-    elif first.startswith(",".join(TRUTH_TABLE_COLUMNS[:4])):
-        return _read_table(first, remainder, where)
-    elif re.match(r"time,loop_id,", first):
-        rows.read_wide(first, remainder)
-    else:
-        rows.read_lines(first, remainder)
+    try:
+        if re.match(r'#(datatype|group|default)|"?(,|_time|result|table)', first):
+            rows.read_csv(first, remainder)
+        elif first.startswith(",".join(TRUTH_TABLE_COLUMNS[:4])):
+            return _read_table(first, remainder, where)
+        elif re.match(r"time,loop_id,", first):
+            rows.read_wide(first, remainder)
+        else:
+            rows.read_lines(first, remainder)
+    except csv.Error as error:
+        raise _bad_input(where, f"is not CSV ({error})", _REMEDY) from None
     return rows.ground_truth()
 
 
@@ -212,15 +226,9 @@ class _Rows:
 
     def read_csv(self, first: str, remainder: Iterator[str]) -> None:
         """Read tables of one value or one point a row, each with its header; a row without a fault is a sample."""
-        try:
-            self._read_rows(csv.reader(_chain(first, remainder)))
-        except csv.Error as error:
-            raise _bad_input(self.where, f"is not CSV ({error})", _REMEDY) from None
-
-    def _read_rows(self, rows: Iterable[list[str]]) -> None:
         header: dict[str, int] | None = None
         is_table_start = True
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(csv.reader(_chain(first, remainder)), 1):
             if not any(row) or row[0].startswith("#"):
                 is_table_start = True
             elif is_table_start and "_time" in row:

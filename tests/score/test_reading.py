@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.truth.episodes import Episode, find_episodes
 from clpm_execd.problems import BadInput
 from clpm_execd.score import Alarm, GroundTruth, read_alarms
-from clpm_execd.score.ground_truth import HEARTBEAT
+from clpm_execd.score.ground_truth import _MAX_LINE, HEARTBEAT
 
 START = 1_736_503_500 * SECOND
 SAMPLES = 700
@@ -164,9 +166,27 @@ def test_an_invalid_ground_truth_is_one_error(text: str, message: str, tmp_path:
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "t.gz").write_bytes(gzip.compress(encoded("lp"))[:-20])
     for name, message in (("t.gz", "the compressed file is damaged"), ("none", "cannot be read: No such file"),
-                       (".", "cannot be read: Is a directory")):
+                       (".", "cannot be read: Is a directory"), ("/dev/zero", "is a device")):
         with pytest.raises(BadInput, match=message):
             read_truth(tmp_path / name)
+
+
+def test_a_line_that_does_not_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    endless = "x" * _MAX_LINE
+    for text, line in ((endless, 1), (f"loop_id=A PV=1 1\n{endless}\n", 2)):
+        (tmp_path / "t").write_text(text)
+        with pytest.raises(BadInput, match=f"line {line}: has 1,000,000 characters or more"):
+            read_truth(tmp_path / "t")
+    (tmp_path / "t").write_text(f'time,loop_id,fault,visible\n2025-01-10T00:00:00Z,"{endless[:200_000]}",,\n')
+    with pytest.raises(BadInput, match="is not CSV"):
+        read_truth(tmp_path / "t")
+
+
+def test_a_pipe_is_read_from_its_first_byte_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit((tmp_path / "pipe").write_bytes, encoded("csv"))
+        assert has_simulated_episodes(read_truth(tmp_path / "pipe"))
 
 
 @given(st.text(max_size=200))
