@@ -65,8 +65,8 @@ class ControlLoopDataGenerator:
         first = None if start is None else _read_start(start, Place("start", problems))
         if interval is not None:
             is_number = isinstance(interval, float) or (isinstance(interval, int) and not isinstance(interval, bool))
-            rounded = round(interval, 9) if is_number else interval  # type: ignore[arg-type]  # a number
-            overrides["interval"] = read_interval(rounded, Place("interval", problems))
+            seconds = round(interval, 9) if is_number else interval  # type: ignore[arg-type]  # a number
+            overrides["interval"] = read_interval(seconds, Place("interval", problems))
         if config is not None and not isinstance(config, str | Path | Configuration):
             Place("config", problems).refuse(f"{quote(config)} is no configuration", "give the path of a loops.toml")
         _raise_if_any(problems)

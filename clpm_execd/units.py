@@ -93,10 +93,10 @@ def parse_time(text: str, now_ns: int) -> int:
     ValueError
         `text` is not such a time, or lies outside 1970 to 2262.
     """
-    stripped = text.strip()
-    if stripped.lower() == "now":
+    content = text.strip()
+    if content.lower() == "now":
         return now_ns
-    match = _TIME.fullmatch(stripped)
+    match = _TIME.fullmatch(content)
     if match is None:
         raise ValueError(f"invalid time {_quote(text)}; {TIME_EXAMPLES}, or 'now'")
     day, clock, decimals, sign, hours, minutes = match.groups()

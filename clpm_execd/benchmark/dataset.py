@@ -54,7 +54,7 @@ class Manifest:
     def differences(self, suite: Suite) -> list[str]:
         """Return which parts do not have the hash of the frozen suite: none for a draft."""
         hashes = {"samples": self.samples_sha256, "truth": self.truth_sha256}
-        return [name for name, expected in suite.sha256.items() if hashes[name] != expected]
+        return [name for name, checksum in suite.sha256.items() if hashes[name] != checksum]
 
 
 def write_dataset(suite: Suite, folder: Path, *, form: str = "csv", layout: str = "wide",
@@ -101,14 +101,14 @@ def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_
                    ) -> tuple[str, str, str, str]:
     """Write the samples; return the sha256 as wide CSV and of the file, and the texts of truth and loop sheet."""
     plant, sheet, samples = open_plant(suite)
-    canonical, written = hashlib.sha256(), _HashingFile(file)
+    canonical, output = hashlib.sha256(), _HashingFile(file)
     wide = WideCsv(plant.loops, fields=_FIELDS)
     canonical.update(wide.header())
     is_canonical = (form, layout) == ("csv", "wide")
     truth = TruthCollector()
-    with _open_writer(written, plant.loops, form, layout) as write:
+    with _open_writer(output, plant.loops, form, layout) as write:
         if is_canonical:
-            written.write(wide.header())
+            output.write(wide.header())
         for block in simulate(plant, samples):
             if should_stop():
                 break
@@ -116,12 +116,12 @@ def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_
             for part in wide.encode_parts(block):
                 canonical.update(part)
                 if is_canonical:
-                    written.write(part)
+                    output.write(part)
             if not is_canonical:
                 write(block)
     ground_truth = truth.truth(plant.interval)
     text = format_truth_table(ground_truth.episodes, ground_truth.observation)
-    return canonical.hexdigest(), written.hexdigest(), text, sheet_as_csv(sheet)
+    return canonical.hexdigest(), output.hexdigest(), text, sheet_as_csv(sheet)
 
 
 @contextmanager
@@ -181,13 +181,13 @@ def check_truth_file(folder: Path, suite: str) -> Path:
     path, where = folder / TRUTH, f"--data {folder}"
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        name, expected = manifest["suite"], manifest["files"][TRUTH]
+        name, checksum = manifest["suite"], manifest["files"][TRUTH]
         actual = _hash(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput([Problem(where, "is not a data folder of the benchmark",
                                 "name one that `clpm-execd benchmark data` wrote")]) from None
     if name != suite:
         raise BadInput([Problem(where, f"holds {name}, not {suite}", "name the folder of that suite")])
-    if actual != expected:
+    if actual != checksum:
         raise BadInput([Problem(str(path), f"has another sha256 than in {MANIFEST}", "write the data again")])
     return path

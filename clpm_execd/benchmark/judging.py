@@ -135,16 +135,16 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
     by_any, false_alarms = _score_each_loop(truth, alarms, ANY)
     days = np.array([total_duration(part) / DAY for part in truth.observation.values()])
     delays = [delay for tally in by_any for delay in tally.delays]
-    undefined = Value(None)
+    no_value = Value(None)
 
     def accuracy(against: str | None) -> Value:
         counts = count_time(truth, diagnoses, STICTION, against)
-        return _bootstrap(_balanced_accuracy, counts) if names_kinds else undefined
+        return _bootstrap(_balanced_accuracy, counts) if names_kinds else no_value
 
     return Row(
         name, suite,
-        _bootstrap(_event_f1, _event_counts(by_kind)) if names_kinds else undefined,
-        _bootstrap(_time_f1, _time_counts(by_kind)) if names_kinds else undefined,
+        _bootstrap(_event_f1, _event_counts(by_kind)) if names_kinds else no_value,
+        _bootstrap(_time_f1, _time_counts(by_kind)) if names_kinds else no_value,
         _bootstrap(_event_f1, _event_counts(by_any)),
         accuracy(None), accuracy("aggressive"), accuracy("external-oscillation"),
         _bootstrap(_rate, np.stack([false_alarms, days], axis=1)),
@@ -163,9 +163,9 @@ def _root_cause_counts(truth: GroundTruth, alarms: Iterable[Alarm]) -> Floats:
               if alarm.cause and alarm.loop not in (alarm.cause, alarm.cause.rpartition(":")[0])]
     if not naming:
         return np.zeros((len(truth.observation), 4))
-    reached = tuple(replace(episode, fault=AFFECTED) if episode.cause else episode for episode in truth.episodes)
+    episodes = tuple(replace(episode, fault=AFFECTED) if episode.cause else episode for episode in truth.episodes)
     rows = []
-    for each in _score_loops(replace(truth, episodes=reached), naming, by="kind", affected="judge"):
+    for each in _score_loops(replace(truth, episodes=episodes), naming, by="kind", affected="judge"):
         affected = next((tally for tally in each.tallies if tally.name == AFFECTED), Tally(AFFECTED))
         rows.append((affected.events, affected.detected_events, affected.correct_alarms, each.total.wrong_alarms))
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
@@ -216,9 +216,9 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
     rows = []
     for loop, observation in truth.observation.items():
         alarm_time = union(predicted.get(loop, ()))
-        judged = difference(observation, union(in_manual.get(loop, ())))
-        positive = intersection(union(visible.get((loop, fault), ())), judged)
-        rest = judged if against is None else intersection(union(visible.get((loop, against), ())), judged)
+        in_automatic = difference(observation, union(in_manual.get(loop, ())))
+        positive = intersection(union(visible.get((loop, fault), ())), in_automatic)
+        rest = in_automatic if against is None else intersection(union(visible.get((loop, against), ())), in_automatic)
         negative = difference(rest, union(present.get(loop, ())))
         hit, false = (total_duration(intersection(part, alarm_time)) for part in (positive, negative))
         rows.append((hit, false, total_duration(positive) - hit, total_duration(negative) - false))
@@ -272,9 +272,9 @@ def _bootstrap(score_of: Callable[[Floats], Floats], counts: Floats) -> Value:
         return Value(None)
     rng = np.random.default_rng(_SEED)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1.0 / len(counts)), size=_RESAMPLES)
-    resampled = score_of(weights.astype(np.float64) @ counts)
-    resampled = resampled[~np.isnan(resampled)]
-    if not len(resampled):
+    resample_scores = score_of(weights.astype(np.float64) @ counts)
+    resample_scores = resample_scores[~np.isnan(resample_scores)]
+    if not len(resample_scores):
         return Value(value)
-    low, high = np.percentile(resampled, _PERCENTILES)
+    low, high = np.percentile(resample_scores, _PERCENTILES)
     return Value(value, float(low), float(high))

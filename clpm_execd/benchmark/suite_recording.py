@@ -36,8 +36,8 @@ def open_plant(suite: Suite) -> tuple[Source, Sequence[LoopSheetRow], int]:
 def simulate(plant: Source, samples: int) -> Iterator[Block]:
     """Yield so many samples of a plant, in Blocks."""
     size = max(1, _BLOCK_VALUES // len(plant.loops))
-    for done in range(0, samples, size):
-        yield plant.advance(min(size, samples - done))
+    for start in range(0, samples, size):
+        yield plant.advance(min(size, samples - start))
 
 
 class TruthCollector:

@@ -89,8 +89,8 @@ def _build_stream_parser() -> Parser:
     add_shared_options(parser, "source", *SOURCE_OPTIONS)
     add_shared_options(parser, "runtime", "--env-file", "--state", "--control", "--log-level", "--log-file")
     stream.add_options(parser)
-    shared = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
-    parser.set_defaults(**{**shared, "demo": None, "max_gap": None, "max_rate": None, "spool_limit": None,
+    defaults = {option.removeprefix("--").replace("-", "_"): None for option in SHARED_OPTIONS}
+    parser.set_defaults(**{**defaults, "demo": None, "max_gap": None, "max_rate": None, "spool_limit": None,
                            "speed": None, "command": None, "run": stream.run})
     return parser
 

@@ -157,15 +157,15 @@ class TaskBar(logging.Handler):
                                   TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
                                   auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._task = self._progress.add_task("", total=1.0)
-        self._last_drawn = 0.0  # monotonic, s; 0 while the bar is hidden
+        self._last_draw_time = 0.0  # monotonic, s; 0 while the bar is hidden
 
     def show(self, share: float, text: str) -> None:
         """Draw the bar at this share, 0 to 1, with a text beside it."""
-        if not self._last_drawn:
+        if not self._last_draw_time:
             self._progress.start()
             logging.getLogger().handlers.insert(0, self)
-        if time.monotonic() - self._last_drawn > _REDRAW_INTERVAL_SECONDS:
-            self._last_drawn = time.monotonic()
+        if time.monotonic() - self._last_draw_time > _REDRAW_INTERVAL_SECONDS:
+            self._last_draw_time = time.monotonic()
             self._progress.update(self._task, completed=share, description=text, refresh=True)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -175,8 +175,8 @@ class TaskBar(logging.Handler):
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._last_drawn:
-            self._last_drawn = 0.0
+        if self._last_draw_time:
+            self._last_draw_time = 0.0
             logging.getLogger().removeHandler(self)
             self._progress.stop()
         super().close()

@@ -49,10 +49,10 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
         if learned_masters:
             place.refuse(f"{learned_masters[0]!r} is a learned loop with a valve of its own"
                          + _more(len(learned_masters)), "give another master, or remove its [loop.learned]")
-        shared = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
-        if shared:
-            master = shared[0][1]
-            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _more(len(shared)),
+        conflicts = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
+        if conflicts:
+            master = conflicts[0][1]
+            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _more(len(conflicts)),
                          "give each slave a master of its own")
         # A loop that is directly its own master has a problem already, added where its table was read.
         circular = [slave for slave, master in pairs if slave != master and _is_in_circle(slave, masters)]
@@ -131,12 +131,12 @@ def _is_learned(loop: LoopSpec) -> bool:
 
 def _is_in_circle(loop: str, masters: Mapping[str, str | None]) -> bool:
     """Whether the masters of a loop lead back to it."""
-    visited: set[str] = set()
+    path: set[str] = set()
     master = masters.get(loop)
-    while master is not None and master not in visited:
+    while master is not None and master not in path:
         if master == loop:
             return True
-        visited.add(master)
+        path.add(master)
         master = masters.get(master)
     return False
 

@@ -35,8 +35,8 @@ def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
             parents[loop] = loop = parents[parents[loop]]
         return loop
 
-    for loop, master, coupled in zip(loops.ids, loops.masters, loops.map(_coupled_loops), strict=True):
-        for other in (*coupled, *([] if master is None else [master])):
+    for loop, master, others in zip(loops.ids, loops.masters, loops.map(_coupled_loops), strict=True):
+        for other in (*others, *([] if master is None else [master])):
             one, two = find_root(loop), find_root(other)
             parents[max(one, two)] = min(one, two)
     return [find_root(loop) for loop in loops.ids]
@@ -53,8 +53,8 @@ def select_groups(loops: Sequence[LoopSpec], ids: Collection[str]) -> tuple[Loop
         The loops to be simulated.
     """
     groups = find_groups(loops)
-    selected = {group for loop, group in zip(loops, groups, strict=True) if loop.id in ids}
-    return tuple(loop for loop, group in zip(loops, groups, strict=True) if group in selected)
+    chosen_groups = {group for loop, group in zip(loops, groups, strict=True) if loop.id in ids}
+    return tuple(loop for loop, group in zip(loops, groups, strict=True) if group in chosen_groups)
 
 
 def _coupled_loops(loop: LoopSpec) -> list[str]:

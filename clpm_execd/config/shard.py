@@ -77,17 +77,17 @@ def select_shard(loops: Sequence[LoopSpec], shard: Shard) -> Sequence[LoopSpec]:
     from clpm_execd.plant.loop_set import LoopSet
 
     shards: dict[str, int] = {}
-    selected: list[int] = []
+    positions: list[int] = []
     for i, group in enumerate(find_groups(loops)):
         if group not in shards:
             shards[group] = assign_shard(group, shard.count)
         if shards[group] == shard.index:
-            selected.append(i)
-    if not selected:
+            positions.append(i)
+    if not positions:
         what = f"shard {shard} has none of the {len(loops)} loops"
         raise BadInput([Problem("--shard", what, "give fewer shards than there are groups of loops that act on each "
                                                  "other")])
-    return LoopSet.of(loops).select(np.array(selected, dtype=np.intp))
+    return LoopSet.of(loops).select(np.array(positions, dtype=np.intp))
 
 
 def assign_shard(group: str, count: int) -> int:

@@ -176,15 +176,15 @@ def _read_injection(table: Mapping[str, Any], at: int, loop: LoopSpec, loops: Lo
         names = [*kind.parameters, "kind", "duration", "ramp"]
         refuse_unknown_keys({key: 0 for key in values if key not in names}, list(kind.parameters), place)
         values = {key: value for key, value in values.items() if key in names}
-    found: list[Problem] = []
-    [fault] = read_faults([values], Place("", found, ""))
-    if not found:
+    problems: list[Problem] = []
+    [fault] = read_faults([values], Place("", problems, ""))
+    if not problems:
         others = loops.select(np.array([i for i, other in enumerate(loops.ids) if other != loop.id], dtype=np.intp))
         healthy = LoopSet([replace(each, faults=()) for each in others.distinct], others.which, others.ids,
                           others.masters)
-        check_faults([LoopEntry(Place("", found, ""), LoopSet.of([replace(loop, faults=(fault,))])),
+        check_faults([LoopEntry(Place("", problems, ""), LoopSet.of([replace(loop, faults=(fault,))])),
                       *([LoopEntry(Place("", [], ""), healthy)] if len(healthy) else [])])
-    for problem in found:  # "fault[1].S" is "S" here, and the duration is an option of the command line
+    for problem in problems:  # "fault[1].S" is "S" here, and the duration is an option of the command line
         key = problem.where.removeprefix("fault[1]").removeprefix(".")
         words = {"duration": "--for", "ramp": "--ramp"}
         place.at(words.get(key, key)).refuse(problem.what, problem.remedy.replace("of this file", "of the stream"))

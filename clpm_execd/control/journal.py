@@ -177,5 +177,5 @@ def _end_of_last_line(fd: int) -> int:
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:
     while data:  # a disk that becomes full takes a part
-        written = os.pwrite(fd, data, offset)
-        data, offset = data[written:], offset + written
+        count = os.pwrite(fd, data, offset)
+        data, offset = data[count:], offset + count

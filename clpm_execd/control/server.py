@@ -152,7 +152,7 @@ class _Client:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        self._connection, self._received = connection, b""
+        self._connection, self._buffer = connection, b""
         self.deadline = time.monotonic() + _MAX_SECONDS
         self.is_done = False
 
@@ -165,8 +165,8 @@ class _Client:
         except OSError:
             self.is_done = True
             return None
-        self._received += data
-        line, newline, _ = self._received.partition(b"\n")
+        self._buffer += data
+        line, newline, _ = self._buffer.partition(b"\n")
         if newline or len(line) > MAX_REQUEST_BYTES or (line and not data):  # a client may close its half instead
             return line
         self.is_done = not data

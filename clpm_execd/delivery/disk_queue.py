@@ -163,8 +163,8 @@ class DiskQueue:
 
     def _log_disk_recovery(self, failure: _DiskFailure) -> None:
         text = "writing the queue to %s resumed after %.0f s; %d points dropped"
-        dropped = self.points_dropped - failure.dropped_before
-        self._log.warning(text, self.folder.path, (self._now() - failure.since) / 1e9, dropped)
+        loss = self.points_dropped - failure.dropped_before
+        self._log.warning(text, self.folder.path, (self._now() - failure.since) / 1e9, loss)
         self._disk_failure = None
 
     # Taking
@@ -386,9 +386,9 @@ class DiskQueue:
         """Merge small files next to each other into files as large as a request."""
         with self._lock:
             for queue in (self._order.backlog, self._order.live):
-                merged = [entry for run in split_merge_runs(queue) for entry in self._merge_run(run)]
+                entries = [entry for run in split_merge_runs(queue) for entry in self._merge_run(run)]
                 queue.clear()
-                queue += merged
+                queue += entries
 
     def _merge_run(self, run: list[Entry]) -> list[Entry]:
         """Return one entry for all, or these if they are too few or the disk does not take it.
@@ -401,12 +401,12 @@ class DiskQueue:
         try:
             bodies = [body for entry in run if (body := self._lines_of(entry)) is not None]
             run = [entry for entry in run if not entry.is_removed]
-            merged = Entry(run[0].time, sum(entry.points for entry in run), sum(entry.size for entry in run))
-            self.folder.write(merged.time, Batch(b"".join(bodies), merged.points))
+            whole = Entry(run[0].time, sum(entry.points for entry in run), sum(entry.size for entry in run))
+            self.folder.write(whole.time, Batch(b"".join(bodies), whole.points))
         except (OSError, IndexError):
             return [entry for entry in run if not entry.is_removed]
         for entry in run:
             self._copies.pop(entry.time, None)
         for entry in run[1:]:
             self._remove_file(entry)
-        return [merged]
+        return [whole]

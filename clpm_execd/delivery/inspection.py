@@ -135,10 +135,10 @@ def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
     yield from (path for path in list_folder(state / QUARANTINE_FOLDER) if path.name.endswith(RETRY_SUFFIX))
     for incident in read_incidents(state):
         if not names or incident.path.name in names:
-            claimed = incident.path.with_name(incident.path.name + RETRY_SUFFIX)
+            retry_path = incident.path.with_name(incident.path.name + RETRY_SUFFIX)
             with suppress(FileNotFoundError):
-                os.rename(incident.path, claimed)
-                yield claimed
+                os.rename(incident.path, retry_path)
+                yield retry_path
 
 
 def _free_time(folder: QueueFolder, since: int) -> int:

@@ -116,12 +116,12 @@ class Quarantine:
         make_folder(self.folder)
         now = self._now()
         path, contents = self._current_file(now)
-        stored = set(split_lines(contents))
+        lines_of_file = set(split_lines(contents))
         message = _last_message(contents)
         rows: list[bytes] = []
         for text, lines in rejected.items():
-            new = [line for line in dict.fromkeys(lines) if line not in stored]
-            stored.update(new)
+            new = [line for line in dict.fromkeys(lines) if line not in lines_of_file]
+            lines_of_file.update(new)
             text = " ".join(text.split())
             if new and text != message:
                 rows.append(_make_head(now, text))

@@ -122,8 +122,8 @@ class BlockEncoder:
         on_grid = np.flatnonzero(np.tile(~arrivals.has_data_path_fault, len(grid_times)))
         order = np.argsort(np.concatenate([on_grid // n + ticks.start, arrivals.row[arriving]]), kind="stable")
 
-        def merge(of_grid: npt.NDArray[Any], arrived: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return np.concatenate([of_grid.ravel()[on_grid], arrived])[order, np.newaxis]
+        def merge(of_grid: npt.NDArray[Any], of_arrivals: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.concatenate([of_grid.ravel()[on_grid], of_arrivals])[order, np.newaxis]
 
         templates = merge(self._templates_at(block.mode[ticks], np.arange(n)),
                           self._arrival_templates(block, arrivals, arriving))

@@ -141,11 +141,11 @@ def _format_any(values: Floats) -> FloatTexts:
     is_irregular |= significand >= 10.0**_DIGITS
     significand[is_irregular] = 0.0
     low, high, lengths = _decimal_texts(significand.astype(np.int64), power)
-    prefixed = np.flatnonzero((power < 4) | (values < 0.0))
-    if prefixed.size:
-        prefix = 2 * power[prefixed] + (values[prefixed] < 0.0)
-        _insert_prefix(low, high, prefixed, prefix)
-        lengths[prefixed] += _PREFIX_LENGTHS.take(prefix)
+    with_prefix = np.flatnonzero((power < 4) | (values < 0.0))
+    if with_prefix.size:
+        prefix = 2 * power[with_prefix] + (values[with_prefix] < 0.0)
+        _insert_prefix(low, high, with_prefix, prefix)
+        lengths[with_prefix] += _PREFIX_LENGTHS.take(prefix)
     irregular = np.flatnonzero(is_irregular)
     overflow = _format_one_by_one(values, irregular, low, high, lengths)
     return FloatTexts(low, high, lengths, overflow, irregular.size > 0)
@@ -201,6 +201,6 @@ def _format_one_by_one(values: Floats, rows: Indices, low: Words, high: Words, l
         if len(text) > 16:
             overflow[i] = text
             continue
-        padded, lengths[i] = text.ljust(16, PADDING), len(text)
-        low[i], high[i] = int.from_bytes(padded[:8], "little"), int.from_bytes(padded[8:], "little")
+        text_bytes, lengths[i] = text.ljust(16, PADDING), len(text)
+        low[i], high[i] = int.from_bytes(text_bytes[:8], "little"), int.from_bytes(text_bytes[8:], "little")
     return overflow

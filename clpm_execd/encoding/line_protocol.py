@@ -170,8 +170,8 @@ class LineProtocol(BlockEncoder):
 
 
 def _problems_of_ids(loops: Collection[str]) -> list[Problem]:
-    joined = "".join(loops)
-    if all(loops) and joined.isprintable() and "\\" not in joined:  # nearly always; else each by itself
+    text = "".join(loops)
+    if all(loops) and text.isprintable() and "\\" not in text:  # nearly always; else each by itself
         return []
     return [
         Problem(f"loop id {loop!r}", defect, "choose an id without it")
@@ -202,10 +202,10 @@ def _problems_of_names(
         for where, text in names
         if (defect := find_defect(text)) is not None
     ]
-    taken = [("measurement", "a line that begins with # is a comment")] if measurement.startswith("#") else []
-    taken += [(f"tag {key!r}", "the stream writes this tag itself") for key in keys if key in own_tags]
-    taken += [(f"tag {key!r}", "Telegraf sets this tag itself") for key in (*keys, *own_tags) if key == "host"]
-    taken += [(f"tag {key!r}", "it is the name of the time column") for key in (*keys, *own_tags) if key == "time"]
-    taken += [("field 'time'", "it is the name of the time column") for name in fields if name == "time"]
-    taken += [("mode_tag", "loop_id is the tag of the loop's id")] if len(set(own_tags)) < len(own_tags) else []
-    return problems + [Problem(where, why, "choose another name") for where, why in taken]
+    conflicts = [("measurement", "a line that begins with # is a comment")] if measurement.startswith("#") else []
+    conflicts += [(f"tag {key!r}", "the stream writes this tag itself") for key in keys if key in own_tags]
+    conflicts += [(f"tag {key!r}", "Telegraf sets this tag itself") for key in (*keys, *own_tags) if key == "host"]
+    conflicts += [(f"tag {key!r}", "it is the name of the time column") for key in (*keys, *own_tags) if key == "time"]
+    conflicts += [("field 'time'", "it is the name of the time column") for name in fields if name == "time"]
+    conflicts += [("mode_tag", "loop_id is the tag of the loop's id")] if len(set(own_tags)) < len(own_tags) else []
+    return problems + [Problem(where, why, "choose another name") for where, why in conflicts]

@@ -210,8 +210,8 @@ class _TruthColumns:
         faults_of = {loop: np.flatnonzero(truth.column == loop) for loop in np.unique(truth.column).tolist()}
         changes = (1 + np.flatnonzero((state[1:] != state[:-1]).any(axis=1))).tolist()
         for start, end in zip([0, *changes], [*changes, len(block)], strict=True):
-            changed = np.unique(truth.column[state[start] != state[start - 1]]).tolist() if start else faults_of
-            for loop in changed:
+            loops = np.unique(truth.column[state[start] != state[start - 1]]).tolist() if start else faults_of
+            for loop in loops:
                 self._update(loop, truth, faults_of[loop], start)
             fault[start:end], visible[start:end] = self._fault, self._visible
         return fault, visible

@@ -105,11 +105,11 @@ class RowTemplates:
         values = np.array(values, order="C")
         current = _CachedColumn(values.view(np.uint64))
         if key is not None:
-            cached = self._cache.get(key)
-            if cached and np.array_equal(cached.bits, current.bits):
-                if cached.column is None:
-                    cached.column, cached.has_irregular = _format_column(before, values)
-                return cached.column, cached.has_irregular
+            entry = self._cache.get(key)
+            if entry and np.array_equal(entry.bits, current.bits):
+                if entry.column is None:
+                    entry.column, entry.has_irregular = _format_column(before, values)
+                return entry.column, entry.has_irregular
             self._cache[key] = current
         return _format_column(before, values)
 
@@ -157,5 +157,6 @@ def _take(texts: Bytes, padding: Indices, which: Indices) -> ByteColumn:
 def _concatenate_texts(*tables: tuple[Bytes, Indices]) -> tuple[Bytes, Indices]:
     """Return one table of all texts, as wide as the widest."""
     width = max(texts.shape[1] for texts, _ in tables)
-    widened = [np.pad(texts, ((0, 0), (0, width - texts.shape[1])), constant_values=PADDING[0]) for texts, _ in tables]
-    return np.concatenate(widened), np.concatenate([padding + width - texts.shape[1] for texts, padding in tables])
+    wide_texts = [np.pad(texts, ((0, 0), (0, width - texts.shape[1])), constant_values=PADDING[0])
+                  for texts, _ in tables]
+    return np.concatenate(wide_texts), np.concatenate([padding + width - texts.shape[1] for texts, padding in tables])

@@ -54,12 +54,12 @@ def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
         "area": [row.area for row in rows],
         "description": [row.description for row in rows],
     }
-    padded = []
+    texts = []
     for heading, cells in columns.items():
         if any(cells):
             width = max(map(len, (heading, *cells)))
-            padded.append([cell.ljust(width) for cell in (heading, *cells)])
-    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*padded, strict=True))
+            texts.append([cell.ljust(width) for cell in (heading, *cells)])
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*texts, strict=True))
 
 
 def sheet_as_csv(rows: Sequence[LoopSheetRow]) -> str:
@@ -149,7 +149,7 @@ class SheetPoints:
     def __init__(self, rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str],
                  current_rows: Callable[[], Sequence[LoopSheetRow]] | None = None) -> None:
         self._measurement, self._tags, self._current_rows = measurement, tags, current_rows
-        self._written: int | None = None  # the checksum of the points that were written last
+        self._last_checksum: int | None = None  # the checksum of the points that were written last
         self.update(rows)
 
     def update(self, rows: Sequence[LoopSheetRow]) -> None:
@@ -168,19 +168,19 @@ class SheetPoints:
             self.update(rows)
         times = block.times[start:stop]
         is_due = times // _REPEAT_NS != (times - block.interval) // _REPEAT_NS
-        is_due[:1] |= self._written != self._checksum
+        is_due[:1] |= self._last_checksum != self._checksum
         for t in (start + np.flatnonzero(is_due)).tolist():
-            self._written = self._checksum
+            self._last_checksum = self._checksum
             yield t, "".join(f"{point}{block.times[t]}\n" for point in self._points).encode()
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Return which sheet has been written last, as an array by the name it has in a checkpoint."""
-        return {} if self._written is None else {LOOP_SHEET_CHECKSUM: np.array([self._written])}
+        return {} if self._last_checksum is None else {LOOP_SHEET_CHECKSUM: np.array([self._last_checksum])}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on with the stream of a snapshot: its last sheet is not written again."""
         if LOOP_SHEET_CHECKSUM in state:
-            self._written = int(state[LOOP_SHEET_CHECKSUM][0])
+            self._last_checksum = int(state[LOOP_SHEET_CHECKSUM][0])
 
 
 def _field(value: str | float) -> str:

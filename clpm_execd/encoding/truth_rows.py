@@ -59,7 +59,7 @@ class TruthRows:
     def __init__(self) -> None:
         self._states: npt.NDArray[np.int64] | None = None  # (1, F) of the last row of each fault
         self._faults: tuple[tuple[str, str], ...] = ()  # loop and kind of each of them
-        self._resumed: dict[tuple[str, str], int] = {}  # the same, of the stream that this one goes on with
+        self._states_at_resume: dict[tuple[str, str], int] = {}  # the same, of the stream that this one goes on with
         self._minute = -1
 
     def take_due(self, block: Block) -> Iterator[tuple[int, list[TruthRow]]]:
@@ -84,14 +84,16 @@ class TruthRows:
     def _states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],
                        ) -> npt.NDArray[np.int64]:
         """Return the states before a Block, (1, F): of a fault without any, one that differs from its first."""
-        known = self._resumed if self._states is None else dict(zip(self._faults, self._states[0], strict=True))
+        last_states = (self._states_at_resume if self._states is None
+                       else dict(zip(self._faults, self._states[0], strict=True)))
         self._faults = faults
-        return np.array([[known.get(fault, state - 1) for fault, state in zip(faults, states.tolist(), strict=True)]])
+        return np.array([[last_states.get(fault, state - 1)
+                          for fault, state in zip(faults, states.tolist(), strict=True)]])
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Return the states of the last rows, as arrays by the names they have in a checkpoint."""
         # A process that is killed before its first Block passes on what it was restored from.
-        states = (self._resumed if self._states is None
+        states = (self._states_at_resume if self._states is None
                   else dict(zip(self._faults, self._states[0].tolist(), strict=True)))
         if not states:
             return {}
@@ -104,5 +106,5 @@ class TruthRows:
         """Go on with the stream of a snapshot, for these loops; the others start."""
         if TRUTH_LOOPS in state:
             rows = zip(*(state[name].tolist() for name in (TRUTH_LOOPS, TRUTH_KINDS, TRUTH_STATES)), strict=True)
-            self._resumed = {(loop, kind): code for loop, kind, code in rows if loop in loops}
+            self._states_at_resume = {(loop, kind): code for loop, kind, code in rows if loop in loops}
             self._minute = int(state[TRUTH_MINUTE][0])

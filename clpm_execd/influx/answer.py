@@ -139,10 +139,10 @@ def classify_failure(failure: BaseException) -> Answer:
 def _causes(failure: BaseException) -> list[BaseException]:
     """Return a failure and all that it came from: urllib3 hides the system's error in `reason` and in arguments."""
     causes: list[BaseException] = []
-    unvisited: list[object] = [failure]
-    while unvisited:
-        one = unvisited.pop(0)
+    queue: list[object] = [failure]
+    while queue:
+        one = queue.pop(0)
         if isinstance(one, BaseException) and one not in causes:
             causes.append(one)
-            unvisited += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
+            queue += [getattr(one, "reason", None), *one.args, one.__cause__, one.__context__]
     return causes

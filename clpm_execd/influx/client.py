@@ -213,10 +213,10 @@ class InfluxClient:
         pools: CapturingPoolManager = api.rest_client.pool_manager
         # On one machine there is no network to relieve, and compression at both ends costs a third of the speed.
         is_compressed = self._accepts_gzip and len(body) > MIN_COMPRESSED_BYTES and not is_on_this_machine(self.url)
-        packed = gzip.compress(body, GZIP_LEVEL, mtime=0) if is_compressed else body
+        contents = gzip.compress(body, GZIP_LEVEL, mtime=0) if is_compressed else body
         failure = Answer(None, "the client sent nothing", error=TransportError.OTHER)
         try:
-            (self._post_v2 if self._has_v2_write else self._post_v1)(client, packed, "gzip" if is_compressed else
+            (self._post_v2 if self._has_v2_write else self._post_v1)(client, contents, "gzip" if is_compressed else
                                                                      "identity")
         except Exception as error:  # ApiException, urllib3's own, ...: what counts is the response in the pools
             # The error is not kept: it would keep this frame, and so the body, until the garbage collector runs.

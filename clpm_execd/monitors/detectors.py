@@ -135,14 +135,14 @@ def _judge_data_of(window: LoopWindow) -> tuple[str, float] | None:
     manual = float(np.mean(~window.is_automatic))
     if manual > data_rules.MANUAL_FRACTION:
         return "manual", manual
-    repeated = data_rules.compute_repetition(window.pv)
+    repetition = data_rules.compute_repetition(window.pv)
     if data_rules.is_frozen(window.pv, window.op):
-        lost = float(np.mean(window.pv < data_rules.LOWEST_PERCENT))
-        return ("drop-out", lost) if lost > data_rules.FROZEN_FRACTION else ("freeze", 1.0)
-    if repeated > data_rules.REPEATED_FRACTION:
-        return "compression", repeated
-    saturated = data_rules.compute_saturation(window.op)
-    return ("undersized", saturated) if saturated > data_rules.SATURATED_FRACTION else None
+        low_fraction = float(np.mean(window.pv < data_rules.LOWEST_PERCENT))
+        return ("drop-out", low_fraction) if low_fraction > data_rules.FROZEN_FRACTION else ("freeze", 1.0)
+    if repetition > data_rules.REPEATED_FRACTION:
+        return "compression", repetition
+    saturation = data_rules.compute_saturation(window.op)
+    return ("undersized", saturation) if saturation > data_rules.SATURATED_FRACTION else None
 
 
 def _judge_combination(windows: Sequence[LoopWindow]) -> list[Finding]:

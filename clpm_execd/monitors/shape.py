@@ -47,8 +47,8 @@ def _to_symbols(x: Floats) -> list[str]:
     deviation = steps.std()
     if deviation == 0.0:
         return ["S"] * len(steps)
-    normalized = (steps - steps.mean()) / deviation
-    codes = np.where(normalized > _THRESHOLD_DEVIATIONS, 2, np.where(normalized < -_THRESHOLD_DEVIATIONS, 0, 1))
+    z_scores = (steps - steps.mean()) / deviation
+    codes = np.where(z_scores > _THRESHOLD_DEVIATIONS, 2, np.where(z_scores < -_THRESHOLD_DEVIATIONS, 0, 1))
     return [("D", "S", "I")[code] for code in codes.tolist()]
 
 

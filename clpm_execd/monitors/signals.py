@@ -53,8 +53,8 @@ def find_strongest_period(x: Floats) -> float:
 def compute_moving_mean(x: Floats, period: float) -> Floats:
     """Return the mean over a period around each sample: the level about which x oscillates."""
     width = max(1, round(period))
-    padded = np.pad(x, (width // 2, width - 1 - width // 2), mode="reflect")
-    return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
+    long_x = np.pad(x, (width // 2, width - 1 - width // 2), mode="reflect")
+    return np.convolve(long_x, np.full(width, 1.0 / width), mode="valid")
 
 
 def compute_service_factor(is_automatic: npt.NDArray[np.bool_]) -> float:

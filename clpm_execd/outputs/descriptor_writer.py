@@ -100,9 +100,9 @@ class DescriptorWriter:
         while remaining:
             try:
                 if self._is_pipe or self._fd in self._clock.wait(_STOP_GRACE_NS // 4, [], [self._fd]):
-                    written = os.write(self._fd, remaining[: self._max_write_bytes])
-                    self._bytes_written += written
-                    remaining = remaining[written:]
+                    count = os.write(self._fd, remaining[: self._max_write_bytes])
+                    self._bytes_written += count
+                    remaining = remaining[count:]
                     continue
             except InterruptedError:
                 continue

@@ -121,7 +121,7 @@ class _Summary:
     def __init__(self, job: StreamJob, queue: Queue, sender: Sender) -> None:
         self._clock, self._log, self._queue, self._sender = job.clock, job.log, queue, sender
         self._since: int | None = None
-        self._cycles = self._points = self._written = 0
+        self._cycles = self._points = self._last_points_written = 0
 
     def add(self, cycles: int, points: int) -> None:
         self._log.debug("%d cycles, %d points", cycles, points)
@@ -138,11 +138,11 @@ class _Summary:
         self._log.info(
             "%d cycles of %.10g points: %d emitted, %d written, %d pending",
             self._cycles, round(self._points / self._cycles, 1), self._points,
-            written - self._written, self._queue.points,
+            written - self._last_points_written, self._queue.points,
         )  # fmt: skip
         self._since = self._clock.elapsed()
         self._cycles = self._points = 0
-        self._written = written
+        self._last_points_written = written
 
 
 class _DeliveryMetrics:

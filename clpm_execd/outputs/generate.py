@@ -99,12 +99,13 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
     """
     _keep_freed_memory()
     size = samples_per_block(source, _BLOCK_LINES)
-    simulated = _simulate(source, samples, size)
+    simulation = _simulate(source, samples, size)
     is_long = is_split and samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
     instants = written = 0
-    prefetched = prefetch_blocks(simulated, source.loops, destination.signals) if is_long else nullcontext(simulated)
+    source_blocks = (prefetch_blocks(simulation, source.loops, destination.signals) if is_long
+                     else nullcontext(simulation))
     # The second process is forked before the destination is opened, which may start threads.
-    with prefetched as blocks, destination.open(signals) as write:
+    with source_blocks as blocks, destination.open(signals) as write:
         for block in blocks:
             if signals.should_stop:
                 break

@@ -53,8 +53,8 @@ def prefetch_blocks(blocks: Iterator[Block], loops: tuple[str, ...],
 
 def _reduce(block: Block, signals: Collection[str]) -> Block:
     """Return the Block without the signals that are not needed, and without the ids, which the receiver has."""
-    unused: dict[str, Any] = {name: _EMPTY for name in SIGNALS if name not in signals}
-    return replace(block, loops=(), **unused)
+    empty_signals: dict[str, Any] = {name: _EMPTY for name in SIGNALS if name not in signals}
+    return replace(block, loops=(), **empty_signals)
 
 
 def _produce(blocks: Iterator[Block], pipe: int) -> NoReturn:

@@ -169,7 +169,7 @@ class _Loop:
 
     def _emit(self, block: Block) -> None:
         job, output = self.job, self.output
-        started = job.clock.elapsed()
+        start = job.clock.elapsed()
         lines = job.encoder.encode(block)
         output.write(lines, len(block))
         if job.metrics:
@@ -180,7 +180,7 @@ class _Loop:
         if job.progress:
             job.progress.update(job.source.next_time)
         while not self._should_stop() and not output.has_ended:
-            wait = output.backpressure(lines, job.clock.elapsed() - started, self._lag())
+            wait = output.backpressure(lines, job.clock.elapsed() - start, self._lag())
             if wait <= 0:
                 return
             self._wait(wait, job.clock)

@@ -442,8 +442,8 @@ def _draw_planes(panels: _Panels, comparison: Comparison) -> None:
     both = np.concatenate([comparison.recorded, comparison.simulated])
     x, y = _limits(both[:, 1]), _limits(both[:, 0])
     for k, (source, signals, style) in enumerate(_pair(comparison, LIGHT.pv)):
-        shown = signals[::-(-len(signals) // _MAX_POINTS)]
-        points = _line(source, shown[:, 1], shown[:, 0], style,
+        sample = signals[::-(-len(signals) // _MAX_POINTS)]
+        points = _line(source, sample[:, 1], sample[:, 0], style,
                        mode="markers", marker={"size": 3, "color": style["color"], "opacity": 0.6})
         panels.add(3, 2 + k, 4, f"PV over OP, {source}", {"title": _axis_title("OP, %"), "range": x},
                    {"title": {"text": "PV, eng. units"}, "range": y}, points)

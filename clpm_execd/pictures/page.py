@@ -178,8 +178,8 @@ def render_figure(figure: Figure, height_px: int, details: bytes | None = None) 
 
 
 def _render_details(details: bytes) -> str:
-    packed = base64.b64encode(gzip.compress(details, 6, mtime=0)).decode()
-    return f'<script type="application/octet-stream" class="details">{packed}</script>'
+    text = base64.b64encode(gzip.compress(details, 6, mtime=0)).decode()
+    return f'<script type="application/octet-stream" class="details">{text}</script>'
 
 
 def _layout_template() -> dict[str, Any]:

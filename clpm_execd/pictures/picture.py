@@ -68,13 +68,13 @@ class Picture:
 
 def build_picture(block: Block, loops: Sequence[str] | None, theme: str | None = None) -> Picture:
     """Return the picture of a Block; see `NotebookBlock.plot`."""
-    chosen = block.loops if loops is None else tuple(loops)
-    for loop in chosen:
+    ids = block.loops if loops is None else tuple(loops)
+    for loop in ids:
         if loop not in block.loops:
             raise KeyError(f"no loop is {loop!r}; {did_you_mean(loop, block.loops)}")
     interval = int(np.diff(block.times).min()) if len(block) > 1 else SECOND
-    run = choose_run(len(block), detail_points(".html", len(chosen)))
-    return Picture(build_trends([block], chosen, interval, run), f"{len(block)} samples of {len(chosen)} loops", theme)
+    run = choose_run(len(block), detail_points(".html", len(ids)))
+    return Picture(build_trends([block], ids, interval, run), f"{len(block)} samples of {len(ids)} loops", theme)
 
 
 def max_points(suffix: str, loops: int) -> int:

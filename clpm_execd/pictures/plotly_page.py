@@ -214,8 +214,8 @@ def _draw_lane(figure: Figure, trend: Trend, row: int, lane: Lane, bottom: float
     for kind in _BAR_ALPHA:
         bars = [bar for bar in lane.bars if bar.kind == kind]
         if bars:
-            labelled = [(bar.start, bar.end, f"{lane.fault}: {_BAR_NAMES[kind]}, {_format_times(bar)}") for bar in bars]
-            _draw_bars(figure, trend, lane.fault, row, labelled, add_alpha(colour, _BAR_ALPHA[kind]),
+            labels = [(bar.start, bar.end, f"{lane.fault}: {_BAR_NAMES[kind]}, {_format_times(bar)}") for bar in bars]
+            _draw_bars(figure, trend, lane.fault, row, labels, add_alpha(colour, _BAR_ALPHA[kind]),
                        dash="3px,2px" if kind == "control" else "solid")
             for bar in bars:
                 figure.add_shape(

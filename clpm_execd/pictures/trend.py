@@ -342,9 +342,9 @@ def _break_at_gaps(times: Times, values: Floats, interval: int) -> tuple[Times, 
 def _drop_inner_points(times: Times, values: Floats) -> tuple[Times, Floats]:
     """Return the points without those between two of the same value: of a level only its ends are needed."""
     same = values[1:] == values[:-1]
-    needed = np.ones(len(values), dtype=bool)
-    needed[1:-1] = ~(same[1:] & same[:-1])
-    return times[needed], values[needed]
+    is_end = np.ones(len(values), dtype=bool)
+    is_end[1:-1] = ~(same[1:] & same[:-1])
+    return times[is_end], values[is_end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,10 +387,10 @@ def build_lanes(trend: Trend, min_gap: int) -> list[Lane]:
 
 
 def _join(intervals: Iterable[TimeInterval], min_gap: int) -> list[TimeInterval]:
-    joined: list[TimeInterval] = []
+    result: list[TimeInterval] = []
     for start, end in intervals:
-        if joined and start - joined[-1][1] < min_gap:
-            joined[-1] = joined[-1][0], end
+        if result and start - result[-1][1] < min_gap:
+            result[-1] = result[-1][0], end
         else:
-            joined.append((start, end))
-    return joined
+            result.append((start, end))
+    return result

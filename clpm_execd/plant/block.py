@@ -97,10 +97,10 @@ class Truth:
         first = [group[0] for group in columns.values()]
         present, visible, severity = self.present[:, first], self.visible[:, first], self.severity[:, first]
         effect, cause = self.effect[:, first], self.cause[:, first]
-        merged = np.empty(len(self.loops) + 1, dtype=np.intp)
-        merged[-1] = -1
+        group_column = np.empty(len(self.loops) + 1, dtype=np.intp)
+        group_column[-1] = -1
         for i, group in enumerate(columns.values()):
-            merged[group] = i
+            group_column[group] = i
         for i, group in enumerate(columns.values()):
             if len(group) > 1:
                 present[:, i] = self.present[:, group].any(axis=1)
@@ -109,7 +109,8 @@ class Truth:
                 effect[:, i] = self.effect[:, group].max(axis=1)
         return Truth(tuple(self.loops[i] for i in first), tuple(self.kinds[i] for i in first),
                      tuple(self.control[i] for i in first), self.column[first], present, visible, severity, effect,
-                     merged[cause], {(int(merged[i]), int(merged[k])): route for (i, k), route in self.routes.items()})
+                     group_column[cause], {(int(group_column[i]), int(group_column[k])): route
+                                           for (i, k), route in self.routes.items()})
 
 
 @dataclass(frozen=True, slots=True)

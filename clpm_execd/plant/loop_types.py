@@ -64,7 +64,7 @@ def _decimal_step(span: float) -> float:
     step = span / _STEPS_PER_SPAN
     exponent = Decimal(step).adjusted()
     steps = (float(f"{factor}e{exponent}") for factor in (1, 2, 5))
-    return max(rounded for rounded in steps if rounded <= step * (1.0 + 1e-9))
+    return max(size for size in steps if size <= step * (1.0 + 1e-9))
 
 
 def template(loop_type: str, loop_id: str, span: tuple[float, float]) -> LoopSpec:

@@ -308,20 +308,20 @@ class Plant(Simulation):
         if self._single_loop is not None:
             self._single_loop.note_request(len(signals), scans)
         for tick, noise, load in self._batches(last + 1):
-            due = (first - tick) % scans  # scans until the next sample
-            i = (tick + due - first) // scans
+            wait = (first - tick) % scans  # scans until the next sample
+            i = (tick + wait - first) // scans
             if self._single_loop is not None and len(noise) > 1:
-                samples = self._single_loop.simulate(noise, load)[due::scans]
+                samples = self._single_loop.simulate(noise, load)[wait::scans]
                 signals[i:i + len(samples)], mode[i:i + len(samples)] = samples, state.effective_mode
                 continue
             self._simulate_scan(tick, noise[0], load[0])
-            if due == 0:
+            if wait == 0:
                 signals[i], mode[i] = state.signals, state.effective_mode
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
             if self._twin is not None:
                 self._twin.step(tick, noise[0], load[0])
-                if due == 0:
+                if wait == 0:
                     self._twin.take_sample(twin_signals[:, i], twin_mode[i])
 
     def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:

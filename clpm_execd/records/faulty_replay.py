@@ -156,10 +156,10 @@ class FaultyReplay(Replay):
 
     def _fill_gaps(self, which: int, signals: Floats) -> Floats:
         """Return SP, OP and PV, (3, T, N), with each gap filled with the value before it."""
-        filled = np.concatenate([self._last[which][:, None], signals], axis=1)
-        filled = forward_fill(filled, np.isfinite(filled), axis=1)
-        self._last[which] = filled[:, -1]
-        return filled[:, 1:]
+        values = np.concatenate([self._last[which][:, None], signals], axis=1)
+        values = forward_fill(values, np.isfinite(values), axis=1)
+        self._last[which] = values[:, -1]
+        return values[:, 1:]
 
 
 def _first_values(records: Sequence[Record]) -> Floats:

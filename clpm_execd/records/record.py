@@ -188,9 +188,9 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
     if not samples.loops or not any(np.isfinite(part).any() for part in samples.values["pv"]):
         cells = [f"values such as {text!r}" for text in list(samples.notes.bad_texts)[:1]]
         cells += [f"signals such as {', '.join(samples.other_names)}"] if samples.other_names else []
-        found = f", but {' and '.join(cells)}" if cells else ""
+        clause = f", but {' and '.join(cells)}" if cells else ""
         remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME; {header.place}"
-        raise record_error(path, f"no row has a number for PV{found}", remedy)
+        raise record_error(path, f"no row has a number for PV{clause}", remedy)
     return _assemble(path, samples, zone, assumptions)
 
 

@@ -98,15 +98,15 @@ class Replay:
         """Return the next n samples."""
         first = self._position
         self._position += n
-        held = [(record, self._held_rows(record, first, n)) for record in self._records]
-        pv = np.concatenate([record.pv[rows] for record, rows in held], axis=1)
+        rows_of_records = [(record, self._held_rows(record, first, n)) for record in self._records]
+        pv = np.concatenate([record.pv[rows] for record, rows in rows_of_records], axis=1)
         return Block(
             loops=self.loops,
             times=self._start + self._interval * np.arange(first, first + n, dtype=np.int64),
             pv=pv,
-            op=np.concatenate([record.op[rows] for record, rows in held], axis=1),
-            sp=np.concatenate([record.sp[rows] for record, rows in held], axis=1),
-            mode=np.concatenate([record.mode[rows] for record, rows in held], axis=1),
+            op=np.concatenate([record.op[rows] for record, rows in rows_of_records], axis=1),
+            sp=np.concatenate([record.sp[rows] for record, rows in rows_of_records], axis=1),
+            mode=np.concatenate([record.mode[rows] for record, rows in rows_of_records], axis=1),
             valve_position=np.full(pv.shape, np.nan),
             true_pv=np.full(pv.shape, np.nan),
             quality=np.where(np.isfinite(pv), GOOD, BAD).astype(np.int16),

@@ -36,10 +36,10 @@ def find_distinguishing_tags(series: Sequence[tuple[Mapping[str, str], set[str]]
     names.sort(key=lambda name: name.casefold() not in ("_measurement", "host", "server", "source"))
     for name in list(names):
         rest = [other for other in names if other != name]
-        seen: set[tuple[str, ...]] = set()
+        unique_keys: set[tuple[str, ...]] = set()
         keys = [(signal, *(tags.get(other, "") for other in rest)) for tags, signals in series for signal in signals]
-        seen.update(keys)
-        if len(seen) == len(keys):
+        unique_keys.update(keys)
+        if len(unique_keys) == len(keys):
             names = rest
     return names
 
@@ -194,8 +194,8 @@ def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, sampl
     if layout.loop is None:
         return _code_series(rows, layout, np.zeros(len(rows), np.int64), [prefix or stem], samples)
     codes, names = rows.column(layout.loop).factorize()
-    joined = f"{prefix}." if prefix and len(layout.loops) > 1 else ""
-    return _code_series(rows, layout, codes, [joined + (name.strip() or stem) for name in names], samples)
+    stem_prefix = f"{prefix}." if prefix and len(layout.loops) > 1 else ""
+    return _code_series(rows, layout, codes, [stem_prefix + (name.strip() or stem) for name in names], samples)
 
 
 def _code_series(rows: _UsableRows, layout: Layout, codes: Integers, loops: Sequence[str], samples: Samples
@@ -305,8 +305,8 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
         layout_header: Header | None = None
         for header, table in source.tables():
             if layout is None or header is not layout_header:
-                fixed = (0,) if source.is_process_data else ()
-                layout = detect_layout(header, columns, str(path), fixed, interval=interval)
+                time_columns = (0,) if source.is_process_data else ()
+                layout = detect_layout(header, columns, str(path), time_columns, interval=interval)
                 if source.is_process_data:
                     layout = replace(layout, loop=None)
                 layout_header = header

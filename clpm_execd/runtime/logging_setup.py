@@ -114,22 +114,22 @@ def configure_logging(
     callable
         It takes a further secret, and hides it from then on.
     """
-    hidden: set[str] = set()
+    hidden_texts: set[str] = set()
 
     def hide(secret: str) -> None:
-        hidden.update({secret, secret.strip(), ascii(secret)[1:-1]} - {""})
+        hidden_texts.update({secret, secret.strip(), ascii(secret)[1:-1]} - {""})
 
     for secret in secrets:
         hide(secret)
     logging.raiseExceptions = False
     logging.addLevelName(TRACE, "TRACE")
     logging.captureWarnings(True)
-    with_time = _Formatter("%(asctime)s %(levelname)s %(message)s", hidden, telegraf=False)
+    with_time = _Formatter("%(asctime)s %(levelname)s %(message)s", hidden_texts, telegraf=False)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
         handler.close()
-    console = build_telegraf_handler(sys.stderr, hidden)
+    console = build_telegraf_handler(sys.stderr, hidden_texts)
     if not telegraf:
         console.setFormatter(with_time)
     root.addHandler(console)

@@ -178,12 +178,12 @@ def _is_pipe(fd: int) -> bool:
 
 def _nonblocking_pipe() -> tuple[int, int]:
     """Return a pipe above the standard descriptors, since a closed one of those must stay closed."""
-    unwanted: list[int] = []
+    pipe_ends: list[int] = []
     pair = os.pipe()
     while min(pair) < 3:
-        unwanted += pair
+        pipe_ends += pair
         pair = os.pipe()
-    for fd in unwanted:
+    for fd in pipe_ends:
         os.close(fd)
     for fd in pair:
         os.set_blocking(fd, False)

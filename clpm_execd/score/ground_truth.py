@@ -62,8 +62,8 @@ class GroundTruth:
         if start is None and end is None:
             return self
         limits = ((start if start is not None else 0, end if end is not None else LAST_TIME),)
-        clipped = {loop: part for loop, parts in self.observation.items() if (part := intersection(parts, limits))}
-        return GroundTruth(self.episodes, clipped, self.has_samples)
+        observation = {loop: part for loop, parts in self.observation.items() if (part := intersection(parts, limits))}
+        return GroundTruth(self.episodes, observation, self.has_samples)
 
     def with_healthy_loops(self, loops: Iterable[str]) -> GroundTruth:
         """Return the ground truth with further loops, without faults and observed whenever another loop is."""
@@ -213,16 +213,16 @@ class _Rows:
 
     def _add_wide_states(self, loop: str, cells: Mapping[int, tuple[str, str]]) -> None:
         """Add the states of a loop where they change; cells: at each time the faults and whether one is visible."""
-        previous, ended = ("", ""), set[str]()
+        previous, before = ("", ""), set[str]()
         for time in sorted(cells):
             if cells[time] == previous:
                 continue
             fault, visible = previous = cells[time]
             present = set(fault.split("+")) - {""}
             state = _PRESENT | _ACTIVE | (_VISIBLE if visible in _TRUE else 0)
-            for name in present | ended:
+            for name in present | before:
                 self.states.setdefault((loop, name), {})[time] = state if name in present else 0
-            ended = present
+            before = present
 
     def read_csv(self, first: str, remainder: Iterator[str]) -> None:
         """Read tables of one value or one point a row, each with its header; a row without a fault is a sample."""
@@ -329,13 +329,13 @@ def _parse_time(text: str) -> int:
 
 def _parse_line(line: str) -> tuple[dict[str, str], dict[str, str], int]:
     """Return tags, fields and time of a line of line protocol; raise ValueError if it is not one."""
-    line, quoted = line.strip(), {}
+    line, texts = line.strip(), {}
     while match := _QUOTED_FIELD.search(line):  # the texts among the fields; they may hold blanks and commas
-        quoted[match[2]] = re.sub(r'\\(["\\])', r"\1", match[3])
+        texts[match[2]] = re.sub(r'\\(["\\])', r"\1", match[3])
         line = line[:match.start()] + (match[1] if match[1] == " " or match[4] else "") + line[match.end():]
     head, fields, stamp = re.split(r"(?<!\\) ", line)
     _, tags = re.split(r"(?<!\\),", head, maxsplit=1)
-    return dict(_parse_pairs(tags)), {**dict(_parse_pairs(fields)), **quoted}, int(stamp)
+    return dict(_parse_pairs(tags)), {**dict(_parse_pairs(fields)), **texts}, int(stamp)
 
 
 def _invalid_line(line: str, where: str) -> BadInput:

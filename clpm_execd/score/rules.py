@@ -356,7 +356,7 @@ def _merge_alarms(alarms: Sequence[Alarm], observation: TimeIntervals, truth: _L
         name = _label(alarm.fault, by)
         if name is not None:
             alarms_by_name.setdefault(name, []).append(alarm)
-    merged: list[_MergedAlarm] = []
+    result: list[_MergedAlarm] = []
     for name, each in alarms_by_name.items():
         target = truth.target.get(name, ())
         invisible = difference(truth.present.get(name, ()), target)
@@ -367,8 +367,8 @@ def _merge_alarms(alarms: Sequence[Alarm], observation: TimeIntervals, truth: _L
                 hit = total_duration(intersection(judged, target))
                 raised_at = min(alarm.raised_at for alarm in each if start <= alarm.start < end)
                 is_correct = 0 < hit >= overlap * total_duration(judged)
-                merged.append(_MergedAlarm(name, raised_at, time, judged, is_correct))
-    return merged
+                result.append(_MergedAlarm(name, raised_at, time, judged, is_correct))
+    return result
 
 
 class _Scorer:
@@ -422,9 +422,9 @@ class _Scorer:
         controls = difference(union(part for _, time in truth.controls for part in time), others)
         own = truth.present.get(alarm.name, ())
         healthy = difference(difference(difference(alarm.judged, others), controls), own)
-        covered = {"fault": total_duration(intersection(alarm.judged, others)),
+        times = {"fault": total_duration(intersection(alarm.judged, others)),
                    "control": total_duration(intersection(alarm.judged, controls)), HEALTHY: total_duration(healthy)}
-        cause = max(covered, key=covered.__getitem__)
+        cause = max(times, key=times.__getitem__)
         self._causes[cause] += 1
         actual = HEALTHY
         if cause != HEALTHY:
@@ -460,7 +460,7 @@ class _Scorer:
         rows = sorted(self._confusion, key=lambda name: order.get(name, len(order)))
         return Score(
             by, overlap, all_present, tallies, total,
-            tuple(ControlCount(kind, len(alarmed), sum(alarmed)) for kind, alarmed in sorted(self._controls.items())),
+            tuple(ControlCount(kind, len(alarms), sum(alarms)) for kind, alarms in sorted(self._controls.items())),
             {row: dict(self._confusion[row]) for row in rows}, self._causes["fault"], self._causes["control"],
             self._causes[HEALTHY], loops, loop_days,
             tuple(sorted(self._false_positives, key=lambda each: (each.loop, each.start, each.predicted))),
@@ -469,10 +469,10 @@ class _Scorer:
 
 def _dominant_name(time: TimeIntervals, alarms: Iterable[_MergedAlarm]) -> str | None:
     """Return the name whose alarms cover most of a time, the alphabetically first of equals; None if none does."""
-    covered: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for alarm in alarms:
-        covered[alarm.name] += total_duration(intersection(alarm.time, time))
-    return min(covered, key=lambda name: (-covered[name], name)) if any(covered.values()) else None
+        times[alarm.name] += total_duration(intersection(alarm.time, time))
+    return min(times, key=lambda name: (-times[name], name)) if any(times.values()) else None
 
 
 def _ratio(part: int, total: int) -> float | None:

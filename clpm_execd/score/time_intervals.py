@@ -11,15 +11,15 @@ TimeIntervals = tuple[TimeInterval, ...]
 
 def union(intervals: Iterable[TimeInterval]) -> TimeIntervals:
     """Return what any of the intervals covers. Intervals that touch are joined; empty ones are dropped."""
-    merged: list[TimeInterval] = []
+    result: list[TimeInterval] = []
     for start, end in sorted(intervals):
         if start >= end:
             continue
-        if merged and start <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        if result and start <= result[-1][1]:
+            result[-1] = result[-1][0], max(end, result[-1][1])
         else:
-            merged.append((start, end))
-    return tuple(merged)
+            result.append((start, end))
+    return tuple(result)
 
 
 def intersection(one: Sequence[TimeInterval], other: Sequence[TimeInterval]) -> TimeIntervals:

@@ -177,12 +177,12 @@ class _Progress:
     def __init__(self, samples: int) -> None:
         from clpm_execd.cli.terminal import TaskBar
 
-        self._samples, self._started = samples, time.monotonic()
+        self._samples, self._start_time = samples, time.monotonic()
         self._bar = TaskBar("generating")
 
     def show(self, done: int) -> None:
         """Show that so many samples of each loop are written."""
-        remaining = (time.monotonic() - self._started) * (self._samples - done) / done
+        remaining = (time.monotonic() - self._start_time) * (self._samples - done) / done
         self._bar.show(done / self._samples, f"{human_duration(remaining * SECOND)} to go")
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class _Progress:
 
     def summarize(self, path: Path | None, written: int, loops: int) -> None:
         """Print how many samples of all loops were written, how large they are, and how fast it was."""
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - self._start_time
         size = "" if path is None else f", {_size_of(path) / 1e6:,.1f} MB"
         print(f"{path or 'stdout'}: {written:,} samples of {loops:,} {'loops' if loops > 1 else 'loop'}{size}, "
               f"{seconds:.1f} s, {written / seconds:,.0f} samples/s", file=sys.stderr)

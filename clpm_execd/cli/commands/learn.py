@@ -145,9 +145,9 @@ def _make_tasks(records: Sequence[tuple[Record, Path]], overrides: _Overrides, a
         if not usable:
             remedy = "name its column with --columns op=NAME or op=#3: without it no controller can be identified"
             problems.append(Problem(str(path), f"no OP for {', '.join(record.loops[:5])}", remedy))
-        skipped = [loop for column, loop in enumerate(record.loops) if column not in usable]
-        if usable and skipped:
-            assumptions.append((str(path), f"left out, because they have no OP: {', '.join(skipped)[:200]}"))
+        loops_without_op = [loop for column, loop in enumerate(record.loops) if column not in usable]
+        if usable and loops_without_op:
+            assumptions.append((str(path), f"left out, because they have no OP: {', '.join(loops_without_op)[:200]}"))
         for column in usable:
             loop = record.loops[column]
             plain = strip_date(loop) if path.name.startswith(loop) else loop

@@ -48,11 +48,11 @@ def match_periods(pairs: Sequence[PeriodPair]) -> None:
     """Change the process of each second loop until it oscillates with the period of the first, and set the period."""
     targets = dict(zip(map(id, pairs), measure_periods([(pair.reference, pair.reference_fault) for pair in pairs]),
                        strict=True))
-    unmatched = list(pairs)
+    remaining = list(pairs)
     for _ in range(_MAX_ATTEMPTS):
-        periods = measure_periods([(pair.adjusted, pair.adjusted_fault) for pair in unmatched])
-        attempted, unmatched = unmatched, []
-        for pair, period in zip(attempted, periods, strict=True):
+        periods = measure_periods([(pair.adjusted, pair.adjusted_fault) for pair in remaining])
+        attempts, remaining = remaining, []
+        for pair, period in zip(attempts, periods, strict=True):
             target = targets[id(pair)]
             if target is None or period is None:
                 continue
@@ -60,7 +60,7 @@ def match_periods(pairs: Sequence[PeriodPair]) -> None:
                 pair.period = target
                 continue
             _slow_down(pair.adjusted["process"], target / period)
-            unmatched.append(pair)
+            remaining.append(pair)
 
 
 def _slow_down(process: LoopTable, factor: float) -> None:

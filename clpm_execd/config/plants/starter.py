@@ -78,7 +78,7 @@ _FAULT_FRACTIONS = (
 _TRIO_FRACTION = 0.03  # trios of one period per loop of the plant
 _SHARED_FRACTION = 0.01  # events of each kind that neighbours share, per loop of the plant
 _NEIGHBOURS = 3  # loops that share an event
-_REACHED = (5, 12)  # loops that a limit cycle travels through, from the sticky valve that makes it
+_TRAVEL_LOOPS = (5, 12)  # loops that a limit cycle travels through, from the sticky valve that makes it
 _ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where it is the answer to a fault
 _WORN_FRACTION = 1 / 3  # of the sticky valves, those that become so within days; the others are so from the beginning
 # Of the whole plant: what its throughput does to it (docs/physics.md, "Days and months").
@@ -160,7 +160,7 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
         _add_trios(loops, rng)
         _add_shared_events(loops, rng)
     elif scale > 0.0:
-        _add_travelling_cycle(loops, rng, round(_REACHED[0] * scale) + 1)
+        _add_travelling_cycle(loops, rng, round(_TRAVEL_LOOPS[0] * scale) + 1)
     _add_faults(loops, scale, rng)
     if is_refinery:
         _add_operators(loops, MOVE_INTERVAL_HOURS, MOVE_SIZE, rng)
@@ -277,7 +277,7 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
     if len(loops) < _UNIT_SIZE // 2:
         return
     for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
-        _add_travelling_cycle(loops, rng, rng.randint(*_REACHED))
+        _add_travelling_cycle(loops, rng, rng.randint(*_TRAVEL_LOOPS))
     for kind in ("load-step", "grade-change"):
         for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
             first = _UNIT_SIZE * rng.randrange(-(-len(loops) // _UNIT_SIZE))
@@ -292,7 +292,7 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
                 loop.comment = f"{names} share this event: {FAULTS[kind].description}"
 
 
-def _add_travelling_cycle(loops: Sequence[_PlantLoop], rng: Random, reached: int) -> None:
+def _add_travelling_cycle(loops: Sequence[_PlantLoop], rng: Random, length: int) -> None:
     """Give a loop a sticky valve, and let its limit cycle travel through so many others of its unit, one by one."""
     first = _UNIT_SIZE * rng.randrange(-(-len(loops) // _UNIT_SIZE))
     unit = [loop for loop in loops[first:first + _UNIT_SIZE] if not loop.faults]
@@ -301,7 +301,7 @@ def _add_travelling_cycle(loops: Sequence[_PlantLoop], rng: Random, reached: int
     if not roots:
         return
     root = rng.choice(roots)
-    path = [loop for loop in unit if loop is not root and not loop.is_master and loop is not root.master][:reached]
+    path = [loop for loop in unit if loop is not root and not loop.is_master and loop is not root.master][:length]
     s = round(rng.uniform(5, 8), 1)
     root.faults = [{"kind": "stiction", "S": s, "J": round(s * rng.uniform(0.6, 1.0), 1)}]
     root.comment = f"its limit cycle travels to {', '.join(loop.id for loop in path)}"
@@ -335,11 +335,11 @@ def _add_utilities(loops: Sequence[_PlantLoop], rng: Random) -> None:
     for loop in loops:
         if loop.type not in ("temperature", "composition"):
             continue
-        area, drawn = str(loop.table["area"]), rng.random()
+        area, draw = str(loop.table["area"]), rng.random()
         utility = rng.choice(_UTILITIES)
-        if drawn >= _UTILITY_FRACTION:
+        if draw >= _UTILITY_FRACTION:
             utility = f"hot stream of {areas[areas.index(area) - 1]}"
-        if drawn < _UTILITY_FRACTION + _INTEGRATED_FRACTION:
+        if draw < _UTILITY_FRACTION + _INTEGRATED_FRACTION:
             with_valve = slave_of.get(id(loop), loop)
             with_valve.table["throughput"] = {"utility": utility,
                                               "utility_sigma": _draw_log_uniform(_UTILITY_PERCENT, rng)}
@@ -377,12 +377,12 @@ def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> in
 
     Return how many.
     """
-    answered = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
+    candidates = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
     in_manual = 0
-    for loop in answered[:max(0, count)]:
+    for loop in candidates[:max(0, count)]:
         fault, hour = loop.faults[0], UNITS["h"]
-        felt = _nanoseconds(fault, "start") + _nanoseconds(fault, "ramp") // 2
-        start, end = felt + rng.randint(4, 24) * hour, _nanoseconds(fault, "start") + _nanoseconds(fault, "duration")
+        onset = _nanoseconds(fault, "start") + _nanoseconds(fault, "ramp") // 2
+        start, end = onset + rng.randint(4, 24) * hour, _nanoseconds(fault, "start") + _nanoseconds(fault, "duration")
         if "duration" in fault and start >= end:  # repaired before
             continue
         until = {"duration": format_duration(end - start)} if "duration" in fault else {}
@@ -416,7 +416,7 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
     """Return when the fault is present: half of the lasting ones from the start; others later, or again and again."""
     group, is_early = FAULTS[kind].group, rng.random() < 0.5
     start = {"start": _format_minutes(rng.randint(15, 6 * 60))}
-    repeated = start | {"duration": _format_minutes(rng.randint(30, 120)),
+    recurrence = start | {"duration": _format_minutes(rng.randint(30, 120)),
                         "mean_repeat": f"{rng.randint(3, 12)}h"}
     if kind in _FROM_THE_BEGINNING:
         return {"start": f"{rng.randint(12, 72)}h"} if rng.random() < _MAINTENANCE_FRACTION else {}
@@ -429,10 +429,10 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
         is_repaired = rng.random() < _REPAIRED_FRACTION
         return {"ramp": f"{hours}h"} | ({"duration": f"{hours + rng.randint(4, 48)}h"} if is_repaired else {})
     if kind == "manual" and loop.type == "level":
-        return start | {"duration": "15m", "mean_repeat": repeated["mean_repeat"]}
+        return start | {"duration": "15m", "mean_repeat": recurrence["mean_repeat"]}
     if kind in ("manual", "cascade-broken") or group in ("valve", "tuning"):
         return {} if is_early else start
-    return start if is_early and group in ("process", "sensor", "data path") else repeated
+    return start if is_early and group in ("process", "sensor", "data path") else recurrence
 
 
 def _add_maintenance(loop: _PlantLoop, fault: FaultTable, rng: Random) -> None:

@@ -76,8 +76,8 @@ class Gaps(_RandomRuns):
     """Loses samples."""
 
     def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        received: Samples = samples[~self._is_affected(samples, severity)]
-        return received
+        samples_on_time: Samples = samples[~self._is_affected(samples, severity)]
+        return samples_on_time
 
 
 class ClockSkew(DataPathStage):
@@ -107,8 +107,8 @@ class Late(DataPathStage):
         is_due = samples["leaves"] <= last
         self._delayed = samples[~is_due]
         samples = samples[is_due]
-        ordered: Samples = samples[np.lexsort((samples["number"], samples["leaves"]))]
-        return ordered
+        in_order: Samples = samples[np.lexsort((samples["number"], samples["leaves"]))]
+        return in_order
 
     def snapshot(self) -> StageState:
         return {} if self._delayed is None else {stored_names.LATE_HELD: self._delayed}
@@ -166,15 +166,15 @@ class Compression(DataPathStage):
         first = 0 if self._pending is None else len(self._pending)
         if self._pending is not None:
             samples = np.concatenate([self._pending, samples])
-        sent: list[tuple[int, int]] = []  # rows, each with the row with which it leaves
+        row_pairs: list[tuple[int, int]] = []  # rows, each with the row with which it leaves
         values, times = samples["pv"].tolist(), samples["times"].tolist()
         for row, strength in enumerate(severity.tolist(), first):
             point = _Point(row, times[row], values[row])
             archived = self._test_exception(point, strength) if strength > 0 and not isnan(point.value) else \
                 self._archive_all(point)
-            sent += [(item.row, row) for item in archived]
-        leaving = samples[[row for row, _ in sent]]
-        leaving["leaves"] = samples["leaves"][[row for _, row in sent]]
+            row_pairs += [(item.row, row) for item in archived]
+        leaving = samples[[row for row, _ in row_pairs]]
+        leaving["leaves"] = samples["leaves"][[row for _, row in row_pairs]]
         self._keep_pending(samples)
         return leaving
 
@@ -182,11 +182,11 @@ class Compression(DataPathStage):
         """Keep the samples that may still be needed, and number their points by their new rows."""
         pending = [point for point in (self._candidate, self._unreported) if point is not None]
         self._pending = samples[[point.row for point in pending]]
-        renumbered = [replace(point, row=i) for i, point in enumerate(pending)]
+        points = [replace(point, row=i) for i, point in enumerate(pending)]
         if self._unreported is not None:
-            self._unreported = renumbered.pop()
+            self._unreported = points.pop()
         if self._candidate is not None:
-            self._candidate = renumbered.pop()
+            self._candidate = points.pop()
 
     def _archive_all(self, point: _Point) -> list[_Point]:
         """Return the pending points and this one: none is compressed."""
@@ -234,8 +234,8 @@ class Compression(DataPathStage):
 
     def restore(self, state: StageState) -> None:
         self._pending = state.get(stored_names.COMPRESSION_WAITING)
-        stored = state.get(stored_names.COMPRESSION_DOORS)
-        for row, time, value, doors in () if stored is None else stored.tolist():
+        table = state.get(stored_names.COMPRESSION_DOORS)
+        for row, time, value, doors in () if table is None else table.tolist():
             points = [_Point(*point) for point in zip(row.tolist(), time.tolist(), value.tolist(), strict=True)]
             self._reported, self._unreported, self._archived, self._candidate = (
                 None if point == _NO_POINT else point for point in points)
@@ -333,11 +333,11 @@ def _convert_samples(samples: npt.NDArray[Any], dtype: np.dtype[np.void]) -> npt
     """Return samples of a plant whose loops had other numbers of faults as samples of this one."""
     if "present" not in (samples.dtype.names or ()) or samples.dtype == dtype:
         return samples
-    converted = np.zeros(len(samples), dtype=dtype)
+    result = np.zeros(len(samples), dtype=dtype)
     for name in dtype.names or ():
         if name in ("present", "visible"):
-            n = min(samples[name].shape[1], converted[name].shape[1])
-            converted[name][:, :n] = samples[name][:, :n]
+            n = min(samples[name].shape[1], result[name].shape[1])
+            result[name][:, :n] = samples[name][:, :n]
         else:
-            converted[name] = samples[name]
-    return converted
+            result[name] = samples[name]
+    return result

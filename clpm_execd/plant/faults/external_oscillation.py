@@ -40,13 +40,13 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
     third_harmonic: relative amplitude of the third; of a square wave it is a third, of a filtered one less.
     """
     # Of the nth harmonic of a rectangular wave, 1/n, the way passes this to the power of n - 1.
-    passed = min(1.0, sqrt(3.0 * third_harmonic))
+    transmission = min(1.0, sqrt(3.0 * third_harmonic))
     turns = np.arange(_POINTS_PER_PERIOD + 1) / _POINTS_PER_PERIOD
     wave = np.zeros(_POINTS_PER_PERIOD + 1)
-    passed_by_all = 1.0
+    transmission_power = 1.0
     for n in range(1, _HARMONICS + 1):
-        amplitude = third_harmonic if n == 3 else passed_by_all / n * (1.0 if n % 2 else _ASYMMETRY)
-        passed_by_all *= passed
+        amplitude = third_harmonic if n == 3 else transmission_power / n * (1.0 if n % 2 else _ASYMMETRY)
+        transmission_power *= transmission
         wave += amplitude * elementary.sin(2.0 * pi * n * turns)
     return wave
 
@@ -139,5 +139,5 @@ class Couplings:
             return
         rows = tables[stored_names.COUPLINGS_PASSED]
         for owner in np.unique(rows.owner):
-            stored = rows.of_loop(owner)  # of its first couplings: others may have been added since
-            self._passed[self._delayed[self._owner[self._delayed] == owner][:len(stored)]] = stored
+            values = rows.of_loop(owner)  # of its first couplings: others may have been added since
+            self._passed[self._delayed[self._owner[self._delayed] == owner][:len(values)]] = values

@@ -77,9 +77,9 @@ class OperationFaults:
         """Start and end faults by the severities of this scan."""
         severity = self._schedule.severity
         self._effects.apply(severity)
-        changed = self._faults[severity[self._faults] != self._severity[self._faults]]
+        with_new_severity = self._faults[severity[self._faults] != self._severity[self._faults]]
         self._severity = severity
-        for column in set(self._schedule.column[changed].tolist()):
+        for column in set(self._schedule.column[with_new_severity].tolist()):
             for k in self._faults_of_column[column]:
                 if (severity[k] > 0) != (k in self._present):
                     (self._start if severity[k] > 0 else self._end)(k)
@@ -155,9 +155,9 @@ class OperationFaults:
             return
         target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
         sp = self._state.sp[column]
-        shifted = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
-        self.shift[column] += shifted - sp
-        self._state.sp[column] = shifted
+        new_sp = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
+        self.shift[column] += new_sp - sp
+        self._state.sp[column] = new_sp
 
     def snapshot(self) -> Tables:
         """Return the state of the present faults and their loops."""

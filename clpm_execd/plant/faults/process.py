@@ -32,10 +32,10 @@ class ProcessFaults:
         """Return the coefficients with changed time constants; an integrator has a changed hold-up, so another gain."""
         process = self._schedule.loops[column].process
         if process.model == "integrator":
-            changed = replace(process, gain=process.gain / factor)
+            new_process = replace(process, gain=process.gain / factor)
         else:
-            changed = replace(process, tau=tuple(factor * tau for tau in process.tau))
-        return discretize_with_dead_time(changed, self._schedule.scan)
+            new_process = replace(process, tau=tuple(factor * tau for tau in process.tau))
+        return discretize_with_dead_time(new_process, self._schedule.scan)
 
     def update(self) -> None:
         """Set the coefficients to the severities of this scan."""

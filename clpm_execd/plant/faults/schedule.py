@@ -102,9 +102,9 @@ class Schedule:
         ramp, duration = self._ramp[which], self._duration[which]
         since = (ticks[:, None] - self._first_tick[which]) * self._scan - self._start[which]
         within, _ = self._since_last_start(since, which)
-        stepped = within - ticks[:, None] % self._stride[which] * self._scan
-        severity = np.clip((stepped + self._scan) / ramp, _MIN_SEVERITY, 1.0)
-        fading = np.maximum((duration - stepped) / ramp, _MIN_SEVERITY)
+        elapsed_ns = within - ticks[:, None] % self._stride[which] * self._scan
+        severity = np.clip((elapsed_ns + self._scan) / ramp, _MIN_SEVERITY, 1.0)
+        fading = np.maximum((duration - elapsed_ns) / ramp, _MIN_SEVERITY)
         severity = np.where(self._fades_out[which], np.minimum(severity, fading), severity)
         is_absent = (since < 0) | (since >= self._until[which]) | (within < 0) | (within >= duration)
         severity[is_absent | (ticks[:, None] < self._first_tick[which])] = 0.0

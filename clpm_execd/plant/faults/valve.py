@@ -129,9 +129,10 @@ class ValveFaults(LoopArrays):
     def change_flow(self, flow: Floats) -> None:
         """Change the flow of healthy valves at these stems, (N,), % of travel from steady state, in place."""
         if self._changes_flow:
-            changed = flow[self.columns]
-            changed += self._extra_capacity * (changed + self._flow_from_closed)
+            new_flow = flow[self.columns]
+            new_flow += self._extra_capacity * (new_flow + self._flow_from_closed)
             # A leak adds nothing where the plug is open further than the seat leaks.
             leaking = self._leaking
-            changed[leaking] = np.maximum(changed[leaking], self._leak_flow[leaking] - self._flow_from_closed[leaking])
-            flow[self.columns] = changed
+            new_flow[leaking] = np.maximum(new_flow[leaking],
+                                           self._leak_flow[leaking] - self._flow_from_closed[leaking])
+            flow[self.columns] = new_flow

@@ -183,12 +183,12 @@ class Operator(LoopArrays):
         """Return for how many scans from this one on, at most so many, nothing is due."""
         if self._ramps or self._with_wave.size or self.faults is not None:
             return 0
-        due = [tick + most]
+        ticks = [tick + most]
         if self._next_quarter_tick is not None:
-            due.append(self._next_quarter_tick)
+            ticks.append(self._next_quarter_tick)
         if self._plan:
-            due.append(self._plan[0].tick)
-        return max(0, min(due) - tick)
+            ticks.append(self._plan[0].tick)
+        return max(0, min(ticks) - tick)
 
     def _plan_quarter(self, tick: int) -> None:
         """Plan the moves by habit of the quarter of an hour of this scan."""

@@ -25,7 +25,7 @@ from clpm_execd.plant.specs import LoopSpec
 
 _DAY_SECONDS = 86400
 _KNOT_SECONDS = 300  # between two exact values; in between they are interpolated
-_HELD_SECONDS = 60  # between two interpolated values; the load's own correlation time smooths what is left of a step
+_STEP_SECONDS = 60  # between two interpolated values; the load's own correlation time smooths what is left of a step
 # Of each part of a throughput: its variance, the time in which it changes once, s, and which fraction that takes.
 # Variances are such that over two days half of the movement is slower than a shift, as in two loops of a plant
 # (docs/physics.md); times: operators step a throughput a few times a day, campaigns last for days.
@@ -58,9 +58,9 @@ class _Movement:
         before, after = (draw_uniforms_at(self._keys, cell + k) for k in (0, 1))
         # A cell holds one change, from its own level to that of the next, somewhere within.
         begin = draw_uniforms_at(self._keys, -1 - cell) * (1.0 - self._change)
-        done = np.minimum(np.maximum((cells - cell - begin) / self._change, 0.0), 1.0)
-        done *= done * (3.0 - 2.0 * done)
-        levels = (2.0 * (before + done * (after - before)) - 1.0) * sqrt(3.0)
+        fraction = np.minimum(np.maximum((cells - cell - begin) / self._change, 0.0), 1.0)
+        fraction *= fraction * (3.0 - 2.0 * fraction)
+        levels = (2.0 * (before + fraction * (after - before)) - 1.0) * sqrt(3.0)
         return sum_in_order(self._weights * levels)
 
 
@@ -73,9 +73,9 @@ class Throughput:
         ours = loops.select(self.columns)
         self._size = len(loops)
         self._sigma, self._ambient = ours.columns(lambda loop: (loop.throughput.sigma, loop.throughput.ambient))
-        self._gain = _given_or_drawn(ours.map(lambda loop: loop.throughput.gain), _GAIN, seed, ours.ids,
+        self._gain = _fill_with_draws(ours.map(lambda loop: loop.throughput.gain), _GAIN, seed, ours.ids,
                                      stored_names.THROUGHPUT_GAIN, has_either_sign=True)
-        lag = _given_or_drawn(ours.map(lambda loop: loop.throughput.lag), _LAG_SECONDS, seed, ours.ids,
+        lag = _fill_with_draws(ours.map(lambda loop: loop.throughput.lag), _LAG_SECONDS, seed, ours.ids,
                               stored_names.THROUGHPUT_LAG)
         self._lag_seconds = np.rint(lag).astype(np.int64)
         self._is_flow = ours.where(lambda loop: loop.type == "flow")
@@ -97,7 +97,7 @@ class Throughput:
         self._at_start = self._compute(start_seconds)
         self._knot = -1
         self._knots: list[tuple[Floats, Floats]] = []
-        self._held = -1
+        self._value_index = -1
         self._load, self._noise_factor = np.zeros(len(self.columns)), np.ones(len(self.columns))
 
     def _compute(self, seconds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -113,15 +113,15 @@ class Throughput:
 
     def _move_to(self, tick: int) -> None:
         """Set load and noise to those of a scan."""
-        held = tick * self._scan // (_HELD_SECONDS * SECOND)
-        if held == self._held:
+        value_index = tick * self._scan // (_STEP_SECONDS * SECOND)
+        if value_index == self._value_index:
             return
-        self._held = held
-        knot, minute = divmod(held, _KNOT_SECONDS // _HELD_SECONDS)
+        self._value_index = value_index
+        knot, minute = divmod(value_index, _KNOT_SECONDS // _STEP_SECONDS)
         if knot != self._knot:
             last = self._knots[1] if self._knots and knot == self._knot + 1 else self._since_start(knot)
             self._knots, self._knot = [last, self._since_start(knot + 1)], knot
-        part = minute * _HELD_SECONDS / _KNOT_SECONDS
+        part = minute * _STEP_SECONDS / _KNOT_SECONDS
         (throughput, load), (next_throughput, next_load) = self._knots
         self._load = load + part * (next_load - load)
         if self._has_flows:
@@ -143,7 +143,7 @@ class Throughput:
         while row < rows:
             tick = first + row
             self._move_to(tick)
-            end = -(-(self._held + 1) * _HELD_SECONDS * SECOND // self._scan)  # the first scan of the next value
+            end = -(-(self._value_index + 1) * _STEP_SECONDS * SECOND // self._scan)  # the first scan of the next value
             stop = min(rows, max(row + 1, row + end - tick))
             if len(self.columns) == self._size:
                 shocks[row:stop] += self._load * gain
@@ -162,11 +162,11 @@ def _is_moved(loop: LoopSpec) -> bool:
     return loop.learned_model is None and loop.throughput.moves_load
 
 
-def _given_or_drawn(given: list[float | None], limits: tuple[float, float], seed: int, ids: tuple[str, ...],
-                    purpose: str, *, has_either_sign: bool = False) -> Floats:
-    """Return the numbers that are given, else one that is drawn between the limits for the loop."""
+def _fill_with_draws(values: list[float | None], limits: tuple[float, float], seed: int, ids: tuple[str, ...],
+                     purpose: str, *, has_either_sign: bool = False) -> Floats:
+    """Return the configured values, and for None one that is drawn between the limits for the loop."""
     uniform = draw_uniforms(stream_keys(seed, ids, purpose), 0, 2)
-    drawn = limits[0] + uniform[0] * (limits[1] - limits[0])
+    draws = limits[0] + uniform[0] * (limits[1] - limits[0])
     if has_either_sign:
-        drawn = np.where(uniform[1] < 0.5, -drawn, drawn)
-    return np.array([drawn[i] if value is None else value for i, value in enumerate(given)], dtype=np.float64)
+        draws = np.where(uniform[1] < 0.5, -draws, draws)
+    return np.array([draws[i] if value is None else value for i, value in enumerate(values)], dtype=np.float64)

@@ -110,10 +110,10 @@ class TruthObserver:
             rows[int(self._schedule.column[k])].append(k)
         routes: dict[tuple[int, int], Route] = {}
         copies = self._foreign_copies
-        reached: dict[int, list[int]] = {}
+        columns_of: dict[int, list[int]] = {}
         for column, k in zip(twin.base[copies].tolist(), twin.without[copies].tolist(), strict=True):
-            reached.setdefault(k, []).append(column)
-        for k, columns in reached.items():
+            columns_of.setdefault(k, []).append(column)
+        for k, columns in columns_of.items():
             route_to = links.find_routes(int(self._schedule.column[k]))
             routes |= {(row, k): route_to[column] for column in columns for row in rows[column]}
         return routes

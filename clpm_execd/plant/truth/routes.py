@@ -36,8 +36,8 @@ class Links:
                 self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
 
     def _add(self, cause: int, effect: int, delay: float) -> None:
-        reached = self.delays.setdefault(cause, {})
-        reached[effect] = min(delay, reached.get(effect, delay))
+        delays = self.delays.setdefault(cause, {})
+        delays[effect] = min(delay, delays.get(effect, delay))
 
     def find_routes(self, start: int) -> Mapping[int, Route]:
         """Return the quickest route from a loop to each that it can reach, itself included."""

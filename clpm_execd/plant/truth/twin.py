@@ -49,13 +49,13 @@ class Twin(Simulation):
         self.loops = copies.ids
         balanced = self._build(copies, seed, starts[self.base])
         twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan, seed)
-        twin_schedule.mute(self._muted(schedule, twin_schedule))
+        twin_schedule.mute(self._faults_to_mute(schedule, twin_schedule))
         self._attach_faults(twin_schedule, seed)
         self.meter = EffectMeter(balanced, interval)
         names = schedule.stream_names(range(len(schedule.faults)))
         self._keys = stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
 
-    def _muted(self, schedule: Schedule, twin_schedule: Schedule) -> npt.NDArray[np.intp]:
+    def _faults_to_mute(self, schedule: Schedule, twin_schedule: Schedule) -> npt.NDArray[np.intp]:
         """Return the indices of the faults of the copies that are absent: each is the nth of its loop."""
         nth = {k: i for column in np.unique(schedule.column).tolist()
                for i, k in enumerate(np.flatnonzero(schedule.column == column).tolist())}
@@ -136,12 +136,12 @@ class Twin(Simulation):
 
     def rescale_integrals(self, old: Floats, new: Floats) -> None:
         """Keep OP from jumping where the plant's controllers have new gains, (N,) each; see `Plant.respecify`."""
-        changed = (old != new)[self.base]
+        has_new_gain = (old != new)[self.base]
         ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)[self.base]
         for controller, level in zip(self._controllers, self._state.cascades.levels, strict=True):
-            if changed[level].any():
+            if has_new_gain[level].any():
                 kp = controller.kp
-                controller.rescale_integral(np.where(changed[level], kp * ratio[level], kp))
+                controller.rescale_integral(np.where(has_new_gain[level], kp * ratio[level], kp))
 
 
 def _find_groups(acts_on: Mapping[int, Collection[int]], schedule: Schedule) -> Iterator[

@@ -55,9 +55,9 @@ class ParseNotes:
 
 def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) -> Floats:
     """Return each text as a finite number or NaN."""
-    values, unparsed = texts.parse_floats(decimal_comma)
-    if unparsed.any():
-        rows = np.flatnonzero(unparsed)
+    values, is_text = texts.parse_floats(decimal_comma)
+    if is_text.any():
+        rows = np.flatnonzero(is_text)
         cells = texts.texts_of(rows)
         number_of = {text: _parse_number(text.strip(), decimal_comma, notes) for text in dict.fromkeys(cells)}
         values[rows] = [number_of[text] for text in cells]

@@ -191,19 +191,19 @@ def _epoch_days(dates: Integers) -> Integers:
 def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, unit: int) -> None:
     """Parse the cells of some rows in every form, into `times`."""
     cells = [text.strip() for text in texts.texts_of(rows)]
-    parsed = {text: parse_time_text(text) for text in set(cells)}
-    numbers = [text for text, one in parsed.items() if one.day_first != UNREADABLE and NUMBER.fullmatch(text)]
+    readings = {text: parse_time_text(text) for text in set(cells)}
+    numbers = [text for text, one in readings.items() if one.day_first != UNREADABLE and NUMBER.fullmatch(text)]
     # A number in the midst of dates is one of its own, and no day of a spreadsheet.
-    are_all_numbers = len(numbers) == sum(one.day_first != UNREADABLE for one in parsed.values())
+    are_all_numbers = len(numbers) == sum(one.day_first != UNREADABLE for one in readings.values())
     system = find_number_system(numbers) if are_all_numbers else None
     if system is not None:
         times.number_system = system
-        parsed |= {text: _from_number(text, system.instant, not system.has_zone) for text in numbers}
+        readings |= {text: _from_number(text, system.instant, not system.has_zone) for text in numbers}
     elif unit != SECOND:
-        parsed |= {text: _from_number(text, partial(_in_unit, unit), False) for text in numbers}
-    day_first, month_first, has_no_zone, has_am_pm, is_clock = (list(part) for part in zip(*parsed.values(),
+        readings |= {text: _from_number(text, partial(_in_unit, unit), False) for text in numbers}
+    day_first, month_first, has_no_zone, has_am_pm, is_clock = (list(part) for part in zip(*readings.values(),
                                                                                            strict=True))
-    code_of = {text: i for i, text in enumerate(parsed)}
+    code_of = {text: i for i, text in enumerate(readings)}
     code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
     times.day_first[rows] = np.array(day_first, np.int64)[code]
     times.has_no_zone[rows] = np.array(has_no_zone, np.bool_)[code]
@@ -223,9 +223,9 @@ def _from_number(text: str, instant: Callable[[Decimal], int], has_no_zone: bool
 def _in_unit(unit: int, number: Decimal) -> int:
     """Return the instant of a number in a unit of ns, unless its size is that of ms, us or ns since 1970."""
     year_2000_s = 946_684_800
-    for known in (10**6, 1000, 1):
-        if number * known >= year_2000_s * SECOND and number >= 1e11:
-            return check_range(int(number * known))
+    for per_s in (10**6, 1000, 1):
+        if number * per_s >= year_2000_s * SECOND and number >= 1e11:
+            return check_range(int(number * per_s))
     return check_range(int(number * unit))
 
 
@@ -246,9 +246,9 @@ def count_midnights(clocks: Integers, series: Integers) -> Integers:
     starts = np.flatnonzero(np.concatenate([[True], ~is_same_series]))
     days = np.concatenate([[0], days])
     run = np.searchsorted(starts, np.arange(len(clocks)), side="right") - 1
-    shifted = np.empty_like(clocks)
-    shifted[order] = clocks[order] + (days - days[starts][run]) * DAY_S * SECOND
-    return shifted
+    instants = np.empty_like(clocks)
+    instants[order] = clocks[order] + (days - days[starts][run]) * DAY_S * SECOND
+    return instants
 
 
 # Wall clocks of a named zone

@@ -273,12 +273,12 @@ def _find_tags(header: Header, layout: Layout) -> tuple[tuple[str, int], ...]:
     """Return the tags of a Flux answer: the columns of an annotated table's group key, or those beside the known."""
     names = [name.strip() for name in header.names]
     plain = [name.casefold() for name in names]
-    known = {*layout.time, layout.loop, layout.quality, *(layout.field_and_value or ())}
-    known |= {index for loop in layout.loops for index in (loop.pv, loop.op, loop.sp, loop.mode)}
+    role_columns = {*layout.time, layout.loop, layout.quality, *(layout.field_and_value or ())}
+    role_columns |= {index for loop in layout.loops for index in (loop.pv, loop.op, loop.sp, loop.mode)}
     is_flux_long = layout.field_and_value is not None and "_field" in plain
     if not is_flux_long and not header.tags:
         return ()
-    return tuple((names[i], i) for i, name in enumerate(plain) if i not in known and name not in _FLUX_COLUMNS
+    return tuple((names[i], i) for i, name in enumerate(plain) if i not in role_columns and name not in _FLUX_COLUMNS
                  and (i in header.tags if header.tags else True))
 
 
@@ -295,14 +295,14 @@ def _find_loops(header: Header, own: dict[str, int], where: str, time: tuple[int
     signals |= {role: own[role] for role in SIGNAL_ROLES if role in own}
     if "pv" in signals:
         return [LoopColumns(None, **signals)], []
-    tagged = _find_tagged_loops(names)
-    if len(tagged) == 1:
-        one = tagged[0]
+    tag_loops = _find_tagged_loops(names)
+    if len(tag_loops) == 1:
+        one = tag_loops[0]
         op, sp, mode = (own.get(role, signals.get(role) if getattr(one, role) is None else getattr(one, role))
                         for role in ("op", "sp", "mode"))
         return [replace(one, op=op, sp=sp, mode=mode)], []
-    if tagged:
-        return tagged, []
+    if tag_loops:
+        return tag_loops, []
     loop_columns, assumption = _find_loop_by_isa_letters(names)
     if loop_columns is None:
         loop_columns, assumption = _find_only_other_column(header, signals, {*time, loop, quality})
@@ -335,12 +335,12 @@ def _find_loop_by_isa_letters(header: Sequence[str]) -> tuple[LoopColumns | None
     return LoopColumns(None, pv, op), assumption if op is None else assumption + f", OP = {names[op]} (valve tag)"
 
 
-def _find_only_other_column(header: Header, signals: dict[str, int], known: set[int | None]
+def _find_only_other_column(header: Header, signals: dict[str, int], role_columns: set[int | None]
                             ) -> tuple[LoopColumns | None, str]:
     """Return the loop whose PV is the only column of numbers beside a known OP and SP."""
     if "op" not in signals or "sp" not in signals:
         return None, ""
-    others = [i for i in range(len(header.names)) if i not in known and i not in signals.values()
+    others = [i for i in range(len(header.names)) if i not in role_columns and i not in signals.values()
               and _share_of_numbers(header.sample, i) > 0.5]
     if len(others) != 1:
         return None, ""

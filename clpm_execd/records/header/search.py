@@ -140,13 +140,14 @@ def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | Non
         if first_data is not None and i >= first_data:
             break
         names = [normalise_name(cell) for cell in row]
-        given = sum(name in own for name in set(names) if name)
+        user_names = sum(name in own for name in set(names) if name)
         time = bool(find_time_columns(row)) or (columns.time is not None and normalise_name(columns.time) in names)
-        if not time and given < max(1, len([name for name in own if not name.startswith("#")])):
+        if not time and user_names < max(1, len([name for name in own if not name.startswith("#")])):
             continue
-        known = sum(name in _KNOWN_NAMES or split_signal(cell)[1] is not None
-                    for name, cell in zip(names, row, strict=True) if name)
-        score = 4 * given + 2 * known - 3 * sum(map(is_data_cell, row)) + min(len([n for n in names if n]), 3)
+        standard_names = sum(name in _KNOWN_NAMES or split_signal(cell)[1] is not None
+                             for name, cell in zip(names, row, strict=True) if name)
+        score = 4 * user_names + 2 * standard_names - 3 * sum(map(is_data_cell, row))
+        score += min(len([n for n in names if n]), 3)
         if score > best_score:
             best, best_score = i, score
     return best
@@ -160,8 +161,8 @@ def _row_above_data(rows: Sequence[Row], first_data: int | None) -> int | None:
     best = None
     for i in range(first_data - 1, max(first_data - MAX_ROWS_BELOW, -1), -1):
         row = rows[i]
-        filled = sum(bool(cell.strip()) for cell in row)
-        if not filled or _is_data(row) or filled < min(2, width) or 2 * filled < width:
+        cell_count = sum(bool(cell.strip()) for cell in row)
+        if not cell_count or _is_data(row) or cell_count < min(2, width) or 2 * cell_count < width:
             break
         best = i
     return best
@@ -227,11 +228,11 @@ def _names_tags(above: Row, names: Row) -> bool:
 
 def _fill_right(row: Row, width: int) -> Row:
     """Return a row in which an empty cell has what stands to its left, as merged cells are exported."""
-    filled, last = [], ""
+    cells, last = [], ""
     for cell in [*row, *[""] * width][:width]:
         last = cell.strip() or last
-        filled.append(last)
-    return filled
+        cells.append(last)
+    return cells
 
 
 def _join(upper: Row, lower: Row) -> Row:

@@ -87,8 +87,8 @@ def split_unit(name: str) -> tuple[str, str]:
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
     if match is not None:
-        allowed = _TAIL_UNITS if match[2] == "_" else UNITS
-        if match[3].casefold() in allowed and (match[2].strip() or match[3].casefold() in _TAIL_UNITS | {"%"}):
+        units = _TAIL_UNITS if match[2] == "_" else UNITS
+        if match[3].casefold() in units and (match[2].strip() or match[3].casefold() in _TAIL_UNITS | {"%"}):
             return match[1], match[3]
     return text, ""
 
