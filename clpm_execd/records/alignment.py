@@ -147,7 +147,7 @@ def fill_gaps(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
     elif not has_row.all():
         assumptions.append("not every loop has a row at every timestamp: its last values hold")
     for signal in signals:
-        present = grid.present[signal] if is_asynchronous else has_row
+        present = grid.present[signal] if is_asynchronous or signal == "sp" else has_row  # SP holds until it is moved
         if not present.all():
             grid.values[signal] = forward_fill(grid.values[signal], present)
     if not grid.present["mode"].all() and "mode" in samples.signals:

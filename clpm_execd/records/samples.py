@@ -12,7 +12,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_mode, parse_numbers, parse_quality
 from clpm_execd.records.cells.text_columns import Booleans, Integers, Table, TextColumn
-from clpm_execd.records.cells.timestamps import ParsedTimes, join_date_and_clock, parse_times
+from clpm_execd.records.cells.timestamps import ParsedTimes, join_time_columns, parse_times
 from clpm_execd.records.csv_source import open_csv, record_error
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.layout import Layout, detect_layout, split_field
@@ -23,6 +23,7 @@ SIGNALS = ("pv", "op", "sp")
 
 Modes = npt.NDArray[np.int8]
 Series = tuple[str, tuple[tuple[str, str], ...]]  # a loop, and tags with their values
+MIN_ROWS_OF_PATTERN = 40  # fewer do not show that signals have rows of their own
 MAX_OTHER_NAMES = 5  # in a message
 
 
@@ -155,7 +156,7 @@ def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> Parsed
         return ParsedTimes(numbers, numbers, none, none)
     column = table.column(layout.time[0])
     if len(layout.time) > 1:
-        column = join_date_and_clock(column, table.column(layout.time[1]))
+        column = join_time_columns([table.column(index) for index in layout.time])
     times = parse_times(column, layout.time_unit)
     if not samples.unreadable_time:
         unreadable = np.flatnonzero(~times.is_readable())
@@ -233,27 +234,56 @@ def _find_good_rows(rows: _UsableRows, layout: Layout, samples: Samples) -> Bool
     return good
 
 
+def _find_texts(texts: TextColumn, values: Floats) -> Booleans:
+    """Return (T,) which cells have a text; values: their numbers."""
+    has_text = np.ones(len(values), np.bool_)
+    missing = np.flatnonzero(np.isnan(values))
+    has_text[missing] = [bool(text.strip()) for text in texts.texts_of(missing)]
+    return has_text
+
+
+def _find_logged(has_text: Mapping[str, Booleans]) -> dict[str, Booleans]:
+    """Return (T,) where each signal has a sample, by where its column has a text.
+
+    A historian that logs by exception leaves SP empty until it changes. An empty PV or OP is a missing value, except in
+    a table of signals that have rows of their own, where most rows have one of them only.
+    """
+    logged = {signal: texts if signal == "sp" else np.ones_like(texts) for signal, texts in has_text.items()}
+    if {"pv", "op"} <= set(has_text):
+        pv, op = has_text["pv"], has_text["op"]
+        if len(pv) >= MIN_ROWS_OF_PATTERN and 2 * int((pv & op).sum()) < min(int(pv.sum()), int(op.sum())):
+            logged |= {"pv": pv, "op": op}
+    return logged
+
+
 def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) -> None:
     """Add rows that have all signals of an instant."""
     good = _find_good_rows(rows, layout, samples)
     all_rows = np.ones(len(rows), np.bool_)
     for loop in layout.loops:
-        cells = {}
+        cells, has_text = {}, {}
         for signal in SIGNALS:
             index = getattr(loop, signal)
             if index is not None:
                 samples.signals.add(signal)
-                values = parse_numbers(rows.column(index), decimal_comma=samples.has_decimal_comma,
-                                       notes=samples.notes)
-                cells[signal] = (_mask_bad_quality(values, good if signal == "pv" else None), all_rows)
+                texts = rows.column(index)
+                values = parse_numbers(texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
+                has_text[signal] = _find_texts(texts, values)
+                cells[signal] = _mask_bad_quality(values, good if signal == "pv" else None)
+        logged = _find_logged(has_text)
         modes, has_mode = np.full(len(rows), AUT, np.int8), ~all_rows
         if loop.mode is not None:
-            samples.signals.add("mode")
-            modes, has_mode = _parse_modes(rows.column(loop.mode), samples), all_rows
+            texts = rows.column(loop.mode)
+            codes, words = texts.factorize()
+            has_mode = np.array([bool(word.strip()) for word in words] or [False], np.bool_)[codes]
+            if has_mode.any():
+                samples.signals.add("mode")
+                modes[has_mode] = _parse_modes(texts.take(np.flatnonzero(has_mode)), samples)
         codes = _code_loops(rows, layout, loop.name or "", stem, samples)
         for signal in cells:
             samples.note_signals(codes, signal)
-        samples.add(rows.times, codes, cells, modes, has_mode)
+        samples.add(rows.times, codes, {signal: (values, logged[signal]) for signal, values in cells.items()}, modes,
+                    has_mode)
 
 
 def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDArray[np.intp], samples: Samples

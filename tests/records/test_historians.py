@@ -68,6 +68,7 @@ LONG = {
     "IP.21": "NAME,IP_TREND_TIME,IP_TREND_VALUE\n" + long_rows("FIC101.{signal},10-JAN-25 10:00:{s}.0,{value}"),
     "Ignition": "tagpath,floatvalue,dataintegrity,t_stamp\n" + long_rows("FIC101/{signal},{value},192,{ms}"),
     "Node-RED": "topic,payload,timestamp\n" + long_rows("FIC101/{signal},{value},{ms}"),
+    "Zabbix": "itemid,clock,value,ns\n" + long_rows("FIC101.{signal},{t},{value},0"),
     "DeltaV": "Time,Item,Value\n" + long_rows("2025-01-10 10:00:{s},FIC101/PID1/{signal}.CV,{value}"),
     "a notebook": ",time,kind,reading\n" + long_rows("0,2025-01-10 10:00:{s},{signal},{value}"),
 }
@@ -125,6 +126,25 @@ WIDE = {
     "durations": "Time,PV,SP,OP\n" + rows("00:00:{s}.000,{pv},{sp},{op}"),
     "an index without a name": ",PV,SP,OP\n" + rows("{k}.0,{pv},{sp},{op}"),
     "only the temperature unnamed": "Time,Temperature (°C),Setpoint,Output (%)\n" + rows("{t},{pv},{sp},{op}"),
+    "LabVIEW with a second head": "LabVIEW Measurement\t\nDate\t2025/01/10\n***End_of_Header***\t\nChannels\t3\t\t\t\n"
+                                  "Samples\t4\t4\t4\t\nDate\t2025/01/10\t2025/01/10\t2025/01/10\t\n"
+                                  "X0\t0.0\t0.0\t0.0\t\nDelta_X\t1.0\t1.0\t1.0\t\n***End_of_Header***\t\t\t\t\n"
+                                  "X_Value\tPV\tSP\tOP\tComment\n" + rows("{k}.000000\t{pv}\t{sp}\t{op}"),
+    "a Finnish clock": "Aika;PV;SP;OP\n" + commas(rows("10#01#2025 10#00#{s};{pv};{sp};{op}")).replace("#", "."),
+    "a Chinese date": "\u65f6\u95f4,PV,SP,OP\n" + rows("2025\u5e7401\u670810\u65e5 10:00:{s},{pv},{sp},{op}"),
+    "a Hungarian date": "Time;PV;SP;OP\n" + rows("2025. 1. 10. 10:00:{s};{pv};{sp};{op}"),
+    "the month in a word": "Time;PV;SP;OP\n" + rows("10. Januar 2025 10:00:{s};{pv};{sp};{op}"),
+    "a date of C between commas": "Time,PV,SP,OP\n" + rows("Fri Jan 10 10:00:{s} 2025,{pv},{sp},{op}"),
+    "durations with days": "Time,PV,SP,OP\n" + rows("0 days 00:00:{s},{pv},{sp},{op}"),
+    "a column for each part of the time": "Year,Month,Day,Hour,Minute,Second,PV,SP,OP\n" + rows(
+        "2025,1,10,10,0,{k},{pv},{sp},{op}"),
+    "a timetable": "Time,Setpoint,ProcessVariable,ControllerOutput\n" + rows("{k} sec,{sp},{pv},{op}"),
+    "a controller's terms": "millis,setpoint,temperature,output_pct,p_term,i_term\n" + rows("{ms},{sp},{pv},{op},1,2"),
+    "a status behind values": "Time,PV,SP,OP\n" + rows("{t},{pv} Good,{sp} (G),{op} [ok]"),
+    "tags before signals": "Time,FIC101PV,FIC101SP,FIC101OP\n" + rows("{t},{pv},{sp},{op}"),
+    "I/A Series": "Time,FIC101.MEAS,FIC101.SPT,FIC101.OUT\n" + rows("{t},{pv},{sp},{op}"),
+    "descriptions with commas": '"Zeit";"FIC101, Istwert, t/h";"FIC101, Sollwert, t/h";"FIC101, Stellgröße, %"\n'
+                                + commas(rows("{t};{pv};{sp};{op}")),
     "a comment header": "# time,PV,SP,OP\n" + rows("{t},{pv},{sp},{op}"),
 }
 
@@ -137,6 +157,29 @@ def test_wide_exports_are_read_as_they_come(tmp_path, export):
     else:
         text = WIDE[export]
     assert_is_the_record(read(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["1049.5", "1'049.5", "1\u2019049,5", "1\u00a0049,5", "1\u202f049.5", "1 049,5",
+                                  "1049.5 OK"])
+def test_numbers_are_read_with_what_separates_thousands_in_any_country(tmp_path, text):
+    record = read(tmp_path, f"time;PV;OP\n{T0};{text};40\n{T0 + 1};\u2212{text};40\n{T0 + 2};{text[:4]} Bad;40\n")
+    assert record.pv[:2, 0].tolist() == [1049.5, -1049.5]
+    assert np.isnan(record.pv[2, 0])
+
+
+def test_an_sp_or_mode_that_is_logged_when_it_changes_holds_until_then(tmp_path):
+    cells = [("50", "AUT"), ("", ""), ("51", "MAN"), ("", "")]
+    rows_of_cells = [f"{T0 + k},{PV[k]},{OP[k]},{sp},{mode}\n" for k, (sp, mode) in enumerate(cells)]
+    record = read(tmp_path, "time,PV,OP,SP,Mode\n" + "".join(rows_of_cells))
+    assert record.sp[:, 0].tolist() == [50, 50, 51, 51]
+    assert record.mode[:, 0].tolist() == [AUT, AUT, MAN, MAN]
+
+
+def test_signals_with_rows_of_their_own_hold_between_them(tmp_path):
+    text = "time,PV,OP\n" + "".join(f"{T0 + 2 * k},{k},\n{T0 + 2 * k + 1},,{2 * k}\n" for k in range(30))
+    record = read(tmp_path, text)
+    assert record.pv[2:6, 0].tolist() == [1, 1, 2, 2]
+    assert record.op[2:6, 0].tolist() == [0, 2, 2, 4]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])

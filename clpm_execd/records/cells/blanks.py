@@ -79,6 +79,9 @@ def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:
     tail = tail[:-1] if len(tail) > 2 else tail  # the last one may be cut off
     if len(rows) < MIN_LINES or sum("," in re.sub(r"\d,\d", "", line) for line in tail) > len(tail) // 2:
         return None
+    if any(line.count(",") == tail[0].count(",") > 0 and not any(map(NUMBER.fullmatch, line.split(",")))
+           for line in rows[:len(rows) - len(tail)]):
+        return None  # a header has the commas of the rows, so that they are no decimal commas
     for blanks in (_TWO, _ONE):
         separator = BlankSeparator(blanks)
         width = len(separator.split(tail[0]))

@@ -34,6 +34,12 @@ _MODES |= dict.fromkeys(("CAS", "CASCADE", "C", "2", "RCAS", "3", "CASC", "BCAS"
 # A number as panels show it: 49.8 %, 37.1 °C, 4.2 bar. Letters alone may scale it, so that k and M are no units here.
 _UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|psi|kPa|rpm|Hz|mA|V|°|m³/h|m3/h|t/h|kg/h|"
                           r"kg/s|l/min|gpm))$", re.IGNORECASE)
+# A value and its status in one cell: 49.8 Good, 49.8 (G), 49.8;Bad.
+_STATUS_BEHIND = re.compile(
+    r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|bad|b)[\])]?$", re.IGNORECASE)
+# The minus of typography and what separates thousands in Switzerland, France and elsewhere (Unicode CLDR).
+_NUMBER_CHARACTERS = {ord("\u2212"): "-", **dict.fromkeys(map(ord, "'\u2019\u00a0\u202f\u2009"), "")}
+_GROUPED_BY_SPACES = re.compile(r"[+-]?\d{1,3}( \d{3})+(?:[.,]\d*)?", re.ASCII)
 _COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 _POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+", re.ASCII)
 _GROUPED_BY_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d*", re.ASCII)
@@ -67,7 +73,12 @@ def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) 
 
 def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     """Return a number with either decimal mark, with thousands separated by the other, with or without a % sign."""
-    number = _UNIT_BEHIND.sub("", text)
+    number = text.translate(_NUMBER_CHARACTERS)
+    if status := _STATUS_BEHIND.search(number):
+        number = "" if status["status"][0] in "bB" else number[:status.start()]
+    number = _UNIT_BEHIND.sub("", number)
+    if _GROUPED_BY_SPACES.fullmatch(number):
+        number = number.replace(" ", "")
     if _GROUPED_BY_COMMAS.fullmatch(number) or (not decimal_comma and _COMMAS.fullmatch(number)):
         notes.thousands_example = notes.thousands_example or text
         number = number.replace(",", "")

@@ -36,28 +36,38 @@ _MONTH_OF_LETTERS = {
 # Abbreviations whose offset is the same in all countries that use them, in hours (IANA time zone database).
 _ZONE_HOURS = {"CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "WET": 0, "WEST": 1, "MSK": 3, "JST": 9, "EST": -5, "EDT": -4,
                "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
+# Spaces of typography, which spreadsheets and browsers write, and dates and halves of the day of East Asia.
+_CHARACTERS = {**dict.fromkeys(map(ord, "\u00a0\u202f\u2009"), " "),
+               **dict.fromkeys(map(ord, "\u5e74\u6708\ub144\uc6d4"), "-"),  # year and month
+               **dict.fromkeys(map(ord, "\u65e5\uc77c"), " "),  # day
+               ord("\u65f6"): ":", ord("\u6642"): ":", ord("\u5206"): ":", ord("\u79d2"): ""}
 _MONTH = r"[A-Za-z\u00C0-\u00FF]{3,10}\.?"
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<by1>[-/. ])(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
     r"|(?P<d2>\d\d?)\.(?P<m2>\d\d?)\.(?P<y2>\d{4}|\d\d)"
     r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
-    rf"|(?P<d4>\d\d?)[-/ ]\.?\s?(?P<m4>{_MONTH})[-/ ](?P<y4>\d{{4}}|\d\d)"
+    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})[-/ ](?P<y4>\d{{4}}|\d\d)"
     rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
     r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d))"
 )
 _HALF = r"(?:\s*(?P<half{}>[AP])\.?\s?M\.?)?"
 _CLOCK = (
-    r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format("")
-    + r"|(?P<compact>\d{6})(?:[.,](?P<fraction2>\d{1,9})\d*)?"
+    r"(?P<hour>\d\d?)(?P<colon>[:.])(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
+    + _HALF.format("") + r"|(?P<compact>\d{6})(?:[.,](?P<fraction2>\d{1,9})\d*)?"
 )
 _ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
 _HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
-_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|,\s*|-|:)?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
+_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|[.,]\s*|-|:)?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
                    re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
     r"(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format(""), re.ASCII | re.IGNORECASE)
 _MINUTES = re.compile(r"(?P<minute>\d{1,5}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})\d*", re.ASCII)
+_NUMBER_AND_UNIT = re.compile(
+    r"(?P<number>\d{1,12}(?:[.,]\d{1,9})?)\s*(?P<unit>ms|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)",
+    re.ASCII | re.IGNORECASE)
+_UNIT_NS = {"ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}  # by the first letter, but for ms
+_BLANK_IN_DATE = re.compile(r"(?<=\d\.) (?=\d)", re.ASCII)  # 10. 1. 2025
 NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
 
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
@@ -85,11 +95,18 @@ NO_TIME = ParsedText(UNREADABLE, UNREADABLE, False, False)
 def parse_time_text(text: str) -> ParsedText:
     """Return the instants of a text; a number counts s, ms, us or ns since 1970, whichever its size says."""
     text = text.strip()
+    if not text.isascii():
+        text = " ".join(text.translate(_CHARACTERS).split())
+    text = _BLANK_IN_DATE.sub("", text)
     if len(text) > MAX_TIME_CHARACTERS:
         return NO_TIME
     match = _TIME.fullmatch(_reorder(text))
-    if match is not None and not (match["y6"] and not match["hour"] and not match["compact"] and not match["alone"]):
-        return _parse_date_and_clock(match)
+    # Eight digits and a fraction are a number, unless a clock time with colons follows them.
+    is_number = match is not None and match["y6"] and match["colon"] != ":" and not (match["compact"] or match["alone"])
+    if match is not None and not is_number:
+        one = _parse_date_and_clock(match)
+        if one.day_first != UNREADABLE or one.month_first != UNREADABLE:
+            return one
     clock = _parse_duration(text)
     if clock is not None:
         return ParsedText(clock, clock, False, False, is_clock=True)
@@ -201,7 +218,11 @@ def _offset_seconds(zone: str) -> int:
 
 
 def _parse_duration(text: str) -> int | None:
-    """Return ns of a clock time without a date, or of a duration: 07:12, 07:12:10.5, 26:00:00, 1.02:00:00, 12:10.5."""
+    """Return ns of a clock time without a date, or of a duration: 07:12, 26:00:00, 1.02:00:00, 12:10.5, 12 sec."""
+    if match := _NUMBER_AND_UNIT.fullmatch(text):
+        unit = match["unit"].casefold()
+        ns = int(Decimal(match["number"].replace(",", ".")) * _UNIT_NS[unit if unit == "ms" else unit[0]])
+        return ns if check_range(ns) == ns else None
     if match := _MINUTES.fullmatch(text):
         days, hour, minute, second, half = 0, 0, int(match["minute"]), int(match["second"]), None
     elif match := _DURATION.fullmatch(text):

@@ -7,7 +7,7 @@ in a named zone whose clocks change: an hour that occurs twice is resolved by th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -98,11 +98,17 @@ def parse_times(texts: TextColumn, unit: int = SECOND) -> ParsedTimes:
     return times
 
 
-def join_date_and_clock(dates: TextColumn, clocks: TextColumn) -> TextColumn:
-    """Return each date and its clock time as one text."""
-    rows = np.arange(len(dates))
-    return ListColumn([f"{day.strip()} {clock.strip()}"
-                       for day, clock in zip(dates.texts_of(rows), clocks.texts_of(rows), strict=True)])
+def join_time_columns(columns: Sequence[TextColumn]) -> TextColumn:
+    """Return one text per row of a date and its clock time, or of year, month, day and so on."""
+    rows = np.arange(len(columns[0]))
+    cells = [[text.strip() for text in column.texts_of(rows)] for column in columns]
+    if len(cells) == 2:
+        return ListColumn([f"{day} {clock}" for day, clock in zip(*cells, strict=True)])
+    zero = ["0"] * len(rows)
+    year, month, day, hour, minute, second = (
+        [text.partition(".")[0] for text in part] for part in (*cells, zero, zero, zero)[:6])
+    return ListColumn([f"{parts[0]}-{parts[1]}-{parts[2]} {parts[3]}:{parts[4]:0>2}:{parts[5]:0>2}"
+                       for parts in zip(year, month, day, hour, minute, second, strict=True)])
 
 
 # 2025-01-10T09:11:40.25+01:00 and the like: all cells at once

@@ -18,6 +18,7 @@ from clpm_execd.records.cells.time_forms import is_readable_time
 from clpm_execd.records.header.columns import COLUMNS_OPTION, ROLES, Columns
 from clpm_execd.records.header.search import Header, is_data_cell, is_number
 from clpm_execd.records.header.signal_names import (
+    MEASURED_QUANTITIES,
     NAMES,
     SIGNAL_ROLES,
     TIME_UNITS_NS,
@@ -27,6 +28,7 @@ from clpm_execd.records.header.signal_names import (
     find_short_names,
     find_time_columns,
     normalise_name,
+    simplify_name,
     split_signal,
     split_unit,
 )
@@ -36,6 +38,7 @@ MIN_TIMES_FRACTION = 0.9  # of the first cells: a column without a known name th
 # Names of a column that may be the time where its numbers rise: none, as an index is exported, or a kind of time.
 _NUMERIC_TIME = re.compile(r"|t|tim\w*|unnamed: 0")
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_MEASURED = re.compile(rf"(?:{'|'.join(MEASURED_QUANTITIES)})(?![a-z])")
 # Columns of a Flux answer that are no tags.
 _FLUX_COLUMNS = ("", "result", "table", "_start", "_stop", "_time", "_value", "_field", "time")
 
@@ -164,7 +167,7 @@ def _choose_time(header: Header, time: tuple[int, ...]) -> tuple[int, ...]:
     """Return the time column by name; of several the first whose cells can be read as times."""
     if len(time) != 1 or not header.sample or _share_of_times(header.sample, time[0]) >= MIN_TIMES_FRACTION:
         return time
-    names = [normalise_name(name) for name in header.names]
+    names = [simplify_name(name) for name in header.names]
     others = [i for name in NAMES["time"] for i, other in enumerate(names) if other == name]
     return next(((i,) for i in others if _share_of_times(header.sample, i) >= MIN_TIMES_FRACTION), time)
 
@@ -337,15 +340,16 @@ def _find_loop_by_isa_letters(header: Sequence[str]) -> tuple[LoopColumns | None
 
 def _find_only_other_column(header: Header, signals: dict[str, int], role_columns: set[int | None]
                             ) -> tuple[LoopColumns | None, str]:
-    """Return the loop whose PV is the only column of numbers beside a known OP and SP."""
+    """Return the loop whose PV is the only column of numbers, or of a measured quantity, beside a known OP and SP."""
     if "op" not in signals or "sp" not in signals:
         return None, ""
     others = [i for i in range(len(header.names)) if i not in role_columns and i not in signals.values()
               and _share_of_numbers(header.sample, i) > 0.5]
-    if len(others) != 1:
+    measured = [i for i in others if _MEASURED.match(header.names[i].strip().casefold())]
+    if len(others) != 1 and len(measured) != 1:
         return None, ""
-    name = _quote_column(header.names[others[0]], others[0])
-    return LoopColumns(None, others[0]), f"PV = {name} (the only other column)"
+    index, why = (others[0], "other column") if len(others) == 1 else (measured[0], "measured quantity")
+    return LoopColumns(None, index), f"PV = {_quote_column(header.names[index], index)} (the only {why})"
 
 
 def _note_duplicates(header: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from clpm_execd.records.cells.text_columns import Row
 from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.signal_names import (
+    CALENDAR_NAMES,
     CLOCK_NAMES,
     DATE_NAMES,
     NAMES,
@@ -21,6 +22,7 @@ from clpm_execd.records.header.signal_names import (
     UNITS,
     find_time_columns,
     normalise_name,
+    simplify_name,
     split_signal,
     split_unit,
 )
@@ -28,7 +30,7 @@ from clpm_execd.records.header.signal_names import (
 SAMPLE_ROWS = 200  # under the header, from which columns without a known name are judged
 DATA_ROWS = 3  # in a row: the header lies above them
 MAX_ROWS_BELOW = 6  # of units, types and second names between the header and the data
-_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {*DATE_NAMES, *CLOCK_NAMES}
+_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {*DATE_NAMES, *CLOCK_NAMES, *CALENDAR_NAMES}
 
 
 @dataclass
@@ -71,8 +73,7 @@ def find_header(lines: Sequence[str], delimiter: str, columns: Columns) -> Heade
     rows, line_numbers = _split_rows(lines, delimiter)
     if not rows:
         return None
-    first_data = _first_data_row(rows)
-    best = _best_named_row(rows, columns, first_data)
+    first_data, best = _find_named_header(rows, columns)
     if best is None:
         best = _row_above_data(rows, first_data)
     if best is None:
@@ -118,14 +119,22 @@ def _is_data(row: Row) -> bool:
     return data >= 2 and 2 * data >= len(cells)
 
 
-def _first_data_row(rows: Sequence[Row]) -> int | None:
-    """Return the first of some rows of data in a row, of like width, or else the first row of data."""
+def _find_named_header(rows: Sequence[Row], columns: Columns) -> tuple[int | None, int | None]:
+    """Return the first row of data and the best named row above it; None for each that there is not.
+
+    Data are several rows of numbers or times. A preamble may have such rows too: those under the first row that names a
+    PV count, and the very first ones where no row does.
+    """
     flags = [_is_data(row) for row in rows]
-    first = next((i for i, flag in enumerate(flags) if flag), None)
-    for i, flag in enumerate(flags):
-        if flag and all(flags[i:i + DATA_ROWS]) and len(rows[i:i + DATA_ROWS]) == DATA_ROWS:
-            return i
-    return first
+    starts = [i for i, flag in enumerate(flags) if flag and not (i and flags[i - 1])]
+    runs = [i for i in starts if flags[i:i + DATA_ROWS] == [True] * DATA_ROWS] or starts[:1]
+    if not runs:
+        return None, _best_named_row(rows, columns, None)
+    for first_data in runs:
+        best = _best_named_row(rows, columns, first_data)
+        if best is not None and any(split_signal(name)[1] == "pv" for name in rows[best]):
+            return first_data, best
+    return runs[0], _best_named_row(rows, columns, runs[0])
 
 
 def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | None) -> int | None:
@@ -144,8 +153,8 @@ def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | Non
         time = bool(find_time_columns(row)) or (columns.time is not None and normalise_name(columns.time) in names)
         if not time and user_names < max(1, len([name for name in own if not name.startswith("#")])):
             continue
-        standard_names = sum(name in _KNOWN_NAMES or split_signal(cell)[1] is not None
-                             for name, cell in zip(names, row, strict=True) if name)
+        standard_names = sum(simplify_name(cell) in _KNOWN_NAMES or split_signal(cell)[1] is not None
+                             for cell in row if cell)
         score = 4 * user_names + 2 * standard_names - 3 * sum(map(is_data_cell, row))
         score += min(len([n for n in names if n]), 3)
         if score > best_score:
@@ -247,5 +256,5 @@ def _join(upper: Row, lower: Row) -> Row:
         elif is_signal and tag:
             names.append(f"{tag}.{name}")
         else:
-            names.append(tag if normalise_name(tag) in _KNOWN_NAMES or not name else name)
+            names.append(tag if simplify_name(tag) in _KNOWN_NAMES or not name else name)
     return names

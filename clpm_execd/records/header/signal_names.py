@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+_MARKS = re.compile(r"[\s_\-./]+")
+
+
+def _without_marks(name: str) -> str:
+    """Return a name in lower case without the spaces and marks in it, with ss for the German sharp s."""
+    return _MARKS.sub("", name.casefold())
+
+
 SIGNAL_ROLES = ("pv", "op", "sp", "mode")
 
-# Names by role, in lower case, the best first: of historians, DCS, PLC blocks and loggers, in several languages.
+# Names by role, in lower case, the best first: of historians, DCS, PLC blocks and loggers, in several languages. They
+# count without the spaces and marks in them: ProcessVariable is process_variable.
 NAMES = {
     "time": ("time", "_time", "timestamp", "datetime", "date_time", "date time", "date/time", "ts", "t_stamp",
              "timestring", "time stamp", "time_stamp", "last_changed", "last_updated", "ip_trend_time",
@@ -15,14 +24,15 @@ NAMES = {
              "utc time", "local time", "zeit", "zeitstempel", "zeitpunkt", "datum/uhrzeit", "datum uhrzeit",
              "horodatage", "temps", "date heure", "date/heure", "fecha/hora", "fecha y hora", "fecha hora",
              "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
-             "x_value", "elapsed", "elapsed time", "elapsed_time", "seconds", "t"),
+             "x_value", "elapsed", "elapsed time", "seconds", "millis", "event time", "tid", "aika", "czas", "čas",
+             "время", "时间", "時間", "日時", "시간", "t", "clock"),
     "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
              "variable name", "item", "itemid", "item id", "nodeid", "node id", "field", "name", "point_name",
              "channel", "sensor", "parameter", "attribute", "variable_name", "webid", "path"),
     "pv": ("pv", "process_variable", "process variable", "process_value", "process value", "processvalue", "pv_in",
            "measurement", "measured value", "measured_value", "istwert", "isttemperatur", "ist", "mesure",
-           "medida", "valor de proceso", "actual value", "actual_value"),
+           "medida", "valor de proceso", "valore misurato", "actual value", "meas"),
     "op": ("op", "mv", "co", "out", "output", "controller_output", "controller output", "manipulated variable",
            "manipulated_variable", "control_signal", "control signal", "control output", "control_output", "lmn",
            "cv", "stellwert", "stellgröße", "stellgroesse", "stellgrad", "stellsignal", "sortie", "salida",
@@ -37,9 +47,14 @@ NAMES = {
               "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)"),
 }
 DATE_NAMES = ("date", "datum", "fecha", "data", "day")
-CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd")
+CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid")
+CALENDAR_NAMES = ("year", "month", "day", "hour", "minute", "second")  # a column each
 _SHORT_NAMES = {"y": "pv", "u": "op", "r": "sp"}  # of the textbook's block diagram, where a file has all it needs
-NAMES = {role: tuple(name.casefold() for name in names) for role, names in NAMES.items()}  # ss for the German sharp s
+MEASURED_QUANTITIES = (  # PV, where a file names OP and SP only
+    "temperature", "temp", "pressure", "level", "flow", "speed", "rpm", "position", "input", "actual", "feedback",
+    "measured", "sensor", "reading", "ph")
+_WRITTEN_NAMES = NAMES
+NAMES = {role: tuple(dict.fromkeys(map(_without_marks, names))) for role, names in NAMES.items()}
 ROLE_OF_NAME = {name: role for role in SIGNAL_ROLES for name in NAMES[role]}
 
 # Units of time, in ns.
@@ -65,16 +80,18 @@ _TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", 
 
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
 _TAIL = re.compile(r"(.+?)(,\s*|\s+|_|(?=%$))(\S+)", re.DOTALL)
-_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|#value)", re.IGNORECASE | re.DOTALL)
+_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|_(?:value|val|actual)|#value)",
+                     re.IGNORECASE | re.DOTALL)
 _LABELS = re.compile(r"(?P<base>[^{]*)\{(?P<labels>.*)\}", re.DOTALL)
 _LABEL = re.compile(r"([\w.]+)\s*[:=]+\s*\"?([^\",}]*)\"?")
 # In a tag's name a signal stands last, behind one of these; `ist` and `reference` are too common to be one there.
-_SEPARATOR = r"[./:_ |\\-]"
-_IN_TAGS = sorted((name for name in ROLE_OF_NAME if name not in ("ist", "soll", "reference", "target", "measurement")
-                   or name == "measurement"), key=len, reverse=True)
-_SIGNALS = "|".join(re.escape(name) for name in _IN_TAGS)
-_TAG_AND_SIGNAL = re.compile(rf"(.*[^./:_ |\\-]){_SEPARATOR}+({_SIGNALS})", re.IGNORECASE | re.DOTALL)
+_SEPARATOR = r"[./:_ |,;\\-]"
+_IN_TAGS = {form for role in SIGNAL_ROLES for name in _WRITTEN_NAMES[role] for form in (name, _without_marks(name))}
+_IN_TAGS -= {"ist", "soll", "reference", "target"}
+_SIGNALS = "|".join(re.escape(name) for name in sorted(_IN_TAGS, key=lambda name: (-len(name), name)))
+_TAG_AND_SIGNAL = re.compile(rf"(.*[^./:_ |,;\\-]){_SEPARATOR}+({_SIGNALS})", re.IGNORECASE | re.DOTALL)
 _SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
+_TAG_BEFORE_SIGNAL = re.compile(r"([A-Z]{1,5}[-_]?\d+[A-Z]?)(PV|OP|SP|MV|SV|OUT|CO)", re.ASCII | re.IGNORECASE)
 # ISA-5.1: the first letters are the measured variable, T is a transmitter and V a valve: FT_211, LV-106.
 TRANSMITTER = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)I?T[-_ .]?\d\w*", re.ASCII)
 VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
@@ -98,9 +115,14 @@ def normalise_name(name: str) -> str:
     return split_unit(name)[0].casefold()
 
 
+def simplify_name(name: str) -> str:
+    """Return a column's name as `NAMES` has it."""
+    return _without_marks(normalise_name(name))
+
+
 def find_role(header: Sequence[str], role: str) -> int | None:
     """Return the column with the best of the names of a role; None where there is none."""
-    names = [normalise_name(name) for name in header]
+    names = [simplify_name(name) for name in header]
     return next((names.index(name) for name in NAMES[role] if name in names), None)
 
 
@@ -113,8 +135,14 @@ def find_short_names(header: Sequence[str]) -> dict[str, int]:
 
 
 def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
-    """Return the column of the time, or those of date and clock time; nothing where no name is one of a time."""
-    names = [normalise_name(name) for name in header]
+    """Return the column of the time, or those that make one together; nothing where no name is one of a time.
+
+    Together are a date and a clock time, or year, month, day and so on.
+    """
+    names = [simplify_name(name) for name in header]
+    calendar = [names.index(name) for name in CALENDAR_NAMES if name in names]
+    if len(calendar) >= 3 and all(name in names for name in CALENDAR_NAMES[:len(calendar)]):
+        return tuple(calendar)
     date = next((names.index(name) for name in DATE_NAMES if name in names), None)
     clock = next((names.index(name) for name in CLOCK_NAMES if name in names), None)
     if date is not None and clock is not None and names[date] != "day":
@@ -128,18 +156,18 @@ def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
 def split_signal(name: str) -> tuple[str | None, str | None]:
     """Return the tag and the role that a name such as `FIC101.PV` has; None for each that it does not have."""
     name = name.strip()
-    role = ROLE_OF_NAME.get(normalise_name(name))
+    role = ROLE_OF_NAME.get(simplify_name(name))
     if role is not None:
         return None, role
     if match := _LABELS.fullmatch(name):
         return _split_labels(match["base"], match["labels"])
-    base = split_unit(name)[0]
+    base = split_unit(name)[0].replace("ß", "ss")
     if match := _MEMBER.fullmatch(base):
         tag, role = split_signal(match[1])
         if role is not None:
             return tag, role
-    if match := _TAG_AND_SIGNAL.fullmatch(base):
-        return match[1], ROLE_OF_NAME[match[2].casefold()]
+    if match := _TAG_AND_SIGNAL.fullmatch(base) or _TAG_BEFORE_SIGNAL.fullmatch(base):
+        return match[1], ROLE_OF_NAME[_without_marks(match[2])]
     if match := _SIGNAL_AND_TAG.fullmatch(base):
         return match[2], ROLE_OF_NAME[match[1].casefold()]
     return None, None
