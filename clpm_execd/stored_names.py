@@ -34,7 +34,8 @@ LOAD_FAULTS = {"_own": "_healthy_load"}
 COUPLINGS_PASSED = "passed"
 EFFECT_METER = {
     "samples": "_samples", "different modes": "_different_modes", "distance": "_distance", "deviation": "_deviation",
-    "squares": "_squares", "bin": "_bin", "bins": "_bins", "mean": "_mean", "variance": "_variance",
+    "squares": "_squares", "manual": "_manual", "difference": "_difference", "level": "_level",
+    "level bins": "_level_bins", "bin": "_bin", "bins": "_bins", "mean": "_mean", "variance": "_variance",
     "effects": "_effects", "mode effect": "_mode_effect", "effect": "effect", "is visible": "is_visible"}  # fmt: skip
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}

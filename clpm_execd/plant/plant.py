@@ -132,9 +132,9 @@ class Plant(Simulation):
 
             links = Links(specs, schedule)
             self._twin = Twin(specs, schedule, self._starts, links, seed=seed, interval=self.interval, scan=self._scan)
-        self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links)
         if schedule.faults_of_stage(DATA_PATH_STAGE):
             self._data_path = DataPath(schedule, seed, self.interval)
+        self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links, self._data_path, self.interval)
 
     def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
         yield from super()._parts()

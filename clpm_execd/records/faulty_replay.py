@@ -94,9 +94,9 @@ class FaultyReplay(Replay):
         base = self._schedule.column[acting]
         meter = EffectMeter(LoopSet.of([self._specs[i] for i in base]), self._interval) if base.size else None
         self._twin = _RecordAsTwin(base, acting, np.ones(len(base), dtype=bool), meter) if meter else None
-        self._observer = TruthObserver(self._schedule, columns, self._twin)
         self._data_path = (DataPath(self._schedule, seed, self._interval)
                            if self._schedule.faults_of_stage(DATA_PATH_STAGE) else None)
+        self._observer = TruthObserver(self._schedule, columns, self._twin, None, self._data_path, self._interval)
         # Of record and replay, what fills a gap of SP, OP and PV.
         self._last = np.array([_first_values(records)] * 2)
         while self._position < position:

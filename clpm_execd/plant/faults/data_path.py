@@ -51,32 +51,34 @@ class DataPathStage:
         """Restore the state; a name is absent where the stage had no such value yet."""
 
 
-class _RandomRuns(DataPathStage):
-    """Affects random runs of samples: time is divided into pieces, each of which is affected or not."""
+class RandomSamples(DataPathStage):
+    """Affects random samples, or random runs of them: time is divided into pieces, each of which is affected or not."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
         self._key, self._fraction = key, fault["share"]
-        self._piece_samples = max(1, round(fault["length"] * _NS_PER_S) // interval)
+        length = fault["length"] if "length" in fault.kind.defaults else 0.0
+        self._piece_samples = max(1, round(length * _NS_PER_S) // interval)
 
-    def _is_affected(self, samples: Samples, severity: Floats) -> npt.NDArray[np.bool_]:
-        return draw_uniforms_at(self._key, samples["number"] // self._piece_samples) < self._fraction * severity
+    def is_affected(self, numbers: npt.NDArray[np.int64], severity: Floats) -> npt.NDArray[np.bool_]:
+        """Return of which samples it acts on, (R,), by their numbers and the severities, (R,) each."""
+        return draw_uniforms_at(self._key, numbers // self._piece_samples) < self._fraction * severity
 
 
-class BadQuality(_RandomRuns):
+class BadQuality(RandomSamples):
     """Gives samples bad quality and no PV."""
 
     def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        bad = self._is_affected(samples, severity)
+        bad = self.is_affected(samples["number"], severity)
         samples["pv"][bad] = np.nan
         samples["quality"][bad] = BAD
         return samples
 
 
-class Gaps(_RandomRuns):
+class Gaps(RandomSamples):
     """Loses samples."""
 
     def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        samples_on_time: Samples = samples[~self._is_affected(samples, severity)]
+        samples_on_time: Samples = samples[~self.is_affected(samples["number"], severity)]
         return samples_on_time
 
 
@@ -91,17 +93,16 @@ class ClockSkew(DataPathStage):
         return samples
 
 
-class Late(DataPathStage):
+class Late(RandomSamples):
     """Delays samples; of those that leave at the same instant the oldest is first."""
 
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._key, self._fraction = key, fault["share"]
+        super().__init__(fault, key, interval)
         self._delay_samples = ceil(fault["delay"] * _NS_PER_S / interval)
         self._delayed: Samples | None = None
 
     def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        is_late = draw_uniforms_at(self._key, samples["number"]) < self._fraction * severity
-        samples["leaves"][is_late] += self._delay_samples
+        samples["leaves"][self.is_affected(samples["number"], severity)] += self._delay_samples
         if self._delayed is not None:
             samples = np.concatenate([self._delayed, samples])
         is_due = samples["leaves"] <= last
@@ -117,15 +118,11 @@ class Late(DataPathStage):
         self._delayed = state.get(stored_names.LATE_HELD)
 
 
-class Duplicates(DataPathStage):
+class Duplicates(RandomSamples):
     """Sends samples twice."""
 
-    def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
-        self._key, self._fraction = key, fault["share"]
-
     def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        is_duplicate = draw_uniforms_at(self._key, samples["number"]) < self._fraction * severity
-        return np.repeat(samples, 1 + is_duplicate)
+        return np.repeat(samples, 1 + self.is_affected(samples["number"], severity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +266,10 @@ class DataPath:
             if stages:
                 self._stages[loop] = [
                     (k, _STAGES[kinds[i]](faults[k], keys[i], interval)) for _, i, k in sorted(stages)]
+
+    def random_stages(self) -> dict[int, RandomSamples]:
+        """Return what acts on random samples, by the index of its fault."""
+        return {k: stage for stages in self._stages.values() for k, stage in stages if isinstance(stage, RandomSamples)}
 
     def transmit(self, block: Block) -> Block:
         """Return the block with what leaves of the loops that have a data-path fault."""

@@ -74,6 +74,10 @@ class Schedule:
         """Let these faults be absent at all times: they end before they begin."""
         self._until[faults] = 0
 
+    def ticks_of(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the scans at times since 1970, ns."""
+        return times // self._scan
+
     def severities(self, ticks: npt.NDArray[np.int64]) -> Floats:
         """Return the severities, (T, F), at scans in rising order; 0 before the plant starts. They are to read only.
 

@@ -4,6 +4,10 @@ The distance of PV, OP and SP as recorded is taken over bins of half a minute of
 the latest minutes, and the movement of the copy one over the latest half hour, both with weights that fall off
 exponentially (Roberts, 1959). The effect is the largest of the three; where the modes differ, it is as large as an
 effect can be. It is known at the end of a bin and holds until the end of the next one.
+
+In MAN the operator leaves OP where it happens to be. Where a fault has made that another place than in the copy, PV and
+OP rest at other levels, which nobody can tell who does not know the copy: there the distance is counted from its own
+mean over the latest half hour, so that what moves otherwise than in the copy counts, and what rests elsewhere does not.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ VISIBLE_FROM, VISIBLE_UNTIL = 0.7, 0.6
 # Beyond it nothing is more visible: without a limit an effect would seem to last after its end, and with one of 3
 # single spikes in samples of 10 s would be forgotten within the minutes that they spoil.
 LARGEST_EFFECT = 5.0
-_BIN_NS = 30 * SECOND
+BIN_NS = 30 * SECOND
 # The time constants of the averages, however slow the loop. With that of the distance, what is visible agrees best with
 # windows of 5 to 60 minutes that are judged afterwards: a shorter one flickers where a slow oscillation crosses its
 # twin, a longer one lingers where an effect ends. The movement needs some periods of a slow loop, and has to forget
@@ -44,7 +48,7 @@ class EffectMeter(LoopArrays):
     def __init__(self, loops: LoopSet, interval: int) -> None:
         n = len(loops)
         self.columns = np.arange(n)
-        self._bin_ns = max(_BIN_NS, interval)
+        self._bin_ns = max(BIN_NS, interval)
         pv_unit = loops.column(lambda loop: (loop.range[1] - loop.range[0]) / 100.0)
         op_unit = loops.column(lambda loop: (loop.recording.op_range[1] - loop.recording.op_range[0]) / 100.0)
         pv = loops.column(lambda loop: max(_LEAST_PV, loop.sensor.noise)) * pv_unit
@@ -52,18 +56,20 @@ class EffectMeter(LoopArrays):
         self._least_variance: Floats = least * least
         self._distance_share = min(self._bin_ns / SECOND / _DISTANCE_S, 1.0)
         self._movement_share = min(self._bin_ns / SECOND / _MOVEMENT_S, 1.0)
-        # Of the open bin: how many samples, their distances squared, deviations from the mean, and those squared.
-        self._samples, self._different_modes = np.zeros(n), np.zeros(n)
-        self._distance, self._deviation, self._squares = np.zeros((3, 3, n))
+        # Of the open bin: how many samples, in other modes and in MAN both, their distances, those squared, deviations
+        # from the mean, and those squared.
+        self._samples, self._different_modes, self._manual = np.zeros((3, n))
+        self._difference, self._distance, self._deviation, self._squares = np.zeros((4, 3, n))
         self._bin = np.full(n, -1, dtype=np.int64)
         self._bins = np.zeros(n)  # how many have ended
         self._mean, self._variance, self._effects = np.zeros((3, 3, n))  # of SP, OP, PV
         self._mode_effect = np.zeros(n)
+        self._level, self._level_bins = np.zeros((3, n)), np.zeros(n)  # the mean distance in MAN, and of how many bins
         self.effect: Floats = np.zeros(n)
         self.is_visible = np.zeros(n, dtype=bool)
 
-    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats) -> None:
-        """Add a sample: time, ns; values and copy, (3, M): SP, OP, PV; has_other_mode, (M,) 0 or 1."""
+    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats, is_manual: Floats) -> None:
+        """Add a sample: time, ns; values and copy, (3, M): SP, OP, PV; 0 or 1, (M,): other modes, and MAN in both."""
         number = time // self._bin_ns
         is_over = self._bin != number
         if is_over.any():
@@ -72,7 +78,9 @@ class EffectMeter(LoopArrays):
             self._bin[:] = number
         self._samples += 1.0
         self._different_modes += has_other_mode
+        self._manual += is_manual
         distance, deviation = values - copy, copy - self._mean
+        self._difference += distance
         self._distance += distance * distance
         self._deviation += deviation
         self._squares += deviation * deviation
@@ -88,7 +96,7 @@ class EffectMeter(LoopArrays):
         variance = np.maximum(self._variance, self._least_variance)
         variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
         most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._distance_share, 0.0)
-        effects = np.minimum(self._distance / samples / variance, most)
+        effects = np.minimum(self._squared_distance(which, samples) / variance, most)
         self._effects += share * (effects - self._effects)
         self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
         largest = np.maximum(np.maximum(self._effects[0], self._effects[1]),
@@ -96,5 +104,20 @@ class EffectMeter(LoopArrays):
         self.effect = np.sqrt(largest)
         self.is_visible = self.effect >= np.where(self.is_visible, VISIBLE_UNTIL, VISIBLE_FROM)
         self._bins += which
-        for values in (self._samples, self._different_modes, self._distance, self._deviation, self._squares):
+        for values in (self._samples, self._different_modes, self._manual, self._difference, self._distance,
+                       self._deviation, self._squares):
             values[..., which] = 0.0
+
+    def _squared_distance(self, which: npt.NDArray[np.bool_], samples: Floats) -> Floats:
+        """Return the mean squared distance in the bins that end, (3, M); in MAN with another OP, from its own mean."""
+        rests_elsewhere = (self._manual == self._samples) & (self._distance[1] > 0.0) & which
+        squared: Floats = self._distance / samples
+        if not rests_elsewhere.any():
+            self._level_bins[which] = 0.0
+            return squared
+        mean = self._difference / samples
+        self._level_bins = np.where(which, np.where(rests_elsewhere, self._level_bins + 1.0, 0.0), self._level_bins)
+        share = np.maximum(self._movement_share, 1.0 / np.maximum(self._level_bins, 1.0))
+        self._level += np.where(rests_elsewhere, share, 0.0) * (mean - self._level)
+        around_level = np.maximum(squared - self._level * (2.0 * mean - self._level), 0.0)
+        return np.where(rests_elsewhere, around_level, squared)

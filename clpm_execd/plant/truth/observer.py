@@ -11,12 +11,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import AFFECTED, Floats, Route, Truth
+from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Route, Truth
+from clpm_execd.plant.faults.data_path import DataPath
 from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.truth.effect import LARGEST_EFFECT, EffectMeter
+from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, EffectMeter
 from clpm_execd.plant.truth.routes import Links
+
+_BINS_PER_SHARE = 20  # ten minutes, over which the share is taken of the samples that a fault of the data path acts on
 
 
 class Copies(Protocol):
@@ -38,19 +41,23 @@ class Copies(Protocol):
 class TruthObserver:
     """Makes the ground truth of a plant.
 
-    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, where any do.
+    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, where any do. data_path:
+    where a fault acts on samples on their way. interval: between samples, ns.
     """
 
     def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None,
-                 links: Links | None = None) -> None:
+                 links: Links | None = None, data_path: DataPath | None = None, interval: int = SECOND) -> None:
         faults = schedule.faults
         self._schedule, self._twin = schedule, twin
         self._column_in_block = np.argsort(columns, kind="stable")
         self._is_fault = ~np.array([fault.kind.is_control for fault in faults], dtype=bool)
-        # The effect of a fault of the data path, in the unit of the others: it changes this share of the samples.
-        self._share = np.array([
-            fault["share"] if "share" in fault.kind.defaults else 1.0 if fault.kind.stage == DATA_PATH_STAGE else 0.0
-            for fault in faults])
+        # A fault of the data path acts on all samples, or on a random share of them.
+        self._on_all = np.array([fault.kind.stage == DATA_PATH_STAGE for fault in faults], dtype=np.float64)
+        self._random_stages = {} if data_path is None else data_path.random_stages()
+        self._random = np.array(list(self._random_stages), dtype=np.intp)
+        self._on_all[self._random] = 0.0
+        self._interval, self._bin_ns = interval, max(BIN_NS, interval)
+        self._shares = (-1, np.zeros(len(self._random)))  # of the latest bin, and its number
         self._own_copy = np.full(len(faults), -1, dtype=np.intp)
         self._affected: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)  # (A,) columns that others' faults reach
         self._routes: dict[tuple[int, int], Route] = {}
@@ -85,8 +92,12 @@ class TruthObserver:
         a = len(self._affected)
         effect, visible = np.zeros((t, f + a)), np.zeros((t, f + a), dtype=bool)
         cause = np.full((t, f + a), -1, dtype=np.intp)
-        effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._share * severity)
-        visible[:, :f] = present & (self._share > 0.0)
+        effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._on_all * severity)
+        if self._random.size:
+            bins, which = np.unique(times // self._bin_ns, return_inverse=True)
+            shares = np.stack([self._shares_at(number) for number in bins.tolist()])
+            effect[:, self._random] = LARGEST_EFFECT * np.sqrt(shares[which])
+        visible[:, :f] = present & (effect[:, :f] >= VISIBLE_FROM)
         if self._twin is not None:
             self._measure(times, signals, mode, twin_signals, twin_mode, effect, visible, cause)
             visible[:, :f] &= present
@@ -101,6 +112,17 @@ class TruthObserver:
         severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
                      cause, self._routes)
+
+    def _shares_at(self, number: int) -> Floats:
+        """Return which share of the samples before this bin the faults of random samples acted on, (R,)."""
+        if number != self._shares[0]:
+            end = -(-number * self._bin_ns // self._interval)
+            numbers = np.arange(end - _BINS_PER_SHARE * self._bin_ns // self._interval, end)
+            severity = self._schedule.severities(self._schedule.ticks_of(numbers * self._interval))
+            self._shares = number, np.array([
+                np.count_nonzero(stage.is_affected(numbers, severity[:, k])) / len(numbers)
+                for k, stage in self._random_stages.items()])
+        return self._shares[1]
 
     def _find_routes(self, twin: Copies, links: Links) -> dict[tuple[int, int], Route]:
         """Return the routes of each row whose cause may be another loop's fault, with that fault."""
@@ -126,9 +148,12 @@ class TruthObserver:
         assert twin is not None
         own = np.flatnonzero(self._own_copy >= 0)
         copies = self._own_copy[own]
-        has_other_mode = (mode[:, twin.base] != twin_mode).astype(np.float64)
+        base_mode = mode[:, twin.base]
+        has_other_mode = (base_mode != twin_mode).astype(np.float64)
+        is_manual = ((base_mode == MAN) & (twin_mode == MAN)).astype(np.float64)
         for t, time in enumerate(times.tolist()):
-            twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t], has_other_mode[t])
+            twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t], has_other_mode[t],
+                           is_manual[t])
             effect[t, own], visible[t, own] = twin.meter.effect[copies], twin.meter.is_visible[copies]
             if self._affected.size:
                 self._find_causes(effect[t], visible[t], cause[t])

@@ -292,7 +292,7 @@ RECOMPUTED = {
     "DistantCycles": {"_knot", "_at_knots"},
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
                      "_has_spikes", "_is_frozen", "_lost_columns", "_rounded"},
-    "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
+    "TruthObserver": {"_shares"}, "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},
     "Stiction": {"_half_band", "_half_slack", "_free"},
     "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_travel_fraction", "_extra_capacity", "_leak_flow",
