@@ -49,6 +49,7 @@ class TruthCollector:
         self._first = self._last = 0
 
     def add(self, block: Block) -> None:
+        """Add the ground truth of the next Block."""
         self._episodes.add_block(block)
         if not self._loops:
             self._loops, self._first = block.loops, int(block.times[0])

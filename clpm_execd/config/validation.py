@@ -108,7 +108,19 @@ def find_parameter(spec: type, name: str) -> Parameter:
 
 def refuse_unknown_keys(table: Mapping[str, Any], valid_keys: Sequence[str], place: Place,
                         inner_tables: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Add a problem for each unknown key; for a key of an inner table the remedy names those of `inner_tables`."""
+    """Add a problem for each unknown key.
+
+    Parameters
+    ----------
+    table : mapping
+        The user's table.
+    valid_keys : sequence of str
+        Its allowed keys.
+    place : Place
+        The place of the table, where problems are added.
+    inner_tables : mapping of str to sequences of str, optional
+        The inner tables that have a key, which the remedy names for a key that was written one level too high.
+    """
     for key in table:
         if key in valid_keys:
             continue
@@ -135,7 +147,17 @@ def read_table_array(value: object, header: str, place: Place) -> list[object]:
 
 
 def read_number(value: object, parameter: Parameter, place: Place) -> float | None:
-    """Return a finite number within the limits of the parameter; None where the value is not one."""
+    """Return a finite number within the limits of the parameter; None where the value is not one.
+
+    Parameters
+    ----------
+    value : object
+        As TOML or JSON gives it; text is refused, with a hint where it is a number in quotes.
+    parameter : Parameter
+        Its limits and unit; the number is in that unit.
+    place : Place
+        Where a problem is added.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         is_quoted = isinstance(value, str) and _NUMBER.fullmatch(value.strip())
         place.refuse(f"{quote(value)} is not a number",
@@ -158,7 +180,17 @@ def read_number(value: object, parameter: Parameter, place: Place) -> float | No
 
 
 def read_integer(value: object, low: int, high: int, place: Place) -> int | None:
-    """Return an integer from low to high; None where the value is not one."""
+    """Return an integer from low to high; None where the value is not one.
+
+    Parameters
+    ----------
+    value : object
+        As TOML, JSON or a caller in Python gives it.
+    low, high : int
+        The limits, which are allowed values.
+    place : Place
+        Where a problem is added.
+    """
     if isinstance(value, bool) or not isinstance(value, SupportsIndex) or not low <= index(value) <= high:
         place.refuse(f"invalid integer {quote(value)}", f"give an integer from {low} to {high}")
         return None
@@ -202,7 +234,19 @@ def read_start(value: object, place: Place) -> tuple[int, bool]:
 
 
 def read_choice(value: object, what: str, choices: Sequence[str], place: Place) -> str | None:
-    """Return one of the choices; None where the value, a `what`, is not one."""
+    """Return one of the choices; None where the value is not one.
+
+    Parameters
+    ----------
+    value : object
+        As TOML or JSON gives it.
+    what : str
+        The noun for the value in the problem, such as "type".
+    choices : sequence of str
+        The allowed texts.
+    place : Place
+        Where a problem is added.
+    """
     if isinstance(value, str) and value in choices:
         return value
     place.refuse(f"unknown {what} {quote(value)}",

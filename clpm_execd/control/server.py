@@ -26,7 +26,7 @@ from clpm_execd.control.stream_status import describe_loop, describe_stream
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.units import format_time
 
-MAX_REQUEST_BYTES = 65_536
+MAX_REQUEST_BYTES = 65_536  # a request has some hundred bytes; a bound on memory
 MAX_CLIENTS = 16  # the one that has waited longest leaves for a new one
 _MAX_SECONDS = 5.0  # that a client has for its request
 _RECEIVE_BYTES = 4096

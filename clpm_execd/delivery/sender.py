@@ -32,7 +32,7 @@ SERVER_FAULT_GRACE_S = 60.0
 EXTRA_REJECTIONS = 16
 MAX_REJECTED_BATCHES = 1000  # that are remembered; a bound on memory
 MAX_TURN_S = 2.0  # for a batch that is sent in parts, before other batches have their turn
-REJECTION_LOG_INTERVAL_S = 60.0
+REJECTION_LOG_INTERVAL_S = 60.0  # rejections may come with every batch; the log has their sum once a minute
 
 QuarantineFn = Callable[[Mapping[str, Sequence[bytes]]], None]  # rejected lines by the server's message about them
 

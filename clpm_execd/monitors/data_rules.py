@@ -12,7 +12,7 @@ from clpm_execd.monitors.signals import Floats
 
 SATURATED_FRACTION = 0.5  # of a window: a loop that is at a limit half of the time does not control
 FROZEN_FRACTION = 0.1  # of a window: the longest run of equal readings; a healthy one lasts a few samples
-MIN_FROZEN_SAMPLES = 60
+MIN_FROZEN_SAMPLES = 60  # of a run as well, so that a short window of coarse readings is not frozen
 BAD_FRACTION = 0.05  # of a window, missing or of bad quality: more than a short failure of communication
 COMPRESSED_FRACTION = 0.5  # of a window, missing: a historian that compresses keeps the smaller part of the samples
 REPEATED_FRACTION = 0.7  # of samples that repeat the one before: in nine of ten real loops at most 0.21 do

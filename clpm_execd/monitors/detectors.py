@@ -19,7 +19,7 @@ _HORIZON_SAMPLES, _POOR = 10, 0.5
 _IDLE_SMOOTHING = 40  # slopes are taken over this fraction of a window: noise must not decide their sign
 _BICOHERENCE_PERIOD_SAMPLES = 16  # of the series for the bicoherence: the papers resample to periods of this size
 _ENVELOPE_SAMPLES = 2048  # of a window for the spectral envelope
-_ENVELOPE_MIN_LOOPS = 3
+_ENVELOPE_MIN_LOOPS = 3  # of a unit: among fewer an oscillation has no root to search for
 _SAME_PERIOD = 0.1  # of the period: loops whose periods differ by less oscillate together
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from clpm_execd.monitors.signals import Floats
 
-_AR_ORDER = 30
+_AR_ORDER = 30  # past errors; the indices that docs/physics.md expects are for this order
 # Kuehl and Horch, Detection of sluggish control loops, Control Engineering Practice 13, 2005.
 SLUGGISH = 0.7
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-|[-+−]?\d[\d.,]*(e[-+]?\d+)?( ?\S{1,5})?")
 MIN_SECTIONS_FOR_CONTENTS = 4  # fewer fit on a screen
-MIN_SECTIONS_FOR_FILTER = 6
+MIN_SECTIONS_FOR_FILTER = 6  # fewer are found at a glance
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Enough pairs of normals at once to hide the cost of a call, few enough for a processor's second cache: 256 kB.
 _PAIRS_PER_DRAW = 16_384
-_MAX_SCANS_PER_DRAW = 1024
+_MAX_SCANS_PER_DRAW = 1024  # of few loops, whose calls cost little by then
 _MAX_SCANS_PER_INTERVAL = 10_000  # beyond one a second: an interval of years must not keep the search for a scan going
 
 

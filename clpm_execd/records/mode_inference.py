@@ -17,7 +17,7 @@ from clpm_execd.records.output_range import infer_output_range
 # (tests/records/test_exports.py).
 MIN_MAN_SAMPLES = 60  # the OP of a controller stands still for shorter, even when it is recorded coarsely
 MIN_MAN_HOLDS = 10  # times as long as the longest usual hold of a moving OP
-USUAL_HOLD_QUANTILE = 0.95
+USUAL_HOLD_QUANTILE = 0.95  # of the holds of OP: the rest may be those in MAN, and set no limit
 MIN_ERROR_STD_FRACTION = 0.1  # of the error's standard deviation over the record: below, PV does not move either
 OP_END_FRACTION = 0.01  # of its range: an OP this near to an end is saturated
 

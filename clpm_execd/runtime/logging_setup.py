@@ -22,8 +22,8 @@ from clpm_execd.runtime.readiness import wait_until_ready
 TRACE = 5  # below logging.DEBUG, which is 10
 MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: a write of so many bytes is atomic
 
-MAX_LOG_FILE_BYTES = 10_000_000
-ROTATED_LOG_FILES = 3
+MAX_LOG_FILE_BYTES = 10_000_000  # an editor opens it at once
+ROTATED_LOG_FILES = 3  # besides the current one: at most 40 MB of a disk
 _READER_WAIT_SECONDS = 0.2  # for a reader of stderr that is busy, before a line is lost
 
 

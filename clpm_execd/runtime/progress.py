@@ -14,7 +14,7 @@ from clpm_execd.units import human_duration
 
 _MIN_BACKFILL_NS = 60 * SECOND  # a minute of a thousand loops is made in less than a second
 _LIVE_NS = 2 * SECOND  # behind the clock; a backfill that has got so far is over
-_LOG_INTERVAL_NS = 10 * SECOND
+_LOG_INTERVAL_NS = 10 * SECOND  # a line of a day's backfill under Telegraf, 4 min, each 5 %
 
 
 class ProgressBar(Protocol):

@@ -89,7 +89,7 @@ _UTILITY_FRACTION, _INTEGRATED_FRACTION, _UTILITY_PERCENT = 0.6, 0.2, (0.3, 1.2)
 _UTILITIES = ("steam", "steam", "cooling water")
 # A seat, a size or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
 _FROM_THE_BEGINNING = ("undersized", "oversized", "leak", "sluggish", "aggressive", "windup")
-_MAINTENANCE_FRACTION = 0.25
+_MAINTENANCE_FRACTION = 0.25  # an assumption: most are as old as the plant
 _REPAIRED_FRACTION = 0.5  # of the valves that wear, those that a maintenance makes as new within days
 _MAINTENANCE_MINUTES = (30, 90)  # in MAN; an estimate
 _SHARED_TIMES = 3  # how often an event that neighbours share takes place

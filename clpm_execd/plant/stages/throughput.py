@@ -37,7 +37,7 @@ _UTILITY_PARTS = ((0.4, 900, 1.0), (0.6, 7_200, 0.1))
 _SHARED_VARIANCE = 0.55
 _LAG_SECONDS = (120.0, 2_400.0)  # of a loop that gives none: from the flow that is stepped to the far end of a unit
 _GAIN = (0.5, 1.2)  # of a loop that gives none, either sign: in % of travel for 1 % of throughput
-_WARMEST_HOUR_UTC = 14.0
+_WARMEST_HOUR_UTC = 14.0  # two hours after noon at 0 degrees east
 
 
 class _Movement:

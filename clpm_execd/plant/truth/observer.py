@@ -84,7 +84,14 @@ class TruthObserver:
                 mode: npt.NDArray[np.int8], twin_signals: Floats, twin_mode: npt.NDArray[np.int8]) -> Truth:
         """Return the ground truth at these scans.
 
-        signals: (5, T, N) SP, OP and PV as recorded first, in the plant's columns. mode: (T, N). Of the twin the same.
+        Parameters
+        ----------
+        ticks, times : array (T,)
+            The scans, numbered since 1970, and their times, ns.
+        signals, mode : array (5, T, N) and (T, N)
+            SP, OP and PV as recorded first, in the plant's columns, and the modes.
+        twin_signals, twin_mode : array
+            The same of the twin, in its own columns.
         """
         severity = self._schedule.severities(ticks)
         present = (severity > 0) & self._is_fault

@@ -10,7 +10,7 @@ from typing import TextIO
 from clpm_execd.records.cells.time_forms import NUMBER
 
 MIN_LINES = 2  # of like width, below which nothing shows a table
-CHECKED_LINES = 400
+CHECKED_LINES = 400  # of the beginning, preamble included: a table shows itself within these
 _ONE, _TWO = re.compile(r"[ \t]+"), re.compile(r" {2,}|\t+")
 _CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d)?(?:[.,]\d+)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}[-/.]?[A-Za-z]{3}[-/.]?\d{2,4}")
