@@ -60,8 +60,9 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
                        "sine set points (default story)"},
     "--replay": {"metavar": "CSV", "nargs": "+",
                  "help": "historian records, streamed as if they were live (default none: simulate)"},
-    "--columns": {"metavar": "PV=..,OP=..", "help": "column names of the records: time loop pv op sp mode quality "
-                                                    "(default automatic detection)"},
+    "--columns": {"metavar": "PV=..,OP=..",
+                  "help": "column names of the records, by role: time loop pv op sp mode quality, in long records name "
+                          "value (default automatic detection)"},
     "--timezone": {"metavar": "ZONE",
                    "help": "time zone for timestamps that have none, such as Europe/Berlin (default UTC)"},
     "--interval": {"metavar": "D", "help": "time between samples, and between the rows of a record without times "

@@ -46,7 +46,7 @@ OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FIL
 ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
 SIZES_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 NAMES = (*ENVIRONMENT, *OPTIONS)
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT_TIMEOUT = 10 * SECOND  # for a server in the same site; a name lookup that fails takes 5 s
 MIN_TIMEOUT, MAX_TIMEOUT = SECOND, 3600 * SECOND
 MIN_SPOOL_BYTES = 10**6  # a queue of less holds not even one batch of lines
@@ -105,7 +105,7 @@ class Settings:
     timeout : int
         Of a request to InfluxDB in all, ns.
     log_level : str
-        One of LEVELS.
+        One of LOG_LEVELS.
     shard : Shard or None
     max_gap : int
         Longest gap that is backfilled, ns.
@@ -366,8 +366,8 @@ def _parse_size(where: str, text: str, problems: list[Problem]) -> int | None:
 
 def _parse_level(where: str, text: str, problems: list[Problem]) -> str:
     level = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(text.upper(), text.upper())
-    if level not in LEVELS:
-        problems.append(Problem(where, f"unknown log level {text[:_MAX_QUOTED]!r}", did_you_mean(level, LEVELS)))
+    if level not in LOG_LEVELS:
+        problems.append(Problem(where, f"unknown log level {text[:_MAX_QUOTED]!r}", did_you_mean(level, LOG_LEVELS)))
     return level
 
 

@@ -57,7 +57,8 @@ def describe_loop(source: ControlledPlant, loop: object) -> str:
     values = " ".join(f"{name}={value:.6g}" for name, value in plant.signals_of(spec.id).items())
     faults = list(_describe_faults(spec, plant))
     lines = [f"loop      {spec.id}", f"values    mode={plant.mode_of(spec.id)} {values}",
-             f"settings  gain={settings.gain:.6g} reset={settings.reset:.6g} derivative={settings.derivative:.6g}"]
+             f"settings  gain={settings.gain:.6g} %OP/%PV reset={settings.reset:.6g} s "
+             f"derivative={settings.derivative:.6g} s"]
     lines += [f"{'' if k else 'faults':<10}{text}" for k, text in enumerate(faults or ["none"])]
     return "".join(f"{line}\n" for line in lines)
 

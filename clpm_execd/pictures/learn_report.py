@@ -149,7 +149,7 @@ def _warnings(fit: LoopFit) -> str:
 
 
 def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
-    rows = [(_NAMES.get(key, key), f"{one.value:.4g}" if one.value or "resolution" not in key else "none",
+    rows = [(_NAMES.get(key, key), _format_number(one.value) if one.value or "resolution" not in key else "none",
              _format_interval(one), one.unit, _SOURCES[one.source]) for key, one in estimates.items()]
     return render_table(("Parameter", "Value", "90 % interval", "Unit", "Source"), rows,
                         "of a default, the interval is the typical range")
@@ -163,7 +163,13 @@ def _hypothesis_table(hypotheses: Sequence[ComparedHypothesis]) -> str:
 
 
 def _format_interval(one: Estimate) -> str:
-    return "" if one.source == "record" else f"{one.low:.4g} to {one.high:.4g}"
+    return "" if one.source == "record" else f"{_format_number(one.low)} to {_format_number(one.high)}"
+
+
+def _format_number(value: float) -> str:
+    """Return a number with four digits, below ten millions without an exponent: 18330, not 1.833e+04."""
+    text = f"{value:.4g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e7 else text
 
 
 def _similarity_table(comparison: Comparison, auc: float) -> str:

@@ -64,7 +64,7 @@ from clpm_execd.units import DAY
 
 T = TypeVar("T", Alarm, Episode)
 
-LEVELS = ("kind", "group", "any")
+MATCH_LEVELS = ("kind", "group", "any")
 AFFECTED_RULES = ("ignore", "judge")
 DEFAULT_OVERLAP = 0.5  # half of its time: such an alarm is right more often than wrong
 NO_ALARM, HEALTHY = "nothing", "healthy"  # a column and a row of the confusion matrix
@@ -274,8 +274,8 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
     ValueError
         `by`, `overlap` or `affected` is not one of these.
     """
-    if by not in LEVELS or not 0.0 <= overlap <= 1.0 or affected not in AFFECTED_RULES:
-        raise ValueError(f"by must be one of {', '.join(LEVELS)}, overlap between 0 and 1, and affected one of "
+    if by not in MATCH_LEVELS or not 0.0 <= overlap <= 1.0 or affected not in AFFECTED_RULES:
+        raise ValueError(f"by must be one of {', '.join(MATCH_LEVELS)}, overlap between 0 and 1, and affected one of "
                          + ", ".join(AFFECTED_RULES))
     alarms_by_loop, episodes_by_loop = group_by_loop(alarms), group_by_loop(truth.episodes)
     scorer = _Scorer()

@@ -13,7 +13,7 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.precision_recall import compute_average_precision, find_precision_recall
-from clpm_execd.score.rules import LEVELS, Mistake, Tally
+from clpm_execd.score.rules import MATCH_LEVELS, Mistake, Tally
 from clpm_execd.units import DAY
 
 END = 1000
@@ -176,7 +176,7 @@ def test_an_undetected_event_is_counted_under_the_name_that_covers_most_of_it() 
 def test_by_group_a_kind_of_the_same_group_is_correct_and_by_any_every_kind() -> None:
     case = truth(episode("stiction", 100, 200), episode("deadband", 150, 250), episode("bias", 400, 500))
     alarm_lists = [alarm("stuck", 100, 250), alarm("aggressive", 400, 500)]
-    assert [score(case, alarm_lists, by=level).total.detected_events for level in LEVELS] == [0, 1, 2]
+    assert [score(case, alarm_lists, by=level).total.detected_events for level in MATCH_LEVELS] == [0, 1, 2]
     valve = tally_of(score(case, alarm_lists, by="group"), "valve")
     assert (valve.events, valve.true_positive) == (1, 150), "faults of one group that overlap are one event"
 
@@ -294,7 +294,7 @@ def test_a_shift_in_time_moves_the_mistakes_and_nothing_else(drawn_truth: Ground
 
 
 @pytest.mark.slow
-@given(case(), alarm_lists, st.sampled_from(LEVELS), st.booleans())
+@given(case(), alarm_lists, st.sampled_from(MATCH_LEVELS), st.booleans())
 @settings(max_examples=200)
 def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[Alarm], by: str,
                                                all_present: bool) -> None:

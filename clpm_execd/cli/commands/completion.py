@@ -46,7 +46,7 @@ def _set_completion(command: str, action: argparse.Action) -> None:
     """Set what completes the value of an option or argument: a file, a log level or a name of the catalogue."""
     import shtab
 
-    from clpm_execd.config.settings import LEVELS
+    from clpm_execd.config.settings import LOG_LEVELS
     from clpm_execd.plant.faults import FAULTS
     from clpm_execd.plant.loop_types import LOOP_TYPES
 
@@ -54,7 +54,7 @@ def _set_completion(command: str, action: argparse.Action) -> None:
     if action.metavar in ("FILE", "CSV"):
         action.complete = shtab.FILE  # type: ignore[attr-defined]
     elif action.dest == "log_level":
-        action.choices = LEVELS
+        action.choices = LOG_LEVELS
     elif action.dest == "kind" and command in ("inject", "clear"):
         action.choices = tuple(FAULTS)
     elif action.dest == "names" and command in catalogue_names:

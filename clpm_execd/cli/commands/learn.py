@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
                   "clpm-execd learn export.txt --columns pv=FT_211,op=FV_211 --op-range 4:20 --output loops.toml",
                   "clpm-execd learn *.csv.gz --timezone Europe/Berlin --range FIC101=0:120 --output loops.toml"])
     command.add_argument("records", metavar="HISTORY", nargs="+", type=Path,
-                         help="historian exports: long or wide CSV, PROCESSDATA; also .gz")
+                         help="historian exports: long or wide CSV, PROCESSDATA; also .gz and .zst")
     group = command.add_argument_group("output")
     group.add_argument("--output", metavar="FILE", type=Path, required=True,
                        help="the fitted loops, a loops.toml; long arrays go into a .npz next to it")

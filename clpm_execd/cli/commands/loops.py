@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
     add_shared_options(command, "runtime", "--env-file")
     group = command.add_argument_group("output")
     group.add_argument("--output", metavar="FILE", type=output_file,
-                       help="output file, compressed if it ends in .gz (default -, stdout)")
+                       help="output file, compressed if it ends in .gz or .zst (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="aligned text, CSV, JSON, or line protocol (default by the "
                                                          "suffix of the file, else table)")
     command.set_defaults(run=run)

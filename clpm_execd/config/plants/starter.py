@@ -534,7 +534,7 @@ interval = "1s"              # between samples
 
 [output]
 measurement = "control_loops"
-fields = { PV = "pv", OP = "op", SP = "sp" }   # also: valve_position quality true_pv
+fields = { PV = "pv", OP = "op", SP = "sp" }   # also: valve_position quality true_pv seq
 mode_tag = "Mode"
 # tags = { site = "unit-208" }                 # the same on every point
 truth = false                # true: also write the ground truth about faults, as measurement control_loops_truth

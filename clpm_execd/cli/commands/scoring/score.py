@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clpm_execd.score import Score
     from clpm_execd.score.precision_recall import Point
 
-LEVELS = ("kind", "group", "any")
+MATCH_LEVELS = ("kind", "group", "any")
 AFFECTED_RULES = ("ignore", "judge")
 FORMATS = ("json", "csv", "html")
 _PIPE_WIDTH = 120  # characters
@@ -41,14 +41,14 @@ def add(commands: Commands) -> None:
     command.add_argument("alarms", metavar="ALARMS", type=Path,
                          help="a CSV with the columns loop, start, end, fault and optionally detected, score and cause")
     group = command.add_argument_group("ground truth")
-    group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or long CSV with the ground truth "
+    group.add_argument("--truth", metavar="FILE", type=Path, help="line protocol or CSV with the ground truth "
                                                                   "(default the bucket of INFLUXDB_*)")
     group.add_argument("--truth-measurement", metavar="NAME", help="measurement of the ground truth in the bucket "
                                                                    "(default control_loops_truth)")
     group.add_argument("--start", metavar="T", help="start of the scored time (default that of the ground truth)")
     group.add_argument("--end", metavar="T", help="end of the scored time (default that of the ground truth)")
     group = command.add_argument_group("rules")
-    group.add_argument("--by", choices=LEVELS, default="kind",
+    group.add_argument("--by", choices=MATCH_LEVELS, default="kind",
                        help="what must agree: the kind of fault, its group, or any fault (default kind)")
     group.add_argument("--overlap", metavar="FRACTION", type=_fraction, default=0.5,
                        help="fraction of an alarm, 0 to 1, in which the fault must be visible (default 0.5)")
