@@ -260,12 +260,14 @@ def write_drafts() -> None:
 
 def freeze(names: Sequence[str]) -> None:
     catalogue = read_catalogue()
+    if frozen := [name for name in names if "sha256" in catalogue[name]]:
+        sys.exit(f"{', '.join(frozen)}: frozen, so a better one is a new suite with the next number")
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             manifest = write_dataset(load_suite(name), Path(folder))
         catalogue[name]["sha256"] = {"samples": manifest.samples_sha256, "truth": manifest.truth_sha256}
-        print(name, manifest.samples_sha256)
-    write_catalogue(catalogue)
+        write_catalogue(catalogue)
+        print(name, manifest.samples_sha256, flush=True)
 
 
 def run_monitors(name: str) -> list[Row]:
@@ -283,7 +285,7 @@ def write_all_results(names: Sequence[str]) -> None:
     for name in names:
         results[name] = run_monitors(name)
         write_results(results)
-        print(name)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":

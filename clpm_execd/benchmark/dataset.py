@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from clpm_execd.encoding.sheet_formats import sheet_as_csv
 from clpm_execd.extras import require
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.score import GroundTruth
 from clpm_execd.score.truth_table import format_truth_table
 from clpm_execd.state.durable_file import open_atomically, unwritable
 from clpm_execd.version import __version__
@@ -176,18 +177,40 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def check_truth_file(folder: Path, suite: str) -> Path:
-    """Return the path of a suite's ground truth in a data folder; raise BadInput if its hash is not the manifest's."""
+def check_truth(suite: Suite, truth: GroundTruth) -> GroundTruth:
+    """Return the ground truth of a suite as it was simulated; raise BadInput if it is not that of the frozen suite."""
+    text = format_truth_table(truth.episodes, truth.observation)
+    if not suite.is_draft and _hash(text.encode()) != suite.sha256["truth"]:
+        raise report_differences(suite, ["truth"])
+    return truth
+
+
+def check_truth_file(folder: Path, suite: Suite) -> Path:
+    """Return the path of a suite's ground truth in a data folder.
+
+    Raises
+    ------
+    BadInput
+        It is not a data folder of this suite, the file was changed, or the data are not those of the frozen suite.
+    """
     path, where = folder / TRUTH, f"--data {folder}"
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        name, checksum = manifest["suite"], manifest["files"][TRUTH]
-        actual = _hash(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = Manifest(**json.loads((folder / MANIFEST).read_bytes()))
+        checksum = _hash(path.read_bytes())
+    except (OSError, ValueError, TypeError):
         raise BadInput([Problem(where, "is not a data folder of the benchmark",
                                 "name one that `clpm-execd benchmark data` wrote")]) from None
-    if name != suite:
-        raise BadInput([Problem(where, f"holds {name}, not {suite}", "name the folder of that suite")])
-    if actual != checksum:
+    if manifest.suite != suite.name:
+        raise BadInput([Problem(where, f"holds {manifest.suite}, not {suite.name}", "name the folder of that suite")])
+    if checksum != manifest.truth_sha256:
         raise BadInput([Problem(str(path), f"has another sha256 than in {MANIFEST}", "write the data again")])
+    if differences := manifest.differences(suite):
+        raise report_differences(suite, differences)
     return path
+
+
+def report_differences(suite: Suite, differences: Sequence[str]) -> BadInput:
+    """Return the error of data that are not those of the frozen suite; differences: `samples`, `truth` or both."""
+    return BadInput([Problem(f"suite {suite.name}",
+                             f"another sha256 of {' and '.join(differences)} than the frozen suite's",
+                             "do not compare scores on it; report the manifest.json of `benchmark data`")])

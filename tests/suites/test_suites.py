@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from tiers import CAMPAIGNS
 
-from clpm_execd.benchmark.dataset import Manifest, check_truth_file, write_dataset
+from clpm_execd.benchmark.dataset import Manifest, check_truth, check_truth_file, write_dataset
 from clpm_execd.benchmark.suite import SUITES_FOLDER, load_suite, suite_names
 from clpm_execd.benchmark.suite_recording import record
 from clpm_execd.plant.faults import FAULTS
@@ -20,6 +21,7 @@ from clpm_execd.problems import BadInput
 from clpm_execd.score import read_truth
 
 SMALL = "datapath-1-small"
+CHECKED_IN_CI = ("pairs-1-small", "refinery-1-small", "datapath-1-small")  # 4 s; all others in the campaign
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_the_files_have_the_hashes_of_the_manifest(folder: Path) -> None:
 
 
 def test_the_truth_in_the_folder_is_that_of_the_recording(folder: Path) -> None:
-    assert read_truth(check_truth_file(folder, SMALL)) == record(load_suite(SMALL)).truth
+    assert read_truth(check_truth_file(folder, load_suite(SMALL))) == record(load_suite(SMALL)).truth
 
 
 @pytest.mark.parametrize(("form", "layout"), [("csv", "long"), ("parquet", "wide"), ("parquet", "long")])
@@ -96,24 +98,38 @@ def test_every_format_has_the_same_name_and_samples(form: str, layout: str, fold
 
 
 def test_a_difference_from_the_frozen_suite_is_reported(folder: Path) -> None:
-    manifest = manifest_of(folder)
+    manifest, draft = manifest_of(folder), replace(load_suite(SMALL), sha256={})
     hashes = {"samples": manifest.samples_sha256, "truth": manifest.truth_sha256}
-    assert manifest.differences(load_suite(SMALL)) == []
-    assert manifest.differences(replace(load_suite(SMALL), sha256=hashes)) == []
-    assert manifest.differences(replace(load_suite(SMALL), sha256={**hashes, "samples": "0"})) == ["samples"]
+    frozen, other = replace(draft, sha256=hashes), replace(draft, sha256={**hashes, "truth": "0"})
+    truth = read_truth(check_truth_file(folder, draft))
+    for suite in (draft, frozen):
+        assert manifest.differences(suite) == []
+        assert read_truth(check_truth_file(folder, suite)) == check_truth(suite, truth) == truth
+    assert manifest.differences(replace(draft, sha256={**hashes, "samples": "0"})) == ["samples"]
+    with pytest.raises(BadInput, match="another sha256 of truth than the frozen suite's"):
+        check_truth_file(folder, other)
+    with pytest.raises(BadInput, match="another sha256 of truth than the frozen suite's"):
+        check_truth(other, truth)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in suite_names() if not load_suite(name).is_draft
+                                  and (CAMPAIGNS or name in CHECKED_IN_CI)])
+def test_a_frozen_suite_never_changes(name: str, tmp_path: Path) -> None:
+    assert write_dataset(load_suite(name), tmp_path).differences(load_suite(name)) == []
 
 
 def test_a_changed_truth_is_refused(folder: Path, tmp_path: Path) -> None:
     for name in ("manifest.json", "truth.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(BadInput, match="holds datapath-1-small, not pairs-1"):
-        check_truth_file(tmp_path, "pairs-1")
+        check_truth_file(tmp_path, load_suite("pairs-1"))
     with (tmp_path / "truth.csv").open("a") as file:
         file.write("\n")
     with pytest.raises(BadInput, match="has another sha256"):
-        check_truth_file(tmp_path, SMALL)
+        check_truth_file(tmp_path, load_suite(SMALL))
     with pytest.raises(BadInput, match="is not a data folder of the benchmark"):
-        check_truth_file(tmp_path / "none", SMALL)
+        check_truth_file(tmp_path / "none", load_suite(SMALL))
 
 
 def test_a_recording_has_what_a_historian_received() -> None:

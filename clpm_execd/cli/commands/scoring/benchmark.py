@@ -83,7 +83,7 @@ def _list(arguments: argparse.Namespace, operands: Sequence[str], signals: Signa
 
 
 def _write_data(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
-    from clpm_execd.benchmark.dataset import write_dataset
+    from clpm_execd.benchmark.dataset import report_differences, write_dataset
 
     suite = _load(operands[0])
     if arguments.output is None:
@@ -92,16 +92,15 @@ def _write_data(arguments: argparse.Namespace, operands: Sequence[str], signals:
                              layout=arguments.layout or "wide", should_stop=lambda: signals.should_stop)
     if signals.should_stop:
         return 0
-    differences = manifest.differences(suite)
-    if differences:
-        raise BadInput([Problem(f"suite {suite.name}", f"the {' and '.join(differences)} have another sha256 than the "
-                                "frozen suite", "report it with manifest.json, and do not compare scores on them")])
+    if differences := manifest.differences(suite):
+        raise report_differences(suite, differences)
     state = "a draft, which may still change" if suite.is_draft else "as frozen"
     print(f"{suite.name}, {state}: samples sha256 {manifest.samples_sha256}", file=sys.stderr)
     return 0
 
 
 def _run_monitor(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
+    from clpm_execd.benchmark.dataset import check_truth
     from clpm_execd.benchmark.judging import format_alarms, run_monitor
     from clpm_execd.benchmark.suite_recording import record
     from clpm_execd.monitors.detectors import MONITORS
@@ -112,7 +111,9 @@ def _run_monitor(arguments: argparse.Namespace, operands: Sequence[str], signals
         raise BadInput([Problem(f"monitor {name!r}", "there is no such monitor", did_you_mean(name, tuple(MONITORS)))])
     suite = _load(operands[1])
     with open_output(arguments.output, signals) as file:
-        file.write(format_alarms(run_monitor(MONITORS[name], record(suite), suite.window)).encode())
+        recording = record(suite)
+        check_truth(suite, recording.truth)
+        file.write(format_alarms(run_monitor(MONITORS[name], recording, suite.window)).encode())
     return 0
 
 
@@ -143,17 +144,17 @@ def _score(arguments: argparse.Namespace, operands: Sequence[str], signals: Sign
 
 def _read_truth(suite: Suite, folder: Path | None) -> GroundTruth:
     """Return the ground truth from a data folder, or from the plant."""
-    from clpm_execd.benchmark.dataset import check_truth_file
+    from clpm_execd.benchmark.dataset import check_truth, check_truth_file
     from clpm_execd.benchmark.suite_recording import TruthCollector, open_plant, simulate
     from clpm_execd.score import read_truth
 
     if folder is not None:
-        return read_truth(check_truth_file(folder, suite.name))
+        return read_truth(check_truth_file(folder, suite))
     plant, _, samples = open_plant(suite)
     truth = TruthCollector()
     for block in simulate(plant, samples):
         truth.add(block)
-    return truth.truth(plant.interval)
+    return check_truth(suite, truth.truth(plant.interval))
 
 
 def _stream(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
