@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from clpm_execd.benchmark.suite import Suite
-from clpm_execd.benchmark.suite_recording import TruthCollector, open_plant, simulate
-from clpm_execd.encoding.csv import LongCsv, WideCsv
+from clpm_execd.benchmark.suite_recording import FIELDS, SamplesHash, TruthCollector, open_plant, simulate
+from clpm_execd.encoding.csv import LongCsv
 from clpm_execd.encoding.sheet_formats import sheet_as_csv
 from clpm_execd.extras import require
 from clpm_execd.plant.block import Block
@@ -31,8 +31,6 @@ from clpm_execd.version import __version__
 
 FORMATS, LAYOUTS = ("csv", "parquet"), ("wide", "long")
 MANIFEST, LOOP_SHEET, TRUTH = "manifest.json", "loops.csv", "truth.csv"
-# A monitor of a real plant has the quality of a sample, but not the true position of the valve or of the process.
-_FIELDS = {"PV": "pv", "OP": "op", "SP": "sp", "quality": "quality"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +100,24 @@ def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_
                    ) -> tuple[str, str, str, str]:
     """Write the samples; return the sha256 as wide CSV and of the file, and the texts of truth and loop sheet."""
     plant, sheet, samples = open_plant(suite)
-    canonical, output = hashlib.sha256(), _HashingFile(file)
-    wide = WideCsv(plant.loops, fields=_FIELDS)
-    canonical.update(wide.header())
+    samples_hash, output = SamplesHash(plant.loops), _HashingFile(file)
     is_canonical = (form, layout) == ("csv", "wide")
     truth = TruthCollector()
     with _open_writer(output, plant.loops, form, layout) as write:
         if is_canonical:
-            output.write(wide.header())
+            output.write(samples_hash.header)
         for block in simulate(plant, samples):
             if should_stop():
                 break
             truth.add(block)
-            for part in wide.encode_parts(block):
-                canonical.update(part)
+            for part in samples_hash.encode(block):
                 if is_canonical:
                     output.write(part)
             if not is_canonical:
                 write(block)
     ground_truth = truth.truth(plant.interval)
     text = format_truth_table(ground_truth.episodes, ground_truth.observation)
-    return canonical.hexdigest(), output.hexdigest(), text, sheet_as_csv(sheet)
+    return samples_hash.hexdigest(), output.hexdigest(), text, sheet_as_csv(sheet)
 
 
 @contextmanager
@@ -132,13 +127,13 @@ def _open_writer(file: _HashingFile, loops: tuple[str, ...], form: str, layout: 
     if form == "parquet":
         from clpm_execd.encoding.parquet import ParquetWriter
 
-        with ParquetWriter(lambda part: cast(BinaryIO, file), loops, fields=_FIELDS,
+        with ParquetWriter(lambda part: cast(BinaryIO, file), loops, fields=FIELDS,
                            is_long=layout == "long") as writer:
             yield writer.write
     elif layout == "wide":
         yield lambda block: None
     else:
-        encoder = LongCsv(loops, fields=_FIELDS)
+        encoder = LongCsv(loops, fields=FIELDS)
         file.write(encoder.header())
         yield lambda block: file.writelines(encoder.encode_parts(block))
 
@@ -181,7 +176,7 @@ def check_truth(suite: Suite, truth: GroundTruth) -> GroundTruth:
     """Return the ground truth of a suite as it was simulated; raise BadInput if it is not that of the frozen suite."""
     text = format_truth_table(truth.episodes, truth.observation)
     if not suite.is_draft and _hash(text.encode()) != suite.sha256["truth"]:
-        raise report_differences(suite, ["truth"])
+        raise suite.report_differences(["truth"])
     return truth
 
 
@@ -205,12 +200,5 @@ def check_truth_file(folder: Path, suite: Suite) -> Path:
     if checksum != manifest.truth_sha256:
         raise BadInput([Problem(str(path), f"has another sha256 than in {MANIFEST}", "write the data again")])
     if differences := manifest.differences(suite):
-        raise report_differences(suite, differences)
+        raise suite.report_differences(differences)
     return path
-
-
-def report_differences(suite: Suite, differences: Sequence[str]) -> BadInput:
-    """Return the error of data that are not those of the frozen suite; differences: `samples`, `truth` or both."""
-    return BadInput([Problem(f"suite {suite.name}",
-                             f"another sha256 of {' and '.join(differences)} than the frozen suite's",
-                             "do not compare scores on it; report the manifest.json of `benchmark data`")])

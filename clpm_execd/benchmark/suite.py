@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,12 @@ class Suite:
     @property
     def is_draft(self) -> bool:
         return not self.sha256
+
+    def report_differences(self, names: Sequence[str]) -> BadInput:
+        """Return the error of data that are not those of the frozen suite; names: `samples`, `truth` or both."""
+        return BadInput([Problem(f"suite {self.name}",
+                                 f"another sha256 of {' and '.join(names)} than the frozen suite's",
+                                 "do not compare scores on it; report the manifest.json of `benchmark data`")])
 
     def read(self) -> Configuration:
         """Return the loops and how they are run."""

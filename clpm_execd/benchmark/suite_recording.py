@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.benchmark.suite import Suite
+from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.monitors.loop_window import LoopWindow
 from clpm_execd.plant.block import GOOD, MAN, Block
 from clpm_execd.plant.loop_sheet import LoopSheetRow, make_loop_sheet
@@ -20,6 +22,8 @@ from clpm_execd.units import SECOND
 
 _NOT_RECEIVED = -1  # the quality of a sample that has not arrived
 Floats = npt.NDArray[np.float64]
+# A monitor of a real plant has the quality of a sample, but not the true position of the valve or of the process.
+FIELDS = {"PV": "pv", "OP": "op", "SP": "sp", "quality": "quality"}
 _BLOCK_VALUES = 200_000  # samples of all loops in one Block: large enough that the cost of a Block does not count
 
 
@@ -38,6 +42,36 @@ def simulate(plant: Source, samples: int) -> Iterator[Block]:
     size = max(1, _BLOCK_VALUES // len(plant.loops))
     for start in range(0, samples, size):
         yield plant.advance(min(size, samples - start))
+
+
+class SamplesHash:
+    """The sha256 of samples as wide CSV, with which a suite is frozen."""
+
+    def __init__(self, loops: Sequence[str]) -> None:
+        self._encoder = WideCsv(loops, fields=FIELDS)
+        self.header = self._encoder.header()
+        self._sha256 = hashlib.sha256(self.header)
+
+    def encode(self, block: Block) -> Iterator[bytes | memoryview]:
+        """Yield the samples of a Block as wide CSV, hashed."""
+        for part in self._encoder.encode_parts(block):
+            self._sha256.update(part)
+            yield part
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def simulate_as_frozen(suite: Suite, plant: Source, samples: int) -> Iterator[Block]:
+    """Yield the Blocks of a suite; after the last raise BadInput if its samples are not those of the frozen suite."""
+    samples_hash = SamplesHash(plant.loops)
+    for block in simulate(plant, samples):
+        if not suite.is_draft:
+            for _ in samples_hash.encode(block):
+                pass
+        yield block
+    if not suite.is_draft and samples_hash.hexdigest() != suite.sha256["samples"]:
+        raise suite.report_differences(["samples"])
 
 
 class TruthCollector:
@@ -107,11 +141,11 @@ class Recording:
 
 
 def record(suite: Suite) -> Recording:
-    """Return the samples and the ground truth of a suite."""
+    """Return the samples and the ground truth of a suite; raise BadInput if the samples are not as frozen."""
     plant, sheet, samples = open_plant(suite)
     truth, parts = TruthCollector(), []
     start = plant.next_time
-    for block in simulate(plant, samples):
+    for block in simulate_as_frozen(suite, plant, samples):
         truth.add(block)
         parts.append(block)
     pv, op, sp, mode, quality = (np.concatenate([getattr(block, name) for block in parts])

@@ -110,6 +110,9 @@ def test_a_difference_from_the_frozen_suite_is_reported(folder: Path) -> None:
         check_truth_file(folder, other)
     with pytest.raises(BadInput, match="another sha256 of truth than the frozen suite's"):
         check_truth(other, truth)
+    record(frozen)
+    with pytest.raises(BadInput, match="another sha256 of samples than the frozen suite's"):
+        record(replace(frozen, sha256={**hashes, "samples": "0"}))
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def _list(arguments: argparse.Namespace, operands: Sequence[str], signals: Signa
 
 
 def _write_data(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
-    from clpm_execd.benchmark.dataset import report_differences, write_dataset
+    from clpm_execd.benchmark.dataset import write_dataset
 
     suite = _load(operands[0])
     if arguments.output is None:
@@ -93,7 +93,7 @@ def _write_data(arguments: argparse.Namespace, operands: Sequence[str], signals:
     if signals.should_stop:
         return 0
     if differences := manifest.differences(suite):
-        raise report_differences(suite, differences)
+        raise suite.report_differences(differences)
     state = "a draft, which may still change" if suite.is_draft else "as frozen"
     print(f"{suite.name}, {state}: samples sha256 {manifest.samples_sha256}", file=sys.stderr)
     return 0
@@ -145,14 +145,14 @@ def _score(arguments: argparse.Namespace, operands: Sequence[str], signals: Sign
 def _read_truth(suite: Suite, folder: Path | None) -> GroundTruth:
     """Return the ground truth from a data folder, or from the plant."""
     from clpm_execd.benchmark.dataset import check_truth, check_truth_file
-    from clpm_execd.benchmark.suite_recording import TruthCollector, open_plant, simulate
+    from clpm_execd.benchmark.suite_recording import TruthCollector, open_plant, simulate_as_frozen
     from clpm_execd.score import read_truth
 
     if folder is not None:
         return read_truth(check_truth_file(folder, suite))
     plant, _, samples = open_plant(suite)
     truth = TruthCollector()
-    for block in simulate(plant, samples):
+    for block in simulate_as_frozen(suite, plant, samples):
         truth.add(block)
     return check_truth(suite, truth.truth(plant.interval))
 
