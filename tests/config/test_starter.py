@@ -131,7 +131,7 @@ def test_a_limit_cycle_travels_from_a_sticky_valve_through_five_to_twelve_loops(
 
 
 def test_the_throughput_moves_every_unit(plant: Configuration) -> None:
-    assert {loop.throughput.sigma for loop in plant.loops} == {2.0}
+    assert {loop.throughput.sigma for loop in plant.loops} == {1.2}
     assert len({loop.throughput.unit for loop in plant.loops}) == 6
 
 
@@ -169,3 +169,24 @@ def test_temperatures_of_all_units_feel_the_steam_and_some_the_heat_of_another_u
 def test_controllers_of_a_refinery_are_as_slow_as_installed_ones(plant: Configuration) -> None:
     flows = [loop for loop in plant.loops if loop.type == "flow" and loop.cascade is None]
     assert all(loop.controller.reset and 16 <= loop.controller.reset <= 44 for loop in flows)
+
+
+def test_slaves_of_a_refinery_have_installed_controllers_and_none_is_slower_than_its_master_allows(
+        plant: Configuration) -> None:
+    slaves = [loop for loop in plant.loops if loop.cascade is not None]
+    resets = [loop.controller.reset or 0.0 for loop in slaves]
+    assert all(3 <= reset <= 44 for reset in resets)
+    assert sum(reset > 16 for reset in resets) >= len(slaves) / 4
+    response = {loop.id: sum(loop.process.tau) + loop.process.dead_time for loop in plant.loops}
+    for loop in slaves:
+        master = loop.cascade or ""
+        if response[master] > 60 and (loop.controller.reset or 0.0) > 3:
+            closed_loop = (loop.controller.reset or 0.0) / ((loop.controller.gain or 0.0) * loop.process.gain)
+            assert closed_loop < response[master]
+
+
+def test_valves_of_most_levels_and_pressures_lower_them_as_they_open(plant: Configuration) -> None:
+    for loop_type in ("level", "pressure"):
+        gains = [loop.process.gain for loop in plant.loops if loop.type == loop_type]
+        assert 0.45 <= sum(gain < 0 for gain in gains) / len(gains) <= 0.85
+    assert all(loop.process.gain > 0 for loop in plant.loops if loop.type not in ("level", "pressure"))

@@ -36,15 +36,16 @@ VARIABILITY = {
     "level": Variability(noise=(0.001, 0.002), sigma=(0.45, 1.46), correlation=(9.2, 63.0)),
 }
 
-# Gain, %OP/%PV, and reset, s, of the controllers as they are installed: quartiles over 13 flows and 12 levels. Their
-# integral action is several times slower than a tuning rule makes it, so that a sticky valve takes minutes to hours for
-# a cycle, where it would take half a minute.
+# Gain, %OP/%PV, and reset, s, of the controllers as they are installed: quartiles over 13 flows, slaves among them, and
+# 12 levels. Their integral action is several times slower than a tuning rule makes it, so that a sticky valve takes
+# minutes to hours for a cycle, where it would take half a minute.
 CONTROLLERS: dict[str, tuple[Range, Range]] = {
     "flow": ((0.205, 0.338), (16.6, 44.0)),
     "level": ((1.33, 2.2), (222.0, 615.0)),
 }
 
-# Operators moved the set point of 26 such loops 0.21 times per hour and loop. Intervals drawn from this range give that
-# rate on average over all loops.
-MOVE_INTERVAL_HOURS: Range = (1.55, 9.3)
+# Operators moved the set points of 25 such loops 0.21 times per hour and loop: those of 7 loops 0.5 to 1.3 times an
+# hour, those of the others not once in their records. Intervals drawn from this range give that rate on average over
+# all loops, and are as uneven.
+MOVE_INTERVAL_HOURS: Range = (1.0, 24.0)
 MOVE_SIZE: Range = (0.55, 1.64)  # standard deviation, % of span: quartiles over the same loops
