@@ -38,10 +38,15 @@ def condition(signals: Signals) -> tuple[Signals, list[str]]:
 
 
 def _remove_shutdowns(signals: Signals) -> tuple[Signals, str]:
-    """Return the record with NaN where OP rests repeatedly at an end of its travel, as in a plant off at night."""
+    """Return the record with NaN where OP rests repeatedly at an end of its travel, as in a plant off at night.
+
+    An OP that rests where the control error holds it is saturated, and the process goes on.
+    """
     with np.errstate(invalid="ignore"):
         at_end = (signals.op <= _LIMIT_PERCENT) | (signals.op >= 100.0 - _LIMIT_PERCENT)
-    shutdowns = [s for s in find_runs(at_end & signals.complete, _REST_SAMPLES) if np.ptp(signals.op[s]) == 0.0]
+    action = _find_action(signals, ~at_end)
+    shutdowns = [s for s in find_runs(at_end & signals.complete, _REST_SAMPLES)
+                 if np.ptp(signals.op[s]) == 0.0 and not _is_saturated(signals, s, action)]
     in_control = signals.complete.copy()
     for s in shutdowns:
         in_control[s] = False
@@ -53,6 +58,20 @@ def _remove_shutdowns(signals: Signals) -> tuple[Signals, str]:
     pv = np.where(in_control, signals.pv, np.nan)
     return replace(signals, pv=pv), (f"OP rests at an end of its travel {len(shutdowns)} times: the plant is taken to "
                                      "be off there, and these samples are left out")
+
+
+def _find_action(signals: Signals, in_control: Booleans) -> float:
+    """Return 1 where OP moves with the control error (reverse action), and -1 where it moves against it."""
+    usable = signals.complete & in_control
+    usable[1:] &= usable[:-1]
+    moves = np.diff(signals.op) * np.diff(signals.sp - signals.pv)
+    return float(np.sign(moves[usable[1:]].sum()))
+
+
+def _is_saturated(signals: Signals, s: slice, action: float) -> bool:
+    """Return whether the control error mostly drives OP into the end at which it rests."""
+    error = action * (signals.sp[s] - signals.pv[s])
+    return bool(np.mean(error > 0.0 if signals.op[s.start] > 50.0 else error < 0.0) > 0.5)
 
 
 def _find_hold(values: Floats) -> tuple[int, int]:

@@ -22,10 +22,12 @@ from clpm_execd.identification.estimates import ComparedHypothesis, Estimate, Fi
 from clpm_execd.identification.hypotheses import Fitted, Hypothesis, LoopData, choose
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
 from clpm_execd.identification.operator_habits import estimate_habits
+from clpm_execd.identification.process.dead_time_profile import estimate_process
 from clpm_execd.identification.process.process_hypotheses import OtherModel, PeriodicLoad, TypeModel
+from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop_types import template
+from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import LoopSpec, RecordingSpec, Resolution, SensorSpec
 from clpm_execd.records.gaps import count_long_gaps
 from clpm_execd.records.output_range import PERCENT, infer_output_range
@@ -116,8 +118,8 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     if gaps:
         findings.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them "
                                  "are used, and nothing is assumed about the gaps")
-    kind = _choose_type(kind or infer_loop_type(title), title, findings)
-    base = template(kind, title, signals.span)
+    kind = kind or infer_loop_type(title)
+    base = template(kind or "flow", title, signals.span)
     samples = int(complete.sum())
     if samples < _MIN_SAMPLES:
         findings.warnings.append(f"only {samples} samples: the estimates are uncertain")
@@ -131,6 +133,8 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     complete = signals.complete
     _note_oscillation(fitted, findings)
     data = LoopData(fitted, resolutions, estimate_pid_law(fitted, resolutions))
+    if kind is None:
+        loop = _choose_type(loop, data, findings)
     chosen = choose(HYPOTHESES, data, Fitted("", loop), findings)
     loop = chosen.loop
     is_controller_identified = findings.estimates["controller.gain"].source == "identified"
@@ -174,10 +178,23 @@ def _note_oscillation(signals: Signals, findings: Findings) -> None:
         findings.warnings.append(f"the loop oscillates with a period of about {period[0]:.3g} s")
 
 
-def _choose_type(kind: str | None, title: str, findings: Findings) -> str:
+def _choose_type(loop: LoopSpec, data: LoopData, findings: Findings) -> LoopSpec:
+    """Return the loop as one of the type whose process explains PV best, or as a flow if a controller is identified.
+
+    The controller's tuning scales the flow's process; without it the type alone says where the search begins.
+    """
+    kind = None
+    if data.law is None or data.law.r_squared < LIMITS.min_r_squared:
+        laws = {kind: estimate_process(data.signals, typical.process) for kind, typical in LOOP_TYPES.items()}
+        bics = {kind: law.bic for kind, law in laws.items()
+                if law is not None and law.gain_log_std < LIMITS.max_log_std}
+        kind = min(bics, key=lambda one: bics[one], default=None)
+    why = f"{kind} assumed, whose process explains PV best" if kind else "flow assumed"
+    findings.warnings.append(f"the name {loop.id} does not show the type of the loop: {why}")
     if kind is None:
-        findings.warnings.append(f"the name {title} does not show the type of the loop: flow assumed")
-    return kind or "flow"
+        return loop
+    typical = LOOP_TYPES[kind]
+    return replace(loop, type=kind, process=typical.process, disturbance=typical.disturbance)
 
 
 def _set_levels(base: LoopSpec, signals: Signals, record: Record, column: int, findings: Findings) -> LoopSpec:

@@ -63,6 +63,12 @@ def test_a_process_without_an_identified_controller_may_have_a_negative_gain() -
     assert loop.loop.process.tau[0] == pytest.approx(225.0, rel=0.05)
 
 
+def test_the_type_of_a_nameless_loop_is_that_whose_process_explains_its_bump_test() -> None:
+    loop = learn(bump(0.66, 150.0, 15.0, interval=5.0, samples=240, noise=0.05), span=FULL)
+    assert loop.loop.process.gain == pytest.approx(0.66, rel=0.03)
+    assert any(loop.loop.type in warning for warning in loop.warnings)
+
+
 def flow_loop(**changes: object) -> LoopSpec:
     loop = replace(template("flow", "FIC1", FULL), sp=50.0, controller=ControllerSpec(gain=0.5, reset=8.0),
                    moves=(Move(at=600 * SECOND, sp=55.0), Move(at=1200 * SECOND, sp=48.0)))
@@ -157,6 +163,13 @@ def test_nights_in_which_the_plant_is_off_are_excluded() -> None:
     assert law is not None
     assert law.gain[0] == pytest.approx(-1.3, rel=0.02)
     assert law.reset[0] == pytest.approx(300.0, rel=0.02)
+
+
+def test_an_op_that_the_control_error_holds_at_its_end_is_saturated_and_not_off() -> None:
+    nights = cooled_by_day(4320)
+    in_control = condition(nights)[0].complete
+    limited = replace(nights, op=np.where(in_control, nights.op, 100.0))
+    assert condition(limited)[0].complete.all()
 
 
 def test_a_long_record_is_identified_from_where_sp_moves() -> None:

@@ -72,6 +72,8 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     if not fits:
         return None
     likelihood, plain = min(fits, key=lambda one: one[1].cost)
+    if likelihood.scan == signals.interval:
+        return None
     likelihood.use_noise(plain)
     derivative = _fit_derivative(likelihood, plain)
     likelihood, first = _with_located_moves(likelihood, plain)

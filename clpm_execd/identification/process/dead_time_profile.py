@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.prediction_error import SETTLING_SAMPLES, Fit, PredictionErrorModel
+from clpm_execd.identification.process.prediction_error import NOISES, SETTLING_SAMPLES, Fit, PredictionErrorModel
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 
@@ -26,6 +26,7 @@ _LAG_SHIFTS = (0.0, -1.1, 1.1, -2.2, 2.2)  # of log tau1: from a ninth to nine t
 _MAX_FITS = 18
 _ABANDON_ABOVE_2LOGL = 15.0  # below the maximum, where a profile ends: e^-7.5 of the likelihood is negligible
 _MIN_DISTANCE_SCANS, _MIN_DISTANCE_INTERVALS = 0.25, 0.1  # Dead times closer than this are not distinguished.
+_DISTINCT_LOG_GAIN = 0.7  # a factor of 2 between gains: more than the profile of one maximum spans
 _MIN_GAIN_2LOGL = 1.0  # by which the fit with exchanged time constants must be better
 _REFINE_ABOVE_SHARE = 0.08  # of all likelihood: the grid of dead times is refined where two neighbours enclose more
 _NEGLIGIBLE_SHARE = 1e-6  # of all likelihood: the covariance at such a dead time is not computed
@@ -93,7 +94,14 @@ def estimate_process(signals: Signals, prior: ProcessSpec, period: float | None 
     best = min(fits, key=lambda fit: fit.cost)
     # Load and lag can be mistaken for each other: the likelihood has a second maximum with their times exchanged.
     other = _best([pem.fit(best.delay, pem.swap(best.parameters, lag)) for lag in range(len(pem.prior_mean))])
-    return _law(pem, profile_from(other) if other is not None and other.cost < best.cost - _MIN_GAIN_2LOGL else fits)
+    if other is not None and other.cost < best.cost - _MIN_GAIN_2LOGL:
+        fits, best = profile_from(other), other
+    # A closed loop under a slow load has another one, with a process of much smaller or larger gain.
+    slow_load = pem.fit(best.delay, np.append(pem.prior_mean, NOISES[-1]))
+    if (slow_load is not None and slow_load.cost < best.cost + _ABANDON_ABOVE_2LOGL
+            and abs(log(max(slow_load.gain / best.gain, 1e-9))) > _DISTINCT_LOG_GAIN):
+        fits = min(fits, profile_from(slow_load), key=lambda fits: min(fit.cost for fit in fits))
+    return _law(pem, fits)
 
 
 def _best(fits: Sequence[Fit | None]) -> Fit | None:
