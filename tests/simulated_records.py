@@ -29,6 +29,11 @@ def run(loops: LoopSpec | Sequence[LoopSpec], samples: int, *, interval: float =
                  scan=None if scan is None else round(scan * SECOND)).advance(samples)
 
 
+def copies(loop: LoopSpec, count: int) -> list[LoopSpec]:
+    """Return loops that differ in their noise and load: in one plant they take hardly longer than one of them."""
+    return [replace(loop, id=f"{loop.id}-{k}") for k in range(count)]
+
+
 def add_sp_moves(loop: LoopSpec, *sizes: float) -> LoopSpec:
     """Return the loop with set-point moves of these sizes (engineering units), 25 minutes apart."""
     moves = tuple(Move(at=(1200 + 1500 * k) * SECOND, sp=loop.sp + size) for k, size in enumerate(sizes))

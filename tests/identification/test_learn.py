@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import START, add_sp_moves, flow, record_of, run
+from simulated_records import SECOND, add_sp_moves, copies, flow, record_of, run
 from test_recovery import drawn
 
 from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
@@ -14,9 +14,8 @@ from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.identification.operator_habits import estimate_habits
-from clpm_execd.plant.block import CAS, MAN, SECOND, Block
+from clpm_execd.plant.block import CAS, MAN, Block
 from clpm_execd.plant.loop_types import template
-from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.tuning import tune_controller
 
@@ -96,8 +95,7 @@ def test_a_clean_record_is_streamed_by_its_own_process_and_controller_and_moves_
     loop = replace(learn(record_of(block), span=(0.0, 100.0), kind=kind).loop, operator=OperatorSpec())
     assert loop.learned_model is not None
     assert loop.learned_model.innovation.size
-    plant = Plant([replace(loop, id=f"X{k}") for k in range(16)], seed=3, start=START, interval=SECOND, scan=SECOND)
-    stream = plant.advance(1000)
+    stream = run(copies(loop, 16), 1000, scan=1.0, seed=3)
     for recorded, streamed in ((block.pv, stream.pv), (block.op, stream.op)):
         assert np.log(streamed.std(axis=0)).mean() == pytest.approx(np.log(recorded[:1000].std()), abs=0.4)
 
@@ -173,7 +171,7 @@ def test_a_habit_of_man_is_learned_and_streamed() -> None:
     for key, mean in (("automatic", 3600.0), ("manual", 900.0)):  # 40 stays, that vary by 0.8 of their mean
         assert result.estimates[f"operator.{key}"].value == pytest.approx(mean, rel=0.4)
     assert result.loop.operator.manual == pytest.approx(result.estimates["operator.manual"].value, rel=1e-3)
-    assert 0.05 < (run(result.loop, 8640, interval=10.0).mode == MAN).mean() < 0.5
+    assert 0.05 < (run(copies(result.loop, 12), 720, interval=10.0).mode == MAN).mean() < 0.5
 
 
 @pytest.mark.campaign
@@ -210,6 +208,7 @@ def test_a_driven_loop_whose_own_process_and_pid_wander_from_sp_is_streamed_by_a
     driven = replace(drawn("temperature", 2), moves=(), faults=(
         FaultSpec(kind="external-oscillation", parameters={"amplitude": 3.0, "period": 600.0}),))
     block = run(driven, 600, interval=10.0, scan=1.0, seed=2)
-    recorded, streamed = (np.convolve((one.pv - one.sp)[:, 0], np.full(120, 1 / 120), "valid")
-                          for one in (block, run(learn(record_of(block), span=(0.0, 100.0)).loop, 3000, interval=10.0)))
+    stream = run(copies(learn(record_of(block), span=(0.0, 100.0)).loop, 6), 600, interval=10.0)
+    recorded, streamed = (np.concatenate([np.convolve(deviation, np.full(120, 1 / 120), "valid")
+                                          for deviation in (one.pv - one.sp).T]) for one in (block, stream))
     assert np.quantile(np.abs(streamed), 0.95) < 2.0 * np.quantile(np.abs(recorded), 0.95)

@@ -62,7 +62,7 @@ def test_noise_of_any_colour_has_no_spectral_line() -> None:
         assert find_external_oscillation(coloured, 1.0) is None
 
 
-@pytest.mark.parametrize("kind", ["flow", "level", "temperature"])
+@pytest.mark.parametrize("kind", ["flow", pytest.param("level", marks=pytest.mark.campaign), "temperature"])
 def test_an_external_oscillation_leaves_the_estimates_unchanged_and_is_simulated(kind: str) -> None:
     loop = add_sp_moves(template(kind, "X101", (0.0, 100.0)), 3.0, -2.0, 2.5)
     driven_loop = replace(loop, faults=(FaultSpec(kind="external-oscillation",
@@ -77,7 +77,9 @@ def test_an_external_oscillation_leaves_the_estimates_unchanged_and_is_simulated
     assert result.loop.process.gain == pytest.approx(undriven.loop.process.gain, rel=0.1)
 
 
-def test_ringing_and_stiction_are_no_external_oscillation() -> None:
-    for fault in (FaultSpec(kind="aggressive"), FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 6.0})):
-        loop = replace(flow(), faults=(fault,))
-        assert "oscillation.amplitude" not in learn(record_of(run(loop, 7200)), span=(0.0, 100.0)).estimates
+@pytest.mark.parametrize("fault", [FaultSpec(kind="aggressive"),
+                                   FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 6.0})],
+                         ids=lambda fault: str(fault.kind))
+def test_ringing_and_stiction_are_no_external_oscillation(fault: FaultSpec) -> None:
+    result = learn(record_of(run(replace(flow(), faults=(fault,)), 3600)), span=(0.0, 100.0))
+    assert "oscillation.amplitude" not in result.estimates

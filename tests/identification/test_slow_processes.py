@@ -1,6 +1,6 @@
 """Processes so slow that a record is short for them: what it does not tell is a prior, and said to be one.
 
-With CLPM_LONG=1 the population is large and the shares are printed; otherwise it is a loop or two.
+With CLPM_LONG=1 the population is large and the shares are printed; otherwise it is one loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clpm_execd.plant.tuning import tune_controller
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(20) if CAMPAIGNS else range(2)
+SEEDS = range(20) if CAMPAIGNS else range(1)
 
 
 def composition(seed: int) -> LoopSpec:

@@ -106,8 +106,9 @@ def test_a_set_point_may_move_between_two_samples() -> None:
 
 
 @pytest.mark.parametrize(("kind", "interval", "share"), [
-    ("level", 2.0, 6.0), ("temperature", 5.0, 5.0), ("pressure", 10.0, 6.0), ("level", 10.0, 5.0),
-    ("temperature", 10.0, 7.0)])
+    ("level", 2.0, 6.0), ("pressure", 10.0, 6.0), ("temperature", 10.0, 7.0),
+    pytest.param("temperature", 5.0, 5.0, marks=pytest.mark.campaign),
+    pytest.param("level", 10.0, 5.0, marks=pytest.mark.campaign)])
 def test_a_derivative_is_that_of_the_scans(kind: str, interval: float, share: float) -> None:
     truth = drawn(kind, 70)
     controller = replace(truth.controller, derivative=(truth.controller.reset or 0.0) / share)
