@@ -8,7 +8,7 @@ the plant's arithmetic on purpose and says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,7 +44,7 @@ class Case:
     """A plant, and the numbers of samples in which it is advanced."""
 
     name: str
-    loops: Sequence[LoopSpec]
+    make_loops: Callable[[], Sequence[LoopSpec]]
     blocks: tuple[int, ...]
     interval: int = SECOND
     engine: str = "single loop"
@@ -55,21 +55,27 @@ def cases() -> Iterator[Case]:
     default = read_configuration(None)
     for engine in ENGINES:
         blocks = (3600, 1, 1, 598)
-        yield Case(f"default loops, {engine}", default.loops, blocks, engine=engine)
-        yield Case(f"demo, {engine}", make_demo(default).loops, blocks, engine=engine)
-        yield Case(f"default loops every 250 ms, {engine}", default.loops, blocks, SECOND // 4, engine)
+        yield Case(f"default loops, {engine}", lambda: default.loops, blocks, engine=engine)
+        yield Case(f"demo, {engine}", lambda: make_demo(default).loops, blocks, engine=engine)
+        yield Case(f"default loops every 250 ms, {engine}", lambda: default.loops, blocks, SECOND // 4, engine)
     for kind in sorted(FAULTS):
-        yield Case(f"fault {kind}", parse_configuration(tomli.loads(FAULTS[kind].example)).loops, (1700, 400))
-    yield Case("learned loops", read_configuration(FOLDER / "learned" / "loops.toml").loops, (600, 200), 5 * SECOND)
-    yield Case("faults, a cascade and learned loops", read_configuration(FOLDER / "faults" / "loops.toml").loops,
-               (1500, 300, 1))
-    yield Case("refinery", parse_configuration(tomli.loads(write_plant("refinery", 60, SEED))).loops, (3600, 600))
+        yield Case(f"fault {kind}", lambda kind=kind: parse_loops(FAULTS[kind].example), (1700, 400))
+    yield Case("learned loops", lambda: read_configuration(FOLDER / "learned" / "loops.toml").loops, (600, 200),
+               5 * SECOND)
+    yield Case("faults, a cascade and learned loops",
+               lambda: read_configuration(FOLDER / "faults" / "loops.toml").loops, (1500, 300, 1))
+    yield Case("refinery", lambda: parse_loops(write_plant("refinery", 60, SEED)), (3600, 600))
+
+
+def parse_loops(text: str) -> Sequence[LoopSpec]:
+    """Return the loops of the text of a loops.toml."""
+    return parse_configuration(tomli.loads(text)).loops
 
 
 def run(case: Case) -> dict[str, str]:
     """Simulate a case with the engine that it names, and return hashes of blocks, last lines and snapshot."""
     with engine(case.engine):
-        plant = Plant(case.loops, seed=SEED, start=START_NS, interval=case.interval)
+        plant = Plant(case.make_loops(), seed=SEED, start=START_NS, interval=case.interval)
         blocks = [plant.advance(samples) for samples in case.blocks]
         hashes = {f"{case.name}: block {number}": hash_block(block) for number, block in enumerate(blocks)}
         lines = LineProtocol(plant.loops).encode(blocks[-1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
-from scipy.stats import multivariate_normal
 
 from clpm_execd.identification.closed_loop.state_space import Grid, KalmanFilter, LoopParameters, make_model
 from clpm_execd.plant.specs import ProcessSpec
@@ -46,6 +45,8 @@ def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: Proces
     for t in range(SAMPLES):
         pv_and_memory[t] += observation @ z
         z = transition @ z + model.input_matrix[:, 0] * pv_and_memory[t, 0]
+    from scipy.stats import multivariate_normal  # takes half a second, which the collection of all tests does not need
+
     innovations = pv_and_memory - kalman_filter.predict(np.hstack([pv_and_memory, np.zeros((SAMPLES, 2))])[None])[0]
     likelihood = multivariate_normal.logpdf(innovations, cov=kalman_filter.innovation_cov[0]).sum()
     assert likelihood == pytest.approx(multivariate_normal.logpdf(samples, cov=joint), rel=1e-7)
