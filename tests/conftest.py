@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 # As the program sets it: one thread for small matrices. To be set before numpy is imported.
@@ -20,10 +19,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parent))
 
 import parts
-
-# An example that takes long on a busy machine is no failure.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
 
 pytest_plugins = ["tiers"]
 

@@ -17,10 +17,17 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Whether the campaigns run: sizes and durations that show the shares, where a default run shows that they can be shown.
 CAMPAIGNS = bool(os.environ.get("CLPM_LONG"))
+
+
+def examples(count: int) -> int:
+    """Return how many examples hypothesis draws: so many in a campaign, others each time; else a third, the same."""
+    return count if CAMPAIGNS else -(-count // 3)
+
 
 MARKS = {
     "unit": "no other process, no server, nothing that computes for long; given to every test without another mark",
@@ -51,6 +58,9 @@ _GUARD = _Guard()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # An example that takes long on a busy machine is no failure.
+    hypothesis.settings.register_profile("ours", deadline=None, max_examples=examples(100), derandomize=not CAMPAIGNS)
+    hypothesis.settings.load_profile("ours")
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.encoding.float_format import PADDING, format_floats
 
@@ -36,7 +37,7 @@ def neighbours(values: Floats) -> Floats:
     return np.concatenate([*numbers, *(-part for part in numbers)])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.floats(), min_size=1, max_size=50))
 def test_any_double_is_written_as_python_writes_it(values: list[float]) -> None:
     assert_exact(np.array(values))

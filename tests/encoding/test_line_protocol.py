@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from influxdb_client import Point
+from tiers import examples
 
 from clpm_execd.encoding import line_protocol
 from clpm_execd.encoding.escaping import find_defect
@@ -133,7 +134,7 @@ values = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), st.integers(1, 5), st.integers(1, 6))
 def test_every_value_reads_back_to_ten_digits(data: st.DataObject, ticks: int, n: int) -> None:
     def table(element: st.SearchStrategy[float]) -> list[list[float]]:
@@ -193,7 +194,7 @@ def encode_plainly(samples: Block) -> bytes:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([1, 7, 2000, 6000]))
 def test_a_value_that_stays_is_encoded_like_a_new_one(seed: int, ticks: int, n: int) -> None:
     """Blocks of constant set points, valves at their limits, and modes that change now and then."""
@@ -214,7 +215,7 @@ writable = hostile.filter(lambda text: find_defect(text) is None)
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(writable, writable.filter(lambda t: not t.startswith("#")), st.dictionaries(writable, writable, max_size=3),
        writable)
 def test_hostile_names_are_written_as_influxdb_client_writes_them(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tiers import examples
 
 from clpm_execd.encoding import block_encoder, byte_rows, float_format, line_protocol
 from clpm_execd.encoding.escaping import find_defect
@@ -100,7 +101,7 @@ def lines_by_reference(blocks: list[Block], options: dict[str, Any]) -> Iterator
 @pytest.mark.slow
 @pytest.mark.parametrize("few_lines", [0, 5, FEW_LINES])
 @pytest.mark.parametrize("rows_a_table", [1, 3, 20_480])
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(streams(), settings_of_encoder)
 def test_every_block_is_encoded_as_the_reference_encodes_it(
     few_lines: int, rows_a_table: int, blocks: list[Block], options: dict[str, Any]

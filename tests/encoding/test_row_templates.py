@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.encoding import byte_rows, float_format, line_protocol
 from clpm_execd.encoding.csv import LongCsv, WideCsv
@@ -48,7 +49,7 @@ def blocks(draw: st.DrawFn) -> list[Block]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(stream=blocks())
 def test_rows_copied_by_column_are_the_rows_without_padding(form: str, stream: list[Block]) -> None:
     by_column: Encoder = FORMS[form](LOOPS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.pictures.braille import BrailleCanvas
 
@@ -47,7 +48,7 @@ def test_a_character_has_the_colour_of_what_was_drawn_last() -> None:
     assert [str(span.style) for span in line.spans] == ["#112233", "#445566"]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.tuples(st.floats(-1e12, 1e12), st.one_of(st.floats(-1e12, 1e12), st.just(float("nan")))), min_size=1,
                 max_size=20))
 def test_any_points_can_be_drawn(points: list[tuple[float, float]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tiers import examples
 
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.pictures.matplotlib_image import render_image
@@ -46,7 +47,7 @@ values = arrays.arrays(np.float64, st.integers(1, 300), elements=st.one_of(
 
 
 @given(values, st.integers(1, 50))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_a_downsampled_line_has_the_extremes_of_every_run_and_no_other_points(y: np.ndarray, run: int) -> None:
     t = np.arange(len(y), dtype=np.int64)
     times, values = downsample(t, y, run)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from still import START, ns
-from tiers import CAMPAIGNS
+from tiers import examples
 
 from clpm_execd.plant.block import MODES
 from clpm_execd.plant.plant import Plant
@@ -108,7 +108,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
     return found
 
 
-@settings(max_examples=80 if CAMPAIGNS else 30, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(80), suppress_health_check=list(HealthCheck))
 @given(plant=plants(), scan=st.sampled_from([0.1, 1.0, 5.0, 3600.0]), seed=st.integers(0, 2**32))
 def test_any_legal_loop_gives_numbers(plant: list[LoopSpec], scan: float, seed: int) -> None:
     block = Plant(plant, seed=seed, start=START, interval=ns(scan), scan=ns(scan)).advance(500)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import START, move, ns
+from tiers import examples
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
@@ -70,7 +71,7 @@ def test_a_long_run_is_the_same_as_one_sample_after_the_other(seed: int) -> None
     assert same(joined([source.advance(1) for _ in range(300)]), plant(mixed(), seed).advance(300))
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**64 - 1), parts=st.lists(st.integers(1, 120), min_size=1, max_size=6))
 def test_a_run_may_be_split_anywhere(seed: int, parts: list[int]) -> None:
     source = plant(mixed(), seed)
@@ -95,7 +96,7 @@ ALL_OF_THEM = plant(mixed()).advance(150)
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(groups=st.lists(st.sampled_from(GROUPS), min_size=1, unique=True), data=st.data())
 def test_which_other_loops_there_are_and_in_which_order_changes_no_value(
         groups: list[tuple[str, ...]], data: st.DataObject) -> None:
@@ -114,7 +115,7 @@ def digest() -> str:
 @pytest.mark.process
 def test_another_process_makes_the_same_bytes() -> None:
     here = Path(__file__).parent
-    paths = [str(here), str(here.parents[1])]
+    paths = [str(folder) for folder in (here, *here.parents[:2])]
     code = f"import sys; sys.path[:0] = {paths}; import test_rng; print(test_rng.digest())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
                            env={"PYTHONHASHSEED": "7"})

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import START, move, ns
-from tiers import CAMPAIGNS
+from tiers import examples
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
@@ -85,8 +85,8 @@ def concatenate(blocks: Sequence[Block], signal: str) -> Any:
     return np.concatenate([getattr(block, signal) for block in blocks])
 
 
-@settings(max_examples=60 if CAMPAIGNS else 20)
-@given(loops=plants(), cuts=st.lists(st.integers(1, 400), min_size=1, max_size=3),
+@settings(max_examples=examples(60))
+@given(loops=plants(), cuts=st.lists(st.integers(1, 150), min_size=1, max_size=3),
        times=st.sampled_from([(1.0, 1.0), (0.5, 0.5), (5.0, 1.0), (20.0, 0.5)]))
 def test_single_loops_give_the_bits_of_the_arrays(
         loops: list[LoopSpec], cuts: list[int], times: tuple[float, float]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.plant.block import AUT, CAS, MAN
 from clpm_execd.problems import BadInput
@@ -195,7 +196,7 @@ cell = st.one_of(st.text(LETTERS, max_size=8), st.sampled_from(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(HEADERS), st.lists(st.lists(cell, max_size=6), max_size=8), st.sampled_from(",;"),
        st.integers(5, 200))
 def test_both_parsers_of_cells_agree(tmp_path, monkeypatch_session, header, rows, delimiter, chunk):

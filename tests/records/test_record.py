@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.paths import load_zstd
 from clpm_execd.plant.block import AUT, CAS, MAN
@@ -22,7 +23,7 @@ SECOND = 10**9
 AUTO_DETECT = Columns()
 START = 1_736_503_200 * SECOND  # 2025-01-10T10:00:00Z
 
-many = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(tmp_path: Path, text: str | bytes, name: str = "FIC101.csv", columns: Columns = AUTO_DETECT) -> Record:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.plant.block import Block
 from clpm_execd.runtime.pacing import SECOND, Scheduler, SystemClock, count_due
@@ -249,7 +250,7 @@ events = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(events, max_size=12), st.sampled_from([SECOND // 2, SECOND, 7 * SECOND]), st.integers(0, SECOND))
 def test_no_sample_is_missed_repeated_or_early_when_the_clock_jumps(
     events_drawn: list[tuple[str, int, int]], interval: int, offset: int

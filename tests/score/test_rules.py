@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
@@ -295,7 +296,7 @@ def test_a_shift_in_time_moves_the_mistakes_and_nothing_else(drawn_truth: Ground
 
 @pytest.mark.slow
 @given(case(), alarm_lists, st.sampled_from(MATCH_LEVELS), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[Alarm], by: str,
                                                all_present: bool) -> None:
     names = {"kind": {kind: kind for kind in KINDS}, "any": dict.fromkeys(KINDS, "any"),
@@ -317,7 +318,7 @@ def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[A
 
 @pytest.mark.slow
 @given(case(), alarm_lists, st.floats(0.0, 1.0))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_every_alarm_and_event_is_counted_once(drawn_truth: GroundTruth, alarms: list[Alarm], overlap: float) -> None:
     result = score(drawn_truth, alarms, overlap=overlap)
     assert result.total.wrong_alarms == result.misclassifications + result.control_alarms + result.false_alarms

@@ -7,6 +7,7 @@ import pytest
 from faulty_loops import fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.plant.block import BAD, Arrivals, Block
 from clpm_execd.plant.faults import FAULTS
@@ -132,7 +133,7 @@ def apply_swinging_door(points: list[int], values: list[float], deviation: float
 records = st.lists(st.integers(0, 40), min_size=2, max_size=80).map(lambda integers: [float(v) for v in integers])
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(records, st.sampled_from([0.0, 1.5, 4.5]), st.sampled_from([0.0137, 2.0137, 7.0137]))
 def test_compression_is_an_exception_test_and_then_a_swinging_door(
         values: list[float], exception: float, deviation: float) -> None:

@@ -9,6 +9,7 @@ import pytest
 from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults.schedule import Schedule
@@ -70,7 +71,7 @@ def test_a_fault_with_a_mean_repeat_returns_at_times_that_are_drawn_for_each_loo
 
 @pytest.mark.slow
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_the_length_of_the_blocks_does_not_change_the_episodes(parts: list[int]) -> None:
     assert simulate_episodes(LOOPS, parts) == simulate_episodes(LOOPS, [sum(parts)])
 

@@ -10,7 +10,7 @@ import pytest
 from faulty_loops import SIGNALS, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiers import CAMPAIGNS
+from tiers import CAMPAIGNS, examples
 
 from clpm_execd.plant.block import Arrivals, Block
 from clpm_execd.plant.faults import FAULTS, GROUPS
@@ -141,7 +141,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
 
 
 @pytest.mark.slow
-@settings(max_examples=20 if CAMPAIGNS else 8)
+@settings(max_examples=examples(20))
 @given(plants())
 def test_any_combination_of_faults_gives_finite_numbers(loops: list[LoopSpec]) -> None:
     block = run(*loops, samples=10_000 if CAMPAIGNS else 2_000)
@@ -157,7 +157,7 @@ def concatenate_arrivals(parts: list[Block], signal: str) -> np.ndarray:
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(plants(), st.lists(st.integers(1, 150), min_size=2, max_size=5))
 def test_samples_simulated_in_parts_are_those_simulated_at_once(loops: list[LoopSpec], lengths: list[int]) -> None:
     at_once = run(*loops, samples=sum(lengths))
@@ -174,7 +174,7 @@ def test_samples_simulated_in_parts_are_those_simulated_at_once(loops: list[Loop
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(plants())
 def test_a_further_loop_with_faults_changes_no_other_loop(loops: list[LoopSpec]) -> None:
     further = loop(fault("gaps"), fault("stuck"), fault("bias"), fault("aggressive"), loop_id="ZIC900")

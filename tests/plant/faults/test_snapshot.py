@@ -13,7 +13,7 @@ from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import move
-from tiers import CAMPAIGNS
+from tiers import examples
 
 from clpm_execd.plant.block import AFFECTED, Arrivals, Block, Truth
 from clpm_execd.plant.defaults import default_loops
@@ -141,7 +141,7 @@ def simulate(loops: list[LoopSpec], samples: int, interval: int, scan: int) -> P
 
 
 @pytest.mark.slow
-@settings(max_examples=60 if CAMPAIGNS else 20)
+@settings(max_examples=examples(60))
 @given(plants(), st.integers(0, 300), st.integers(1, 100), st.sampled_from([(1, 1), (1, 0.5), (5, 1)]), st.data())
 def test_a_plant_resumes_at_any_scan_as_if_it_had_never_stopped(
         loops: list[LoopSpec], at: int, then: int, times: tuple[int, float], data: st.DataObject) -> None:

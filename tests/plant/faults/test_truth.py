@@ -9,7 +9,7 @@ import pytest
 from faulty_loops import START, fault, loop, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiers import CAMPAIGNS
+from tiers import examples
 
 from clpm_execd.plant.block import AFFECTED, Route, Truth
 from clpm_execd.plant.faults import FAULTS
@@ -167,7 +167,7 @@ def test_faults_are_in_the_order_of_loops_and_then_as_configured_also_in_a_casca
 
 
 @pytest.mark.slow
-@settings(max_examples=100 if CAMPAIGNS else 30)
+@settings(max_examples=examples(100))
 @given(st.integers(-100, 300), st.sampled_from([None, 1, 7, 100, 300]), st.sampled_from([None, 50, 150]),
        st.sampled_from([0, 1, 30, 400]), st.sampled_from(["bias", "grade-change"]))
 def test_the_severities_of_many_scans_are_those_of_single_scans(
