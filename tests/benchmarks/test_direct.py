@@ -11,6 +11,7 @@ import pytest
 from influxdb_client import InfluxDBClient, Point
 from influxdb_client.client.write_api import SYNCHRONOUS
 from parts import InfluxDB
+from tiers import CAMPAIGNS
 
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.influx.answer import WriteOutcome
@@ -21,7 +22,7 @@ SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
 LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
 TICKS = 10  # a full batch
-ROUNDS = 12
+ROUNDS = 12 if CAMPAIGNS else 4
 
 
 def block(start: int, chance: np.random.Generator) -> Block:

@@ -18,7 +18,7 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.score import read_truth
 
-SAMPLES = 86_400 if CAMPAIGNS else 7200
+SAMPLES = 86_400 if CAMPAIGNS else 2400
 LOOPS = [{"id": "FIC{:03d}", "count": 5, "fault": [{"kind": "stiction", "start": "10m", "duration": "20m"}]}]
 
 

@@ -18,7 +18,7 @@ from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
 from clpm_execd.records import read_record
 
-ROWS = 1_000_000 if CAMPAIGNS else 30_000
+ROWS = 1_000_000 if CAMPAIGNS else 12_000
 FORMS = {"wide": (WideCsv, 1), "long": (LongCsv, 3)}  # rows a sample
 
 # Of the program itself: what getrusage says of a child includes its parent.

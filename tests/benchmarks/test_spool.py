@@ -30,8 +30,9 @@ SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
 LOOPS = tuple(f"TIC{208000 + i}" for i in range(1000))
 TICKS = 10  # a full request
-REQUESTS = 10  # in a round
+REQUESTS = 10 if CAMPAIGNS else 3  # in a round
 ROUNDS = 25 if CAMPAIGNS else 3
+BACKLOG = 43 if CAMPAIGNS else 12  # requests; 43 are 86,400 instants of five loops
 LOG = logging.getLogger("clpm_execd")
 
 
@@ -117,8 +118,8 @@ def test_the_spool_against_raw_http(influxdb: InfluxDB, tmp_path: Path, results:
 def test_a_days_backlog_is_drained_while_the_live_stream_continues(
     influxdb: InfluxDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """86,400 instants of five loops are waiting; live, five loops are put every 100 ms. In turns with raw HTTP."""
-    backlog = bodies(0, 43)
+    """A day of five loops is waiting; live, five loops are put every 100 ms. In turns with raw HTTP."""
+    backlog = bodies(0, BACKLOG)
     yesterday = DiskQueue(tmp_path, LOG, now=lambda: time.time_ns() - 86_400 * SECOND)
     for body in backlog:
         yesterday.put(body)

@@ -25,7 +25,7 @@ from clpm_execd.delivery.quarantine import read_incidents
 from clpm_execd.delivery.queue import split_lines
 from clpm_execd.influx.client import InfluxClient
 
-KILLS = 1000 if CAMPAIGNS else 200
+KILLS = 1000 if CAMPAIGNS else 100
 CHAINS = 4  # streams that are killed at the same time, each with a folder, a bucket and a proxy of its own
 LIVES = (0.05, 1.5) if CAMPAIGNS else (0.03, 0.45)  # s
 FAULTY = 0.5  # of all requests

@@ -18,7 +18,7 @@ DAY = 86_400
 
 @pytest.mark.timeout(1800 if CAMPAIGNS else 300)
 @pytest.mark.parametrize(("loops", "interval"), [
-    (200, 40),
+    (200, 80),
     pytest.param(5, 1, marks=pytest.mark.campaign),
 ])
 def test_a_day_without_the_server_loses_nothing_and_memory_does_not_grow(

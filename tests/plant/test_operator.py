@@ -159,8 +159,8 @@ def test_the_day_may_have_any_shape() -> None:
 @pytest.mark.parametrize("mode", ["AUT", "MAN"])
 def test_a_habit_of_man_keeps_its_mean_times_and_nobody_is_there_and_back_at_once(mode: str) -> None:
     habit = OperatorSpec(automatic=3600.0, manual=900.0)
-    block = Plant([still(f"L{i}", operator=habit, mode=mode) for i in range(20)], seed=5, start=START,
-                  interval=ns(10), scan=ns(10)).advance(10 * 8640)
+    block = Plant([still(f"L{i}", operator=habit, mode=mode) for i in range(40)], seed=5, start=START,
+                  interval=ns(10), scan=ns(10)).advance(2 * 8640)
     assert (block.mode[0] == (MAN if mode == "MAN" else AUT)).all()
     stays: dict[int, list[int]] = {AUT: [], MAN: []}
     for modes in block.mode.T:
