@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import parts
 import pytest
 from command import run_command
 
@@ -44,6 +45,46 @@ def test_a_stream_of_a_suite_has_its_own_times_and_ends_with_it(tmp_path: Path) 
     samples = [line for line in call(tmp_path, "stream", SUITE)[0].splitlines() if line.startswith("control_loops,")]
     times = [int(line.rpartition(" ")[2]) for line in samples if "loop_id=FIC1400" in line]
     assert times == [(1_736_467_200 + 5 * i) * 10**9 for i in range(4 * 720)]
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> dict[str, object]:
+    """The score of a reference monitor's alarms, alarms.csv, against the ground truth of the data folder."""
+    call(tmp_path, "data", SUITE, "--output", "data")
+    call(tmp_path, "run", "rules", SUITE, "--output", "alarms.csv")
+    return score(tmp_path, "--truth", "data/truth.csv")
+
+
+def score(folder: Path, *words: str, **environment: str) -> dict[str, object]:
+    done = run_command("score", "alarms.csv", "--format", "json", *words, folder=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+@pytest.mark.campaign
+def test_a_suite_in_influxdb_scores_as_its_files_do(
+        tmp_path: Path, influxdb: parts.InfluxDB, scored: dict[str, object]) -> None:
+    settings = {"INFLUXDB_URL": influxdb.url, "INFLUXDB_TOKEN": influxdb.token, "INFLUXDB_ORG": influxdb.org,
+                "INFLUXDB_BUCKET": influxdb.new_bucket()}
+    done = run_command("benchmark", "stream", SUITE, "--direct", folder=tmp_path, env=settings)
+    assert done.returncode == 0, done.stderr
+    assert score(tmp_path, **settings) == scored
+
+
+@pytest.mark.campaign
+def test_a_suite_through_telegraf_scores_as_its_files_do(
+        collector: parts.Telegraf, scored: dict[str, object]) -> None:
+    plugin = collector.config("suite.conf", '[[inputs.execd]]\n  data_format = "influx"\n  signal = "none"\n'
+                              f'  command = ["clpm-execd", "benchmark", "stream", "{SUITE}"]\n')
+    with collector.agent(collector.file_output(), plugin):
+        parts.until(lambda: "execd" in "".join(collector.logged()) and is_complete(collector.output), 120, "the suite")
+    assert score(collector.folder, "--truth", str(collector.output)) == scored
+
+
+def is_complete(output: Path) -> bool:
+    """Whether the last sample of the suite has arrived."""
+    return output.exists() and f" {(1_736_467_200 + 5 * (4 * 720 - 1)) * 10**9}" in output.read_text()
 
 
 @pytest.mark.parametrize(("line", "message"), [
