@@ -15,7 +15,7 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import TimeInterval
 from clpm_execd.score import Alarm, GroundTruth, Score, score
-from clpm_execd.score.rules import Tally, group_by_loop
+from clpm_execd.score.rules import Tally, group_by_loop, is_out_of_service
 from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
 from clpm_execd.score.truth_table import format_time
 from clpm_execd.units import DAY
@@ -189,7 +189,7 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
     """Return for each loop the time of true and false positives and negatives of a fault, (loops, 4), ns.
 
     Time in which the fault is present and not visible counts neither way, and neither does time in which the loop is in
-    manual: without a controller there is no cycle to judge.
+    manual or out of service: without a controller there is no cycle to judge.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
         visible.setdefault((episode.loop, episode.fault), []).extend(episode.visible)
         if episode.fault == fault:
             present.setdefault(episode.loop, []).append((episode.start, episode.end))
-        if episode.fault == MANUAL:
+        if episode.fault == MANUAL or is_out_of_service(episode):
             in_manual.setdefault(episode.loop, []).append((episode.start, episode.end))
     rows = []
     for loop, observation in truth.observation.items():

@@ -25,7 +25,8 @@ Faults of loops.toml: a [[loop.fault]] table gives the kind, its parameters and,
   mean_repeat  in place of repeat: the same on average, where each start is drawn
   ramp      how long it takes to reach its full size; default 0, at once
 Faults that are present at the same time add up. Valve faults need a loop with a valve of its own: the master of a
-cascade has none. Negative controls are normal operation that a detector must not flag.
+cascade has none. Negative controls are normal operation that a detector must not flag, and
+of a loop out of service no alarm counts.
 """
 
 _ABOUT_LOOP_TYPES = """\

@@ -1,8 +1,12 @@
-"""A `[[loop.fault]]` table becomes a FaultSpec; kinds, parameters and limits are those of the fault catalogue."""
+"""A `[[loop.fault]]` table becomes a FaultSpec; kinds, parameters and limits are those of the fault catalogue.
+
+A `[[unit.shutdown]]` table becomes one of each loop of the unit, at the same time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clpm_execd.config.validation import (
@@ -17,7 +21,9 @@ from clpm_execd.config.validation import (
     refuse_unknown_keys,
 )
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.plant.specs import FaultSpec, Parameter
+from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.specs import FaultSpec, LoopSpec, Parameter
+from clpm_execd.problems import did_you_mean
 
 _TIME_KEYS = ("start", "duration", "repeat", "mean_repeat", "ramp")
 
@@ -30,6 +36,38 @@ def read_faults(value: object, place: Place) -> tuple[FaultSpec, ...]:
         table = read_table(item, here)
         faults.append((table is not None and _read_fault(table, here)) or FaultSpec(kind="white-noise"))
     return tuple(faults)
+
+
+def add_shutdowns(loops: Iterable[LoopSpec], value: object, place: Place) -> Sequence[LoopSpec]:
+    """Return the loops with the shutdowns of their units; value: the `shutdown` of [unit], whose place this is."""
+    loops = LoopSet.of(loops)
+    units = list(dict.fromkeys(map(_unit_of, loops.distinct)))
+    for k, item in enumerate(read_table_array(value, "unit.shutdown", place.at("shutdown")), 1):
+        here = place.at(f"shutdown[{k}]")
+        table = dict(read_table(item, here) or {})
+        unit = read_name(table.pop("unit"), "a unit", here.at("unit")) if "unit" in table else None
+        for key, what, remedy in (("kind", "is not a key of a shutdown", "remove it"),
+                                  ("mean_repeat", "would be drawn for each loop", "give repeat, or several shutdowns")):
+            if table.pop(key, None) is not None:
+                here.at(key).refuse(what, remedy)
+        if "duration" not in table:
+            here.at("duration").refuse("is missing", "give the time from the beginning to the end of the start-up")
+        if unit is not None and unit not in units:
+            here.at("unit").refuse(f"unknown unit {unit!r}", did_you_mean(unit, [name for name in units if name]))
+        shutdown = _read_fault({"kind": "shutdown", **table}, here)
+        if shutdown is not None:
+            loops = _add(loops, shutdown, unit)
+    return loops
+
+
+def _add(loops: LoopSet, shutdown: FaultSpec, unit: str | None) -> LoopSet:
+    return loops.with_distinct(
+        replace(loop, faults=(*loop.faults, shutdown)) if unit in (None, _unit_of(loop)) else loop
+        for loop in loops.distinct)
+
+
+def _unit_of(loop: LoopSpec) -> str:
+    return loop.throughput.unit or loop.area
 
 
 def _read_fault(table: Mapping[str, Any], place: Place) -> FaultSpec | None:

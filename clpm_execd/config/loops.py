@@ -152,10 +152,15 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
         measurement = read_measurement(overrides["measurement"], Place("INFLUXDB_MEASUREMENT", problems))
         output_table = {**output_table, "measurement": measurement or MEASUREMENT}
     output = read_output(output_table, root.at("output"))
-    unit = _read_unit(table["unit"], root.at("unit")) if "unit" in table else {}
-    loops: Sequence[LoopSpec] = default_loops(**unit)
+    unit = read_table(table.get("unit", {}), root.at("unit")) or {}
+    throughput = _read_throughput(unit, root.at("unit"))
+    loops: Sequence[LoopSpec] = default_loops(**throughput)
     if "loop" in table:
-        loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent, output, unit)
+        loops = _read_loops(table["loop"], root.at("loop"), Path(where).parent, output, throughput)
+    if "shutdown" in unit:
+        from clpm_execd.config.fault import add_shutdowns
+
+        loops = add_shutdowns(loops, unit["shutdown"], root.at("unit"))
     check_scan_of_learned(loops, scan, root.at("scan"))
     if problems:
         raise BadInput(dict.fromkeys(problems))
@@ -163,12 +168,12 @@ def _read_root(table: Mapping[str, Any], where: str, overrides: Mapping[str, Any
     return Configuration(loops, seed, overrides.get("start", start), interval, scan, output)
 
 
-def _read_unit(value: object, place: Place) -> dict[str, Any]:
-    """Return the keys of [unit], the defaults of each loop's `throughput`; none where one is invalid."""
-    table = read_table(value, place) or {}
+def _read_throughput(unit: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the defaults of each loop's `throughput` in [unit]; none where one is invalid."""
+    table = {key: value for key, value in unit.items() if key != "shutdown"}
     known_problems = len(place.problems)
     update_spec(ThroughputSpec(), table, place)
-    return dict(table) if len(place.problems) == known_problems else {}
+    return table if len(place.problems) == known_problems else {}
 
 
 def _read_loops(value: object, place: Place, folder: Path, output: Output,

@@ -36,6 +36,7 @@ from clpm_execd.pictures.trend import (
     thin_line,
 )
 from clpm_execd.plant.block import AFFECTED, Floats
+from clpm_execd.plant.faults.kinds import NEGATIVE_CONTROL, OUT_OF_SERVICE
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -90,8 +91,8 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
         modes = dict.fromkeys(run.mode for run in trend.modes)
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
         keys |= {mode: MODE_COLOURS[mode] for mode in modes}
-        keys |= {group if group in ("negative control", AFFECTED) else f"{group} fault": GROUP_COLOURS[group]
-                 for group in groups}
+        no_faults = (NEGATIVE_CONTROL, OUT_OF_SERVICE, AFFECTED)
+        keys |= {group if group in no_faults else f"{group} fault": GROUP_COLOURS[group] for group in groups}
         description = [render_paragraph(trend.description, "muted")] if trend.description else []
         page.add(trend.loop, *description, render_figure(figure, height, details), render_legend(keys))
     return page

@@ -18,7 +18,7 @@ FILL_TEXT = "#1a1a1a"  # text on a fill, in either theme
 MODE_COLOURS = {"AUT": "#44bb99", "CAS": "#bbcc33", "MAN": "#8f959e"}
 GROUP_COLOURS = {
     "valve": "#ee8866", "tuning": "#eedd88", "process": "#77aadd", "sensor": "#ffaabb", "data path": "#99ddff",
-    "operation": "#aaaa00", "negative control": "#dddddd", AFFECTED: "#bbaadd",
+    "operation": "#aaaa00", "negative control": "#dddddd", "out of service": "#cccc99", AFFECTED: "#bbaadd",
 }
 
 

@@ -111,6 +111,10 @@ class LoopSet(Sequence[LoopSpec]):
         which[index] = len(self.distinct)
         return LoopSet((*self.distinct, loop), which, self.ids, self.masters, self._descriptions)
 
+    def with_distinct(self, distinct: Iterable[LoopSpec]) -> LoopSet:
+        """Return the same loops, of these K specifications in place of those that they have."""
+        return LoopSet(tuple(distinct), self.which, self.ids, self.masters, self._descriptions)
+
     def with_nominal_op(self, op: Floats) -> LoopSet:
         """Return the same loops, each in balance at the OP of this array, (N,) %."""
         values, value = np.unique(op, return_inverse=True)

@@ -11,6 +11,9 @@ then, and an alarm then is no error. Negative controls are normal operation and 
 then counts neither way. With `--affected judge` it is an event named `affected` instead, and an alarm whose cause is
 the loop of the root cause is an alarm of that name; any other alarm then is a false one.
 
+*Out of service.* The time in which a loop is in maintenance, or its unit is shut down, is not observed either: a
+monitor may report it or not.
+
 *Event.* An interval in which the fault is present in a loop without interruption, if it contains target time.
 
 *Alarm.* Alarms of one loop and fault that touch or overlap are one alarm. It is correct if at least the fraction
@@ -50,6 +53,7 @@ from typing import TypeVar
 
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.faults.kinds import OUT_OF_SERVICE
 from clpm_execd.plant.truth.episodes import Episode, TimeInterval
 from clpm_execd.score.alarms import Alarm
 from clpm_execd.score.ground_truth import GroundTruth
@@ -281,6 +285,8 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
     scorer = _Scorer()
     for loop, observation in truth.observation.items():
         episodes, own_alarms = episodes_by_loop.get(loop, []), alarms_by_loop.get(loop, [])
+        observation = difference(observation, out_of_service(episodes))
+        episodes = [episode for episode in episodes if not is_out_of_service(episode)]
         others = [episode for episode in episodes if episode.fault == AFFECTED]
         if affected == "ignore":
             episodes = [episode for episode in episodes if episode.fault != AFFECTED]
@@ -292,6 +298,27 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
                         _merge_alarms(own_alarms, observation, loop_truth, by, overlap))
     loop_days = sum(total_duration(observation) for observation in truth.observation.values()) / DAY
     return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
+
+
+def is_out_of_service(episode: Episode) -> bool:
+    """Whether the episode is a time in which its loop is out of service.
+
+    Parameters
+    ----------
+    episode : Episode
+    """
+    return episode.fault in FAULTS and FAULTS[episode.fault].group == OUT_OF_SERVICE
+
+
+def out_of_service(episodes: Iterable[Episode]) -> TimeIntervals:
+    """Return when a loop is out of service.
+
+    Parameters
+    ----------
+    episodes : iterable of Episode
+        Those of the loop.
+    """
+    return union((episode.start, episode.end) for episode in episodes if is_out_of_service(episode))
 
 
 def group_by_loop(items: Iterable[T]) -> dict[str, list[T]]:
@@ -315,12 +342,12 @@ def _name_affected(alarm: Alarm, episodes: Iterable[Episode]) -> Alarm:
 
 
 def _label(name: str, by: str) -> str | None:
-    """Return the name under which a kind or group of faults is counted; None for a negative control."""
+    """Return the name under which a kind or group of faults is counted; None for what is no fault."""
     if name == AFFECTED:
         return AFFECTED
-    group = FAULTS[name].group if name in FAULTS else name
-    if group == "negative control":
+    if name in FAULTS and FAULTS[name].is_control:
         return None
+    group = FAULTS[name].group if name in FAULTS else name
     return {"kind": name, "group": group, "any": "any"}[by]
 
 

@@ -119,3 +119,23 @@ def test_a_count_also_numbers_the_other_loop_of_a_fault() -> None:
 def test_the_mistake_of_many_loops_is_reported_once() -> None:
     [message] = problems('[[loop]]\nid = "A{}"\ncount = 500\n[[loop.fault]]\nkind = "cascade-broken"')
     assert "A{}.fault[1].kind" in message
+
+
+TWO_UNITS = '[[loop]]\nid = "F1"\narea = "unit 1"\n[[loop]]\nid = "F2"\narea = "unit 2"\n'
+
+
+def test_a_shutdown_is_one_of_all_loops_of_the_unit() -> None:
+    first, second = loops('[unit]\nsigma = 2.0\n[[unit.shutdown]]\nstart = "3d"\nduration = "12h"\nunit = "unit 1"\n'
+                          + TWO_UNITS)
+    [shutdown] = first.faults
+    assert (shutdown.kind, shutdown.start, shutdown.duration) == ("shutdown", 72 * 3600 * SECOND, 12 * 3600 * SECOND)
+    assert second.faults == ()
+    assert all(loop.faults for loop in loops('[[unit.shutdown]]\nduration = "12h"\n' + TWO_UNITS))
+    assert all(loop.faults for loop in loops('[[unit.shutdown]]\nduration = "12h"'))  # of the five default loops
+
+
+def test_all_mistakes_in_shutdowns_are_found() -> None:
+    found = problems('[[unit.shutdown]]\nunit = "unit 3"\nmean_repeat = "9d"\nsize = 3\n' + TWO_UNITS)
+    keys = [problem.split(": ")[1] for problem in found]
+    assert keys == [f"unit.shutdown[1].{key}" for key in ("mean_repeat", "duration", "unit", "size")]
+    assert "did you mean" in found[2]

@@ -190,6 +190,13 @@ def test_only_observed_time_counts() -> None:
     assert score(case, [alarm("stiction", 500, 900)]).tallies[0].wrong_alarms == 0
 
 
+def test_an_alarm_while_a_loop_is_out_of_service_counts_neither_way() -> None:
+    for kind in ("maintenance", "shutdown"):
+        result = score(truth(control(100, 200, kind)), [alarm("manual", 110, 190), alarm("freeze", 120, 130)])
+        assert (result.total.wrong_alarms, result.total.false_positive, result.controls) == (0, 0, ())
+        assert score(truth(control(100, 200, kind)), [alarm("manual", 250, 300)]).false_alarms == 1
+
+
 def test_an_alarm_that_names_a_negative_control_is_ignored() -> None:
     result = score(truth(control(100, 200)), [alarm("grade-change", 100, 200)])
     assert result.tallies == ()

@@ -35,7 +35,6 @@ from clpm_execd.units import UNITS, format_duration, parse_duration
 
 LoopTable = dict[str, Any]  # the keys of a [[loop]] table
 FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
-MoveTable = dict[str, Any]  # the keys of a [[loop.move]] table
 
 # All numbers below are part of what a seed draws: changed, the same seed would give another plant. Those without a
 # source are estimates of what is usual; the tests hold the plants to the shares of real ones.
@@ -132,7 +131,6 @@ class _PlantLoop:
     master: _PlantLoop | None = None
     is_master: bool = False
     faults: list[FaultTable] = field(default_factory=list)
-    moves: list[MoveTable] = field(default_factory=list)
     comment: str = ""
 
     @property
@@ -476,8 +474,8 @@ def _add_maintenance(loop: _PlantLoop, fault: FaultTable, rng: Random) -> None:
         return
     at = _nanoseconds(fault, "start") + (_nanoseconds(fault, "duration") if is_repair else 0)
     half = rng.randint(*_MAINTENANCE_MINUTES) * UNITS["m"] // 2
-    loop.moves += [{"at": format_duration(at - half), "mode": "MAN"},
-                   {"at": format_duration(at + half), "mode": "CAS" if loop.master is not None else "AUT"}]
+    loop.faults.append({"kind": "maintenance", "start": format_duration(at - half),
+                        "duration": format_duration(2 * half)})
     loop.comment = loop.comment or "in MAN during a maintenance, " + (
         "which makes the valve as new" if is_repair else "since which this is wrong")
 
@@ -530,8 +528,6 @@ def _to_toml(loop: _PlantLoop) -> str:
     for key, table in tables.items():
         if table:
             lines.append(f"{key} = {_to_value(table)}")
-    for move in loop.moves:
-        lines += ["[[loop.move]]", *(f"{key} = {_to_value(value)}" for key, value in move.items())]
     for fault in loop.faults:
         lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].description}",
                   *(f"{key} = {_to_value(value)}" for key, value in fault.items())]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning
-from clpm_execd.plant.faults.kinds import NO_LOOP, Effect, FaultKind
+from clpm_execd.plant.faults.kinds import NO_LOOP, OUT_OF_SERVICE, Effect, FaultKind
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
 
@@ -65,7 +65,8 @@ _EXAMPLE_LOOPS = {
 
 # Of these a size or a seat is wrong from the beginning, and fouling takes hours.
 _EXAMPLE_TIMES: dict[str, tuple[str, ...]] = {
-    "undersized": (), "oversized": (), "leak": (), "fouling": ('start = "1h"', 'duration = "12h"')}
+    "undersized": (), "oversized": (), "leak": (), "fouling": ('start = "1h"', 'duration = "12h"'),
+    "shutdown": ('start = "2h"', 'duration = "10h"')}
 # Gaps that a picture of hours shows.
 _EXAMPLE_VALUES: dict[str, dict[str, float | str]] = {"gaps": {"length": 300.0}, "bad-quality": {"length": 300.0}}
 
@@ -244,5 +245,14 @@ _CONTROLS = (
            "dwell": _number(120.0, "time at each position", "s", 10.0, 1e6)}),
 )
 
-FAULTS = {kind.name: kind
-          for kind in (*_VALVE, *_TUNING, *_PROCESS, *_SENSOR, *_DATA_PATH, *_OPERATION, *_CONTROLS)}
+_SERVICE = (
+    _kind("maintenance", OUT_OF_SERVICE, 1, "in MAN while something is repaired or installed", {}),
+    _kind("shutdown", OUT_OF_SERVICE, 1,
+          "shut down and started up again: SP is lowered, the valve closed in MAN, then opened again",
+          {"over": _number(2.0 * _HOUR_S, "time that each of the two takes", "s", 0.0, 1e9),
+           "turndown": _number(15.0, "how far SP is lowered in AUT", "% of span", 0.0, 100.0)},
+          Effect("sp", lambda fault: -fault["turndown"]), fades_out=True),
+)
+
+FAULTS = {kind.name: kind for kind in (
+    *_VALVE, *_TUNING, *_PROCESS, *_SENSOR, *_DATA_PATH, *_OPERATION, *_CONTROLS, *_SERVICE)}

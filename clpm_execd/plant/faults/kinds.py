@@ -11,7 +11,8 @@ NO_LOOP = "none"  # the default of a parameter that may name another loop
 
 DATA_PATH_STAGE = 9  # its faults act on samples on their way
 
-GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", "negative control")
+NEGATIVE_CONTROL, OUT_OF_SERVICE = "negative control", "out of service"
+GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", NEGATIVE_CONTROL, OUT_OF_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class FaultKind:
 
     @property
     def is_control(self) -> bool:
-        """Whether it is a negative control: normal operation that a detector must not flag."""
-        return self.group == "negative control"
+        """Whether it is no fault: a negative control, which a detector must not flag, or a time out of service."""
+        return self.group in (NEGATIVE_CONTROL, OUT_OF_SERVICE)
 
     @property
     def acts_on_plant(self) -> bool:

@@ -15,13 +15,19 @@ from clpm_execd.plant.stages.state import State
 
 
 class LoadFaults(LoopArrays):
-    """Adds the loads of faults to the loops' own load disturbance, which goes on as without them."""
+    """Adds the loads of faults to the loops' own load disturbance, which goes on as without them.
+
+    empty_load: (N,) the load in a unit that is shut down, at which PV rests at zero behind a closed valve, and a level
+    where it is. The loads of a unit die away as it is shut down.
+    """
 
     stored_arrays = stored_names.LOAD_FAULTS
 
-    def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
+    def __init__(self, schedule: Schedule, state: State, seed: int, empty_load: Floats) -> None:
         self._schedule, self._state = schedule, state
-        self.columns = schedule.columns_of(schedule.faults_of_stage(2))
+        self._shutdowns = schedule.faults_of_kind("shutdown")
+        self.columns = schedule.columns_of([*schedule.faults_of_stage(2), *self._shutdowns.tolist()])
+        self._empty_load = empty_load[self.columns]
         self._healthy_load = state.load[self.columns]
         self._load_step: Floats = np.zeros(len(state.load))
         self._effects = StageEffects(schedule, {"load": self._load_step})
@@ -37,6 +43,7 @@ class LoadFaults(LoopArrays):
         self._draws = BlockDraws(keys, draw_normals)
         elements = np.searchsorted(self.columns, schedule.column)
         self._elements = [elements[which] for which in (self._distant, self._white_noises, self._coupled)]
+        self._shut_down = elements[self._shutdowns]
 
     def update(self) -> None:
         """Set the load steps to the severities of this scan."""
@@ -58,4 +65,8 @@ class LoadFaults(LoopArrays):
             np.add.at(load, noisy, severity[self._white_noises] * self._sigma * self._draws.at(tick))
         if coupled.size:
             np.add.at(load, coupled, severity[self._coupled] * self.couplings.step())
+        if self._shut_down.size:
+            fraction = np.zeros(len(load))
+            np.maximum.at(fraction, self._shut_down, severity[self._shutdowns])
+            load += fraction * (self._empty_load - load)
         self._state.load[self.columns] = load

@@ -24,6 +24,9 @@ T = TypeVar("T", int, float)
 
 _STROKE_POSITIONS = (1.0, 0.0, -1.0, 0.0)  # of a manual stroking, one after the other, times its size
 _MIN_WAIT_FRACTION = 0.5  # of the mean time between two actions: waits are uniform from half of it to one and a half
+# Of a shutdown, the severities at which a loop goes to MAN, and at which it returns: operators take one loop after the
+# other. In between its valve closes and opens by steps of what a person enters.
+_TO_MANUAL, _TO_AUTOMATIC, _OP_STEP_PERCENT = (0.5, 0.8), (0.1, 0.4), 0.5
 _REPEATING_KINDS = ("mode-hopping", "setpoint-moves", "manual-stroking")
 # A fault that is present, in a snapshot: the nth of its loop here. -1 and NaN stand for an absent value.
 _ACTIVE_FAULT = np.dtype([("nth", np.int64), ("manual", np.bool_), ("next", np.int64), ("acted", np.int64),
@@ -53,7 +56,14 @@ class OperationFaults:
         self._due: list[tuple[int, int]] = []  # heap of (tick, fault)
         self._next_tick: dict[int, int] = {}
         self._action_count: dict[int, int] = {}
-        self._op_before_stroking: dict[int, float] = {}
+        self._op_before: dict[int, float] = {}  # a stroking, or a shutdown
+        uniforms = draw_uniforms(keys, 0, 2)
+        self._shutdown_limits = {
+            k: (_TO_MANUAL[0] + float(uniforms[0, i]) * (_TO_MANUAL[1] - _TO_MANUAL[0]),
+                _TO_AUTOMATIC[0] + float(uniforms[1, i]) * (_TO_AUTOMATIC[1] - _TO_AUTOMATIC[0]))
+            for i, k in enumerate(faults) if schedule.faults[k].kind.name == "shutdown"}
+        self._nominal_op = state.op.copy()
+        self._stays_automatic = _stays_automatic(schedule, state) if self._shutdown_limits else frozenset()
         self._sp_change: dict[int, float] = {}  # by the latest set-point move of each fault, % of span
         self._sp_effect: Floats = np.zeros(len(state.sp))
         self._effects = StageEffects(schedule, {"sp": self._sp_effect})
@@ -77,22 +87,24 @@ class OperationFaults:
         """Start and end faults by the severities of this scan."""
         severity = self._schedule.severity
         self._effects.apply(severity)
-        with_new_severity = self._faults[severity[self._faults] != self._severity[self._faults]]
-        self._severity = severity
+        before, self._severity = self._severity, severity
+        with_new_severity = self._faults[severity[self._faults] != before[self._faults]]
         for column in set(self._schedule.column[with_new_severity].tolist()):
             for k in self._faults_of_column[column]:
                 if (severity[k] > 0) != (k in self._present):
                     (self._start if severity[k] > 0 else self._end)(k)
+                if k in self._shutdown_limits and severity[k] > 0 and severity[k] != before[k]:
+                    self._move_shutdown(k, float(severity[k]), is_rising=bool(severity[k] > before[k]))
             self._set_mode(column)
             self._set_sp(column)
 
     def _start(self, k: int) -> None:
         self._present.add(k)
         kind, column = self._schedule.faults[k].kind.name, int(self._schedule.column[k])
-        if kind in ("manual", "manual-stroking"):
+        if kind in ("manual", "manual-stroking", "maintenance"):
             self._forcing_manual.add(k)
         if kind == "manual-stroking":
-            self._op_before_stroking[k] = float(self._state.op[column])
+            self._op_before[k] = float(self._state.op[column])
         if kind in _REPEATING_KINDS:
             self._action_count[k] = 0
             self._next_tick[k] = self._schedule.tick
@@ -103,8 +115,32 @@ class OperationFaults:
         self._forcing_manual.discard(k)
         self._next_tick.pop(k, None)
         self._sp_change.pop(k, None)
-        if k in self._op_before_stroking:
-            self._set_op(int(self._schedule.column[k]), self._op_before_stroking.pop(k))
+        if k in self._op_before:
+            self._set_op(int(self._schedule.column[k]), self._op_before.pop(k))
+
+    def _move_shutdown(self, k: int, severity: float, *, is_rising: bool) -> None:
+        """Take a loop to MAN and close its valve as the unit is shut down; open it and return as that is started up."""
+        column, (to_manual, to_automatic) = int(self._schedule.column[k]), self._shutdown_limits[k]
+        if column in self._stays_automatic:
+            return
+        if is_rising and severity >= to_manual:
+            self._op_before.setdefault(k, float(self._state.op[column]))
+            self._forcing_manual.add(k)
+        elif not is_rising and severity < to_automatic:
+            self._forcing_manual.discard(k)
+        if k in self._forcing_manual:
+            limit, op = ((to_manual, self._op_before[k]) if is_rising
+                         else (to_automatic, float(self._nominal_op[column])))
+            self._set_mode(column)
+            if self._operator_mode[column] == CAS:  # its master waits at this set point, and takes over from it
+                self._state.sp[column] = min(100.0, max(0.0, float(self._state.pv[column])))
+            open_fraction = (1.0 - severity) / (1.0 - limit)
+            self._set_op(column, round(op * open_fraction / _OP_STEP_PERCENT) * _OP_STEP_PERCENT)
+
+    def holds_op(self, column: int) -> bool:
+        """Whether a shutdown holds the valve of this loop, so that the operator does not move it otherwise."""
+        return any(k in self._forcing_manual and k in self._shutdown_limits
+                   for k in self._faults_of_column.get(column, ()))
 
     def step(self) -> None:
         """Do the actions that are due at this scan."""
@@ -127,7 +163,7 @@ class OperationFaults:
             wait = fault["interval"] * (_MIN_WAIT_FRACTION + self._draw_uniform(k))
         else:
             position = _STROKE_POSITIONS[self._action_count[k] % len(_STROKE_POSITIONS)]
-            self._set_op(column, self._op_before_stroking[k] + position * fault["size"])
+            self._set_op(column, self._op_before[k] + position * fault["size"])
             wait = fault["dwell"]
         self._action_count[k] += 1
         self._next_tick[k] = tick + max(1, round(wait / self._schedule.scan))
@@ -163,7 +199,7 @@ class OperationFaults:
         """Return the state of the present faults and their loops."""
         modes = np.array([self._operator_mode[column] for column in self._columns.tolist()], dtype=np.int8)
         active = [(column, (nth, k in self._forcing_manual, self._next_tick.get(k, -1), self._action_count.get(k, 0),
-                            self._op_before_stroking.get(k, np.nan), self._sp_change.get(k, np.nan)))
+                            self._op_before.get(k, np.nan), self._sp_change.get(k, np.nan)))
                   for column, faults in self._faults_of_column.items()
                   for nth, k in enumerate(faults) if k in self._present]
         return {stored_names.OPERATION_CHOSEN: OwnedRows(self._columns, modes),
@@ -182,10 +218,22 @@ class OperationFaults:
             (self._forcing_manual.add if forces_manual else self._forcing_manual.discard)(k)
             self._action_count[k] = count
             _set_or_remove(self._next_tick, k, next_tick if next_tick >= 0 else None)
-            _set_or_remove(self._op_before_stroking, k, None if isnan(op) else op)
+            _set_or_remove(self._op_before, k, None if isnan(op) else op)
             _set_or_remove(self._sp_change, k, None if isnan(sp_change) else sp_change)
         self._due = [(tick, k) for k, tick in self._next_tick.items()]
         heapify(self._due)
+
+
+def _stays_automatic(schedule: Schedule, state: State) -> frozenset[int]:
+    """Return the columns of the loops that a shutdown does not take to MAN.
+
+    A level is kept where it is, and so is the flow that does it; a master waits while its slave is in MAN.
+    """
+    levels = set(np.flatnonzero(schedule.loops.where(lambda loop: loop.process.model == "integrator")).tolist())
+    for slave, master in sorted(zip(state.cascades.slaves.tolist(), state.cascades.masters.tolist(), strict=True)):
+        if master in levels:  # which stands before its slave
+            levels.add(slave)
+    return frozenset(levels.union(state.cascades.masters.tolist()))
 
 
 def _set_or_remove(values: dict[int, T], k: int, value: T | None) -> None:

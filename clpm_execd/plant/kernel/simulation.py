@@ -20,7 +20,7 @@ from clpm_execd.plant.stages.operator import Operator
 from clpm_execd.plant.stages.process import Process
 from clpm_execd.plant.stages.recording import make_recorders
 from clpm_execd.plant.stages.sensor import Sensor
-from clpm_execd.plant.stages.state import State
+from clpm_execd.plant.stages.state import State, to_percent
 from clpm_execd.plant.stages.valve import Valve
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Simulation:
 
         if schedule.faults_of_stage(1):
             self._operator.faults = attach(1, OperationFaults(schedule, state, seed))
-        if schedule.faults_of_stage(2):
-            self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed))
+        if schedule.faults_of_stage(2) or schedule.faults_of_kind("shutdown").size:
+            self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed, self._empty_load(schedule.loops)))
         if schedule.faults_of_stage(4):
             self._sensor.faults = attach(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
         if schedule.faults_of_stage(5):
@@ -117,6 +117,12 @@ class Simulation:
             faults = attach(7, ProcessFaults(schedule, self._process))
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
+
+    def _empty_load(self, loops: LoopSet) -> Floats:
+        """Return the load at which PV is zero with a closed valve, and a level in balance, (N,) % of travel."""
+        return self._valve.flow_from_closed() - loops.column(
+            lambda loop: 0.0 if loop.process.model == "integrator"
+            else to_percent(loop.sp, loop.range) / loop.process.gain)
 
     def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
         """Yield all parts that have a state, each with its name; the controllers of all levels are one."""

@@ -250,7 +250,7 @@ class Operator(LoopArrays):
         mode = self._state.mode[loop]
         if signal == "sp" and mode != CAS:
             self._state.sp[loop] = value if self.faults is None else self.faults.shift_sp(loop, value)
-        elif signal == "op" and mode == MAN:
+        elif signal == "op" and mode == MAN and (self.faults is None or not self.faults.holds_op(loop)):
             self._state.op[loop] = value
         else:
             return False

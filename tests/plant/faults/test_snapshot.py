@@ -274,7 +274,7 @@ def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
 STORED_OTHERWISE = {
     "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_delayed"},
     "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
-                        "_op_before_stroking", "_sp_change", "shift"},
+                        "_op_before", "_sp_change", "shift"},
     "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
     "Plant": {"next_time", "_next_tick"}, "Couplings": {"_passed"},
 }
