@@ -97,16 +97,17 @@ def draw() -> None:
     deviation, real_deviation = (days.hourly - days.hourly.mean(axis=0) for days in (simulated, real))
     top.plot(deviation[:, :12], color="tab:blue", alpha=0.5, linewidth=1.0)
     top.plot(real_deviation, color="tab:red", alpha=0.8, linewidth=1.2)
-    top.set(title="Hourly means of OP: simulated (blue), real (red)", xlabel="h", ylabel="% from the mean")
+    top.set(title="Hourly means of OP: simulated (blue), real (red)", xlabel="time (h)", ylabel="OP - its mean (%)")
     for days, color, name in ((simulated, "tab:blue", "simulated"), (real, "tab:red", "real")):
         for values, style, what in ((days.hourly.std(axis=0), "-", "standard deviation"),
                                     (np.ptp(days.hourly, axis=0), "--", "range")):
             steps.plot(np.sort(values), np.linspace(0.0, 1.0, len(values)), style, color=color, label=f"{what}, {name}")
-    steps.set(title="Hourly means of OP over 48 h", xlabel="%", ylabel="fraction of the loops")
+    steps.set(title="Hourly means of OP over 48 h", xlabel="standard deviation, range (%)",
+              ylabel="fraction of the loops")
     steps.legend(fontsize=8)
     within, between = simulated.correlations()
     correlations.hist([within, between], bins=20, range=(-1, 1), density=True, label=["one unit", "two units"])
-    correlations.set(title="Correlation of hourly means, simulated", xlabel="correlation", yticks=[])
+    correlations.set(title="Correlation of hourly means, simulated", xlabel="correlation", ylabel="density", yticks=[])
     correlations.legend(fontsize=8)
     frequency, power = spectrum(simulated.op)
     powers.fill_between(frequency[1:], *np.quantile(power[1:], (0.1, 0.9), axis=1), color="tab:blue", alpha=0.3,
@@ -115,7 +116,8 @@ def draw() -> None:
     for k, column in enumerate(band_powers(real.op).T):
         powers.plot([sqrt(low * high) for low, high in BANDS], 10.0**column, "o-", color="tab:red", linewidth=0.8,
                     markersize=3.0, label=None if k else "real, mean of bands")
-    powers.set(xscale="log", yscale="log", title="Power of OP", xlabel="cycles/h", ylabel="%² h", ylim=(1e-5, None))
+    powers.set(xscale="log", yscale="log", title="Power of OP", xlabel="frequency (cycles/h)", ylabel="power (%² h)",
+               ylim=(1e-5, None))
     powers.legend(fontsize=8)
     figure.tight_layout()
     PICTURE.parent.mkdir(exist_ok=True)
