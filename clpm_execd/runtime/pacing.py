@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
+from clpm_execd.runtime.fast_clock import FastClock
 from clpm_execd.runtime.readiness import wait_until_ready
 from clpm_execd.units import DAY, human_duration
 
@@ -112,13 +113,17 @@ class Scheduler:
     ) -> None:
         self._source = source
         self._clock = clock
+        # Of a clock that runs faster than time, what has not passed yet is the initial backlog: a moment's wait, which
+        # is minutes of the plant, is neither late nor a gap.
+        self._machine_clock = clock.machine_clock if isinstance(clock, FastClock) else clock
         self._log = log
         self._first_emit = source.next_time if first_emit is None else first_emit
         self._remaining = count
         self._max_gap = max_gap
         self._block_samples = samples_per_block(source, max_lines)
-        self._initial_backlog = max(0, clock.now() - self._first_emit)  # ns; what of it has not been emitted yet
-        self._offset = clock.now() - clock.elapsed()
+        # What of it has not been emitted yet, ns.
+        self._initial_backlog = max(0, self._machine_clock.now() - self._first_emit)
+        self._offset = self._clock_offset()
         self._has_emitted = False
         self._is_waiting_for_clock = False  # the clock was set back, and this has been logged
         self._is_late = False  # and this has been logged
@@ -152,7 +157,7 @@ class Scheduler:
             yield block
             self._drop_beyond_horizon(should_stop)
         # Once the stream is live the initial backlog is over, and every later gap has the limit.
-        self._initial_backlog = min(self._initial_backlog, max(0, self._clock.now() - self._source.next_time))
+        self._initial_backlog = min(self._initial_backlog, max(0, self._machine_clock.now() - self._source.next_time))
         self._log_clock_set_back()
 
     def time_to_next(self) -> int:
@@ -195,8 +200,11 @@ class Scheduler:
                                human_duration((total - n) * self._source.interval), 100 * (total - n) // total,
                                human_duration(n * self._source.interval))
 
+    def _clock_offset(self) -> int:
+        return self._machine_clock.now() - self._machine_clock.elapsed()
+
     def _log_clock_step(self) -> None:
-        offset = self._clock.now() - self._clock.elapsed()
+        offset = self._clock_offset()
         step, self._offset = offset - self._offset, offset
         if step >= _MIN_LOGGED_NS:
             self._log.info("the clock stepped %s forward, or the machine was suspended; backfilling",

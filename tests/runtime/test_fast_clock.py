@@ -57,6 +57,21 @@ def test_an_hour_passes_in_a_minute_and_then_time_is_time(caplog: pytest.LogCapt
     assert not caplog.records, "neither a gap nor a step of the clock"
 
 
+def test_a_wait_at_high_speed_is_no_gap(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    start = NOW - 72 * HOUR
+    fast = FastClock(clock, start, 3600.0)
+    scheduler = Scheduler(Plant([LoopSpec(id="FIC1")], start=start), fast, logging.getLogger("clpm_execd"))
+    emitted = []
+    for _ in range(4):
+        for block in scheduler.due_blocks(lambda: False):
+            emitted += block.times.tolist()
+        clock.wait(30 * SECOND)  # 30 h of the plant, which is longer than the longest gap that is backfilled
+    assert emitted == list(range(start, emitted[-1] + 1, SECOND))
+    assert emitted[-1] >= NOW, "it has caught up"
+    assert "dropping" not in caplog.text
+
+
 def test_a_step_of_the_clock_is_noticed_and_does_not_change_the_speed() -> None:
     clock = FakeClock()
     fast = FastClock(clock, NOW - 8 * HOUR, 60.0)
