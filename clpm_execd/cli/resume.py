@@ -145,8 +145,9 @@ def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logge
         return
     new, removed = len(source.loops) - len(restored), len(set(checkpoint.snapshot.loops) - restored)
     missing = max(0, (now - opened.first_emit) // source.interval + 1)
-    log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d samples",
-             human_duration(max(0, now - checkpoint.taken_at)), len(restored), new, removed, missing)
+    log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d sample%s per loop",
+             human_duration(max(0, now - checkpoint.taken_at)), len(restored), new, removed, missing,
+             "" if missing == 1 else "s")
     if opened.first_emit - now > CLOCK_AHEAD:
         log.warning("the clock is %s behind the last sample; waiting until it has passed it",
                     human_duration(opened.first_emit - now))
