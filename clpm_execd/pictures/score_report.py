@@ -74,7 +74,7 @@ def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
     """Return what the tables do not show, a paragraph each. curve: precision and recall by the detector's score."""
     target = "present" if score.all_present else "visible"
     rate = "-" if score.false_alarm_rate is None else f"{score.false_alarm_rate:.3g}"
-    share = f"for at least {score.overlap:.0%} of its time" if score.overlap else "at any time of it"
+    share = f"for at least {100 * score.overlap:g} % of its time" if score.overlap else "at any time of it"
     lines = [f"{score.loops} loops, {score.loop_days:.4g} loop-days. An alarm is correct if {_MATCHES[score.by]} is "
              f"{target} {share}.",
              f"Macro F1 {format_score(score.macro_f1)}. False alarms: {score.false_alarms}, {rate} per loop-day. Other "
