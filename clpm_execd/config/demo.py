@@ -13,15 +13,17 @@ from dataclasses import replace
 from clpm_execd.config.loops import Configuration
 from clpm_execd.config.output import TRUTH
 from clpm_execd.plant.defaults import demo_loops, with_response
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, OperatorSpec
+from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec, LoopSpec, OperatorSpec
 from clpm_execd.units import UNITS
 
 _MINUTE = UNITS["m"]
 _STORY = 120 * _MINUTE  # from one beginning of the story to the next
-_RESPONSE_S = 40.0  # of each process: a limit cycle then takes some minutes
+_RESPONSE_S = 40.0  # of each process: its moves then show on a trend of some minutes
+# The loop whose valve sticks is quicker, and its load calm, for a limit cycle of a minute or two as textbooks show it.
+_STICKY_RESPONSE_S, _CALM_LOAD = 25.0, DisturbanceSpec(sigma=0.3, correlation=30.0)
 _OPERATOR = OperatorSpec(interval=1500.0, size=0.8)  # moves SP each 25 minutes on average
 
-_STICTION = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}, start=2 * _MINUTE, ramp=10 * _MINUTE,
+_STICTION = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 5.0}, start=2 * _MINUTE, ramp=20 * _MINUTE,
                       duration=50 * _MINUTE, repeat=_STORY)
 _TAKEN_TO_MANUAL = FaultSpec(kind="manual", start=38 * _MINUTE, duration=17 * _MINUTE, repeat=_STORY)
 _FROZEN_SENSOR = FaultSpec(kind="freeze", start=5 * _MINUTE, duration=3 * _MINUTE, repeat=20 * _MINUTE)
@@ -73,7 +75,9 @@ def _with_story(loops: tuple[LoopSpec, ...], masters: Set[str | None]) -> tuple[
         if loop.faults:
             continue
         if place == _STICKY and loop.id not in masters:
-            result[k] = replace(loop, faults=(_STICTION, _TAKEN_TO_MANUAL))
+            result[k] = replace(with_response(loop, _STICKY_RESPONSE_S), faults=(_STICTION, _TAKEN_TO_MANUAL),
+                                operator=OperatorSpec(), controller=replace(loop.controller, tuning="tight"),
+                                disturbance=_CALM_LOAD)
         elif place == _FROZEN:
             result[k] = replace(loop, faults=(_FROZEN_SENSOR,))
         elif place == _NEIGHBOUR and result[first + _STICKY].faults == (_STICTION, _TAKEN_TO_MANUAL):
