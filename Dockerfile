@@ -38,11 +38,15 @@ FROM telegraf-python AS telegraf-environment
 COPY --from=requirements /dist /dist
 RUN python3 -m venv --without-pip /opt/clpm-execd \
     && /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir --requirement /dist/requirements.txt
+
+# The package alone, below /package: a new release is then a small layer over what it requires.
+FROM telegraf-environment AS telegraf-package
 COPY --from=wheel /wheel /wheel
-RUN /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir --no-deps /wheel/*.whl
+RUN /opt/clpm-execd/bin/python "$(ls /dist/pip/*.whl)/pip" install --no-cache-dir --no-deps --root /package /wheel/*.whl
 
 FROM telegraf-python AS telegraf
 COPY --from=telegraf-environment /opt/clpm-execd /opt/clpm-execd
+COPY --from=telegraf-package /package /
 COPY telegraf/telegraf.conf /etc/telegraf/telegraf.conf
 RUN install -d -o telegraf -g telegraf -m 0700 /var/lib/clpm-execd
 ENV PATH=/opt/clpm-execd/bin:$PATH CLPM_STATE=/var/lib/clpm-execd
@@ -58,14 +62,17 @@ FROM python:3.13-slim-bookworm AS environment
 COPY --from=requirements /dist /dist
 RUN python -m venv --without-pip /opt/clpm-execd \
     && pip --python /opt/clpm-execd/bin/python install --no-cache-dir --requirement /dist/requirements.txt
+
+FROM environment AS package
 COPY --from=wheel /wheel /wheel
-RUN pip --python /opt/clpm-execd/bin/python install --no-cache-dir --no-deps /wheel/*.whl
+RUN pip --python /opt/clpm-execd/bin/python install --no-cache-dir --no-deps --root /package /wheel/*.whl
 
 # The last target is the default.
 FROM python:3.13-slim-bookworm AS direct
 # A numeric user id, which Kubernetes can verify not to be root.
 RUN useradd --uid 10001 --user-group --create-home --home-dir /var/lib/clpm-execd clpm
 COPY --from=environment /opt/clpm-execd /opt/clpm-execd
+COPY --from=package /package /
 ENV PATH=/opt/clpm-execd/bin:$PATH CLPM_STATE=/var/lib/clpm-execd PYTHONUNBUFFERED=1
 # Log file, checkpoint and delivery queue are here.
 WORKDIR /var/lib/clpm-execd
