@@ -95,7 +95,7 @@ class Clone:
                 shutil.copy(parts.ROOT / name, self.root / name)
 
     def _write_fast_pip(self, path: Path) -> None:
-        """Write a pip that calls uv. The first command uses the real pip; the others take a tenth of the time."""
+        """Write a pip that calls uv. The first command uses the real ones; the others take a tenth of the time."""
         python = shlex.quote(sys.executable)
         path.write_text(f'#!/bin/sh\nsub=$1; shift\nexec {python} -m uv --quiet pip "$sub" '
                         f'--python "${{PIP_PYTHON:-{self.root}/.venv/bin/python}}" "$@"\n')
@@ -106,6 +106,7 @@ class Clone:
         line = re.sub(r"(?<![\w.])/(opt|etc|usr/local)/", rf"{self.folder}/\1/", command)
         if command != FIRST_COMMAND:
             line = re.sub(r"(\S+)/bin/pip (?=install)", r"PIP_PYTHON=\1/bin/python pip ", line)
+            line = line.replace("python3 -m venv ", f"{shlex.quote(sys.executable)} -m uv --quiet venv ")
         environment = self.environment | (self.settings if "telegraf" in command else {})
         out, points_before = self.folder / "stdout", len(self.server.points(self.bucket))
         cpu_before = _cpu_seconds_of_children()

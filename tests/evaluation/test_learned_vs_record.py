@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from simulated_records import add_sp_moves, flow, record_of, run
 
+from clpm_execd.evaluation import similarity
 from clpm_execd.evaluation.learned_vs_record import (
     Comparison,
     compare_with_record,
@@ -55,7 +56,9 @@ def test_a_fitted_loop_is_closer_to_its_record_than_noise_is(comparison: Compari
     assert comparison.novelty > 0.5
 
 
-def test_a_forest_distinguishes_a_loop_from_noise_but_not_from_itself(comparison: Comparison) -> None:
+def test_a_forest_distinguishes_a_loop_from_noise_but_not_from_itself(
+        comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "_TREES", 60)
     rng = np.random.default_rng(3)
     recorded = comparison.recorded
     noise = recorded.mean(axis=0) + recorded.std(axis=0) * rng.standard_normal(recorded.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clpm_execd.evaluation import similarity
 from clpm_execd.evaluation.similarity import (
     Distances,
     cut_windows,
@@ -50,7 +51,9 @@ def test_a_shift_by_one_standard_deviation_is_a_distance_of_one(loops: list[Floa
     assert measure_distances(loops[0], shifted).acf == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_forest_distinguishes_noise_from_loops_but_not_loops_from_loops(loops: list[Floats]) -> None:
+def test_a_forest_distinguishes_noise_from_loops_but_not_loops_from_loops(
+        loops: list[Floats], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "_TREES", 60)
     rng = np.random.default_rng(1)
     noise = [rng.normal(loop.mean(axis=0), loop.std(axis=0), loop.shape) for loop in loops]
     assert discriminator_auc(loops[:3], noise[:3], "abc") > 0.95

@@ -42,7 +42,7 @@ def test_s_and_j_of_a_sticking_valve_and_the_process_behind_it_are_identified(ki
     assert estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
 
 
-@pytest.mark.parametrize("kind", ["flow", "level"])
+@pytest.mark.parametrize("kind", ["flow", pytest.param("level", marks=pytest.mark.campaign)])
 def test_a_valve_that_only_trails_has_play_and_no_jump(kind: str) -> None:
     (fault,) = learned(run(with_valve(kind, "deadband", width=4.0), 3600), kind).loop.faults
     assert fault.kind == "deadband"

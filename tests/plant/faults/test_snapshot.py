@@ -13,7 +13,7 @@ from faulty_loops import START, fault, loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from still import move
-from tiers import examples
+from tiers import CAMPAIGNS, examples
 
 from clpm_execd.plant.block import AFFECTED, Arrivals, Block, Truth
 from clpm_execd.plant.defaults import default_loops
@@ -190,7 +190,7 @@ def test_a_valve_without_lag_does_not_depend_on_the_lags_of_other_valves(kind: s
 @pytest.mark.slow
 def test_every_kind_of_fault_resumes_at_any_scan() -> None:
     loops = all_faults()
-    for at in range(1, 80, 3):
+    for at in range(1, 80, 3 if CAMPAIGNS else 7):
         original = simulate(loops, at, SECOND, SECOND)
         again = Plant(loops, seed=7, start=original.next_time, snapshot=original.snapshot())
         assert_alike(again.advance(40), original.advance(40), original.loops)
