@@ -11,15 +11,15 @@ from datetime import datetime, timedelta, timezone
 MS = 1_000_000  # ns
 SECOND = 1_000_000_000  # ns
 DAY = 86_400 * SECOND  # ns
-UNITS = {"d": DAY, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}  # ns
+DURATION_UNITS_NS = {"d": DAY, "h": 3_600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": MS}  # ns
 _SYMBOLS = (("d", "d"), ("h", "h"), ("m", "min"))  # as in the SI brochure, where `m` is the metre
 
 # A hundred years: today plus any duration still fits the signed 64 bits of a timestamp.
-LONGEST = 36_500 * UNITS["d"]  # ns
+LONGEST = 36_500 * DURATION_UNITS_NS["d"]  # ns
 LAST_TIME = 2**63 - 1  # ns since 1970: the greatest signed 64-bit timestamp, in the year 2262
 LAST_INSTANT = "2262-04-11T23:47:16.854775807Z"  # the same
 
-EXAMPLES = "write '500ms', '1s', '15m', '24h', '7d' or a number of seconds"
+DURATION_EXAMPLES = "write '500ms', '1s', '15m', '24h', '7d' or a number of seconds"
 TIME_EXAMPLE = "2025-01-10T09:11:40Z"
 TIME_EXAMPLES = f"write it as {TIME_EXAMPLE}, with an offset and at most nine decimals"
 
@@ -50,7 +50,7 @@ def parse_duration(value: str | int | float, *, zero: bool = False) -> int:
         text += "s"
     parts = list(_PART.finditer(text))
     if not parts or "".join(part.group() for part in parts) != text or len(text) > 60:
-        raise ValueError(f"invalid duration {_quote(value)}; {EXAMPLES}")
+        raise ValueError(f"invalid duration {_quote(value)}; {DURATION_EXAMPLES}")
     total = sum(_to_nanoseconds(part, value) for part in parts)
     if total > LONGEST:
         raise ValueError(f"duration {_quote(value)} is too long; give at most {format_duration(LONGEST)}")
@@ -64,8 +64,8 @@ def format_duration(ns: int) -> str:
     if ns == 0:
         return "0s"
     for unit in ("d", "h", "m", "s"):
-        if ns % UNITS[unit] == 0:
-            return f"{ns // UNITS[unit]}{unit}"
+        if ns % DURATION_UNITS_NS[unit] == 0:
+            return f"{ns // DURATION_UNITS_NS[unit]}{unit}"
     unit, size, digits = ("s", SECOND, 9) if ns >= SECOND else ("ms", MS, 6)
     if ns % size == 0:
         return f"{ns // size}{unit}"
@@ -80,7 +80,8 @@ def human_duration(ns: float) -> str:
 
 def largest_unit(ns: float) -> tuple[int, str]:
     """Return the size in ns and the symbol of the largest unit, from s to d, of which ns has at least two."""
-    return next(((UNITS[key], symbol) for key, symbol in _SYMBOLS if ns >= 2 * UNITS[key]), (SECOND, "s"))
+    sizes = ((DURATION_UNITS_NS[key], symbol) for key, symbol in _SYMBOLS)
+    return next(((size, symbol) for size, symbol in sizes if ns >= 2 * size), (SECOND, "s"))
 
 
 def parse_time(text: str, now_ns: int) -> int:
@@ -138,7 +139,7 @@ def time_of(moment: datetime) -> int:
 def _to_text(value: str | int | float) -> str:
     """Return the digits of value, without an exponent."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"invalid duration {_quote(value)}; {EXAMPLES}")
+        raise ValueError(f"invalid duration {_quote(value)}; {DURATION_EXAMPLES}")
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int):
@@ -157,9 +158,9 @@ def _to_nanoseconds(part: re.Match[str], value: object) -> int:
     integer, decimals, unit = part.groups()
     decimals = (decimals or "").rstrip("0")
     scale: int = 10 ** len(decimals)
-    ns, remainder = divmod(int(integer + decimals) * UNITS[unit], scale)
+    ns, remainder = divmod(int(integer + decimals) * DURATION_UNITS_NS[unit], scale)
     if remainder:
-        raise ValueError(f"duration {_quote(value)} is finer than a nanosecond; {EXAMPLES}")
+        raise ValueError(f"duration {_quote(value)} is finer than a nanosecond; {DURATION_EXAMPLES}")
     return ns
 
 

@@ -26,7 +26,7 @@ from parts import Point, free_port, running, until
 
 from clpm_execd.influx.answer import WriteOutcome
 from clpm_execd.influx.client import InfluxClient
-from clpm_execd.influx.dialects import TimeRange
+from clpm_execd.influx.dialects import QueryRange
 from clpm_execd.influx.query import QueryClient
 from clpm_execd.influx.server_identity import identify_server
 from clpm_execd.units import parse_time
@@ -69,7 +69,7 @@ class Database:
         self.settle()
         dialect = identify_server(QueryClient(self.url, lambda: self.token, self.org, self.bucket)).dialect
         rows: list[Point] = []
-        for row in csv.DictReader(dialect.rows("control_loops", ("loop_id", "Mode"), TimeRange(start))):
+        for row in csv.DictReader(dialect.rows("control_loops", ("loop_id", "Mode"), QueryRange(start))):
             names = {row["_field"]: row["_value"]} if "_field" in row else row
             fields = {name: float(text) for name, text in names.items() if name not in NOT_FIELDS and text}
             rows.append(Point(row["loop_id"], row["Mode"], fields, parse_time(row["_time"], 0)))

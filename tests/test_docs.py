@@ -13,7 +13,7 @@ import pytest
 from command import run_command
 from doc_commands import FIRST_COMMAND, FIRST_COMMAND_CPU_SECONDS, NOT_RUN_HERE, Clone, code_blocks, commands_of
 
-from clpm_execd.config.settings import ALIASES, NAMES
+from clpm_execd.config.settings import SETTING_ALIASES, SETTING_NAMES
 
 README = parts.ROOT / "README.md"
 TELEGRAF = parts.ROOT / "telegraf" / "README.md"
@@ -132,7 +132,8 @@ def test_the_readme_stays_short() -> None:
 
 
 def test_the_example_of_an_env_file_has_every_setting() -> None:
-    assert set(re.findall(r"^#?([A-Z_]+)=", (parts.ROOT / "env.example").read_text(), re.MULTILINE)) == set(NAMES)
+    example = (parts.ROOT / "env.example").read_text()
+    assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == set(SETTING_NAMES)
 
 
 def test_the_telegraf_readme_shows_the_shipped_configuration() -> None:
@@ -147,7 +148,7 @@ def test_every_setting_and_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     settings = set(re.findall(r"\b(?:INFLUXDB|CLPM|STREAM|LOG)_[A-Z_]+\b", text))
     of_the_tests = {"CLPM_LONG", "CLPM_FIGURES", "CLPM_PARTS", "CLPM_SHARED"}  # read by the tests and by .ci/parts
-    assert {name for name in settings if not name.endswith("_")} <= {*NAMES, *ALIASES} | of_the_tests
+    assert {name for name in settings if not name.endswith("_")} <= {*SETTING_NAMES, *SETTING_ALIASES} | of_the_tests
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / link).exists(), link
     for path in re.findall(r"`((?:tests|clpm_execd|telegraf|\.ci)/[\w./-]*[\w-])`", text):

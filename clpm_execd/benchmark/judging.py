@@ -17,8 +17,7 @@ from clpm_execd.plant.truth.episodes import TimeInterval
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.rules import Tally, group_by_loop, is_out_of_service
 from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
-from clpm_execd.score.truth_table import format_time
-from clpm_execd.units import DAY
+from clpm_execd.units import DAY, format_time
 
 STICTION, MANUAL = "stiction", "manual"
 _RESAMPLES = 1000  # bootstrap samples: the ends of a 90 % interval scatter by about 0.01 then

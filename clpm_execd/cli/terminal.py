@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from clpm_execd.config.descriptions import Catalogue, Section
+    from clpm_execd.config.descriptions import Catalogue, CatalogueSection
     from clpm_execd.plant.specs import LoopSpec
     from clpm_execd.problems import Problem
 
@@ -48,7 +48,7 @@ def print_catalogue(catalogue: Catalogue) -> int:
     return 0
 
 
-def _print_section(console: Console, section: Section) -> None:
+def _print_section(console: Console, section: CatalogueSection) -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 

@@ -14,9 +14,9 @@ from clpm_execd.config.loops import Configuration
 from clpm_execd.config.output import TRUTH
 from clpm_execd.plant.defaults import demo_loops, with_response
 from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec, LoopSpec, OperatorSpec
-from clpm_execd.units import UNITS
+from clpm_execd.units import DURATION_UNITS_NS
 
-_MINUTE = UNITS["m"]
+_MINUTE = DURATION_UNITS_NS["m"]
 _STORY = 120 * _MINUTE  # from one beginning of the story to the next
 _RESPONSE_S = 40.0  # of each process: its moves then show on a trend of some minutes
 # The loop whose valve sticks is quicker, and its load calm, for a limit cycle of a minute or two as textbooks show it.

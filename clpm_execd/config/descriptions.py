@@ -51,7 +51,7 @@ class ParameterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class CatalogueSection:
     """The description of one kind of fault or type of loop.
 
     Parameters
@@ -87,13 +87,13 @@ class Catalogue:
     """Sections and the text before them; str() is all of it as plain text."""
 
     introduction: str
-    sections: tuple[Section, ...]
+    sections: tuple[CatalogueSection, ...]
 
     def __str__(self) -> str:
         return "\n".join([*([self.introduction] if self.introduction else []), *map(str, self.sections)])
 
 
-def describe_faults(names: Sequence[str] = ()) -> Catalogue:
+def describe_fault_kinds(names: Sequence[str] = ()) -> Catalogue:
     """Return the descriptions of these kinds of faults, or of all.
 
     Parameters
@@ -127,7 +127,7 @@ def describe_loop_types(names: Sequence[str] = ()) -> Catalogue:
     return _select(_ABOUT_LOOP_TYPES, sections, names, "loop type")
 
 
-def _select(introduction: str, sections: Mapping[str, Section], names: Sequence[str], what: str) -> Catalogue:
+def _select(introduction: str, sections: Mapping[str, CatalogueSection], names: Sequence[str], what: str) -> Catalogue:
     problems = [Problem(name, f"unknown {what}", did_you_mean(name, list(sections)))
                 for name in names if name not in sections]
     if problems:
@@ -135,10 +135,10 @@ def _select(introduction: str, sections: Mapping[str, Section], names: Sequence[
     return Catalogue("" if names else introduction, tuple(sections[name] for name in names or sections))
 
 
-def _describe_fault(kind: FaultKind) -> Section:
+def _describe_fault(kind: FaultKind) -> CatalogueSection:
     rows = tuple(ParameterRow(name, parameter.description, _describe_limits(parameter), parameter.default)
                  for name, parameter in kind.parameters.items())
-    return Section(kind.name, kind.group, kind.description, rows, kind.example.strip())
+    return CatalogueSection(kind.name, kind.group, kind.description, rows, kind.example.strip())
 
 
 def _describe_limits(parameter: Parameter) -> str:
@@ -155,7 +155,7 @@ def _describe_limits(parameter: Parameter) -> str:
     return f"{parameter.low:g} to {parameter.high:g}{unit}"
 
 
-def _describe_loop_type(name: str) -> Section:
+def _describe_loop_type(name: str) -> CatalogueSection:
     loop_type = LOOP_TYPES[name]
     loop = template(name, f"{loop_type.letters}101", (0.0, 100.0))
     controller = tune_controller(loop, 1.0)
@@ -174,7 +174,7 @@ def _describe_loop_type(name: str) -> Section:
                                      _to_toml(value)))
             lines.append(f"{item.name} = {_to_toml(value)}")
     note = f"tuned by \"lambda\" to gain {controller.gain:.3g} %OP/%PV, reset {controller.reset:.3g} s"
-    return Section(name, loop_type.letters, loop_type.description, tuple(rows), "\n".join(lines), note)
+    return CatalogueSection(name, loop_type.letters, loop_type.description, tuple(rows), "\n".join(lines), note)
 
 
 def _to_toml(value: object) -> str:

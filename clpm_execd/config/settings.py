@@ -36,16 +36,16 @@ ENVIRONMENT = {
     "INFLUXDB_TIMEOUT": ("10s", "time-out of a request of `--direct` in all; more for a slow link or server"),
 }
 # Those that a connection requires (see also INFLUXDB_TOKEN_FILE), each with what an error shows as an example.
-EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
+SETTING_EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
             "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 # Variables that are options too.
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
            "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_MAX_GAP": "--max-gap",
            "CLPM_MAX_RATE": "--max-rate", "CLPM_SPOOL_LIMIT": "--spool-limit"}
 # Names that variables had in 0.1.0 and keep; the new name wins where both are set.
-ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
+SETTING_ALIASES = {"CLPM_PACE": "CLPM_MAX_RATE", "CLPM_CATCH_UP": "CLPM_MAX_GAP"}
 SIZES_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-NAMES = (*ENVIRONMENT, *OPTIONS)
+SETTING_NAMES = (*ENVIRONMENT, *OPTIONS)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT_TIMEOUT = 10 * SECOND  # for a server in the same site; a name lookup that fails takes 5 s
 MIN_TIMEOUT, MAX_TIMEOUT = SECOND, 3600 * SECOND
@@ -184,7 +184,7 @@ class Settings:
         except BadInput as error:
             problems += error.problems
         values = (self.url, token or problems, self.org, self.bucket)
-        missing = [name for name, value in zip(EXAMPLES, values, strict=True) if not value]
+        missing = [name for name, value in zip(SETTING_EXAMPLES, values, strict=True) if not value]
         if missing:
             problems.insert(0, self._missing_problem(missing))
         if self.url:
@@ -207,7 +207,7 @@ class Settings:
     def _missing_problem(self, names: list[str]) -> Problem:
         """Return the problem of settings that are not set, with the lines to add and the file to add them to."""
         what = " and ".join([f"{_join(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
-        lines = ", ".join(f"{name}={EXAMPLES[name]}" for name in names)
+        lines = ", ".join(f"{name}={SETTING_EXAMPLES[name]}" for name in names)
         copy = "" if os.path.exists(self.file) else " (`cp env.example .env` creates it)"
         try:
             file = self.file.absolute()
@@ -255,12 +255,13 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     layers = [("option", options or {}), ("environment", env), (label, file)]
     texts: dict[str, tuple[str, str]] = {}  # name -> where it is set, value
     for layer, values in layers:
-        layer_texts = {name: values[name].strip() for name in (*NAMES, *ALIASES) if values.get(name, "").strip()}
+        layer_texts = {name: values[name].strip() for name in (*SETTING_NAMES, *SETTING_ALIASES)
+                       if values.get(name, "").strip()}
         if layer == label:
             notes += _describe_unknown_names(label, file)
         _resolve_token(layer_texts, texts, layer, problems)
         for name, value in layer_texts.items():
-            texts.setdefault(ALIASES.get(name, name), (_where(layer, name), value))
+            texts.setdefault(SETTING_ALIASES.get(name, name), (_where(layer, name), value))
     settings = _parse(texts, Path(label), tuple(notes), problems)
     if connection:
         try:
@@ -408,8 +409,8 @@ def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> d
 
 
 def _describe_unknown_names(label: str, file: Mapping[str, str]) -> list[str]:
-    return [f"{label}: unknown setting {name}, {did_you_mean(name, NAMES)}" for name in file
-            if _OWN_NAME.match(name) and not name.startswith("LOG_") and name not in (*NAMES, *ALIASES)]
+    return [f"{label}: unknown setting {name}, {did_you_mean(name, SETTING_NAMES)}" for name in file
+            if _OWN_NAME.match(name) and not name.startswith("LOG_") and name not in (*SETTING_NAMES, *SETTING_ALIASES)]
 
 
 def _url_problems(url: str) -> list[Problem]:

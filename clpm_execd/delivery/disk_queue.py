@@ -33,7 +33,7 @@ from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.delivery.queue_order import Entry, QueueOrder, split_merge_runs
 from clpm_execd.state.folder_lock import FolderLock
 
-MAX_BYTES = 2_000_000_000  # seven weeks of the five default loops at 1 s, on a disk that has room for logs too
+MAX_SPOOL_BYTES = 2_000_000_000  # seven weeks of the five default loops at 1 s, on a disk that has room for logs too
 MERGE_EVERY_PUTS = 60  # a minute of a stream at 1 s
 MIN_MERGED_FILES = 8  # fewer are not worth the writing: a merge writes what was written already
 SCAN_EVERY_NS = 30 * 10**9  # for files that another process puts there: "within a minute", says `spool retry`
@@ -70,8 +70,8 @@ class DiskQueue:
     """
 
     def __init__(
-        self, state: Path, log: logging.Logger, *, lock: FolderLock | None = None, max_bytes: int = MAX_BYTES,
-        max_memory_bytes: int = memory_queue.MAX_BYTES, now: Callable[[], int] = time.time_ns,
+        self, state: Path, log: logging.Logger, *, lock: FolderLock | None = None, max_bytes: int = MAX_SPOOL_BYTES,
+        max_memory_bytes: int = memory_queue.MAX_MEMORY_BYTES, now: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
         self.folder = QueueFolder(state)
         self.points_dropped = 0

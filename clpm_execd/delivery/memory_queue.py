@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from clpm_execd.delivery.queue import MAX_BATCH_BYTES, MAX_BATCH_LINES, Batch, split_batches
 
-MAX_BYTES = 64_000_000  # a day and a half of the five default loops at 1 s; a small container has as much to spare
+MAX_MEMORY_BYTES = 64_000_000  # a day and a half of the five default loops at 1 s; a small container can spare it
 
 
 class MemoryQueue:
@@ -27,7 +27,7 @@ class MemoryQueue:
         The clock, ns since 1970.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, max_bytes: int = MAX_MEMORY_BYTES, now: Callable[[], int] = time.time_ns) -> None:
         self.max_bytes = max_bytes
         self.points_dropped = 0
         self.points = 0

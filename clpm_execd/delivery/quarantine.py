@@ -21,7 +21,7 @@ from clpm_execd.paths import list_folder
 from clpm_execd.state.durable_file import make_folder, write_atomically
 from clpm_execd.stored_names import QUARANTINE_FOLDER
 
-MAX_BYTES = 32_000_000  # a few hundred thousand lines: more than anybody corrects by hand
+MAX_QUARANTINE_BYTES = 32_000_000  # a few hundred thousand lines: more than anybody corrects by hand
 INCIDENT_GAP_S = 600.0  # a cause that nobody removes rejects lines at every sample, and so stays one incident
 MAX_FILE_BYTES = 256_000  # every batch with rejected lines rewrites its file, which takes some milliseconds
 
@@ -91,7 +91,8 @@ class Quarantine:
     """
 
     def __init__(
-        self, state: Path, log: logging.Logger, *, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time
+        self, state: Path, log: logging.Logger, *, max_bytes: int = MAX_QUARANTINE_BYTES,
+        now: Callable[[], float] = time.time
     ) -> None:
         self.folder, self.max_bytes = state / QUARANTINE_FOLDER, max_bytes
         self._log, self._now = log, now

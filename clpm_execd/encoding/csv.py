@@ -185,12 +185,12 @@ class WideCsv(BlockEncoder):
 
 
 def _end_of_row(faults: list[tuple[str, bool, bool]]) -> bytes:
-    """Return the end of a row with the truth; faults: as in `describe_faults`."""
-    text, is_visible = describe_faults(faults)
+    """Return the end of a row with the truth; faults: as in `join_faults`."""
+    text, is_visible = join_faults(faults)
     return b",%s,%s\n" % (_quote(text), b"true" if is_visible else b"false")
 
 
-def describe_faults(faults: Sequence[tuple[str, bool, bool]]) -> tuple[str, bool]:
+def join_faults(faults: Sequence[tuple[str, bool, bool]]) -> tuple[str, bool]:
     """Return the kinds that are present, joined by +, and whether one of them is visible.
 
     faults: of one loop at one instant, each fault's kind, whether it is present, and whether it is visible.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS
-from clpm_execd.encoding.csv import describe_faults
+from clpm_execd.encoding.csv import join_faults
 from clpm_execd.encoding.reference import LARGEST_WRITABLE
 from clpm_execd.encoding.truth_rows import TruthRow, TruthRows
 from clpm_execd.extras import require
@@ -234,7 +234,7 @@ class _TruthColumns:
         return np.array([code for code, _ in ends], dtype=np.int32), np.array([shows for _, shows in ends], dtype=bool)
 
     def _encode(self, faults: list[tuple[str, bool, bool]]) -> tuple[int, bool]:
-        text, is_visible = describe_faults(faults)
+        text, is_visible = join_faults(faults)
         if text not in self._codes:
             self._codes[text] = len(self.texts)
             self.texts.append(text)

@@ -21,12 +21,12 @@ from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_sheet import LoopSheetRow
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.stored_names import LOOP_SHEET_CHECKSUM
-from clpm_execd.units import UNITS
+from clpm_execd.units import DURATION_UNITS_NS
 
 _COLUMNS = tuple(field.name for field in fields(LoopSheetRow) if field.name != "tags")
 _TAGS = ("loop_id", "area", "type", "unit")  # in line protocol; the other columns are fields
 _FIELDS = tuple(sorted(set(_COLUMNS) - set(_TAGS)))
-_REPEAT_NS = UNITS["h"]  # a reader that looks at the last hour or two finds the sheet
+_REPEAT_NS = DURATION_UNITS_NS["h"]  # a reader that looks at the last hour or two finds the sheet
 
 
 def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:

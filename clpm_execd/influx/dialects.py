@@ -27,7 +27,7 @@ _TTL_UNIT_S = {"HOUR": 3600, "DAY": 86_400, "WEEK": 7 * 86_400, "MONTH": 30 * 86
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
+class QueryRange:
     """The time from start to before end, ns since 1970; None leaves that side open."""
 
     start: int | None = None
@@ -42,7 +42,7 @@ class TimeRange:
 class Dialect(Protocol):
     """How one server is asked. Every method raises BadInput if a request fails."""
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         """Yield a table of all values of a measurement: a column per field, or columns _field and _value.
 
         Parameters
@@ -50,17 +50,17 @@ class Dialect(Protocol):
         measurement : str
         tags : iterable of str
             The tags that the table has as columns, at least.
-        limits : TimeRange
+        limits : QueryRange
             The time that counts.
         """
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         """Yield a table with the first and the last time of each value of a tag.
 
         Parameters
         ----------
         measurement, tag : str
-        limits : TimeRange
+        limits : QueryRange
             The time that counts.
         """
 
@@ -87,11 +87,11 @@ class Flux:
 
     client: QueryClient
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         columns = json.dumps([_TIME, "_field", "_value", *tags])
         return self._query(f"{self._samples(measurement, limits)} |> keep(columns: {columns})")
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         keep = f"keep(columns: {json.dumps([_TIME, tag])})"
         return self._query(f't = {self._samples(measurement, limits)}\n'
                            f't |> first() |> {keep} |> yield(name: "first")\n'
@@ -103,7 +103,7 @@ class Flux:
     def limitations(self, measurement: str) -> list[str]:
         return []
 
-    def _samples(self, measurement: str, limits: TimeRange) -> str:
+    def _samples(self, measurement: str, limits: QueryRange) -> str:
         stop = "now()" if limits.end is None else f"time(v: {limits.end})"
         return (f"from(bucket: {quote_flux(self.client.bucket)}) |> range(start: time(v: {limits.start or 0}), "
                 f"stop: {stop}) |> filter(fn: (r) => r._measurement == {quote_flux(measurement)})")
@@ -119,14 +119,14 @@ class InfluxQL:
 
     client: QueryClient
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         query = f"SELECT * FROM {self._source(measurement)} WHERE {limits.condition('time')}"
         for series in self._query(query):
             yield _csv_line([_TIME if name == "time" else name for name in series["columns"]])
             yield from map(_csv_line, series["values"])
             yield "\n"
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         yield _csv_line([_TIME, tag])
         for order in ("ASC", "DESC"):
             for series in self._query(f"SELECT * FROM {self._source(measurement)} WHERE {limits.condition('time')} "
@@ -167,11 +167,11 @@ class InfluxDB3SQL:
     client: QueryClient
     is_core: bool = True
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         return self._query(measurement, f"SELECT CAST(time AS VARCHAR) || 'Z' AS {_TIME}, * FROM {_quote(measurement)} "
                                         f"WHERE {limits.condition('time')}")
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         return self._query(measurement, " UNION ALL ".join(
             f"SELECT CAST({function}(time) AS VARCHAR) || 'Z' AS {_TIME}, {_quote(tag)} FROM {_quote(measurement)} "
             f"WHERE {limits.condition('time')} GROUP BY {_quote(tag)}" for function in ("min", "max")))
@@ -200,11 +200,11 @@ class QuestDBSQL:
 
     client: QueryClient
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         return self._query(measurement, f"SELECT timestamp AS {_TIME}, * FROM {_quote(measurement)} "
                                         f"WHERE {limits.condition('timestamp')}")
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         return self._query(measurement, " UNION ALL ".join(
             f"SELECT {function}(timestamp) AS {_TIME}, {_quote(tag)} FROM {_quote(measurement)} "
             f"WHERE {limits.condition('timestamp')}" for function in ("min", "max")))
@@ -241,7 +241,7 @@ class MetricsQL:
 
     client: QueryClient
 
-    def rows(self, measurement: str, tags: Iterable[str], limits: TimeRange) -> Iterator[str]:
+    def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         columns = list(tags)
         yield _csv_line([_TIME, "_field", "_value", *columns])
         parameters = {"match[]": f"{{{self._selector(measurement)}}}", **_unix_limits(limits)}
@@ -254,7 +254,7 @@ class MetricsQL:
             for moment, value in zip(series["timestamps"], series["values"], strict=True):
                 yield _csv_line([format_time(moment * MS), field, value, *labels])
 
-    def extremes(self, measurement: str, tag: str, limits: TimeRange) -> Iterator[str]:
+    def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         end = time.time() if limits.end is None else (limits.end - MS) / SECOND
         start = max(limits.start or 0, DAY) / SECOND  # the server looks back a little more, but not beyond 1970
         window = max(end - start, 0.0) + 1e-3  # it does not contain its start
@@ -294,7 +294,7 @@ class MetricsQL:
         return dict(re.findall(r'^-(\S+?)="(.*)"', "".join(self.client.lines("GET", "/flags")), re.MULTILINE))
 
 
-def _unix_limits(limits: TimeRange) -> dict[str, str]:
+def _unix_limits(limits: QueryRange) -> dict[str, str]:
     """Return a range, end exclusive, as VictoriaMetrics takes it, end inclusive in ms."""
     end = {} if limits.end is None else {"end": f"{(limits.end - MS) / SECOND:.3f}"}
     return {"start": f"{(limits.start or 0) / SECOND:.3f}", **end}

@@ -104,7 +104,7 @@ def _judge_shape(window: LoopWindow) -> tuple[str, float] | None:
     if window.type != "flow" or not window.has_movement:  # only there is PV the flow through the valve
         return None
     rho1, rho3 = shape.compute_shape_indices(window.op, window.pv)
-    return ("stiction", rho3) if min(rho1, rho3) > shape.STICTION else None
+    return ("stiction", rho3) if min(rho1, rho3) > shape.MIN_STICTION_INDEX else None
 
 
 def _judge_idle_index(window: LoopWindow) -> tuple[str, float] | None:

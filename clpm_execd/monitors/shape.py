@@ -8,7 +8,7 @@ import numpy as np
 
 from clpm_execd.monitors.signals import Floats
 
-STICTION = 0.25  # both indices of a valve that sticks exceed what random symbols give, 2 of 8
+MIN_STICTION_INDEX = 0.25  # both indices of a valve that sticks exceed what random symbols give, 2 of 8
 
 # What may follow a time in which OP moves and the flow stands, in a loop by stiction: the flow stays, or follows OP.
 _STICTION_NEXT = {"IS": ("II", "SI"), "DS": ("DD", "SD")}

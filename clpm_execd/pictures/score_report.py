@@ -16,8 +16,7 @@ from clpm_execd.pictures.page import Page, render_figure, render_paragraph, rend
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.precision_recall import Point, compute_average_precision
 from clpm_execd.score.rules import HEALTHY, NO_ALARM, Mistake, Score, Tally
-from clpm_execd.score.truth_table import format_time
-from clpm_execd.units import SECOND, human_duration
+from clpm_execd.units import SECOND, format_time, human_duration
 from clpm_execd.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def format_score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _format_time(ns: float | None) -> str:
+def _format_duration(ns: float | None) -> str:
     return "-" if ns is None else human_duration(ns)
 
 
@@ -48,15 +47,15 @@ def event_rows(score: Score) -> list[tuple[str | int, ...]]:
     """Return the rows under EVENT_COLUMNS, one per fault, and all faults together in the last."""
     return [(tally.name, tally.events, tally.detected_events, tally.judged_alarms, tally.correct_alarms,
              format_score(tally.precision), format_score(tally.recall), format_score(tally.f1),
-             _format_time(tally.median_delay), _format_time(tally.longest_delay))
+             _format_duration(tally.median_delay), _format_duration(tally.longest_delay))
             for tally in (*score.tallies, score.total)]
 
 
 def time_rows(score: Score) -> list[tuple[str, ...]]:
     """Return the rows under TIME_COLUMNS, one per fault, and all faults together in the last."""
-    return [(tally.name, _format_time(tally.true_positive), _format_time(tally.false_positive),
-             _format_time(tally.false_negative), format_score(tally.time_precision), format_score(tally.time_recall),
-             format_score(tally.time_f1)) for tally in (*score.tallies, score.total)]
+    return [(tally.name, _format_duration(tally.true_positive), _format_duration(tally.false_positive),
+             _format_duration(tally.false_negative), format_score(tally.time_precision),
+             format_score(tally.time_recall), format_score(tally.time_f1)) for tally in (*score.tallies, score.total)]
 
 
 def control_rows(score: Score) -> list[tuple[str | int, ...]]:

@@ -20,7 +20,7 @@ from clpm_execd.records.cells.time_forms import LATEST_NS, UNREADABLE
 from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, localise_times
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
-from clpm_execd.records.samples import SIGNALS, Modes, Samples
+from clpm_execd.records.samples import LOOP_SIGNALS, Modes, Samples
 
 MAX_GRID_CELLS = 100_000_000  # 2.5 GB for PV, OP, SP and mode; a grid beyond is nearly empty
 
@@ -136,7 +136,7 @@ def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[s
 
 def fill_gaps(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
     """Fill values forward: all of a loop where it has no row, or each signal where the signals are asynchronous."""
-    signals = [signal for signal in SIGNALS if signal in samples.signals]
+    signals = [signal for signal in LOOP_SIGNALS if signal in samples.signals]
     has_row = np.logical_or.reduce([*(grid.present[signal] for signal in signals), grid.present["mode"]])
     # A signal that a loop does not have at all does not make the others asynchronous.
     synchronous = np.logical_and.reduce(

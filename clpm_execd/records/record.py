@@ -24,7 +24,7 @@ from clpm_execd.records.cells.text_columns import Integers
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.header.columns import COLUMNS_OPTION, Columns
 from clpm_execd.records.mode_inference import infer_modes
-from clpm_execd.records.samples import SIGNALS, Samples, read_samples
+from clpm_execd.records.samples import LOOP_SIGNALS, Samples, read_samples
 
 # A value further from the median than so many spans (5th to 95th percentile) is an outlier: a lost decimal mark or a
 # number that stands for no value, such as -99999, and nothing that a plant does.
@@ -112,7 +112,7 @@ def _note_cells(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
             f"rows without a readable timestamp: {samples.unreadable_times} of {samples.rows}; ignored")
     notes = samples.notes
     examples = f" ({', '.join(notes.bad_texts)})" if notes.bad_texts else ""
-    for signal in (signal for signal in SIGNALS if signal in samples.signals):
+    for signal in (signal for signal in LOOP_SIGNALS if signal in samples.signals):
         values = grid.values[signal][:, grid.present[signal].any(axis=0)]
         missing = int((~np.isfinite(values)).sum())
         if missing:
@@ -201,7 +201,7 @@ def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: li
     _fill_set_points(samples, grid, assumptions)
     interval = _median_interval(grid, assumptions)
     loops = tuple(samples.loops)
-    pv, op, sp = (grid.values[signal] for signal in SIGNALS)
+    pv, op, sp = (grid.values[signal] for signal in LOOP_SIGNALS)
     modes = grid.modes
     if "mode" not in samples.signals:
         modes = infer_modes(loops, pv, op, sp, assumptions)

@@ -19,7 +19,7 @@ from clpm_execd.records.header.layout import Layout, detect_layout, split_field
 from clpm_execd.records.header.search import Header
 from clpm_execd.units import human_duration
 
-SIGNALS = ("pv", "op", "sp")
+LOOP_SIGNALS = ("pv", "op", "sp")
 
 Modes = npt.NDArray[np.int8]
 Series = tuple[str, tuple[tuple[str, str], ...]]  # a loop, and tags with their values
@@ -57,8 +57,9 @@ class Samples:
     loops: dict[str, int] = field(default_factory=dict)
     times: list[ParsedTimes] = field(default_factory=list)
     loop_codes: list[Integers] = field(default_factory=list)
-    values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in SIGNALS})
-    present: dict[str, list[Booleans]] = field(default_factory=lambda: {signal: [] for signal in (*SIGNALS, "mode")})
+    values: dict[str, list[Floats]] = field(default_factory=lambda: {signal: [] for signal in LOOP_SIGNALS})
+    present: dict[str, list[Booleans]] = field(
+        default_factory=lambda: {signal: [] for signal in (*LOOP_SIGNALS, "mode")})
     modes: list[Modes] = field(default_factory=list)
     signals: set[str] = field(default_factory=set)
     unknown_modes: set[str] = field(default_factory=set)
@@ -108,7 +109,7 @@ class Samples:
         """Add some rows of one or several loops; a signal that is not in `cells` has none."""
         self.times.append(times)
         self.loop_codes.append(loop_codes)
-        for signal in SIGNALS:
+        for signal in LOOP_SIGNALS:
             values, present = cells.get(
                 signal, (np.full(len(loop_codes), np.nan), np.zeros(len(loop_codes), np.bool_)))
             self.values[signal].append(values)
@@ -262,7 +263,7 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
     all_rows = np.ones(len(rows), np.bool_)
     for loop in layout.loops:
         cells, has_text = {}, {}
-        for signal in SIGNALS:
+        for signal in LOOP_SIGNALS:
             index = getattr(loop, signal)
             if index is not None:
                 samples.signals.add(signal)
@@ -293,7 +294,7 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
     texts = rows.column(layout.field_and_value[1])
     good = _find_good_rows(rows, layout, samples)
     cells = {}
-    for signal in SIGNALS:
+    for signal in LOOP_SIGNALS:
         present = roles == ROLES.index(signal)
         values = np.full(len(rows), np.nan)
         if present.any():

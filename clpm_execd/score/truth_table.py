@@ -16,7 +16,7 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score.time_intervals import TimeIntervals, union
-from clpm_execd.units import SECOND, parse_time
+from clpm_execd.units import format_time, parse_time
 
 COLUMNS = ("loop", "fault", "start", "end", "visible_start", "visible_end", "control", "severity", "cause")
 
@@ -73,12 +73,3 @@ def parse_truth_table(rows: Iterable[Mapping[str, str]]) -> tuple[tuple[Episode,
             interval = parse_time(row["visible_start"], 0), parse_time(row["visible_end"], 0)
             episodes[loop, fault, start] = replace(episode, visible=union([*episode.visible, interval]))
     return tuple(sorted(episodes.values())), {loop: union(each) for loop, each in observation.items()}
-
-
-def format_time(ns: int) -> str:
-    """Return a time, ns since 1970, as RFC 3339 with as many decimals as it needs."""
-    import numpy as np
-
-    seconds, fraction = divmod(ns, SECOND)
-    decimals = f".{fraction:09d}".rstrip("0") if fraction else ""
-    return f"{np.datetime_as_string(np.datetime64(seconds, 's'))}{decimals}Z"

@@ -7,7 +7,7 @@ import re
 import pytest
 import tomli
 
-from clpm_execd.config.descriptions import describe_faults, describe_loop_types
+from clpm_execd.config.descriptions import describe_fault_kinds, describe_loop_types
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults import FAULTS
@@ -31,7 +31,7 @@ def example(section: str) -> str:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_each_kind_of_fault_has_a_section_with_its_parameters_and_an_example_that_runs(kind: str) -> None:
-    section = sections(str(describe_faults()), list(FAULTS))[kind]
+    section = sections(str(describe_fault_kinds()), list(FAULTS))[kind]
     about = FAULTS[kind]
     assert f"  {about.group}: {about.description}" in section
     for name, parameter in about.parameters.items():
@@ -54,14 +54,14 @@ def test_the_example_of_each_loop_type_is_its_typical_loop(name: str) -> None:
 
 
 def test_only_the_requested_sections_are_listed() -> None:
-    assert str(describe_faults(["stuck"])).startswith("stuck\n")
-    assert "stiction" not in str(describe_faults(["stuck"]))
+    assert str(describe_fault_kinds(["stuck"])).startswith("stuck\n")
+    assert "stiction" not in str(describe_fault_kinds(["stuck"]))
     assert str(describe_loop_types(["level"])).startswith("level\n")
 
 
 def test_an_unknown_name_is_refused_with_a_close_one() -> None:
     with pytest.raises(BadInput, match="did you mean 'stiction'"):
-        describe_faults(["stition", "stuck"])
+        describe_fault_kinds(["stition", "stuck"])
     with pytest.raises(BadInput, match="did you mean 'level'"):
         describe_loop_types(["levle"])
 

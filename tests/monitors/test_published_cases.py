@@ -8,7 +8,7 @@ import pytest
 from clpm_execd.monitors import data_rules
 from clpm_execd.monitors.nonlinearity import measure_apparent_stiction, measure_nonlinearity
 from clpm_execd.monitors.oscillation_detection import oscillates_by_load_disturbances
-from clpm_execd.monitors.shape import STICTION, compute_shape_indices
+from clpm_execd.monitors.shape import MIN_STICTION_INDEX, compute_shape_indices
 from clpm_execd.monitors.signals import Floats
 from clpm_execd.monitors.spectral_envelope import find_envelope_peak
 
@@ -48,9 +48,9 @@ def test_a_flow_that_stands_while_op_moves_is_stiction() -> None:
     # OP goes up and down in ramps; the flow of a sticking valve follows in one step at each end.
     op = np.abs((TIME % 40) - 20.0) + noise(0.01)
     stuck = np.where((TIME + 2) % 40 < 20, 10.0, 0.0) + noise(0.01, 2)
-    assert min(compute_shape_indices(op, stuck)) > STICTION
-    assert min(compute_shape_indices(sine(1 / 40), sine(1 / 40, -0.1))) < STICTION
-    assert min(compute_shape_indices(noise(1.0), noise(1.0, 2))) < STICTION
+    assert min(compute_shape_indices(op, stuck)) > MIN_STICTION_INDEX
+    assert min(compute_shape_indices(sine(1 / 40), sine(1 / 40, -0.1))) < MIN_STICTION_INDEX
+    assert min(compute_shape_indices(noise(1.0), noise(1.0, 2))) < MIN_STICTION_INDEX
 
 
 def test_an_oscillation_of_more_than_one_per_cent_of_span_is_detected() -> None:

@@ -141,9 +141,9 @@ def test_only_bulk_work_loads_the_compiler() -> None:
 
 
 def test_a_large_plant_is_simulated_in_arrays() -> None:
-    crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_LOOPS + 1)]
+    crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_ENGINE_LOOPS + 1)]
     assert Plant(crowd, start=START)._single_loop is None
-    assert simulation.MAX_LOOPS is single_loop.MAX_LOOPS
+    assert simulation.MAX_LOOPS is single_loop.MAX_ENGINE_LOOPS
 
 
 @given(st.floats(-100.0, 100.0), st.floats(2.0, 1000.0))

@@ -11,7 +11,8 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.problems import BadInput
 from clpm_execd.score import GroundTruth, read_truth
-from clpm_execd.score.truth_table import format_time, format_truth_table
+from clpm_execd.score.truth_table import format_truth_table
+from clpm_execd.units import format_time
 
 START = 1_736_503_500_000_000_000
 HOUR = 3_600_000_000_000

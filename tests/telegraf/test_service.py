@@ -10,7 +10,7 @@ from pathlib import Path
 import parts
 import pytest
 
-from clpm_execd.config.settings import NAMES
+from clpm_execd.config.settings import SETTING_NAMES
 
 UNIT = (parts.ROOT / "telegraf" / "clpm-execd.service").read_text()
 MOST_EXPOSED = 2.0  # of 10 on systemd's own scale; below 2 it says OK
@@ -48,7 +48,7 @@ def test_it_may_do_little(installed: Path) -> None:
 def test_it_sets_only_what_the_program_knows() -> None:
     names = re.findall(r"^Environment=(\w+)=", UNIT, re.MULTILINE)
     assert names
-    assert set(names) <= {*NAMES, "CLPM_STATE"}
+    assert set(names) <= {*SETTING_NAMES, "CLPM_STATE"}
 
 
 def test_what_ends_with_status_2_is_not_started_again() -> None:

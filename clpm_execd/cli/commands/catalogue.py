@@ -25,9 +25,9 @@ def add(commands: Commands) -> None:
 
 
 def _faults(arguments: argparse.Namespace, signals: Signals) -> int:
-    from clpm_execd.config.descriptions import describe_faults
+    from clpm_execd.config.descriptions import describe_fault_kinds
 
-    return _print(describe_faults(arguments.names))
+    return _print(describe_fault_kinds(arguments.names))
 
 
 def _loop_types(arguments: argparse.Namespace, signals: Signals) -> int:

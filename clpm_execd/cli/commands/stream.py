@@ -214,12 +214,12 @@ def _to_influxdb(job: StreamJob, settings: Settings, lock: FolderLock | None, wr
         job.log.info("stop with Ctrl-C; this log is also written to %s", settings.log_file or LOG_FILE)
     if settings.state is None:
         return direct.run(job, writer)
-    from clpm_execd.delivery.disk_queue import MAX_BYTES, DiskQueue
+    from clpm_execd.delivery.disk_queue import MAX_SPOOL_BYTES, DiskQueue
     from clpm_execd.delivery.health import AcknowledgementRecorder
     from clpm_execd.delivery.quarantine import Quarantine
 
     writer = AcknowledgementRecorder(writer, settings.state, job.source.interval / SECOND)
-    queue = DiskQueue(settings.state, job.log, lock=lock, max_bytes=settings.spool_limit or MAX_BYTES)
+    queue = DiskQueue(settings.state, job.log, lock=lock, max_bytes=settings.spool_limit or MAX_SPOOL_BYTES)
     return direct.run(job, writer, queue=queue, quarantine=Quarantine(settings.state, job.log))
 
 

@@ -31,7 +31,7 @@ from clpm_execd.config.plants.refinery_statistics import (
 from clpm_execd.plant.elementary import exp, log
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
-from clpm_execd.units import UNITS, format_duration, parse_duration
+from clpm_execd.units import DURATION_UNITS_NS, format_duration, parse_duration
 
 LoopTable = dict[str, Any]  # the keys of a [[loop]] table
 FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
@@ -408,7 +408,7 @@ def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> in
     candidates = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
     in_manual = 0
     for loop in candidates[:max(0, count)]:
-        fault, hour = loop.faults[0], UNITS["h"]
+        fault, hour = loop.faults[0], DURATION_UNITS_NS["h"]
         onset = _nanoseconds(fault, "start") + _nanoseconds(fault, "ramp") // 2
         start, end = onset + rng.randint(4, 24) * hour, _nanoseconds(fault, "start") + _nanoseconds(fault, "duration")
         if "duration" in fault and start >= end:  # repaired before
@@ -473,7 +473,7 @@ def _add_maintenance(loop: _PlantLoop, fault: FaultTable, rng: Random) -> None:
     if loop.type == "level" or not (is_repair or (kind in _FROM_THE_BEGINNING and "start" in fault)):
         return
     at = _nanoseconds(fault, "start") + (_nanoseconds(fault, "duration") if is_repair else 0)
-    half = rng.randint(*_MAINTENANCE_MINUTES) * UNITS["m"] // 2
+    half = rng.randint(*_MAINTENANCE_MINUTES) * DURATION_UNITS_NS["m"] // 2
     loop.faults.append({"kind": "maintenance", "start": format_duration(at - half),
                         "duration": format_duration(2 * half)})
     loop.comment = loop.comment or "in MAN during a maintenance, " + (
@@ -485,7 +485,7 @@ def _nanoseconds(fault: FaultTable, key: str) -> int:
 
 
 def _format_minutes(minutes: int) -> str:
-    return format_duration(minutes * UNITS["m"])
+    return format_duration(minutes * DURATION_UNITS_NS["m"])
 
 
 def _draw_log_uniform(limits: Range, rng: Random) -> float:

@@ -24,7 +24,7 @@ from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
 # Samples of one loop, a record each. number: of the grid instant at which it was measured, counted from 1970. leaves:
 # the number of the grid instant at which it leaves.
-Samples = npt.NDArray[np.void]
+SampleRows = npt.NDArray[np.void]
 StageState = Mapping[str, npt.NDArray[Any]]
 _SIGNALS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
 _NS_PER_S = 1e9
@@ -39,7 +39,7 @@ def _sample_dtype(faults: int) -> np.dtype[np.void]:
 class DataPathStage:
     """What one fault does to the samples of a loop."""
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         """Return the samples that leave until the instant `last`. severity: (R,) when each of the samples leaves."""
         raise NotImplementedError
 
@@ -67,7 +67,7 @@ class RandomSamples(DataPathStage):
 class BadQuality(RandomSamples):
     """Gives samples bad quality and no PV."""
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         bad = self.is_affected(samples["number"], severity)
         samples["pv"][bad] = np.nan
         samples["quality"][bad] = BAD
@@ -77,8 +77,8 @@ class BadQuality(RandomSamples):
 class Gaps(RandomSamples):
     """Loses samples."""
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
-        samples_on_time: Samples = samples[~self.is_affected(samples["number"], severity)]
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
+        samples_on_time: SampleRows = samples[~self.is_affected(samples["number"], severity)]
         return samples_on_time
 
 
@@ -88,7 +88,7 @@ class ClockSkew(DataPathStage):
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
         self._offset_ns = fault["offset"] * _NS_PER_S
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         samples["times"] += np.rint(self._offset_ns * severity).astype(np.int64)
         return samples
 
@@ -99,16 +99,16 @@ class Late(RandomSamples):
     def __init__(self, fault: Fault, key: np.uint64, interval: int) -> None:
         super().__init__(fault, key, interval)
         self._delay_samples = ceil(fault["delay"] * _NS_PER_S / interval)
-        self._delayed: Samples | None = None
+        self._delayed: SampleRows | None = None
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         samples["leaves"][self.is_affected(samples["number"], severity)] += self._delay_samples
         if self._delayed is not None:
             samples = np.concatenate([self._delayed, samples])
         is_due = samples["leaves"] <= last
         self._delayed = samples[~is_due]
         samples = samples[is_due]
-        in_order: Samples = samples[np.lexsort((samples["number"], samples["leaves"]))]
+        in_order: SampleRows = samples[np.lexsort((samples["number"], samples["leaves"]))]
         return in_order
 
     def snapshot(self) -> StageState:
@@ -121,7 +121,7 @@ class Late(RandomSamples):
 class Duplicates(RandomSamples):
     """Sends samples twice."""
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         return np.repeat(samples, 1 + self.is_affected(samples["number"], severity))
 
 
@@ -152,14 +152,14 @@ class Compression(DataPathStage):
         span = (fault.loop.range[1] - fault.loop.range[0]) / 100.0
         self._exception, self._deviation = fault["exception"] * span, fault["deviation"] * span
         self._longest_ns = round(fault["longest"] * _NS_PER_S)
-        self._pending: Samples | None = None  # samples that may still be needed: the first rows of the next call
+        self._pending: SampleRows | None = None  # samples that may still be needed: the first rows of the next call
         self._reported: _Point | None = None  # the last one; None where the next value is archived in any case
         self._unreported: _Point | None = None  # the last value, where it was not reported
         self._archived: _Point | None = None  # the last one
         self._candidate: _Point | None = None  # reported, and not archived yet
         self._doors = (-inf, inf)  # least and greatest slope, engineering units per ns
 
-    def transmit(self, samples: Samples, severity: Floats, last: int) -> Samples:
+    def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         first = 0 if self._pending is None else len(self._pending)
         if self._pending is not None:
             samples = np.concatenate([self._pending, samples])
@@ -175,7 +175,7 @@ class Compression(DataPathStage):
         self._keep_pending(samples)
         return leaving
 
-    def _keep_pending(self, samples: Samples) -> None:
+    def _keep_pending(self, samples: SampleRows) -> None:
         """Keep the samples that may still be needed, and number their points by their new rows."""
         pending = [point for point in (self._candidate, self._unreported) if point is not None]
         self._pending = samples[[point.row for point in pending]]
@@ -294,7 +294,7 @@ class DataPath:
             has_data_path_fault=has_stages, row=(samples["leaves"] - first).astype(np.intp), loop=loop_of,
             seq=sequence_numbers(samples["number"]), **signals))
 
-    def _select_samples(self, block: Block, column: int, faults: list[int], first: int) -> Samples:
+    def _select_samples(self, block: Block, column: int, faults: list[int], first: int) -> SampleRows:
         """Return the samples of one loop of the block. first: the number of its first instant."""
         assert block.truth is not None
         samples = np.zeros(len(block), dtype=self._dtype)

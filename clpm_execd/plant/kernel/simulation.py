@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
-from clpm_execd.plant.kernel.single_loop import MAX_LOOPS, SingleLoopEngine
+from clpm_execd.plant.kernel.single_loop import MAX_ENGINE_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.rng import stream_keys
 from clpm_execd.plant.snapshot import StatefulPart
@@ -69,7 +69,7 @@ class Simulation:
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._single_loop: SingleLoopEngine | None = None
         is_disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
-        if len(loops) <= MAX_LOOPS and not is_disturbed:
+        if len(loops) <= MAX_ENGINE_LOOPS and not is_disturbed:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: Schedule | None = None

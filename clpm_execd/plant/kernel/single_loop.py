@@ -26,7 +26,7 @@ from clpm_execd.plant.stages.valve import Valve
 
 # Measured in microseconds per scan: 16 loops take 17 in arrays and 14 in Python, 24 loops 19 and 23; 128 loops take 25
 # in arrays and 23 compiled, 192 loops 29 and 54.
-MAX_LOOPS = 128  # above which arrays are quicker even than compiled code
+MAX_ENGINE_LOOPS = 128  # above which arrays are quicker even than compiled code
 MAX_LOOPS_INTERPRETED = 20  # above which arrays are quicker than plain Python
 MIN_SCANS = 16  # in one go, below which copying a loop's state to and fro costs more than is saved
 MIN_LOOP_SCANS_TO_COMPILE = 2_000_000  # of simulation, two seconds in Python: what loading the compiled function takes

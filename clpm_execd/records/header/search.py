@@ -17,9 +17,9 @@ from clpm_execd.records.header.signal_names import (
     CALENDAR_NAMES,
     CLOCK_NAMES,
     DATE_NAMES,
+    ENGINEERING_UNITS,
     NAMES,
     TYPES,
-    UNITS,
     find_time_columns,
     normalise_name,
     simplify_name,
@@ -217,7 +217,7 @@ def _kind_below(row: Row) -> str:
         return "types"
     if 2 * sum(cell in TYPES for cell in cells) > len(cells):
         return "types"
-    if 2 * sum(cell in UNITS for cell in cells) >= len(cells):
+    if 2 * sum(cell in ENGINEERING_UNITS for cell in cells) >= len(cells):
         return "units"
     if any(split_signal(cell)[1] is not None for cell in row):
         return "names"

@@ -64,7 +64,7 @@ TIME_UNITS_NS = {
     "minute": 60 * 10**9, "minutes": 60 * 10**9, "h": 3600 * 10**9, "hr": 3600 * 10**9, "hrs": 3600 * 10**9,
     "hour": 3600 * 10**9, "hours": 3600 * 10**9, "d": 86_400 * 10**9, "days": 86_400 * 10**9,
 }
-UNITS = {
+ENGINEERING_UNITS = {
     *TIME_UNITS_NS, "%", "pct", "percent", "prozent", "v", "mv", "volt", "volts", "vdc", "ma", "a", "°c", "°f",
     "c", "f", "k", "degc", "degf", "deg c", "deg f", "celsius", "bar", "barg", "bara", "mbar", "psi", "psig",
     "psia", "kpa", "mpa", "pa", "hpa", "atm", "kg/h", "kg/s", "t/h", "m3/h", "m³/h", "nm3/h", "l/min", "l/h",
@@ -104,7 +104,7 @@ def split_unit(name: str) -> tuple[str, str]:
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
     if match is not None:
-        units = _TAIL_UNITS if match[2] == "_" else UNITS
+        units = _TAIL_UNITS if match[2] == "_" else ENGINEERING_UNITS
         if match[3].casefold() in units and (match[2].strip() or match[3].casefold() in _TAIL_UNITS | {"%"}):
             return match[1], match[3]
     return text, ""

@@ -146,14 +146,14 @@ def _parse_limits(arguments: argparse.Namespace) -> tuple[int | None, int | None
 def _query_bucket(arguments: argparse.Namespace, start: int | None, end: int | None) -> Iterator[str]:
     """Yield the ground truth as the server has it, and the first and last sample of each loop."""
     from clpm_execd.config.output import MEASUREMENT, TRUTH
-    from clpm_execd.influx.dialects import TimeRange
+    from clpm_execd.influx.dialects import QueryRange
     from clpm_execd.influx.query import QueryClient
     from clpm_execd.influx.server_identity import identify_server
 
     settings = load_settings(arguments)
     connection = settings.require_connection()
     client = QueryClient(connection.url, connection.token.reveal, connection.org, connection.bucket)
-    dialect, limits = identify_server(client).dialect, TimeRange(start, end)
+    dialect, limits = identify_server(client).dialect, QueryRange(start, end)
     return chain(dialect.rows(arguments.truth_measurement or TRUTH, ("loop_id", "fault"), limits), ["\n"],
                  dialect.extremes(settings.measurement or MEASUREMENT, "loop_id", limits))
 
