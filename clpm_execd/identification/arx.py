@@ -29,6 +29,9 @@ from clpm_execd.plant.specs import FaultSpec, LoopSpec
 _ORDER = 4  # of PV's equation; 3 and 5 are as good on 135 records (docs/fitting.md)
 _RIDGE = 1e-4  # of the mean square of the regressors; 1e-6 is a little worse on the same records
 _MAX_POLE = 1.002  # of the closed loop, per sample: over a block of 20 samples it grows by 4 %
+_MAX_REMAINDER = 0.3  # of a wave of the closed loop after a period, or a block: with more its amplitude wanders
+_BLOCK_SAMPLES = 16  # of residuals, on average
+_CONTRACTION = 0.98  # of the poles of PV's equation, a step of the search
 _MAX_LEAK = 0.5  # of OP to its mean, per sample, where the equations are unstable
 _SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: deviations from the record decay
 _MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, evenly spaced stretches are kept: 1.5 MB of arrays
@@ -41,6 +44,7 @@ _LEAST_MOVES = 10  # of SP: with fewer it is an operator's
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
 _OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict of the fit
 _SEGMENT_SAMPLES = 64  # of Welch's method
+_MAX_WANDER = 1.5  # of the amplitude within segments, over the record's: halves of records are within it
 _MARGIN = 0.05  # decades of spectral density by which the physical model may be worse
 
 
@@ -84,16 +88,14 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
     scale = np.nanstd(x, axis=0) if np.isfinite(x).any() else np.ones(3)
     scale[2] = scale[0]
     scale[scale < 1e-9] = 1.0
-    for ridge in (_RIDGE, 100.0 * _RIDGE, 1.0):
-        fit = _fit_equations(x / scale, flow / scale[1], is_automatic, has_master, ridge)
-        if fit is None:
-            return None
-        process, controller, sp_gain = fit
-        a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
-        c = np.array([1.0 + controller[3], -controller[3]])
-        s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:3], sp_gain))
-        if np.abs(_find_poles(a, b, c, -s)).max(initial=0.0) <= _MAX_POLE:
-            break
+    fit = _fit_equations(x / scale, flow / scale[1], is_automatic)
+    if fit is None:
+        return None
+    process, controller, sp_gain = fit
+    a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
+    c = np.array([1.0 + controller[3], -controller[3]])
+    s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:3], sp_gain))
+    a, b = _contract(a, b, c, -s)
     c[0] -= _find_leak(a, b, c, -s, len(x))
     op = x[np.isfinite(x).all(axis=1), 1]
     lowest, highest = float(op.min()), float(op.max())
@@ -108,8 +110,7 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
     return model if run_lengths(model).any() else None
 
 
-def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans, has_master: bool, ridge: float
-                   ) -> tuple[Floats, Floats, Floats] | None:
+def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans) -> tuple[Floats, Floats, Floats] | None:
     """Return the coefficients of PV's equation, of OP's, and those of SP moves in OP's.
 
     x: (T, 3) and flow: (T,) in units of standard deviations. None where too few samples are complete.
@@ -126,14 +127,14 @@ def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans, has_master: 
     in_automatic = rows & is_automatic
     if in_automatic.sum() < 2 * process.shape[1]:
         return None
-    pv_coefficients = _solve_ridge(process[rows], pv[rows], ridge)
-    op_coefficients = _solve_ridge(controller[in_automatic], op_move[in_automatic], ridge)
+    pv_coefficients = _solve_ridge(process[rows], pv[rows])
+    op_coefficients = _solve_ridge(controller[in_automatic], op_move[in_automatic])
     return pv_coefficients[:-1], op_coefficients[:4], op_coefficients[4:]
 
 
-def _solve_ridge(inputs: Floats, output: Floats, ridge: float) -> Floats:
+def _solve_ridge(inputs: Floats, output: Floats) -> Floats:
     normal = inputs.T @ inputs
-    normal[np.diag_indices_from(normal)] += max(ridge * float(np.trace(normal)) / len(normal), 1e-300)
+    normal[np.diag_indices_from(normal)] += max(_RIDGE * float(np.trace(normal)) / len(normal), 1e-300)
     return np.asarray(np.linalg.solve(normal, inputs.T @ output))
 
 
@@ -149,6 +150,24 @@ def _find_poles(a: Floats, b: Floats, c: Floats, d: Floats) -> npt.NDArray[np.co
     size = max(len(open_loop), len(feedback))
     polynomial = np.pad(open_loop, (0, size - len(open_loop))) - np.pad(feedback, (0, size - len(feedback)))
     return np.asarray(np.roots(polynomial), dtype=np.complex128)
+
+
+def _contract(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, Floats]:
+    """Return the coefficients of PV's equation, contracted until the closed loop sustains no wave by itself.
+
+    A regular wave from elsewhere is fitted as a resonance of the closed loop. There the wave of the stream would have
+    an amplitude that wanders, because a deviation from the record's hardly decays. Contracted, it decays, and the
+    residuals hold the wave.
+    """
+    lags, factor = np.arange(1, len(a) + 1), 1.0
+    while factor > 0.1:
+        poles = _find_poles(a * factor**lags, b * factor**lags, c, d)
+        waves = poles[poles.imag > 0.0]
+        samples = np.maximum(2.0 * np.pi / np.angle(waves), _BLOCK_SAMPLES)
+        if (np.abs(waves)**samples).max(initial=0.0) <= _MAX_REMAINDER and np.abs(poles).max(initial=0.0) <= _MAX_POLE:
+            break
+        factor *= _CONTRACTION
+    return a * factor**lags, b * factor**lags
 
 
 def _find_leak(a: Floats, b: Floats, c: Floats, d: Floats, samples: int) -> float:
@@ -238,7 +257,8 @@ def _is_as_similar(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec
         if not run_lengths(model).any():
             return False
         stream = _simulate(replace(loop, learned_model=model))
-        distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset))
+        distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset)
+                         + _irregularity_distance(x, stream))
     return distances[0] <= distances[1] + _MARGIN
 
 
@@ -278,6 +298,21 @@ def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
     spread = float(np.nanstd(record[:, 0] - record[:, 2]))
     floor = max(sizes[0], 0.1 * spread, 1e-12)
     return max(float(np.log10(max(sizes[1], 1e-12) / floor)), 0.0)
+
+
+def _irregularity_distance(record: Floats, stream: Floats) -> float:
+    """Return by how many decades the stream's amplitude wanders more than the record's; 0 where it does not much.
+
+    A spectrum of short segments does not show whether a wave is regular.
+    """
+    sizes = []
+    for signals in (record[:, :2], stream[:, :2]):
+        windows = np.lib.stride_tricks.sliding_window_view(signals, _SEGMENT_SAMPLES, axis=0)[::_SEGMENT_SAMPLES // 4]
+        deviations = windows[np.isfinite(windows).all(axis=(1, 2))].std(axis=2)
+        mean = deviations.mean(axis=0) if len(deviations) else np.zeros(2)
+        sizes.append(float(np.mean(np.divide(deviations.std(axis=0), mean, out=np.zeros(2), where=mean > 1e-9)))
+                     if len(deviations) else 0.0)
+    return max(float(np.log10(sizes[1] / (_MAX_WANDER * sizes[0]))), 0.0) if min(sizes) > 0.0 else 0.0
 
 
 def _spectrum(signal: Floats) -> Floats:

@@ -55,6 +55,12 @@ def movement(signal: Floats, samples: int = 64) -> float:
     return float(np.sqrt(windows.var(axis=1).mean()))
 
 
+def wander(signal: Floats, samples: int = 64) -> float:
+    """Return the deviation of how far a signal moves within windows, as a fraction of its mean."""
+    sizes = np.lib.stride_tricks.sliding_window_view(signal, samples)[::16].std(axis=1)
+    return float(sizes.std() / sizes.mean())
+
+
 def limit_cycle(period: float = 50.0) -> tuple[Floats, Floats]:
     """Return PV, a square wave that a process has rounded, and OP, a triangle, with a little noise."""
     rng, t = np.random.default_rng(3), np.arange(SAMPLES)
@@ -64,13 +70,13 @@ def limit_cycle(period: float = 50.0) -> tuple[Floats, Floats]:
     return pv + 0.05 * rng.normal(size=SAMPLES), op
 
 
-def noisy_loop(samples: int = SAMPLES, seed: int = 2) -> tuple[Floats, Floats]:
-    """Return PV and OP of a PI controller and a first-order process under a slow load."""
+def noisy_loop(samples: int = SAMPLES, seed: int = 2, wave: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return PV and OP of a PI controller and a first-order process under a slow load, and a wave that adds to it."""
     rng = np.random.default_rng(seed)
     pv, op, load, out = 0.0, 0.0, 0.0, []
-    for noise, kick in rng.normal(size=(samples, 2)):
+    for k, (noise, kick) in enumerate(rng.normal(size=(samples, 2))):
         load = 0.95 * load + 0.3 * kick
-        before, pv = pv, 0.8 * pv + 0.2 * op + load + 0.1 * noise
+        before, pv = pv, 0.8 * pv + 0.2 * op + load + 0.1 * noise + (0.0 if wave is None else wave[k])
         op -= 0.8 * (pv - before) + 0.1 * pv
         out.append((50.0 + pv, 50.0 + op))
     return np.array(out).T[0], np.array(out).T[1]
@@ -84,6 +90,15 @@ def test_a_regular_oscillation_of_a_few_periods_does_not_fade(period: float) -> 
         assert 2 / 3 < movement(streamed) / movement(recorded) < 1.5
         spectrum = np.abs(np.fft.rfft(streamed - streamed.mean()))
         assert len(streamed) / np.argmax(spectrum) == pytest.approx(period, rel=0.15)
+
+
+@pytest.mark.parametrize("period", [10.0, 20.0, 40.0])
+def test_a_regular_wave_from_elsewhere_does_not_wander_in_amplitude(period: float) -> None:
+    pv, op = noisy_loop(wave=2.0 * np.sin(2.0 * np.pi / period * np.arange(SAMPLES)))
+    block = stream(fit(record_of_signals(pv, op)), 4000)
+    for recorded, streamed in ((pv, block.pv[:, 0]), (op, block.op[:, 0])):
+        assert movement(streamed) == pytest.approx(movement(recorded), rel=0.1)
+        assert wander(streamed) < 2.0 * wander(recorded)
 
 
 def test_what_only_rises_in_a_short_record_also_falls_in_the_stream_and_stays_in_its_range() -> None:

@@ -95,7 +95,7 @@ def make_model(loop: LoopParameters, grid: Grid) -> StateSpace:
     lag = loop.derivative / DERIVATIVE_FILTER
     decay_memory, derivative_gain = lag / (lag + grid.scan), loop.gain * loop.derivative / (lag + grid.scan)
     # Over a step with several scans PV moves linearly: the decay of the memory, and the gain from PV at the step's end.
-    memory_gain = (scans - 1.0 - decay_memory * (1.0 - decay_memory**(scans - 1.0)) / (1.0 - decay_memory)) / scans
+    memory_gain = (scans - 1.0 - sum(decay_memory**k for k in range(1, round(scans)))) / scans
     decay_memory **= scans
     pv_share, sp_share = -(loop.gain + immediate_gain + derivative_gain), loop.gain * loop.weight + immediate_gain
 
