@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3600)]
 
 TIMES = 10  # the stream is so many times as long as the record
 OFFSET_PARTS = 5
+HOLD_SAMPLES = 3
+EVERY = 3  # of the windows that are fitted in other units, one in three
 ABOVE_FLOOR = 0.1  # docs/fitting.md has the figures: most are within 0.05, boosting of swinging loops is not
 
 
@@ -43,6 +46,46 @@ def stream_of(case: Case) -> Floats:
                     np.full((len(signals), 1), AUT, dtype=np.int8), interval, ())
     block = run(learn(record).loop, TIMES * len(signals), interval=case.interval)
     return np.column_stack([block.pv, block.op, block.sp])
+
+
+def scale(signals: Floats, pv: tuple[float, float], op: tuple[float, float]) -> Floats:
+    """Return signals times a factor plus an offset; SP is in the unit of PV."""
+    factors, offsets = np.transpose([pv, op, pv])
+    return signals * factors + offsets
+
+
+def unscale(signals: Floats, pv: tuple[float, float], op: tuple[float, float]) -> Floats:
+    factors, offsets = np.transpose([pv, op, pv])
+    return (signals - offsets) / factors
+
+
+def standardisation(signals: Floats) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the factors and offsets that give PV and OP a mean of 0 and a deviation of 1."""
+    means, deviations = signals.mean(axis=0), np.maximum(signals.std(axis=0), 1e-9)
+    return ((1.0 / deviations[0], -means[0] / deviations[0]), (1.0 / deviations[1], -means[1] / deviations[1]))
+
+
+def in_unit(pv: tuple[float, float], op: tuple[float, float]) -> Callable[[Case], Floats]:
+    """Return what fits a record in another unit and gives its stream in the record's unit."""
+    return lambda case: unscale(stream_of(replace(case, first=scale(case.first, pv, op))), pv, op)
+
+
+def standardised(case: Case) -> Floats:
+    return in_unit(*standardisation(case.first))(case)
+
+
+def with_another_interval(case: Case) -> Floats:
+    return stream_of(replace(case, interval=60.0))
+
+
+def with_values_held(case: Case) -> Floats:
+    return stream_of(replace(case, first=np.repeat(case.first, HOLD_SAMPLES, axis=0)))[::HOLD_SAMPLES]
+
+
+def with_op_late(case: Case) -> Floats:
+    late = case.first.copy()
+    late[1:, 1] = case.first[:-1, 1]
+    return stream_of(replace(case, first=late))
 
 
 def offset(signals: Floats, samples: int) -> float:
@@ -70,3 +113,18 @@ def test_streams_are_as_hard_to_distinguish_as_second_halves(population: Callabl
             assert high <= max(low, 0.5) + ABOVE_FLOOR
     assert novelty >= 0.95
     assert within >= 0.85
+
+
+@pytest.mark.parametrize("copy", [
+    in_unit((1.0, 0.0), (0.01, 0.0)), in_unit((1.0, 0.0), (0.16, 4.0)), in_unit((1.0, 0.0), (2.0, -100.0)),
+    in_unit((1.0, 0.0), (-1.0, 100.0)), in_unit((1.8, 32.0), (1.0, 0.0)), standardised, with_another_interval,
+    with_values_held, with_op_late,
+], ids=["OP as fraction", "OP in mA", "OP from -100 to 100", "OP reversed", "PV in another unit", "standardised",
+        "another interval", "values held", "OP late"])
+def test_a_transformed_copy_is_as_hard_to_distinguish(copy: Callable[[Case], Floats]) -> None:
+    cases = list(plant_windows())[::EVERY]
+    loops, firsts = [case.loop for case in cases], [case.first for case in cases]
+    plain, other = (evaluate(firsts, [stream(case) for case in cases], loops, 64) for stream in (stream_of, copy))
+    for name, one, two in zip(JUDGES, plain, other, strict=True):
+        print(f"{name}: {one:.3f}, transformed {two:.3f}")
+        assert two <= max(one, 0.5) + SAME_WITHIN
