@@ -27,6 +27,7 @@ OFFSET_PARTS = 5
 HOLD_SAMPLES = 3
 EVERY = 3  # of the windows that are fitted in other units, one in three
 ABOVE_FLOOR = 0.1  # docs/fitting.md has the figures: most are within 0.05, boosting of swinging loops is not
+SAME_WITHIN = 0.02  # of a copy in other units, over the record itself
 
 
 def plant_windows() -> Iterator[Case]:
