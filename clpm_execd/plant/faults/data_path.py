@@ -250,6 +250,8 @@ class DataPath:
     def __init__(self, schedule: Schedule, seed: int, interval: int) -> None:
         faults = schedule.faults
         self._interval = interval
+        self._block_loops: tuple[str, ...] = ()
+        self._block_column: dict[str, int] = {}
         self._plant_column = {fault.loop.id: int(c) for fault, c in zip(faults, schedule.column, strict=True)}
         self._faults_of_loop: dict[str, list[int]] = {}
         for k, fault in enumerate(faults):
@@ -275,7 +277,10 @@ class DataPath:
         """Return the block with what leaves of the loops that have a data-path fault."""
         first = int(block.times[0]) // self._interval
         last = first + len(block) - 1
-        column = {loop: i for i, loop in enumerate(block.loops)}
+        if block.loops is not self._block_loops:  # which is the same tuple from block to block
+            self._block_loops = block.loops
+            self._block_column = {loop: i for i, loop in enumerate(block.loops) if loop in self._stages}
+        column = self._block_column
         parts, loops = [], []
         for loop, stages in self._stages.items():
             samples = self._select_samples(block, column[loop], self._faults_of_loop[loop], first)

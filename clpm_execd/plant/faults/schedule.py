@@ -83,12 +83,15 @@ class Schedule:
 
         Where none changes, which is nearly always, they are one row in memory.
         """
-        first = self._compute_severities(ticks[:1], slice(None))
+        row = int(ticks[0]) - self._block_first
+        if len(ticks) == 1 and 0 <= row < len(self._block):  # the present scan of a live stream
+            return self._block[row:row + 1]
+        first = self.compute_severities(ticks[:1], slice(None))
         changing = np.flatnonzero(~self._is_constant(int(ticks[0]), int(ticks[-1])))
         if not changing.size:
             return np.broadcast_to(first, (len(ticks), len(self.faults)))
         severities: Floats = np.repeat(first, len(ticks), axis=0)
-        severities[:, changing] = self._compute_severities(ticks, changing)
+        severities[:, changing] = self.compute_severities(ticks, changing)
         return severities
 
     def _is_constant(self, first: int, last: int) -> npt.NDArray[np.bool_]:
@@ -101,7 +104,7 @@ class Schedule:
         is_absent = (within >= self._duration) & (span < remaining) | (within + span < 0) | (since >= self._until)
         return np.asarray((first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent)))
 
-    def _compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
+    def compute_severities(self, ticks: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp]) -> Floats:
         """Return the severities of some faults, (T, number of faults)."""
         ramp, duration = self._ramp[which], self._duration[which]
         since = (ticks[:, None] - self._first_tick[which]) * self._scan - self._start[which]

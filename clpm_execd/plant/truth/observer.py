@@ -67,8 +67,9 @@ class TruthObserver:
             self._foreign_copies = np.flatnonzero(twin.is_reached & ~is_own)
             self._affected = np.unique(twin.base[self._foreign_copies])
             affected = set(self._affected.tolist())
-            self._coupled = [k for k, fault in enumerate(faults)
-                             if fault.other_loops() and int(schedule.column[k]) in affected]
+            self._coupled = np.array([k for k, fault in enumerate(faults)
+                                      if fault.other_loops() and int(schedule.column[k]) in affected], dtype=np.intp)
+            self._place_of_coupled = np.searchsorted(self._affected, schedule.column[self._coupled])
             # The faults that loops have which others' faults reach too, and the place of each one's loop among those.
             self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
             self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
@@ -110,9 +111,9 @@ class TruthObserver:
             visible[:, :f] &= present
             has_fault = np.zeros((a, t), dtype=bool)
             np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
-            for k in self._coupled:  # a fault by which a loop feels another one has the cause that is felt
-                at = f + int(np.searchsorted(self._affected, self._schedule.column[k]))
-                cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
+            # A fault by which a loop feels another one has the cause that is felt.
+            k, at = self._coupled, f + self._place_of_coupled
+            cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
             visible[:, f:] &= ~has_fault.T
             cause[:, f:][~visible[:, f:]] = -1
         present = np.concatenate([present, visible[:, f:]], axis=1)
@@ -125,17 +126,18 @@ class TruthObserver:
         if number != self._shares[0]:
             end = -(-number * self._bin_ns // self._interval)
             numbers = np.arange(end - _BINS_PER_SHARE * self._bin_ns // self._interval, end)
-            severity = self._schedule.severities(self._schedule.ticks_of(numbers * self._interval))
+            severity = self._schedule.compute_severities(
+                self._schedule.ticks_of(numbers * self._interval), self._random)
             self._shares = number, np.array([
-                np.count_nonzero(stage.is_affected(numbers, severity[:, k])) / len(numbers)
-                for k, stage in self._random_stages.items()])
+                np.count_nonzero(stage.is_affected(numbers, severity[:, i])) / len(numbers)
+                for i, stage in enumerate(self._random_stages.values())])
         return self._shares[1]
 
     def _find_routes(self, twin: Copies, links: Links) -> dict[tuple[int, int], Route]:
         """Return the routes of each row whose cause may be another loop's fault, with that fault."""
         faults = len(self._schedule.faults)
         rows: dict[int, list[int]] = {c: [faults + i] for i, c in enumerate(self._affected.tolist())}
-        for k in self._coupled:
+        for k in self._coupled.tolist():
             rows[int(self._schedule.column[k])].append(k)
         routes: dict[tuple[int, int], Route] = {}
         copies = self._foreign_copies
