@@ -17,7 +17,7 @@ from clpm_execd.plant.faults import FAULTS, GROUPS
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
-BEGIN, END, SAMPLES = 300, 1500, 5000
+BEGIN, END, SAMPLES = 300, 1500, 3600
 DATA_PATH = [name for name, kind in FAULTS.items() if kind.group == "data path"]
 ACTS_ON_PLANT = [name for name in FAULTS if name not in DATA_PATH]
 # Parameters with which a fault acts within the minutes of a test.
