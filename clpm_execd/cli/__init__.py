@@ -58,6 +58,10 @@ def _run_command(arguments: argparse.Namespace, signals: Signals, is_stdout_stre
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             what = Problem("this process", str(error.strerror), "raise the limit of open files, see `ulimit -n`")
             bad = BadInput([what])
+        elif isinstance(error, ImportError) and not str(error.name).startswith("clpm_execd"):
+            reason = (str(error).splitlines() or ["it cannot be imported"])[0]
+            bad = BadInput([Problem(f"library {error.name or 'of an extra'}", reason,
+                                    "install versions that fit each other: pip install --upgrade 'clpm-execd[all]'")])
         elif isinstance(error, BadInput):
             bad = error
         else:
