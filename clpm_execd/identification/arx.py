@@ -36,6 +36,7 @@ _MAX_LEAK = 0.5  # of OP to its mean, per sample, where the equations are unstab
 _SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: deviations from the record decay
 _MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, evenly spaced stretches are kept: 1.5 MB of arrays
 _SATURATION = 0.02  # of samples with OP exactly at its extreme, from which the record is not mirrored
+_MIN_SWINGS = 8  # of OP, from which the record falls as it rises: mirrored, an asymmetric wave would run backwards
 _MAX_INTERVAL_SHARE = 0.1  # of the reset: in a slower record, unless of 1 s, the integral is inexact
 _MAX_NOISE_POLE = 0.995
 _REST_SAMPLES = 30  # between two moves of SP: an operator's SP usually rests longer, a master's does not
@@ -105,9 +106,17 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
         controller_pv=-s, controller_sp=s + np.array([sp_gain[0], sp_gain[1] - sp_gain[0], -sp_gain[1]]),
         controller_noise=np.empty(0), setpoint=np.array([_SETPOINT_POLE]) if has_master else np.empty(0),
         drift=np.zeros(4), signals=x, residuals=np.full(x.shape, np.nan), is_repeat=is_repeat, settings=settings,
-        mirror=np.empty(0) if is_saturated else np.array([0.0, (lowest + highest) / 2.0, 0.0]))
+        mirror=(np.empty(0) if is_saturated or _count_swings(op) >= _MIN_SWINGS
+                else np.array([0.0, (lowest + highest) / 2.0, 0.0])))
     model = replace(model, residuals=_find_residuals(model, flow, is_automatic))
     return model if run_lengths(model).any() else None
+
+
+def _count_swings(signal: Floats) -> int:
+    """Return how often a signal goes from above its mean to below it or back, by half a standard deviation each."""
+    deviations = signal - signal.mean()
+    sides = np.sign(deviations[np.abs(deviations) > 0.5 * deviations.std()])
+    return int((np.diff(sides) != 0).sum())
 
 
 def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans) -> tuple[Floats, Floats, Floats] | None:

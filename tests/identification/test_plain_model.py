@@ -101,6 +101,16 @@ def test_a_regular_wave_from_elsewhere_does_not_wander_in_amplitude(period: floa
         assert wander(streamed) < 2.0 * wander(recorded)
 
 
+def test_a_wave_that_rises_faster_than_it_falls_does_so_in_the_stream() -> None:
+    sawtooth = 4.0 * (-np.arange(SAMPLES) / 20.0 % 1.0)
+    pv, op = noisy_loop(wave=sawtooth)
+    block = stream(fit(record_of_signals(pv, op)), 4000)
+    for recorded, streamed in ((pv, block.pv[:, 0]), (op, block.op[:, 0])):
+        skews = [float(np.mean(np.diff(signal)**3) / np.diff(signal).std()**3) for signal in (recorded, streamed)]
+        assert abs(skews[0]) > 0.5
+        assert skews[1] == pytest.approx(skews[0], rel=0.2)
+
+
 def test_what_only_rises_in_a_short_record_also_falls_in_the_stream_and_stays_in_its_range() -> None:
     rng = np.random.default_rng(4)
     op = np.linspace(30.0, 60.0, SAMPLES) + 0.1 * rng.normal(size=SAMPLES)

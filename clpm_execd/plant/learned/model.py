@@ -124,13 +124,14 @@ class StateMatchedModel(LearnedModel):
     """A model of difference equations whose blocks start where the record was in the state of the loop.
 
     The state is what PV - SP and OP were on average over the last samples, at six time scales, so that the phase of a
-    slow wave counts beside the last values. The equations are linear: the record mirrored is as good a record of the
-    loop, and its blocks are drawn too, so that what only rises in a short record also falls.
+    slow wave counts beside the last values. The equations are linear: where OP hardly swings, the record mirrored is as
+    good a record of the loop, and its blocks are drawn too, so that what only rises in a short record also falls.
 
     Attributes
     ----------
     mirror
-        (3,) the PV, OP and SP at which the record is mirrored; (0,) where it is not, as where OP sits at its end.
+        (3,) the PV, OP and SP at which the record is mirrored; (0,) where it is not, as where OP swings to and fro or
+        sits at its end.
 
     References
     ----------
