@@ -35,7 +35,7 @@ class StreamStart:
     kept.
     """
 
-    opened: OpenedSource
+    opened_source: OpenedSource
     encoder: Encoder
     lock: FolderLock | None
     is_exclusive: bool
@@ -43,7 +43,7 @@ class StreamStart:
 
     @property
     def source(self) -> Source:
-        return self.opened.source
+        return self.opened_source.source
 
 
 def open_stream(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
@@ -53,8 +53,10 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
     if settings.state is None:
         if backfill and not arguments.speed:
             log.warning("--backfill without --state: every start of the stream backfills again")
-        opened = build_source(arguments, configuration, backfill=backfill, journal=() if arguments.control else None)
-        return StreamStart(opened, build_encoder("lp", opened.source, configuration), None, is_exclusive=backfill > 0)
+        opened_source = build_source(arguments, configuration, backfill=backfill,
+                                     journal=() if arguments.control else None)
+        encoder = build_encoder("lp", opened_source.source, configuration)
+        return StreamStart(opened_source, encoder, None, is_exclusive=backfill > 0)
     from clpm_execd.state.checkpoint import read_checkpoint
     from clpm_execd.state.folder_lock import FolderLock
 
@@ -81,21 +83,22 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
         contents = read_journal_or_start_anew(path, lock.folder / CORRUPT_FOLDER, log)
 
     try:
-        opened = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
+        opened_source = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
                               max_gap=settings.max_gap, journal=contents.entries)
     except ValueError as why:
         if checkpoint is None:
             raise
         reject_checkpoint(lock.folder, log, str(why))
         return _resume(arguments, settings, configuration, lock, None, 0, log)
-    encoder = build_encoder("lp", opened.source, configuration)
+    encoder = build_encoder("lp", opened_source.source, configuration)
     if checkpoint:
-        encoder.restore(checkpoint.encoder_state, opened.source.resumed_loops)
-        _log_resume(checkpoint, opened, log)
-        if arguments.backfill and opened.source.resumed_loops:
+        encoder.restore(checkpoint.encoder_state, opened_source.source.resumed_loops)
+        _log_resume(checkpoint, opened_source, log)
+        if arguments.backfill and opened_source.source.resumed_loops:
             log.warning("--backfill is not repeated: the stream goes on where its checkpoint in %s ends", lock.folder)
-    journal = Journal(path, contents, opened.source.plant.start) if isinstance(opened.source, ControlledPlant) else None
-    return StreamStart(opened, encoder, lock, is_exclusive=True, journal=journal)
+    source = opened_source.source
+    journal = Journal(path, contents, source.plant.start) if isinstance(source, ControlledPlant) else None
+    return StreamStart(opened_source, encoder, lock, is_exclusive=True, journal=journal)
 
 
 def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, configuration: Configuration,
@@ -137,17 +140,17 @@ def _fast_backlog(arguments: argparse.Namespace, configuration: Configuration, c
     return backlog
 
 
-def _log_resume(checkpoint: Checkpoint, opened: OpenedSource, log: logging.Logger) -> None:
-    now, source = time.time_ns(), opened.source
-    restored = source.resumed_loops
-    if not restored:
+def _log_resume(checkpoint: Checkpoint, opened_source: OpenedSource, log: logging.Logger) -> None:
+    now, source = time.time_ns(), opened_source.source
+    restored_loops = source.resumed_loops
+    if not restored_loops:
         log.warning("no loop of the checkpoint is configured unchanged: all loops start at steady state")
         return
-    new, removed = len(source.loops) - len(restored), len(set(checkpoint.snapshot.loops) - restored)
-    missing = max(0, (now - opened.first_emit) // source.interval + 1)
+    new, removed_count = len(source.loops) - len(restored_loops), len(set(checkpoint.snapshot.loops) - restored_loops)
+    missing = max(0, (now - opened_source.first_emit) // source.interval + 1)
     log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d sample%s per loop",
-             human_duration(max(0, now - checkpoint.taken_at)), len(restored), new, removed, missing,
+             human_duration(max(0, now - checkpoint.taken_at)), len(restored_loops), new, removed_count, missing,
              "" if missing == 1 else "s")
-    if opened.first_emit - now > CLOCK_AHEAD:
+    if opened_source.first_emit - now > CLOCK_AHEAD:
         log.warning("the clock is %s behind the last sample; waiting until it has passed it",
-                    human_duration(opened.first_emit - now))
+                    human_duration(opened_source.first_emit - now))

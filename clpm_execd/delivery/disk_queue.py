@@ -81,7 +81,7 @@ class DiskQueue:
         self._batch: Batch | None = None  # the lines of the entries in flight
         self._copies: dict[int, bytes] = {}  # lines of files, by the files' times
         self._unmovable: set[int] = set()  # times of corrupt files that cannot be moved away
-        self._undeleted: set[int] = set()  # of files that are dealt with and could not be deleted yet
+        self._files_to_delete: set[int] = set()  # of files that are dealt with and could not be deleted yet
         self._unreadable: set[int] = set()  # of files that are tried again later
         self._last_time = 0  # of the newest file
         self._disk_failure: _DiskFailure | None = None
@@ -297,11 +297,11 @@ class DiskQueue:
         try:
             self.folder.remove(entry.time)
         except OSError as error:
-            if not self._undeleted:
+            if not self._files_to_delete:
                 text = "cannot remove %s, whose points are written: %s; trying again, and a restart before that " \
                        "writes them again, to no effect"
                 self._log.error(text, self.folder.path_of(entry.time), error.strerror)
-            self._undeleted.add(entry.time)
+            self._files_to_delete.add(entry.time)
 
     def _move_to_corrupt(self, time: int, reason: CorruptFile) -> None:
         self.corrupt_files += 1
@@ -356,12 +356,12 @@ class DiskQueue:
         self._scanned_at = self._now()
         if not self._has_taken_over:
             self.folder.recover()
-        for time_of_file in sorted(self._undeleted):
+        for time_of_file in sorted(self._files_to_delete):
             with suppress(OSError):
                 self.folder.remove(time_of_file)
-                self._undeleted.discard(time_of_file)
+                self._files_to_delete.discard(time_of_file)
         with self._lock:
-            old_times = {entry.time for entry in self._order} | self._unmovable | self._undeleted
+            old_times = {entry.time for entry in self._order} | self._unmovable | self._files_to_delete
         times = set(self.folder.times())
         is_backlog = self._has_taken_over or self.points > 0
         self._has_taken_over = True

@@ -112,7 +112,7 @@ class Quarantine:
             self._line_counts = counts
         return sum(self._line_counts.values())
 
-    def __call__(self, rejected: Mapping[str, Sequence[bytes]]) -> None:
+    def __call__(self, rejected_lines: Mapping[str, Sequence[bytes]]) -> None:
         """Store rejected lines, by the server's message about them; after an OSError nothing has changed."""
         make_folder(self.folder)
         now = self._now()
@@ -120,7 +120,7 @@ class Quarantine:
         lines_of_file = set(split_lines(contents))
         message = _last_message(contents)
         rows: list[bytes] = []
-        for text, lines in rejected.items():
+        for text, lines in rejected_lines.items():
             new = [line for line in dict.fromkeys(lines) if line not in lines_of_file]
             lines_of_file.update(new)
             text = " ".join(text.split())

@@ -50,11 +50,11 @@ def backoff_delay(failures: int, answer: Answer, draw: Callable[[], float] = ran
 
 @dataclass
 class _Outage:
-    """since: when writes began to fail, s. logged: the outcomes that the log has already."""
+    """since: when writes began to fail, s. logged_outcomes: those that the log has already."""
 
     since: float
     dropped_before: int
-    logged: set[WriteOutcome] = field(default_factory=set)
+    logged_outcomes: set[WriteOutcome] = field(default_factory=set)
     is_overflow_logged: bool = False
 
 
@@ -331,8 +331,8 @@ class Sender:
         if self._outage is None:
             self._outage = _Outage(self._now(), self._queue.points_dropped)
         outage = self._outage
-        if answer.outcome not in outage.logged:
-            outage.logged.add(answer.outcome)
+        if answer.outcome not in outage.logged_outcomes:
+            outage.logged_outcomes.add(answer.outcome)
             self._log.warning("cannot write to InfluxDB at %s: %s; %s", self._target, answer, _outlook(answer))
         if self._queue.points_dropped > outage.dropped_before and not outage.is_overflow_logged:
             outage.is_overflow_logged = True

@@ -53,12 +53,12 @@ class RowBuffer:
 
     def __init__(self, shape: tuple[int, int], columns: Sequence[ByteColumn]) -> None:
         self._shape, self._columns = shape, list(columns)
-        self._omitted: list[tuple[slice, Flags]] = []
+        self._omissions: list[tuple[slice, Flags]] = []
 
     def omit(self, rows: Flags, columns: slice = slice(None)) -> None:
         """Leave these columns out of these rows; rows is (T, N)."""
         if rows.any():
-            self._omitted.append((columns, rows))
+            self._omissions.append((columns, rows))
 
     def set_first_byte(self, rows: Flags, column: int, byte: int) -> None:
         """Let the text of a column begin with another byte in these rows; rows is (T, N)."""
@@ -69,7 +69,7 @@ class RowBuffer:
 
     def to_bytes(self) -> bytes | memoryview:
         """Return the text of all rows."""
-        if self._omitted or self._shape[0] * self._shape[1] <= _FEW_ROWS or not self._can_overwrite():
+        if self._omissions or self._shape[0] * self._shape[1] <= _FEW_ROWS or not self._can_overwrite():
             return self._without_padding()
         width = sum(column.width for column in self._columns)
         lengths: Indices = np.full(self._shape, width, dtype=np.intp)
@@ -101,7 +101,7 @@ class RowBuffer:
         table = np.concatenate(
             [np.broadcast_to(texts, (*self._shape, texts.shape[-1])) for texts, _ in self._columns], axis=2)
         ends = np.cumsum([0, *(column.width for column in self._columns)])
-        for columns, rows in self._omitted:
+        for columns, rows in self._omissions:
             first, last, _ = columns.indices(len(self._columns))
             table[rows, ends[first] : ends[last]] = _PADDING_BYTE
         text: bytes = table[table != _PADDING_BYTE].tobytes()

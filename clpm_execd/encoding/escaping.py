@@ -56,8 +56,8 @@ def tag_set(tags: Mapping[str, str]) -> str:
 
 def string_field(text: str) -> str:
     """Return the value of a string field as it is written in a line, in quotes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    escaped_text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped_text}"'
 
 
 def find_defect(text: str) -> str | None:

@@ -113,18 +113,18 @@ def format_floats(values: Floats) -> FloatTexts:
     low, lengths = words.take(index), word_lengths.take(index)
     if not others.size:
         return FloatTexts(low, None, lengths, {}, False)
-    formatted, high = _format_any(values[others]), np.full(len(values), _PADDING_WORD)
-    low[others], lengths[others] = formatted.low, formatted.lengths
-    high[others] = _PADDING_WORD if formatted.high is None else formatted.high
-    overflow = {int(others[i]): text for i, text in formatted.overflow.items()}
-    return FloatTexts(low, high, lengths, overflow, formatted.has_irregular)
+    formatted_hundredths, high = _format_any(values[others]), np.full(len(values), _PADDING_WORD)
+    low[others], lengths[others] = formatted_hundredths.low, formatted_hundredths.lengths
+    high[others] = _PADDING_WORD if formatted_hundredths.high is None else formatted_hundredths.high
+    overflow = {int(others[i]): text for i, text in formatted_hundredths.overflow.items()}
+    return FloatTexts(low, high, lengths, overflow, formatted_hundredths.has_irregular)
 
 
 @cache
 def _hundredths_table() -> tuple[Words, Lengths]:
     """Return the lower words of 0, 0.01, ..., and their lengths; their upper words are padding."""
-    formatted = _format_any(np.arange(_HUNDREDTHS) / 100.0)
-    return formatted.low, formatted.lengths
+    formatted_hundredths = _format_any(np.arange(_HUNDREDTHS) / 100.0)
+    return formatted_hundredths.low, formatted_hundredths.lengths
 
 
 def _format_any(values: Floats) -> FloatTexts:

@@ -116,26 +116,26 @@ class RowTemplates:
 
 def _format_column(before: bytes, values: Floats) -> tuple[ByteColumn, bool]:
     """Return numbers as a column, and whether any is irregular."""
-    formatted = format_floats(values.ravel())
-    width = LONGEST_BYTES if formatted.overflow else 8 if formatted.high is None else 16
+    formatted_values = format_floats(values.ravel())
+    width = LONGEST_BYTES if formatted_values.overflow else 8 if formatted_values.high is None else 16
     texts: Bytes = np.empty((values.size, len(before) + width), dtype=np.uint8)
-    _write_floats(texts, len(before), formatted)
+    _write_floats(texts, len(before), formatted_values)
     if before:
         _view_at(texts, 0, f"V{len(before)}")[:] = np.void(before)
-    padding = np.subtract(width, formatted.lengths, dtype=np.intp)
-    padding[list(formatted.overflow)] = 0
+    padding = np.subtract(width, formatted_values.lengths, dtype=np.intp)
+    padding[list(formatted_values.overflow)] = 0
     column = ByteColumn(texts.reshape(*values.shape, -1), padding.reshape(values.shape) if padding.any() else None)
-    return column, formatted.has_irregular
+    return column, formatted_values.has_irregular
 
 
-def _write_floats(texts: Bytes, start: int, formatted: FloatTexts) -> None:
+def _write_floats(texts: Bytes, start: int, formatted_values: FloatTexts) -> None:
     """Write each number into its row, from this byte on."""
-    _view_at(texts, start, "<u8")[:] = formatted.low
-    if formatted.high is not None:
-        _view_at(texts, start + 8, "<u8")[:] = formatted.high
-    if formatted.overflow:
+    _view_at(texts, start, "<u8")[:] = formatted_values.low
+    if formatted_values.high is not None:
+        _view_at(texts, start + 8, "<u8")[:] = formatted_values.high
+    if formatted_values.overflow:
         texts[:, start + 16] = PADDING[0]
-        for row, text in formatted.overflow.items():
+        for row, text in formatted_values.overflow.items():
             texts[row, start:] = np.frombuffer(text, np.uint8)
 
 

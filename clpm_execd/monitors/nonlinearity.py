@@ -53,10 +53,10 @@ def measure_nonlinearity(error: Floats) -> Nonlinearity:
     # What 95 % of Gaussian signals do not exceed: 2 K bic^2 has a chi-square distribution, nearly normal as a mean.
     critical = (_NORMAL_95 + np.sqrt(4.0 * len(bicoherence) - 1.0)) ** 2 / (4.0 * segments * len(bicoherence))
     ngi = float(bicoherence.mean() - critical)
-    trimmed = np.sort(bicoherence)[round(_TRIMMED_FRACTION * len(bicoherence)):
+    middle_values = np.sort(bicoherence)[round(_TRIMMED_FRACTION * len(bicoherence)):
                                    round((1.0 - _TRIMMED_FRACTION) * len(bicoherence))]
     highest = int(np.argmax(bicoherence))
-    nli = abs(float(bicoherence[highest] - (trimmed.mean() + 2.0 * trimmed.std())))
+    nli = abs(float(bicoherence[highest] - (middle_values.mean() + 2.0 * middle_values.std())))
     return Nonlinearity(ngi, nli, (float(i[highest] / _FFT), float(j[highest] / _FFT)))
 
 

@@ -49,8 +49,8 @@ def find_envelope_peak(pv: Floats) -> Envelope:
     spectral envelope method, J. Process Control 17, 2007.
     """
     deviation = pv.std(axis=0)
-    standardized = (pv - pv.mean(axis=0)) / np.where(deviation > 0.0, deviation, 1.0)
-    spectra = np.fft.rfft(standardized * np.hanning(len(pv))[:, None], axis=0)[1:]
+    z_scores = (pv - pv.mean(axis=0)) / np.where(deviation > 0.0, deviation, 1.0)
+    spectra = np.fft.rfft(z_scores * np.hanning(len(pv))[:, None], axis=0)[1:]
     density = np.real(spectra[:, :, None] * np.conj(spectra[:, None, :]))
     kernel = np.full(_SMOOTHING_BINS, 1.0 / _SMOOTHING_BINS)
     flat = density.reshape(len(density), -1)

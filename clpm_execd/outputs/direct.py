@@ -134,15 +134,15 @@ class _Summary:
             self._log_sum()
 
     def _log_sum(self) -> None:
-        written = self._sender.points_written
+        points_written = self._sender.points_written
         self._log.info(
             "%d cycles of %.10g points: %d emitted, %d written, %d pending",
             self._cycles, round(self._points / self._cycles, 1), self._points,
-            written - self._last_points_written, self._queue.points,
+            points_written - self._last_points_written, self._queue.points,
         )  # fmt: skip
         self._since = self._clock.elapsed()
         self._cycles = self._points = 0
-        self._last_points_written = written
+        self._last_points_written = points_written
 
 
 class _DeliveryMetrics:

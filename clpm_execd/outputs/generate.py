@@ -101,7 +101,7 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
     size = samples_per_block(source, _BLOCK_LINES)
     simulation = _simulate(source, samples, size)
     is_long = is_split and samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
-    instants = written = 0
+    instants = samples_written = 0
     source_blocks = (prefetch_blocks(simulation, source.loops, destination.signals) if is_long
                      else nullcontext(simulation))
     # The second process is forked before the destination is opened, which may start threads.
@@ -110,10 +110,10 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
             if signals.should_stop:
                 break
             write(block)
-            instants, written = instants + len(block), written + block.count_samples()
+            instants, samples_written = instants + len(block), samples_written + block.count_samples()
             if show:
                 show(instants)
-    return written
+    return samples_written
 
 
 @contextmanager
@@ -143,8 +143,8 @@ def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
                 yield file
         else:
             with (open_atomically(output, lambda: not signals.should_stop) as file,
-                  open_compressed(file, output.suffix) as compressed):
-                yield compressed
+                  open_compressed(file, output.suffix) as compressed_file):
+                yield compressed_file
     except BrokenPipeError:
         pass  # the consumer of a named pipe is gone, as that of stdout may be
     except OSError as error:

@@ -30,7 +30,7 @@ class SelfMetrics:
         Tags of every point.
     interval : int
         Between samples, ns.
-    started : int
+    start : int
         The start of the process, ns since 1970.
 
     Attributes
@@ -39,12 +39,12 @@ class SelfMetrics:
         Returns further numbers, integers and floats by field, for the time of a point in ns since 1970.
     """
 
-    def __init__(self, measurement: str, tags: Mapping[str, str], *, interval: int, started: int) -> None:
+    def __init__(self, measurement: str, tags: Mapping[str, str], *, interval: int, start: int) -> None:
         self.more: Callable[[int], Numbers] = lambda now: {}
         self._interval = interval
         self._series = series_key(measurement, tags)
-        self._started = started
-        self._minute = started // MINUTE
+        self._start = start
+        self._minute = start // MINUTE
         self._points = self._late_ticks = 0
         self._is_live = False
 
@@ -66,7 +66,7 @@ class SelfMetrics:
             return b""
         self._minute = minute
         numbers: dict[str, int | float] = {
-            "points_emitted": self._points, "ticks_late": self._late_ticks, "uptime": (now - self._started) / SECOND,
+            "points_emitted": self._points, "ticks_late": self._late_ticks, "uptime": (now - self._start) / SECOND,
             **self.more(now),
         }  # fmt: skip
         fields = ",".join(f"{name}={_number_text(value)}" for name, value in sorted(numbers.items()))

@@ -170,7 +170,7 @@ def test_the_metrics_count_pending_written_and_dropped_points() -> None:
     clock = Clock(T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 90 * SECOND else Answer(503))
     plant = Plant(T0 + 20 * SECOND)
-    own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, started=clock.time)
+    own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, start=clock.time)
     direct.run(job(plant, clock, count=190, metrics=own), server, queue=MemoryQueue(now=clock.now))
     messages = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
     assert len(messages) == 3
@@ -196,7 +196,7 @@ def last_metrics(quarantine: Quarantine | None) -> dict[str, str]:
 
     lines_of_a = b"loop_id=A OP=%d,"
     server, clock = AnsweringServer(refuse), Clock(T0, until=wait_for_the_sender)
-    plant, own = Plant(T0), SelfMetrics("clpm_execd", {}, interval=SECOND, started=T0)
+    plant, own = Plant(T0), SelfMetrics("clpm_execd", {}, interval=SECOND, start=T0)
     direct.run(job(plant, clock, count=120, metrics=own), server, queue=queue, quarantine=quarantine)
     last = [line for line in server.accepted if line.startswith(b"clpm_execd ")][-1]
     return dict(pair.split("=") for pair in last.decode().split()[1].split(","))

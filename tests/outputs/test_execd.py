@@ -387,7 +387,7 @@ def test_a_terminal_that_hung_up_is_a_quiet_end(stage: Stage) -> None:
 
 def test_the_stream_emits_its_own_metrics_once_a_minute() -> None:
     stage = Stage()
-    own = SelfMetrics("clpm_execd", {}, interval=SECOND, started=stage.clock.now())
+    own = SelfMetrics("clpm_execd", {}, interval=SECOND, start=stage.clock.now())
     assert stage.run(Ramp(loops=1), count=130, metrics=own) == 0
     stage.drain()
     lines = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]

@@ -24,7 +24,7 @@ def block(first: int, n: int) -> Block:
 
 
 def metrics(**tags: str) -> SelfMetrics:
-    return SelfMetrics("clpm_execd", tags, interval=SECOND, started=T0)
+    return SelfMetrics("clpm_execd", tags, interval=SECOND, start=T0)
 
 
 def fields(line: bytes) -> dict[str, str]:

@@ -86,7 +86,7 @@ def bucket(influxdb: parts.InfluxDB, clpm_execd: list[str], tmp_path_factory: py
 
 def own_metrics(start: int) -> bytes:
     """Ten minutes of what a direct writer says of itself."""
-    metrics = SelfMetrics("clpm_execd", {}, interval=parts.SECOND, started=start)
+    metrics = SelfMetrics("clpm_execd", {}, interval=parts.SECOND, start=start)
     metrics.more = lambda now: {"points_written": 60, "points_waiting": 3, "points_dropped": 0, "points_refused": 2,
                                 "points_quarantined": 1}
     plant = Plant((template("flow", "FIC101", (0.0, 100.0)),), start=start, interval=parts.SECOND)

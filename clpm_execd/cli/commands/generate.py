@@ -102,12 +102,12 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         return 0
     progress = _Progress(samples)
     try:
-        written = generate.run(source, destination, samples, signals=signals, is_split=is_split,
+        sample_count = generate.run(source, destination, samples, signals=signals, is_split=is_split,
                                show=progress.show)
     finally:
         progress.close()
     if not signals.should_stop:
-        progress.summarize(arguments.output, written, len(source.loops))
+        progress.summarize(arguments.output, sample_count, len(source.loops))
     return 0
 
 
@@ -180,21 +180,21 @@ class _Progress:
         self._samples, self._start_time = samples, time.monotonic()
         self._bar = TaskBar("generating")
 
-    def show(self, done: int) -> None:
+    def show(self, count: int) -> None:
         """Show that so many samples of each loop are written."""
-        remaining = (time.monotonic() - self._start_time) * (self._samples - done) / done
-        self._bar.show(done / self._samples, f"{human_duration(remaining * SECOND)} to go")
+        remaining = (time.monotonic() - self._start_time) * (self._samples - count) / count
+        self._bar.show(count / self._samples, f"{human_duration(remaining * SECOND)} to go")
 
     def close(self) -> None:
         """Remove the bar."""
         self._bar.close()
 
-    def summarize(self, path: Path | None, written: int, loops: int) -> None:
+    def summarize(self, path: Path | None, sample_count: int, loops: int) -> None:
         """Print how many samples of all loops were written, how large they are, and how fast it was."""
         seconds = time.monotonic() - self._start_time
         size = "" if path is None else f", {_size_of(path) / 1e6:,.1f} MB"
-        print(f"{path or 'stdout'}: {written:,} samples of {loops:,} {'loops' if loops > 1 else 'loop'}{size}, "
-              f"{seconds:.1f} s, {written / seconds:,.0f} samples/s", file=sys.stderr)
+        print(f"{path or 'stdout'}: {sample_count:,} samples of {loops:,} {'loops' if loops > 1 else 'loop'}{size}, "
+              f"{seconds:.1f} s, {sample_count / seconds:,.0f} samples/s", file=sys.stderr)
 
 
 def _size_of(path: Path) -> int:

@@ -161,13 +161,13 @@ def _make_tasks(records: Sequence[tuple[Record, Path]], overrides: _Overrides, a
         raise BadInput([Problem("--name", "a record has several loops", "write --name LOOP=ID for each")])
     tasks = []
     for name, own in parts.items():
-        merged = merge_records([record for record, _ in own])
-        if len(own) > len(merged):
+        loop_records = merge_records([record for record, _ in own])
+        if len(own) > len(loop_records):
             assumptions.append((name, f"{len(own)} records are fitted as one loop"))
         source = str(own[0][1]) if len(own) == 1 else f"{own[0][1]} and {len(own) - 1} more"
         span, op_span = (table.get(name, table.get(ALL_LOOPS)) for table in (overrides.ranges, overrides.op_ranges))
         kind = overrides.types.get(name, overrides.types.get(ALL_LOOPS))
-        tasks += [FitTask(source, record, span, op_span, kind) for record in merged]
+        tasks += [FitTask(source, record, span, op_span, kind) for record in loop_records]
     return tasks
 
 
@@ -223,13 +223,13 @@ def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
     """Write the files; raise BadInput if one cannot be written."""
     from clpm_execd.identification.export import format_loops_files, unique_ids
 
-    learned = [fit.learned for fit in fits]
-    files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned,
+    learned_loops = [fit.learned for fit in fits]
+    files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned_loops,
                                                                             [str(verdict) for verdict in verdicts])}
     if arguments.report:
         from clpm_execd.pictures.learn_report import build_report_page
 
-        page = build_report_page(unique_ids(learned), fits, score, verdicts, group_by_message(assumptions)).html()
+        page = build_report_page(unique_ids(learned_loops), fits, score, verdicts, group_by_message(assumptions)).html()
         files[f"--report {arguments.report}"] = {arguments.report: page.encode()}
     for where, contents in files.items():
         try:

@@ -77,8 +77,8 @@ def _describe(inventory: Inventory, now: int) -> Iterator[str]:
         oldest = f"; oldest {max(0, now - inventory.oldest) / SECOND:,.0f} s, since {since}"
     files = _count(inventory.files, "file")
     yield f"pending: {_count(inventory.points, 'point')} in {files}, {_format_size(inventory.size)}{oldest}"
-    rejected = sum(len(incident.lines) for incident in inventory.incidents)
-    yield f"quarantine: {_count(rejected, 'line')} in {_count(len(inventory.incidents), 'incident')}"
+    rejected_count = sum(len(incident.lines) for incident in inventory.incidents)
+    yield f"quarantine: {_count(rejected_count, 'line')} in {_count(len(inventory.incidents), 'incident')}"
     for incident in inventory.incidents:
         yield f"  {incident.path.name}: {_count(len(incident.lines), 'line')}"
         yield from (f"    {message}" for message in incident.messages[:_MESSAGES_SHOWN])

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         for warning in settings.warnings():
             log.warning("%s", warning)
         start = open_stream(arguments, settings, configuration, clock, signals, log)
-    for assumption in start.opened.assumptions:
+    for assumption in start.opened_source.assumptions:
         log.info("%s", assumption)
     reload = _Reload(arguments, settings, signals, log) if connection and settings.state and settings.loops else None
     signals.reloads_on_hangup = reload is not None and not has_terminal()
@@ -156,9 +156,9 @@ def _build_job(arguments: argparse.Namespace, settings: Settings, configuration:
     if arguments.speed is not None:
         from clpm_execd.runtime.fast_clock import FastClock
 
-        sample_clock = FastClock(clock, start.opened.first_emit, arguments.speed)
+        sample_clock = FastClock(clock, start.opened_source.first_emit, arguments.speed)
     return StreamJob(source=start.source, encoder=start.encoder, clock=clock, signals=signals, log=log,
-                     first_emit=start.opened.first_emit, count=arguments.count, max_gap=settings.max_gap,
+                     first_emit=start.opened_source.first_emit, count=arguments.count, max_gap=settings.max_gap,
                      metrics=_build_self_metrics(configuration, start.source), checkpoints=checkpoints,
                      progress=progress, sample_clock=sample_clock, reload=reload,
                      control=_open_control(arguments, settings, configuration, start, sample_clock, log))
@@ -236,7 +236,7 @@ def _build_self_metrics(configuration: Configuration, source: Source) -> SelfMet
     from clpm_execd.outputs.self_metrics import SelfMetrics
 
     return SelfMetrics(configuration.output.metrics, configuration.output.tags, interval=source.interval,
-                       started=time.time_ns())
+                       start=time.time_ns())
 
 
 def _is_interactive() -> bool:

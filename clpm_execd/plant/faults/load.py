@@ -35,14 +35,14 @@ class LoadFaults(LoopArrays):
             schedule.faults_of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
         is_from_here = np.array([bool(schedule.faults[k].other_loops()) for k in oscillations], dtype=bool)
         self._distant = oscillations[~is_from_here]
-        self._coupled = np.sort(np.append(interactions, oscillations[is_from_here]), kind="stable")
+        self._coupling_faults = np.sort(np.append(interactions, oscillations[is_from_here]), kind="stable")
         self._cycles = DistantCycles(schedule, self._distant, seed)
-        self.couplings = Couplings(schedule, state, self._coupled.tolist())
+        self.couplings = Couplings(schedule, state, self._coupling_faults.tolist())
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
         keys = stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
         self._draws = BlockDraws(keys, draw_normals)
         elements = np.searchsorted(self.columns, schedule.column)
-        self._elements = [elements[which] for which in (self._distant, self._white_noises, self._coupled)]
+        self._elements = [elements[which] for which in (self._distant, self._white_noises, self._coupling_faults)]
         self._shut_down = elements[self._shutdowns]
 
     def update(self) -> None:
@@ -58,13 +58,13 @@ class LoadFaults(LoopArrays):
         severity, tick = self._schedule.severity, self._schedule.tick
         load = self._healthy_load = self._state.load[self.columns]
         load = load + self._load_step[self.columns]
-        oscillating, noisy, coupled = self._elements
+        oscillating, noisy, coupling_columns = self._elements
         if oscillating.size:
             np.add.at(load, oscillating, severity[self._distant] * self._cycles.at(tick))
         if noisy.size:
             np.add.at(load, noisy, severity[self._white_noises] * self._sigma * self._draws.at(tick))
-        if coupled.size:
-            np.add.at(load, coupled, severity[self._coupled] * self.couplings.step())
+        if coupling_columns.size:
+            np.add.at(load, coupling_columns, severity[self._coupling_faults] * self.couplings.step())
         if self._shut_down.size:
             fraction = np.zeros(len(load))
             np.maximum.at(fraction, self._shut_down, severity[self._shutdowns])

@@ -53,7 +53,7 @@ class OperationFaults:
         self._severity: Floats = np.zeros(len(schedule.faults))
         self._present: set[int] = set()
         self._forcing_manual: set[int] = set()  # of the faults that are present
-        self._due: list[tuple[int, int]] = []  # heap of (tick, fault)
+        self._changes: list[tuple[int, int]] = []  # heap of (tick, fault)
         self._next_tick: dict[int, int] = {}
         self._action_count: dict[int, int] = {}
         self._op_before: dict[int, float] = {}  # a stroking, or a shutdown
@@ -108,7 +108,7 @@ class OperationFaults:
         if kind in _REPEATING_KINDS:
             self._action_count[k] = 0
             self._next_tick[k] = self._schedule.tick
-            heappush(self._due, (self._schedule.tick, k))
+            heappush(self._changes, (self._schedule.tick, k))
 
     def _end(self, k: int) -> None:
         self._present.discard(k)
@@ -145,8 +145,8 @@ class OperationFaults:
     def step(self) -> None:
         """Do the actions that are due at this scan."""
         tick = self._schedule.tick
-        while self._due and self._due[0][0] <= tick:
-            at, k = heappop(self._due)
+        while self._changes and self._changes[0][0] <= tick:
+            at, k = heappop(self._changes)
             if self._next_tick.get(k) == at:
                 self._act(k)
 
@@ -167,7 +167,7 @@ class OperationFaults:
             wait = fault["dwell"]
         self._action_count[k] += 1
         self._next_tick[k] = tick + max(1, round(wait / self._schedule.scan))
-        heappush(self._due, (self._next_tick[k], k))
+        heappush(self._changes, (self._next_tick[k], k))
 
     def _draw_uniform(self, k: int) -> float:
         return float(draw_uniforms(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
@@ -220,8 +220,8 @@ class OperationFaults:
             _set_or_remove(self._next_tick, k, next_tick if next_tick >= 0 else None)
             _set_or_remove(self._op_before, k, None if isnan(op) else op)
             _set_or_remove(self._sp_change, k, None if isnan(sp_change) else sp_change)
-        self._due = [(tick, k) for k, tick in self._next_tick.items()]
-        heapify(self._due)
+        self._changes = [(tick, k) for k, tick in self._next_tick.items()]
+        heapify(self._changes)
 
 
 def _stays_automatic(schedule: Schedule, state: State) -> frozenset[int]:

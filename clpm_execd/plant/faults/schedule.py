@@ -61,7 +61,7 @@ class Schedule:
         # A ramp rises in steps, each at a round number of scans: then many ramps change at the same scans.
         log2_stride = np.frexp(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0))[1] - 1
         self._stride = np.left_shift(1, np.minimum(log2_stride, _MAX_LOG2_STRIDE), dtype=np.int64)
-        self._settled = self._ramp + self._stride * scan
+        self._settling_ns = self._ramp + self._stride * scan
         self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
         self.tick = -1
         self.severity: Floats = np.zeros(len(self.faults))
@@ -98,8 +98,8 @@ class Schedule:
         """Return, (F,), whether a fault is absent, or at full severity, at all scans from first to last."""
         since, span = (first - self._first_tick) * self._scan - self._start, (last - first) * self._scan
         within, remaining = self._since_last_start(since, slice(None))
-        is_full = (within >= self._settled) & (
-            within + span < self._duration - np.where(self._fades_out, self._settled, 0))
+        is_full = (within >= self._settling_ns) & (
+            within + span < self._duration - np.where(self._fades_out, self._settling_ns, 0))
         is_full &= since + span < self._until
         is_absent = (within >= self._duration) & (span < remaining) | (within + span < 0) | (since >= self._until)
         return np.asarray((first >= self._first_tick) & ((since + span < 0) | (since >= 0) & (is_full | is_absent)))

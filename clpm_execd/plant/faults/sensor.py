@@ -46,7 +46,7 @@ class SensorFaults(LoopArrays):
         self._spike_probability = rate_per_hour * self._schedule.scan / 3600.0
         self._has_spikes = bool(self._spike_probability.any())
         self._is_frozen, self._lost_columns = frozen > 0, self.columns[lost > 0]
-        self._rounded = np.flatnonzero(self._step > MIN_RESOLUTION)
+        self._quantization_columns = np.flatnonzero(self._step > MIN_RESOLUTION)
 
     def step(self, normal: Floats) -> None:
         """Replace the readings; `normal` is (N,), the standard normals with which the healthy sensors were read."""
@@ -59,9 +59,9 @@ class SensorFaults(LoopArrays):
             spike = np.where(uniform < probability / 2, self._spike, -self._spike)
             np.add(reading, spike, out=reading, where=uniform < probability)
         np.minimum(reading, self._ceiling, out=reading)
-        if self._rounded.size:
-            step = self._step[self._rounded]
-            reading[self._rounded] = np.rint(reading[self._rounded] / step) * step
+        if self._quantization_columns.size:
+            step = self._step[self._quantization_columns]
+            reading[self._quantization_columns] = np.rint(reading[self._quantization_columns] / step) * step
         np.maximum(reading, SATURATION_LOW_PERCENT, out=reading)
         np.minimum(reading, SATURATION_HIGH_PERCENT, out=reading)
         np.copyto(reading, self._last_reading, where=self._is_frozen)

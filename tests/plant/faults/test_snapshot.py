@@ -273,7 +273,7 @@ def test_a_snapshot_without_one_of_the_stages_is_refused() -> None:
 # What changes from scan to scan and is not in `stored_arrays`: what its stage stores in another form,
 STORED_OTHERWISE = {
     "Operator": {"_plan", "_ramps"}, "DeadTime": {"_values", "_head"}, "Late": {"_delayed"},
-    "OperationFaults": {"_operator_mode", "_forcing_manual", "_due", "_next_tick", "_action_count",
+    "OperationFaults": {"_operator_mode", "_forcing_manual", "_changes", "_next_tick", "_action_count",
                         "_op_before", "_sp_change", "shift"},
     "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
     "Plant": {"next_time", "_next_tick"}, "Couplings": {"_passed"},
@@ -291,7 +291,7 @@ RECOMPUTED = {
     "OperationFaults": {"_severity", "_present", "_sp_effect"}, "LoadFaults": {"_load_step"},
     "DistantCycles": {"_knot", "_at_knots"},
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
-                     "_has_spikes", "_is_frozen", "_lost_columns", "_rounded"},
+                     "_has_spikes", "_is_frozen", "_lost_columns", "_quantization_columns"},
     "TruthObserver": {"_shares"}, "DataPath": {"_block_loops", "_block_column"},
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},
