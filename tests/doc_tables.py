@@ -125,15 +125,14 @@ def _limits(about: Parameter) -> str:
 
 
 def suites() -> str:
-    """Every large suite; the small ones have a note in the page."""
+    """Every suite."""
     rows = []
     for name in suite_names():
         suite = load_suite(name)
-        if not name.endswith("-small"):
-            configuration = suite.read()
-            interval = human_duration(configuration.interval or SECOND)
-            rows.append((f"`{name}`", str(len(configuration.loops)), human_duration(suite.duration), interval,
-                         "draft" if suite.is_draft else f"`{suite.sha256['samples']}`", suite.title))
+        configuration = suite.read()
+        interval = human_duration(configuration.interval or SECOND)
+        rows.append((f"`{name}`", str(len(configuration.loops)), human_duration(suite.duration), interval,
+                     "draft" if suite.is_draft else f"`{suite.sha256['samples']}`", suite.title))
     return _table(("suite", "loops", "duration", "interval", "sha256 of the samples", "content"), *rows)
 
 

@@ -2,6 +2,7 @@
 
     python tests/platforms.py               every platform, and whether its hash is the one of arrays.txt
     python tests/platforms.py NAME ...      those whose names contain one of these texts, such as "aarch64" or "3.14"
+    python tests/platforms.py --suites      the same of the benchmark's small suites, and whether they are as frozen
     python tests/platforms.py --unit        the unit tests on each Python, with the oldest dependencies and the newest
 
 A platform is a Python, a NumPy, with or without the vector instructions beyond the processor's baseline, with or
@@ -187,9 +188,9 @@ def run_unit_tests(platform: Platform) -> str:
                ROOT / "tests").strip().splitlines()[-1]
 
 
-def compute_digest(platform: Platform) -> str:
-    """Return the line of `golden/digest.py`, computed on this platform."""
-    options = [] if platform.is_wide else ["--no-wide-instructions"]
+def compute_digest(platform: Platform, options: Sequence[str] = ()) -> str:
+    """Return the line of `golden/digest.py` with these options, computed on this platform."""
+    options = [*options, *([] if platform.is_wide else ["--no-wide-instructions"])]
     return run(make_environment(platform), GOLDEN / "digest.py", *options, PYTHONPATH=str(ROOT),
                PYTHONDONTWRITEBYTECODE="1").strip()
 
@@ -197,6 +198,7 @@ def compute_digest(platform: Platform) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="part of a platform's name (default all)")
+    parser.add_argument("--suites", action="store_true", help="hash the benchmark's small suites instead")
     parser.add_argument("--unit", action="store_true", help="run the unit tests instead")
     arguments = parser.parse_args()
     chosen = arguments.names
@@ -205,15 +207,16 @@ def main() -> None:
             if not chosen or any(name in platform.name for name in chosen):
                 print(f"{platform.name}: {run_unit_tests(platform)}", flush=True)
         return
-    expected = run(sys.executable, GOLDEN / "digest.py", "--expected").strip()
+    options = ["--suites"] if arguments.suites else []
+    expected = run(sys.executable, GOLDEN / "digest.py", "--expected", *options).strip()
     differ = 0
     for platform in platforms():
         if chosen and not any(name in platform.name for name in chosen):
             continue
-        digest = compute_digest(platform)
+        digest = compute_digest(platform, options)
         differ += digest != expected
         print(f"{digest}  {'same' if digest == expected else 'DIFFERS'}  {platform.name}", flush=True)
-    sys.exit(f"{differ} platforms differ from arrays.txt" if differ else 0)
+    sys.exit(f"{differ} platforms differ" if differ else 0)
 
 
 if __name__ == "__main__":

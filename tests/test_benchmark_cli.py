@@ -9,6 +9,8 @@ import parts
 import pytest
 from command import run_command
 
+from clpm_execd.benchmark.suite import load_suite
+
 SUITE = "datapath-1-small"
 
 
@@ -20,7 +22,7 @@ def call(folder: Path, *words: str, status: int = 0) -> tuple[str, str]:
 
 def test_the_list_has_every_suite_and_every_monitor(tmp_path: Path) -> None:
     lines = [line.split() for line in call(tmp_path)[0].splitlines() if line]
-    assert ["refinery-1", "draft"] in [line[:2] for line in lines]
+    assert ["refinery-1", load_suite("refinery-1").sha256["samples"][:12]] in [line[:2] for line in lines]
     assert {"he", "combination"} <= {line[0] for line in lines}
 
 
@@ -28,7 +30,7 @@ def test_the_list_has_every_suite_and_every_monitor(tmp_path: Path) -> None:
 def test_data_run_and_score_give_a_row_next_to_the_published_ones(tmp_path: Path) -> None:
     out, err = call(tmp_path, "data", SUITE, "--output", "data")
     sha256 = json.loads((tmp_path / "data" / "manifest.json").read_text())["samples_sha256"]
-    assert (out, err) == ("", f"{SUITE}, a draft, which may still change: samples sha256 {sha256}\n")
+    assert (out, err) == ("", f"{SUITE}, as frozen: samples sha256 {sha256}\n")
     call(tmp_path, "run", "rules", SUITE, "--output", "alarms.csv")
     simulated = call(tmp_path, "score", SUITE, "alarms.csv")[0]
     assert call(tmp_path, "score", SUITE, "alarms.csv", "--data", "data")[0] == simulated

@@ -197,9 +197,11 @@ def _find_roots(unit: Sequence[LoopWindow]) -> Iterator[Finding]:
 
 
 def _group_by_area(windows: Sequence[LoopWindow]) -> Mapping[str, list[LoopWindow]]:
+    """Return the loops of each unit; one whose unit the loop sheet does not say is in none."""
     units: dict[str, list[LoopWindow]] = {}
     for window in windows:
-        units.setdefault(window.area, []).append(window)
+        if window.area:
+            units.setdefault(window.area, []).append(window)
     return units
 
 

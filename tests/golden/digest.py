@@ -1,5 +1,6 @@
 """Print one sha256 of all hashes of golden_arrays.py, computed here; with --expected, of those of arrays.txt.
 
+With --suites it is of samples and ground truth of the benchmark's small suites; expected is how they are frozen.
 With --no-wide-instructions NumPy does without the vector instructions beyond the baseline of its build.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,16 +30,34 @@ def digest(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def suite_hashes(is_expected: bool) -> dict[str, str]:
+    """The sha256 of samples and ground truth of each small suite: as it is frozen, or computed here."""
+    from clpm_execd.benchmark.dataset import write_dataset
+    from clpm_execd.benchmark.suite import load_suite, suite_names
+
+    hashes = {}
+    for name in filter(lambda name: name.endswith("-small"), suite_names()):
+        suite = load_suite(name)
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = None if is_expected else write_dataset(suite, Path(folder))
+        for part in ("samples", "truth"):
+            hashes[f"{name} {part}"] = str(getattr(manifest, f"{part}_sha256") if manifest else suite.sha256[part])
+    return hashes
+
+
 def main() -> None:
     if "--no-wide-instructions" in sys.argv and WIDE not in os.environ:
         os.environ[WIDE] = " ".join(wide_instructions())
         os.execv(sys.executable, [sys.executable, *sys.argv])
     assert "--no-wide-instructions" not in sys.argv or not wide_instructions()
+    is_expected = "--expected" in sys.argv
+    if "--suites" in sys.argv:
+        print(digest(suite_hashes(is_expected)))
+        return
     sys.path.append(str(Path(__file__).parent))
     import golden_arrays
 
-    hashes = golden_arrays.read_hashes() if "--expected" in sys.argv else golden_arrays.compute_hashes()
-    print(digest(hashes))
+    print(digest(golden_arrays.read_hashes() if is_expected else golden_arrays.compute_hashes()))
 
 
 if __name__ == "__main__":
