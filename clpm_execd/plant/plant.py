@@ -277,7 +277,7 @@ class Plant(Simulation):
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
         twin_signals, twin_mode = self._make_twin_samples(n)
-        self._simulate(int(ticks[0]), int(ticks[-1]), np.moveaxis(signals, 1, 0), mode, twin_signals, twin_mode)
+        self._simulate(int(ticks[0]), int(ticks[-1]), signals.swapaxes(0, 1), mode, twin_signals, twin_mode)
         self.record(signals)
         if self._twin is not None:
             self._twin.record(twin_signals)
@@ -294,15 +294,16 @@ class Plant(Simulation):
         return block if self._data_path is None else self._data_path.transmit(block)  # 9 what leaves
 
     def _make_twin_samples(self, n: int) -> tuple[Floats, npt.NDArray[np.int8]]:
-        """Return room for n samples of the twin, (5, n, M) signals and (n, M) modes; M is 0 without a twin."""
+        """Return room for n samples of the twin, (3, n, M) signals and (n, M) modes; M is 0 without a twin."""
         size = 0 if self._twin is None else len(self._twin.loops)
-        return np.empty((len(self._state.signals), n, size)), np.empty((n, size), dtype=np.int8)
+        # Sample by sample in memory, as they are written and read.
+        return np.empty((n, 3, size)).swapaxes(0, 1), np.empty((n, size), dtype=np.int8)
 
     def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
                   twin_mode: npt.NDArray[np.int8]) -> None:
         """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on.
 
-        signals: (T, 5, N). twin_signals: (5, T, M).
+        signals: (T, 5, N). twin_signals: (3, T, M).
         """
         state, scans = self._state, self.interval // self._scan
         if self._single_loop is not None:

@@ -147,9 +147,12 @@ class Simulation:
             yield stored_names.STICTION_PART, self._valve.faults.stiction
 
     def record(self, signals: Floats) -> None:
-        """Turn samples, (5, T, N) in per cent, into what is recorded: engineering units, with the historian's steps."""
-        sp, op, pv, true_pv, _ = signals
-        for values in (pv, sp, true_pv):
+        """Turn samples in per cent into what is recorded: engineering units, with the historian's steps.
+
+        signals: (3 to 5, T, N), the first of those of State.
+        """
+        sp, op, pv, *others = signals
+        for values in (pv, sp, *others[:1]):
             values *= self._pv_scale
             values += self._pv_zero
         if self._has_op_range:

@@ -56,8 +56,8 @@ class EffectMeter(LoopArrays):
         self._least_variance: Floats = least * least
         self._distance_share = min(self._bin_ns / SECOND / _DISTANCE_S, 1.0)
         self._movement_share = min(self._bin_ns / SECOND / _MOVEMENT_S, 1.0)
-        # Of the open bin: how many samples, in other modes and in MAN both, their distances, those squared, deviations
-        # from the mean, and those squared.
+        # Of the open bin: how many samples, in other modes and in MAN both; their distances in MAN, distances squared,
+        # deviations from the mean, and those squared.
         self._samples, self._different_modes, self._manual = np.zeros((3, n))
         self._difference, self._distance, self._deviation, self._squares = np.zeros((4, 3, n))
         self._bin = np.full(n, -1, dtype=np.int64)
@@ -68,22 +68,28 @@ class EffectMeter(LoopArrays):
         self.effect: Floats = np.zeros(n)
         self.is_visible = np.zeros(n, dtype=bool)
 
-    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats, is_manual: Floats) -> None:
-        """Add a sample: time, ns; values and copy, (3, M): SP, OP, PV; 0 or 1, (M,): other modes, and MAN in both."""
+    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats, is_manual: Floats) -> bool:
+        """Add a sample, and return whether a bin has ended before it, so that the effects may have changed.
+
+        time: ns. values, copy: (3, M) SP, OP, PV. has_other_mode, is_manual: (M,) 0 or 1, the latter where both are.
+        """
         number = time // self._bin_ns
         is_over = self._bin != number
-        if is_over.any():
+        has_ended = bool(is_over.any())
+        if has_ended:
             self._end_bins(is_over & (self._samples > 0.0))
             np.copyto(self._mean, copy, where=is_over & (self._bins == 0.0))
             self._bin[:] = number
         self._samples += 1.0
         self._different_modes += has_other_mode
-        self._manual += is_manual
         distance, deviation = values - copy, copy - self._mean
-        self._difference += distance
+        if is_manual.any():
+            self._manual += is_manual
+            self._difference += distance * is_manual
         self._distance += distance * distance
         self._deviation += deviation
         self._squares += deviation * deviation
+        return has_ended
 
     def _end_bins(self, which: npt.NDArray[np.bool_]) -> None:
         """End the open bins of these copies, (M,): of all, but for those that are new."""

@@ -155,17 +155,22 @@ class TruthObserver:
         """Add the samples to the twin's meter, and write what it says after each."""
         twin = self._twin
         assert twin is not None
-        own = np.flatnonzero(self._own_copy >= 0)
+        own, f = np.flatnonzero(self._own_copy >= 0), len(self._own_copy)
         copies = self._own_copy[own]
         base_mode = mode[:, twin.base]
         has_other_mode = (base_mode != twin_mode).astype(np.float64)
         is_manual = ((base_mode == MAN) & (twin_mode == MAN)).astype(np.float64)
         for t, time in enumerate(times.tolist()):
-            twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t], has_other_mode[t],
-                           is_manual[t])
-            effect[t, own], visible[t, own] = twin.meter.effect[copies], twin.meter.is_visible[copies]
+            has_changed = twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t],
+                                         has_other_mode[t], is_manual[t])
+            if t > 0 and not has_changed:
+                continue
+            effect[t:, own], visible[t:, own] = twin.meter.effect[copies], twin.meter.is_visible[copies]
             if self._affected.size:
+                visible[t, f:] = False
                 self._find_causes(effect[t], visible[t], cause[t])
+                for values in (effect, visible, cause):
+                    values[t:, f:] = values[t, f:].copy()
 
     def _find_causes(self, effect: Floats, visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
         """Write the largest effect of another loop's fault in each loop that such faults can reach, and which it is."""

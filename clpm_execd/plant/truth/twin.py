@@ -65,11 +65,11 @@ class Twin(Simulation):
 
     def step(self, tick: int, noise: Floats, load: Floats) -> None:
         """Simulate one scan on the standard normals of the plant's loops, (N,) each."""
-        self._simulate_scan(tick, noise[self.base], load[self.base])
+        self._simulate_scan(tick, noise.take(self.base), load.take(self.base))
 
     def take_sample(self, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
-        """Write the sample of this scan: signals, (5, M) per cent, and mode, (M,)."""
-        signals[:], mode[:] = self._state.signals, self._state.effective_mode
+        """Write the sample of this scan: signals, (3, M) SP, OP and PV in per cent, and mode, (M,)."""
+        signals[:], mode[:] = self._state.signals[:3], self._state.effective_mode
         if self._learned is not None:
             self._learned.record(signals[2], signals[1])
 
