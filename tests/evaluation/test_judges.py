@@ -26,8 +26,9 @@ TIMES = 10  # the stream is so many times as long as the record
 OFFSET_PARTS = 5
 HOLD_SAMPLES = 3
 EVERY = 3  # of the windows that are fitted in other units, one in three
-ABOVE_FLOOR = 0.1  # docs/fitting.md has the figures: most are within 0.05, boosting of swinging loops is not
-SAME_WITHIN = 0.02  # of a copy in other units, over the record itself
+# By population and samples of a window; docs/fitting.md says what is left of swinging loops at 256 samples.
+ABOVE_FLOOR = {"plant_windows": {64: 0.05, 256: 0.06}, "swinging_loops": {64: 0.05, 256: 0.08}}
+SAME_WITHIN = 0.04  # of a copy, over the record itself: with so few windows boosting varies by it with the last digits
 
 
 def plant_windows() -> Iterator[Case]:
@@ -86,7 +87,8 @@ def with_values_held(case: Case) -> Floats:
 def with_op_late(case: Case) -> Floats:
     late = case.first.copy()
     late[1:, 1] = case.first[:-1, 1]
-    return stream_of(replace(case, first=late))
+    stream = stream_of(replace(case, first=late))
+    return np.column_stack([stream[:-1, 0], stream[1:, 1], stream[:-1, 2]])
 
 
 def offset(signals: Floats, samples: int) -> float:
@@ -111,7 +113,7 @@ def test_streams_are_as_hard_to_distinguish_as_second_halves(population: Callabl
         floor, fitted = (evaluate(firsts, others, loops, length) for others in (seconds, streams))
         for name, low, high in zip(JUDGES, floor, fitted, strict=True):
             print(f"{length} samples, {name}: second halves {low:.3f}, streams {high:.3f}")
-            assert high <= max(low, 0.5) + ABOVE_FLOOR
+            assert high <= max(low, 0.5) + ABOVE_FLOOR[population.__name__][length]
     assert novelty >= 0.95
     assert within >= 0.85
 
