@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
 from clpm_execd.identification.loop_data import Booleans, Signals
-from clpm_execd.identification.process.residuals import Innovations
+from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
 from clpm_execd.plant.plant import Plant
@@ -58,7 +58,7 @@ def has_continuous_sp(signals: Signals) -> bool:
 
 def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
                       settings: Floats,
-                      loop: LoopSpec, residual_model: Innovations | None, faults: Sequence[FaultSpec],
+                      loop: LoopSpec, residual_model: ProcessLaw | None, faults: Sequence[FaultSpec],
                       stem: Floats | None = None) -> LearnedModel | None:
     """Return the model of a loop; None where the record is too short or has too many gaps.
 
@@ -225,7 +225,7 @@ def _select_stretches(model: StateMatchedModel) -> StateMatchedModel:
     return replace(model, signals=model.signals[rows], residuals=residuals, is_repeat=model.is_repeat[rows])
 
 
-def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopSpec, residual_model: Innovations
+def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopSpec, residual_model: ProcessLaw
                          ) -> LearnedModel | None:
     """Return the model of the identified process and controller; None where the record's interval is too long."""
     reset = loop.controller.reset or 0.0

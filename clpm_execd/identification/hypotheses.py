@@ -15,7 +15,7 @@ from clpm_execd.identification.closed_loop.estimator import ClosedLoop
 from clpm_execd.identification.closed_loop.pid_regression import PidLaw
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.residuals import Innovations
+from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.identification.valve.stiction import StictionSearch
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import LoopSpec
@@ -46,7 +46,7 @@ class Fitted:
     gain: float = 0.0
     threshold: float = 0.0
     bic: float = inf
-    residuals: Innovations | None = None
+    residuals: ProcessLaw | None = None
     stem: Floats | None = None
     stiction: StictionSearch | None = None
     joint: ClosedLoop | None = None

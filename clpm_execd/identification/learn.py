@@ -22,8 +22,8 @@ from clpm_execd.identification.estimates import ComparedHypothesis, Estimate, Fi
 from clpm_execd.identification.hypotheses import Fitted, Hypothesis, LoopData, choose
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
 from clpm_execd.identification.operator_habits import estimate_habits
-from clpm_execd.identification.process.dead_time_profile import estimate_process
 from clpm_execd.identification.process.process_hypotheses import OtherModel, PeriodicLoad, TypeModel
+from clpm_execd.identification.process.process_law import estimate_process
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.block import Floats

@@ -58,10 +58,8 @@ class LoopLimits(NamedTuple):
     derivative_gain: float = 40.0
     # For a set-point weight other than 0 and 1, which competes with the free times of SP moves: three parameters.
     weight_gain: float = 20.0
-    # Largest log ratio of the generalised innovation variance to that of a regression, for the final fit and for the
-    # first one, whose dead time may be wrong.
+    # Largest log ratio of the generalised innovation variance of a loop at its scans to that of a regression.
     regression_gain: float = 0.2
-    first_regression_gain: float = 0.8
 
 
 LOOP = LoopLimits()

@@ -13,7 +13,7 @@ from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_la
 from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import Signals, extract_signals
-from clpm_execd.identification.process.dead_time_profile import estimate_process
+from clpm_execd.identification.process.process_law import estimate_process
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, LoopSpec, Move, ProcessSpec, SensorSpec

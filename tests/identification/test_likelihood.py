@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
 
-from clpm_execd.identification.closed_loop.state_space import Grid, KalmanFilter, LoopParameters, make_model
+from clpm_execd.identification.closed_loop.state_space import Grid, KalmanFilter, LoopParameters, make_models
 from clpm_execd.plant.specs import ProcessSpec
 
 SAMPLES = 40
@@ -20,7 +20,7 @@ PROCESSES = [ProcessSpec(model="fopdt", gain=1.2, tau=(30.0,), dead_time=7.0),
 def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: ProcessSpec, derivative: float) -> None:
     loop = LoopParameters(gain=0.8, reset=40.0, weight=1.0, process=process, correlation=25.0, load=6.0, op_noise=0.5,
                           derivative=derivative)
-    model = make_model(loop, Grid(1.0, 5, 1.0, False, rounding=0.1))
+    model = make_models([loop], Grid(1.0, 5, 1.0, False, rounding=0.1))[0]
     kalman_filter = KalmanFilter([model])
     transition, observation, load, noise = model.transition, model.observation, model.state_cov, model.obs_cov
 

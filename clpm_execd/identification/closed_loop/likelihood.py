@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.pid_regression import find_controlled_samples, long_run_covariance
-from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_model
+from clpm_execd.identification.closed_loop.pid_regression import find_controlled_samples
+from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_models
 from clpm_execd.identification.loop_data import Signals, find_runs
-from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, LAG_SIGMAS, least_squares
+from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, FIXED_STD, LAG_SIGMAS, least_squares
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.specs import ProcessSpec
@@ -32,7 +32,7 @@ _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseli
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
 _MAX_EVALUATIONS = 20
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
-_SCORE_BAND = 20  # samples over which scores may be correlated
+_MAX_DEAD_TIME_FACTOR = 3.0  # times the expected dead time: the end of the search
 _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to the rounding of PV and OP
 
 
@@ -55,22 +55,16 @@ class _Innovations(NamedTuple):
         white = (self.innovations @ whitening).reshape(len(self.innovations), -1)
         return np.asarray(white * np.linalg.det(self.innovation_cov)[:, None]**0.25)
 
-    def neg2_loglike(self, noise: float) -> Floats:
-        """Return minus twice the log-likelihood of each sample, (K, T), without the term log noise^2."""
-        whitening = np.linalg.inv(np.linalg.cholesky(self.innovation_cov)).transpose(0, 2, 1)
-        white = self.innovations @ whitening / noise
-        return np.asarray((white**2).sum(axis=2) + np.linalg.slogdet(self.innovation_cov)[1][:, None])
-
 
 @dataclass(frozen=True, slots=True)
 class LoopFit:
-    """The maximum-likelihood parameters (see `Likelihood`) at a dead time (`delay`, s).
+    """The maximum-likelihood parameters (see `Likelihood`).
 
-    cost: minus twice the log-likelihood. values: the parameters with the standard deviations of load and noise instead
-    of their ratios. deviations: standard deviations of the values.
+    cost: minus twice the log-likelihood. values: the parameters with the logarithm of tau2 instead of its ratio, and
+    those of the standard deviations of load and noise instead of their ratios. deviations: standard deviations of the
+    values.
     """
 
-    delay: float
     parameters: Floats
     cost: float
     values: Floats
@@ -80,17 +74,16 @@ class LoopFit:
 class Likelihood:
     """The likelihood of a record for one model of a loop, whose controller scans every `scan` s.
 
-    The parameters are the logarithms of controller gain and reset, process gain, tau1, tau2 / tau1, the time constant
-    of the load, and the standard deviations of the load and of the noise of OP relative to the sensor noise; then that
-    of the derivative, where there is one; and last the set-point weight itself. The dead time, s, is a separate
-    argument. prior_mean, prior_std: the normal prior of the parameters. locates_sp_moves: whether the time of a move of
-    SP between two samples is estimated; otherwise the sample after a move is ignored.
+    The parameters are the logarithms of controller gain and reset, process gain, dead time plus an interval, tau1,
+    tau2 / tau1, the time constant of the load, and the standard deviations of the load and of the noise of OP relative
+    to the sensor noise; then that of the derivative, where there is one; and last the set-point weight itself.
+    prior_mean, prior_std: the normal prior of the parameters. locates_sp_moves: whether the time of a move of SP
+    between two samples is estimated; otherwise the sample after a move is ignored.
     """
 
     def __init__(self, signals: Signals, process: ProcessSpec, start: tuple[float, float], scan: float, sign: float,
                  pv_step: float) -> None:
-        self.model, self.scan, self.sign, self.expected_dead_time = process.model, scan, sign, process.dead_time
-        self.lags = len(process.tau)
+        self.model, self.scan, self.sign, self.lags = process.model, scan, sign, len(process.tau)
         moves = np.diff(signals.sp[signals.complete])
         sp_moves_continuously = bool(len(moves) and np.mean(moves != 0) > _CONTINUOUS_SP_SHARE)
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
@@ -112,9 +105,11 @@ class Likelihood:
         if len(lags) == 2:
             lags[1] -= lags[0]
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
-        self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), *lags, log(correlation), log(5.0), log(0.2),
-                                    1.0])
-        self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [*LAG_SIGMAS[:self.lags]] + [_WIDE_PRIOR_STD] * 3 + [1e-3])
+        self._max_dead_time = _MAX_DEAD_TIME_FACTOR * max(process.dead_time, self.grid.step)
+        self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), log(process.dead_time + self.interval),
+                                    *lags, log(correlation), log(5.0), log(0.2), 1.0])
+        self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [DEAD_TIME_SIGMA, *LAG_SIGMAS[:self.lags]]
+                                  + [_WIDE_PRIOR_STD] * 3 + [1e-3])
 
     def _make_stretch(self, signals: Signals, s: slice) -> _Stretch:
         pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
@@ -125,22 +120,26 @@ class Likelihood:
         """Return whether the parameters include derivative action."""
         return len(parameters) > len(self.prior_mean)
 
-    def _loop(self, delay: float, params: Floats) -> LoopParameters:
-        k = 3 + self.lags
-        tau = tuple(np.exp(np.cumsum(params[3:k])).tolist())
-        process = ProcessSpec(model=self.model, gain=exp(params[2]), tau=tau, dead_time=delay)
+    def _loop(self, params: Floats) -> LoopParameters:
+        k = 4 + self.lags
+        tau = tuple(np.exp(np.cumsum(params[4:k])).tolist())
+        process = ProcessSpec(model=self.model, gain=exp(params[2]), tau=tau, dead_time=self.dead_time_of(params[3]))
         gain, reset = np.exp(params[:2]).tolist()
         correlation, load, output = np.exp(params[k:k + 3]).tolist()
         return LoopParameters(gain, reset, float(params[-1]), process, correlation, load, output,
                               exp(params[-2]) if self.has_derivative(params) else 0.0)
 
+    def dead_time_of(self, parameter: float) -> float:
+        """Return the dead time, s, of its parameter."""
+        return min(max(exp(min(parameter, 16.0)) - self.interval, 0.0), self._max_dead_time)
+
     @np.errstate(over="ignore", invalid="ignore")
-    def _compute_innovations(self, delay: float, params: Floats) -> _Innovations:
+    def _compute_innovations(self, params: Floats) -> _Innovations:
         """Return the innovations of K sets of parameters, with the most likely times of SP moves for the first set.
 
         Raises ValueError or LinAlgError where a set has no steady-state filter.
         """
-        models = [make_model(self._loop(delay, one), self.grid) for one in params]
+        models = make_models([self._loop(one) for one in params], self.grid)
         kalman_filter = KalmanFilter(models)
         whitening = np.linalg.inv(np.linalg.cholesky(kalman_filter.innovation_cov[0])).T
         shares = np.array([(one.pv_share, one.sp_share) for one in models])
@@ -163,95 +162,98 @@ class Likelihood:
             all_innovations.append(settled)
         return _Innovations(np.concatenate(all_innovations, axis=1), kalman_filter.innovation_cov)
 
-    def _residuals(self, delay: float, params: Floats, scale: float) -> Floats:
-        white = self._compute_innovations(delay, params[None]).whitened()[0]
-        return np.append(white, (scale or float(white.std())) * self._prior_residuals(delay, params))
+    def _residuals(self, params: Floats, scale: float) -> Floats:
+        return np.append(self._compute_innovations(params[None]).whitened()[0], scale * self._prior_residuals(params))
 
-    def _priors(self, params: Floats) -> tuple[Floats, Floats]:
-        """Return the means and standard deviations of the prior, which is wide for a derivative."""
-        if not self.has_derivative(params):
-            return self.prior_mean, self.prior_std
-        return np.insert(self.prior_mean, -1, params[-2]), np.insert(self.prior_std, -1, _WIDE_PRIOR_STD)
+    def _prior_residuals(self, params: Floats) -> Floats:
+        """Return the deviations of the parameters from the prior means, in standard deviations; 0 for a derivative."""
+        mean, std = self.prior_mean, self.prior_std
+        if self.has_derivative(params):
+            mean, std = np.insert(mean, -1, params[-2]), np.insert(std, -1, 1.0)
+        return np.asarray((params - mean) / std)
 
-    def _prior_residuals(self, delay: float, params: Floats) -> Floats:
-        """Return the deviations of parameters and dead time from the prior means, in standard deviations."""
-        prior_mean, prior_std = self._priors(params)
-        dead_time_residual = log((delay + self.interval) / (self.expected_dead_time + self.interval)) / DEAD_TIME_SIGMA
-        return np.append((params - prior_mean) / prior_std, dead_time_residual)
-
-    def _jacobian(self, delay: float, params: Floats, scale: float) -> Floats:
-        perturbed = _perturb(params)
-        white = self._compute_innovations(delay, perturbed).whitened()
-        prior_residuals = scale * np.array([self._prior_residuals(delay, one) for one in perturbed])
+    def _jacobian(self, white: Floats, perturbed: Floats, scale: float) -> Floats:
+        """Return the Jacobian of the residuals from whitened innovations at the parameters and their perturbations."""
+        prior_residuals = scale * np.array([self._prior_residuals(one) for one in perturbed])
         both = np.concatenate([white, prior_residuals], axis=1)
         return np.asarray((both[1:] - both[0]).T / _LOG_STEP)
 
-    def fit(self, delay: float, start: Floats) -> LoopFit | None:
-        """Return the maximum-likelihood fit at a dead time, s, from initial values; None where the search fails."""
+    def fit(self, start: Floats) -> LoopFit | None:
+        """Return the maximum-likelihood fit from initial values; None where the search fails."""
+        def jacobian(params: Floats) -> Floats:
+            perturbed = _perturb(params)
+            return self._jacobian(self._compute_innovations(perturbed).whitened(), perturbed, scale)
+
         try:
-            scale = float(self._compute_innovations(delay, start[None]).whitened().std())
-            params = least_squares(lambda params: self._residuals(delay, params, scale), start,
-                                   lambda params: self._jacobian(delay, params, scale), _LEAST_GAIN, _MAX_EVALUATIONS)
-            return None if params is None else self._evaluate(delay, np.asarray(params))
+            scale = float(self._compute_innovations(start[None]).whitened().std())
+            params = least_squares(lambda params: self._residuals(params, scale), start, jacobian, _LEAST_GAIN,
+                                   _MAX_EVALUATIONS)
+            return None if params is None else self._evaluate(np.asarray(params))
         except (ValueError, OverflowError, np.linalg.LinAlgError):
             return None
 
-    def cost(self, delay: float, params: Floats) -> float:
+    def cost(self, params: Floats) -> float:
         """Return minus twice the log-likelihood of the parameters: infinity where they have no filter."""
         try:
-            return self._cost(delay, params, self._compute_innovations(delay, params[None]))
+            return self._cost(params, self._compute_innovations(params[None]).whitened()[0])
         except (ValueError, OverflowError, np.linalg.LinAlgError):
             return np.inf
 
-    def _cost(self, delay: float, params: Floats, innovations: _Innovations) -> float:
-        white, prior_residuals = innovations.whitened()[0], self._prior_residuals(delay, params)
+    def _cost(self, params: Floats, white: Floats) -> float:
+        prior_residuals = self._prior_residuals(params)
         cost = white.size * log(max(float(np.mean(white**2)), 1e-300)) + float(prior_residuals @ prior_residuals)
         return cost if np.isfinite(cost) else np.inf
 
-    def _evaluate(self, delay: float, params: Floats) -> LoopFit | None:
-        """Return the fit with standard deviations by Fisher's information or White's (1982), whichever are larger."""
-        perturbed = self._compute_innovations(delay, _perturb(params))
-        cost = self._cost(delay, params, perturbed)
+    def _evaluate(self, params: Floats) -> LoopFit | None:
+        """Return the fit with standard deviations by the Jacobian of the whitened innovations."""
+        perturbed, k = _perturb(params), 4 + self.lags
+        innovations = self._compute_innovations(perturbed)
+        white = innovations.whitened()
+        cost, sigma = self._cost(params, white[0]), sqrt(float(np.mean(white[0]**2)))
         if not np.isfinite(cost):
             return None
-        (innovations, others), (innovation_cov, other_covs) = (
-            (part[0], part[1:]) for part in (perturbed.innovations, perturbed.innovation_cov))
-        n, p, k = len(innovations), len(params), 3 + self.lags
-        inverse = np.linalg.inv(innovation_cov)
-        half = np.linalg.cholesky(inverse)
-        noise = sqrt(float(np.mean((innovations @ half)**2)))
-        mean_scores = ((others - innovations) @ half).reshape(p, -1) / _LOG_STEP / noise
-        cov_scores = np.concatenate([inverse @ (other_covs - innovation_cov) / _LOG_STEP, 2.0 * np.eye(2)[None]])
-        information = 0.5 * n * np.einsum("iab,jba->ij", cov_scores, cov_scores)
-        information[:p, :p] += mean_scores @ mean_scores.T + np.diag(self._priors(params)[1]**-2.0)
-        neg2_loglike = perturbed.neg2_loglike(noise)
-        scores = np.column_stack([(neg2_loglike[1:] - neg2_loglike[0]).T / (2.0 * _LOG_STEP),
-                                  2.0 - neg2_loglike[0] + np.linalg.slogdet(innovation_cov)[1]])
-        covariance = np.linalg.inv(information)
-        sandwich = covariance @ long_run_covariance(scores, _SCORE_BAND) @ covariance
-        rows, values = np.eye(p + 1)[:p], params.copy()  # from ratios to the sigmas of load and noise
-        rows[k + 1, p], rows[k + 2, k + 2], rows[k + 2, p] = 1.0, 0.0, 1.0
-        values[k + 1], values[k + 2] = params[k + 1] + log(noise), log(noise)
-        variances = np.maximum(np.diag(rows @ covariance @ rows.T), np.diag(rows @ sandwich @ rows.T))
+        jacobian = self._jacobian(white, perturbed, sigma)
+        covariance = np.linalg.pinv(jacobian.T @ jacobian) * sigma**2
+        # Whitened innovations have the geometric mean of both variances, of which the ratio to the noise is known.
+        log_noise = log(sigma) - np.linalg.slogdet(innovations.innovation_cov)[1] / 4.0
+        rows = np.eye(len(params))
+        rows[4:k, 4:k] = np.tril(np.ones((self.lags, self.lags)))
+        rows[k + 2] = (log_noise[1:] - log_noise[0]) / _LOG_STEP
+        rows[k + 1] += rows[k + 2]
+        values = rows @ params
+        values[k + 1:k + 3] = params[k + 1] + log_noise[0], log_noise[0]
+        variances = np.diag(rows @ covariance @ rows.T).copy()
         variances[:2] += _ROUNDING_LOG_STD**2
-        return LoopFit(delay, params, cost, values, np.sqrt(np.maximum(variances, 0.0)))
+        variances[k + 1:k + 3] += 0.5 / white[0].size  # of log sigma
+        return LoopFit(params, cost, values, np.sqrt(np.maximum(variances, 0.0)))
 
     def use_noise(self, fit: LoopFit) -> None:
         """Set the variance of PV's rounding error relative to the sensor noise of a fit."""
-        self.grid = replace(self.grid, rounding=self._rounding / exp(2.0 * fit.values[5 + self.lags]))
+        self.grid = replace(self.grid, rounding=self._rounding / exp(2.0 * fit.values[6 + self.lags]))
 
     def with_weight(self, weight: float, sigma: float) -> Likelihood:
         """Return the same with a normal prior of the set-point weight, and with SP moves located between samples."""
-        other = copy(self)
+        other = self._with_prior(-1, weight, sigma)
         other.locates_sp_moves = True
-        other.prior_mean, other.prior_std = (np.append(self.prior_mean[:-1], weight),
-                                             np.append(self.prior_std[:-1], sigma))
+        return other
+
+    def fit_at(self, fit: LoopFit, dead_time: float) -> LoopFit | None:
+        """Return the fit with this dead-time parameter, from the other parameters of a fit."""
+        start = fit.parameters.copy()
+        start[3] = dead_time
+        other = self._with_prior(3, dead_time, FIXED_STD).fit(start)
+        return other and replace(other, cost=self.cost(other.parameters))
+
+    def _with_prior(self, at: int, mean: float, std: float) -> Likelihood:
+        other = copy(self)
+        other.prior_mean, other.prior_std = self.prior_mean.copy(), self.prior_std.copy()
+        other.prior_mean[at], other.prior_std[at] = mean, std
         return other
 
     def swap(self, params: Floats) -> Floats:
         """Return the parameters with the time constants of the load and of the first lag exchanged."""
-        other, k = params.copy(), 3 + self.lags
-        other[3], other[k] = params[k], params[3]
+        other, k = params.copy(), 4 + self.lags
+        other[4], other[k] = params[k], params[4]
         return other
 
     def r_squared_and_log_var_ratio(self, fit: LoopFit) -> tuple[float, float]:
@@ -259,8 +261,8 @@ class Likelihood:
 
         The regression is a vector autoregression of PV and OP with the input SP (Ljung, 1999, section 4.2).
         """
-        innovations = self._compute_innovations(fit.delay, fit.parameters[None]).innovations[0]
-        pv_share = make_model(self._loop(fit.delay, fit.parameters), self.grid).pv_share
+        innovations = self._compute_innovations(fit.parameters[None]).innovations[0]
+        pv_share = make_models([self._loop(fit.parameters)], self.grid)[0].pv_share
         residuals = np.column_stack([innovations[:, 0], innovations[:, 1] + pv_share * innovations[:, 0]])
         residual_cov = residuals.T @ residuals / len(residuals)
         moves = np.concatenate([np.diff(stretch.data[:, 1]) for stretch in self._data])

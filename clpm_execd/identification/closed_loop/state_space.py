@@ -82,14 +82,20 @@ class StateSpace:
     has_derivative: bool
 
 
-def make_model(loop: LoopParameters, grid: Grid) -> StateSpace:
-    """Return the state-space model of a loop. Raises ValueError where the dead time has too many steps."""
-    h, scans = grid.step, grid.step / grid.scan
+def make_models(loops: Sequence[LoopParameters], grid: Grid) -> list[StateSpace]:
+    """Return the state-space models of loops, all of one size. Raises ValueError where a dead time is too long."""
     # The hold delays OP by half a step in the model, and by half a scan in the plant.
-    delay = max(loop.process.dead_time - (h - grid.scan) / 2.0, 0.0)
-    dead_time_steps = floor(delay / h + 1e-9)
-    if dead_time_steps > MAX_DELAY_STEPS:
+    delays = [max(loop.process.dead_time - (grid.step - grid.scan) / 2.0, 0.0) for loop in loops]
+    steps = [floor(delay / grid.step + 1e-9) for delay in delays]
+    if max(steps) > MAX_DELAY_STEPS:
         raise ValueError("the dead time is too long")
+    return [_make_model(loop, grid, delay, whole, PAST_OP + max(steps) + 1)
+            for loop, delay, whole in zip(loops, delays, steps, strict=True)]
+
+
+def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps: int, n: int) -> StateSpace:
+    """Return the model of a loop with n states."""
+    h, scans = grid.step, grid.step / grid.scan
     rate = loop.gain * h / loop.reset  # of the integral, a step
     immediate_gain = (rate + rate / scans) / 2.0
     lag = loop.derivative / DERIVATIVE_FILTER
@@ -100,7 +106,6 @@ def make_model(loop: LoopParameters, grid: Grid) -> StateSpace:
     pv_share, sp_share = -(loop.gain + immediate_gain + derivative_gain), loop.gain * loop.weight + immediate_gain
 
     p11, p21, p22, new1, new2, old1, old2 = discretize_with_dead_time(replace(loop.process, dead_time=delay), h)
-    n = PAST_OP + dead_time_steps + 1
     step, input_step = np.zeros((n, n)), np.zeros((n, 3))  # columns: noise of PV, SP, and the load's innovation
     step[PAST_OP, [INTEGRAL, MEMORY]], input_step[PAST_OP, :2] = 1.0, (pv_share, sp_share)
     step[range(PAST_OP + 1, n), range(PAST_OP, n - 1)] = 1.0
@@ -110,7 +115,7 @@ def make_model(loop: LoopParameters, grid: Grid) -> StateSpace:
             step[row, PAST_OP + dead_time_steps - 1] += new
         else:
             step[row], input_step[row] = step[row] + new * step[PAST_OP], new * input_step[PAST_OP]
-        step[row, n - 1] += old
+        step[row, PAST_OP + dead_time_steps] += old
     decay = exp(-h / loop.correlation)
     step[[0, PV], LOAD], input_step[[0, PV], 2] = (new1 + old1) * decay, new1 + old1
     step[PV, LOAD], input_step[PV, 2] = (new2 + old2) * decay, new2 + old2

@@ -1,8 +1,8 @@
-"""Fits the process that predicts PV from OP with the smallest errors at a given dead time.
+"""Fits the process that predicts PV from OP with the smallest errors.
 
 This is a prediction-error method with a noise model (Ljung, 1999, chapters 7 and 13; Forssell and Ljung, 1999):
 A D PV = K B D OP + C e. K B/A is one of the plant's process models with any dead time, D a first-order load at its
-input, and C combines the load with white sensor noise. Nonlinear least squares estimate the lags and the noise, and
+input, and C combines the load with white sensor noise. Nonlinear least squares estimate lags, dead time and noise, and
 linear least squares the gain (Golub and Pereyra, 1973). Lags and dead time have wide priors around the typical values,
 which decide where the record has little information on them; the gain has none.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from math import exp, inf, log, sqrt
 
@@ -26,8 +26,10 @@ MIN_STRETCH_SAMPLES = 60
 SETTLING_SAMPLES = 20  # at the start of a stretch, which the filters need to settle
 NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its ratio to the sensor noise
 LAG_SIGMAS = (1.2, 0.5)  # prior standard deviations of log tau1 and of log(tau2 / tau1)
-DEAD_TIME_SIGMA = 1.0  # prior standard deviation of log(dead time + one sample)
+DEAD_TIME_SIGMA = 1.0  # prior standard deviation of log(dead time + one interval)
+FIXED_STD = 1e-3  # prior standard deviation of a parameter that is fixed
 _MAX_SAMPLES, _MAX_STRETCHES = 20_000, 8
+_MAX_DEAD_TIME_SHARE = 0.15  # of the record's length: the longest dead time of the search
 _MAX_PARTS = 10
 _LOG_STEP = 1e-4  # step of a logarithm for finite differences
 _MAX_EVALUATIONS = 30
@@ -62,15 +64,14 @@ def least_squares(residual: Callable[[Floats], Floats], start: Floats,
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """The estimate at one dead time (`delay`, s).
+    """The parameters of a process and its noise (see `PredictionErrorModel`) with the gain of the smallest errors.
 
-    parameters: log tau1, log(tau2 / tau1), and the two noise parameters. sigma: standard deviation of the residuals.
-    cost: n log variance plus the squared prior residuals, which is minus twice the log-posterior.
+    sigma: standard deviation of the errors. cost: n log variance plus the squared prior residuals, which is minus twice
+    the log-posterior.
     """
 
-    delay: float
     parameters: Floats
     gain: float
     sigma: float
@@ -80,22 +81,20 @@ class Fit:
 class PredictionErrorModel:
     """The prediction-error model of PV with the input OP, with a prior around a typical process.
 
-    period: of an external oscillation, s; components of this period and of a third of it are removed from the errors.
-    prior: the typical process, with lags of at least a fifth of an interval. prior_mean: log tau1 and log(tau2 / tau1)
-    of it. stretches: the parts of the record in which PV and OP move. scale: standard deviation of the errors by which
-    the prior is weighted. parts: the largest number of scans of 1 s in an interval.
+    The parameters are log tau1, log(tau2 / tau1), log(dead time + interval), and the two noise parameters. period: of
+    an external oscillation, s; components of this period and of a third of it are removed from the errors. prior_mean:
+    the parameters of the typical process, with lags of at least a fifth of an interval. stretches: the parts of the
+    record in which PV and OP move. scale: standard deviation of the errors by which the prior is weighted. parts:
+    the largest number of scans of 1 s in an interval.
     """
 
     def __init__(self, signals: Signals, prior: ProcessSpec, period: float | None = None, *,
                  parts: int = _MAX_PARTS) -> None:
-        self.model, self.expected_dead_time, self.interval = prior.model, prior.dead_time, signals.interval
-        self._parts = max(1, min(round(signals.interval), parts))
-        self.scan = signals.interval / self._parts
-        lags = [max(t, 0.2 * signals.interval) for t in prior.tau]
-        self.prior = replace(prior, tau=tuple(lags))
-        self.prior_mean = np.array([log(lag) for lag in lags[:1]] + [log(lag / lags[0]) for lag in lags[1:]])
-        self.prior_std = np.array(LAG_SIGMAS[:len(lags)])
-        self.scale = 0.0
+        self.model, self.interval, self.period, self.scale = prior.model, signals.interval, period, 0.0
+        self._parts, self.lags = max(1, min(round(signals.interval), parts)), len(prior.tau)
+        tau = [max(t, 0.2 * signals.interval) for t in prior.tau]
+        self.prior_mean = np.log([*tau[:1], *(t / tau[0] for t in tau[1:]), prior.dead_time + self.interval])
+        self._prior_std = np.array([*LAG_SIGMAS[:self.lags], DEAD_TIME_SIGMA])
         stretches = (slice(s.start, min(s.stop, s.start + _MAX_SAMPLES))
                      for s in find_runs(signals.complete, MIN_STRETCH_SAMPLES))
         self.stretches = [s for s in stretches if np.ptp(signals.op[s]) > 1e-6 and np.ptp(signals.pv[s]) > 1e-9
@@ -103,7 +102,7 @@ class PredictionErrorModel:
         self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.stretches]
         self._op = self._deviations(signals.op)
         self.samples = sum(len(pv) for pv in self._pv)
-        self.period = period
+        self.max_dead_time = max(3.0, _MAX_DEAD_TIME_SHARE * self.samples) * self.interval
         self._harmonic_basis = (np.linalg.qr(_concatenate_centred(self._deviations(self._harmonics())).T)[0]
                                 if period and self.stretches else None)
 
@@ -118,80 +117,76 @@ class PredictionErrorModel:
 
     @property
     def initial_values(self) -> list[Floats]:
-        """The initial values of a fit: the typical lags with several noise parameters."""
+        """The initial values of a fit: the typical process with several noise parameters."""
         return [np.concatenate([self.prior_mean, noise]) for noise in NOISES]
 
     def swap(self, parameters: Floats, lag: int) -> Floats:
         """Return the parameters with the time constants of the load and of this lag exchanged."""
-        k = len(self.prior_mean)
-        logs, noise = np.cumsum(parameters[:k]), parameters[k:].copy()
-        noise[0], logs[lag] = (pole_logit(exp(-self.interval / exp(logs[lag]))),
-                               log(-self.interval / log(pole_of(noise))))
-        return np.concatenate([logs[:1], np.diff(logs), noise])
+        k, other = self.lags, parameters.copy()
+        logs = np.cumsum(parameters[:k])
+        other[k + 1], logs[lag] = (pole_logit(exp(-self.interval / exp(logs[lag]))),
+                                   log(-self.interval / log(pole_of(parameters[k + 1:]))))
+        other[:k] = np.diff(logs, prepend=0.0)
+        return other
 
-    def _filters(self, delay: float, parameters: Floats) -> Filters:
-        k = len(self.prior_mean)
-        lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:k].tolist()))
-        process = ProcessSpec(model=self.model, gain=1.0, tau=lags, dead_time=delay)
-        return make_filters(process, self.interval, self._parts, parameters[k:])
+    def process_of(self, parameters: Floats, gain: float = 1.0) -> ProcessSpec:
+        """Return the process with these parameters."""
+        lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:self.lags].tolist()))
+        dead_time = min(exp(min(parameters[self.lags], 16.0)) - self.interval, self.max_dead_time)
+        return ProcessSpec(model=self.model, gain=gain, tau=lags, dead_time=max(dead_time, 0.0))
 
-    def filter_signals(self, delay: float, parameters: Floats) -> tuple[Floats, Floats]:
+    def _filters(self, parameters: Floats) -> Filters:
+        return make_filters(self.process_of(parameters), self.interval, self._parts, parameters[self.lags + 1:])
+
+    def filter_signals(self, parameters: Floats) -> tuple[Floats, Floats]:
         """Return filtered PV, (n,), and OP, (..., n): the prediction errors are PV minus the gain times OP.
 
-        delay: s. parameters: as in Fit. Each stretch is without its mean, its start and the external oscillation.
+        Each stretch is without its mean, its start and the external oscillation.
         """
-        loop_filters = self._filters(delay, parameters)
-        y, u = (_concatenate_centred([loop_filters.of_pv(pv) for pv in self._pv]),
-                _concatenate_centred([loop_filters.of_op(op) for op in self._op]))
+        filters = self._filters(parameters)
+        y, u = (_concatenate_centred([filters.of_pv(pv) for pv in self._pv]),
+                _concatenate_centred([filters.of_op(op) for op in self._op]))
         if self._harmonic_basis is not None:
             y, u = (y - self._harmonic_basis @ (self._harmonic_basis.T @ y),
                     u - (u @ self._harmonic_basis) @ self._harmonic_basis.T)
         return y, u
 
-    def errors(self, delay: float, parameters: Floats) -> Floats:
+    def errors(self, parameters: Floats) -> Floats:
         """Return the prediction errors (n,) for the least-squares gain."""
-        y, u = self.filter_signals(delay, parameters)
+        y, u = self.filter_signals(parameters)
         return y - _gain(y, u) * u
 
-    def fit(self, delay: float, start: Floats) -> Fit | None:
-        """Return the process of the smallest errors at a dead time, s, from these initial values."""
-        parameters = self._search(lambda log_params: (delay, log_params), start, _LEAST_GAIN)
-        return None if parameters is None else self.evaluate(delay, parameters)
-
-    def fit_with_dead_time(self, delay: float, start: Floats, least_gain: float) -> Fit | None:
-        """Return the same with the dead time, s, as a further parameter. least_gain: see `least_squares`."""
-        def split(log_params: Floats) -> tuple[float, Floats]:
-            return max(exp(min(float(log_params[0]), 16.0)) - self.scan, 0.0), log_params[1:]
-
-        log_params = self._search(split, np.array([log(delay + self.scan), *start]), least_gain)
-        return None if log_params is None else self.evaluate(*split(log_params))
-
-    def _search(self, split: Callable[[Floats], tuple[float, Floats]], start: Floats, least_gain: float
-                ) -> Floats | None:
-        if self.samples <= 3 * (split(start)[0] / self.interval + SETTLING_SAMPLES):
+    def fit(self, start: Floats, least_gain: float = _LEAST_GAIN) -> Fit | None:
+        """Return the process of the smallest errors from these initial values. least_gain: see `least_squares`."""
+        if self.samples <= 3 * (self.process_of(start).dead_time / self.interval + SETTLING_SAMPLES):
             return None
-        if not self.scale:
-            self.scale = max(float(self.errors(*split(start)).std()), 1e-9)
-        return least_squares(lambda log_params: np.append(self.errors(*split(log_params)),
-                                                          self.scale * self._prior_residuals(*split(log_params))),
-                             start, None, least_gain)
+        self.scale = self.scale or max(float(self.errors(start).std()), 1e-9)
+        parameters = least_squares(lambda one: np.append(self.errors(one), self.scale * self._prior_residuals(one)),
+                                   start, None, least_gain)
+        return None if parameters is None else self.evaluate(parameters)
 
-    def evaluate(self, delay: float, parameters: Floats) -> Fit | None:
+    def evaluate(self, parameters: Floats) -> Fit | None:
         """Return the fit with these parameters and their least-squares gain; None where OP has no effect."""
-        y, u = self.filter_signals(delay, parameters)
+        y, u = self.filter_signals(parameters)
         gain, power = _gain(y, u), float(u @ u)
         error = y - gain * u
-        variance = float(error @ error) / max(len(y) - len(parameters) - 1, 1)
+        variance = float(error @ error) / max(len(y) - len(parameters), 1)
         if not (power > 0 and 0 < variance < inf):
             return None
-        prior_residuals = self._prior_residuals(delay, parameters)
-        return Fit(delay, parameters, gain, sqrt(variance),
-                   len(y) * log(variance) + float(prior_residuals @ prior_residuals))
+        prior_residuals = self._prior_residuals(parameters)
+        return Fit(parameters, gain, sqrt(variance), len(y) * log(variance) + float(prior_residuals @ prior_residuals))
 
-    def _prior_residuals(self, delay: float, parameters: Floats) -> Floats:
+    def fit_at(self, fit: Fit, dead_time: float) -> Fit | None:
+        """Return the fit with this dead-time parameter, from the other parameters of a fit."""
+        start, other = fit.parameters.copy(), copy(self)
+        other.prior_mean, other._prior_std = self.prior_mean.copy(), self._prior_std.copy()
+        start[self.lags], other.prior_mean[-1], other._prior_std[-1] = dead_time, dead_time, FIXED_STD
+        refit = other.fit(start)
+        return refit and self.evaluate(refit.parameters)
+
+    def _prior_residuals(self, parameters: Floats) -> Floats:
         """Return the deviations (L + 1,) of L lags and the dead time from the prior mean, in standard deviations."""
-        dead_time_residual = log((delay + self.interval) / (self.expected_dead_time + self.interval)) / DEAD_TIME_SIGMA
-        return np.append((parameters[:len(self.prior_mean)] - self.prior_mean) / self.prior_std, dead_time_residual)
+        return np.asarray((parameters[:self.lags + 1] - self.prior_mean) / self._prior_std)
 
     def with_input(self, stem: Floats) -> PredictionErrorModel:
         """Return the same model with one or more stem positions, (..., T), as the input."""
@@ -201,17 +196,17 @@ class PredictionErrorModel:
 
     def costs(self, fit: Fit, stems: Floats) -> Floats:
         """Return the costs (M,) of a fit for each of M stem positions, (M, T), as the input, with the best gain."""
-        y, u = self.with_input(stems).filter_signals(fit.delay, fit.parameters)
+        y, u = self.with_input(stems).filter_signals(fit.parameters)
         residual_power = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
-        variance = np.maximum(residual_power, 1e-300) / max(len(y) - len(fit.parameters) - 1, 1)
+        variance = np.maximum(residual_power, 1e-300) / max(len(y) - len(fit.parameters), 1)
         return np.asarray(fit.cost + len(y) * (np.log(variance) - 2.0 * log(fit.sigma)))
 
-    def estimate_oscillation_load(self, gain: float, delay: float, parameters: Floats) -> tuple[float, float, float]:
-        """Return the external oscillation as a load on a process of this gain; see `Innovations`."""
-        loop_filters = self._filters(delay, parameters)
-        response = gain * _concatenate_centred([loop_filters.of_op(load)
-                                                for load in self._deviations(self._harmonics())]).T
-        error = _concatenate_centred([loop_filters.of_pv(pv) - gain * loop_filters.of_op(op)
+    def estimate_oscillation_load(self, fit: Fit) -> tuple[float, float, float]:
+        """Return the external oscillation as a load on the fitted process; see `ProcessLaw`."""
+        filters = self._filters(fit.parameters)
+        response = fit.gain * _concatenate_centred([filters.of_op(load)
+                                                    for load in self._deviations(self._harmonics())]).T
+        error = _concatenate_centred([filters.of_pv(pv) - fit.gain * filters.of_op(op)
                                       for pv, op in zip(self._pv, self._op, strict=True)])
         parts = np.linalg.lstsq(response, error, rcond=None)[0]
         residuals = error - response @ parts
@@ -219,22 +214,30 @@ class PredictionErrorModel:
         first, third = float(np.hypot(*parts[:2])), float(np.hypot(*parts[2:]))
         return first, sqrt(float(np.trace(variance[:2, :2])) / 2.0), third / max(first, 1e-12)
 
-    def covariance(self, fit: Fit) -> Floats:
-        """Return the covariance (L + 1, L + 1) of the parameters of L lags and of the log gain; it may be infinite."""
-        k, variance = len(self.prior_mean), fit.sigma**2
+    def covariance(self, fit: Fit, gain_std: float = inf) -> Floats:
+        """Return the covariance (P + 1, P + 1) of the parameters and of the log gain; it may be infinite.
 
-        def errors(log_params: Floats) -> Floats:
-            y, u = self.filter_signals(fit.delay, log_params[:-1])
-            return y - fit.gain * exp(log_params[-1]) * u
+        gain_std: prior standard deviation of the log gain.
+        """
+        def residuals(values: Floats) -> Floats:
+            y, u = self.filter_signals(values[:-1])
+            prior_residuals = np.append(self._prior_residuals(values[:-1]), values[-1] / gain_std)
+            return np.append(y - fit.gain * exp(values[-1]) * u, fit.sigma * prior_residuals)
 
-        jacobian_matrix = jacobian(errors, np.append(fit.parameters, 0.0))
+        jacobian_matrix = jacobian(residuals, np.append(fit.parameters, 0.0))
+        if not np.isfinite(jacobian_matrix).all():
+            return np.full((jacobian_matrix.shape[1],) * 2, np.inf)
         normal = jacobian_matrix.T @ jacobian_matrix
-        normal[range(k), range(k)] += variance / self.prior_std**2
         normal[np.diag_indices_from(normal)] *= 1.0 + 1e-9
-        if not np.isfinite(normal).all():
-            return np.full((k + 1, k + 1), np.inf)
-        keep = [*range(k), len(fit.parameters)]
-        return np.asarray(np.linalg.pinv(normal)[np.ix_(keep, keep)] * variance)
+        return np.asarray(np.linalg.pinv(normal) * fit.sigma**2)
+
+    def errors_of(self, fit: Fit, samples: int) -> Floats:
+        """Return the prediction errors of a fit at all samples, (T,), NaN where there are none."""
+        y, u = self.filter_signals(fit.parameters)
+        aligned = np.full(samples, np.nan)
+        aligned[np.concatenate([np.arange(s.start + SETTLING_SAMPLES, s.stop) for s in self.stretches])] = (
+            y - fit.gain * u)
+        return aligned
 
 
 def _concatenate_centred(stretches: Sequence[Floats]) -> Floats:

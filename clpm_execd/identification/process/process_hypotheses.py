@@ -14,9 +14,7 @@ import numpy as np
 from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.identification.hypotheses import Fitted, LoopData
-from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.dead_time_profile import ProcessLaw, estimate_process
-from clpm_execd.identification.process.residuals import Innovations, estimate_innovations
+from clpm_execd.identification.process.process_law import ProcessLaw, estimate_noise, estimate_process
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, FaultSpec, LoopSpec, ProcessSpec, SensorSpec
@@ -39,13 +37,13 @@ class TypeModel:
         if law is not None and min(law.gain_log_std, law.slope_log_std) < LIMITS.max_log_std and _has_sign(law, prior):
             return _fitted(name, data, prior, law)
         findings = Findings()
-        findings.warnings.append(f"process not identifiable from this record ({_why_not_identified(data.signals)}): "
+        findings.warnings.append("process not identifiable from this record, in which PV, OP or SP move too little: "
                                  "gain, time constant and dead time are defaults")
         findings.note("process.gain", Estimate.from_prior(typical.gain, _unit(typical.model)))
         if typical.tau:
             findings.note("process.tau", Estimate.from_prior(typical.tau[0], "s", 5.0))
         findings.note("process.dead_time", Estimate.from_prior(typical.dead_time, "s", 5.0))
-        loop, residuals = _with_residuals(data, prior, replace(prior.loop, process=typical), findings)
+        loop, residuals = _with_residuals(data, prior, replace(prior.loop, process=typical), None, findings)
         return replace(prior, name=name, loop=loop, log_likelihood=log_likelihood, bic=bic, residuals=residuals,
                        findings=findings)
 
@@ -126,44 +124,34 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
     if loop.controller.action is None:
         rule = tune_controller(replace(loop, controller=ControllerSpec()), min(data.signals.interval, 1.0))
         loop = replace(loop, controller=replace(rule, derivative=0.0))
-    loop, residuals = _with_residuals(data, prior, loop, findings, period)
+    loop, residuals = _with_residuals(data, prior, loop, law, findings)
     return replace(prior, name=name, loop=loop, log_likelihood=law.log_likelihood, bic=law.bic,
                    gain=prior.bic - law.bic if threshold else 0.0, threshold=threshold, residuals=residuals,
                    findings=findings)
 
 
-def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, findings: Findings, period: float | None = None
-                    ) -> tuple[LoopSpec, Innovations | None]:
-    """Return the loop with the load and the sensor noise that the residuals of PV show, and the residuals."""
-    residuals = estimate_innovations(data.signals.driven_by(prior.stem), loop.process, period)
+def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessLaw | None, findings: Findings
+                    ) -> tuple[LoopSpec, ProcessLaw | None]:
+    """Return the loop with the load and the sensor noise of a law, and the law with its residuals.
+
+    A default process, without a law, needs a load of its own; the law of a slow record needs residuals at its
+    samples.
+    """
+    residuals = law
+    if law is None or not len(law.errors):
+        residuals = estimate_noise(data.signals.driven_by(prior.stem), loop.process)
     if residuals is None:
         return loop, None
-    if prior.joint is not None:
-        noise = Estimate.from_interval(prior.joint.noise, "% of span")
-    else:  # without the part of the variance that the rounding of PV causes
-        sensor_share = 1.0 - min(data.resolutions[0]**2 / 12.0 / max(residuals.noise, 1e-9)**2, _MAX_ROUNDING_SHARE)
-        noise = Estimate.from_log_std(residuals.noise * sensor_share**0.5, residuals.log_std[2] / sensor_share,
-                                      "% of span")
-    if prior.joint is not None and findings.estimates["process.gain"].source == "identified":
-        load = Estimate.from_interval(prior.joint.load, "% of travel")
-        time_constant = Estimate.from_interval(prior.joint.correlation, "s")
-    else:  # The load estimate depends on the process: a default process needs one of its own.
-        load = Estimate.from_log_std(residuals.load, residuals.log_std[0], "% of travel")
-        time_constant = Estimate.from_log_std(residuals.correlation, residuals.log_std[1], "s")
-    sigma = findings.note("disturbance.sigma", load)
-    correlation = findings.note("disturbance.correlation", time_constant)
+    law, (value, _, high) = law or residuals, (law or residuals).noise
+    # The rounding of PV causes a part of the variance of noise at the samples.
+    sensor_share = 1.0 - (min(data.resolutions[0]**2 / 12.0 / max(value, 1e-9)**2, _MAX_ROUNDING_SHARE)
+                          if law is residuals else 0.0)
+    noise = Estimate.from_factor(value * sensor_share**0.5, (high / value)**(1.0 / sensor_share), "% of span")
+    sigma = findings.note("disturbance.sigma", Estimate.from_interval(law.load, "% of travel"))
+    correlation = findings.note("disturbance.correlation", Estimate.from_interval(law.correlation, "s"))
     return replace(
         loop, sensor=SensorSpec(noise=min(findings.note("sensor.noise", noise), 50.0)),
         disturbance=DisturbanceSpec(sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6))), residuals
-
-
-def _why_not_identified(signals: Signals) -> str:
-    complete = signals.complete
-    if not complete.any() or np.ptp(signals.pv[complete]) == 0.0:
-        return "PV never moved"
-    if np.ptp(signals.op[complete]) == 0.0:
-        return "OP never moved"
-    return "SP never moved" if np.ptp(signals.sp[complete]) == 0.0 else "SP moved too little"
 
 
 def _unit(model: str) -> str:

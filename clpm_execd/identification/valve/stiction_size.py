@@ -97,13 +97,13 @@ class _Search:
         position = _simulate_stems(self._signals, [stem])[0]
         driven_by_stem = pem.with_input(position)
         fits = [fit for start in pem.initial_values
-                if (fit := driven_by_stem.fit(pem.expected_dead_time, start)) is not None] if pem.stretches else []
+                if (fit := driven_by_stem.fit(start)) is not None] if pem.stretches else []
         if not fits:
             return {}
         pem.scale = min(fits, key=lambda fit: fit.cost).sigma
         initial_fits = [self._refit(min(fits, key=lambda fit: fit.cost), position)]
         # The typical process may discriminate between stems better than one fitted to a wrong stem.
-        if (typical_fit := pem.evaluate(pem.expected_dead_time, pem.initial_values[1])) is not None:
+        if (typical_fit := pem.evaluate(pem.initial_values[1])) is not None:
             initial_fits.append(typical_fit)
         self._evaluate_grid(initial_fits,
                             [(s, j, start) for s, j, _ in _make_grid(stem, *_WIDE_GRID) for start in (-1.0, 0.0, 1.0)])
@@ -164,10 +164,10 @@ class _Search:
 
     def _refit(self, fit: Fit, position: Floats) -> Fit:
         """Return the process refitted to a stem position, (T,), from the initial values of a fit."""
-        model = self._model.with_input(position)
-        delays = fit.delay * np.array(_DEAD_TIME_FACTORS)
-        delay = min(delays.tolist(), key=lambda delay: float(np.sum(model.errors(delay, fit.parameters)**2)))
-        return model.fit_with_dead_time(delay, fit.parameters, _COARSE_GAIN_2LOGL) or replace(fit, cost=inf)
+        model, starts = self._model.with_input(position), np.tile(fit.parameters, (len(_DEAD_TIME_FACTORS), 1))
+        starts[:, model.lags] += np.log(_DEAD_TIME_FACTORS)
+        start = min(starts, key=lambda start: float(np.sum(model.errors(start)**2)))
+        return model.fit(start, _COARSE_GAIN_2LOGL) or replace(fit, cost=inf)
 
 
 def _simulate_stems(signals: Signals, stems: Sequence[Stem]) -> Floats:
