@@ -53,7 +53,9 @@ def add_shutdowns(loops: Iterable[LoopSpec], value: object, place: Place) -> Seq
         if "duration" not in table:
             here.at("duration").refuse("is missing", "give the time from the beginning to the end of the start-up")
         if unit is not None and unit not in units:
-            here.at("unit").refuse(f"unknown unit {unit!r}", did_you_mean(unit, [name for name in units if name]))
+            names = [name for name in units if name]
+            here.at("unit").refuse(f"unknown unit {unit!r}", did_you_mean(unit, names) if names else
+                                   "give its loops this area")
         shutdown = _read_fault({"kind": "shutdown", **table}, here)
         if shutdown is not None:
             loops = _add(loops, shutdown, unit)

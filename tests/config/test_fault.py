@@ -139,3 +139,5 @@ def test_all_mistakes_in_shutdowns_are_found() -> None:
     keys = [problem.split(": ")[1] for problem in found]
     assert keys == [f"unit.shutdown[1].{key}" for key in ("mean_repeat", "duration", "unit", "size")]
     assert "did you mean" in found[2]
+    [message] = problems('[[unit.shutdown]]\nduration = "12h"\nunit = "unit 3"\n')
+    assert message.endswith("unknown unit 'unit 3'; give its loops this area")
