@@ -47,16 +47,17 @@ class Recorder(LoopArrays):
             [_step_ratio(step) for step in steps.tolist()]).T.take(which, axis=1)
         self._steps_per_unit: Floats = self._denominator / self._numerator
         self._band: Floats = np.asarray(bands, dtype=np.float64)
+        self._any_band, self._any_step = bool((self._band > 0).any()), bool(self._has_step.any())
         self._last: Floats = np.full(len(which), np.nan)
 
     def record(self, values: Floats) -> None:
         """Stage 8, in place on (T, N) engineering values: exception test, then resolution."""
-        if (self._band > 0).any():
+        if self._any_band:
             for row in values:
                 # A first value and one after a missing one are taken: NaN compares false.
                 np.copyto(row, self._last, where=np.abs(row - self._last) < self._band)
                 self._last = row.copy()
-        if self._has_step.any():
+        if self._any_step:
             multiples = values * self._steps_per_unit
             np.rint(multiples, out=multiples)
             multiples *= self._numerator

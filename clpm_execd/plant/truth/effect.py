@@ -60,7 +60,7 @@ class EffectMeter(LoopArrays):
         # deviations from the mean, and those squared.
         self._samples, self._different_modes, self._manual = np.zeros((3, n))
         self._difference, self._distance, self._deviation, self._squares = np.zeros((4, 3, n))
-        self._bin = np.full(n, -1, dtype=np.int64)
+        self._bin, self._latest_bin = np.full(n, -1, dtype=np.int64), -1
         self._bins = np.zeros(n)  # how many have ended
         self._mean, self._variance, self._effects = np.zeros((3, 3, n))  # of SP, OP, PV
         self._mode_effect = np.zeros(n)
@@ -74,12 +74,12 @@ class EffectMeter(LoopArrays):
         time: ns. values, copy: (3, M) SP, OP, PV. has_other_mode, is_manual: (M,) 0 or 1, the latter where both are.
         """
         number = time // self._bin_ns
-        is_over = self._bin != number
-        has_ended = bool(is_over.any())
+        has_ended = number != self._latest_bin
         if has_ended:
+            is_over = self._bin != number
             self._end_bins(is_over & (self._samples > 0.0))
             np.copyto(self._mean, copy, where=is_over & (self._bins == 0.0))
-            self._bin[:] = number
+            self._bin[:] = self._latest_bin = number
         self._samples += 1.0
         self._different_modes += has_other_mode
         distance, deviation = values - copy, copy - self._mean

@@ -53,6 +53,7 @@ class TruthObserver:
         self._is_fault = ~np.array([fault.kind.is_control for fault in faults], dtype=bool)
         # A fault of the data path acts on all samples, or on a random share of them.
         self._on_all = np.array([fault.kind.stage == DATA_PATH_STAGE for fault in faults], dtype=np.float64)
+        self._has_data_path = bool(self._on_all.any())
         self._random_stages = {} if data_path is None else data_path.random_stages()
         self._random = np.array(list(self._random_stages), dtype=np.intp)
         self._on_all[self._random] = 0.0
@@ -100,15 +101,18 @@ class TruthObserver:
         a = len(self._affected)
         effect, visible = np.zeros((t, f + a)), np.zeros((t, f + a), dtype=bool)
         cause = np.full((t, f + a), -1, dtype=np.intp)
-        effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._on_all * severity)
+        if self._has_data_path:
+            effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._on_all * severity)
         if self._random.size:
             bins, which = np.unique(times // self._bin_ns, return_inverse=True)
             shares = np.stack([self._shares_at(number) for number in bins.tolist()])
             effect[:, self._random] = LARGEST_EFFECT * np.sqrt(shares[which])
-        visible[:, :f] = present & (effect[:, :f] >= VISIBLE_FROM)
+        if self._has_data_path:
+            visible[:, :f] = effect[:, :f] >= VISIBLE_FROM
         if self._twin is not None:
             self._measure(times, signals, mode, twin_signals, twin_mode, effect, visible, cause)
-            visible[:, :f] &= present
+        visible[:, :f] &= present
+        if a:
             has_fault = np.zeros((a, t), dtype=bool)
             np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
             # A fault by which a loop feels another one has the cause that is felt.
@@ -116,8 +120,8 @@ class TruthObserver:
             cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
             visible[:, f:] &= ~has_fault.T
             cause[:, f:][~visible[:, f:]] = -1
-        present = np.concatenate([present, visible[:, f:]], axis=1)
-        severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
+            present = np.concatenate([present, visible[:, f:]], axis=1)
+            severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
                      cause, self._routes)
 
@@ -157,7 +161,7 @@ class TruthObserver:
         assert twin is not None
         own, f = np.flatnonzero(self._own_copy >= 0), len(self._own_copy)
         copies = self._own_copy[own]
-        base_mode = mode[:, twin.base]
+        base_mode = mode.take(twin.base, axis=1)
         has_other_mode = (base_mode != twin_mode).astype(np.float64)
         is_manual = ((base_mode == MAN) & (twin_mode == MAN)).astype(np.float64)
         for t, time in enumerate(times.tolist()):

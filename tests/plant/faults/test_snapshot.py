@@ -292,7 +292,7 @@ RECOMPUTED = {
     "DistantCycles": {"_knot", "_at_knots"},
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
                      "_has_spikes", "_is_frozen", "_lost_columns", "_quantization_columns"},
-    "TruthObserver": {"_shares"}, "DataPath": {"_block_loops", "_block_column"},
+    "EffectMeter": {"_latest_bin"}, "TruthObserver": {"_shares"}, "DataPath": {"_block_loops", "_block_column"},
     "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},
     "Stiction": {"_half_band", "_half_slack", "_free"},
