@@ -31,6 +31,7 @@ _CONTINUOUS_SP_SHARE = 0.05  # of all samples: an SP that moves in more of them 
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
 _MAX_EVALUATIONS = 20
+_FAILED_RESIDUAL = 1e3  # standard deviations: far above any residual of a filter
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
 _MAX_DEAD_TIME_FACTOR = 3.0  # times the expected dead time: the end of the search
 _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to the rounding of PV and OP
@@ -162,8 +163,13 @@ class Likelihood:
             all_innovations.append(settled)
         return _Innovations(np.concatenate(all_innovations, axis=1), kalman_filter.innovation_cov)
 
-    def _residuals(self, params: Floats, scale: float) -> Floats:
-        return np.append(self._compute_innovations(params[None]).whitened()[0], scale * self._prior_residuals(params))
+    def _residuals(self, params: Floats, scale: float, failed: Floats) -> Floats:
+        """Return the residuals, or `failed` at parameters without a filter, from which the search turns back."""
+        try:
+            return np.append(self._compute_innovations(params[None]).whitened()[0],
+                             scale * self._prior_residuals(params))
+        except (ValueError, OverflowError, np.linalg.LinAlgError):
+            return failed
 
     def _prior_residuals(self, params: Floats) -> Floats:
         """Return the deviations of the parameters from the prior means, in standard deviations; 0 for a derivative."""
@@ -185,8 +191,9 @@ class Likelihood:
             return self._jacobian(self._compute_innovations(perturbed).whitened(), perturbed, scale)
 
         try:
-            scale = float(self._compute_innovations(start[None]).whitened().std())
-            params = least_squares(lambda params: self._residuals(params, scale), start, jacobian, _LEAST_GAIN,
+            white = self._compute_innovations(start[None]).whitened()
+            scale, failed = float(white.std()), np.full(white.size + len(start), _FAILED_RESIDUAL * float(white.std()))
+            params = least_squares(lambda params: self._residuals(params, scale, failed), start, jacobian, _LEAST_GAIN,
                                    _MAX_EVALUATIONS)
             return None if params is None else self._evaluate(np.asarray(params))
         except (ValueError, OverflowError, np.linalg.LinAlgError):
