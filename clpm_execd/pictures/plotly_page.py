@@ -49,7 +49,7 @@ _MAX_DETAIL_POINTS_OF_PAGE, _MIN_DETAIL_POINTS = 240_000, 2400
 _MAX_DETAIL_TICKS = 2**32 - 1  # times of details are 32 bits
 _SHADE_ALPHA = {"visible": 0.20, "hidden": 0.08, "control": 0.13}  # behind the lines, which must stay readable
 _BAR_ALPHA = {"visible": 1.0, "hidden": 0.38, "control": 1.0}  # in the lane
-_BAR_NAMES = {"visible": "visible", "hidden": "present, not visible", "control": "negative control"}
+_BAR_NAMES = {"visible": "visible", "hidden": "present, not visible"}  # others have the name of their group
 _PV_PX, _OP_PX, _LANE_PX, _GAP_PX, _TOP_PX, _BOTTOM_PX, _LEFT_PX, _RIGHT_PX = 190, 95, 18, 10, 34, 42, 72, 14
 _LETTER_PX = 7  # of the width of the figure's font, on average
 _TICK_FORMATS = [  # by the step between ticks, ms
@@ -215,7 +215,8 @@ def _draw_lane(figure: Figure, trend: Trend, row: int, lane: Lane, bottom: float
     for kind in _BAR_ALPHA:
         bars = [bar for bar in lane.bars if bar.kind == kind]
         if bars:
-            labels = [(bar.start, bar.end, f"{lane.fault}: {_BAR_NAMES[kind]}, {_format_times(bar)}") for bar in bars]
+            name = _BAR_NAMES.get(kind) or group_of_fault(lane.fault)
+            labels = [(bar.start, bar.end, f"{lane.fault}: {name}, {_format_times(bar)}") for bar in bars]
             _draw_bars(figure, trend, lane.fault, row, labels, add_alpha(colour, _BAR_ALPHA[kind]),
                        dash="3px,2px" if kind == "control" else "solid")
             for bar in bars:
