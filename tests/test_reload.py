@@ -25,8 +25,8 @@ CHANGED = '[[loop]]\nid = "FIC1"\n[[loop]]\nid = "FIC2"\nsp = 61.0\n[[loop]]\nid
 
 def run_direct(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a stream into InfluxDB until a hangup ends it, and wait for the request that is then under way."""
-    stop_soon(signal.SIGHUP)
-    done = run_command("--direct", "--config", "loops.toml", "--state", "state", folder=folder, env=CONNECTION)
+    with stop_soon(signal.SIGHUP):
+        done = run_command("--direct", "--config", "loops.toml", "--state", "state", folder=folder, env=CONNECTION)
     for thread in threading.enumerate():
         if thread.name == "influx-sender":
             thread.join(5)
