@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -287,8 +288,7 @@ def test_a_plant_with_every_fault_gives_the_same_bytes_in_any_parts(form: str) -
         plant, encoder = Plant(loops, start=T0), encoders[form](tuple(loop.id for loop in loops))
         texts.append(b"".join(encoder.encode(plant.advance(size)) for size in sizes))
     assert texts[0] == texts[1] == texts[2]
-    assert b"nan" not in texts[0]
-    assert b"inf" not in texts[0]
+    assert not re.search(rb"\b(nan|inf)", texts[0])
 
 
 def faulty_loops() -> tuple[LoopSpec, ...]:

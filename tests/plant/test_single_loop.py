@@ -18,7 +18,7 @@ from tiers import examples
 
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.defaults import default_loops
-from clpm_execd.plant.kernel import simulation, single_loop
+from clpm_execd.plant.kernel import single_loop
 from clpm_execd.plant.kernel.equations import equal_percentage
 from clpm_execd.plant.kernel.single_loop import SingleLoopEngine
 from clpm_execd.plant.loop_types import template
@@ -143,7 +143,6 @@ def test_only_bulk_work_loads_the_compiler() -> None:
 def test_a_large_plant_is_simulated_in_arrays() -> None:
     crowd = [template("flow", f"FIC{n}", (0.0, 100.0)) for n in range(single_loop.MAX_ENGINE_LOOPS + 1)]
     assert Plant(crowd, start=START)._single_loop is None
-    assert simulation.MAX_LOOPS is single_loop.MAX_ENGINE_LOOPS
 
 
 @given(st.floats(-100.0, 100.0), st.floats(2.0, 1000.0))
