@@ -26,6 +26,8 @@ _OPERATOR = OperatorSpec(interval=1500.0, size=0.8)  # moves SP each 25 minutes 
 _STICTION = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 5.0}, start=2 * _MINUTE, ramp=20 * _MINUTE,
                       duration=50 * _MINUTE, repeat=_STORY)
 _TAKEN_TO_MANUAL = FaultSpec(kind="manual", start=38 * _MINUTE, duration=17 * _MINUTE, repeat=_STORY)
+# The neighbour feels the loop until it has been in automatic for some minutes: cut off earlier, its PV would jump.
+_TRAVELS_FOR = 60 * _MINUTE
 _FROZEN_SENSOR = FaultSpec(kind="freeze", start=5 * _MINUTE, duration=3 * _MINUTE, repeat=20 * _MINUTE)
 _LOOPS_PER_STORY, _STICKY, _FROZEN, _NEIGHBOUR = 5, 1, 2, 4  # which of five loops has what
 
@@ -82,6 +84,7 @@ def _with_story(loops: tuple[LoopSpec, ...], masters: Set[str | None]) -> tuple[
             result[k] = replace(loop, faults=(_FROZEN_SENSOR,))
         elif place == _NEIGHBOUR and result[first + _STICKY].faults == (_STICTION, _TAKEN_TO_MANUAL):
             origin: dict[str, float | str] = {"from": loops[first + _STICKY].id, "gain": 0.7, "lag": 10.0}
-            result[k] = replace(loop, faults=(replace(_STICTION, kind="external-oscillation", parameters=origin,
-                                                      ramp=0),))
+            travelling = replace(_STICTION, kind="external-oscillation", parameters=origin, ramp=0,
+                                 duration=_TRAVELS_FOR)
+            result[k] = replace(loop, faults=(travelling,))
     return tuple(result)
