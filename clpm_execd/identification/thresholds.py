@@ -21,12 +21,6 @@ class StictionLimits(NamedTuple):
     decisive_z: float = 7.0
     # Vuong's statistic where most resolutions agree: a false-alarm probability of 1 in 40.
     min_z: float = 2.0
-    # Blocks in a period at which a regular limit cycle shows its wave, and the least median of Vuong's statistic
-    # there. In 40 sticking and 40 externally driven loops of four simulators of another form 93 % are found and 5 %
-    # are false alarms, by all resolutions 93 and 12 %; in 80 of each with few, irregular cycles 71 and 1 %, and 71
-    # and 3 %.
-    blocks_a_period: tuple[float, float] = (5.0, 20.0)
-    wave_z: float = 1.5
     # Lags, blocks, over which differences of log-likelihoods may be correlated: the longest lag of the models.
     vuong_band: int = 10
     # Periods of an external oscillation in a record: fewer are drift.

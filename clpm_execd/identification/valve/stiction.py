@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clpm_execd.identification.closed_loop.pid_regression import long_run_covariance
-from clpm_execd.identification.disturbance.oscillation import find_oscillation
 from clpm_execd.identification.loop_data import Signals, find_runs
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.plant.block import Floats
@@ -90,8 +89,7 @@ def find_stiction(signals: Signals, sense: float) -> StictionSearch:
     positions = move_stems(op, stems)
     tests = [_compare(_Blocks(pv, op, sp, positions, block), order, stems)
              for block in _block_lengths(len(pv)) for order in _ORDERS]
-    cycle = find_oscillation(signals)
-    return StictionSearch(tests, _select_decisive_test(tests, sense, cycle and cycle[0] / signals.interval))
+    return StictionSearch(tests, _select_decisive_test(tests, sense))
 
 
 def _block_lengths(samples: int) -> list[int]:
@@ -102,25 +100,16 @@ def _block_lengths(samples: int) -> list[int]:
     return blocks
 
 
-def _select_decisive_test(tests: Sequence[StictionTest], sense: float, period: float | None) -> StictionTest | None:
-    """Return the test that shows stiction best; None where another hypothesis explains PV as well.
-
-    period: of the loop's oscillation, samples. Its wave is seen with some blocks a period; finer blocks show what else
-    moves PV, and decide only where there is no regular oscillation.
-    """
-    low, high = LIMITS.blocks_a_period
-    show_wave = [test for test in tests if low <= period / test.block < high] if period else []
-    candidates = [test for test in show_wave or tests if test.gain > 0.0 and test.sense * sense >= 0.0]
+def _select_decisive_test(tests: Sequence[StictionTest], sense: float) -> StictionTest | None:
+    """Return the test that shows stiction best; None where another hypothesis explains PV as well."""
+    candidates = [test for test in tests if test.gain > 0.0 and test.sense * sense >= 0.0]
     if not candidates:
         return None
     best = max(candidates, key=lambda test: test.z)
-    median_gain = float(np.median([test.gain for test in show_wave or tests]))
-    is_at_most_resolutions = median_gain > LIMITS.gain and 2 * len(candidates) > len(show_wave or tests)
-    if show_wave:
-        median_z = float(np.median([test.z for test in show_wave]))
-        return best if is_at_most_resolutions and median_z > LIMITS.wave_z else None
     is_beyond_chance = best.z > LIMITS.decisive_z and best.gain > LIMITS.gain
-    return best if is_beyond_chance or (is_at_most_resolutions and best.z > LIMITS.min_z) else None
+    is_at_most_resolutions = (float(np.median([test.gain for test in tests])) > LIMITS.gain
+                              and 2 * len(candidates) > len(tests) and best.z > LIMITS.min_z)
+    return best if is_beyond_chance or is_at_most_resolutions else None
 
 
 def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) -> Floats:
