@@ -92,10 +92,9 @@ def test_a_wave_with_a_third_harmonic_has_its_own_period_and_not_the_harmonics()
 
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("interval", "least_found", "most_false"), [(1.0, 0.9, 0.02), (5.0, 0.9, 0.02),
-                                                                       (10.0, 0.9, 0.04), (30.0, 0.7, 0.1)])
-def test_stiction_is_detected_over_a_population_where_the_record_shows_its_wave(
-        interval: float, least_found: float, most_false: float) -> None:
+@pytest.mark.parametrize("interval", [1.0, 5.0, 10.0, 30.0])
+def test_at_least_95_of_100_records_that_show_a_wave_are_judged_rightly_whether_the_valve_sticks(
+        interval: float) -> None:
     detections, false = [], []
     for seed in range(400, 408 if CAMPAIGNS else 401):
         for kind in KINDS:
@@ -113,5 +112,4 @@ def test_stiction_is_detected_over_a_population_where_the_record_shows_its_wave(
                             harmonic=0.2)])]
     print(f"every {interval:g} s: found {np.mean(detections):.2f} of {len(detections)}, "
           f"false {np.mean(false):.3f} of {len(false)}")
-    assert np.mean(detections) >= least_found
-    assert np.mean(false) <= most_false
+    assert np.mean([*detections, *(not is_found for is_found in false)]) >= 0.95
