@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,13 +158,22 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
-            while size := int(self.rfile.readline(), 16):
+            while size := int(self._line(), 16):
                 body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
+                self._line()
+            self._line()
         else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            size = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(size)
+            if len(body) < size:
+                raise ConnectionAbortedError
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionAbortedError
+        return line
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response_only(status)
@@ -184,6 +194,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self, database: InfluxDB3) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.database = database
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Report an error, but not that a client closed its connection: stderr is by then that of the next command."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
