@@ -29,14 +29,14 @@ CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv"
 LEARNED_LOOPS = {
     "_instant": "_instant", "_row": "_row", "_left": "_remaining", "_true": "_true_pv", "_pv": "_pv", "_op": "_op",
     "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_historian_values", "_load": "_load",
-    "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}  # fmt: skip
+    "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}
 LOAD_FAULTS = {"_own": "_healthy_load"}
 COUPLINGS_PASSED = "passed"
 EFFECT_METER = {
     "samples": "_samples", "different modes": "_different_modes", "distance": "_distance", "deviation": "_deviation",
     "squares": "_squares", "manual": "_manual", "difference": "_difference", "level": "_level",
     "level bins": "_level_bins", "bin": "_bin", "bins": "_bins", "mean": "_mean", "variance": "_variance",
-    "effects": "_effects", "mode effect": "_mode_effect", "effect": "effect", "is visible": "is_visible"}  # fmt: skip
+    "effects": "_effects", "mode effect": "_mode_effect", "effect": "effect", "is visible": "is_visible"}
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}
 STICTION = {"_wanted": "_last_actuator", "_stem": "_stem", "_direction": "_direction", "_slides": "_is_sliding"}
@@ -79,7 +79,7 @@ SPECIFICATIONS = {
     "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "ThroughputSpec": "ThroughputSpec",
     "RecordingSpec": "RecordingSpec",
     "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
-    "LearnedModel": "Laws", "StateMatchedModel": "StateMatchedModel"}  # fmt: skip
+    "LearnedModel": "Laws", "StateMatchedModel": "StateMatchedModel"}
 
 # By class and field, where the field has another name in that text, and in the file of learned loops.
 RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_repeat"): "held"}

@@ -79,7 +79,7 @@ def _as_a_process(arguments: list[str], folder: Path, env: Mapping[str, str], st
         _descriptors(stdout, stderr), _streams(), _signal_handlers(), _log(), _working_folder(folder),
         _environment(env), _excepthooks(), warnings.catch_warnings(),
         mock.patch.object(prefetch, "count_processors", return_value=1),  # so that it starts no second process
-    ):  # fmt: skip
+    ):
         before, sys.argv = sys.argv, arguments
         try:
             yield

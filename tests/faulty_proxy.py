@@ -31,7 +31,7 @@ FAULTS = (
     "lost",  # written, and the connection is reset in place of the answer
     "cut",  # written, and the answer ends within its headers
     "500", "503", "429", "401", "portal",
-)  # fmt: skip
+)
 LASTS = 3.0  # s of a silence, after which the connection is reset
 
 _ANSWERS = {
@@ -41,7 +41,7 @@ _ANSWERS = {
     "401": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 26\r\n\r\n{\"message\":\"unauthorized\"}",
     "portal": b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n<html>Welcome aboard</html>",
     "refuses all": b"HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 22\r\n\r\n{\"message\":\"starting\"}",
-}  # fmt: skip
+}
 
 
 def no_trouble() -> str:
@@ -204,7 +204,7 @@ def _pass_on(
     content = response.read()
     head = [f"HTTP/1.1 {response.status} {response.reason}"]
     head += [f"{name}: {value}" for name, value in response.getheaders()
-             if name.lower() not in ("transfer-encoding", "content-length", "connection")]  # fmt: skip
+             if name.lower() not in ("transfer-encoding", "content-length", "connection")]
     if response.status != 204:
         head.append(f"Content-Length: {len(content)}")
     return "\r\n".join(head).encode() + b"\r\n\r\n" + content, response.status

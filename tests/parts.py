@@ -286,7 +286,7 @@ class InfluxDB:
         request = urllib.request.Request(
             f"{self.url}/api/v2/write?org={self.org}&bucket={bucket}&precision=ns",
             data=lines, method="POST", headers={"Authorization": f"Token {self.token}"},
-        )  # fmt: skip
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 204
 

@@ -50,7 +50,7 @@ class Stream:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment(env), stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=stderr, bufsize=0,
-            )  # fmt: skip
+            )
         assert self.process.stdout is not None
         self._stdout = self.process.stdout
         self._read = b""
@@ -413,7 +413,7 @@ def test_the_token_is_shown_nowhere(start: Start, tmp_path: Path, by_file: bool)
         env = {
             "INFLUXDB_URL": f"http://127.0.0.1:{closed.getsockname()[1]}", "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b",
             "LOG_LEVEL": "DEBUG", "LOG_FILE": "stream.log", "INFLUXDB_TOKEN": TOKEN,
-        }  # fmt: skip
+        }
         if by_file:
             (tmp_path / "token").write_text(f"{env.pop('INFLUXDB_TOKEN')}\n")
             env["INFLUXDB_TOKEN_FILE"] = "token"

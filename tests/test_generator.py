@@ -180,7 +180,7 @@ def test_a_custom_loop_takes_any_key_of_a_loop() -> None:
         sensor={"noise": 0.0}, disturbance={"sigma": 0.0}, operator={"interval": 0.0},
         recording={"resolution": {"pv": 0.0, "op": 0.0}},
         move=[{"at": "10s", "op": 60.0}, {"at": "1m", "mode": "AUT"}, {"at": 90, "sp": 80.0, "ramp": "30s"}],
-    )  # fmt: skip
+    )
     assert (spec.process.gain, spec.process.tau, spec.process.dead_time) == (1.1, (3.0,), 2.0)
     assert (spec.controller.form, spec.valve.characteristic, spec.range) == ("series", "equal-percentage", (0.0, 120.0))
     block = generator.advance(300)
@@ -262,7 +262,7 @@ def test_a_loop_cannot_be_added_after_the_first_sample() -> None:
                                    {"start": datetime(2025, 1, 10)}, {"interval": "soon"}, {"interval": [1]},
                                    {"interval": True}, {"config": 5}, {"loops": 5}, {"loops": "FIC1"},
                                    {"loops": [5]}, {"loops": [{}]}, {"loops": [{"id": "A"}, {"id": "A"}]}],
-                         ids=str)  # fmt: skip
+                         ids=str)
 def test_an_invalid_argument_is_bad_input(argument: dict[str, object]) -> None:
     with pytest.raises(BadInput) as error:
         ControlLoopDataGenerator(**argument)  # type: ignore[arg-type]

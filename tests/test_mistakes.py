@@ -30,7 +30,7 @@ PLACEHOLDER = re.compile(r"\{\w+\}")
 
 # Permissions do not stop root: what overrides them is taken from it.
 UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
-                "--inh-caps=-dac_override,-dac_read_search"]  # fmt: skip
+                "--inh-caps=-dac_override,-dac_read_search"]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,10 @@ def servers(influxdb: parts.InfluxDB, influxd: Path,
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
                     "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
-                   check=True, capture_output=True, timeout=60)  # fmt: skip
+                   check=True, capture_output=True, timeout=60)
     with_tls = [str(influxd), "--bolt-path", "a", "--engine-path", "e", "--sqlite-path", "s", "--reporting-disabled",
                 "--http-bind-address", f"127.0.0.1:{ports['https']}", "--tls-cert", str(certificate),
-                "--tls-key", str(key)]  # fmt: skip
+                "--tls-key", str(key)]
     web = [sys.executable, "-m", "http.server", str(ports["web"]), "--bind", "127.0.0.1"]
     log = folder / "log"
     options = {"cwd": folder, "env": {**os.environ, "HOME": str(folder)}}
@@ -57,7 +57,7 @@ def servers(influxdb: parts.InfluxDB, influxd: Path,
             "closed": f"http://127.0.0.1:{ports['closed']}", "web": f"http://127.0.0.1:{ports['web']}",
             "https": f"https://127.0.0.1:{ports['https']}", "https_as_http": f"http://127.0.0.1:{ports['https']}",
             "url_as_https": influxdb.url.replace("http:", "https:"), "reader": reading_token(influxdb),
-        }  # fmt: skip
+        }
 
 
 def listens(port: int) -> bool:

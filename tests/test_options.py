@@ -63,7 +63,7 @@ TAKERS: dict[str, Sequence[str]] = {
     "--plant": ("init",), "--loops": ("init",), "--faulty": ("init",), "--truth": ("score",),
     "--truth-measurement": ("score",),
     "--by": ("score",), "--affected": ("score",), "--overlap": ("score",), "--all": ("score",),
-}  # fmt: skip
+}
 VALUES = {"--affected": "judge", "--by": "any", "--count": "1", "--faulty": "0.5", "--layout": "long", "--loops": "1",
           "--overlap": "1", "--seed": "1", "--speed": "60", "--theme": "dark", "--partition": "day"}
 FLAGS = ("--demo", "--direct", "--all", "--strict")
@@ -76,14 +76,14 @@ WRONG_VALUES = {
     "--config": "absent.toml", "--replay": "absent.csv", "--env-file": "absent.env", "--interval": "soon",
     "--shard": "2/2", "--columns": "pw=A", "--timezone": "Nowhere/Land", "--state": "record.csv/state",
     "--backfill": "soon", "--start": "soon", "--duration": "soon", "--output": "absent/output",
-}  # fmt: skip
+}
 # What the value needs to matter.
 CONTEXT = {
     ("--columns", "*"): ["--replay", "record.csv"], ("--timezone", "*"): ["--replay", "record.csv"],
     ("--columns", "learn"): [], ("--timezone", "learn"): [], ("--backfill", "check"): ["--direct"],
     ("--output", "spool"): ["export", "--state", "."], ("--output", "benchmark"): ["run", "rules", "datapath-1-small"],
     ("--env-file", "benchmark"): ["stream", "datapath-1-small"],
-}  # fmt: skip
+}
 
 
 def words_of(option: str, command: str) -> list[str]:

@@ -21,7 +21,7 @@ import clpm_execd
 PROJECT = tomli.loads((parts.ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = {"certifi", "clpm-execd", "influxdb-client", "markdown-it-py", "mdurl", "numpy", "pygments",
           "python-dateutil", "python-dotenv", "reactivex", "rich", "shtab", "six", "tomli", "typing-extensions",
-          "tzdata", "urllib3", "setuptools"}  # fmt: skip
+          "tzdata", "urllib3", "setuptools"}
 MOST_MEGABYTES = 150  # installed without extras, most of it numpy
 
 pytestmark = pytest.mark.process
@@ -91,7 +91,7 @@ def test_the_source_archive_holds_what_is_deployed_and_the_tests(built: tuple[Pa
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "Dockerfile", "env.example", "telegraf/compose.yaml", "telegraf/clpm-execd.service",
-              "telegraf/sample.conf", ".packaging/build", "tests/test_package.py"}  # fmt: skip
+              "telegraf/sample.conf", ".packaging/build", "tests/test_package.py"}
     assert wanted <= names
     assert built[0].stat().st_size < 2_000_000
 
@@ -127,7 +127,7 @@ def test_it_works_where_nothing_else_is_installed(built: tuple[Path, Path], pyth
     def ran(*words: str, status: int = 0) -> str:
         done = subprocess.run([str(venv / "bin" / "clpm-execd"), *words], cwd=tmp_path, capture_output=True,
                               text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
-                              env={"PATH": os.environ["PATH"]})  # fmt: skip
+                              env={"PATH": os.environ["PATH"]})
         assert done.returncode == status, done.stderr
         return done.stdout if status == 0 else done.stderr
 

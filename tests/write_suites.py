@@ -42,7 +42,7 @@ SLOW_FAULTS: Mapping[str, Table] = {
     "stiction": {"S": 6.0, "J": 3.0, "ramp": "7d"},
     "deadband": {"width": 5.0, "ramp": "7d"},
     "gain-change": {"factor": 2.5, "ramp": "5d"}, "lag-change": {"factor": 4.0, "ramp": "5d"},
-    "slow-actuator": {"ramp": "5d"}}  # fmt: skip
+    "slow-actuator": {"ramp": "5d"}}
 # Of the plant of refinery-1 and quiet-1. In a plant of 200 loops 28 valves stick, so that the accuracy of a monitor
 # depends on it: curve fit finds 35, 25 and 32 % of the time of stiction with the seeds 1, 2 and 3. The hardest was
 # taken, since real loops are harder still (docs/benchmark.md).
@@ -50,7 +50,7 @@ REFINERY_SEED = 2
 DATA_PATH_FAULTS: Sequence[Table] = (
     {"kind": "gaps"}, {"kind": "late"}, {"kind": "duplicates"}, {"kind": "bad-quality"}, {"kind": "clock-skew"},
     {"kind": "compression"}, {"kind": "compression", "exception": 0.3, "deviation": 0.6}, {"kind": "quantization"},
-    {"kind": "freeze"}, {"kind": "drop-out"}, {"kind": "spikes"}, {"kind": "range-clip"})  # fmt: skip
+    {"kind": "freeze"}, {"kind": "drop-out"}, {"kind": "spikes"}, {"kind": "range-clip"})
 
 
 def pairs(per_class: int) -> list[Table]:

@@ -72,7 +72,7 @@ class DiskQueue:
     def __init__(
         self, state: Path, log: logging.Logger, *, lock: FolderLock | None = None, max_bytes: int = MAX_SPOOL_BYTES,
         max_memory_bytes: int = memory_queue.MAX_MEMORY_BYTES, now: Callable[[], int] = time.time_ns,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = QueueFolder(state)
         self.points_dropped = 0
         self.corrupt_files = 0  # found since the start

@@ -347,7 +347,7 @@ class Sender:
             "writing to InfluxDB at %s resumed after %.1f s; %d pending, %d dropped",
             self._target, self._now() - outage.since, self._queue.points,
             self._queue.points_dropped - outage.dropped_before,
-        )  # fmt: skip
+        )
 
     def _quarantine_lines(self, delivery: _Delivery) -> None:
         """Store the rejected lines, and log their number at most once a minute."""

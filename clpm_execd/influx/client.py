@@ -173,7 +173,7 @@ class InfluxClient:
             self.url, self._secret, org=self.org, timeout=timeout_ms, retries=False, connection_pool_maxsize=1,
             verify_ssl=True, ssl_ca_cert=self.ca_file,
             proxy=proxy.url if proxy else None, proxy_headers=proxy.headers if proxy else None,
-        )  # fmt: skip
+        )
         rest: Any = client.api_client.rest_client
         set_response_class(rest.pool_manager, FinalResponse)
         return client

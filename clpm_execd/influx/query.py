@@ -79,7 +79,7 @@ class QueryClient:
                         headers["Content-Type"] = "application/json"
                     return api.rest_client.pool_manager.request(
                         method, url, body=None if body is None else json.dumps(body), headers=headers,
-                        preload_content=False, redirect=False, timeout=Timeout(self.influx.timeout))  # fmt: skip
+                        preload_content=False, redirect=False, timeout=Timeout(self.influx.timeout))
 
                 response = self._send(request)
                 if response.status == HTTPStatus.UNAUTHORIZED and self.influx.use_password(client):

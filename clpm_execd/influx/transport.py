@@ -105,7 +105,7 @@ def set_response_class(pools: Any, response_class: type[http.client.HTTPResponse
 
     pools.pool_classes_by_scheme = {
         "http": patch(HTTPConnectionPool, HTTPConnection), "https": patch(HTTPSConnectionPool, HTTPSConnection),
-    }  # fmt: skip
+    }
 
 
 class CapturingPoolManager:

@@ -60,7 +60,7 @@ def run(job: StreamJob, writer: Writer, *, queue: Queue | None = None, quarantin
         "stop: %d points written, %d rejected, %d dropped, %d pending%s",
         sender.points_written, sender.points_rejected, queue.points_dropped, pending,
         "" if not pending else " until the next start" if queue.is_durable else " and lost",
-    )  # fmt: skip
+    )
     return 0
 
 
@@ -139,7 +139,7 @@ class _Summary:
             "%d cycles of %.10g points: %d emitted, %d written, %d pending",
             self._cycles, round(self._points / self._cycles, 1), self._points,
             points_written - self._last_points_written, self._queue.points,
-        )  # fmt: skip
+        )
         self._since = self._clock.elapsed()
         self._cycles = self._points = 0
         self._last_points_written = points_written
@@ -160,4 +160,4 @@ class _DeliveryMetrics:
             "points_dropped": queue.points_dropped, "points_waiting": queue.points,
             "retries": sender.retries, "spool_bytes": queue.size,
             "spool_age": 0.0 if oldest is None else max(0, now - oldest) / SECOND,
-        }  # fmt: skip
+        }

@@ -68,7 +68,7 @@ class SelfMetrics:
         numbers: dict[str, int | float] = {
             "points_emitted": self._points, "ticks_late": self._late_ticks, "uptime": (now - self._start) / SECOND,
             **self.more(now),
-        }  # fmt: skip
+        }
         fields = ",".join(f"{name}={_number_text(value)}" for name, value in sorted(numbers.items()))
         return f"{self._series} {fields} {minute * MINUTE}\n".encode()
 

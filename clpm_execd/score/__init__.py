@@ -11,4 +11,4 @@ from clpm_execd.score.rules import Score, score
 __all__ = [
     "Alarm", "GroundTruth", "Score", "compute_average_precision", "find_precision_recall", "read_alarms", "read_truth",
     "score",
-]  # fmt: skip
+]

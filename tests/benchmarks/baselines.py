@@ -59,7 +59,7 @@ def as_points(block: Block) -> bytes:
         .field("PV", float(f"{block.pv[t, i]:.10g}")).field("OP", float(f"{block.op[t, i]:.10g}"))
         .field("SP", float(f"{block.sp[t, i]:.10g}")).time(int(block.times[t])).to_line_protocol().encode() + b"\n"
         for t in range(len(block)) for i, loop in enumerate(block.loops)
-    )  # fmt: skip
+    )
 
 
 def sines(ticks: int, loops: int) -> bytes:

@@ -38,7 +38,7 @@ def as_points(samples: Block) -> list[Point]:
         .field("PV", float(samples.pv[t, i])).field("OP", float(samples.op[t, i])).field("SP", float(samples.sp[t, i]))
         .time(int(samples.times[t]))
         for t in range(len(samples)) for i, loop in enumerate(samples.loops)
-    ]  # fmt: skip
+    ]
 
 
 def points_a_second(blocks: list[Block], *ways: Callable[[Block], None]) -> list[float]:

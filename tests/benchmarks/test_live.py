@@ -36,7 +36,7 @@ class Live:
 def live(command: list[str], folder: Path) -> Iterator[Live]:
     """From its first line on."""
     with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+                          stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         out = process.stdout.fileno()
         os.read(out, 1)

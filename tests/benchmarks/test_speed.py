@@ -51,7 +51,7 @@ def test_values_to_lines(loops: int, results: Results) -> None:
         "the encoder alone": lambda: encoder.encode(block),
         "Point(..).to_line_protocol(), no plant": lambda: as_points(few),
         "sines and noise in plain Python, no plant": lambda: sines(max(1, 5000 // loops), loops),
-    })  # fmt: skip
+    })
     lines = [ticks * loops] * 3 + [loops, max(1, 5000 // loops) * loops]
     rates = {way: n / seconds for n, (way, seconds) in zip(lines, spent.items(), strict=True)}
     ours = rates.pop("plant and encoder")
@@ -82,7 +82,7 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, resul
     """The command with its start and all; beside it the ways that make no plant."""
     (tmp_path / "loops.toml").write_text("".join(
         f'[[loop]]\nid = "{kind}-{{:06d}}"\ntype = "{kind}"\ncount = {loops // 5}\n'
-        for kind in ("flow", "pressure", "level", "temperature", "composition")))  # fmt: skip
+        for kind in ("flow", "pressure", "level", "temperature", "composition")))
     ticks = max(2, (10_000_000 if CAMPAIGNS else 60_000) // loops // (10 if loops == 5 else 1))
 
     def generate(processors: set[int]) -> Callable[[], object]:
@@ -96,7 +96,7 @@ def test_generate_whole(loops: int, clpm_execd: list[str], tmp_path: Path, resul
     spent = quickest({
         **ours, "Point(..).to_line_protocol(), no plant": lambda: as_points(block),
         "sines and noise in plain Python, no plant": lambda: sines(400, 5),
-    })  # fmt: skip
+    })
     others = {way: 2000 / seconds for way, seconds in spent.items() if way not in ours}
     for way in ours:
         results.against(f"{loops:,} loops, {way} whole", "lines/s", (way, ticks * loops / spent[way]), others)
@@ -139,7 +139,7 @@ def test_first_line(clpm_execd: list[str], tmp_path: Path, results: Results) -> 
         with subprocess.Popen(
             clpm_execd, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             bufsize=0,
-        ) as stream:  # fmt: skip
+        ) as stream:
             assert stream.stdout is not None
             assert os.read(stream.stdout.fileno(), 20).startswith(b"control_loops,Mode=")
             stream.kill()

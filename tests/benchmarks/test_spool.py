@@ -46,7 +46,7 @@ def bodies(first: int, requests: int) -> list[bytes]:
         ones = np.ones(values.shape, dtype=np.int16)
         made.append(encoder.encode(
             Block(LOOPS, times, values, values, values, ones.astype(np.int8), values, values, ones)
-        ))  # fmt: skip
+        ))
     return made
 
 

@@ -361,7 +361,7 @@ def test_copies_of_files_in_memory_are_bounded(tmp_path: Path, monkeypatch: pyte
     Path.unlink,
     lambda path: path.write_bytes(path.read_bytes()[:-1]),
     lambda path: path.write_bytes(b"x" + path.read_bytes()),
-], ids=["removed", "cut short", "without its header"])  # fmt: skip
+], ids=["removed", "cut short", "without its header"])
 def test_a_file_that_was_changed_is_not_sent_from_memory(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
@@ -720,7 +720,7 @@ def test_kills_lose_no_point_for_which_put_has_returned(tmp_path: Path) -> None:
         worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, str(tmp_path), str(taken), str(last_put + 1)],
             stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
         assert worker.stdout is not None
         first = worker.stdout.readline()
         timer = threading.Timer(rng.uniform(0.0, 0.15), worker.send_signal, [signal.SIGKILL])

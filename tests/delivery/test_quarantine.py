@@ -60,7 +60,7 @@ def test_an_incident_holds_the_servers_messages_and_below_them_the_lines(
     assert path.read_text() == (
         f"# 2023-11-14T22:13:20+00:00 {MESSAGE}\n" + "".join(line(k).decode() for k in (1, 2, 3))
         + "# 2023-11-14T22:15:20+00:00 HTTP status 400: unable to parse\nnonsense\n"
-    )  # fmt: skip
+    )
     [incident] = read_incidents(tmp_path)
     assert incident.since == "2023-11-14T22:13:20+00:00"
     assert incident.messages == (MESSAGE, "HTTP status 400: unable to parse")
@@ -75,7 +75,7 @@ def test_lines_rejected_together_are_each_below_the_servers_message_about_it(qua
     assert path.read_bytes() == (
         head + b"type conflict\n" + line(1) + line(3) + head + b"beyond retention\n" + line(2) + line(4)
         + head + b"type conflict\n" + line(5)
-    )  # fmt: skip
+    )
 
 
 def test_a_line_is_in_an_incident_once_however_often_it_is_sent(quarantine: Quarantine, tmp_path: Path) -> None:

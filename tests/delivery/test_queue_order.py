@@ -90,13 +90,13 @@ def test_lines_in_memory_join_while_they_fit_into_a_request() -> None:
     (NO_LIMIT, MAX_BATCH_BYTES, [1]),
     (250, MAX_BATCH_BYTES, [0, 2, 1]),
     (NO_LIMIT, NO_LIMIT, []),
-])  # fmt: skip
+])
 def test_beyond_a_limit_the_oldest_on_disk_or_in_memory_are_dropped(
     max_bytes: int, max_memory_bytes: int, dropped: list[int]
 ) -> None:
     long_line = b"x" * (MAX_BATCH_BYTES - 1) + b"\n"
     order = order_of(file(0), in_memory(1, long_line), file(2), in_memory(3, long_line), file(4), file(5),
-                     max_bytes=max_bytes, max_memory_bytes=max_memory_bytes)  # fmt: skip
+                     max_bytes=max_bytes, max_memory_bytes=max_memory_bytes)
     times = []
     while entry := order.pop_excess():
         times.append(entry.time)

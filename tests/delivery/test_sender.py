@@ -30,7 +30,7 @@ class Bench:
         self.sender = Sender(
             self.queue, self.server, target=self.server.target, log=LOG, quarantine=self._quarantine,
             now=lambda: self.seconds, draw=lambda: 0.0,
-        )  # fmt: skip
+        )
 
     def _quarantine(self, rejected: Mapping[str, Sequence[bytes]]) -> None:
         for message, some_lines in rejected.items():
@@ -68,7 +68,7 @@ def test_pauses_grow_to_their_limit_and_respect_retry_after() -> None:
         Answer(500), Answer(503), Answer(429), Answer(408), Answer(200), Answer(302),
         Answer(401), Answer(403), Answer(404),
     ],
-)  # fmt: skip
+)
 def test_an_outage_loses_nothing_and_is_logged_once_at_each_end(
     failure: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_missing_value_is_no_row_in_long_and_an_empty_cell_in_wide() -> None:
         ["A", "OP", "5"], ["A", "SP", "6"],
         ["B", "PV", "2"], ["B", "OP", "5"], ["B", "SP", "6"],
         ["B", "PV", "4"], ["B", "OP", "5"], ["B", "SP", "6"],
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("name", ['a,b', 'say "x"', "50%", "%s%d", "line\nfeed", "漢", " "])

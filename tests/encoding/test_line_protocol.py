@@ -190,7 +190,7 @@ def encode_plainly(samples: Block) -> bytes:
         (f"control_loops,Mode={MODES[samples.mode[t, i]]},loop_id={loop} OP={samples.op[t, i]:.10g},"
          f"PV={samples.pv[t, i]:.10g},SP={samples.sp[t, i]:.10g} {samples.times[t]}\n").encode()
         for t in range(len(samples)) for i, loop in enumerate(samples.loops)
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow

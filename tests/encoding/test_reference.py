@@ -27,7 +27,7 @@ TRUTH = "control_loops_truth"
 floats = st.one_of(
     st.sampled_from([0.0, -0.0, 5e-324, -1e-300, 1e-5, 405.2694502, 63.5, 9999999999.5, 1e10, -1.234567891e-105,
                      1.797693134e308, 1.7976931348623157e308, np.inf, -np.inf, np.nan]),
-    st.floats(), st.integers(-10**5, 10**5).map(lambda hundredths: hundredths / 100.0))  # fmt: skip
+    st.floats(), st.integers(-10**5, 10**5).map(lambda hundredths: hundredths / 100.0))
 characters = st.one_of(st.sampled_from(',= "\\%#\'sde{}é漢🙂'), st.characters(exclude_categories=["Cc", "Cs"]))
 RESERVED = ("loop_id", "Mode", "time", "host", "fault", TRUTH)
 names = st.text(characters, min_size=1, max_size=6).filter(

@@ -18,7 +18,7 @@ LOOPS = ("A", "TIC208030", "a much longer id, with spaces", "B")
 FORMS = {"lp": LineProtocol, "csv": LongCsv, "wide": WideCsv}
 hundredths = st.integers(0, 10**5 - 1).map(lambda n: n / 100.0)
 number = (st.sampled_from([0.0, -0.0, 50.0, 405.41, -1.234567891e-105, 1e300, float("nan"), float("inf"), 1234567.891])
-          | st.floats(-1e3, 1e3) | hundredths)  # fmt: skip
+          | st.floats(-1e3, 1e3) | hundredths)
 
 
 @st.composite
@@ -41,7 +41,7 @@ def blocks(draw: st.DrawFn) -> list[Block]:
         pv, op, sp = (values(getattr(last, name) if last else None) for name in ("pv", "op", "sp"))
         mode = last.mode if last and draw(st.booleans()) else np.array(
             draw(st.lists(st.integers(0, 2), min_size=ticks * len(LOOPS), max_size=ticks * len(LOOPS))), dtype=np.int8
-        ).reshape(shape)  # fmt: skip
+        ).reshape(shape)
         times = time + 10**9 * np.arange(len(drawn) * ticks, (len(drawn) + 1) * ticks)
         drawn.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
     return drawn

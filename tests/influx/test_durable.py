@@ -43,7 +43,7 @@ class Bench:
         self.sender = Sender(
             self.queue, self.writer, target="", log=LOG, quarantine=Quarantine(self.folder, LOG),
             now=lambda: self.seconds,
-        )  # fmt: skip
+        )
 
     def tick(self) -> None:
         self.queue.put(b"".join(self.lines(self.ticks)))
@@ -74,7 +74,7 @@ class Bench:
         expected = [
             (T0 + tick * SECOND, f"A{loop}", float(tick))
             for tick in range(self.ticks) for loop, line in enumerate(self.lines(tick)) if line not in missing
-        ]  # fmt: skip
+        ]
         points = [(point.time, point.loop, point.fields["PV"]) for point in self.server.points(self.bucket)]
         assert [point for point in points if point[1] != "first"] == expected
         assert (self.queue.points, self.queue.corrupt_files, self.queue.points_dropped) == (0, 0, 0)

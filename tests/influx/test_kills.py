@@ -58,7 +58,7 @@ class Chain:
             [sys.executable, str(Path(__file__).with_name("forked_program.py")), "--direct", "--state", "state"],
             cwd=self.folder, env=environment({"PYTHONPATH": str(ROOT)}), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-        ) as process:  # fmt: skip
+        ) as process:
             try:
                 yield process
             finally:
@@ -84,7 +84,7 @@ class Chain:
             killed = time.time_ns()
             pid = self.start_program(process)
             until(lambda: self.pending() < 50 and self.written_until() > killed + SECOND, 600,
-                  f"the remaining points; see {self.folder / 'log'}")  # fmt: skip
+                  f"the remaining points; see {self.folder / 'log'}")
             os.kill(pid, signal.SIGTERM)
             assert int(process.stdout.readline()) == 0
 
@@ -106,7 +106,7 @@ class Chain:
         seconds = (until_time - self.start) / SECOND + 0.1
         words = ["generate", "--config", "loops.toml", "--start", start, "--duration", f"{seconds:.1f}"]
         done = subprocess.run([*command, *words], cwd=self.folder, capture_output=True, check=True,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})
         return split_lines(done.stdout)
 
 

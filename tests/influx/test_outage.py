@@ -33,7 +33,7 @@ def test_a_day_without_the_server_loses_nothing_and_memory_does_not_grow(
             [sys.executable, str(Path(__file__).with_name("outage.py")), proxy.url, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
         with stream:
             assert stream.stdout is not None
             assert stream.stdin is not None

@@ -122,7 +122,7 @@ def test_a_checkpoint_is_taken_only_after_the_lines_before_it_are_handed_over() 
         "first checkpoint", "open", "write header",
         *SAMPLE, *SAMPLE, "poll",  # the backlog, and then the wait for the next sample
         *SAMPLE, "poll",
-        "drain", "last checkpoint", "close"]  # fmt: skip
+        "drain", "last checkpoint", "close"]
 
 
 def test_a_stop_ends_the_stream_after_the_block_that_is_being_written() -> None:

@@ -40,12 +40,12 @@ processes = st.builds(
     dead_time=st.sampled_from([0.0, 7.0, 12.3]),
 ) | st.builds(
     ProcessSpec, model=st.just("integrator"), gain=st.floats(0.001, 0.5), tau=st.just(()),
-    dead_time=st.sampled_from([0.0, 3.0, 4.7]))  # fmt: skip
+    dead_time=st.sampled_from([0.0, 3.0, 4.7]))
 moves = st.builds(
     move, st.integers(0, 400), sp=st.floats(0.0, 100.0)) | st.builds(
     move, st.integers(0, 400), st.integers(1, 90), sp=st.floats(0.0, 100.0)) | st.builds(
     move, st.integers(0, 400), op=st.floats(0.0, 100.0)) | st.builds(
-    move, st.integers(0, 400), mode=st.sampled_from(["MAN", "AUT"]))  # fmt: skip
+    move, st.integers(0, 400), mode=st.sampled_from(["MAN", "AUT"]))
 
 
 @st.composite
@@ -62,7 +62,7 @@ def plants(draw: st.DrawFn) -> list[LoopSpec]:
                 lag=draw(st.sampled_from([0.0, 2.5]))),
             "operator": OperatorSpec(interval=draw(st.sampled_from([0.0, 1000.0])), manual=30.0,
                                      automatic=draw(st.sampled_from([0.0, 0.0, 90.0]))),
-            "moves": tuple(draw(st.lists(moves, max_size=3)))}  # fmt: skip
+            "moves": tuple(draw(st.lists(moves, max_size=3)))}
         if draw(st.booleans()):
             parts["process"] = draw(processes)
         loops.append(replace(template(kind, f"LOOP{n}", (0.0, 100.0)), **parts))
@@ -135,7 +135,7 @@ def test_only_bulk_work_loads_the_compiler() -> None:
         "for _ in range(350): plant.advance(1)\n"  # as a live stream asks
         "assert 'numba' not in sys.modules\n"
         "plant.advance(350)\n"
-        "assert 'numba' in sys.modules\n")  # fmt: skip
+        "assert 'numba' in sys.modules\n")
     pytest.importorskip("numba")
     subprocess.run([sys.executable, "-c", program], check=True)
 

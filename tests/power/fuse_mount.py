@@ -41,7 +41,7 @@ class FuseMount:
             10: self._remove, 11: self._remove, 12: self._rename, 14: self._open, 15: self._read, 16: self._write,
             17: self._describe_disk, 18: self._accept, 20: self._sync, 25: self._accept, 26: self._initialize,
             27: self._open, 28: self._list, 29: self._accept, 30: self._sync, 35: self._create, 38: self._accept,
-            45: self._rename_with_flags}  # fmt: skip
+            45: self._rename_with_flags}
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:

@@ -121,7 +121,7 @@ class Restarts:
              str(RESTART_COUNT)],
             cwd=stream.folder, env=environment({"PYTHONPATH": str(stream.package)}), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-        )  # fmt: skip
+        )
 
     def find_defects(self, tree: Tree, promises: Promises, generated: list[bytes]) -> list[str]:
         """Return what is wrong with the stream after a cut; generated: as in `find_defects_of_files`."""

@@ -75,4 +75,4 @@ MUTANTS = (
            "sync=False", "generate to a file"),
     Mutant("rename of a user's file", _FILE, 'temporary = target.with_name(f".{target.name}.{os.getpid()}.part")',
            "temporary = target", "generate to a file"),
-)  # fmt: skip
+)

@@ -125,7 +125,7 @@ class Stream:
         start = datetime.fromtimestamp(self.start / SECOND, timezone.utc).isoformat()
         done = subprocess.run([sys.executable, "-m", "clpm_execd", "generate", "--config", "loops.toml", "--start",
                                start, "--duration", f"{(last - self.start) / SECOND:.2f}s"], cwd=self.folder,
-                              capture_output=True, check=True, env=environment({"PYTHONPATH": str(ROOT)}))  # fmt: skip
+                              capture_output=True, check=True, env=environment({"PYTHONPATH": str(ROOT)}))
         return [line for line in split_lines(done.stdout) if time_of(line) >= first]
 
     def command(self, *words: str) -> list[str]:
@@ -137,7 +137,7 @@ class Stream:
         with (self.folder / "log").open("ab") as log, subprocess.Popen(
             self.command(*words), cwd=self.folder, env=environment({"PYTHONPATH": str(self.package)}),
             stdin=subprocess.DEVNULL, stdout=log if stdout is None else stdout, stderr=log,
-        ) as process:  # fmt: skip
+        ) as process:
             try:
                 yield process
             finally:

@@ -84,7 +84,7 @@ SCENARIOS = {
     "generate to a file": Scenario(
         lambda: [Life(["generate", "--output", "{disk}/out.lp", "--duration", "2s"])], _judge_generate,
         {"out.lp": _OLD_OUTPUT}),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ CUTS = 150  # of each file system, half of them at a flush
 # Small images, so that one can be made for each cut; XFS does not make one of less than 300 MB unless it is forced to.
 FILE_SYSTEMS = {
     "ext4": (["mkfs.ext4", "-q", "-F"], 16, ""), "xfs": (["mkfs.xfs", "-q", "-f", "--unsupported"], 32, "nouuid"),
-    "btrfs": (["mkfs.btrfs", "-q", "-f", "-M"], 32, "")}  # fmt: skip
+    "btrfs": (["mkfs.btrfs", "-q", "-f", "-M"], 32, "")}
 
 
 def run(*words: str | Path) -> str:
