@@ -483,7 +483,7 @@ def test_another_process_gives_the_same_bytes(run: Run, clpm_execd: list[str], t
     options = ("--duration", "20m", "--output")
     for seed in ("1", "2"):
         result = run_process([*clpm_execd, "generate", "--start", START, *options, f"{seed}.lp.gz"], folder=tmp_path,
-                           env={"PYTHONHASHSEED": seed, "TZ": f"UTC-{seed}"})
+                             env={"PYTHONHASHSEED": seed, "TZ": f"UTC-{seed}"})
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     generate(run, *options, "other.lp.gz", "--seed", "43")
     assert (tmp_path / "1.lp.gz").read_bytes() == (tmp_path / "2.lp.gz").read_bytes()

@@ -45,7 +45,7 @@ def run_cli(folder: Path, *command: str, status: int = 0) -> str:
 def generate(folder: Path, text: str, *options: str, duration: str = "100s") -> list[str]:
     (folder / "x.toml").write_text(text)
     return run_cli(folder, "generate", "--config", "x.toml", "--start", START, "--duration", duration,
-               *options).splitlines()
+                   *options).splitlines()
 
 
 def test_faults_and_loop_types_are_printed(tmp_path: Path) -> None:

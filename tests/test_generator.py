@@ -258,10 +258,10 @@ def test_a_loop_cannot_be_added_after_the_first_sample() -> None:
 
 
 @pytest.mark.parametrize("argument", [{"interval": 0}, {"interval": -1.0}, {"interval": float("nan")}, {"start": -1},
-                                   {"seed": -1}, {"seed": "x"}, {"start": 1.5}, {"start": "soon"}, {"start": []},
-                                   {"start": datetime(2025, 1, 10)}, {"interval": "soon"}, {"interval": [1]},
-                                   {"interval": True}, {"config": 5}, {"loops": 5}, {"loops": "FIC1"},
-                                   {"loops": [5]}, {"loops": [{}]}, {"loops": [{"id": "A"}, {"id": "A"}]}],
+                                      {"seed": -1}, {"seed": "x"}, {"start": 1.5}, {"start": "soon"}, {"start": []},
+                                      {"start": datetime(2025, 1, 10)}, {"interval": "soon"}, {"interval": [1]},
+                                      {"interval": True}, {"config": 5}, {"loops": 5}, {"loops": "FIC1"},
+                                      {"loops": [5]}, {"loops": [{}]}, {"loops": [{"id": "A"}, {"id": "A"}]}],
                          ids=str)
 def test_an_invalid_argument_is_bad_input(argument: dict[str, object]) -> None:
     with pytest.raises(BadInput) as error:

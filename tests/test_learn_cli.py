@@ -87,7 +87,7 @@ def run(folder: Path, *words: str | Path, status: int = 0) -> subprocess.Complet
 @pytest.mark.slow
 def test_fitted_loops_pass_check_and_stream(tmp_path: Path, record: Path) -> None:
     result = run(tmp_path, "learn", record, "--output", "loops.toml", "--report", "report.html", "--range",
-               "FIC101=0:120", "--range", "LIC1=0:100")
+                 "FIC101=0:120", "--range", "LIC1=0:100")
     assert sorted(os.listdir(tmp_path)) == ["loops.npz", "loops.toml", "report.html"]
     for loop in ("FIC101", "LIC1", "LIC2"):
         assert re.search(rf"^{loop} +(good|usable with care|do not use) +1200 ", result.stdout, re.MULTILINE)
@@ -156,7 +156,7 @@ def test_nothing_is_written_if_one_record_cannot_be_read(tmp_path: Path, short: 
     (["--output", "l.toml", "--columns", "pw=A"], "unknown column role 'pw'"),
 ])
 def test_a_mistake_is_one_line(tmp_path: Path, short: Path, signals: Signals, words: list[str], message: str,
-                                     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+                               monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.run(signals, ["learn", str(short), *words]) == 2
     out, err = capsys.readouterr()
@@ -194,7 +194,7 @@ def test_a_record_without_op_is_refused(tmp_path: Path, signals: Signals, capsys
 
 
 def test_loops_without_op_are_skipped(tmp_path: Path, signals: Signals,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+                                      capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.csv").write_text("time,A.PV,A.OP,B.PV\n" + "".join(f"{k},{k % 9},{k % 5},1\n" for k in range(40)))
     assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "l.toml")]) == 0
     assert "left out, because they have no OP: B" in capsys.readouterr().err
@@ -259,8 +259,8 @@ def test_rows_without_times_are_an_interval_apart(tmp_path: Path, signals: Signa
 
 
 def test_without_its_extra_the_error_shows_how_to_install_it(tmp_path: Path, short: Path, signals: Signals,
-                                                           monkeypatch: pytest.MonkeyPatch,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+                                                             monkeypatch: pytest.MonkeyPatch,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
     present = extras.find_spec
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "sklearn" else present(name))
     assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 2
@@ -288,7 +288,7 @@ def test_a_stop_writes_nothing(tmp_path: Path, short: Path, signals: Signals) ->
 
 
 def test_a_loop_with_few_samples_is_fitted_with_a_warning(tmp_path: Path, signals: Signals,
-                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.csv").write_text("time,PV,OP\n0,1,2\n1,1,2\n2,1,2\n")
     assert cli.run(signals, ["learn", str(tmp_path / "x.csv"), "--output", str(tmp_path / "x.toml"),
                              "--report", str(tmp_path / "x.html")]) == 0

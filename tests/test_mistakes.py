@@ -35,7 +35,7 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
 
 @pytest.fixture(scope="module")
 def servers(influxdb: parts.InfluxDB, influxd: Path,
-           tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+            tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The values of placeholders: addresses and tokens of real servers."""
     folder = tmp_path_factory.mktemp("servers")
     ports = {name: parts.free_port() for name in ("closed", "https", "web")}
@@ -125,7 +125,7 @@ def test_a_mistake_has_one_message_with_cause_and_remedy(
     b"export INFLUXDB_BUCKET=loops # a remark\nINFLUXDB_ORG = clpm",
 ], ids=["CRLF", "BOM", "quotes", "export"])
 def test_what_editors_and_shells_add_to_env_files_is_accepted(content: bytes, tmp_path: Path,
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_bytes(content)
     settings = read_settings({})
@@ -144,7 +144,7 @@ def old_pythons() -> list[list[str]]:
 @pytest.mark.parametrize("command", old_pythons(), ids=lambda command: command[0])
 def test_a_python_that_is_too_old_is_named(command: list[str], tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(parts.ROOT)},
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     [line] = result.stderr.splitlines()
     assert re.fullmatch(r"E! Python 3\.[789] is too old, \S+; run clpm-execd with Python 3\.10 or newer", line)

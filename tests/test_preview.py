@@ -196,7 +196,7 @@ def test_without_the_extra_the_error_comes_before_the_simulation(library: str, o
            "from clpm_execd.runtime.os_signals import install_handlers; sys.exit(run(install_handlers(), sys.argv[1:]))"
     command = [sys.executable, "-c", code, "preview", "--duration", "1000d", *options]
     result = subprocess.run(command, capture_output=True,
-                          text=True, timeout=60, check=False)
+                            text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"extra 'plots': {library} is not installed; pip install 'clpm-execd[plots]'\n"
 

@@ -81,7 +81,7 @@ def test_the_scores_are_those_calculated_by_hand(folder: Path) -> None:
     assert result["wrong_alarms"] == {"mistaken": 0, "on_controls": 1, "false": 1}
     assert result["false_alarms_per_loop_day"] == pytest.approx(1 / (2 * 3599 / 86400))
     assert result["confusion"] == {"stiction": {"stiction": 1}, "grade-change": {"sluggish": 1},
-                                  "healthy": {"stiction": 1}}
+                                   "healthy": {"stiction": 1}}
     assert result["controls"] == [{"control": "grade-change", "stretches": 1, "alarmed": 1}]
     assert [(row["loop"], row["actual"], row["predicted"]) for row in result["false_positives"]] == [  # type: ignore[attr-defined]
         ("FIC101", "grade-change", "sluggish"), ("FIC102", "healthy", "stiction")]

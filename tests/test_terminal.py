@@ -229,10 +229,10 @@ complete_it clpm-execd --log-level D
 def test_bash_completes_commands_options_values_and_names(tmp_path: Path, clpm_execd: list[str]) -> None:
     (tmp_path / "loops.toml").write_text("")
     result = subprocess.run(["bash", "-c", BASH, "bash", *clpm_execd], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=60, check=True)
+                            timeout=60, check=True)
     assert result.stderr == ""
     assert result.stdout.splitlines() == ["generate", "--interval", "stiction stuck", "lp csv wide parquet",
-                                        "loops.toml", "DEBUG"]
+                                          "loops.toml", "DEBUG"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

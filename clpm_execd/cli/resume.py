@@ -84,7 +84,7 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
 
     try:
         opened_source = build_source(arguments, configuration, backfill=backfill, checkpoint=checkpoint,
-                              max_gap=settings.max_gap, journal=contents.entries)
+                                     max_gap=settings.max_gap, journal=contents.entries)
     except ValueError as why:
         if checkpoint is None:
             raise
@@ -112,7 +112,7 @@ def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, c
     from clpm_execd.state.checkpoint import READER_LAG_NS, CheckpointWriter
 
     return CheckpointWriter(start.lock, start.source, start.encoder, clock, log, source_kind=_source_kind(arguments),
-                  start=configuration.start, lag=0 if is_durable_at_once else READER_LAG_NS)
+                            start=configuration.start, lag=0 if is_durable_at_once else READER_LAG_NS)
 
 
 def _source_kind(arguments: argparse.Namespace) -> str:

@@ -37,7 +37,7 @@ ENVIRONMENT = {
 }
 # Those that a connection requires (see also INFLUXDB_TOKEN_FILE), each with what an error shows as an example.
 SETTING_EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
-            "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
+                    "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 # Variables that are options too.
 OPTIONS = {"STREAM_INTERVAL": "--interval", "LOG_LEVEL": "--log-level", "LOG_FILE": "--log-file",
            "CLPM_LOOPS": "--config", "CLPM_SHARD": "--shard", "CLPM_STATE": "--state", "CLPM_MAX_GAP": "--max-gap",

@@ -54,7 +54,7 @@ def measure_nonlinearity(error: Floats) -> Nonlinearity:
     critical = (_NORMAL_95 + np.sqrt(4.0 * len(bicoherence) - 1.0)) ** 2 / (4.0 * segments * len(bicoherence))
     ngi = float(bicoherence.mean() - critical)
     middle_values = np.sort(bicoherence)[round(_TRIMMED_FRACTION * len(bicoherence)):
-                                   round((1.0 - _TRIMMED_FRACTION) * len(bicoherence))]
+                                         round((1.0 - _TRIMMED_FRACTION) * len(bicoherence))]
     highest = int(np.argmax(bicoherence))
     nli = abs(float(bicoherence[highest] - (middle_values.mean() + 2.0 * middle_values.std())))
     return Nonlinearity(ngi, nli, (float(i[highest] / _FFT), float(j[highest] / _FFT)))

@@ -216,7 +216,7 @@ def _median_table(fits: Sequence[LoopFit]) -> str:
     rows = [(_DISTANCES[item.name], f"{getattr(simulated, item.name):.2f}", f"{getattr(real, item.name):.2f}")
             for item in fields(Distances)]
     return render_table(("Metric", "Simulated", "Halves of the record"), rows,
-                 "median distances from the records, 0 = identical")
+                        "median distances from the records, 0 = identical")
 
 
 # The table of the terminal and of the page
@@ -333,9 +333,9 @@ class _Panels:
 
         figure = Figure(self.traces)
         figure.update_layout(self.layout, annotations=self.titles, hovermode="closest", dragmode="zoom",
-                            margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": _LEFT_PX, "r": _RIGHT_PX},
-                            legend={"y": 1.0 + 24.0 / self.inner_height, "x": 0.0, "xanchor": "left",
-                                    "yanchor": "bottom"})
+                             margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": _LEFT_PX, "r": _RIGHT_PX},
+                             legend={"y": 1.0 + 24.0 / self.inner_height, "x": 0.0, "xanchor": "left",
+                                     "yanchor": "bottom"})
         return figure, self.inner_height + _TOP_PX + _BOTTOM_PX
 
 

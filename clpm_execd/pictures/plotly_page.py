@@ -158,7 +158,7 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     if limits.spikes:
         figure.update_layout(yaxis={"range": [limits.low, limits.high]})
     figure.add_annotation(text="UTC", x=0.0, y=0.0, xref="paper", yref="paper", xanchor="right", yanchor="top",
-                         xshift=-24, yshift=-3, showarrow=False, font={"color": LIGHT.muted})
+                          xshift=-24, yshift=-3, showarrow=False, font={"color": LIGHT.muted})
     return figure, inner_height + _TOP_PX + _BOTTOM_PX
 
 

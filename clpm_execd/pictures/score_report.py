@@ -176,9 +176,9 @@ def _draw_f1(tallies: Sequence[Tally]) -> tuple[Figure, int]:
     for name, colour, values in (("by event", LIGHT.pv, [tally.f1 or 0.0 for tally in tallies]),
                                  ("by time", LIGHT.op, [tally.time_f1 or 0.0 for tally in tallies])):
         plot.add_trace({"type": "bar", "orientation": "h", "name": name, "y": names, "x": values,
-                         "marker": {"color": colour}, "hovertemplate": "%{y}: %{x:.3f}"})
+                        "marker": {"color": colour}, "hovertemplate": "%{y}: %{x:.3f}"})
     plot.update_layout(xaxis={"range": [0, 1.02], "title": {"text": "F1"}}, yaxis={"autorange": "reversed"},
-                        barmode="group", bargap=0.3, margin={"t": _TOOLS_AND_LEGEND_PX})
+                       barmode="group", bargap=0.3, margin={"t": _TOOLS_AND_LEGEND_PX})
     return plot, 74 + _TOOLS_AND_LEGEND_PX + 34 * len(tallies)
 
 
@@ -204,9 +204,9 @@ def _draw_confusion(columns: Sequence[str], rows: Sequence[Sequence[str | int]])
     fractions = [[count / max(1, sum(row)) for count in row] for row in counts]
     labels = [[str(count) if count else "" for count in row] for row in counts]
     plot = Figure({"type": "heatmap", "x": list(columns), "y": [str(row[0]) for row in rows], "z": fractions,
-                    "customdata": counts, "text": labels, "texttemplate": "%{text}", "showscale": False, "zmin": 0.0,
-                    "zmax": 1.0, "colorscale": [[0.0, LIGHT.page], [1.0, LIGHT.pv]], "xgap": 2, "ygap": 2,
-                    "hovertemplate": "actual: %{y}<br>predicted: %{x}<br>%{customdata}<extra></extra>"})
+                   "customdata": counts, "text": labels, "texttemplate": "%{text}", "showscale": False, "zmin": 0.0,
+                   "zmax": 1.0, "colorscale": [[0.0, LIGHT.page], [1.0, LIGHT.pv]], "xgap": 2, "ygap": 2,
+                   "hovertemplate": "actual: %{y}<br>predicted: %{x}<br>%{customdata}<extra></extra>"})
     plot.update_layout(
         yaxis={"autorange": "reversed", "showgrid": False, "title": {"text": "actual"}},
         xaxis={"side": "top", "showgrid": False, "title": {"text": "predicted"}}, margin={"t": 140, "b": 12})

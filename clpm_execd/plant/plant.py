@@ -350,6 +350,7 @@ class Plant(Simulation):
         idle = self._operator.idle_scans(tick, most)
         return idle if self._single_loop.is_quicker(idle) else 1
 
+
 def default_scan(interval: int) -> int:
     """Return the scan of a plant that is sampled each `interval`, both in ns.
 

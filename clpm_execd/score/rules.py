@@ -450,7 +450,7 @@ class _Scorer:
         own = truth.present.get(alarm.name, ())
         healthy = difference(difference(difference(alarm.judged, others), controls), own)
         times = {"fault": total_duration(intersection(alarm.judged, others)),
-                   "control": total_duration(intersection(alarm.judged, controls)), HEALTHY: total_duration(healthy)}
+                 "control": total_duration(intersection(alarm.judged, controls)), HEALTHY: total_duration(healthy)}
         cause = max(times, key=times.__getitem__)
         self._causes[cause] += 1
         actual = HEALTHY

@@ -32,7 +32,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"inject": {"loop": "FIC102"}}, "inject FIC102 kind: is missing; give one of the kinds that `clpm-execd faults` "
                                      "lists"),
     ({"inject": {"loop": "FIC102", "kind": "stictoin"}}, "inject FIC102 kind: unknown fault kind 'stictoin'; did you "
-                                                          "mean 'stiction'?"),
+     "mean 'stiction'?"),
     ({"inject": {"loop": "FIC102", "kind": "stiction", "S": "900"}}, "inject FIC102 S: 900.0 is outside the limits; "
                                                                      "give 0 to 100 (% of travel)"),
     ({"inject": {"loop": "FIC102", "kind": "stiction", "S": "wide"}}, "inject FIC102 S: 'wide' is not a number; give 0 "

@@ -29,8 +29,8 @@ LOOPS = ("A", "B")
 
 
 def truth_of(present: list[list[bool]], *, loops: tuple[str, ...] = ("A", "B"),
-          kinds: tuple[str, ...] = ("stiction", "white-noise"), control: tuple[bool, ...] = (False, True),
-          visible: list[list[bool]] | None = None, severity: list[list[float]] | None = None) -> Truth:
+             kinds: tuple[str, ...] = ("stiction", "white-noise"), control: tuple[bool, ...] = (False, True),
+             visible: list[list[bool]] | None = None, severity: list[list[float]] | None = None) -> Truth:
     is_present = np.array(present)
     return Truth(loops=loops, kinds=kinds, control=control, column=np.array([LOOPS.index(loop) for loop in loops]),
                  effect=np.zeros(np.shape(present)), cause=np.full(np.shape(present), -1),
@@ -197,8 +197,8 @@ def test_the_long_form_has_the_truth_as_rows_of_its_own_measurement() -> None:
 
 def test_the_wide_form_has_the_present_faults_in_a_column() -> None:
     both = truth_of([[False, False], [True, False], [True, True], [True, True]],
-                 loops=("A", "A"), kinds=("stiction", "bias"), control=(False, False),
-                 visible=[[False, False], [False, False], [False, True], [True, False]])
+                    loops=("A", "A"), kinds=("stiction", "bias"), control=(False, False),
+                    visible=[[False, False], [False, False], [False, True], [True, False]])
     encoder = WideCsv(LOOPS, truth=True)
     rows = list(csv.DictReader(io.StringIO((encoder.header() + encoder.encode(block(both, 4))).decode())))
     assert [(row["fault"], row["visible"]) for row in rows if row["loop_id"] == "A"] == [
@@ -208,8 +208,8 @@ def test_the_wide_form_has_the_present_faults_in_a_column() -> None:
 
 def test_two_faults_of_one_kind_are_one_row() -> None:
     twice = truth_of([[True, False], [False, True], [True, True], [False, False]], loops=("A", "A"),
-                  kinds=("bias", "bias"), control=(False, False),
-                  severity=[[0.5, 0.0], [0.0, 0.5], [0.2, 0.7], [0.0, 0.0]])
+                     kinds=("bias", "bias"), control=(False, False),
+                     severity=[[0.5, 0.0], [0.0, 0.5], [0.2, 0.7], [0.0, 0.0]])
     lines = truth_lines(LineProtocol(LOOPS, truth="control_loops_truth").encode(block(twice, 4)))
     assert [line.split()[1] for line in lines] == [
         "control=false,effect=0,present=true,severity=0.5,visible=true",

@@ -73,7 +73,7 @@ def test_a_short_or_constant_record_is_not_compared(record: Record, learned: Lea
     short = Record(record.loops, record.times[:100], record.pv[:100], record.op[:100], record.sp[:100],
                    record.mode[:100], record.interval, ())
     constant = Record(record.loops, record.times, np.full_like(record.pv, 5.0), record.op, record.sp, record.mode,
-                   record.interval, ())
+                      record.interval, ())
     for one in (short, constant):
         comparison = compare_with_record(one, 0, learned)
         assert (comparison.distances, comparison.baseline) == (None, None)

@@ -62,5 +62,5 @@ def test_a_backfill_that_is_killed_resumes_where_it_was(
                           env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     lines = [LINE.fullmatch(line) for line in done.stdout.splitlines()]
     expected = {(int(m[4]), m[2]): (m[1], {name: float(text) for name, text in (f.split("=") for f in m[3].split(","))})
-              for m in lines if m}
+                for m in lines if m}
     assert {(point.time, point.loop): (point.mode, point.fields) for point in points} == expected

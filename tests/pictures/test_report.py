@@ -31,7 +31,7 @@ def fit_of(name: str = "FIC101", samples: int = 800, interval: float = 10.0) -> 
         "recording.resolution.pv": Estimate.measured(0.01, "engineering units"),
     }
     learned = LearnedLoop(template("flow", name, (0.0, 100.0)), estimates, ("SP never moved",), round(interval * 1e9),
-                      samples)
+                          samples)
     return LoopFit(f"/data/{name}.csv", learned, Comparison(recorded, simulated, interval, DISTANCES, BASELINE, 0.97))
 
 

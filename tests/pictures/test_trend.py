@@ -136,7 +136,7 @@ def test_modes_follow_each_other_without_a_gap() -> None:
 
 def test_a_lane_distinguishes_visible_hidden_and_control_bars() -> None:
     trend = trend_of(fault=[{"kind": "stiction", "S": 6.0, "J": 3.0, "start": "1m", "ramp": "3m"},
-                         {"kind": "white-noise", "start": "5m", "duration": "1m"}])
+                            {"kind": "white-noise", "start": "5m", "duration": "1m"}])
     stiction, noise = build_lanes(trend, SECOND)
     hidden, visible = stiction.bars
     assert (stiction.fault, hidden.kind, visible.kind) == ("stiction", "hidden", "visible")

@@ -118,7 +118,7 @@ def test_another_process_makes_the_same_bytes() -> None:
     paths = [str(folder) for folder in (here, *here.parents[:2])]
     code = f"import sys; sys.path[:0] = {paths}; import test_rng; print(test_rng.digest())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
-                           env={"PYTHONHASHSEED": "7"})
+                          env={"PYTHONHASHSEED": "7"})
     assert done.stdout.strip() == digest()
 
 

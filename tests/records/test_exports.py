@@ -76,7 +76,7 @@ def test_values_marked_bad_in_the_quality_column_are_missing(tmp_path):
     np.testing.assert_array_equal(record.pv[:, 0], [1, np.nan, 3, np.nan, 5])
     assert "rows marked bad in the quality column: 2" in assumptions_of(record)
     assert "marks no value as good" in assumptions_of(read(tmp_path, text.replace("192", "0").replace("Good", "0")
-                                             .replace("Uncertain", "0")))
+                                                           .replace("Uncertain", "0")))
 
 
 @pytest.mark.parametrize(("cells", "values"), [

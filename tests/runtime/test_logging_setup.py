@@ -179,7 +179,7 @@ def test_a_log_file_that_is_a_pipe_never_stops_the_stream(tmp_path: Path, capfd:
 
 
 def test_a_log_that_cannot_be_rotated_continues_in_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                              capfd: pytest.CaptureFixture[str]) -> None:
+                                                                capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(logs, "MAX_LOG_FILE_BYTES", 100)
 
     def refuse(*names: object) -> None:

@@ -166,7 +166,7 @@ def test_an_invalid_ground_truth_is_one_error(text: str, message: str, tmp_path:
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "t.gz").write_bytes(gzip.compress(encoded("lp"))[:-20])
     for name, message in (("t.gz", "the compressed file is damaged"), ("none", "cannot be read: No such file"),
-                       (".", "cannot be read: Is a directory"), ("/dev/zero", "is a device")):
+                          (".", "cannot be read: Is a directory"), ("/dev/zero", "is a device")):
         with pytest.raises(BadInput, match=message):
             read_truth(tmp_path / name)
 
@@ -216,15 +216,15 @@ def test_an_alarm_is_read_with_its_time_zone_and_other_columns_are_ignored(tmp_p
                                "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
     start = 1_736_503_200 * SECOND
     assert read == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
-                     Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
+                    Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
 
 
 def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:
     assert errors_of(tmp_path, "loop,start,end,fault\n"
-                              "FIC11,2025-01-10T10:00:00Z,2025-01-10T11:00:00Z,stikcion\n"
-                              "FIC101,10:00,2025-01-10T11:00:00Z,valve\n"
-                              "FIC101,2025-01-10T10:00:00Z,2025-01-10T10:00:00Z,Stiction\n"
-                              ",now,2025-01-10T11:00:00Z,\n") == [
+                     "FIC11,2025-01-10T10:00:00Z,2025-01-10T11:00:00Z,stikcion\n"
+                     "FIC101,10:00,2025-01-10T11:00:00Z,valve\n"
+                     "FIC101,2025-01-10T10:00:00Z,2025-01-10T10:00:00Z,Stiction\n"
+                     ",now,2025-01-10T11:00:00Z,\n") == [
         "v.csv: line 2: unknown loop 'FIC11'; did you mean 'FIC101'?",
         "v.csv: line 2: unknown fault 'stikcion'; did you mean 'stiction'?",
         "v.csv: line 3: unknown fault 'valve'; score with --by group",

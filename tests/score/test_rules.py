@@ -21,7 +21,7 @@ END = 1000
 
 
 def episode(fault: str, start: int, end: int, visible: Iterable[tuple[int, int]] | None = None,
-          loop: str = "A") -> Episode:
+            loop: str = "A") -> Episode:
     return Episode(loop, fault, start, end, visible=((start, end),) if visible is None else tuple(visible))
 
 
@@ -162,7 +162,7 @@ def test_wrong_alarms_are_attributed_to_what_covers_most_of_them() -> None:
     assert tally_of(result, "stiction").wrong_alarms == 4
     assert result.false_alarm_rate == pytest.approx(2 / (2 * END / DAY))
     assert result.confusion == {"aggressive": {"stiction": 1}, "grade-change": {"stiction": 1},
-                               "healthy": {"stiction": 2}}
+                                "healthy": {"stiction": 2}}
     assert [(c.kind, c.occurrences, c.with_alarm) for c in result.controls] == [("grade-change", 1, 1)]
 
 
@@ -274,7 +274,7 @@ def test_without_alarms_nothing_is_detected_and_nothing_is_wrong(drawn_truth: Gr
 @pytest.mark.slow
 @given(case(), alarm_lists, st.randoms())
 def test_the_order_of_alarms_and_their_partition_change_nothing(drawn_truth: GroundTruth, alarms: list[Alarm],
-                                                                 chance: object) -> None:
+                                                                chance: object) -> None:
     cut = []
     for each in alarms:
         middle = (each.start + each.end) // 2
@@ -305,7 +305,7 @@ def test_a_shift_in_time_moves_the_mistakes_and_nothing_else(drawn_truth: Ground
 @given(case(), alarm_lists, st.sampled_from(MATCH_LEVELS), st.booleans())
 @settings(max_examples=examples(200))
 def test_times_equal_a_count_of_seconds(drawn_truth: GroundTruth, alarms: list[Alarm], by: str,
-                                               all_present: bool) -> None:
+                                        all_present: bool) -> None:
     names = {"kind": {kind: kind for kind in KINDS}, "any": dict.fromkeys(KINDS, "any"),
              "group": {"stiction": "valve", "stuck": "valve", "bias": "sensor"}}[by]
     result = score(drawn_truth, alarms, by=by, all_present=all_present)
@@ -340,7 +340,7 @@ def test_every_alarm_and_event_is_counted_once(drawn_truth: GroundTruth, alarms:
 
 @given(case(), alarm_lists, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_a_stricter_overlap_never_detects_more(drawn_truth: GroundTruth, alarms: list[Alarm], one: float,
-                                             other: float) -> None:
+                                               other: float) -> None:
     lenient, strict = (score(drawn_truth, alarms, overlap=overlap).total for overlap in sorted((one, other)))
     assert lenient.detected_events >= strict.detected_events
     assert lenient.correct_alarms >= strict.correct_alarms

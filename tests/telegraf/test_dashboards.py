@@ -66,9 +66,9 @@ def queries() -> dict[str, str]:
     queries = {f"influxdb {chart['name']}": query["query"] for chart in CHARTS for query in chart["queries"]}
     queries |= {f"influxdb variable {name}": query for name, query in VARIABLES.items()}
     queries |= {f"grafana {panel['title']}": target["query"] for panel in GRAFANA["panels"]
-              for target in panel["targets"]}
+                for target in panel["targets"]}
     queries |= {f"grafana variable {variable['name']}": variable["query"]["query"]
-              for variable in GRAFANA["templating"]["list"] if variable["type"] == "query"}
+                for variable in GRAFANA["templating"]["list"] if variable["type"] == "query"}
     return queries
 
 

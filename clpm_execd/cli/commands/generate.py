@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     progress = _Progress(samples)
     try:
         sample_count = generate.run(source, destination, samples, signals=signals, is_split=is_split,
-                               show=progress.show)
+                                    show=progress.show)
     finally:
         progress.close()
     if not signals.should_stop:

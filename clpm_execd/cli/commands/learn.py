@@ -225,7 +225,7 @@ def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
 
     learned_loops = [fit.learned for fit in fits]
     files = {f"--output {arguments.output}": format_loops_files(arguments.output, learned_loops,
-                                                                            [str(verdict) for verdict in verdicts])}
+                                                                [str(verdict) for verdict in verdicts])}
     if arguments.report:
         from clpm_execd.pictures.learn_report import build_report_page
 

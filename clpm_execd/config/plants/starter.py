@@ -445,7 +445,7 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
     group, is_early = FAULTS[kind].group, rng.random() < 0.5
     start = {"start": _format_minutes(rng.randint(15, 6 * 60))}
     recurrence = start | {"duration": _format_minutes(rng.randint(30, 120)),
-                        "mean_repeat": f"{rng.randint(3, 12)}h"}
+                          "mean_repeat": f"{rng.randint(3, 12)}h"}
     if kind in _FROM_THE_BEGINNING:
         return {"start": f"{rng.randint(12, 72)}h"} if rng.random() < _MAINTENANCE_FRACTION else {}
     if kind == "stuck":  # until its maintenance

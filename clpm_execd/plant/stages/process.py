@@ -169,7 +169,7 @@ class DeadTime:
         head = (self._head - self._first) // self._stride
         return {
             stored_names.DEAD_TIME_RING: OwnedRows(np.repeat(loops, self._length),
-                                              self._values[self._indices_loop_by_loop()]),
+                                                   self._values[self._indices_loop_by_loop()]),
             stored_names.DEAD_TIME_PLACE: OwnedRows(loops, head)}
 
     def restore(self, tables: Tables) -> None:

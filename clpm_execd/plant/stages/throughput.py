@@ -74,9 +74,9 @@ class Throughput:
         self._size = len(loops)
         self._sigma, self._ambient = ours.columns(lambda loop: (loop.throughput.sigma, loop.throughput.ambient))
         self._gain = _fill_with_draws(ours.map(lambda loop: loop.throughput.gain), _GAIN, seed, ours.ids,
-                                     stored_names.THROUGHPUT_GAIN, has_either_sign=True)
+                                      stored_names.THROUGHPUT_GAIN, has_either_sign=True)
         lag = _fill_with_draws(ours.map(lambda loop: loop.throughput.lag), _LAG_SECONDS, seed, ours.ids,
-                              stored_names.THROUGHPUT_LAG)
+                               stored_names.THROUGHPUT_LAG)
         self._lag_seconds = np.rint(lag).astype(np.int64)
         self._is_flow = ours.where(lambda loop: loop.type == "flow")
         self._has_flows = bool(self._is_flow.any())

@@ -33,8 +33,8 @@ from clpm_execd.plant.specs import (
 )
 
 PARAMETERS = {"mode-hopping": {"dwell": 20.0}, "setpoint-moves": {"interval": 15.0}, "manual-stroking": {"dwell": 10.0},
-        "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},
-        "interaction": {"with": "FIC102", "lag": 30.0}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
+              "spikes": {"rate": 500.0}, "late": {"share": 0.5, "delay": 9.0}, "compression": {"longest": 40.0},
+              "interaction": {"with": "FIC102", "lag": 30.0}, "drift": {"over": 100.0}, "fouling": {"over": 100.0}}
 KINDS = sorted(FAULTS)
 SLAVE_FAULT, VALVE_FAULTS = "cascade-broken", [name for name, kind in FAULTS.items() if kind.group == "valve"]
 
@@ -61,7 +61,7 @@ MODELS = [model(2, 1.0), model(6, 3.0, setpoint=np.full(6, 0.15)), model(2, 5.0,
 
 
 def quick(kind: str, start: float = 0.0, duration: float | None = None, repeat: float | None = None,
-         ramp: float = 0.0) -> FaultSpec:
+          ramp: float = 0.0) -> FaultSpec:
     """Return a fault that acts within a minute."""
     return fault(kind, start, duration, repeat, ramp, **PARAMETERS.get(kind, {}))
 
@@ -83,7 +83,7 @@ def faults_of(draw: st.DrawFn, kinds: Sequence[str]) -> tuple[FaultSpec, ...]:
     times = st.integers(0, 250)
     return tuple(
         quick(kind, draw(times), draw(st.none() | st.integers(1, 120)), draw(st.none() | st.integers(121, 200)),
-             draw(st.sampled_from([0, 0, 7, 90])))
+              draw(st.sampled_from([0, 0, 7, 90])))
         for kind in draw(st.lists(st.sampled_from(kinds), max_size=3)))
 
 
