@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.config.settings import Secret, Settings, read_settings
+from clpm_execd.config.settings import SETTING_NAMES, Secret, Settings, read_settings
 from clpm_execd.problems import BadInput
 from clpm_execd.units import SECOND
 
@@ -145,10 +146,38 @@ def test_a_token_file_is_read_at_each_call(empty_folder: Path) -> None:
         settings.token()
 
 
-def test_a_token_in_place_of_its_file_is_in_no_message(empty_folder: Path) -> None:
-    problems = read_problems({**COMPLETE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": TOKEN})
-    assert "INFLUXDB_TOKEN_FILE: cannot be read: No such file" in problems
-    assert TOKEN not in problems
+@pytest.mark.parametrize("token", [TOKEN, TOKEN.rstrip("=")])
+def test_a_token_in_place_of_its_file_is_in_no_message(token: str) -> None:
+    problems = read_problems({**COMPLETE, "INFLUXDB_TOKEN": "", "INFLUXDB_TOKEN_FILE": token})
+    assert problems.startswith("INFLUXDB_TOKEN_FILE: ")
+    assert token not in problems
+
+
+@pytest.mark.parametrize("name", sorted({*SETTING_NAMES} - {"INFLUXDB_TOKEN", "INFLUXDB_URL"}))
+@given(st.binary(min_size=64, max_size=64))
+def test_a_token_in_the_place_of_any_other_setting_is_in_no_message(name: str, random_bytes: bytes) -> None:
+    token = base64.b64encode(random_bytes).decode()
+    problems = read_problems({**COMPLETE, name: token, "INFLUXDB_TOKEN": ""})
+    assert problems.startswith(f"{name}: has a value that looks like an API token and is not shown; ")
+    assert token not in problems
+
+
+@pytest.mark.parametrize("token", ["0f9a1b7c3d5e2f8a6b4c0d1e2f3a4b5c", "apiv3_Zk3jW9tQ1rX7bN5mV2cL8pD4sF6gH0"])
+def test_a_token_without_padding_is_in_no_message_either(token: str) -> None:
+    assert token not in read_problems({"STREAM_INTERVAL": token, "INFLUXDB_ORG": token, "CLPM_LOOPS": f"{token}/x"})
+
+
+@pytest.mark.parametrize("path", ["north-2025-01-10T1000Z/loops.toml", "4f652cdb109441e7fd632e46573b913c/state"])
+def test_a_path_may_look_like_a_token_where_its_folder_exists(path: str) -> None:
+    Path(path).parent.mkdir()
+    assert read_settings({"CLPM_STATE": path, "LOG_FILE": path}).state == Path(path)
+
+
+def test_a_line_without_its_equals_sign_does_not_show_the_token(empty_folder: Path) -> None:
+    (empty_folder / ".env").write_text("INFLUXDB_TOKENq7Zr0sJ9bV3kXw5Yt1LpA8cD2eF4gH6iJk==\n")
+    [note] = read_settings({}).notes
+    assert "q7Z" not in note
+    assert "write NAME=value" in note
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

@@ -115,7 +115,7 @@ WIDE = {
     "Ignition": '"#NAMES"\n"t_stamp","FIC101/PV","FIC101/SP","FIC101/OP"\n"#TYPES"\n"date","D","D","D"\n"#ROWS","4"\n'
                 + rows('"2025-01-10 10:00:{s}","{pv}","{sp}","{op}"'),
     "a panel": 'Time,"PV {loop_id: FIC101, Mode: AUT}","SP {loop_id: FIC101, Mode: AUT}",'
-               '"OP {loop_id: FIC101, Mode: AUT}"\n' + rows("{ms},{pv},{sp},{op}").replace("\n0,", "\n0,"),
+               '"OP {loop_id: FIC101, Mode: AUT}"\n' + rows("{ms},{pv},{sp},{op}"),
     "Prometheus": '"time","PV{loop=""FIC101""}","SP{loop=""FIC101""}","OP{loop=""FIC101""}"\n' + rows(
         "{t},{pv},{sp},{op}"),
     "PCS 7": "Time;FIC101.PV_In#Value;FIC101.SP#Value;FIC101.MV#Value\n" + commas(
