@@ -119,7 +119,7 @@ class Plant(Simulation):
         """Give the stages their faults, the samples their data path, and the truth its observer."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
-        from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
+        from clpm_execd.plant.faults.kinds import Stage
         from clpm_execd.plant.faults.schedule import Schedule
         from clpm_execd.plant.truth.observer import TruthObserver
 
@@ -132,7 +132,7 @@ class Plant(Simulation):
 
             links = Links(specs, schedule)
             self._twin = Twin(specs, schedule, self._starts, links, seed=seed, interval=self.interval, scan=self._scan)
-        if schedule.faults_of_stage(DATA_PATH_STAGE):
+        if schedule.faults_of_stage(Stage.DATA_PATH):
             self._data_path = DataPath(schedule, seed, self.interval)
         self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links, self._data_path, self.interval)
 

@@ -19,7 +19,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Block, Floats
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.data_path import DataPath
-from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.faults.sensor import SensorFaults
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
@@ -36,7 +36,6 @@ from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record, loop_ids
 from clpm_execd.records.replay import Replay
 
-_SENSOR_STAGE, _VALVE_STAGE = 4, 6
 _SAMPLES_AT_ONCE = 10_000  # of those that a resumed replay passes through again
 _NEVER = 0  # the end, ns since 1970, of a fault that is absent
 
@@ -86,7 +85,7 @@ class FaultyReplay(Replay):
         self._ranges = np.array([loop.range for loop in self._specs])
         self._state = State(LoopSet.of(self._specs))
         self._sensor = SensorFaults(self._schedule, self._state, np.zeros(len(columns)), seed)
-        self._sensor_faults = np.array(self._schedule.faults_of_stage(_SENSOR_STAGE), dtype=np.intp)
+        self._sensor_faults = np.array(self._schedule.faults_of_stage(Stage.SENSOR), dtype=np.intp)
         self._noise_keys = stream_keys(seed, self.loops, stored_names.NOISE_AND_LOAD)
         self._fitted = columns[[loop.learned_model is not None for loop in self._specs]]
         self._models = self._build_models(scan) if self._fitted.size else ()
@@ -95,7 +94,7 @@ class FaultyReplay(Replay):
         meter = EffectMeter(LoopSet.of([self._specs[i] for i in base]), self._interval) if base.size else None
         self._twin = _RecordAsTwin(base, acting, np.ones(len(base), dtype=bool), meter) if meter else None
         self._data_path = (DataPath(self._schedule, seed, self._interval)
-                           if self._schedule.faults_of_stage(DATA_PATH_STAGE) else None)
+                           if self._schedule.faults_of_stage(Stage.DATA_PATH) else None)
         self._observer = TruthObserver(self._schedule, columns, self._twin, None, self._data_path, self._interval)
         # Of record and replay, what fills a gap of SP, OP and PV.
         self._last = np.array([_first_values(records)] * 2)
@@ -108,14 +107,14 @@ class FaultyReplay(Replay):
 
     def _build_models(self, scan: int | None) -> tuple[Plant, Plant]:
         """Return plants of the fitted loops, with their valve faults and without them."""
-        def build(stage: int) -> Plant:
+        def build(stage: Stage | None) -> Plant:
             loops = [replace(self._specs[i], faults=tuple(
-                fault if FAULTS[fault.kind].stage == stage else replace(fault, until=_NEVER)
+                fault if FAULTS[fault.kind].stage is stage else replace(fault, until=_NEVER)
                 for fault in self._specs[i].faults)) for i in self._fitted]
             return Plant(loops, seed=self._seed, start=self._start, interval=self._interval, scan=scan,
                          measures_truth=False)
 
-        return build(_VALVE_STAGE), build(_NEVER)
+        return build(Stage.VALVE), build(None)
 
     def advance(self, n: int) -> Block:
         """Return the next n samples."""
@@ -146,7 +145,7 @@ class FaultyReplay(Replay):
         low, scale = self._ranges[:, 0], (self._ranges[:, 1] - self._ranges[:, 0]) / 100.0
         normals = draw_normals(self._noise_keys, int(ticks[0]), len(ticks))
         for row, tick, normal in zip(pv, ticks.tolist(), normals, strict=True):
-            if _SENSOR_STAGE in self._schedule.move_to(tick):
+            if Stage.SENSOR in self._schedule.move_to(tick):
                 self._sensor.update()
             self._state.true_pv[:] = (row - low) / scale
             self._sensor.step(normal)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from clpm_execd.plant.faults import tuning
-from clpm_execd.plant.faults.kinds import NO_LOOP, OUT_OF_SERVICE, Effect, FaultKind
+from clpm_execd.plant.faults.kinds import NO_LOOP, OUT_OF_SERVICE, Effect, FaultKind, Stage
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT
 from clpm_execd.plant.specs import Parameter
 
@@ -81,7 +81,7 @@ def _write_example(name: str, entries: dict[str, _Entry]) -> str:
     return "\n".join([f"[[loop]]\n{loop}\n", "[[loop.fault]]", f'kind = "{name}"', *lines, *times])
 
 
-def _kind(name: str, group: str, stage: int, description: str, entries: dict[str, _Entry], *effects: Effect,
+def _kind(name: str, group: str, stage: Stage, description: str, entries: dict[str, _Entry], *effects: Effect,
           fades_out: bool = False) -> FaultKind:
     return FaultKind(
         name=name, group=group, stage=stage, description=description, effects=effects, fades_out=fades_out,
@@ -105,43 +105,44 @@ def _switches_on(target: str) -> Effect:
 
 
 _VALVE = (
-    _kind("stiction", "valve", 6, "the stem sticks, then slips: undershoot J < S, no offset J = S, overshoot J > S",
+    _kind("stiction", "valve", Stage.VALVE,
+          "the stem sticks, then slips: undershoot J < S, no offset J = S, overshoot J > S",
           {"S": _number(4.0, "deadband + stickband", "% of travel", 0.0, 100.0),
            "J": _number(2.0, "slip jump", "% of travel", 0.0, 100.0)},
           _adds("S", "S"), _adds("J", "J")),
-    _kind("deadband", "valve", 6, "backlash: the stem does not move until OP has reversed by `width`",
+    _kind("deadband", "valve", Stage.VALVE, "backlash: the stem does not move until OP has reversed by `width`",
           {"width": _number(3.0, "lost motion", "% of travel", 0.0, 100.0)},
           _adds("S", "width")),
-    _kind("stuck", "valve", 6, "the stem does not move", {}, _switches_on("stuck")),
-    _kind("undersized", "valve", 6, "too small: OP reaches 100 % before the flow is sufficient",
+    _kind("stuck", "valve", Stage.VALVE, "the stem does not move", {}, _switches_on("stuck")),
+    _kind("undersized", "valve", Stage.VALVE, "too small: OP reaches 100 % before the flow is sufficient",
           {"capacity": _number(0.45, "flow through the open valve, relative to the healthy one", "", 0.01, 1.0)},
           _multiplies("capacity", "capacity")),
-    _kind("oversized", "valve", 6, "too large: small movements of a nearly closed valve have a large effect",
+    _kind("oversized", "valve", Stage.VALVE, "too large: small movements of a nearly closed valve have a large effect",
           {"capacity": _number(3.0, "flow through the open valve, relative to the healthy one", "", 1.0, 20.0)},
           _multiplies("capacity", "capacity")),
-    _kind("leak", "valve", 6, "seat leakage: the closed valve passes flow; visible only at low flow",
+    _kind("leak", "valve", Stage.VALVE, "seat leakage: the closed valve passes flow; visible only at low flow",
           {"flow": _number(10.0, "flow through the closed valve", "% of travel", 0.0, 100.0)},
           _adds("leak", "flow")),
-    _kind("slow-actuator", "valve", 6, "the actuator responds more slowly",
+    _kind("slow-actuator", "valve", Stage.VALVE, "the actuator responds more slowly",
           {"lag": _number(20.0, "additional time constant of the actuator", "s", 0.0, 1e4, is_low_excluded=True)},
           Effect("travel_fraction", tuning.actuator_factor, is_factor=True)),
 )
 
 _TUNING = (
-    _kind("sluggish", "tuning", 5, "detuned: very slow return to SP",
+    _kind("sluggish", "tuning", Stage.CONTROLLER, "detuned: very slow return to SP",
           {"closed_loop": _number(5.0, "time constant of the closed loop", "x (time constant + dead time)", 1.0, 50.0)},
           Effect("kp", tuning.sluggish_gain_factor, is_factor=True),
           Effect("ki", tuning.sluggish_integral_factor, is_factor=True)),
-    _kind("aggressive", "tuning", 5, "tuned close to instability: the loop oscillates",
+    _kind("aggressive", "tuning", Stage.CONTROLLER, "tuned close to instability: the loop oscillates",
           {"gain_margin": _number(1.08, "gain margin", "", 1.0, 2.0)},
           Effect("kp", tuning.aggressive_gain_factor, is_factor=True),
           Effect("ki", tuning.aggressive_integral_factor, is_factor=True)),
-    _kind("windup", "tuning", 5, "no anti-windup: the integral grows while OP is saturated", {},
+    _kind("windup", "tuning", Stage.CONTROLLER, "no anti-windup: the integral grows while OP is saturated", {},
           Effect("anti_windup_gain", lambda fault: 0.0, is_factor=True)),
 )
 
 _PROCESS = (
-    _kind("external-oscillation", "process", 2, "another loop's limit cycle, filtered by the way it came",
+    _kind("external-oscillation", "process", Stage.LOAD, "another loop's limit cycle, filtered by the way it came",
           {"amplitude": _number(2.0, "amplitude of the load", "% of travel", 0.0, 50.0),
            "period": _number(120.0, "period", "s", 1.0, 1e6),
            "phase": _number(0.0, "phase, which differs where one oscillation reaches several loops", "degrees",
@@ -154,100 +155,101 @@ _PROCESS = (
                                   "have no effect"),
            "gain": _number(0.6, "with `from`: load per movement of that valve", "%/%", -10.0, 10.0),
            "lag": _number(10.0, "with `from`: each of two time constants on the way", "s", 0.0, 1e5)}),
-    _kind("load-step", "process", 2, "a step of the load",
+    _kind("load-step", "process", Stage.LOAD, "a step of the load",
           {"size": _number(5.0, "load at the process input", "% of travel", -100.0, 100.0)},
           _adds("load", "size")),
-    _kind("interaction", "process", 2, "the valve of another loop also acts on this process",
+    _kind("interaction", "process", Stage.LOAD, "the valve of another loop also acts on this process",
           {"with": _other_loop("id of the other loop"),
            "gain": _number(0.6, "load per movement of the other valve", "%/%", -10.0, 10.0),
            "lag": _number(0.0, "each of two time constants on the way", "s", 0.0, 1e5)}),
-    _kind("gain-change", "process", 7, "changed process gain",
+    _kind("gain-change", "process", Stage.PROCESS, "changed process gain",
           {"factor": _number(2.0, "process gain, relative to the healthy one", "", 0.01, 20.0)},
           _multiplies("gain", "factor")),
-    _kind("lag-change", "process", 7, "changed time constants (integrator: changed hold-up)",
+    _kind("lag-change", "process", Stage.PROCESS, "changed time constants (integrator: changed hold-up)",
           {"factor": _number(3.0, "time constants, relative to the healthy ones", "", 0.05, 20.0)},
           _multiplies("lag", "factor")),
-    _kind("fouling", "process", 7, "the process gain decreases slowly",
+    _kind("fouling", "process", Stage.PROCESS, "the process gain decreases slowly",
           {"loss": _number(0.6, "fraction of the gain that is lost in the end", "", 0.0, 0.99),
            "over": _number(8.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
           Effect("gain", lambda fault: 1.0 - fault["loss"], is_factor=True)),
 )
 
 _SENSOR = (
-    _kind("bias", "sensor", 4, "the reading is too high or too low",
+    _kind("bias", "sensor", Stage.SENSOR, "the reading is too high or too low",
           {"size": _number(3.0, "error", "% of span", -100.0, 100.0)},
           _adds("offset", "size")),
-    _kind("drift", "sensor", 4, "the error of the reading grows",
+    _kind("drift", "sensor", Stage.SENSOR, "the error of the reading grows",
           {"size": _number(5.0, "error in the end", "% of span", -100.0, 100.0),
            "over": _number(4.0 * _HOUR_S, "time until then", "s", 0.0, 1e9)},
           _adds("offset", "size")),
-    _kind("noise", "sensor", 4, "increased measurement noise",
+    _kind("noise", "sensor", Stage.SENSOR, "increased measurement noise",
           {"sigma": _number(1.0, "increase of the standard deviation", "% of span", 0.0, 50.0)},
           _adds("sigma", "sigma")),
-    _kind("freeze", "sensor", 4, "the reading keeps its last value", {}, _switches_on("frozen")),
-    _kind("spikes", "sensor", 4, "single readings are far off",
+    _kind("freeze", "sensor", Stage.SENSOR, "the reading keeps its last value", {}, _switches_on("frozen")),
+    _kind("spikes", "sensor", Stage.SENSOR, "single readings are far off",
           {"size": _number(10.0, "size, up or down", "% of span", 0.0, 100.0),
            "rate": _number(30.0, "mean rate", "1/h", 0.0, 3600.0)},
           _adds("spike", "size"), _adds("rate", "rate")),
-    _kind("quantization", "sensor", 4, "readings are rounded to coarse steps",
+    _kind("quantization", "sensor", Stage.SENSOR, "readings are rounded to coarse steps",
           {"step": _number(1.0, "step", "% of span", 0.0, 100.0, is_low_excluded=True)},
           _adds("step", "step")),
-    _kind("range-clip", "sensor", 4, "readings do not exceed a limit",
+    _kind("range-clip", "sensor", Stage.SENSOR, "readings do not exceed a limit",
           {"limit": _number(50.0, "highest reading", "% of span", 0.0, 100.0)},
           Effect("ceiling", lambda fault: fault["limit"] - SATURATION_HIGH_PERCENT)),
-    _kind("drop-out", "sensor", 4, "the signal is lost: the reading is the lower limit of the range", {},
+    _kind("drop-out", "sensor", Stage.SENSOR, "the signal is lost: the reading is the lower limit of the range", {},
           _switches_on("lost")),
 )
 
 _DATA_PATH = (
-    _kind("gaps", "data path", 9, "samples are missing, some in succession",
+    _kind("gaps", "data path", Stage.DATA_PATH, "samples are missing, some in succession",
           {"share": _number(0.2, "missing samples", _OF_SAMPLES, 0.0, 1.0),
            "length": _number(30.0, "shortest gap", "s", 0.0, _DAY_S)}),
-    _kind("late", "data path", 9, "samples arrive late and out of order",
+    _kind("late", "data path", Stage.DATA_PATH, "samples arrive late and out of order",
           {"share": _number(0.1, "late samples", _OF_SAMPLES, 0.0, 1.0),
            "delay": _number(15.0, "delay", "s", 0.0, _DAY_S)}),
-    _kind("duplicates", "data path", 9, "samples arrive twice",
+    _kind("duplicates", "data path", Stage.DATA_PATH, "samples arrive twice",
           {"share": _number(0.1, "duplicate samples", _OF_SAMPLES, 0.0, 1.0)}),
-    _kind("bad-quality", "data path", 9, "samples have bad quality and no value",
+    _kind("bad-quality", "data path", Stage.DATA_PATH, "samples have bad quality and no value",
           {"share": _number(0.2, "bad samples", _OF_SAMPLES, 0.0, 1.0),
            "length": _number(30.0, "shortest run of bad samples", "s", 0.0, _DAY_S)}),
-    _kind("clock-skew", "data path", 9, "the clock that stamps the samples is wrong",
+    _kind("clock-skew", "data path", Stage.DATA_PATH, "the clock that stamps the samples is wrong",
           {"offset": _number(7.5, "how far it is ahead", "s", -_DAY_S, _DAY_S)}),
-    _kind("compression", "data path", 9, "the historian applies an exception test and swinging-door compression",
+    _kind("compression", "data path", Stage.DATA_PATH,
+          "the historian applies an exception test and swinging-door compression",
           {"exception": _number(1.0, "exception deviation", "% of span", 0.0, 50.0),
            "deviation": _number(2.0, "compression deviation", "% of span", 0.0, 50.0),
            "longest": _number(_HOUR_S, "longest time without a sample", "s", 1.0, 1e7)}),
 )
 
 _OPERATION = (
-    _kind("manual", "operation", 1, "left in manual", {}),
-    _kind("mode-hopping", "operation", 1, "repeatedly switched between manual and automatic",
+    _kind("manual", "operation", Stage.OPERATOR, "left in manual", {}),
+    _kind("mode-hopping", "operation", Stage.OPERATOR, "repeatedly switched between manual and automatic",
           {"dwell": _number(600.0, "mean time in a mode", "s", 10.0, 1e6)}),
-    _kind("setpoint-moves", "operation", 1, "the set point is changed too often",
+    _kind("setpoint-moves", "operation", Stage.OPERATOR, "the set point is changed too often",
           {"size": _number(3.0, "standard deviation of the changes around SP", "% of span", 0.0, 50.0),
            "interval": _number(300.0, "mean time between changes", "s", 10.0, 1e6)}),
-    _kind("cascade-broken", "operation", 1, "a slave is left in AUT and does not follow its master", {}),
+    _kind("cascade-broken", "operation", Stage.OPERATOR, "a slave is left in AUT and does not follow its master", {}),
 )
 
 _CONTROLS = (
-    _kind("white-noise", "negative control", 2, "white-noise load disturbance",
+    _kind("white-noise", "negative control", Stage.LOAD, "white-noise load disturbance",
           {"sigma": _number(1.0, "standard deviation", "% of travel", 0.0, 50.0)}),
-    _kind("grade-change", "negative control", 1, "SP moves to a new level, as for another product",
+    _kind("grade-change", "negative control", Stage.OPERATOR, "SP moves to a new level, as for another product",
           {"size": _number(10.0, "change of SP", "% of span", -100.0, 100.0),
            "over": _number(600.0, "time it takes", "s", 0.0, 1e9)},
           _adds("sp", "size"), fades_out=True),
-    _kind("setpoint-ramp", "negative control", 1, "SP rises slowly",
+    _kind("setpoint-ramp", "negative control", Stage.OPERATOR, "SP rises slowly",
           {"size": _number(8.0, "change of SP", "% of span", -100.0, 100.0),
            "over": _number(_HOUR_S, "time it takes", "s", 0.0, 1e9)},
           _adds("sp", "size"), fades_out=True),
-    _kind("manual-stroking", "negative control", 1, "the valve is stroked in MAN, as in a valve test",
+    _kind("manual-stroking", "negative control", Stage.OPERATOR, "the valve is stroked in MAN, as in a valve test",
           {"size": _number(5.0, "half the stroke", "% of travel", 0.0, 50.0),
            "dwell": _number(120.0, "time at each position", "s", 10.0, 1e6)}),
 )
 
 _SERVICE = (
-    _kind("maintenance", OUT_OF_SERVICE, 1, "in MAN while something is repaired or installed", {}),
-    _kind("shutdown", OUT_OF_SERVICE, 1,
+    _kind("maintenance", OUT_OF_SERVICE, Stage.OPERATOR, "in MAN while something is repaired or installed", {}),
+    _kind("shutdown", OUT_OF_SERVICE, Stage.OPERATOR,
           "shut down and started up again: SP is lowered, the valve closed in MAN, then opened again",
           {"over": _number(2.0 * _HOUR_S, "time that each of the two takes", "s", 0.0, 1e9),
            "turndown": _number(15.0, "how far SP is lowered in AUT", "% of span", 0.0, 100.0)},

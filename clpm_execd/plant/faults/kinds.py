@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, Parameter
 
 NO_LOOP = "none"  # the default of a parameter that may name another loop
 
-DATA_PATH_STAGE = 9  # its faults act on samples on their way
+
+class Stage(IntEnum):
+    """The stages of a scan in which faults act, with their numbers in docs/architecture.md."""
+
+    OPERATOR = 1
+    LOAD = 2
+    SENSOR = 4
+    CONTROLLER = 5
+    VALVE = 6
+    PROCESS = 7
+    DATA_PATH = 9  # on samples on their way, after the scan
+
 
 NEGATIVE_CONTROL, OUT_OF_SERVICE = "negative control", "out of service"
 GROUPS = ("valve", "tuning", "process", "sensor", "data path", "operation", NEGATIVE_CONTROL, OUT_OF_SERVICE)
@@ -58,8 +70,8 @@ class FaultKind:
         What loops.toml and the ground truth call it.
     group : str
         One of GROUPS.
-    stage : int
-        The stage of a scan in which it acts, 1 to 9.
+    stage : Stage
+        The stage of a scan in which it acts.
     description : str
         What it does, in a few words.
     parameters : mapping of str to Parameter
@@ -76,7 +88,7 @@ class FaultKind:
 
     name: str
     group: str
-    stage: int
+    stage: Stage
     description: str
     parameters: Mapping[str, Parameter]
     defaults: Mapping[str, float | str]
@@ -97,4 +109,4 @@ class FaultKind:
     @property
     def acts_on_plant(self) -> bool:
         """Whether it is a fault of the plant itself, so that only a twin can tell what it does."""
-        return self.stage != DATA_PATH_STAGE and not self.is_control
+        return self.stage is not Stage.DATA_PATH and not self.is_control

@@ -8,6 +8,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.external_oscillation import Couplings, DistantCycles
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
@@ -26,7 +27,7 @@ class LoadFaults(LoopArrays):
     def __init__(self, schedule: Schedule, state: State, seed: int, empty_load: Floats) -> None:
         self._schedule, self._state = schedule, state
         self._shutdowns = schedule.faults_of_kind("shutdown")
-        self.columns = schedule.columns_of([*schedule.faults_of_stage(2), *self._shutdowns.tolist()])
+        self.columns = schedule.columns_of([*schedule.faults_of_stage(Stage.LOAD), *self._shutdowns.tolist()])
         self._empty_load = empty_load[self.columns]
         self._healthy_load = state.load[self.columns]
         self._load_step: Floats = np.zeros(len(state.load))

@@ -15,6 +15,7 @@ import numpy as np
 from clpm_execd import stored_names
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import StageEffects
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
@@ -41,7 +42,7 @@ class OperationFaults:
 
     def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        faults = schedule.faults_of_stage(1)
+        faults = schedule.faults_of_stage(Stage.OPERATOR)
         self._faults = np.array(faults, dtype=np.intp)
         self._columns = schedule.columns_of(faults)
         self._faults_of_column: dict[int, list[int]] = {int(c): [] for c in self._columns}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from clpm_execd.plant.faults.effects import StageEffects
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.stages.process import Process, discretize_with_dead_time
 
@@ -22,7 +23,7 @@ class ProcessFaults:
 
     def __init__(self, schedule: Schedule, process: Process) -> None:
         self._schedule, self._process = schedule, process
-        self._columns = schedule.columns_of(schedule.faults_of_stage(7))
+        self._columns = schedule.columns_of(schedule.faults_of_stage(Stage.PROCESS))
         self.gain, self.lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))
         self._effects = StageEffects(schedule, {"gain": self.gain, "lag": self.lag})
         self._lags = np.ones(len(self._columns))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
-from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.faults.kinds import Fault, Stage
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.specs import LoopSpec
@@ -146,9 +146,9 @@ class Schedule:
         self.tick, self.severity = tick, self._block[row]
         return self._changes[row]
 
-    def faults_of_stage(self, stage: int) -> list[int]:
+    def faults_of_stage(self, stage: Stage) -> list[int]:
         """Return the indices of the faults that act in a stage."""
-        return [k for k, fault in enumerate(self.faults) if fault.kind.stage == stage]
+        return [k for k, fault in enumerate(self.faults) if fault.kind.stage is stage]
 
     def faults_of_kind(self, kind: str) -> npt.NDArray[np.intp]:
         """Return the indices of the faults of a kind."""

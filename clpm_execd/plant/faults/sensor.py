@@ -7,6 +7,7 @@ import numpy as np
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.rng import BlockDraws, draw_uniforms, stream_keys
@@ -25,7 +26,7 @@ class SensorFaults(LoopArrays):
 
     def __init__(self, schedule: Schedule, state: State, sigma: Floats, seed: int) -> None:
         self._schedule, self._state, self._sigma = schedule, state, sigma
-        self.columns = schedule.columns_of(schedule.faults_of_stage(4))
+        self.columns = schedule.columns_of(schedule.faults_of_stage(Stage.SENSOR))
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
         self._parameters = {name: np.zeros(len(sigma)) for name in names}
         self._effects = StageEffects(schedule, {"sigma": sigma, **self._parameters})

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.snapshot import LoopArrays
@@ -79,7 +80,7 @@ class ValveFaults(LoopArrays):
     def __init__(self, schedule: Schedule, state: State, travel_fraction: Floats, flow_from_closed: Floats) -> None:
         n, self._state, self._schedule = len(travel_fraction), state, schedule
         self._travel_fraction = travel_fraction.copy()
-        faulty = schedule.columns_of(schedule.faults_of_stage(6))
+        faulty = schedule.columns_of(schedule.faults_of_stage(Stage.VALVE))
         at: npt.NDArray[np.intp] = np.setdiff1d(faulty, state.cascades.masters)
         self.columns = at
         sticky_faults = [*schedule.faults_of_kind("stiction"), *schedule.faults_of_kind("deadband")]

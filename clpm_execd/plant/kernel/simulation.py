@@ -24,6 +24,7 @@ from clpm_execd.plant.stages.state import State, to_percent
 from clpm_execd.plant.stages.valve import Valve
 
 if TYPE_CHECKING:
+    from clpm_execd.plant.faults.kinds import Stage
     from clpm_execd.plant.faults.schedule import Schedule
     from clpm_execd.plant.learned.resampler import LearnedLoops
     from clpm_execd.plant.stages.throughput import Throughput
@@ -87,6 +88,7 @@ class Simulation:
         """Give each stage its faults."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.effects import TuningFaults
+        from clpm_execd.plant.faults.kinds import Stage
         from clpm_execd.plant.faults.load import LoadFaults
         from clpm_execd.plant.faults.operation import OperationFaults
         from clpm_execd.plant.faults.process import ProcessFaults
@@ -95,26 +97,27 @@ class Simulation:
 
         state = self._state
         self._schedule = schedule
-        self._stage_faults: list[tuple[int, StageFaults]] = []
+        self._stage_faults: list[tuple[Stage, StageFaults]] = []
 
-        def attach(stage: int, faults: F) -> F:
+        def attach(stage: Stage, faults: F) -> F:
             self._stage_faults.append((stage, faults))
             return faults
 
-        if schedule.faults_of_stage(1):
-            self._operator.faults = attach(1, OperationFaults(schedule, state, seed))
-        if schedule.faults_of_stage(2) or schedule.faults_of_kind("shutdown").size:
-            self._disturbance.faults = attach(2, LoadFaults(schedule, state, seed, self._empty_load(schedule.loops)))
-        if schedule.faults_of_stage(4):
-            self._sensor.faults = attach(4, SensorFaults(schedule, state, self._sensor.sigma, seed))
-        if schedule.faults_of_stage(5):
+        if schedule.faults_of_stage(Stage.OPERATOR):
+            self._operator.faults = attach(Stage.OPERATOR, OperationFaults(schedule, state, seed))
+        if schedule.faults_of_stage(Stage.LOAD) or schedule.faults_of_kind("shutdown").size:
+            empty_load = self._empty_load(schedule.loops)
+            self._disturbance.faults = attach(Stage.LOAD, LoadFaults(schedule, state, seed, empty_load))
+        if schedule.faults_of_stage(Stage.SENSOR):
+            self._sensor.faults = attach(Stage.SENSOR, SensorFaults(schedule, state, self._sensor.sigma, seed))
+        if schedule.faults_of_stage(Stage.CONTROLLER):
             for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
-                attach(5, TuningFaults(schedule, controller, level.start))
-        if schedule.faults_of_stage(6):
-            self._valve.faults = attach(6, ValveFaults(
+                attach(Stage.CONTROLLER, TuningFaults(schedule, controller, level.start))
+        if schedule.faults_of_stage(Stage.VALVE):
+            self._valve.faults = attach(Stage.VALVE, ValveFaults(
                 schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))
-        if schedule.faults_of_stage(7):
-            faults = attach(7, ProcessFaults(schedule, self._process))
+        if schedule.faults_of_stage(Stage.PROCESS):
+            faults = attach(Stage.PROCESS, ProcessFaults(schedule, self._process))
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Route, Truth
 from clpm_execd.plant.faults.data_path import DataPath
-from clpm_execd.plant.faults.kinds import DATA_PATH_STAGE
+from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, EffectMeter
@@ -52,7 +52,7 @@ class TruthObserver:
         self._column_in_block = np.argsort(columns, kind="stable")
         self._is_fault = ~np.array([fault.kind.is_control for fault in faults], dtype=bool)
         # A fault of the data path acts on all samples, or on a random share of them.
-        self._on_all = np.array([fault.kind.stage == DATA_PATH_STAGE for fault in faults], dtype=np.float64)
+        self._on_all = np.array([fault.kind.stage is Stage.DATA_PATH for fault in faults], dtype=np.float64)
         self._has_data_path = bool(self._on_all.any())
         self._random_stages = {} if data_path is None else data_path.random_stages()
         self._random = np.array(list(self._random_stages), dtype=np.intp)

@@ -12,7 +12,7 @@ from tiers import examples
 from clpm_execd.plant.block import BAD, Arrivals, Block
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.faults.data_path import Compression, _sample_dtype
-from clpm_execd.plant.faults.kinds import Fault
+from clpm_execd.plant.faults.kinds import Fault, Stage
 from clpm_execd.plant.plant import SECOND
 from clpm_execd.plant.specs import FaultSpec
 
@@ -88,7 +88,7 @@ def test_a_late_sample_has_the_ground_truth_of_when_it_was_measured() -> None:
 
 
 def test_samples_leave_in_order_of_rows() -> None:
-    _, arrivals = transmit(*(fault(name) for name, kind in FAULTS.items() if kind.stage == 9))
+    _, arrivals = transmit(*(fault(name) for name, kind in FAULTS.items() if kind.stage is Stage.DATA_PATH))
     assert (np.diff(arrivals.row) >= 0).all()
 
 
