@@ -235,7 +235,7 @@ class Settings:
 
 
 def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
-                  options: Mapping[str, str] | None = None, connection: bool = False) -> Settings:
+                  options: Mapping[str, str] | None = None) -> Settings:
     """Return the settings from options, environment and file, in this order of precedence.
 
     Parameters
@@ -246,8 +246,6 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
         A file that must exist. Without one, `.env` in the working folder is read if it exists.
     options : mapping of str to str, optional
         The options on the command line, under the names of their environment variables.
-    connection : bool
-        Whether a connection is required, so that its errors are reported with the others.
 
     Raises
     ------
@@ -273,11 +271,6 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
                 continue
             texts.setdefault(SETTING_ALIASES.get(name, name), (_where(layer, name), value))
     settings = _parse(texts, Path(label), tuple(notes), problems)
-    if connection:
-        try:
-            settings.require_connection()
-        except BadInput as error:
-            problems += error.problems
     if problems:
         raise BadInput(problems)
     return settings

@@ -20,9 +20,9 @@ LOWEST_PERCENT = 0.01  # of span: a reading that stands below this is a lost sig
 MANUAL_FRACTION = 0.5  # of a window
 
 
-def compute_saturation(op: Floats, low: float = 0.0, high: float = 100.0) -> float:
-    """Return the fraction of time in which OP is at a limit."""
-    return float(np.mean((op <= low) | (op >= high)))
+def compute_saturation(op: Floats) -> float:
+    """Return the fraction of time in which OP, %, is at a limit."""
+    return float(np.mean((op <= 0.0) | (op >= 100.0)))
 
 
 def compute_repetition(x: Floats) -> float:

@@ -94,12 +94,6 @@ def test_all_mistakes_are_reported_together(empty_folder: Path) -> None:
     assert "none.env: cannot be read" in text
 
 
-def test_mistakes_of_a_required_connection_are_reported_with_the_others() -> None:
-    with pytest.raises(BadInput) as caught:
-        read_settings({"LOG_LEVEL": "x", "INFLUXDB_URL": "x"}, connection=True)
-    assert [problem.where for problem in caught.value.problems] == ["LOG_LEVEL", "environment", "INFLUXDB_URL"]
-
-
 def test_a_mistake_is_reported_with_where_it_was_set(empty_folder: Path) -> None:
     (empty_folder / ".env").write_text("STREAM_INTERVAL=x")
     assert read_problems({}).startswith(".env: STREAM_INTERVAL: ")

@@ -14,11 +14,6 @@ from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, apply_tuning_rule, t
 _SLUGGISH_CLOSED_LOOP = 5.0
 
 
-def healthy_gain(fault: Fault) -> float:
-    """Return Kc of the healthy controller in the ideal form, %OP/%PV."""
-    return to_ideal_form(tune_controller(fault.loop, fault.scan))[0]
-
-
 def _factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
     """Return the factors of Kc and of Kc/Ti; a controller without integral action gets none."""
     healthy_kc, healthy_reset, _ = to_ideal_form(tune_controller(fault.loop, fault.scan))

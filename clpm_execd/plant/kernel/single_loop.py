@@ -15,8 +15,6 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.kernel.equations import LoopParams, LoopState, simulate_scans
-from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
 from clpm_execd.plant.stages.process import Process
@@ -40,28 +38,6 @@ def _load_compiled() -> Any:
     except ImportError:
         return None
     return numba_kernel.simulate_scans
-
-
-def single_loop_model(loop: LoopSpec, scan: float) -> tuple[LoopParams, list[float]]:
-    """Return what `simulate_scans` takes of a loop in AUT that has no master.
-
-    Parameters
-    ----------
-    loop
-        Its specification.
-    scan
-        Between controller executions, s.
-
-    Returns
-    -------
-    Its parameters, and its delay line at the operating point.
-    """
-    loops = LoopSet.of([loop])
-    state = State(loops)
-    process = Process(loops, state, scan)
-    stages = (Disturbance(loops, state, scan), process, Sensor(loops, state), Valve(loops, state, scan),
-              Controller(loops, state, slice(0, 1), scan))
-    return _loop_params(stages, 0), process.dead_time.delay_line(0)[0].tolist()
 
 
 def _loop_params(stages: Sequence[Disturbance | Process | Sensor | Valve | Controller], i: int) -> LoopParams:
