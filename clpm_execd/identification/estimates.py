@@ -12,7 +12,7 @@ from typing import Literal
 Origin = Literal["identified", "record", "prior"]
 
 QUANTILE = 1.645  # of the standard normal distribution, for 90 % intervals
-_MAX_LOG_HALF_WIDTH = 7.0  # of an interval: a factor of 1100 to either side, beyond which the number is unknown
+MAX_LOG_HALF_WIDTH = 7.0  # of an interval: a factor of 1100 to either side, beyond which the number is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Estimate:
     @classmethod
     def from_log_std(cls, value: float, deviation: float, unit: str) -> Estimate:
         """Return an identified number whose logarithm has this standard deviation."""
-        return cls.from_factor(value, exp(min(QUANTILE * deviation, _MAX_LOG_HALF_WIDTH)), unit)
+        return cls.from_factor(value, exp(min(QUANTILE * deviation, MAX_LOG_HALF_WIDTH)), unit)
 
     @classmethod
     def from_prior(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:

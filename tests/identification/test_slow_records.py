@@ -14,7 +14,9 @@ from test_recovery import drawn, report_share
 from test_stiction import VISIBLE
 from tiers import CAMPAIGNS
 
+from clpm_execd.identification.closed_loop import estimator
 from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
+from clpm_execd.identification.closed_loop.likelihood import LoopFit
 from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import extract_signals
@@ -199,3 +201,20 @@ def test_the_scans_between_samples_are_modelled_only_where_they_matter() -> None
     assert result is not None
     assert result.process.gain[0] == pytest.approx(truth.process.gain, rel=0.2)
     assert np.sign(result.law.gain[0]) == 1.0
+
+
+def test_the_interval_of_a_parameter_that_the_record_does_not_show_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = drawn("pressure", 61)
+    slow = extract_signals(record_of(run(truth, 500, interval=INTERVAL)), 0, (0.0, 100.0))
+    law = estimate_pid_law(slow, (0.02, 0.01))
+    assert law is not None
+
+    def profile(fit_at: object, fit: LoopFit, at: float, least: float) -> tuple[LoopFit, tuple[float, float], object]:
+        return fit, (at, at), [replace(fit, deviations=np.full(len(fit.values), 1e4))]
+
+    monkeypatch.setattr(estimator, "profile_dead_time", profile)
+    result = estimate_closed_loop(slow, law, truth.process, 0.02)
+    assert result is not None
+    for value, low, high in (result.law.gain, result.law.reset, result.process.gain, *result.process.tau):
+        assert 0.0 < low < value / 1000.0
+        assert value * 1000.0 < high < np.inf

@@ -17,7 +17,7 @@ import numpy as np
 from clpm_execd.identification.closed_loop.likelihood import Likelihood, LoopFit
 from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.closed_loop.state_space import DERIVATIVE_FILTER
-from clpm_execd.identification.estimates import QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.dead_time_profile import profile_dead_time
 from clpm_execd.identification.process.prediction_error import FIXED_STD
@@ -137,7 +137,8 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
 
     def exponential(at: int, sign: float = 1.0) -> tuple[float, float, float]:
         value, low, high = interval(at)
-        return sign * exp(value), sign * exp(low), sign * exp(high)
+        widest = value - MAX_LOG_HALF_WIDTH, value + MAX_LOG_HALF_WIDTH
+        return sign * exp(value), sign * exp(max(low, widest[0])), sign * exp(min(high, widest[1]))
 
     k = 4 + likelihood.lags
     r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(fit)

@@ -14,7 +14,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.estimates import QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
@@ -327,5 +327,5 @@ def _make_law(fit: _Regression, interval: float, resolutions: tuple[float, float
 
 
 def _ratio(value: float, relative: float, least: float) -> tuple[float, float, float]:
-    factor = exp(min(max(QUANTILE * relative, least), 50.0))
+    factor = exp(min(max(QUANTILE * relative, least), MAX_LOG_HALF_WIDTH))
     return value, value / factor, value * factor

@@ -12,7 +12,7 @@ from math import exp, inf, log
 
 import numpy as np
 
-from clpm_execd.identification.estimates import QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.dead_time_profile import ABANDON_ABOVE_2LOGL, profile_dead_time
 from clpm_execd.identification.process.prediction_error import (
@@ -36,7 +36,6 @@ _DISTINCT_LOG_GAIN = 0.7  # a factor of 2 between gains: more than the profile o
 _MIN_GAIN_2LOGL = 1.0  # by which the fit with exchanged time constants must be better
 _DEFAULT_GAIN_STD = 0.7  # of the log gain of a default process: a factor of two either way
 _TIMING_STD_INTERVALS = 0.25  # standard deviation of the time at which OP moved between two samples
-_MAX_LOG_HALF_WIDTH = 7.0  # of an interval: a factor of 1100 to either side, beyond which the number is unknown
 _HARMONIC_PARAMETERS = 5  # of an external oscillation: its period, and a sine and a cosine of two harmonics
 
 
@@ -171,7 +170,7 @@ def _make_law(pem: PredictionErrorModel, fit: Fit, samples: int, ends: tuple[flo
     variances = np.maximum(np.diag(covariance), 0.0)
     variances[[-3, -1]] += 0.5 / pem.samples  # of log sigma
     deviations = np.sqrt(variances)
-    factors = np.exp(np.minimum(QUANTILE * deviations, _MAX_LOG_HALF_WIDTH))
+    factors = np.exp(np.minimum(QUANTILE * deviations, MAX_LOG_HALF_WIDTH))
     intervals = [(value, value / factor, value * factor)
                  for value, factor in zip(np.exp(values).tolist(), factors.tolist(), strict=True)]
     timing = QUANTILE * _TIMING_STD_INTERVALS * interval
@@ -180,7 +179,7 @@ def _make_law(pem: PredictionErrorModel, fit: Fit, samples: int, ends: tuple[flo
     _, low, high = intervals[k]
     if likely_fits:  # with the standard deviation of the log gain for a given dead time
         deviation = max(variances[k] - covariance[k, k + 2]**2 / max(variances[k + 2], 1e-300), 0.0)**0.5
-        gains, factor = [sign * one.gain for one in likely_fits], exp(min(QUANTILE * deviation, _MAX_LOG_HALF_WIDTH))
+        gains, factor = [sign * one.gain for one in likely_fits], exp(min(QUANTILE * deviation, MAX_LOG_HALF_WIDTH))
         low, high = max(min(low, min(gains) / factor), 0.0), max(high, max(gains) * factor)
     return ProcessLaw(
         pem.model, (fit.gain, sign * low, sign * high), tuple(intervals[:k]),
