@@ -51,7 +51,8 @@ def test_a_line_in_noise_has_an_interval_that_holds(period: float) -> None:
         result = find_external_oscillation(noise + 0.35 * np.sin(2.0 * np.pi * np.arange(3000) / period + seed), 1.0)
         assert result is not None
         is_covered.append(result[1] <= period <= result[2])
-    assert 0.75 <= np.mean(is_covered) <= 1.0
+        assert result[2] - result[1] == pytest.approx(period**2 / 3000, rel=0.05)  # a line of the spectrum
+    assert np.mean(is_covered) >= 0.75
 
 
 def test_noise_of_any_colour_has_no_spectral_line() -> None:

@@ -116,6 +116,11 @@ def test_load_and_noise_are_within_their_intervals_in_three_of_four(cases: list[
         assert report_share(f"interval of {key} holds", covered) >= 0.75
 
 
+def test_an_identified_parameter_has_an_interval(cases: list[Case]) -> None:
+    assert all(one.low < one.value < one.high for case in cases for key, one in case.result.estimates.items()
+               if one.source == "identified")
+
+
 def test_a_load_slower_than_the_process_is_not_taken_for_it() -> None:
     truth = drawn("flow", 1011)  # a lag of 3.5 s, and a load of 12 s that moves PV more than SP does
     result = learn(record_of(run(truth, SAMPLES, seed=1011)), span=(0.0, 100.0)).estimates

@@ -104,7 +104,9 @@ def _make_controller(law: PidLaw, signals: Signals, findings: Findings) -> Contr
         reset = findings.note("controller.reset", Estimate.from_interval(law.reset, "s"))
     else:
         findings.warnings.append("OP shows no integral action")
-    derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
+    derivative = 0.0
+    if law.derivative[0] > 0:
+        derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
     if (np.ptp(signals.sp[signals.complete]) > 0 and not has_continuous_sp(signals)
             and law.weight[2] - law.weight[1] < 0.5):

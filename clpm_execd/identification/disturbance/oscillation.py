@@ -57,7 +57,7 @@ def _find_period(x: Floats) -> tuple[float, float, float] | None:
 
 def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None
                               ) -> tuple[float, float, float] | None:
-    """Return the period, s, of a spectral line in residuals (T,), with its 90 % interval; None without a line.
+    """Return the period, s, of a spectral line in residuals (T,), and its ends half a line away; None without one.
 
     fundamental: the period, s, of the loop's oscillation. Residuals are whitened, so that a harmonic may be higher in
     them than the fundamental: a line at a harmonic is taken as one of the fundamental.
@@ -75,13 +75,12 @@ def find_external_oscillation(errors: Floats, interval: float, fundamental: floa
     if heights.max() < np.log(len(lines) / _FALSE_ALARM_PROBABILITY):
         return None
     frequency = _refine_frequency(x, tallest / len(x))
-    # The amplitude's square is 4 / n of the power; the bound on frequency is that of Rife and Boorstyn (1974).
-    log_std = QUANTILE * (6.0 * _noise_floor(power, tallest) / power[tallest]) ** 0.5 / (2.0 * np.pi * len(x))
+    half_line = 0.5 / len(x)  # An exactly periodic wave has a narrower bound, but no plant has such a wave.
     period_ratio = interval / frequency / fundamental if fundamental else 1.0
     harmonic = round(1.0 / period_ratio)
     if 2 <= harmonic <= _MAX_HARMONIC and abs(harmonic * period_ratio - 1.0) < _HARMONIC_TOLERANCE:
-        frequency, log_std = frequency / harmonic, log_std / harmonic
-    return interval / frequency, interval / (frequency + log_std), interval / (frequency - log_std)
+        frequency, half_line = frequency / harmonic, half_line / harmonic
+    return interval / frequency, interval / (frequency + half_line), interval / (frequency - half_line)
 
 
 def _noise_floor(power: Floats, k: int) -> float:

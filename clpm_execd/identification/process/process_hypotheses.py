@@ -87,7 +87,8 @@ class PeriodicLoad:
         law = estimate_process(data.signals, process, period[0])
         if law is None or law.gain_log_std >= LIMITS.max_log_std or not _has_sign(law, prior):
             return None
-        fit = _fitted(f"a load oscillates every {period[0]:.3g} s", data, prior, law, LIMITS.period_gain, period[0])
+        fit = _fitted(f"the process has a periodic load, every {period[0]:.3g} s", data, prior, law,
+                      LIMITS.period_gain, period[0])
         if fit.residuals is None:
             return None
         amplitude, deviation, harmonic = fit.residuals.oscillation_load

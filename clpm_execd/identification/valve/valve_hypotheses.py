@@ -37,7 +37,7 @@ class DrivenValve:
         if prior.stiction is None:
             return None
         test = prior.stiction.shown
-        return replace(prior, name="and a periodic load acts besides", log_likelihood=test.log_likelihoods[1],
+        return replace(prior, name="PV follows OP, with a periodic load", log_likelihood=test.log_likelihoods[1],
                        gain=test.linear - test.driven)
 
 
@@ -46,7 +46,7 @@ class StickingValve:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop with the fault and the stem position."""
-        search, name = prior.stiction, "PV follows a valve that sticks"
+        search, name = prior.stiction, "PV follows a sticking valve"
         if search is None:
             return None
         log_likelihood = search.shown.log_likelihoods[2]
