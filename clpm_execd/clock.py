@@ -9,6 +9,10 @@ from typing import Protocol
 class Clock(Protocol):
     """Time as a stream reads it, in ns; nothing sleeps except through `wait`."""
 
+    @property
+    def machine_clock(self) -> Clock:
+        """The clock of the machine, which this one never passes: itself, unless it runs faster than time."""
+
     def now(self) -> int:
         """Return the wall-clock time, ns since 1970."""
 

@@ -11,13 +11,14 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import parts
 import pytest
 import tomli
+from clocks import FakeClock
 from command import run_command, run_process
 
 from clpm_execd.config.settings import read_settings
@@ -155,25 +156,11 @@ def test_an_old_python_can_parse_the_entry_point() -> None:
         ast.parse((parts.ROOT / "clpm_execd" / name).read_text(), feature_version=(3, 7))
 
 
-class Clock:
-    """A clock that advances only while someone waits."""
-
-    def __init__(self) -> None:
-        self.time = 0
-
-    def elapsed(self) -> int:
-        return self.time
-
-    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        self.time += ns
-        return set()
-
-
 def test_a_second_instance_names_the_first(tmp_path: Path) -> None:
     first, second = (FolderLock(tmp_path, logging.getLogger("clpm_execd")) for _ in range(2))
     assert first.try_acquire()
     with pytest.raises(BadInput) as caught:
-        second.acquire(Clock(), Signals())
+        second.acquire(FakeClock(), Signals())
     [problem] = caught.value.problems
     first.release()
     for words in (f"--state {tmp_path}", "in use by another clpm-execd", str(os.getpid()), "a folder of its own"):

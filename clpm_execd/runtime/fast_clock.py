@@ -22,27 +22,27 @@ class FastClock:
         What it shows now, ns since 1970.
     speed : float
         More than 1.
-
-    Attributes
-    ----------
-    machine_clock : Clock
-        The clock of the machine, which the plant time never passes.
     """
 
     def __init__(self, clock: Clock, start: int, speed: float) -> None:
-        self.machine_clock, self._start, self._speed = clock, start, speed
+        self._machine_clock, self._start, self._speed = clock, start, speed
         self._started_at = clock.elapsed()
+
+    @property
+    def machine_clock(self) -> Clock:
+        """The clock of the machine, which the plant time never passes."""
+        return self._machine_clock
 
     def now(self) -> int:
         """Return the plant time, ns since 1970."""
-        plant_ns = int((self.machine_clock.elapsed() - self._started_at) * self._speed)
-        return min(self.machine_clock.now(), self._start + plant_ns)
+        plant_ns = int((self._machine_clock.elapsed() - self._started_at) * self._speed)
+        return min(self._machine_clock.now(), self._start + plant_ns)
 
     def elapsed(self) -> int:
         """Return the time of a monotonic clock of the same speed, ns."""
-        return self.machine_clock.elapsed() + self.now() - self.machine_clock.now()
+        return self._machine_clock.elapsed() + self.now() - self._machine_clock.now()
 
     def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
         """Wait for so much plant time at most; parameters as of `Clock.wait`."""
-        is_fast = self.now() < self.machine_clock.now()
-        return self.machine_clock.wait(ceil(ns / self._speed) if is_fast else ns, read, write)
+        is_fast = self.now() < self._machine_clock.now()
+        return self._machine_clock.wait(ceil(ns / self._speed) if is_fast else ns, read, write)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
-from clpm_execd.runtime.fast_clock import FastClock
 from clpm_execd.runtime.readiness import wait_until_ready
 from clpm_execd.units import DAY, human_duration
 
@@ -41,6 +40,10 @@ _MAX_WAIT_NS = 60 * SECOND
 
 class SystemClock:
     """The clock of the machine."""
+
+    @property
+    def machine_clock(self) -> Clock:
+        return self
 
     def now(self) -> int:
         return time.time_ns()
@@ -73,7 +76,7 @@ def samples_per_block(source: Source, max_lines: int = MAX_LINES_PER_WRITE) -> i
     Returns
     -------
     int
-        At least 1. A Block takes little time, since a stop waits for its end.
+        The number, at least 1. A Block takes little time, since a stop waits for its end.
     """
     return max(1, min(max_lines // max(1, len(source.loops)), _MAX_BLOCK_NS // source.interval))
 
@@ -113,15 +116,15 @@ class Scheduler:
     ) -> None:
         self._source = source
         self._clock = clock
-        # Of a clock that runs faster than time, what has not passed yet is the initial backlog: a moment's wait, which
-        # is minutes of the plant, is neither late nor a gap.
-        self._machine_clock = clock.machine_clock if isinstance(clock, FastClock) else clock
+        # A clock that runs faster than time is behind the machine's until it has caught up. All of that is the initial
+        # backlog: a moment's wait, which is minutes of the plant, is neither late nor a gap.
+        self._machine_clock = clock.machine_clock
         self._log = log
         self._first_emit = source.next_time if first_emit is None else first_emit
         self._remaining = count
         self._max_gap = max_gap
         self._block_samples = samples_per_block(source, max_lines)
-        # What of it has not been emitted yet, ns.
+        # The part of the initial backlog that has not been emitted yet, ns.
         self._initial_backlog = max(0, self._machine_clock.now() - self._first_emit)
         self._offset = self._clock_offset()
         self._has_emitted = False

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from answering_server import WRITTEN, AnsweringServer
+from clocks import FakeClock
 
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
@@ -28,23 +29,17 @@ SECOND = 1_000_000_000
 LOG = logging.getLogger("clpm_execd")
 
 
-class Clock:
-    """Time that passes only while waited for, and the sender's thread a moment to run in."""
+class Clock(FakeClock):
+    """Time that passes only while waited for, and a moment in which the sender's thread runs."""
 
     def __init__(self, start: int, until: Callable[[], bool] = lambda: False) -> None:
-        self.start = self.time = start
+        super().__init__(start)
         self.stop_when = until
         self.signals = Signals()
 
-    def now(self) -> int:
-        return self.time
-
-    def elapsed(self) -> int:
-        return self.time - self.start
-
     def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
         time.sleep(0.0005)
-        self.time += max(ns, 1)
+        super().wait(ns)
         if self.stop_when():
             self.signals.request_stop()
         return set()
@@ -103,7 +98,7 @@ def test_every_sample_of_every_loop_arrives_once(caplog: pytest.LogCaptureFixtur
 
 def test_the_plant_continues_during_an_outage_and_all_samples_arrive_afterwards() -> None:
     clock = Clock(T0)
-    server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 30 * SECOND else Answer(503))
+    server = AnsweringServer(lambda body: WRITTEN if clock.now() > T0 + 30 * SECOND else Answer(503))
     stream(server, clock, count=60)
     assert stamps(server) == sorted([T0 + k * SECOND for k in range(60)] * 2)
 
@@ -116,26 +111,26 @@ def test_a_backfill_waits_for_room_in_the_queue_and_loses_nothing() -> None:
 
 
 def test_a_stop_sends_pending_points_and_logs_those_that_are_lost(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     queue = stream(server, clock)
     assert queue.points == 42
-    assert clock.time < T0 + 27 * SECOND
+    assert clock.now() < T0 + 27 * SECOND
     assert caplog.records[-1].message.endswith("0 dropped, 42 pending and lost")
 
 
 def test_a_stop_does_not_wait_for_points_on_disk(tmp_path: Path) -> None:
-    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     plant, spool = Plant(T0), DiskQueue(tmp_path, LOG, now=clock.now)
     direct.run(job(plant, clock), server, queue=spool)
     assert spool.points == 42
-    assert clock.time < T0 + 22 * SECOND
+    assert clock.now() < T0 + 22 * SECOND
 
 
 def test_points_on_disk_are_pending_until_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
     plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     direct.run(job(plant, clock), server, queue=DiskQueue(tmp_path, LOG))
     assert caplog.records[-1].levelno == logging.INFO
@@ -149,7 +144,7 @@ def test_points_wait_until_there_can_be_a_thread_that_sends_them(
     start, clock, server = threading.Thread.start, Clock(T0), AnsweringServer()
 
     def refuse(thread: threading.Thread) -> None:
-        if clock.time < T0 + 10 * SECOND:
+        if clock.now() < T0 + 10 * SECOND:
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -160,7 +155,7 @@ def test_points_wait_until_there_can_be_a_thread_that_sends_them(
 
 
 def test_a_stop_with_a_server_that_accepts_points_leaves_none_pending() -> None:
-    clock = Clock(T0, until=lambda: clock.time > T0 + 20 * SECOND)
+    clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
     server = AnsweringServer()
     assert stream(server, clock).points == 0
     assert len(server.accepted) == 42
@@ -168,9 +163,9 @@ def test_a_stop_with_a_server_that_accepts_points_leaves_none_pending() -> None:
 
 def test_the_metrics_count_pending_written_and_dropped_points() -> None:
     clock = Clock(T0 + 20 * SECOND)
-    server = AnsweringServer(lambda body: WRITTEN if clock.time > T0 + 90 * SECOND else Answer(503))
+    server = AnsweringServer(lambda body: WRITTEN if clock.now() > T0 + 90 * SECOND else Answer(503))
     plant = Plant(T0 + 20 * SECOND)
-    own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, start=clock.time)
+    own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, start=clock.now())
     direct.run(job(plant, clock, count=190, metrics=own), server, queue=MemoryQueue(now=clock.now))
     messages = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
     assert len(messages) == 3

@@ -14,6 +14,7 @@ from select import select
 
 import numpy as np
 import pytest
+from clocks import FakeClock
 
 from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.encoding.encoder import Encoder
@@ -45,24 +46,17 @@ class Ramp:
         return Block(self.loops, times, ramp, ramp, ramp, ones.astype(np.int8), ramp, ramp, ones * 192)
 
 
-class FakeClock:
-    """Time passes only in `wait`, when no descriptor is ready; things happen at their moments."""
+class EventClock(FakeClock):
+    """A clock on which things happen at their moments, and a wait ends when a descriptor is ready."""
 
     def __init__(self) -> None:
-        self.time = 0
-        self.wall = T0 + 300_000_000
+        super().__init__(T0 + 300_000_000)
         self.waits = 0
         self._events: list[tuple[int, Callable[[], object]]] = []
 
     def at(self, seconds: float, action: Callable[[], object]) -> None:
         self._events.append((int(seconds * SECOND), action))
         self._events.sort(key=lambda event: event[0])
-
-    def now(self) -> int:
-        return self.wall + self.time
-
-    def elapsed(self) -> int:
-        return self.time
 
     def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
         self.waits += 1
@@ -86,7 +80,7 @@ class Stage:
     """A stream between two pipes, as Telegraf holds it."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = EventClock()
         self.signals = Signals()
         self.stdin, self.to_stdin = os.pipe()
         self.output, self.stdout = os.pipe()
@@ -210,7 +204,7 @@ def test_after_a_reload_a_newline_starts_the_stream_at_once(stage: Stage) -> Non
 
 def test_at_the_end_of_stdin_what_is_due_is_written_before_the_exit(stage: Stage) -> None:
     def stall() -> None:
-        stage.clock.wall += 30 * SECOND
+        stage.clock.step(30 * SECOND)
         stage.close_stdin()
 
     stage.clock.at(2.0, stall)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pytest
+from clocks import FakeClock
 
 from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.outputs.stream import StreamJob, run
@@ -31,24 +32,6 @@ class Source:
         self.next_time += n * self.interval
         ones = np.ones((n, 1), dtype=np.int16)
         return Block(self.loops, times, ones, ones, ones, ones.astype(np.int8), ones, ones, ones)
-
-
-class Clock:
-    """Time that passes only while the stream waits."""
-
-    def __init__(self) -> None:
-        self.time = 0
-        self.signals = Signals()
-
-    def now(self) -> int:
-        return T0 + self.time
-
-    def elapsed(self) -> int:
-        return self.time
-
-    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        self.time += max(ns, 1)
-        return set()
 
 
 class Recorder:
@@ -105,10 +88,11 @@ class Recorder:
         self.has_ended = True
 
 
-def stream(recorder: Recorder, clock: Clock, *, behind: int = 0, count: int | None = None) -> list[str]:
+def stream(recorder: Recorder, clock: FakeClock, signals: Signals | None = None, *, behind: int = 0,
+           count: int | None = None) -> list[str]:
     """Stream one loop that starts so many s before the clock, a sample per Block; return the events."""
     source = Source(T0 - behind * SECOND)
-    job = StreamJob(source=source, encoder=WideCsv(source.loops), clock=clock, signals=clock.signals, log=LOG,
+    job = StreamJob(source=source, encoder=WideCsv(source.loops), clock=clock, signals=signals or Signals(), log=LOG,
                     count=count, checkpoints=recorder)
     run(job, recorder, max_lines=1)
     return recorder.events
@@ -118,7 +102,7 @@ SAMPLE = ["write 1", "poll"]
 
 
 def test_a_checkpoint_is_taken_only_after_the_lines_before_it_are_handed_over() -> None:
-    assert stream(Recorder(), Clock(), behind=1, count=3) == [
+    assert stream(Recorder(), FakeClock(T0), behind=1, count=3) == [
         "first checkpoint", "open", "write header",
         *SAMPLE, *SAMPLE, "poll",  # the backlog, and then the wait for the next sample
         *SAMPLE, "poll",
@@ -126,25 +110,27 @@ def test_a_checkpoint_is_taken_only_after_the_lines_before_it_are_handed_over() 
 
 
 def test_a_stop_ends_the_stream_after_the_block_that_is_being_written() -> None:
-    recorder, clock = Recorder(), Clock()
-    recorder.on_write = clock.signals.request_stop
-    assert stream(recorder, clock, behind=10)[3:] == [*SAMPLE, "poll", "drain", "last checkpoint", "close"]
+    recorder, signals = Recorder(), Signals()
+    recorder.on_write = signals.request_stop
+    events = stream(recorder, FakeClock(T0), signals, behind=10)
+    assert events[3:] == [*SAMPLE, "poll", "drain", "last checkpoint", "close"]
 
 
 def test_a_consumer_that_ends_a_backfill_gets_no_further_block() -> None:
     recorder = Recorder()
     recorder.on_write = recorder.end
-    assert stream(recorder, Clock(), behind=10)[3:] == [*SAMPLE, "drain", "last checkpoint", "close"]
+    assert stream(recorder, FakeClock(T0), behind=10)[3:] == [*SAMPLE, "drain", "last checkpoint", "close"]
 
 
 def test_a_consumer_that_ends_gets_what_is_due() -> None:
     recorder = Recorder()
     recorder.on_write = recorder.end
-    assert stream(recorder, Clock(), behind=1)[3:] == [*SAMPLE, *SAMPLE, "poll", "drain", "last checkpoint", "close"]
+    events = stream(recorder, FakeClock(T0), behind=1)
+    assert events[3:] == [*SAMPLE, *SAMPLE, "poll", "drain", "last checkpoint", "close"]
 
 
 def test_a_backfill_waits_as_long_as_the_output_needs() -> None:
-    recorder, clock = Recorder(), Clock()
+    recorder, clock = Recorder(), FakeClock(T0)
     recorder.pause = 3 * SECOND
     stream(recorder, clock, behind=10, count=5)
     assert clock.time == 15 * SECOND
@@ -157,5 +143,5 @@ def test_after_an_error_the_output_is_closed_and_there_is_no_last_checkpoint() -
     recorder = Recorder()
     recorder.on_write = fail
     with pytest.raises(OSError, match="no space"):
-        stream(recorder, Clock())
+        stream(recorder, FakeClock(T0))
     assert recorder.events[3:] == ["write 1", "close"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import pytest
+from clocks import FakeClock
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
@@ -14,23 +14,6 @@ from clpm_execd.runtime.fast_clock import FastClock
 from clpm_execd.runtime.pacing import Scheduler
 
 NOW, HOUR = 1_736_503_500 * SECOND, 3_600 * SECOND
-
-
-class FakeClock:
-    """A wall clock that only waiting moves, and a step of it that the monotonic clock does not take part in."""
-
-    def __init__(self) -> None:
-        self.monotonic, self.step = 7 * SECOND, 0
-
-    def now(self) -> int:
-        return NOW + self.monotonic - 7 * SECOND + self.step
-
-    def elapsed(self) -> int:
-        return self.monotonic
-
-    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        self.monotonic += ns
-        return set()
 
 
 def stream(clock: FakeClock, fast: FastClock, start: int, until: int) -> list[tuple[int, int]]:
@@ -45,7 +28,7 @@ def stream(clock: FakeClock, fast: FastClock, start: int, until: int) -> list[tu
 
 
 def test_an_hour_passes_in_a_minute_and_then_time_is_time(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(NOW)
     start, speed = NOW - HOUR, 60.0
     emitted = stream(clock, FastClock(clock, start, speed), start, NOW + 90 * SECOND)
     assert [time for time, _ in emitted] == list(range(start, NOW + 90 * SECOND, SECOND))
@@ -58,7 +41,7 @@ def test_an_hour_passes_in_a_minute_and_then_time_is_time(caplog: pytest.LogCapt
 
 
 def test_a_wait_at_high_speed_is_no_gap(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(NOW)
     start = NOW - 72 * HOUR
     fast = FastClock(clock, start, 3600.0)
     scheduler = Scheduler(Plant([LoopSpec(id="FIC1")], start=start), fast, logging.getLogger("clpm_execd"))
@@ -73,11 +56,11 @@ def test_a_wait_at_high_speed_is_no_gap(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_step_of_the_clock_is_noticed_and_does_not_change_the_speed() -> None:
-    clock = FakeClock()
+    clock = FakeClock(NOW)
     fast = FastClock(clock, NOW - 8 * HOUR, 60.0)
     offset = fast.now() - fast.elapsed()
     clock.wait(SECOND)
     before = fast.now()
-    clock.step = 100 * SECOND
+    clock.step(100 * SECOND)
     assert fast.now() == before == NOW - 8 * HOUR + 60 * SECOND
     assert fast.now() - fast.elapsed() == offset + 100 * SECOND

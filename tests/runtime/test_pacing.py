@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from clocks import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiers import examples
@@ -38,31 +39,6 @@ class Ramp:
         return Block(self.loops, times, ramp, ramp, ramp, whole.astype(np.int8), ramp, ramp, whole * 192)
 
 
-class FakeClock:
-    """A wall clock and a monotonic clock that only the test moves."""
-
-    def __init__(self, wall: int = T0) -> None:
-        self.wall = wall
-        self.monotonic = 5 * SECOND
-
-    def now(self) -> int:
-        return self.wall
-
-    def elapsed(self) -> int:
-        return self.monotonic
-
-    def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
-        self.run(ns)
-        return set()
-
-    def run(self, ns: int) -> None:
-        self.wall += ns
-        self.monotonic += ns
-
-    def step(self, ns: int) -> None:
-        self.wall += ns
-
-
 LOG = logging.getLogger("test.pacing")
 
 
@@ -78,9 +54,9 @@ def emit_due(scheduler: Scheduler) -> list[int]:
 
 def run(scheduler: Scheduler, clock: FakeClock, ns: int) -> list[int]:
     """Emit for ns of the clock, as the stream does."""
-    end, emitted = clock.monotonic + ns, emit_due(scheduler)
-    while clock.monotonic < end:
-        clock.run(max(1, min(scheduler.time_to_next(), end - clock.monotonic)))
+    end, emitted = clock.time + ns, emit_due(scheduler)
+    while clock.time < end:
+        clock.wait(max(1, min(scheduler.time_to_next(), end - clock.time)))
         emitted += emit_due(scheduler)
     return emitted
 
@@ -102,22 +78,22 @@ def test_the_latest_instant_is_due_at_once_and_each_later_one_at_its_time() -> N
 
 
 def test_one_wait_per_instant_is_enough() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     waits = 0
     emitted = emit_due(scheduler)
     while len(emitted) < 100:
-        clock.run(scheduler.time_to_next())
+        clock.wait(scheduler.time_to_next())
         emitted += emit_due(scheduler)
         waits += 1
     assert waits == 99
 
 
 def test_a_stall_is_backfilled(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emitted = run(scheduler, clock, 3 * SECOND)
-    clock.run(20 * SECOND)
+    clock.wait(20 * SECOND)
     assert emitted + run(scheduler, clock, 2 * SECOND) == grid(T0, 26)
     assert [r.getMessage() for r in caplog.records] == [
         "19 s behind schedule; backfilling 20 samples per loop"
@@ -127,20 +103,20 @@ def test_a_stall_is_backfilled(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_source_slower_than_time_returns_between_calls_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emitted: list[int] = []
     for _ in range(6):
         for block in scheduler.due_blocks(lambda: False):
             emitted += block.times.tolist()
-            clock.run(3 * SECOND * len(block))
+            clock.wait(3 * SECOND * len(block))
         assert scheduler.time_to_next() == 0
     assert emitted == grid(T0, 1 + 3 + 9 + 27 + 81 + 243)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
 def test_a_suspension_is_backfilled_and_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emitted = run(scheduler, clock, 3 * SECOND)
     clock.step(8 * HOUR)  # CLOCK_MONOTONIC stands still meanwhile
@@ -149,7 +125,7 @@ def test_a_suspension_is_backfilled_and_logged_as_such(caplog: pytest.LogCapture
 
 
 def test_a_clock_set_forward_leaves_no_gap_and_a_clock_set_back_no_second_value() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emitted = run(scheduler, clock, 10 * SECOND)
     clock.step(HOUR)
@@ -162,7 +138,7 @@ def test_a_clock_set_forward_leaves_no_gap_and_a_clock_set_back_no_second_value(
 def test_after_a_clock_set_back_nothing_is_emitted_until_it_has_passed_the_last_sample(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     run(scheduler, clock, 10 * SECOND)
     clock.step(-HOUR)
@@ -175,7 +151,7 @@ def test_after_a_clock_set_back_nothing_is_emitted_until_it_has_passed_the_last_
 
 
 def test_a_step_forward_after_a_step_back_is_noticed_within_an_interval() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emit_due(scheduler)
     clock.step(-HOUR)
@@ -184,7 +160,7 @@ def test_a_step_forward_after_a_step_back_is_noticed_within_an_interval() -> Non
 
 
 def test_a_small_step_back_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(), clock, LOG)
     emit_due(scheduler)
     clock.step(-300_000_000)
@@ -193,18 +169,18 @@ def test_a_small_step_back_is_not_logged(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_beyond_the_longest_gap_the_plant_is_simulated_without_output(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     source = Ramp(interval=60 * SECOND)
     scheduler = Scheduler(source, clock, LOG)
     assert emit_due(scheduler) == [T0]
-    clock.run(3 * DAY)
+    clock.wait(3 * DAY)
     emitted = emit_due(scheduler)
     assert emitted == grid(T0 + 2 * DAY, 1441, 60 * SECOND)
     assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     source = Ramp(loops=100, interval=60 * SECOND, start=T0 - 10 * DAY)
     scheduler = Scheduler(source, clock, LOG, first_emit=T0 - 7 * DAY)
     blocks = list(scheduler.due_blocks(lambda: False))
@@ -214,26 +190,26 @@ def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
 
 
 def test_a_start_between_two_instants_means_the_next_one() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(start=T0 - 100 * SECOND), clock, LOG, first_emit=T0 - 9_500_000_000)
     assert emit_due(scheduler) == grid(T0 - 9 * SECOND, 10)
 
 
 def test_a_start_in_the_future_is_waited_for() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(start=T0 + 5 * SECOND), clock, LOG)
     assert run(scheduler, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
 
 
 def test_count_is_exact() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
     assert emit_due(scheduler) == grid(T0 - 50 * SECOND, 7)
     assert scheduler.is_done
 
 
 def test_a_stop_ends_a_backfill_between_two_parts() -> None:
-    clock = FakeClock()
+    clock = FakeClock(T0)
     scheduler = Scheduler(Ramp(start=T0 - DAY), clock, LOG)
     emitted: list[Block] = []
     for block in scheduler.due_blocks(lambda: len(emitted) >= 2):
@@ -257,15 +233,15 @@ def test_no_sample_is_missed_repeated_or_early_when_the_clock_jumps(
 ) -> None:
     clock = FakeClock(T0 + offset)
     scheduler = Scheduler(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, max_gap=30 * DAY)
-    emitted, latest = emit_due(scheduler), clock.wall
+    emitted, latest = emit_due(scheduler), clock.now()
     for kind, step, seconds in events_drawn:
         if kind == "step":
             clock.step(step)
         elif kind == "stall":
-            clock.run(abs(step))
-        latest = max(latest, clock.wall)
+            clock.wait(abs(step))
+        latest = max(latest, clock.now())
         emitted += run(scheduler, clock, seconds * SECOND)
-        latest = max(latest, clock.wall)
+        latest = max(latest, clock.now())
         assert emitted[-1] <= latest
     assert emitted == grid(T0 // interval * interval, len(emitted), interval)
     assert latest - emitted[-1] < interval
@@ -273,12 +249,11 @@ def test_no_sample_is_missed_repeated_or_early_when_the_clock_jumps(
 
 def test_a_long_simulation_without_output_shows_its_progress(caplog: pytest.LogCaptureFixture) -> None:
     """A plant that starts in 1970 is simulated for hours before its first sample."""
-    clock = FakeClock()
+    clock = FakeClock(T0)
 
     class SlowRamp(Ramp):
         def advance(self, n: int) -> Block:
-            clock.monotonic += 4 * SECOND
-            clock.wall += 4 * SECOND
+            clock.time += 4 * SECOND
             return super().advance(n)
 
     source = SlowRamp(start=T0 - 100_000 * SECOND)

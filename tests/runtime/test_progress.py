@@ -5,29 +5,17 @@ from __future__ import annotations
 import logging
 
 import pytest
+from clocks import FakeClock
 
-from clpm_execd.runtime.pacing import SECOND, SystemClock
+from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.runtime.progress import Progress
 
 NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
 
 
-class ManualClock(SystemClock):
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 0
-
-    def now(self) -> int:
-        return NOW + self.time
-
-    def elapsed(self) -> int:
-        return self.time
-
-
 def test_a_long_backfill_has_a_line_every_ten_seconds_and_one_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    clock = ManualClock()
+    clock = FakeClock(NOW)
     with caplog.at_level(logging.INFO):
         progress = Progress(clock, logging.getLogger("test.progress"))
         for step in range(41):
@@ -41,7 +29,7 @@ def test_a_long_backfill_has_a_line_every_ten_seconds_and_one_at_its_end(caplog:
 
 def test_a_backfill_of_less_than_a_minute_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        progress = Progress(ManualClock(), logging.getLogger("test.progress"))
+        progress = Progress(FakeClock(NOW), logging.getLogger("test.progress"))
         for lag in (50, 20, 1, 0):
             progress.update(NOW - lag * SECOND)
     assert not caplog.records
@@ -62,7 +50,7 @@ def test_a_bar_is_shown_in_place_of_the_lines() -> None:
             self.closed += 1
 
     bar = Bar()
-    progress = Progress(ManualClock(), logging.getLogger("test.progress"), bar)
+    progress = Progress(FakeClock(NOW), logging.getLogger("test.progress"), bar)
     for hours in (4, 3, 2, 1, 0):
         progress.update(NOW - hours * HOUR)
     assert bar.shown == [0.25, 0.5, 0.75]

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clocks import FakeClock
 
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, Move
-from clpm_execd.runtime.pacing import SECOND, SystemClock
+from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.state.checkpoint import (
     INTERVAL_NS,
     READER_LAG_NS,
@@ -106,19 +107,6 @@ def test_an_unusable_checkpoint_is_moved_away_with_one_warning(
     assert read_checkpoint(tmp_path, "plant", LOG) == (None, True)
 
 
-class ManualClock(SystemClock):
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.time = 0
-
-    def now(self) -> int:
-        return START + self.time
-
-    def elapsed(self) -> int:
-        return self.time
-
-
 @pytest.fixture
 def lock(tmp_path: Path) -> Iterator[FolderLock]:
     lock = FolderLock(tmp_path / "state", LOG)
@@ -137,7 +125,7 @@ def seconds_on_disk(lock: FolderLock) -> int:
 
 
 def test_a_snapshot_is_written_once_the_reader_has_had_the_samples_for_a_while(lock: FolderLock) -> None:
-    plant, encoder, clock = *advanced(1), ManualClock()
+    plant, encoder, clock = *advanced(1), FakeClock(START)
     writer = CheckpointWriter(lock, plant, encoder, clock, LOG, lag=READER_LAG_NS)
     writer.write_first(START)
     assert seconds_on_disk(lock) == 1
@@ -156,7 +144,7 @@ def test_a_snapshot_is_written_once_the_reader_has_had_the_samples_for_a_while(l
 
 
 def test_a_snapshot_of_durable_samples_is_written_at_once(lock: FolderLock) -> None:
-    plant, encoder, clock = *advanced(1), ManualClock()
+    plant, encoder, clock = *advanced(1), FakeClock(START)
     writer = CheckpointWriter(lock, plant, encoder, clock, LOG)
     writer.write_first(START)
     plant.advance(5)
@@ -171,7 +159,7 @@ def test_a_snapshot_of_durable_samples_is_written_at_once(lock: FolderLock) -> N
 
 def test_the_first_samples_have_a_checkpoint_at_once(lock: FolderLock) -> None:
     plant, encoder = advanced(1)
-    writer = CheckpointWriter(lock, plant, encoder, ManualClock(), LOG)
+    writer = CheckpointWriter(lock, plant, encoder, FakeClock(START), LOG)
     writer.write_first(START)
     plant.advance(5)
     writer.poll(0, lambda offset: True)
@@ -184,7 +172,7 @@ def test_without_a_thread_the_stream_writes_the_checkpoints_itself_after_one_war
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    plant, encoder, clock = *advanced(1), ManualClock()
+    plant, encoder, clock = *advanced(1), FakeClock(START)
     writer = CheckpointWriter(lock, plant, encoder, clock, LOG)
     writer.write_first(START)
     monkeypatch.setattr(threading.Thread, "start", refuse)
@@ -202,7 +190,7 @@ def test_without_a_thread_the_stream_writes_the_checkpoints_itself_after_one_war
 def test_the_last_checkpoint_is_exact_if_everything_is_durable_and_not_written_if_not(
         lock: FolderLock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    plant, encoder, clock = *advanced(1), ManualClock()
+    plant, encoder, clock = *advanced(1), FakeClock(START)
     writer = CheckpointWriter(lock, plant, encoder, clock, LOG, lag=READER_LAG_NS)
     writer.write_first(START)
     plant.advance(5)
@@ -219,7 +207,7 @@ def test_the_last_checkpoint_is_exact_if_everything_is_durable_and_not_written_i
 def test_a_folder_that_cannot_be_written_is_one_warning_until_it_can(
         lock: FolderLock, caplog: pytest.LogCaptureFixture) -> None:
     plant, encoder = advanced(1)
-    writer = CheckpointWriter(lock, plant, encoder, ManualClock(), LOG)
+    writer = CheckpointWriter(lock, plant, encoder, FakeClock(START), LOG)
     (lock.folder / "checkpoint").mkdir(parents=True)
     (lock.folder / "checkpoint" / "in the way").touch()
     with caplog.at_level(logging.WARNING):

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clocks import FakeClock
 from command import run_command
 from loopback_server import DONE, Server
 
@@ -25,20 +26,6 @@ from clpm_execd.runtime.pacing import SystemClock
 from clpm_execd.state.folder_lock import ACQUIRE_TIMEOUT_NS, FolderLock
 
 LOG = logging.getLogger("test.folder_lock")
-
-
-class FastClock(SystemClock):
-    """A clock on which no wait takes time."""
-
-    def __init__(self) -> None:
-        self.elapsed_ns = 0
-
-    def elapsed(self) -> int:
-        return self.elapsed_ns
-
-    def wait(self, ns: int, read: object = (), write: object = ()) -> set[int]:
-        self.elapsed_ns += ns
-        return set()
 
 
 @pytest.fixture
@@ -58,11 +45,11 @@ def test_only_the_owner_may_use_the_folder_and_its_lock(tmp_path: Path, signals:
 
 
 def test_a_second_process_ends_with_an_error_that_names_the_first(tmp_path: Path, signals: Signals) -> None:
-    first, clock = FolderLock(tmp_path, LOG), FastClock()
+    first, clock = FolderLock(tmp_path, LOG), FakeClock()
     assert first.try_acquire()
     with pytest.raises(BadInput, match=f"in use by another clpm-execd, process {os.getpid()}"):
         FolderLock(tmp_path, LOG).acquire(clock, signals)
-    assert clock.elapsed_ns == ACQUIRE_TIMEOUT_NS
+    assert clock.elapsed() == ACQUIRE_TIMEOUT_NS
     first.release()
 
 
@@ -70,9 +57,9 @@ def test_the_next_process_gets_the_lock_as_soon_as_the_first_exits(tmp_path: Pat
     first, second = FolderLock(tmp_path, LOG), FolderLock(tmp_path, LOG)
     assert first.try_acquire()
 
-    class LeavingClock(FastClock):
+    class LeavingClock(FakeClock):
         def wait(self, ns: int, read: object = (), write: object = ()) -> set[int]:
-            if self.elapsed_ns > ACQUIRE_TIMEOUT_NS // 2:
+            if self.time > ACQUIRE_TIMEOUT_NS // 2:
                 first.release()
             return super().wait(ns, read, write)
 
@@ -113,7 +100,7 @@ def test_a_folder_that_cannot_be_used_is_one_warning(
     (tmp_path / "file").write_text("no folder")
     lock = FolderLock(tmp_path / "file" / "state", LOG)
     with caplog.at_level(logging.WARNING):
-        lock.acquire(FastClock(), signals)
+        lock.acquire(FakeClock(), signals)
         assert not lock.try_acquire()
     assert not lock.is_held
     assert [record.levelname for record in caplog.records] == ["WARNING"]
