@@ -44,7 +44,7 @@ class ControlLoopDataGenerator:
         configuration's, or else the latest instant of the grid of sample times. If the configuration has an earlier
         one, the plant begins there.
     interval : float or str, optional
-        Between samples, s or text such as "500ms", in place of the configuration's.
+        Time between samples, s or text such as "500ms", in place of the configuration's.
     loops : sequence of mappings or LoopSpec, optional
         The loops in place of the configuration's: `[[loop]]` tables or specifications. Without any the plant has those
         that `add_custom_loop` adds.

@@ -84,7 +84,7 @@ SPECIFICATIONS = {
 # By class and field, where the field has another name in that text, and in the file of learned loops.
 RENAMED_FIELDS = {("LoopSpec", "learned_model"): "laws", ("LearnedModel", "is_repeat"): "held"}
 
-# What chance is drawn for: with the seed and the loop's id these are the keys of the random streams.
+# Purposes of random draws: with the seed and the loop's id these are the keys of the random streams.
 NOISE_AND_LOAD = "noise and load"
 OPERATOR_WHETHER, OPERATOR_WHEN, OPERATOR_WHERE, OPERATOR_STAY = "operator a", "operator b", "operator c", "operator d"
 THROUGHPUT = ("throughput a", "throughput b", "throughput c", "throughput d")  # keyed by unit in place of a loop's id

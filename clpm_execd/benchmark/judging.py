@@ -49,19 +49,19 @@ class Row:
     ----------
     monitor, suite : str
     f1 : Value
-        By events, with the kind of fault.
+        F1 by events, with the kind of fault.
     time_f1 : Value
-        By time, with the kind of fault.
+        F1 by time, with the kind of fault.
     detection_f1 : Value
-        By events, whatever the kind.
+        F1 by events, whatever the kind.
     stiction_accuracy, against_aggressive, against_external : Value
         Balanced accuracy by time of stiction against everything else, and against one other cause of oscillation.
     false_alarms : Value
-        Per loop-day, in detection.
+        False alarms per loop-day, in detection.
     delay_s : float or None
-        Median, in detection.
+        Median delay, in detection, s.
     root_cause_f1 : Value
-        By events, of loops that another loop's fault affects, whether alarms name the loop of the root cause.
+        F1 by events on loops that another loop's fault affects: whether alarms name the loop of the root cause.
     """
 
     monitor: str

@@ -28,7 +28,7 @@ class Suite:
     window : int
         The time that the reference monitors judge at once, ns.
     sha256 : mapping of str to str
-        Of `samples` as wide CSV and of `truth`; empty for a draft.
+        The checksums of `samples` as wide CSV and of `truth`; empty for a draft.
     """
 
     name: str

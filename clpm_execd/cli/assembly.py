@@ -113,8 +113,8 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None)
 class TimeRange:
     """A part of a plant's time.
 
-    configuration: of the plant, which may start before. first: no sample before it, ns since 1970; None for no limit.
-    duration: ns.
+    configuration: that of the plant, which may start earlier. first: time of the first sample, ns since 1970; None for
+    no limit. duration: ns.
     """
 
     configuration: Configuration

@@ -77,7 +77,7 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "--log-file": {"metavar": "FILE", "help": "log file in addition to stderr, rotated at 10 MB "
                                               "(default none; data_streaming_service.log with --direct)"},
 }
-# Those that say which samples there are.
+# The options that decide which samples there are.
 SOURCE_OPTIONS = ("--config", "--demo", "--replay", "--columns", "--timezone", "--interval", "--shard", "--seed")
 
 

@@ -31,7 +31,7 @@ _TRAVELS_FOR = 60 * _MINUTE
 _FROZEN_SENSOR = FaultSpec(kind="freeze", start=5 * _MINUTE, duration=3 * _MINUTE, repeat=20 * _MINUTE)
 _LOOPS_PER_STORY, _STICKY, _FROZEN, _NEIGHBOUR = 5, 1, 2, 4  # which of five loops has what
 
-# Of the trending data, in turn. Faults that end repeat, so that a user who looks later has them too.
+# The faults of the trending data, in turn. Faults that end repeat, so that a user who looks later has them too.
 _STICKS_SOON = (replace(_STICTION, ramp=2 * _MINUTE, duration=None, repeat=None),)
 _TREND_FAULTS_IN_TURN: tuple[tuple[FaultSpec, ...], ...] = (
     (),

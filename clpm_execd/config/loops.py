@@ -51,9 +51,9 @@ class Configuration:
     start : int, optional
         ns since 1970; None for now.
     interval : int, optional
-        Between samples, ns; None for 1 s.
+        Time between samples, ns; None for 1 s.
     scan : int, optional
-        Between controller executions, ns, a divisor of the interval; None for the plant's default.
+        Time between controller executions, ns, a divisor of the interval; None for the plant's default.
     output : Output
         Names of measurements, fields and tags.
     """

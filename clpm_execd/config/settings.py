@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "INFLUXDB_MEASUREMENT": ("control_loops", "measurement of the samples"),
     "INFLUXDB_TIMEOUT": ("10s", "time-out of a request of `--direct` in all; more for a slow link or server"),
 }
-# Those that a connection requires (see also INFLUXDB_TOKEN_FILE), each with what an error shows as an example.
+# The variables that a connection requires (see also INFLUXDB_TOKEN_FILE), each with the example that an error shows.
 SETTING_EXAMPLES = {"INFLUXDB_URL": "http://localhost:8086", "INFLUXDB_TOKEN": "a token with write permission",
                     "INFLUXDB_ORG": "the organization", "INFLUXDB_BUCKET": "the bucket"}
 # Variables that are options too.
@@ -102,14 +102,14 @@ class Settings:
     Attributes
     ----------
     url, org, bucket, measurement : str or None
-        Of InfluxDB; unchecked, see `require_connection`.
+        Address and names of InfluxDB; unchecked, see `require_connection`.
     token_value : Secret or None
         INFLUXDB_TOKEN; use `token()`.
     token_file, log_file, loops, state : Path or None
     interval : int or None
         Time between samples, ns.
     timeout : int
-        Of a request to InfluxDB in all, ns.
+        Time-out of a request to InfluxDB in all, ns.
     log_level : str
         One of LOG_LEVELS.
     shard : Shard or None
@@ -181,7 +181,7 @@ class Settings:
         Raises
         ------
         BadInput
-            With every setting of it that is missing or invalid.
+            Settings of the connection are missing or invalid; it lists all of them.
         """
         problems: list[Problem] = []
         token = None
@@ -250,7 +250,7 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     Raises
     ------
     BadInput
-        With all errors.
+        Settings are invalid; it lists all of them.
     """
     problems: list[Problem] = []
     notes: list[str] = []

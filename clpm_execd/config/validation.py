@@ -115,7 +115,7 @@ def refuse_unknown_keys(table: Mapping[str, Any], valid_keys: Sequence[str], pla
     table : mapping
         The user's table.
     valid_keys : sequence of str
-        Its allowed keys.
+        The keys that it may have.
     place : Place
         The place of the table, where problems are added.
     inner_tables : mapping of str to sequences of str, optional
@@ -152,9 +152,9 @@ def read_number(value: object, parameter: Parameter, place: Place) -> float | No
     Parameters
     ----------
     value : object
-        As TOML or JSON gives it; text is refused, with a hint where it is a number in quotes.
+        The value as TOML or JSON gives it; text is refused, with a hint where it is a number in quotes.
     parameter : Parameter
-        Its limits and unit; the number is in that unit.
+        The parameter, with limits and unit; the number is in that unit.
     place : Place
         Where a problem is added.
     """
@@ -185,7 +185,7 @@ def read_integer(value: object, low: int, high: int, place: Place) -> int | None
     Parameters
     ----------
     value : object
-        As TOML, JSON or a caller in Python gives it.
+        The value as TOML, JSON or a caller in Python gives it.
     low, high : int
         The limits, which are allowed values.
     place : Place
@@ -239,7 +239,7 @@ def read_choice(value: object, what: str, choices: Sequence[str], place: Place) 
     Parameters
     ----------
     value : object
-        As TOML or JSON gives it.
+        The value as TOML or JSON gives it.
     what : str
         The noun for the value in the problem, such as "type".
     choices : sequence of str

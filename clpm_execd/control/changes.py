@@ -52,13 +52,13 @@ class Change:
     loop : str
         The id.
     request : mapping
-        As the journal has it, with numbers as numbers.
+        The request as the journal has it, with numbers as numbers.
     fault : FaultSpec or None
         The fault that starts.
     is_clearing : bool
         Whether faults end.
     kind : str or None
-        Of the faults that end; None for all.
+        Kind of the faults that end; None for all.
     moves : tuple of Move
         The operator's actions.
     gain, reset : float or None
@@ -81,9 +81,9 @@ class Change:
         Parameters
         ----------
         loop : LoopSpec
-            As it is specified before.
+            The loop as it is specified before.
         scan : float
-            Between controller executions, s.
+            Time between controller executions, s.
         """
         if self.fault is not None:
             return replace(loop, faults=(*loop.faults, self.fault))
@@ -120,7 +120,7 @@ def read_change(request: object, at: int, loops: LoopSet) -> Change:
     Parameters
     ----------
     request : object
-        As JSON gives it; numbers may be texts.
+        The request as JSON gives it; numbers may be texts.
     at : int
         The scan at which it acts, ns since 1970.
     loops : LoopSet
@@ -239,10 +239,10 @@ def respecify_loops(loops: LoopSet, change: Change, scan: float) -> LoopSet:
     Parameters
     ----------
     loops : LoopSet
-        As they are specified before; one of them is the change's.
+        The loops as they are specified before; one of them is the change's.
     change : Change
     scan : float
-        Between controller executions, s.
+        Time between controller executions, s.
     """
     i = loops.ids.index(change.loop)
     before = loops[i]
@@ -259,13 +259,13 @@ def apply_journal(entries: Sequence[JournalEntry], loops: LoopSet, next_scan: in
     Parameters
     ----------
     entries : sequence of JournalEntry
-        In order of time.
+        The journal, in order of time.
     loops : LoopSet
-        As they are configured.
+        The loops as they are configured.
     next_scan : int
-        ns since 1970.
+        Time of the scan, ns since 1970.
     scan : float
-        Between controller executions, s.
+        Time between controller executions, s.
     """
     future, pending = loops, []
     for entry in entries:

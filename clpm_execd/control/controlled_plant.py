@@ -23,18 +23,18 @@ class ControlledPlant:
     Parameters
     ----------
     plant : Plant
-        As it is specified at its next scan.
+        The plant as it is specified at its next scan.
     loops : sequence of LoopSpec
-        Its loops, so specified.
+        The loops of the plant as they are specified then.
     changes : sequence of Change
-        Those that are still to act, in order of time.
+        The changes that are still to act, in order of time.
 
     Attributes
     ----------
     loops : tuple of str
         The ids, in the order of the Blocks' columns.
     interval : int
-        Between samples, ns.
+        Time between samples, ns.
     resumed_loops : frozenset of str
         The ids of the loops that resume from the snapshot of another source.
     """

@@ -22,7 +22,7 @@ def send_request(path: Path, request: Mapping[str, Any]) -> str:
     path : Path
         The socket of the stream.
     request : mapping
-        As `changes.read_change` takes it, or `{"status": {}}`.
+        The request as `changes.read_change` takes it, or `{"status": {}}`.
 
     Raises
     ------

@@ -38,15 +38,15 @@ class ControlServer:
     Parameters
     ----------
     path : Path
-        Of the socket.
+        The path of the socket.
     source : ControlledPlant
-        What is changed.
+        The plant that is changed.
     now : callable
         Returns the time, ns since 1970.
     log : logging.Logger
-        Takes each change.
+        Log of the changes.
     journal : Journal, optional
-        Has each change before it acts; without one a restart forgets them.
+        Stores each change before it acts; without one a restart forgets them.
     has_truth : bool
         Whether the stream writes the ground truth.
 

@@ -24,7 +24,7 @@ def short_address(path: Path) -> Iterator[str]:
     Parameters
     ----------
     path : Path
-        Of any length.
+        A path of any length.
 
     Raises
     ------

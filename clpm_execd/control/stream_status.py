@@ -24,7 +24,7 @@ def describe_stream(source: ControlledPlant, journal: str) -> str:
     ----------
     source : ControlledPlant
     journal : str
-        Where its changes are kept.
+        The place where its changes are kept.
     """
     loops, plant = source.future_loops(), source.plant
     lines = [f"loops     {len(loops)}, one sample every {format_duration(source.interval)}",
@@ -44,7 +44,7 @@ def describe_loop(source: ControlledPlant, loop: object) -> str:
     ----------
     source : ControlledPlant
     loop : object
-        Its id.
+        The id of the loop.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class Entry:
 class QueueOrder:
     """Entries that are live, backlog or in flight, and their sums.
 
-    max_bytes: of lines on disk. max_memory_bytes: of lines that are only in memory.
+    max_bytes: limit of lines on disk. max_memory_bytes: limit of lines that are only in memory.
     """
 
     def __init__(self, max_bytes: int, max_memory_bytes: int) -> None:

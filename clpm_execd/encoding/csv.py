@@ -107,7 +107,7 @@ class WideCsv(BlockEncoder):
                  truth: bool = False, modes: Sequence[str] = MODES) -> None:
         super().__init__(loops, fields, modes=modes)
         self._with_truth = truth
-        # What the rows of a loop end with, and the template of a loop in a mode with an end.
+        # The end of the rows of each loop, and the template of a loop in a mode with an end.
         self._ends = dict.fromkeys(range(len(self._loops)), b",,false\n" if truth else b"\n")
         self._template_with_end: dict[tuple[int, int, bytes], np.intp] = {}
 

@@ -50,7 +50,7 @@ class LineProtocol(BlockEncoder):
     tags : mapping of str to str, optional
         Further tags, the same on every line.
     loop_tags : mapping of str to mapping, optional
-        By id, the tags of a loop of its own; it has these in place of `tags` of the same name.
+        The tags of single loops by id; they replace `tags` of the same name.
     truth : str, optional
         The measurement of the ground truth; without it no rows of the truth are written.
     modes : sequence of str

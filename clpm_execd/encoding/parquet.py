@@ -21,8 +21,8 @@ from clpm_execd.extras import require
 from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block, Truth
 from clpm_execd.units import DAY
 
-# Of one row group, which a reader loads at once; larger ones compress hardly better. A file for each loop gets its part
-# of more rows, since groups of a few hundred rows would be slow to write and to read.
+# Rows of one row group, which a reader loads at once; larger ones compress hardly better. Files of single loops divide
+# more rows among them, since groups of a few hundred rows would be slow to write and to read.
 _ROWS_PER_GROUP = 1_000_000
 _ROWS_PER_GROUP_OF_LOOPS = 4_000_000
 _NO_FAULT = -1
@@ -106,7 +106,7 @@ class ParquetWriter:
     def _columns_of(self, block: Block) -> list[Column]:
         """Return the rows of a Block in order: time, loop, mode, signals, and with the truth fault and visible.
 
-        In the long form time, loop, field, value and mode.
+        The long form has time, loop, field, value and mode.
         """
         n = len(self._loops)
         row, loop = np.divmod(np.arange(block.mode.size), n)

@@ -97,10 +97,10 @@ def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags:
     measurement : str
         The measurement of the points.
     tags : mapping of str to str
-        Tags of all loops; as all texts of the rows, without what no line can carry. A tag of a loop, or else of all
-        loops, stands in place of its area, type or unit.
+        Tags of all loops; like all texts of the rows they hold nothing that no line can carry. A tag of a loop, or else
+        of all loops, replaces its area, type or unit.
     time : int
-        Of all points, ns since 1970.
+        Time of all points, ns since 1970.
 
     Raises
     ------

@@ -58,7 +58,7 @@ _REMEDIES = {
 def _needs_tls(answer: Answer, url: str) -> bool:
     """Whether this is how Go's servers answer http where they expect TLS: a 400 without a date.
 
-    Their message may be lost, for they close the connection with the request half read.
+    Their message may be lost, because they close the connection with the request half read.
     """
     is_plain = url.lower().startswith("http:") and answer.status == 400 and answer.server_time is None
     return "HTTPS server" in answer.message or (is_plain and answer.message in ("", "Bad Request"))

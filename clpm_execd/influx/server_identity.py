@@ -48,7 +48,7 @@ def parse_server(headers: Mapping[str, str], client: QueryClient) -> Server:
     Parameters
     ----------
     headers : mapping of str to str
-        By names as in "X-Influxdb-Version".
+        The headers by names such as "X-Influxdb-Version".
     client : QueryClient
         One for its address.
     """

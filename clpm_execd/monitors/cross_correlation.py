@@ -18,9 +18,9 @@ def compute_odd_fraction(op: Floats, pv: Floats, period: float) -> float:
     Parameters
     ----------
     op, pv : array (T,)
-        In any unit.
+        Signals in any unit.
     period : float
-        Of the oscillation, in samples.
+        Period of the oscillation, in samples.
 
     References
     ----------

@@ -24,7 +24,7 @@ def compute_curve_fit_index(x: Floats, period: float) -> float:
     x : array (T,)
         OP of a self-regulating loop, PV of an integrating one, in any unit.
     period : float
-        Of the oscillation, in samples.
+        Period of the oscillation, in samples.
 
     References
     ----------

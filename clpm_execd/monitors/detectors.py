@@ -30,13 +30,13 @@ class Monitor:
     Attributes
     ----------
     name : str
-        As `benchmark run` takes it.
+        The name that `benchmark run` takes.
     reference : str
         The paper or the rule.
     faults : tuple of str
         What it can find, in the words of the ground truth; `any` is detection without a diagnosis.
     judge : callable
-        From the windows of all loops over one span of time to the findings.
+        Returns the findings for the windows of all loops over one span of time.
     """
 
     name: str
@@ -153,7 +153,7 @@ def _combine(window: LoopWindow) -> tuple[str, float] | None:
     """Return the finding of the rules about data, else the cause of an oscillation, else sluggish tuning.
 
     Curve fit decides between a sticky valve and the rest, cross-correlation between tuning and a load from elsewhere.
-    Where neither decides, the oscillation is reported without a cause.
+    The oscillation is reported without a cause where neither decides.
     """
     if answer := _judge_data_of(window):
         return answer

@@ -21,9 +21,9 @@ class LoopWindow:
     Attributes
     ----------
     loop, area, type : str
-        Its id, process unit, and flow, pressure, level, temperature or composition.
+        Loop id, process unit, and type: flow, pressure, level, temperature or composition.
     interval : float
-        Between samples, s.
+        Time between samples, s.
     reset : float
         The integral time of the controller, s; 0 without integral action.
     pv, sp, op : array (T,)

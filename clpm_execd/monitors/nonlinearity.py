@@ -50,7 +50,8 @@ def measure_nonlinearity(error: Floats) -> Nonlinearity:
     if len(error) < _MIN_SAMPLES or error.std() == 0.0:
         return Nonlinearity(0.0, 0.0, (0.0, 0.0))
     bicoherence, i, j, segments = _estimate_bicoherence(error)
-    # What 95 % of Gaussian signals do not exceed: 2 K bic^2 has a chi-square distribution, nearly normal as a mean.
+    # The limit that 95 % of Gaussian signals do not exceed: 2 K bic^2 has a chi-square distribution, nearly normal as a
+    # mean.
     critical = (_NORMAL_95 + np.sqrt(4.0 * len(bicoherence) - 1.0)) ** 2 / (4.0 * segments * len(bicoherence))
     ngi = float(bicoherence.mean() - critical)
     middle_values = np.sort(bicoherence)[round(_TRIMMED_FRACTION * len(bicoherence)):
@@ -87,7 +88,7 @@ def measure_apparent_stiction(op: Floats, pv: Floats, period: float) -> float:
     op, pv : array (T,)
         % and % of span.
     period : float
-        Of the oscillation, in samples.
+        Period of the oscillation, in samples.
     """
     x, y = (filter_band(signal, 2.0 * period, period / 4.0) for signal in (pv, op))
     if x.std() == 0.0 or y.std() == 0.0:

@@ -90,7 +90,7 @@ def oscillates_by_load_disturbances(error: Floats, reset: float, interval: float
     reset : float
         The integral time of the controller, s.
     interval : float
-        Between samples, s.
+        Time between samples, s.
 
     References
     ----------

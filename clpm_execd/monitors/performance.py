@@ -21,7 +21,7 @@ def compute_harris_index(error: Floats, dead_time: float, interval: float) -> fl
     error : array (T,)
         SP - PV, in any unit.
     dead_time, interval : float
-        Of the process, and between samples, s.
+        Dead time of the process, and time between samples, s.
 
     References
     ----------
@@ -54,7 +54,7 @@ def compute_idle_index(op: Floats, error: Floats, smooth: int, least: float = 0.
     least : float
         Only time with a larger absolute error counts: as in the paper a loop at steady state says nothing.
     gain : float
-        Of the process; its sign matters.
+        Gain of the process; only its sign matters.
 
     References
     ----------

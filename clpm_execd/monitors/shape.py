@@ -10,7 +10,7 @@ from clpm_execd.monitors.signals import Floats
 
 MIN_STICTION_INDEX = 0.25  # both indices of a valve that sticks exceed what random symbols give, 2 of 8
 
-# What may follow a time in which OP moves and the flow stands, in a loop by stiction: the flow stays, or follows OP.
+# With stiction, a time in which OP moves and the flow stands is followed by these: the flow stays, or follows OP.
 _STICTION_NEXT = {"IS": ("II", "SI"), "DS": ("DD", "SD")}
 _THRESHOLD_DEVIATIONS = 1.0  # of the differences: a signal that changes more rises or falls
 

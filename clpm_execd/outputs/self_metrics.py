@@ -29,7 +29,7 @@ class SelfMetrics:
     tags : mapping of str to str
         Tags of every point.
     interval : int
-        Between samples, ns.
+        Time between samples, ns.
     start : int
         The start of the process, ns since 1970.
 

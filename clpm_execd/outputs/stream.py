@@ -111,7 +111,8 @@ class Output(Protocol):
     def backpressure(self, lines: bytes, elapsed: int, lag: int) -> int:
         """Return how long the next Block of a backfill has to wait, ns; 0 for not at all.
 
-        lines: the last Block. elapsed: since its simulation started, ns. lag: of the stream behind the clock, ns.
+        lines: the last Block. elapsed: time since its simulation started, ns. lag: how far the stream is behind the
+        clock, ns.
         """
 
     def abandons_backfill(self, lag: int) -> bool:

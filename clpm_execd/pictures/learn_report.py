@@ -67,10 +67,10 @@ _DISTANCES = {
     "w1": "values (W1, standard deviations)", "acf": "autocorrelation to lag 60", "psd": "spectrum (decades)",
     "ccf": "cross-correlation of OP and PV to lag 30",
 }
-# What an AUC up to each limit means in words.
+# The words for an AUC up to each limit.
 _DISTINGUISHES = ((0.6, "can hardly distinguish"), (0.7, "can sometimes distinguish"), (0.8, "can often distinguish"),
                   (2.0, "can distinguish"))
-# What a novelty ratio from each limit on means in words.
+# The words for a novelty ratio from each limit on.
 _REPLAYS = ((0.9, "the simulation does not replay the record"), (0.7, "the simulation replays parts of the record"),
             (0.0, "the simulation replays the record"))
 

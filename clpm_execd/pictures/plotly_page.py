@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _MAX_POINTS_OF_PAGE = 60_000  # of one signal in all figures together, so that a page has a few MB
-# Of one signal in one figure: from about one point per pixel of a small figure up to four of a large one.
+# Points of one signal in one figure: from about one per pixel of a small figure up to four of a large one.
 _MIN_POINTS, _MAX_POINTS = 1200, 8000
 # The same for what a figure shows when it is zoomed in: a week of samples each 10 s in two loops, in 1 MB.
 _MAX_DETAIL_POINTS_OF_PAGE, _MIN_DETAIL_POINTS = 240_000, 2400
@@ -122,7 +122,7 @@ def _lines_in_order(trend: Trend) -> list[Line]:
 def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int = _MAX_POINTS) -> tuple[Figure, int]:
     """Return the figure of a loop and its height in px: PV and SP, OP, the modes, and a lane for each kind of fault.
 
-    scale: of the heights. left_px: the margin for numbers and names. points: of a line, about, at most.
+    scale: factor of the heights. left_px: the margin for numbers and names. points: how many a line has at most, about.
     """
     require("plots", "plotly")
     from plotly.graph_objects import Figure

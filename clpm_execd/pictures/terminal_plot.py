@@ -29,7 +29,7 @@ _LARGE_ROWS = (8, 5)  # lines of text of PV and of OP
 _SMALL_ROWS = (4, 2)
 _MIN_LOOPS_FOR_SMALL = 4  # with fewer, the large panels fit on a screen
 _POINTS_PER_CHARACTER = 8  # two dots of a braille character, four points for each
-# Characters: of a loop at least, of a loop that has others next to it at least, and between two loops.
+# The least width of a loop, the least of one that has others next to it, and the gap between two, characters.
 _MIN_WIDTH, _MIN_WIDTH_OF_COLUMN, _COLUMN_GAP = 40, 76, 3
 _MIN_MARGIN = 11  # characters to the left of the panels, for their numbers and names
 
@@ -52,7 +52,7 @@ def draw_trends(trends: Sequence[Trend], width: int, theme: Theme | None = None)
     trends : sequence of Trend
         The loops.
     width : int
-        Of all columns together, characters.
+        Width of all columns together, characters.
     theme : Theme, optional
         The colours; by default those that can be read on a light and a dark background.
     """

@@ -168,7 +168,7 @@ def thin_line(line: Line, points: int) -> Line:
     Parameters
     ----------
     line : Line
-        With more points.
+        A line with more points.
     points : int
         The most points, about.
     """
@@ -185,7 +185,7 @@ def build_trends(blocks: Iterable[Block], loops: Sequence[str], interval: int, r
     loops : sequence of str
         The ids of the loops to draw.
     interval : int
-        Between samples, ns.
+        Time between samples, ns.
     run : int
         How many samples are downsampled to POINTS_PER_RUN points; see `choose_run`.
     """
@@ -227,7 +227,7 @@ def downsample(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
     Parameters
     ----------
     times : ndarray of int64, shape (n,)
-        In any unit.
+        Times in any unit.
     values : ndarray of float, shape (n,)
         NaN where a value is missing.
     run : int

@@ -1,8 +1,7 @@
-"""The one thing that travels: consecutive samples of all loops.
+"""Blocks: consecutive samples of all loops, the only data that pass from a source to encoders, writers and pictures.
 
-A Block is what a source (the plant, or a record that is replayed) hands over, and all that encoders, writers and
-pictures read. Its arrays have the shape (T, N), instants by loops, in engineering units or per cent as the field says;
-a number that does not exist is NaN.
+A source is the plant, or a record that is replayed. The arrays of a Block have the shape (T, N), instants by loops, in
+engineering units or per cent as the field says; a number that does not exist is NaN.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ class Route:
 class Truth:
     """The ground truth about the faults of a Block: F faults, in order of loops, then as configured.
 
-    Among the F are, behind the faults, the loops that a fault of another one can reach: of the kind AFFECTED, present
-    and visible while they show its effect and have no fault of their own.
+    After the faults come the loops that a fault of another loop can reach, with the kind AFFECTED: they are present and
+    visible while the loop shows that effect and has no fault of its own.
 
     Attributes
     ----------
@@ -67,9 +66,9 @@ class Truth:
     effect
         (T, F) how far the loop is from its copy without the fault, in standard deviations of that copy's movement.
     cause
-        (T, F) which of the F is the cause of this one; -1 where it is its own.
+        (T, F) index of the fault that is the cause of this one; -1 where it has no other cause.
     routes
-        Of this one and a cause, both by their index among the F, the way between their loops.
+        The way between the loops of a fault and of its cause, by their two indices.
     """
 
     loops: tuple[str, ...]
@@ -115,7 +114,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """R samples of the loops whose data path is at fault, as they leave: these stand in place of the Block's own.
+    """R samples of the loops with a data-path fault, as they leave the plant, in place of the Block's own.
 
     Rows are ordered by `row`, then by loop, then as they leave. Within a row of the Block the samples of the grid
     leave first.
@@ -123,19 +122,19 @@ class Arrivals:
     Attributes
     ----------
     has_data_path_fault
-        (N,) which loops these are; of the others every sample of the grid leaves once, in its row.
+        (N,) which loops these are; every sample of the other loops leaves once, in its row.
     row
         (R,) index into the Block's times: the instant at which the sample leaves.
     loop
         (R,) index into the Block's loops.
     times
-        (R,) int64 ns, the sample's own time stamp; before its row where it is late, off where a clock is.
+        (R,) int64 ns, the sample's own timestamp; earlier than its row if it is late, wrong if a clock is.
     seq
-        (R,) int64, as in the Block: of the instant at which the sample was measured.
+        (R,) int64, sequence number of the instant at which the sample was measured.
     pv, op, sp, mode, valve_position, true_pv, quality
         (R,) as in the Block.
     present, visible
-        (R, K) the truth when the sample was measured: of the loop's first, second, .. K-th fault.
+        (R, K) the truth about the loop's first, second, .. K-th fault when the sample was measured.
     """
 
     has_data_path_fault: npt.NDArray[np.bool_]
@@ -182,9 +181,9 @@ class Block:
     truth
         The ground truth about the faults of all loops; None where there are none.
     arrivals
-        What leaves of the loops whose data path is at fault; None where every sample leaves once, in its row.
+        The samples of the loops with a data-path fault; None where every sample leaves once, in its row.
     interval
-        Between samples, ns.
+        Time between samples, ns.
     """
 
     loops: tuple[str, ...]

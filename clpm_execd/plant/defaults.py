@@ -68,7 +68,7 @@ def default_loops(**throughput: Any) -> tuple[LoopSpec, ...]:
     return tuple(replace(loop, throughput=replace(loop.throughput, **throughput)) for loop in loops)
 
 
-# Of the demonstration: sines that show on a trend of some minutes, all different, and loops that follow them.
+# The sines of the demonstration: all different, and visible on a trend of some minutes; its loops can follow them.
 _SINE_PERIODS_SECONDS = (240.0, 360.0, 540.0, 780.0, 1080.0)
 _SINE_AMPLITUDE_PERCENT = 4.0  # of span
 _PERIODS_PER_RESPONSE = 8.0  # a process that is so much faster than the sine follows it
@@ -80,7 +80,7 @@ def demo_loops(loops: Sequence[LoopSpec]) -> tuple[LoopSpec, ...]:
     Parameters
     ----------
     loops
-        Of any number and type.
+        Loops of any number and type.
     """
     periods = _SINE_PERIODS_SECONDS
     return tuple(_with_sine(loop, periods[i % len(periods)]) for i, loop in enumerate(loops))
@@ -99,7 +99,7 @@ def with_response(loop: LoopSpec, seconds: float) -> LoopSpec:
     Parameters
     ----------
     loop
-        Its process is not made slower.
+        The loop; its process is not made slower.
     seconds
         The longest response.
     """

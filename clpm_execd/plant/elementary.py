@@ -24,11 +24,10 @@ _HALF_PI_PARTS = (float.fromhex("0x1.921fb544p+0"), float.fromhex("0x1.0b4611a6p
                   float.fromhex("0x1.3198a2e037073p-69"))
 _SQRT_HALF = sqrt(0.5)
 _LEAST_EXPONENT = -746.0  # its exponential is 0
-MAX_ANGLE_RADIANS = 1e6  # of sin and cos: of a larger one a whole number of turns is to be taken off before
 ComplexPair = tuple[Floats, Floats]  # real and imaginary part: some processors fuse NumPy's product of complex numbers
 
-# Taylor coefficients, the highest power first: of r coth(r/2) - 2 in r^2, up to |r| = ln(2)/2 (Bernoulli numbers);
-# of log((1+s)/(1-s))/s - 2 in s^2, up to s = 0.172; of sin(r)/r - 1 and cos(r) - 1 + r^2/2 in r^2, up to pi/4.
+# Taylor coefficients, the highest power first: r coth(r/2) - 2 in r^2, up to |r| = ln(2)/2 (Bernoulli numbers);
+# log((1+s)/(1-s))/s - 2 in s^2, up to s = 0.172; sin(r)/r - 1 and cos(r) - 1 + r^2/2 in r^2, up to pi/4.
 _COTH = (-691.0 / 653837184000.0, 1.0 / 23950080.0, -1.0 / 604800.0, 1.0 / 15120.0, -1.0 / 360.0, 1.0 / 6.0)
 _LOG = tuple(2.0 / n for n in range(23, 1, -2))
 _SIN = (1.0 / 355687428096000.0, -1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800.0, 1.0 / 362880.0,
@@ -89,7 +88,7 @@ def sin(x: V) -> V:
     Parameters
     ----------
     x
-        A number or an array, radians, up to MAX_ANGLE_RADIANS.
+        A number or an array, radians, up to 1e6: reduce larger angles by whole turns first.
     """
     return _sine_of_quadrant(x, 0)
 
@@ -100,7 +99,7 @@ def cos(x: V) -> V:
     Parameters
     ----------
     x
-        A number or an array, radians, up to MAX_ANGLE_RADIANS.
+        A number or an array, radians, up to 1e6: reduce larger angles by whole turns first.
     """
     return _sine_of_quadrant(x, 1)
 

@@ -129,8 +129,8 @@ class LoopSet(Sequence[LoopSpec]):
             return {}
         return {loop: tags for loop, tags in zip(self.ids, self.map(lambda loop: loop.tags), strict=True) if tags}
 
-    # What follows calls a function once for each distinct loop: it must not depend on the ids of a loop and its master,
-    # nor on its description.
+    # The methods below call a function once for each distinct loop: it must not depend on the ids of a loop and its
+    # master, nor on its description.
 
     def map(self, function: Callable[[LoopSpec], T]) -> list[T]:
         """Return the function of every loop."""

@@ -27,11 +27,11 @@ class LoopSheetRow:
     sp : float
         The set point.
     mode : str
-        As text, as the first sample has it unless a move or a fault comes first.
+        Mode of the first sample, unless a move or a fault comes first.
     cascade : str
         The id of the master.
     form : str
-        Of the PID algorithm: ideal, series or parallel.
+        Form of the PID algorithm: ideal, series or parallel.
     action : str
         reverse or direct.
     gain, reset, derivative : float
@@ -39,7 +39,7 @@ class LoopSheetRow:
     op_low, op_high : float
         The limits of OP, as it is recorded.
     interval, scan : float
-        Between samples and between controller executions, s.
+        Time between samples and between controller executions, s.
     tags : mapping of str to str
         The tags of the loop in line protocol, besides those of all loops.
     """
@@ -75,9 +75,9 @@ def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None =
     loops : sequence of LoopSpec
         All loops of the plant.
     interval : int
-        Between samples, ns.
+        Time between samples, ns.
     scan : int, optional
-        Between controller executions, ns; by default that of the plant.
+        Time between controller executions, ns; by default that of the plant.
     modes : sequence of str
         The text of each mode, in the order of MODES.
     """

@@ -49,17 +49,17 @@ class Plant(Simulation):
     loops
         The loops, each with an id of its own.
     seed
-        Of all random numbers.
+        Seed of all random numbers.
     start
         Time of the first sample, ns since 1970.
     interval
-        Between samples, ns.
+        Time between samples, ns.
     scan
-        Between controller executions, ns, a divisor of the interval; by default `default_scan` of it.
+        Time between controller executions, ns, a divisor of the interval; by default `default_scan` of it.
     snapshot
-        Of a plant that was stopped. The loops that are specified as they were, with the whole of their cascade, resume
+        State of a plant that was stopped. The loops that are specified as they were, with their whole cascade, resume
         from it, and their moves and faults count from their own start; the others start in balance and count from now.
-        Where the snapshot fits any loop, `start` is its next_time.
+        `start` must be its next_time if it fits any loop.
     is_respecified
         Whether every loop resumes from the snapshot, however it is specified now. What has no state there, such as a
         fault that is new, starts from the state of its loop. The loops are those of the snapshot.
@@ -72,14 +72,14 @@ class Plant(Simulation):
     loops
         The ids, in the order of the Blocks' columns.
     next_time
-        Of the next sample, ns since 1970.
+        Time of the next sample, ns since 1970.
     resumed_loops
         The ids of the loops that resume from the snapshot.
 
     Raises
     ------
     ValueError
-        Where loops, interval and scan do not fit together, and where the snapshot is of another kind of plant.
+        Loops, interval and scan do not fit together, or the snapshot is of another kind of plant.
     """
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
@@ -177,9 +177,9 @@ class Plant(Simulation):
         Parameters
         ----------
         loop
-            Its id.
+            The id of the loop.
         move
-            With a time since 1970.
+            The move, with a time since 1970.
         """
         index = self._specs.ids.index(loop)
         self._operator.add_move(index, move, self._specs[index])
@@ -328,8 +328,8 @@ class Plant(Simulation):
     def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.
 
-        Of each batch the number of its first scan since 1970, standard normals for noise, and what is new in the load,
-        (T, N) each.
+        A batch is the number of its first scan since 1970, the standard normals of the noise, and what is new in the
+        load, (T, N) each.
         """
         per_draw = max(1, min(_MAX_SCANS_PER_DRAW, _PAIRS_PER_DRAW // len(self.loops)))
         while self._next_tick < end:

@@ -63,7 +63,7 @@ def stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[
     Parameters
     ----------
     seed
-        Of all random numbers of a plant.
+        Seed of all random numbers of a plant.
     loops
         N ids, which may be marked as those of copies.
     purpose
@@ -129,7 +129,7 @@ def draw_normal_pairs(keys: npt.NDArray[np.uint64], first: int, n: int) -> tuple
     denominator -= 420.0
     denominator *= square
     denominator += 945.0
-    # Of the half angle, and then of the whole, up to their common length.
+    # Sine and cosine of the half angle, and then of the whole, up to their common length.
     sine = numerator * denominator
     numerator *= numerator
     denominator *= denominator

@@ -100,7 +100,7 @@ class Snapshot:
     starts
         (N,) ns since 1970, from which each loop's moves and faults count.
     next_time
-        Of the next sample, ns since 1970.
+        Time of the next sample, ns since 1970.
     next_tick
         Number of the next scan since 1970.
     tables
@@ -223,7 +223,7 @@ def specification_text(spec: object) -> str:
 
 _UNHASHED_FIELDS = ("id", "cascade", "description", "area", "unit", "tags")
 
-# What many loops have alike.
+# Parts that many loops have alike.
 _SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, ThroughputSpec, RecordingSpec,
                  OperatorSpec)
 _specification_text_once = lru_cache(maxsize=4096)(specification_text)

@@ -20,17 +20,17 @@ class Parameter:
     Parameters
     ----------
     description : str
-        What it is, as a noun phrase.
+        Description as a noun phrase.
     unit : str
-        Its unit; empty where it has none.
+        Unit; empty where it has none.
     low, high : float
-        Its limits, which are allowed values.
+        Limits, which are allowed values.
     is_low_excluded : bool
         Whether `low` itself is not allowed.
     choices : tuple of str
         The allowed texts, in place of limits.
     default : str
-        Its default as tables print it.
+        Default as tables print it.
     """
 
     description: str

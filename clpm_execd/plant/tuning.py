@@ -36,9 +36,9 @@ def tune_controller(loop: LoopSpec, scan: float) -> ControllerSpec:
     Parameters
     ----------
     loop
-        Its process, valve, sensor and controller count.
+        The loop; only its process, valve, sensor and controller matter.
     scan
-        Between controller executions, s.
+        Time between controller executions, s.
     """
     return _tune_controller(loop.controller, loop.process, loop.valve, loop.sensor, scan)
 
@@ -65,9 +65,9 @@ def apply_tuning_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
     Parameters
     ----------
     loop
-        Its process, valve, sensor and tuning count.
+        The loop; only its process, valve, sensor and tuning rule matter.
     scan
-        Between controller executions, s.
+        Time between controller executions, s.
 
     References
     ----------

@@ -88,7 +88,7 @@ class Tally:
     true_positive, false_positive, false_negative : int
         Time, ns.
     delays : list of int
-        Of the detected events, ns.
+        Delays of the detected events, ns.
     """
 
     name: str
@@ -166,9 +166,9 @@ class Mistake:
     start, end : int
         ns since 1970, within the observation.
     actual : str
-        The fault: of a wrong alarm the fault or negative control that covers most of it, or `healthy`.
+        The fault of a missed event, or the fault or negative control that covers most of a wrong alarm, or `healthy`.
     predicted : str
-        The name of the alarm: of a missed event the one that covers most of it, or `nothing`.
+        The name of a wrong alarm, or of the alarm that covers most of a missed event, or `nothing`.
     """
 
     loop: str
@@ -189,7 +189,7 @@ class Score:
     tallies : tuple of Tally
         One for each name that has an event or an alarm, in the order of FAULTS.
     total : Tally
-        Of all alarms and events.
+        The tally of all alarms and events.
     controls : tuple of ControlCount
     confusion : mapping
         Actual name to predicted name to count.

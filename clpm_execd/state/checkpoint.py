@@ -94,7 +94,7 @@ class Checkpoint:
     taken_at : int
         When the snapshots were taken, ns since 1970.
     version : int
-        Of the format of the file from which it was read.
+        Format version of the file from which it was read.
     """
 
     source_kind: str
@@ -257,7 +257,7 @@ class CheckpointWriter:
     lock : FolderLock
         The lock on the state folder; without it nothing is written.
     source, encoder : Source, HasSnapshot
-        Whose state is written.
+        The source and the encoder whose state is written.
     clock : Clock
         The clock.
     log : logging.Logger

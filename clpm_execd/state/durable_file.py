@@ -21,7 +21,7 @@ from clpm_execd.stored_names import TEMPORARY_SUFFIX
 PRIVATE_MODE = 0o600
 DEFAULT_MODE = 0o666  # less the umask
 
-# What fsync answers for a folder on some network file systems; there is nothing to be done about it then.
+# Errors of fsync for a folder on some network file systems, about which nothing can be done.
 _FOLDER_SYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
@@ -80,7 +80,7 @@ def write_atomically(path: Path, *data: bytes, durable: bool = True, mode: int =
     path : Path
         The file. While it is written there is a file `path` + ".tmp" next to it.
     data : bytes
-        Its contents, in parts.
+        Contents of the file, in parts.
     durable : bool
         Whether the new file must survive a power cut once this function has returned. Without it the call costs no
         wait for the disk.

@@ -50,13 +50,13 @@ def find_resume_point(start: int | None, interval: int, now: int, *, backfill: i
     start : int or None
         The configured start, ns since 1970; None for now.
     interval : int
-        Between two samples, ns.
+        Time between two samples, ns.
     now : int
         The time, ns since 1970.
     backfill : int
         How long before now the first sample is emitted, ns; 0 for the latest sample time.
     checkpoint : Checkpoint, optional
-        Of the stream before.
+        Checkpoint of the stream before.
     max_gap : int
         The longest time since its end that is filled, ns.
     """

@@ -87,9 +87,9 @@ _SLIP_FRACTION: Range = (0.1, 1.2)
 # (Seborg, Edgar and Mellichamp, Process Dynamics and Control).
 _SLAVE_FRACTION, _QUICKEST_SLAVE_RESET_S = 0.25, 3.0
 _WORN_FRACTION = 1 / 3  # of the sticky valves, those that become so within days; the others are so from the beginning
-# Of the whole plant: what its throughput does to it (docs/physics.md, "Days and months").
+# What the throughput does to the whole plant (docs/physics.md, "Days and months").
 _THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 1.2, 0.3
-# Of the temperatures and compositions, those that a utility heats or cools, and those that a hot stream of another unit
+# The fractions of temperatures and compositions that a utility heats or cools, and that a hot stream of another unit
 # heats; and the load that its pressure makes, % of valve travel. Estimates.
 _UTILITY_FRACTION, _INTEGRATED_FRACTION, _UTILITY_PERCENT = 0.6, 0.2, (0.3, 1.2)
 _UTILITIES = ("steam", "steam", "cooling water")
@@ -148,7 +148,7 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
     count : int
         The number of loops.
     seed : int
-        With name and count, the seed of all random draws.
+        The seed of all random draws, together with name and count.
     faulty : float, optional
         The fraction of the loops that have a fault; by default as many as in real plants.
     """

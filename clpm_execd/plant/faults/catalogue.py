@@ -63,7 +63,7 @@ _EXAMPLE_LOOPS = {
 }
 
 
-# Of these a size or a seat is wrong from the beginning, and fouling takes hours.
+# Times other than half past for two hours: a wrong size or seat is there from the beginning, and fouling takes hours.
 _EXAMPLE_TIMES: dict[str, tuple[str, ...]] = {
     "undersized": (), "oversized": (), "leak": (), "fouling": ('start = "1h"', 'duration = "12h"'),
     "shutdown": ('start = "2h"', 'duration = "10h"')}

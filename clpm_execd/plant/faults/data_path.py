@@ -22,8 +22,8 @@ from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
 from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
-# Samples of one loop, a record each. number: of the grid instant at which it was measured, counted from 1970. leaves:
-# the number of the grid instant at which it leaves.
+# Samples of one loop, a record each. number: the grid instant at which the sample was measured, counted from 1970.
+# leaves: the grid instant at which it leaves, counted likewise.
 SampleRows = npt.NDArray[np.void]
 StageState = Mapping[str, npt.NDArray[Any]]
 _SIGNALS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")

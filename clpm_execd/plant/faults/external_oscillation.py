@@ -39,7 +39,7 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
 
     third_harmonic: relative amplitude of the third; of a square wave it is a third, of a filtered one less.
     """
-    # Of the nth harmonic of a rectangular wave, 1/n, the way passes this to the power of n - 1.
+    # The way passes the nth harmonic of a rectangular wave, 1/n, times this to the power of n - 1.
     transmission = min(1.0, sqrt(3.0 * third_harmonic))
     turns = np.arange(_POINTS_PER_PERIOD + 1) / _POINTS_PER_PERIOD
     wave = np.zeros(_POINTS_PER_PERIOD + 1)
@@ -77,7 +77,7 @@ class DistantCycles:
         turns = np.arange(first, first + n)[:, None] * self._scan / self._period
         knots = turns / _PERIODS_BETWEEN_KNOTS
         knot = np.floor(knots).astype(np.int64)
-        # Of phase and amplitude, at the knots before and after.
+        # Wander of phase and amplitude at the knots before and after.
         before, after = np.moveaxis(2.0 * draw_uniforms_at(keys[:, None], knot[..., None] + np.arange(2)) - 1.0, -1, 0)
         part = knots - knot
         part *= part * (3.0 - 2.0 * part)  # smooth at the knots

@@ -25,8 +25,8 @@ T = TypeVar("T", int, float)
 
 _STROKE_POSITIONS = (1.0, 0.0, -1.0, 0.0)  # of a manual stroking, one after the other, times its size
 _MIN_WAIT_FRACTION = 0.5  # of the mean time between two actions: waits are uniform from half of it to one and a half
-# Of a shutdown, the severities at which a loop goes to MAN, and at which it returns: operators take one loop after the
-# other. In between its valve closes and opens by steps of what a person enters.
+# The severities of a shutdown at which a loop goes to MAN, and at which it returns: operators take one loop after the
+# other. In between the valve closes and opens by the steps that a person enters.
 _TO_MANUAL, _TO_AUTOMATIC, _OP_STEP_PERCENT = (0.5, 0.8), (0.1, 0.4), 0.5
 _REPEATING_KINDS = ("mode-hopping", "setpoint-moves", "manual-stroking")
 # A fault that is present, in a snapshot: the nth of its loop here. -1 and NaN stand for an absent value.

@@ -26,8 +26,8 @@ class Schedule:
     """The F faults of N loops, and their severity at the current scan.
 
     loops: in the plant's order. columns: the plant's columns in the order in which the faults are counted.
-    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns. seed: of the times of
-    faults that return irregularly.
+    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns. seed: random
+    seed of the times of faults that return irregularly.
 
     Attributes: faults, a tuple of F. column: (F,) the plant's column of each fault. tick: the number of the current
     scan. severity: (F,) at this scan, 0 where the fault is absent.
@@ -81,7 +81,7 @@ class Schedule:
     def severities(self, ticks: npt.NDArray[np.int64]) -> Floats:
         """Return the severities, (T, F), at scans in rising order; 0 before the plant starts. They are to read only.
 
-        Where none changes, which is nearly always, they are one row in memory.
+        They are one row in memory where none changes, which is nearly always.
         """
         row = int(ticks[0]) - self._block_first
         if len(ticks) == 1 and 0 <= row < len(self._block):  # the present scan of a live stream

@@ -9,7 +9,7 @@ from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.stages.controller import to_ideal_form
 from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, apply_tuning_rule, tune_controller
 
-# What the rule "sluggish" of plant.tuning aims at: time constant of the closed loop over (time constant + dead time).
+# The target of the rule "sluggish" of plant.tuning: time constant of the closed loop over (time constant + dead time).
 # Other values scale the result of the rule.
 _SLUGGISH_CLOSED_LOOP = 5.0
 

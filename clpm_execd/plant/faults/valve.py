@@ -26,7 +26,7 @@ class Stiction(LoopArrays):
     Parameters
     ----------
     position : array of float, shape (M,)
-        Where actuators and stems are, % of travel.
+        Position of actuators and stems, % of travel.
     columns : array of int, shape (M,)
         The plant's columns of the valves, in rising order.
 

@@ -101,7 +101,7 @@ def inner_state_step(x1: V, a11: V, b1_new: V, b1_old: V, b1_load: V, new_flow: 
                      has_fractional_delay: bool) -> V:
     """Advance the inner state of a second-order process by a scan.
 
-    Where the dead time is no whole number of scans, the scan's input is in part the older held flow.
+    The scan's input is in part the older held flow where the dead time is no whole number of scans.
     """
     x1 *= a11
     x1 += b1_new * new_flow
@@ -127,10 +127,10 @@ def output_step(x2: V, x1: V, a21: V, a22: V, b2_new: V, b2_old: V, b2_load: V, 
 class LoopParams(NamedTuple):
     """The parameters of one loop, as the stages of a scan have them; it is in balance at nominal_op and nominal_pv.
 
-    load_ar1: of the disturbance. noise_sigma: of the sensor. setpoint_weight to anti_windup_gain: of
-    the controller. travel_fraction: of the actuator. log_r: 0 where the valve is not of equal percentage; root_gain: 0
-    where it is not quick-opening. a and b: of the discrete process, x+ = A x + B u, where u are the newer and the older
-    flow behind the dead time, and the load. has_fractional_delay: whether the dead time is no whole number of scans.
+    load_ar1 belongs to the disturbance, noise_sigma to the sensor, setpoint_weight to anti_windup_gain to the
+    controller, travel_fraction to the actuator. log_r is 0 where the valve is not of equal percentage, root_gain where
+    it is not quick-opening. a and b are the discrete process, x+ = A x + B u, where u are the newer and the older flow
+    behind the dead time, and the load. has_fractional_delay: whether the dead time is no whole number of scans.
     """
 
     load_ar1: float
@@ -186,9 +186,9 @@ def simulate_scans(loop: LoopParams, state: LoopState, delay_line: SignalRow, he
     Parameters
     ----------
     loop, state
-        Its parameters, and its state before the first scan.
+        The loop's parameters, and its state before the first scan.
     delay_line, head
-        Its flows, % of travel, over dead time and one scan, a ring that is written on from `head`.
+        The loop's flows, % of travel, over dead time and one scan: a ring that is written on from `head`.
     sp
         Set point, % of span.
     load_shocks, noise_normals

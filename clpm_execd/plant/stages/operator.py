@@ -35,8 +35,8 @@ _MIN_SECONDS_BETWEEN_MOVES = 300  # by habit; an assumption: operators wait for 
 _MIN_STAY_FRACTION = 0.2  # of the mean time in a mode; an assumption: nobody changes modes for a moment
 _MAX_MOVE_SIGMAS = 2.0  # from the nominal set point, so that moves stay plausible
 _WAVE_SCANS_PER_BLOCK = 64
-# In MAN, assumptions: an operator enters OP in halves of a per cent, moves it carefully, and brings a level back to SP
-# within about an hour.
+# Assumptions about MAN: an operator enters OP in halves of a per cent, moves it carefully, and brings a level back to
+# SP within about an hour.
 _OP_STEP_PERCENT, _MAX_OP_MOVE_PERCENT, _OPERATOR_HORIZON_SECONDS = 0.5, 5.0, 3600.0
 _MOVE_DECIMALS = 1  # of the set points that a person enters, in % of span
 _FIRST_ADDED_NUMBER = 1_000_000  # of the moves that are added: they act after the configured ones of the same scan

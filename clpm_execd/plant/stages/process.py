@@ -81,7 +81,7 @@ def discretize_with_dead_time(process: ProcessSpec, scan: float) -> tuple[float,
     Parameters
     ----------
     process
-        As for `discretize`.
+        The process, as for `discretize`.
     scan
         The time over which the input is held, s.
 
@@ -103,7 +103,7 @@ def frequency_response(process: ProcessSpec, scan: float, angle: Floats) -> Comp
     Parameters
     ----------
     process
-        As for `discretize`.
+        The process, as for `discretize`.
     scan
         The time over which the input is held, s.
     angle

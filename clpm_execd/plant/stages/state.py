@@ -24,9 +24,9 @@ def to_percent(value: float, limits: tuple[float, float]) -> float:
     Parameters
     ----------
     value
-        In engineering units.
+        The value in engineering units.
     limits
-        Of the transmitter's range, in the same units.
+        Lower and upper limit of the transmitter's range, in the same units.
     """
     return (value - limits[0]) / (limits[1] - limits[0]) * 100.0
 

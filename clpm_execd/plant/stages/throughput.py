@@ -26,14 +26,14 @@ from clpm_execd.plant.specs import LoopSpec
 _DAY_SECONDS = 86400
 _KNOT_SECONDS = 300  # between two exact values; in between they are interpolated
 _STEP_SECONDS = 60  # between two interpolated values; the load's own correlation time smooths what is left of a step
-# Of each part of a throughput: its variance, the time in which it changes once, s, and which fraction that takes.
+# The parts of a throughput: variance, the time in which the part changes once, s, and the fraction of it that takes.
 # Variances are such that over two days half of the movement is slower than a shift, as in two loops of a plant
 # (docs/physics.md); times: operators step a throughput a few times a day, campaigns last for days.
 _PARTS = ((0.08, 2_400, 1.0), (0.17, 9_000, 1.0), (0.35, 28_800, 0.12), (0.40, 259_200, 0.03))
-# Of a utility, likewise: its controller leaves swings of a quarter of an hour, and large users come and go.
+# Those of a utility: its controller leaves swings of a quarter of an hour, and large users come and go.
 _UTILITY_PARTS = ((0.4, 900, 1.0), (0.6, 7_200, 0.1))
-# Of the variance, what a loop shares with its unit; the rest is its own, by the same parts. The hourly means of two
-# loops of a unit are then correlated by about this much.
+# The part of the variance that a loop shares with its unit; the rest is its own, by the same parts. The hourly means of
+# two loops of a unit are then correlated by about this much.
 _SHARED_VARIANCE = 0.55
 _LAG_SECONDS = (120.0, 2_400.0)  # of a loop that gives none: from the flow that is stepped to the far end of a unit
 _GAIN = (0.5, 1.2)  # of a loop that gives none, either sign: in % of travel for 1 % of throughput

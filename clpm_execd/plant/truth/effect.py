@@ -56,7 +56,7 @@ class EffectMeter(LoopArrays):
         self._least_variance: Floats = least * least
         self._distance_share = min(self._bin_ns / SECOND / _DISTANCE_S, 1.0)
         self._movement_share = min(self._bin_ns / SECOND / _MOVEMENT_S, 1.0)
-        # Of the open bin: how many samples, in other modes and in MAN both; their distances in MAN, distances squared,
+        # Sums over the open bin: samples, those in other modes, those in MAN both; distances in MAN, distances squared,
         # deviations from the mean, and those squared.
         self._samples, self._different_modes, self._manual = np.zeros((3, n))
         self._difference, self._distance, self._deviation, self._squares = np.zeros((4, 3, n))

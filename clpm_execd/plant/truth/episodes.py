@@ -23,7 +23,7 @@ class Episode:
     Parameters
     ----------
     loop : str
-        Its id.
+        The id of the loop.
     fault : str
         A key of FAULTS, or AFFECTED.
     start, end : int
@@ -143,9 +143,9 @@ def find_episodes(blocks: Iterable[Block], interval: int) -> list[Episode]:
     Parameters
     ----------
     blocks : iterable of Block
-        With ground truth, in order of time.
+        Blocks with ground truth, in order of time.
     interval : int
-        Between samples, ns: an episode that lasts to the last sample ends one interval later.
+        Time between samples, ns: an episode that lasts to the last sample ends one interval later.
     """
     collector = EpisodeCollector()
     end = 0

@@ -41,8 +41,8 @@ class Copies(Protocol):
 class TruthObserver:
     """Makes the ground truth of a plant.
 
-    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, where any do. data_path:
-    where a fault acts on samples on their way. interval: between samples, ns.
+    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, if any do. data_path:
+    the faults that act on samples on their way, if there are any. interval: time between samples, ns.
     """
 
     def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None,
