@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-from clpm_execd.config.cascades import check_cascades, check_faults
+from clpm_execd.config.cascades import check_cascades, check_couplings, check_faults
 from clpm_execd.config.loop import LoopEntry
 from clpm_execd.config.loops import Configuration, check_scan, parse_loop, read_configuration, read_interval
 from clpm_execd.config.validation import Place, quote, read_integer, read_time
@@ -132,7 +132,7 @@ class ControlLoopDataGenerator:
         Raises
         ------
         BadInput
-            n is not a positive integer, or the master of a loop, or a loop that a fault names, does not exist.
+            n is not a positive integer, or a loop that another one names, as its master or otherwise, does not exist.
         """
         return NotebookBlock.of(self._started_plant().advance(_read_count(n)))
 
@@ -170,6 +170,7 @@ class ControlLoopDataGenerator:
                 Place("loops", problems).refuse("there are none", "add one with add_custom_loop()")
             entries = [LoopEntry(Place(f"loop {loop.id}", problems), LoopSet.of([loop])) for loop in self._loops]
             check_cascades(entries)
+            check_couplings(entries)
             check_faults(entries)
             _raise_if_any(problems)
             configuration = self._configuration

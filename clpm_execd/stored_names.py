@@ -13,7 +13,7 @@ RECORDED_PV_PART, RECORDED_OP_PART = "recorded pv", "recorded op"
 CONTROLLER_PART, LEARNED_PART = "controller", "learned"
 OPERATION_FAULTS_PART, LOAD_FAULTS_PART, SENSOR_FAULTS_PART = "operation faults", "load faults", "sensor faults"
 VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "data path"
-COUPLINGS_PART = "couplings"
+COUPLINGS_PART, PROCESS_COUPLINGS_PART = "couplings", "process couplings"
 EFFECT_PART = "effect"
 # The state of the twin stands in tables of its own; see `Twin.tables`.
 TWIN_TABLE, TWIN_PLACES, TWIN_COPIES = "twin: {}", "twin places: {}", "twin copies"
@@ -31,7 +31,8 @@ LEARNED_LOOPS = {
     "_sp": "_sp", "_flow": "_flow", "_output": "_output", "_kept": "_historian_values", "_load": "_load",
     "_noise": "_noise", "_drift": "_drift", "_slope": "_drift_slope"}
 LOAD_FAULTS = {"_own": "_healthy_load"}
-COUPLINGS_PASSED = "passed"
+COUPLINGS_PASSED, COUPLINGS_TRUE_PV = "passed", "true pv"
+PROCESS_COUPLINGS = {"own": "_own_load"}
 EFFECT_METER = {
     "samples": "_samples", "different modes": "_different_modes", "distance": "_distance", "deviation": "_deviation",
     "squares": "_squares", "manual": "_manual", "difference": "_difference", "level": "_level",
@@ -79,6 +80,7 @@ SPECIFICATIONS = {
     "SensorSpec": "SensorSpec", "DisturbanceSpec": "DisturbanceSpec", "ThroughputSpec": "ThroughputSpec",
     "RecordingSpec": "RecordingSpec",
     "Resolution": "Resolution", "OperatorSpec": "OperatorSpec", "Move": "Move", "FaultSpec": "FaultSpec",
+    "CouplingSpec": "CouplingSpec",
     "LearnedModel": "Laws", "StateMatchedModel": "StateMatchedModel"}
 
 # By class and field, where the field has another name in that text, and in the file of learned loops.

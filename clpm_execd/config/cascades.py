@@ -72,10 +72,24 @@ def _check_masters_exist(entry: LoopEntry, pairs: Sequence[tuple[str, str]], ids
 
 @dataclass(frozen=True, slots=True)
 class _Plant:
-    """What a fault may need to know about the other loops. slaves: by the id of their master."""
+    """What a coupling or a fault may need to know about the other loops. slaves: by the id of their master."""
 
     ids: Mapping[str, None]
     slaves: Mapping[str, str]
+
+
+def check_couplings(entries: Sequence[LoopEntry]) -> None:
+    """Add a problem for each coupling that names no other loop."""
+    if not any(entry.loops.any(lambda loop: loop.couplings) for entry in entries):
+        return
+    ids = dict.fromkeys(loop for entry in entries for loop in entry.loops.ids)
+    for entry in entries:
+        for k in range(len(entry.loops[0].couplings)):
+            place = entry.place.at(f"coupling[{k + 1}].loop")
+            problems = (_find_name_problem(loop.id, loop.couplings[k].loop, ids) for loop in entry.loops)
+            for what, remedy in filter(None, problems):
+                place.refuse(what, remedy)
+                break  # the other loops of this entry have the same problem
 
 
 def check_faults(entries: Sequence[LoopEntry]) -> None:
@@ -110,13 +124,22 @@ def _find_fault_problem(loop: str, master: str | None, fault: FaultSpec, plant: 
         other = fault.parameters.get(key)
         if not isinstance(default, str) or other is None:  # the parameters that are texts are ids of other loops
             continue
-        remedy = "give another loop of this file"
-        if other == loop:
-            return key, f"{other!r} is the loop itself", remedy
-        if other not in plant.ids:
-            others = [item for item in list(plant.ids)[:MAX_SUGGESTIONS] if item != loop]
-            return key, f"unknown loop {other!r}", did_you_mean(str(other), others) if others else remedy
+        if problem := _find_name_problem(loop, str(other), plant.ids):
+            return key, *problem
     return None
+
+
+def _find_name_problem(loop: str, other: str, ids: Mapping[str, None]) -> tuple[str, str] | None:
+    """Return what is wrong with the id by which a loop names another one, and what would be right; None if it is."""
+    remedy = "give another loop of this file"
+    if not other:  # its own problem is that it is missing
+        return None
+    if other == loop:
+        return f"{other!r} is the loop itself", remedy
+    if other in ids:
+        return None
+    others = [item for item in list(ids)[:MAX_SUGGESTIONS] if item != loop]
+    return f"unknown loop {other!r}", did_you_mean(other, others) if others else remedy
 
 
 def _slaves_and_masters(entry: LoopEntry) -> list[tuple[str, str]]:

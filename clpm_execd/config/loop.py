@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from clpm_execd.config.validation import (
 )
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_types import template
-from clpm_execd.plant.specs import FaultSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
+from clpm_execd.plant.specs import CouplingSpec, LoopSpec, Move, OperatorSpec, ProcessSpec
 from clpm_execd.plant.stages.operator import QUARTER_HOURS_PER_DAY
 from clpm_execd.units import TIME_EXAMPLE
 
@@ -42,7 +43,7 @@ LARGEST_LIMIT = 1e12  # engineering units
 MIN_RELATIVE_SPAN = 1e-6  # of the larger limit
 
 # Keys that are read one by one; all others are the fields of LoopSpec.
-_HANDLED_KEYS = ("id", "count", "range", "type", "tags", "move", "fault", "learned")
+_HANDLED_KEYS = ("id", "count", "range", "type", "tags", "coupling", "move", "fault", "learned")
 
 _PATTERN = re.compile(r"\{(?:0?:(0?[0-9]{0,2})d?)?\}")
 _TIME_CONSTANTS = {"fopdt": 1, "sopdt": 2, "integrator": 0}  # of each process model
@@ -80,8 +81,8 @@ def read_entry(table: Mapping[str, Any], place: Place, folder: Path, output: Out
         all(read_name(example, "a loop id", place.at("id")) for example in (ids[0], ids[-1]))
     masters = _fill_pattern(loop.cascade, numbers) if loop.cascade is not None else [None] * count
     descriptions = _fill_pattern(loop.description, numbers) if _PATTERN.search(loop.description) else None
-    if any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values()):
-        kinds = [replace(loop, faults=tuple([_number_fault(fault, k) for fault in loop.faults])) for k in numbers]
+    if loop.names_others:  # where it names another loop by a pattern, the k-th names the k-th
+        kinds = [loop.with_other_ids(partial(_fill_number, k)) for k in numbers]
         return LoopEntry(place, LoopSet(kinds, np.arange(count), ids, masters, descriptions))
     return LoopEntry(place, LoopSet([loop], np.zeros(count, dtype=np.intp), ids, masters, descriptions))
 
@@ -102,6 +103,8 @@ def read_loop(table: Mapping[str, Any], place: Place, *, has_count: bool = False
         loop = replace(loop, tags=read_loop_tags(table["tags"], output or Output(), place.at("tags")))
     if not loop.throughput.unit and "throughput" in table:
         loop = replace(loop, throughput=replace(loop.throughput, unit=loop.area))
+    if "coupling" in table:
+        loop = replace(loop, couplings=_read_couplings(table["coupling"], place))
     if "move" in table:
         loop = replace(loop, moves=_read_moves(table["move"], place))
     if "fault" in table:  # modules that only some loops need are imported for those
@@ -141,11 +144,8 @@ def _fill_pattern(pattern: str, numbers: Iterable[int]) -> list[str]:
     return [form % ((number,) * braces) for number in numbers]
 
 
-def _number_fault(fault: FaultSpec, k: int) -> FaultSpec:
-    """Return the fault of the k-th loop of a count: where it names another loop by a pattern, it names the k-th."""
-    return replace(fault, parameters={
-        key: _fill_pattern(value, [k])[0] if isinstance(value, str) else value
-        for key, value in fault.parameters.items()})
+def _fill_number(number: int, pattern: str) -> str:
+    return _fill_pattern(pattern, [number])[0]
 
 
 def _read_range(value: object, place: Place) -> tuple[float, float] | None:
@@ -231,6 +231,19 @@ def _check_range(loop: LoopSpec, place: Place) -> None:
     if loop.recording.resolution.pv > high - low:
         place.at("recording.resolution.pv").refuse(f"{loop.recording.resolution.pv:g} is wider than the range",
                                                    f"give 0 to {high - low:g}")
+
+
+def _read_couplings(value: object, place: Place) -> tuple[CouplingSpec, ...]:
+    """Return the couplings of a loop, whose place this is; an invalid one keeps its place in the count."""
+    couplings = []
+    for k, item in enumerate(read_table_array(value, "loop.coupling", place.at("coupling")), 1):
+        here = place.at(f"coupling[{k}]")
+        table = read_table(item, here)
+        for key, what in (("loop", "the id of the other loop"), ("gain", "the load for 1 % of its valve or its PV")):
+            if table is not None and key not in table:
+                here.at(key).refuse("is missing", f"give {what}")
+        couplings.append(update_spec(CouplingSpec(), table or {}, here))
+    return tuple(couplings)
 
 
 def _read_moves(value: object, place: Place) -> tuple[Move, ...]:

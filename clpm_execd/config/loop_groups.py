@@ -1,4 +1,4 @@
-"""Loops that act on each other, by a cascade or by a fault that couples them, form a group that must not be separated.
+"""Loops that act on each other, by a cascade, a coupling or a fault, form a group that must not be separated.
 
 Simulated without the others of its group, a loop would have other values.
 """
@@ -58,7 +58,8 @@ def select_groups(loops: Sequence[LoopSpec], ids: Collection[str]) -> tuple[Loop
 
 
 def _coupled_loops(loop: LoopSpec) -> list[str]:
-    """Return the loops that its faults name."""
+    """Return the loops that its couplings and its faults name."""
     from clpm_execd.plant.faults import FAULTS
 
-    return [other for fault in loop.faults for other in FAULTS[fault.kind].other_loops(fault)]
+    return [*(coupling.loop for coupling in loop.couplings),
+            *(other for fault in loop.faults for other in FAULTS[fault.kind].other_loops(fault))]

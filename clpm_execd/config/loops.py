@@ -182,7 +182,7 @@ def _read_loops(value: object, place: Place, folder: Path, output: Output,
     if not items:
         return default_loops(**unit)
     # The default loops start without importing these modules.
-    from clpm_execd.config.cascades import check_cascades, check_faults, check_unique
+    from clpm_execd.config.cascades import check_cascades, check_couplings, check_faults, check_unique
     from clpm_execd.config.loop import MAX_LOOPS, LoopEntry, read_entry
     from clpm_execd.plant.loop_set import LoopSet
 
@@ -199,6 +199,7 @@ def _read_loops(value: object, place: Place, folder: Path, output: Output,
         place.refuse(f"{total} loops are too many", f"give at most {MAX_LOOPS} in all")
     check_unique(entries)
     check_cascades(entries)
+    check_couplings(entries)
     check_faults(entries)
     return LoopSet.concatenate(entry.loops for entry in entries)
 

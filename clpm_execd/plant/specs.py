@@ -6,8 +6,8 @@ controller are in per cent of span and seconds; `sp`, `pv` and `range` are in en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clpm_execd.plant.learned.model import LearnedModel
@@ -203,6 +203,17 @@ class FaultSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CouplingSpec:
+    """What another loop does to the process of this one, as the plant is built: no fault."""
+
+    loop: str = parameter("", "id of the other loop", default_text="required")
+    by: str = parameter("valve", "what of the other loop acts on this process: its valve's position, or its process "
+                        "variable", choices=("valve", "pv"))
+    gain: float = parameter(0.0, "load for 1 % of that", "% of valve travel", -10.0, 10.0, default_text="required")
+    lag: float = parameter(0.0, "each of two time constants on the way", "s", 0.0, 1e5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
     """One control loop; with `learned_model` it is simulated by a model learned from a record."""
 
@@ -227,6 +238,21 @@ class LoopSpec:
     throughput: ThroughputSpec = field(default_factory=ThroughputSpec)
     recording: RecordingSpec = field(default_factory=RecordingSpec)
     operator: OperatorSpec = field(default_factory=OperatorSpec)
+    couplings: tuple[CouplingSpec, ...] = ()
     moves: tuple[Move, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
     learned_model: LearnedModel | None = None
+
+    @property
+    def names_others(self) -> bool:
+        """Whether its couplings or faults name other loops."""
+        return bool(self.couplings) or any(
+            isinstance(value, str) for fault in self.faults for value in fault.parameters.values())
+
+    def with_other_ids(self, rename: Callable[[str], str]) -> LoopSpec:
+        """Return the loop with other ids of the loops that its couplings and faults name; its master stays."""
+        couplings = tuple([replace(coupling, loop=rename(coupling.loop)) for coupling in self.couplings])
+        faults = tuple([replace(fault, parameters={
+            key: rename(value) if isinstance(value, str) else value for key, value in fault.parameters.items()})
+            for fault in self.faults])
+        return replace(self, couplings=couplings, faults=faults)

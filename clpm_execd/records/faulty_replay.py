@@ -108,7 +108,7 @@ class FaultyReplay(Replay):
     def _build_models(self, scan: int | None) -> tuple[Plant, Plant]:
         """Return plants of the fitted loops, with their valve faults and without them."""
         def build(stage: Stage | None) -> Plant:
-            loops = [replace(self._specs[i], faults=tuple(
+            loops = [replace(self._specs[i], couplings=(), faults=tuple(
                 fault if FAULTS[fault.kind].stage is stage else replace(fault, until=_NEVER)
                 for fault in self._specs[i].faults)) for i in self._fitted]
             return Plant(loops, seed=self._seed, start=self._start, interval=self._interval, scan=scan,

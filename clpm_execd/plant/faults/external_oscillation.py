@@ -1,4 +1,4 @@
-"""Oscillations that reach a loop from elsewhere: a distant limit cycle, or the movement of another loop's valve.
+"""Oscillations that reach a loop from a distant limit cycle.
 
 A distant limit cycle is a rectangular wave, as a sticky valve makes it, filtered on its way: its harmonics fall off
 with their number, even ones make its halves unequal, and its period and amplitude wander. It is a function of absolute
@@ -7,7 +7,6 @@ time and of its period, so that one oscillation is the same in all loops that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import pi, sqrt
 
 import numpy as np
@@ -19,8 +18,6 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.rng import BlockDraws, draw_uniforms_at, stream_keys
-from clpm_execd.plant.snapshot import OwnedRows, Tables
-from clpm_execd.plant.stages.state import State
 
 _HARMONICS = 9  # of a wave: those beyond are below 3 % of the first, where the third is a quarter
 # Even harmonics relative to the odd ones. With 0.5 the curve fit of He et al. takes the wave for a sticky valve's own
@@ -89,55 +86,3 @@ class DistantCycles:
         load: Floats = begin + (place - point) * (end - begin)
         load *= self._amplitude * (1.0 + self._amplitude_wander * amplitude)
         return load
-
-
-class Couplings:
-    """The loads that the valves of other loops make, C of them: each by a gain, behind two equal time constants.
-
-    which: indices of the faults in the schedule. other: the parameter that names the other loop.
-    """
-
-    def __init__(self, schedule: Schedule, state: State, which: Sequence[int]) -> None:
-        self._state = state
-        self._owner = schedule.column[np.asarray(which, dtype=np.intp)]
-        column = {loop: i for i, loop in enumerate(schedule.loops.ids)}
-        faults = [schedule.faults[k] for k in which]
-        self._other = np.array([column[other] for fault in faults for other in fault.other_loops()], dtype=np.intp)
-        self._nominal_position = state.nominal_position[self._other]
-        self._gain = np.array([fault["gain"] for fault in faults], dtype=np.float64)
-        lag = np.array([fault["lag"] for fault in faults], dtype=np.float64)
-        # The implicit Euler step: exact where there is no lag, and the delay of the way is what matters of the others.
-        self._fraction = schedule.scan / (schedule.scan + lag)
-        self._delayed = np.flatnonzero(lag > 0.0)
-        # Behind the first time constant, and behind both; a new coupling starts in balance with its valve.
-        self._passed: Floats = np.repeat(self._movement()[:, None], 2, axis=1)
-
-    def _movement(self) -> Floats:
-        """Return how far the other loops' valves are from where they are in balance, (C,) % of travel."""
-        movement: Floats = self._state.position[self._other] - self._nominal_position
-        return movement
-
-    def step(self) -> Floats:
-        """Return the loads of this scan, (C,) % of travel."""
-        movement = self._movement()
-        for stage in self._passed.T:
-            stage += self._fraction * (movement - stage)
-            movement = stage
-        load: Floats = self._gain * movement
-        return load
-
-    def snapshot(self) -> Tables:
-        """Return what is on the way; without a lag nothing is."""
-        delayed = self._delayed[np.argsort(self._owner[self._delayed], kind="stable")]
-        if not delayed.size:
-            return {}
-        return {stored_names.COUPLINGS_PASSED: OwnedRows(self._owner[delayed], self._passed[delayed])}
-
-    def restore(self, tables: Tables) -> None:
-        """Restore what is on the way."""
-        if not self._delayed.size:
-            return
-        rows = tables[stored_names.COUPLINGS_PASSED]
-        for owner in np.unique(rows.owner):
-            values = rows.of_loop(owner)  # of its first couplings: others may have been added since
-            self._passed[self._delayed[self._owner[self._delayed] == owner][:len(values)]] = values

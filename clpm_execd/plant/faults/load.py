@@ -7,11 +7,12 @@ import numpy as np
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
-from clpm_execd.plant.faults.external_oscillation import Couplings, DistantCycles
+from clpm_execd.plant.faults.external_oscillation import DistantCycles
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
 from clpm_execd.plant.snapshot import LoopArrays
+from clpm_execd.plant.stages.coupling import CoupledLoads, Link
 from clpm_execd.plant.stages.state import State
 
 
@@ -38,7 +39,11 @@ class LoadFaults(LoopArrays):
         self._distant = oscillations[~is_from_here]
         self._coupling_faults = np.sort(np.append(interactions, oscillations[is_from_here]), kind="stable")
         self._cycles = DistantCycles(schedule, self._distant, seed)
-        self.couplings = Couplings(schedule, state, self._coupling_faults.tolist())
+        column = {loop: i for i, loop in enumerate(schedule.loops.ids)}
+        self.couplings = CoupledLoads([
+            Link(int(schedule.column[k]), column[other], fault["gain"], fault["lag"])
+            for k in self._coupling_faults.tolist() for fault in [schedule.faults[k]]
+            for other in fault.other_loops()], state, state.sp, schedule.scan)
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
         keys = stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
         self._draws = BlockDraws(keys, draw_normals)

@@ -58,6 +58,11 @@ class Simulation:
             loops = loops.with_nominal_op(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan, self._make_throughput(loops, seed, starts))
+        is_coupled = loops.any(lambda loop: loop.couplings)
+        if is_coupled:
+            from clpm_execd.plant.stages.coupling import Couplings
+
+            self._disturbance.couplings = Couplings(loops, state, scan)
         self._process = Process(loops, state, scan)
         self._sensor = Sensor(loops, state)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
@@ -69,7 +74,8 @@ class Simulation:
 
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._single_loop: SingleLoopEngine | None = None
-        is_disturbed = self._learned is not None or state.cascades.slaves.size or loops.any(lambda loop: loop.faults)
+        is_disturbed = (self._learned is not None or is_coupled or state.cascades.slaves.size
+                        or loops.any(lambda loop: loop.faults))
         if len(loops) <= MAX_ENGINE_LOOPS and not is_disturbed:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
@@ -140,6 +146,8 @@ class Simulation:
             yield stored_names.LEARNED_PART, self._learned
         if self._operator.faults is not None:
             yield stored_names.OPERATION_FAULTS_PART, self._operator.faults
+        if self._disturbance.couplings is not None:
+            yield stored_names.PROCESS_COUPLINGS_PART, self._disturbance.couplings
         if self._disturbance.faults is not None:
             yield stored_names.LOAD_FAULTS_PART, self._disturbance.faults
             yield stored_names.COUPLINGS_PART, self._disturbance.faults.couplings

@@ -19,6 +19,7 @@ from clpm_execd.plant.stages.state import State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.load import LoadFaults
+    from clpm_execd.plant.stages.coupling import Couplings
     from clpm_execd.plant.stages.throughput import Throughput
 
 
@@ -35,6 +36,7 @@ class Disturbance:
 
     def __init__(self, loops: LoopSet, state: State, scan: float, throughput: Throughput | None = None) -> None:
         self._state, self._throughput = state, throughput
+        self.couplings: Couplings | None = None
         self.faults: LoadFaults | None = None
         self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))
 
@@ -52,6 +54,10 @@ class Disturbance:
         """Stage 2: the load of this scan; `shock` is (N,), what is new in it."""
         if self.faults is not None:
             self.faults.remove_loads()
+        if self.couplings is not None:
+            self.couplings.remove_loads()
         ou_step(self._state.load, self._ar1, shock)
+        if self.couplings is not None:
+            self.couplings.add_loads()
         if self.faults is not None:
             self.faults.add_loads()

@@ -44,6 +44,7 @@ class State(LoopArrays):
     """
 
     stored_arrays = stored_names.STATE
+    TRUE_PV_ROW, POSITION_ROW = 3, 4  # of `signals`
 
     def __init__(self, loops: LoopSet) -> None:
         self.columns = np.arange(len(loops))

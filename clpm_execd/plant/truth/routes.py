@@ -1,6 +1,6 @@
 """The ways on which a fault reaches other loops: which loops it passes, and how long it takes.
 
-A loop acts on another one by its valve, where a fault of that one says so, or in a cascade, where the master feels the
+A loop acts on another one where a coupling or a fault of that one says so, or in a cascade, where the master feels the
 slave through its own process and the slave follows the master at once.
 """
 
@@ -13,8 +13,9 @@ from math import fsum
 from clpm_execd.plant.block import Route
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.stages.coupling import find_links
 
-_LAGS_ON_THE_WAY = 2.0  # `lag` of a fault is each of two time constants
+_LAGS_ON_THE_WAY = 2.0  # `lag` of a coupling or a fault is each of two time constants
 
 
 class Links:
@@ -31,6 +32,8 @@ class Links:
                 lags = 0.0 if process.model == "integrator" else fsum(process.tau)
                 self._add(slave, master, process.dead_time + lags)
                 self._add(master, slave, 0.0)
+        for link in find_links(specs):
+            self._add(link.other, link.owner, _LAGS_ON_THE_WAY * link.lag)
         for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
             for other in fault.other_loops():
                 self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])

@@ -9,7 +9,7 @@ which act on those that it does, are the same as in the plant.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -177,13 +177,10 @@ def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
     masters = [None if specs.masters[c] is None else ids[mark(str(specs.masters[c]), k)] for c, k in pairs]
     copies = LoopSet(specs.distinct, specs.which[base], list(ids), masters)
     distinct, which = list(copies.distinct), copies.which.copy()
-    has_neighbours = copies.where(_has_neighbours)
+    has_neighbours = copies.where(lambda loop: loop.names_others)
     for m in np.flatnonzero(has_neighbours).tolist():
-        loop = copies[m]
         which[m] = len(distinct)
-        distinct.append(replace(loop, faults=tuple(
-            replace(fault, parameters={name: mark(value, pairs[m][1]) if isinstance(value, str) else value
-                                       for name, value in fault.parameters.items()}) for fault in loop.faults)))
+        distinct.append(copies[m].with_other_ids(partial(mark, k=pairs[m][1])))
     used, which = np.unique(which, return_inverse=True)  # of a set, all its specifications count
     return LoopSet([distinct[k] for k in used.tolist()], which, copies.ids, copies.masters)
 
@@ -191,10 +188,6 @@ def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
 def _part(name: str) -> str:
     """Return the part of the plant whose table has this name."""
     return name.partition(": ")[0]
-
-
-def _has_neighbours(loop: LoopSpec) -> bool:
-    return any(isinstance(value, str) for fault in loop.faults for value in fault.parameters.values())
 
 
 def _own_rows(tables: Tables, stored: OwnedRows, copies: Indices) -> dict[str, OwnedRows]:

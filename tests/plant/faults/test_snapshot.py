@@ -276,7 +276,7 @@ STORED_OTHERWISE = {
     "OperationFaults": {"_operator_mode", "_forcing_manual", "_changes", "_next_tick", "_action_count",
                         "_op_before", "_sp_change", "shift"},
     "Compression": {"_pending", "_reported", "_unreported", "_archived", "_candidate", "_doors"},
-    "Plant": {"next_time", "_next_tick"}, "Couplings": {"_passed"},
+    "Plant": {"next_time", "_next_tick"}, "CoupledLoads": {"_passed"}, "Couplings": {"_own_load"},
 }
 # or what the next scan computes again from what is stored, before it reads it.
 RECOMPUTED = {
