@@ -7,7 +7,8 @@ tuning are wrong from the beginning or since a maintenance; wear grows, and a ma
 goes does so at times that are drawn. Some loops come in threes
 that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
 external oscillation. The limit cycle of one sticky valve travels through several loops of its unit. Some neighbours
-share an event: a change of the load, or a grade change.
+share an event: a change of the load, or a grade change. Users of a steam header draw on its pressure and feel it, and
+heat exchangers join two temperatures, so that a sticky valve shows in the others.
 """
 
 from __future__ import annotations
@@ -93,6 +94,16 @@ _THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 1.2, 0.3
 # heats; and the load that its pressure makes, % of valve travel. Estimates.
 _UTILITY_FRACTION, _INTEGRATED_FRACTION, _UTILITY_PERCENT = 0.6, 0.2, (0.3, 1.2)
 _UTILITIES = ("steam", "steam", "cooling water")
+# A steam header, whose pressure a loop of its own controls: how many users a unit has on it, how much a user's valve
+# draws on it, % of the travel of the header's valve for 1 %, and what the pressure does to a user, % of travel for 1 %
+# of span: half a per cent of flow for one of pressure drop. Estimates. In a ring of draw and pressure the users' valves
+# answer each other, the wrong way round: each opens as the pressure falls. Below a gain of 1 on the whole way, at
+# any frequency, that dies away (small-gain theorem); controllers add up to 1.4.
+_HEADER_USERS, _HEADER_DRAW, _HEADER_EFFECT, _HEADER_LAG_S = (3, 5), (0.25, 0.6), (0.25, 0.6), (1.0, 5.0)
+_LARGEST_HEADER_GAIN = 0.7
+# A heat exchanger joins two temperatures: how far one follows the other in the end, %/%, and each of the two time
+# constants on the way, relative to the quicker one's own. Estimates.
+_EXCHANGED_FRACTION, _EXCHANGER_LAG_FRACTION = (0.15, 0.4), (0.1, 0.3)
 # A seat, a size or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
 _FROM_THE_BEGINNING = ("undersized", "oversized", "leak", "sluggish", "aggressive", "windup")
 _MAINTENANCE_FRACTION = 0.25  # an assumption: most are as old as the plant
@@ -130,8 +141,10 @@ class _PlantLoop:
     table: LoopTable
     master: _PlantLoop | None = None
     is_master: bool = False
+    couplings: list[LoopTable] = field(default_factory=list)
     faults: list[FaultTable] = field(default_factory=list)
     comment: str = ""
+    role: str = ""  # in the plant, for a comment
 
     @property
     def id(self) -> str:
@@ -169,6 +182,7 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
         _add_shared_events(loops, rng)
     elif scale > 0.0:
         _add_travelling_cycle(loops, rng, round(_TRAVEL_LOOPS[0] * scale) + 1)
+    _couple(loops, Random(f"{name} {count} {seed} couplings"))
     _add_faults(loops, scale, rng)
     if is_refinery:
         _add_operators(loops, MOVE_INTERVAL_HOURS, MOVE_SIZE, rng)
@@ -373,6 +387,50 @@ def _add_utilities(loops: Sequence[_PlantLoop], rng: Random) -> None:
                                               "utility_sigma": _draw_log_uniform(_UTILITY_PERCENT, rng)}
 
 
+def _couple(loops: Sequence[_PlantLoop], rng: Random) -> None:
+    """Give each unit a steam header and a heat exchanger, of loops that have no faults yet."""
+    slave_of = {id(loop.master): loop for loop in loops if loop.master is not None}
+    for first in range(0, len(loops), _UNIT_SIZE):
+        unit = [loop for loop in loops[first:first + _UNIT_SIZE] if not loop.faults]
+        headers = [loop for loop in unit if loop.type == "pressure" and loop.master is None]
+        heated = [loop for loop in unit if loop.type == "temperature" and not slave_of.get(id(loop), loop).faults]
+        rng.shuffle(heated)
+        exchanger = heated[:2]
+        flows = [loop for loop in unit if loop.type == "flow" and loop.master is None]
+        users = [*(slave_of.get(id(loop), loop) for loop in heated[2:]), *flows][:rng.randint(*_HEADER_USERS)]
+        if headers and len(users) >= _HEADER_USERS[0]:
+            _add_header(rng.choice(headers), users, rng)
+        if len(exchanger) == 2:
+            _add_exchanger(exchanger, rng)
+
+
+def _add_header(header: _PlantLoop, users: Sequence[_PlantLoop], rng: Random) -> None:
+    """Let users draw on the pressure of a header by their valves, and feel it."""
+    draws, effects = ([rng.uniform(*limits) for _ in users] for limits in (_HEADER_DRAW, _HEADER_EFFECT))
+    gain = header.table["process"]["gain"]
+    ring_gain = abs(gain) * sum(draw * effect for draw, effect in zip(draws, effects, strict=True))
+    scale = min(1.0, _LARGEST_HEADER_GAIN / ring_gain)
+    header.role = f"the pressure of a steam header, on which {', '.join(user.id for user in users)} draw"
+    for user, draw, effect in zip(users, draws, effects, strict=True):
+        # A valve that lets off pressure opens as less is drawn.
+        header.couplings.append({"loop": user.id, "gain": _round(-draw * scale if gain > 0 else draw * scale),
+                                 "lag": _draw_log_uniform(_HEADER_LAG_S, rng)})
+        user.couplings.append({"loop": header.id, "by": "pv", "gain": _round(effect),
+                               "lag": _draw_log_uniform(_HEADER_LAG_S, rng)})
+        user.role = f"a user of the steam header of {header.id}"
+        user.table.pop("throughput", None)  # whose pressure it feels in place of a utility elsewhere
+
+
+def _add_exchanger(pair: Sequence[_PlantLoop], rng: Random) -> None:
+    """Let two temperatures follow each other."""
+    fastest = min(loop.table["process"]["tau"][0] for loop in pair)
+    for loop, other in zip(pair, reversed(pair), strict=True):
+        loop.couplings.append({
+            "loop": other.id, "by": "pv", "lag": _round(fastest * rng.uniform(*_EXCHANGER_LAG_FRACTION)),
+            "gain": _round(rng.uniform(*_EXCHANGED_FRACTION) / loop.table["process"]["gain"])})
+        loop.role = f"a heat exchanger joins it with {other.id}"
+
+
 def _add_operators(loops: Sequence[_PlantLoop], interval_hours: Range, size: Range, rng: Random) -> None:
     """Add operators who move the set points of most loops that are not slaves."""
     for loop in loops:
@@ -520,7 +578,7 @@ _REFINERY_COMMENT = (
 
 def _to_toml(loop: _PlantLoop) -> str:
     """Return the loop as TOML."""
-    comments = (loop.comment, "the master of the next loop" if loop.is_master else "")
+    comments = (loop.role, loop.comment, "the master of the next loop" if loop.is_master else "")
     lines = [f"# {comment}" for comment in comments if comment]
     lines.append("[[loop]]")
     tables = {key: value for key, value in loop.table.items() if isinstance(value, Mapping)}
@@ -528,6 +586,8 @@ def _to_toml(loop: _PlantLoop) -> str:
     for key, table in tables.items():
         if table:
             lines.append(f"{key} = {_to_value(table)}")
+    for coupling in loop.couplings:
+        lines += ["[[loop.coupling]]", *(f"{key} = {_to_value(value)}" for key, value in coupling.items())]
     for fault in loop.faults:
         lines += [f"[[loop.fault]]  # {FAULTS[fault['kind']].description}",
                   *(f"{key} = {_to_value(value)}" for key, value in fault.items())]
