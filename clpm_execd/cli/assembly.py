@@ -77,6 +77,14 @@ def load_settings(arguments: argparse.Namespace) -> Settings:
     return read_settings(os.environ, env_file, options=on_command_line)
 
 
+def load_state_folder(arguments: argparse.Namespace) -> Path:
+    """Return the state folder of a stream; raise BadInput where no setting names it."""
+    folder = load_settings(arguments).state
+    if folder is None:
+        raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
+    return folder
+
+
 def load_configuration(arguments: argparse.Namespace, settings: Settings | None) -> Configuration:
     """Return the loops and what is configured with them; raise BadInput with all errors.
 

@@ -37,6 +37,17 @@ def non_negative_integer(text: str) -> int:
     return int(text)
 
 
+def fraction(text: str) -> float:
+    """Return an option's value as a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
+
+
 def speed(text: str) -> float:
     """Return an option's value as a factor of time, more than 1."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text) or float(text) <= 1.0:

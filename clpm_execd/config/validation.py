@@ -179,6 +179,11 @@ def read_number(value: object, parameter: Parameter, place: Place) -> float | No
     return result
 
 
+def convert_numeric_text(value: object) -> object:
+    """Return a text that is a number as that number, and anything else as it is."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
 def read_integer(value: object, low: int, high: int, place: Place) -> int | None:
     """Return an integer from low to high; None where the value is not one.
 

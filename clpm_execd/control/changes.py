@@ -8,7 +8,6 @@ loops.toml. A wrong request is one BadInput with every problem. What a Change ma
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from clpm_execd.config.validation import (
     Place,
+    convert_numeric_text,
     find_parameter,
     quote,
     read_choice,
@@ -37,7 +37,6 @@ _LOG = logging.getLogger("clpm_execd")
 COMMANDS = ("inject", "clear", "set")
 _TUNING = ("gain", "reset")
 _VALUES = ("mode", "sp", "op", *_TUNING)  # in the order in which they act
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _SUGGESTED_LOOPS = 1000  # ids that are compared with a misspelt one
 
 
@@ -195,7 +194,7 @@ def _read_injection(table: Mapping[str, Any], at: int, loop: LoopSpec, loops: Lo
 def _to_number(value: object, kind: object, key: str) -> object:
     """Return a text that is a number as one, if it is a parameter of this kind of fault that is a number."""
     has_number = isinstance(kind, str) and kind in FAULTS and not isinstance(FAULTS[kind].defaults.get(key, ""), str)
-    return float(value) if has_number and isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    return convert_numeric_text(value) if has_number else value
 
 
 def _read_clearing(table: Mapping[str, Any], at: int, loop: LoopSpec, place: Place) -> Change:
@@ -220,8 +219,7 @@ def _read_adjustment(table: Mapping[str, Any], at: int, loop: LoopSpec, place: P
                 here.refuse("'CAS' needs a master", "give AUT or MAN")
             continue
         parameter = find_parameter(ControllerSpec if key in _TUNING else LoopSpec, key)
-        values[key] = read_number(
-            float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value, parameter, here)
+        values[key] = read_number(convert_numeric_text(value), parameter, here)
     low, high = loop.range
     if values.get("sp") is not None and not low <= values["sp"] <= high:
         place.at("sp").refuse(f"{values['sp']:g} is outside the range", f"give {low:g} to {high:g}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.state.durable_file import PRIVATE_MODE, make_folder, sync_folder
+from clpm_execd.state.durable_file import PRIVATE_MODE, find_end_of_last_line, make_folder, sync_folder
 from clpm_execd.stored_names import JOURNAL_TITLE
 from clpm_execd.units import format_time, parse_time
 
@@ -147,7 +147,7 @@ class Journal:
         """
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), PRIVATE_MODE)
         try:
-            end = _end_of_last_line(fd)
+            end = find_end_of_last_line(fd)
             text = entry.to_line()
             if not self._is_start_written:
                 text = JournalEntry(self._start, {"start": True}).to_line() + text
@@ -165,14 +165,6 @@ class Journal:
         finally:
             os.close(fd)
         self._is_start_written = True
-
-
-def _end_of_last_line(fd: int) -> int:
-    """Return the size of the file without a last line that has no end."""
-    size = os.fstat(fd).st_size
-    tail_start = max(0, size - (1 << 20))
-    tail = os.pread(fd, size - tail_start, tail_start)
-    return tail_start + tail.rfind(b"\n") + 1
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

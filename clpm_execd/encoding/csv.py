@@ -21,7 +21,17 @@ from clpm_execd.plant.block import MODES, Arrivals, Block, Truth
 from clpm_execd.plant.loop_set import Indices
 
 
-class LongCsv(BlockEncoder):
+class _Csv(BlockEncoder):
+    """What both forms have in common: ids are quoted where they must be, and times are RFC 3339."""
+
+    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
+        return [_quote(loop) for loop in loops]
+
+    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+        return format_rfc3339(times)
+
+
+class LongCsv(_Csv):
     """Encodes Blocks as `_time,loop_id,_field,_value,Mode,_measurement`, one row per field, as Flux writes its results.
 
     Parameters
@@ -65,12 +75,6 @@ class LongCsv(BlockEncoder):
         return [(Segment(b"", Slot.TIME, b","), Segment(b"", Slot.LOOP, b"," + _quote(name) + b","),
                  Segment(b"", Slot.NUMBER), Segment(end)) for name in self._names]
 
-    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
-        return [_quote(loop) for loop in loops]
-
-    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
-        return format_rfc3339(times)
-
     def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
         begin = time_text + b"," + _quote(row.loop)
         end = b",," + self._truth_measurement + b"," + _quote(row.fault) + b"\n"
@@ -83,7 +87,7 @@ class LongCsv(BlockEncoder):
         return texts + b"".join(begin + f",{name},{value}".lower().encode() + end for name, value in values.items())
 
 
-class WideCsv(BlockEncoder):
+class WideCsv(_Csv):
     """Encodes Blocks as `time,loop_id,Mode,PV,OP,SP` and a column for each further field, one row per sample.
 
     Parameters
@@ -148,8 +152,7 @@ class WideCsv(BlockEncoder):
         if not self._with_truth or truth is None:
             return super()._arrival_templates(block, arrivals, arriving)
         loops = arrivals.loop[arriving]
-        kinds = {loop: [truth.kinds[k] for k in np.flatnonzero(truth.column == loop)]
-                 for loop in np.unique(loops).tolist()}
+        kinds = truth.kinds_by_loop(loops)
         rows = zip(loops.tolist(), arrivals.mode[arriving].tolist(), arrivals.present[arriving].tolist(),
                    arrivals.visible[arriving].tolist(), strict=True)
         return self._templates_with_ends([
@@ -171,17 +174,11 @@ class WideCsv(BlockEncoder):
     def _row_format(self, mode: str) -> RowFormat:
         return self._cells(mode, b"\n")
 
-    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
-        return [_quote(loop) for loop in loops]
-
     def _cells(self, mode: str, end: bytes) -> RowFormat:
         """Return a row with this end."""
         begin = (Segment(b"", Slot.TIME, b","), Segment(b"", Slot.LOOP, b"," + mode.encode()))
         numbers = [field for _ in self._names for field in ((Segment(b","),), (Segment(b"", Slot.NUMBER),))]
         return [begin, *numbers, (Segment(end),)]
-
-    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
-        return format_rfc3339(times)
 
 
 def _end_of_row(faults: list[tuple[str, bool, bool]]) -> bytes:

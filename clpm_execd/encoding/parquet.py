@@ -227,8 +227,7 @@ class _TruthColumns:
         assert arrivals is not None
         if truth is None:
             return np.full(len(arrivals), _NO_FAULT, dtype=np.int32), np.zeros(len(arrivals), dtype=bool)
-        kinds = {loop: [truth.kinds[k] for k in np.flatnonzero(truth.column == loop)]
-                 for loop in np.unique(arrivals.loop).tolist()}
+        kinds = truth.kinds_by_loop(arrivals.loop)
         rows = zip(arrivals.loop.tolist(), arrivals.present.tolist(), arrivals.visible.tolist(), strict=True)
         ends = [self._encode(list(zip(kinds[loop], present, visible, strict=False))) for loop, present, visible in rows]
         return np.array([code for code, _ in ends], dtype=np.int32), np.array([shows for _, shows in ends], dtype=bool)

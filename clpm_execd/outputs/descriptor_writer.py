@@ -17,12 +17,11 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.state.durable_file import sync_folder
+from clpm_execd.state.durable_file import find_end_of_last_line, sync_folder
 
 _STOP_GRACE_NS = SECOND * 3 // 10  # for the tick being written, so that a stop takes less than a second in all
 # At the end the consumer gets time to empty the pipe, and a moment more: Telegraf closes its end when the process
@@ -32,7 +31,6 @@ _EXIT_GRACE_NS = SECOND // 20
 _MAX_DISK_FULL_NS = 5 * SECOND  # for a stream of limited length, which nobody may be watching
 _POLL_NS = SECOND // 100
 _FILE_OF_DESCRIPTOR = "/proc/self/fd/{}"  # a link to it, on Linux
-_TAIL_BYTES = 1 << 20  # of a file, searched at a time for its last complete line
 _TERMINAL_WRITE_BYTES = 4096  # a terminal takes so much without blocking in the middle of a write
 
 _CONSUMER_GONE = {errno.EPIPE, errno.EBADF, errno.EIO, errno.ECONNRESET, errno.ENXIO, errno.ESHUTDOWN}
@@ -142,8 +140,8 @@ class DescriptorWriter:
     def _cut_incomplete_line(self) -> None:
         """Cut off the part of a line that a crash has left at the end of the file; OSError."""
         size = os.fstat(self._fd).st_size
-        with open(_FILE_OF_DESCRIPTOR.format(self._fd), "rb") as file:
-            end = _end_of_last_line(file, size)
+        with open(_FILE_OF_DESCRIPTOR.format(self._fd), "rb") as file:  # stdout itself may be open for writing only
+            end = find_end_of_last_line(file.fileno())
         if end < size:
             os.ftruncate(self._fd, end)
             self._log.warning("removed %d bytes of an incomplete last line from the file that stdout is", size - end)
@@ -176,17 +174,6 @@ class DescriptorWriter:
             self._log.error("cannot write to stdout: %s; retrying until it succeeds", error.strerror)
         if not self._waits_for_disk and disk_deadline.is_over():
             raise DiskFull from None
-
-
-def _end_of_last_line(file: BinaryIO, size: int) -> int:
-    """Return the size of a file without a last line that has no end."""
-    while size:
-        start = max(0, size - _TAIL_BYTES)
-        file.seek(start)
-        if end := file.read(size - start).rfind(b"\n") + 1:
-            return start + end
-        size = start
-    return 0
 
 
 def _unread_bytes(fd: int) -> int:

@@ -86,6 +86,11 @@ class Truth:
         """Return the cause with this index as LOOP:KIND; empty for -1."""
         return "" if index < 0 else f"{self.loops[index]}:{self.kinds[index]}"
 
+    def kinds_by_loop(self, columns: npt.NDArray[np.intp]) -> dict[int, list[str]]:
+        """Return the kinds of the faults of these loops, by their columns in the Block, in the order of the faults."""
+        return {column: [self.kinds[k] for k in np.flatnonzero(self.column == column)]
+                for column in np.unique(columns).tolist()}
+
     def merge_same_kinds(self) -> Truth:
         """Return the truth with one column for each loop and kind: present where one is, as severe as the severest."""
         columns: dict[tuple[str, str, bool], list[int]] = {}

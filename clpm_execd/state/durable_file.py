@@ -23,6 +23,7 @@ DEFAULT_MODE = 0o666  # less the umask
 
 # Errors of fsync for a folder on some network file systems, about which nothing can be done.
 _FOLDER_SYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_TAIL_BYTES = 1 << 20  # of a file, searched at a time for its last complete line
 _sync_data = getattr(os, "fdatasync", os.fsync)
 
 _REMEDIES = {
@@ -204,6 +205,23 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def find_end_of_last_line(fd: int) -> int:
+    """Return the size that a file of lines has without an incomplete last one, which a crash may leave.
+
+    Parameters
+    ----------
+    fd : int
+        A descriptor from which the file can be read.
+    """
+    end = os.fstat(fd).st_size
+    while end:
+        start = max(0, end - _TAIL_BYTES)
+        if line_end := os.pread(fd, end - start, start).rfind(b"\n") + 1:
+            return start + line_end
+        end = start
+    return 0
 
 
 @contextmanager

@@ -6,9 +6,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import load_settings
+from clpm_execd.cli.assembly import load_state_folder
 from clpm_execd.cli.options import add_command, add_shared_options, print_text
-from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Print healthy or unhealthy, and why; return exit status 0 or 1."""
     from clpm_execd.delivery.health import read_last_acknowledgement
 
-    folder = load_settings(arguments).state
-    if folder is None:
-        raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
+    folder = load_state_folder(arguments)
     acknowledgement = read_last_acknowledgement(folder)
     if acknowledgement is None:
         print_text(f"unhealthy: no write acknowledged yet ({folder})\n")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, non_negative_integer, output_file, print_text, refuse_unused
+from clpm_execd.cli.options import (
+    add_command,
+    fraction,
+    non_negative_integer,
+    output_file,
+    print_text,
+    refuse_unused,
+)
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 
@@ -22,7 +29,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemicals, pulp-and-paper or power "
                                                          "(default a few loops, with every key explained)")
     command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
-    command.add_argument("--faulty", metavar="F", type=_fraction,
+    command.add_argument("--faulty", metavar="F", type=fraction,
                          help="fraction of the loops that have a fault, 0 to 1 (default as surveys of real plants "
                               "found: about 0.75)")
     command.add_argument("--seed", metavar="N", type=non_negative_integer, default=argparse.SUPPRESS,
@@ -61,14 +68,4 @@ def _loop_count(text: str) -> int:
     number = non_negative_integer(text)
     if not 1 <= number <= MAX_LOOPS:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MAX_LOOPS}")
-    return number
-
-
-def _fraction(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0.0 <= number <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number

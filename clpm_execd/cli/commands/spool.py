@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.assembly import load_settings
+from clpm_execd.cli.assembly import load_state_folder
 from clpm_execd.cli.options import add_command, add_shared_options, output_file, print_text, refuse_unused
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
@@ -51,9 +51,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         refuse_unused(arguments, ["--output"], f"on spool {arguments.action}")
     if arguments.action in ("list", "verify") and arguments.names:
         raise BadInput([Problem(f"spool {arguments.action}", "takes no names", "name incidents to retry or export")])
-    state = load_settings(arguments).state
-    if state is None:
-        raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
+    state = load_state_folder(arguments)
     try:
         if not is_folder(state):
             raise BadInput([Problem(f"--state {state}", "is not a folder", "name the state folder of the stream")])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clpm_execd.cli.assembly import load_settings
+from clpm_execd.cli.assembly import load_state_folder
 from clpm_execd.cli.options import add_shared_options, print_text
 from clpm_execd.problems import BadInput, Problem
 
@@ -26,13 +26,7 @@ def send(arguments: argparse.Namespace, request: Mapping[str, Any]) -> int:
     if not has_unix_sockets():
         what = "live control needs Unix sockets, which Python does not have on this platform"
         raise BadInput([Problem(arguments.command, what, "write the change into loops.toml")])
-    if arguments.control:
-        path = Path(arguments.control)
-    else:
-        folder = load_settings(arguments).state
-        if folder is None:
-            raise BadInput([Problem("--state", "is not set", "name the state folder of the stream, or set CLPM_STATE")])
-        path = folder / SOCKET_FILE
+    path = Path(arguments.control) if arguments.control else load_state_folder(arguments) / SOCKET_FILE
     return print_text(send_request(path, request))
 
 

@@ -14,6 +14,7 @@ from clpm_execd.cli.assembly import load_settings
 from clpm_execd.cli.options import (
     add_command,
     add_shared_options,
+    fraction,
     output_file,
     print_text,
     refuse_unused,
@@ -50,7 +51,7 @@ def add(commands: Commands) -> None:
     group = command.add_argument_group("rules")
     group.add_argument("--by", choices=MATCH_LEVELS, default="kind",
                        help="what must agree: the kind of fault, its group, or any fault (default kind)")
-    group.add_argument("--overlap", metavar="FRACTION", type=_fraction, default=0.5,
+    group.add_argument("--overlap", metavar="FRACTION", type=fraction, default=0.5,
                        help="fraction of an alarm, 0 to 1, in which the fault must be visible (default 0.5)")
     group.add_argument("--all", action="store_true", help="count faults that are present, visible or not")
     group.add_argument("--affected", choices=AFFECTED_RULES, default="ignore",
@@ -156,13 +157,3 @@ def _query_bucket(arguments: argparse.Namespace, start: int | None, end: int | N
     dialect, limits = identify_server(client).dialect, QueryRange(start, end)
     return chain(dialect.rows(arguments.truth_measurement or TRUTH, ("loop_id", "fault"), limits), ["\n"],
                  dialect.extremes(settings.measurement or MEASUREMENT, "loop_id", limits))
-
-
-def _fraction(text: str) -> float:
-    try:
-        fraction = float(text)
-    except ValueError:
-        fraction = -1.0
-    if not 0.0 <= fraction <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return fraction
