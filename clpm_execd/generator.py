@@ -186,6 +186,9 @@ class ControlLoopDataGenerator:
 
 def _read_start(start: object, place: Place) -> int | None:
     """Return the time of the first sample, ns since 1970."""
+    if isinstance(start, datetime) and start.utcoffset() is None:
+        place.refuse(f"time {start.isoformat()} has no offset", "give it a tzinfo, such as datetime.timezone.utc")
+        return None
     if isinstance(start, str | datetime):
         return read_time(start, place)
     if isinstance(start, bool) or not isinstance(start, SupportsIndex):

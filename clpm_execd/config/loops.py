@@ -253,7 +253,8 @@ def _describe_error(path: Path, error: Exception) -> tuple[str, str]:
             "name an existing file, create one with `clpm-execd init > loops.toml`, or give none for the default loops"
         return f"cannot be read: {error.strerror}", remedy
     if isinstance(error, UnicodeDecodeError):
-        return f"is not UTF-8 (byte {error.start})", "save it as UTF-8"
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"is not UTF-8 (line {line}, byte {error.start})", "save it as UTF-8"
     if isinstance(error, RecursionError):
         return "is nested too deeply", "nest fewer brackets"
     remedy = "give historian data with --replay" if path.suffix == ".csv" else "correct that line"

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import datetime
+from datetime import date
 from functools import lru_cache
 from numbers import Real
 from operator import index
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast, get_args, get_
 
 from clpm_execd.plant.specs import Parameter
 from clpm_execd.problems import Problem, did_you_mean
-from clpm_execd.units import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_time, time_of
+from clpm_execd.units import TIME_EXAMPLE, TIME_EXAMPLES, parse_duration, parse_time
 
 Spec = TypeVar("Spec")
 
@@ -214,8 +214,8 @@ def read_duration(value: Any, place: Place, *, zero: bool = False) -> int | None
 def read_time(value: object, place: Place) -> int | None:
     """Return a time, ns since 1970, from RFC 3339 or TOML's own date and time; None where the value is not one."""
     try:
-        if isinstance(value, datetime):
-            return time_of(value)
+        if isinstance(value, date):  # so is a datetime
+            return parse_time(value.isoformat(), 0)
         if isinstance(value, str) and value.strip().lower() != "now":
             return parse_time(value, 0)
         raise ValueError(f"invalid time {quote(value)}; {TIME_EXAMPLES}")
@@ -227,7 +227,7 @@ def read_time(value: object, place: Place) -> int | None:
 def read_start(value: object, place: Place) -> tuple[int, bool]:
     """Return when something starts, ns, and whether that counts from the start of the plant."""
     # A duration has no hyphen, a time has two.
-    is_from_start = not (isinstance(value, datetime) or (isinstance(value, str) and "-" in value))
+    is_from_start = not (isinstance(value, date) or (isinstance(value, str) and "-" in value))
     if not is_from_start:
         return read_time(value, place) or 0, False
     try:

@@ -228,14 +228,14 @@ def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:
         "v.csv: line 2: unknown loop 'FIC11'; did you mean 'FIC101'?",
         "v.csv: line 2: unknown fault 'stikcion'; did you mean 'stiction'?",
         "v.csv: line 3: unknown fault 'valve'; score with --by group",
-        "v.csv: line 3: start: invalid time '10:00'; write it as 2025-01-10T09:11:40Z, with an offset and at most nine "
-        "decimals",
+        "v.csv: line 3: start: invalid time '10:00'; write it as 2025-01-10T09:11:40Z or "
+        "2025-01-10T10:11:40+01:00, with at most nine decimals",
         "v.csv: line 4: unknown fault 'Stiction'; did you mean 'stiction'?",
         "v.csv: line 4: ends at 2025-01-10T10:00:00Z, which is not after its start; give a later end",
         "v.csv: line 5: has no loop; give its id",
         "v.csv: line 5: has no fault; give a kind, see clpm-execd faults",
-        "v.csv: line 5: start: an alarm has no time 'now'; write it as 2025-01-10T09:11:40Z, with an offset and at "
-        "most nine decimals"]
+        "v.csv: line 5: start: an alarm has no time 'now'; write it as 2025-01-10T09:11:40Z or "
+        "2025-01-10T10:11:40+01:00, with at most nine decimals"]
 
 
 def test_a_score_is_a_number_from_0_to_1_or_empty(tmp_path: Path) -> None:
