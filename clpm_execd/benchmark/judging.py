@@ -15,7 +15,8 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import TimeInterval
 from clpm_execd.score import Alarm, GroundTruth, Score, score
-from clpm_execd.score.rules import Tally, group_by_loop, is_out_of_service
+from clpm_execd.score.result import Tally
+from clpm_execd.score.rules import group_by_loop, is_out_of_service
 from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
 from clpm_execd.units import DAY, format_time
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clpm_execd.pictures.page import Page, render_figure, render_paragraph, render_table
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.precision_recall import Point, compute_average_precision
-from clpm_execd.score.rules import HEALTHY, NO_ALARM, Mistake, Score, Tally
+from clpm_execd.score.result import Mistake, Score, Tally
+from clpm_execd.score.rules import HEALTHY, NO_ALARM
 from clpm_execd.units import SECOND, format_time, human_duration
 from clpm_execd.version import __version__
 

@@ -47,8 +47,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from clpm_execd.plant.block import AFFECTED
@@ -57,6 +56,7 @@ from clpm_execd.plant.faults.kinds import OUT_OF_SERVICE
 from clpm_execd.plant.truth.episodes import Episode, TimeInterval
 from clpm_execd.score.alarms import Alarm
 from clpm_execd.score.ground_truth import GroundTruth
+from clpm_execd.score.result import ControlCount, Mistake, Score, Tally
 from clpm_execd.score.time_intervals import (
     TimeIntervals,
     difference,
@@ -72,161 +72,6 @@ MATCH_LEVELS = ("kind", "group", "any")
 AFFECTED_RULES = ("ignore", "judge")
 DEFAULT_OVERLAP = 0.5  # half of its time: such an alarm is right more often than wrong
 NO_ALARM, HEALTHY = "nothing", "healthy"  # a column and a row of the confusion matrix
-
-
-@dataclass(slots=True)
-class Tally:
-    """The counts of one fault name, or of all together, and the scores that follow from them.
-
-    Attributes
-    ----------
-    name : str
-    events, detected_events : int
-        Events, and how many of them a correct alarm overlaps.
-    correct_alarms, wrong_alarms, unjudged_alarms : int
-        Alarms; those without judged time are unjudged.
-    true_positive, false_positive, false_negative : int
-        Time, ns.
-    delays : list of int
-        Delays of the detected events, ns.
-    """
-
-    name: str
-    events: int = 0
-    detected_events: int = 0
-    correct_alarms: int = 0
-    wrong_alarms: int = 0
-    unjudged_alarms: int = 0
-    true_positive: int = 0
-    false_positive: int = 0
-    false_negative: int = 0
-    delays: list[int] = field(default_factory=list)
-
-    @property
-    def judged_alarms(self) -> int:
-        return self.correct_alarms + self.wrong_alarms
-
-    @property
-    def precision(self) -> float | None:
-        return _ratio(self.correct_alarms, self.judged_alarms)
-
-    @property
-    def recall(self) -> float | None:
-        return _ratio(self.detected_events, self.events)
-
-    @property
-    def f1(self) -> float | None:
-        return _harmonic_mean(self.precision, self.recall)
-
-    @property
-    def time_precision(self) -> float | None:
-        return _ratio(self.true_positive, self.true_positive + self.false_positive)
-
-    @property
-    def time_recall(self) -> float | None:
-        return _ratio(self.true_positive, self.true_positive + self.false_negative)
-
-    @property
-    def time_f1(self) -> float | None:
-        return _harmonic_mean(self.time_precision, self.time_recall)
-
-    @property
-    def median_delay(self) -> float | None:
-        """In ns."""
-        return float(median(self.delays)) if self.delays else None
-
-    @property
-    def longest_delay(self) -> float | None:
-        """In ns."""
-        return float(max(self.delays)) if self.delays else None
-
-    def add(self, other: Tally) -> None:
-        for name in ("events", "detected_events", "correct_alarms", "wrong_alarms", "unjudged_alarms", "true_positive",
-                     "false_positive", "false_negative"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.delays += other.delays
-
-
-@dataclass(frozen=True, slots=True)
-class ControlCount:
-    """How often a kind of negative control occurred, and how often a wrong alarm is attributed to it."""
-
-    kind: str
-    occurrences: int
-    with_alarm: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A wrong alarm or a missed event.
-
-    Attributes
-    ----------
-    loop : str
-    start, end : int
-        ns since 1970, within the observation.
-    actual : str
-        The fault of a missed event, or the fault or negative control that covers most of a wrong alarm, or `healthy`.
-    predicted : str
-        The name of a wrong alarm, or of the alarm that covers most of a missed event, or `nothing`.
-    """
-
-    loop: str
-    start: int
-    end: int
-    actual: str
-    predicted: str
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The score of one detector.
-
-    Attributes
-    ----------
-    by, overlap, all_present
-        The rules that were chosen, see `score`.
-    tallies : tuple of Tally
-        One for each name that has an event or an alarm, in the order of FAULTS.
-    total : Tally
-        The tally of all alarms and events.
-    controls : tuple of ControlCount
-    confusion : mapping
-        Actual name to predicted name to count.
-    misclassifications, control_alarms, false_alarms : int
-        Wrong alarms by what they are attributed to.
-    loops : int
-    loop_days : float
-        Observation of all loops together, days.
-    false_positives, false_negatives : tuple of Mistake
-        Each wrong alarm and each missed event, by loop and time.
-    """
-
-    by: str
-    overlap: float
-    all_present: bool
-    tallies: tuple[Tally, ...]
-    total: Tally
-    controls: tuple[ControlCount, ...]
-    confusion: Mapping[str, Mapping[str, int]]
-    misclassifications: int
-    control_alarms: int
-    false_alarms: int
-    loops: int
-    loop_days: float
-    false_positives: tuple[Mistake, ...] = ()
-    false_negatives: tuple[Mistake, ...] = ()
-
-    @property
-    def macro_f1(self) -> float | None:
-        """The mean F1 by event of the names that have an event; a name without an alarm counts as 0."""
-        scores = [tally.f1 or 0.0 for tally in self.tallies if tally.events]
-        return sum(scores) / len(scores) if scores else None
-
-    @property
-    def false_alarm_rate(self) -> float | None:
-        """False alarms per loop-day."""
-        return self.false_alarms / self.loop_days if self.loop_days else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,13 +345,3 @@ def _dominant_name(time: TimeIntervals, alarms: Iterable[_MergedAlarm]) -> str |
     for alarm in alarms:
         times[alarm.name] += total_duration(intersection(alarm.time, time))
     return min(times, key=lambda name: (-times[name], name)) if any(times.values()) else None
-
-
-def _ratio(part: int, total: int) -> float | None:
-    return part / total if total else None
-
-
-def _harmonic_mean(one: float | None, other: float | None) -> float | None:
-    if one is None and other is None:
-        return None
-    return 2.0 * one * other / (one + other) if one and other else 0.0

@@ -14,7 +14,8 @@ from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.precision_recall import compute_average_precision, find_precision_recall
-from clpm_execd.score.rules import MATCH_LEVELS, Mistake, Tally
+from clpm_execd.score.result import Mistake, Tally
+from clpm_execd.score.rules import MATCH_LEVELS
 from clpm_execd.units import DAY
 
 END = 1000
