@@ -243,8 +243,7 @@ def _delay_integral(part: Floats, lag: int) -> Floats:
 
 def _covariance(fit: _Regression) -> Floats:
     return np.asarray(fit.inverse @ long_run_covariance(fit.instruments * fit.residuals[:, None],
-                                                        _BANDWIDTH_SAMPLES) @ fit.inverse.T
-                      * _short_record_correction(len(fit.residuals)))
+                                                        _BANDWIDTH_SAMPLES) @ fit.inverse.T)
 
 
 def _r_squared(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
@@ -264,12 +263,6 @@ def long_run_covariance(scores: Floats, band: int) -> Floats:
         cross = scores[lag:].T @ scores[:-lag]
         total += (1.0 - lag / (band + 1.0)) * (cross + cross.T)
     return np.asarray(total)
-
-
-def _short_record_correction(samples: int) -> float:
-    """Return the factor by which variances are too small in a short record (Kiefer and Vogelsang, 2005)."""
-    b = min((_BANDWIDTH_SAMPLES + 1.0) / samples, 1.0)
-    return ((1.6449 + 2.1859 * b + 0.3142 * b**2 - 0.3427 * b**3) / 1.6449) ** 2
 
 
 def _interval(value: float, deviation: float) -> tuple[float, float, float]:
