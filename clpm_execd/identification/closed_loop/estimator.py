@@ -31,7 +31,6 @@ _MAX_INTERVAL_SHARE = 0.05  # of the reset: in a shorter interval the integral c
 _DERIVATIVE_SHARES = (0.15, 0.05)  # of the reset: initial values of the derivative
 _LEAST_DERIVATIVE_SCANS = 0.2  # Rounding and the scans between samples can look like a shorter one.
 _WEIGHTS = ((1.0, FIXED_STD), (0.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight
-_TIMING_STD_SCANS = 0.5  # standard deviation of the time at which OP moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,6 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
         likelihood, first = (other, fit) if fit.cost < first.cost - LIMITS.derivative_gain else (likelihood, first)
     dead_time = float(first.parameters[3])
     best, ends, likely_fits = profile_dead_time(likelihood.fit_at, first, dead_time, log(likelihood.interval))
-    best = likelihood.fit(best.parameters) or best
     is_determined = best.deviations[0] < LIMITS.max_log_std
     return _make_estimates(likelihood, [best, *likely_fits], ends, law) if is_determined else None
 
@@ -143,14 +141,13 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
     k = 4 + likelihood.lags
     r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(fit)
     value, early, late = (likelihood.dead_time_of(end) for end in (fit.values[3], *ends))
-    timing = QUANTILE * _TIMING_STD_SCANS * likelihood.scan
     return ClosedLoop(
         replace(law, gain=exponential(0, likelihood.sign), reset=exponential(1), weight=interval(-1),
                 filter=DERIVATIVE_FILTER, is_hidden=False, r_squared=r_squared if law.is_hidden else law.r_squared,
                 derivative=exponential(-2) if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
         ProcessLaw(model=likelihood.model, gain=exponential(2, likelihood.sign),
                    tau=tuple(exponential(at) for at in range(4, k)), gain_log_std=float(fit.deviations[2]),
-                   dead_time=(value, max(0.0, min(early, value - timing)), max(late, value + timing)),
+                   dead_time=(value, early, late),
                    bic=fit.cost + len(fit.values) * log(likelihood.samples), log_likelihood=-fit.cost / 2.0,
                    correlation=exponential(k), load=exponential(k + 1), noise=exponential(k + 2)),
         log_var_ratio=log_var_ratio, samples=likelihood.samples)
