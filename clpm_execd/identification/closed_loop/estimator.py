@@ -58,7 +58,7 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
                   for scan in _scans(signals.interval, law) for sign in signs]
     if not candidates or candidates[0].samples < _MIN_SAMPLES:
         return None
-    fits = [(likelihood, fit) for likelihood in candidates for fit in _first_fits(likelihood)]
+    fits = [(one, fit) for one in candidates if (fit := one.fit(one.prior_mean)) is not None]
     if not fits:
         return None
     likelihood, plain = min(fits, key=lambda one: one[1].cost)
@@ -84,13 +84,6 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
         return [SCAN, interval] if law.is_exact else [SCAN]
     return [] if law.is_exact or interval < _MAX_INTERVAL_SHARE * law.reset[0] else [interval / k
                                                                                      for k in _SCANS_IN_INTERVAL]
-
-
-def _first_fits(likelihood: Likelihood) -> list[LoopFit]:
-    """Return fits from the typical process, also with the time constants of lag and load exchanged."""
-    one = likelihood.fit(likelihood.prior_mean)
-    other = likelihood.fit(likelihood.swap(one.parameters)) if one is not None and likelihood.lags else None
-    return [fit for fit in (one, other) if fit is not None]
 
 
 def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:

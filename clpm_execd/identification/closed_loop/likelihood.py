@@ -33,7 +33,6 @@ _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 5
 _MAX_EVALUATIONS = 20
 _FAILED_RESIDUAL = 1e3  # standard deviations: far above any residual of a filter
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
-_MAX_DEAD_TIME_FACTOR = 3.0  # times the expected dead time: the end of the search
 _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to the rounding of PV and OP
 
 
@@ -106,7 +105,6 @@ class Likelihood:
         if len(lags) == 2:
             lags[1] -= lags[0]
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
-        self._max_dead_time = _MAX_DEAD_TIME_FACTOR * max(process.dead_time, self.grid.step)
         self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), log(process.dead_time + self.interval),
                                     *lags, log(correlation), log(5.0), log(0.2), 1.0])
         self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [DEAD_TIME_SIGMA, *LAG_SIGMAS[:self.lags]]
@@ -132,7 +130,7 @@ class Likelihood:
 
     def dead_time_of(self, parameter: float) -> float:
         """Return the dead time, s, of its parameter."""
-        return min(max(exp(min(parameter, 16.0)) - self.interval, 0.0), self._max_dead_time)
+        return max(exp(min(parameter, 16.0)) - self.interval, 0.0)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _compute_innovations(self, params: Floats) -> _Innovations:
@@ -255,12 +253,6 @@ class Likelihood:
         other = copy(self)
         other.prior_mean, other.prior_std = self.prior_mean.copy(), self.prior_std.copy()
         other.prior_mean[at], other.prior_std[at] = mean, std
-        return other
-
-    def swap(self, params: Floats) -> Floats:
-        """Return the parameters with the time constants of the load and of the first lag exchanged."""
-        other, k = params.copy(), 4 + self.lags
-        other[4], other[k] = params[k], params[4]
         return other
 
     def r_squared_and_log_var_ratio(self, fit: LoopFit) -> tuple[float, float]:
