@@ -14,7 +14,8 @@ from clpm_execd.evaluation.similarity import Distances
 from clpm_execd.evaluation.verdict import Verdict
 from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import LearnedLoop
-from clpm_execd.pictures.learn_report import build_report_page, build_report_table, draw_comparison
+from clpm_execd.pictures.comparison_figure import draw_comparison
+from clpm_execd.pictures.learn_report import build_report_page, build_report_table
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.plant.loop_types import template
 
