@@ -14,15 +14,22 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import AUT, Floats
+from clpm_execd.plant.block import AUT, SECOND, Floats
 from clpm_execd.records.cells.text_columns import Booleans, Integers
-from clpm_execd.records.cells.time_forms import LATEST_NS, UNREADABLE
+from clpm_execd.records.cells.time_forms import DAY_S, LATEST_NS, MINUTES_FIRST, TWO_PARTS, UNREADABLE, WITH_HOURS
 from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, localise_times
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import LOOP_SIGNALS, Modes, Samples
+from clpm_execd.units import human_duration
 
 MAX_GRID_CELLS = 100_000_000  # 2.5 GB for PV, OP, SP and mode; a grid beyond is nearly empty
+HOUR_S = 3600
+# Of two rows with one timestamp, at least so many differ where timestamps are cut off: copies do not differ, and values
+# of a slow loop may be equal.
+MIN_DIFFERENT_FRACTION = 0.05
+LAST_CHANGE_HOUR = 2  # clocks go back to 00:00, 01:00 or 02:00 (IANA time zone database)
+MAX_STEPS_AT_CHANGE = 10  # typical ones, between the last row before the clocks go back and the first one after
 
 
 def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
@@ -30,9 +37,10 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
     """Return the instants and loops of all rows in the file's order, and which of the rows these are."""
     times, codes = ParsedTimes.concatenate(samples.times), np.concatenate(samples.loop_codes)
     instants = _choose_date_order(times, assumptions)
+    series = _find_series(samples, codes)
     if zone is not None and times.has_no_zone.any():
         local = np.flatnonzero(times.has_no_zone & (instants != UNREADABLE))
-        localised = localise_times(instants[local], codes[local], zone)
+        localised = localise_times(instants[local], series[local], zone)
         instants[local] = localised.instants
         if localised.ambiguous:
             assumptions.append(f"timestamps in an hour that occurs twice as the clocks go back: "
@@ -42,15 +50,96 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
                                "before the change is used")
     elif times.has_no_zone.any():
         assumptions.append("timestamps have no time zone: UTC assumed")
+        _undo_repeated_hour(instants, series, assumptions)
     if times.number_system is not None:
         assumptions.append(times.number_system.words)
-    if times.is_clock.any():
-        assumptions.append("timestamps without a date are read as time since midnight of the first day")
-        clock = np.flatnonzero(times.is_clock & (instants != UNREADABLE))
-        instants[clock] = count_midnights(instants[clock], codes[clock])
+    if times.clock_forms.any():
+        clock = np.flatnonzero((times.clock_forms > 0) & (instants != UNREADABLE))
+        instants[clock] = _resolve_clocks(instants[clock], times.clock_forms[clock], series[clock], assumptions)
+    _spread_cut_times(samples, instants, series, assumptions)
     is_usable = (instants >= 0) & (instants < LATEST_NS)
     samples.unreadable_times += int(len(is_usable) - is_usable.sum())
     return instants[is_usable], codes[is_usable], is_usable
+
+
+def _find_series(samples: Samples, codes: Integers) -> Integers:
+    """Return (T,) which rows are one run of time: those of a loop, or of a signal of it where each row is one value."""
+    pv, op, sp = (np.concatenate(samples.present[signal]) for signal in LOOP_SIGNALS)
+    has_several = (pv & op) | (pv & sp) | (op & sp)
+    return codes if has_several.any() else 4 * codes + pv + 2 * op + 3 * sp
+
+
+def _resolve_clocks(clocks: Integers, forms: npt.NDArray[np.int8], series: Integers, assumptions: list[str]
+                    ) -> Integers:
+    """Return (T,) clock times without a date as ns since midnight of the first day, whatever parts they have.
+
+    Of `a:b` the first part are minutes where it exceeds 23, or where others begin with minutes. A clock that begins
+    with minutes starts again after an hour, others after a day.
+    """
+    has_hours = bool((forms == WITH_HOURS).any())
+    two_parts = forms == TWO_PARTS
+    has_two_parts = bool(two_parts.any())
+    are_minutes = not has_hours and ((forms == MINUTES_FIRST).any() or clocks.max() >= DAY_S * SECOND)
+    if has_two_parts:
+        words = "minutes and seconds" if are_minutes else "hours and minutes"
+        assumptions.append(f"timestamps such as 12:10 are read as {words}")
+    if are_minutes:
+        clocks = np.where(two_parts, clocks // 60, clocks)
+    assumptions.append("timestamps without a date are read as time since midnight of the first day")
+    return count_midnights(clocks, series, (HOUR_S if are_minutes else DAY_S) * SECOND)
+
+
+def _undo_repeated_hour(instants: Integers, series: Integers, assumptions: list[str]) -> None:
+    """Add an hour to what follows the only step back of each series, where it is that of clocks that go back by one."""
+    order = np.argsort(series, kind="stable")
+    steps = np.where(np.diff(series[order]) == 0, np.diff(instants[order]), 0)
+    hour = HOUR_S * SECOND
+    back = np.flatnonzero(steps < 0)
+    if not len(back) or len(np.unique(series[order[back]])) < len(back):
+        return
+    typical = int(np.median(steps[steps > 0])) if (steps > 0).any() else 0
+    first = instants[order[back + 1]]  # after the change
+    near = MAX_STEPS_AT_CHANGE * typical
+    if (steps[back] + hour > near).any() or (steps[back] < -hour).any() or (first % hour > near).any() or \
+            (first // hour % 24 > LAST_CHANGE_HOUR).any():
+        return
+    for row in back.tolist():
+        rest = order[row + 1:]
+        instants[rest[series[rest] == series[order[row]]]] += hour
+    assumptions.append("timestamps go back by an hour once, as clocks do in autumn: an hour is added to what follows; "
+                       "name their zone with --timezone")
+
+
+def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, assumptions: list[str]) -> None:
+    """Spread rows evenly that share a timestamp because its last digits were cut off, as spreadsheets do with seconds.
+
+    They are taken for that where most rows have the timestamp of the row before and another value.
+    """
+    order = np.argsort(series, kind="stable")
+    is_same_series = np.diff(series[order]) == 0
+    steps = np.diff(instants[order])
+    is_same = is_same_series & (steps == 0) & (instants[order][1:] != UNREADABLE)
+    if 2 * int(is_same.sum()) < len(order):
+        return
+    values = np.zeros(len(order))
+    for signal in LOOP_SIGNALS:
+        values += np.nan_to_num(np.concatenate(samples.values[signal]), posinf=0.0, neginf=0.0)
+    differs = (np.diff(values[order]) != 0) & is_same
+    unit = int(np.median(np.abs(steps[is_same_series & ~is_same]))) if (is_same_series & ~is_same).any() else 0
+    if differs.sum() < MIN_DIFFERENT_FRACTION * is_same.sum() or not unit:
+        return
+    starts = np.flatnonzero(np.concatenate([[True], ~is_same]))
+    counts = np.diff(np.concatenate([starts, [len(order)]]))
+    usual = int(np.median(counts))
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    # The first run of a series may lack its beginning.
+    begins = np.concatenate([[True], ~is_same_series])[starts]
+    place += np.repeat(np.where(begins, np.maximum(usual - counts, 0), 0), counts)
+    is_backward = int((steps[is_same_series] < 0).sum()) > int((steps[is_same_series] > 0).sum())
+    width = np.repeat(np.maximum(counts, usual), counts)
+    instants[order] += (width - 1 - place if is_backward else place) * unit // width
+    assumptions.append(f"timestamps are cut to {human_duration(unit)}, and {usual} rows share one: "
+                       "they are spread evenly")
 
 
 def _choose_date_order(times: ParsedTimes, assumptions: list[str]) -> Integers:
@@ -95,8 +184,11 @@ class Grid:
     present: dict[str, Booleans]
 
 
-def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str]) -> Grid:
-    """Return the samples on the grid of all their instants; raise BadInput where there are none or too many."""
+def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str], place: str) -> Grid:
+    """Return the samples on the grid of all their instants; raise BadInput where there are none or too many.
+
+    place: the header, as an error quotes it.
+    """
     times, codes, is_usable = _resolve_times(samples, zone, assumptions)
     if not len(times):
         raise timestamp_error(path)
@@ -128,6 +220,9 @@ def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[s
         grids[signal] = scatter(cast("list[npt.NDArray[Any]]", values), present, blank, kind)
         if signal != "mode":
             duplicates = max(duplicates, int(present.sum()) - int(present_on_grid[signal].sum()))
+    if duplicates > 1 and len(instants) == 1:
+        remedy = f"name the column of the time with --columns time=NAME, or the seconds are missing; {place}"
+        raise record_error(path, f"all {samples.rows} rows have the same timestamp", remedy)
     if duplicates:
         assumptions.append(f"rows with a duplicate timestamp: {duplicates}; the last one is used")
     modes = grids.pop("mode")

@@ -37,7 +37,7 @@ ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB 
 _TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)  # the line by which Excel names the delimiter
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?", re.ASCII)
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+", re.ASCII)
 _DECIMAL_POINT = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -46,15 +46,15 @@ def record_error(path: Path, what: str, remedy: str) -> BadInput:
     return BadInput([Problem(str(path), what, remedy)])
 
 
-def timestamp_error(path: Path, example: str = "", place: str = "") -> BadInput:
-    """Return the error of a file in which no row has a readable timestamp.
+def timestamp_error(path: Path, example: str = "", place: str = "", rows: str = "no row has a") -> BadInput:
+    """Return the error of a file whose timestamps cannot be read.
 
-    example: a cell that cannot be read. place: the header, as it is quoted.
+    example: a cell that cannot be read. place: the header, as it is quoted. rows: how many have a readable timestamp.
     """
     cell = f", such as {example!r}" if example else ""
     header = f"; {place}" if place else ""
     remedy = f"write timestamps as 2025-01-10T09:11:40Z, 2025-01-10 09:11:40 or s, ms or ns since 1970{header}"
-    return record_error(path, f"no row has a readable timestamp{cell}", remedy)
+    return record_error(path, f"{rows} readable timestamp{cell}", remedy)
 
 
 @dataclass
@@ -247,13 +247,18 @@ def _detect_delimiter(lines: Sequence[str]) -> str:
 
 
 def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
-    """Return whether more of the first cells are numbers with a decimal comma than with a decimal point."""
+    """Return whether more of the first cells are numbers with a decimal comma than with a decimal point.
+
+    1.234 and 1,234 may be a thousand: they count where there is nothing else, 1,234 not even then between commas.
+    """
     try:
         rows = islice(csv.reader(lines[:DECIMAL_MARK_LINES], delimiter=delimiter), DECIMAL_MARK_LINES)
         cells = [cell.strip() for row in rows for cell in row]
     except csv.Error:
         return False
     commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
-    if delimiter == ",":  # 1,234 may be a thousand
-        commas = [cell for cell in commas if not _THOUSANDS.fullmatch(cell)]
-    return len(commas) > sum(_DECIMAL_POINT.fullmatch(cell) is not None for cell in cells)
+    points = [cell for cell in cells if _DECIMAL_POINT.fullmatch(cell)]
+    sure_commas, sure_points = ([cell for cell in part if not _THOUSANDS.fullmatch(cell)] for part in (commas, points))
+    if delimiter == "," or sure_commas or sure_points:
+        return len(sure_commas) > len(sure_points)
+    return len(commas) > len(points)

@@ -183,19 +183,21 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         raise record_error(path, f"cannot be read ({error})", "check the path and its permissions") from None
     except csv.Error as error:
         raise record_error(path, f"is not CSV ({error})", "export the record as CSV") from None
-    if samples.rows and samples.rows == samples.unreadable_times:
-        raise timestamp_error(path, samples.unreadable_time, header.place)
+    if samples.rows < 2 * samples.unreadable_times:
+        rows = "no row has a" if samples.rows == samples.unreadable_times else \
+            f"only {samples.rows - samples.unreadable_times} of {samples.rows} rows have a"
+        raise timestamp_error(path, samples.unreadable_time, header.place, rows)
     if not samples.loops or not any(np.isfinite(part).any() for part in samples.values["pv"]):
         cells = [f"values such as {text!r}" for text in list(samples.notes.bad_texts)[:1]]
         cells += [f"signals such as {', '.join(samples.other_names)}"] if samples.other_names else []
         clause = f", but {' and '.join(cells)}" if cells else ""
         remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME; {header.place}"
         raise record_error(path, f"no row has a number for PV{clause}", remedy)
-    return _assemble(path, samples, zone, assumptions)
+    return _assemble(path, samples, zone, assumptions, header.place)
 
 
-def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str]) -> Record:
-    grid = align(path, samples, zone, assumptions)
+def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str], place: str) -> Record:
+    grid = align(path, samples, zone, assumptions, place)
     fill_gaps(samples, grid, assumptions)
     _note_cells(samples, grid, assumptions)
     _fill_set_points(samples, grid, assumptions)

@@ -153,8 +153,7 @@ def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> Parsed
     """Return the instants of the rows; where they have no time column, their numbers, which become instants later."""
     if not layout.time:
         numbers = np.arange(samples.rows, samples.rows + len(table), dtype=np.int64)
-        none = np.zeros(len(table), np.bool_)
-        return ParsedTimes(numbers, numbers, none, none)
+        return ParsedTimes(numbers, numbers, np.zeros(len(table), np.bool_), np.zeros(len(table), np.int8))
     column = table.column(layout.time[0])
     if len(layout.time) > 1:
         column = join_time_columns([table.column(index) for index in layout.time])
@@ -348,6 +347,9 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
         if source.short_rows:
             assumptions.append(
                 f"rows with fewer cells than the header: {source.short_rows}; their last cells are taken as empty")
+        if 2 * source.long_rows > samples.rows and source.start is not None:
+            remedy = f"separate columns by semicolons where numbers have decimal commas; {source.start.place}"
+            raise record_error(path, f"most rows have more cells than the header: {source.long_rows}", remedy)
         if source.long_rows:
             assumptions.append(
                 f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")

@@ -18,6 +18,8 @@ from typing import NamedTuple
 from clpm_execd.plant.block import SECOND
 
 UNREADABLE = -1
+# What a clock time without a date has: hours, `a:b` (hours and minutes, or minutes and seconds), or minutes first.
+NO_CLOCK, WITH_HOURS, TWO_PARTS, MINUTES_FIRST = range(4)
 # Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
 LATEST_NS = 2**62
 DAY_S = 86_400
@@ -41,6 +43,10 @@ _CHARACTERS = {**dict.fromkeys(map(ord, "\u00a0\u202f\u2009"), " "),
                **dict.fromkeys(map(ord, "\u5e74\u6708\ub144\uc6d4"), "-"),  # year and month
                **dict.fromkeys(map(ord, "\u65e5\uc77c"), " "),  # day
                ord("\u65f6"): ":", ord("\u6642"): ":", ord("\u5206"): ":", ord("\u79d2"): ""}
+# Morning and afternoon of Chinese, Japanese and Korean, which stand before the clock time.
+_HALF_BEFORE = re.compile(
+    r"(?P<half>[\u4e0a\u4e0b]\u5348|\u5348[\u524d\u5f8c]|\uc624[\uc804\ud6c4])\s*(?P<clock>\d[\d:.]*)")
+_MORNINGS = ("\u4e0a\u5348", "\u5348\u524d", "\uc624\uc804")
 _MONTH = r"[A-Za-z\u00C0-\u00FF]{3,10}\.?"
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<by1>[-/. ])(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
@@ -48,7 +54,8 @@ _DATE = (
     r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
     rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})[-/ ](?P<y4>\d{{4}}|\d\d)"
     rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
-    r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d))"
+    r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d)"
+    r"|(?P<y7>\d{4})[-/:](?P<day_of_year>\d{3}))"
 )
 _HALF = r"(?:\s*(?P<half{}>[AP])\.?\s?M\.?)?"
 _CLOCK = (
@@ -57,16 +64,18 @@ _CLOCK = (
 )
 _ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
 _HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
-_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|[.,]\s*|-|:)?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
+_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|[.,]\s*|[-:/])?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
                    re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
     r"(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format(""), re.ASCII | re.IGNORECASE)
 _MINUTES = re.compile(r"(?P<minute>\d{1,5}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})\d*", re.ASCII)
-_NUMBER_AND_UNIT = re.compile(
-    r"(?P<number>\d{1,12}(?:[.,]\d{1,9})?)\s*(?P<unit>ms|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)",
-    re.ASCII | re.IGNORECASE)
-_UNIT_NS = {"ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}  # by the first letter, but for ms
+# Numbers with units, from days to milliseconds, as ISO 8601 writes them (PT1M1.5S) and as texts do (1 min 1.5 s).
+_UNITS_NS = {"d": DAY_S * SECOND, "h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 10**6}
+_UNIT_WORDS = {"d": "d(?:ays?)?", "h": "h(?:rs?|ours?)?", "m": "m(?:in(?:ute)?s?)?", "s": "s(?:ec(?:ond)?s?)?",
+               "ms": "ms"}
+_UNITS = re.compile("P?" + r"[T,\s]*".join(rf"(?:(?P<{unit}>\d{{1,12}}(?:[.,]\d{{1,9}})?)\s*{word})?"
+                                           for unit, word in _UNIT_WORDS.items()), re.ASCII | re.IGNORECASE)
 _BLANK_IN_DATE = re.compile(r"(?<=\d\.) (?=\d)", re.ASCII)  # 10. 1. 2025
 NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
 
@@ -80,13 +89,16 @@ _CLOCK_FIRST = re.compile(r"(?P<clock>\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s*[AP]
 
 
 class ParsedText(NamedTuple):
-    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE; is_clock: it has no date."""
+    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE.
+
+    clock_form: what a text without a date has; NO_CLOCK where there is a date.
+    """
 
     day_first: int
     month_first: int
     has_no_zone: bool
     has_am_pm: bool
-    is_clock: bool = False
+    clock_form: int = NO_CLOCK
 
 
 NO_TIME = ParsedText(UNREADABLE, UNREADABLE, False, False)
@@ -97,6 +109,7 @@ def parse_time_text(text: str) -> ParsedText:
     text = text.strip()
     if not text.isascii():
         text = " ".join(text.translate(_CHARACTERS).split())
+        text = _HALF_BEFORE.sub(lambda half: f" {half['clock']} {'AP'[half['half'] not in _MORNINGS]}M", text).strip()
     text = _BLANK_IN_DATE.sub("", text)
     if len(text) > MAX_TIME_CHARACTERS:
         return NO_TIME
@@ -107,9 +120,9 @@ def parse_time_text(text: str) -> ParsedText:
         one = _parse_date_and_clock(match)
         if one.day_first != UNREADABLE or one.month_first != UNREADABLE:
             return one
-    clock = _parse_duration(text)
-    if clock is not None:
-        return ParsedText(clock, clock, False, False, is_clock=True)
+    clock, form = _parse_duration(text)
+    if form != NO_CLOCK:
+        return ParsedText(clock, clock, False, False, form)
     time = _parse_epoch(text)
     return ParsedText(time, time, False, False)
 
@@ -152,6 +165,10 @@ def _parse_date(match: re.Match[str]) -> tuple[int | None, int | None]:
     if match["a"]:
         a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
         return epoch_day(year, b, a), epoch_day(year, a, b)
+    if match["day_of_year"]:
+        first, ordinal = epoch_day(int(match["y7"]), 1, 1), int(match["day_of_year"])
+        day = first + ordinal - 1 if first is not None and 1 <= ordinal <= 366 else None
+        return day, day
     n = next(n for n in "12456" if match[f"y{n}"])
     number = _month_number(match[f"m{n}"])
     day = None if number is None else epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
@@ -217,31 +234,32 @@ def _offset_seconds(zone: str) -> int:
     return -offset if zone[0] == "-" else offset
 
 
-def _parse_duration(text: str) -> int | None:
-    """Return ns of a clock time without a date, or of a duration: 07:12, 26:00:00, 1.02:00:00, 12:10.5, 12 sec."""
-    if match := _NUMBER_AND_UNIT.fullmatch(text):
-        unit = match["unit"].casefold()
-        ns = int(Decimal(match["number"].replace(",", ".")) * _UNIT_NS[unit if unit == "ms" else unit[0]])
-        return ns if check_range(ns) == ns else None
+def _parse_duration(text: str) -> tuple[int, int]:
+    """Return ns and form of a clock time without a date, or of a duration.
+
+    They are 07:12, which counts as hours and minutes, 26:00:00, 1.02:00:00, 12:10.5, 12 sec or PT1.5S.
+    """
+    if match := _UNITS.fullmatch(text):
+        parts = {unit: Decimal(number.replace(",", ".")) for unit, number in match.groupdict().items() if number}
+        is_length = list(parts) == ["m"] and text[-1] == "m"  # 3 m is a length
+        time = check_range(int(sum(number * _UNITS_NS[unit] for unit, number in parts.items())))
+        return (time, WITH_HOURS) if parts and not is_length and time != UNREADABLE else (UNREADABLE, NO_CLOCK)
+    form = WITH_HOURS
     if match := _MINUTES.fullmatch(text):
         days, hour, minute, second, half = 0, 0, int(match["minute"]), int(match["second"]), None
+        form = MINUTES_FIRST
     elif match := _DURATION.fullmatch(text):
         days, hour, minute, second = (int(match[part] or 0) for part in ("days", "hour", "minute", "second"))
         half = match["half"]
-        if minute > 59:
-            return None
-    else:
-        return None
-    if half:
-        seconds = _clock_seconds(hour, minute, second, half)
-        if seconds is None:
-            return None
-    elif second > 60:
-        return None
-    else:
-        seconds = DAY_S * days + 3600 * hour + 60 * minute + second
+        if not (half or days or match["second"]):
+            form = TWO_PARTS
+    if match is None or second > 60 or (form != MINUTES_FIRST and minute > 59):
+        return UNREADABLE, NO_CLOCK
+    seconds = _clock_seconds(hour, minute, second, half) if half else DAY_S * days + 3600 * hour + 60 * minute + second
+    if seconds is None:
+        return UNREADABLE, NO_CLOCK
     time = check_range(seconds * SECOND + int((match["fraction"] or "").ljust(9, "0")))
-    return None if time == UNREADABLE else time
+    return time, NO_CLOCK if time == UNREADABLE else form
 
 
 # Numbers

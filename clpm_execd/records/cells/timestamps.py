@@ -44,15 +44,15 @@ class ParsedTimes:
 
     day_first: (T,), where a date may be read in two ways with the day first. month_first: (T,), the same with the month
     first; the same array where there is no such date. has_no_zone: (T,), whether the text had no time zone, so that
-    the instant is what the wall clock showed. is_clock: (T,), whether the text had no date, so that it counts from
-    midnight. number_system: that of numbers that do not count from 1970; None where there are none. has_am_pm: whether
-    any date that may be read in two ways had AM or PM.
+    the instant is what the wall clock showed. clock_forms: (T,), what a text without a date has, which counts from
+    midnight; NO_CLOCK where there is a date. number_system: that of numbers that do not count from 1970; None where
+    there are none. has_am_pm: whether any date that may be read in two ways had AM or PM.
     """
 
     day_first: Integers
     month_first: Integers
     has_no_zone: Booleans
-    is_clock: Booleans
+    clock_forms: npt.NDArray[np.int8]
     number_system: NumberSystem | None = None
     has_am_pm: bool = False
 
@@ -72,7 +72,7 @@ class ParsedTimes:
         """Return those of some rows."""
         day_first = self.day_first[rows]
         month_first = day_first if self.month_first is self.day_first else self.month_first[rows]
-        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.is_clock[rows], self.number_system,
+        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.clock_forms[rows], self.number_system,
                            self.has_am_pm)
 
     @classmethod
@@ -82,7 +82,7 @@ class ParsedTimes:
         is_unique = all(part.month_first is part.day_first for part in parts)
         month_first = day_first if is_unique else np.concatenate([part.month_first for part in parts])
         times = cls(day_first, month_first, np.concatenate([part.has_no_zone for part in parts]),
-                    np.concatenate([part.is_clock for part in parts]),
+                    np.concatenate([part.clock_forms for part in parts]),
                     next((part.number_system for part in parts if part.number_system), None),
                     any(part.has_am_pm for part in parts))
         parts.clear()
@@ -92,7 +92,7 @@ class ParsedTimes:
 def parse_times(texts: TextColumn, unit: int = SECOND) -> ParsedTimes:
     """Return the instants of some cells. unit: ns that a number counts, where its size does not say otherwise."""
     instants, has_no_zone, unparsed = _parse_iso_cells(texts)
-    times = ParsedTimes(instants, instants, has_no_zone, np.zeros(len(instants), np.bool_))
+    times = ParsedTimes(instants, instants, has_no_zone, np.zeros(len(instants), np.int8))
     if unparsed.any():
         _parse_other_forms(texts, np.flatnonzero(unparsed), times, unit)
     return times
@@ -207,13 +207,13 @@ def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, un
         readings |= {text: _from_number(text, system.instant, not system.has_zone) for text in numbers}
     elif unit != SECOND:
         readings |= {text: _from_number(text, partial(_in_unit, unit), False) for text in numbers}
-    day_first, month_first, has_no_zone, has_am_pm, is_clock = (list(part) for part in zip(*readings.values(),
+    day_first, month_first, has_no_zone, has_am_pm, forms = (list(part) for part in zip(*readings.values(),
                                                                                            strict=True))
     code_of = {text: i for i, text in enumerate(readings)}
     code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
     times.day_first[rows] = np.array(day_first, np.int64)[code]
     times.has_no_zone[rows] = np.array(has_no_zone, np.bool_)[code]
-    times.is_clock[rows] = np.array(is_clock, np.bool_)[code]
+    times.clock_forms[rows] = np.array(forms, np.int8)[code]
     if day_first != month_first:
         times.month_first = times.day_first.copy()
         times.month_first[rows] = np.array(month_first, np.int64)[code]
@@ -238,22 +238,22 @@ def _in_unit(unit: int, number: Decimal) -> int:
 # Clock times without a date
 
 
-def count_midnights(clocks: Integers, series: Integers) -> Integers:
-    """Return (T,) clock times, ns, with a day added wherever those of a series go back by more than half a day."""
+def count_midnights(clocks: Integers, series: Integers, period: int = DAY_S * SECOND) -> Integers:
+    """Return (T,) clock times, ns, with a period added wherever those of a series go back by more than half of it."""
     order = np.argsort(series, kind="stable")
     differences = np.diff(clocks[order])
     is_same_series = np.diff(series[order]) == 0
-    is_small = is_same_series & (np.abs(differences) < DAY_S * SECOND // 2)
+    is_small = is_same_series & (np.abs(differences) < period // 2)
     if int((differences[is_small] < 0).sum()) > int((differences[is_small] > 0).sum()):
         order = order[::-1]  # newest first
         is_same_series = is_same_series[::-1]
     steps = np.diff(clocks[order])
-    days = np.cumsum(is_same_series & (steps < -DAY_S * SECOND // 2))
+    periods = np.cumsum(is_same_series & (steps < -period // 2))
     starts = np.flatnonzero(np.concatenate([[True], ~is_same_series]))
-    days = np.concatenate([[0], days])
+    periods = np.concatenate([[0], periods])
     run = np.searchsorted(starts, np.arange(len(clocks)), side="right") - 1
     instants = np.empty_like(clocks)
-    instants[order] = clocks[order] + (days - days[starts][run]) * DAY_S * SECOND
+    instants[order] = clocks[order] + (periods - periods[starts][run]) * period
     return instants
 
 

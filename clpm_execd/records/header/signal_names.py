@@ -49,6 +49,7 @@ NAMES = {
 DATE_NAMES = ("date", "datum", "fecha", "data", "day")
 CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid")
 CALENDAR_NAMES = ("year", "month", "day", "hour", "minute", "second")  # a column each
+_CALENDAR_SYNONYMS = {"min": "minute", "sec": "second", "mon": "month", "hr": "hour"}
 _SHORT_NAMES = {"y": "pv", "u": "op", "r": "sp"}  # of the textbook's block diagram, where a file has all it needs
 MEASURED_QUANTITIES = (  # PV, where a file names OP and SP only
     "temperature", "temp", "pressure", "level", "flow", "speed", "rpm", "position", "input", "actual", "feedback",
@@ -139,7 +140,7 @@ def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
 
     Together are a date and a clock time, or year, month, day and so on.
     """
-    names = [simplify_name(name) for name in header]
+    names = [_CALENDAR_SYNONYMS.get(name := simplify_name(text), name) for text in header]
     calendar = [names.index(name) for name in CALENDAR_NAMES if name in names]
     if len(calendar) >= 3 and all(name in names for name in CALENDAR_NAMES[:len(calendar)]):
         return tuple(calendar)

@@ -1,0 +1,66 @@
+"""Times as exports have them: without a date, cut off, or of clocks that go back; each row keeps its place in time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from clpm_execd.problems import BadInput
+from clpm_execd.records import read_record
+
+SECOND = 10**9
+START = datetime(2025, 1, 10, 8)
+COUNT = 120
+PV = 50.0 + np.round(np.sin(np.arange(COUNT) / 7.0), 2)
+OP = 40.0 + np.round(np.cos(np.arange(COUNT) / 7.0), 2)
+
+
+def at(k, form, step=1.0):
+    return (START + timedelta(seconds=k * step)).strftime(form)
+
+
+def read(tmp_path, time, *, mark=".", delimiter=","):
+    rows = [delimiter.join([time(k), *(f"{x:.2f}".replace(".", mark) for x in (PV[k], OP[k]))]) for k in range(COUNT)]
+    path = tmp_path / "FIC101.csv"
+    path.write_text("\n".join([delimiter.join(["Time", "PV", "OP"]), *rows]) + "\n")
+    return read_record(path)
+
+
+FORMS = {
+    "an ISO duration": (lambda k: f"PT{k // 60}M{k % 60}.0S", 1.0),
+    "a duration in words": (lambda k: f"{k // 60} min {k % 60} s", 1.0),
+    "a day of the year": (lambda k: at(k, "%Y-%jT%H:%M:%SZ"), 1.0),
+    "a day of the year between colons": (lambda k: at(k, "%Y:%j:%H:%M:%S"), 1.0),
+    "hours and minutes": (lambda k: at(k, "%H:%M", 60.0), 60.0),
+    "minutes and seconds": (lambda k: f"{k * 20 // 60:02d}:{k * 20 % 60:02d}", 20.0),
+    "minutes and seconds as spreadsheets show them, over an hour": (lambda k: at(k, "%M:%S.0", 45.0), 45.0),
+    "a date whose seconds a spreadsheet has cut off": (lambda k: at(k + 40, "%d/%m/%Y %H:%M", 3.0), 3.0),
+    "whole seconds of two rows each": (lambda k: at(k // 2, "%Y-%m-%d %H:%M:%S"), 0.5),
+    "newest first, cut to the minute": (lambda k: at(COUNT - 1 - k, "%Y-%m-%d %H:%M", 3.0), 3.0),
+    "morning in Chinese": (lambda k: at(k, "%Y/%m/%d ") + "上午" + at(k, "%I:%M:%S"), 1.0),
+    "an hour that occurs twice": (
+        lambda k: (datetime(2024, 10, 27, 2) + timedelta(seconds=(40 * k) % 3600)).strftime("%Y-%m-%d %H:%M:%S"), 40.0),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_row_keeps_its_place_in_time(tmp_path, form):
+    time, step = FORMS[form]
+    record = read(tmp_path, time)
+    assert record.times - record.times[0] == pytest.approx(np.arange(COUNT) * step * SECOND, abs=2)
+    pv = PV[::-1] if form.startswith("newest first") else PV
+    assert record.pv[:, 0].tolist() == pv.tolist()
+
+
+@pytest.mark.parametrize(("time", "mark", "message"), [
+    (lambda k: "2025-01-10", ".", "all 120 rows have the same timestamp"),
+    (lambda k: str(k) if k < 50 else "later", ".", "only 50 of 120 rows have a readable timestamp, such as 'later'"),
+    (str, ",", "most rows have more cells than the header: 120"),
+], ids=["one day for all", "mostly unreadable", "decimal commas between commas"])
+def test_a_record_whose_times_or_cells_say_too_little_is_refused_with_its_header(tmp_path, time, mark, message):
+    with pytest.raises(BadInput) as error:
+        read(tmp_path, time, mark=mark)
+    assert message in str(error.value)
+    assert "the header (line 1) is Time, PV, OP" in str(error.value)
