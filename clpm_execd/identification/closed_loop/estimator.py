@@ -28,7 +28,7 @@ from clpm_execd.plant.specs import ProcessSpec
 _MIN_SAMPLES = 200
 _SCANS_IN_INTERVAL = (1, 2, 5)  # the candidates where an interval is no longer than SCAN
 _MAX_INTERVAL_SHARE = 0.05  # of the reset: in a shorter interval the integral changes too little to matter
-_DERIVATIVE_SHARES = (0.15, 0.05)  # of the reset: initial values of the derivative
+_DERIVATIVE_SHARE = 0.1  # of the reset: the initial value of the derivative
 _LEAST_DERIVATIVE_SCANS = 0.2  # Rounding and the scans between samples can look like a shorter one.
 _WEIGHTS = ((1.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight: 1, or a free one
 
@@ -88,8 +88,7 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
 
 def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:
     """Return the fit with derivative action; None where it is not clearly better or the derivative is implausible."""
-    starts = [np.insert(fit.parameters, -1, fit.parameters[1] + log(share)) for share in _DERIVATIVE_SHARES]
-    other = likelihood.fit(min(starts, key=likelihood.cost))
+    other = likelihood.fit(np.insert(fit.parameters, -1, fit.parameters[1] + log(_DERIVATIVE_SHARE)))
     if other is None or other.cost > fit.cost - LIMITS.derivative_gain:
         return None
     is_plausible = log(_LEAST_DERIVATIVE_SCANS * likelihood.scan) < other.parameters[-2] < other.parameters[1]
