@@ -21,8 +21,8 @@ from clpm_execd.plant.specs import ControllerSpec
 
 _POLES = (0.0, 0.8, 0.98, 1.0)  # of the noise; five others between them change no estimate of 37 loops
 MIN_SAMPLES = 60
-_FILTERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # derivative filters, intervals
-_FILTER_TOLERANCE = 0.002  # relative, of the search for the derivative filter
+_LONGEST_FILTER = 16.0  # of a derivative, intervals
+_FILTER_ROOT_TOLERANCE = 0.004  # of the square root of the derivative filter in its search, a thousandth of the longest
 _MAX_UNEXPLAINED_RATIO = 0.5  # A derivative shorter than an interval must halve the unexplained variance of OP's moves.
 _LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is saturated
 _BANDWIDTH_SAMPLES = 100  # of the long-run covariance
@@ -152,18 +152,14 @@ def _is_plausible_derivative(with_derivative: _Regression, best: _Regression, in
 
 def _fit_derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
                     ) -> _Regression:
-    """Return the best law with a derivative: its filter is the best of a list, refined by Brent's method (1973)."""
+    """Return the best law with a derivative: the root of its filter is found by Brent's method (1973)."""
     from scipy.optimize import minimize_scalar
 
-    def fit_filter(tf: float) -> _Regression:
-        return _fit_best_pole(signals, stretches, pv_step, sp_moves, tf) or without
+    def fit_root(root: float) -> _Regression:
+        return _fit_best_pole(signals, stretches, pv_step, sp_moves, root**2) or without
 
-    costs = [fit_filter(tf).cost for tf in _FILTERS]
-    k = int(np.argmin(costs))
-    ends = _FILTERS[max(k - 1, 0)], _FILTERS[min(k + 1, len(_FILTERS) - 1)]
-    between = minimize_scalar(lambda tf: fit_filter(tf).cost, bounds=ends, method="bounded",
-                              options={"xatol": _FILTER_TOLERANCE * ends[1]}).x
-    return min((fit_filter(tf) for tf in (_FILTERS[k], float(between))), key=lambda fit: fit.cost)
+    return fit_root(float(minimize_scalar(lambda root: fit_root(root).cost, bounds=(0.0, _LONGEST_FILTER**0.5),
+                                          method="bounded", options={"xatol": _FILTER_ROOT_TOLERANCE}).x))
 
 
 def find_controlled_samples(signals: Signals) -> Booleans:
