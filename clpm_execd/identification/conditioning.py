@@ -20,8 +20,6 @@ _MAX_HOLD_SAMPLES = 120  # two minutes at 1 s
 _MIN_GRID_SHARE = 0.97  # of all changes: the jitter of the logger moves the others
 _MAX_BUMP_MOVE_SHARE = 0.05  # of samples in which the OP of a bump test moves
 _REST_SAMPLES = 30  # A controller whose OP is constant at an end of its travel for longer is off, not saturated.
-_MIN_SHUTDOWNS = 2  # A single rest at an end can be the start of a bump test.
-_MIN_OFF_SHARE = 0.1  # of the record: a controller that saturates now and then is not off
 _MIN_CONTROL_MOVE_SHARE = 0.5  # of the samples between shutdowns in which a controller moves OP; a bump test does not
 _MIN_R_SQUARED = 0.9  # of OP's moves with OP shifted; without the shift ten times as much must be unexplained
 _LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is at the end
@@ -38,7 +36,7 @@ def condition(signals: Signals) -> tuple[Signals, list[str]]:
 
 
 def _remove_shutdowns(signals: Signals) -> tuple[Signals, str]:
-    """Return the record with NaN where OP rests repeatedly at an end of its travel, as in a plant off at night.
+    """Return the record with NaN where OP rests at an end of its travel, as in a plant off at night.
 
     An OP that rests where the control error holds it is saturated, and the process goes on.
     """
@@ -51,13 +49,11 @@ def _remove_shutdowns(signals: Signals) -> tuple[Signals, str]:
     for s in shutdowns:
         in_control[s] = False
     moves = np.diff(signals.op)[in_control[1:] & in_control[:-1]]
-    share = sum(s.stop - s.start for s in shutdowns) / max(int(signals.complete.sum()), 1)
-    is_in_control = len(moves) > 0 and float(np.mean(moves != 0)) >= _MIN_CONTROL_MOVE_SHARE
-    if len(shutdowns) < _MIN_SHUTDOWNS or share < _MIN_OFF_SHARE or not is_in_control:
+    if not shutdowns or not len(moves) or float(np.mean(moves != 0)) < _MIN_CONTROL_MOVE_SHARE:
         return signals, ""
     pv = np.where(in_control, signals.pv, np.nan)
-    return replace(signals, pv=pv), (f"OP rests at an end of its travel {len(shutdowns)} times: the plant is taken to "
-                                     "be off there, and these samples are left out")
+    return replace(signals, pv=pv), ("OP rests at an end of its travel: the plant is taken to be off there, and "
+                                     f"{sum(s.stop - s.start for s in shutdowns)} samples are left out")
 
 
 def _find_action(signals: Signals, in_control: Booleans) -> float:
@@ -129,11 +125,8 @@ def _align_op(signals: Signals) -> tuple[Signals, str]:
 
 
 def _shift_op(signals: Signals, late: int) -> Signals:
-    op = np.full(len(signals.op), np.nan)
-    if late > 0:
-        op[:-late] = signals.op[late:]
-    else:
-        op[-late:] = signals.op[:late]
+    op = np.roll(signals.op, -late)
+    op[-1 if late > 0 else 0] = np.nan
     return replace(signals, op=op)
 
 
