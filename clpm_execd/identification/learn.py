@@ -17,11 +17,11 @@ from clpm_execd.identification.arx import fit_learned_model
 from clpm_execd.identification.closed_loop.controller_hypotheses import NoLaw, PidAtSamples, PidAtScans
 from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.conditioning import condition, excerpt
-from clpm_execd.identification.disturbance.oscillation import find_oscillation
 from clpm_execd.identification.estimates import ComparedHypothesis, Estimate, Findings
 from clpm_execd.identification.hypotheses import Fitted, Hypothesis, LoopData, choose
 from clpm_execd.identification.loop_data import GAP_SAMPLES, Signals, extract_signals, find_resolution, infer_loop_type
 from clpm_execd.identification.operator_habits import estimate_habits
+from clpm_execd.identification.oscillation import find_oscillation
 from clpm_execd.identification.process.process_hypotheses import OtherModel, PeriodicLoad, TypeModel
 from clpm_execd.identification.process.process_law import estimate_process
 from clpm_execd.identification.thresholds import LOOP as LIMITS

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from simulated_records import add_sp_moves, flow, record_of, run
 
-from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.learn import learn
 from clpm_execd.identification.loop_data import extract_signals
+from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec

@@ -10,10 +10,10 @@ from simulated_records import record_of, run
 from test_recovery import KINDS, drawn
 from tiers import CAMPAIGNS
 
-from clpm_execd.identification.disturbance.oscillation import find_external_oscillation
 from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.hypotheses import Fitted, LoopData, choose
 from clpm_execd.identification.loop_data import Signals, extract_signals
+from clpm_execd.identification.oscillation import find_external_oscillation
 from clpm_execd.identification.valve.stiction import find_stiction
 from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.specs import FaultSpec, LoopSpec

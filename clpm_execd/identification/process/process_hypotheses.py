@@ -11,9 +11,9 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.disturbance.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.identification.hypotheses import Fitted, LoopData
+from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.process.process_law import ProcessLaw, estimate_noise, estimate_process
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning
 from clpm_execd.identification.thresholds import LOOP as LIMITS

@@ -1,1 +1,0 @@
-"""Identification of the load: steps, oscillations from other loops, and slow drift."""
