@@ -73,13 +73,13 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_stream(server: Server
     assert AcknowledgementRecorder(server, tmp_path / "none", 1.0)(b"a b=1 1\n") == Answer(204)
 
 
-def test_an_acknowledgement_counts_for_a_minute_or_three_sample_intervals(tmp_path: Path) -> None:
+def test_an_acknowledgement_counts_for_a_minute_or_three_sample_intervals() -> None:
     for interval, healthy_for in ((1.0, 60.0), (900.0, 2700.0)):
         assert Acknowledgement(1000.0, interval).is_recent(1000.0 + healthy_for)
         assert not Acknowledgement(1000.0, interval).is_recent(1000.1 + healthy_for)
 
 
-def test_an_acknowledgement_in_the_future_does_not_count(tmp_path: Path) -> None:
+def test_an_acknowledgement_in_the_future_does_not_count() -> None:
     """After the clock was set back, a stream that has stopped would look healthy until the clock has passed it."""
     assert not Acknowledgement(1000.0, 1.0).is_recent(414.0)
 

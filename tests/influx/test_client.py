@@ -321,7 +321,7 @@ def test_an_error_of_the_server_names_the_setting_and_the_remedy(serve: Serve, a
     assert all(problem.remedy and SECRET not in str(problem) for problem in problems)
 
 
-def test_a_server_that_is_not_running_is_reported(serve: Serve) -> None:
+def test_a_server_that_is_not_running_is_reported() -> None:
     problem = check_server("http://127.0.0.1:1", SECRET, "o", "b").problems[0]
     assert problem.where == "INFLUXDB_URL"
     assert "connection refused" in problem.what

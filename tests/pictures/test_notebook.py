@@ -80,7 +80,7 @@ def test_an_unknown_form_of_a_frame_is_refused(block: NotebookBlock) -> None:
 
 
 @pytest.mark.slow
-def test_a_plot_is_shown_as_png_and_has_all_loops(block: NotebookBlock, tmp_path: object) -> None:
+def test_a_plot_is_shown_as_png_and_has_all_loops(block: NotebookBlock) -> None:
     picture = block.plot("FIC101", theme="dark")
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert [trend.loop for trend in block.plot().trends] == list(block.loops)

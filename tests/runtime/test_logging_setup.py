@@ -126,10 +126,11 @@ def test_without_a_reader_of_stderr_lines_are_lost_and_counted() -> None:
         log.info("into nothing")
 
 
-def test_a_closed_stderr_is_no_error() -> None:
+def test_a_log_line_for_a_closed_stderr_is_dropped_without_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     stream.close()
     logger(stream).error("into nothing")
+    assert capsys.readouterr().err == ""
 
 
 def log_into(path: Path, *lines: str) -> None:

@@ -92,7 +92,7 @@ def test_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
     assert (tmp_path / "one").is_symlink()
 
 
-def test_a_full_disk_is_reported_with_its_remedy(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_its_remedy() -> None:
     with pytest.raises(OSError) as caught:
         write_all_atomically({Path("/dev/full"): b"lost"})
     assert str(unwritable("--output x", caught.value)) == (
