@@ -108,22 +108,7 @@ class ParquetWriter:
 
         The long form has time, loop, field, value and mode.
         """
-        n = len(self._loops)
-        row, loop = np.divmod(np.arange(block.mode.size), n)
-        columns = [block.times[row], loop.astype(np.int32), block.mode.ravel(),
-                   *(getattr(block, signal).ravel() for signal in self.signals)]
-        if self._truth:
-            columns += [column.ravel() for column in self._truth.of_samples(block)]
-        if block.arrivals is not None:
-            arrivals = block.arrivals
-            on_grid = ~arrivals.has_data_path_fault[loop]
-            order = np.argsort(np.concatenate([row[on_grid], arrivals.row]), kind="stable")
-            arrived = [arrivals.times, arrivals.loop.astype(np.int32), arrivals.mode,
-                       *(getattr(arrivals, signal) for signal in self.signals)]
-            if self._truth:
-                arrived += self._truth.of_arrivals(block)
-            columns = [np.concatenate([of_grid[on_grid], arriving])[order]
-                       for of_grid, arriving in zip(columns, arrived, strict=True)]
+        columns = self._merge_arrivals(block)
         signals = columns[3 : 3 + len(self.signals)]
         is_missing = [~(np.abs(values) <= LARGEST_WRITABLE) for values in signals]  # a NaN is not
         if self._is_long:
@@ -139,6 +124,25 @@ class ParquetWriter:
             return list(zip(columns, nulls, strict=True))
         return [(values[has_value], None if null is None else null[has_value])
                 for values, null in zip(columns, nulls, strict=True)]
+
+    def _merge_arrivals(self, block: Block) -> list[npt.NDArray[Any]]:
+        """Return the columns of the samples in the order in which they leave: those on the grid and arrivals."""
+        row, loop = np.divmod(np.arange(block.mode.size), len(self._loops))
+        columns = [block.times[row], loop.astype(np.int32), block.mode.ravel(),
+                   *(getattr(block, signal).ravel() for signal in self.signals)]
+        if self._truth:
+            columns += [column.ravel() for column in self._truth.of_samples(block)]
+        if block.arrivals is None:
+            return columns
+        arrivals = block.arrivals
+        on_grid = ~arrivals.has_data_path_fault[loop]
+        order = np.argsort(np.concatenate([row[on_grid], arrivals.row]), kind="stable")
+        arrived = [arrivals.times, arrivals.loop.astype(np.int32), arrivals.mode,
+                   *(getattr(arrivals, signal) for signal in self.signals)]
+        if self._truth:
+            arrived += self._truth.of_arrivals(block)
+        return [np.concatenate([of_grid[on_grid], of_arrivals])[order]
+                for of_grid, of_arrivals in zip(columns, arrived, strict=True)]
 
     def _write_pending(self) -> None:
         columns: list[Column] = []

@@ -135,40 +135,49 @@ def _make_tasks(records: Sequence[tuple[Record, Path]], overrides: _Overrides, a
                 ) -> list[FitTask]:
     """Return a task for each loop: records of one tag are one loop; raise BadInput if a record has no OP at all."""
     from clpm_execd.evaluation.fitting import FitTask
-    from clpm_execd.records.merging import merge_records, select_loop, strip_date
+    from clpm_execd.records.merging import merge_records
 
-    parts: dict[str, list[tuple[Record, Path]]] = {}
+    tasks = []
+    for loop_id, own in _split_by_loop(records, overrides, assumptions).items():
+        loop_records = merge_records([record for record, _ in own])
+        if len(own) > len(loop_records):
+            assumptions.append((loop_id, f"{len(own)} records are fitted as one loop"))
+        source = str(own[0][1]) if len(own) == 1 else f"{own[0][1]} and {len(own) - 1} more"
+        span, op_span = (table.get(loop_id, table.get(ALL_LOOPS)) for table in (overrides.ranges, overrides.op_ranges))
+        kind = overrides.types.get(loop_id, overrides.types.get(ALL_LOOPS))
+        tasks += [FitTask(source, record, span, op_span, kind) for record in loop_records]
+    return tasks
+
+
+def _split_by_loop(records: Sequence[tuple[Record, Path]], overrides: _Overrides, assumptions: list[tuple[str, str]]
+                   ) -> dict[str, list[tuple[Record, Path]]]:
+    """Return the records of single loops, with their files, by the loop's id."""
+    from clpm_execd.records.merging import select_loop, strip_date
+
+    by_loop: dict[str, list[tuple[Record, Path]]] = {}
     own_ids = []
     problems = []
     for record, path in records:
-        usable = [column for column in range(len(record.loops)) if np.isfinite(record.op[:, column]).any()]
+        usable = np.flatnonzero(np.isfinite(record.op).any(axis=0)).tolist()
+        loops_without_op = [loop for column, loop in enumerate(record.loops) if column not in usable]
         if not usable:
             remedy = "name its column with --columns op=NAME or op=#3: without it no controller can be identified"
             problems.append(Problem(str(path), f"no OP for {', '.join(record.loops[:5])}", remedy))
-        loops_without_op = [loop for column, loop in enumerate(record.loops) if column not in usable]
-        if usable and loops_without_op:
+        elif loops_without_op:
             assumptions.append((str(path), f"left out, because they have no OP: {', '.join(loops_without_op)[:200]}"))
         for column in usable:
             loop = record.loops[column]
-            plain = strip_date(loop) if path.name.startswith(loop) else loop
-            own_ids += [loop, plain]
-            name = next((overrides.names[key] for key in (loop, plain, ALL_LOOPS) if key in overrides.names), plain)
-            parts.setdefault(name, []).append((select_loop(record, column, name), path))
+            undated = strip_date(loop) if path.name.startswith(loop) else loop
+            own_ids += [loop, undated]
+            loop_id = next((overrides.names[key] for key in (loop, undated, ALL_LOOPS) if key in overrides.names),
+                           undated)
+            by_loop.setdefault(loop_id, []).append((select_loop(record, column, loop_id), path))
     if problems:
         raise BadInput(problems)
-    overrides.refuse_unknown_loops(own_ids, list(parts))
+    overrides.refuse_unknown_loops(own_ids, list(by_loop))
     if ALL_LOOPS in overrides.names and any(len(record.loops) > 1 for record, _ in records):
         raise BadInput([Problem("--name", "a record has several loops", "write --name LOOP=ID for each")])
-    tasks = []
-    for name, own in parts.items():
-        loop_records = merge_records([record for record, _ in own])
-        if len(own) > len(loop_records):
-            assumptions.append((name, f"{len(own)} records are fitted as one loop"))
-        source = str(own[0][1]) if len(own) == 1 else f"{own[0][1]} and {len(own) - 1} more"
-        span, op_span = (table.get(name, table.get(ALL_LOOPS)) for table in (overrides.ranges, overrides.op_ranges))
-        kind = overrides.types.get(name, overrides.types.get(ALL_LOOPS))
-        tasks += [FitTask(source, record, span, op_span, kind) for record in loop_records]
-    return tasks
+    return by_loop
 
 
 def _refuse_bad_files(arguments: argparse.Namespace) -> None:
