@@ -48,7 +48,9 @@ class Stiction(LoopArrays):
     def set_parameters(self, s: Floats, j: Floats) -> None:
         """Set S and J, each (M,), % of travel."""
         self._half_band, self._half_slack = (s + j) / 2.0, (s - j) / 2.0
-        self._free = np.flatnonzero(~(self._half_band > 0))  # stems without stiction
+        can_stick = self._half_band > 0
+        self._free = np.flatnonzero(~can_stick)  # stems without stiction
+        self._all_free = not can_stick.any()  # as in the copies of a plant without its stiction
 
     def step(self, actuator: Floats) -> Floats:
         """Return the stems, (M,), with the actuators at these positions, % of travel.
@@ -56,6 +58,12 @@ class Stiction(LoopArrays):
         `actuator` may also be a single position of all, where no stem is without stiction.
         """
         direction = np.sign(actuator - self._last_actuator)
+        self._last_actuator = actuator
+        if self._all_free:
+            self._stem[:] = actuator
+            self._is_sliding[:] = False
+            self._direction = direction
+            return self._stem
         slides = np.abs(actuator - self._stem) > self._half_band
         slides |= self._is_sliding & (direction == self._direction)
         slides &= direction != 0
@@ -64,7 +72,7 @@ class Stiction(LoopArrays):
             self._stem[self._free] = actuator[self._free]
             slides[self._free] = False
         self._is_sliding = slides
-        self._last_actuator, self._direction = actuator, direction
+        self._direction = direction
         return self._stem
 
 
@@ -107,23 +115,28 @@ class ValveFaults(LoopArrays):
         self.stiction.set_parameters(self._s[self._sticky_columns], self._j[self._sticky_columns])
         self._extra_capacity, self._leak_flow = self._capacity[at] - 1.0, self._leak[at]
         self._is_stuck, self._fraction = self._stuck[at] > 0, self._travel_fraction[at]
+        self._any_stuck = bool(self._is_stuck.any())
         self._is_instant = self._fraction >= 1.0
-        self._any_instant = bool(self._is_instant.any())
+        self._any_instant, self._all_instant = bool(self._is_instant.any()), bool(self._is_instant.all())
         self._leaking = np.flatnonzero(self._leak_flow > 0)
         self._changes_flow = bool(self._extra_capacity.any() or self._leaking.size)
 
     def move_stems(self) -> None:
         """Move actuators and stems of the faulty valves."""
         op, position = self._state.op[self.columns], self._state.position
-        self._actuator += self._fraction * (op - self._actuator)
-        if self._any_instant:  # equal to OP to the last bit, whatever the lags of the other valves
-            np.copyto(self._actuator, op, where=self._is_instant)
+        if self._all_instant:
+            self._actuator = op
+        else:
+            self._actuator += self._fraction * (op - self._actuator)
+            if self._any_instant:  # equal to OP to the last bit, whatever the lags of the other valves
+                np.copyto(self._actuator, op, where=self._is_instant)
         stem = self._actuator.copy()
         if self._sticky.size:
             stem[self._sticky] = self.stiction.step(self._actuator[self._sticky])
         np.maximum(stem, 0.0, out=stem)
         np.minimum(stem, 100.0, out=stem)
-        np.copyto(stem, self._last_stem, where=self._is_stuck)
+        if self._any_stuck:
+            np.copyto(stem, self._last_stem, where=self._is_stuck)
         self._last_stem = stem
         position[self.columns] = stem
 

@@ -68,10 +68,12 @@ class EffectMeter(LoopArrays):
         self.effect: Floats = np.zeros(n)
         self.is_visible = np.zeros(n, dtype=bool)
 
-    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: Floats, is_manual: Floats) -> bool:
+    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: npt.NDArray[np.bool_] | None,
+            is_manual: npt.NDArray[np.bool_] | None) -> bool:
         """Add a sample, and return whether a bin has ended before it, so that the effects may have changed.
 
-        time: ns. values, copy: (3, M) SP, OP, PV. has_other_mode, is_manual: (M,) 0 or 1, the latter where both are.
+        time: ns. values, copy: (3, M) SP, OP, PV. has_other_mode, is_manual: (M,) the latter where both are;
+        None where none is.
         """
         number = time // self._bin_ns
         has_ended = number != self._latest_bin
@@ -81,9 +83,10 @@ class EffectMeter(LoopArrays):
             np.copyto(self._mean, copy, where=is_over & (self._bins == 0.0))
             self._bin[:] = self._latest_bin = number
         self._samples += 1.0
-        self._different_modes += has_other_mode
+        if has_other_mode is not None:
+            self._different_modes += has_other_mode
         distance, deviation = values - copy, copy - self._mean
-        if is_manual.any():
+        if is_manual is not None:
             self._manual += is_manual
             self._difference += distance * is_manual
         self._distance += distance * distance

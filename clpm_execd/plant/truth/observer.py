@@ -159,22 +159,33 @@ class TruthObserver:
         """Add the samples to the twin's meter, and write what it says after each."""
         twin = self._twin
         assert twin is not None
-        own, f = np.flatnonzero(self._own_copy >= 0), len(self._own_copy)
-        copies = self._own_copy[own]
-        base_mode = mode.take(twin.base, axis=1)
-        has_other_mode = (base_mode != twin_mode).astype(np.float64)
-        is_manual = ((base_mode == MAN) & (twin_mode == MAN)).astype(np.float64)
+        f = len(self._own_copy)
+        has_copy, copies = self._own_copy >= 0, np.maximum(self._own_copy, 0)
+        # Where each loop has one copy, in the order of the plant, an index would copy what is there.
+        base = slice(None) if np.array_equal(twin.base, np.arange(signals.shape[2])) else twin.base
+        base_mode = mode[:, base]
+        has_other_mode, is_manual = base_mode != twin_mode, base_mode == MAN
+        is_manual &= twin_mode == MAN
+        any_other_mode, any_manual = bool(has_other_mode.any()), bool(is_manual.any())
+        starts, effects, visibles = [], [], []  # of the stretches in which the effects stay as they are
         for t, time in enumerate(times.tolist()):
-            has_changed = twin.meter.add(time, signals[:3, t].take(twin.base, axis=1), twin_signals[:3, t],
-                                         has_other_mode[t], is_manual[t])
+            has_changed = twin.meter.add(time, signals[:3, t, base], twin_signals[:3, t],
+                                         has_other_mode[t] if any_other_mode else None,
+                                         is_manual[t] if any_manual else None)
             if t > 0 and not has_changed:
                 continue
-            effect[t:, own], visible[t:, own] = twin.meter.effect[copies], twin.meter.is_visible[copies]
+            starts.append(t)
+            effects.append(twin.meter.effect[copies])
+            visibles.append(twin.meter.is_visible[copies])
             if self._affected.size:
                 visible[t, f:] = False
                 self._find_causes(effect[t], visible[t], cause[t])
-                for values in (effect, visible, cause):
-                    values[t:, f:] = values[t, f:].copy()
+        for start, stop, new_effect, is_visible in zip(starts, [*starts[1:], len(times)], effects, visibles,
+                                                       strict=True):
+            np.copyto(effect[start:stop, :f], new_effect, where=has_copy)
+            np.copyto(visible[start:stop, :f], is_visible, where=has_copy)
+            for values in (effect, visible, cause):
+                values[start + 1:stop, f:] = values[start, f:]
 
     def _find_causes(self, effect: Floats, visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
         """Write the largest effect of another loop's fault in each loop that such faults can reach, and which it is."""
