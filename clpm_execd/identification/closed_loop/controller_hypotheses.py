@@ -66,8 +66,7 @@ class PidAtScans:
         loop = prior.loop
         if law is None or law.reset[0] <= 0:  # The slow record does not show it: the search starts from a tuning rule.
             gain, reset = apply_tuning_rule(loop, min(signals.interval, 1.0))
-            law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, derivative=(0.0,) * 3, weight=(1.0,) * 3, filter=10.0,
-                         r_squared=0.0, is_exact=False, is_hidden=True)
+            law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, is_hidden=True)
         controller = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
         process = process_implied_by_tuning(replace(loop, controller=controller), signals.interval)
         joint = estimate_closed_loop(signals, law, replace(process, gain=abs(process.gain)), data.resolutions[0])

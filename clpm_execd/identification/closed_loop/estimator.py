@@ -15,8 +15,7 @@ from math import exp, inf, log
 import numpy as np
 
 from clpm_execd.identification.closed_loop.likelihood import Likelihood, LoopFit
-from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
-from clpm_execd.identification.closed_loop.state_space import DERIVATIVE_FILTER
+from clpm_execd.identification.closed_loop.pid_regression import DERIVATIVE_FILTER, SCAN, PidLaw
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.dead_time_profile import profile_dead_time

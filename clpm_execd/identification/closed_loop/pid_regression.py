@@ -20,12 +20,13 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
 
 _POLES = (0.0, 0.8, 0.98, 1.0)  # of the noise; five others between them change no estimate of 37 loops
-MIN_SAMPLES = 60
+_MIN_SAMPLES, _MIN_STRETCH_SAMPLES = 60, 20
 _LONGEST_FILTER = 16.0  # of a derivative, intervals
 _FILTER_ROOT_TOLERANCE = 0.004  # of the square root of the derivative filter in its search, a thousandth of the longest
 _MAX_UNEXPLAINED_RATIO = 0.5  # A derivative shorter than an interval must halve the unexplained variance of OP's moves.
 _LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is saturated
 _BANDWIDTH_SAMPLES = 100  # of the long-run covariance
+DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value, assumed where the record does not show it
 SCAN = 1.0  # s: the usual scan interval of controllers, assumed where the record does not show it
 _MAX_ROUNDING_RATIO = 2.0  # of the residual variance to that of rounding, up to which a law is exact
 _EXACT_R_SQUARED = 1.0 - 1e-7  # R2 of an exact law in a record without rounding
@@ -49,74 +50,127 @@ class PidLaw:
 
     gain: tuple[float, float, float]
     reset: tuple[float, float, float]
-    derivative: tuple[float, float, float]
-    weight: tuple[float, float, float]
-    filter: float
-    r_squared: float
-    is_exact: bool
+    derivative: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    weight: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    filter: float = DERIVATIVE_FILTER
+    r_squared: float = 0.0
+    is_exact: bool = False
     is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Regression:
-    filter: float | None  # intervals
-    pole: float  # of the noise
-    names: tuple[str, ...]
+class _Fit:
+    """A fitted law. values: the coefficients of `_Regression.regressors`. instruments: equal to the regressors in
+    ordinary least squares. derivative_filter: intervals; None without a derivative. r_squared: as in `PidLaw`.
+    """
+
+    derivative_filter: float | None
+    pole: float
     values: Floats
     inverse: Floats  # of the normal matrix
-    instruments: Floats  # equal to the regressors in ordinary least squares
+    instruments: Floats
     residuals: Floats
     cost: float
-    r_squared: float  # as in `PidLaw`
+    r_squared: float
+
+    def covariance(self) -> Floats:
+        """Return the covariance of the values."""
+        scores = long_run_covariance(self.instruments * self.residuals[:, None], _BANDWIDTH_SAMPLES)
+        return np.asarray(self.inverse @ scores @ self.inverse.T)
 
 
 def estimate_pid_law(signals: Signals, resolutions: tuple[float, float]) -> PidLaw | None:
     """Return the PID law of a loop; None where OP shows none. resolutions: of PV and OP, %."""
-    pv_step = resolutions[0]
-    usable = find_controlled_samples(signals)
-    stretches = find_runs(usable, 20)
-    if sum(s.stop - s.start for s in stretches) < MIN_SAMPLES:
-        return None
-    sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
-    best = _fit_best_pole(signals, stretches, pv_step, sp_moves, None)
+    regression = _Regression(signals, resolutions[0])
+    best = regression.fit_best_pole()
     if best is None:
         return None
-    alternative = _fit_derivative(signals, stretches, pv_step, sp_moves, best)
+    alternative = regression.fit_derivative(best)
     # A gain of 10 for each of derivative and filter is more than Schwarz's criterion (1978) asks, log n of about 8.
     if alternative.cost < best.cost - 20.0 and _is_plausible_derivative(alternative, best, signals.interval):
         best = alternative
     if signals.interval <= SCAN and not _is_exact(best, resolutions):
-        best = _fit_with_instruments(signals, stretches, pv_step, sp_moves, best)
-    return _make_law(best, signals.interval, resolutions)
-
-
-def _fit_with_instruments(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, plain: _Regression
-                          ) -> _Regression:
-    """Return the law by instrumental variables where these change the integral gain significantly, else `plain`.
-
-    The record has one of several errors of a controller that scans between the samples. Their noise averages out in the
-    controller's integral, but not in that of the record, which biases the integral gain towards zero. The delayed
-    integral is independent of that noise and serves as instrument (Soderstrom and Stoica, 1983); Hausman's test (1978)
-    shows whether it is needed.
-    """
-    parts = [_regressors(signals, s, sp_moves, plain.filter) for s in stretches]
-    alternative = _fit(parts, [signals.op[s] for s in stretches], plain.pole, pv_step, sp_moves, plain.filter,
-                       _INSTRUMENT_LAG_SAMPLES)
-    if alternative is None:
-        return plain
-    deviation = sqrt(max(float(_covariance(alternative)[1, 1]), 0.0))
-    is_needed = abs(alternative.values[1] - plain.values[1]) > 3.0 * deviation
-    return replace(alternative, r_squared=plain.r_squared) if is_needed else plain
+        best = regression.fit_with_instruments(best)
+    return _make_law(best, signals.interval, resolutions, regression.has_sp_moves)
 
 
 def explained_share(signals: Signals) -> float:
     """Return the share of the variance of OP's moves that a PI law explains; 0 where there are too few samples."""
-    stretches = find_runs(find_controlled_samples(signals), 20)
-    if sum(s.stop - s.start for s in stretches) < MIN_SAMPLES:
-        return 0.0
-    sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in stretches)
-    best = _fit_best_pole(signals, stretches, 0.0, sp_moves, None)
+    best = _Regression(signals, 0.0).fit_best_pole()
     return 0.0 if best is None else best.r_squared
+
+
+class _Regression:
+    """The regression of OP in the stretches of a record in which the controller sets it. pv_step: resolution, %."""
+
+    def __init__(self, signals: Signals, pv_step: float) -> None:
+        self._signals, self._pv_step = signals, pv_step
+        self._stretches = find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES)
+        self._outputs = [signals.op[s] for s in self._stretches]
+        self.has_sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in self._stretches)
+
+    def fit_best_pole(self, derivative_filter: float | None = None) -> _Fit | None:
+        """Return the fit with the pole of the noise that explains OP best; None where there are too few samples."""
+        if sum(map(len, self._outputs)) < _MIN_SAMPLES:
+            return None
+        parts = self._regressors(derivative_filter)
+        fits = [self._fit(parts, parts, pole, derivative_filter) for pole in _POLES]
+        best = min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
+        return best and replace(best, r_squared=self._r_squared(parts, best.values))
+
+    def fit_derivative(self, without: _Fit) -> _Fit:
+        """Return the best law with a derivative: the root of its filter is found by Brent's method (1973)."""
+        from scipy.optimize import minimize_scalar
+
+        def fit_root(root: float) -> _Fit:
+            return self.fit_best_pole(root**2) or without
+
+        return fit_root(float(minimize_scalar(lambda root: fit_root(root).cost, bounds=(0.0, _LONGEST_FILTER**0.5),
+                                              method="bounded", options={"xatol": _FILTER_ROOT_TOLERANCE}).x))
+
+    def fit_with_instruments(self, plain: _Fit) -> _Fit:
+        """Return the law by instrumental variables where these change the integral gain significantly, else `plain`.
+
+        The record has one of several errors of a controller that scans between the samples. Their noise averages out in
+        the controller's integral, but not in that of the record, which biases the integral gain towards zero. The
+        delayed integral is independent of that noise and serves as instrument (Soderstrom and Stoica, 1983); Hausman's
+        test (1978) shows whether it is needed.
+        """
+        parts = self._regressors(plain.derivative_filter)
+        alternative = self._fit(parts, [_delay_integral(part) for part in parts], plain.pole, plain.derivative_filter)
+        if alternative is None:
+            return plain
+        deviation = sqrt(max(float(alternative.covariance()[1, 1]), 0.0))
+        is_needed = abs(alternative.values[1] - plain.values[1]) > 3.0 * deviation
+        return replace(alternative, r_squared=plain.r_squared) if is_needed else plain
+
+    def _regressors(self, derivative_filter: float | None) -> list[Floats]:
+        return [_regressors(self._signals, s, self.has_sp_moves, derivative_filter) for s in self._stretches]
+
+    def _fit(self, parts: list[Floats], instruments: list[Floats], pole: float, derivative_filter: float | None
+             ) -> _Fit | None:
+        """Return the generalised least-squares fit, with a constant per stretch."""
+        x, z, y = (np.concatenate([_whiten(one, pole) for one in series])
+                   for series in (parts, instruments, self._outputs))
+        n, k = z.shape
+        normal = z.T @ x
+        rounding = n * (1.0 + pole * pole) * self._pv_step**2 / 12.0
+        normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
+        scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        normal /= np.outer(scale, scale)
+        if not np.isfinite(normal).all() or np.linalg.cond(normal) > 1e12:
+            return None
+        inverse = np.linalg.inv(normal) / np.outer(scale, scale)
+        values = inverse @ (z.T @ y)
+        residuals = y - x @ values
+        variance = max(float(residuals @ residuals) / max(n - k, 1), 1e-300)
+        return _Fit(derivative_filter, pole, values, inverse, z, residuals, n * log(variance), 0.0)
+
+    def _r_squared(self, parts: list[Floats], values: Floats) -> float:
+        """Return the share of the sum of squares of OP's moves that the law explains."""
+        moves = np.concatenate([np.diff(output) for output in self._outputs])
+        residuals = [np.diff(output - part @ values) for part, output in zip(parts, self._outputs, strict=True)]
+        return 1.0 - float(sum(one @ one for one in residuals)) / max(float(moves @ moves), 1e-300)
 
 
 def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats:
@@ -129,7 +183,7 @@ def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats
     tf = derivative / controller.derivative_filter / h
     gains = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
     residuals = np.full(len(signals.op), np.nan)
-    for s in find_runs(find_controlled_samples(signals), 20):
+    for s in find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES):
         regressors = _regressors(signals, s, True, tf)
         # The part of the integral that counts as gain where a controller scans faster than the samples.
         regressors[:, 1] -= _proportional_part(h) * (signals.sp[s] - signals.pv[s])
@@ -138,28 +192,15 @@ def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats
     return residuals
 
 
-def _is_plausible_derivative(with_derivative: _Regression, best: _Regression, interval: float) -> bool:
+def _is_plausible_derivative(fit: _Fit, without: _Fit, interval: float) -> bool:
     """Return whether the derivative is plausible: longer than an interval, and shorter than the reset.
 
     A shorter one can be an artefact of the scans between samples. It counts where the record has every scan and the
     derivative explains most of the rest.
     """
-    shows = interval <= SCAN and 1.0 - with_derivative.r_squared < _MAX_UNEXPLAINED_RATIO * (1.0 - best.r_squared)
-    share, rate = (with_derivative.values[-1] / with_derivative.values[0],
-                   with_derivative.values[1] / with_derivative.values[0])
-    return bool(share > (0.0 if shows else 1.0) and share * rate < 1.0)
-
-
-def _fit_derivative(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, without: _Regression
-                    ) -> _Regression:
-    """Return the best law with a derivative: the root of its filter is found by Brent's method (1973)."""
-    from scipy.optimize import minimize_scalar
-
-    def fit_root(root: float) -> _Regression:
-        return _fit_best_pole(signals, stretches, pv_step, sp_moves, root**2) or without
-
-    return fit_root(float(minimize_scalar(lambda root: fit_root(root).cost, bounds=(0.0, _LONGEST_FILTER**0.5),
-                                          method="bounded", options={"xatol": _FILTER_ROOT_TOLERANCE}).x))
+    shows = interval <= SCAN and 1.0 - fit.r_squared < _MAX_UNEXPLAINED_RATIO * (1.0 - without.r_squared)
+    derivative, rate = fit.values[-1] / fit.values[0], fit.values[1] / fit.values[0]
+    return bool(derivative > (0.0 if shows else 1.0) and derivative * rate < 1.0)
 
 
 def find_controlled_samples(signals: Signals) -> Booleans:
@@ -168,15 +209,6 @@ def find_controlled_samples(signals: Signals) -> Booleans:
     with np.errstate(invalid="ignore"):
         controlled &= (signals.op > _LIMIT_PERCENT) & (signals.op < 100.0 - _LIMIT_PERCENT)
     return controlled
-
-
-def _fit_best_pole(signals: Signals, stretches: list[slice], pv_step: float, sp_moves: bool, derivative: float | None
-                   ) -> _Regression | None:
-    parts = [_regressors(signals, s, sp_moves, derivative) for s in stretches]
-    outputs = [signals.op[s] for s in stretches]
-    fits = [_fit(parts, outputs, pole, pv_step, sp_moves, derivative) for pole in _POLES]
-    best = min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
-    return best and replace(best, r_squared=_r_squared(parts, outputs, best.values))
 
 
 def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
@@ -198,55 +230,16 @@ def _filter_derivative(pv: Floats, tf: float) -> Floats:
     return np.asarray(lfilter([1.0 - decay], [1.0, -decay], -np.diff(pv, prepend=pv[0])))
 
 
-def _fit(parts: list[Floats], outputs: list[Floats], pole: float, pv_step: float, sp_moves: bool,
-         derivative: float | None, lag: int = 0) -> _Regression | None:
-    """Return the generalised least-squares fit, with a constant per stretch. lag: of the integral's instrument."""
-    filtered = [(_whiten(part, pole), _whiten(_delay_integral(part, lag), pole), _whiten(output, pole))
-                for part, output in zip(parts, outputs, strict=True)]
-    inputs, instruments, target = (np.concatenate(column) for column in zip(*filtered, strict=True))
-    n, k = instruments.shape
-    normal = instruments.T @ inputs
-    rounding = n * (1.0 + pole * pole) * pv_step**2 / 12.0
-    normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    normal /= np.outer(scale, scale)
-    if not np.isfinite(normal).all() or np.linalg.cond(normal) > 1e12:
-        return None
-    inverse = np.linalg.inv(normal) / np.outer(scale, scale)
-    values = inverse @ (instruments.T @ target)
-    residuals = target - inputs @ values
-    names = ("p", "i") + (("b",) if sp_moves else ()) + (("d",) if derivative is not None else ())
-    variance = float(residuals @ residuals) / max(n - k, 1)
-    if variance <= 0.0:
-        variance = 1e-300
-    return _Regression(derivative, pole, names, values, inverse, instruments, residuals, n * log(variance), 0.0)
-
-
 def _whiten(x: Floats, pole: float) -> Floats:
     """Return x filtered so that autoregressive noise of this pole is white, without its mean unless the pole is 1."""
     x = x[1:] - pole * x[:-1]
     return x - x.mean(axis=0) if pole < 1.0 else x
 
 
-def _delay_integral(part: Floats, lag: int) -> Floats:
-    if not lag:
-        return part
-    delayed = part.copy()
-    delayed[lag:, 1] = part[:-lag, 1]
-    delayed[:lag, 1] = part[0, 1]
+def _delay_integral(part: Floats) -> Floats:
+    delayed, lag = part.copy(), _INSTRUMENT_LAG_SAMPLES
+    delayed[lag:, 1], delayed[:lag, 1] = part[:-lag, 1], part[0, 1]
     return delayed
-
-
-def _covariance(fit: _Regression) -> Floats:
-    return np.asarray(fit.inverse @ long_run_covariance(fit.instruments * fit.residuals[:, None],
-                                                        _BANDWIDTH_SAMPLES) @ fit.inverse.T)
-
-
-def _r_squared(parts: list[Floats], outputs: list[Floats], values: Floats) -> float:
-    """Return the share of the sum of squares of OP's moves that the law explains."""
-    moves = np.concatenate([np.diff(output) for output in outputs])
-    residuals = [np.diff(output - part @ values) for part, output in zip(parts, outputs, strict=True)]
-    return 1.0 - float(sum(one @ one for one in residuals)) / max(float(moves @ moves), 1e-300)
 
 
 def long_run_covariance(scores: Floats, band: int) -> Floats:
@@ -261,60 +254,54 @@ def long_run_covariance(scores: Floats, band: int) -> Floats:
     return np.asarray(total)
 
 
-def _interval(value: float, deviation: float) -> tuple[float, float, float]:
-    return value, value - QUANTILE * deviation, value + QUANTILE * deviation
-
-
 def _proportional_part(interval: float) -> float:
     """Return the part of an interval's integral that acts like proportional gain in a faster controller."""
     return _PROPORTIONAL_SHARE * max(0.0, interval - SCAN) / interval
 
 
-def _is_exact(fit: _Regression, resolutions: tuple[float, float]) -> bool:
+def _is_exact(fit: _Fit, resolutions: tuple[float, float]) -> bool:
     """Return whether rounding alone explains the residuals."""
     p, i = np.abs(fit.values[:2])
     rounding = ((1.0 + fit.pole**2) * resolutions[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * resolutions[0]**2) / 12.0
     return bool(np.mean(fit.residuals**2) < _MAX_ROUNDING_RATIO * rounding or fit.r_squared > _EXACT_R_SQUARED)
 
 
-def _make_law(fit: _Regression, interval: float, resolutions: tuple[float, float]) -> PidLaw | None:
-    coefficients = dict(zip(fit.names, fit.values.tolist(), strict=True))
-    covariance = _covariance(fit)
-    deviation = dict(zip(fit.names, np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist(), strict=True))
-    p, i = coefficients["p"], coefficients["i"]
-    if p == 0.0 or abs(p) < 3.0 * deviation["p"]:
+def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_sp_moves: bool) -> PidLaw | None:
+    covariance, has_derivative = fit.covariance(), fit.derivative_filter is not None
+    p, i = fit.values[:2].tolist()
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist()
+    if p == 0.0 or abs(p) < 3.0 * deviations[0]:
         return None
+
+    def ratio(over: int, under: int, least: float) -> tuple[float, float, float]:
+        """Return the ratio of two coefficients, intervals, in s. least: half width of the interval of its logarithm."""
+        # The variance of the logarithm is that of the difference of the two relative errors.
+        variance = ((deviations[over] / fit.values[over])**2 + (deviations[under] / fit.values[under])**2
+                    - 2.0 * covariance[over, under] / (fit.values[over] * fit.values[under]))
+        value = float(fit.values[over] / fit.values[under]) * interval
+        factor = exp(min(max(QUANTILE * sqrt(max(float(variance), 0.0)), least), MAX_LOG_HALF_WIDTH))
+        return value, value / factor, value * factor
+
     is_exact = _is_exact(fit, resolutions)
     # The integral over the scans between two samples acts like gain: half an interval's integral for an error that
     # moves linearly, all of it for white noise.
     proportional_part, max_share = _proportional_part(interval), 1.0
     if p * i <= 0 or (is_exact and (interval <= SCAN or i / p > _MIN_SCAN_INTEGRAL_RATIO)):
         proportional_part = max_share = 0.0
-    rounding = _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE if "d" in coefficients else _MIN_LOG_HALF_WIDTH
-    gain_std = max(deviation["p"], rounding / QUANTILE * abs(p))
-    gain_ends = sorted((p - QUANTILE * gain_std * np.sign(p), p + max_share * i + QUANTILE * gain_std * np.sign(p)))
-    gain = (p + proportional_part * i, float(gain_ends[0]), float(gain_ends[1]))
-    reset = (0.0, 0.0, 0.0)
-    if p * i > 0 and abs(i) > 3.0 * deviation["i"]:
-        # The variance of log Ti with Ti = p h / i is that of the difference of the two relative errors.
-        variance = (deviation["p"] / p) ** 2 + (deviation["i"] / i) ** 2 - 2.0 * covariance[0, 1] / (p * i)
-        value, low, high = _ratio(p / i * interval, sqrt(max(float(variance), 0.0)), 2.0 * rounding)
-        reset = (value + proportional_part * interval, low, high + max_share * interval)
-    derivative, n = (0.0, 0.0, 0.0), 10.0
-    if "d" in coefficients:
-        at = fit.names.index("d")
-        variance = (deviation["d"] / coefficients["d"]) ** 2 + (deviation["p"] / p) ** 2 - 2.0 * covariance[0, at] / (
-            p * coefficients["d"])
-        derivative = _ratio(coefficients["d"] / p * interval, sqrt(max(float(variance), 0.0)),
-                            _MIN_DERIVATIVE_LOG_HALF_WIDTH)
-        n = min(max(derivative[0] / max((fit.filter or 0.0) * interval, 1e-9), 1.0), 100.0)
+    rounding = _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE if has_derivative else _MIN_LOG_HALF_WIDTH
+    half_width = float(np.sign(p)) * max(QUANTILE * deviations[0], rounding * abs(p))
+    low, high = sorted((p - half_width, p + max_share * i + half_width))
+    reset = derivative = (0.0, 0.0, 0.0)
+    if p * i > 0 and abs(i) > 3.0 * deviations[1]:
+        value, *ends = ratio(0, 1, 2.0 * rounding)
+        reset = (value + proportional_part * interval, ends[0], ends[1] + max_share * interval)
+    n = DERIVATIVE_FILTER
+    if has_derivative:
+        derivative = ratio(-1, 0, _MIN_DERIVATIVE_LOG_HALF_WIDTH)
+        n = min(max(derivative[0] / max((fit.derivative_filter or 0.0) * interval, 1e-9), 1.0), 100.0)
     weight = (1.0, 1.0, 1.0)
-    if "b" in coefficients:
-        weight = _interval(coefficients["b"] / p, max(deviation["b"] / abs(p), _MIN_LOG_HALF_WIDTH))
-    return PidLaw(gain, reset, derivative, weight, n, max(0.0, fit.r_squared), is_exact,
-                  is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)
-
-
-def _ratio(value: float, relative: float, least: float) -> tuple[float, float, float]:
-    factor = exp(min(max(QUANTILE * relative, least), MAX_LOG_HALF_WIDTH))
-    return value, value / factor, value * factor
+    if has_sp_moves:
+        b, deviation = float(fit.values[2]) / p, max(deviations[2] / abs(p), _MIN_LOG_HALF_WIDTH)
+        weight = (b, b - QUANTILE * deviation, b + QUANTILE * deviation)
+    return PidLaw((p + proportional_part * i, low, high), reset, derivative, weight, n, max(0.0, fit.r_squared),
+                  is_exact, is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)

@@ -14,11 +14,11 @@ from math import exp, expm1, floor
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import DERIVATIVE_FILTER
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize_with_dead_time
 
-DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value: a slow record does not show it
 MAX_DELAY_STEPS = 48  # The state has one element for each.
 _DOUBLINGS = 40
 _TOLERANCE = 1e-7  # relative, of the covariance: the next doubling squares the error
