@@ -13,9 +13,15 @@ from math import fsum
 from clpm_execd.plant.block import Route
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.coupling import find_links
 
 _LAGS_ON_THE_WAY = 2.0  # `lag` of a coupling or a fault is each of two time constants
+
+
+def _process_delay(process: ProcessSpec) -> float:
+    """Return the dead time and the time constants of a process together, s."""
+    return process.dead_time + (0.0 if process.model == "integrator" else fsum(process.tau))
 
 
 class Links:
@@ -28,12 +34,11 @@ class Links:
         for slave, name in enumerate(specs.masters):
             if name is not None:
                 master = index[name]
-                process = specs[master].process
-                lags = 0.0 if process.model == "integrator" else fsum(process.tau)
-                self._add(slave, master, process.dead_time + lags)
+                self._add(slave, master, _process_delay(specs[master].process))
                 self._add(master, slave, 0.0)
         for link in find_links(specs):
-            self._add(link.other, link.owner, _LAGS_ON_THE_WAY * link.lag)
+            through_process = _process_delay(specs[link.other].process) if link.by_pv else 0.0
+            self._add(link.other, link.owner, through_process + _LAGS_ON_THE_WAY * link.lag)
         for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
             for other in fault.other_loops():
                 self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
