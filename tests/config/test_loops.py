@@ -167,6 +167,10 @@ def test_a_count_numbers_ids_by_any_pattern(pattern: str, second: str) -> None:
     assert parse(f'[[loop]]\nid = "{pattern}"\ncount = 2\n').loops[1].id == second
 
 
+def test_a_count_of_one_needs_no_pattern() -> None:
+    assert parse('[[loop]]\nid = "FIC101"\ncount = 1\n').loops.ids == ("FIC101",)
+
+
 def test_a_count_numbers_ids_and_masters_together() -> None:
     loops = parse('[[loop]]\nid = "TIC{}"\ncount = 3\n'
                   '[[loop]]\nid = "FIC{:04d}"\ncount = 3\ncascade = "TIC{}"').loops
@@ -417,6 +421,8 @@ def test_a_tag_of_a_loop_has_none_of_the_names_that_the_output_gives() -> None:
     ("[[loop]]\nid = 'M'\n[[loop]]\nid = 'A'\ncascade = 'M'\n[[loop]]\nid = 'B'\ncascade = 'M'",
      "loop[3] B.cascade: 'M' is already the master of 'A'"),
     ("[[loop]]\nid = 'A{}'\ncount = 100000\n[[loop]]\nid = 'B'", "100001 loops are too many"),
+    ("unit.sigma = -1", "unit.sigma: -1 is outside the limits"),
+    ("unit.sgma = 1\n[[loop]]\nid = 'A'", "unit.sgma: unknown key; did you mean 'sigma'?"),
 ])
 def test_a_mistake_in_a_file_is_reported_with_a_remedy(text: str, message: str) -> None:
     [problem] = problems(text)

@@ -133,10 +133,10 @@ def test_a_token_file_is_read_at_each_call(empty_folder: Path) -> None:
     file.write_text("another")
     assert settings.token() == Secret("another")
     file.write_text(" \n")
-    with pytest.raises(BadInput, match="holds no token"):
+    with pytest.raises(BadInput, match=f"INFLUXDB_TOKEN_FILE '{file}': holds no token"):
         settings.token()
     file.unlink()
-    with pytest.raises(BadInput, match="cannot be read: No such file"):
+    with pytest.raises(BadInput, match=f"INFLUXDB_TOKEN_FILE '{file}': cannot be read: No such file"):
         settings.token()
 
 
