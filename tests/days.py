@@ -55,9 +55,9 @@ def simulate_days(count: int = 40, seed: int = 7) -> Days:
     block = Plant(loops, seed=seed, start=START, interval=60 * SECOND, scan=5 * SECOND).advance(MINUTES)
     masters = {loop.cascade for loop in loops}
     areas = sorted({loop.area for loop in loops})
-    chosen = [i for area in areas for i in [
+    columns = [i for area in areas for i in [
         i for i, loop in enumerate(loops) if loop.area == area and loop.id not in masters][:count // len(areas)]]
-    return Days(block.op[:, chosen], tuple(loops[i].area for i in chosen))
+    return Days(block.op[:, columns], tuple(loops[i].area for i in columns))
 
 
 def read_real_days() -> Days:

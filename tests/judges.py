@@ -41,19 +41,19 @@ class Case:
 def swinging_loops(count: int = 30) -> Iterator[Case]:
     """Yield records of loops whose valve sticks, which a wave drives, or which ring, all drawn, a third each."""
     chance = np.random.default_rng(7)
-    made = 0
-    while made < count:
-        loop, kind = _draw(chance, made), ("stiction", "external-oscillation", "aggressive")[made % 3]
-        pv = run(loop, 8000, seed=made).pv[2000:, 0]
+    number = 0
+    while number < count:
+        loop, kind = _draw(chance, number), ("stiction", "external-oscillation", "aggressive")[number % 3]
+        pv = run(loop, 8000, seed=number).pv[2000:, 0]
         power = np.abs(np.fft.rfft((pv - pv.mean()) * np.hanning(len(pv)))) ** 2
         period = len(pv) / max(int(np.argmax(power)), 1)
         if pv.std() < 2.0 * loop.sensor.noise or period > 1000.0:
             continue  # nothing swings, or too slowly for the record
         interval = float(max(1, round(period / float(chance.choice([10, 20, 40])))))
-        block = run(loop, SAMPLES + WARM_UP, interval=interval, scan=1.0, seed=100 + made)
+        block = run(loop, SAMPLES + WARM_UP, interval=interval, scan=1.0, seed=100 + number)
         signals = np.column_stack([block.pv, block.op, block.sp])[WARM_UP:]
-        yield Case(signals[:SAMPLES // 2], signals[SAMPLES // 2:], interval, f"{kind}-{made}")
-        made += 1
+        yield Case(signals[:SAMPLES // 2], signals[SAMPLES // 2:], interval, f"{kind}-{number}")
+        number += 1
 
 
 def _draw(chance: np.random.Generator, number: int) -> LoopSpec:

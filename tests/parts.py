@@ -371,7 +371,7 @@ class Podman:
     def run(
         self, *command: str, timeout: float = 60, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=ROOT,
             env=self.environment | environment,
@@ -381,10 +381,10 @@ class Podman:
             timeout=timeout,
             check=False,
         )
-        if check and done.returncode:
-            output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-            pytest.fail(f"{' '.join(command)}: exit status {done.returncode}\n{output}")
-        return done
+        if check and result.returncode:
+            output = f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+            pytest.fail(f"{' '.join(command)}: exit status {result.returncode}\n{output}")
+        return result
 
     def build_options(self, folder: Path) -> list[str]:
         """Options of a build that reaches the package index as the machine itself does.
@@ -409,14 +409,14 @@ def pip_setting(name: str) -> str:
     """Return a setting of pip on this machine, by environment or configuration; empty where there is none."""
     if value := os.environ.get(f"PIP_{name.replace('-', '_').upper()}"):
         return value
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", f"global.{name}"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def uv_environment() -> dict[str, str]:
@@ -433,9 +433,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         pytest.skip("only root mounts a small tmpfs")
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small tmpfs cannot be mounted here: {done.stderr.strip()}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip(f"a small tmpfs cannot be mounted here: {result.stderr.strip()}")
     try:
         yield folder
     finally:

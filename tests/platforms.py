@@ -78,10 +78,11 @@ UNIT_PLATFORMS = {
 
 def run(*words: str | Path, **environment: str) -> str:
     """Run a program to its end, and return what it printed; it must succeed."""
-    done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, words))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    result = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True)
+    if result.returncode:
+        command = " ".join(map(str, words))
+        raise SystemExit(f"{command}: exit status {result.returncode}\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
 def uv(*words: str | Path) -> str:
@@ -201,17 +202,17 @@ def main() -> None:
     parser.add_argument("--suites", action="store_true", help="hash the benchmark's small suites instead")
     parser.add_argument("--unit", action="store_true", help="run the unit tests instead")
     arguments = parser.parse_args()
-    chosen = arguments.names
+    names = arguments.names
     if arguments.unit:
         for platform in UNIT_PLATFORMS:
-            if not chosen or any(name in platform.name for name in chosen):
+            if not names or any(name in platform.name for name in names):
                 print(f"{platform.name}: {run_unit_tests(platform)}", flush=True)
         return
     options = ["--suites"] if arguments.suites else []
     expected = run(sys.executable, GOLDEN / "digest.py", "--expected", *options).strip()
     differ = 0
     for platform in platforms():
-        if chosen and not any(name in platform.name for name in chosen):
+        if names and not any(name in platform.name for name in names):
             continue
         digest = compute_digest(platform, options)
         differ += digest != expected

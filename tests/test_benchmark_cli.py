@@ -15,9 +15,9 @@ SUITE = "datapath-1-small"
 
 
 def call(folder: Path, *words: str, status: int = 0) -> tuple[str, str]:
-    done = run_command("benchmark", *words, folder=folder)
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
+    result = run_command("benchmark", *words, folder=folder)
+    assert result.returncode == status, result.stderr
+    return result.stdout, result.stderr
 
 
 def test_the_list_has_every_suite_and_every_monitor(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def scored(tmp_path: Path) -> dict[str, object]:
 
 
 def score(folder: Path, *words: str, **environment: str) -> dict[str, object]:
-    done = run_command("score", "alarms.csv", "--format", "json", *words, folder=folder, env=environment)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
+    process = run_command("score", "alarms.csv", "--format", "json", *words, folder=folder, env=environment)
+    assert process.returncode == 0, process.stderr
+    judgement: dict[str, object] = json.loads(process.stdout)
+    return judgement
 
 
 @pytest.mark.campaign
@@ -69,8 +69,8 @@ def test_a_suite_in_influxdb_scores_as_its_files_do(
         tmp_path: Path, influxdb: parts.InfluxDB, scored: dict[str, object]) -> None:
     settings = {"INFLUXDB_URL": influxdb.url, "INFLUXDB_TOKEN": influxdb.token, "INFLUXDB_ORG": influxdb.org,
                 "INFLUXDB_BUCKET": influxdb.new_bucket()}
-    done = run_command("benchmark", "stream", SUITE, "--direct", folder=tmp_path, env=settings)
-    assert done.returncode == 0, done.stderr
+    result = run_command("benchmark", "stream", SUITE, "--direct", folder=tmp_path, env=settings)
+    assert result.returncode == 0, result.stderr
     assert score(tmp_path, **settings) == scored
 
 

@@ -57,8 +57,8 @@ def test_loops_toml_examples_are_valid(page: Path, tmp_path: Path) -> None:
     assert examples
     for example in examples:
         (tmp_path / "loops.toml").write_text(example)
-        done = run_command("check", "--config", "loops.toml", folder=tmp_path)
-        assert done.returncode == 0, f"{done.stderr}\n{example}"
+        result = run_command("check", "--config", "loops.toml", folder=tmp_path)
+        assert result.returncode == 0, f"{result.stderr}\n{example}"
 
 
 @pytest.mark.timeout(900)  # it installs every extra; alone on a machine it takes half a minute
@@ -122,9 +122,9 @@ def test_the_flux_query_gives_one_row_per_sample(influxdb: parts.InfluxDB, clpm_
 
 def test_the_example_output_is_what_the_program_prints(tmp_path: Path) -> None:
     [command] = re.findall(r"^`(clpm-execd generate [^`]*--duration 1s)`", README.read_text(), re.MULTILINE)
-    done = run_command(*shlex.split(command)[1:], folder=tmp_path)
-    assert code_blocks(README, "text") == [done.stdout]
-    assert code_blocks(TELEGRAF, "text") == [done.stdout.splitlines(keepends=True)[0]]
+    result = run_command(*shlex.split(command)[1:], folder=tmp_path)
+    assert code_blocks(README, "text") == [result.stdout]
+    assert code_blocks(TELEGRAF, "text") == [result.stdout.splitlines(keepends=True)[0]]
 
 
 def test_the_readme_stays_short() -> None:

@@ -120,15 +120,15 @@ def test_what_generate_writes_is_read_back(tmp_path: Path, form: str) -> None:
     (tmp_path / "plant.toml").write_text(PLANT)
     for kind, name in (("lp", "points"), (form, f"{form}.csv")):
         run(tmp_path, "generate", "--config", "plant.toml", "--duration", "10m", "--format", kind, "--output", name)
-    read = read_record(tmp_path / f"{form}.csv")
-    assert read.assumptions == ()
-    assert read.loops == ("FIC101", "LIC1", "LIC2")
+    record = read_record(tmp_path / f"{form}.csv")
+    assert record.assumptions == ()
+    assert record.loops == ("FIC101", "LIC1", "LIC2")
     lines = (tmp_path / "points").read_text().splitlines()
-    for column, loop in enumerate(read.loops):
+    for column, loop in enumerate(record.loops):
         own = [line for line in lines if f"loop_id={loop} " in line]
-        for name, values in (("PV", read.pv), ("OP", read.op), ("SP", read.sp)):
+        for name, values in (("PV", record.pv), ("OP", record.op), ("SP", record.sp)):
             assert [float(re.search(rf"{name}=([^, ]+)", line)[1]) for line in own] == values[:, column].tolist()
-        assert [int(line.rsplit(" ", 1)[1]) for line in own] == read.times.tolist()
+        assert [int(line.rsplit(" ", 1)[1]) for line in own] == record.times.tolist()
 
 
 def test_nothing_is_written_if_one_record_cannot_be_read(tmp_path: Path, short: Path) -> None:

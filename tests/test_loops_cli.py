@@ -44,9 +44,9 @@ process.gain = -0.01
 def loops(folder: Path, *words: str, plant: str = PLANT) -> str:
     """What `loops` prints about the plant."""
     (folder / "loops.toml").write_text(plant)
-    done = run_command("loops", "--config", "loops.toml", *words, folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    result = run_command("loops", "--config", "loops.toml", *words, folder=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
 
 
 def sheet(folder: Path, *words: str, plant: str = PLANT) -> dict[str, dict[str, Any]]:
@@ -135,6 +135,6 @@ def test_the_suffix_of_the_file_selects_the_format(tmp_path: Path) -> None:
 
 def test_a_tag_with_the_name_of_a_field_is_one_error_for_all_loops(tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text('[[loop]]\nid = "A{}"\ncount = 3\ntags = { gain = "x" }\n')
-    done = run_command("loops", "--config", "loops.toml", "--format", "lp", folder=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "tag 'gain': the loop sheet has a field of this name; choose another name\n"
+    result = run_command("loops", "--config", "loops.toml", "--format", "lp", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "tag 'gain': the loop sheet has a field of this name; choose another name\n"

@@ -67,8 +67,8 @@ def listens(port: int) -> bool:
 
 
 def reading_token(server: parts.InfluxDB) -> str:
-    read = {"action": "read", "resource": {"type": "buckets", "orgID": server.org_id}}
-    body = {"orgID": server.org_id, "permissions": [read]}
+    permission = {"action": "read", "resource": {"type": "buckets", "orgID": server.org_id}}
+    body = {"orgID": server.org_id, "permissions": [permission]}
     token: str = json.loads(server.request("/api/v2/authorizations", body))["token"]
     return token
 

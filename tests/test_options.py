@@ -99,8 +99,8 @@ def call(tmp_path: Path) -> Call:
     """Runs a command line in an empty folder: status, stdout and stderr."""
 
     def call(*words: str) -> tuple[int, str, str]:
-        done = run_command(*words, folder=tmp_path)
-        return done.returncode, done.stdout, done.stderr
+        result = run_command(*words, folder=tmp_path)
+        return result.returncode, result.stdout, result.stderr
 
     return call
 

@@ -29,10 +29,10 @@ pytestmark = pytest.mark.process
 
 def uv(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """uv, which reaches the package index as pip on this machine does."""
-    done = subprocess.run([sys.executable, "-m", "uv", "--no-progress", *map(str, words)], env=parts.uv_environment(),
-                          cwd=parts.ROOT, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
+    result = subprocess.run([sys.executable, "-m", "uv", "--no-progress", *map(str, words)], env=parts.uv_environment(),
+                            cwd=parts.ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def deb(built: tuple[Path, Path]) -> Path:
     """The .deb, unpacked, that is made of the wheel; the .rpm is made with it."""
     parts.binary("nfpm", "nfpm")
     folder = built[1].parent
-    done = subprocess.run([".packaging/build", folder], env=parts.uv_environment(), cwd=parts.ROOT, capture_output=True,
-                          text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([".packaging/build", folder], env=parts.uv_environment(), cwd=parts.ROOT,
+                            capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr
     [package] = folder.glob("*.deb")
     subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "deb"], check=True)
     return folder / "deb"
@@ -66,12 +66,12 @@ def metadata(built: tuple[Path, Path]) -> email.message.Message:
 
 def supported() -> list[str]:
     """The oldest and the newest supported Python that is here."""
-    found = {tuple(map(int, path.parts[-3].split(".")[:2])): path
-             for path in Path.home().glob(".pyenv/versions/3.*/bin/python")}
-    found[sys.version_info[:2]] = Path(sys.executable)
+    interpreters = {tuple(map(int, path.parts[-3].split(".")[:2])): path
+                    for path in Path.home().glob(".pyenv/versions/3.*/bin/python")}
+    interpreters[sys.version_info[:2]] = Path(sys.executable)
     oldest = tuple(map(int, PROJECT["requires-python"].removeprefix(">=").split(".")))
-    fit = sorted(version for version in found if version >= oldest)
-    return [str(found[version]) for version in dict.fromkeys((fit[0], fit[-1]))]
+    fit = sorted(version for version in interpreters if version >= oldest)
+    return [str(interpreters[version]) for version in dict.fromkeys((fit[0], fit[-1]))]
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
@@ -90,9 +90,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
 def test_the_source_archive_holds_what_is_deployed_and_the_tests(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"README.md", "Dockerfile", "env.example", "telegraf/compose.yaml", "telegraf/clpm-execd.service",
-              "telegraf/sample.conf", ".packaging/build", "tests/test_package.py"}
-    assert wanted <= names
+    required_files = {"README.md", "Dockerfile", "env.example", "telegraf/compose.yaml", "telegraf/clpm-execd.service",
+                      "telegraf/sample.conf", ".packaging/build", "tests/test_package.py"}
+    assert required_files <= names
     assert built[0].stat().st_size < 2_000_000
 
 
@@ -125,11 +125,11 @@ def test_it_works_where_nothing_else_is_installed(built: tuple[Path, Path], pyth
     uv("pip", "install", "--quiet", "--python", venv / "bin" / "python", built[1])
 
     def ran(*words: str, status: int = 0) -> str:
-        done = subprocess.run([str(venv / "bin" / "clpm-execd"), *words], cwd=tmp_path, capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
-                              env={"PATH": os.environ["PATH"]})
-        assert done.returncode == status, done.stderr
-        return done.stdout if status == 0 else done.stderr
+        result = subprocess.run([str(venv / "bin" / "clpm-execd"), *words], cwd=tmp_path, capture_output=True,
+                                text=True, stdin=subprocess.DEVNULL, timeout=60, check=False,
+                                env={"PATH": os.environ["PATH"]})
+        assert result.returncode == status, result.stderr
+        return result.stdout if status == 0 else result.stderr
 
     assert ran("--version") == f"clpm-execd {clpm_execd.__version__}\n"
     assert ran("--count", "2").count("\n") == 10
@@ -166,17 +166,18 @@ def test_the_program_of_the_deb_runs_by_itself(deb: Path, tmp_path: Path) -> Non
     assert not [path for path in library.rglob("*") if path.suffix in (".so", ".pyc")]
     command = tmp_path / "clpm-execd"
     command.write_text((deb / "usr/bin/clpm-execd").read_text().replace("/usr/lib/clpm-execd", str(library)))
-    done = subprocess.run([sys.executable, "-IB", command, "--count", "2"], capture_output=True, text=True, check=True)
-    assert done.stdout.count("\n") == 10
+    result = subprocess.run([sys.executable, "-IB", command, "--count", "2"], capture_output=True, text=True,
+                            check=True)
+    assert result.stdout.count("\n") == 10
     vendored = {path.name.split("-")[0].replace("_", "-") for path in library.glob("*.dist-info")}
     assert vendored <= NEEDED - {"numpy", "setuptools"}
     assert str(parts.ROOT) not in "".join(path.read_text() for path in library.glob("*.dist-info/*") if path.is_file())
 
 
 def test_check_sums_name_every_file_of_a_release(deb: Path) -> None:
-    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=deb.parent, capture_output=True,
-                          text=True, check=True)
-    suffixes = {line.partition(":")[0].rpartition(".")[2] for line in done.stdout.splitlines()}
+    result = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=deb.parent, capture_output=True,
+                            text=True, check=True)
+    suffixes = {line.partition(":")[0].rpartition(".")[2] for line in result.stdout.splitlines()}
     assert suffixes == {"whl", "gz", "deb", "rpm"}
 
 
@@ -190,6 +191,6 @@ def test_a_release_has_notes_or_does_not_begin() -> None:
 
 
 def test_the_workflows_are_valid() -> None:
-    done = subprocess.run([parts.binary("actionlint", "actionlint"), "-color"], cwd=parts.ROOT, capture_output=True,
-                          text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    result = subprocess.run([parts.binary("actionlint", "actionlint"), "-color"], cwd=parts.ROOT, capture_output=True,
+                            text=True, check=False)
+    assert result.returncode == 0, result.stdout

@@ -212,9 +212,9 @@ def test_the_pictures_of_the_documentation_are_those_of_its_commands(tmp_path: P
         out = tmp_path / Path(name).name
         words = [str(out) if word == name else word for word in command.split()]
         assert run_command(*words, folder=root).returncode == 0
-        shown = (root / name).read_bytes()
-        assert len(shown) < 100_000
-        assert shown[:24] == out.read_bytes()[:24], "kind and size in pixels"
+        picture = (root / name).read_bytes()
+        assert len(picture) < 100_000
+        assert picture[:24] == out.read_bytes()[:24], "kind and size in pixels"
 
 
 @pytest.mark.process

@@ -87,9 +87,9 @@ def test_an_unusable_proxy_is_one_error_that_names_the_variable(value: str, vari
 def test_the_program_ends_with_one_line_about_an_unusable_proxy(command: list[str], value: str, tmp_path: Path) -> None:
     env = {"INFLUXDB_URL": SERVER, "INFLUXDB_TOKEN": "a-token-to-write", "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b",
            "ALL_PROXY": value, "HTTP_PROXY": "", "http_proxy": "", "all_proxy": value, "no_proxy": "", "NO_PROXY": ""}
-    done = run_command(*command, folder=tmp_path, env=env)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert "all_proxy" in done.stderr
+    result = run_command(*command, folder=tmp_path, env=env)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert "all_proxy" in result.stderr
 
 
 def settings_of(url: str, monkeypatch: pytest.MonkeyPatch, **env: str) -> Settings:
@@ -114,6 +114,6 @@ def test_the_warning_about_an_unencrypted_token_names_the_proxy(monkeypatch: pyt
 def test_the_direct_stream_warns_of_an_unencrypted_token(tmp_path: Path) -> None:
     env = {"INFLUXDB_URL": "http://192.0.2.1:8086", "INFLUXDB_TOKEN": "a-token-to-write", "INFLUXDB_ORG": "o",
            "INFLUXDB_BUCKET": "b", "http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
-    done = run_command("--direct", "--count", "0", folder=tmp_path, env=env)
-    assert done.stderr.count("unencrypted") == 1
-    assert "http_proxy" in done.stderr
+    result = run_command("--direct", "--count", "0", folder=tmp_path, env=env)
+    assert result.stderr.count("unencrypted") == 1
+    assert "http_proxy" in result.stderr

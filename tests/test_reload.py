@@ -26,11 +26,11 @@ CHANGED = '[[loop]]\nid = "FIC1"\n[[loop]]\nid = "FIC2"\nsp = 61.0\n[[loop]]\nid
 def run_direct(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a stream into InfluxDB until a hangup ends it, and wait for the request that is then under way."""
     with stop_soon(signal.SIGHUP):
-        done = run_command("--direct", "--config", "loops.toml", "--state", "state", folder=folder, env=CONNECTION)
+        result = run_command("--direct", "--config", "loops.toml", "--state", "state", folder=folder, env=CONNECTION)
     for thread in threading.enumerate():
         if thread.name == "influx-sender":
             thread.join(5)
-    return done
+    return result
 
 
 def spooled(folder: Path) -> list[str]:
@@ -82,10 +82,10 @@ def test_a_terminal_that_closes_ends_a_stream_that_could_be_reloaded(
     monkeypatch.setattr(stream, "has_terminal", lambda: True)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the process was restarted"))
     (tmp_path / "loops.toml").write_text(FIRST)
-    done = run_direct(tmp_path)
-    assert done.returncode == 0
-    assert "stop: 0 points written" in done.stderr
-    assert "reload" not in done.stderr
+    result = run_direct(tmp_path)
+    assert result.returncode == 0
+    assert "stop: 0 points written" in result.stderr
+    assert "reload" not in result.stderr
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_a_program_that_is_gone_is_one_error(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(stream, "has_terminal", lambda: False)
     monkeypatch.setattr(os, "execv", execv)
     (tmp_path / "loops.toml").write_text(FIRST)
-    done = run_direct(tmp_path)
-    assert done.returncode == 1
-    assert "reloading loops.toml: 2 loops" in done.stderr
-    assert "cannot restart: No such file or directory" in done.stderr.splitlines()[-1]
+    result = run_direct(tmp_path)
+    assert result.returncode == 1
+    assert "reloading loops.toml: 2 loops" in result.stderr
+    assert "cannot restart: No such file or directory" in result.stderr.splitlines()[-1]

@@ -106,8 +106,8 @@ check.run = lambda arguments, signals: exec("raise KeyboardInterrupt")
 sys.argv = ["clpm-execd", "check"]
 sys.exit(main())
 """)
-    done = run_process([sys.executable, "-m", "program"], folder=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = run_process([sys.executable, "-m", "program"], folder=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_a_stop_during_the_last_steps_of_a_command_ends_with_status_0(

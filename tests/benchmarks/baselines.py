@@ -25,9 +25,9 @@ def quickest(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     At least three rounds of a long run, and more where they are quick: a quiet moment is then among them.
     """
     spent = dict.fromkeys(ways, math.inf)
-    start_of_all, done = time.perf_counter(), 0
-    while done < (3 if CAMPAIGNS else 1) or (CAMPAIGNS and time.perf_counter() - start_of_all < _LEAST):
-        done += 1
+    start_of_all, result = time.perf_counter(), 0
+    while result < (3 if CAMPAIGNS else 1) or (CAMPAIGNS and time.perf_counter() - start_of_all < _LEAST):
+        result += 1
         for way, work in ways.items():
             start = time.perf_counter()
             work()

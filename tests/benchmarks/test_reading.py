@@ -58,5 +58,5 @@ def test_a_table_to_a_record(form: str, tmp_path: Path, results: Results) -> Non
     ours = rates.pop("by Arrow")
     results.against(f"reading {ROWS:,} rows, {form}", "rows/s", ("by Arrow", ours), rates)
     for way in ("Arrow", "csv"):
-        done = subprocess.run([sys.executable, "-c", PEAK, path, way], capture_output=True, text=True, check=True)
-        results.add(f"reading {ROWS:,} rows, {form}", f"peak memory by {way}", int(done.stdout) / 1024, "MB")
+        result = subprocess.run([sys.executable, "-c", PEAK, path, way], capture_output=True, text=True, check=True)
+        results.add(f"reading {ROWS:,} rows, {form}", f"peak memory by {way}", int(result.stdout) / 1024, "MB")

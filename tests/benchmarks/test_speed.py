@@ -34,7 +34,7 @@ def plant(loops: int) -> Plant:
 def generated(source: Plant, encoder: LineProtocol, ticks: int) -> bytes:
     """In parts as large as `generate` makes them."""
     part = samples_per_block(source)
-    return b"".join(encoder.encode(source.advance(min(part, ticks - done))) for done in range(0, ticks, part))
+    return b"".join(encoder.encode(source.advance(min(part, ticks - result))) for result in range(0, ticks, part))
 
 
 @pytest.mark.parametrize("loops", SIZES)

@@ -39,15 +39,15 @@ LOG = logging.getLogger("clpm_execd")
 def bodies(first: int, requests: int) -> list[bytes]:
     chance = np.random.default_rng(first)
     encoder = LineProtocol(LOOPS)
-    made = []
+    texts = []
     for start in range(first, first + requests * TICKS, TICKS):
         times = T0 + SECOND * np.arange(start, start + TICKS, dtype=np.int64)
         values = chance.normal(405.0, 1.0, (TICKS, len(LOOPS)))
         ones = np.ones(values.shape, dtype=np.int16)
-        made.append(encoder.encode(
+        texts.append(encoder.encode(
             Block(LOOPS, times, values, values, values, ones.astype(np.int8), values, values, ones)
         ))
-    return made
+    return texts
 
 
 class Raw:

@@ -45,9 +45,9 @@ def test_a_fault_is_read_with_its_parameters_and_times() -> None:
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_the_example_of_every_kind_is_read(kind: str) -> None:
-    read = loops(FAULTS[kind].example)
-    assert [fault.kind for loop in read for fault in loop.faults] == [kind]
-    parameters = next(fault for loop in read for fault in loop.faults).parameters
+    example_loops = loops(FAULTS[kind].example)
+    assert [fault.kind for loop in example_loops for fault in loop.faults] == [kind]
+    parameters = next(fault for loop in example_loops for fault in loop.faults).parameters
     assert set(parameters) == {name for name, default in FAULTS[kind].defaults.items() if default != NO_LOOP}
 
 
@@ -93,9 +93,9 @@ def test_a_mistake_in_a_fault_is_reported_with_a_remedy(keys: str, message: str)
 
 
 def test_all_mistakes_in_faults_are_reported_together() -> None:
-    messages = problems('[[loop]]\nid = "F1"\nsp = 200\n[[loop.fault]]\nkind = "frieze"\nstart = "x"\n'
-                     '[[loop.fault]]\nkind = "bias"\nsize = 200\nsizes = 1\n[[loop.fault]]\nkind = "cascade-broken"\n')
-    assert [problem.split(": ")[1] for problem in messages] == [
+    errors = problems('[[loop]]\nid = "F1"\nsp = 200\n[[loop.fault]]\nkind = "frieze"\nstart = "x"\n'
+                      '[[loop.fault]]\nkind = "bias"\nsize = 200\nsizes = 1\n[[loop.fault]]\nkind = "cascade-broken"\n')
+    assert [problem.split(": ")[1] for problem in errors] == [
         "loop[1] F1.fault[1].start", "loop[1] F1.fault[1].kind", "loop[1] F1.fault[2].sizes",
         "loop[1] F1.fault[2].size", "loop[1] F1.sp", "loop[1] F1.fault[3].kind"]
 
@@ -111,9 +111,9 @@ def test_a_valve_fault_of_a_master_is_refused() -> None:
 
 
 def test_a_count_also_numbers_the_other_loop_of_a_fault() -> None:
-    read = loops('[[loop]]\nid = "A{}"\ncount = 2\n[[loop]]\nid = "B{:02d}"\ncount = 2\n[[loop.fault]]\n'
-                 'kind = "interaction"\nwith = "A{}"')
-    assert [fault.parameters["with"] for loop in read for fault in loop.faults] == ["A1", "A2"]
+    all_loops = loops('[[loop]]\nid = "A{}"\ncount = 2\n[[loop]]\nid = "B{:02d}"\ncount = 2\n[[loop.fault]]\n'
+                      'kind = "interaction"\nwith = "A{}"')
+    assert [fault.parameters["with"] for loop in all_loops for fault in loop.faults] == ["A1", "A2"]
 
 
 def test_the_mistake_of_many_loops_is_reported_once() -> None:
@@ -135,9 +135,9 @@ def test_a_shutdown_is_one_of_all_loops_of_the_unit() -> None:
 
 
 def test_all_mistakes_in_shutdowns_are_found() -> None:
-    found = problems('[[unit.shutdown]]\nunit = "unit 3"\nmean_repeat = "9d"\nsize = 3\n' + TWO_UNITS)
-    keys = [problem.split(": ")[1] for problem in found]
+    messages = problems('[[unit.shutdown]]\nunit = "unit 3"\nmean_repeat = "9d"\nsize = 3\n' + TWO_UNITS)
+    keys = [problem.split(": ")[1] for problem in messages]
     assert keys == [f"unit.shutdown[1].{key}" for key in ("mean_repeat", "duration", "unit", "size")]
-    assert "did you mean" in found[2]
+    assert "did you mean" in messages[2]
     [message] = problems('[[unit.shutdown]]\nduration = "12h"\nunit = "unit 3"\n')
     assert message.endswith("unknown unit 'unit 3'; give its loops this area")

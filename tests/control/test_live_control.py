@@ -41,14 +41,14 @@ class Changes:
 
     def ask(self, *words: str) -> str:
         until(self.socket.exists, 30, "a stream")
-        done = run_command(*words, "--state", str(self.folder / "state"), folder=self.folder)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = run_command(*words, "--state", str(self.folder / "state"), folder=self.folder)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def refuse(self, *words: str) -> str:
-        done = run_command(*words, "--state", str(self.folder / "state"), folder=self.folder)
-        assert (done.returncode, done.stdout) == (2, "")
-        [line] = done.stderr.splitlines()
+        result = run_command(*words, "--state", str(self.folder / "state"), folder=self.folder)
+        assert (result.returncode, result.stdout) == (2, "")
+        [line] = result.stderr.splitlines()
         return line
 
     def make(self, kill: Callable[[], object]) -> None:
@@ -75,10 +75,10 @@ def changes(tmp_path: Path) -> Changes:
 
 def generated(changes: Changes, program: Sequence[str]) -> list[str]:
     """What a stream with this journal writes, to a minute after its last request."""
-    done = subprocess.run(
+    result = subprocess.run(
         [*program, "generate", "--config", "loops.toml", "--journal", str(changes.journal), "--duration", "2m"],
         cwd=changes.folder, capture_output=True, text=True, env=environment(), check=True, timeout=60)
-    return done.stdout.splitlines()
+    return result.stdout.splitlines()
 
 
 def assert_uninterrupted(lines: Sequence[str], expected: Sequence[str]) -> None:
@@ -161,14 +161,14 @@ def test_a_changed_and_killed_plugin_of_telegraf_equals_generate_with_its_journa
         changes.make(kill)
         agent.send_signal(signal.SIGTERM)
         until(lambda: agent.poll() is not None, 20, "Telegraf's end")
-    written = (changes.folder / "metrics.lp").read_text().splitlines()
+    metric_lines = (changes.folder / "metrics.lp").read_text().splitlines()
     expected = generated(changes, clpm_execd)
-    last = max(int(line.split()[-1]) for line in written)
+    last = max(int(line.split()[-1]) for line in metric_lines)
 
     def fields_sorted(line: str) -> str:  # Telegraf has no order of fields, and writes 0 as 0
         series, fields, stamp = line.split(" ")
         return " ".join([series, ",".join(sorted(fields.split(","))), stamp])
 
-    distinct = {fields_sorted(line) for line in written}
+    distinct = {fields_sorted(line) for line in metric_lines}
     assert len(distinct) >= 12, "three loops at four instants"
     assert distinct == {fields_sorted(line) for line in expected if int(line.split()[-1]) <= last}

@@ -52,12 +52,12 @@ def queue_in(folder: Path, **options: int) -> DiskQueue:
 
 def take_all(queue: DiskQueue) -> list[bytes]:
     """Take all pending lines as a sender does."""
-    taken: list[bytes] = []
+    received: list[bytes] = []
     while (batch := queue.peek()) is not None:
         assert batch.points == batch.body.count(b"\n")
-        taken += split_lines(batch.body)
+        received += split_lines(batch.body)
         queue.ack()
-    return taken
+    return received
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -253,12 +253,12 @@ def test_a_disk_that_is_unreadable_for_a_moment_loses_nothing(tmp_path: Path, mo
         queue.put(lines(value))
     first, _, third, _ = files_in(tmp_path)
     first.write_bytes(b"damaged")
-    read = Path.read_bytes
+    read_bytes = Path.read_bytes
 
     def busy(path: Path) -> bytes:
         if path == third:
             raise OSError(24, "Too many open files")
-        return read(path)
+        return read_bytes(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", busy)
@@ -539,11 +539,11 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, room: list[int]) -> None:
     def limited(fd: int, data: bytes) -> int:
         if not room or not os.readlink(f"/proc/self/fd/{fd}").endswith(TEMPORARY_SUFFIX):
             return write(fd, data)
-        taken = min(len(data), room[0])
-        room[0] -= taken
-        if not taken:
+        count = min(len(data), room[0])
+        room[0] -= count
+        if not count:
             raise OSError(28, "No space left on device")
-        return write(fd, data[:taken])
+        return write(fd, data[:count])
 
     monkeypatch.setattr(os, "write", limited)
 
@@ -666,10 +666,10 @@ def test_a_disk_that_is_really_full_loses_nothing_and_is_used_again(tmp_path: Pa
 def test_one_thread_that_puts_and_one_that_sends_lose_and_repeat_nothing(tmp_path: Path) -> None:
     queue = DiskQueue(tmp_path, LOG)
     taken: list[bytes] = []
-    done = threading.Event()
+    result = threading.Event()
 
     def send() -> None:
-        while not done.is_set() or queue.points:
+        while not result.is_set() or queue.points:
             if (batch := queue.peek()) is not None:
                 taken.extend(split_lines(batch.body))
                 queue.ack()
@@ -680,7 +680,7 @@ def test_one_thread_that_puts_and_one_that_sends_lose_and_repeat_nothing(tmp_pat
     sender.start()
     for value in range(1000):
         queue.put(lines(value))
-    done.set()
+    result.set()
     sender.join(30)
     assert taken == split_lines(lines(*range(1000)))
     assert files_in(tmp_path) == []

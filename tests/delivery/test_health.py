@@ -92,8 +92,8 @@ def test_a_damaged_file_is_no_acknowledgement(tmp_path: Path) -> None:
 
 def test_the_command_prints_healthy_or_unhealthy(tmp_path: Path) -> None:
     def run(*words: str) -> tuple[int, str]:
-        done = run_command("health", *words, folder=tmp_path)
-        return done.returncode, done.stdout + done.stderr
+        result = run_command("health", *words, folder=tmp_path)
+        return result.returncode, result.stdout + result.stderr
 
     assert run() == (2, "--state: is not set; name the state folder of the stream, or set CLPM_STATE\n")
     assert run("--state", ".")[0] == 1

@@ -158,9 +158,9 @@ def test_every_value_reads_back_to_ten_digits(data: st.DataObject, ticks: int, n
 
 
 def expected(samples: Block, t: int, i: int) -> Parsed:
-    read = {"OP": samples.op[t, i], "PV": samples.pv[t, i], "SP": samples.sp[t, i]}
+    values = {"OP": samples.op[t, i], "PV": samples.pv[t, i], "SP": samples.sp[t, i]}
     tags = {"Mode": MODES[samples.mode[t, i]], "loop_id": samples.loops[i]}
-    fields = {k: float(f"{v:.10g}") for k, v in read.items() if math.isfinite(float(f"{v:.10g}"))}
+    fields = {k: float(f"{v:.10g}") for k, v in values.items() if math.isfinite(float(f"{v:.10g}"))}
     return "control_loops", tags, fields, int(samples.times[t])
 
 

@@ -24,7 +24,7 @@ number = (st.sampled_from([0.0, -0.0, 50.0, 405.41, -1.234567891e-105, 1e300, fl
 @st.composite
 def blocks(draw: st.DrawFn) -> list[Block]:
     """Consecutive Blocks, in which some numbers and modes stay what they were."""
-    drawn: list[Block] = []
+    stream: list[Block] = []
     ticks = draw(st.integers(1, 4))
     time = draw(st.sampled_from([0, 10**9, 1_736_503_500 * 10**9, 10**15 - 1]))
     for _ in range(draw(st.integers(1, 4))):
@@ -37,14 +37,14 @@ def blocks(draw: st.DrawFn) -> list[Block]:
             return np.array(draw(st.lists(elements, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
                             ).reshape(shape)
 
-        last = drawn[-1] if drawn else None
+        last = stream[-1] if stream else None
         pv, op, sp = (values(getattr(last, name) if last else None) for name in ("pv", "op", "sp"))
         mode = last.mode if last and draw(st.booleans()) else np.array(
             draw(st.lists(st.integers(0, 2), min_size=ticks * len(LOOPS), max_size=ticks * len(LOOPS))), dtype=np.int8
         ).reshape(shape)
-        times = time + 10**9 * np.arange(len(drawn) * ticks, (len(drawn) + 1) * ticks)
-        drawn.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
-    return drawn
+        times = time + 10**9 * np.arange(len(stream) * ticks, (len(stream) + 1) * ticks)
+        stream.append(Block(LOOPS, times, pv, op, sp, mode, pv, pv, np.full(shape, 192, dtype=np.int16)))
+    return stream
 
 
 @pytest.mark.slow

@@ -99,8 +99,8 @@ def engine(name: str) -> Iterator[None]:
 def hash_arrays(*arrays: npt.ArrayLike) -> str:
     """Hash shapes, types and bytes."""
     parts = []
-    for given in arrays:
-        array = np.ascontiguousarray(given)
+    for values in arrays:
+        array = np.ascontiguousarray(values)
         parts += [f"{array.shape} {array.dtype.descr}".encode(), array.tobytes()]
     return hash_bytes(*parts)
 

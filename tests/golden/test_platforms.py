@@ -21,8 +21,8 @@ def test_the_samples_do_not_depend_on_wide_instructions() -> None:
     file = Path(__file__).with_name("test_arrays.py")
     tests = [sys.executable, "-m", "pytest", "-q", "-n", "0", str(file), "-k", PLANTS]
     environment = {**os.environ, digest.WIDE: " ".join(digest.wide_instructions())}
-    done = subprocess.run(tests, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    result = subprocess.run(tests, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.campaign

@@ -82,9 +82,9 @@ def state(tmp_path: Path) -> Path:
 def program(tmp_path: Path) -> Program:
     """The program, run to its end in a folder of its own: what it writes to stdout."""
     def run(*words: object, **environment: str) -> str:
-        done = run_command(*map(str, words), folder=tmp_path, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = run_command(*map(str, words), folder=tmp_path, env=environment)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     return run
 
@@ -262,9 +262,9 @@ def test_what_a_spool_and_a_quarantine_hold_is_listed(state: Path, program: Prog
 
 
 def test_the_last_acknowledgement_is_read(state: Path) -> None:
-    found = read_last_acknowledgement(state)
-    assert found is not None
-    assert (found.time, found.interval) == (1796002910.0143213, 1.0)
+    acknowledgement = read_last_acknowledgement(state)
+    assert acknowledgement is not None
+    assert (acknowledgement.time, acknowledgement.interval) == (1796002910.0143213, 1.0)
 
 
 def test_a_folder_that_an_older_version_has_locked_is_locked_for_this_one(state: Path) -> None:

@@ -58,9 +58,9 @@ def test_a_backfill_that_is_killed_resumes_where_it_was(
     times = sorted({point.time for point in points})
     assert times == list(range(times[0], times[-1] + 1, SECOND)), "a gap or a repetition"
     first = datetime.fromtimestamp(times[0] // SECOND, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    done = subprocess.run([*clpm_execd, "generate", "--start", first, "--duration", f"{len(times)}s"],
-                          env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
-    lines = [LINE.fullmatch(line) for line in done.stdout.splitlines()]
+    result = subprocess.run([*clpm_execd, "generate", "--start", first, "--duration", f"{len(times)}s"],
+                            env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    lines = [LINE.fullmatch(line) for line in result.stdout.splitlines()]
     expected = {(int(m[4]), m[2]): (m[1], {name: float(text) for name, text in (f.split("=") for f in m[3].split(","))})
                 for m in lines if m}
     assert {(point.time, point.loop): (point.mode, point.fields) for point in points} == expected

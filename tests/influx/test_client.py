@@ -273,8 +273,8 @@ def test_the_direct_stream_reads_a_token_from_a_pipe_once(serve: Serve, tmp_path
     os.mkfifo(pipe)
     threading.Thread(target=pipe.write_text, args=("token-of-a-pipe\n",), daemon=True).start()
     env = {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN_FILE": str(pipe), "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b"}
-    done = run_command("--direct", "--count", "1", folder=tmp_path, env=env)
-    assert "5 points written" in done.stderr
+    result = run_command("--direct", "--count", "1", folder=tmp_path, env=env)
+    assert "5 points written" in result.stderr
     assert [b"Token token-of-a-pipe\r\n" in request for request in server.requests] == [True, True]
 
 
@@ -373,8 +373,8 @@ def test_a_token_of_user_and_password_is_sent_as_such_to_a_server_that_takes_no_
 def test_the_retention_is_checked_for_an_organization_by_id_as_by_name(serve: Serve) -> None:
     none = http("404 Not Found", b'{"code":"not found","message":"organization not found"}', "Connection: close")
     rules = b'{"buckets":[{"name":"b","retentionRules":[{"type":"expire","everySeconds":7200}]}]}'
-    found = http("200 OK", rules, "Content-Type: application/json")
-    for org, answers in (("plant", [DONE, DONE, found]), ("0123456789abcdef", [DONE, DONE, none, found])):
+    one_bucket = http("200 OK", rules, "Content-Type: application/json")
+    for org, answers in (("plant", [DONE, DONE, one_bucket]), ("0123456789abcdef", [DONE, DONE, none, one_bucket])):
         server = serve(*answers)
         [problem] = check_server(server.url, SECRET, org, "b", backfill=86_400).problems
         assert (problem.where, "for 2 h" in problem.what) == ("--backfill", True)

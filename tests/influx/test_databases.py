@@ -72,9 +72,9 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_check_names_the_server_and_what_it_cannot_do(database: Database, tmp_path: Path) -> None:
-    done = run_command("check", "--direct", "--backfill", "7d", folder=tmp_path, env=database.environment)
-    first, *warnings = done.stdout.splitlines()
-    assert first == f"ok: 5 loops, {database.url} accepts writes ({database.name})", done.stderr
+    result = run_command("check", "--direct", "--backfill", "7d", folder=tmp_path, env=database.environment)
+    first, *warnings = result.stdout.splitlines()
+    assert first == f"ok: 5 loops, {database.url} accepts writes ({database.name})", result.stderr
     expected = list(database.limitations)
     if " 3." in database.name:
         expected.insert(0, "this token may not read how long bucket 'plant' keeps points")
@@ -90,10 +90,10 @@ def test_a_wrong_setting_is_named(database: Database, tmp_path: Path) -> None:
         if " 3." in database.name and name == "INFLUXDB_BUCKET":
             continue  # InfluxDB 3 creates a database with the first write
         for command in (["check", "--direct"], ["score", "alarms.csv"]):
-            done = run_command(*command, folder=tmp_path, env={**database.environment, name: value})
-            assert done.returncode == 2
-            assert done.stdout == ""
-            assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [name], done.stderr
+            result = run_command(*command, folder=tmp_path, env={**database.environment, name: value})
+            assert result.returncode == 2
+            assert result.stdout == ""
+            assert [line.partition(":")[0] for line in result.stderr.splitlines()] == [name], result.stderr
 
 
 def test_the_score_is_that_of_the_file(database: Database, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_score_is_that_of_the_file(database: Database, tmp_path: Path) -> No
     database.write((tmp_path / "day.lp").read_bytes())
     files = [run_command("score", "alarms.csv", "--format", "json", *options, folder=tmp_path, env=database.environment)
              for options in (("--truth", "day.lp"), (), ("--end", "2026-01-10T10:20:00.5Z"))]
-    of_the_file, of_the_database, of_a_part = (json.loads(done.stdout) for done in files)
+    of_the_file, of_the_database, of_a_part = (json.loads(result.stdout) for result in files)
     assert of_the_file == of_the_database
     assert of_the_file["loops"] == 3
     assert (of_the_file["all"]["right"], of_the_file["all"]["wrong"]) == (1, 1)
@@ -140,8 +140,8 @@ def test_a_retention_policy_of_influxdb_1_is_checked_and_written_to(database: Da
     query = urlencode({"u": user, "p": password, "q": statement})
     urlopen(f"{database.url}/query?{query}", data=b"").close()
     short = replace(database, bucket="plant/short")
-    done = run_command("check", "--direct", "--backfill", "7d", folder=tmp_path, env=short.environment)
-    assert done.stderr.startswith("--backfill: reaches back 7 d, and bucket 'plant/short' keeps points for 26 h")
+    result = run_command("check", "--direct", "--backfill", "7d", folder=tmp_path, env=short.environment)
+    assert result.stderr.startswith("--backfill: reaches back 7 d, and bucket 'plant/short' keeps points for 26 h")
     now = time.time_ns()
     short.write(b"control_loops,Mode=AUT,loop_id=SHORT PV=1 %d\n" % now)
     assert [point.loop for point in short.points(now)] == ["SHORT"]

@@ -105,9 +105,9 @@ class Chain:
         start = datetime.fromtimestamp(self.start / SECOND, timezone.utc).isoformat()
         seconds = (until_time - self.start) / SECOND + 0.1
         words = ["generate", "--config", "loops.toml", "--start", start, "--duration", f"{seconds:.1f}"]
-        done = subprocess.run([*command, *words], cwd=self.folder, capture_output=True, check=True,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)})
-        return split_lines(done.stdout)
+        result = subprocess.run([*command, *words], cwd=self.folder, capture_output=True, check=True,
+                                env={**os.environ, "PYTHONPATH": str(ROOT)})
+        return split_lines(result.stdout)
 
 
 def spoil(line: bytes) -> str:

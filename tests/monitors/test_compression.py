@@ -111,7 +111,7 @@ def test_lines_between_transmitted_samples_stay_near_the_recorded_ones(
     before, after = samples[loop(kind, *setting).id]
     exception, deviation, _ = setting
     times, values = np.array([sample for sample in before if sample[0] <= after[-1][0]]).T
-    drawn = np.interp(times, *np.array(after).T)
+    line = np.interp(times, *np.array(after).T)
     assert 1 < len(after) < len(times)
     # What is not reported is as far as the exception deviation from a line that is itself as far from the report.
-    assert np.abs(drawn - values).max() <= (2.0 * exception + deviation) * PERCENT * (1.0 + 1e-9)
+    assert np.abs(line - values).max() <= (2.0 * exception + deviation) * PERCENT * (1.0 + 1e-9)

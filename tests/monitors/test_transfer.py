@@ -69,10 +69,10 @@ def simulate(loops: Sequence[LoopSpec], seed: int) -> Windows:
         for fault, (kind, column) in enumerate(zip(block.truth.kinds, block.truth.column, strict=True)):
             if kind == "stiction":
                 visible[column] = block.truth.visible[:, fault].mean()
-    chosen = [i for i in range(len(loops))
-              if (block.mode[:, i] != MAN).mean() > 0.9 and np.ptp(block.pv[:, i]) > 0 and np.ptp(block.op[:, i]) > 0]
-    return Windows([np.column_stack([block.pv[:, i], block.op[:, i], block.sp[:, i]]) for i in chosen],
-                   visible[chosen] > 0.5, np.array([f"{seed} {loops[i].id}" for i in chosen]))
+    columns = [i for i in range(len(loops))
+               if (block.mode[:, i] != MAN).mean() > 0.9 and np.ptp(block.pv[:, i]) > 0 and np.ptp(block.op[:, i]) > 0]
+    return Windows([np.column_stack([block.pv[:, i], block.op[:, i], block.sp[:, i]]) for i in columns],
+                   visible[columns] > 0.5, np.array([f"{seed} {loops[i].id}" for i in columns]))
 
 
 def refinery(seed: int) -> list[LoopSpec]:

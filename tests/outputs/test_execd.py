@@ -363,11 +363,11 @@ def test_a_pipe_a_socket_and_a_file_are_watched_and_nothing_else(tmp_path: Path)
 def test_the_stream_can_go_to_a_terminal(stage: Stage) -> None:
     controller, terminal = os.openpty()
     assert stage.run(stdout_fd=terminal, count=2) == 0
-    read = b""
-    while read.count(b"\n") < 10:  # a terminal hands on what it was written in parts of its own
+    output = b""
+    while output.count(b"\n") < 10:  # a terminal hands on what it was written in parts of its own
         assert select([controller], [], [], 10)[0]
-        read += os.read(controller, 65_536)
-    assert read.count(b"\n") == 10
+        output += os.read(controller, 65_536)
+    assert output.count(b"\n") == 10
     os.close(controller)
     os.close(terminal)
 

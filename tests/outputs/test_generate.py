@@ -42,17 +42,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def generate(folder: Path, *options: str, start: str = START) -> str:
-    done = run_command("generate", "--config", "loops.toml", "--start", start, *options, folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    result = run_command("generate", "--config", "loops.toml", "--start", start, *options, folder=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
 
 
 def refusal(folder: Path, *options: str) -> str:
     before = sorted(folder.iterdir())
-    done = run_command("generate", "--config", "loops.toml", "--start", START, *options, folder=folder)
-    assert (done.returncode, done.stdout) == (2, "")
+    result = run_command("generate", "--config", "loops.toml", "--start", START, *options, folder=folder)
+    assert (result.returncode, result.stdout) == (2, "")
     assert sorted(folder.iterdir()) == before
-    [line] = done.stderr.splitlines()
+    [line] = result.stderr.splitlines()
     return line
 
 
@@ -137,8 +137,8 @@ def test_a_sample_time_that_the_plant_does_not_have_is_refused(folder: Path) -> 
     assert refusal(folder, "--sample", "soon").startswith("--sample: ")
     rows = [f"2025-01-10T10:00:0{second}Z,A,AUT,1,2,3\n" for second in range(3)]
     (folder / "record.csv").write_text("time,loop_id,Mode,PV,OP,SP\n" + "".join(rows))
-    done = run_command("generate", "--replay", "record.csv", "--sample", "5s", folder=folder)
-    assert done.stderr == "--sample: has no effect with --replay; give --interval\n"
+    result = run_command("generate", "--replay", "record.csv", "--sample", "5s", folder=folder)
+    assert result.stderr == "--sample: has no effect with --replay; give --interval\n"
 
 
 def test_a_later_start_gives_the_stretch_of_the_plant_that_starts_earlier(folder: Path) -> None:

@@ -63,9 +63,9 @@ def alike(one: object, other: object) -> bool:
 
 def test_the_blocks_are_those_of_the_source_in_order_and_with_their_truth(helpers: Helpers) -> None:
     source = plant()
-    with prefetch_blocks(blocks(source), source.loops) as made:
+    with prefetch_blocks(blocks(source), source.loops) as stream:
         assert helpers()
-        received = list(made)
+        received = list(stream)
     assert not helpers()
     assert source.next_time == START, "the plant was advanced in this process"
     assert all(alike(one, other) for one, other in zip(received, blocks(plant()), strict=True))
@@ -73,8 +73,8 @@ def test_the_blocks_are_those_of_the_source_in_order_and_with_their_truth(helper
 
 def test_signals_that_are_not_needed_are_not_sent() -> None:
     source = plant()
-    with prefetch_blocks(blocks(source), source.loops, ("pv", "op")) as made:
-        for one, other in zip(made, blocks(plant()), strict=True):
+    with prefetch_blocks(blocks(source), source.loops, ("pv", "op")) as stream:
+        for one, other in zip(stream, blocks(plant()), strict=True):
             assert one.loops == other.loops
             for name in ("times", "pv", "op", "mode", "truth"):
                 assert alike(getattr(one, name), getattr(other, name))
@@ -84,16 +84,16 @@ def test_signals_that_are_not_needed_are_not_sent() -> None:
 def test_with_one_processor_there_is_no_second_process(monkeypatch: pytest.MonkeyPatch, helpers: Helpers) -> None:
     monkeypatch.setattr(module, "count_processors", lambda: 1)
     source = plant()
-    with prefetch_blocks(blocks(source), source.loops) as made:
-        next(made)
+    with prefetch_blocks(blocks(source), source.loops) as stream:
+        next(stream)
         assert source.next_time == START + 7 * SECOND
         assert not helpers()
 
 
 def test_blocks_that_are_not_read_are_dropped_at_once(helpers: Helpers) -> None:
     source = plant()
-    with prefetch_blocks(blocks(source, 3600, 10**9), source.loops) as made:
-        next(made)
+    with prefetch_blocks(blocks(source, 3600, 10**9), source.loops) as stream:
+        next(stream)
         start = time.monotonic()
     assert not helpers()
     assert time.monotonic() - start < 5.0
@@ -106,19 +106,19 @@ def test_an_error_of_the_second_process_is_raised_here(helpers: Helpers) -> None
         yield source.advance(1)
         raise ValueError("no further")
 
-    with pytest.raises(ValueError, match="no further"), prefetch_blocks(failing(), source.loops) as made:
-        list(made)
+    with pytest.raises(ValueError, match="no further"), prefetch_blocks(failing(), source.loops) as stream:
+        list(stream)
     assert not helpers()
 
 
 def test_a_process_that_is_killed_is_one_clear_error(helpers: Helpers) -> None:
     source = plant()
-    with prefetch_blocks(blocks(source, 10, 10**9), source.loops) as made:
-        next(made)
+    with prefetch_blocks(blocks(source, 10, 10**9), source.loops) as stream:
+        next(stream)
         [child] = helpers()
         os.kill(child, signal.SIGKILL)
         with pytest.raises(BadInput, match="was killed"):
-            deque(made, maxlen=0)
+            deque(stream, maxlen=0)
 
 
 def test_the_process_ends_with_one_that_is_killed() -> None:

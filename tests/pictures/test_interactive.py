@@ -40,10 +40,10 @@ def test_hover_points_are_added_along_levels_only(values: npt.NDArray[np.float64
     all_times, all_values = add_hover_points(times, values, step)
     assert np.all(np.diff(all_times) > 0)
     assert set(times.tolist()) <= set(all_times.tolist())
-    held = np.searchsorted(times, all_times, side="right") - 1
-    assert np.array_equal(all_values, values[held], equal_nan=True)
+    last_sample = np.searchsorted(times, all_times, side="right") - 1
+    assert np.array_equal(all_values, values[last_sample], equal_nan=True)
     is_added = ~np.isin(all_times, times)
-    assert np.array_equal(all_values[is_added], values[held[is_added] + 1])
+    assert np.array_equal(all_values[is_added], values[last_sample[is_added] + 1])
 
 
 def test_a_figure_names_every_fault_and_mode_with_its_times() -> None:

@@ -93,6 +93,6 @@ def test_the_plant_imports_numpy_only() -> None:
     code = "import sys, clpm_execd.plant.plant;" \
            "print(sorted({m.split('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'plotly', 'rich'})," \
            "sorted(m for m in sys.modules if m.startswith('clpm_execd.') and not m.startswith('clpm_execd.plant')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # These two modules import nothing of the package themselves.
-    assert done.stdout == "[] ['clpm_execd.stored_names', 'clpm_execd.version']\n"
+    assert result.stdout == "[] ['clpm_execd.stored_names', 'clpm_execd.version']\n"

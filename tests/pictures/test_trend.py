@@ -61,10 +61,10 @@ def test_a_downsampled_line_has_the_extremes_of_every_run_and_no_other_points(y:
             assert breaks[(times > before) & (times < after)].any(), "a gap is bridged"
     for first in range(0, len(y), max(run, 1)):
         of_run = y[first:first + run]
-        shown = values[(times >= first) & (times < first + run)]
+        values_of_run = values[(times >= first) & (times < first + run)]
         if not np.isnan(of_run).all():
-            assert np.nanmax(shown) == np.nanmax(of_run)
-            assert np.nanmin(shown) == np.nanmin(of_run)
+            assert np.nanmax(values_of_run) == np.nanmax(of_run)
+            assert np.nanmin(values_of_run) == np.nanmin(of_run)
     assert len(times) <= 4 * (len(y) // max(run, 4) + 1) + np.isnan(y).sum() or run <= 4
 
 

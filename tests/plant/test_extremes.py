@@ -45,12 +45,12 @@ def numbers(about: Parameter) -> st.SearchStrategy[float]:
     return st.one_of(st.sampled_from(edges), positive, st.floats(max(low, 0.01), min(high, 100.0)), *mirrored)
 
 
-def parts(of: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def parts(of: type, **own_strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Any legal instance of a part of a loop."""
-    chosen: dict[str, st.SearchStrategy[Any]] = {}
+    strategies: dict[str, st.SearchStrategy[Any]] = {}
     for field in fields(of):
         about: Parameter | None = field.metadata.get("parameter")
-        if field.name in given or about is None:
+        if field.name in own_strategies or about is None:
             continue
         if about.choices:
             strategy: st.SearchStrategy[Any] = st.sampled_from(about.choices)
@@ -60,8 +60,8 @@ def parts(of: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             strategy = numbers(about)
         if of is ControllerSpec and field.name in OPTIONAL:
             strategy = st.none() | strategy
-        chosen[field.name] = strategy
-    return st.builds(of, **chosen, **given)
+        strategies[field.name] = strategy
+    return st.builds(of, **strategies, **own_strategies)
 
 
 op_ranges = st.sampled_from([(0.0, 100.0), (0.0, 1.0), (-1e9, 1e9)])
@@ -102,10 +102,10 @@ def loops(draw: st.DrawFn, name: str) -> LoopSpec:
 
 @st.composite
 def plants(draw: st.DrawFn) -> list[LoopSpec]:
-    found = [draw(loops(f"L{i}")) for i in range(draw(st.integers(1, 3)))]
-    if len(found) > 1 and draw(st.booleans()):
-        found[1] = replace(found[1], cascade="L0", mode=draw(st.sampled_from(MODES)))
-    return found
+    specs = [draw(loops(f"L{i}")) for i in range(draw(st.integers(1, 3)))]
+    if len(specs) > 1 and draw(st.booleans()):
+        specs[1] = replace(specs[1], cascade="L0", mode=draw(st.sampled_from(MODES)))
+    return specs
 
 
 @settings(max_examples=examples(80), suppress_health_check=list(HealthCheck))

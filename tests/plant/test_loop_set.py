@@ -35,24 +35,24 @@ def one_by_one(loops: LoopSet) -> list[LoopSpec]:
 
 @given(loops_of_kinds, st.data())
 def test_loops_that_are_alike_are_a_sequence_of_their_specifications(loops: LoopSet, data: st.DataObject) -> None:
-    written = one_by_one(loops)
-    assert list(loops) == written
-    assert loops == written
-    assert [loops[i] for i in range(len(loops))] == written
+    separate_loops = one_by_one(loops)
+    assert list(loops) == separate_loops
+    assert loops == separate_loops
+    assert [loops[i] for i in range(len(loops))] == separate_loops
     at = data.draw(st.permutations(range(len(loops))))
-    assert list(loops.select(np.array(at))) == [written[i] for i in at]
-    assert list(loops[1:-1]) == written[1:-1]
-    assert list(LoopSet.concatenate([loops, LoopSet.of(written)])) == written + written
+    assert list(loops.select(np.array(at))) == [separate_loops[i] for i in at]
+    assert list(loops[1:-1]) == separate_loops[1:-1]
+    assert list(LoopSet.concatenate([loops, LoopSet.of(separate_loops)])) == separate_loops + separate_loops
 
 
 @given(loops_of_kinds)
 def test_what_is_computed_once_is_that_of_each_loop(loops: LoopSet) -> None:
-    written = one_by_one(loops)
-    assert loops.map(lambda loop: loop.type) == [loop.type for loop in written]
-    assert loops.column(lambda loop: loop.sensor.noise).tolist() == [loop.sensor.noise for loop in written]
-    assert loops.where(lambda loop: loop.type == "flow").tolist() == [loop.type == "flow" for loop in written]
+    separate_loops = one_by_one(loops)
+    assert loops.map(lambda loop: loop.type) == [loop.type for loop in separate_loops]
+    assert loops.column(lambda loop: loop.sensor.noise).tolist() == [loop.sensor.noise for loop in separate_loops]
+    assert loops.where(lambda loop: loop.type == "flow").tolist() == [loop.type == "flow" for loop in separate_loops]
     assert loops.columns(lambda loop: (loop.sp, loop.op)).tolist() == [
-        [loop.sp for loop in written], [loop.op for loop in written]]
+        [loop.sp for loop in separate_loops], [loop.op for loop in separate_loops]]
 
 
 def test_labels_of_a_loop_change_neither_its_values_nor_what_a_checkpoint_knows_it_by() -> None:

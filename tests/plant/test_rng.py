@@ -117,9 +117,9 @@ def test_another_process_makes_the_same_bytes() -> None:
     here = Path(__file__).parent
     paths = [str(folder) for folder in (here, *here.parents[:2])]
     code = f"import sys; sys.path[:0] = {paths}; import test_rng; print(test_rng.digest())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
-                          env={"PYTHONHASHSEED": "7"})
-    assert done.stdout.strip() == digest()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120,
+                            env={"PYTHONHASHSEED": "7"})
+    assert result.stdout.strip() == digest()
 
 
 def test_another_seed_makes_other_values() -> None:

@@ -123,10 +123,10 @@ class Stream:
     def generate(self, first: int, last: int) -> list[bytes]:
         """Return the lines of `generate` from the first to the last time, ns since 1970."""
         start = datetime.fromtimestamp(self.start / SECOND, timezone.utc).isoformat()
-        done = subprocess.run([sys.executable, "-m", "clpm_execd", "generate", "--config", "loops.toml", "--start",
-                               start, "--duration", f"{(last - self.start) / SECOND:.2f}s"], cwd=self.folder,
-                              capture_output=True, check=True, env=environment({"PYTHONPATH": str(ROOT)}))
-        return [line for line in split_lines(done.stdout) if time_of(line) >= first]
+        result = subprocess.run([sys.executable, "-m", "clpm_execd", "generate", "--config", "loops.toml", "--start",
+                                 start, "--duration", f"{(last - self.start) / SECOND:.2f}s"], cwd=self.folder,
+                                capture_output=True, check=True, env=environment({"PYTHONPATH": str(ROOT)}))
+        return [line for line in split_lines(result.stdout) if time_of(line) >= first]
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "clpm_execd", *words]

@@ -29,9 +29,9 @@ FILE_SYSTEMS = {
 
 
 def run(*words: str | Path) -> str:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{words}: {done.stderr}"
-    return done.stdout.strip()
+    result = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{words}: {result.stderr}"
+    return result.stdout.strip()
 
 
 def make_image(kind: str, folder: Path) -> bytes:

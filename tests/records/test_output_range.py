@@ -26,10 +26,10 @@ def free_output(low: float, high: float) -> np.ndarray:
 @pytest.mark.parametrize("ends", STANDARD_RANGES)
 def test_ends_at_which_op_rests_are_the_ends_of_its_range(ends):
     low, high = ends
-    found = infer_output_range(low + limited_output() / 100 * (high - low))
-    assert found.ends == ends
+    op_range = infer_output_range(low + limited_output() / 100 * (high - low))
+    assert op_range.ends == ends
     sentence = f"OP is recorded from {low:.6g} to {high:.6g}: taken as 0 to 100 %"
-    assert found.assumption == ("" if ends == PERCENT else sentence)
+    assert op_range.assumption == ("" if ends == PERCENT else sentence)
 
 
 @pytest.mark.parametrize(("unit", "values", "ends"), [
@@ -53,10 +53,10 @@ def test_the_size_decides_where_there_is_nothing_else(values, ends):
 
 
 def test_a_bump_test_shows_no_ends():
-    found = infer_output_range(np.repeat([10.0, 20.0], 500))
-    assert found.ends == PERCENT
+    op_range = infer_output_range(np.repeat([10.0, 20.0], 500))
+    assert op_range.ends == PERCENT
     assert "between 10 and 20: taken as per cent; if it is volts or mA, give its range with --op-range" in \
-        found.assumption
+        op_range.assumption
 
 
 def test_an_end_inside_of_per_cent_is_an_output_limit():
@@ -76,17 +76,18 @@ def test_counts_are_those_of_a_converter(top):
 @given(st.floats(0.01, 1e6), st.floats(-5, 5), st.integers(0, 50))
 def test_an_op_in_units_of_its_own_is_never_clipped(scale, shift, seed):
     values = np.random.default_rng(seed).standard_normal(500) * scale + shift * scale
-    found = infer_output_range(values)
-    low, high = (-10.0, 110.0) if found.ends == PERCENT else found.ends  # which a DCS lets OP leave by some per cent
+    op_range = infer_output_range(values)
+    # A DCS lets OP leave its range by some per cent.
+    low, high = (-10.0, 110.0) if op_range.ends == PERCENT else op_range.ends
     assert low <= values.min()
     assert values.max() <= high
-    assert np.ptp(values) > 0.05 * (found.high - found.low) or found.ends in STANDARD_RANGES
+    assert np.ptp(values) > 0.05 * (op_range.high - op_range.low) or op_range.ends in STANDARD_RANGES
 
 
 @pytest.mark.parametrize("values", [
     [], [np.nan, np.nan], [0.0, 0.0], [50.0, 50.0], [1e308, -1e308], [-99999.0, 40, 41],
 ])
 def test_the_range_has_a_width_for_any_values(values):
-    found = infer_output_range(np.array(values))
-    assert np.isfinite(found.ends).all()
-    assert found.low < found.high
+    op_range = infer_output_range(np.array(values))
+    assert np.isfinite(op_range.ends).all()
+    assert op_range.low < op_range.high

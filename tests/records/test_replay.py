@@ -111,16 +111,16 @@ def test_a_record_of_a_century_does_not_overflow():
 
 @pytest.mark.parametrize("path", plant_records(), ids=lambda path: path.name)
 def test_every_plant_record_is_replayed(path):
-    read = read_record(path)
-    block = Replay([read], start=NOW, interval=None).advance(2 * len(read.times))
-    assert (np.diff(block.times) == read.interval).all()
+    record = read_record(path)
+    block = Replay([record], start=NOW, interval=None).advance(2 * len(record.times))
+    assert (np.diff(block.times) == record.interval).all()
     assert len(block.loops) == 1
     assert np.isfinite(block.pv).mean() > 0.99
     assert np.isfinite(block.op).all()
     assert np.isfinite(block.sp).all()
     assert (block.mode == AUT).all()
-    if (np.diff(read.times) == read.interval).all():
-        assert (block.op == np.concatenate([read.op, read.op])).all()
+    if (np.diff(record.times) == record.interval).all():
+        assert (block.op == np.concatenate([record.op, record.op])).all()
 
 
 def test_a_gap_of_a_year_is_replayed_as_a_day(tmp_path):

@@ -117,10 +117,10 @@ def test_without_a_reader_of_stderr_lines_are_lost_and_counted() -> None:
         received = os.read(read, 1 << 20).splitlines()
         assert all(line == b"I! " + b"x" * 3000 for line in received)
         log.info("read again")
-        lost = 100 - len(received)
+        lost_lines = 100 - len(received)
         assert os.read(read, 1 << 20).decode().splitlines() == [
             "I! read again",
-            f"W! {lost} log lines were lost while nobody read them",
+            f"W! {lost_lines} log lines were lost while nobody read them",
         ]
         os.close(read)
         log.info("into nothing")

@@ -55,10 +55,10 @@ def encoded(form: str, samples: bool = True) -> bytes:
     return encoder.header() + encoder.encode(source.advance(SAMPLES))
 
 
-def has_simulated_episodes(read: GroundTruth) -> bool:
+def has_simulated_episodes(truth: GroundTruth) -> bool:
     end = START + (SAMPLES - 1) * SECOND
     cut = [(e.loop, e.fault, e.start, min(e.end, end), e.control, tuple((a, min(b, end)) for a, b in e.visible))
-           for e in read.episodes]
+           for e in truth.episodes]
     return cut == [(e.loop, e.fault, e.start, e.end, e.control, e.visible) for e in simulated_episodes()]
 
 
@@ -67,10 +67,10 @@ def has_simulated_episodes(read: GroundTruth) -> bool:
 def test_a_stream_is_read_back(form: str, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "day"
     path.write_bytes(compress(encoded(form)))
-    read = read_truth(path)
-    assert has_simulated_episodes(read)
-    assert read.has_samples
-    assert read.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+    truth = read_truth(path)
+    assert has_simulated_episodes(truth)
+    assert truth.has_samples
+    assert truth.observation == dict.fromkeys(["FIC 1,=", "FIC2", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
 
 
 def test_wide_csv_is_read_where_one_fault_at_a_time_is_present() -> None:
@@ -78,10 +78,10 @@ def test_wide_csv_is_read_where_one_fault_at_a_time_is_present() -> None:
     source = Plant(parse_configuration({"loop": [LOOPS[0], LOOPS[2]]}).loops, seed=1, start=START)
     encoder = WideCsv(source.loops, truth=True)
     header, *rows = (encoder.header() + encoder.encode(source.advance(SAMPLES))).decode().splitlines(keepends=True)
-    read = read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]])
+    truth = read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]])
     expected = [episode for episode in simulated_episodes() if episode.loop == LOOPS[0]["id"] and not episode.control]
-    assert [replace(episode, severity=1.0) for episode in expected] == list(read.episodes)
-    assert read.observation == dict.fromkeys(["FIC 1,=", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
+    assert [replace(episode, severity=1.0) for episode in expected] == list(truth.episodes)
+    assert truth.observation == dict.fromkeys(["FIC 1,=", "FIC3"], ((START, START + (SAMPLES - 1) * SECOND),))
     with pytest.raises(BadInput, match=r"line 3: does not say which of stiction\+bias is visible"):
         read_truth([header, rows[0], "2025-01-10T10:05:00Z,X,AUT,1,2,3,stiction+bias,true\n"])
 
@@ -89,12 +89,12 @@ def test_wide_csv_is_read_where_one_fault_at_a_time_is_present() -> None:
 def test_order_and_repetitions_do_not_matter() -> None:
     """As after `sort -u`, or where a delivery at least once writes a line again, late."""
     lines = encoded("lp").decode().splitlines(keepends=True)
-    read = read_truth(lines)
+    truth = read_truth(lines)
     shuffled = random.Random(1).sample(lines, len(lines))
     for other in (sorted(set(lines)), lines[::-1], shuffled, [*lines, *shuffled[:500]]):
-        assert read_truth(other) == read
+        assert read_truth(other) == truth
     header, *rows = encoded("csv").decode().splitlines(keepends=True)
-    assert read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]]) == read
+    assert read_truth([header, *random.Random(1).sample(rows, len(rows)), *rows[:50]]) == truth
 
 
 def test_the_output_of_telegraf_is_read() -> None:
@@ -114,26 +114,26 @@ def test_the_answer_to_a_query_is_read() -> None:
         tables.setdefault((fault, field, loop), []).append(f",_result,0,{time},{value},{field},{fault},{loop}\r\n")
     header = ",result,table,_time,_value,_field,fault,loop_id\r\n"
     text = "\r\n".join(header + "".join(each) for each in tables.values())
-    read = read_truth(text.replace("X", '"FIC 1,="').splitlines(keepends=True))
-    assert has_simulated_episodes(read)
+    truth = read_truth(text.replace("X", '"FIC 1,="').splitlines(keepends=True))
+    assert has_simulated_episodes(truth)
 
 
 def test_without_samples_only_loops_with_a_fault_are_known(tmp_path: Path) -> None:
     (tmp_path / "t.lp").write_bytes(encoded("lp", samples=False))
-    read = read_truth(tmp_path / "t.lp")
-    assert not read.has_samples
-    assert list(read.observation) == ["FIC 1,=", "FIC2"]
-    assert read.with_healthy_loops(["FIC9"]).observation["FIC9"] == read.observation["FIC2"]
+    truth = read_truth(tmp_path / "t.lp")
+    assert not truth.has_samples
+    assert list(truth.observation) == ["FIC 1,=", "FIC2"]
+    assert truth.with_healthy_loops(["FIC9"]).observation["FIC9"] == truth.observation["FIC2"]
 
 
 def test_time_without_a_stream_is_not_observed() -> None:
     def row(seconds: int, present: bool) -> str:
         return f"t,fault=stuck,loop_id=A present={present},visible={present},severity=1 {START + seconds * SECOND}\n"
 
-    read = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
-    assert [(e.start - START, e.end - START) for e in read.episodes] == \
+    truth = read_truth([row(0, True), row(60, True), row(1000, True), row(1060, False)])
+    assert [(e.start - START, e.end - START) for e in truth.episodes] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
-    assert [(a - START, b - START) for a, b in read.observation["A"]] == \
+    assert [(a - START, b - START) for a, b in truth.observation["A"]] == \
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
 
 
@@ -211,12 +211,12 @@ def errors_of(tmp_path: Path, text: str, by: str = "kind") -> list[str]:
 
 
 def test_an_alarm_is_read_with_its_time_zone_and_other_columns_are_ignored(tmp_path: Path) -> None:
-    read = read_text(tmp_path, "note,Fault,loop_id,start,end,detected\n"
-                               '"a, b",stiction,FIC101,2025-01-10T12:00:00+02:00,2025-01-10T10:30:00.5Z,\n\n'
-                               "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
+    alarms = read_text(tmp_path, "note,Fault,loop_id,start,end,detected\n"
+                       '"a, b",stiction,FIC101,2025-01-10T12:00:00+02:00,2025-01-10T10:30:00.5Z,\n\n'
+                       "x,bias,FIC102,2025-01-10T10:00:00Z,,2025-01-10T10:00:05Z\n")
     start = 1_736_503_200 * SECOND
-    assert read == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
-                    Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
+    assert alarms == [Alarm("FIC101", start, start + 1_800_500_000_000, "stiction"),
+                      Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
 
 
 def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def tally_of(result: Score, name: str) -> Tally:
 
 
 def test_each_wrong_alarm_and_missed_event_is_listed_with_what_covers_it() -> None:
-    drawn = truth(episode("stiction", 100, 200), episode("bias", 300, 400), control(500, 600))
-    result = score(drawn, [alarm("sluggish", 120, 180), alarm("freeze", 510, 520), alarm("noise", 700, 800),
-                           alarm("bias", 310, 390)])
+    ground_truth = truth(episode("stiction", 100, 200), episode("bias", 300, 400), control(500, 600))
+    result = score(ground_truth, [alarm("sluggish", 120, 180), alarm("freeze", 510, 520), alarm("noise", 700, 800),
+                                  alarm("bias", 310, 390)])
     assert result.false_positives == (
         Mistake("A", 120, 180, "stiction", "sluggish"), Mistake("A", 510, 520, "grade-change", "freeze"),
         Mistake("A", 700, 800, "healthy", "noise"))
@@ -56,14 +56,14 @@ def test_each_wrong_alarm_and_missed_event_is_listed_with_what_covers_it() -> No
 
 
 def test_precision_and_recall_at_each_limit_of_the_detectors_own_score() -> None:
-    drawn = truth(episode("stiction", 100, 200), episode("stiction", 300, 400))
+    ground_truth = truth(episode("stiction", 100, 200), episode("stiction", 300, 400))
     alarms = [replace(alarm("stiction", start, start + 50), score=sure)
               for start, sure in ((100, 0.9), (600, 0.8), (300, 0.7))]
-    points = find_precision_recall(drawn, alarms)
+    points = find_precision_recall(ground_truth, alarms)
     assert [(point.threshold, point.precision, point.recall) for point in points] == [
         (0.9, 1.0, 0.5), (0.8, 0.5, 0.5), (0.7, pytest.approx(2 / 3), 1.0)]
     assert compute_average_precision(points) == pytest.approx(0.5 * 1.0 + 0.5 * 2 / 3)
-    assert find_precision_recall(drawn, [*alarms, alarm("stiction", 700, 800)]) == []
+    assert find_precision_recall(ground_truth, [*alarms, alarm("stiction", 700, 800)]) == []
     assert compute_average_precision([]) is None
 
 
@@ -73,23 +73,23 @@ def affected_episode(start: int, end: int, loop: str = "B") -> Episode:
 
 @pytest.mark.parametrize("kind", ["freeze", "stiction"])
 def test_an_alarm_on_an_affected_loop_counts_neither_way(kind: str) -> None:
-    drawn = truth(episode("freeze", 100, 300), affected_episode(150, 300))
+    ground_truth = truth(episode("freeze", 100, 300), affected_episode(150, 300))
     on_the_root = alarm("freeze", 100, 300)
-    assert (score(drawn, [on_the_root, alarm(kind, 200, 280, loop="B")]).total
-            == score(drawn, [on_the_root]).total)
-    assert score(drawn, [alarm(kind, 500, 600, loop="B")]).total.wrong_alarms == 1, "it is healthy by then"
+    assert (score(ground_truth, [on_the_root, alarm(kind, 200, 280, loop="B")]).total
+            == score(ground_truth, [on_the_root]).total)
+    assert score(ground_truth, [alarm(kind, 500, 600, loop="B")]).total.wrong_alarms == 1, "it is healthy by then"
 
 
 @pytest.mark.parametrize(("cause", "is_correct"), [
     ("A", True), ("A:freeze", True), ("", False), ("B", False), ("A:stiction", False)])
 def test_an_alarm_on_an_affected_loop_is_judged_by_the_cause_that_it_names(cause: str, is_correct: bool) -> None:
-    drawn = truth(episode("freeze", 100, 300), affected_episode(150, 300))
+    ground_truth = truth(episode("freeze", 100, 300), affected_episode(150, 300))
     alarms = [replace(each, cause=named, score=0.9) for each, named in (
         (alarm("freeze", 100, 300), ""), (alarm("stiction", 200, 280, loop="B"), cause))]
-    result = score(drawn, alarms, affected="judge")
+    result = score(ground_truth, alarms, affected="judge")
     assert tally_of(result, AFFECTED).detected_events == is_correct
     assert result.total.wrong_alarms == (not is_correct)
-    (point,) = find_precision_recall(drawn, alarms, affected="judge")
+    (point,) = find_precision_recall(ground_truth, alarms, affected="judge")
     assert (point.precision, point.recall) == ((1.0, 1.0) if is_correct else (0.5, 0.5))
 
 

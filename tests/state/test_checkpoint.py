@@ -227,10 +227,10 @@ def test_a_full_disk_ends_no_stream(tmp_path: Path, clpm_execd: list[str]) -> No
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    done = subprocess.run([*clpm_execd, "--state", str(tmp_path), "--count", "2"], preexec_fn=allow_only_small_files,
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
-    assert (done.returncode, done.stdout.count("\n")) == (0, 10), done.stderr
-    assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I!")] == ["W!"]
+    result = subprocess.run([*clpm_execd, "--state", str(tmp_path), "--count", "2"], preexec_fn=allow_only_small_files,
+                            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert (result.returncode, result.stdout.count("\n")) == (0, 10), result.stderr
+    assert [line[:2] for line in result.stderr.splitlines() if not line.startswith("I!")] == ["W!"]
     assert not list(tmp_path.glob("checkpoint*"))
 
 

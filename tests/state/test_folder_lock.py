@@ -109,9 +109,9 @@ def test_a_folder_that_cannot_be_used_is_one_warning(
 
 def test_the_program_streams_without_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    done = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
-    assert (done.returncode, done.stdout.count("\n")) == (0, 10)
-    assert [line[:2] for line in done.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], done.stderr
+    result = run_command("--state", tmp_path / "file" / "state", "--count", "2", folder=tmp_path)
+    assert (result.returncode, result.stdout.count("\n")) == (0, 10)
+    assert [line[:2] for line in result.stderr.splitlines() if not line.startswith("I! ")] == ["W!"], result.stderr
 
 
 def test_a_lock_whose_file_was_deleted_is_acquired_again(tmp_path: Path) -> None:
@@ -147,18 +147,18 @@ def test_the_direct_stream_writes_without_a_folder_that_cannot_be_used(what: str
     with closing(Server(DONE)) as server:
         env = {"INFLUXDB_URL": server.url, "INFLUXDB_TOKEN": "a-token-to-write", "INFLUXDB_ORG": "o",
                "INFLUXDB_BUCKET": "b"}
-        done = run_command("--direct", "--state", state, "--count", "1", folder=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
-    assert "5 points written, 0 rejected, 0 dropped, 0 pending" in done.stderr
-    assert len(re.findall("cannot (?:use|write)", done.stderr)) == 1, done.stderr
+        result = run_command("--direct", "--state", state, "--count", "1", folder=tmp_path, env=env)
+    assert result.returncode == 0, result.stderr
+    assert "5 points written, 0 rejected, 0 dropped, 0 pending" in result.stderr
+    assert len(re.findall("cannot (?:use|write)", result.stderr)) == 1, result.stderr
 
 
 @pytest.mark.slow  # it waits for as long as Telegraf may take to end the first
 def test_the_program_ends_with_status_2_and_one_error(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path, LOG)
     assert lock.try_acquire()
-    done = run_command("--state", tmp_path, "--count", "1", folder=tmp_path)
+    result = run_command("--state", tmp_path, "--count", "1", folder=tmp_path)
     lock.release()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert [line for line in done.stderr.splitlines() if line.startswith("E! ")] == done.stderr.splitlines()[-1:]
-    assert "in use by another clpm-execd" in done.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert [line for line in result.stderr.splitlines() if line.startswith("E! ")] == result.stderr.splitlines()[-1:]
+    assert "in use by another clpm-execd" in result.stderr

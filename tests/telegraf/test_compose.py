@@ -75,8 +75,8 @@ class Stack:
         return self.podman.run("podman", "healthcheck", "run", self.name(service), check=False).returncode == 0
 
     def inside(self, service: str, *command: str) -> str:
-        done = self.podman.run("podman", "exec", self.name(service), *command, check=False)
-        return (done.stdout + done.stderr).strip()
+        result = self.podman.run("podman", "exec", self.name(service), *command, check=False)
+        return (result.stdout + result.stderr).strip()
 
     def seconds_to_stop(self, service: str) -> float:
         start = time.monotonic()

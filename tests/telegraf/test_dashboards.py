@@ -250,8 +250,8 @@ def test_the_template_is_updated_by_a_second_one_and_leaves_a_site_s_own_variabl
     of_the_site = variables(influxdb)
     settings = {"INFLUXDB_URL": influxdb.url, "INFLUXDB_TOKEN": influxdb.token, "INFLUXDB_ORG": influxdb.org}
     for _ in range(2):
-        done = run_process(["sh", FOLDER / "apply-dashboard.sh"], folder=FOLDER, env=settings)
-        assert done.stdout == f"InfluxDB at {influxdb.url} has the dashboard Control loops.\n", done.stderr
+        result = run_process(["sh", FOLDER / "apply-dashboard.sh"], folder=FOLDER, env=settings)
+        assert result.stdout == f"InfluxDB at {influxdb.url} has the dashboard Control loops.\n", result.stderr
     [dashboard] = json.loads(influxdb.request(f"/api/v2/dashboards?orgID={influxdb.org_id}"))["dashboards"]
     stored = json.loads(influxdb.request(f"/api/v2/dashboards/{dashboard['id']}?include=properties"))
     assert stored["name"] == "Control loops"
@@ -275,10 +275,10 @@ def cells() -> dict[str, tuple[int, list[tuple[int, int, int, int]]]]:
 @pytest.mark.parametrize("name", ["influxdb", "grafana"])
 def test_the_cells_fill_their_grid_and_do_not_overlap(name: str) -> None:
     columns, placed = cells()[name]
-    taken = [{(x + i, y + j) for i in range(w) for j in range(h)} for x, y, w, h in placed]
-    for one, other in itertools.combinations(taken, 2):
+    areas = [{(x + i, y + j) for i in range(w) for j in range(h)} for x, y, w, h in placed]
+    for one, other in itertools.combinations(areas, 2):
         assert not one & other
-    every = set().union(*taken)
+    every = set().union(*areas)
     assert every == set(itertools.product(range(columns), range(1 + max(y for _, y in every))))
 
 

@@ -69,9 +69,9 @@ class Debian:
 
     def run(self, *words: str) -> str:
         """Run a command to its end, and return what it printed; it must succeed."""
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        result = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=240, check=False)
+        assert result.returncode == 0, f"{' '.join(words)}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
 
     def install(self, *packages: Path) -> None:
         for package in packages:
@@ -107,9 +107,9 @@ class Debian:
 def make_packages(repository: Path, folder: Path) -> Path:
     """Return the .deb of this repository, made as a release is."""
     for command in (["uv", "build", "--quiet", "--out-dir", str(folder), "."], [".packaging/build", str(folder)]):
-        done = subprocess.run(command, cwd=repository, env=parts.uv_environment(), capture_output=True, text=True,
-                              check=False)
-        assert done.returncode == 0, done.stderr
+        result = subprocess.run(command, cwd=repository, env=parts.uv_environment(), capture_output=True, text=True,
+                                check=False)
+        assert result.returncode == 0, result.stderr
     [package] = folder.glob("*.deb")
     return package
 

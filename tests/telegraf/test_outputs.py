@@ -109,9 +109,9 @@ def expected(start: str, samples: int, folder: Path) -> list[Point]:
 
 def score(folder: Path, *options: str, **environment: str) -> str:
     """The score of faults that are present, because stiction does not show within seconds."""
-    done = run_command("score", "alarms.csv", "--all", "--format", "json", *options, folder=folder, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    result = run_command("score", "alarms.csv", "--all", "--format", "json", *options, folder=folder, env=environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def points_in(lines: list[str]) -> list[Point]:

@@ -42,11 +42,11 @@ def level(influxdb: InfluxDB, bucket: str) -> bool:
 def expected(program: list[str], first: int, last: int, environment: dict[str, str]) -> list[Point]:
     """The points that `generate` makes of these instants."""
     start = datetime.fromtimestamp(first // SECOND, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    done = subprocess.run(
+    result = subprocess.run(
         [*program, "generate", "--start", start, "--duration", f"{(last - first) // SECOND + 1}s"],
         capture_output=True, text=True, env=environment, timeout=300, check=True)
     points = []
-    for line in done.stdout.splitlines():
+    for line in result.stdout.splitlines():
         match = LINE.fullmatch(line)
         assert match
         mode, loop, fields, stamp = match.groups()

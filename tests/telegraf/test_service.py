@@ -33,8 +33,8 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.process
 def test_systemd_accepts_it(installed: Path) -> None:
-    done = analyze("verify", "--man=no", str(installed))
-    assert (done.returncode, done.stderr) == (0, "")
+    result = analyze("verify", "--man=no", str(installed))
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.process

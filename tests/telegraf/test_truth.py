@@ -82,11 +82,11 @@ def test_effects_and_causes_arrive_and_score_judges_by_them(
         for each, fault, cause in ((freeze, "freeze", ""), (affected, "aggressive", "FIC102"))))
 
     def score(*options: str) -> dict[str, object]:
-        done = subprocess.run(
+        process = subprocess.run(
             [*clpm_execd, "score", "alarms.csv", "--affected", "judge", "--format", "json", *options], cwd=tmp_path,
             env=collector.environment | environment, capture_output=True, text=True, timeout=60, check=True)
-        result: dict[str, object] = json.loads(done.stdout)
-        return result
+        judgement: dict[str, object] = json.loads(process.stdout)
+        return judgement
 
     result = score()
     assert result == score("--truth", str(collector.output))

@@ -227,9 +227,9 @@ def test_rare_gaps_are_visible_for_the_ten_minutes_after_each() -> None:
     block = run(loop(fault("gaps", share=0.02, length=60.0)), samples=4 * 3600)
     assert block.truth is not None
     assert block.arrivals is not None
-    lost = np.setdiff1d(block.times, block.arrivals.times)
-    latest = np.searchsorted(lost, block.times, side="right") - 1
-    is_near = (latest >= 0) & (block.times - lost[latest] < 630 * SECOND)  # known half a minute later at most
+    lost_times = np.setdiff1d(block.times, block.arrivals.times)
+    latest = np.searchsorted(lost_times, block.times, side="right") - 1
+    is_near = (latest >= 0) & (block.times - lost_times[latest] < 630 * SECOND)  # known half a minute later at most
     assert 0.05 < is_near.mean() < 0.95
     assert not block.truth.visible[~is_near].any()
     assert block.truth.visible[is_near].mean() > 0.85
