@@ -197,14 +197,8 @@ class Likelihood:
         except (ValueError, OverflowError, np.linalg.LinAlgError):
             return None
 
-    def cost(self, params: Floats) -> float:
-        """Return minus twice the log-likelihood of the parameters: infinity where they have no filter."""
-        try:
-            return self._cost(params, self._compute_innovations(params[None]).whitened()[0])
-        except (ValueError, OverflowError, np.linalg.LinAlgError):
-            return np.inf
-
     def _cost(self, params: Floats, white: Floats) -> float:
+        """Return minus twice the log-likelihood of the parameters with these whitened innovations."""
         prior_residuals = self._prior_residuals(params)
         cost = white.size * log(max(float(np.mean(white**2)), 1e-300)) + float(prior_residuals @ prior_residuals)
         return cost if np.isfinite(cost) else np.inf
@@ -247,7 +241,10 @@ class Likelihood:
         start = fit.parameters.copy()
         start[3] = dead_time
         other = self._with_prior(3, dead_time, FIXED_STD).fit(start)
-        return other and replace(other, cost=self.cost(other.parameters))
+        if other is None:
+            return None
+        white = self._compute_innovations(other.parameters[None]).whitened()[0]
+        return replace(other, cost=self._cost(other.parameters, white))
 
     def _with_prior(self, at: int, mean: float, std: float) -> Likelihood:
         other = copy(self)
