@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
+from clpm_execd.identification.estimates import ComparedHypothesis, Findings
 from clpm_execd.identification.loop_data import Booleans, Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.plant.block import SECOND, Floats
@@ -59,12 +61,13 @@ def has_continuous_sp(signals: Signals) -> bool:
 def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
                       settings: Floats,
                       loop: LoopSpec, residual_model: ProcessLaw | None, faults: Sequence[FaultSpec],
-                      stem: Floats | None = None) -> LearnedModel | None:
+                      findings: Findings, stem: Floats | None = None) -> LearnedModel | None:
     """Return the model of a loop; None where the record is too short or has too many gaps.
 
     operating_point: mean PV, OP and SP, %. resolutions: of PV and OP, %. settings: see LearnedModel. loop: process and
     controller of the physical model, with their innovations (residual_model; None where the controller is no PID) and
-    faults. stem: (T,) position of a sticking valve, %, which is the process input instead of OP.
+    faults. findings: to which the comparison of both models is added. stem: (T,) position of a sticking valve, %, which
+    is the process input instead of OP.
     """
     complete = signals.complete
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(operating_point)
@@ -79,9 +82,14 @@ def fit_learned_model(signals: Signals, operating_point: tuple[float, float, flo
         return None
     physical = None if residual_model is None else _make_physical_model(plain, signals, loop, residual_model)
     faulty = replace(loop, faults=tuple(faults))
-    if physical is not None and _is_as_similar(physical, plain, faulty, loop if stem is None else faulty, x):
-        return physical
-    return _select_stretches(plain)
+    gain = None if physical is None else _similarity_gain(physical, plain, faulty, loop if stem is None else faulty, x)
+    is_physical = gain is not None and gain >= -_MARGIN
+    findings.hypotheses.append(ComparedHypothesis("ARX equations stream PV and OP", nan, 0.0, 0.0,
+                                                  not is_physical))
+    if gain is not None:
+        findings.hypotheses.append(ComparedHypothesis("the process and the PID controller stream PV and OP", nan, gain,
+                                                      -_MARGIN, is_physical))
+    return physical if is_physical else _select_stretches(plain)
 
 
 def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master: bool, is_repeat: Booleans,
@@ -250,25 +258,26 @@ def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopS
     return model if run_lengths(model).any() else None
 
 
-def _is_as_similar(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, healthy: LoopSpec, x: Floats) -> bool:
-    """Return whether the physical model's stream resembles the record as closely as the plain one's.
+def _similarity_gain(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, healthy: LoopSpec, x: Floats
+                     ) -> float | None:
+    """Return by how many decades the physical model's stream is closer to the record than the plain one's, if known.
 
     Both models have only the residuals of the first half, and the streams are compared with the second half.
     """
     half = len(x) // 2
     if half < _SEGMENT_SAMPLES:  # too short to tell
-        return False
+        return None
     distances = []
     for model, loop in ((physical, faulty), (plain, healthy)):
         residuals = model.residuals.copy()
         residuals[half:] = np.nan
         model = replace(model, residuals=residuals)
         if not run_lengths(model).any():
-            return False
+            return None
         stream = _simulate(replace(loop, learned_model=model))
         distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset)
                          + _irregularity_distance(x, stream))
-    return distances[0] <= distances[1] + _MARGIN
+    return distances[1] - distances[0]
 
 
 def _simulate(loop: LoopSpec) -> Floats:

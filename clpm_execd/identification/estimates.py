@@ -75,10 +75,11 @@ class ComparedHypothesis:
     name : str
         The explanation in words.
     log_likelihood : float
-        The log-likelihood of the prediction errors, without the constant that the rivals share.
+        The log-likelihood of the prediction errors, without the constant that the rivals share; NaN of streamed models.
     gain : float
         The improvement over the simpler explanation: of Schwarz's criterion (1978) where the numbers of parameters
-        differ, else of twice the log-likelihood. It is zero for the simplest explanation.
+        differ, else of twice the log-likelihood; for streamed models, in decades of their distance from the record. It
+        is zero for the simplest explanation.
     threshold : float
         The gain above which the hypothesis is chosen.
     is_chosen : bool

@@ -147,7 +147,7 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     streamed = fitted if fitted.interval != signals.interval else signals
     physical_residuals = chosen.residuals if is_controller_identified and fitted is signals else None
     model = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
-                              settings, replace(loop, faults=()), physical_residuals, loop.faults,
+                              settings, replace(loop, faults=()), physical_residuals, loop.faults, findings,
                               chosen.stem if fitted is streamed else None)
     if model is None:
         findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "

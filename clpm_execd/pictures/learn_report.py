@@ -134,10 +134,11 @@ def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
 
 
 def _hypothesis_table(hypotheses: Sequence[ComparedHypothesis]) -> str:
-    rows = [(one.name, f"{one.log_likelihood:.1f}", f"{one.gain:.1f}", f"{one.threshold:.0f}",
-             "yes" if one.is_chosen else "no") for one in hypotheses]
+    rows = [(one.name, "" if isnan(one.log_likelihood) else f"{one.log_likelihood:.1f}", _format_number(one.gain),
+             _format_number(one.threshold), "yes" if one.is_chosen else "no") for one in hypotheses]
     return render_table(("Hypothesis", "Log-likelihood", "Gain", "Threshold", "Chosen"), rows,
-                        "gain: of the criterion, over the simpler hypothesis") if rows else ""
+                        "gain: of the criterion, over the simpler hypothesis; of the two that stream the loop, in "
+                        "decades of the distance from the record") if rows else ""
 
 
 def _format_interval(one: Estimate) -> str:

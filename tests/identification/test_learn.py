@@ -64,6 +64,13 @@ def test_a_derivative_is_identified_with_its_filter(kind: str, reset: float, der
     assert one.loop.controller.derivative_filter == pytest.approx(n, rel=0.15)
 
 
+def test_the_streams_of_two_models_are_compared_and_the_more_similar_one_is_chosen(learned: LearnedLoop) -> None:
+    equations, physical = learned.hypotheses[-2:]
+    assert physical.is_chosen == (physical.gain >= physical.threshold) != equations.is_chosen
+    assert learned.loop.learned_model is not None
+    assert physical.is_chosen == (len(learned.loop.learned_model.innovation) > 0)
+
+
 def test_no_derivative_is_identified_where_there_is_none(learned: LearnedLoop) -> None:
     assert learned.loop.controller.derivative == 0.0
     for kind, size in (("pressure", 2.0), ("level", -3.0)):

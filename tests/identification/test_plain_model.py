@@ -9,6 +9,7 @@ import pytest
 from simulated_records import START
 
 from clpm_execd.identification.arx import fit_learned_model
+from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.plant.block import AUT, SECOND, Block, Floats
 from clpm_execd.plant.learned.model import StateMatchedModel
@@ -38,7 +39,7 @@ def fit(record: Record, op_span: tuple[float, float] = (0.0, 100.0)) -> LoopSpec
                    controller=ControllerSpec(gain=1.0, reset=10.0, derivative=0.0),
                    recording=RecordingSpec(op_range=op_span, resolution=Resolution(pv=0.0, op=0.0)))
     settings = np.array([1.0, 10.0, 0.0, base.process.gain, sum(base.process.tau), base.process.dead_time])
-    model = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, ())
+    model = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, (), Findings())
     assert isinstance(model, StateMatchedModel)
     return replace(loop, learned_model=model)
 
