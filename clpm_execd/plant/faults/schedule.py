@@ -65,8 +65,11 @@ class Schedule:
         self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
         self.tick = -1
         self.severity: Floats = np.zeros(len(self.faults))
-        self._block: Floats = np.zeros((0, len(self.faults)))
+        # Of the present block of scans: its first, the faults whose severity changes within it, with their severities
+        # at each scan, and the stages with a change at each scan.
         self._block_first = 0
+        self._changing: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)
+        self._block: Floats = np.empty((0, 0))
         self._changes: list[set[int]] = []
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
 
@@ -83,9 +86,8 @@ class Schedule:
 
         They are one row in memory where none changes, which is nearly always.
         """
-        row = int(ticks[0]) - self._block_first
-        if len(ticks) == 1 and 0 <= row < len(self._block):  # the present scan of a live stream
-            return self._block[row:row + 1]
+        if len(ticks) == 1 and int(ticks[0]) == self.tick:  # the present scan of a live stream
+            return self.severity[np.newaxis]
         first = self.compute_severities(ticks[:1], slice(None))
         changing = np.flatnonzero(~self._is_constant(int(ticks[0]), int(ticks[-1])))
         if not changing.size:
@@ -136,14 +138,21 @@ class Schedule:
     def move_to(self, tick: int) -> set[int]:
         """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""
         row = tick - self._block_first
-        if not 0 <= row < len(self._block):
+        is_new_block = not 0 <= row < len(self._changes)
+        if is_new_block:
             # Blocks begin at multiples of their length; each is computed with the scan before it.
             row, self._block_first = tick % _SCANS_PER_BLOCK, tick - tick % _SCANS_PER_BLOCK
-            severities = self.severities(np.arange(self._block_first - 1, self._block_first + _SCANS_PER_BLOCK))
-            changes = severities[1:] != severities[:-1]
-            self._changes = [set(self._stages[change].tolist()) for change in changes]
+            ticks = np.arange(self._block_first - 1, self._block_first + _SCANS_PER_BLOCK)
+            self._changing = np.flatnonzero(~self._is_constant(int(ticks[0]), int(ticks[-1])))
+            severities = self.compute_severities(ticks, self._changing)
+            stages = self._stages[self._changing]
+            self._changes = [set(stages[change].tolist()) for change in severities[1:] != severities[:-1]]
             self._block = severities[1:]
-        self.tick, self.severity = tick, self._block[row]
+            self.severity = self.compute_severities(ticks[:1], slice(None))[0]
+        if self._changing.size and (is_new_block or tick != self.tick + 1 or self._changes[row]):
+            self.severity = self.severity.copy()
+            self.severity[self._changing] = self._block[row]
+        self.tick = tick
         return self._changes[row]
 
     def faults_of_stage(self, stage: Stage) -> list[int]:
