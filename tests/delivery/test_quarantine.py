@@ -109,6 +109,14 @@ def test_beyond_its_limit_the_oldest_incident_is_deleted(
     assert caplog.text.count("deleting oldest incident") == 6 - len(remaining)
 
 
+def test_the_newest_incident_stays_however_large_it_is(tmp_path: Path, clock: Time) -> None:
+    quarantine = Quarantine(tmp_path, LOG, max_bytes=1, now=clock)
+    for number in (1, 2):
+        quarantine({MESSAGE: [line(number)]})
+        clock.advance(INCIDENT_GAP_S)
+    assert [incident.lines for incident in read_incidents(tmp_path)] == [(line(2),)]
+
+
 def test_a_full_disk_leaves_the_quarantine_unchanged(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
     quarantine({MESSAGE: [line(1)]})
     [path] = quarantine.folder.iterdir()

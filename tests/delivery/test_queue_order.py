@@ -42,6 +42,12 @@ def test_without_a_backlog_entries_leave_in_order_as_many_as_fit_into_a_request(
     assert (order.points, order.size) == (0, 0)
 
 
+def test_a_request_is_filled_to_its_last_line_and_to_its_last_byte() -> None:
+    by_lines = order_of(*(file(time, MAX_BATCH_LINES // 2) for time in range(3)))
+    by_bytes = order_of(*(file(time, 1, MAX_BATCH_BYTES // 2) for time in range(3)))
+    assert take_all(by_lines, now=3) == take_all(by_bytes, now=3) == [[0, 1], [2]]
+
+
 def test_a_request_in_flight_stays_the_same() -> None:
     order = order_of(file(1), file(2))
     first = list(order.take_request(now=2))
