@@ -10,7 +10,8 @@ from clpm_execd.delivery.verification import Verification, verify_state
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.plant import Plant
-from clpm_execd.state.checkpoint import CHECKPOINT_FILE, Checkpoint, serialize
+from clpm_execd.state.checkpoint import Checkpoint, serialize
+from clpm_execd.stored_names import CHECKPOINT_FILE
 from clpm_execd.units import SECOND
 
 START = 1_700_000_000 * SECOND

@@ -99,6 +99,13 @@ def test_a_full_disk_is_reported_with_its_remedy() -> None:
         "--output x: cannot be written: No space left on device; free some space, or name a file on another disk")
 
 
+def test_of_files_that_belong_together_none_takes_its_name_if_one_cannot_be_written(tmp_path: Path) -> None:
+    for paths in ((Path("/dev/full"), tmp_path / "one"), (tmp_path / "one", Path("/dev/full"))):
+        with pytest.raises(OSError, match="No space left"):
+            write_all_atomically(dict.fromkeys(paths, b"contents"))
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_inspected_does_not_recurse_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent of `.` is `.`: where nobody may look at it, there is no end of parents to make."""
     monkeypatch.setattr(durable_file, "is_folder", lambda path: False)
