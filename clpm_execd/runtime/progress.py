@@ -1,6 +1,7 @@
 """How far a backfill has got: lines in the log, or a bar in a terminal instead.
 
-Nothing is reported of what takes no time: only a stream that is more than a minute behind the clock has a progress.
+Nothing is reported of what takes no time: only a stream that is more than a minute and a sample behind the clock has a
+progress.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ class Progress:
         Takes the start, the end, and every 10 s the progress of a backfill.
     bar : ProgressBar, optional
         Shows the progress; then it is not logged.
+    interval : int
+        Time between samples, ns: one sample that is due is no backfill.
     """
 
-    def __init__(self, clock: Clock, log: logging.Logger, bar: ProgressBar | None = None) -> None:
+    def __init__(self, clock: Clock, log: logging.Logger, bar: ProgressBar | None = None, *, interval: int = 0) -> None:
         self._clock, self._log, self._bar = clock, log, bar
+        self._min_backfill = max(_MIN_BACKFILL_NS, interval)
         self._start: int | None = None
         self._started_at = self._logged_at = 0  # by the monotonic clock, ns
 
@@ -49,7 +53,7 @@ class Progress:
         """Report that everything before this instant has been handed over; next_time: ns since 1970."""
         lag, now = self._clock.now() - next_time, self._clock.elapsed()
         if self._start is None:
-            if lag > _MIN_BACKFILL_NS:
+            if lag > self._min_backfill:
                 self._start, self._started_at, self._logged_at = next_time, now, now
                 self._log.info("backfilling %s up to now", human_duration(lag))
             return

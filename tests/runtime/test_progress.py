@@ -35,6 +35,15 @@ def test_a_backfill_of_less_than_a_minute_is_not_logged(caplog: pytest.LogCaptur
     assert not caplog.records
 
 
+def test_the_sample_that_is_due_at_the_start_is_no_backfill_however_long_the_interval(
+        caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        progress = Progress(FakeClock(NOW), logging.getLogger("test.progress"), interval=HOUR)
+        for lag in (HOUR, 0):
+            progress.update(NOW - lag)
+    assert not caplog.records
+
+
 def test_a_bar_is_shown_in_place_of_the_lines() -> None:
     class Bar:
         shown: list[float]

@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         log.info("%s", assumption)
     reload = _Reload(arguments, settings, signals, log) if connection and settings.state and settings.loops else None
     signals.reloads_on_hangup = reload is not None and not has_terminal()
-    progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None)
+    progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None,
+                        interval=start.opened_source.source.interval)
     job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress,
                      reload)
     signals.set_interruptible(False)  # from here on the stream itself ends in order
