@@ -23,6 +23,7 @@ from clpm_execd.pictures.trend import (
     Trend,
     build_lanes,
     choose_limits,
+    choose_op_limits,
     shorten,
 )
 
@@ -182,12 +183,12 @@ class _Panels:
         unit = shorten(trend.unit, MAX_UNIT_CHARACTERS) or ("" if cell.is_small else "eng. units")
         pv_axes.set_ylabel(f"PV, SP ({unit})" if unit else "PV, SP")
         op_axes.set_ylabel("OP (%)")
-        limits = choose_limits(trend)
-        for axes in (pv_axes, op_axes):
+        for axes, limits, colour in ((pv_axes, choose_limits(trend), theme.pv),
+                                     (op_axes, choose_op_limits(trend), theme.op)):
             axes.margins(y=0.08)
-            if limits.spikes and axes is pv_axes:
+            if limits.spikes:
                 axes.set_ylim(limits.low, limits.high)
-                self._draw_spikes(axes, limits)
+                self._draw_spikes(axes, limits, colour)
             axes.locator_params(axis="y", nbins=5 if axes is pv_axes and not cell.is_small else 3)
             axes.ticklabel_format(axis="y", useOffset=False, style="plain")
             for lane in lanes:
@@ -215,17 +216,17 @@ class _Panels:
         axes.legend(lines, ("PV", "SP", "OP"), loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False,
                     borderaxespad=0.1, borderpad=0.2, columnspacing=1.2, handlelength=1.8, handletextpad=0.4)
 
-    def _draw_spikes(self, axes: Axes, limits: AxisLimits) -> None:
+    def _draw_spikes(self, axes: Axes, limits: AxisLimits, colour: str) -> None:
         """Draw an arrow at the edge for each spike, and the value of the furthest one on each side."""
         for is_above, marker, edge in ((True, "^", limits.high), (False, "v", limits.low)):
             spikes = [spike for spike in limits.spikes if spike.is_above == is_above]
             if not spikes:
                 continue
             axes.plot(np.array([spike.time for spike in spikes], dtype="datetime64[ns]"), [edge] * len(spikes), marker,
-                      color=self._theme.pv, markersize=4.0, clip_on=False, linestyle="")
+                      color=colour, markersize=4.0, clip_on=False, linestyle="")
             furthest = max(spikes, key=lambda spike: abs(spike.value - edge))
             axes.annotate(f"{furthest.value:.4g}", (_date(furthest.time), edge), (4.0, -2.0 if is_above else 2.0),
-                          textcoords="offset points", va="top" if is_above else "bottom", color=self._theme.pv,
+                          textcoords="offset points", va="top" if is_above else "bottom", color=colour,
                           fontsize=self._cell.font_size - 1.0,
                           bbox={"facecolor": self._theme.page, "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
 

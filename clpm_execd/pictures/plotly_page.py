@@ -32,6 +32,7 @@ from clpm_execd.pictures.trend import (
     Trend,
     build_lanes,
     choose_limits,
+    choose_op_limits,
     shorten,
     thin_line,
 )
@@ -139,8 +140,11 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     sp = _line(thin_line(trend.sp, points), step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
     figure.add_traces([sp, pv] if trend.has_moving_sp else [pv, sp])
     figure.add_trace(_line(thin_line(trend.op, points), step, "OP", "y2", LIGHT.op))
-    limits = choose_limits(trend)
-    _draw_spikes(figure, limits)
+    for axis, name, colour, limits in (("yaxis", "PV", LIGHT.pv, choose_limits(trend)),
+                                       ("yaxis2", "OP", LIGHT.op, choose_op_limits(trend))):
+        if limits.spikes:
+            _draw_spikes(figure, limits, axis.replace("axis", ""), name, colour)
+            figure.update_layout({axis: {"range": [limits.low, limits.high]}})
     _draw_modes(figure, trend)
     for row, lane in enumerate(lanes, 1):
         _draw_lane(figure, trend, row, lane, domains[1][0])
@@ -155,8 +159,6 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
         yaxis3={"domain": domains[2], "range": [len(lanes) + 0.5, -0.5], "fixedrange": True, "showgrid": False,
                 "zeroline": False, "tickvals": list(range(1 + len(lanes))),
                 "ticktext": ["Mode", *(lane.fault for lane in lanes)], "automargin": False})
-    if limits.spikes:
-        figure.update_layout(yaxis={"range": [limits.low, limits.high]})
     figure.add_annotation(text="UTC", x=0.0, y=0.0, xref="paper", yref="paper", xanchor="right", yanchor="top",
                           xshift=-24, yshift=-3, showarrow=False, font={"color": LIGHT.muted})
     return figure, inner_height + _TOP_PX + _BOTTOM_PX
@@ -181,16 +183,15 @@ def add_hover_points(times: Times, values: Floats, step: int) -> tuple[Times, Fl
     return np.insert(times, after, between), np.insert(values, after, values[after])
 
 
-def _draw_spikes(figure: Figure, limits: AxisLimits) -> None:
+def _draw_spikes(figure: Figure, limits: AxisLimits, axis: str, name: str, colour: str) -> None:
     """Draw an arrow at the end of the axis for each spike that lies beyond it; hovering shows its value."""
-    if limits.spikes:
-        edge = [limits.high if spike.is_above else limits.low for spike in limits.spikes]
-        figure.add_trace({
-            "type": "scatter", "mode": "markers", "name": "PV beyond the axis", "yaxis": "y", "cliponaxis": False,
-            "x": [_date(spike.time) for spike in limits.spikes], "y": edge,
-            "marker": {"color": LIGHT.pv, "size": 8,
-                       "symbol": ["triangle-up" if spike.is_above else "triangle-down" for spike in limits.spikes]},
-            "text": [f"{spike.value:.6g}" for spike in limits.spikes], "hovertemplate": "%{text}"})
+    figure.add_trace({
+        "type": "scatter", "mode": "markers", "name": f"{name} beyond the axis", "yaxis": axis, "cliponaxis": False,
+        "x": [_date(spike.time) for spike in limits.spikes],
+        "y": [limits.high if spike.is_above else limits.low for spike in limits.spikes],
+        "marker": {"color": colour, "size": 8,
+                   "symbol": ["triangle-up" if spike.is_above else "triangle-down" for spike in limits.spikes]},
+        "text": [f"{spike.value:.6g}" for spike in limits.spikes], "hovertemplate": "%{text}"})
 
 
 def _draw_modes(figure: Figure, trend: Trend) -> None:

@@ -14,7 +14,16 @@ import numpy as np
 
 from clpm_execd.pictures.braille import BrailleCanvas
 from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, colour_of_fault
-from clpm_execd.pictures.trend import AxisLimits, Lane, Line, Trend, build_lanes, choose_limits, shorten
+from clpm_execd.pictures.trend import (
+    AxisLimits,
+    Lane,
+    Line,
+    Trend,
+    build_lanes,
+    choose_limits,
+    choose_op_limits,
+    shorten,
+)
 from clpm_execd.plant.block import SECOND
 
 if TYPE_CHECKING:
@@ -92,7 +101,7 @@ class _Panels:
         self._add_heading()
         self._add_panel("PV, SP", trend.unit, rows[0], choose_limits(trend),
                         ((trend.sp, self._sp, True), (trend.pv, theme.pv, False)))
-        self._add_panel("OP %", "", rows[1], _limits(trend.op), ((trend.op, theme.op, False),))
+        self._add_panel("OP %", "", rows[1], choose_op_limits(trend), ((trend.op, theme.op, False),))
         self._add_modes()
         for lane in self._lanes:
             self._add_lane(lane)
@@ -117,7 +126,7 @@ class _Panels:
                    lines: Sequence[tuple[Line, str | None, bool]]) -> None:
         """Add a panel of lines, each with its colour, None for the terminal's, and whether it is dotted.
 
-        unit: written below the name, in a panel of four rows or more.
+        unit: written below the name, in a panel of four rows or more. limits: with the spikes of the last line.
         """
         from rich.text import Text
 
@@ -133,7 +142,7 @@ class _Panels:
         text = canvas.lines()
         for spike in limits.spikes:
             row, column = 0 if spike.is_above else rows - 1, min(self._width - 1, self._column(spike.time))
-            arrow = Text("▲" if spike.is_above else "▼", self._theme.pv)
+            arrow = Text("▲" if spike.is_above else "▼", lines[-1][1] or "default")
             text[row] = Text.assemble(text[row][:column], arrow, text[row][column + 1:])
         for row, line_text in enumerate(text):
             label = labels.get(row, "")
@@ -195,16 +204,6 @@ def _draw_line(canvas: BrailleCanvas, line: Line, colour: str, is_dotted: bool) 
     if line.is_sparse or len(x) == 1:
         canvas.draw_points(x, line.values, colour)
     (canvas.draw_dots if is_dotted else canvas.draw_line)(x, line.values, colour)
-
-
-def _limits(line: Line) -> AxisLimits:
-    """Return the ends of an axis: the minimum and the maximum of all values, and 4 % beyond."""
-    finite = line.values[np.isfinite(line.values)]
-    if not finite.size:
-        return AxisLimits(0.0, 1.0)
-    low, high = float(finite.min()), float(finite.max())
-    margin = 0.04 * (high - low) or 0.01 * abs(high) or 1.0
-    return AxisLimits(low - margin, high + margin)
 
 
 def _label_limits(low: float, high: float, rows: int) -> dict[int, str]:

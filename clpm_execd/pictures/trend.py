@@ -29,12 +29,12 @@ LINES = ("pv", "sp", "op")
 POINTS_PER_RUN = 4  # first, minimum, maximum, last
 SPARSE_ONE_IN = 3  # a line has markers where no more than every third sample arrives
 MAX_UNIT_CHARACTERS = 12  # of an axis: longer than any common unit, and shorter than the smallest axis
-# The axis of PV does not reach a spike: at most one sample in 50, three times as far beyond the middle nine tenths of
-# the samples as these spread (ten standard deviations of a normal noise).
+# The axis of PV or OP does not reach a spike: at most one sample in 50, three times as far beyond the middle nine
+# tenths of the samples as these spread (ten standard deviations of a normal noise).
 _MAX_CUT_ONE_IN = 50
 _MIDDLE_PERCENTILES = (5.0, 95.0)
 _CUT_SPREADS = 3.0
-_SAMPLES_PER_BLOCK = 400  # of PV, evenly, from which the middle is known
+_SAMPLES_PER_BLOCK = 400  # of PV and OP, evenly, from which the middle is known
 _CUT_GROUPS = 60  # over the width of a picture: spikes that are closer have one arrow
 _AXIS_MARGIN = 0.06  # of the axis, above and below
 MOVING_SP_ONE_IN = 4  # SP moves all the time where it has more than a quarter as many points as PV
@@ -86,8 +86,8 @@ class Trend:
         The faults and negative controls.
     description, unit : str
         What the loop controls, and its engineering unit; empty where they are not configured.
-    pv_sample : ndarray of float, shape (m,)
-        Some samples of PV, evenly, as the points of its line are those at its extremes; NaN where one is missing.
+    pv_sample, op_sample : ndarray of float, shape (m,)
+        Some samples, evenly, as the points of a line are those at its extremes; NaN where one is missing.
     """
 
     loop: str
@@ -101,6 +101,7 @@ class Trend:
     description: str = ""
     unit: str = ""
     pv_sample: Floats = field(default_factory=lambda: np.empty(0))
+    op_sample: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
     def has_moving_sp(self) -> bool:
@@ -119,7 +120,7 @@ class Spike:
 
 @dataclass(frozen=True, slots=True)
 class AxisLimits:
-    """The ends of an axis, engineering units, and the spikes that it does not reach."""
+    """The ends of an axis, in the unit of its lines, and the spikes that it does not reach."""
 
     low: float
     high: float
@@ -127,31 +128,47 @@ class AxisLimits:
 
 
 def choose_limits(trend: Trend) -> AxisLimits:
-    """Return the limits of the axis of PV and SP, which a few spikes do not flatten.
+    """Return the limits of the axis of PV and SP, which a few spikes of PV do not flatten.
 
     Parameters
     ----------
     trend : Trend
         The loop.
     """
-    pv, sp = (line.values[np.isfinite(line.values)] for line in (trend.pv, trend.sp))
-    if not pv.size:
-        pv = sp if sp.size else np.array([0.0, 1.0])
-    sample = trend.pv_sample[np.isfinite(trend.pv_sample)]
+    return _choose_limits(trend, trend.pv, trend.pv_sample, trend.sp.values)
+
+
+def choose_op_limits(trend: Trend) -> AxisLimits:
+    """Return the limits of the axis of OP, which a few spikes do not flatten.
+
+    Parameters
+    ----------
+    trend : Trend
+        The loop.
+    """
+    return _choose_limits(trend, trend.op, trend.op_sample, np.empty(0))
+
+
+def _choose_limits(trend: Trend, line: Line, line_sample: Floats, others: Floats) -> AxisLimits:
+    """Return the limits of an axis; others: values that it reaches, whatever they are."""
+    inside, others = (values[np.isfinite(values)] for values in (line.values, others))
+    if not inside.size:
+        inside = others if others.size else np.array([0.0, 1.0])
+    sample = line_sample[np.isfinite(line_sample)]
     if sample.size:
         bottom, top = np.percentile(sample, _MIDDLE_PERCENTILES).tolist()
         reach = _CUT_SPREADS * (top - bottom)
         is_beyond = (sample < bottom - reach) | (sample > top + reach)
         if reach > 0.0 and np.count_nonzero(is_beyond) * _MAX_CUT_ONE_IN <= sample.size:
-            pv = pv[(pv >= bottom - reach) & (pv <= top + reach)]
-    inside = np.concatenate([pv, sp])
+            inside = inside[(inside >= bottom - reach) & (inside <= top + reach)]
+    inside = np.concatenate([inside, others])
     low, high = float(inside.min()), float(inside.max())
     margin = _AXIS_MARGIN * (high - low) or 0.01 * abs(high) or 1.0
-    return AxisLimits(low - margin, high + margin, _find_spikes(trend, low - margin, high + margin))
+    return AxisLimits(low - margin, high + margin, _find_spikes(trend, line, low - margin, high + margin))
 
 
-def _find_spikes(trend: Trend, low: float, high: float) -> tuple[Spike, ...]:
-    times, values = trend.pv.times, trend.pv.values
+def _find_spikes(trend: Trend, line: Line, low: float, high: float) -> tuple[Spike, ...]:
+    times, values = line.times, line.values
     spikes: list[Spike] = []
     for is_above, beyond in ((True, values > high), (False, values < low)):
         index = np.flatnonzero(beyond)
@@ -261,6 +278,7 @@ class _LoopPoints:
     mode_starts: list[tuple[int, int]] = field(default_factory=list)  # ns since 1970, index into MODES
     has_data_path_fault: bool = False
     pv_sample: list[Floats] = field(default_factory=list)
+    op_sample: list[Floats] = field(default_factory=list)
 
 
 class _TrendBuilder:
@@ -280,7 +298,9 @@ class _TrendBuilder:
         for loop in self._loops.values():
             i = loop.column
             _add_modes(loop, block.times, block.mode[:, i])
-            loop.pv_sample.append(block.pv[:: -(-len(block) // _SAMPLES_PER_BLOCK), i].copy())
+            step = -(-len(block) // _SAMPLES_PER_BLOCK)
+            loop.pv_sample.append(block.pv[::step, i].copy())
+            loop.op_sample.append(block.op[::step, i].copy())
             if arrivals is not None and arrivals.has_data_path_fault[i]:
                 loop.has_data_path_fault = True
                 _add_arrivals(loop, arrivals)
@@ -300,7 +320,7 @@ class _TrendBuilder:
     def _build_trend(self, name: str, loop: _LoopPoints, episodes: tuple[Episode, ...]) -> Trend:
         pv, sp, op = (self._build_line(loop, line, episodes) for line in LINES)
         return Trend(name, self._start, self._end, pv, sp, op, self._mode_runs(loop), episodes,
-                     pv_sample=np.concatenate(loop.pv_sample))
+                     pv_sample=np.concatenate(loop.pv_sample), op_sample=np.concatenate(loop.op_sample))
 
     def _build_line(self, loop: _LoopPoints, line: str, episodes: Sequence[Episode]) -> Line:
         times, values = np.concatenate(loop.times[line]), np.concatenate(loop.values[line])

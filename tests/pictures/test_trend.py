@@ -22,6 +22,7 @@ from clpm_execd.pictures.trend import (
     build_lanes,
     build_trends,
     choose_limits,
+    choose_op_limits,
     choose_run,
     downsample,
 )
@@ -162,6 +163,21 @@ def test_an_axis_does_not_reach_single_spikes_and_marks_them() -> None:
     furthest = max(limits.spikes, key=lambda spike: spike.value)
     assert furthest.value == np.nanmax(trend.pv.values)
     assert np.isin(furthest.time, trend.pv.times)
+
+
+def test_the_axis_of_op_does_not_reach_the_kicks_after_single_spikes_of_pv() -> None:
+    trend = trend_of(samples=7200, fault=[{"kind": "spikes", "size": 40.0, "rate": 10.0}])
+    healthy, limits = choose_op_limits(trend_of(samples=7200)), choose_op_limits(trend)
+    assert not healthy.spikes
+    assert limits.high - limits.low < 4.0 * (healthy.high - healthy.low)
+    assert max(spike.value for spike in limits.spikes) == np.nanmax(trend.op.values)
+
+
+def test_the_axis_of_op_reaches_a_time_in_manual_at_another_output() -> None:
+    moves = [{"at": "10m", "mode": "MAN"}, {"at": "10m", "op": 80.0}, {"at": "12m", "mode": "AUT"}]
+    limits = choose_op_limits(trend_of(samples=3600, move=moves))
+    assert limits.high > 80.0
+    assert not limits.spikes
 
 
 def test_an_axis_reaches_what_is_more_than_a_few_samples_and_every_set_point() -> None:

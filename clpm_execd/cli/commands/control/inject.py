@@ -20,7 +20,8 @@ def add(commands: Commands) -> None:
                   "clpm-execd inject FIC101 stiction S=5 J=2 --for 20m --ramp 5m --state state"])
     command.add_argument("loop", metavar="LOOP", help="id of the loop")
     command.add_argument("kind", metavar="KIND", help="kind of fault, see `clpm-execd faults`")
-    command.add_argument("values", metavar="NAME=VALUE", nargs="*", default=[], help="parameters of the fault (default its own)")
+    command.add_argument("values", metavar="NAME=VALUE", nargs="*", default=[],
+                         help="parameters of the fault (default its own)")
     group = command.add_argument_group("time")
     group.add_argument("--for", metavar="D", dest="duration", default=argparse.SUPPRESS,
                        help="length of the fault (default until `clear`)")
