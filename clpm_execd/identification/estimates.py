@@ -6,7 +6,6 @@ Every number of a fitted loop is an Estimate, whose source is the record or a de
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
 from typing import Literal
 
 Origin = Literal["identified", "record", "prior"]
@@ -53,11 +52,6 @@ class Estimate:
     def from_factor(cls, value: float, factor: float, unit: str) -> Estimate:
         """Return an identified number that is within a factor of the true one."""
         return cls(value, value / factor, value * factor, unit, "identified")
-
-    @classmethod
-    def from_log_std(cls, value: float, deviation: float, unit: str) -> Estimate:
-        """Return an identified number whose logarithm has this standard deviation."""
-        return cls.from_factor(value, exp(min(QUANTILE * deviation, MAX_LOG_HALF_WIDTH)), unit)
 
     @classmethod
     def from_prior(cls, value: float, unit: str, factor: float = 3.0) -> Estimate:

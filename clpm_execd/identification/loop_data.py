@@ -83,17 +83,11 @@ def to_percent(values: Floats, span: tuple[float, float]) -> Floats:
     return (values - span[0]) / (span[1] - span[0]) * 100.0
 
 
-def _extremes(values: Floats) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if not len(values) or float(np.abs(values).max()) < _ZERO_RANGE:
-        return 0.0, 0.0
-    return float(values.min()), float(values.max())
-
-
 def infer_span(values: Floats) -> tuple[float, float]:
     """Return a transmitter range that fits the values, from 0 if possible, and 0 to 100 for values like per cent."""
-    low, high = _extremes(values)
-    if low == high == 0.0 or (low >= 0.0 and 20.0 < high <= 100.0):
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    if max(-low, high) < _ZERO_RANGE or (low >= 0.0 and 20.0 < high <= 100.0):
         return 0.0, 100.0
     top = round_up(1.4 * high) if high > 0 else 0.0
     return (-round_up(1.4 * -low) if low < 0 else 0.0), top

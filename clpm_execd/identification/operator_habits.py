@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import exp
 
 import numpy as np
 
 from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
-from clpm_execd.identification.loop_data import Booleans, Signals
+from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import OperatorSpec
 
@@ -65,24 +66,16 @@ def _estimate_day_profile(move_times: Floats, sample_times: Floats) -> tuple[flo
 
 def _estimate_manual_periods(signals: Signals, findings: Findings) -> OperatorSpec:
     """Return the mean times in MAN and in AUT, where the record has several periods of each."""
-    automatic_samples = signals.automatic[signals.complete]
-    manual, automatic = _stay_lengths(~automatic_samples), _stay_lengths(automatic_samples)
-    returns = int((np.diff(automatic_samples.astype(int)) > 0).sum())
-    if returns < _MIN_STAYS:
-        if not automatic_samples.all() and automatic_samples.any():
+    automatic = signals.automatic[signals.complete]
+    if (np.diff(automatic.astype(int)) > 0).sum() < _MIN_STAYS:
+        if automatic.any() and not automatic.all():
             findings.warnings.append("too few changes to MAN and back to estimate how often they occur")
         return OperatorSpec()
-    spec = OperatorSpec()
-    for key, stays in (("manual", manual), ("automatic", automatic)):
-        mean = float(stays.sum()) / len(stays) * signals.interval
+
+    def mean_stay(key: str, mask: Booleans) -> float:
+        stays = len(find_runs(mask, 1))
         # The log of the mean of n exponentially distributed times has a standard deviation of 1 / sqrt(n).
-        factor = float(np.exp(QUANTILE / np.sqrt(len(stays))))
-        value = findings.note(f"operator.{key}", Estimate.from_factor(mean, factor, "s"))
-        spec = replace(spec, manual=value) if key == "manual" else replace(spec, automatic=value)
-    return replace(spec, automatic=min(spec.automatic, 1e8), manual=min(spec.manual, 1e8))
+        mean = Estimate.from_factor(float(mask.sum()) / stays * signals.interval, exp(QUANTILE / stays**0.5), "s")
+        return min(findings.note(f"operator.{key}", mean), 1e8)
 
-
-def _stay_lengths(mask: Booleans) -> Floats:
-    """Return the lengths of the runs of True, samples, with those that the record's ends cut off."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
-    return np.diff(edges)[::2].astype(float)
+    return OperatorSpec(manual=mean_stay("manual", ~automatic), automatic=mean_stay("automatic", automatic))
