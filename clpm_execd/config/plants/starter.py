@@ -51,6 +51,7 @@ TYPE_SHARES = {
 # Typical of healthy loops: noise 0.02 to 0.15 % of span, load 0.3 to 1 % of travel with 5 to 30 s correlation.
 _TYPICAL_VARIABILITY = Variability(noise=(0.02, 0.15), sigma=(0.3, 1.0), correlation=(5.0, 30.0))
 _TYPICAL_MOVE_INTERVAL_HOURS: Range = (2.0, 12.0)  # operators move a set point once or a few times a shift
+_MANUAL_MOVE_INTERVAL_HOURS: Range = (1.5, 4.0)  # in MAN they move OP a few times a shift; an estimate
 _TYPICAL_MOVE_SIZE: Range = (0.5, 2.0)  # standard deviation, % of span
 
 DEFAULT_SIZE = 50  # loops of a plant whose size is not given
@@ -432,10 +433,12 @@ def _add_exchanger(pair: Sequence[_PlantLoop], rng: Random) -> None:
 
 
 def _add_operators(loops: Sequence[_PlantLoop], interval_hours: Range, size: Range, rng: Random) -> None:
-    """Add operators who move the set points of most loops that are not slaves."""
+    """Add operators who move the set points of most loops that are not slaves, and OP of all that are left in MAN."""
     for loop in loops:
-        if loop.master is None and rng.random() < _OPERATED_FRACTION:
-            loop.table["operator"] = {"interval": round(3600 * _draw_log_uniform(interval_hours, rng), -2),
+        is_manual = any(fault["kind"] == "manual" and "mean_repeat" not in fault for fault in loop.faults)
+        if is_manual or (loop.master is None and rng.random() < _OPERATED_FRACTION):
+            hours = _MANUAL_MOVE_INTERVAL_HOURS if is_manual else interval_hours
+            loop.table["operator"] = {"interval": round(3600 * _draw_log_uniform(hours, rng), -2),
                                       "size": _draw_log_uniform(size, rng)}
 
 
