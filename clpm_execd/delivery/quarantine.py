@@ -61,9 +61,14 @@ def read_incidents(state: Path) -> Iterator[Incident]:
     OSError
         If a file cannot be read.
     """
-    for path in _files_in(state / QUARANTINE_FOLDER):
+    for path in list_incidents(state):
         with suppress(FileNotFoundError):
             yield read_incident(path)
+
+
+def list_incidents(state: Path) -> list[Path]:
+    """Return the files of the incidents of a state folder, the oldest first, without those being written. OSError."""
+    return _files_in(state / QUARANTINE_FOLDER)
 
 
 def read_incident(path: Path) -> Incident:

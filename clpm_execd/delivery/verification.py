@@ -1,6 +1,6 @@
 """Whether the files of a state folder are as they were written: each is read completely, and nothing is changed.
 
-It works next to a running stream: a file that the stream removes meanwhile is left out.
+It works next to a running stream: a file that the stream is writing, or removes meanwhile, is left out.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clpm_execd.delivery.quarantine import list_incidents
 from clpm_execd.delivery.queue_file import CorruptFile
 from clpm_execd.delivery.queue_file import parse as parse_batch
 from clpm_execd.delivery.queue_folder import QueueFolder
 from clpm_execd.paths import list_folder
 from clpm_execd.state.checkpoint import UnusableCheckpoint
 from clpm_execd.state.checkpoint import parse as parse_checkpoint
-from clpm_execd.stored_names import CHECKPOINT_FILE, QUARANTINE_FOLDER
+from clpm_execd.stored_names import CHECKPOINT_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def verify_state(state: Path) -> Verification:
 
     checks: list[tuple[Path, Callable[[Path], None]]] = [
         *((folder.path_of(time), read_queue_file) for time in folder.times()),
-        *((path, _read_incident) for path in list_folder(state / QUARANTINE_FOLDER)),
+        *((path, _read_incident) for path in list_incidents(state)),
         (state / CHECKPOINT_FILE, read_checkpoint)]
     damage = [damage for path, read in checks if (damage := _find_damage(path, read))]
     moved_files = list_folder(folder.corrupt_path)
