@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.state.durable_file import PRIVATE_MODE, find_end_of_last_line, make_folder, sync_folder
+from clpm_execd.state.durable_file import PRIVATE_MODE, adopt_owner, find_end_of_last_line, make_folder, sync_folder
 from clpm_execd.stored_names import JOURNAL_TITLE
 from clpm_execd.units import format_time, parse_time
 
@@ -146,6 +146,7 @@ class Journal:
             The disk does not take it; then the file is as it was before.
         """
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), PRIVATE_MODE)
+        adopt_owner(self.path)
         try:
             end = find_end_of_last_line(fd)
             text = entry.to_line()

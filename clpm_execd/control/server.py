@@ -24,6 +24,7 @@ from clpm_execd.control.journal import Journal, JournalEntry
 from clpm_execd.control.socket_path import short_address
 from clpm_execd.control.stream_status import describe_loop, describe_stream
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.state.durable_file import adopt_owner
 from clpm_execd.units import format_time
 
 MAX_REQUEST_BYTES = 65_536  # a request has some hundred bytes; a bound on memory
@@ -198,6 +199,7 @@ def _listen(path: Path) -> socket.socket:
                 listener.bind(address)
             finally:
                 os.umask(umask)
+        adopt_owner(path)
         listener.listen(MAX_CLIENTS)
     except OSError as error:
         listener.close()

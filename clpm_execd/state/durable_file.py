@@ -49,7 +49,24 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
+        adopt_owner(path)
     sync_folder(path.parent)
+
+
+def adopt_owner(path: Path) -> None:
+    """Give a new file or folder of root to the owner of the folder that it is in, whom it would otherwise shut out.
+
+    Parameters
+    ----------
+    path : Path
+        In a state folder. A symbolic link is not followed.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with suppress(OSError):  # a file system without owners
+        owner = path.parent.stat()
+        if owner.st_uid != 0:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def sync_path(folder: Path) -> None:
@@ -81,7 +98,7 @@ def write_atomically(path: Path, *data: bytes, durable: bool = True, mode: int =
     path : Path
         The file. While it is written there is a file `path` + ".tmp" next to it.
     data : bytes
-        Contents of the file, in parts.
+        Contents of the file, in parts. A new file of root belongs to the owner of the folder.
     durable : bool
         Whether the new file must survive a power cut once this function has returned. Without it the call costs no
         wait for the disk.
@@ -93,7 +110,9 @@ def write_atomically(path: Path, *data: bytes, durable: bool = True, mode: int =
     OSError
         If the disk does not take it. Then the old contents or the new are there, completely.
     """
-    with _temporary_file(path, path.with_name(path.name + TEMPORARY_SUFFIX), mode=mode, sync=durable) as fd:
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with _temporary_file(path, temporary, mode=mode, sync=durable) as fd:
+        adopt_owner(temporary)
         for part in data:
             remaining = memoryview(part)
             while remaining:  # a disk that becomes full takes a part of what it is given

@@ -15,7 +15,7 @@ from pathlib import Path
 from clpm_execd.clock import Clock, StopRequest
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.state.durable_file import make_folder, sync_path
+from clpm_execd.state.durable_file import adopt_owner, make_folder, sync_path
 from clpm_execd.stored_names import LOCK_FILE
 
 # Telegraf kills a process that has not left 10 s after it closed its stdin.
@@ -78,6 +78,7 @@ class FolderLock:
         try:
             make_folder(self.folder)
             fd = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            adopt_owner(self.folder / LOCK_FILE)
             _lock(fd)
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)

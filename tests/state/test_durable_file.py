@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command import run_command
 
+from clpm_execd.control.journal import Journal, JournalContents, JournalEntry
+from clpm_execd.delivery.disk_queue import DiskQueue
+from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.state import durable_file
 from clpm_execd.state.durable_file import make_folder, open_atomically, unwritable, write_all_atomically
+
+LOG = logging.getLogger("test.durable_file")
 
 
 def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> None:
@@ -112,3 +119,18 @@ def test_a_folder_that_cannot_be_inspected_does_not_recurse_for_ever(monkeypatch
     monkeypatch.setattr(Path, "mkdir", lambda path, mode: None)
     monkeypatch.setattr(durable_file, "sync_folder", lambda path: None)
     make_folder(Path("a/b"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_what_root_makes_in_a_state_folder_belongs_to_the_owner_of_the_folder(tmp_path: Path, user: int) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, user, user)
+    assert run_command("--count", "1", "--state", "state", folder=tmp_path).returncode == 0
+    DiskQueue(state, LOG).put(b"m v=1 1\n")
+    Quarantine(state, LOG)({"unprocessable": [b"m v=x 1\n"]})
+    Journal(state / "journal", JournalContents(), 0).append(JournalEntry(0, {"clear": {"loop": "A"}}))
+    made = list(state.rglob("*"))
+    assert {path.name for path in made} >= {"lock", "checkpoint", "spool", "quarantine", "journal"}
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in made} == {(user, user)}
