@@ -26,7 +26,7 @@ from clpm_execd.plant.loop_sheet import make_loop_sheet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.runtime.pacing import samples_per_block
+from clpm_execd.runtime.pacing import count_samples_per_block
 from clpm_execd.units import LAST_TIME, TIME_EXAMPLE
 
 
@@ -179,7 +179,7 @@ class ControlLoopDataGenerator:
             plant = Plant(self._loops, seed=configuration.seed, start=start, interval=interval, scan=configuration.scan)
             while self._first is not None and plant.next_time < self._first:
                 ahead = -(-(self._first - plant.next_time) // interval)
-                plant.advance(min(ahead, samples_per_block(plant)))
+                plant.advance(min(ahead, count_samples_per_block(plant)))
             self._plant = plant
         return self._plant
 

@@ -137,7 +137,7 @@ def open_decompressed(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path) if start.startswith(_GZIP_START) else load_zstd().open(path))
 
 
-def compression_errors() -> tuple[type[Exception], ...]:
+def list_compression_errors() -> tuple[type[Exception], ...]:
     """Return what reading a damaged file of `open_decompressed` raises."""
     errors = (gzip.BadGzipFile, EOFError, zlib.error)
     zstd = _import_zstd()

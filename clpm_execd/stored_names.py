@@ -100,6 +100,6 @@ DISTANT_CYCLES = ("distant cycle's phase", "distant cycle's amplitude")  # keyed
 NTH_FAULT = "{}\0{}"  # in place of a loop's id: the id, and which of the loop's faults it is
 
 
-def stored_field(class_name: str, field: str) -> str:
+def get_stored_field(class_name: str, field: str) -> str:
     """Return what the field of a specification or of a learned loop is called in files."""
     return RENAMED_FIELDS.get((class_name, field), field)

@@ -72,13 +72,13 @@ def format_duration(ns: int) -> str:
     return f"{ns // size}.{ns % size:0{digits}d}".rstrip("0") + unit
 
 
-def human_duration(ns: float) -> str:
+def describe_duration(ns: float) -> str:
     """Return a text for people, rounded to three significant digits: `1.5 h`, `10.4 s`."""
-    size, symbol = largest_unit(ns)
+    size, symbol = choose_largest_unit(ns)
     return f"{ns / size:.3g} {symbol}"
 
 
-def largest_unit(ns: float) -> tuple[int, str]:
+def choose_largest_unit(ns: float) -> tuple[int, str]:
     """Return the size in ns and the symbol of the largest unit, from s to d, of which ns has at least two."""
     sizes = ((DURATION_UNITS_NS[key], symbol) for key, symbol in _SYMBOLS)
     return next(((size, symbol) for size, symbol in sizes if ns >= 2 * size), (SECOND, "s"))
@@ -110,7 +110,7 @@ def parse_time(text: str, now_ns: int) -> int:
             moment = moment.replace(tzinfo=offset)
     except ValueError as error:
         raise ValueError(f"invalid time {_quote(text)} ({error}); {TIME_EXAMPLES}") from None
-    return time_of(moment) + int((decimals or "").ljust(9, "0"))
+    return _to_ns(moment) + int((decimals or "").ljust(9, "0"))
 
 
 def format_time(ns: int) -> str:
@@ -120,7 +120,7 @@ def format_time(ns: int) -> str:
     return text + (f".{decimals:09d}".rstrip("0") if decimals else "") + "Z"
 
 
-def time_of(moment: datetime) -> int:
+def _to_ns(moment: datetime) -> int:
     """Return the ns since 1970 of a datetime with an offset; raise ValueError where it lies outside 1970 to 2262."""
     ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
     if not 0 <= ns <= LAST_TIME - SECOND:

@@ -26,7 +26,7 @@ def exposes_token(url: str) -> bool:
     return urlsplit(url).scheme == "http" and not is_on_this_machine(url)
 
 
-def without_secrets(url: str) -> str:
+def remove_secrets(url: str) -> str:
     """Return the URL for a log or a message: without user and password, query and fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -16,7 +16,7 @@ from power.mutants import MUTANTS
 
 from clpm_execd.benchmark.judging import Row, Value
 from clpm_execd.benchmark.results import read_results
-from clpm_execd.benchmark.suite import load_suite, suite_names
+from clpm_execd.benchmark.suite import list_suites, load_suite
 from clpm_execd.cli.parser import build_parser
 from clpm_execd.cli.typo_hints import STREAM, parsers_by_command
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
@@ -24,7 +24,7 @@ from clpm_execd.monitors.detectors import MONITORS
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES
 from clpm_execd.plant.specs import LoopSpec, Parameter
-from clpm_execd.units import SECOND, human_duration
+from clpm_execd.units import SECOND, describe_duration
 
 ROOT = Path(__file__).parent.parent
 _FAULTY_SUITES = ("pairs-1", "refinery-1", "plantwide-1", "datapath-1", "drift-1")
@@ -127,11 +127,11 @@ def _limits(about: Parameter) -> str:
 def suites() -> str:
     """Every suite."""
     rows = []
-    for name in suite_names():
+    for name in list_suites():
         suite = load_suite(name)
         configuration = suite.read()
-        interval = human_duration(configuration.interval or SECOND)
-        rows.append((f"`{name}`", str(len(configuration.loops)), human_duration(suite.duration), interval,
+        interval = describe_duration(configuration.interval or SECOND)
+        rows.append((f"`{name}`", str(len(configuration.loops)), describe_duration(suite.duration), interval,
                      "draft" if suite.is_draft else f"`{suite.sha256['samples']}`", suite.title))
     return _table(("suite", "loops", "duration", "interval", "sha256 of the samples", "content"), *rows)
 

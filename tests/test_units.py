@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.units import LONGEST, SECOND, format_duration, human_duration, parse_duration, parse_time
+from clpm_execd.units import LONGEST, SECOND, describe_duration, format_duration, parse_duration, parse_time
 
 
 @pytest.mark.parametrize(("text", "ns"), [
@@ -92,4 +92,4 @@ def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     (7199 * SECOND, "120 min"), (9000 * SECOND, "2.5 h"), (48 * 3600 * SECOND, "2 d"), (1_000_000 * SECOND, "11.6 d"),
 ])
 def test_a_duration_for_people_is_rounded_in_the_largest_unit_of_which_there_are_two(ns: int, text: str) -> None:
-    assert human_duration(ns) == text
+    assert describe_duration(ns) == text

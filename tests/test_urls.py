@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from clpm_execd.urls import exposes_token, is_on_this_machine, without_secrets
+from clpm_execd.urls import exposes_token, is_on_this_machine, remove_secrets
 
 
 def test_a_url_in_a_message_has_neither_password_nor_query() -> None:
-    assert without_secrets("https://u:p@influx.example:8086/base?x=1#y") == "https://influx.example:8086/base"
+    assert remove_secrets("https://u:p@influx.example:8086/base?x=1#y") == "https://influx.example:8086/base"
 
 
 @pytest.mark.parametrize("url", [

@@ -20,13 +20,13 @@ import numpy as np
 from clpm_execd.benchmark.suite import Suite
 from clpm_execd.benchmark.suite_recording import FIELDS, SamplesHash, TruthCollector, open_plant, simulate
 from clpm_execd.encoding.csv import LongCsv
-from clpm_execd.encoding.sheet_formats import sheet_as_csv
+from clpm_execd.encoding.sheet_formats import format_sheet_as_csv
 from clpm_execd.extras import require
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.score import GroundTruth
 from clpm_execd.score.truth_table import format_truth_table
-from clpm_execd.state.durable_file import open_atomically, unwritable
+from clpm_execd.state.durable_file import make_write_error, open_atomically
 from clpm_execd.version import __version__
 
 FORMATS, LAYOUTS = ("csv", "parquet"), ("wide", "long")
@@ -84,7 +84,8 @@ def write_dataset(suite: Suite, folder: Path, *, form: str = "csv", layout: str 
         with open_atomically(samples_path, lambda: not should_stop()) as file:
             samples_sha256, file_sha256, truth, sheet = _write_samples(suite, file, form, layout, should_stop)
         texts = {LOOP_SHEET: sheet, TRUTH: truth}
-        files = {samples_path.name: file_sha256, **{name: _hash(text.encode()) for name, text in texts.items()}}
+        files = {samples_path.name: file_sha256,
+                 **{name: _compute_sha256(text.encode()) for name, text in texts.items()}}
         manifest = Manifest(suite.name, suite.is_draft, samples_sha256, files[TRUTH], files, __version__,
                             np.__version__, platform.machine())
         texts[MANIFEST] = json.dumps(asdict(manifest), indent=2) + "\n"
@@ -92,7 +93,7 @@ def write_dataset(suite: Suite, folder: Path, *, form: str = "csv", layout: str 
             for name, text in texts.items():
                 stack.enter_context(open_atomically(folder / name, lambda: not should_stop())).write(text.encode())
     except OSError as error:
-        raise unwritable(f"--output {folder}", error) from None
+        raise make_write_error(f"--output {folder}", error) from None
     return manifest
 
 
@@ -117,7 +118,7 @@ def _write_samples(suite: Suite, file: BinaryIO, form: str, layout: str, should_
                 write(block)
     ground_truth = truth.truth(plant.interval)
     text = format_truth_table(ground_truth.episodes, ground_truth.observation)
-    return samples_hash.hexdigest(), output.hexdigest(), text, sheet_as_csv(sheet)
+    return samples_hash.hexdigest(), output.hexdigest(), text, format_sheet_as_csv(sheet)
 
 
 @contextmanager
@@ -168,14 +169,14 @@ class _HashingFile:
         """Leave the file open for its owner."""
 
 
-def _hash(data: bytes) -> str:
+def _compute_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def check_truth(suite: Suite, truth: GroundTruth) -> GroundTruth:
     """Return the ground truth of a suite as it was simulated; raise BadInput if it is not that of the frozen suite."""
     text = format_truth_table(truth.episodes, truth.observation)
-    if not suite.is_draft and _hash(text.encode()) != suite.sha256["truth"]:
+    if not suite.is_draft and _compute_sha256(text.encode()) != suite.sha256["truth"]:
         raise suite.report_differences(["truth"])
     return truth
 
@@ -191,7 +192,7 @@ def check_truth_file(folder: Path, suite: Suite) -> Path:
     path, where = folder / TRUTH, f"--data {folder}"
     try:
         manifest = Manifest(**json.loads((folder / MANIFEST).read_bytes()))
-        checksum = _hash(path.read_bytes())
+        checksum = _compute_sha256(path.read_bytes())
     except (OSError, ValueError, TypeError):
         raise BadInput([Problem(where, "is not a data folder of the benchmark",
                                 "name one that `clpm-execd benchmark data` wrote")]) from None

@@ -17,7 +17,7 @@ from clpm_execd.plant.truth.episodes import TimeInterval
 from clpm_execd.score import Alarm, GroundTruth, Score, score
 from clpm_execd.score.result import Tally
 from clpm_execd.score.rules import group_by_loop, is_out_of_service
-from clpm_execd.score.time_intervals import difference, intersection, total_duration, union
+from clpm_execd.score.time_intervals import difference, intersection, sum_durations, union
 from clpm_execd.units import DAY, format_time
 
 STICTION, MANUAL = "stiction", "manual"
@@ -133,7 +133,7 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
     diagnoses = [alarm for alarm in alarms if alarm.fault in FAULTS]
     by_kind, _ = _score_each_loop(truth, diagnoses, "kind")
     by_any, false_alarms = _score_each_loop(truth, alarms, ANY)
-    days = np.array([total_duration(part) / DAY for part in truth.observation.values()])
+    days = np.array([sum_durations(part) / DAY for part in truth.observation.values()])
     delays = [delay for tally in by_any for delay in tally.delays]
     no_value = Value(None)
 
@@ -220,8 +220,8 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
         positive = intersection(union(visible.get((loop, fault), ())), in_automatic)
         rest = in_automatic if against is None else intersection(union(visible.get((loop, against), ())), in_automatic)
         negative = difference(rest, union(present.get(loop, ())))
-        hit, false = (total_duration(intersection(part, alarm_time)) for part in (positive, negative))
-        rows.append((hit, false, total_duration(positive) - hit, total_duration(negative) - false))
+        hit, false = (sum_durations(intersection(part, alarm_time)) for part in (positive, negative))
+        rows.append((hit, false, sum_durations(positive) - hit, sum_durations(negative) - false))
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 

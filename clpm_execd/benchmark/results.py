@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from clpm_execd.benchmark.judging import Row, Value
-from clpm_execd.units import SECOND, human_duration
+from clpm_execd.units import SECOND, describe_duration
 
 RESULTS = Path(__file__).parent / "results.json"
 COLUMNS = ("monitor", "F1 by event", "F1 by time", "F1 of detection", "balanced accuracy for stiction",
@@ -28,7 +28,7 @@ def write_results(results: Mapping[str, Iterable[Row]]) -> None:
 
 def format_cells(row: Row) -> tuple[str, ...]:
     """Return the cells of a row under COLUMNS."""
-    delay = "-" if row.delay_s is None else human_duration(row.delay_s * SECOND)
+    delay = "-" if row.delay_s is None else describe_duration(row.delay_s * SECOND)
     return (row.monitor, str(row.f1), str(row.time_f1), str(row.detection_f1), str(row.stiction_accuracy),
             str(row.false_alarms), delay, str(row.root_cause_f1))
 

@@ -68,7 +68,7 @@ def _read_catalogue() -> Mapping[str, Mapping[str, Any]]:
     return tomli.loads(CATALOGUE.read_text(encoding="utf-8"))
 
 
-def suite_names() -> tuple[str, ...]:
+def list_suites() -> tuple[str, ...]:
     """Return the names of all suites."""
     return tuple(_read_catalogue())
 
@@ -77,6 +77,6 @@ def load_suite(name: str) -> Suite:
     """Return a suite by its name; raise BadInput if there is none."""
     entry = _read_catalogue().get(name)
     if entry is None:
-        raise BadInput([Problem(f"suite {name!r}", "there is no such suite", did_you_mean(name, suite_names()))])
+        raise BadInput([Problem(f"suite {name!r}", "there is no such suite", did_you_mean(name, list_suites()))])
     return Suite(name, str(entry["title"]), parse_duration(entry["duration"]), parse_duration(entry["window"]),
                  dict(entry.get("sha256", {})))

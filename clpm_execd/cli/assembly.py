@@ -167,10 +167,10 @@ def load_time_range(arguments: argparse.Namespace, plant_start: int | None = Non
 def skip_to(source: Source, first: int | None, signals: Signals) -> None:
     """Advance a source without output to its first instant that is not before `first`, ns since 1970, or to a stop."""
     while first is not None and source.next_time < first and not signals.should_stop:
-        from clpm_execd.runtime.pacing import samples_per_block
+        from clpm_execd.runtime.pacing import count_samples_per_block
 
         ahead = -(-(first - source.next_time) // source.interval)
-        source.advance(min(ahead, samples_per_block(source, _LINES_PER_STOP_CHECK)))
+        source.advance(min(ahead, count_samples_per_block(source, _LINES_PER_STOP_CHECK)))
 
 
 def build_source(arguments: argparse.Namespace, configuration: Configuration, *, backfill: int = 0,
@@ -206,9 +206,9 @@ def _build_controlled_plant(configuration: Configuration, point: ResumePoint, in
     """Return a plant whose loops are as its journal has changed them so far."""
     from clpm_execd.control.controlled_plant import ControlledPlant
     from clpm_execd.plant.loop_set import LoopSet
-    from clpm_execd.plant.plant import Plant, default_scan
+    from clpm_execd.plant.plant import Plant, choose_default_scan
 
-    scan = configuration.scan or default_scan(interval)
+    scan = configuration.scan or choose_default_scan(interval)
     next_tick = point.start // scan if point.snapshot is None else point.snapshot.next_tick
     loops = LoopSet.of(configuration.loops)
     pending: list[Change] = []

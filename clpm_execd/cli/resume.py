@@ -12,7 +12,7 @@ from clpm_execd.cli.assembly import OpenedSource, build_encoder, build_source
 from clpm_execd.clock import Clock
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND, human_duration
+from clpm_execd.units import SECOND, describe_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -149,8 +149,8 @@ def _log_resume(checkpoint: Checkpoint, opened_source: OpenedSource, log: loggin
     new, removed_count = len(source.loops) - len(restored_loops), len(set(checkpoint.snapshot.loops) - restored_loops)
     missing = max(0, (now - opened_source.first_emit) // source.interval + 1)
     log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d sample%s per loop",
-             human_duration(max(0, now - checkpoint.taken_at)), len(restored_loops), new, removed_count, missing,
+             describe_duration(max(0, now - checkpoint.taken_at)), len(restored_loops), new, removed_count, missing,
              "" if missing == 1 else "s")
     if opened_source.first_emit - now > CLOCK_AHEAD:
         log.warning("the clock is %s behind the last sample; waiting until it has passed it",
-                    human_duration(opened_source.first_emit - now))
+                    describe_duration(opened_source.first_emit - now))

@@ -28,8 +28,8 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
         duplicates += ids[1:] if len(set(ids)) < len(ids) else []
         if duplicates:
             owner = owners[duplicates[0]].place.path.rpartition(": ")[2]
-            entry.place.at("id").refuse(f"{duplicates[0]!r} is already the id of {owner}" + _more(len(duplicates)),
-                                        "give every loop an id of its own")
+            what = f"{duplicates[0]!r} is already the id of {owner}" + _and_others(len(duplicates))
+            entry.place.at("id").refuse(what, "give every loop an id of its own")
 
 
 def check_cascades(entries: Sequence[LoopEntry]) -> None:
@@ -48,16 +48,16 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
         learned_masters = [master for _, master in pairs if master in learned]
         if learned_masters:
             place.refuse(f"{learned_masters[0]!r} is a learned loop with a valve of its own"
-                         + _more(len(learned_masters)), "give another master, or remove its [loop.learned]")
+                         + _and_others(len(learned_masters)), "give another master, or remove its [loop.learned]")
         conflicts = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
         if conflicts:
             master = conflicts[0][1]
-            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _more(len(conflicts)),
+            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _and_others(len(conflicts)),
                          "give each slave a master of its own")
         # A loop that is directly its own master has a problem already, added where its table was read.
         circular = [slave for slave, master in pairs if slave != master and _is_in_circle(slave, masters)]
         if circular:
-            place.refuse(f"circular cascade: {circular[0]!r} is indirectly its own master" + _more(len(circular)),
+            place.refuse(f"circular cascade: {circular[0]!r} is indirectly its own master" + _and_others(len(circular)),
                          "remove cascade from the outermost loop")
 
 
@@ -67,7 +67,7 @@ def _check_masters_exist(entry: LoopEntry, pairs: Sequence[tuple[str, str]], ids
         own = set(entry.loops.ids)
         others = [loop for loop in list(ids)[:MAX_SUGGESTIONS] if loop not in own]
         remedy = did_you_mean(missing[0], others) if others else "give another loop of this file as the master"
-        entry.place.at("cascade").refuse(f"unknown loop {missing[0]!r}" + _more(len(missing)), remedy)
+        entry.place.at("cascade").refuse(f"unknown loop {missing[0]!r}" + _and_others(len(missing)), remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,5 +164,5 @@ def _is_in_circle(loop: str, masters: Mapping[str, str | None]) -> bool:
     return False
 
 
-def _more(count: int) -> str:
+def _and_others(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""

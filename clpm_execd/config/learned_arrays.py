@@ -20,7 +20,7 @@ from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import did_you_mean
-from clpm_execd.stored_names import stored_field
+from clpm_execd.stored_names import get_stored_field
 from clpm_execd.units import SECOND, format_duration
 
 _LEARN_AGAIN = "learn the loop again, or remove [loop.learned] to simulate it by process and controller"
@@ -89,7 +89,7 @@ def _build_model(arrays: Mapping[str, npt.NDArray[Any]], loop_id: str, place: Pl
     parts: dict[str, Any] = {}
     kind = StateMatchedModel if f"{loop_id}/mirror" in arrays else LearnedModel
     for item in fields(kind):
-        name = stored_field("LearnedModel", item.name)
+        name = get_stored_field("LearnedModel", item.name)
         array = arrays.get(f"{loop_id}/{name}")
         kinds = "b" if item.name == "is_repeat" else "fiu"  # of numpy: boolean; float, integer, unsigned
         if array is None or array.dtype.kind not in kinds:

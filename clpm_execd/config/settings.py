@@ -267,9 +267,9 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
         for name, value in layer_texts.items():
             if _is_misplaced_token(name, value):
                 what = "has a value that looks like an API token and is not shown"
-                problems.append(Problem(_where(layer, name), what, "set INFLUXDB_TOKEN to a token"))
+                problems.append(Problem(_name_source(layer, name), what, "set INFLUXDB_TOKEN to a token"))
                 continue
-            texts.setdefault(SETTING_ALIASES.get(name, name), (_where(layer, name), value))
+            texts.setdefault(SETTING_ALIASES.get(name, name), (_name_source(layer, name), value))
     settings = _parse(texts, Path(label), tuple(notes), problems)
     if problems:
         raise BadInput(problems)
@@ -309,10 +309,10 @@ def _resolve_token(layer_texts: dict[str, str], texts: Mapping[str, object], lay
         for name in both:
             layer_texts.pop(name, None)
     elif all(name in layer_texts for name in both):
-        problems.append(Problem(_where(layer, both[1]), "INFLUXDB_TOKEN is set as well", "keep one of them"))
+        problems.append(Problem(_name_source(layer, both[1]), "INFLUXDB_TOKEN is set as well", "keep one of them"))
 
 
-def _where(layer: str, name: str) -> str:
+def _name_source(layer: str, name: str) -> str:
     return {"option": OPTIONS.get(name, name), "environment": name}.get(layer, f"{layer}: {name}")
 
 

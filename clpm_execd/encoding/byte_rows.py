@@ -81,7 +81,7 @@ class RowBuffer:
         positions -= lengths  # and now where it begins
         text: Bytes = np.empty(size + width, dtype=np.uint8)
         copiers = [ColumnCopier.into(text, column) for column in self._columns]
-        for tile in _tiles(self._shape):
+        for tile in _split_into_tiles(self._shape):
             for copier in copiers:
                 copier.copy(positions[tile], tile)
         return text[:size].data
@@ -141,7 +141,7 @@ def pad_texts(texts: Sequence[bytes]) -> tuple[Bytes, Indices]:
     return table, padding
 
 
-def _tiles(shape: tuple[int, int]) -> Iterator[Tile]:
+def _split_into_tiles(shape: tuple[int, int]) -> Iterator[Tile]:
     """Yield runs of neighbouring rows, in their order."""
     ticks, loops = max(1, _TILE_ROWS // shape[1]), min(_TILE_ROWS, shape[1])
     for t in range(0, shape[0], ticks):

@@ -25,7 +25,7 @@ def escape(text: str) -> str:
     return text.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
 
-def series_key(measurement: str, tags: Mapping[str, str]) -> str:
+def build_series_key(measurement: str, tags: Mapping[str, str]) -> str:
     """Return the start of a line: the measurement, then the tags sorted by the bytes of their keys.
 
     Parameters

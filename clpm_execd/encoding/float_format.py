@@ -46,7 +46,7 @@ _HUNDREDTHS_END_BITS = np.float64(_HUNDREDTHS).view(np.uint64)
 _PADDING_WORD = np.uint64(2**64 - 1)
 
 
-def _words(texts: list[bytes]) -> tuple[Words, Words]:
+def _pack_words(texts: list[bytes]) -> tuple[Words, Words]:
     """Return the lower and the upper word of texts of up to 16 bytes."""
     both = np.array(texts, dtype="S16").view("<u8").reshape(-1, 2)
     return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
@@ -57,11 +57,11 @@ def _words(texts: list[bytes]) -> tuple[Words, Words]:
 _POWERS = np.array([float(f"1e{power}") for power in range(-4, 10)])
 _SCALES = np.array([float(f"1e{9 - power}") for power in range(-4, 10)])
 _INTEGER_DIGITS = [power + 1 if power >= 0 else _DIGITS for power in range(-4, 10)]
-_BEFORE_POINT_LOW, _BEFORE_POINT_HIGH = _words([b"\xff" * digits for digits in _INTEGER_DIGITS])
-_POINT_LOW, _POINT_HIGH = _words([b"\0" * digits + b"." for digits in _INTEGER_DIGITS])
+_BEFORE_POINT_LOW, _BEFORE_POINT_HIGH = _pack_words([b"\xff" * digits for digits in _INTEGER_DIGITS])
+_POINT_LOW, _POINT_HIGH = _pack_words([b"\0" * digits + b"." for digits in _INTEGER_DIGITS])
 
 
-def _length(power: int, trailing_zeros: int) -> int:
+def _count_characters(power: int, trailing_zeros: int) -> int:
     """Return how many characters of the digits with their point remain without the trailing zeros."""
     if power < 0:
         return _DIGITS - trailing_zeros
@@ -69,13 +69,13 @@ def _length(power: int, trailing_zeros: int) -> int:
 
 
 # The padding behind the digits, at ten times the place of the power, and one more for each trailing zero.
-_DIGIT_LENGTHS = [_length(power, zeros) for power in range(-4, 10) for zeros in range(_DIGITS)]
-_PADDING_LOW, _PADDING_HIGH = _words([b"\0" * length + PADDING * (16 - length) for length in _DIGIT_LENGTHS])
+_DIGIT_LENGTHS = [_count_characters(power, zeros) for power in range(-4, 10) for zeros in range(_DIGITS)]
+_PADDING_LOW, _PADDING_HIGH = _pack_words([b"\0" * length + PADDING * (16 - length) for length in _DIGIT_LENGTHS])
 _LENGTHS = np.array(_DIGIT_LENGTHS, dtype=np.int8)
 # The prefix of a small or negative number, at twice the place of its power, and one more if it is negative.
 _PREFIXES = [sign + (b"0." + b"0" * (-1 - power) if power < 0 else b"")
              for power in range(-4, 10) for sign in (b"", b"-")]
-_PREFIX_WORD = _words(_PREFIXES)[0]
+_PREFIX_WORD = _pack_words(_PREFIXES)[0]
 _PREFIX_BITS = np.array([8 * len(prefix) for prefix in _PREFIXES], dtype=np.uint64)
 _PREFIX_LENGTHS = np.array([len(prefix) for prefix in _PREFIXES], dtype=np.int8)
 _GROUPS = np.arange(_GROUP)

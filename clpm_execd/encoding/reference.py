@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from clpm_execd.encoding.escaping import escape, series_key, string_field
+from clpm_execd.encoding.escaping import build_series_key, escape, string_field
 from clpm_execd.encoding.truth_rows import TruthRow
 from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block
 
@@ -29,8 +29,8 @@ class ReferenceEncoder:
         self._signals = [signal for _, signal in sorted(fields.items())]
         self._fields = [escape(name).replace("%", "%%") + ("=%di" if signal in INTEGER_SIGNALS else "=%.10g")
                         for name, signal in sorted(fields.items())]
-        self._series = [[series_key(measurement, {**tags, **loop_tags.get(loop, {}), "loop_id": loop,
-                                                  **({mode_tag: mode} if mode_tag else {})})
+        self._series = [[build_series_key(measurement, {**tags, **loop_tags.get(loop, {}), "loop_id": loop,
+                                                        **({mode_tag: mode} if mode_tag else {})})
                          for loop in loops] for mode in modes]
 
     def encode(self, block: Block, start: int, stop: int) -> bytes:
@@ -66,7 +66,7 @@ class ReferenceEncoder:
 
 def encode_truth(measurement: str, tags: Mapping[str, str], row: TruthRow, time: bytes) -> bytes:
     """Return a row of the ground truth as a line; time: ns since 1970, as text."""
-    series = series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
+    series = build_series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
     cause = f"cause={string_field(row.cause)}," if row.cause else ""
     delay, path = (f"delay={row.delay:.10g},", f"path={string_field(row.path)},") if row.path else ("", "")
     control = f"control={row.control},{delay}effect={row.effect:.4g},".lower()

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.escaping import escape, series_key, string_field
+from clpm_execd.encoding.escaping import build_series_key, escape, string_field
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_sheet import LoopSheetRow
 from clpm_execd.problems import BadInput, Problem
@@ -29,7 +29,7 @@ _FIELDS = tuple(sorted(set(_COLUMNS) - set(_TAGS)))
 _REPEAT_NS = DURATION_UNITS_NS["h"]  # a reader that looks at the last hour or two finds the sheet
 
 
-def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
+def format_sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
     """Return the sheet as aligned columns under a heading, without the columns that would be empty.
 
     Parameters
@@ -62,7 +62,7 @@ def sheet_as_table(rows: Sequence[LoopSheetRow]) -> str:
     return "".join("  ".join(line).rstrip() + "\n" for line in zip(*texts, strict=True))
 
 
-def sheet_as_csv(rows: Sequence[LoopSheetRow]) -> str:
+def format_sheet_as_csv(rows: Sequence[LoopSheetRow]) -> str:
     """Return the sheet as CSV, a row for each loop under the names of the columns; tags are left out.
 
     Parameters
@@ -72,18 +72,18 @@ def sheet_as_csv(rows: Sequence[LoopSheetRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([_plain(getattr(row, column)) for column in _COLUMNS] for row in rows)
+    writer.writerows([_format_cell(getattr(row, column)) for column in _COLUMNS] for row in rows)
     return text.getvalue()
 
 
-def sheet_as_json(rows: Sequence[LoopSheetRow]) -> str:
+def format_sheet_as_json(rows: Sequence[LoopSheetRow]) -> str:
     """Return the sheet as a JSON array with an object for each loop.
 
     Parameters
     ----------
     rows : sequence of LoopSheetRow
     """
-    objects = [{column: _rounded(getattr(row, column)) for column in _COLUMNS} | {"tags": dict(row.tags)}
+    objects = [{column: _round_value(getattr(row, column)) for column in _COLUMNS} | {"tags": dict(row.tags)}
                for row in rows]
     return json.dumps(objects, indent=2, ensure_ascii=False) + "\n"
 
@@ -119,8 +119,8 @@ def _points(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, s
         all_tags = {**own, **tags, **row.tags}
         problems += [Problem(f"tag {tag!r}", "the loop sheet has a field of this name", "choose another name")
                      for tag in all_tags if tag in _FIELDS]
-        values = [f"{escape(name)}={_field(value)}" for name in _FIELDS if (value := getattr(row, name)) != ""]
-        points.append(f"{series_key(measurement, all_tags)} {','.join(values)} ")
+        values = [f"{escape(name)}={_format_field(value)}" for name in _FIELDS if (value := getattr(row, name)) != ""]
+        points.append(f"{build_series_key(measurement, all_tags)} {','.join(values)} ")
     if problems:
         raise BadInput(dict.fromkeys(problems))
     return points
@@ -183,13 +183,13 @@ class SheetPoints:
             self._last_checksum = int(state[LOOP_SHEET_CHECKSUM][0])
 
 
-def _field(value: str | float) -> str:
-    return string_field(value) if isinstance(value, str) else _plain(value)
+def _format_field(value: str | float) -> str:
+    return string_field(value) if isinstance(value, str) else _format_cell(value)
 
 
-def _plain(value: str | float) -> str:
+def _format_cell(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.10g}"
 
 
-def _rounded(value: str | float) -> str | float:
+def _round_value(value: str | float) -> str | float:
     return value if isinstance(value, str) else float(f"{value:.10g}")

@@ -20,7 +20,7 @@ from clpm_execd.evaluation.similarity import (
 )
 from clpm_execd.identification.learn import LearnedLoop
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.plant import Plant, default_scan
+from clpm_execd.plant.plant import Plant, choose_default_scan
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record
 
@@ -127,7 +127,7 @@ def simulate_free_run(learned: LearnedLoop, samples: int, seed: int = 42) -> Flo
     """Return (samples, 3) PV, OP and SP of the fitted loop, as they would be recorded."""
     loop = learned.loop if learned.loop.mode != "CAS" else replace(learned.loop, mode="AUT", cascade=None)
     # Difference equations have the record's interval; a loop of plain numbers has its controller scan as often.
-    scan = learned.interval if loop.learned_model is not None else default_scan(learned.interval)
+    scan = learned.interval if loop.learned_model is not None else choose_default_scan(learned.interval)
     plant = Plant((loop,), seed=seed, start=START_NS, interval=learned.interval, scan=scan)
     block = plant.advance(samples)
     return _fill_gaps(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))

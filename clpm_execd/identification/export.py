@@ -17,7 +17,7 @@ import numpy as np
 from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import LearnedLoop
 from clpm_execd.plant.specs import LoopSpec, OperatorSpec
-from clpm_execd.stored_names import stored_field
+from clpm_execd.stored_names import get_stored_field
 from clpm_execd.units import format_duration
 
 _HEAD = """\
@@ -53,7 +53,7 @@ def format_loops_files(path: Path, learned: Sequence[LearnedLoop], verdicts: Seq
     packed = io.BytesIO()
     if lawful:
         np.savez_compressed(packed, **{  # type: ignore[arg-type]
-            f"{name}/{stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
+            f"{name}/{get_stored_field('LearnedModel', item.name)}": np.asarray(getattr(laws, item.name))
             for name, laws in lawful.items() for item in fields(laws)})
     text = format_loops_text(learned, names, arrays.name, verdicts).encode()
     return {path: text, arrays: packed.getvalue()} if lawful else {path: text}

@@ -111,7 +111,7 @@ def classify_failure(failure: BaseException) -> Answer:
     Answer
         One without a status.
     """
-    causes = _causes(failure)
+    causes = _collect_causes(failure)
     names = {type(cause).__name__ for cause in causes}
     system_error = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
     message = str(system_error.strerror) if system_error else ""
@@ -136,7 +136,7 @@ def classify_failure(failure: BaseException) -> Answer:
     return Answer(None, f"{type(failure).__name__}: {failure}", error=TransportError.OTHER)
 
 
-def _causes(failure: BaseException) -> list[BaseException]:
+def _collect_causes(failure: BaseException) -> list[BaseException]:
     """Return a failure and all that it came from: urllib3 hides the system's error in `reason` and in arguments."""
     causes: list[BaseException] = []
     queue: list[object] = [failure]

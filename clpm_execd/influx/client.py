@@ -22,7 +22,7 @@ from clpm_execd.influx.call_timeout import TimedCaller
 from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S, CapturingPoolManager, FinalResponse, set_response_class
 from clpm_execd.problems import BadInput
 from clpm_execd.proxies import find_proxy
-from clpm_execd.urls import is_on_this_machine, without_secrets
+from clpm_execd.urls import is_on_this_machine, remove_secrets
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -92,7 +92,7 @@ class InfluxClient:
     @property
     def target(self) -> str:
         """Where the lines go, for a log or a message."""
-        return f"{without_secrets(self.url)}, organization {self.org!r}, bucket {self.bucket!r}"
+        return f"{remove_secrets(self.url)}, organization {self.org!r}, bucket {self.bucket!r}"
 
     def __call__(self, body: bytes) -> Answer:
         try:

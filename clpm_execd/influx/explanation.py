@@ -5,7 +5,7 @@ from __future__ import annotations
 from clpm_execd.influx.answer import Answer, TransportError
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.problems import Problem
-from clpm_execd.urls import without_secrets
+from clpm_execd.urls import remove_secrets
 
 URL_REMEDY = "give the address of an InfluxDB with its port, such as http://localhost:8086"
 
@@ -22,7 +22,7 @@ def explain_answer(answer: Answer, influx: InfluxClient, permission: str = "writ
     permission : str
         What the token is needed for: "write to" or "read".
     """
-    url = without_secrets(influx.url)
+    url = remove_secrets(influx.url)
     what = f"{url}: {answer}"
     if answer.message.startswith("<"):  # the page of some other server
         return Problem("INFLUXDB_URL", f"{url}: HTTP status {answer.status} and a web page", URL_REMEDY)

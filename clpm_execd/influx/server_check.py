@@ -19,7 +19,7 @@ from clpm_execd.influx.query import QueryClient
 from clpm_execd.influx.server_identity import identify_server
 from clpm_execd.influx.transport import DEFAULT_TIMEOUT_S
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.units import SECOND, human_duration
+from clpm_execd.units import SECOND, describe_duration
 
 MAX_CLOCK_DIFFERENCE_S = 5.0  # the Date header has whole seconds, and a request may take some
 # An outage worth planning for: points that are pending for longer than the retention are rejected.
@@ -102,12 +102,12 @@ def _check_retention(
                    "that --backfill is shorter")
         return (), (unknown,) * bool(backfill)
     if 0 < retention < backfill:
-        what = (f"reaches back {human_duration(backfill * SECOND)}, and bucket {bucket!r} keeps points for "
-                f"{human_duration(retention * SECOND)}")
+        what = (f"reaches back {describe_duration(backfill * SECOND)}, and bucket {bucket!r} keeps points for "
+                f"{describe_duration(retention * SECOND)}")
         return (Problem("--backfill", what, "backfill less, or give the bucket a longer retention"),), ()
     if 0 < retention < PLANNED_OUTAGE_S:
-        return (), (f"bucket {bucket!r} keeps points for {human_duration(retention * SECOND)}: points that are pending "
-                    "for longer in an outage are rejected",)
+        return (), (f"bucket {bucket!r} keeps points for {describe_duration(retention * SECOND)}: points that are "
+                    "pending for longer in an outage are rejected",)
     return (), ()
 
 
@@ -116,5 +116,5 @@ def _check_clock(server_time: float | None, own_time: float) -> tuple[str, ...]:
     if abs(difference) <= MAX_CLOCK_DIFFERENCE_S:
         return ()
     direction = "ahead of" if difference > 0 else "behind"
-    return (f"this machine's clock is {human_duration(abs(difference) * SECOND)} {direction} the server's: points have "
-            "this machine's time, and queries up to now miss them or find them late; synchronize both clocks",)
+    return (f"this machine's clock is {describe_duration(abs(difference) * SECOND)} {direction} the server's: points "
+            "have this machine's time, and queries up to now miss them or find them late; synchronize both clocks",)

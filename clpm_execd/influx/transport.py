@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from clpm_execd.influx.answer import Answer, parse_error_message
-from clpm_execd.urls import without_secrets
+from clpm_execd.urls import remove_secrets
 
 DEFAULT_TIMEOUT_S = 10.0  # the limit of a request in all: name, connection, TLS, sending and answer
 MAX_MESSAGE_BYTES = 64 * 1024  # of an error's body that are read
@@ -135,7 +135,7 @@ class CapturingPoolManager:
         message = _read_message(response) or headers.get("X-Influxdb-Error", "") or str(response.reason or "")
         if 300 <= response.status < 400 and "Location" in headers:
             with suppress(ValueError):  # a Location that is no URL
-                message = f"it redirects to {without_secrets(headers['Location'])}"
+                message = f"it redirects to {remove_secrets(headers['Location'])}"
         retry_after = _parse_retry_after(headers.get("Retry-After", ""))
         self.answer = Answer(response.status, message, retry_after, server_time=_parse_date(headers.get("Date", "")))
         return HTTPResponse(b"", headers=headers, status=response.status, reason=response.reason)

@@ -48,7 +48,7 @@ class Monitor:
 Judge = Callable[[LoopWindow], tuple[str, float] | None]
 
 
-def _each(judge: Judge) -> Callable[[Sequence[LoopWindow]], list[Finding]]:
+def _apply_to_each(judge: Judge) -> Callable[[Sequence[LoopWindow]], list[Finding]]:
     """Return a monitor of single loops as one of all of them; loops in manual are left out."""
 
     def judge_all(windows: Sequence[LoopWindow]) -> list[Finding]:
@@ -207,15 +207,16 @@ def _group_by_area(windows: Sequence[LoopWindow]) -> Mapping[str, list[LoopWindo
 
 _DATA_FAULTS = ("gaps", "bad-quality", "manual", "drop-out", "freeze", "compression", "undersized")
 MONITORS: Mapping[str, Monitor] = {monitor.name: monitor for monitor in (
-    Monitor("he", "curve fit: He, Wang, Pottmann and Qin, 2007", ("stiction",), _each(_judge_curve_fit)),
-    Monitor("horch", "cross-correlation: Horch, 1999", ("stiction", "aggressive"), _each(_judge_cross_correlation)),
+    Monitor("he", "curve fit: He, Wang, Pottmann and Qin, 2007", ("stiction",), _apply_to_each(_judge_curve_fit)),
+    Monitor("horch", "cross-correlation: Horch, 1999", ("stiction", "aggressive"),
+            _apply_to_each(_judge_cross_correlation)),
     Monitor("choudhury", "bicoherence and ellipse: Choudhury, Shah, Thornhill and Shook, 2006", ("stiction",),
-            _each(_judge_nonlinearity)),
-    Monitor("yamashita", "shapes of flow loops: Yamashita, 2006", ("stiction",), _each(_judge_shape)),
-    Monitor("thornhill", "regularity: Thornhill, Huang and Zhang, 2003", (ANY,), _each(_judge_regularity)),
-    Monitor("haegglund", "load disturbances: Haegglund, 1995", (ANY,), _each(_judge_load_disturbances)),
-    Monitor("idle", "idle index: Haegglund, 1999", ("sluggish",), _each(_judge_idle_index)),
-    Monitor("harris", "minimum variance: Harris, 1989", (ANY,), _each(_judge_harris)),
+            _apply_to_each(_judge_nonlinearity)),
+    Monitor("yamashita", "shapes of flow loops: Yamashita, 2006", ("stiction",), _apply_to_each(_judge_shape)),
+    Monitor("thornhill", "regularity: Thornhill, Huang and Zhang, 2003", (ANY,), _apply_to_each(_judge_regularity)),
+    Monitor("haegglund", "load disturbances: Haegglund, 1995", (ANY,), _apply_to_each(_judge_load_disturbances)),
+    Monitor("idle", "idle index: Haegglund, 1999", ("sluggish",), _apply_to_each(_judge_idle_index)),
+    Monitor("harris", "minimum variance: Harris, 1989", (ANY,), _apply_to_each(_judge_harris)),
     Monitor("envelope", "root by spectral envelope: Jiang, Choudhury and Shah, 2007",
             ("stiction", "aggressive", "external-oscillation", ANY), _judge_roots),
     Monitor("rules", "limits, frozen values, quality and mode", _DATA_FAULTS, _judge_data),

@@ -22,8 +22,8 @@ from clpm_execd.outputs.prefetch import enlarge_pipe, prefetch_blocks
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.runtime.pacing import samples_per_block
-from clpm_execd.state.durable_file import open_atomically, unwritable
+from clpm_execd.runtime.pacing import count_samples_per_block
+from clpm_execd.state.durable_file import make_write_error, open_atomically
 
 # Lines of one Block: what a Block costs by itself is a tenth of its time then, and larger ones are not faster.
 _BLOCK_LINES = 20_000
@@ -98,7 +98,7 @@ def run(source: Source, destination: Destination, samples: int, *, signals: Sign
         The output cannot be written.
     """
     _keep_freed_memory()
-    size = samples_per_block(source, _BLOCK_LINES)
+    size = count_samples_per_block(source, _BLOCK_LINES)
     simulation = _simulate(source, samples, size)
     is_long = is_split and samples > (_MIN_BLOCKS_TO_PREFETCH - 1) * size
     instants = samples_written = 0
@@ -148,7 +148,7 @@ def open_output(output: Path | None, signals: Signals) -> Iterator[BinaryIO]:
     except BrokenPipeError:
         pass  # the consumer of a named pipe is gone, as that of stdout may be
     except OSError as error:
-        raise unwritable(f"--output {output}", error) from None
+        raise make_write_error(f"--output {output}", error) from None
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def open_stdout() -> Iterator[BinaryIO]:
         if isinstance(error, KeyboardInterrupt):
             raise
         if not isinstance(error, BrokenPipeError):
-            raise unwritable("stdout", error) from None
+            raise make_write_error("stdout", error) from None
 
 
 def _simulate(source: Source, samples: int, most: int) -> Iterator[Block]:

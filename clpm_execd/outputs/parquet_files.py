@@ -18,7 +18,7 @@ from clpm_execd.outputs.generate import open_output
 from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.state.durable_file import unwritable
+from clpm_execd.state.durable_file import make_write_error
 
 _FILE_IN_FOLDER = "samples.parquet"
 
@@ -102,7 +102,7 @@ def _open_folder(path: Path, signals: Signals) -> Iterator[Callable[[str], Binar
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise unwritable(f"--output {path}", error) from None
+        raise make_write_error(f"--output {path}", error) from None
 
 
 def _create(path: Path) -> BinaryIO:

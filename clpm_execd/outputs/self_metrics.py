@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from clpm_execd.encoding.escaping import series_key
+from clpm_execd.encoding.escaping import build_series_key
 from clpm_execd.plant.block import SECOND, Block
 
 MINUTE = 60 * SECOND  # ns
@@ -42,7 +42,7 @@ class SelfMetrics:
     def __init__(self, measurement: str, tags: Mapping[str, str], *, interval: int, start: int) -> None:
         self.more: Callable[[int], Numbers] = lambda now: {}
         self._interval = interval
-        self._series = series_key(measurement, tags)
+        self._series = build_series_key(measurement, tags)
         self._start = start
         self._minute = start // MINUTE
         self._points = self._late_ticks = 0

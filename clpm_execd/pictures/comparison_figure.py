@@ -14,7 +14,7 @@ from clpm_execd.identification.correlation import autocorrelation, cross_correla
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.pictures.trend import choose_run, downsample
 from clpm_execd.plant.block import Floats
-from clpm_execd.units import SECOND, largest_unit
+from clpm_execd.units import SECOND, choose_largest_unit
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -88,7 +88,7 @@ def draw_comparison(comparison: Comparison) -> tuple[Figure, int]:
 
 def _axis_unit(seconds: float) -> tuple[float, str]:
     """Return the unit, in s, of an axis of this length, and its symbol."""
-    size, symbol = largest_unit(seconds * SECOND)
+    size, symbol = choose_largest_unit(seconds * SECOND)
     return size / SECOND, symbol
 
 

@@ -26,7 +26,7 @@ from clpm_execd.pictures.page import (
     render_paragraph,
     render_table,
 )
-from clpm_execd.units import human_duration
+from clpm_execd.units import describe_duration
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -118,7 +118,7 @@ def _count(count: int, noun: str) -> str:
 def _describe_record(fit: LoopFit) -> str:
     learned, loop = fit.learned, fit.learned.loop
     low, high = loop.range
-    return (f"{fit.source}: {learned.samples} samples, interval {human_duration(learned.interval)}; {loop.type}, "
+    return (f"{fit.source}: {learned.samples} samples, interval {describe_duration(learned.interval)}; {loop.type}, "
             f"range {low:g} to {high:g}")
 
 

@@ -70,14 +70,14 @@ _SMALL = _Cell(width=3.8, pv_height=0.95, op_height=0.5, lane_height=0.13, top=0
                font_size=6.5, is_small=True)
 
 
-def loops_per_row(loops: int) -> int:
+def choose_loops_per_row(loops: int) -> int:
     """Return how many of so many loops are drawn next to each other."""
     return next((columns for most, columns in _COLUMNS if loops <= most), _MAX_COLUMNS)
 
 
-def max_points(loops: int) -> int:
+def choose_max_points(loops: int) -> int:
     """Return how many points of a line an image of so many loops has room for."""
-    cell = _cell_for(loops_per_row(loops))
+    cell = _cell_for(choose_loops_per_row(loops))
     return round(_POINTS_PER_PIXEL * _DPI * (cell.width - cell.left - cell.right))
 
 
@@ -120,7 +120,7 @@ def draw_trends(trends: Sequence[Trend], theme: Theme) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    columns = loops_per_row(len(trends))
+    columns = choose_loops_per_row(len(trends))
     cell = _widen_for_names(_cell_for(columns), trends)
     min_gap = (trends[0].end - trends[0].start) // 1000  # about a pixel
     rows = [trends[i:i + columns] for i in range(0, len(trends), columns)]

@@ -17,7 +17,7 @@ from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, build_trends, choose_run
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.state.durable_file import unwritable, write_all_atomically
+from clpm_execd.state.durable_file import make_write_error, write_all_atomically
 
 FORMATS = (".html", ".png", ".svg")
 
@@ -73,11 +73,11 @@ def build_picture(block: Block, loops: Sequence[str] | None, theme: str | None =
         if loop not in block.loops:
             raise KeyError(f"no loop is {loop!r}; {did_you_mean(loop, block.loops)}")
     interval = int(np.diff(block.times).min()) if len(block) > 1 else SECOND
-    run = choose_run(len(block), detail_points(".html", len(ids)))
+    run = choose_run(len(block), choose_detail_points(".html", len(ids)))
     return Picture(build_trends([block], ids, interval, run), f"{len(block)} samples of {len(ids)} loops", theme)
 
 
-def max_points(suffix: str, loops: int) -> int:
+def choose_max_points(suffix: str, loops: int) -> int:
     """Return how many points of a line a picture of so many loops has room for.
 
     Parameters
@@ -87,20 +87,20 @@ def max_points(suffix: str, loops: int) -> int:
     loops : int
         The number of loops.
     """
-    return plotly_page.max_points(loops) if suffix == ".html" else matplotlib_image.max_points(loops)
+    return plotly_page.choose_max_points(loops) if suffix == ".html" else matplotlib_image.choose_max_points(loops)
 
 
-def detail_points(suffix: str, loops: int) -> int:
+def choose_detail_points(suffix: str, loops: int) -> int:
     """Return how many points of a line a picture of so many loops has room for when it is zoomed in.
 
     Parameters
     ----------
     suffix : str
-        One of FORMATS; those without a zoom have as many as `max_points` says.
+        One of FORMATS; those without a zoom have as many as `choose_max_points` says.
     loops : int
         The number of loops.
     """
-    return plotly_page.detail_points(loops) if suffix == ".html" else max_points(suffix, loops)
+    return plotly_page.choose_detail_points(loops) if suffix == ".html" else choose_max_points(suffix, loops)
 
 
 def require_library(suffix: str | None) -> None:
@@ -123,4 +123,4 @@ def write_picture(path: str | Path, data: bytes) -> None:
     try:
         write_all_atomically({Path(path): data})
     except OSError as error:
-        raise unwritable(f"--output {path}", error) from None
+        raise make_write_error(f"--output {path}", error) from None

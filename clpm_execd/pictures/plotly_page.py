@@ -65,14 +65,14 @@ _MAX_HOVER_BARS = 12  # of one kind: more of them have points at their ends only
 _SINGLE_COLUMN_SCALE = 1.35  # how much taller a loop is that has the width of the page
 
 
-def max_points(loops: int) -> int:
+def choose_max_points(loops: int) -> int:
     """Return how many points of a line a page of so many loops has room for."""
     return max(_MIN_POINTS, min(_MAX_POINTS, _MAX_POINTS_OF_PAGE // max(1, loops)))
 
 
-def detail_points(loops: int) -> int:
+def choose_detail_points(loops: int) -> int:
     """Return how many points of a line a page of so many loops has room for when it is zoomed in."""
-    return max(_MIN_DETAIL_POINTS, max_points(loops), _MAX_DETAIL_POINTS_OF_PAGE // max(1, loops))
+    return max(_MIN_DETAIL_POINTS, choose_max_points(loops), _MAX_DETAIL_POINTS_OF_PAGE // max(1, loops))
 
 
 def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = None) -> Page:
@@ -82,7 +82,7 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
     page = Page(ids, lead, columns=columns, theme=theme)
     page.has_common_time = True
     scale = _SINGLE_COLUMN_SCALE if columns == 1 else 1.0
-    points = max_points(len(trends))
+    points = choose_max_points(len(trends))
     longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)
     for trend in trends:
         figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest), points)

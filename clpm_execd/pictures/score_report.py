@@ -17,7 +17,7 @@ from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.precision_recall import Point, compute_average_precision
 from clpm_execd.score.result import Mistake, Score, Tally
 from clpm_execd.score.rules import HEALTHY, NO_ALARM
-from clpm_execd.units import SECOND, format_time, human_duration
+from clpm_execd.units import SECOND, describe_duration, format_time
 from clpm_execd.version import __version__
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def format_score(value: float | None) -> str:
 
 
 def _format_duration(ns: float | None) -> str:
-    return "-" if ns is None else human_duration(ns)
+    return "-" if ns is None else describe_duration(ns)
 
 
 def event_rows(score: Score) -> list[tuple[str | int, ...]]:

@@ -43,12 +43,12 @@ _MIN_WIDTH, _MIN_WIDTH_OF_COLUMN, _COLUMN_GAP = 40, 76, 3
 _MIN_MARGIN = 11  # characters to the left of the panels, for their numbers and names
 
 
-def max_points(width: int) -> int:
+def choose_max_points(width: int) -> int:
     """Return how many points of a line a plot of so many characters has room for."""
     return _POINTS_PER_CHARACTER * width
 
 
-def loops_per_row(loops: int, width: int) -> int:
+def choose_loops_per_row(loops: int, width: int) -> int:
     """Return how many loops are drawn next to each other on so many characters."""
     return max(1, min(loops, width // _MIN_WIDTH_OF_COLUMN)) if loops >= _MIN_LOOPS_FOR_SMALL else 1
 
@@ -67,7 +67,7 @@ def draw_trends(trends: Sequence[Trend], width: int, theme: Theme | None = None)
     """
     from rich.table import Table
 
-    columns = loops_per_row(len(trends), width)
+    columns = choose_loops_per_row(len(trends), width)
     rows = _LARGE_ROWS if len(trends) < _MIN_LOOPS_FOR_SMALL else _SMALL_ROWS
     column_width = max(_MIN_WIDTH, (width - _COLUMN_GAP * (columns - 1)) // columns)
     longest = max((len(episode.fault) for trend in trends for episode in trend.episodes), default=0)

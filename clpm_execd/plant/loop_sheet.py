@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clpm_execd.plant.block import MODES, SECOND
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.plant import default_scan
+from clpm_execd.plant.plant import choose_default_scan
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import is_direct_acting
 from clpm_execd.plant.tuning import tune_controller
@@ -82,7 +82,7 @@ def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None =
         The text of each mode, in the order of MODES.
     """
     loops = LoopSet.of(loops)
-    scan = default_scan(interval) if scan is None else scan
+    scan = choose_default_scan(interval) if scan is None else scan
     return [_make_row(loop, modes[MODES.index(mode)], interval / SECOND, scan / SECOND)
             for loop, mode in zip(loops, _initial_modes(loops), strict=True)]
 

@@ -55,7 +55,7 @@ class Plant(Simulation):
     interval
         Time between samples, ns.
     scan
-        Time between controller executions, ns, a divisor of the interval; by default `default_scan` of it.
+        Time between controller executions, ns, a divisor of the interval; by default `choose_default_scan` of it.
     snapshot
         State of a plant that was stopped. The loops that are specified as they were, with their whole cascade, resume
         from it, and their moves and faults count from their own start; the others start in balance and count from now.
@@ -87,7 +87,7 @@ class Plant(Simulation):
                  measures_truth: bool = True) -> None:
         self.interval = interval
         self.next_time = start
-        self._scan = default_scan(interval) if scan is None else scan
+        self._scan = choose_default_scan(interval) if scan is None else scan
         if interval <= 0 or self._scan <= 0 or interval % self._scan:
             raise ValueError("the interval must be a whole number of scans")
         loops = LoopSet.of(loops)
@@ -351,7 +351,7 @@ class Plant(Simulation):
         return idle if self._single_loop.is_quicker(idle) else 1
 
 
-def default_scan(interval: int) -> int:
+def choose_default_scan(interval: int) -> int:
     """Return the scan of a plant that is sampled each `interval`, both in ns.
 
     It is 1 s, or the next shorter time that divides the interval. An interval that nothing between 0.1 and 1 s divides

@@ -24,8 +24,8 @@ try:
 except ImportError:  # a Python that is built differently
     from hashlib import blake2b
 
-__all__ = ["BlockDraws", "blake2b", "draw_normal_pairs", "draw_normals", "draw_uniforms", "draw_uniforms_at",
-           "random_words", "stream_keys"]
+__all__ = ["BlockDraws", "blake2b", "derive_stream_keys", "draw_normal_pairs", "draw_normals", "draw_uniforms",
+           "draw_uniforms_at", "random_words"]
 
 # SplitMix64's increment (2^64 over the golden ratio), and the multipliers and shifts of its finaliser.
 _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
@@ -57,7 +57,7 @@ COPY_MARK = "\x1f"
 _MARK_AND_NUMBER = re.compile(rf"{COPY_MARK}\d+")
 
 
-def stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
+def derive_stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
     """Return the key of each loop's random stream for a purpose.
 
     Parameters

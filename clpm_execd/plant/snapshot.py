@@ -191,7 +191,7 @@ def fingerprint_loops(loops: LoopSet, *context: object) -> npt.NDArray[np.uint8]
     no hash. Nor do a loop's labels: they move no value, and a corrected description must not restart the loop.
     """
     index = {loop: i for i, loop in enumerate(loops.ids)}
-    chains = loops.map(specification_text)
+    chains = loops.map(serialize_specification)
     last = list(range(len(loops)))  # of each loop's cascade
     links = [(i, index[master]) for i, master in enumerate(loops.masters) if master is not None]
     for i, master in links:
@@ -203,10 +203,10 @@ def fingerprint_loops(loops: LoopSet, *context: object) -> npt.NDArray[np.uint8]
     return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(len(loops), _FINGERPRINT_BYTES)
 
 
-def specification_text(spec: object) -> str:
+def serialize_specification(spec: object) -> str:
     """Return a specification as text, without defaults, the ids of loops and their labels."""
     if isinstance(spec, tuple):
-        return f"({' '.join(specification_text(part) for part in spec)})"
+        return f"({' '.join(serialize_specification(part) for part in spec)})"
     if isinstance(spec, np.ndarray):
         return f"{spec.dtype} {spec.shape} {blake2b(spec.tobytes(), digest_size=_FINGERPRINT_BYTES).hexdigest()}"
     if not is_dataclass(spec):
@@ -216,8 +216,8 @@ def specification_text(spec: object) -> str:
     for name, default in _defaults(spec.__class__):
         value = getattr(spec, name)
         if value is not default and (default is MISSING or value != default):
-            text = _specification_text_once(value) if isinstance(value, _SHARED_PARTS) else specification_text(value)
-            parts.append(f"{stored_names.stored_field(kind, name)}={text}")
+            text = _serialize_once(value) if isinstance(value, _SHARED_PARTS) else serialize_specification(value)
+            parts.append(f"{stored_names.get_stored_field(kind, name)}={text}")
     return f"{stored_names.SPECIFICATIONS[kind]}({' '.join(parts)})"
 
 
@@ -226,7 +226,7 @@ _UNHASHED_FIELDS = ("id", "cascade", "description", "area", "unit", "tags")
 # Parts that many loops have alike.
 _SHARED_PARTS = (ProcessSpec, ControllerSpec, ValveSpec, SensorSpec, DisturbanceSpec, ThroughputSpec, RecordingSpec,
                  OperatorSpec)
-_specification_text_once = lru_cache(maxsize=4096)(specification_text)
+_serialize_once = lru_cache(maxsize=4096)(serialize_specification)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, lo
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import LOOP_SIGNALS, Modes, Samples
-from clpm_execd.units import human_duration
+from clpm_execd.units import describe_duration
 
 MAX_GRID_CELLS = 100_000_000  # 2.5 GB for PV, OP, SP and mode; a grid beyond is nearly empty
 HOUR_S = 3600
@@ -138,7 +138,7 @@ def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, as
     is_backward = int((steps[is_same_series] < 0).sum()) > int((steps[is_same_series] > 0).sum())
     width = np.repeat(np.maximum(counts, usual), counts)
     instants[order] += (width - 1 - place if is_backward else place) * unit // width
-    assumptions.append(f"timestamps are cut to {human_duration(unit)}, and {usual} rows share one: "
+    assumptions.append(f"timestamps are cut to {describe_duration(unit)}, and {usual} rows share one: "
                        "they are spread evenly")
 
 

@@ -25,8 +25,8 @@ from clpm_execd.plant.faults.sensor import SensorFaults
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.rng import draw_normals, stream_keys
-from clpm_execd.plant.snapshot import Snapshot, specification_text
+from clpm_execd.plant.rng import derive_stream_keys, draw_normals
+from clpm_execd.plant.snapshot import Snapshot, serialize_specification
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State, to_percent
 from clpm_execd.plant.truth.effect import EffectMeter
@@ -86,7 +86,7 @@ class FaultyReplay(Replay):
         self._state = State(LoopSet.of(self._specs))
         self._sensor = SensorFaults(self._schedule, self._state, np.zeros(len(columns)), seed)
         self._sensor_faults = np.array(self._schedule.faults_of_stage(Stage.SENSOR), dtype=np.intp)
-        self._noise_keys = stream_keys(seed, self.loops, stored_names.NOISE_AND_LOAD)
+        self._noise_keys = derive_stream_keys(seed, self.loops, stored_names.NOISE_AND_LOAD)
         self._fitted = columns[[loop.learned_model is not None for loop in self._specs]]
         self._models = self._build_models(scan) if self._fitted.size else ()
         acting = np.flatnonzero([fault.kind.acts_on_plant for fault in self._schedule.faults])
@@ -102,7 +102,7 @@ class FaultyReplay(Replay):
             self.advance(min(_SAMPLES_AT_ONCE, position - self._position))
 
     def _hash_records(self) -> npt.NDArray[np.uint8]:
-        text = f"{self._seed} {specification_text(tuple(self._specs))}".encode()
+        text = f"{self._seed} {serialize_specification(tuple(self._specs))}".encode()
         return np.frombuffer(blake2b(super()._hash_records().tobytes() + text, digest_size=16).digest(), np.uint8)[None]
 
     def _build_models(self, scan: int | None) -> tuple[Plant, Plant]:

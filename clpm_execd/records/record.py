@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.paths import compression_errors
+from clpm_execd.paths import list_compression_errors
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.records.alignment import Grid, align, fill_gaps
 from clpm_execd.records.cells.text_columns import Integers
@@ -177,7 +177,7 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         raise record_error(path, "this is a folder", "name one file") from None
     except FileNotFoundError:
         raise record_error(path, "there is no such file", "check the path") from None
-    except compression_errors():
+    except list_compression_errors():
         raise record_error(path, "the compressed file is damaged", "copy or compress it again") from None
     except (OSError, UnicodeError) as error:
         raise record_error(path, f"cannot be read ({error})", "check the path and its permissions") from None

@@ -17,7 +17,7 @@ from clpm_execd.records.csv_source import open_csv, record_error
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.layout import Layout, detect_layout, split_field
 from clpm_execd.records.header.search import Header
-from clpm_execd.units import human_duration
+from clpm_execd.units import describe_duration
 
 LOOP_SIGNALS = ("pv", "op", "sp")
 
@@ -358,7 +358,7 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
     samples.name_loops(assumptions)
     if not layout.time and interval is not None:
         _number_rows(samples, interval)
-        assumptions.append(f"there is no time column: rows are {human_duration(interval)} apart")
+        assumptions.append(f"there is no time column: rows are {describe_duration(interval)} apart")
     return samples, source.start
 
 

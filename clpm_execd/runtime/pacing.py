@@ -22,7 +22,7 @@ from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.readiness import wait_until_ready
-from clpm_execd.units import DAY, human_duration
+from clpm_execd.units import DAY, describe_duration
 
 # Lines of one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
 MAX_LINES_PER_WRITE = 5_000
@@ -63,7 +63,7 @@ def count_due(next_time: int, interval: int, now: int) -> int:
     return max(0, (now - next_time) // interval + 1)
 
 
-def samples_per_block(source: Source, max_lines: int = MAX_LINES_PER_WRITE) -> int:
+def count_samples_per_block(source: Source, max_lines: int = MAX_LINES_PER_WRITE) -> int:
     """Return how many samples of all loops make one Block.
 
     Parameters
@@ -123,7 +123,7 @@ class Scheduler:
         self._first_emit = source.next_time if first_emit is None else first_emit
         self._remaining = count
         self._max_gap = max_gap
-        self._block_samples = samples_per_block(source, max_lines)
+        self._block_samples = count_samples_per_block(source, max_lines)
         # The part of the initial backlog that has not been emitted yet, ns.
         self._initial_backlog = max(0, self._machine_clock.now() - self._first_emit)
         self._offset = self._clock_offset()
@@ -179,9 +179,9 @@ class Scheduler:
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
             "%s behind schedule: dropping %d samples per loop, backfilling the last %s",
-            human_duration(self._clock.now() - self._source.next_time),
+            describe_duration(self._clock.now() - self._source.next_time),
             n,
-            human_duration(self._max_gap),
+            describe_duration(self._max_gap),
         )
         self._simulate_without_output(horizon, "the start of the backfill", should_stop)
 
@@ -192,16 +192,16 @@ class Scheduler:
             return
         n = -(-ahead // self._source.interval)
         if n > 1:
-            self._log.info("simulating %s without output, up to %s", human_duration(ahead), what)
+            self._log.info("simulating %s without output, up to %s", describe_duration(ahead), what)
         total, logged_at = n, self._clock.elapsed()
         while n > 0 and not should_stop():
-            part = min(n, samples_per_block(self._source, _SAMPLES_PER_STOP_CHECK))
+            part = min(n, count_samples_per_block(self._source, _SAMPLES_PER_STOP_CHECK))
             n -= len(self._source.advance(part))
             if self._clock.elapsed() - logged_at >= _LOG_INTERVAL_NS:
                 logged_at = self._clock.elapsed()
                 self._log.info("simulated %s without output, %d %%; %s to go",
-                               human_duration((total - n) * self._source.interval), 100 * (total - n) // total,
-                               human_duration(n * self._source.interval))
+                               describe_duration((total - n) * self._source.interval), 100 * (total - n) // total,
+                               describe_duration(n * self._source.interval))
 
     def _clock_offset(self) -> int:
         return self._machine_clock.now() - self._machine_clock.elapsed()
@@ -211,7 +211,7 @@ class Scheduler:
         step, self._offset = offset - self._offset, offset
         if step >= _MIN_LOGGED_NS:
             self._log.info("the clock stepped %s forward, or the machine was suspended; backfilling",
-                           human_duration(step))
+                           describe_duration(step))
             self._is_late = True
 
     def _log_lag(self, now: int) -> None:
@@ -221,7 +221,7 @@ class Scheduler:
             self._is_late = False
         elif self._has_emitted and not self._is_late:
             n = count_due(self._source.next_time, self._source.interval, now)
-            self._log.warning("%s behind schedule; backfilling %d samples per loop", human_duration(lag), n)
+            self._log.warning("%s behind schedule; backfilling %d samples per loop", describe_duration(lag), n)
             self._is_late = True
 
     def _log_clock_set_back(self) -> None:
@@ -229,7 +229,7 @@ class Scheduler:
         gap = self._source.next_time - self._source.interval - self._clock.now()
         if self._has_emitted and gap >= SECOND and not self._is_waiting_for_clock:
             self._log.warning("the clock is %s behind the last sample; waiting until it has passed it",
-                              human_duration(gap))
+                              describe_duration(gap))
             self._is_waiting_for_clock = True
         elif self._is_waiting_for_clock and gap <= 0:
             self._log.info("the clock has passed the last sample; emitting again")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND
-from clpm_execd.units import human_duration
+from clpm_execd.units import describe_duration
 
 _MIN_BACKFILL_NS = 60 * SECOND  # a minute of a thousand loops is made in less than a second
 _LIVE_NS = 2 * SECOND  # behind the clock; a backfill that has got so far is over
@@ -55,22 +55,22 @@ class Progress:
         if self._start is None:
             if lag > self._min_backfill:
                 self._start, self._started_at, self._logged_at = next_time, now, now
-                self._log.info("backfilling %s up to now", human_duration(lag))
+                self._log.info("backfilling %s up to now", describe_duration(lag))
             return
         done = next_time - self._start
         if lag <= _LIVE_NS:
-            self._log.info("backfill of %s done in %s; now live", human_duration(done),
-                           human_duration(now - self._started_at))
+            self._log.info("backfill of %s done in %s; now live", describe_duration(done),
+                           describe_duration(now - self._started_at))
             self._start = None
             self.close()
             return
         share = done / (done + lag)
         if self._bar:
-            self._bar.show(share, f"{human_duration(lag)} to go")
+            self._bar.show(share, f"{describe_duration(lag)} to go")
         elif now - self._logged_at >= _LOG_INTERVAL_NS:
             self._logged_at = now
-            self._log.info("backfilled %s, %d %%; %s to go", human_duration(done), round(100 * share),
-                           human_duration(lag))
+            self._log.info("backfilled %s, %d %%; %s to go", describe_duration(done), round(100 * share),
+                           describe_duration(lag))
 
     def close(self) -> None:
         """End the progress, however far the backfill has got."""

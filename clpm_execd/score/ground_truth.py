@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from clpm_execd.paths import compression_errors, open_decompressed
+from clpm_execd.paths import list_compression_errors, open_decompressed
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.truth.episodes import Episode, EpisodeCollector
@@ -96,7 +96,7 @@ def _read_file(path: Path) -> GroundTruth:
             raise _bad_input(str(path), "is a device", "name a file with ground truth")
         with io.TextIOWrapper(open_decompressed(path), "utf-8-sig", errors="replace", newline="") as file:
             return _read(_read_lines(file, str(path)), str(path))
-    except compression_errors():
+    except list_compression_errors():
         raise _bad_input(str(path), "the compressed file is damaged", "copy or compress it again") from None
     except OSError as error:
         raise _bad_input(str(path), f"cannot be read: {error.strerror}", "name a file with ground truth") from None

@@ -61,7 +61,7 @@ from clpm_execd.score.time_intervals import (
     TimeIntervals,
     difference,
     intersection,
-    total_duration,
+    sum_durations,
     union,
 )
 from clpm_execd.units import DAY
@@ -141,7 +141,7 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
         loop_truth = _loop_truth(episodes, observation, by, all_present)
         scorer.add_loop(loop, loop_truth, _events(loop_truth),
                         _merge_alarms(own_alarms, observation, loop_truth, by, overlap))
-    loop_days = sum(total_duration(observation) for observation in truth.observation.values()) / DAY
+    loop_days = sum(sum_durations(observation) for observation in truth.observation.values()) / DAY
     return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
 
 
@@ -236,9 +236,9 @@ def _merge_alarms(alarms: Sequence[Alarm], observation: TimeIntervals, truth: _L
             time = intersection(((start, end),), observation)
             if time:
                 judged = difference(time, invisible)
-                hit = total_duration(intersection(judged, target))
+                hit = sum_durations(intersection(judged, target))
                 raised_at = min(alarm.raised_at for alarm in each if start <= alarm.start < end)
-                is_correct = 0 < hit >= overlap * total_duration(judged)
+                is_correct = 0 < hit >= overlap * sum_durations(judged)
                 result.append(_MergedAlarm(name, raised_at, time, judged, is_correct))
     return result
 
@@ -294,15 +294,15 @@ class _Scorer:
         controls = difference(union(part for _, time in truth.controls for part in time), others)
         own = truth.present.get(alarm.name, ())
         healthy = difference(difference(difference(alarm.judged, others), controls), own)
-        times = {"fault": total_duration(intersection(alarm.judged, others)),
-                 "control": total_duration(intersection(alarm.judged, controls)), HEALTHY: total_duration(healthy)}
+        times = {"fault": sum_durations(intersection(alarm.judged, others)),
+                 "control": sum_durations(intersection(alarm.judged, controls)), HEALTHY: sum_durations(healthy)}
         cause = max(times, key=times.__getitem__)
         self._causes[cause] += 1
         actual = HEALTHY
         if cause != HEALTHY:
             present = {name: parts for name, parts in truth.present.items() if name != alarm.name}
             occurring = present.items() if cause == "fault" else truth.controls
-            actual = max(occurring, key=lambda item: total_duration(intersection(alarm.judged, item[1])))[0]
+            actual = max(occurring, key=lambda item: sum_durations(intersection(alarm.judged, item[1])))[0]
         self._false_positives.append(Mistake(loop, alarm.time[0][0], alarm.time[-1][1], actual, alarm.name))
         if cause == "control":
             control_alarms.append(alarm)
@@ -314,9 +314,9 @@ class _Scorer:
             tally = self._tally(name)
             present, target = truth.present.get(name, ()), truth.target.get(name, ())
             predicted = union(part for alarm in alarms if alarm.name == name for part in alarm.time)
-            tally.true_positive += total_duration(intersection(predicted, target))
-            tally.false_positive += total_duration(difference(predicted, present))
-            tally.false_negative += total_duration(difference(target, predicted))
+            tally.true_positive += sum_durations(intersection(predicted, target))
+            tally.false_positive += sum_durations(difference(predicted, present))
+            tally.false_negative += sum_durations(difference(target, predicted))
 
     def _tally(self, name: str) -> Tally:
         return self._tallies.setdefault(name, Tally(name))
@@ -343,5 +343,5 @@ def _dominant_name(time: TimeIntervals, alarms: Iterable[_MergedAlarm]) -> str |
     """Return the name whose alarms cover most of a time, the alphabetically first of equals; None if none does."""
     times: Counter[str] = Counter()
     for alarm in alarms:
-        times[alarm.name] += total_duration(intersection(alarm.time, time))
+        times[alarm.name] += sum_durations(intersection(alarm.time, time))
     return min(times, key=lambda name: (-times[name], name)) if any(times.values()) else None

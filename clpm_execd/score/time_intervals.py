@@ -52,6 +52,6 @@ def difference(one: Sequence[TimeInterval], other: Sequence[TimeInterval]) -> Ti
     return tuple(remainder)
 
 
-def total_duration(intervals: Iterable[TimeInterval]) -> int:
+def sum_durations(intervals: Iterable[TimeInterval]) -> int:
     """Return the length of a set in ns."""
     return sum(end - start for start, end in intervals)

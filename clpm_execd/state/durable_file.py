@@ -141,7 +141,7 @@ def open_atomically(path: Path, is_complete: Callable[[], bool] = lambda: True) 
     Raises
     ------
     OSError
-        If it cannot be written; `unwritable` makes an error for the user of it.
+        If it cannot be written; `make_write_error` makes an error for the user of it.
     """
     target = follow_links(path)
     if isinstance(target, int):
@@ -171,7 +171,7 @@ def write_all_atomically(files: Mapping[Path, bytes]) -> None:
     Raises
     ------
     OSError
-        If one of them cannot be written; `unwritable` makes an error for the user of it.
+        If one of them cannot be written; `make_write_error` makes an error for the user of it.
     """
     with ExitStack() as stack:
         pairs = [(stack.enter_context(open_atomically(path)), data) for path, data in files.items()]
@@ -180,7 +180,7 @@ def write_all_atomically(files: Mapping[Path, bytes]) -> None:
             file.flush()
 
 
-def unwritable(where: str, error: OSError) -> BadInput:
+def make_write_error(where: str, error: OSError) -> BadInput:
     """Return the error for a file that the user named and that cannot be written.
 
     Parameters

@@ -13,7 +13,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clpm_execd.units import DAY, human_duration
+from clpm_execd.units import DAY, describe_duration
 
 if TYPE_CHECKING:
     from clpm_execd.plant.snapshot import Snapshot
@@ -80,8 +80,8 @@ def find_resume_point(start: int | None, interval: int, now: int, *, backfill: i
 def _exceeds_gap(checkpoint: Checkpoint, now: int, max_gap: int) -> bool:
     gap, ahead = now - checkpoint.taken_at, checkpoint.snapshot.next_time - now
     if ahead > max_gap:
-        _LOG.warning("the checkpoint is %s ahead of the clock; starting from scratch", human_duration(ahead))
+        _LOG.warning("the checkpoint is %s ahead of the clock; starting from scratch", describe_duration(ahead))
     elif gap > max_gap:
         _LOG.warning("the last stream ended %s ago, more than --max-gap %s; starting from scratch",
-                     human_duration(gap), human_duration(max_gap))
+                     describe_duration(gap), describe_duration(max_gap))
     return max(ahead, gap) > max_gap

@@ -12,7 +12,7 @@ from clpm_execd.config.loops import parse_configuration
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.pictures import matplotlib_image, plotly_page
 from clpm_execd.pictures.style import LIGHT
-from clpm_execd.pictures.terminal_plot import draw_trends, max_points
+from clpm_execd.pictures.terminal_plot import choose_max_points, draw_trends
 from clpm_execd.pictures.trend import Trend, build_trends, choose_run
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.plant import SECOND, Plant
@@ -34,10 +34,11 @@ def test_a_picture_of_five_loops(results: Results) -> None:
     block = plant().advance(SAMPLES)
     spent = quickest({
         "the plant": lambda: plant().advance(SAMPLES),
-        "trends, downsampled for a PNG": lambda: drawn(block, matplotlib_image.max_points(5)),
-        "the terminal": lambda: draw_trends(drawn(block, max_points(100)), 100),
-        "the PNG": lambda: matplotlib_image.render_image(drawn(block, matplotlib_image.max_points(5)), LIGHT, "png"),
-        "the page": lambda: plotly_page.build_preview_page(drawn(block, plotly_page.max_points(5)), "").html(),
+        "trends, downsampled for a PNG": lambda: drawn(block, matplotlib_image.choose_max_points(5)),
+        "the terminal": lambda: draw_trends(drawn(block, choose_max_points(100)), 100),
+        "the PNG": lambda: matplotlib_image.render_image(
+            drawn(block, matplotlib_image.choose_max_points(5)), LIGHT, "png"),
+        "the page": lambda: plotly_page.build_preview_page(drawn(block, plotly_page.choose_max_points(5)), "").html(),
     })
     rates = {way: SAMPLES * 5 / seconds for way, seconds in spent.items()}
     ours = rates.pop("the plant")

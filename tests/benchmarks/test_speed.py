@@ -19,7 +19,7 @@ from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.defaults import default_loops
 from clpm_execd.plant.kernel import single_loop
 from clpm_execd.plant.plant import Plant
-from clpm_execd.runtime.pacing import samples_per_block
+from clpm_execd.runtime.pacing import count_samples_per_block
 
 LINES = 50_000 if CAMPAIGNS else 12_000
 SIZES = (5, 50, 1000, 100_000 if CAMPAIGNS else 5000)
@@ -33,7 +33,7 @@ def plant(loops: int) -> Plant:
 
 def generated(source: Plant, encoder: LineProtocol, ticks: int) -> bytes:
     """In parts as large as `generate` makes them."""
-    part = samples_per_block(source)
+    part = count_samples_per_block(source)
     return b"".join(encoder.encode(source.advance(min(part, ticks - result))) for result in range(0, ticks, part))
 
 

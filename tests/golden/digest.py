@@ -33,10 +33,10 @@ def digest(hashes: Mapping[str, str]) -> str:
 def suite_hashes(is_expected: bool) -> dict[str, str]:
     """The sha256 of samples and ground truth of each small suite: as it is frozen, or computed here."""
     from clpm_execd.benchmark.dataset import write_dataset
-    from clpm_execd.benchmark.suite import load_suite, suite_names
+    from clpm_execd.benchmark.suite import list_suites, load_suite
 
     hashes = {}
-    for name in filter(lambda name: name.endswith("-small"), suite_names()):
+    for name in filter(lambda name: name.endswith("-small"), list_suites()):
         suite = load_suite(name)
         with tempfile.TemporaryDirectory() as folder:
             manifest = None if is_expected else write_dataset(suite, Path(folder))

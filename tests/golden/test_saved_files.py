@@ -29,7 +29,7 @@ from clpm_execd.plant.plant import Plant
 from clpm_execd.records import Replay, read_record
 from clpm_execd.state.checkpoint import Checkpoint, read_checkpoint, serialize
 from clpm_execd.state.folder_lock import FolderLock
-from clpm_execd.stored_names import stored_field
+from clpm_execd.stored_names import get_stored_field
 
 LOG = logging.getLogger("clpm_execd")
 PLANTS = {"default": FOLDER / "default" / "loops.toml", "faults": FOLDER / "faults" / "loops.toml"}
@@ -198,7 +198,7 @@ def test_a_plant_that_went_on_stores_its_state_under_the_same_names() -> None:
 def test_learned_loops_are_read_under_the_names_of_their_arrays() -> None:
     with np.load(FOLDER / "learned" / "loops.npz") as arrays:
         loops = read_configuration(FOLDER / "learned" / "loops.toml").loops
-        names = {field.name: stored_field("LearnedModel", field.name) for field in fields(LearnedModel)}
+        names = {field.name: get_stored_field("LearnedModel", field.name) for field in fields(LearnedModel)}
         assert {f"{loop.id}/{name}" for loop in loops for name in names.values()} == set(arrays.files)
         for loop in loops:
             for field, name in names.items():

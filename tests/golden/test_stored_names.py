@@ -14,7 +14,7 @@ from clpm_execd.config.loops import read_configuration
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.snapshot import specification_text
+from clpm_execd.plant.snapshot import serialize_specification
 from clpm_execd.plant.specs import (
     ControllerSpec,
     DisturbanceSpec,
@@ -52,7 +52,7 @@ LOOP = LoopSpec(
 
 def specification_texts() -> list[str]:
     learned = read_configuration(FOLDER / "learned" / "loops.toml").loops
-    return [specification_text(loop) for loop in (LOOP, *learned)]
+    return [serialize_specification(loop) for loop in (LOOP, *learned)]
 
 
 def test_a_loop_is_hashed_under_the_names_that_0_1_0_gave_its_parameters() -> None:
@@ -66,7 +66,7 @@ def test_each_parameter_of_a_loop_is_in_that_text() -> None:
             return set().union(*map(names, value))
         if not is_dataclass(value):
             return set()
-        own = {stored_names.stored_field(type(value).__name__, field.name) for field in fields(value)}
+        own = {stored_names.get_stored_field(type(value).__name__, field.name) for field in fields(value)}
         return own.union(*(names(getattr(value, field.name)) for field in fields(value)))
 
     text = SPECIFICATIONS.read_text()
@@ -97,4 +97,4 @@ def test_a_renamed_attribute_is_stored_under_its_old_name(monkeypatch: pytest.Mo
 
 def test_a_renamed_field_is_hashed_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_names, "RENAMED_FIELDS", {("ValveSpec", "lag"): "stroke_time"})
-    assert specification_text(ValveSpec(lag=2.5)) == "ValveSpec(stroke_time=2.5)"
+    assert serialize_specification(ValveSpec(lag=2.5)) == "ValveSpec(stroke_time=2.5)"

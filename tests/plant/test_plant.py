@@ -7,7 +7,7 @@ import pytest
 from still import START, ns, run, still
 
 from clpm_execd.plant.block import GOOD
-from clpm_execd.plant.plant import Plant, default_scan
+from clpm_execd.plant.plant import Plant, choose_default_scan
 
 
 def test_blocks_follow_each_other_without_gap_or_overlap() -> None:
@@ -32,8 +32,8 @@ def test_a_block_has_a_row_an_instant_and_a_column_a_loop() -> None:
     (0.05, 0.05), (0.1, 0.1), (1.0, 1.0), (1.5, 0.75), (2.5, 0.625), (5.0, 1.0), (60.0, 1.0), (3600.0, 1.0),
 ])
 def test_a_scan_is_the_longest_share_of_the_interval_up_to_a_second(interval: float, scan: float) -> None:
-    assert default_scan(ns(interval)) == ns(scan)
+    assert choose_default_scan(ns(interval)) == ns(scan)
 
 
 def test_an_interval_without_a_divisor_is_scanned_once() -> None:
-    assert default_scan(1_000_000_007) == 1_000_000_007
+    assert choose_default_scan(1_000_000_007) == 1_000_000_007

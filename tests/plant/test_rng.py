@@ -23,7 +23,7 @@ from tiers import examples
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.rng import draw_normal_pairs, draw_normals, draw_uniforms, random_words, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_normal_pairs, draw_normals, draw_uniforms, random_words
 from clpm_execd.plant.specs import ControllerSpec, LoopSpec, OperatorSpec, RecordingSpec, Resolution, ValveSpec
 
 ARRAYS = ("pv", "op", "sp", "mode", "valve_position", "true_pv", "quality")
@@ -134,15 +134,15 @@ N = 20_000
 
 def test_keys_differ_by_seed_loop_and_purpose() -> None:
     purposes = ("noise", "load", "operator a")
-    keys = [key for seed in (0, 1, 42) for purpose in purposes for key in stream_keys(seed, LOOPS, purpose)]
+    keys = [key for seed in (0, 1, 42) for purpose in purposes for key in derive_stream_keys(seed, LOOPS, purpose)]
     assert len(set(keys)) == 3 * 3 * len(LOOPS)
-    assert stream_keys(1, ("2A",), "b")[0] != stream_keys(12, ("A",), "b")[0]
-    assert stream_keys(42, ("FIC101",), "noise")[0] == np.uint64(
+    assert derive_stream_keys(1, ("2A",), "b")[0] != derive_stream_keys(12, ("A",), "b")[0]
+    assert derive_stream_keys(42, ("FIC101",), "noise")[0] == np.uint64(
         int.from_bytes(hashlib.blake2b(b"42\0FIC101\0noise", digest_size=8).digest(), "little"))
 
 
 def test_a_tick_is_the_same_from_wherever_it_is_drawn() -> None:
-    of = stream_keys(42, LOOPS, "noise")
+    of = derive_stream_keys(42, LOOPS, "noise")
     block = draw_normals(of, 10**9, 100)
     assert np.array_equal(block[37:60], draw_normals(of, 10**9 + 37, 23))
     assert np.array_equal(block[:, 3:7], draw_normals(of[3:7], 10**9, 100))
@@ -157,7 +157,7 @@ def test_the_words_are_those_of_splitmix64() -> None:
 @pytest.mark.parametrize("seed", [1, 42])
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_noise_is_normal(seed: int, which: int) -> None:
-    x = draw_normal_pairs(stream_keys(seed, LOOPS, "noise and load"), 1_700_000_000, N)[which]
+    x = draw_normal_pairs(derive_stream_keys(seed, LOOPS, "noise and load"), 1_700_000_000, N)[which]
     n = x.size
     assert abs(x.mean()) < 5.0 / sqrt(n)
     assert abs(x.var() - 1.0) < 5.0 * sqrt(2.0 / n)
@@ -168,7 +168,7 @@ def test_the_noise_is_normal(seed: int, which: int) -> None:
 
 
 def test_the_noise_is_white_and_that_of_no_loop_is_anothers() -> None:
-    x, other = draw_normal_pairs(stream_keys(42, LOOPS, "noise and load"), 1_700_000_000, N)
+    x, other = draw_normal_pairs(derive_stream_keys(42, LOOPS, "noise and load"), 1_700_000_000, N)
     bound = 6.0 / sqrt(N)  # 50 x 20 and 50 x 50 coefficients, each normal: six sigmas leave 1e-5
     for lag in range(1, 21):
         assert np.abs((x[:-lag] * x[lag:]).mean(axis=0)).max() < bound
@@ -183,7 +183,7 @@ def test_the_noise_is_white_and_that_of_no_loop_is_anothers() -> None:
 
 
 def test_both_of_a_pair_are_those_of_box_and_muller() -> None:
-    of = stream_keys(42, LOOPS, "noise and load")
+    of = derive_stream_keys(42, LOOPS, "noise and load")
     halves = random_words(of, 7, 1000)
     radius = np.sqrt(-2.0 * np.log(((halves >> np.uint64(32)).astype(float) + 0.5) / 2.0**32))
     angle = 2.0 * np.pi * ((halves & np.uint64(2**32 - 1)).astype(float) - 2.0**31 + 0.5) / 2.0**32
@@ -193,7 +193,7 @@ def test_both_of_a_pair_are_those_of_box_and_muller() -> None:
 
 
 def test_uniform_draws_fill_their_interval_evenly() -> None:
-    u = draw_uniforms(stream_keys(42, LOOPS, "operator a"), 0, N)
+    u = draw_uniforms(derive_stream_keys(42, LOOPS, "operator a"), 0, N)
     assert 0.0 <= u.min() < 1e-4 < 1.0 - 1e-4 < u.max() < 1.0
     counts = np.bincount((u.ravel() * 100).astype(int), minlength=100)
     chi_squared = ((counts - u.size / 100) ** 2 / (u.size / 100)).sum()

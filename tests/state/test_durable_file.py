@@ -14,7 +14,7 @@ from clpm_execd.control.journal import Journal, JournalContents, JournalEntry
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.quarantine import Quarantine
 from clpm_execd.state import durable_file
-from clpm_execd.state.durable_file import make_folder, open_atomically, unwritable, write_all_atomically
+from clpm_execd.state.durable_file import make_folder, make_write_error, open_atomically, write_all_atomically
 
 LOG = logging.getLogger("test.durable_file")
 
@@ -102,7 +102,7 @@ def test_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_with_its_remedy() -> None:
     with pytest.raises(OSError) as caught:
         write_all_atomically({Path("/dev/full"): b"lost"})
-    assert str(unwritable("--output x", caught.value)) == (
+    assert str(make_write_error("--output x", caught.value)) == (
         "--output x: cannot be written: No space left on device; free some space, or name a file on another disk")
 
 

@@ -14,7 +14,7 @@ import pytest
 from tiers import CAMPAIGNS
 
 from clpm_execd.benchmark.dataset import Manifest, check_truth, check_truth_file, write_dataset
-from clpm_execd.benchmark.suite import SUITES_FOLDER, load_suite, suite_names
+from clpm_execd.benchmark.suite import SUITES_FOLDER, list_suites, load_suite
 from clpm_execd.benchmark.suite_recording import record
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.problems import BadInput
@@ -37,12 +37,12 @@ def manifest_of(folder: Path) -> Manifest:
 
 
 def test_every_suite_has_a_file_and_a_small_variant() -> None:
-    assert {path.stem for path in SUITES_FOLDER.iterdir()} == set(suite_names())
-    assert {name for name in suite_names() if f"{name}-small" in suite_names()} == \
+    assert {path.stem for path in SUITES_FOLDER.iterdir()} == set(list_suites())
+    assert {name for name in list_suites() if f"{name}-small" in list_suites()} == \
         {"pairs-1", "refinery-1", "plantwide-1", "datapath-1", "drift-1", "quiet-1"}
 
 
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("name", list_suites())
 def test_a_suite_has_a_fixed_start_ground_truth_and_whole_samples(name: str) -> None:
     suite = load_suite(name)
     configuration = suite.read()
@@ -117,7 +117,7 @@ def test_a_difference_from_the_frozen_suite_is_reported(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", suite_names() if CAMPAIGNS else CHECKED_IN_CI)
+@pytest.mark.parametrize("name", list_suites() if CAMPAIGNS else CHECKED_IN_CI)
 def test_a_frozen_suite_never_changes(name: str, tmp_path: Path) -> None:
     suite = load_suite(name)
     assert not suite.is_draft

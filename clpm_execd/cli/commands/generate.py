@@ -29,7 +29,7 @@ from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.paths import COMPRESSED_SUFFIXES, load_zstd
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND, format_duration, human_duration, parse_duration
+from clpm_execd.units import SECOND, describe_duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -141,7 +141,7 @@ def _with_sample(arguments: argparse.Namespace, configuration: Configuration) ->
         return configuration
     if arguments.replay:
         refuse_unused(arguments, ["--sample"], "with --replay", "give --interval")
-    from clpm_execd.plant.plant import default_scan
+    from clpm_execd.plant.plant import choose_default_scan
 
     interval = configuration.interval or SECOND
     try:
@@ -151,7 +151,7 @@ def _with_sample(arguments: argparse.Namespace, configuration: Configuration) ->
     if sample % interval:
         what = f"{format_duration(sample)} is not a multiple of the interval, {format_duration(interval)}"
         raise BadInput([Problem("--sample", what, f"give {format_duration(max(1, sample // interval) * interval)}")])
-    return replace(configuration, interval=sample, scan=configuration.scan or default_scan(interval))
+    return replace(configuration, interval=sample, scan=configuration.scan or choose_default_scan(interval))
 
 
 def _build_destination(arguments: argparse.Namespace, form: str, source: Source,
@@ -183,7 +183,7 @@ class _Progress:
     def show(self, count: int) -> None:
         """Show that so many samples of each loop are written."""
         remaining = (time.monotonic() - self._start_time) * (self._samples - count) / count
-        self._bar.show(count / self._samples, f"{human_duration(remaining * SECOND)} to go")
+        self._bar.show(count / self._samples, f"{describe_duration(remaining * SECOND)} to go")
 
     def close(self) -> None:
         """Remove the bar."""

@@ -18,7 +18,7 @@ from clpm_execd.extras import require
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.state.durable_file import unwritable, write_all_atomically
+from clpm_execd.state.durable_file import make_write_error, write_all_atomically
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -196,7 +196,7 @@ def _refuse_bad_files(arguments: argparse.Namespace) -> None:
             if not is_folder(path.parent):
                 problems.append(Problem(option, f"there is no folder {path.parent}", "create it, or name another"))
         except OSError as error:
-            problems += unwritable(f"{option} {path}", error).problems
+            problems += make_write_error(f"{option} {path}", error).problems
     if problems:
         raise BadInput(problems)
 
@@ -244,7 +244,7 @@ def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
         try:
             write_all_atomically(contents)
         except OSError as error:
-            raise unwritable(where, error) from None
+            raise make_write_error(where, error) from None
 
 
 def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,

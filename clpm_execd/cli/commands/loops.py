@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         start = time.time_ns() if configuration.start is None else configuration.start
         text = sheet_formats.sheet_as_line_protocol(rows, output.info or LOOP_SHEET, output.tags, start)
     elif form == "json":
-        text = sheet_formats.sheet_as_json(rows)
+        text = sheet_formats.format_sheet_as_json(rows)
     else:
-        text = sheet_formats.sheet_as_csv(rows) if form == "csv" else sheet_formats.sheet_as_table(rows)
+        text = sheet_formats.format_sheet_as_csv(rows) if form == "csv" else sheet_formats.format_sheet_as_table(rows)
     with open_output(arguments.output, signals) as file:
         file.write(text.encode())
     return 0

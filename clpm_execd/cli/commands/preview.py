@@ -79,11 +79,12 @@ def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: S
     """Draw to stdout: in colour on a terminal, else as plain text."""
     from clpm_execd.cli.terminal import output_width, print_drawing
     from clpm_execd.pictures.style import THEMES
-    from clpm_execd.pictures.terminal_plot import draw_trends, loops_per_row, max_points
+    from clpm_execd.pictures.terminal_plot import choose_loops_per_row, choose_max_points, draw_trends
     from clpm_execd.pictures.trend import label_trends
 
     width = output_width(sys.stdout)
-    loop_trends = _trends(source, samples, loops, max_points(width // loops_per_row(len(loops), width)), signals)
+    max_points = choose_max_points(width // choose_loops_per_row(len(loops), width))
+    loop_trends = _trends(source, samples, loops, max_points, signals)
     loop_trends = label_trends(loop_trends, specs)
     return print_drawing(draw_trends(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
 
@@ -91,13 +92,13 @@ def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: S
 def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
            specs: Sequence[LoopSpec], form: str, signals: Signals) -> int:
     """Draw to the file of --output; form: its suffix."""
-    from clpm_execd.pictures.picture import Picture, detail_points, max_points
+    from clpm_execd.pictures.picture import Picture, choose_detail_points, choose_max_points
     from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run, label_trends
     from clpm_execd.units import format_duration
 
-    loop_trends = _trends(source, samples, loops, detail_points(form, len(loops)), signals)
+    loop_trends = _trends(source, samples, loops, choose_detail_points(form, len(loops)), signals)
     if loop_trends:
-        run = choose_run(samples, max_points(form, len(loops)))
+        run = choose_run(samples, choose_max_points(form, len(loops)))
         lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
         if run > POINTS_PER_RUN:
             lead += f", min/max-downsampled {run}:1"

@@ -19,7 +19,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import BAD, Arrivals, Block, Floats, sequence_numbers
 from clpm_execd.plant.faults.kinds import Fault
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_uniforms_at
 from clpm_execd.plant.snapshot import Tables, concatenate_owned
 
 # Samples of one loop, a record each. number: the grid instant at which the sample was measured, counted from 1970.
@@ -261,8 +261,8 @@ class DataPath:
         order = list(_STAGES)
         for loop, ours in self._faults_of_loop.items():
             kinds = [faults[k].kind.name for k in ours]
-            keys = stream_keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
-                               stored_names.DATA_PATH)
+            keys = derive_stream_keys(seed, tuple(stored_names.NTH_FAULT.format(loop, i) for i in range(len(ours))),
+                                      stored_names.DATA_PATH)
             stages = [(order.index(kind), i, k) for i, (kind, k) in enumerate(zip(kinds, ours, strict=True))
                       if kind in _STAGES]
             if stages:

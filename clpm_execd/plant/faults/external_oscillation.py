@@ -17,7 +17,7 @@ from clpm_execd.plant import elementary
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.rng import BlockDraws, draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_uniforms_at
 
 _HARMONICS = 9  # of a wave: those beyond are below 3 % of the first, where the third is a quarter
 # Even harmonics relative to the odd ones. With 0.5 the curve fit of He et al. takes the wave for a sticky valve's own
@@ -62,7 +62,8 @@ class DistantCycles:
         self._waves = np.array([limit_cycle_wave(harmonic) for harmonic in waves.tolist()])
         # One oscillation, one period: the loops that share it wander together.
         names = tuple(f"{period!r}" for period in self._period.tolist())
-        self._keys = np.stack([stream_keys(seed, names, purpose)[:, None] for purpose in stored_names.DISTANT_CYCLES])
+        self._keys = np.stack(
+            [derive_stream_keys(seed, names, purpose)[:, None] for purpose in stored_names.DISTANT_CYCLES])
         self._loads = BlockDraws(self._keys, self._compute_loads)
 
     def at(self, tick: int) -> Floats:

@@ -10,7 +10,7 @@ from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.external_oscillation import DistantCycles
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import BlockDraws, draw_normals, stream_keys
+from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_normals
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.coupling import CoupledLoads, Link
 from clpm_execd.plant.stages.state import State
@@ -45,7 +45,7 @@ class LoadFaults(LoopArrays):
             for k in self._coupling_faults.tolist() for fault in [schedule.faults[k]]
             for other in fault.other_loops()], state, state.sp, schedule.scan)
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
-        keys = stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
+        keys = derive_stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
         self._draws = BlockDraws(keys, draw_normals)
         elements = np.searchsorted(self.columns, schedule.column)
         self._elements = [elements[which] for which in (self._distant, self._white_noises, self._coupling_faults)]

@@ -17,7 +17,7 @@ from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_normals, draw_uniforms
 from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
 from clpm_execd.plant.stages.state import State
 
@@ -48,7 +48,7 @@ class OperationFaults:
         self._faults_of_column: dict[int, list[int]] = {int(c): [] for c in self._columns}
         for k in faults:
             self._faults_of_column[int(schedule.column[k])].append(k)
-        keys = stream_keys(seed, schedule.stream_names(faults), stored_names.OPERATION_FAULTS)
+        keys = derive_stream_keys(seed, schedule.stream_names(faults), stored_names.OPERATION_FAULTS)
         self._keys = dict(zip(faults, keys, strict=True))
         self._operator_mode = {column: int(state.mode[column]) for column in self._faults_of_column}
         self._severity: Floats = np.zeros(len(schedule.faults))

@@ -12,7 +12,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault, Stage
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.rng import draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_uniforms_at
 from clpm_execd.plant.specs import LoopSpec
 
 _NEVER_NS = 2**62  # 146 years, and twice of it still fits a signed 64-bit integer
@@ -53,7 +53,7 @@ class Schedule:
         # first start is the given one.
         self._latest_delay = np.where([spec.mean_repeat is not None for spec in specs],
                                       self._repeat - self._duration, 0)
-        self._keys = stream_keys(seed, self.stream_names(range(len(specs))), stored_names.FAULT_STARTS)
+        self._keys = derive_stream_keys(seed, self.stream_names(range(len(specs))), stored_names.FAULT_STARTS)
         # Counted from the start of the fault; one that was to end before its start never begins.
         self._until = np.maximum(_to_ns(_NEVER_NS if spec.until is None else spec.until - start
                                         for spec, start in zip(specs, origin.tolist(), strict=True)) - self._start, 0)

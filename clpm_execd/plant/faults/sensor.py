@@ -10,7 +10,7 @@ from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
-from clpm_execd.plant.rng import BlockDraws, draw_uniforms, stream_keys
+from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_uniforms
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.recording import MIN_RESOLUTION
 from clpm_execd.plant.stages.state import State
@@ -31,7 +31,7 @@ class SensorFaults(LoopArrays):
         self._parameters = {name: np.zeros(len(sigma)) for name in names}
         self._effects = StageEffects(schedule, {"sigma": sigma, **self._parameters})
         ids = tuple(schedule.loops.ids[i] for i in self.columns.tolist())
-        self._draws = BlockDraws(stream_keys(seed, ids, stored_names.SPIKES), draw_uniforms)
+        self._draws = BlockDraws(derive_stream_keys(seed, ids, stored_names.SPIKES), draw_uniforms)
         self._last_reading = state.pv[self.columns]
         self._select_parameters()
 

@@ -12,7 +12,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_ENGINE_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.rng import stream_keys
+from clpm_execd.plant.rng import derive_stream_keys
 from clpm_execd.plant.snapshot import StatefulPart
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
@@ -49,7 +49,7 @@ class Simulation:
     def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> LoopSet:
         """Make the stages, without faults; return the loops, each in balance at the OP where its stages are."""
         scan = self._scan / SECOND
-        self._random_keys = stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
+        self._random_keys = derive_stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
         self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
         self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))

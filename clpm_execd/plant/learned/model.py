@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.elementary import standard_deviation
-from clpm_execd.stored_names import stored_field
+from clpm_execd.stored_names import get_stored_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,7 +106,7 @@ class LearnedModel:
                   "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
                   "controller_noise": (0 if q else 1,), "setpoint": (k,), "drift": (4,), "signals": (n, 3),
                   "residuals": (n, 3), "is_repeat": (n, 2), "settings": (6,)}
-        errors = [f"{stored_field('LearnedModel', name)} has the shape {getattr(self, name).shape}, not {shape}"
+        errors = [f"{get_stored_field('LearnedModel', name)} has the shape {getattr(self, name).shape}, not {shape}"
                   for name, shape in shapes.items() if getattr(self, name).shape != shape]
         if not (np.isfinite(self.interval) and self.interval > 0):
             errors.append("the interval is not a time")

@@ -27,7 +27,7 @@ from clpm_execd.plant.elementary import sum_in_order
 from clpm_execd.plant.learned.block_library import make_library
 from clpm_execd.plant.learned.model import STATE_LAGS
 from clpm_execd.plant.loop_set import Indices
-from clpm_execd.plant.rng import draw_normals, draw_uniforms, draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_normals, draw_uniforms, draw_uniforms_at
 from clpm_execd.plant.snapshot import LoopArrays, Tables
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.controller import Controller, is_direct_acting
@@ -54,8 +54,9 @@ class LearnedLoops(LoopArrays):
         self._models = models = [loop.learned_model for loop in ours if loop.learned_model is not None]
         ids = tuple(loop.id for loop in ours)
         self._block_keys = np.stack([
-            stream_keys(seed, ids, purpose) for purpose in (stored_names.LEARNED_LENGTH, stored_names.LEARNED_PLACE)])
-        self._drift_keys = np.stack([stream_keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
+            derive_stream_keys(seed, ids, purpose)
+            for purpose in (stored_names.LEARNED_LENGTH, stored_names.LEARNED_PLACE)])
+        self._drift_keys = np.stack([derive_stream_keys(seed, ids, purpose) for purpose in stored_names.LEARNED_DRIFTS])
         self._interval = np.array([round(model.interval * 1e9) for model in models], dtype=np.int64)
         self._instant = starts[self.columns] // scan * scan // self._interval - 1
         self._libraries = libraries = [make_library(model) for model in models]

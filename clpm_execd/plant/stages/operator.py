@@ -21,7 +21,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import CAS, MAN, MODES, Floats
 from clpm_execd.plant.elementary import log, sin
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.rng import draw_normals, draw_uniforms, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_normals, draw_uniforms
 from clpm_execd.plant.snapshot import LoopArrays, Tables, owned_records
 from clpm_execd.plant.specs import LoopSpec, Move, OperatorSpec
 from clpm_execd.plant.stages.state import State, to_percent
@@ -116,7 +116,7 @@ class Operator(LoopArrays):
         habit_ids = () if self._next_quarter_tick is None else loops.ids
         purposes = (stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE)
         self._occurrence_keys, self._time_keys, self._target_keys = (
-            stream_keys(seed, habit_ids, purpose) for purpose in purposes)
+            derive_stream_keys(seed, habit_ids, purpose) for purpose in purposes)
         self._gain_over_horizon = loops.column(_gain_over_horizon)
         self._planned_quarter = np.full(len(loops), -1)  # since 1970, whose habits are in the plan
         profiles = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
@@ -124,7 +124,7 @@ class Operator(LoopArrays):
         self._profile = loops.column(lambda loop: profiles[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
         self._mean_stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
-        self._stay_keys = stream_keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
+        self._stay_keys = derive_stream_keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
         self._automatic_mode = {
             i: MODES.index(loops[i].mode if loops[i].mode != "MAN" else "CAS" if loops[i].cascade else "AUT")
             for i in self._mean_stays}

@@ -20,7 +20,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.elementary import sin, sum_in_order
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.rng import draw_uniforms, draw_uniforms_at, stream_keys
+from clpm_execd.plant.rng import derive_stream_keys, draw_uniforms, draw_uniforms_at
 from clpm_execd.plant.specs import LoopSpec
 
 _DAY_SECONDS = 86400
@@ -84,7 +84,7 @@ class Throughput:
         self._movement = _Movement(
             [(share * variance, seconds, change) for share, (variance, seconds, change)
              in product((_SHARED_VARIANCE, 1.0 - _SHARED_VARIANCE), _PARTS)],
-            np.stack([stream_keys(seed, names, purpose) for names, purpose
+            np.stack([derive_stream_keys(seed, names, purpose) for names, purpose
                       in product((units, ours.ids), stored_names.THROUGHPUT)]))
         self._utility_sigma = ours.column(
             lambda loop: loop.throughput.utility_sigma if loop.throughput.utility else 0.0)
@@ -92,7 +92,7 @@ class Throughput:
         if self._utility_sigma.any():
             utilities = tuple(ours.map(lambda loop: loop.throughput.utility))
             self._utility = _Movement(_UTILITY_PARTS, np.stack(
-                [stream_keys(seed, utilities, purpose) for purpose in stored_names.UTILITY]))
+                [derive_stream_keys(seed, utilities, purpose) for purpose in stored_names.UTILITY]))
         start_seconds = starts[self.columns] // SECOND
         self._at_start = self._compute(start_seconds)
         self._knot = -1
@@ -165,7 +165,7 @@ def _is_moved(loop: LoopSpec) -> bool:
 def _fill_with_draws(values: list[float | None], limits: tuple[float, float], seed: int, ids: tuple[str, ...],
                      purpose: str, *, has_either_sign: bool = False) -> Floats:
     """Return the configured values, and for None one that is drawn between the limits for the loop."""
-    uniform = draw_uniforms(stream_keys(seed, ids, purpose), 0, 2)
+    uniform = draw_uniforms(derive_stream_keys(seed, ids, purpose), 0, 2)
     draws = limits[0] + uniform[0] * (limits[1] - limits[0])
     if has_either_sign:
         draws = np.where(uniform[1] < 0.5, -draws, draws)

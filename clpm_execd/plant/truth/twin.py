@@ -21,7 +21,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.kernel.simulation import Simulation
 from clpm_execd.plant.loop_set import Indices, LoopSet
-from clpm_execd.plant.rng import COPY_MARK, stream_keys
+from clpm_execd.plant.rng import COPY_MARK, derive_stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, StatefulPart, Tables, restore_parts, snapshot_parts
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.stages.state import Cascades
@@ -53,7 +53,7 @@ class Twin(Simulation):
         self._attach_faults(twin_schedule, seed)
         self.meter = EffectMeter(balanced, interval)
         names = schedule.stream_names(range(len(schedule.faults)))
-        self._keys = stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
+        self._keys = derive_stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
 
     def _faults_to_mute(self, schedule: Schedule, twin_schedule: Schedule) -> npt.NDArray[np.intp]:
         """Return the indices of the faults of the copies that are absent: each is the nth of its loop."""

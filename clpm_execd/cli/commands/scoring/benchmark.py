@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.options import add_command, add_shared_options, output_file, print_text, refuse_unused
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import DAY, human_duration
+from clpm_execd.units import DAY, describe_duration
 
 if TYPE_CHECKING:
     from clpm_execd.benchmark.suite import Suite
@@ -68,11 +68,11 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _list(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
-    from clpm_execd.benchmark.suite import load_suite, suite_names
+    from clpm_execd.benchmark.suite import list_suites, load_suite
     from clpm_execd.monitors.detectors import MONITORS
 
-    suites = [load_suite(name) for name in suite_names()]
-    rows = [(suite.name, "draft" if suite.is_draft else suite.sha256["samples"][:12], human_duration(suite.duration),
+    suites = [load_suite(name) for name in list_suites()]
+    rows = [(suite.name, "draft" if suite.is_draft else suite.sha256["samples"][:12], describe_duration(suite.duration),
              suite.title) for suite in suites]
     monitors = [(monitor.name, "", "", monitor.reference) for monitor in MONITORS.values()]
     header = [("suite", "sha256", "duration", "content"), *rows, ("", "", "", ""),
