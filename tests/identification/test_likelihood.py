@@ -20,7 +20,7 @@ PROCESSES = [ProcessSpec(model="fopdt", gain=1.2, tau=(30.0,), dead_time=7.0),
 def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: ProcessSpec, derivative: float) -> None:
     loop = LoopParameters(gain=0.8, reset=40.0, weight=1.0, process=process, correlation=25.0, load=6.0, op_noise=0.5,
                           derivative=derivative)
-    model = make_models([loop], Grid(1.0, 5, 1.0, False, rounding=0.1))[0]
+    model = make_models([loop], Grid(1.0, 5, 1.0, rounding=0.1))[0]
     kalman_filter = KalmanFilter([model])
     transition, observation, load, noise = model.transition, model.observation, model.state_cov, model.obs_cov
 
@@ -47,6 +47,6 @@ def test_the_likelihood_is_that_of_the_joint_normal_distribution(process: Proces
         z = transition @ z + model.input_matrix[:, 0] * pv_and_memory[t, 0]
     from scipy.stats import multivariate_normal  # takes half a second, which the collection of all tests does not need
 
-    innovations = pv_and_memory - kalman_filter.predict(np.hstack([pv_and_memory, np.zeros((SAMPLES, 2))])[None])[0]
+    innovations = pv_and_memory - kalman_filter.predict(np.hstack([pv_and_memory, np.zeros((SAMPLES, 1))])[None])[0]
     likelihood = multivariate_normal.logpdf(innovations, cov=kalman_filter.innovation_cov[0]).sum()
     assert likelihood == pytest.approx(multivariate_normal.logpdf(samples, cov=joint), rel=1e-7)

@@ -37,7 +37,7 @@ _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to t
 
 
 class _Stretch(NamedTuple):
-    """A stretch of the record. data: (T, 4) PV, OP, SP, next SP. moves: the samples after which SP moved."""
+    """A stretch of the record. data: (T, 3) PV, OP, SP. moves: the samples after which an operator moved SP."""
 
     data: Floats
     moves: Indices
@@ -85,11 +85,11 @@ class Likelihood:
                  pv_step: float) -> None:
         self.model, self.scan, self.sign, self.lags = process.model, scan, sign, len(process.tau)
         moves = np.diff(signals.sp[signals.complete])
-        sp_moves_continuously = bool(len(moves) and np.mean(moves != 0) > _CONTINUOUS_SP_SHARE)
+        has_master = bool(len(moves) and np.mean(moves != 0) > _CONTINUOUS_SP_SHARE)
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + 1e-9))
         self.interval, self._rounding = signals.interval, pv_step**2 / 12.0
-        self.grid = Grid(max(signals.interval / parts, scan), parts, scan, sp_moves_continuously)
+        self.grid = Grid(max(signals.interval / parts, scan), parts, scan)
         self._data: list[_Stretch] = []
         remaining = _MAX_SAMPLES
         for s in sorted(find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES),
@@ -97,7 +97,9 @@ class Likelihood:
             s = slice(s.start, min(s.stop, s.start + remaining))
             if s.stop - s.start >= _MIN_STRETCH_SAMPLES:
                 remaining -= s.stop - s.start
-                self._data.append(self._make_stretch(signals, s))
+                pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
+                self._data.append(_Stretch(np.column_stack([pv - signals.sp[s.start], op - op[0], sp]),
+                                           np.flatnonzero(np.diff(sp) * (not has_master))))
         self.samples = sum(len(stretch.data) - _SETTLING_SAMPLES for stretch in self._data)
         self.locates_sp_moves = False
         self.has_sp_moves = any(len(stretch.moves) for stretch in self._data)
@@ -109,11 +111,6 @@ class Likelihood:
                                     *lags, log(correlation), log(5.0), log(0.2), 1.0])
         self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [DEAD_TIME_SIGMA, *LAG_SIGMAS[:self.lags]]
                                   + [_WIDE_PRIOR_STD] * 3 + [1e-3])
-
-    def _make_stretch(self, signals: Signals, s: slice) -> _Stretch:
-        pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
-        moves = np.empty(0, dtype=np.intp) if self.grid.sp_moves_continuously else np.flatnonzero(np.diff(sp))
-        return _Stretch(np.column_stack([pv - signals.sp[s.start], op - op[0], sp, np.append(sp[1:], sp[-1])]), moves)
 
     def has_derivative(self, parameters: Floats) -> bool:
         """Return whether the parameters include derivative action."""
@@ -291,7 +288,7 @@ def _remove_sp_moves(innovations: Floats, stretch: _Stretch, intersample_sp_resp
 
     intersample_sp_response: (K, H, 2, parts) for a move of 1 %, 0, 1, .. steps before the sample.
     """
-    steps = stretch.data[stretch.moves, 3] - stretch.data[stretch.moves, 2]
+    steps = np.diff(stretch.data[:, 2])[stretch.moves]
     white_response = np.einsum("hcp,cd->hdp", intersample_sp_response[0, :_SP_RESPONSE_SAMPLES], whitening)
     for k, step in zip(stretch.moves.tolist(), steps.tolist(), strict=True):
         following = innovations[:, k + 1:k + 1 + intersample_sp_response.shape[1]]
@@ -306,7 +303,7 @@ def _regression_covariance(stretches: Sequence[_Stretch]) -> Floats:
     """Return the residual covariance (2, 2) of a regression of PV and OP on their last samples and SP."""
     regressors, outputs, order = [], [], _REGRESSION_LAGS
     for data, _ in stretches:
-        past = [data[order - lag:len(data) - lag, :3] for lag in range(1, order + 1)]
+        past = [data[order - lag:len(data) - lag] for lag in range(1, order + 1)]
         lags = np.column_stack([data[order:, 2], *past])
         regressors.append(lags - lags.mean(axis=0))
         outputs.append(data[order:, :2] - data[order:, :2].mean(axis=0))

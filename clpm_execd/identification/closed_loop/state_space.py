@@ -33,14 +33,12 @@ PV, LOAD, INTEGRAL, MEMORY, PAST_OP = 1, 2, 3, 4, 5  # states: 0 is x1 of the pr
 class Grid:
     """The time grid of the model: step and controller scan, s, and the number of steps (`parts`) in an interval.
 
-    sp_moves_continuously: SP moves linearly between samples. rounding: variance of PV's rounding error relative to that
-    of the sensor noise.
+    rounding: variance of PV's rounding error relative to that of the sensor noise.
     """
 
     step: float
     parts: int
     scan: float
-    sp_moves_continuously: bool
     rounding: float = 0.0
 
 
@@ -64,7 +62,7 @@ class LoopParameters:
 
 @dataclass(frozen=True, slots=True)
 class StateSpace:
-    """The model from sample to sample, z+ = transition z + input_matrix (PV, SP, next SP) + w, y = observation z + v.
+    """The model from sample to sample, z+ = transition z + input_matrix (PV, SP) + w, y = observation z + v.
 
     y is PV and the controller's memory, which is OP without the direct terms pv_share PV + sp_share SP. state_cov:
     (n, n) covariance of w. obs_cov: (2, 2) covariance of v. intersample_sp_response: (n, parts) the change of z at the
@@ -136,7 +134,6 @@ def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps:
     noise_input = np.column_stack([by_pv[:, :-1], by_pv[:, -1] * (1.0 - 1.0 / scans)**0.5, by_load])
     first = step + np.outer((1.0 - 1.0 / scans) * input_step[:, 0], np.eye(n)[PV])
     last = np.linalg.matrix_power(free_step, grid.parts - 1)
-    sp_weights = np.arange(grid.parts)[::-1] / grid.parts * grid.sp_moves_continuously
     observation = np.zeros((2, n))
     observation[0, PV] = observation[1, INTEGRAL] = observation[1, MEMORY] = 1.0
     # The rounding error of PV enters both outputs, since OP was computed from PV before rounding.
@@ -144,7 +141,7 @@ def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps:
     obs_cov = np.diag([1.0, loop.op_noise**2]) + grid.rounding * np.outer(rounding_gain, rounding_gain)
     return StateSpace(
         transition=last @ first,
-        input_matrix=np.column_stack([last @ input_step[:, 0] / scans, by_sp @ (1.0 - sp_weights), by_sp @ sp_weights]),
+        input_matrix=np.column_stack([last @ input_step[:, 0] / scans, by_sp.sum(axis=1)]),
         observation=observation, state_cov=noise_input @ noise_input.T, obs_cov=obs_cov,
         intersample_sp_response=np.cumsum(np.column_stack([np.zeros(n), by_sp[:, :-1]]), axis=1), pv_share=pv_share,
         sp_share=sp_share, has_derivative=loop.derivative > 0.0)
@@ -164,8 +161,8 @@ class KalmanFilter:
         self.innovation_cov = observation @ state_cov @ observation.T + obs_cov
         self.kalman_gain = transition @ state_cov @ observation.T @ np.linalg.inv(self.innovation_cov)
         closed_transition, count = transition - self.kalman_gain @ observation, len(models)
-        by_pv, by_sp, by_next = np.moveaxis(np.array([one.input_matrix for one in models]), 2, 0)
-        input_step = np.stack([self.kalman_gain[:, :, 0] + by_pv, self.kalman_gain[:, :, 1], by_sp, by_next], axis=2)
+        by_pv, by_sp = np.moveaxis(np.array([one.input_matrix for one in models]), 2, 0)
+        input_step = np.stack([self.kalman_gain[:, :, 0] + by_pv, self.kalman_gain[:, :, 1], by_sp], axis=2)
         observability, self._block_input = np.broadcast_to(observation, (count, *observation.shape)), input_step
         has_derivative = any(one.has_derivative for one in models)
         for doubling in range(_DERIVATIVE_DOUBLINGS if has_derivative else _RESPONSE_DOUBLINGS):
@@ -179,12 +176,12 @@ class KalmanFilter:
         lags = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None] - 1
         responses = ((self.innovation_response[:, :_BLOCK] @ input_step[:, None])[:, lags.clip(0)]
                      * (lags >= 0)[:, :, None, None])
-        self._block_response = responses.transpose(0, 1, 4, 2, 3).reshape(count, 4 * _BLOCK, 2 * _BLOCK)
+        self._block_response = responses.transpose(0, 1, 4, 2, 3).reshape(count, 3 * _BLOCK, 2 * _BLOCK)
 
     def predict(self, inputs: Floats) -> Floats:
         """Return the one-step-ahead forecasts (K, T, 2) of PV and memory.
 
-        inputs: (K, T, 4) PV, memory, SP and next SP.
+        inputs: (K, T, 3) PV, memory and SP, which is held until the next sample.
         """
         count, samples, _ = inputs.shape
         blocks = -(-samples // _BLOCK)
