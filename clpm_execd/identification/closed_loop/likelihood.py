@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.closed_loop.pid_regression import find_controlled_samples
 from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_models
 from clpm_execd.identification.loop_data import Signals, find_runs
@@ -27,7 +28,6 @@ _SP_RESPONSE_SAMPLES = 24  # after a move of SP, from which its time is estimate
 _MAX_PARTS = 60  # steps in an interval
 _DELAY_STEPS = 12  # the largest number of steps in the expected dead time
 _LOG_STEP = 1e-4  # step of a logarithm for finite differences
-_CONTINUOUS_SP_SHARE = 0.05  # of all samples: an SP that moves in more of them is set by a master controller
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
 _MAX_EVALUATIONS = 20
@@ -84,8 +84,7 @@ class Likelihood:
     def __init__(self, signals: Signals, process: ProcessSpec, start: tuple[float, float], scan: float, sign: float,
                  pv_step: float) -> None:
         self.model, self.scan, self.sign, self.lags = process.model, scan, sign, len(process.tau)
-        moves = np.diff(signals.sp[signals.complete])
-        has_master = bool(len(moves) and np.mean(moves != 0) > _CONTINUOUS_SP_SHARE)
+        has_operator = not has_continuous_sp(signals)
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + 1e-9))
         self.interval, self._rounding = signals.interval, pv_step**2 / 12.0
@@ -99,7 +98,7 @@ class Likelihood:
                 remaining -= s.stop - s.start
                 pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
                 self._data.append(_Stretch(np.column_stack([pv - signals.sp[s.start], op - op[0], sp]),
-                                           np.flatnonzero(np.diff(sp) * (not has_master))))
+                                           np.flatnonzero(np.diff(sp) * has_operator)))
         self.samples = sum(len(stretch.data) - _SETTLING_SAMPLES for stretch in self._data)
         self.locates_sp_moves = False
         self.has_sp_moves = any(len(stretch.moves) for stretch in self._data)
