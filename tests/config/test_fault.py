@@ -82,6 +82,8 @@ def test_every_default_is_within_its_limits_and_every_limit_is_checked(kind: str
     ('kind = "stuck"\nduration = 0', "F1.fault[1].duration: invalid duration 0"),
     ('kind = "stuck"\nrepeat = "1h"', "F1.fault[1].repeat: a fault without a duration cannot repeat"),
     ('kind = "stuck"\nduration = "1h"\nrepeat = "1h"', "F1.fault[1].repeat: must be greater than duration"),
+    ('kind = "stuck"\nduration = "1h"\nrepeat = "2h"\nmean_repeat = "2h"',
+     "F1.fault[1].mean_repeat: cannot be given with repeat"),
     ('kind = "stuck"\nramp = "-1h"', "F1.fault[1].ramp: invalid duration '-1h'"),
     ('kind = "interaction"', "F1.fault[1].with: is missing; give the id of the other loop"),
     ('kind = "interaction"\nwith = "F1"', "F1.fault[1].with: 'F1' is the loop itself"),

@@ -53,6 +53,10 @@ def test_a_flow_that_stands_while_op_moves_is_stiction() -> None:
     assert min(compute_shape_indices(noise(1.0), noise(1.0, 2))) < MIN_STICTION_INDEX
 
 
+def test_a_loop_in_which_nothing_moves_does_not_look_like_stiction() -> None:
+    assert compute_shape_indices(np.full(TIME.size, 40.0), np.full(TIME.size, 7.0)) == (0.0, 0.0)
+
+
 def test_an_oscillation_of_more_than_one_per_cent_of_span_is_detected() -> None:
     # Haegglund (1995): half periods count from the integral of a sine of 1 % with the integral time as its period.
     for amplitude, is_detected in ((0.9, False), (1.1, True)):
