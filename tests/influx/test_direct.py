@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain
 
-import numpy as np
 import pytest
 from clocks import FakeClock
 from parts import InfluxDB, free_port
+from sources import Ramp
 
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.sender import Sender
@@ -22,7 +22,6 @@ from clpm_execd.influx.client import InfluxClient
 from clpm_execd.influx.server_check import ServerCheck, check_server
 from clpm_execd.outputs import direct
 from clpm_execd.outputs.stream import StreamJob
-from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 
 SECOND = 1_000_000_000
@@ -36,23 +35,6 @@ class Clock(FakeClock):
     def wait(self, ns: int, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
         time.sleep(0.002)
         return super().wait(ns)
-
-
-class Plant:
-    """Five loops at 1 s, PV the instant's number."""
-
-    loops = tuple(f"TIC20803{i}" for i in range(5))
-    interval = SECOND
-
-    def __init__(self, next_time: int) -> None:
-        self.next_time = next_time
-
-    def advance(self, n: int) -> Block:
-        times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
-        self.next_time += n * self.interval
-        values = np.repeat((times // SECOND)[:, None], 5, axis=1).astype(float)
-        codes = np.ones((n, 5), dtype=np.int16)
-        return Block(self.loops, times, values, values, values, codes.astype(np.int8), values, values, codes)
 
 
 def influx(server: InfluxDB, bucket: str, token: str = "") -> InfluxClient:
@@ -82,7 +64,7 @@ def write_only(server: InfluxDB, bucket: str) -> str:
 
 def test_every_instant_of_every_loop_is_in_the_bucket_once(influxdb: InfluxDB) -> None:
     bucket = influxdb.new_bucket()
-    plant = Plant(T0 - 1000 * SECOND)
+    plant = Ramp(T0 - 1000 * SECOND, 5)
     encoder, writer = LineProtocol(plant.loops), influx(influxdb, bucket, write_only(influxdb, bucket))
     signals = Signals()
     job = StreamJob(source=plant, encoder=encoder, clock=Clock(T0), signals=signals, log=LOG, count=1060)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from answering_server import WRITTEN, AnsweringServer
 from clocks import FakeClock
+from sources import Ramp
 
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
@@ -22,7 +22,6 @@ from clpm_execd.influx.answer import Answer, TransportError
 from clpm_execd.outputs import direct
 from clpm_execd.outputs.self_metrics import SelfMetrics
 from clpm_execd.outputs.stream import StreamJob
-from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 
 SECOND = 1_000_000_000
@@ -45,27 +44,10 @@ class Clock(FakeClock):
         return set()
 
 
-class Plant:
-    """Two loops at 1 s, PV the instant's number."""
-
-    loops = ("A", "B")
-    interval = SECOND
-
-    def __init__(self, next_time: int) -> None:
-        self.next_time = next_time
-
-    def advance(self, n: int) -> Block:
-        times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
-        self.next_time += n * self.interval
-        values = np.repeat((times // SECOND % 1_000_000)[:, None], 2, axis=1).astype(float)
-        zeros = np.zeros((n, 2), dtype=np.int16)
-        return Block(self.loops, times, values, values, values, zeros.astype(np.int8), values, values, zeros)
-
-
 T0 = 1_700_000_000 * SECOND
 
 
-def job(plant: Plant, clock: Clock, **settings: Any) -> StreamJob:
+def job(plant: Ramp, clock: Clock, **settings: Any) -> StreamJob:
     return StreamJob(source=plant, encoder=LineProtocol(plant.loops), clock=clock, signals=clock.signals, log=LOG,
                      **settings)
 
@@ -73,7 +55,7 @@ def job(plant: Plant, clock: Clock, **settings: Any) -> StreamJob:
 def stream(
     server: AnsweringServer, clock: Clock, *, behind: int = 0, count: int | None = None, cap: int = 64_000_000
 ) -> MemoryQueue:
-    plant = Plant(T0 - behind * SECOND)
+    plant = Ramp(T0 - behind * SECOND, 2)
     queue = MemoryQueue(cap)
     assert direct.run(job(plant, clock, count=count), server, queue=queue) == 0
     return queue
@@ -122,7 +104,7 @@ def test_a_stop_sends_pending_points_and_logs_those_that_are_lost(caplog: pytest
 def test_a_stop_does_not_wait_for_points_on_disk(tmp_path: Path) -> None:
     clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
-    plant, spool = Plant(T0), DiskQueue(tmp_path, LOG, now=clock.now)
+    plant, spool = Ramp(T0, 2), DiskQueue(tmp_path, LOG, now=clock.now)
     direct.run(job(plant, clock), server, queue=spool)
     assert spool.points == 42
     assert clock.now() < T0 + 22 * SECOND
@@ -131,7 +113,7 @@ def test_a_stop_does_not_wait_for_points_on_disk(tmp_path: Path) -> None:
 def test_points_on_disk_are_pending_until_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock(T0, until=lambda: clock.now() > T0 + 20 * SECOND)
-    plant, server = Plant(T0), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
+    plant, server = Ramp(T0, 2), AnsweringServer(lambda body: Answer(None, error=TransportError.CONNECTION_REFUSED))
     direct.run(job(plant, clock), server, queue=DiskQueue(tmp_path, LOG))
     assert caplog.records[-1].levelno == logging.INFO
     assert caplog.messages[-1].endswith("0 dropped, 42 pending until the next start")
@@ -164,7 +146,7 @@ def test_a_stop_with_a_server_that_accepts_points_leaves_none_pending() -> None:
 def test_the_metrics_count_pending_written_and_dropped_points() -> None:
     clock = Clock(T0 + 20 * SECOND)
     server = AnsweringServer(lambda body: WRITTEN if clock.now() > T0 + 90 * SECOND else Answer(503))
-    plant = Plant(T0 + 20 * SECOND)
+    plant = Ramp(T0 + 20 * SECOND, 2)
     own = SelfMetrics("clpm_execd", {"site": "x"}, interval=SECOND, start=clock.now())
     direct.run(job(plant, clock, count=190, metrics=own), server, queue=MemoryQueue(now=clock.now))
     messages = [line.decode() for line in server.accepted if line.startswith(b"clpm_execd,site=x ")]
@@ -178,20 +160,20 @@ def test_the_metrics_count_pending_written_and_dropped_points() -> None:
 
 
 def last_metrics(quarantine: Quarantine | None) -> dict[str, str]:
-    """The last point of the metrics of a two-minute stream, by field; the server refuses loop A at first."""
+    """The last point of the metrics of a two-minute stream, by field; the server refuses half a minute of one loop."""
     queue = MemoryQueue()
 
     def refuse(body: bytes) -> Answer:
-        return Answer(422, "no") if any(lines_of_a % k in body for k in range(30)) else WRITTEN
+        return Answer(422, "no") if any(line in body for line in of_first_loop) else WRITTEN
 
     def wait_for_the_sender() -> bool:
         while queue.points > 1:  # a line of metrics waits for the next samples
             time.sleep(0.001)
         return False
 
-    lines_of_a = b"loop_id=A OP=%d,"
+    of_first_loop = [b"loop_id=TIC0000 OP=%d," % (T0 // SECOND + k) for k in range(30)]
     server, clock = AnsweringServer(refuse), Clock(T0, until=wait_for_the_sender)
-    plant, own = Plant(T0), SelfMetrics("clpm_execd", {}, interval=SECOND, start=T0)
+    plant, own = Ramp(T0, 2), SelfMetrics("clpm_execd", {}, interval=SECOND, start=T0)
     direct.run(job(plant, clock, count=120, metrics=own), server, queue=queue, quarantine=quarantine)
     last = [line for line in server.accepted if line.startswith(b"clpm_execd ")][-1]
     return dict(pair.split("=") for pair in last.decode().split()[1].split(","))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from select import select
 
-import numpy as np
 import pytest
 from clocks import FakeClock
+from sources import Ramp
 
 from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.encoding.encoder import Encoder
@@ -22,28 +22,11 @@ from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.outputs import execd
 from clpm_execd.outputs.self_metrics import SelfMetrics
 from clpm_execd.outputs.stream import StreamJob
-from clpm_execd.plant.block import Block
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.runtime.pacing import SECOND
 
 T0 = 1_736_503_500 * SECOND
 LOG = logging.getLogger("test.execd")
-
-
-class Ramp:
-    """A source whose values are the number of the tick."""
-
-    def __init__(self, loops: int = 5, start: int = T0) -> None:
-        self.loops = tuple(f"TIC{i:04d}" for i in range(loops))
-        self.interval = SECOND
-        self.next_time = start
-
-    def advance(self, n: int) -> Block:
-        times = self.next_time + np.arange(n, dtype=np.int64) * self.interval
-        self.next_time += n * self.interval
-        ramp = np.broadcast_to((times / self.interval)[:, None], (n, len(self.loops)))
-        ones = np.ones(ramp.shape, np.int16)
-        return Block(self.loops, times, ramp, ramp, ramp, ones.astype(np.int8), ramp, ramp, ones * 192)
 
 
 class EventClock(FakeClock):
@@ -88,7 +71,7 @@ class Stage:
         self._open = {self.stdin, self.to_stdin, self.output, self.stdout}
 
     def run(self, source: Ramp | None = None, **settings: object) -> int:
-        source = source or Ramp()
+        source = source or Ramp(T0, 5)
         arguments: dict[str, object] = {"stdin_fd": self.stdin, "stdout_fd": self.stdout, **settings}
         return self.run_encoded(source, LineProtocol(source.loops), **arguments)
 
@@ -242,7 +225,7 @@ def test_a_consumer_that_stalled_gets_everything_afterwards(stage: Stage) -> Non
     stage.clock.at(20.0, lambda: None)
     for n in range(2000):
         stage.clock.at(21 + n / 100, stage.drain)
-    assert stage.run(Ramp(loops), count=30) == 0
+    assert stage.run(Ramp(T0, loops), count=30) == 0
     times = [int(line.rsplit(b" ", 1)[1]) for line in stage.lines()]
     assert times == [time for time in grid(30) for _ in range(loops)]
     assert len(set(stage.lines())) == 30 * loops
@@ -259,7 +242,7 @@ def test_a_stop_ends_a_stream_that_waits(stage: Stage, name: str) -> None:
 
 def test_a_stop_ends_a_stream_whose_consumer_stalls_in_less_than_a_second(stage: Stage) -> None:
     stage.clock.at(60.0, stage.signals.request_stop)
-    assert stage.run(Ramp(2000)) == 0
+    assert stage.run(Ramp(T0, 2000)) == 0
     assert 60 * SECOND < stage.clock.time < 61 * SECOND
 
 
@@ -267,7 +250,7 @@ def test_a_stop_lets_the_consumer_read_the_tick_in_progress_to_its_end(stage: St
     stage.clock.at(10.0, stage.signals.request_stop)
     for n in range(30):
         stage.clock.at(10.05 + n / 100, stage.drain)
-    assert stage.run(Ramp(2000)) == 0
+    assert stage.run(Ramp(T0, 2000)) == 0
     assert len(stage.lines()) % 2000 == 0
 
 
@@ -287,7 +270,7 @@ def test_a_signal_to_emit_does_not_end_the_stream(stage: Stage) -> None:
 
 def test_a_stream_that_starts_in_the_past_emits_from_its_first_instant_to_emit(stage: Stage) -> None:
     stage.close_stdin()
-    source = Ramp(start=T0 - 86_400 * SECOND)
+    source = Ramp(T0 - 86_400 * SECOND, 5)
     assert stage.run(source, first_emit=T0 - 10 * SECOND) == 0
     assert stage.times() == [T0 + k * SECOND for k in range(-10, 1)]
 
@@ -296,7 +279,7 @@ def test_a_stream_that_starts_in_the_past_emits_from_its_first_instant_to_emit(s
 def test_a_backfill_is_limited_to_a_rate(stage: Stage, max_rate: int | None, seconds: int) -> None:
     """Of 200 samples of five loops."""
     stage.drain_every_tick()
-    assert stage.run(Ramp(start=T0 - 199 * SECOND), count=200, max_rate=max_rate) == 0
+    assert stage.run(Ramp(T0 - 199 * SECOND, 5), count=200, max_rate=max_rate) == 0
     assert abs(stage.clock.time - seconds * SECOND) < SECOND
     assert stage.times() == [T0 + k * SECOND for k in range(-199, 1)]
 
@@ -309,12 +292,12 @@ def test_the_end_of_stdin_ends_a_limited_backfill_where_it_is(
     stage.clock.at(2.5, stage.close_stdin)
     if max_rate is None:
         stage.close_stdin()
-    assert stage.run(Ramp(start=T0 - 1000 * SECOND), max_rate=max_rate) == 0
+    assert stage.run(Ramp(T0 - 1000 * SECOND, 5), max_rate=max_rate) == 0
     assert abs(len(stage.times()) - samples) <= 5
 
 
 def test_a_header_is_written_first(stage: Stage) -> None:
-    source = Ramp(1)
+    source = Ramp(T0)
     encoder = WideCsv(source.loops)
     stage.run_encoded(source, encoder, stdin_fd=None, stdout_fd=stage.stdout, count=1)
     assert stage.lines()[0] == b"time,loop_id,Mode,PV,OP,SP"
@@ -382,7 +365,7 @@ def test_a_terminal_that_hung_up_is_a_quiet_end(stage: Stage) -> None:
 def test_the_stream_emits_its_own_metrics_once_a_minute() -> None:
     stage = Stage()
     own = SelfMetrics("clpm_execd", {}, interval=SECOND, start=stage.clock.now())
-    assert stage.run(Ramp(loops=1), count=130, metrics=own) == 0
+    assert stage.run(Ramp(T0), count=130, metrics=own) == 0
     stage.drain()
     lines = [line for line in stage.read.splitlines() if line.startswith(b"clpm_execd ")]
     assert [int(line.split()[-1]) % (60 * SECOND) for line in lines] == [0, 0]
@@ -416,7 +399,7 @@ def test_the_part_of_a_line_after_a_crash_is_removed_before_a_resumed_stream_con
         stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "out").write_bytes(b"a=1 1\nb=2 2\nc=3" + bytes(5000))
     with (tmp_path / "out").open("ab", buffering=0) as out:
-        stage.run(stdout_fd=out.fileno(), source=ResumedRamp(1), checkpoints=Checkpoints(), count=1)
+        stage.run(stdout_fd=out.fileno(), source=ResumedRamp(T0), checkpoints=Checkpoints(), count=1)
     before, line, end = (tmp_path / "out").read_bytes().partition(b"b=2 2\n")
     assert (before, line, end.count(b"\n")) == (b"a=1 1\n", b"b=2 2\n", 1)
     assert "removed 5003 bytes of an incomplete last line" in caplog.text
@@ -425,7 +408,7 @@ def test_the_part_of_a_line_after_a_crash_is_removed_before_a_resumed_stream_con
 def test_a_fresh_stream_removes_nothing_from_the_file_it_appends_to(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"# a note without an end")
     with (tmp_path / "out").open("ab", buffering=0) as out:
-        stage.run(stdout_fd=out.fileno(), source=FreshRamp(1), checkpoints=Checkpoints(), count=1)
+        stage.run(stdout_fd=out.fileno(), source=FreshRamp(T0), checkpoints=Checkpoints(), count=1)
     assert (tmp_path / "out").read_bytes().startswith(b"# a note without an end")
 
 
@@ -440,7 +423,7 @@ def test_after_a_failed_sync_no_line_of_the_file_counts_as_durable(
     checkpoints = Checkpoints()
     monkeypatch.setattr(os, "fsync", fail_once)
     with (tmp_path / "out").open("wb", buffering=0) as out:
-        stage.run(stdout_fd=out.fileno(), source=FreshRamp(1), checkpoints=checkpoints, count=3)
+        stage.run(stdout_fd=out.fileno(), source=FreshRamp(T0), checkpoints=checkpoints, count=3)
     assert len(checkpoints.answers) >= 3
     assert not any(checkpoints.answers)
     assert caplog.text.count("cannot sync stdout: Input/output error") == 1

@@ -5,33 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 import pytest
 from clocks import FakeClock
+from sources import Ramp
 
 from clpm_execd.encoding.csv import WideCsv
 from clpm_execd.outputs.stream import StreamJob, run
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.block import SECOND
 from clpm_execd.runtime.os_signals import Signals
 
 T0 = 1_700_000_000 * SECOND
 LOG = logging.getLogger("test.stream")
-
-
-class Source:
-    """One loop at 1 s."""
-
-    loops = ("A",)
-    interval = SECOND
-
-    def __init__(self, next_time: int = T0) -> None:
-        self.next_time = next_time
-
-    def advance(self, n: int) -> Block:
-        times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
-        self.next_time += n * self.interval
-        ones = np.ones((n, 1), dtype=np.int16)
-        return Block(self.loops, times, ones, ones, ones, ones.astype(np.int8), ones, ones, ones)
 
 
 class Recorder:
@@ -91,7 +75,7 @@ class Recorder:
 def stream(recorder: Recorder, clock: FakeClock, signals: Signals | None = None, *, behind: int = 0,
            count: int | None = None) -> list[str]:
     """Stream one loop that starts so many s before the clock, a sample per Block; return the events."""
-    source = Source(T0 - behind * SECOND)
+    source = Ramp(T0 - behind * SECOND)
     job = StreamJob(source=source, encoder=WideCsv(source.loops), clock=clock, signals=signals or Signals(), log=LOG,
                     count=count, checkpoints=recorder)
     run(job, recorder, max_lines=1)

@@ -6,11 +6,11 @@ import logging
 import os
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from clocks import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sources import Ramp
 from tiers import examples
 
 from clpm_execd.plant.block import Block
@@ -19,24 +19,6 @@ from clpm_execd.units import DAY
 
 T0 = 1_736_503_500 * SECOND
 HOUR = 3_600 * SECOND
-
-
-class Ramp:
-    """A source whose PV is the number of the tick."""
-
-    def __init__(self, loops: int = 1, interval: int = SECOND, start: int = T0) -> None:
-        self.loops = tuple(f"TIC{i}" for i in range(loops))
-        self.interval = interval
-        self.next_time = start
-        self.largest = 0
-
-    def advance(self, n: int) -> Block:
-        times = self.next_time + np.arange(n, dtype=np.int64) * self.interval
-        self.next_time += n * self.interval
-        self.largest = max(self.largest, n)
-        ramp = np.broadcast_to((times / self.interval)[:, None], (n, len(self.loops)))
-        whole = np.ones(ramp.shape, np.int16)
-        return Block(self.loops, times, ramp, ramp, ramp, whole.astype(np.int8), ramp, ramp, whole * 192)
 
 
 LOG = logging.getLogger("test.pacing")
@@ -71,7 +53,7 @@ def test_the_due_instants_are_those_that_the_clock_has_reached() -> None:
 
 def test_the_latest_instant_is_due_at_once_and_each_later_one_at_its_time() -> None:
     clock = FakeClock(T0 + 400_000_000)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     assert emit_due(scheduler) == [T0]
     assert scheduler.time_to_next() == 600_000_000
     assert run(scheduler, clock, 60 * SECOND) == grid(T0 + SECOND, 60)
@@ -79,7 +61,7 @@ def test_the_latest_instant_is_due_at_once_and_each_later_one_at_its_time() -> N
 
 def test_one_wait_per_instant_is_enough() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     waits = 0
     emitted = emit_due(scheduler)
     while len(emitted) < 100:
@@ -91,7 +73,7 @@ def test_one_wait_per_instant_is_enough() -> None:
 
 def test_a_stall_is_backfilled(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emitted = run(scheduler, clock, 3 * SECOND)
     clock.wait(20 * SECOND)
     assert emitted + run(scheduler, clock, 2 * SECOND) == grid(T0, 26)
@@ -104,7 +86,7 @@ def test_a_source_slower_than_time_returns_between_calls_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emitted: list[int] = []
     for _ in range(6):
         for block in scheduler.due_blocks(lambda: False):
@@ -117,7 +99,7 @@ def test_a_source_slower_than_time_returns_between_calls_and_is_logged_once(
 
 def test_a_suspension_is_backfilled_and_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emitted = run(scheduler, clock, 3 * SECOND)
     clock.step(8 * HOUR)  # CLOCK_MONOTONIC stands still meanwhile
     assert emitted + run(scheduler, clock, 2 * SECOND) == grid(T0, 4 + 8 * 3600 + 2)
@@ -126,7 +108,7 @@ def test_a_suspension_is_backfilled_and_logged_as_such(caplog: pytest.LogCapture
 
 def test_a_clock_set_forward_leaves_no_gap_and_a_clock_set_back_no_second_value() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emitted = run(scheduler, clock, 10 * SECOND)
     clock.step(HOUR)
     emitted += run(scheduler, clock, 10 * SECOND)
@@ -139,7 +121,7 @@ def test_after_a_clock_set_back_nothing_is_emitted_until_it_has_passed_the_last_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     run(scheduler, clock, 10 * SECOND)
     clock.step(-HOUR)
     assert run(scheduler, clock, 3600 * SECOND) == []
@@ -152,7 +134,7 @@ def test_after_a_clock_set_back_nothing_is_emitted_until_it_has_passed_the_last_
 
 def test_a_step_forward_after_a_step_back_is_noticed_within_an_interval() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emit_due(scheduler)
     clock.step(-HOUR)
     emit_due(scheduler)
@@ -161,7 +143,7 @@ def test_a_step_forward_after_a_step_back_is_noticed_within_an_interval() -> Non
 
 def test_a_small_step_back_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(), clock, LOG)
+    scheduler = Scheduler(Ramp(T0), clock, LOG)
     emit_due(scheduler)
     clock.step(-300_000_000)
     assert run(scheduler, clock, 3 * SECOND) == grid(T0 + SECOND, 2)
@@ -170,7 +152,7 @@ def test_a_small_step_back_is_not_logged(caplog: pytest.LogCaptureFixture) -> No
 
 def test_beyond_the_longest_gap_the_plant_is_simulated_without_output(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock(T0)
-    source = Ramp(interval=60 * SECOND)
+    source = Ramp(T0, interval=60 * SECOND)
     scheduler = Scheduler(source, clock, LOG)
     assert emit_due(scheduler) == [T0]
     clock.wait(3 * DAY)
@@ -181,43 +163,43 @@ def test_beyond_the_longest_gap_the_plant_is_simulated_without_output(caplog: py
 
 def test_a_backfill_has_no_limit_and_comes_in_parts() -> None:
     clock = FakeClock(T0)
-    source = Ramp(loops=100, interval=60 * SECOND, start=T0 - 10 * DAY)
+    source = Ramp(T0 - 10 * DAY, loops=100, interval=60 * SECOND)
     scheduler = Scheduler(source, clock, LOG, first_emit=T0 - 7 * DAY)
     blocks = list(scheduler.due_blocks(lambda: False))
     assert [t for b in blocks for t in b.times.tolist()] == grid(T0 - 7 * DAY, 7 * 1440 + 1, 60 * SECOND)
     assert max(len(b) for b in blocks) == 50
-    assert source.largest <= 500
+    assert source.largest_advance <= 500
 
 
 def test_a_start_between_two_instants_means_the_next_one() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(start=T0 - 100 * SECOND), clock, LOG, first_emit=T0 - 9_500_000_000)
+    scheduler = Scheduler(Ramp(T0 - 100 * SECOND), clock, LOG, first_emit=T0 - 9_500_000_000)
     assert emit_due(scheduler) == grid(T0 - 9 * SECOND, 10)
 
 
 def test_a_start_in_the_future_is_waited_for() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(start=T0 + 5 * SECOND), clock, LOG)
+    scheduler = Scheduler(Ramp(T0 + 5 * SECOND), clock, LOG)
     assert run(scheduler, clock, 6 * SECOND) == grid(T0 + 5 * SECOND, 2)
 
 
 def test_count_is_exact() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(start=T0 - 50 * SECOND), clock, LOG, count=7)
+    scheduler = Scheduler(Ramp(T0 - 50 * SECOND), clock, LOG, count=7)
     assert emit_due(scheduler) == grid(T0 - 50 * SECOND, 7)
     assert scheduler.is_done
 
 
 def test_a_stop_ends_a_backfill_between_two_parts() -> None:
     clock = FakeClock(T0)
-    scheduler = Scheduler(Ramp(start=T0 - DAY), clock, LOG)
+    scheduler = Scheduler(Ramp(T0 - DAY), clock, LOG)
     emitted: list[Block] = []
     for block in scheduler.due_blocks(lambda: len(emitted) >= 2):
         emitted.append(block)
     assert len(emitted) == 2
-    source = Ramp(start=T0 - 365 * DAY)
+    source = Ramp(T0 - 365 * DAY)
     assert list(Scheduler(source, clock, LOG, first_emit=T0).due_blocks(lambda: True)) == []
-    assert source.largest == 0
+    assert source.largest_advance == 0
 
 
 events = st.tuples(
@@ -232,7 +214,7 @@ def test_no_sample_is_missed_repeated_or_early_when_the_clock_jumps(
     events_drawn: list[tuple[str, int, int]], interval: int, offset: int
 ) -> None:
     clock = FakeClock(T0 + offset)
-    scheduler = Scheduler(Ramp(interval=interval, start=T0 // interval * interval), clock, LOG, max_gap=30 * DAY)
+    scheduler = Scheduler(Ramp(T0 // interval * interval, interval=interval), clock, LOG, max_gap=30 * DAY)
     emitted, latest = emit_due(scheduler), clock.now()
     for kind, step, seconds in events_drawn:
         if kind == "step":
@@ -256,7 +238,7 @@ def test_a_long_simulation_without_output_shows_its_progress(caplog: pytest.LogC
             clock.time += 4 * SECOND
             return super().advance(n)
 
-    source = SlowRamp(start=T0 - 100_000 * SECOND)
+    source = SlowRamp(T0 - 100_000 * SECOND)
     next(Scheduler(source, clock, LOG, first_emit=T0).due_blocks(lambda: False))
     lines = [record.message for record in caplog.records if record.message.startswith("simulated")]
     assert lines[:2] == ["simulated 9 h without output, 32 %; 18.8 h to go",
