@@ -4,7 +4,8 @@
 #
 #   sh telegraf/apply-dashboard.sh
 set -eu
-: "${INFLUXDB_URL:?}" "${INFLUXDB_TOKEN:?}" "${INFLUXDB_ORG:?}"
+hint="is not set; export INFLUXDB_URL, INFLUXDB_TOKEN and INFLUXDB_ORG"
+: "${INFLUXDB_URL:?$hint}" "${INFLUXDB_TOKEN:?$hint}" "${INFLUXDB_ORG:?$hint}"
 template=$(dirname "$0")/dashboard-influxdb.json
 
 # The token comes from stdin, because a command line can be read by every user of the machine.

@@ -48,13 +48,13 @@ def test_a_service_ignores_an_invalid_file_and_applies_a_valid_one_as_after_a_re
             cwd=tmp_path, env=environment(CONNECTION), stdin=subprocess.DEVNULL, stderr=out,
             start_new_session=True) as process:  # as a service manager starts it: without a terminal
         try:
-            until(lambda: "first cycle" in log.read_text(), 30, "the first sample")
+            until(lambda: "INFO first " in log.read_text(), 30, "the first sample")
             path.write_text(FIRST + "sped = 1\n")
             process.send_signal(signal.SIGHUP)
             until(lambda: "not reloaded" in log.read_text(), 30, "the refusal")
             path.write_text(CHANGED)
             process.send_signal(signal.SIGHUP)
-            until(lambda: log.read_text().count("first cycle") == 2, 30, "the first sample of the new file")
+            until(lambda: log.read_text().count("INFO first ") == 2, 30, "the first sample of the new file")
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
         finally:

@@ -127,7 +127,7 @@ class _Summary:
         self._log.debug("%d cycles, %d points", cycles, points)
         if self._since is None:
             self._since = self._clock.elapsed()
-            self._log.info("first cycle: %.10g points", points / cycles)
+            self._log.info("first %s: %d points", "cycle" if cycles == 1 else f"{cycles} cycles", points)
         self._cycles += cycles
         self._points += points
         if self._clock.elapsed() - self._since >= _SUMMARY_NS:
@@ -136,9 +136,8 @@ class _Summary:
     def _log_sum(self) -> None:
         points_written = self._sender.points_written
         self._log.info(
-            "%d cycles of %.10g points: %d emitted, %d written, %d pending",
-            self._cycles, round(self._points / self._cycles, 1), self._points,
-            points_written - self._last_points_written, self._queue.points,
+            "%d cycles: %d points emitted, %d written, %d pending",
+            self._cycles, self._points, points_written - self._last_points_written, self._queue.points,
         )
         self._since = self._clock.elapsed()
         self._cycles = self._points = 0

@@ -24,7 +24,7 @@ _LAGS = 60  # those of the ACF distance
 _CROSS_LAGS = 30  # those of the CCF distance
 _BINS = 40  # of a distribution
 _WELCH_SAMPLES = 256  # of a segment of Welch's method: a panel has room for a finer spectrum than the distance's
-_GAP_X_FRACTION, _GAP_Y_PX = 0.055, 66
+_GAP_X_FRACTION, _GAP_Y_PX = 0.07, 66  # a page of 1,200 px has 70 px for the numbers and the title of an axis
 _ROWS_PX = (150, 110, 190, 190)
 _TOP_PX, _BOTTOM_PX, _LEFT_PX, _RIGHT_PX = 60, 44, 64, 14
 

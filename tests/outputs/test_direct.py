@@ -73,8 +73,8 @@ def test_every_sample_of_every_loop_arrives_once(caplog: pytest.LogCaptureFixtur
     messages = [record.message for record in caplog.records]
     assert messages[0] == f"start: 2 loops every 1 s to {server.target}"
     assert f"connected to {server.target}" in messages
-    assert "first cycle: 2 points" in messages
-    assert any(message.startswith("60 cycles of 2 points: 120 emitted") for message in messages)
+    assert "first 101 cycles: 202 points" in messages
+    assert any(message.startswith("60 cycles: 120 points emitted") for message in messages)
     assert messages[-1] == "stop: 500 points written, 0 rejected, 0 dropped, 0 pending"
 
 
