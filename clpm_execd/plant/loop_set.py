@@ -119,8 +119,10 @@ class LoopSet(Sequence[LoopSpec]):
         """Return the same loops, each in balance at the OP of this array, (N,) %."""
         values, value = np.unique(op, return_inverse=True)
         pairs, which = np.unique(self.which * len(values) + value, return_inverse=True)
-        distinct = [replace(self.distinct[k], op=float(values[v]))
-                    for k, v in zip(*divmod(pairs, len(values)), strict=True)]
+        loops_and_ops = [(self.distinct[k], float(values[v]))
+                         for k, v in zip(*divmod(pairs, len(values)), strict=True)]
+        distinct = [loop if loop.op == nominal_op else replace(loop, op=nominal_op)
+                    for loop, nominal_op in loops_and_ops]
         return LoopSet(distinct, which, self.ids, self.masters, self._descriptions)
 
     def tags_by_id(self) -> dict[str, Mapping[str, str]]:

@@ -22,9 +22,10 @@ class ParameterEffects:
     def __init__(self, schedule: Schedule, target: str, array: Floats, first: int = 0) -> None:
         effects = [(k, effect) for k, fault in enumerate(schedule.faults) for effect in fault.kind.effects
                    if effect.target == target and first <= schedule.column[k] < first + len(array)]
-        self._array, self._healthy = array, array.copy()
+        self._array = array
         self._faults = np.array([k for k, _ in effects], dtype=np.intp)
         self._elements: npt.NDArray[np.intp] = schedule.column[self._faults] - first
+        self._healthy: Floats = array[self._elements]
         self._amount = np.array([effect.amount(schedule.faults[k]) for k, effect in effects], dtype=np.float64)
         self._is_factor = np.array([effect.is_factor for _, effect in effects], dtype=bool)
         self._severity: Floats = np.zeros(len(effects))
@@ -38,7 +39,7 @@ class ParameterEffects:
         if np.array_equal(severity, self._severity):
             return False
         self._severity = severity
-        self._array[self._elements] = self._healthy[self._elements]
+        self._array[self._elements] = self._healthy
         factors, amounts = self._is_factor, ~self._is_factor
         np.multiply.at(self._array, self._elements[factors], 1.0 + severity[factors] * (self._amount[factors] - 1.0))
         np.add.at(self._array, self._elements[amounts], severity[amounts] * self._amount[amounts])
