@@ -111,6 +111,16 @@ def test_an_error_of_the_second_process_is_raised_here(helpers: Helpers) -> None
     assert not helpers()
 
 
+def test_the_second_process_ends_by_itself_after_the_last_block(helpers: Helpers) -> None:
+    source = plant()
+    with prefetch_blocks(blocks(source), source.loops) as stream:
+        [child] = helpers()
+        deque(stream, maxlen=0)
+        end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert end
+        assert (end.si_code, end.si_status) == (os.CLD_EXITED, 0)
+
+
 def test_a_process_that_is_killed_is_one_clear_error(helpers: Helpers) -> None:
     source = plant()
     with prefetch_blocks(blocks(source, 10, 10**9), source.loops) as stream:
