@@ -6,7 +6,7 @@ import argparse
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,8 +225,9 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
                   resume_point: Callable[[int], ResumePoint]) -> OpenedSource:
     from clpm_execd.records import Replay
 
-    records = [load_record(arguments, Path(path)) for path in arguments.replay]
-    assumptions = tuple(f"{path}: {assumption}" for path, record in zip(arguments.replay, records, strict=True)
+    records_and_paths = load_records(arguments, map(Path, arguments.replay))
+    records = [record for record, _ in records_and_paths]
+    assumptions = tuple(f"{path}: {assumption}" for record, path in records_and_paths
                         for assumption in record.assumptions)
     interval = configuration.interval or min(record.interval for record in records)
     point = resume_point(interval)
@@ -245,9 +246,9 @@ def _faulty_loops(configuration: Configuration) -> list[LoopSpec]:
     return [loop for loop in configuration.loops if loop.faults]
 
 
-def load_record(arguments: argparse.Namespace, path: Path) -> Record:
-    """Return the record in a file, read with --columns, --timezone and, where it has no times, --interval."""
-    from clpm_execd.records import Columns, parse_columns, parse_zone, read_record
+def load_records(arguments: argparse.Namespace, paths: Iterable[Path]) -> list[tuple[Record, Path]]:
+    """Return the records of files, read with --columns, --timezone and, where they have no times, --interval."""
+    from clpm_execd.records import Columns, parse_columns, parse_zone, read_records
     from clpm_execd.units import parse_duration
 
     columns = parse_columns(arguments.columns) if arguments.columns else Columns()
@@ -260,7 +261,7 @@ def load_record(arguments: argparse.Namespace, path: Path) -> Record:
             raise BadInput([Problem.from_error("--interval", error)]) from None
         if interval <= 0:
             raise BadInput([Problem("--interval", "must be greater than 0", "give a time such as 1s")])
-    return read_record(path, columns=columns, zone=zone, interval=interval)
+    return read_records(paths, columns=columns, zone=zone, interval=interval)
 
 
 def count_samples(source: Source, duration: int) -> int:

@@ -6,6 +6,7 @@ Arrow where that is installed and the file is large enough for its start to pay.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -17,11 +18,13 @@ from typing import TextIO
 
 from clpm_execd.paths import open_decompressed
 from clpm_execd.problems import BadInput, Problem
-from clpm_execd.records.cells.blanks import BlankSeparatedText, find_blank_separator, rewrite_line
+from clpm_execd.records.cells.blanks import find_blank_separator
+from clpm_execd.records.cells.pairs import find_pair_separator
+from clpm_execd.records.cells.rewriting import LineSeparator, RewrittenText, rewrite_line
 from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
 from clpm_execd.records.header.columns import Columns
 from clpm_execd.records.header.search import Header, find_header
-from clpm_execd.records.header.signal_names import find_time_columns, normalise_name
+from clpm_execd.records.header.signal_names import FOREIGN_NAMES, find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
 ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
@@ -30,11 +33,14 @@ DELIMITER_LINES = 50  # the last of the head: most of them decide
 LAST_ROWS = 3  # that have a delimiter equally often show it, where most lines are a preamble
 DECIMAL_MARK_LINES = 200  # of the head; decimal marks are rarer than delimiters
 DELIMITERS = "\t;|,"
+# Of spreadsheets in East Asia and Eastern Europe, each accepted where a known name of a signal stands in the text.
+OTHER_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1250")
 GROUP_KEY = "#group"
 ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 
 # An annotation or an empty line, after which another header may follow.
 _TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
+_JSON = re.compile(r"[\ufeff\s]*(?:\[\s*[{\[]|[\[{]\s*$|\{\s*\")")
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)  # the line by which Excel names the delimiter
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+", re.ASCII)
@@ -68,7 +74,7 @@ class CsvSource:
     assumptions: what the file left open and how it was taken.
     """
 
-    text: TextIO | BlankSeparatedText
+    text: TextIO | RewrittenText
     delimiter: str
     start: Header | None
     is_process_data: bool
@@ -167,12 +173,17 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
         text.readline()
         lines = lines[1:]
     delimiter = separator[1] if separator else _detect_delimiter(lines)
-    blanks = find_blank_separator(lines) if delimiter == "," and not separator else None
-    rows_text: TextIO | BlankSeparatedText = text
-    if blanks is not None:
-        rows_text, delimiter = BlankSeparatedText(text, blanks), "\t"
-        lines = [rewrite_line(line, blanks) for line in lines]
-        assumptions.append("columns are separated by blanks")
+    pairs = None if separator else find_pair_separator(lines)
+    own: LineSeparator | None = pairs or (None if separator or delimiter != "," else find_blank_separator(lines))
+    if pairs is None and _JSON.match(lines[0]):
+        text.close()
+        raise record_error(path, "the file is one value of JSON", "write one object per line, or CSV")
+    rows_text: TextIO | RewrittenText = text
+    if own is not None:
+        names = pairs.names if pairs else ()
+        rows_text, delimiter = RewrittenText(text, own, names), "\t"
+        lines = ["\t".join(names), *(rewrite_line(line, own) for line in lines)][not names:]
+        assumptions.append("rows are pairs of name and value" if pairs else "columns are separated by blanks")
     is_process_data = bool(lines) and lines[0].startswith("PROCESSDATA\t")
     header = _find_process_data_header(lines) if is_process_data else find_header(lines, delimiter, columns)
     if header is not None:
@@ -208,14 +219,18 @@ def _open_text(path: Path) -> tuple[TextIO, list[str], list[str]]:
     unprintable = sum(c == "�" or (c < " " and c not in "\t\r\n\f") for c in sample)
     if "\0" in sample or unprintable > len(sample) // 4:
         raise record_error(path, "the file is not text", "export the record as CSV, in UTF-8")
-    assumptions = {"cp1252": ["the file is not UTF-8: read as Windows-1252"], "utf-8-sig": [], "utf-16": []}.get(
-        encoding, ["the file is UTF-16 without a byte order mark"])
+    assumptions = {"utf-8-sig": [], "utf-16": [], "utf-16-le": ["the file is UTF-16 without a byte order mark"],
+                   "utf-16-be": ["the file is UTF-16 without a byte order mark"]}.get(
+        encoding, [f"the file is not UTF-8: read as {encoding.replace('cp', 'Windows-')}"])
     lines = list(io.StringIO(sample, newline=None))
     return io.TextIOWrapper(open_decompressed(path), encoding, errors="replace"), lines, assumptions
 
 
 def _detect_encoding(head: bytes) -> str:
-    """Return UTF-16 or UTF-8 by the byte order mark, else UTF-8, else Windows-1252 where the text is mostly ASCII."""
+    """Return UTF-16 or UTF-8 by the byte order mark, else UTF-8, else one in which names of signals are readable.
+
+    Where none are, a text that is mostly ASCII is Windows-1252.
+    """
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     for encoding, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
@@ -224,6 +239,10 @@ def _detect_encoding(head: bytes) -> str:
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        for codec in OTHER_ENCODINGS:
+            text = codecs.getincrementaldecoder(codec)("replace").decode(head).casefold()
+            if "\ufffd" not in text and any(name in text for name in FOREIGN_NAMES):
+                return codec
         is_cut_off = len(head) == HEAD_BYTES and error.start > HEAD_BYTES - 4
         not_ascii = sum(byte > 0x7F for byte in head)
         return "utf-8-sig" if is_cut_off or not_ascii > len(head) // 4 else "cp1252"

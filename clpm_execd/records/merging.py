@@ -1,8 +1,7 @@
-"""Several records of one tag as one loop, and the ids of loops that a file's name gives."""
+"""Several records of one tag as one loop."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,15 +10,6 @@ import numpy as np
 from clpm_execd.records.record import Record
 
 MAX_INTERVAL_DIFFERENCE_FRACTION = 0.01  # of the intervals of records that are one loop's: clocks drift by less
-# A date in a file's name, alone or as a range, and what counts copies: FIC-211_20241121~27, FIC101_2025-01-10 (2).
-_DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[T_ -]?\d{4,6}Z?)?"
-_DATED_TAIL = re.compile(rf"[-_. ~]*\(?(?:{_DATE})(?:[-_. ~]+(?:to)?[-_. ]*(?:{_DATE}|\d{{1,4}}))*\)?(?:\s*\(\d+\))?$")
-_DATED_HEAD = re.compile(rf"^{_DATE}[-_. ~]+(?=\S)")
-
-
-def strip_date(name: str) -> str:
-    """Return a file's name without the date at its end or start; the name itself where nothing else is in it."""
-    return _DATED_HEAD.sub("", _DATED_TAIL.sub("", name)).strip() or name
 
 
 def select_loop(record: Record, column: int, loop_id: str) -> Record:

@@ -30,6 +30,9 @@ _RANGES_OF_UNIT = {
     "ma": ((4.0, 20.0), (0.0, 20.0)), "psi": ((3.0, 15.0),), "psig": ((3.0, 15.0),), "bar": ((0.2, 1.0),),
     "fraction": ((0.0, 1.0),), "p.u.": ((0.0, 1.0),), "pu": ((0.0, 1.0),), "0-1": ((0.0, 1.0),),
 }
+# Of a physical quantity: not raw, counts, eu, - and others that name none.
+_OTHER_UNIT = re.compile(
+    r"(?:k?hz|rpm|1/min|[km]?w|[km]?pa|mbar|°[cf]|k|n?m[³3]/h|(?:kg|t)/h|l/(?:h|min|s)|gpm|kg/s|m?m)", re.IGNORECASE)
 _EXPLICIT_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\s*(?:-|\.\.|to)\s*(\d+(?:\.\d+)?)")
 
 OVERRANGE_FRACTION = 0.1  # a DCS lets OP go from -6.9 to 106.9 % or -10 to 110 % of its range
@@ -92,6 +95,9 @@ def infer_output_range(op: Floats, unit: str = "") -> OutputRange:
     if low >= 0.0 and high <= MAX_FRACTION:
         return _describe((0.0, 1.0), low, high)
     if _looks_like_percent(low, high, np.unique(values), at_low, at_high):
+        if _OTHER_UNIT.fullmatch(unit.strip()) and unit.strip().casefold() not in _RANGES_OF_UNIT:
+            doubt = f"OP is in {unit.strip()}: 0 to 100 taken as 0 to 100 %; give its range with --op-range"
+            return OutputRange(*PERCENT, doubt)
         return _describe(PERCENT, low, high)
     if low < 0.0 and max(-low, high) <= 100.0 and max(-low, high) > MIN_SPLIT_PERCENT:
         return _describe((-100.0, 100.0), low, high)

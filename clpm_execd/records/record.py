@@ -9,20 +9,23 @@ memory follows the numbers and not the size of the file.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.paths import list_compression_errors
 from clpm_execd.plant.block import SECOND, Floats
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.alignment import Grid, align, fill_gaps
 from clpm_execd.records.cells.text_columns import Integers
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.header.columns import COLUMNS_OPTION, Columns
+from clpm_execd.records.header.search import Header
 from clpm_execd.records.mode_inference import infer_modes
 from clpm_execd.records.samples import LOOP_SIGNALS, Samples, read_samples
 
@@ -170,6 +173,91 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
     BadInput
         The file cannot be read, or holds no record; the error says why, and what would be right.
     """
+    samples, header, assumptions = _read_samples(path, columns, arrow, interval)
+    _refuse_without_pv(path, samples, header)
+    return _assemble(path, samples, zone, assumptions, header.place)
+
+
+def read_records(paths: Iterable[Path], *, columns: Columns = AUTO_DETECT, zone: tzinfo | None = None,
+                 interval: int | None = None) -> list[tuple[Record, Path]]:
+    """Return the records of several files; those with signals of the same loops apart are one record.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files as `read_record` reads them. PV may be in one, OP or SP of the same loop in another.
+    columns, zone, interval
+        As `read_record` has them.
+
+    Returns
+    -------
+    list of tuple of Record and Path
+        Each record with its first file.
+
+    Raises
+    ------
+    BadInput
+        Files cannot be read, or hold no record; the error has a problem for each.
+    """
+    parts: list[_Part] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            parts.append(_Part(path, *_read_samples(path, columns, None, interval)))
+        except BadInput as bad:
+            problems += (problem for problem in bad.problems if problem not in problems)
+    records = []
+    for first, *others in [] if problems else _group_parts(parts):
+        assumptions = [*first.assumptions]
+        for part in others:
+            first.samples.append(part.samples)
+            assumptions += (line for line in part.assumptions if line not in assumptions)
+        if others:
+            assumptions.append(f"signals of the same loops are in {len(others) + 1} files, which are read as one")
+        try:
+            _refuse_without_pv(first.path, first.samples, first.header)
+            records.append((_assemble(first.path, first.samples, zone, assumptions, first.header.place), first.path))
+        except BadInput as bad:
+            problems += bad.problems
+    if problems:
+        raise BadInput(problems)
+    return records
+
+
+class _Part(NamedTuple):
+    """A file that is read, and that may lack signals."""
+
+    path: Path
+    samples: Samples
+    header: Header
+    assumptions: list[str]
+
+    def belongs_to(self, other: _Part) -> bool:
+        """Return whether the files share a loop, and both lack PV or OP, or what one has of them the other lacks."""
+        own, others = (part.samples.signals & {"pv", "op"} for part in (self, other))
+        return bool(self.samples.loops.keys() & other.samples.loops.keys()) and (
+            (len(own) < 2 and len(others) < 2) or not own & others)
+
+
+def _group_parts(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Return the files in groups, of which each is read as one record, in the order of the first of each."""
+    groups: list[list[_Part]] = []
+    for part in parts:
+        joined = [group for group in groups if any(part.belongs_to(other) for other in group)]
+        if not joined:
+            groups.append([part])
+            continue
+        first, *others = joined
+        for group in others:
+            first += group
+            groups.remove(group)
+        first.append(part)
+    return groups
+
+
+def _read_samples(path: Path, columns: Columns, arrow: bool | None, interval: int | None
+                  ) -> tuple[Samples, Header, list[str]]:
+    """Return samples, header and assumptions of a file; raise BadInput where it cannot be read."""
     assumptions: list[str] = []
     try:
         samples, header = read_samples(path, columns, assumptions, arrow, interval)
@@ -187,13 +275,21 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         rows = "no row has a" if samples.rows == samples.unreadable_times else \
             f"only {samples.rows - samples.unreadable_times} of {samples.rows} rows have a"
         raise timestamp_error(path, samples.unreadable_time, header.place, rows)
-    if not samples.loops or not any(np.isfinite(part).any() for part in samples.values["pv"]):
-        cells = [f"values such as {text!r}" for text in list(samples.notes.bad_texts)[:1]]
-        cells += [f"signals such as {', '.join(samples.other_names)}"] if samples.other_names else []
-        clause = f", but {' and '.join(cells)}" if cells else ""
-        remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME; {header.place}"
-        raise record_error(path, f"no row has a number for PV{clause}", remedy)
-    return _assemble(path, samples, zone, assumptions, header.place)
+    return samples, header, assumptions
+
+
+def _refuse_without_pv(path: Path, samples: Samples, header: Header) -> None:
+    """Raise BadInput where the samples have no number for PV."""
+    if samples.loops and any(np.isfinite(part).any() for part in samples.values["pv"]):
+        return
+    if samples.loops and "pv" not in samples.signals and not samples.other_names:
+        remedy = f"name it with {COLUMNS_OPTION} pv=NAME,op=NAME,sp=NAME; {header.place}"
+        raise record_error(path, "no column is recognised as PV", remedy)
+    cells = [f"values such as {text!r}" for text in list(samples.notes.bad_texts)[:1]]
+    cells += [f"signals such as {', '.join(samples.other_names)}"] if samples.other_names else []
+    clause = f", but {' and '.join(cells)}" if cells else ""
+    remedy = f"check the columns, or name them with {COLUMNS_OPTION} pv=NAME; {header.place}"
+    raise record_error(path, f"no row has a number for PV{clause}", remedy)
 
 
 def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str], place: str) -> Record:
@@ -207,7 +303,8 @@ def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: li
     modes = grid.modes
     if "mode" not in samples.signals:
         modes = infer_modes(loops, pv, op, sp, assumptions)
-    return Record(loops, grid.times, pv, op, sp, modes, interval, tuple(assumptions), (samples.op_unit,) * len(loops))
+    op_units = tuple(samples.op_units.get(code, "") for code in samples.loops.values())
+    return Record(loops, grid.times, pv, op, sp, modes, interval, tuple(assumptions), op_units)
 
 
 def loop_ids(records: Iterable[Record]) -> list[str]:

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, Floats
-from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_mode, parse_numbers, parse_quality
+from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_modes, parse_numbers, parse_quality
 from clpm_execd.records.cells.text_columns import Booleans, Integers, Table, TextColumn
 from clpm_execd.records.cells.timestamps import ParsedTimes, join_time_columns, parse_times
 from clpm_execd.records.csv_source import open_csv, record_error
 from clpm_execd.records.header.columns import ROLES, Columns
-from clpm_execd.records.header.layout import Layout, detect_layout, split_field
+from clpm_execd.records.header.layout import Layout, detect_layouts, split_field
 from clpm_execd.records.header.search import Header
+from clpm_execd.records.header.signal_names import split_signal, strip_date
 from clpm_execd.units import describe_duration
 
 LOOP_SIGNALS = ("pv", "op", "sp")
@@ -51,7 +52,8 @@ class Samples:
 
     loops: the code of each loop id, once `name_loops` has made them of the series. values: by signal, NaN where there
     is no number. present: by signal and mode, which rows have a cell for it, readable or not; in a long record that is
-    one signal per row. signals: those that the record has at all. rows, unreadable_times, bad_quality_rows: counts.
+    one signal per row. signals: those that the record has at all. op_units: of OP, by the code. rows,
+    unreadable_times, bad_quality_rows: counts.
     """
 
     loops: dict[str, int] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class Samples:
     bad_quality_rows: int = 0
     has_useless_quality: bool = False  # a quality column in which no value is good
     has_decimal_comma: bool = False
-    op_unit: str = ""
+    op_units: dict[int, str] = field(default_factory=dict)
     file_name: str = ""  # without its suffix: the loop of rows that name none
     unreadable_time: str = ""  # the first one
     other_names: dict[str, None] = field(default_factory=dict)  # names of a long record that are no signal's, as keys
@@ -101,8 +103,32 @@ class Samples:
             if names:
                 examples = ", ".join(sorted(set(ids))[:5])
                 assumptions.append(f"series that differ in {', '.join(names)} are several loops: {examples}")
+        self.op_units = {int(new_code[code]): unit for code, unit in self.op_units.items()}
         if len(self.loops) < len(self.series) or any(new_code != np.arange(len(new_code))):
             self.loop_codes = [new_code[codes] for codes in self.loop_codes]
+
+    def note_op_unit(self, codes: Integers, unit: str) -> None:
+        """Note the unit of OP in rows with these codes, where there is one."""
+        for code in np.unique(codes).tolist() if unit.strip() else []:
+            self.op_units.setdefault(code, unit.strip())
+
+    def append(self, other: Samples) -> None:
+        """Add the samples of another file, whose loops have names already, to the loops of the same names."""
+        new_code = np.array([self.loops.setdefault(loop, len(self.loops)) for loop in other.loops])
+        self.op_units |= {int(new_code[code]): unit for code, unit in other.op_units.items()}
+        self.loop_codes += [new_code[codes] for codes in other.loop_codes]
+        self.times += other.times
+        self.modes += other.modes
+        for signal in self.values:
+            self.values[signal] += other.values[signal]
+        for signal in self.present:
+            self.present[signal] += other.present[signal]
+        self.signals |= other.signals
+        self.unknown_modes |= other.unknown_modes
+        self.notes.bad_texts |= other.notes.bad_texts
+        self.rows += other.rows
+        self.unreadable_times += other.unreadable_times
+        self.bad_quality_rows += other.bad_quality_rows
 
     def add(self, times: ParsedTimes, loop_codes: Integers, cells: Mapping[str, tuple[Floats, Booleans]],
             modes: Modes, has_mode: Booleans) -> None:
@@ -120,7 +146,7 @@ class Samples:
 
 def _parse_modes(texts: TextColumn, samples: Samples) -> Modes:
     codes, words = texts.factorize()
-    modes = [parse_mode(word) for word in words]
+    modes = parse_modes(words)
     samples.unknown_modes |= {word.strip() or "an empty cell" for word, mode in zip(words, modes, strict=True)
                               if mode == UNKNOWN_MODE}
     return np.array([AUT if mode == UNKNOWN_MODE else mode for mode in modes], np.int8)[codes]
@@ -165,12 +191,17 @@ def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> Parsed
     return times
 
 
-def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, samples: Samples) -> None:
-    """Convert some rows of a file and add them to the samples."""
+def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, samples: Samples, *, is_ragged: bool
+               ) -> None:
+    """Convert some rows of a file and add them to the samples. is_ragged: columns end where their signals do."""
     times = _parse_table_times(table, layout, samples)
     readable = times.is_readable()
-    samples.rows += len(table)
-    samples.unreadable_times += int(len(readable) - readable.sum())
+    count = len(table)
+    if is_ragged:
+        column = table.column(layout.time[0])
+        count -= sum(not text.strip() for text in column.texts_of(np.flatnonzero(~readable)))
+    samples.rows += count
+    samples.unreadable_times += int(count - readable.sum())
     if not layout.field_and_value:
         _add_wide(_select(table, times, readable), layout, stem, samples)
         return
@@ -222,11 +253,11 @@ def _mask_bad_quality(values: Floats, good: Booleans | None) -> Floats:
     return values
 
 
-def _find_good_rows(rows: _UsableRows, layout: Layout, samples: Samples) -> Booleans | None:
-    """Return (T,) which rows are of good quality; None where no column says so."""
-    if layout.quality is None or not len(rows):
+def _find_good_rows(rows: _UsableRows, quality: int | None, samples: Samples) -> Booleans | None:
+    """Return (T,) which rows are of good quality by a column; None where there is none, or it says nothing."""
+    if quality is None or not len(rows):
         return None
-    good = parse_quality(rows.column(layout.quality))
+    good = parse_quality(rows.column(quality))
     if good is None:
         samples.has_useless_quality = True
     else:
@@ -246,20 +277,26 @@ def _find_logged(has_text: Mapping[str, Booleans]) -> dict[str, Booleans]:
     """Return (T,) where each signal has a sample, by where its column has a text.
 
     A historian that logs by exception leaves SP empty until it changes. An empty PV or OP is a missing value, except in
-    a table of signals that have rows of their own, where most rows have one of them only.
+    a table of signals that have rows of their own, where most rows have one of them only, or where it is logged more
+    rarely than the others, so that most of its cells stand alone.
     """
     logged = {signal: texts if signal == "sp" else np.ones_like(texts) for signal, texts in has_text.items()}
     if {"pv", "op"} <= set(has_text):
         pv, op = has_text["pv"], has_text["op"]
         if len(pv) >= MIN_ROWS_OF_PATTERN and 2 * int((pv & op).sum()) < min(int(pv.sum()), int(op.sum())):
             logged |= {"pv": pv, "op": op}
+    for signal in ("pv", "op"):
+        texts = has_text.get(signal, np.ones(1, np.bool_))
+        if len(texts) >= MIN_ROWS_OF_PATTERN and 0 < 2 * int(texts.sum()) < len(texts):
+            has_neighbour = int((texts[1:] & texts[:-1]).sum())
+            logged[signal] = texts if 2 * has_neighbour < int(texts.sum()) else logged[signal]
     return logged
 
 
 def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) -> None:
     """Add rows that have all signals of an instant."""
-    good = _find_good_rows(rows, layout, samples)
     all_rows = np.ones(len(rows), np.bool_)
+    good_rows = _find_good_rows(rows, layout.quality, samples)
     for loop in layout.loops:
         cells, has_text = {}, {}
         for signal in LOOP_SIGNALS:
@@ -269,7 +306,9 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
                 texts = rows.column(index)
                 values = parse_numbers(texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
                 has_text[signal] = _find_texts(texts, values)
-                cells[signal] = _mask_bad_quality(values, good if signal == "pv" else None)
+                good = _find_good_rows(rows, loop.qualities[signal], samples) if signal in loop.qualities else \
+                    good_rows if signal == "pv" else None
+                cells[signal] = _mask_bad_quality(values, good)
         logged = _find_logged(has_text)
         modes, has_mode = np.full(len(rows), AUT, np.int8), ~all_rows
         if loop.mode is not None:
@@ -282,6 +321,7 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
         codes = _code_loops(rows, layout, loop.name or "", stem, samples)
         for signal in cells:
             samples.note_signals(codes, signal)
+        samples.note_op_unit(codes, loop.op_unit)
         samples.add(rows.times, codes, {signal: (values, logged[signal]) for signal, values in cells.items()}, modes,
                     has_mode)
 
@@ -291,7 +331,12 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
     """Add rows that have one value each; roles: (T,) what the value is, as an index into ROLES."""
     assert layout.field_and_value is not None
     texts = rows.column(layout.field_and_value[1])
-    good = _find_good_rows(rows, layout, samples)
+    good = _find_good_rows(rows, layout.quality, samples)
+    if layout.unit is not None:
+        codes, units = rows.column(layout.unit).factorize()
+        is_op = roles == ROLES.index("op")
+        for code, unit in enumerate(units):
+            samples.note_op_unit(loops[is_op & (codes == code)], unit)
     cells = {}
     for signal in LOOP_SIGNALS:
         present = roles == ROLES.index(signal)
@@ -324,26 +369,30 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
                  interval: int | None = None) -> tuple[Samples, Header]:
     """Return all samples of a file and its header; raise BadInput and what reading and decompressing raise.
 
-    interval: between rows that have no time, ns.
+    interval: between rows that have no time, ns. The samples may lack PV, which another file may have.
     """
     source = open_csv(path, columns, arrow=arrow)
     with source.text:
         assumptions += source.assumptions
         samples = Samples(has_decimal_comma=source.has_decimal_comma)
         stem = samples.file_name = _file_stem(path)
-        layout: Layout | None = None
+        layouts: tuple[Layout, ...] = ()
         layout_header: Header | None = None
         for header, table in source.tables():
-            if layout is None or header is not layout_header:
+            if header is not layout_header:
                 time_columns = (0,) if source.is_process_data else ()
-                layout = detect_layout(header, columns, str(path), time_columns, interval=interval)
+                layouts = detect_layouts(header, columns, str(path), time_columns, interval=interval, file_name=stem)
                 if source.is_process_data:
-                    layout = replace(layout, loop=None)
+                    layouts = tuple(replace(layout, loop=None) for layout in layouts)
                 layout_header = header
-                samples.op_unit = samples.op_unit or layout.op_unit
-                assumptions.extend(line for line in layout.assumptions if line not in assumptions)
-            if len(table):
-                _add_table(table, layout, stem, columns, samples)
+                assumptions.extend(line for line in layouts[0].assumptions if line not in assumptions)
+                # A file of one signal is named after it, and its loop is the rest of the name.
+                own_tag = split_signal(strip_date(stem))[0]
+                is_part = not any(layout.field_and_value or (loop.pv is not None and loop.op is not None)
+                                  for layout in layouts for loop in layout.loops)
+                loop_name = own_tag if own_tag and is_part and len(layouts) == 1 else stem
+            for layout in layouts if len(table) else ():
+                _add_table(table, layout, loop_name, columns, samples, is_ragged=len(layouts) > 1)
         if source.short_rows:
             assumptions.append(
                 f"rows with fewer cells than the header: {source.short_rows}; their last cells are taken as empty")
@@ -353,10 +402,10 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
         if source.long_rows:
             assumptions.append(
                 f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")
-    if layout is None or source.start is None:
+    if source.start is None:
         raise record_error(path, "there are no data rows", "begin with a header line such as time,PV,OP,SP")
     samples.name_loops(assumptions)
-    if not layout.time and interval is not None:
+    if not layouts[0].time and interval is not None:
         _number_rows(samples, interval)
         assumptions.append(f"there is no time column: rows are {describe_duration(interval)} apart")
     return samples, source.start

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.records import Record
-from clpm_execd.records.merging import merge_records, select_loop, strip_date
+from clpm_execd.records.header.signal_names import strip_date
+from clpm_execd.records.merging import merge_records, select_loop
 
 SECOND = 10**9
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clpm_execd.cli.assembly import load_record
+from clpm_execd.cli.assembly import load_records
 from clpm_execd.cli.options import add_command, add_shared_options
 from clpm_execd.extras import require
 from clpm_execd.paths import is_folder
@@ -73,9 +73,9 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         require("plots", "plotly")
     _refuse_bad_files(arguments)
     overrides = _Overrides.parse(arguments)
-    assumptions: list[tuple[str, str]] = []
     with progress_bar(len(arguments.records)) as bar:
-        records = list(_read(arguments, assumptions, bar, signals))
+        records = load_records(arguments, _show_reading(arguments.records, bar, signals))
+        assumptions = [(str(path), assumption) for record, path in records for assumption in record.assumptions]
         if signals.should_stop:
             return 0
         tasks = _make_tasks(records, overrides, assumptions)
@@ -152,7 +152,8 @@ def _make_tasks(records: Sequence[tuple[Record, Path]], overrides: _Overrides, a
 def _split_by_loop(records: Sequence[tuple[Record, Path]], overrides: _Overrides, assumptions: list[tuple[str, str]]
                    ) -> dict[str, list[tuple[Record, Path]]]:
     """Return the records of single loops, with their files, by the loop's id."""
-    from clpm_execd.records.merging import select_loop, strip_date
+    from clpm_execd.records.header.signal_names import strip_date
+    from clpm_execd.records.merging import select_loop
 
     by_loop: dict[str, list[tuple[Record, Path]]] = {}
     own_ids = []
@@ -201,24 +202,13 @@ def _refuse_bad_files(arguments: argparse.Namespace) -> None:
         raise BadInput(problems)
 
 
-def _read(arguments: argparse.Namespace, assumptions: list[tuple[str, str]], bar: ProgressBar, signals: Signals
-          ) -> Iterator[tuple[Record, Path]]:
-    """Yield each record; raise BadInput, after the last one, with all errors."""
-    problems: list[Problem] = []
-    for path in arguments.records:
+def _show_reading(paths: Sequence[Path], bar: ProgressBar, signals: Signals) -> Iterator[Path]:
+    """Yield the paths until a request to stop, each shown on the bar."""
+    for path in paths:
         if signals.should_stop:
             return
         bar.describe(f"reading {path.name}")
-        try:
-            record = load_record(arguments, path)
-        except BadInput as bad:
-            problems += (problem for problem in bad.problems if problem not in problems)
-            continue
-        assumptions += [(str(path), assumption) for assumption in record.assumptions]
-        if not problems:  # otherwise the command will fail, and a fit would only take time
-            yield record, path
-    if problems:
-        raise BadInput(problems)
+        yield path
 
 
 def _compare(fits: Sequence[LoopFit]) -> DiscriminatorAuc:

@@ -1,11 +1,10 @@
-"""Tables whose columns are separated by blanks, rewritten with tabs."""
+"""Tables whose columns are separated by blanks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from clpm_execd.records.cells.time_forms import NUMBER
 
@@ -32,40 +31,6 @@ class BlankSeparator:
         if self.joins_clock:
             line = _CLOCK_BEHIND_DATE.sub("\\1\x00\\2", line)
         return [cell.replace("\x00", " ") for cell in self.blanks.split(line)]
-
-
-def rewrite_line(line: str, separator: BlankSeparator) -> str:
-    """Return a line with tabs between its columns."""
-    return "\t".join(separator.split(line)) + "\n"
-
-
-class BlankSeparatedText:
-    """A text file of which each line is read with tabs in the place of its separators."""
-
-    def __init__(self, text: TextIO, separator: BlankSeparator) -> None:
-        self._text = text
-        self._separator = separator
-
-    def readline(self) -> str:
-        line = self._text.readline()
-        return rewrite_line(line, self._separator) if line else ""
-
-    def read(self, size: int) -> str:
-        """Return complete lines of about so many characters."""
-        text = self._text.read(size)
-        if not text:
-            return ""
-        lines = (text + self._text.readline()).splitlines(keepends=True)
-        return "".join(rewrite_line(line, self._separator) for line in lines)
-
-    def close(self) -> None:
-        self._text.close()
-
-    def __enter__(self) -> BlankSeparatedText:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:

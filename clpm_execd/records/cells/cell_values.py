@@ -7,6 +7,7 @@ historian writes `Bad` or `I/O Timeout` where it has no value, and one such cell
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
 
@@ -25,11 +26,13 @@ MAX_BAD_TEXTS = 5  # examples in a message; more would fill the screen
 # Modes of Fieldbus, DCS and PLC blocks, and of historians' digital states. With local override, tracking or out of
 # service the controller does not move OP, as in MAN.
 _MODES = dict.fromkeys(("AUT", "AUTO", "AUTOMATIC", "A", "1", "TRUE", "AUTOMATIK", "AUTOMATIQUE", "AUTOMATICO", "ON",
-                        "BAUTO", "P-AUTO"), AUT)
+                        "BAUTO", "P-AUTO", "AUTOMÁTICO", "自动", "自動"), AUT)
 _MODES |= dict.fromkeys(("MAN", "MANUAL", "M", "IMAN", "LO", "0", "FALSE", "HAND", "MANUELL", "MANUEL", "MANUALE",
-                         "OOS", "O/S", "TRK", "TRACK", "TRACKING", "ROUT", "OFF", "P-MAN", "INITMAN"), MAN)
+                         "OOS", "O/S", "TRK", "TRACK", "TRACKING", "ROUT", "OFF", "P-MAN", "INITMAN", "手动",
+                         "手動"), MAN)
 _MODES |= dict.fromkeys(("CAS", "CASCADE", "C", "2", "RCAS", "3", "CASC", "BCAS", "REM", "REMOTE", "RSP", "KASKADE",
-                         "EXTERN", "RMT", "REMOTE SETPOINT"), CAS)
+                         "EXTERN", "RMT", "REMOTE SETPOINT", "CASCADA", "串级", "カスケード"), CAS)
+_MODE_BITS = {"4": CAS, "8": AUT, "16": MAN}  # of MODE_BLK, Foundation Fieldbus; 8 and 16 number no mode elsewhere
 
 # A number as panels show it: 49.8 %, 37.1 °C, 4.2 bar. Letters alone may scale it, so that k and M are no units here.
 _UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|psi|kPa|rpm|Hz|mA|V|°|m³/h|m3/h|t/h|kg/h|"
@@ -37,6 +40,7 @@ _UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|ps
 # A value and its status in one cell: 49.8 Good, 49.8 (G), 49.8;Bad.
 _STATUS_BEHIND = re.compile(
     r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|bad|b)[\])]?$", re.IGNORECASE)
+_FORTRAN_EXPONENT = re.compile(r"(?<=[\d.])[dD](?=[+-]\d)")
 # The minus of typography and what separates thousands in Switzerland, France and elsewhere (Unicode CLDR).
 _NUMBER_CHARACTERS = {ord("\u2212"): "-", **dict.fromkeys(map(ord, "'\u2019\u00a0\u202f\u2009"), "")}
 _GROUPED_BY_SPACES = re.compile(r"[+-]?\d{1,3}( \d{3})+(?:[.,]\d*)?", re.ASCII)
@@ -76,7 +80,7 @@ def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     number = text.translate(_NUMBER_CHARACTERS)
     if status := _STATUS_BEHIND.search(number):
         number = "" if status["status"][0] in "bB" else number[:status.start()]
-    number = _UNIT_BEHIND.sub("", number)
+    number = _FORTRAN_EXPONENT.sub("e", _UNIT_BEHIND.sub("", number))
     if _GROUPED_BY_SPACES.fullmatch(number):
         number = number.replace(" ", "")
     if _GROUPED_BY_COMMAS.fullmatch(number) or (not decimal_comma and _COMMAS.fullmatch(number)):
@@ -99,9 +103,19 @@ def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
         return nan
 
 
+def parse_modes(texts: Sequence[str]) -> list[int]:
+    """Return the modes that the texts of a record mean, as indices into MODES, or UNKNOWN_MODE."""
+    words = [text.strip() for text in texts]
+    has_bits = not {"8", "16"}.isdisjoint(words)
+    return [_MODE_BITS[word] if has_bits and word in _MODE_BITS else parse_mode(word) for word in words]
+
+
 def parse_mode(text: str) -> int:
-    """Return the mode a text means, as the index into MODES, or UNKNOWN_MODE."""
+    """Return the mode a text means, as the index into MODES, or UNKNOWN_MODE; of target/actual it is the actual one."""
     text = text.strip().upper()
+    if text in _MODES:
+        return _MODES[text]
+    text = text.rpartition("/")[2].strip()
     if text in _MODES:
         return _MODES[text]
     try:
@@ -111,7 +125,8 @@ def parse_mode(text: str) -> int:
     return _MODES.get(str(int(number)), UNKNOWN_MODE) if isfinite(number) and number == int(number) else UNKNOWN_MODE
 
 
-_GOOD_QUALITY = ("", "good", "ok", "g", "true", "non-specific", "good, non-specific", "goodnonspecific")
+_GOOD_QUALITY = ("", "good", "ok", "g", "true", "non-specific", "good, non-specific", "goodnonspecific",
+                 "gut", "bon", "bonne", "bueno", "buena", "buono", "bom", "valid", "良好", "好")
 
 
 def parse_quality(texts: TextColumn) -> Booleans | None:
@@ -130,7 +145,7 @@ def _is_good(word: str) -> bool:
     if word in _GOOD_QUALITY or word.startswith("good"):
         return True
     try:
-        number = float(word)
+        number = float(int(word, 16)) if word.startswith("0x") else float(word)
     except ValueError:
         return word.startswith("uncertain")
     return OPC_UNCERTAIN <= number < GOOD + OPC_UNCERTAIN

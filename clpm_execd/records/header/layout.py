@@ -7,21 +7,18 @@ something open, a Problem quotes the header and says which option decides; what 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.cells.text_columns import Row
-from clpm_execd.records.cells.time_forms import is_readable_time
 from clpm_execd.records.header.columns import COLUMNS_OPTION, ROLES, Columns
-from clpm_execd.records.header.search import Header, is_data_cell, is_number
+from clpm_execd.records.header.search import Header, has_pv, is_number
 from clpm_execd.records.header.signal_names import (
     MEASURED_QUANTITIES,
     NAMES,
     SIGNAL_ROLES,
-    TIME_UNITS_NS,
     TRANSMITTER,
     VALVE,
     find_role,
@@ -29,15 +26,22 @@ from clpm_execd.records.header.signal_names import (
     find_time_columns,
     normalise_name,
     simplify_name,
+    split_last_part,
+    split_quality,
     split_signal,
     split_unit,
+    strip_date,
+)
+from clpm_execd.records.header.time_columns import (
+    cells_of,
+    choose_time,
+    find_time_by_content,
+    find_times_of_signals,
+    quote_column,
+    time_unit,
 )
 
 INTERVAL_OPTION = "--interval"
-MIN_TIMES_FRACTION = 0.9  # of the first cells: a column without a known name that has as many times is that of the time
-# Names of a column that may be the time where its numbers rise: none, as an index is exported, or a kind of time.
-_NUMERIC_TIME = re.compile(r"|t|tim\w*|unnamed: 0")
-_PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 _MEASURED = re.compile(rf"(?:{'|'.join(MEASURED_QUANTITIES)})(?![a-z])")
 # Columns of a Flux answer that are no tags.
 _FLUX_COLUMNS = ("", "result", "table", "_start", "_stop", "_time", "_value", "_field", "time")
@@ -45,24 +49,39 @@ _FLUX_COLUMNS = ("", "result", "table", "_start", "_stop", "_time", "_value", "_
 
 @dataclass(frozen=True, slots=True)
 class LoopColumns:
-    """The indices of one loop's columns. name: None where the loop column or the file gives it."""
+    """The indices of one loop's columns.
+
+    name: None where the loop column or the file gives it. op_unit: empty where the header gives none. qualities: the
+    columns that say which values of a signal are good, by the signal.
+    """
 
     name: str | None
-    pv: int
+    pv: int | None = None
     op: int | None = None
     sp: int | None = None
     mode: int | None = None
+    op_unit: str = ""
+    qualities: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str | None, signals: Mapping[str, int]) -> LoopColumns:
+        """Return those of a loop by signal and mode."""
+        return cls(name, signals.get("pv"), signals.get("op"), signals.get("sp"), signals.get("mode"))
+
+    def signals(self) -> dict[str, int]:
+        """Return the columns by signal and mode, of those that there are."""
+        return {role: index for role in SIGNAL_ROLES if (index := getattr(self, role)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The indices of all columns of a table.
+    """The indices of all columns of a table that one time column holds for.
 
     time: one column, or two for date and clock time, or none where the rows have no time. time_unit: ns that a number
     in it counts. loop: the column of loop ids. field_and_value: the columns of the signal's name and its value, where
-    each row is one value. quality: the column that says which rows have good values. tags: columns by which series of
-    the same signal may differ, with their names. op_units: the unit of OP by the name of the loop. assumptions: what
-    the header left open and how it was taken.
+    each row is one value, and unit that of the value's unit. quality: the column that says which rows have good values.
+    tags: columns by which series of the same signal may differ, with their names. assumptions: what the header left
+    open and how it was taken.
     """
 
     time: tuple[int, ...]
@@ -73,7 +92,7 @@ class Layout:
     quality: int | None = None
     time_unit: int = SECOND
     tags: tuple[tuple[str, int], ...] = ()
-    op_unit: str = ""
+    unit: int | None = None
 
 
 def split_field(name: str, columns: Columns) -> tuple[str | None, str | None]:
@@ -89,11 +108,13 @@ def split_field(name: str, columns: Columns) -> tuple[str | None, str | None]:
     return (None, None) if signal is None or getattr(columns, signal) is not None else (tag, signal)
 
 
-def detect_layout(header: Header, columns: Columns, where: str, time: tuple[int, ...] = (), *,
-                  interval: int | None = None) -> Layout:
-    """Return what each column is, or raise BadInput.
+def detect_layouts(header: Header, columns: Columns, where: str, time: tuple[int, ...] = (), *,
+                   interval: int | None = None, file_name: str = "") -> tuple[Layout, ...]:
+    """Return what each column is, as one layout for each time column, or raise BadInput.
 
     time: the time columns, where the format fixes them. interval: between rows, ns, where they may have no time.
+    file_name: without its suffix; it may say which signal the values are. A table may have OP or SP only, where another
+    file has the rest.
     """
     is_long_by_name = _find_field_and_value(header, columns) is not None
     own, problems = _find_own_columns(header, columns, where, is_long_by_name)
@@ -101,9 +122,9 @@ def detect_layout(header: Header, columns: Columns, where: str, time: tuple[int,
     if "time" in own:
         time = (own["time"],)
     elif not time:
-        time = _choose_time(header, find_time_columns(header.names))
+        time = choose_time(header, find_time_columns(header.names))
         if not time and columns.time is None:
-            time = _find_time_by_content(header, assumptions, has_interval=interval is not None)
+            time = find_time_by_content(header, assumptions, has_interval=interval is not None)
     if not time and columns.time is None and interval is None:
         remedy = (f"{header.place}: name it with {COLUMNS_OPTION} time=NAME or time=#1, or give the time between rows "
                   f"with {INTERVAL_OPTION}")
@@ -115,17 +136,47 @@ def detect_layout(header: Header, columns: Columns, where: str, time: tuple[int,
     field_and_value = _find_field_and_value(header, columns, own) or _find_long_by_content(header, columns, own, time)
     loop, quality = (None if index is not None and index in (*time, *(field_and_value or ())) else index
                      for index in (loop, quality))
-    layout = Layout(time, loop, (), field_and_value, (), quality, _time_unit(header, time))
+    layout = Layout(time, loop, (), field_and_value, (), quality, time_unit(header, time))
     if field_and_value is not None:
         mode = own.get("mode", find_role(header.names, "mode"))
         mode = None if mode in field_and_value else mode
-        layout = replace(layout, loops=(LoopColumns(None, field_and_value[1], mode=mode),))
+        layout = replace(layout, loops=(LoopColumns(None, field_and_value[1], mode=mode),),
+                         unit=find_role(header.names, "unit"))
     else:
-        loops, more = _find_loops(header, own, where, time, loop, quality)
+        loops, more = _find_loops(header, own, where, time, loop, quality, file_name)
         assumptions += [*more, *_note_duplicates(header.names)]
-        op = next((one.op for one in loops if one.op is not None), None)
-        layout = replace(layout, loops=tuple(loops), op_unit="" if op is None else header.unit(op))
-    return replace(layout, tags=_find_tags(header, layout), assumptions=tuple(assumptions))
+        layout = replace(layout, loops=tuple(_add_qualities_and_unit(header, one, quality) for one in loops))
+    layout = replace(layout, tags=_find_tags(header, layout), assumptions=tuple(assumptions))
+    return _split_by_time(header, layout)
+
+
+def _add_qualities_and_unit(header: Header, loop: LoopColumns, quality: int | None) -> LoopColumns:
+    """Return a loop's columns with those of its signals' qualities, and the unit of its OP.
+
+    A quality is named after its signal (FIC101.PV.Quality) or stands to the right of it, where there are several.
+    """
+    names = header.names
+    signal_of = {index: role for role, index in loop.signals().items() if role != "mode"}
+    columns = [i for i, name in enumerate(names) if simplify_name(name) in NAMES["quality"]]
+    qualities = {signal_of[i - 1]: i for i in columns if i - 1 in signal_of} if len(columns) > 1 else {}
+    for i, name in enumerate(names):
+        tag, role = split_quality(name)
+        if role is not None and tag == loop.name and i != quality:
+            qualities[role] = i
+    return replace(loop, op_unit="" if loop.op is None else header.unit(loop.op), qualities=qualities)
+
+
+def _split_by_time(header: Header, layout: Layout) -> tuple[Layout, ...]:
+    """Return a layout for each time column, where signals have time columns of their own; else the layout itself."""
+    signals = {index for loop in layout.loops for index in loop.signals().values()}
+    time_of = {} if layout.field_and_value or len(layout.time) != 1 else find_times_of_signals(header, signals)
+    return tuple(
+        replace(layout, time=(time,), time_unit=time_unit(header, (time,)), loops=tuple(
+            replace(LoopColumns.of(
+                loop.name, {role: index for role, index in loop.signals().items() if time_of[index] == time}),
+                    op_unit=loop.op_unit, qualities=loop.qualities)
+            for loop in layout.loops if time in {time_of[index] for index in loop.signals().values()}))
+        for time in dict.fromkeys(time_of.values())) or (layout,)
 
 
 def _find_own_columns(
@@ -160,59 +211,6 @@ def _find_column(names: Sequence[str], own_name: str) -> int | None:
     return plain.index(normalise_name(own_name)) if normalise_name(own_name) in plain else None
 
 
-# Time
-
-
-def _choose_time(header: Header, time: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the time column by name; of several the first whose cells can be read as times."""
-    if len(time) != 1 or not header.sample or _share_of_times(header.sample, time[0]) >= MIN_TIMES_FRACTION:
-        return time
-    names = [simplify_name(name) for name in header.names]
-    others = [i for name in NAMES["time"] for i, other in enumerate(names) if other == name]
-    return next(((i,) for i in others if _share_of_times(header.sample, i) >= MIN_TIMES_FRACTION), time)
-
-
-def _share_of_times(sample: Sequence[Row], column: int) -> float:
-    cells = _cells(sample, column)
-    return sum(map(is_readable_time, cells)) / len(cells) if cells else 0.0
-
-
-def _find_time_by_content(header: Header, assumptions: list[str], *, has_interval: bool) -> tuple[int, ...]:
-    """Return the first column whose cells are dates or, where its name allows it, rising numbers."""
-    for i, name in enumerate(header.names):
-        cells = _cells(header.sample, i)
-        times = [cell for cell in cells if is_data_cell(cell) and not is_number(cell)]
-        if len(cells) > 1 and len(times) >= MIN_TIMES_FRACTION * len(cells):
-            assumptions.append(f"time = {_quote_column(name, i)}, whose cells are times")
-            return (i,)
-    if has_interval or header.is_missing:
-        return ()
-    for i, name in enumerate(header.names):
-        if not _NUMERIC_TIME.fullmatch(normalise_name(name)):
-            continue
-        numbers = [float(cell.replace(",", ".")) for cell in _cells(header.sample, i) if _PLAIN_NUMBER.fullmatch(cell)]
-        if len(numbers) > 1 and all(a < b for a, b in pairwise(numbers)):
-            assumptions.append(f"time = {_quote_column(name, i)}, whose numbers rise: taken as seconds")
-            return (i,)
-    return ()
-
-
-def _cells(sample: Sequence[Row], column: int) -> list[str]:
-    return [row[column].strip() for row in sample if column < len(row) and row[column].strip()]
-
-
-def _quote_column(name: str, index: int) -> str:
-    return name.strip() or f"column #{index + 1}, which has no name"
-
-
-def _time_unit(header: Header, time: tuple[int, ...]) -> int:
-    """Return how many ns a number in the time column counts, by its unit; s without one."""
-    if len(time) != 1:
-        return SECOND
-    unit = header.unit(time[0]).casefold()
-    return TIME_UNITS_NS.get(unit, TIME_UNITS_NS.get(normalise_name(header.names[time[0]]), SECOND))
-
-
 # One value per row
 
 
@@ -226,11 +224,11 @@ def _find_field_and_value(header: Header, columns: Columns, own: dict[str, int] 
             find_role(header.names, "value")
         return None if name is None or value is None else (name, value)
     if "_field" in names and "_value" in names:
-        fields = {split_field(cell, columns)[1] for cell in _cells(header.sample, names.index("_field"))}
+        fields = {split_field(cell, columns)[1] for cell in cells_of(header.sample, names.index("_field"))}
         if not header.sample or fields != {None}:
             return names.index("_field"), names.index("_value")
         return None
-    if find_role(header.names, "pv") is not None or any(split_signal(name)[1] == "pv" for name in header.names):
+    if find_role(header.names, "pv") is not None or has_pv(header.names):
         return None
     name, value = _name_column(header, own), find_role(header.names, "value")
     return None if name is None or value is None or name == value else (name, value)
@@ -241,19 +239,19 @@ def _name_column(header: Header, own: dict[str, int] | None) -> int | None:
     candidates = [index for role in ("loop", "name") if (index := find_role(header.names, role)) is not None]
     loop = (own or {}).get("loop")
     candidates = [index for index in candidates if index != loop] or candidates
-    signals = [index for index in candidates if any(split_signal(cell)[1] for cell in _cells(header.sample, index))]
+    signals = [index for index in candidates if any(split_signal(cell)[1] for cell in cells_of(header.sample, index))]
     return next(iter(signals or candidates), None)
 
 
 def _find_long_by_content(header: Header, columns: Columns, own: dict[str, int], time: tuple[int, ...]
                           ) -> tuple[int, int] | None:
     """Return the columns of name and value where the cells of one column are signals, and only there."""
-    if any(role in own for role in ("pv", "op")) or any(split_signal(name)[1] == "pv" for name in header.names):
+    if any(role in own for role in ("pv", "op")) or has_pv(header.names):
         return None
     for i in range(len(header.names)):
         if i in time or i == own.get("loop"):
             continue
-        cells = set(_cells(header.sample, i))
+        cells = set(cells_of(header.sample, i))
         roles = {split_field(cell, columns)[1] for cell in cells if not is_number(cell)}
         if "pv" not in roles:
             continue
@@ -268,7 +266,7 @@ def _find_long_by_content(header: Header, columns: Columns, own: dict[str, int],
 
 
 def _share_of_numbers(sample: Sequence[Row], column: int) -> float:
-    cells = _cells(sample, column)
+    cells = cells_of(sample, column)
     return sum(map(is_number, cells)) / len(cells) if cells else 0.0
 
 
@@ -289,7 +287,7 @@ def _find_tags(header: Header, layout: Layout) -> tuple[tuple[str, int], ...]:
 
 
 def _find_loops(header: Header, own: dict[str, int], where: str, time: tuple[int, ...], loop: int | None,
-                quality: int | None) -> tuple[list[LoopColumns], list[str]]:
+                quality: int | None, file_name: str) -> tuple[list[LoopColumns], list[str]]:
     names = header.names
     signals = {role: index for role in SIGNAL_ROLES if (index := find_role(names, role)) is not None}
     signals = {role: index for role, index in signals.items() if index not in time}
@@ -297,8 +295,10 @@ def _find_loops(header: Header, own: dict[str, int], where: str, time: tuple[int
         signals = {**find_short_names(names), **signals}
     signals |= {role: own[role] for role in SIGNAL_ROLES if role in own}
     if "pv" in signals:
-        return [LoopColumns(None, **signals)], []
+        return [LoopColumns.of(None, signals)], []
     tag_loops = _find_tagged_loops(names)
+    own_names = {role: [one for one in tag_loops if getattr(one, role) is not None] for role in SIGNAL_ROLES}
+    partial_loops, tag_loops = tag_loops, own_names["pv"]
     if len(tag_loops) == 1:
         one = tag_loops[0]
         op, sp, mode = (own.get(role, signals.get(role) if getattr(one, role) is None else getattr(one, role))
@@ -309,21 +309,40 @@ def _find_loops(header: Header, own: dict[str, int], where: str, time: tuple[int
     loop_columns, assumption = _find_loop_by_isa_letters(names)
     if loop_columns is None:
         loop_columns, assumption = _find_only_other_column(header, signals, {*time, loop, quality})
+    if loop_columns is None and (partial_loops or signals):
+        return partial_loops or [LoopColumns.of(None, signals)], []
+    file_tag, role = split_signal(strip_date(file_name))
+    value = find_role(names, "value")
+    if loop_columns is None and role is not None and value is not None:
+        return [LoopColumns.of(file_tag, {role: value})], []
     if loop_columns is None:
         remedy = f"name it with {COLUMNS_OPTION} pv=NAME,op=NAME,sp=NAME; {header.place}"
         raise BadInput([Problem(where, "no column is recognised as PV", remedy)])
-    op = signals.get("op", loop_columns.op)
-    return [LoopColumns(None, loop_columns.pv, op, signals.get("sp"), signals.get("mode"))], [assumption]
+    # A signal that only one tag has belongs to the transmitter: FT101, FV101, FIC101.SP.
+    op, sp, mode = (signals.get(role, getattr(own_names[role][0], role) if len(own_names[role]) == 1 else None)
+                    for role in ("op", "sp", "mode"))
+    return [LoopColumns(None, loop_columns.pv, loop_columns.op if op is None else op, sp, mode)], [assumption]
 
 
 def _find_tagged_loops(names: Sequence[str]) -> list[LoopColumns]:
-    """Return the loops whose columns are TAG.PV, TAG.OP, ...: the tag is what precedes the signal."""
+    """Return the loops whose columns are TAG.PV, TAG.OP, ..., with or without PV: the tag precedes the signal.
+
+    Where no tag has both PV and OP, the tags are parts of what they have in common: FIC101.Inp_PV, FIC101.Out_CV.
+    """
     loops: dict[str, dict[str, int]] = {}
     for i, name in enumerate(names):
         tag, role = split_signal(name)
         if tag is not None and role is not None:
             loops.setdefault(tag, {}).setdefault(role, i)
-    return [LoopColumns(tag, **signals) for tag, signals in loops.items() if "pv" in signals]
+    if not any({"pv", "op"} <= signals.keys() for signals in loops.values()):
+        parents: dict[str, list[dict[str, int]]] = {}
+        for tag, signals in loops.items():
+            parents.setdefault(split_last_part(tag), []).append(signals)
+        if all(len({role for one in group for role in one}) == sum(map(len, group)) for group in parents.values()):
+            joined = {tag: {role: index for one in group for role, index in one.items()}
+                      for tag, group in parents.items() if tag}
+            loops = joined if any({"pv", "op"} <= signals.keys() for signals in joined.values()) else loops
+    return [LoopColumns.of(tag, signals) for tag, signals in loops.items()]
 
 
 def _find_loop_by_isa_letters(header: Sequence[str]) -> tuple[LoopColumns | None, str]:
@@ -349,7 +368,7 @@ def _find_only_other_column(header: Header, signals: dict[str, int], role_column
     if len(others) != 1 and len(measured) != 1:
         return None, ""
     index, why = (others[0], "other column") if len(others) == 1 else (measured[0], "measured quantity")
-    return LoopColumns(None, index), f"PV = {_quote_column(header.names[index], index)} (the only {why})"
+    return LoopColumns(None, index), f"PV = {quote_column(header.names[index], index)} (the only {why})"
 
 
 def _note_duplicates(header: Sequence[str]) -> list[str]:

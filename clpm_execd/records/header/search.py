@@ -132,15 +132,16 @@ def _find_named_header(rows: Sequence[Row], columns: Columns) -> tuple[int | Non
         return None, _best_named_row(rows, columns, None)
     for first_data in runs:
         best = _best_named_row(rows, columns, first_data)
-        if best is not None and any(split_signal(name)[1] == "pv" for name in rows[best]):
+        if best is not None and has_pv(rows[best]):
             return first_data, best
     return runs[0], _best_named_row(rows, columns, runs[0])
 
 
 def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | None) -> int | None:
-    """Return the row above the data with the most names that the user gives or that are known; None without a time.
+    """Return the row above the data with the most names that the user gives or that are known; None where none has any.
 
-    The user's names of signals stand in the cells of a long record, so that they count only above the data.
+    It has a time, or PV and another signal. The user's names of signals stand in the cells of a long record, so that
+    they count only above the data.
     """
     given_names = [name for role in ROLES if (name := getattr(columns, role)) is not None]
     own = {normalise_name(name) for name in given_names}
@@ -151,7 +152,9 @@ def _best_named_row(rows: Sequence[Row], columns: Columns, first_data: int | Non
         names = [normalise_name(cell) for cell in row]
         user_names = sum(name in own for name in set(names) if name)
         time = bool(find_time_columns(row)) or (columns.time is not None and normalise_name(columns.time) in names)
-        if not time and user_names < max(1, len([name for name in own if not name.startswith("#")])):
+        signals = {split_signal(cell)[1] for cell in row} - {None}
+        names_loop = "pv" in signals and len(signals) > 1
+        if not time and not names_loop and user_names < max(1, len([name for name in own if not name.startswith("#")])):
             continue
         standard_names = sum(simplify_name(cell) in _KNOWN_NAMES or split_signal(cell)[1] is not None
                              for cell in row if cell)
@@ -196,18 +199,38 @@ def _complete(rows: Sequence[Row], index: int, line: int) -> Header:
         kind = _kind_below(row)
         if kind == "units":
             units = [cell.strip() for cell in row]
-        elif kind == "names":
+        elif kind == "names" and not has_pv(names):
             second_names.append(row)
-        elif kind != "types":
+        elif kind not in ("types", "names"):
             break  # a row of data whose values are texts
         used += 1
     above = rows[index - 1] if index and _names_tags(rows[index - 1], names) else None
+    if index and has_pv(rows[index - 1]) and not has_pv(names):  # signals over pairs of Timestamp and Value
+        upper = [cell.strip() for cell in [*rows[index - 1], *[""] * len(names)]]
+        names = [upper[i] or ("" if simplify_name(name) in NAMES["value"] else name) for i, name in enumerate(names)]
     for row in second_names:
         names = _join(names, row)
     if above is not None:
         names = _join(_fill_right(above, len(names)), names)
     data = index + 1 + used
-    return Header(names, units, line, data, list(rows[data:data + SAMPLE_ROWS]))
+    sample = list(rows[data:data + SAMPLE_ROWS])
+    return Header(_name_values(names, sample), units, line, data, sample)
+
+
+def has_pv(names: Sequence[str]) -> bool:
+    """Return whether a name is that of a PV."""
+    return any(split_signal(name)[1] == "pv" for name in names)
+
+
+def _name_values(names: Row, sample: Sequence[Row]) -> Row:
+    """Return the names with that of a signal over its values, where it stands over its times, to the left of them."""
+    names = list(names)
+    for i in range(len(names) - 1):
+        if split_signal(names[i])[1] is not None and not names[i + 1].strip():
+            times, values = ([row[k] for row in sample if k < len(row) and row[k].strip()] for k in (i, i + 1))
+            if times and values and all(map(is_number, values[:DATA_ROWS])) and not any(map(is_number, times)):
+                names[i:i + 2] = ["", names[i]]
+    return names
 
 
 def _kind_below(row: Row) -> str:
@@ -228,11 +251,12 @@ def _kind_below(row: Row) -> str:
 
 
 def _names_tags(above: Row, names: Row) -> bool:
-    """Return whether the row above has the tags of signals that repeat in the header."""
+    """Return whether the row above has the tags of signals: of several that repeat in the header, or one over each."""
     signals = [normalise_name(name) for name in names if split_signal(name) == (None, split_signal(name)[1])
                and split_signal(name)[1] is not None]
     tags = [cell.strip() for cell in above if cell.strip()]
-    return len(signals) > len(set(signals)) and len(set(tags)) > 1 and len(above) > 1
+    has_one_tag = len(set(tags)) == 1 and len(tags) == len(signals) > 1
+    return has_one_tag or (len(signals) > len(set(signals)) and len(set(tags)) > 1 and len(above) > 1)
 
 
 def _fill_right(row: Row, width: int) -> Row:

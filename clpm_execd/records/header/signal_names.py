@@ -25,26 +25,44 @@ NAMES = {
              "horodatage", "temps", "date heure", "date/heure", "fecha/hora", "fecha y hora", "fecha hora",
              "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
              "x_value", "elapsed", "elapsed time", "seconds", "millis", "event time", "tid", "aika", "czas", "čas",
-             "время", "时间", "時間", "日時", "시간", "t", "clock"),
-    "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name"),
+             "время", "时间", "時間", "日時", "시간", "t", "clock",
+             "采样时间", "日期时间", "時刻"),
+    "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name",
+             "位号", "回路", "タグ名"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
              "variable name", "item", "itemid", "item id", "nodeid", "node id", "field", "name", "point_name",
              "channel", "sensor", "parameter", "attribute", "variable_name", "webid", "path"),
     "pv": ("pv", "process_variable", "process variable", "process_value", "process value", "processvalue", "pv_in",
            "measurement", "measured value", "measured_value", "istwert", "isttemperatur", "ist", "mesure",
-           "medida", "valor de proceso", "valore misurato", "actual value", "meas"),
+           "medida", "valor de proceso", "valore misurato", "actual value", "meas",
+           "prozesswert", "regelgröße", "regelgroesse", "messwert", "valeur mesurée", "variable de proceso",
+           "valor actual", "variável de processo", "valor de processo", "valore di processo", "meetwaarde",
+           "proceswaarde", "wartość procesowa", "текущее значение", "测量值", "过程值",
+           "实际值", "測定値", "現在値", "측정값", "현재값",
+           "ärvärde"),
     "op": ("op", "mv", "co", "out", "output", "controller_output", "controller output", "manipulated variable",
            "manipulated_variable", "control_signal", "control signal", "control output", "control_output", "lmn",
            "cv", "stellwert", "stellgröße", "stellgroesse", "stellgrad", "stellsignal", "sortie", "salida",
-           "uscita", "saída"),
+           "uscita", "saída",
+           "cveu", "activeout", "working output", "wop", "commande", "señal de control", "saída de controle",
+           "uitgang", "wyjście", "выход", "输出值", "输出", "控制输出",
+           "操作量", "操作出力", "출력", "조작량", "utsignal", "styrsignal"),
     "sp": ("sp", "sv", "setpoint", "set_point", "set point", "set-point", "sp_int", "spt", "sollwert", "soll",
-           "solltemperatur", "consigne", "consigna", "reference", "target"),
+           "solltemperatur", "consigne", "consigna", "reference", "target",
+           "working sp", "wsp", "targetsp", "führungsgröße", "fuehrungsgroesse", "punto de ajuste",
+           "valor desejado", "wartość zadana", "задание", "уставка", "设定值",
+           "给定值", "設定値", "目標値", "설정값", "목표값",
+           "börvärde"),
     "mode": ("mode", "md", "controller_mode", "controller mode", "control mode", "control_mode", "betriebsart",
-             "modo", "mode.actual"),
+             "modo", "mode.actual",
+             "режим", "模式", "控制方式", "モード"),
     "quality": ("quality", "status", "opc_quality", "data_quality", "_quality", "validity", "qualität",
-                "quality code", "dataintegrity", "statuscode"),
+                "quality code", "dataintegrity", "statuscode",
+                "qualité", "calidad", "qualidade", "质量", "品質"),
+    "unit": ("unit", "units", "einheit", "unité", "unidad", "unidade", "eu", "uom", "engunits", "单位"),
     "value": ("_value", "value", "val", "varvalue", "state", "wert", "ip_trend_value", "floatvalue",
-              "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)"),
+              "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)",
+              "值", "数值", "値", "значение"),
 }
 DATE_NAMES = ("date", "datum", "fecha", "data", "day")
 CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid")
@@ -55,6 +73,8 @@ MEASURED_QUANTITIES = (  # PV, where a file names OP and SP only
     "temperature", "temp", "pressure", "level", "flow", "speed", "rpm", "position", "input", "actual", "feedback",
     "measured", "sensor", "reading", "ph")
 _WRITTEN_NAMES = NAMES
+FOREIGN_NAMES = frozenset(
+    name for names in NAMES.values() for name in names if len(name) > 1 and not name.isascii())
 NAMES = {role: tuple(dict.fromkeys(map(_without_marks, names))) for role, names in NAMES.items()}
 ROLE_OF_NAME = {name: role for role in SIGNAL_ROLES for name in NAMES[role]}
 
@@ -80,8 +100,9 @@ TYPES = {
 _TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", "bar", "psi", "kpa", "gpm"} - {"d", "h"}
 
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
-_TAIL = re.compile(r"(.+?)(,\s*|\s+|_|(?=%$))(\S+)", re.DOTALL)
-_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|_(?:value|val|actual)|#value)",
+_TAIL = re.compile(r"(.+?)(,\s*|\s+|_|/|(?=%$))(\S+)", re.DOTALL)
+_FUNCTION = re.compile(r"(?:avg|average|mean|last|min|max|first)\((.+)\)", re.IGNORECASE | re.DOTALL)  # of a query
+_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|[_ ](?:valuey?|val|actual)|#value)",
                      re.IGNORECASE | re.DOTALL)
 _LABELS = re.compile(r"(?P<base>[^{]*)\{(?P<labels>.*)\}", re.DOTALL)
 _LABEL = re.compile(r"([\w.]+)\s*[:=]+\s*\"?([^\",}]*)\"?")
@@ -93,6 +114,12 @@ _SIGNALS = "|".join(re.escape(name) for name in sorted(_IN_TAGS, key=lambda name
 _TAG_AND_SIGNAL = re.compile(rf"(.*[^./:_ |,;\\-]){_SEPARATOR}+({_SIGNALS})", re.IGNORECASE | re.DOTALL)
 _SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
 _TAG_BEFORE_SIGNAL = re.compile(r"([A-Z]{1,5}[-_]?\d+[A-Z]?)(PV|OP|SP|MV|SV|OUT|CO)", re.ASCII | re.IGNORECASE)
+_QUALITY = re.compile(rf"(.+?){_SEPARATOR}*(?:{'|'.join(NAMES['quality'])})", re.IGNORECASE | re.DOTALL)
+_LAST_PART = re.compile(rf"{_SEPARATOR}+[^./:_ |,;\\-]+$")
+# A date in a file's name, alone or as a range, and what counts copies: FIC-211_20241121~27, FIC101_2025-01-10 (2).
+_DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[T_ -]?\d{4,6}Z?)?"
+_DATED_TAIL = re.compile(rf"[-_. ~]*\(?(?:{_DATE})(?:[-_. ~]+(?:to)?[-_. ]*(?:{_DATE}|\d{{1,4}}))*\)?(?:\s*\(\d+\))?$")
+_DATED_HEAD = re.compile(rf"^{_DATE}[-_. ~]+(?=\S)")
 # ISA-5.1: the first letters are the measured variable, T is a transmitter and V a valve: FT_211, LV-106.
 TRANSMITTER = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)I?T[-_ .]?\d\w*", re.ASCII)
 VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
@@ -105,7 +132,7 @@ def split_unit(name: str) -> tuple[str, str]:
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
     if match is not None:
-        units = _TAIL_UNITS if match[2] == "_" else ENGINEERING_UNITS
+        units = _TAIL_UNITS if match[2] in "_/" and match[2] else ENGINEERING_UNITS
         if match[3].casefold() in units and (match[2].strip() or match[3].casefold() in _TAIL_UNITS | {"%"}):
             return match[1], match[3]
     return text, ""
@@ -157,6 +184,8 @@ def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
 def split_signal(name: str) -> tuple[str | None, str | None]:
     """Return the tag and the role that a name such as `FIC101.PV` has; None for each that it does not have."""
     name = name.strip()
+    if match := _FUNCTION.fullmatch(name):
+        name = match[1]
     role = ROLE_OF_NAME.get(simplify_name(name))
     if role is not None:
         return None, role
@@ -172,6 +201,22 @@ def split_signal(name: str) -> tuple[str | None, str | None]:
     if match := _SIGNAL_AND_TAG.fullmatch(base):
         return match[2], ROLE_OF_NAME[match[1].casefold()]
     return None, None
+
+
+def split_quality(name: str) -> tuple[str | None, str | None]:
+    """Return the tag and the role of the signal whose quality a column is, such as `PV Status`; None for others."""
+    match = _QUALITY.fullmatch(split_unit(name)[0])
+    return (None, None) if match is None else split_signal(match[1])
+
+
+def split_last_part(tag: str) -> str:
+    """Return a tag without its last part, `FIC101` of `FIC101.Out`; empty where it has one part."""
+    return _LAST_PART.sub("", tag) if _LAST_PART.search(tag) else ""
+
+
+def strip_date(name: str) -> str:
+    """Return a file's name without the date at its end or start; the name itself where nothing else is in it."""
+    return _DATED_HEAD.sub("", _DATED_TAIL.sub("", name)).strip() or name
 
 
 def _split_labels(base: str, text: str) -> tuple[str | None, str | None]:

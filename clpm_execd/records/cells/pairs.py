@@ -1,0 +1,52 @@
+"""Lines of pairs of name and value (`PV:49.8, OP:37.1`, `pv=49.8 op=37.1`, an object of JSON), rewritten as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clpm_execd.records.cells.time_forms import NUMBER
+
+CHECKED_LINES = 50  # of the beginning
+MIN_FRACTION = 0.9  # of them: the others are empty, cut off, or greet the user
+MIN_NUMBERS = 2  # of the values of a line: one of them is PV, another OP
+# A name begins the line, or stands behind something that separates it from the value before.
+_NAME = re.compile(r"(?:^|(?<=[\s,;|{]))\"?([^\W\d][\w.\-]*)\"?\s*[:=](?!=)")
+_AROUND = " \t\r\n,;|{}[]\"'"
+
+
+@dataclass(frozen=True, slots=True)
+class PairSeparator:
+    """What separates pairs. names: in the order of the first line; one may be empty, for what precedes the pairs."""
+
+    names: tuple[str, ...]
+
+    def split(self, line: str) -> list[str]:
+        """Return the values of a line in the order of the names; none of a line without pairs."""
+        values = _split_pairs(line)
+        return [values.get(name, "") for name in self.names] if len(values) > 1 else []
+
+
+def _split_pairs(line: str) -> dict[str, str]:
+    """Return the values by their names; what precedes the first name has an empty one."""
+    names = list(_NAME.finditer(line))
+    starts = [match.start() for match in names] + [len(line)]
+    pairs = {match[1]: line[match.end():end].strip(_AROUND) for match, end in zip(names, starts[1:], strict=True)}
+    before = line[:starts[0]].strip(_AROUND + ">-")
+    return {"": before, **pairs} if before else pairs
+
+
+def find_pair_separator(lines: Sequence[str]) -> PairSeparator | None:
+    """Return the names where most lines are the same pairs, with numbers among them; else None."""
+    rows = [line for line in lines[:CHECKED_LINES] if line.strip(_AROUND)]
+    pairs = [_split_pairs(line) for line in rows]
+    names = next((tuple(one) for one in pairs if _has_numbers(one)), None)
+    if names is None or sum(_has_numbers(one) and one.keys() <= set(names) for one in pairs) < MIN_FRACTION * len(rows):
+        return None
+    return PairSeparator(names)
+
+
+def _has_numbers(pairs: dict[str, str]) -> bool:
+    return sum(bool(name) and NUMBER.fullmatch(value.lstrip("+-")) is not None
+               for name, value in pairs.items()) >= MIN_NUMBERS

@@ -1,0 +1,169 @@
+"""Layouts in which historians, trends, loggers and controllers export a loop: each is read to the same record."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from clpm_execd.plant.block import AUT, CAS, MAN
+from clpm_execd.problems import BadInput
+from clpm_execd.records import read_record, read_records
+from clpm_execd.records.output_range import infer_output_range
+
+COUNT = 60
+START = datetime(2025, 1, 10, 8)
+TIMES = [START + timedelta(seconds=k) for k in range(COUNT)]
+PV = 50.0 + np.round(np.sin(np.arange(COUNT) / 7.0), 2)
+OP = 40.0 + np.round(np.cos(np.arange(COUNT) / 7.0), 2)
+SP = np.where(np.arange(COUNT) < 40, 50.0, 51.0)
+SLOW = [k - k % 10 for k in range(COUNT)]  # the rows of which an OP logged each 10 s has the values
+
+
+def iso(k):
+    return TIMES[k].strftime("%Y-%m-%d %H:%M:%S")
+
+
+def table(header, row, mark="."):
+    return "\n".join([*header, *(row(k, *(f"{x[k]:.2f}".replace(".", mark) for x in (PV, OP, SP)))
+                                 for k in range(COUNT))]) + "\n"
+
+
+def rows(*header, delimiter=",", mark="."):
+    return table(header, lambda k, pv, op, sp: delimiter.join([iso(k), pv, op, sp]), mark)
+
+
+def columns_with_times(*header, time=iso, delimiter=",", mark="."):
+    """Each signal beside its own times: OP each 10 s, SP where it moves."""
+    moves = (0, 40)
+    lines = []
+    for k in range(COUNT):
+        cells = [time(k), f"{PV[k]:.2f}"]
+        cells += [time(10 * k), f"{OP[10 * k]:.2f}"] if 10 * k < COUNT else ["", ""]
+        cells += [time(moves[k]), f"{SP[moves[k]]:.2f}"] if k < 2 else ["", ""]
+        lines.append(delimiter.join(cell.replace(".", mark) for cell in cells))
+    return "\n".join([*header, *lines]) + "\n"
+
+
+LAYOUTS = {
+    "WinCC, a time for each signal": columns_with_times(
+        "FIC101_PV Time;FIC101_PV ValueY;FIC101_OP Time;FIC101_OP ValueY;FIC101_SP Time;FIC101_SP ValueY",
+        delimiter=";", mark=","),
+    "PI DataLink, tags over the times": columns_with_times("FIC101.PV,,FIC101.OP,,FIC101.SP,"),
+    "PI DataLink, tags over two columns each": columns_with_times(
+        "FIC101.PV,,FIC101.OP,,FIC101.SP,", "Timestamp,Value,Timestamp,Value,Timestamp,Value"),
+    "a trend, seconds for each signal": columns_with_times(
+        "t_PV [s];PV;t_OP [s];OP;t_SP [s];SP", time=str, delimiter=";"),
+    "OP and SP in some rows": table(["time,PV,OP,SP"], lambda k, pv, op, sp: ",".join(
+        [iso(k), pv, "" if k % 10 else op, "" if k % 20 else sp])),
+    "pairs with colons": table([], lambda k, pv, op, sp: f"time: {iso(k)}, PV: {pv}, OP: {op}, SP: {sp}"),
+    "a serial monitor": table([], lambda k, pv, op, sp: f"08:00:{k:02d}.000 -> PV:{pv},OP:{op},SP:{sp}"),
+    "logfmt": table([], lambda k, pv, op, sp: f"ts={iso(k).replace(' ', 'T')}Z pv={pv} op={op} sp={sp}"),
+    "a JSON object per line": table([], lambda k, pv, op, sp: json.dumps(
+        {"ts": iso(k), "fields": {"pv": float(pv), "op": float(op), "sp": float(sp)}})),
+    "seven rows of head": rows(
+        "Tag,FIC101.PV,FIC101.OP,FIC101.SP", "Description,Feed,Valve,Setpoint", "Units,m3/h,%,m3/h", "Low,0,0,0",
+        "High,120,100,120", "Type,Analog,Analog,Analog", "Sample,Actual,Actual,Actual"),
+    "a tag over each signal": rows("", ",FIC101,FIC101,FIC101", ",PV,OUT,SP"),
+    "a transmitter, a valve and a controller": rows("Time,FT101,FV101,FIC101.SP"),
+    "members of one block": rows("Time,FIC101.Inp_PV,FIC101.Out_CV,FIC101.Val_SP"),
+    "aggregates of a query": rows("Time,Avg(FIC101.PV),Avg(FIC101.OP),Avg(FIC101.SP)"),
+}
+
+
+def check(record, op=OP, pv=PV):
+    op = OP[SLOW] if len(set(record.op[:10, 0])) == 1 else op
+    assert (record.times - record.times[0]).tolist() == [k * 10**9 for k in range(COUNT)]
+    for values, expected in ((record.pv, pv), (record.op, op), (record.sp, SP)):
+        assert values[:, 0] == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_are_read_as_they_come(tmp_path, layout):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(LAYOUTS[layout])
+    record = read_record(path)
+    assert record.loops == ("FIC101",)
+    check(record)
+
+
+@pytest.mark.parametrize(("encoding", "header"), [
+    ("gb18030", "时间;测量值;输出值;设定值"), ("shift_jis", "日時;測定値;操作量;設定値"),
+    ("euc_kr", "시간;측정값;출력;설정값"),
+    ("cp1251", "Время;Текущее значение;Выход;Задание"), ("cp1250", "Czas;Wartość procesowa;Wyjście;Wartość zadana"),
+    ("cp1252", "Zeit;Regelgröße;Stellgröße;Führungsgröße"), ("utf-8", "Horodatage;Mesure [m³/h];Commande [%];Consigne"),
+    ("utf-8-sig", "Data e hora;Variável de processo;Saída;Valor desejado"),
+    ("utf-16", "Fecha y hora;Valor actual;Salida;Punto de ajuste"),
+])
+def test_headings_in_other_languages_and_encodings_are_known(tmp_path, encoding, header):
+    path = tmp_path / "FIC101.csv"
+    path.write_bytes(rows(header, delimiter=";", mark=",").encode(encoding))
+    check(read_record(path))
+
+
+def signal_file(name, values, header):
+    return name, "\n".join([header, *(f"{iso(k)},{values[k]:.2f}" for k in range(COUNT))]) + "\n"
+
+
+@pytest.mark.parametrize("files", [
+    [("FIC101.csv", table(["time,FIC101.PV,FIC101.OP"], lambda k, pv, op, sp: f"{iso(k)},{pv},{op}")),
+     ("FIC101_SP.csv", f"time,FIC101.SP\n{iso(0)},50\n{iso(40)},51\n")],
+    [signal_file(f"FIC101_{signal}_20250110.csv", values, "Timestamp,Value")
+     for signal, values in (("OP", OP), ("PV", PV), ("SP", SP))],
+    [signal_file(f"{i}.csv", values, f"time,FIC101.{signal}")
+     for i, (signal, values) in enumerate((("PV", PV), ("OP", OP), ("SP", SP)))],
+], ids=["SP apart", "named by the file", "named by the header"])
+def test_signals_of_one_loop_may_have_a_file_each(tmp_path, files):
+    for name, text in files:
+        (tmp_path / name).write_text(text)
+    [(record, path)] = read_records([tmp_path / name for name, _ in files])
+    assert (record.loops, path.name) == (("FIC101",), files[0][0])
+    check(record)
+
+
+def test_a_file_of_op_alone_is_refused_by_itself(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(f"time,FIC101.OP\n{iso(0)},50\n{iso(1)},51\n")
+    with pytest.raises(BadInput, match=r"no column is recognised as PV; .* the header \(line 1\) is time, FIC101.OP"):
+        read_records([path])
+
+
+@pytest.mark.parametrize("header", [
+    "time,PV,PV Status,OP,OP Status,SP,SP Status", "time,PV,Quality,OP,Quality,SP,Quality"])
+def test_each_signal_may_have_a_quality_of_its_own(tmp_path, header):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(table([header], lambda k, pv, op, sp: f"{iso(k)},{pv},{'0x18' if k == 7 else '0xC0'},{op},"
+                                                          f"{'Bad' if k == 9 else 'Good'},{sp},Good"))
+    pv, op = (np.where(np.arange(COUNT) == bad, np.nan, values) for values, bad in ((PV, 7), (OP, 9)))
+    check(read_record(path), op, pv)
+
+
+@pytest.mark.parametrize("text", [
+    table(["time,TIC2.PV,TIC2.OP [%],FIC1.PV,FIC1.OP [mA]"],
+          lambda k, pv, op, sp: f"{iso(k)},{pv},{op},{pv},12.{k:02d}"),
+    "\n".join(["Name,Time,Value,Unit"] + [f"{name},{iso(k)},{value:.2f},{unit}" for k in range(COUNT) for
+              name, value, unit in (("TIC2.PV", PV[k], "°C"), ("TIC2.OP", OP[k], "%"), ("FIC1.PV", PV[k], "m3/h"),
+                                    ("FIC1.OP", 12 + k / 100, "mA"))]),
+], ids=["in the header", "in the rows"])
+def test_each_loop_has_its_own_unit_of_op(tmp_path, text):
+    path = tmp_path / "export.csv"
+    path.write_text(text)
+    record = read_record(path)
+    assert record.loops == ("TIC2", "FIC1")
+    ends = [infer_output_range(record.op[:, i], record.op_unit(i)).ends for i in (0, 1)]
+    assert ends == [(0.0, 100.0), (4.0, 20.0)]
+
+
+def test_a_unit_of_op_that_names_no_range_is_a_doubt():
+    assert "OP is in Hz: 0 to 100 taken as 0 to 100 %" in infer_output_range(OP, "Hz").assumption
+    assert infer_output_range(OP, "%").assumption == ""
+
+
+@pytest.mark.parametrize("words", [("8", "16", "4"), ("自动", "手动", "串级"), ("Auto/Auto", "Auto/Man", "Cas/Cas"),
+                                   ("Automático", "Manual", "Cascada")])
+def test_modes_of_other_systems_and_languages_are_known(tmp_path, words):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(table(["time,PV,OP,SP,Mode"], lambda k, pv, op, sp: f"{iso(k)},{pv},{op},{sp},{words[k % 3]}"))
+    assert read_record(path).mode[:3, 0].tolist() == [AUT, MAN, CAS]
