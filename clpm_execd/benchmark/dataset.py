@@ -29,7 +29,6 @@ from clpm_execd.score.truth_table import format_truth_table
 from clpm_execd.state.durable_file import make_write_error, open_atomically
 from clpm_execd.version import __version__
 
-FORMATS, LAYOUTS = ("csv", "parquet"), ("wide", "long")
 MANIFEST, LOOP_SHEET, TRUTH = "manifest.json", "loops.csv", "truth.csv"
 
 

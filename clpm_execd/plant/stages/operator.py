@@ -34,7 +34,7 @@ QUARTER_HOURS_PER_DAY = 96
 _MIN_SECONDS_BETWEEN_MOVES = 300  # by habit; an assumption: operators wait for the effect of a move
 _MIN_STAY_FRACTION = 0.2  # of the mean time in a mode; an assumption: nobody changes modes for a moment
 _MAX_MOVE_SIGMAS = 2.0  # from the nominal set point, so that moves stay plausible
-_WAVE_SCANS_PER_BLOCK = 64
+_WAVE_SCANS_PER_BLOCK = 64  # computed at once, which takes a tenth of the time of one by one
 # Assumptions about MAN: an operator enters OP in halves of a per cent, moves it carefully, and brings a level back to
 # SP within about an hour.
 _OP_STEP_PERCENT, _MAX_OP_MOVE_PERCENT, _OPERATOR_HORIZON_SECONDS = 0.5, 5.0, 3600.0
@@ -163,7 +163,7 @@ class Operator(LoopArrays):
             self.faults.step()
 
     def _waves_at(self, tick: int) -> Floats:
-        """Return the set points of the loops with a wave; a block of scans at once takes a tenth of the time."""
+        """Return the set points of the loops with a wave."""
         first = tick - tick % _WAVE_SCANS_PER_BLOCK
         if first != self._waves_first:
             scans = np.arange(first, first + _WAVE_SCANS_PER_BLOCK)[:, None] - self._start_tick[self._with_wave]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clpm_execd.score import Score
     from clpm_execd.score.precision_recall import Point
 
+# Those of score/rules.py, which loads NumPy: a wrong option is refused before that.
 MATCH_LEVELS = ("kind", "group", "any")
 AFFECTED_RULES = ("ignore", "judge")
 FORMATS = ("json", "csv", "html")
