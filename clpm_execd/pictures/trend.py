@@ -257,14 +257,14 @@ def downsample(times: Times, values: Floats, run: int) -> tuple[Times, Floats]:
     for_minimum, for_maximum = np.where(missing, np.inf, values), np.where(missing, -np.inf, values)
     first = np.arange(0, n, run)
     in_full_runs = n // run * run
-    chosen = [first, np.minimum(first + run, n) - 1,
-              first[:n // run] + for_minimum[:in_full_runs].reshape(-1, run).argmin(axis=1),
-              first[:n // run] + for_maximum[:in_full_runs].reshape(-1, run).argmax(axis=1),
-              1 + np.flatnonzero(missing[1:] & ~missing[:-1])]
+    parts = [first, np.minimum(first + run, n) - 1,
+             first[:n // run] + for_minimum[:in_full_runs].reshape(-1, run).argmin(axis=1),
+             first[:n // run] + for_maximum[:in_full_runs].reshape(-1, run).argmax(axis=1),
+             1 + np.flatnonzero(missing[1:] & ~missing[:-1])]
     if in_full_runs < n:
-        chosen.append(in_full_runs + np.array([for_minimum[in_full_runs:].argmin(),
-                                               for_maximum[in_full_runs:].argmax()]))
-    index = np.unique(np.concatenate(chosen))
+        parts.append(in_full_runs + np.array([for_minimum[in_full_runs:].argmin(),
+                                              for_maximum[in_full_runs:].argmax()]))
+    index = np.unique(np.concatenate(parts))
     return times[index], values[index]
 
 

@@ -73,8 +73,8 @@ class TelegrafHandler(logging.Handler):
             return
         os.write(fd, line)
         if self._lost_lines and wait_until_ready((), (fd,), 0):
-            lost, self._lost_lines = self._lost_lines, 0
-            os.write(fd, f"W! {lost} log lines were lost while nobody read them\n".encode())
+            count, self._lost_lines = self._lost_lines, 0
+            os.write(fd, f"W! {count} log lines were lost while nobody read them\n".encode())
 
 
 class _SpecialFileHandler(TelegrafHandler):

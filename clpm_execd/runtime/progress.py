@@ -57,19 +57,19 @@ class Progress:
                 self._start, self._started_at, self._logged_at = next_time, now, now
                 self._log.info("backfilling %s up to now", describe_duration(lag))
             return
-        done = next_time - self._start
+        progress_ns = next_time - self._start
         if lag <= _LIVE_NS:
-            self._log.info("backfill of %s done in %s; now live", describe_duration(done),
+            self._log.info("backfill of %s done in %s; now live", describe_duration(progress_ns),
                            describe_duration(now - self._started_at))
             self._start = None
             self.close()
             return
-        share = done / (done + lag)
+        share = progress_ns / (progress_ns + lag)
         if self._bar:
             self._bar.show(share, f"{describe_duration(lag)} to go")
         elif now - self._logged_at >= _LOG_INTERVAL_NS:
             self._logged_at = now
-            self._log.info("backfilled %s, %d %%; %s to go", describe_duration(done), round(100 * share),
+            self._log.info("backfilled %s, %d %%; %s to go", describe_duration(progress_ns), round(100 * share),
                            describe_duration(lag))
 
     def close(self) -> None:
