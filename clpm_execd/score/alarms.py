@@ -121,6 +121,8 @@ def _parse_header(row: Sequence[str], where: str) -> dict[str, int]:
     """Return the index of each column; raise BadInput if one is missing, because then no row can be read."""
     columns = {{"loop_id": "loop"}.get(name, name): i for i, cell in enumerate(row) if (name := cell.strip().lower())}
     missing = [name for name in COLUMNS if name not in columns]
+    if len(row) == 1 and (delimiter := next((character for character in ";\t|" if character in row[0]), "")):
+        raise BadInput([Problem(where, f"the columns are separated by {delimiter!r}", "separate them by commas")])
     if missing:
         names = [cell.strip() for cell in row if cell.strip()]
         raise BadInput([Problem(where, f"no column {name!r}", _column_remedy(name, names)) for name in missing])

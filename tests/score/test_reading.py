@@ -219,6 +219,13 @@ def test_an_alarm_is_read_with_its_time_zone_and_other_columns_are_ignored(tmp_p
                       Alarm("FIC102", start, 2**63 - 1, "bias", start + 5 * SECOND)]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_alarms_with_another_delimiter_are_one_error_that_names_it(tmp_path: Path, delimiter: str) -> None:
+    text = "loop,start,end,fault\nFIC101,2025-01-10T10:00:00Z,,stiction\n".replace(",", delimiter)
+    assert errors_of(tmp_path, text) == [
+        f"v.csv: line 1: the columns are separated by {delimiter!r}; separate them by commas"]
+
+
 def test_every_error_of_a_file_of_alarms_names_its_line(tmp_path: Path) -> None:
     assert errors_of(tmp_path, "loop,start,end,fault\n"
                      "FIC11,2025-01-10T10:00:00Z,2025-01-10T11:00:00Z,stikcion\n"
