@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import (
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the loops.toml; return the exit status."""
     from clpm_execd.config.loops import SEED
     from clpm_execd.config.plants import starter
+    from clpm_execd.state.durable_file import make_write_error, write_all_atomically
 
     text = starter.STARTER
     if arguments.plant is None and arguments.loops is None:
@@ -55,12 +57,13 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
                                    SEED if arguments.seed is None else arguments.seed, arguments.faulty)
     if arguments.output is None:
         return print_text(text)
+    where = f"--output {arguments.output}"
+    if os.path.lexists(arguments.output):  # nobody's loops are replaced
+        raise BadInput([Problem(where, "already exists", "name a new file")])
     try:
-        with arguments.output.open("x", encoding="utf-8") as file:
-            file.write(text)
+        write_all_atomically({arguments.output: text.encode()})
     except OSError as error:
-        what = "already exists" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
-        raise BadInput([Problem(f"--output {arguments.output}", what, "name a new file")]) from None
+        raise make_write_error(where, error) from None
     return 0
 
 
