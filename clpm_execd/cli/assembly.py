@@ -107,7 +107,7 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None)
         truth = configuration.output.truth if _faulty_loops(configuration) else None
         return replace(configuration, output=replace(configuration.output, truth=truth, info=None))
     if arguments.demo:
-        from clpm_execd.config.demo import make_demo
+        from clpm_execd.config.plants.demo import make_demo
 
         configuration = make_demo(configuration, arguments.demo)
     if settings.shard is not None:

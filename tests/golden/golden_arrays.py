@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tomli
 
-from clpm_execd.config.demo import make_demo
 from clpm_execd.config.loops import parse_configuration, read_configuration
+from clpm_execd.config.plants.demo import make_demo
 from clpm_execd.config.plants.starter import write_plant
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.plant.block import SECOND, Block
