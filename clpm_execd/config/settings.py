@@ -10,12 +10,21 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from clpm_execd.config.connection import (
+    Connection,
+    Secret,
+    describe_proxy,
+    find_name_problems,
+    find_proxy_problems,
+    find_token_problems,
+    find_url_problems,
+    looks_like_token,
+)
 from clpm_execd.paths import read_bounded
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.units import DAY, MS, SECOND, format_duration, parse_duration
@@ -51,48 +60,9 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT_TIMEOUT = 10 * SECOND  # for a server in the same site; a name lookup that fails takes 5 s
 MIN_TIMEOUT, MAX_TIMEOUT = SECOND, 3600 * SECOND
 MIN_SPOOL_BYTES = 10**6  # a queue of less holds not even one batch of lines
-_URL_EXAMPLE = "write it as http://localhost:8086"
-_PORT_EXAMPLE = _URL_EXAMPLE + ", with a port from 1 to 65535"
-_QUOTES_PROBLEM = ("is in quotes", "remove them; docker takes them for part of the value")
 _OWN_NAME = re.compile(r"\s*(export\s+)?(INFLUX|CLPM_|STREAM_|LOG_)")  # how a line of `.env` begins that is for us
 _MAX_SETTINGS_BYTES = 1_000_000  # of a file of settings or of a token, some hundred lines at most
 _MAX_QUOTED = 40  # characters of a wrong value that an error shows
-# A word of this length with so many changes between letter and digit is taken for a token. Of 20,000 drawn tokens of
-# each kind it misses none of InfluxDB 2 and 3, 0.01 % of 16 bytes in hexadecimal, 1.4 % of 32 bytes in base64 for URLs.
-_TOKEN_WORD = re.compile(r"[A-Za-z0-9+_-]{20,}")
-_TOKEN_CHANGES = 4
-_LETTER_OR_DIGIT_CHANGE = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
-
-
-class Secret:
-    """A text that only `reveal` shows; neither str nor repr does."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where to write. Every part is set and valid."""
-
-    url: str
-    token: Secret
-    org: str
-    bucket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +164,11 @@ class Settings:
         if missing:
             problems.insert(0, self._missing_problem(missing))
         if self.url:
-            problems += _url_problems(self.url) or _proxy_problems(self.url)
+            problems += find_url_problems(self.url) or find_proxy_problems(self.url)
         if token:
-            problems += _token_problems(token)
+            problems += find_token_problems(token)
         for name, text in (("INFLUXDB_ORG", self.org), ("INFLUXDB_BUCKET", self.bucket)):
-            if text and _is_quoted(text):
-                problems.append(Problem(name, *_QUOTES_PROBLEM))
-            elif text and not text.isprintable():
-                problems.append(Problem(name, "contains unprintable characters", "copy it again"))
+            problems += find_name_problems(name, text or "")
         if problems:
             raise BadInput(problems)
         assert self.url is not None
@@ -225,11 +192,11 @@ class Settings:
         """Return what does not prevent a start but needs attention, a sentence each."""
         warnings = list(self.notes)
         has_token = self.token_value is not None or self.token_file is not None
-        if has_token and self.url and not _url_problems(self.url):
+        if has_token and self.url and not find_url_problems(self.url):
             from clpm_execd.urls import exposes_token
 
             if exposes_token(self.url):
-                through = _describe_proxy(self.url)
+                through = describe_proxy(self.url)
                 warnings.append(f"INFLUXDB_URL: the token travels unencrypted to another host{through}; use https")
         return tuple(warnings)
 
@@ -318,18 +285,13 @@ def _name_source(layer: str, name: str) -> str:
 
 def _is_misplaced_token(name: str, value: str) -> bool:
     """Whether a setting that is no secret has a value like a token: no message, log or file name may then show it."""
-    if name in ("INFLUXDB_TOKEN", "INFLUXDB_URL") or not _looks_like_token(value):
+    if name in ("INFLUXDB_TOKEN", "INFLUXDB_URL") or not looks_like_token(value):
         return False
     if name not in PATH_SETTINGS:
         return True
     path = Path(os.path.expanduser(value))
     folders = [folder for folder in path.parents if folder.name]
     return not any(os.path.lexists(place) for place in (path, *folders))
-
-
-def _looks_like_token(text: str) -> bool:
-    return text.endswith("==") or any(len(_LETTER_OR_DIGIT_CHANGE.findall(word)) >= _TOKEN_CHANGES
-                                      for word in _TOKEN_WORD.findall(text))
 
 
 def _parse_duration(where: str, text: str, problems: list[Problem]) -> int | None:
@@ -431,73 +393,8 @@ def _describe_unknown_names(label: str, file: Mapping[str, str]) -> list[str]:
     names = [name for name in file if _OWN_NAME.match(name) and not name.startswith("LOG_")
              and name not in (*SETTING_NAMES, *SETTING_ALIASES)]
     return [f"{label}: an unknown setting has a name that looks like an API token and is not shown, write NAME=value"
-            if _looks_like_token(name) else f"{label}: unknown setting {name}, {did_you_mean(name, SETTING_NAMES)}"
+            if looks_like_token(name) else f"{label}: unknown setting {name}, {did_you_mean(name, SETTING_NAMES)}"
             for name in names]
-
-
-def _url_problems(url: str) -> list[Problem]:
-    """Return the problem of a URL, if it has one, without quoting the URL: it may contain a password."""
-    def problem(what: str, remedy: str = _URL_EXAMPLE) -> list[Problem]:
-        return [Problem("INFLUXDB_URL", what, remedy)]
-
-    if _is_quoted(url):
-        return problem(*_QUOTES_PROBLEM)
-    if re.search(r"[\s\x00-\x1f\x7f-\x9f]", url):
-        return problem("contains white space or control characters")
-    if not re.match(r"https?://", url, re.IGNORECASE):
-        return problem("does not start with http:// or https://")
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return problem("has an invalid host or port", _PORT_EXAMPLE)
-    if not parts.hostname:
-        return problem("has no host")
-    if port == 0 or parts.netloc.endswith(":"):
-        return problem("has an invalid port", _PORT_EXAMPLE)
-    if "@" in parts.netloc:
-        return problem("contains a user name or password", "remove them; INFLUXDB_TOKEN identifies the client")
-    if parts.query or parts.fragment:
-        return problem("has a query or fragment", "remove all from ? or # on; org and bucket are settings of their own")
-    return []
-
-
-def _proxy_problems(url: str) -> Sequence[Problem]:
-    """Return the problem of the proxy that the environment names for this URL, if it has one."""
-    from clpm_execd.proxies import find_proxy
-
-    try:
-        find_proxy(url)
-    except BadInput as bad:
-        return bad.problems
-    return []
-
-
-def _describe_proxy(url: str) -> str:
-    from clpm_execd.proxies import find_proxy
-
-    with suppress(BadInput):
-        proxy = find_proxy(url)
-        return f", through the proxy {proxy.url} of {proxy.variable}" if proxy else ""
-    return ""
-
-
-def _token_problems(token: Secret) -> list[Problem]:
-    text = token.reveal()
-    if _is_quoted(text):
-        return [Problem("INFLUXDB_TOKEN", *_QUOTES_PROBLEM)]
-    what = ""
-    if any(c.isspace() or not c.isprintable() for c in text):
-        what = "contains white space or control characters"
-    elif any(ord(c) > 255 for c in text):
-        what = "contains characters that an HTTP header cannot carry"
-    return [Problem("INFLUXDB_TOKEN", what, "copy the token again, complete and alone")] if what else []
-
-
-def _is_quoted(text: str) -> bool:
-    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def _join(names: list[str]) -> str:

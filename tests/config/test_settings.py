@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.config.settings import SETTING_NAMES, Secret, Settings, read_settings
+from clpm_execd.config.connection import Secret
+from clpm_execd.config.settings import SETTING_NAMES, Settings, read_settings
 from clpm_execd.problems import BadInput
 from clpm_execd.units import SECOND
 

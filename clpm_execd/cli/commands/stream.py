@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from clpm_execd.cli.resume import StreamStart
     from clpm_execd.cli.terminal import TaskBar
     from clpm_execd.clock import Clock
+    from clpm_execd.config.connection import Connection
     from clpm_execd.config.loops import Configuration
-    from clpm_execd.config.settings import Connection, Settings
+    from clpm_execd.config.settings import Settings
     from clpm_execd.control.server import ControlServer
     from clpm_execd.influx.client import InfluxClient, Writer
     from clpm_execd.outputs.self_metrics import SelfMetrics

@@ -1,4 +1,4 @@
-"""The loops.toml files that `init` writes: a commented example, and whole plants from published statistics.
+"""Plants: that of --demo, and the loops.toml files that `init` writes, an example and plants of published statistics.
 
 It may import the plant.
 """
