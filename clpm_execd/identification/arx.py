@@ -5,14 +5,14 @@ move of OP on the control error and the last move, so that integral action is ex
 signals in units of their standard deviations, independent of units and interval. Their bias in closed loop does no
 harm, since their residuals are resampled with them (Ljung, 1999, section 13.4).
 
-The physical model is the identified process and PID controller, so that all physical parameters act in it. It is chosen
-where its stream resembles the record as closely as that of the plain one. Both are compared with a part of the record
-whose residuals they do not contain.
+The physical model is the identified process and PID controller, so that all physical parameters act in it. Behind a
+sticking valve the plain model can have the position of the stem as its input, so that the fault acts in it. The first
+of these whose stream resembles the record as closely as that of the plain model of PV and OP is chosen. They are
+compared with a part of the record whose residuals they do not contain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 
@@ -26,7 +26,7 @@ from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.specs import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import LoopSpec
 
 _ORDER = 4  # of PV's equation; 3 and 5 are as good on 135 records (docs/fitting.md)
 _RIDGE = 1e-4  # of the mean square of the regressors; 1e-6 is a little worse on the same records
@@ -34,6 +34,7 @@ _MAX_POLE = 1.002  # of the closed loop, per sample: over a block of 20 samples 
 _MAX_REMAINDER = 0.3  # of a wave of the closed loop after a period, or a block: with more its amplitude wanders
 _BLOCK_SAMPLES = 16  # of residuals, on average
 _CONTRACTION = 0.98  # of the poles of PV's equation, a step of the search
+_VALVE_CONTRACTION = 0.3  # of PV's equation behind a valve in which a limit cycle dies out: the residuals then hold it
 _MAX_LEAK = 0.5  # of OP to its mean, per sample, where the equations are unstable
 _SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: deviations from the record decay
 _MAX_SAMPLES, _STRETCH_SAMPLES = 20_000, 1000  # of a longer record, evenly spaced stretches are kept: 1.5 MB of arrays
@@ -48,7 +49,8 @@ _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of 
 _OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict of the fit
 _SEGMENT_SAMPLES = 64  # of Welch's method
 _MAX_WANDER = 1.5  # of the amplitude within segments, over the record's: halves of records are within it
-_MARGIN = 0.05  # decades of spectral density by which the physical model may be worse
+_MARGIN = 0.05  # decades of spectral density by which a stream with all parameters may be worse
+_VALVE_MARGIN = 0.25  # by which the last one with the valve's fault may be: without it what was found is not simulated
 
 
 def has_continuous_sp(signals: Signals) -> bool:
@@ -59,41 +61,57 @@ def has_continuous_sp(signals: Signals) -> bool:
 
 
 def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
-                      settings: Floats,
-                      loop: LoopSpec, residual_model: ProcessLaw | None, faults: Sequence[FaultSpec],
-                      findings: Findings, stem: Floats | None = None) -> LearnedModel | None:
-    """Return the model of a loop; None where the record is too short or has too many gaps.
+                      settings: Floats, loop: LoopSpec, residual_model: ProcessLaw | None, findings: Findings,
+                      stem: Floats | None = None) -> LoopSpec:
+    """Return the loop with its model, and without faults where the model has them in its residuals.
 
-    operating_point: mean PV, OP and SP, %. resolutions: of PV and OP, %. settings: see LearnedModel. loop: process and
-    controller of the physical model, with their innovations (residual_model; None where the controller is no PID) and
-    faults. findings: to which the comparison of both models is added. stem: (T,) position of a sticking valve, %, which
-    is the process input instead of OP.
+    It is returned as it is where the record is too short or has too many gaps.
+
+    operating_point: mean PV, OP and SP, %. resolutions: of PV and OP, %. settings: see LearnedModel. loop: process,
+    controller and faults of the physical model, with their innovations (residual_model; None where the controller is no
+    PID). findings: to which the comparison of the models is added. stem: (T,) position of a sticking valve, %: a second
+    plain model has it as the process input instead of OP.
     """
     complete = signals.complete
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(operating_point)
     x[~complete] = np.nan
     is_automatic = (signals.automatic if (signals.automatic & complete).sum() > 0.2 * complete.sum()
                     else np.ones_like(complete))
-    flow = x[:, 1] if stem is None else stem - operating_point[1]
-    plain = _fit_plain_model(x, flow, is_automatic, has_continuous_sp(signals), _find_repeats(signals, resolutions),
-                             signals.interval,
-                             operating_point[0] - operating_point[2], settings)
+    has_master, is_repeat = has_continuous_sp(signals), _find_repeats(signals, resolutions)
+
+    def fit_plain_model(flow: Floats, contraction: float = 1.0) -> StateMatchedModel | None:
+        return _fit_plain_model(x, flow, is_automatic, has_master, is_repeat, signals.interval,
+                                operating_point[0] - operating_point[2], settings, contraction)
+
+    plain = fit_plain_model(x[:, 1])
     if plain is None:
-        return None
-    physical = None if residual_model is None else _make_physical_model(plain, signals, loop, residual_model)
-    faulty = replace(loop, faults=tuple(faults))
-    gain = None if physical is None else _similarity_gain(physical, plain, faulty, loop if stem is None else faulty, x)
-    is_physical = gain is not None and gain >= -_MARGIN
-    findings.hypotheses.append(ComparedHypothesis("ARX equations stream PV and OP", nan, 0.0, 0.0,
-                                                  not is_physical))
-    if gain is not None:
-        findings.hypotheses.append(ComparedHypothesis("the process and the PID controller stream PV and OP", nan, gain,
-                                                      -_MARGIN, is_physical))
-    return physical if is_physical else _select_stretches(plain)
+        return loop
+    rivals: list[tuple[str, LearnedModel | None, float]] = [
+        ("the process and the PID controller",
+         None if residual_model is None else _make_physical_model(plain, signals, loop, residual_model), _MARGIN)]
+    if stem is not None:
+        flow = stem - operating_point[1]
+        rivals += [("the valve and ARX equations", fit_plain_model(flow), _MARGIN),
+                   ("the valve and contracted ARX equations", fit_plain_model(flow, _VALVE_CONTRACTION), _VALVE_MARGIN)]
+    healthy = replace(loop, faults=(), learned_model=plain)
+    chosen, rows = replace(healthy, learned_model=_select_stretches(plain)), []
+    for name, model, margin in rivals:
+        rival = replace(loop, learned_model=model)
+        gain = None if model is None else _similarity_gain(rival, healthy, x)
+        if gain is None:
+            continue
+        rows.append(ComparedHypothesis(f"{name} stream PV and OP", nan, gain, -margin, gain >= -margin))
+        if rows[-1].is_chosen:
+            chosen = replace(
+                rival, learned_model=_select_stretches(model) if isinstance(model, StateMatchedModel) else model)
+            break
+    findings.hypotheses += [ComparedHypothesis("ARX equations stream PV and OP", nan, 0.0, 0.0,
+                                               not any(row.is_chosen for row in rows)), *rows]
+    return chosen
 
 
 def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master: bool, is_repeat: Booleans,
-                     interval: float, offset: float, settings: Floats) -> StateMatchedModel | None:
+                     interval: float, offset: float, settings: Floats, contraction: float) -> StateMatchedModel | None:
     scale = np.nanstd(x, axis=0) if np.isfinite(x).any() else np.ones(3)
     scale[2] = scale[0]
     scale[scale < 1e-9] = 1.0
@@ -104,7 +122,7 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
     a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
     c = np.array([1.0 + controller[3], -controller[3]])
     s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:3], sp_gain))
-    a, b = _contract(a, b, c, -s)
+    a, b = _contract(a, b, c, -s, contraction)
     c[0] -= _find_leak(a, b, c, -s, len(x))
     op = x[np.isfinite(x).all(axis=1), 1]
     lowest, highest = float(op.min()), float(op.max())
@@ -169,14 +187,14 @@ def _find_poles(a: Floats, b: Floats, c: Floats, d: Floats) -> npt.NDArray[np.co
     return np.asarray(np.roots(polynomial), dtype=np.complex128)
 
 
-def _contract(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, Floats]:
+def _contract(a: Floats, b: Floats, c: Floats, d: Floats, factor: float) -> tuple[Floats, Floats]:
     """Return the coefficients of PV's equation, contracted until the closed loop sustains no wave by itself.
 
     A regular wave from elsewhere is fitted as a resonance of the closed loop. There the wave of the stream would have
     an amplitude that wanders, because a deviation from the record's hardly decays. Contracted, it decays, and the
-    residuals hold the wave.
+    residuals hold the wave. factor: at which the search starts.
     """
-    lags, factor = np.arange(1, len(a) + 1), 1.0
+    lags = np.arange(1, len(a) + 1)
     while factor > 0.1:
         poles = _find_poles(a * factor**lags, b * factor**lags, c, d)
         waves = poles[poles.imag > 0.0]
@@ -258,9 +276,8 @@ def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopS
     return model if run_lengths(model).any() else None
 
 
-def _similarity_gain(physical: LearnedModel, plain: LearnedModel, faulty: LoopSpec, healthy: LoopSpec, x: Floats
-                     ) -> float | None:
-    """Return by how many decades the physical model's stream is closer to the record than the plain one's, if known.
+def _similarity_gain(rival: LoopSpec, plain: LoopSpec, x: Floats) -> float | None:
+    """Return by how many decades the stream of a loop is closer to the record than that with the plain model, if known.
 
     Both models have only the residuals of the first half, and the streams are compared with the second half.
     """
@@ -268,10 +285,11 @@ def _similarity_gain(physical: LearnedModel, plain: LearnedModel, faulty: LoopSp
     if half < _SEGMENT_SAMPLES:  # too short to tell
         return None
     distances = []
-    for model, loop in ((physical, faulty), (plain, healthy)):
-        residuals = model.residuals.copy()
+    for loop in (rival, plain):
+        assert loop.learned_model is not None
+        residuals = loop.learned_model.residuals.copy()
         residuals[half:] = np.nan
-        model = replace(model, residuals=residuals)
+        model = replace(loop.learned_model, residuals=residuals)
         if not run_lengths(model).any():
             return None
         stream = _simulate(replace(loop, learned_model=model))

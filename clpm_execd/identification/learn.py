@@ -146,15 +146,12 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     # The stream holds its values between samples, as a record with repeated values does.
     streamed = fitted if fitted.interval != signals.interval else signals
     physical_residuals = chosen.residuals if is_controller_identified and fitted is signals else None
-    model = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
-                              settings, replace(loop, faults=()), physical_residuals, loop.faults, findings,
-                              chosen.stem if fitted is streamed else None)
-    if model is None:
+    loop = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
+                             settings, loop, physical_residuals, findings, chosen.stem if fitted is streamed else None)
+    if loop.learned_model is None:
         findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "
                                  "its mean values is used")
-    if model is not None and not model.innovation.size and chosen.stem is None:
-        loop = replace(loop, faults=())  # the plain model includes the external oscillation
-    loop = _set_cascade(replace(loop, learned_model=model), signals, findings)
+    loop = _set_cascade(loop, signals, findings)
     return LearnedLoop(loop, findings.estimates, tuple(findings.warnings), record.interval, samples,
                        tuple(findings.hypotheses))
 

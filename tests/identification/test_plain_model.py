@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_records import START
+from simulated_records import START, flow, record_of, run
 
 from clpm_execd.identification.arx import fit_learned_model
 from clpm_execd.identification.estimates import Findings
+from clpm_execd.identification.learn import learn
 from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.plant.block import AUT, SECOND, Block, Floats
 from clpm_execd.plant.learned.model import StateMatchedModel
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.specs import ControllerSpec, LoopSpec, RecordingSpec, Resolution
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, LoopSpec, RecordingSpec, Resolution
 from clpm_execd.records.record import Record
 
 SAMPLES = 600
@@ -39,9 +40,9 @@ def fit(record: Record, op_span: tuple[float, float] = (0.0, 100.0)) -> LoopSpec
                    controller=ControllerSpec(gain=1.0, reset=10.0, derivative=0.0),
                    recording=RecordingSpec(op_range=op_span, resolution=Resolution(pv=0.0, op=0.0)))
     settings = np.array([1.0, 10.0, 0.0, base.process.gain, sum(base.process.tau), base.process.dead_time])
-    model = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, (), Findings())
-    assert isinstance(model, StateMatchedModel)
-    return replace(loop, learned_model=model)
+    loop = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, Findings())
+    assert isinstance(loop.learned_model, StateMatchedModel)
+    return loop
 
 
 def stream(loop: LoopSpec, samples: int = 2000, seed: int = 1) -> Block:
@@ -176,6 +177,15 @@ def test_a_record_in_other_units_has_the_same_stream_in_these_units(
         assert op_of_two == pytest.approx(one.op[:, 0], abs=1e-6)
     assert movement(pv_of_two) == pytest.approx(movement(one.pv[:, 0]), rel=0.1)
     assert movement(op_of_two) == pytest.approx(movement(one.op[:, 0]), rel=0.1)
+
+
+def test_a_limit_cycle_behind_a_fitted_deadband_does_not_die_out() -> None:
+    fault = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0})
+    record = run(replace(flow(), faults=(fault,)), SAMPLES, interval=4.0, scan=1.0)
+    loop = learn(record_of(record), span=(0.0, 100.0)).loop
+    assert [fault.kind for fault in loop.faults] in (["deadband"], ["stiction"])
+    block = run(loop, 4 * SAMPLES, interval=4.0)
+    assert movement(block.pv[:, 0]) == pytest.approx(movement(record.pv[:, 0]), rel=0.12)
 
 
 def test_an_op_that_sits_at_its_end_has_no_mirror_image() -> None:
