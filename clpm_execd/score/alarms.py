@@ -92,7 +92,7 @@ def read_alarms(path: str | Path, truth: GroundTruth, by: str = "kind") -> list[
     alarms = _parse_rows(csv.reader(text.splitlines()), where, truth, by, problems)
     if problems:
         more = len(problems) - _MAX_PROBLEMS
-        if more > 0:
+        if more > 1:
             problems[_MAX_PROBLEMS:] = [Problem(where, f"{more} more errors", "correct these first")]
         raise BadInput(problems)
     return alarms

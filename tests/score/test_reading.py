@@ -265,6 +265,7 @@ def test_the_errors_of_a_file_that_is_wrong_throughout_are_cut_short(tmp_path: P
     message = errors_of(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 1000)
     assert len(message) == 51
     assert message[-1] == "v.csv: 2950 more errors; correct these first"
+    assert not any("more error" in line for line in errors_of(tmp_path, "loop,start,end,fault\n" + "X,,,\n" * 17))
 
 
 def test_an_alarm_may_name_a_group_only_in_a_score_by_groups(tmp_path: Path) -> None:
