@@ -565,7 +565,6 @@ def test_the_demo_trend_moves_every_set_point_and_the_processes_follow(run: Run)
         assert 0.5 * swing < max(pv[30:]) - min(pv[30:]) < 2.0 * swing, f"{loop}: the process does not follow"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_init_on_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "64k") as folder:
         result = run_command("init", "--plant", "refinery", "--loops", "400", "--output", "l.toml", folder=folder)
@@ -574,6 +573,7 @@ def test_init_on_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     assert result.stderr.startswith("--output l.toml: cannot be written: No space left on device; free some space")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 @pytest.mark.parametrize("command", ["--count 1", "generate --duration 1s", "check", "faults", "init", "preview"])
 def test_a_closed_standard_descriptor_is_tolerated(run_in_bash: Run, command: str, closed: str) -> None:
     result = run_in_bash(f'"$@" {command} {closed}')
