@@ -565,6 +565,7 @@ def test_the_demo_trend_moves_every_set_point_and_the_processes_follow(run: Run)
         assert 0.5 * swing < max(pv[30:]) - min(pv[30:]) < 2.0 * swing, f"{loop}: the process does not follow"
 
 
+@pytest.mark.process
 def test_init_on_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "64k") as folder:
         result = run_command("init", "--plant", "refinery", "--loops", "400", "--output", "l.toml", folder=folder)
