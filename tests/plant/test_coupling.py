@@ -102,6 +102,19 @@ def test_coupled_loops_are_the_same_however_they_are_cut_and_after_they_resume()
     assert np.array_equal(np.concatenate(effects), whole.truth.effect)
 
 
+def test_values_stay_finite_in_rings_that_are_unstable() -> None:
+    def coupled(loop_id: str, other: str, **parts: Any) -> dict[str, Any]:
+        return {"id": loop_id, "coupling": [{"loop": other, "by": "pv", "gain": 10.0}], **parts}
+
+    loops = parse_configuration({"loop": [
+        coupled("FIC1", "FIC2"), coupled("FIC2", "FIC1"), {"id": "TIC3", "type": "temperature"},
+        {"id": "FIC4", "cascade": "TIC3", "fault": [{"kind": "interaction", "with": "TIC3", "gain": 10.0}]}]}).loops
+    [block] = simulate(loops, 1200)
+    assert np.isfinite(block.true_pv).all()
+    assert np.isfinite(block.pv).all()
+    assert np.isfinite(block.op).all()
+
+
 def test_coupled_loops_are_never_in_different_shards() -> None:
     assert find_groups(header(quiet=True)) == ["FIC2"] * 4 + ["FIC5"]
 

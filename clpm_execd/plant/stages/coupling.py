@@ -17,6 +17,10 @@ from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.snapshot import LoopArrays, OwnedRows, Tables
 from clpm_execd.plant.stages.state import State
 
+# Of a process variable that acts, which also stands for the valve of a cascade's master: in a ring that is unstable it
+# would grow for ever. A valve moves no further anyway.
+_LARGEST_MOVEMENT_PERCENT = 100.0
+
 
 class Link(NamedTuple):
     """One loop acts on another. owner, other: the plant's columns of the loop with the load, and of that which acts.
@@ -56,7 +60,7 @@ class CoupledLoads:
         """Return how far the other loops are from where they are in balance, (C,) % of travel or span."""
         movement: Floats = self._signals.take(self._at)
         movement -= self._nominal
-        return movement
+        return movement.clip(-_LARGEST_MOVEMENT_PERCENT, _LARGEST_MOVEMENT_PERCENT, out=movement)
 
     def step(self) -> Floats:
         """Return the loads of this scan, (C,) % of travel."""
