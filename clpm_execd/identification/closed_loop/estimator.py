@@ -30,6 +30,7 @@ _MAX_INTERVAL_SHARE = 0.05  # of the reset: in a shorter interval the integral c
 _DERIVATIVE_SHARE = 0.1  # of the reset: the initial value of the derivative
 _LEAST_DERIVATIVE_SCANS = 0.2  # Rounding and the scans between samples can look like a shorter one.
 _WEIGHTS = ((1.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight: 1, or a free one
+_TIMING_STD_SCANS = 0.5  # standard deviation of the time at which OP moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
                   for scan in _scans(signals.interval, law) for sign in signs]
     if not candidates or candidates[0].samples < _MIN_SAMPLES:
         return None
-    fits = [(one, fit) for one in candidates if (fit := one.fit(one.prior_mean)) is not None]
+    fits = [(likelihood, fit) for likelihood in candidates for fit in _first_fits(likelihood)]
     if not fits:
         return None
     likelihood, plain = min(fits, key=lambda one: one[1].cost)
@@ -83,6 +84,13 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
         return [SCAN, interval] if law.is_exact else [SCAN]
     return [] if law.is_exact or interval < _MAX_INTERVAL_SHARE * law.reset[0] else [interval / k
                                                                                      for k in _SCANS_IN_INTERVAL]
+
+
+def _first_fits(likelihood: Likelihood) -> list[LoopFit]:
+    """Return fits from the typical process, also with the time constants of lag and load exchanged."""
+    one = likelihood.fit(likelihood.prior_mean)
+    other = likelihood.fit(likelihood.swap(one.parameters)) if one is not None and likelihood.lags else None
+    return [fit for fit in (one, other) if fit is not None]
 
 
 def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:
@@ -132,13 +140,14 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
     k = 4 + likelihood.lags
     r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(fit)
     value, early, late = (likelihood.dead_time_of(end) for end in (fit.values[3], *ends))
+    timing = QUANTILE * _TIMING_STD_SCANS * likelihood.scan
     return ClosedLoop(
         replace(law, gain=exponential(0, likelihood.sign), reset=exponential(1), weight=interval(-1),
                 filter=DERIVATIVE_FILTER, is_hidden=False, r_squared=r_squared if law.is_hidden else law.r_squared,
                 derivative=exponential(-2) if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
         ProcessLaw(model=likelihood.model, gain=exponential(2, likelihood.sign),
                    tau=tuple(exponential(at) for at in range(4, k)), gain_log_std=float(fit.deviations[2]),
-                   dead_time=(value, early, late),
+                   dead_time=(value, max(0.0, min(early, value - timing)), max(late, value + timing)),
                    bic=fit.cost + len(fit.values) * log(likelihood.samples), log_likelihood=-fit.cost / 2.0,
                    correlation=exponential(k), load=exponential(k + 1), noise=exponential(k + 2)),
         log_var_ratio=log_var_ratio, samples=likelihood.samples)

@@ -248,6 +248,12 @@ class Likelihood:
         other.prior_mean[at], other.prior_std[at] = mean, std
         return other
 
+    def swap(self, params: Floats) -> Floats:
+        """Return the parameters with the time constants of the load and of the first lag exchanged."""
+        other, k = params.copy(), 4 + self.lags
+        other[4], other[k] = params[k], params[4]
+        return other
+
     def r_squared_and_log_var_ratio(self, fit: LoopFit) -> tuple[float, float]:
         """Return R2 of OP's moves, and the log ratio of generalised residual variances to those of a regression.
 
