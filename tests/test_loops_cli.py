@@ -133,6 +133,12 @@ def test_the_suffix_of_the_file_selects_the_format(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text() == loops(tmp_path, "--format", form)
 
 
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
+    result = run_command("loops", "--output", "sheet.xml", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("--output sheet.xml: unknown suffix .xml; name a file *.txt, *.csv, *.json or *.lp")
+
+
 def test_a_tag_with_the_name_of_a_field_is_one_error_for_all_loops(tmp_path: Path) -> None:
     (tmp_path / "loops.toml").write_text('[[loop]]\nid = "A{}"\ncount = 3\ntags = { gain = "x" }\n')
     result = run_command("loops", "--config", "loops.toml", "--format", "lp", folder=tmp_path)

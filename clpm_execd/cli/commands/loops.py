@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import load_configuration, load_settings
 from clpm_execd.cli.options import add_command, add_shared_options, output_file
+from clpm_execd.paths import COMPRESSED_SUFFIXES
+from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import SECOND
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
 
 FORMATS = ("table", "csv", "json", "lp")
+_FORMAT_BY_SUFFIX = {"": "table", ".txt": "table", ".csv": "csv", ".json": "json", ".lp": "lp"}
 
 
 def add(commands: Commands) -> None:
@@ -42,8 +46,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     configuration = load_configuration(arguments, load_settings(arguments))
     output = configuration.output
     rows = make_loop_sheet(configuration.loops, configuration.interval or SECOND, configuration.scan, output.modes)
-    suffixes = [suffix.removeprefix(".") for suffix in arguments.output.suffixes] if arguments.output else []
-    form = arguments.format or next((suffix for suffix in suffixes if suffix in FORMATS), "table")
+    form = arguments.format or _format_by_suffix(arguments.output)
     if form == "lp":
         start = time.time_ns() if configuration.start is None else configuration.start
         text = sheet_formats.sheet_as_line_protocol(rows, output.info or LOOP_SHEET, output.tags, start)
@@ -54,3 +57,13 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     with open_output(arguments.output, signals) as file:
         file.write(text.encode())
     return 0
+
+
+def _format_by_suffix(output: Path | None) -> str:
+    """Return the format by the suffix of a file, before that of its compression; without one it is a table."""
+    suffixes = [suffix for suffix in output.suffixes if suffix not in COMPRESSED_SUFFIXES] if output else []
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in _FORMAT_BY_SUFFIX:
+        remedy = "name a file *.txt, *.csv, *.json or *.lp, or give --format"
+        raise BadInput([Problem(f"--output {output}", f"unknown suffix {suffix}", remedy)])
+    return _FORMAT_BY_SUFFIX[suffix]
