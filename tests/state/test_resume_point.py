@@ -30,7 +30,8 @@ def first_emit(*args: object, **options: object) -> int:
 
 
 def test_a_stream_starts_at_the_latest_sample_time() -> None:
-    assert find_resume_point(None, SECOND, NOW) == ResumePoint(LATEST, LATEST)
+    for now in (LATEST, NOW, LATEST + SECOND - 1):
+        assert find_resume_point(None, SECOND, now) == ResumePoint(LATEST, LATEST)
     assert find_resume_point(None, 7 * SECOND, NOW).start % (7 * SECOND) == 0
 
 
