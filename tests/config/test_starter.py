@@ -189,3 +189,13 @@ def test_valves_of_most_levels_and_pressures_lower_them_as_they_open(plant: Conf
         gains = [loop.process.gain for loop in plant.loops if loop.type == loop_type]
         assert 0.45 <= sum(gain < 0 for gain in gains) / len(gains) <= 0.85
     assert all(loop.process.gain > 0 for loop in plant.loops if loop.type not in ("level", "pressure"))
+
+
+def test_no_two_oscillations_from_elsewhere_are_the_same_wave_and_none_is_too_quick_for_its_process(
+        plant: Configuration) -> None:
+    waves = [(loop, fault.parameters) for loop in plant.loops for fault in loop.faults
+             if fault.kind == "external-oscillation" and "harmonic" in fault.parameters]
+    assert len(waves) >= 15
+    assert len({parameters["period"] for _, parameters in waves}) == len(waves)
+    for loop, parameters in waves:
+        assert float(parameters["period"]) > 1.9 * max(loop.process.tau, default=0.0)

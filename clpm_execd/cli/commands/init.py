@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
     command.add_argument("--faulty", metavar="F", type=fraction,
                          help="fraction of the loops that have a fault, 0 to 1 (default as surveys of real plants "
-                              "found: about 0.75)")
+                              "found: about 0.8)")
     command.add_argument("--seed", metavar="N", type=non_negative_integer, default=argparse.SUPPRESS,
                          help="random seed of the plant (default 42)")
     command.add_argument("--output", metavar="FILE", type=output_file, help="a new file (default -, stdout)")

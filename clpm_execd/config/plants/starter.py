@@ -63,21 +63,44 @@ _OPERATED_FRACTION = 0.7  # of the loops that are not slaves have an operator wh
 _SURVEYS = (
     "36 % of 26,000 loops are not in automatic, 10 % perform poorly and 22 % fairly (L. Desborough and R. Miller,",
     "AIChE Symposium Series 326, 2002); 20 to 30 % oscillate because of their valves (M. Jelali and B. Huang,",
-    "Detection and Diagnosis of Stiction in Control Loops, 2010)",
+    "Detection and Diagnosis of Stiction in Control Loops, 2010); about half of those that cycle do so because of",
+    "the valve (J. Monsen, Control Valves and Cycling Control Loops, Valve World), others by tuning or from elsewhere",
 )
 # Fraction of all loops that has each fault. A loop has one at most; kinds are assigned in this order.
 _FAULT_FRACTIONS = (
-    ("stiction", 0.14), ("deadband", 0.04), ("undersized", 0.02), ("stuck", 0.01), ("leak", 0.01),
+    ("stiction", 0.14), ("deadband", 0.03), ("undersized", 0.02), ("stuck", 0.01), ("leak", 0.01),
     ("slow-actuator", 0.01), ("oversized", 0.01),
     ("manual", 0.36),
-    ("aggressive", 0.04), ("sluggish", 0.04), ("windup", 0.01),
-    ("external-oscillation", 0.03), ("load-step", 0.01), ("fouling", 0.01),
+    ("aggressive", 0.07), ("sluggish", 0.02), ("windup", 0.01),
+    ("external-oscillation", 0.14), ("load-step", 0.01), ("fouling", 0.01),
     ("drift", 0.01), ("noise", 0.01), ("freeze", 0.01), ("spikes", 0.005),
     ("compression", 0.01), ("gaps", 0.005), ("cascade-broken", 0.01), ("mode-hopping", 0.005),
     ("white-noise", 0.01), ("grade-change", 0.01), ("setpoint-ramp", 0.01), ("manual-stroking", 0.005),
 )
-_TRIO_FRACTION = 0.03  # trios of one period per loop of the plant
+# Limits of the parameters of each kind, around the defaults of `clpm-execd faults`: no two loops are wrong in the same
+# measure. Estimates. A forest that learned from waves of one period and size took every other wave for a sticky valve.
+_FAULT_SIZES: dict[str, dict[str, Range]] = {
+    "deadband": {"width": (1.0, 6.0)},
+    "undersized": {"capacity": (0.35, 0.6)}, "oversized": {"capacity": (2.0, 5.0)},
+    "leak": {"flow": (3.0, 15.0)}, "slow-actuator": {"lag": (5.0, 60.0)},
+    "sluggish": {"closed_loop": (3.0, 10.0)}, "aggressive": {"gain_margin": (1.01, 1.15)},
+    "external-oscillation": {"amplitude": (1.5, 8.0), "harmonic": (0.03, 0.33), "wander": (0.01, 0.06)},
+    "load-step": {"size": (3.0, 8.0)}, "fouling": {"loss": (0.3, 0.8)},
+    "drift": {"size": (2.0, 8.0)}, "noise": {"sigma": (0.3, 2.0)},
+    "spikes": {"size": (4.0, 20.0), "rate": (5.0, 60.0)},
+    "compression": {"exception": (0.3, 1.5)}, "gaps": {"share": (0.05, 0.4), "length": (15.0, 120.0)},
+    "mode-hopping": {"dwell": (300.0, 1800.0)}, "white-noise": {"sigma": (0.5, 2.0)},
+    "grade-change": {"size": (4.0, 12.0)}, "setpoint-ramp": {"size": (3.0, 10.0)},
+    "manual-stroking": {"size": (2.0, 6.0)},
+}
+_UP_OR_DOWN = ("load-step", "drift", "grade-change", "setpoint-ramp")  # their size has either sign
+# Of an external oscillation, and relative to the time constants of a loop that is too slow for it: a process passes
+# nothing of a wave that is much quicker than itself.
+_WAVE_PERIOD_S: Range = (40.0, 2400.0)
+_SLOW_WAVE: Range = (2.0, 8.0)
+_TRIO_FRACTION = 0.015  # trios of one period per loop of the plant
 _SHARED_FRACTION = 0.01  # events of each kind that neighbours share, per loop of the plant
+_TRAVELLING_FRACTION = 0.004  # limit cycles that travel, per loop of the plant
 _NEIGHBOURS = 3  # loops that share an event
 _TRAVEL_LOOPS = (5, 12)  # loops that a limit cycle travels through, from the sticky valve that makes it
 _ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where it is the answer to a fault
@@ -261,7 +284,13 @@ def _response_seconds(master: _PlantLoop) -> float:
     process = master.table["process"]
     if master.type == "level":
         return float(1.0 / (abs(process["gain"]) * master.table["controller"]["gain"]))
-    tau = process["tau"]
+    return _time_constants(master)
+
+
+def _time_constants(loop: _PlantLoop) -> float:
+    """Return the sum of the largest time constant and the dead time, s; a level has only the latter."""
+    process = loop.table["process"]
+    tau = process.get("tau", 0.0)
     return float(tau[0] if isinstance(tau, list) else tau) + float(process["dead_time"])
 
 
@@ -319,7 +348,7 @@ def _add_shared_events(loops: Sequence[_PlantLoop], rng: Random) -> None:
     """Add events that several loops of one unit share; a plant of less than half a unit has none."""
     if len(loops) < _UNIT_SIZE // 2:
         return
-    for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
+    for _ in range(max(1, round(_TRAVELLING_FRACTION * len(loops)))):
         _add_travelling_cycle(loops, rng, rng.randint(*_TRAVEL_LOOPS))
     for kind in ("load-step", "grade-change"):
         for _ in range(max(1, round(_SHARED_FRACTION * len(loops)))):
@@ -453,11 +482,13 @@ def _add_faults(loops: Sequence[_PlantLoop], scale: float, rng: Random) -> None:
             missing -= _leave_in_manual([loop for loop in order if loop.faults and _can_have(kind, loop)],
                                         round(_ANSWERED_FRACTION * missing), rng)
         candidates = [loop for loop in order if not loop.faults and _can_have(kind, loop)]
+        if kind == "aggressive":  # flows last: theirs lasts seconds, which a historian that samples each 10 s misses
+            candidates.sort(key=lambda loop: loop.type == "flow")
         # A level in manual runs away, and a deadband makes a cycle only where the process integrates.
         if kind in ("manual", "deadband"):
             candidates.sort(key=lambda loop: (loop.type == "level") != (kind == "deadband"))
         for loop in candidates[:max(0, missing)]:
-            loop.faults.append({"kind": kind, **_draw_size(kind, rng), **_draw_times(kind, loop, rng)})
+            loop.faults.append({"kind": kind, **_draw_size(kind, loop, rng), **_draw_times(kind, loop, rng)})
             _add_maintenance(loop, loop.faults[-1], rng)
 
 
@@ -494,11 +525,19 @@ def _can_have(kind: str, loop: _PlantLoop) -> bool:
     return not (loop.is_master and (group == "valve" or kind == "aggressive"))
 
 
-def _draw_size(kind: str, rng: Random) -> FaultTable:
+def _draw_size(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
+    """Return the parameters of a fault."""
     if kind == "stiction":
         s = round(exp(rng.uniform(log(1.0), log(8.0))), 1)  # % of travel
         return {"S": s, "J": round(s * _draw_log_uniform(_SLIP_FRACTION, rng), 2)}
-    return {}
+    sign = rng.choice((-1, 1)) if kind in _UP_OR_DOWN else 1
+    size: FaultTable = {name: sign * _draw_log_uniform(limits, rng)
+                        for name, limits in _FAULT_SIZES.get(kind, {}).items()}
+    if kind == "external-oscillation":
+        shortest, longest = (max(period, factor * _time_constants(loop))
+                             for period, factor in zip(_WAVE_PERIOD_S, _SLOW_WAVE, strict=True))
+        size |= {"period": _draw_log_uniform((shortest, longest), rng), "phase": float(rng.randrange(360))}
+    return size
 
 
 def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
@@ -519,7 +558,7 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
         return {"ramp": f"{hours}h"} | ({"duration": f"{hours + rng.randint(4, 48)}h"} if is_repaired else {})
     if kind == "manual" and loop.type == "level":
         return start | {"duration": "15m", "mean_repeat": recurrence["mean_repeat"]}
-    if kind in ("manual", "cascade-broken") or group in ("valve", "tuning"):
+    if kind in ("manual", "cascade-broken", "external-oscillation") or group in ("valve", "tuning"):
         return {} if is_early else start
     return start if is_early and group in ("process", "sensor", "data path") else recurrence
 
