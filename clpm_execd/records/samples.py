@@ -207,8 +207,8 @@ def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, sample
         return
     codes, names = table.column(layout.field_and_value[0]).factorize()
     fields = [split_field(name, columns) for name in names] or [(None, None)]
-    samples.other_names |= {name.strip(): None for name, (_, role) in zip(names, fields, strict=False)
-                            if role is None and len(samples.other_names) < MAX_OTHER_NAMES}
+    others = [name.strip() for name, (_, role) in zip(names, fields, strict=False) if role is None]
+    samples.other_names |= dict.fromkeys(others[:MAX_OTHER_NAMES - len(samples.other_names)])
     roles = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
     rows = _select(table, times, readable & (roles >= 0))
     if rows.index is not None:

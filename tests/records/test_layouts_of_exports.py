@@ -63,6 +63,11 @@ LAYOUTS = {
     "logfmt": table([], lambda k, pv, op, sp: f"ts={iso(k).replace(' ', 'T')}Z pv={pv} op={op} sp={sp}"),
     "a JSON object per line": table([], lambda k, pv, op, sp: json.dumps(
         {"ts": iso(k), "fields": {"pv": float(pv), "op": float(op), "sp": float(sp)}})),
+    "a JSON object per value": "".join(
+        json.dumps({"tag": f"FIC101.{signal}", "ts": iso(k), "value": values[k]}) + "\n"
+        for k in range(COUNT) for signal, values in (("PV", PV), ("OP", OP), ("SP", SP))),
+    "pairs with units behind a time": table(
+        [], lambda k, pv, op, sp: f"{iso(k)} PV: {pv} m3/h, OP: {op} %, SP: {sp} m3/h"),
     "seven rows of head": rows(
         "Tag,FIC101.PV,FIC101.OP,FIC101.SP", "Description,Feed,Valve,Setpoint", "Units,m3/h,%,m3/h", "Low,0,0,0",
         "High,120,100,120", "Type,Analog,Analog,Analog", "Sample,Actual,Actual,Actual"),

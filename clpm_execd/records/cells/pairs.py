@@ -6,13 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clpm_execd.records.cells.time_forms import NUMBER
-
 CHECKED_LINES = 50  # of the beginning
 MIN_FRACTION = 0.9  # of them: the others are empty, cut off, or greet the user
-MIN_NUMBERS = 2  # of the values of a line: one of them is PV, another OP
+MIN_NUMBERS = 2  # of the values of a line: one of them is PV, another OP; an object of JSON may have one value only
 # A name begins the line, or stands behind something that separates it from the value before.
 _NAME = re.compile(r"(?:^|(?<=[\s,;|{]))\"?([^\W\d][\w.\-]*)\"?\s*[:=](?!=)")
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?(?:\s*[^\d\s:\-][^\d\s:]*\d?(?:/\w+)?)?")  # and its unit
 _AROUND = " \t\r\n,;|{}[]\"'"
 
 
@@ -40,13 +39,12 @@ def _split_pairs(line: str) -> dict[str, str]:
 def find_pair_separator(lines: Sequence[str]) -> PairSeparator | None:
     """Return the names where most lines are the same pairs, with numbers among them; else None."""
     rows = [line for line in lines[:CHECKED_LINES] if line.strip(_AROUND)]
-    pairs = [_split_pairs(line) for line in rows]
-    names = next((tuple(one) for one in pairs if _has_numbers(one)), None)
-    if names is None or sum(_has_numbers(one) and one.keys() <= set(names) for one in pairs) < MIN_FRACTION * len(rows):
+    pairs = [one for line in rows if _has_numbers(one := _split_pairs(line), 1 if line[0] == "{" else MIN_NUMBERS)]
+    names = next(map(tuple, pairs), ())
+    if not names or sum(one.keys() <= set(names) for one in pairs) < MIN_FRACTION * len(rows):
         return None
     return PairSeparator(names)
 
 
-def _has_numbers(pairs: dict[str, str]) -> bool:
-    return sum(bool(name) and NUMBER.fullmatch(value.lstrip("+-")) is not None
-               for name, value in pairs.items()) >= MIN_NUMBERS
+def _has_numbers(pairs: dict[str, str], count: int) -> bool:
+    return sum(bool(name) and _NUMBER.fullmatch(value) is not None for name, value in pairs.items()) >= count

@@ -64,8 +64,9 @@ NAMES = {
               "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)",
               "值", "数值", "値", "значение"),
 }
-DATE_NAMES = ("date", "datum", "fecha", "data", "day")
-CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid")
+DATE_NAMES = ("date", "datum", "fecha", "data", "day", "日期", "日付", "날짜", "дата")
+CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "время", "时间", "時刻",
+               "時間", "시간")
 CALENDAR_NAMES = ("year", "month", "day", "hour", "minute", "second")  # a column each
 _CALENDAR_SYNONYMS = {"min": "minute", "sec": "second", "mon": "month", "hr": "hour"}
 _SHORT_NAMES = {"y": "pv", "u": "op", "r": "sp"}  # of the textbook's block diagram, where a file has all it needs
@@ -102,7 +103,7 @@ _TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", 
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
 _TAIL = re.compile(r"(.+?)(,\s*|\s+|_|/|(?=%$))(\S+)", re.DOTALL)
 _FUNCTION = re.compile(r"(?:avg|average|mean|last|min|max|first)\((.+)\)", re.IGNORECASE | re.DOTALL)  # of a query
-_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|[_ ](?:valuey?|val|actual)|#value)",
+_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|[_ ](?:valuey?|wert|val|actual)|#value)",
                      re.IGNORECASE | re.DOTALL)
 _LABELS = re.compile(r"(?P<base>[^{]*)\{(?P<labels>.*)\}", re.DOTALL)
 _LABEL = re.compile(r"([\w.]+)\s*[:=]+\s*\"?([^\",}]*)\"?")
