@@ -49,6 +49,11 @@ def test_the_shard_of_a_loop_depends_only_on_its_id() -> None:
     assert half == {loop.id for loop in select_shard(loops, Shard(1, 4))} & {loop.id for loop in loops[::-2]}
 
 
+def test_a_loop_keeps_its_shard_from_version_to_version() -> None:
+    # Processes of two versions may run at once while a fleet is upgraded: no loop may have two streams, or none.
+    assert [assign_shard(f"FIC{n}", 7) for n in range(101, 113)] == [1, 1, 1, 5, 0, 4, 6, 0, 1, 1, 0, 5]
+
+
 @given(st.text(min_size=1), st.integers(1, 200))
 def test_a_further_shard_takes_loops_from_the_others_and_moves_none_between_them(loop: str, count: int) -> None:
     assert assign_shard(loop, count + 1) in (assign_shard(loop, count), count)
