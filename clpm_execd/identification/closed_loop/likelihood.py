@@ -50,7 +50,12 @@ class _Innovations(NamedTuple):
     innovation_cov: Floats
 
     def whitened(self) -> Floats:
-        """Return whitened innovations (K, 2 T), whose sum of squares is smallest where the likelihood is highest."""
+        """Return whitened innovations (K, 2 T), whose sum of squares is smallest where the likelihood is highest.
+
+        LinAlgError is raised where a covariance is not positive definite, or not finite.
+        """
+        if not np.isfinite(self.innovation_cov).all():
+            raise np.linalg.LinAlgError
         whitening = np.linalg.inv(np.linalg.cholesky(self.innovation_cov)).transpose(0, 2, 1)
         white = (self.innovations @ whitening).reshape(len(self.innovations), -1)
         return np.asarray(white * np.linalg.det(self.innovation_cov)[:, None]**0.25)
