@@ -1,8 +1,8 @@
-"""A forest that learns stiction from simulated loops recognises it in the records of real ones.
+"""A forest that learns stiction from simulated loops recognises it in real ones and in plants that are not ours.
 
 It learns from two hours of each loop at 10 s: windows in which stiction is visible against all others. The area under
-its ROC curve is that over the windows of the real loops, each loop with the same weight: most of the sticky windows
-are of one loop.
+its ROC curve is that over the windows of the real loops, each loop with the same weight, since most of the sticky
+windows are of one loop; and that over the records of three plants with other friction, processes and waves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tomli
+from monitors.other_plants import KINDS, PLANTS, simulate_plant
 from plant_records import plant_records
 
 from clpm_execd.config.loops import parse_configuration
@@ -22,6 +23,7 @@ from clpm_execd.config.plants.starter import write_plant
 from clpm_execd.evaluation.similarity import extract_features
 from clpm_execd.identification.correlation import cross_correlation
 from clpm_execd.plant.block import MAN, SECOND, Floats
+from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
@@ -38,11 +40,16 @@ LOOPS = 500  # of a refinery: of fewer, too few valves stick to learn from
 
 @dataclass(frozen=True)
 class Windows:
-    """W windows: (SAMPLES, 3) PV, OP and SP of each, whether its valve visibly sticks, and the loop it is of."""
+    """W windows: PV, OP and SP of each, (T, 3), whether its valve visibly sticks, and the loop it is of."""
 
     signals: Sequence[Floats]
     is_sticky: npt.NDArray[np.bool_]
     loops: npt.NDArray[np.str_]
+
+    @property
+    def weights(self) -> Floats:
+        """Return the weight of each window, (W,), with which all loops weigh the same."""
+        return np.array([1.0 / np.sum(self.loops == loop) for loop in self.loops])
 
 
 def real_windows() -> Windows:
@@ -80,15 +87,35 @@ def refinery(seed: int) -> list[LoopSpec]:
 
 
 def default_types(seed: int) -> list[LoopSpec]:
-    """The five types: loops with stiction of drawn size, aggressive ones, driven and healthy ones, as many of each."""
+    """The five types: two loops with stiction, an aggressive one, one with a wave, a quiet one, one with moves of SP.
+
+    Of the others, operators move SP in three of ten.
+    """
     chance = np.random.default_rng(seed)
-    loops = []
+
+    def draw(low: float, high: float) -> float:
+        return float(np.exp(chance.uniform(np.log(low), np.log(high))))
+
+    loops: list[LoopSpec] = []
     for loop_type in list(LOOP_TYPES) * 15:
-        s = float(np.exp(chance.uniform(np.log(2.0), np.log(8.0))))
-        stiction = FaultSpec(kind="stiction", parameters={"S": s, "J": s * float(chance.uniform(0.1, 1.2))})
-        for fault in (stiction, FaultSpec(kind="aggressive"), FaultSpec(kind="external-oscillation"), None):
-            loops.append(replace(template(loop_type, f"{loop_type}{len(loops)}", (0.0, 100.0)),
-                                 faults=() if fault is None else (fault,)))
+        process = template(loop_type, "x", (0.0, 100.0)).process
+        slow = sum(process.tau) + process.dead_time
+        s, s2 = draw(2.0, 8.0), draw(2.0, 8.0)
+        faults: tuple[tuple[str, dict[str, float | str]], ...] = (
+            ("stiction", {"S": s, "J": s * float(chance.uniform(0.1, 1.2))}),
+            ("stiction", {"S": s2, "J": s2 * float(chance.uniform(0.1, 1.2))}),
+            ("aggressive", {"gain_margin": draw(1.01, 1.15)}),
+            ("external-oscillation", {
+                "period": draw(max(40.0, 2.0 * slow), max(2400.0, 8.0 * slow)), "amplitude": draw(1.5, 8.0),
+                "harmonic": draw(0.03, 0.33), "wander": draw(0.01, 0.06)}),
+            ("", {}), ("moves", {}))
+        for kind, parameters in faults:
+            loop = template(loop_type, f"{loop_type}{len(loops)}", (0.0, 100.0))
+            if kind == "moves" or chance.random() < 0.3:
+                loop = replace(loop, operator=replace(loop.operator, interval=draw(600.0, 5000.0), size=draw(0.5, 4.0)))
+            if kind in FAULTS:
+                loop = replace(loop, faults=(FaultSpec(kind=kind, parameters=parameters),))
+            loops.append(loop)
     return loops
 
 
@@ -142,29 +169,50 @@ def extract(windows: Windows, features: Callable[[Floats], list[float]]) -> Floa
                          posinf=0.0, neginf=0.0)
 
 
-def compute_aucs(populations: Sequence[Windows], real: Windows) -> dict[str, tuple[float, float]]:
-    """Return the AUC of a forest for each set of features, each loop or each window with the same weight."""
+def other_plants() -> tuple[Windows, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    """Return records of plants that are not ours, each of a loop, with the plant and the kind of each."""
+    records = [(plant, simulate_plant(plant, seed)) for plant in PLANTS for seed in (1, 2)]
+    signals = [signal for _, record in records for signal in record.signals]
+    windows = Windows(signals, np.concatenate([record.is_sticky for _, record in records]),
+                      np.array([str(i) for i in range(len(signals))]))
+    return (windows, np.concatenate([np.full(len(record.signals), plant) for plant, record in records]),
+            np.concatenate([record.kinds for _, record in records]))
+
+
+def compute_aucs(populations: Sequence[Windows]) -> dict[str, Floats]:
+    """Return, for the real loops and for each other plant, the AUC by set of features and seed: (features, seeds)."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score
 
-    weights = np.array([1.0 / np.sum(real.loops == loop) for loop in real.loops])
-    result = {}
+    real, (other, plants, kinds) = real_windows(), other_plants()
+    aucs: dict[str, list[list[float]]] = {name: [] for name in ("real", *PLANTS)}
+    means = np.zeros(len(kinds))
     for name, features in FEATURES.items():
-        x, y = extract(real, features), real.is_sticky
-        train = [(extract(windows, features), windows.is_sticky) for windows in populations]
-        scores = [RandomForestClassifier(TREES, min_samples_leaf=3, random_state=seed).fit(*one).predict_proba(x)[:, 1]
-                  for seed, one in zip(SEEDS, train, strict=True)]
-        by_loop = [float(roc_auc_score(y, score, sample_weight=weights)) for score in scores]
-        by_window = [float(roc_auc_score(y, score)) for score in scores]
-        print(f"{name}: by loop {np.round(by_loop, 2)}, by window {np.round(by_window, 2)}")
-        result[name] = float(np.mean(by_loop)), float(np.mean(by_window))
-    return result
+        x, x_other = extract(real, features), extract(other, features)
+        forests = [RandomForestClassifier(TREES, min_samples_leaf=3, random_state=seed).fit(
+            extract(windows, features), windows.is_sticky) for seed, windows in zip(SEEDS, populations, strict=True)]
+        scores = [forest.predict_proba(x)[:, 1] for forest in forests]
+        by_window = [roc_auc_score(real.is_sticky, score) for score in scores]
+        aucs["real"].append([roc_auc_score(real.is_sticky, score, sample_weight=real.weights) for score in scores])
+        scores = [forest.predict_proba(x_other)[:, 1] for forest in forests]
+        means += np.sum(scores, axis=0)
+        for plant in PLANTS:
+            at = plants == plant
+            aucs[plant].append([roc_auc_score(other.is_sticky[at], score[at]) for score in scores])
+        print(f"{name}: real loops {np.round(aucs['real'][-1], 2)} (by window {np.round(by_window, 2)}), "
+              + ", ".join(f"{plant} {np.round(aucs[plant][-1], 2)}" for plant in PLANTS))
+    for kind in KINDS[1:]:
+        at = other.is_sticky | (kinds == kind)
+        print(f"other plants, stiction against {kind}: {roc_auc_score(other.is_sticky[at], means[at]):.2f}")
+    return {name: np.array(values) for name, values in aucs.items()}
 
 
-# Over seeds the AUC varies by 0.05: few valves of a refinery stick. That of a forest that learns from the real loops,
-# each left out in turn, is 0.87 to 0.91. Where sticky valves cycled quickly and quiet loops moved slowly, it was 0.45.
-@pytest.mark.parametrize("population", [default_types, refinery])
-def test_a_forest_that_learns_from_simulated_loops_finds_stiction_in_real_ones(
-        population: Callable[[int], list[LoopSpec]]) -> None:
-    aucs = compute_aucs([simulate(population(seed), seed) for seed in SEEDS], real_windows())
-    assert np.mean([by_loop for by_loop, _ in aucs.values()]) > 0.78
+# Over seeds the AUC of real loops varies by up to 0.09: few valves of a refinery stick. That of a forest that learns
+# from the real loops, each left out in turn, is 0.87 to 0.91; that of one that learns from two of the other plants and
+# judges the third is 0.87 to 0.92. Where all waves were alike, the other plants had 0.55 to 0.64.
+@pytest.mark.parametrize(("population", "real_bar", "other_bar"), [(default_types, 0.78, 0.72), (refinery, 0.87, 0.62)])
+def test_a_forest_that_learns_from_simulated_loops_finds_stiction_in_real_ones_and_in_other_plants(
+        population: Callable[[int], list[LoopSpec]], real_bar: float, other_bar: float) -> None:
+    aucs = compute_aucs([simulate(population(seed), seed) for seed in SEEDS])
+    assert aucs["real"].mean() > real_bar
+    assert np.mean([aucs[plant].mean() for plant in PLANTS]) > other_bar
