@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import floor, log10
 
 import numpy as np
+import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 
@@ -42,7 +43,9 @@ MIN_LEVELS = 8  # fewer are those of a bump test or a switch: an OP that rests a
 MAX_FRACTION = 1.05  # an OP that never exceeds it is a fraction: no valve works below 1 % all the time
 MIN_SPLIT_PERCENT = 20.0  # an OP with both signs that goes further is per cent of heating and cooling, not a deviation
 MIN_WIDTH_FRACTION = 0.2  # of the largest value: an OP in units of its own that moves more has its zero at closed
-OUTLIER_SPANS = 100.0  # times the span of most values, from their median: a number that stands for no value
+# Times the span of most values (5th to 95th percentile), from their median: beyond is a lost decimal mark or a number
+# that stands for no value, such as -99999, and nothing that a plant does.
+OUTLIER_SPANS = 100.0
 MAX_VALUE = 1e100  # what is larger stands for no value; its differences may exceed what a float holds
 ROOM = 1.4  # beyond the values, of a range that is only estimated: OP is then from 0 to some 70 % of it
 _ZERO = 1e-9  # no output has a range as small
@@ -111,10 +114,16 @@ def infer_output_range(op: Floats, unit: str = "") -> OutputRange:
 def _without_outliers(values: Floats) -> Floats:
     """Return the values without those, such as -99999, that are far from all others."""
     values = values[np.abs(values) < MAX_VALUE]
+    return values[~find_outliers(values)]
+
+
+def find_outliers(values: Floats) -> npt.NDArray[np.bool_]:
+    """Return (T,) which finite values are further from the median than OUTLIER_SPANS times the span of most of them."""
     if not len(values):
-        return values
+        return np.zeros(0, np.bool_)
     low, middle, high = (float(q) for q in np.quantile(values, (0.05, 0.5, 0.95)))
-    return values[np.abs(values - middle) <= OUTLIER_SPANS * (high - low)] if high > low else values
+    reach = OUTLIER_SPANS * (high - low)
+    return ((values > middle + reach) | (values < middle - reach)) & (high > low)
 
 
 def find_ends(values: Floats) -> tuple[bool, bool]:

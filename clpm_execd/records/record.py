@@ -27,11 +27,9 @@ from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.header.columns import COLUMNS_OPTION, Columns
 from clpm_execd.records.header.search import Header
 from clpm_execd.records.mode_inference import infer_modes
+from clpm_execd.records.output_range import find_outliers
 from clpm_execd.records.samples import LOOP_SIGNALS, Samples, read_samples
 
-# A value further from the median than so many spans (5th to 95th percentile) is an outlier: a lost decimal mark or a
-# number that stands for no value, such as -99999, and nothing that a plant does.
-OUTLIER_SPANS = 100.0
 # An interval is irregular where more than one step in twenty differs from it by more than 1 %: a clock that drifts or a
 # late sample now and then is worth no warning.
 IRREGULAR_ONE_IN = 20
@@ -122,7 +120,8 @@ def _note_cells(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
             assumptions.append(f"bad or missing {signal.upper()} values: {missing} of {values.size}{examples}; "
                                "marked as bad quality")
         for i, loop in enumerate(samples.loops):
-            outliers = _find_outliers(grid.values[signal][:, i])
+            finite = grid.values[signal][np.isfinite(grid.values[signal][:, i]), i]
+            outliers = finite[find_outliers(finite)]
             if len(outliers):
                 assumptions.append(f"outliers in {signal.upper()} of {loop}: {len(outliers)}, such as "
                                    f"{outliers[0]:.6g}; not changed")
@@ -139,16 +138,6 @@ def _note_cells(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
     if samples.unknown_modes:
         examples = ", ".join(sorted(samples.unknown_modes)[:5])
         assumptions.append(f"unknown modes ({examples}): AUT assumed")
-
-
-def _find_outliers(values: Floats) -> Floats:
-    """Return the values that are further from the median than OUTLIER_SPANS times the span of most of them."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return finite
-    low, middle, high = (float(q) for q in np.quantile(finite, (0.05, 0.5, 0.95)))
-    reach = OUTLIER_SPANS * (high - low)
-    return finite[(finite > middle + reach) | (finite < middle - reach)] if high > low else finite[:0]
 
 
 def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | None = None,
