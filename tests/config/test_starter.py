@@ -8,8 +8,9 @@ import pytest
 import tomli
 
 from clpm_execd.config.loops import Configuration, parse_configuration
+from clpm_execd.config.plants.example import STARTER
 from clpm_execd.config.plants.period_matching import measure_periods
-from clpm_execd.config.plants.starter import STARTER, TYPE_SHARES, write_plant
+from clpm_execd.config.plants.starter import TYPE_SHARES, write_plant
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.specs import LoopSpec

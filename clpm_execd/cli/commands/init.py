@@ -42,10 +42,10 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Write the loops.toml; return the exit status."""
     from clpm_execd.config.loops import SEED
-    from clpm_execd.config.plants import starter
+    from clpm_execd.config.plants import example, starter
     from clpm_execd.state.durable_file import make_write_error, write_all_atomically
 
-    text = starter.STARTER
+    text = example.STARTER
     if arguments.plant is None and arguments.loops is None:
         refuse_unused(arguments, ["--seed", "--faulty"], "without --plant or --loops")
     else:

@@ -1,4 +1,4 @@
-"""Files to start from: a commented loops.toml of a few loops, and one of a plausible whole plant.
+"""A loops.toml of a plausible whole plant.
 
 A plant is drawn from its name, its size and a seed; the same three give the same file. A quarter of its loops are
 slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
@@ -19,6 +19,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from clpm_execd.config.plants.fault_statistics import (
+    FAULT_FRACTIONS,
+    FAULT_SIZES,
+    SLIP_FRACTION,
+    SLOW_WAVE,
+    SURVEYS,
+    UP_OR_DOWN,
+    WAVE_PERIOD_S,
+)
 from clpm_execd.config.plants.period_matching import PeriodPair, match_periods, measure_periods
 from clpm_execd.config.plants.refinery_statistics import (
     CONTROLLERS,
@@ -59,55 +68,12 @@ _CASCADE_FRACTION = 0.25  # of the loops are slaves: 28 % of 141 records have th
 _UNIT_SIZE = 50  # loops of a process unit
 _OPERATED_FRACTION = 0.7  # of the loops that are not slaves have an operator who moves SP
 
-# Surveys of real plants, of which the fractions below are: lines of a comment.
-_SURVEYS = (
-    "36 % of 26,000 loops are not in automatic, 10 % perform poorly and 22 % fairly (L. Desborough and R. Miller,",
-    "AIChE Symposium Series 326, 2002); 20 to 30 % oscillate because of their valves (M. Jelali and B. Huang,",
-    "Detection and Diagnosis of Stiction in Control Loops, 2010); about half of those that cycle do so because of",
-    "the valve (J. Monsen, Control Valves and Cycling Control Loops, Valve World), others by tuning or from elsewhere",
-)
-# Fraction of all loops that has each fault. A loop has one at most; kinds are assigned in this order.
-_FAULT_FRACTIONS = (
-    ("stiction", 0.14), ("deadband", 0.03), ("undersized", 0.02), ("stuck", 0.01), ("leak", 0.01),
-    ("slow-actuator", 0.01), ("oversized", 0.01),
-    ("manual", 0.36),
-    ("aggressive", 0.07), ("sluggish", 0.02), ("windup", 0.01),
-    ("external-oscillation", 0.14), ("load-step", 0.01), ("fouling", 0.01),
-    ("drift", 0.01), ("noise", 0.01), ("freeze", 0.01), ("spikes", 0.005),
-    ("compression", 0.01), ("gaps", 0.005), ("cascade-broken", 0.01), ("mode-hopping", 0.005),
-    ("white-noise", 0.01), ("grade-change", 0.01), ("setpoint-ramp", 0.01), ("manual-stroking", 0.005),
-)
-# Limits of the parameters of each kind, around the defaults of `clpm-execd faults`: no two loops are wrong in the same
-# measure. Estimates. A forest that learned from waves of one period and size took every other wave for a sticky valve.
-_FAULT_SIZES: dict[str, dict[str, Range]] = {
-    "deadband": {"width": (1.0, 6.0)},
-    "undersized": {"capacity": (0.35, 0.6)}, "oversized": {"capacity": (2.0, 5.0)},
-    "leak": {"flow": (3.0, 15.0)}, "slow-actuator": {"lag": (5.0, 60.0)},
-    "sluggish": {"closed_loop": (3.0, 10.0)}, "aggressive": {"gain_margin": (1.01, 1.15)},
-    "external-oscillation": {"amplitude": (1.5, 8.0), "harmonic": (0.03, 0.33), "wander": (0.01, 0.06)},
-    "load-step": {"size": (3.0, 8.0)}, "fouling": {"loss": (0.3, 0.8)},
-    "drift": {"size": (2.0, 8.0)}, "noise": {"sigma": (0.3, 2.0)},
-    "spikes": {"size": (4.0, 20.0), "rate": (5.0, 60.0)},
-    "compression": {"exception": (0.3, 1.5)}, "gaps": {"share": (0.05, 0.4), "length": (15.0, 120.0)},
-    "mode-hopping": {"dwell": (300.0, 1800.0)}, "white-noise": {"sigma": (0.5, 2.0)},
-    "grade-change": {"size": (4.0, 12.0)}, "setpoint-ramp": {"size": (3.0, 10.0)},
-    "manual-stroking": {"size": (2.0, 6.0)},
-}
-_UP_OR_DOWN = ("load-step", "drift", "grade-change", "setpoint-ramp")  # their size has either sign
-# Of an external oscillation, and relative to the time constants of a loop that is too slow for it: a process passes
-# nothing of a wave that is much quicker than itself.
-_WAVE_PERIOD_S: Range = (40.0, 2400.0)
-_SLOW_WAVE: Range = (2.0, 8.0)
 _TRIO_FRACTION = 0.015  # trios of one period per loop of the plant
 _SHARED_FRACTION = 0.01  # events of each kind that neighbours share, per loop of the plant
 _TRAVELLING_FRACTION = 0.004  # limit cycles that travel, per loop of the plant
 _NEIGHBOURS = 3  # loops that share an event
 _TRAVEL_LOOPS = (5, 12)  # loops that a limit cycle travels through, from the sticky valve that makes it
 _ANSWERED_FRACTION = 1 / 3  # of the loops that are left in manual, those where it is the answer to a fault
-# Slip jump of a sticky valve, a fraction of S. The deadband of a rotary valve can be more than ten times the least step
-# that it takes (G. McMillan, Limit Cycle Periods, 2007), while a packing that is too tight makes J as large as S. The
-# smaller J, the longer the cycle: at a tenth of S it lasts hours.
-_SLIP_FRACTION: Range = (0.1, 1.2)
 # A slave responds in this fraction of its master's time at most: the inner loop is to be several times as fast
 # (Seborg, Edgar and Mellichamp, Process Dynamics and Control).
 _SLAVE_FRACTION, _QUICKEST_SLAVE_RESET_S = 0.25, 3.0
@@ -190,7 +156,7 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
         The fraction of the loops that have a fault; by default as many as in real plants.
     """
     usual = sum(fraction * (1.0 - _ANSWERED_FRACTION if kind == "manual" else 1.0)
-                for kind, fraction in _FAULT_FRACTIONS if not FAULTS[kind].is_control)
+                for kind, fraction in FAULT_FRACTIONS if not FAULTS[kind].is_control)
     scale = 1.0 if faulty is None else faulty / usual
     rng = Random(f"{name} {count} {seed}")
     loops = list(_assign_ids(_pair_cascades(_draw_types(TYPE_SHARES[name], count, rng), rng)))
@@ -475,7 +441,7 @@ def _add_faults(loops: Sequence[_PlantLoop], scale: float, rng: Random) -> None:
     """Add faults in the fractions above, times `scale`, to loops that have none and can have them."""
     order = list(loops)
     rng.shuffle(order)
-    for kind, fraction in _FAULT_FRACTIONS:
+    for kind, fraction in FAULT_FRACTIONS:
         present = sum(fault["kind"] == kind for loop in loops for fault in loop.faults)
         missing = round(fraction * scale * len(loops)) - present
         if kind == "manual":
@@ -529,13 +495,13 @@ def _draw_size(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
     """Return the parameters of a fault."""
     if kind == "stiction":
         s = round(exp(rng.uniform(log(1.0), log(8.0))), 1)  # % of travel
-        return {"S": s, "J": round(s * _draw_log_uniform(_SLIP_FRACTION, rng), 2)}
-    sign = rng.choice((-1, 1)) if kind in _UP_OR_DOWN else 1
+        return {"S": s, "J": round(s * _draw_log_uniform(SLIP_FRACTION, rng), 2)}
+    sign = rng.choice((-1, 1)) if kind in UP_OR_DOWN else 1
     size: FaultTable = {name: sign * _draw_log_uniform(limits, rng)
-                        for name, limits in _FAULT_SIZES.get(kind, {}).items()}
+                        for name, limits in FAULT_SIZES.get(kind, {}).items()}
     if kind == "external-oscillation":
         shortest, longest = (max(period, factor * _time_constants(loop))
-                             for period, factor in zip(_WAVE_PERIOD_S, _SLOW_WAVE, strict=True))
+                             for period, factor in zip(WAVE_PERIOD_S, SLOW_WAVE, strict=True))
         size |= {"period": _draw_log_uniform((shortest, longest), rng), "phase": float(rng.randrange(360))}
     return size
 
@@ -612,7 +578,7 @@ def _header(name: str, loops: Sequence[_PlantLoop], seed: int, *, has_usual_faul
             f"ambient = {_AMBIENT_PERCENT}           # by day and night, % of valve travel\n")
 
 
-_SURVEY_COMMENT = "# As many loops have a fault as surveys found:\n" + "".join(f"# {line}\n" for line in _SURVEYS)
+_SURVEY_COMMENT = "# As many loops have a fault as surveys found:\n" + "".join(f"# {line}\n" for line in SURVEYS)
 _REFINERY_COMMENT = (
     "# Noise, load and controllers of flows and levels, and how often set points are moved, are those of 31 loops of\n"
     + "".join(f"# {line}\n" for line in SOURCE))
@@ -647,87 +613,3 @@ def _to_value(value: object) -> str:
 def _to_comment(text: str) -> str:
     """Return text on one line, without unprintable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-STARTER = """\
-# The loops that clpm-execd simulates: one [[loop]] table each, of which only the id is required.
-# A line that begins with # shows what can be given; values are the defaults, or an example.
-# To validate this file: clpm-execd check --config FILE
-# Types of loops and kinds of faults: clpm-execd loop-types, clpm-execd faults
-
-seed = 42                    # random seed: the same seed gives the same values
-interval = "1s"              # between samples
-# scan = "1s"                # between controller executions
-# start = "now"              # or a time such as 2025-01-10T10:05:00Z: then the data do not depend on when it is run
-
-[output]
-measurement = "control_loops"
-fields = { PV = "pv", OP = "op", SP = "sp" }   # also: valve_position quality true_pv seq
-mode_tag = "Mode"
-# tags = { site = "unit-208" }                 # the same on every point
-truth = false                # true: also write the ground truth about faults, as measurement control_loops_truth
-
-# A flow loop: FIC101 is the slave of the temperature controller TIC100.
-[[loop]]
-id = "FIC101"
-type = "flow"                # flow pressure level temperature composition
-description = "Steam to the reboiler"
-# area = "Unit 2"
-range = [0.0, 120.0]         # of the transmitter, engineering units
-unit = "t/h"                 # the engineering unit
-# tags = { zone = "north" }  # on the points of this loop
-sp = 75.0
-op = 55.0                    # %; OP at steady state with that sp
-cascade = "TIC100"           # the master: in mode CAS, SP follows its OP
-
-[loop.process]               # % of span and seconds
-model = "fopdt"              # fopdt sopdt integrator
-gain = 1.1                   # %PV/%OP
-tau = 3.0                    # time constant, s
-dead_time = 1.0              # s
-
-[loop.controller]
-# gain = 0.5                 # %OP/%PV; without gain and reset, the tuning rule sets them
-# reset = 8.0                # s
-tuning = "lambda"            # tight lambda sluggish aggressive
-
-[loop.valve]
-characteristic = "linear"    # linear equal-percentage quick-opening
-lag = 0.0                    # of the actuator, s
-
-[loop.sensor]
-noise = 0.05                 # standard deviation, % of span
-
-[loop.disturbance]           # the load
-sigma = 0.5                  # standard deviation, % of valve travel
-correlation = 20.0           # correlation time, s
-
-[loop.recording]             # by the historian
-resolution = { pv = 0.01, op = 0.1 }           # of recorded values: engineering units, %
-exception = 0.0              # exception deviation, % of span: a value that moved less is not recorded
-
-[[loop]]
-id = "TIC100"
-type = "temperature"
-range = [0.0, 200.0]
-sp = 120.0
-
-[[loop.move]]                # by the operator
-at = "10m"                   # from the start, or a time
-sp = 125.0                   # or op = .., mode = "MAN"
-ramp = "5m"
-
-# A level loop whose valve begins to stick after half an hour.
-[[loop]]
-id = "LIC200"
-type = "level"
-
-[[loop.fault]]
-kind = "stiction"
-S = 4.0                      # deadband + stickband, % of travel
-J = 2.0                      # slip jump, % of travel
-start = "30m"                # default: from the beginning
-duration = "2h"              # default: until the end
-repeat = "8h"                # from one start to the next; default: once
-ramp = "10m"                 # until it is at full severity; default: at once
-"""
