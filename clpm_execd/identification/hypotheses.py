@@ -16,7 +16,7 @@ from clpm_execd.identification.closed_loop.pid_regression import PidLaw
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
-from clpm_execd.identification.valve.stiction import StictionSearch
+from clpm_execd.identification.valve.stiction import StictionTest
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import LoopSpec
 
@@ -48,7 +48,7 @@ class Fitted:
     bic: float = inf
     residuals: ProcessLaw | None = None
     stem: Floats | None = None
-    stiction: StictionSearch | None = None
+    stiction: StictionTest | None = None
     joint: ClosedLoop | None = None
     findings: Findings = field(default_factory=Findings)
 

@@ -74,7 +74,7 @@ def find_external_oscillation(errors: Floats, interval: float, fundamental: floa
     tallest = lines[int(np.argmax(heights))]
     if heights.max() < np.log(len(lines) / _FALSE_ALARM_PROBABILITY):
         return None
-    frequency = _refine_frequency(x, tallest / len(x))
+    frequency = refine_frequency(x, tallest / len(x))
     half_line = 0.5 / len(x)  # An exactly periodic wave has a narrower bound, but no plant has such a wave.
     period_ratio = interval / frequency / fundamental if fundamental else 1.0
     harmonic = round(1.0 / period_ratio)
@@ -89,7 +89,7 @@ def _noise_floor(power: Floats, k: int) -> float:
     return max(float(np.median(neighbours)) / float(np.log(2.0)), 1e-300)
 
 
-def _refine_frequency(x: Floats, frequency: float) -> float:
+def refine_frequency(x: Floats, frequency: float) -> float:
     """Return the frequency, cycles per sample, of the maximum of the periodogram within one line of `frequency`."""
     from scipy.optimize import minimize_scalar
 

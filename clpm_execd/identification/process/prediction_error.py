@@ -85,11 +85,12 @@ class PredictionErrorModel:
     an external oscillation, s; components of this period and of a third of it are removed from the errors. prior_mean:
     the parameters of the typical process, with lags of at least a fifth of an interval. stretches: the parts of the
     record in which PV and OP move. scale: standard deviation of the errors by which the prior is weighted. parts:
-    the largest number of scans of 1 s in an interval.
+    the largest number of scans of 1 s in an interval. beside_sp: whether PV follows SP within a sample as well, as it
+    does where the controller is much faster than the samples.
     """
 
     def __init__(self, signals: Signals, prior: ProcessSpec, period: float | None = None, *,
-                 parts: int = _MAX_PARTS) -> None:
+                 parts: int = _MAX_PARTS, beside_sp: bool = False) -> None:
         self.model, self.interval, self.period, self.scale = prior.model, signals.interval, period, 0.0
         self._parts, self.lags = max(1, min(round(signals.interval), parts)), len(prior.tau)
         tau = [max(t, 0.2 * signals.interval) for t in prior.tau]
@@ -101,6 +102,9 @@ class PredictionErrorModel:
                           ][:_MAX_STRETCHES]
         self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.stretches]
         self._op = self._deviations(signals.op)
+        self._sp = self._deviations(signals.sp) if beside_sp and np.nanmax(signals.sp) > np.nanmin(signals.sp) else []
+        # The controller has seen PV before it sets OP between two samples: OP at a sample is no cause of PV there.
+        self._min_dead_time = self.interval / 2.0 if beside_sp and self._parts > 1 else 0.0
         self.samples = sum(len(pv) for pv in self._pv)
         self.max_dead_time = max(3.0, _MAX_DEAD_TIME_SHARE * self.samples) * self.interval
         self._harmonic_basis = (np.linalg.qr(_concatenate_centred(self._deviations(self._harmonics())).T)[0]
@@ -133,7 +137,7 @@ class PredictionErrorModel:
         """Return the process with these parameters."""
         lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:self.lags].tolist()))
         dead_time = min(exp(min(parameters[self.lags], 16.0)) - self.interval, self.max_dead_time)
-        return ProcessSpec(model=self.model, gain=gain, tau=lags, dead_time=max(dead_time, 0.0))
+        return ProcessSpec(model=self.model, gain=gain, tau=lags, dead_time=max(dead_time, self._min_dead_time))
 
     def _filters(self, parameters: Floats) -> Filters:
         return make_filters(self.process_of(parameters), self.interval, self._parts, parameters[self.lags + 1:])
@@ -141,15 +145,16 @@ class PredictionErrorModel:
     def filter_signals(self, parameters: Floats) -> tuple[Floats, Floats]:
         """Return filtered PV, (n,), and OP, (..., n): the prediction errors are PV minus the gain times OP.
 
-        Each stretch is without its mean, its start and the external oscillation.
+        Each stretch is without its mean, its start, the external oscillation, and SP where PV follows it.
         """
         filters = self._filters(parameters)
         y, u = (_concatenate_centred([filters.of_pv(pv) for pv in self._pv]),
                 _concatenate_centred([filters.of_op(op) for op in self._op]))
-        if self._harmonic_basis is not None:
-            y, u = (y - self._harmonic_basis @ (self._harmonic_basis.T @ y),
-                    u - (u @ self._harmonic_basis) @ self._harmonic_basis.T)
-        return y, u
+        basis = self._harmonic_basis
+        if self._sp:
+            sp = _concatenate_centred([filters.of_pv(sp) for sp in self._sp])[:, None]
+            basis = np.linalg.qr(sp if basis is None else np.hstack([basis, sp]))[0]
+        return (y, u) if basis is None else (y - basis @ (basis.T @ y), u - (u @ basis) @ basis.T)
 
     def errors(self, parameters: Floats) -> Floats:
         """Return the prediction errors (n,) for the least-squares gain."""

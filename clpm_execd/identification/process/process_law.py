@@ -6,7 +6,7 @@ distribution of the logarithms with the covariance of the fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, log
 
@@ -77,17 +77,10 @@ def estimate_process(signals: Signals, prior: ProcessSpec, period: float | None 
     pem = PredictionErrorModel(signals, prior, period)
     if not pem.stretches:
         return None
-    # The coarse search comes first: its errors are the scale by which the prior is weighted.
-    fit = _best([pem.fit(start) for start in [*_coarse_search(pem), *pem.initial_values]])
+    fit = find_fit(pem, max_bic)
     if fit is None:
         return None
-    pem.scale = fit.sigma
-    fit = pem.fit(fit.parameters) or fit
-    if _criterion(pem, fit) > max_bic:
-        return None
-    # Load and lag can be mistaken for each other: the likelihood has a second maximum with their times exchanged.
-    other = _best([pem.fit(pem.swap(fit.parameters, lag)) for lag in range(pem.lags)])
-    fits = [other if other is not None and other.cost < fit.cost - _MIN_GAIN_2LOGL else fit]
+    fits = [fit]
     # A closed loop under a slow load has another one, with a process of much smaller or larger gain.
     slow_load = pem.fit(np.concatenate([pem.prior_mean[:-1], [fits[0].parameters[pem.lags]], NOISES[-1]]))
     if (slow_load is not None and slow_load.cost < fits[0].cost + ABANDON_ABOVE_2LOGL
@@ -96,6 +89,21 @@ def estimate_process(signals: Signals, prior: ProcessSpec, period: float | None 
     profiles = [profile_dead_time(pem.fit_at, one, float(one.parameters[pem.lags]), log(pem.interval)) for one in fits]
     best, ends, likely_fits = min(profiles, key=lambda one: one[0].cost)
     return _make_law(pem, pem.fit(best.parameters) or best, len(signals.pv), ends, likely_fits)
+
+
+def find_fit(pem: PredictionErrorModel, max_bic: float = inf) -> Fit | None:
+    """Return the best fit from all initial values; None where OP has no effect or the BIC exceeds `max_bic`."""
+    # The coarse search comes first: its errors are the scale by which the prior is weighted.
+    fit = best_fit([pem.fit(start) for start in [*coarse_search(pem), *pem.initial_values]])
+    if fit is None:
+        return None
+    pem.scale = fit.sigma
+    fit = pem.fit(fit.parameters) or fit
+    if criterion(pem, fit) > max_bic:
+        return None
+    # Load and lag can be mistaken for each other: the likelihood has a second maximum with their times exchanged.
+    other = best_fit([pem.fit(pem.swap(fit.parameters, lag)) for lag in range(pem.lags)])
+    return other if other is not None and other.cost < fit.cost - _MIN_GAIN_2LOGL else fit
 
 
 def estimate_noise(signals: Signals, process: ProcessSpec, period: float | None = None) -> ProcessLaw | None:
@@ -117,16 +125,18 @@ def estimate_noise(signals: Signals, process: ProcessSpec, period: float | None 
     return _make_law(pem, fit, len(signals.pv))
 
 
-def _best(fits: Sequence[Fit | None]) -> Fit | None:
+def best_fit(fits: Iterable[Fit | None]) -> Fit | None:
+    """Return the fit of the lowest cost; None where there is none."""
     return min((fit for fit in fits if fit is not None), key=lambda fit: fit.cost, default=None)
 
 
-def _criterion(pem: PredictionErrorModel, fit: Fit) -> float:
+def criterion(pem: PredictionErrorModel, fit: Fit) -> float:
+    """Return Schwarz's criterion (1978) of a fit: lower is better."""
     parameters = len(fit.parameters) + 2 + (_HARMONIC_PARAMETERS if pem.period else 0)
     return fit.cost + parameters * log(pem.samples)
 
 
-def _coarse_search(pem: PredictionErrorModel) -> list[Floats]:
+def coarse_search(pem: PredictionErrorModel) -> list[Floats]:
     """Return the initial values of the smallest errors on a wide, coarse grid; none where the record is too short."""
     starts, expected = [], float(np.exp(pem.prior_mean[-1])) - pem.interval
     for shift in _LAG_SHIFTS if pem.lags else (0.0,):
@@ -186,7 +196,7 @@ def _make_law(pem: PredictionErrorModel, fit: Fit, samples: int, ends: tuple[flo
         (max(dead_time, 0.0), max(min(early, dead_time - timing), 0.0), max(late, dead_time + timing, 0.0)),
         intervals[k + 3], intervals[k + 4], intervals[k + 5],
         gain_log_std=float(deviations[k]), slope_log_std=float(deviations[k + 1]) if k else inf,
-        bic=_criterion(pem, fit), log_likelihood=-fit.cost / 2.0, errors=pem.errors_of(fit, samples),
+        bic=criterion(pem, fit), log_likelihood=-fit.cost / 2.0, errors=pem.errors_of(fit, samples),
         pole_and_gain=pole_and_gain,
         oscillation_load=pem.estimate_oscillation_load(fit) if pem.period else (0.0, 0.0, 0.0))
 

@@ -1,115 +1,240 @@
-"""Detection of valve stiction from OP and PV, and its distinction from an external oscillation.
+"""Detection of valve stiction from OP and PV, its distinction from an external oscillation, and estimates of S and J.
 
-Three hypotheses are compared, each an ARX model of PV (Ljung, 1999, section 4.2): the flow follows OP; it follows OP
-with an additional periodic load of three harmonics; it follows a stem that OP moves by Choudhury's stiction model
-(Choudhury, Thornhill and Shah, 2005), as in the Hammerstein methods of Srinivasan et al. (2005) and Jelali (2008). They
-are compared over the whole wave by Schwarz's criterion (1978), independently of units and of the time scale. Signals
-are averaged over blocks of 1, 2, 4, .. samples. Since a wrong stem can be best at one of these resolutions by chance,
-stiction must be best at most of them, or significantly best at one by Vuong's test (1989).
+Three hypotheses are compared by one likelihood, that of the process fit: PV follows OP; a periodic load acts besides;
+PV follows a stem that OP moves by Choudhury's stiction model (Choudhury, Thornhill and Shah, 2005), as in the
+Hammerstein methods of Srinivasan et al. (2005) and Jelali (2008). In each PV follows SP as well: a controller that is
+faster than the samples moves PV with SP, which a stem that slips by chance at that time would explain otherwise.
+Schwarz's criterion (1978) compares them over the whole wave, and Vuong's test (1989) whether the gain is beyond chance.
+
+The fit of a sticking valve is the pair of S and J whose stem predicts PV with the smallest errors, together with the
+process and the load that are fitted to it. One missed slip changes a whole cycle, so that the likelihood has many
+maxima: it is evaluated on successively finer grids, separately for valves with and without a slip jump.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf, log
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.pid_regression import long_run_covariance
+from clpm_execd.identification.closed_loop.pid_regression import SCAN, long_run_covariance
 from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.oscillation import refine_frequency
+from clpm_execd.identification.process.prediction_error import MIN_STRETCH_SAMPLES, Fit, PredictionErrorModel
+from clpm_execd.identification.process.process_law import best_fit, criterion, find_fit
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.valve import Stiction
+from clpm_execd.plant.specs import ProcessSpec
 
 Stem = tuple[float, float, float]  # S and J, % of travel, and initial distance from OP, -1 to 1 of the largest
 
 _SIZES = tuple(0.2 * 1.15**k for k in range(12))  # S / range of OP, from a following to a resting stem
-_JUMPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # J / S
-_STARTS = (-1.0, 0.0, 1.0)
-_ORDERS = (2, 5)  # of the autoregression: a process with two lags, and one with coloured noise as well
-_DELAYS = (0, 1, 2, 4, 7)  # blocks of dead time before the _TAPS blocks in which the input acts
-_TAPS = 2
-_HARMONICS = 3  # of an external load, such as the filtered limit cycle of another loop
-_MAX_BLOCKS, _MIN_BLOCKS = 1500, 90
-_MAX_SAMPLES = 20_000  # of the stem simulation
-_MIN_SAMPLES = 120
+_COARSE_JUMPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # J / S
+_MAX_JUMP = 1.25  # of J / S
+# Grids: factor between values of S, their number on either side, step of J / S, and number of steps on either side.
+_WIDE_GRID = (1.08, 6, 0.2, 6)
+_DENSE_GRID = (1.012, 14, 0.1, 3)
+_FINE_GRIDS = ((1.004, 8, 0.04, 3), (1.0015, 5, 0.02, 3))
+_MAX_REFINEMENTS = 3  # of the dense grid, while it improves the estimate
+_JUMPS = tuple(0.1 * k for k in range(13))  # J / S
+_STARTS = tuple(0.1 * k for k in range(-10, 11))  # initial distance of a stem from OP, -1 to 1 of the largest
+_DEAD_TIME_FACTORS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5)  # of the current dead time
+_COARSE_GAIN_2LOGL = 1.0  # ends a search early; see `least_squares`
+_STEM_PARAMETERS = 3  # S, J and the initial distance
+_MAX_SCANS = 2  # in an interval: the time of a slip within it is unknown anyway
+_MAX_SAMPLES = 7200  # two hours at 1 s: more hardly narrows an interval, and costs as much again
+_BATCH_STEMS = 320  # stems: of 7,200 samples they take 18 MB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Valve:
+    """A candidate valve, and the process fitted to its stem."""
+
+    stem: Stem
+    fit: Fit
 
 
 @dataclass(frozen=True, slots=True)
 class StictionTest:
-    """The comparison of the three hypotheses at one resolution.
+    """The comparison of a valve that follows OP, one with a periodic load besides, and one that sticks.
 
-    linear, driven, sticky: Schwarz's criteria of the hypotheses. gain: improvement of the sticky one over the better of
-    the others. z: Vuong's statistic of that comparison. delay: blocks. sense: sign of the response of PV to the stem.
+    log_likelihoods, bics: of the three. z: Vuong's statistic of the third against the better of the others. rest: S /
+    range of OP. sense: sign of the response of PV to the stem. search: the valves that were fitted.
     """
 
-    block: int
-    order: int
-    gain: float
-    linear: float
-    driven: float
-    sticky: float
     log_likelihoods: tuple[float, float, float]
+    bics: tuple[float, float, float]
     z: float
-    stem: Stem
-    delay: int
+    rest: float
     sense: float
-
-
-@dataclass(frozen=True, slots=True)
-class StictionSearch:
-    """The comparisons at all resolutions, and the one that shows stiction best; None where there is no stiction."""
-
-    tests: list[StictionTest] = field(default_factory=list)
-    best: StictionTest | None = None
+    search: ValveSearch
 
     @property
     def gain(self) -> float:
-        """The median gain of stiction over all resolutions."""
-        return float(np.median([test.gain for test in self.tests])) if self.tests else 0.0
+        """The improvement of Schwarz's criterion by stiction."""
+        return min(self.bics[:2]) - self.bics[2]
 
-    @property
-    def shown(self) -> StictionTest:
-        """The comparison at the deciding resolution, or at that of the largest gain."""
-        return self.best or max(self.tests, key=lambda test: test.gain)
-
-
-def find_stiction(signals: Signals, sense: float) -> StictionSearch:
-    """Return the search for stiction. sense: the sign of the process gain, or zero where it is not identified."""
-    longest = max(find_runs(signals.complete & signals.automatic, _MIN_SAMPLES), key=lambda s: s.stop - s.start,
-                  default=None)
-    if longest is None:
-        return StictionSearch()
-    part = slice(longest.start, min(longest.stop, longest.start + _MAX_SAMPLES))
-    pv, op, sp = signals.pv[part], signals.op[part], signals.sp[part]
-    width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02))
-    if np.ptp(pv) < LIMITS.min_range_percent or width < LIMITS.min_range_percent:
-        return StictionSearch()
-    stems = [(size * width, jump * size * width, start) for size in _SIZES for jump in _JUMPS for start in _STARTS]
-    positions = move_stems(op, stems)
-    tests = [_compare(_Blocks(pv, op, sp, positions, block), order, stems)
-             for block in _block_lengths(len(pv)) for order in _ORDERS]
-    return StictionSearch(tests, _select_decisive_test(tests, sense))
+    def shows_stiction(self, sense: float) -> bool:
+        """Return whether no other hypothesis explains PV as well. sense: sign of the process gain, 0 if unknown."""
+        is_significant = self.z > LIMITS.min_z or LIMITS.rest_shares[0] <= self.rest <= LIMITS.rest_shares[1]
+        return self.gain > LIMITS.gain and is_significant and self.sense * sense >= 0.0
 
 
-def _block_lengths(samples: int) -> list[int]:
-    block, blocks = -(-samples // _MAX_BLOCKS), []
-    while samples // block >= _MIN_BLOCKS:
-        blocks.append(block)
-        block *= 2
-    return blocks
+@dataclass(frozen=True, slots=True)
+class StickyValve:
+    """A sticking valve: S and J, % of travel, each as value and interval, and the stem position (T,), %.
+
+    J is zero where the record shows deadband without a slip jump.
+    """
+
+    s: tuple[float, float, float]
+    j: tuple[float, float, float]
+    stem: Floats
 
 
-def _select_decisive_test(tests: Sequence[StictionTest], sense: float) -> StictionTest | None:
-    """Return the test that shows stiction best; None where another hypothesis explains PV as well."""
-    candidates = [test for test in tests if test.gain > 0.0 and test.sense * sense >= 0.0]
-    if not candidates:
+def find_stiction(signals: Signals, prior: ProcessSpec) -> StictionTest | None:
+    """Return the comparison of the hypotheses; None where PV or OP rest. prior: the typical process."""
+    part = signals.part(slice(0, _MAX_SAMPLES))
+    model, op = PredictionErrorModel(part, prior, parts=_MAX_SCANS, beside_sp=True), part.op[part.complete]
+    width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02)) if len(op) else 0.0
+    follows = find_fit(model) if model.stretches and width > LIMITS.min_range_percent else None
+    if follows is None:
         return None
-    best = max(candidates, key=lambda test: test.z)
-    is_beyond_chance = best.z > LIMITS.decisive_z and best.gain > LIMITS.gain
-    is_at_most_resolutions = (float(np.median([test.gain for test in tests])) > LIMITS.gain
-                              and 2 * len(candidates) > len(tests) and best.z > LIMITS.min_z)
-    return best if is_beyond_chance or is_at_most_resolutions else None
+    errors, driven_bic, driven_cost = model.errors(follows.parameters), inf, inf
+    driven_model = PredictionErrorModel(part, prior, part.interval / _find_line(errors), parts=_MAX_SCANS,
+                                        beside_sp=True)
+    driven_model.scale = model.scale
+    driven = best_fit(driven_model.fit(start) for start in (follows.parameters, model.initial_values[1]))
+    if driven is not None:
+        driven_bic, driven_cost = criterion(driven_model, driven), driven.cost
+        errors = driven_model.errors(driven.parameters) if driven_bic < criterion(model, follows) else errors
+    search = ValveSearch(part, model)
+    best = search.find(follows, width)
+    if best is None:
+        return None
+    sticking_errors = model.with_input(_simulate_stems(part, [best.stem])[0]).errors(best.fit.parameters)
+    bic = criterion(model, best.fit) + _STEM_PARAMETERS * log(model.samples)
+    return StictionTest((-follows.cost / 2.0, -driven_cost / 2.0, -best.fit.cost / 2.0),
+                        (criterion(model, follows), driven_bic, bic), _vuong(errors, sticking_errors),
+                        best.stem[0] / width, float(np.sign(best.fit.gain)), search)
+
+
+def _find_line(errors: Floats) -> float:
+    """Return the frequency of the tallest line in residuals, cycles per sample."""
+    power = np.abs(np.fft.rfft(errors)) ** 2
+    power[:LIMITS.min_periods] = 0.0
+    return refine_frequency(errors, int(np.argmax(power)) / len(errors))
+
+
+class ValveSearch:
+    """The search for the valves with and without a slip jump whose stems explain PV best."""
+
+    def __init__(self, signals: Signals, model: PredictionErrorModel) -> None:
+        self._signals, self._model = signals, model
+        self._valves: dict[bool, Valve] = {}  # by whether they have a slip jump
+
+    def find(self, follows: Fit, width: float) -> Valve | None:
+        """Return the best valve of a coarse search; None without one. width: the range of OP.
+
+        It starts from the process of a valve that follows OP, and from the typical one, which no wrong stem deforms.
+        """
+        stems = [(size * width, jump * size * width, start) for size in _SIZES for jump in _COARSE_JUMPS
+                 for start in (-1.0, 0.0, 1.0)]
+        typical = self._model.evaluate(self._model.initial_values[1])
+        self._evaluate_grid([follows] if typical is None else [follows, typical], stems)
+        if not self._valves:
+            return None
+        self._evaluate_grid([self._best().fit], stems)
+        # A stem that follows OP more closely than the smallest S would explain any error of the model.
+        self._evaluate_grid([self._best().fit], [stem for stem in _make_grid(self._best().stem, *_WIDE_GRID)
+                                                 if stem[0] >= _SIZES[0] * width])
+        return self._best()
+
+    def size(self, signals: Signals, gain: float, needs_jump: bool) -> StickyValve:
+        """Return S and J of the best valve, and its stem in the whole record.
+
+        gain: of Schwarz's criterion by stiction. needs_jump: whether a deadband does not suffice.
+        """
+        self._refine()
+        jumping, trailing = self._valves.get(True, self._best()), self._valves.get(False, self._best())
+        has_jump = needs_jump or jumping.fit.cost < trailing.fit.cost - LIMITS.jump_gain
+        valve = jumping if has_jump else trailing
+        s, j = self._intervals(valve, gain)
+        return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), _simulate_stems(signals, [valve.stem])[0])
+
+    def _refine(self) -> None:
+        self._evaluate_grid([self._best().fit], [(s, j, start) for s, j, _ in _make_grid(self._best().stem, *_WIDE_GRID)
+                                                 for start in (-1.0, 0.0, 1.0)])
+        for _ in range(_MAX_REFINEMENTS):
+            before = self._best().fit.cost
+            for valve in [*self._valves.values()]:
+                self._evaluate_grid([valve.fit], _make_grid(valve.stem, *_DENSE_GRID))
+            stem = self._best().stem
+            self._evaluate_grid([self._best().fit],
+                                [(stem[0], jump * stem[0], start) for jump in _JUMPS for start in _STARTS])
+            if self._best().fit.cost > before - LIMITS.likelihood_drop:
+                break
+        for grid in _FINE_GRIDS:
+            for valve in [*self._valves.values()]:
+                self._evaluate_grid([valve.fit], _make_grid(valve.stem, *grid))
+
+    def _intervals(self, best: Valve, gain: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Return S and J with intervals that contain all pairs of nearly the same likelihood.
+
+        The rounding of OP can shift a slip by a sample even for the true pair, which costs the more likelihood the more
+        of PV stiction explains: the permitted drop grows with the gain.
+        """
+        stems = [*_make_grid(best.stem, *_DENSE_GRID), *_make_grid(best.stem, *_FINE_GRIDS[0])]
+        max_cost = best.fit.cost + max(LIMITS.likelihood_drop, LIMITS.likelihood_drop_share * gain)
+        costs = np.concatenate([self._model.costs(best.fit, part) for part in self._position_batches(stems)])
+        likely_stems = np.array([best.stem, *(stems[k] for k in np.flatnonzero(costs < max_cost))])
+        # OP reverses at an unknown time between two samples of a record that does not have every scan.
+        moves = np.diff(self._signals.op)
+        intersample_travel = float(np.sqrt(np.nanmean(moves**2))) if self._signals.interval > SCAN else 0.0
+        s, j = ((value, max(min(float(values.min()), value - min_share * best.stem[0]) - intersample_travel, 0.0),
+                 max(float(values.max()), value + min_share * best.stem[0]) + intersample_travel)
+                for value, values,
+                min_share in zip(best.stem, likely_stems.T, LIMITS.min_interval_shares, strict=False))
+        return s, j
+
+    def _best(self) -> Valve:
+        return min(self._valves.values(), key=lambda valve: valve.fit.cost)
+
+    def _evaluate_grid(self, fits: Sequence[Fit], stems: Sequence[Stem]) -> None:
+        """Keep the best valve with and without a slip jump among these, with its process refitted from each fit."""
+        have_jump = np.array([stem[1] >= LIMITS.jump_share * stem[0] for stem in stems])
+        positions = [*self._position_batches(stems)]
+        for fit in fits:
+            costs = np.concatenate([self._model.costs(fit, part) for part in positions])
+            for has_jump in np.unique(have_jump).tolist():
+                k = int(np.where(have_jump == has_jump, costs, inf).argmin())
+                valve = Valve(stems[k], self._refit(fit, positions[k // _BATCH_STEMS][k % _BATCH_STEMS]))
+                best = self._valves.get(has_jump)
+                if np.isfinite(valve.fit.cost) and (best is None or valve.fit.cost < best.fit.cost):
+                    self._valves[has_jump] = valve
+
+    def _position_batches(self, stems: Sequence[Stem]) -> Iterator[Floats]:
+        for at in range(0, len(stems), _BATCH_STEMS):
+            yield _simulate_stems(self._signals, stems[at:at + _BATCH_STEMS])
+
+    def _refit(self, fit: Fit, position: Floats) -> Fit:
+        """Return the process refitted to a stem position, (T,), from the initial values of a fit."""
+        model, starts = self._model.with_input(position), np.tile(fit.parameters, (len(_DEAD_TIME_FACTORS), 1))
+        starts[:, model.lags] += np.log(_DEAD_TIME_FACTORS)
+        start = min(starts, key=lambda start: float(np.sum(model.errors(start)**2)))
+        return model.fit(start, _COARSE_GAIN_2LOGL) or replace(fit, cost=inf)
+
+
+def _simulate_stems(signals: Signals, stems: Sequence[Stem]) -> Floats:
+    """Return the stem positions (M, T) of M valves driven by OP, %; they are kept across gaps as far as OP permits."""
+    positions, last = np.repeat(signals.op[None, :], len(stems), axis=0), None
+    for stretch in find_runs(signals.complete, MIN_STRETCH_SAMPLES):
+        positions[:, stretch] = move_stems(signals.op[stretch], stems, last).T
+        last = positions[:, stretch.stop - 1]
+    return positions
 
 
 def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) -> Floats:
@@ -128,96 +253,12 @@ def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) ->
     return np.asarray(positions[np.cumsum(changes) - 1])
 
 
-class _Blocks:
-    """Averages of PV, SP and the inputs over blocks of `block` samples; the inputs are OP and then the stems.
-
-    SP is (T, 1), or (T, 0) where it is constant.
-    """
-
-    def __init__(self, pv: Floats, op: Floats, sp: Floats, positions: Floats, block: int) -> None:
-        count = len(pv) // block
-        inputs = np.column_stack([op, positions])[:count * block] - op.mean()
-        self.pv = pv[:count * block].reshape(count, block).mean(axis=1)
-        self.pv = (self.pv - self.pv.mean()) / max(float(self.pv.std()), 1e-12)
-        self.inputs = inputs.reshape(count, block, -1).mean(axis=1)
-        input_lags = (sp - sp.mean())[:, None] if np.ptp(sp) > 0.0 else np.empty((len(sp), 0))
-        self.sp = input_lags[:count * block].reshape(count, block, -1).mean(axis=1)
-        self.block = block
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """The ARX model of one input: the input's index, delay in blocks, residuals, and sign of its static gain."""
-
-    index: int
-    delay: int
-    residuals: Floats
-    sense: float
-
-    @property
-    def log_likelihood(self) -> float:
-        n, power = len(self.residuals), float(self.residuals @ self.residuals)
-        return -n / 2.0 * float(np.log(max(power, 1e-12 * n) / n))
-
-    def bic(self, parameters: int) -> float:
-        """Return Schwarz's criterion: lower is better."""
-        return parameters * float(np.log(len(self.residuals))) - 2.0 * self.log_likelihood
-
-
-class _Arx:
-    """An autoregression of PV with SP and other regressors, to which inputs are added; all delays use the same samples.
-
-    SP is a regressor because a controller that is faster than the blocks moves PV to SP within one. Without it a stem
-    that slips by chance when SP moves, and rests while OP follows the load, would explain that move.
-    """
-
-    def __init__(self, blocks: _Blocks, order: int, others: Floats | None = None) -> None:
-        self._max_lag = max(order, _DELAYS[-1] + _TAPS)
-        regressors = [self._lag(blocks.pv, lag) for lag in range(1, order + 1)]
-        regressors.append(self._lag(blocks.sp, 0))
-        columns = np.column_stack([*regressors, np.ones(len(regressors[0])),
-                                   *([] if others is None else [others[self._max_lag:]])])
-        self._q = np.linalg.qr(columns)[0]
-        self._inputs, pv = blocks.inputs, blocks.pv[self._max_lag:]
-        self._pv = pv - self._q @ (self._q.T @ pv)
-
-    def _lag(self, x: Floats, lag: int) -> Floats:
-        return x[self._max_lag - lag:len(x) - lag]
-
-    def best(self, inputs: slice, delays: Sequence[int] = _DELAYS) -> _Fit:
-        """Return the fit of the input and delay with the smallest residuals."""
-        fits = [self._fit(inputs, delay) for delay in delays]
-        return min(fits, key=lambda fit: float(fit.residuals @ fit.residuals))
-
-    def _fit(self, inputs: slice, delay: int) -> _Fit:
-        input_lags, normal, moments = self._normal(inputs, delay)
-        coefficients = np.linalg.solve(normal, moments[..., None])[..., 0]
-        index = int(np.argmax(np.einsum("mb,mb->m", coefficients, moments)))
-        residuals = self._pv - coefficients[index] @ input_lags[:, :, index]
-        return _Fit(inputs.start + index, delay, residuals, float(np.sign(coefficients[index].sum())))
-
-    def _normal(self, inputs: slice, delay: int) -> tuple[Floats, Floats, Floats]:
-        """Return the lagged inputs (taps, n, M) orthogonal to the other regressors, and their normal equations."""
-        input_lags = np.stack([self._lag(self._inputs[:, inputs], delay + tap) for tap in range(1, _TAPS + 1)])
-        input_lags -= self._q @ (self._q.T @ input_lags)
-        normal = np.einsum("bim,cim->mbc", input_lags, input_lags, optimize=True)
-        size = np.trace(normal, axis1=1, axis2=2)
-        normal += (1e-8 * size + 1e-12)[:, None, None] * np.eye(_TAPS)  # regular for a stem that never moves
-        return input_lags, normal, np.einsum("bim,i->mb", input_lags, self._pv, optimize=True)
-
-
-def _compare(blocks: _Blocks, order: int, stems: Sequence[Stem]) -> StictionTest:
-    """Return the comparison of the three hypotheses at one resolution."""
-    arx = _Arx(blocks, order)
-    linear, sticky = arx.best(slice(0, 1)), arx.best(slice(1, 1 + len(stems)))
-    driven = _Arx(blocks, order, _make_harmonics(linear.residuals, len(blocks.pv))).best(slice(0, 1))
-    arx_parameters = order + 1 + _TAPS
-    criteria = (linear.bic(arx_parameters), driven.bic(arx_parameters + 2 * _HARMONICS + 1),
-                sticky.bic(arx_parameters + 3))
-    other = linear if criteria[0] < criteria[1] else driven
-    return StictionTest(blocks.block, order, min(criteria[:2]) - criteria[2], *criteria,
-                        (linear.log_likelihood, driven.log_likelihood, sticky.log_likelihood),
-                        _vuong(other.residuals, sticky.residuals), stems[sticky.index - 1], sticky.delay, sticky.sense)
+def _make_grid(stem: Stem, factor: float, sizes: int, jump: float, jumps: int) -> list[Stem]:
+    """Return a grid of stems around one, geometric in S and linear in J / S."""
+    s, share, start = stem[0], stem[1] / stem[0], stem[2]
+    shares = sorted({min(max(share + k * jump, 0.0), _MAX_JUMP) for k in range(-jumps, jumps + 1)})
+    return [(size, part * size, start) for size in (s * factor**k for k in range(-sizes, sizes + 1))
+            for part in shares]
 
 
 def _vuong(one: Floats, other: Floats) -> float:
@@ -230,15 +271,3 @@ def _vuong(one: Floats, other: Floats) -> float:
     gain = (np.log(one_variance / other_variance) + one**2 / one_variance - other**2 / other_variance) / 2.0
     spread = long_run_covariance((gain - gain.mean())[:, None], LIMITS.vuong_band)
     return float(gain.sum() / np.sqrt(max(float(spread[0, 0]), 1e-12)))
-
-
-def _make_harmonics(residuals: Floats, samples: int) -> Floats:
-    """Return (T, 2 x harmonics) sines and cosines with the period of the highest line in residuals."""
-    n = len(residuals)
-    power = np.abs(np.fft.rfft(residuals)) ** 2
-    power[:LIMITS.min_periods] = 0.0
-    at = int(np.argmax(power))
-    frequencies = np.linspace(max(at - 1.0, 0.5), at + 1.0, 41) / n
-    heights = np.abs(np.exp(-2j * np.pi * frequencies[:, None] * np.arange(n)) @ residuals)
-    angle = 2.0 * np.pi * frequencies[int(np.argmax(heights))] * np.arange(samples)
-    return np.column_stack([wave(k * angle) for k in range(1, _HARMONICS + 1) for wave in (np.sin, np.cos)])

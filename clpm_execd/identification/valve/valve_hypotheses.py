@@ -8,10 +8,10 @@ import numpy as np
 
 from clpm_execd.identification.estimates import Estimate, Findings
 from clpm_execd.identification.hypotheses import Fitted, LoopData
+from clpm_execd.identification.oscillation import find_oscillation
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.identification.valve.stiction import find_stiction
-from clpm_execd.identification.valve.stiction_size import size_stiction
 from clpm_execd.plant.specs import FaultSpec
 
 
@@ -20,13 +20,11 @@ class FollowingValve:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop as it is; None where the record shows nothing of the valve."""
-        controller = prior.loop.controller
-        sense = 0.0 if controller.action is None else float(np.sign(prior.loop.process.gain))
-        search = find_stiction(data.signals, sense)
-        if not search.tests:
+        test = find_stiction(data.signals, process_implied_by_tuning(prior.loop, data.signals.interval))
+        if test is None:
             return None
-        return replace(prior, name="PV follows OP", log_likelihood=search.shown.log_likelihoods[0], gain=0.0,
-                       threshold=0.0, stiction=search, findings=Findings())
+        return replace(prior, name="PV follows OP", log_likelihood=test.log_likelihoods[0], gain=0.0, threshold=0.0,
+                       stiction=test, findings=Findings())
 
 
 class DrivenValve:
@@ -34,11 +32,11 @@ class DrivenValve:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop as it is; `PeriodicLoad` looks for the period in the residuals of the identified process."""
-        if prior.stiction is None:
+        test = prior.stiction
+        if test is None:
             return None
-        test = prior.stiction.shown
-        return replace(prior, name="PV follows OP, with a periodic load", log_likelihood=test.log_likelihoods[1],
-                       gain=test.linear - test.driven)
+        return replace(prior, name="and a periodic load acts besides", log_likelihood=test.log_likelihoods[1],
+                       gain=test.bics[0] - test.bics[1])
 
 
 class StickingValve:
@@ -46,19 +44,17 @@ class StickingValve:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop with the fault and the stem position."""
-        search, name = prior.stiction, "PV follows a sticking valve"
-        if search is None:
+        test, loop = prior.stiction, prior.loop
+        if test is None:
             return None
-        log_likelihood = search.shown.log_likelihoods[2]
-        if search.best is None:
-            return replace(prior, name=name, log_likelihood=log_likelihood, gain=min(search.gain, 0.0),
-                           threshold=LIMITS.gain)
-        gain = max(search.gain, search.best.gain)
-        valve = size_stiction(data.signals, process_implied_by_tuning(prior.loop, data.signals.interval),
-                              search.best.stem, gain)
-        if valve is None:
-            return None
-        findings = Findings()
+        is_sticky = test.shows_stiction(0.0 if loop.controller.action is None else float(np.sign(loop.process.gain)))
+        fitted = replace(prior, name="PV follows a valve that sticks", log_likelihood=test.log_likelihoods[2],
+                         threshold=LIMITS.gain, gain=test.gain if is_sticky else min(test.gain, 0.0))
+        if not is_sticky:
+            return fitted
+        # Around a process without integration a deadband sustains no limit cycle (Haegglund, 2007).
+        needs_jump = find_oscillation(data.signals) is not None and loop.process.model != "integrator"
+        valve, findings = test.search.size(data.signals, test.gain, needs_jump), Findings()
         s = findings.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
         j = findings.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
         findings.warnings.append(
@@ -66,5 +62,5 @@ class StickingValve:
             f"valve deadband, or stiction without a visible slip jump: about {valve.s[0]:.3g} % of travel")
         fault = (FaultSpec(kind="stiction", parameters={"S": min(s, 100.0), "J": min(j, 100.0)}) if j > 0 else
                  FaultSpec(kind="deadband", parameters={"width": min(s, 100.0)}))
-        return replace(prior, name=name, loop=replace(prior.loop, faults=(fault,)), log_likelihood=log_likelihood,
-                       gain=gain, threshold=LIMITS.gain, stem=valve.stem, joint=None, findings=findings)
+        return replace(fitted, loop=replace(loop, faults=(fault,)), stem=valve.stem, joint=None,
+                       findings=findings)
