@@ -9,11 +9,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import connection
 
 from clpm_execd.evaluation.learned_vs_record import LoopFit, compare_with_record
 from clpm_execd.identification.learn import learn
@@ -143,9 +145,18 @@ def _fit_alone(task: FitTask) -> LoopFit | FailedFit:
 
 def _start_pool(workers: int) -> ProcessPoolExecutor:
     # A forked process would inherit the threads' locks of the libraries that are loaded.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_first_process)
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the first one."""
+def _follow_first_process() -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the first process, and end when that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first_process = multiprocessing.parent_process()
+    if first_process is not None:
+        threading.Thread(target=_end_after, args=(first_process.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +51,22 @@ def test_a_process_that_is_killed_takes_its_own_loop_alone(monkeypatch: pytest.M
     assert isinstance(killed, FailedFit)
     assert killed.reason.startswith("its process was killed")
     assert isinstance(fitted, LoopFit)
+
+
+@pytest.mark.process
+def test_the_processes_of_a_fit_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("""
+import os, time
+from clpm_execd.evaluation.fitting import _start_pool
+if __name__ == "__main__":
+    pool = _start_pool(1)
+    pool.submit(os.getpid).result()
+    pool.submit(time.sleep, 600)
+    print("fitting", flush=True)
+    time.sleep(600)
+""")
+    with subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "fitting\n"
+        process.kill()
+        assert process.communicate(timeout=10) == ("", None)  # the end of stdout, which all of them have
