@@ -135,6 +135,13 @@ def test_a_file_of_op_alone_is_refused_by_itself(tmp_path):
         read_records([path])
 
 
+def test_a_refusal_is_one_line_whatever_the_header_has(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text('time,"Flow\nm3/h",Valve\n1,2,3\n2,3,4\n')
+    with pytest.raises(BadInput, match=r"the header \(line 1\) is time, Flow m3/h, Valve$"):
+        read_record(path)
+
+
 @pytest.mark.parametrize("header", [
     "time,PV,PV Status,OP,OP Status,SP,SP Status", "time,PV,Quality,OP,Quality,SP,Quality"])
 def test_each_signal_may_have_a_quality_of_its_own(tmp_path, header):

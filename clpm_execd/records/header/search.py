@@ -53,7 +53,7 @@ class Header:
     @property
     def text(self) -> str:
         """The header as a message quotes it."""
-        return ", ".join(name.strip() for name in self.names if name.strip())[:300]
+        return ", ".join(" ".join(name.split()) for name in self.names if name.strip())[:300]
 
     @property
     def place(self) -> str:
