@@ -28,7 +28,7 @@ FAULT_SIZES: dict[str, dict[str, Range]] = {
     "deadband": {"width": (1.0, 6.0)},
     "undersized": {"capacity": (0.35, 0.6)}, "oversized": {"capacity": (2.0, 5.0)},
     "leak": {"flow": (3.0, 15.0)}, "slow-actuator": {"lag": (5.0, 60.0)},
-    "sluggish": {"closed_loop": (3.0, 10.0)}, "aggressive": {"gain_margin": (1.01, 1.15)},
+    "sluggish": {"closed_loop": (3.0, 10.0)}, "aggressive": {"gain_margin": (1.03, 1.12)},
     "external-oscillation": {"amplitude": (1.5, 8.0), "harmonic": (0.03, 0.33), "wander": (0.01, 0.06)},
     "load-step": {"size": (3.0, 8.0)}, "fouling": {"loss": (0.3, 0.8)},
     "drift": {"size": (2.0, 8.0)}, "noise": {"sigma": (0.3, 2.0)},
