@@ -57,7 +57,7 @@ def is_sticky(loops: list[LoopSpec], interval: float, seed: int) -> bool:
 
 
 def shows_stiction(record: Signals, loop: LoopSpec, sense: float = 1.0) -> bool:
-    test = find_stiction(record, template(loop.type, "X101", (0.0, 100.0)).process)
+    test = find_stiction(record, [template(loop.type, "X101", (0.0, 100.0)).process])
     return test is not None and test.shows_stiction(sense)
 
 
@@ -72,7 +72,7 @@ def test_nothing_of_it_depends_on_units_or_on_the_interval() -> None:
     of, process = signals([VISIBLE], 5.0, 203), template("pressure", "X101", (0.0, 100.0)).process
     scaled = replace(of, pv=-0.07 * of.pv + 3.0, op=0.01 * of.op, sp=-0.07 * of.sp + 3.0, interval=60.0)
     slower = replace(process, tau=tuple(12.0 * tau for tau in process.tau), dead_time=12.0 * process.dead_time)
-    plain, other = find_stiction(of, process), find_stiction(scaled, slower)
+    plain, other = find_stiction(of, [process]), find_stiction(scaled, [slower])
     assert plain is not None
     assert other is not None
     assert plain.shows_stiction(1.0)

@@ -102,7 +102,8 @@ class PredictionErrorModel:
                           ][:_MAX_STRETCHES]
         self._pv = [signals.pv[s] - signals.pv[s.start] for s in self.stretches]
         self._op = self._deviations(signals.op)
-        self._sp = self._deviations(signals.sp) if beside_sp and np.nanmax(signals.sp) > np.nanmin(signals.sp) else []
+        sp = self._deviations(signals.sp) if beside_sp else []
+        self._sp = sp if any(part.any() for part in sp) else []
         # The controller has seen PV before it sets OP between two samples: OP at a sample is no cause of PV there.
         self._min_dead_time = self.interval / 2.0 if beside_sp and self._parts > 1 else 0.0
         self.samples = sum(len(pv) for pv in self._pv)

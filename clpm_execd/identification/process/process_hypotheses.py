@@ -15,7 +15,7 @@ from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, ro
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.process.process_law import ProcessLaw, estimate_noise, estimate_process
-from clpm_execd.identification.process.typical_process import process_implied_by_tuning
+from clpm_execd.identification.process.typical_process import other_model, process_implied_by_tuning
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, FaultSpec, LoopSpec, ProcessSpec, SensorSpec
 from clpm_execd.plant.tuning import tune_controller
@@ -53,13 +53,9 @@ class OtherModel:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop with that model, if the record determines its gain."""
-        typical = process_implied_by_tuning(prior.loop, data.signals.interval)
-        total = sum(typical.tau) or 20.0 * max(typical.dead_time, 1.0)
-        if typical.model == "sopdt" or prior.joint is not None:
+        other = other_model(process_implied_by_tuning(prior.loop, data.signals.interval))
+        if other is None or prior.joint is not None:
             return None
-        other = (ProcessSpec(model="fopdt", gain=typical.gain * total, tau=(total,), dead_time=typical.dead_time)
-                 if typical.model == "integrator" else
-                 ProcessSpec(model="integrator", gain=typical.gain / total, tau=(), dead_time=typical.dead_time))
         law = estimate_process(data.signals.driven_by(prior.stem), other, max_bic=prior.bic)
         if law is None or law.gain_log_std >= LIMITS.max_log_std or not _has_sign(law, prior):
             return None

@@ -29,5 +29,15 @@ def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
     return replace(process, gain=rounded(process.gain * _limit(rule_gain / gain)))
 
 
+def other_model(process: ProcessSpec) -> ProcessSpec | None:
+    """Return the process of the model most easily mistaken for this one's in a short record; None without one."""
+    total = sum(process.tau) or 20.0 * max(process.dead_time, 1.0)
+    if process.model == "sopdt":
+        return None
+    if process.model == "integrator":
+        return ProcessSpec(model="fopdt", gain=process.gain * total, tau=(total,), dead_time=process.dead_time)
+    return ProcessSpec(model="integrator", gain=process.gain / total, tau=(), dead_time=process.dead_time)
+
+
 def _limit(factor: float) -> float:
     return min(max(factor, 1.0 / _MAX_FACTOR), _MAX_FACTOR)

@@ -13,7 +13,7 @@ maxima: it is evaluated on successively finer grids, separately for valves with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log
 
@@ -95,31 +95,61 @@ class StickyValve:
     stem: Floats
 
 
-def find_stiction(signals: Signals, prior: ProcessSpec) -> StictionTest | None:
-    """Return the comparison of the hypotheses; None where PV or OP rest. prior: the typical process."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Explanation:
+    """A hypothesis with the process that suits it best: the cost of the fit, Schwarz's criterion, and the errors (n,).
+
+    search: the valves that were fitted, where one sticks.
+    """
+
+    cost: float
+    bic: float
+    errors: Floats
+    search: ValveSearch | None = None
+
+
+def find_stiction(signals: Signals, priors: Iterable[ProcessSpec]) -> StictionTest | None:
+    """Return the comparison of the hypotheses; None where PV or OP rest.
+
+    priors: typical processes of different models, of which each hypothesis has the one that suits it best.
+    """
     part = signals.part(slice(0, _MAX_SAMPLES))
-    model, op = PredictionErrorModel(part, prior, parts=_MAX_SCANS, beside_sp=True), part.op[part.complete]
+    op = part.op[part.complete]
     width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02)) if len(op) else 0.0
-    follows = find_fit(model) if model.stretches and width > LIMITS.min_range_percent else None
-    if follows is None:
+    if width <= LIMITS.min_range_percent:
         return None
-    errors, driven_bic, driven_cost = model.errors(follows.parameters), inf, inf
-    driven_model = PredictionErrorModel(part, prior, part.interval / _find_line(errors), parts=_MAX_SCANS,
-                                        beside_sp=True)
+    of_models = [explanations for prior in priors if (explanations := _explain(part, prior, width)) is not None]
+    if not of_models:
+        return None
+    follows, driven, sticks = (min(rivals, key=lambda one: one.bic) for rivals in zip(*of_models, strict=True))
+    rival, search = min((follows, driven), key=lambda one: one.bic), sticks.search
+    if search is None:
+        return None
+    return StictionTest((-follows.cost / 2.0, -driven.cost / 2.0, -sticks.cost / 2.0),
+                        (follows.bic, driven.bic, sticks.bic), _vuong(rival.errors, sticks.errors),
+                        search.best.stem[0] / width, float(np.sign(search.best.fit.gain)), search)
+
+
+def _explain(signals: Signals, prior: ProcessSpec, width: float
+             ) -> tuple[_Explanation, _Explanation, _Explanation] | None:
+    """Return the three hypotheses with the process model of the prior; None where PV or OP rest. width: see `find`."""
+    model = PredictionErrorModel(signals, prior, parts=_MAX_SCANS, beside_sp=True)
+    fit = find_fit(model) if model.stretches else None
+    if fit is None:
+        return None
+    follows = _Explanation(fit.cost, criterion(model, fit), model.errors(fit.parameters))
+    driven_model = PredictionErrorModel(signals, prior, signals.interval / _find_line(follows.errors),
+                                        parts=_MAX_SCANS, beside_sp=True)
     driven_model.scale = model.scale
-    driven = best_fit(driven_model.fit(start) for start in (follows.parameters, model.initial_values[1]))
-    if driven is not None:
-        driven_bic, driven_cost = criterion(driven_model, driven), driven.cost
-        errors = driven_model.errors(driven.parameters) if driven_bic < criterion(model, follows) else errors
-    search = ValveSearch(part, model)
-    best = search.find(follows, width)
-    if best is None:
+    best = best_fit(driven_model.fit(start) for start in (fit.parameters, model.initial_values[1]))
+    driven = (_Explanation(inf, inf, follows.errors) if best is None else
+              _Explanation(best.cost, criterion(driven_model, best), driven_model.errors(best.parameters)))
+    search = ValveSearch(signals, model)
+    if not search.find(fit, width):
         return None
-    sticking_errors = model.with_input(_simulate_stems(part, [best.stem])[0]).errors(best.fit.parameters)
-    bic = criterion(model, best.fit) + _STEM_PARAMETERS * log(model.samples)
-    return StictionTest((-follows.cost / 2.0, -driven_cost / 2.0, -best.fit.cost / 2.0),
-                        (criterion(model, follows), driven_bic, bic), _vuong(errors, sticking_errors),
-                        best.stem[0] / width, float(np.sign(best.fit.gain)), search)
+    errors = model.with_input(_simulate_stems(signals, [search.best.stem])[0]).errors(search.best.fit.parameters)
+    bic = criterion(model, search.best.fit) + _STEM_PARAMETERS * log(model.samples)
+    return follows, driven, _Explanation(search.best.fit.cost, bic, errors, search)
 
 
 def _find_line(errors: Floats) -> float:
@@ -136,8 +166,13 @@ class ValveSearch:
         self._signals, self._model = signals, model
         self._valves: dict[bool, Valve] = {}  # by whether they have a slip jump
 
-    def find(self, follows: Fit, width: float) -> Valve | None:
-        """Return the best valve of a coarse search; None without one. width: the range of OP.
+    @property
+    def best(self) -> Valve:
+        """The best of all valves."""
+        return min(self._valves.values(), key=lambda valve: valve.fit.cost)
+
+    def find(self, follows: Fit, width: float) -> bool:
+        """Search coarsely, and return whether there is a valve. width: the range of OP.
 
         It starts from the process of a valve that follows OP, and from the typical one, which no wrong stem deforms.
         """
@@ -146,36 +181,38 @@ class ValveSearch:
         typical = self._model.evaluate(self._model.initial_values[1])
         self._evaluate_grid([follows] if typical is None else [follows, typical], stems)
         if not self._valves:
-            return None
-        self._evaluate_grid([self._best().fit], stems)
+            return False
+        self._evaluate_grid([self.best.fit], stems)
         # A stem that follows OP more closely than the smallest S would explain any error of the model.
-        self._evaluate_grid([self._best().fit], [stem for stem in _make_grid(self._best().stem, *_WIDE_GRID)
-                                                 if stem[0] >= _SIZES[0] * width])
-        return self._best()
+        self._evaluate_grid([self.best.fit], [stem for stem in _make_grid(self.best.stem, *_WIDE_GRID)
+                                              if stem[0] >= _SIZES[0] * width])
+        return True
 
-    def size(self, signals: Signals, gain: float, needs_jump: bool) -> StickyValve:
+    def size(self, signals: Signals, gain: float, has_limit_cycle: bool) -> StickyValve:
         """Return S and J of the best valve, and its stem in the whole record.
 
-        gain: of Schwarz's criterion by stiction. needs_jump: whether a deadband does not suffice.
+        gain: of Schwarz's criterion by stiction.
         """
         self._refine()
-        jumping, trailing = self._valves.get(True, self._best()), self._valves.get(False, self._best())
+        jumping, trailing = self._valves.get(True, self.best), self._valves.get(False, self.best)
+        # Around a process without integration a deadband sustains no limit cycle (Haegglund, 2007).
+        needs_jump = has_limit_cycle and self._model.model != "integrator"
         has_jump = needs_jump or jumping.fit.cost < trailing.fit.cost - LIMITS.jump_gain
         valve = jumping if has_jump else trailing
         s, j = self._intervals(valve, gain)
         return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), _simulate_stems(signals, [valve.stem])[0])
 
     def _refine(self) -> None:
-        self._evaluate_grid([self._best().fit], [(s, j, start) for s, j, _ in _make_grid(self._best().stem, *_WIDE_GRID)
+        self._evaluate_grid([self.best.fit], [(s, j, start) for s, j, _ in _make_grid(self.best.stem, *_WIDE_GRID)
                                                  for start in (-1.0, 0.0, 1.0)])
         for _ in range(_MAX_REFINEMENTS):
-            before = self._best().fit.cost
+            before = self.best.fit.cost
             for valve in [*self._valves.values()]:
                 self._evaluate_grid([valve.fit], _make_grid(valve.stem, *_DENSE_GRID))
-            stem = self._best().stem
-            self._evaluate_grid([self._best().fit],
+            stem = self.best.stem
+            self._evaluate_grid([self.best.fit],
                                 [(stem[0], jump * stem[0], start) for jump in _JUMPS for start in _STARTS])
-            if self._best().fit.cost > before - LIMITS.likelihood_drop:
+            if self.best.fit.cost > before - LIMITS.likelihood_drop:
                 break
         for grid in _FINE_GRIDS:
             for valve in [*self._valves.values()]:
@@ -199,9 +236,6 @@ class ValveSearch:
                 for value, values,
                 min_share in zip(best.stem, likely_stems.T, LIMITS.min_interval_shares, strict=False))
         return s, j
-
-    def _best(self) -> Valve:
-        return min(self._valves.values(), key=lambda valve: valve.fit.cost)
 
     def _evaluate_grid(self, fits: Sequence[Fit], stems: Sequence[Stem]) -> None:
         """Keep the best valve with and without a slip jump among these, with its process refitted from each fit."""

@@ -9,7 +9,7 @@ import numpy as np
 from clpm_execd.identification.estimates import Estimate, Findings
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.oscillation import find_oscillation
-from clpm_execd.identification.process.typical_process import process_implied_by_tuning
+from clpm_execd.identification.process.typical_process import other_model, process_implied_by_tuning
 from clpm_execd.identification.thresholds import STICTION as LIMITS
 from clpm_execd.identification.valve.stiction import find_stiction
 from clpm_execd.plant.specs import FaultSpec
@@ -20,7 +20,8 @@ class FollowingValve:
 
     def fit(self, data: LoopData, prior: Fitted) -> Fitted | None:
         """Return the loop as it is; None where the record shows nothing of the valve."""
-        test = find_stiction(data.signals, process_implied_by_tuning(prior.loop, data.signals.interval))
+        typical = process_implied_by_tuning(prior.loop, data.signals.interval)
+        test = find_stiction(data.signals, filter(None, (typical, other_model(typical))))
         if test is None:
             return None
         return replace(prior, name="PV follows OP", log_likelihood=test.log_likelihoods[0], gain=0.0, threshold=0.0,
@@ -35,7 +36,7 @@ class DrivenValve:
         test = prior.stiction
         if test is None:
             return None
-        return replace(prior, name="and a periodic load acts besides", log_likelihood=test.log_likelihoods[1],
+        return replace(prior, name="PV follows OP, with a periodic load", log_likelihood=test.log_likelihoods[1],
                        gain=test.bics[0] - test.bics[1])
 
 
@@ -48,13 +49,12 @@ class StickingValve:
         if test is None:
             return None
         is_sticky = test.shows_stiction(0.0 if loop.controller.action is None else float(np.sign(loop.process.gain)))
-        fitted = replace(prior, name="PV follows a valve that sticks", log_likelihood=test.log_likelihoods[2],
+        fitted = replace(prior, name="PV follows a sticking valve", log_likelihood=test.log_likelihoods[2],
                          threshold=LIMITS.gain, gain=test.gain if is_sticky else min(test.gain, 0.0))
         if not is_sticky:
             return fitted
-        # Around a process without integration a deadband sustains no limit cycle (Haegglund, 2007).
-        needs_jump = find_oscillation(data.signals) is not None and loop.process.model != "integrator"
-        valve, findings = test.search.size(data.signals, test.gain, needs_jump), Findings()
+        valve = test.search.size(data.signals, test.gain, has_limit_cycle=find_oscillation(data.signals) is not None)
+        findings = Findings()
         s = findings.note("stiction.S", Estimate.from_interval(valve.s, "% of travel"))
         j = findings.note("stiction.J", Estimate.from_interval(valve.j, "% of travel"))
         findings.warnings.append(
