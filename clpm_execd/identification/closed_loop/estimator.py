@@ -29,7 +29,7 @@ _SCANS_IN_INTERVAL = (1, 2, 5)  # the candidates where an interval is no longer 
 _MAX_INTERVAL_SHARE = 0.05  # of the reset: in a shorter interval the integral changes too little to matter
 _DERIVATIVE_SHARE = 0.1  # of the reset: the initial value of the derivative
 _LEAST_DERIVATIVE_SCANS = 0.2  # Rounding and the scans between samples can look like a shorter one.
-_WEIGHTS = ((1.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight: 1, or a free one
+_WEIGHTS = ((1.0, FIXED_STD), (0.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight
 _TIMING_STD_SCANS = 0.5  # standard deviation of the time at which OP moves
 
 
@@ -105,7 +105,7 @@ def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:
 def _with_located_moves(likelihood: Likelihood, fit: LoopFit) -> tuple[Likelihood, LoopFit]:
     """Return the fit with SP moves located between samples and the best set-point weight.
 
-    Nearly all controllers have a weight of 1: another one must be clearly better.
+    Nearly all controllers have a weight of 1, and most others of 0: another one must be clearly better.
     """
     if not likelihood.has_sp_moves:
         return likelihood, fit
