@@ -14,6 +14,7 @@ from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.hypotheses import Fitted, LoopData, choose
 from clpm_execd.identification.loop_data import Signals, extract_signals
 from clpm_execd.identification.oscillation import find_external_oscillation
+from clpm_execd.identification.process.typical_process import other_model
 from clpm_execd.identification.valve.stiction import find_stiction
 from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
 from clpm_execd.plant.loop_types import template
@@ -57,7 +58,8 @@ def is_sticky(loops: list[LoopSpec], interval: float, seed: int) -> bool:
 
 
 def shows_stiction(record: Signals, loop: LoopSpec, sense: float = 1.0) -> bool:
-    test = find_stiction(record, [template(loop.type, "X101", (0.0, 100.0)).process])
+    typical = template(loop.type, "X101", (0.0, 100.0)).process
+    test = find_stiction(record, filter(None, (typical, other_model(typical))))
     return test is not None and test.shows_stiction(sense)
 
 

@@ -1,10 +1,12 @@
 """Detection of valve stiction from OP and PV, its distinction from an external oscillation, and estimates of S and J.
 
-Three hypotheses are compared by one likelihood, that of the process fit: PV follows OP; a periodic load acts besides;
-PV follows a stem that OP moves by Choudhury's stiction model (Choudhury, Thornhill and Shah, 2005), as in the
-Hammerstein methods of Srinivasan et al. (2005) and Jelali (2008). In each PV follows SP as well: a controller that is
-faster than the samples moves PV with SP, which a stem that slips by chance at that time would explain otherwise.
-Schwarz's criterion (1978) compares them over the whole wave, and Vuong's test (1989) whether the gain is beyond chance.
+Three hypotheses are compared by one likelihood, that of the process fit: PV follows OP; PV follows OP, with a periodic
+load; PV follows a stem that OP moves by Choudhury's stiction model (Choudhury, Thornhill and Shah, 2005), as in the
+Hammerstein methods of Srinivasan et al. (2005) and Jelali (2008). Each has the process model that suits it best: with a
+process of first order, the slips of a valve in front of a level are hidden. In each PV follows SP as well: a controller
+that is faster than the samples moves PV with SP, which a stem that slips by chance at that time would explain
+otherwise. Schwarz's criterion (1978) compares them over the whole wave, and Vuong's test (1989) whether the gain is
+beyond chance.
 
 The fit of a sticking valve is the pair of S and J whose stem predicts PV with the smallest errors, together with the
 process and the load that are fitted to it. One missed slip changes a whole cycle, so that the likelihood has many
@@ -59,7 +61,7 @@ class Valve:
 
 @dataclass(frozen=True, slots=True)
 class StictionTest:
-    """The comparison of a valve that follows OP, one with a periodic load besides, and one that sticks.
+    """The comparison of three hypotheses: PV follows OP, OP with a periodic load, or a sticking valve.
 
     log_likelihoods, bics: of the three. z: Vuong's statistic of the third against the better of the others. rest: S /
     range of OP. sense: sign of the response of PV to the stem. search: the valves that were fitted.
