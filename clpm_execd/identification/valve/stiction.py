@@ -98,6 +98,18 @@ class StickyValve:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Stems of valves, and their positions in a record in batches, (M, T) each, %."""
+
+    stems: list[Stem]
+    batches: list[Floats]
+
+    @classmethod
+    def of(cls, signals: Signals, stems: list[Stem]) -> _Grid:
+        return cls(stems, [*_simulate_batches(signals, stems)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Explanation:
     """A hypothesis with the process that suits it best: the cost of the fit, Schwarz's criterion, and the errors (n,).
 
@@ -120,7 +132,9 @@ def find_stiction(signals: Signals, priors: Iterable[ProcessSpec]) -> StictionTe
     width = float(np.quantile(op, 0.98) - np.quantile(op, 0.02)) if len(op) else 0.0
     if width <= LIMITS.min_range_percent:
         return None
-    of_models = [explanations for prior in priors if (explanations := _explain(part, prior, width)) is not None]
+    coarse = _Grid.of(part, [(size * width, jump * size * width, start) for size in _SIZES for jump in _COARSE_JUMPS
+                             for start in (-1.0, 0.0, 1.0)])
+    of_models = [explanations for prior in priors if (explanations := _explain(part, prior, coarse)) is not None]
     if not of_models:
         return None
     follows, driven, sticks = (min(rivals, key=lambda one: one.bic) for rivals in zip(*of_models, strict=True))
@@ -132,9 +146,9 @@ def find_stiction(signals: Signals, priors: Iterable[ProcessSpec]) -> StictionTe
                         search.best.stem[0] / width, float(np.sign(search.best.fit.gain)), search)
 
 
-def _explain(signals: Signals, prior: ProcessSpec, width: float
+def _explain(signals: Signals, prior: ProcessSpec, coarse: _Grid
              ) -> tuple[_Explanation, _Explanation, _Explanation] | None:
-    """Return the three hypotheses with the process model of the prior; None where PV or OP rest. width: see `find`."""
+    """Return the three hypotheses with the process model of the prior; None where PV or OP rest. coarse: see `find`."""
     model = PredictionErrorModel(signals, prior, parts=_MAX_SCANS, beside_sp=True)
     fit = find_fit(model) if model.stretches else None
     if fit is None:
@@ -147,7 +161,7 @@ def _explain(signals: Signals, prior: ProcessSpec, width: float
     driven = (_Explanation(inf, inf, follows.errors) if best is None else
               _Explanation(best.cost, criterion(driven_model, best), driven_model.errors(best.parameters)))
     search = ValveSearch(signals, model)
-    if not search.find(fit, width):
+    if not search.find(fit, coarse):
         return None
     errors = model.with_input(_simulate_stems(signals, [search.best.stem])[0]).errors(search.best.fit.parameters)
     bic = criterion(model, search.best.fit) + _STEM_PARAMETERS * log(model.samples)
@@ -173,21 +187,19 @@ class ValveSearch:
         """The best of all valves."""
         return min(self._valves.values(), key=lambda valve: valve.fit.cost)
 
-    def find(self, follows: Fit, width: float) -> bool:
-        """Search coarsely, and return whether there is a valve. width: the range of OP.
+    def find(self, follows: Fit, coarse: _Grid) -> bool:
+        """Search, and return whether there is a valve. coarse: the stems with which it begins, the smallest S first.
 
         It starts from the process of a valve that follows OP, and from the typical one, which no wrong stem deforms.
         """
-        stems = [(size * width, jump * size * width, start) for size in _SIZES for jump in _COARSE_JUMPS
-                 for start in (-1.0, 0.0, 1.0)]
         typical = self._model.evaluate(self._model.initial_values[1])
-        self._evaluate_grid([follows] if typical is None else [follows, typical], stems)
+        self._evaluate_grid([follows] if typical is None else [follows, typical], coarse)
         if not self._valves:
             return False
-        self._evaluate_grid([self.best.fit], stems)
+        self._evaluate_grid([self.best.fit], coarse)
         # A stem that follows OP more closely than the smallest S would explain any error of the model.
-        self._evaluate_grid([self.best.fit], [stem for stem in _make_grid(self.best.stem, *_WIDE_GRID)
-                                              if stem[0] >= _SIZES[0] * width])
+        self._evaluate(self.best.fit, [stem for stem in _make_grid(self.best.stem, *_WIDE_GRID)
+                                       if stem[0] >= coarse.stems[0][0]])
         return True
 
     def size(self, signals: Signals, gain: float, has_limit_cycle: bool) -> StickyValve:
@@ -205,20 +217,20 @@ class ValveSearch:
         return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), _simulate_stems(signals, [valve.stem])[0])
 
     def _refine(self) -> None:
-        self._evaluate_grid([self.best.fit], [(s, j, start) for s, j, _ in _make_grid(self.best.stem, *_WIDE_GRID)
-                                                 for start in (-1.0, 0.0, 1.0)])
+        self._evaluate(self.best.fit, [(s, j, start) for s, j, _ in _make_grid(self.best.stem, *_WIDE_GRID)
+                                       for start in (-1.0, 0.0, 1.0)])
         for _ in range(_MAX_REFINEMENTS):
             before = self.best.fit.cost
             for valve in [*self._valves.values()]:
-                self._evaluate_grid([valve.fit], _make_grid(valve.stem, *_DENSE_GRID))
+                self._evaluate(valve.fit, _make_grid(valve.stem, *_DENSE_GRID))
             stem = self.best.stem
-            self._evaluate_grid([self.best.fit],
-                                [(stem[0], jump * stem[0], start) for jump in _JUMPS for start in _STARTS])
+            self._evaluate(self.best.fit,
+                           [(stem[0], jump * stem[0], start) for jump in _JUMPS for start in _STARTS])
             if self.best.fit.cost > before - LIMITS.likelihood_drop:
                 break
         for grid in _FINE_GRIDS:
             for valve in [*self._valves.values()]:
-                self._evaluate_grid([valve.fit], _make_grid(valve.stem, *grid))
+                self._evaluate(valve.fit, _make_grid(valve.stem, *grid))
 
     def _intervals(self, best: Valve, gain: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Return S and J with intervals that contain all pairs of nearly the same likelihood.
@@ -228,33 +240,31 @@ class ValveSearch:
         """
         stems = [*_make_grid(best.stem, *_DENSE_GRID), *_make_grid(best.stem, *_FINE_GRIDS[0])]
         max_cost = best.fit.cost + max(LIMITS.likelihood_drop, LIMITS.likelihood_drop_share * gain)
-        costs = np.concatenate([self._model.costs(best.fit, part) for part in self._position_batches(stems)])
+        costs = np.concatenate([self._model.costs(best.fit, part) for part in _simulate_batches(self._signals, stems)])
         likely_stems = np.array([best.stem, *(stems[k] for k in np.flatnonzero(costs < max_cost))])
         # OP reverses at an unknown time between two samples of a record that does not have every scan.
         moves = np.diff(self._signals.op)
         intersample_travel = float(np.sqrt(np.nanmean(moves**2))) if self._signals.interval > SCAN else 0.0
         s, j = ((value, max(min(float(values.min()), value - min_share * best.stem[0]) - intersample_travel, 0.0),
                  max(float(values.max()), value + min_share * best.stem[0]) + intersample_travel)
-                for value, values,
-                min_share in zip(best.stem, likely_stems.T, LIMITS.min_interval_shares, strict=False))
+                for value, values, min_share in zip(best.stem, likely_stems.T, LIMITS.min_interval_shares,
+                                                    strict=False))
         return s, j
 
-    def _evaluate_grid(self, fits: Sequence[Fit], stems: Sequence[Stem]) -> None:
+    def _evaluate(self, fit: Fit, stems: list[Stem]) -> None:
+        self._evaluate_grid([fit], _Grid.of(self._signals, stems))
+
+    def _evaluate_grid(self, fits: Sequence[Fit], grid: _Grid) -> None:
         """Keep the best valve with and without a slip jump among these, with its process refitted from each fit."""
-        have_jump = np.array([stem[1] >= LIMITS.jump_share * stem[0] for stem in stems])
-        positions = [*self._position_batches(stems)]
+        have_jump = np.array([stem[1] >= LIMITS.jump_share * stem[0] for stem in grid.stems])
         for fit in fits:
-            costs = np.concatenate([self._model.costs(fit, part) for part in positions])
+            costs = np.concatenate([self._model.costs(fit, batch) for batch in grid.batches])
             for has_jump in np.unique(have_jump).tolist():
                 k = int(np.where(have_jump == has_jump, costs, inf).argmin())
-                valve = Valve(stems[k], self._refit(fit, positions[k // _BATCH_STEMS][k % _BATCH_STEMS]))
+                valve = Valve(grid.stems[k], self._refit(fit, grid.batches[k // _BATCH_STEMS][k % _BATCH_STEMS]))
                 best = self._valves.get(has_jump)
                 if np.isfinite(valve.fit.cost) and (best is None or valve.fit.cost < best.fit.cost):
                     self._valves[has_jump] = valve
-
-    def _position_batches(self, stems: Sequence[Stem]) -> Iterator[Floats]:
-        for at in range(0, len(stems), _BATCH_STEMS):
-            yield _simulate_stems(self._signals, stems[at:at + _BATCH_STEMS])
 
     def _refit(self, fit: Fit, position: Floats) -> Fit:
         """Return the process refitted to a stem position, (T,), from the initial values of a fit."""
@@ -262,6 +272,11 @@ class ValveSearch:
         starts[:, model.lags] += np.log(_DEAD_TIME_FACTORS)
         start = min(starts, key=lambda start: float(np.sum(model.errors(start)**2)))
         return model.fit(start, _COARSE_GAIN_2LOGL) or replace(fit, cost=inf)
+
+
+def _simulate_batches(signals: Signals, stems: Sequence[Stem]) -> Iterator[Floats]:
+    for at in range(0, len(stems), _BATCH_STEMS):
+        yield _simulate_stems(signals, stems[at:at + _BATCH_STEMS])
 
 
 def _simulate_stems(signals: Signals, stems: Sequence[Stem]) -> Floats:
