@@ -101,7 +101,7 @@ class Friction:
 
 
 def simulate_plant(plant: str, seed: int) -> Records:
-    """Return the records of a plant's loops; a sticky valve that cannot be seen is left out."""
+    """Return the records of a plant's loops; a sticky valve that does not show is left out."""
     rng = np.random.default_rng([PLANTS.index(plant), seed])
     kinds = np.repeat(list(LOOPS_OF_A_KIND), list(LOOPS_OF_A_KIND.values()))
     loops = Loops(plant, kinds, rng)

@@ -58,7 +58,7 @@ def test_a_user_that_opens_lowers_the_pressure_and_the_other_user_opens_against_
         {"id": "FIC3", **QUIET, "coupling": [{"loop": "PIC1", "by": "pv", "gain": 0.5}]}]}).loops
     [block] = simulate(loops, 3600)
     assert np.abs(block.pv[:60] - 50.0).max() < 1e-9
-    # At rest the other user's valve makes up for what the pressure takes: p = -0.25 x 2 (10 + v), v = -0.5 p.
+    # At steady state the other user's valve makes up for what the pressure takes: p = -0.25 x 2 (10 + v), v = -0.5 p.
     pressure = -5.0 / (1.0 - 0.25)
     assert block.pv[-1, 0] == pytest.approx(50.0 + pressure, abs=1e-3)
     assert block.op[-1, 2] == pytest.approx(50.0 - 0.5 * pressure, abs=1e-3)

@@ -104,7 +104,7 @@ class PredictionErrorModel:
         self._op = self._deviations(signals.op)
         sp = self._deviations(signals.sp) if beside_sp else []
         self._sp = sp if any(part.any() for part in sp) else []
-        # The controller has seen PV before it sets OP between two samples: OP at a sample is no cause of PV there.
+        # The controller has read PV before it sets OP between two samples: OP at a sample is no cause of PV there.
         self._min_dead_time = self.interval / 2.0 if beside_sp and self._parts > 1 else 0.0
         self.samples = sum(len(pv) for pv in self._pv)
         self.max_dead_time = max(3.0, _MAX_DEAD_TIME_SHARE * self.samples) * self.interval
