@@ -78,6 +78,11 @@ def describe_duration(ns: float) -> str:
     return f"{ns / size:.3g} {symbol}"
 
 
+def describe_count(count: int, noun: str) -> str:
+    """Return a number of things for people: `1 loop`, `1,200 loops`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def choose_largest_unit(ns: float) -> tuple[int, str]:
     """Return the size in ns and the symbol of the largest unit, from s to d, of which ns has at least two."""
     sizes = ((DURATION_UNITS_NS[key], symbol) for key, symbol in _SYMBOLS)

@@ -63,7 +63,7 @@ def test_a_service_ignores_an_invalid_file_and_applies_a_valid_one_as_after_a_re
     assert len([line for line in errors if "loops.toml" in line]) == 1
     refusal = "loops.toml not reloaded, the stream goes on as it is: loops.toml: loop[2] FIC2.sped: unknown key"
     assert refusal in errors[0]
-    assert "1 loops restored, 2 new, 1 removed" in log.read_text()
+    assert "1 loop restored, 2 new, 1 removed" in log.read_text()
     lines = spooled(tmp_path)
     first, last = (int(line.split()[-1]) for line in (lines[0], lines[-1]))
     words = run_command("generate", "--config", "loops.toml", "--start", format_time(first), "--duration",

@@ -127,7 +127,7 @@ def test_a_new_loop_starts_at_the_resume_point_and_a_removed_one_ends(
     before = out.read_text().splitlines()
     file.write_text(FLOW + NEW)
     log = live(command, out, 2.0, kill=False)
-    assert "1 loops restored, 1 new, 2 removed" in log
+    assert "1 loop restored, 1 new, 2 removed" in log
     after = samples(out.read_text().splitlines()[len(before):])
     assert {line.split("loop_id=")[1].split()[0] for line in after} == {"FIC1", "PIC1"}
     both, fresh = stamps([*before, *after]), [line for line in after if "PIC1" in line]
@@ -172,4 +172,4 @@ def test_a_checkpoint_of_another_kind_of_source_is_moved_away(tmp_path: Path, cl
     [warning] = [line for line in log.splitlines() if line.startswith("W! ")]
     assert "it is of a plant, and this stream is of a record" in warning
     assert len(list((tmp_path / "state" / "corrupt").iterdir())) == 1
-    assert "1 loops restored" in live([*command, "--replay", str(record)], out, 1.5, kill=False)
+    assert "1 loop restored" in live([*command, "--replay", str(record)], out, 1.5, kill=False)

@@ -138,6 +138,9 @@ def test_a_part_of_the_time_range_can_be_scored(folder: Path) -> None:
     result = score_json(folder, *truth, "--start", "2025-01-10T10:25:00Z", "--end", "2025-01-10T10:35:00Z")
     assert result["loop_days"] == pytest.approx(2 * 600 / 86400)
     assert result["all"]["alarms"] == 1  # type: ignore[index]
+    assert result["alarms_outside"] == 2
+    tables = run_cli(folder, "score", "v.csv", *truth, "--end", "2025-01-10T10:45:00Z").stdout
+    assert "1 alarm outside of the time that the ground truth covers; not counted." in tables
     message = run_cli(folder, "score", "v.csv", *truth, "--start", "2026-01-10T10:25:00Z", status=2).stderr
     assert message == "--start, --end: no ground truth lies between them; give other times\n"
 

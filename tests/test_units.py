@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.units import LONGEST, SECOND, describe_duration, format_duration, parse_duration, parse_time
+from clpm_execd.units import (
+    LONGEST,
+    SECOND,
+    describe_count,
+    describe_duration,
+    format_duration,
+    parse_duration,
+    parse_time,
+)
 
 
 @pytest.mark.parametrize(("text", "ns"), [
@@ -33,6 +41,10 @@ def test_an_invalid_duration_is_refused_with_an_example(text: object) -> None:
 
 def test_a_duration_of_zero_is_allowed_on_request() -> None:
     assert parse_duration("0s", zero=True) == 0
+
+
+def test_one_thing_is_a_singular() -> None:
+    assert [describe_count(n, "loop") for n in (0, 1, 1200)] == ["0 loops", "1 loop", "1,200 loops"]
 
 
 @given(st.integers(1, LONGEST))

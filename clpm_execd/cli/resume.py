@@ -12,7 +12,7 @@ from clpm_execd.cli.assembly import OpenedSource, build_encoder, build_source
 from clpm_execd.clock import Clock
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND, describe_duration
+from clpm_execd.units import SECOND, describe_count, describe_duration
 
 if TYPE_CHECKING:
     from clpm_execd.config.loops import Configuration
@@ -148,9 +148,9 @@ def _log_resume(checkpoint: Checkpoint, opened_source: OpenedSource, log: loggin
         return
     new, removed_count = len(source.loops) - len(restored_loops), len(set(checkpoint.snapshot.loops) - restored_loops)
     missing = max(0, (now - opened_source.first_emit) // source.interval + 1)
-    log.info("resumed after %s: %d loops restored, %d new, %d removed; backfilling %d sample%s per loop",
-             describe_duration(max(0, now - checkpoint.taken_at)), len(restored_loops), new, removed_count, missing,
-             "" if missing == 1 else "s")
+    log.info("resumed after %s: %s restored, %d new, %d removed; backfilling %s per loop",
+             describe_duration(max(0, now - checkpoint.taken_at)), describe_count(len(restored_loops), "loop"), new,
+             removed_count, describe_count(missing, "sample"))
     if opened_source.first_emit - now > CLOCK_AHEAD:
         log.warning("the clock is %s behind the last sample; waiting until it has passed it",
                     describe_duration(opened_source.first_emit - now))

@@ -19,6 +19,7 @@ from clpm_execd.influx.client import Writer
 from clpm_execd.outputs import stream
 from clpm_execd.outputs.stream import StreamJob
 from clpm_execd.plant.block import SECOND
+from clpm_execd.units import describe_count
 
 _MAX_DRAIN_NS = 60 * SECOND  # for what is pending once `count` instants are emitted
 _STOP_GRACE_NS = 5 * SECOND  # for what is pending in memory once a stop is requested
@@ -52,7 +53,8 @@ def run(job: StreamJob, writer: Writer, *, queue: Queue | None = None, quarantin
     sender = Sender(queue, writer, target=writer.target, log=job.log, quarantine=quarantine)
     if job.metrics:
         job.metrics.more = _DeliveryMetrics(sender, queue, quarantine)
-    job.log.info("start: %d loops every %g s to %s", len(job.source.loops), job.source.interval / SECOND, writer.target)
+    loops = describe_count(len(job.source.loops), "loop")
+    job.log.info("start: %s every %g s to %s", loops, job.source.interval / SECOND, writer.target)
     stream.run(job, _QueueOutput(job, queue, sender, writer))
     pending = queue.points
     job.log.log(

@@ -26,7 +26,7 @@ from clpm_execd.pictures.page import (
     render_paragraph,
     render_table,
 )
-from clpm_execd.units import describe_duration
+from clpm_execd.units import describe_count, describe_duration
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -107,12 +107,8 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
 
 def _lead(fits: Sequence[LoopFit]) -> str:
     files = len({fit.source for fit in fits})
-    return (f"{_count(len(fits), 'loop')} fitted to {_count(files, 'record')}; each free-running simulation is shown "
-            "next to its record")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"
+    return (f"{describe_count(len(fits), 'loop')} fitted to {describe_count(files, 'record')}; each free-running "
+            "simulation is shown next to its record")
 
 
 def _describe_record(fit: LoopFit) -> str:

@@ -17,7 +17,7 @@ from clpm_execd.pictures.style import LIGHT
 from clpm_execd.score.precision_recall import Point, compute_average_precision
 from clpm_execd.score.result import Mistake, Score, Tally
 from clpm_execd.score.rules import HEALTHY, NO_ALARM
-from clpm_execd.units import SECOND, describe_duration, format_time
+from clpm_execd.units import SECOND, describe_count, describe_duration, format_time
 from clpm_execd.version import __version__
 
 if TYPE_CHECKING:
@@ -75,13 +75,16 @@ def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
     target = "present" if score.all_present else "visible"
     rate = "-" if score.false_alarm_rate is None else f"{score.false_alarm_rate:.3g}"
     share = f"for at least {100 * score.overlap:g} % of its time" if score.overlap else "at any time of it"
-    lines = [f"{score.loops} loops, {score.loop_days:.4g} loop-days. An alarm is correct if {_MATCHES[score.by]} is "
-             f"{target} {share}.",
+    lines = [f"{describe_count(score.loops, 'loop')}, {score.loop_days:.4g} loop-days. An alarm is correct if "
+             f"{_MATCHES[score.by]} is {target} {share}.",
              f"Macro F1 {format_score(score.macro_f1)}. False alarms: {score.false_alarms}, {rate} per loop-day. Other "
              f"wrong alarms: {score.misclassifications} on another fault, {score.control_alarms} on negative controls."]
     if score.total.unjudged_alarms:
-        lines.append(f"{score.total.unjudged_alarms} alarms cover only time in which the fault is present but not "
-                     "visible; they are not counted.")
+        lines.append(f"{describe_count(score.total.unjudged_alarms, 'alarm')} only in time in which the fault is "
+                     "present but not visible; not counted.")
+    if score.unobserved_alarms:
+        lines.append(f"{describe_count(score.unobserved_alarms, 'alarm')} outside of the time that the ground truth "
+                     "covers; not counted.")
     if curve:
         lines.append(f"Average precision {format_score(compute_average_precision(curve))}, over the limits of the "
                      "detector's score.")
@@ -237,6 +240,7 @@ def to_json(score: Score, curve: Sequence[Point] = ()) -> str:
         "faults": [tally(each) for each in score.tallies], "all": tally(score.total),
         "wrong_alarms": {"mistaken": score.misclassifications, "on_controls": score.control_alarms,
                          "false": score.false_alarms},
+        "alarms_outside": score.unobserved_alarms,
         "false_alarms_per_loop_day": score.false_alarm_rate, "confusion": score.confusion,
         "controls": [{"control": c.kind, "stretches": c.occurrences, "alarmed": c.with_alarm} for c in score.controls],
         "false_positives": mistakes(score.false_positives), "false_negatives": mistakes(score.false_negatives),

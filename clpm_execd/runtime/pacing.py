@@ -22,7 +22,7 @@ from clpm_execd.clock import Clock
 from clpm_execd.plant.block import SECOND, Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.readiness import wait_until_ready
-from clpm_execd.units import DAY, describe_duration
+from clpm_execd.units import DAY, describe_count, describe_duration
 
 # Lines of one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
 MAX_LINES_PER_WRITE = 5_000
@@ -178,9 +178,9 @@ class Scheduler:
         self._is_late = True
         n = -(-(horizon - self._source.next_time) // self._source.interval)
         self._log.warning(
-            "%s behind schedule: dropping %d samples per loop, backfilling the last %s",
+            "%s behind schedule: dropping %s per loop, backfilling the last %s",
             describe_duration(self._clock.now() - self._source.next_time),
-            n,
+            describe_count(n, "sample"),
             describe_duration(self._max_gap),
         )
         self._simulate_without_output(horizon, "the start of the backfill", should_stop)
@@ -221,7 +221,8 @@ class Scheduler:
             self._is_late = False
         elif self._has_emitted and not self._is_late:
             n = count_due(self._source.next_time, self._source.interval, now)
-            self._log.warning("%s behind schedule; backfilling %d samples per loop", describe_duration(lag), n)
+            self._log.warning("%s behind schedule; backfilling %s per loop", describe_duration(lag),
+                              describe_count(n, "sample"))
             self._is_late = True
 
     def _log_clock_set_back(self) -> None:

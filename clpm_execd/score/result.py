@@ -136,6 +136,8 @@ class Score:
         Observation of all loops together, days.
     false_positives, false_negatives : tuple of Mistake
         Each wrong alarm and each missed event, by loop and time.
+    unobserved_alarms : int
+        Alarms that lie outside of the time that the ground truth covers; no other number counts them.
     """
 
     by: str
@@ -152,6 +154,7 @@ class Score:
     loop_days: float
     false_positives: tuple[Mistake, ...] = ()
     false_negatives: tuple[Mistake, ...] = ()
+    unobserved_alarms: int = 0
 
     @property
     def macro_f1(self) -> float | None:

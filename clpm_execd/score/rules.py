@@ -142,7 +142,10 @@ def score(truth: GroundTruth, alarms: Iterable[Alarm], *, by: str = "kind", over
         scorer.add_loop(loop, loop_truth, _events(loop_truth),
                         _merge_alarms(own_alarms, observation, loop_truth, by, overlap))
     loop_days = sum(sum_durations(observation) for observation in truth.observation.values()) / DAY
-    return scorer.result(by, overlap, all_present, len(truth.observation), loop_days)
+    unobserved = sum(_count_unobserved(own_alarms, truth.observation.get(loop, ()), by)
+                     for loop, own_alarms in alarms_by_loop.items())
+    return replace(scorer.result(by, overlap, all_present, len(truth.observation), loop_days),
+                   unobserved_alarms=unobserved)
 
 
 def is_out_of_service(episode: Episode) -> bool:
@@ -221,15 +224,26 @@ def _events(truth: _LoopTruth) -> list[_Event]:
     return [event for event in events if event.target]
 
 
-def _merge_alarms(alarms: Sequence[Alarm], observation: TimeIntervals, truth: _LoopTruth, by: str,
-                  overlap: float) -> list[_MergedAlarm]:
+def _group_by_name(alarms: Iterable[Alarm], by: str) -> dict[str, list[Alarm]]:
+    """Return the alarms of a loop by the name under which they are counted, without those that name no fault."""
     alarms_by_name: dict[str, list[Alarm]] = {}
     for alarm in alarms:
         name = _label(alarm.fault, by)
         if name is not None:
             alarms_by_name.setdefault(name, []).append(alarm)
+    return alarms_by_name
+
+
+def _count_unobserved(alarms: Iterable[Alarm], observation: TimeIntervals, by: str) -> int:
+    """Return how many alarms of a loop lie outside of the time that the ground truth covers."""
+    return sum(not intersection((part,), observation) for each in _group_by_name(alarms, by).values()
+               for part in union((alarm.start, alarm.end) for alarm in each))
+
+
+def _merge_alarms(alarms: Sequence[Alarm], observation: TimeIntervals, truth: _LoopTruth, by: str,
+                  overlap: float) -> list[_MergedAlarm]:
     result: list[_MergedAlarm] = []
-    for name, each in alarms_by_name.items():
+    for name, each in _group_by_name(alarms, by).items():
         target = truth.target.get(name, ())
         invisible = difference(truth.present.get(name, ()), target)
         for start, end in union((alarm.start, alarm.end) for alarm in each):

@@ -191,6 +191,13 @@ def test_only_observed_time_counts() -> None:
     assert score(case, [alarm("stiction", 500, 900)]).tallies[0].wrong_alarms == 0
 
 
+def test_alarms_outside_of_the_observed_time_are_counted_apart() -> None:
+    case = GroundTruth((episode("stiction", 100, 300),), {"A": ((0, 150), (200, 400))})
+    outside = [alarm("stiction", 500, 900), alarm("stuck", 160, 190), alarm("stuck", 190, 195)]
+    result = score(case, [*outside, alarm("stiction", 390, 450)])
+    assert (result.unobserved_alarms, result.total.wrong_alarms) == (2, 1)
+
+
 def test_an_alarm_while_a_loop_is_out_of_service_counts_neither_way() -> None:
     for kind in ("maintenance", "shutdown"):
         result = score(truth(control(100, 200, kind)), [alarm("manual", 110, 190), alarm("freeze", 120, 130)])

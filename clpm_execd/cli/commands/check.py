@@ -15,7 +15,7 @@ from clpm_execd.cli.terminal import is_colour_terminal, print_loops
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND
+from clpm_execd.units import SECOND, describe_count
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     where = f", {settings.url} accepts writes" if settings and arguments.direct else ""
     where += f" ({server_name})" if server_name else ""
     warnings = [*(settings.warnings() if settings else ()), *warnings]
-    lines = [f"ok: {len(configuration.loops)} loops{where}", *(f"warning: {warning}" for warning in warnings)]
+    lines = [f"ok: {describe_count(len(configuration.loops), 'loop')}{where}",
+             *(f"warning: {warning}" for warning in warnings)]
     status = print_text("".join(f"{line}\n" for line in lines))
     if is_colour_terminal(sys.stdout):
         print_loops(configuration.loops)

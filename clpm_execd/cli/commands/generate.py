@@ -29,7 +29,7 @@ from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.paths import COMPRESSED_SUFFIXES, load_zstd
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND, describe_duration, format_duration, parse_duration
+from clpm_execd.units import SECOND, describe_count, describe_duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -193,7 +193,7 @@ class _Progress:
         """Print how many samples of all loops were written, how large they are, and how fast it was."""
         seconds = time.monotonic() - self._start_time
         size = "" if path is None else f", {_size_of(path) / 1e6:,.1f} MB"
-        print(f"{path or 'stdout'}: {sample_count:,} samples of {loops:,} {'loops' if loops > 1 else 'loop'}{size}, "
+        print(f"{path or 'stdout'}: {describe_count(sample_count, 'sample')} of {describe_count(loops, 'loop')}{size}, "
               f"{seconds:.1f} s, {sample_count / seconds:,.0f} samples/s", file=sys.stderr)
 
 

@@ -15,7 +15,7 @@ from clpm_execd.cli.options import non_negative_integer, refuse_unused, speed
 from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals, has_terminal, restart_process
-from clpm_execd.units import SECOND
+from clpm_execd.units import SECOND, describe_count
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -129,7 +129,7 @@ class _Reload:
             others = f" (and {len(bad.problems) - 1} more: see clpm-execd check)" if bad.problems[1:] else ""
             self._log.error("%s not reloaded, the stream goes on as it is: %s%s", self._path, bad.problems[0], others)
             return
-        self._log.info("reloading %s: %d loops", self._path, len(configuration.loops))
+        self._log.info("reloading %s: %s", self._path, describe_count(len(configuration.loops), "loop"))
         self.is_accepted = True
         self._signals.request_stop()
 
@@ -198,7 +198,7 @@ def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -
 
     source, under_telegraf = job.source, execd.is_started_by_telegraf()
     for line in _greeting(source) if _is_interactive() and not under_telegraf else [
-            f"start: {len(source.loops)} loops every {source.interval / SECOND:g} s to stdout"]:
+            f"start: {describe_count(len(source.loops), 'loop')} every {source.interval / SECOND:g} s to stdout"]:
         job.log.info("%s", line)
     max_rate = settings.max_rate
     if max_rate is None and under_telegraf:
@@ -252,7 +252,7 @@ def _is_interactive() -> bool:
 def _greeting(source: Source) -> tuple[str, ...]:
     """Return what tells a person at a terminal what is streamed, where to, how to stop and what to do next."""
     first, last = source.loops[0], source.loops[-1]
-    loops = first if first == last else f"{len(source.loops)} loops, {first} to {last}"
+    loops = first if first == last else f"{describe_count(len(source.loops), 'loop')}, {first} to {last}"
     target = "this terminal and is not stored" if os.isatty(1) else "stdout"
     return (f"streams {loops}: one sample per loop every {source.interval / SECOND:g} s, as InfluxDB line protocol",
             f"goes to {target}; `clpm-execd --direct` writes to InfluxDB, as Telegraf does when it runs this program",
