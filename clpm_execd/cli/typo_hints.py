@@ -7,8 +7,11 @@ option of another command is unknown.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from clpm_execd.cli.options import DEMOS
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
@@ -33,7 +36,7 @@ def describe_mistake(argv: Sequence[str], parser: argparse.ArgumentParser) -> st
         word = words.pop(0)
         if word == "--":
             return None
-        if word.startswith("--"):
+        if re.match("--|-[a-z]", word):
             name, equals, _ = word.partition("=")
             option = parsers[command]._option_string_actions.get(name)
             if option is None:
@@ -43,7 +46,8 @@ def describe_mistake(argv: Sequence[str], parser: argparse.ArgumentParser) -> st
                 _drop_values(option, words)
         elif command == STREAM and not word.startswith("-"):
             if word not in parsers:
-                return _describe_unknown_command(word, list(parsers)[1:])
+                demos = DEMOS if options_before[-1:] == ["--demo"] else ()
+                return _describe_unknown_command(word, list(parsers)[1:], demos)
             command = word
             for name in options_before:
                 if name not in parsers[command]._option_string_actions:
@@ -74,12 +78,15 @@ def _describe_misplaced_option(name: str, command: str, parsers: Parsers) -> str
     return f"{name} belongs to {listing}{end}"
 
 
-def _describe_unknown_command(word: str, commands: Sequence[str]) -> str:
+def _describe_unknown_command(word: str, commands: Sequence[str], demos: Sequence[str]) -> str:
+    """Return what is wrong with a word in place of a command. demos: those of --demo, if the word follows it."""
     option = OPTIONS_BY_SUFFIX.get(Path(word).suffix)
     if option:
         return f"unknown command {word!r}; did you mean {option} {word}?"
-    close = _closest(word, commands)
+    close = _closest(word, [*commands, *demos])
     remedy = f"did you mean {close!r}?" if close else f"the commands are {', '.join(commands)}"
+    if demos:
+        return f"unknown demo or command {word!r}; " + (remedy if close else f"the demos are {', '.join(demos)}")
     return f"unknown command {word!r}; {remedy}"
 
 

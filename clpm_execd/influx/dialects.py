@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import islice
 from typing import Any, Protocol
 
 from clpm_execd.influx.answer import Answer
@@ -109,8 +111,15 @@ class Flux:
                 f"stop: {stop}) |> filter(fn: (r) => r._measurement == {quote_flux(measurement)})")
 
     def _query(self, flux: str) -> Iterator[str]:
+        """Yield the tables of the answer; other text, of a login page or a query that fails halfway, is an error."""
         query = {"query": flux, "type": "flux", "dialect": {"header": True, "annotations": []}}
-        return self.client.lines("POST", "/api/v2/query", query, org=self.client.influx.org)
+        lines = self.client.lines("POST", "/api/v2/query", query, org=self.client.influx.org)
+        is_table_start = True
+        for line in lines:
+            if is_table_start and line.strip() and not line.startswith(",result,"):
+                raise self.client.problem(Answer(HTTPStatus.OK, "".join([line, *islice(lines, 1)])))
+            is_table_start = not line.strip()
+            yield line
 
 
 @dataclass(frozen=True, slots=True)

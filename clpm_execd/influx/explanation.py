@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from clpm_execd.influx.answer import Answer, TransportError
 from clpm_execd.influx.client import InfluxClient
 from clpm_execd.problems import Problem
@@ -26,6 +28,8 @@ def explain_answer(answer: Answer, influx: InfluxClient, permission: str = "writ
     what = f"{url}: {answer}"
     if answer.message.startswith("<"):  # the page of some other server
         return Problem("INFLUXDB_URL", f"{url}: HTTP status {answer.status} and a web page", URL_REMEDY)
+    if answer.status == HTTPStatus.OK and permission == "read":
+        return Problem("INFLUXDB_URL", f"{url}: the answer is no CSV of InfluxDB: {answer.message}", URL_REMEDY)
     if _needs_tls(answer, influx.url):
         return Problem("INFLUXDB_URL", what, "write it with https://")
     if answer.status == 401:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -22,8 +23,10 @@ from urllib3.exceptions import SSLError
 
 from clpm_execd.influx.answer import Answer, TransportError, WriteOutcome, classify_failure
 from clpm_execd.influx.client import InfluxClient
+from clpm_execd.influx.dialects import Flux, QueryRange
 from clpm_execd.influx.query import QueryClient
 from clpm_execd.influx.server_check import check_server
+from clpm_execd.problems import BadInput
 
 LINE = b"control_loops,loop_id=A PV=1 1700000000000000000\n"
 SECRET = "s3cret-t0ken=="
@@ -136,6 +139,16 @@ def test_a_login_page_is_no_acknowledgement(serve: Serve) -> None:
     answer = write(serve(http("200 OK", b"<html>Welcome to our hotel</html>")))
     assert answer.outcome is WriteOutcome.UNKNOWN
     assert "not InfluxDB" in str(answer)
+
+
+@pytest.mark.parametrize(("body", "what"), [
+    (b"<html>Sign in</html>", "HTTP status 200 and a web page"), (b'{"ok":true}', 'no CSV of InfluxDB: {"ok":true}'),
+    (b",result,table,_time\r\n,_result,0,1\r\n\r\nerror,reference\r\nout of memory,\r\n", "reference out of memory,"),
+])
+def test_a_query_that_gets_another_answer_than_tables_is_one_error(serve: Serve, body: bytes, what: str) -> None:
+    flux = Flux(QueryClient(serve(http("200 OK", body)).url, lambda: SECRET, "o", "b"))
+    with pytest.raises(BadInput, match=f"^INFLUXDB_URL: .*{re.escape(what)}"):
+        list(flux.rows("m", ["loop_id"], QueryRange()))
 
 
 @pytest.mark.parametrize("status", ["202 Accepted", "302 Found", "307 Temporary Redirect"])
