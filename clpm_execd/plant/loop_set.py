@@ -36,12 +36,17 @@ class LoopSet(Sequence[LoopSpec]):
         N, the id of each loop's master; None where it has none.
     descriptions
         N, the description of each loop; by default those of `distinct`.
+    groups
+        (N,) the group of each loop: the loops that it names are those of its group, within which ids are unique. By
+        default all loops are one group.
     """
 
     def __init__(self, distinct: Sequence[LoopSpec], which: Indices, ids: Sequence[str],
-                 masters: Sequence[str | None], descriptions: Sequence[str] | None = None) -> None:
+                 masters: Sequence[str | None], descriptions: Sequence[str] | None = None,
+                 groups: Indices | None = None) -> None:
         self.distinct, self.which, self.ids, self.masters = tuple(distinct), which, tuple(ids), tuple(masters)
         self._descriptions = None if descriptions is None else tuple(descriptions)
+        self._groups = groups
 
     @classmethod
     def of(cls, loops: Iterable[LoopSpec]) -> LoopSet:
@@ -103,17 +108,35 @@ class LoopSet(Sequence[LoopSpec]):
         places = indices.tolist()
         return LoopSet([self.distinct[k] for k in used.tolist()], which, [self.ids[i] for i in places],
                        [self.masters[i] for i in places],
-                       None if self._descriptions is None else [self._descriptions[i] for i in places])
+                       None if self._descriptions is None else [self._descriptions[i] for i in places],
+                       None if self._groups is None else self._groups[indices])
+
+    def repeat(self, indices: Indices, groups: Indices) -> LoopSet:
+        """Return the loops of these indices, which may occur several times, but once in each group, (M,) both."""
+        loops = self.select(indices)
+        return LoopSet(loops.distinct, loops.which, loops.ids, loops.masters, loops._descriptions, groups)
+
+    def make_finder(self) -> Callable[[int, str], int]:
+        """Return a function that returns the index of the loop that the loop of an index names by its id.
+
+        It raises KeyError where there is none.
+        """
+        if self._groups is None:
+            index = {loop: i for i, loop in enumerate(self.ids)}
+            return lambda _, name: index[name]
+        groups = self._groups.tolist()
+        index_in_group = {pair: i for i, pair in enumerate(zip(groups, self.ids, strict=True))}
+        return lambda i, name: index_in_group[groups[i], name]
 
     def with_loop(self, index: int, loop: LoopSpec) -> LoopSet:
         """Return the same loops, with this one, of the same id, master and description, at the index."""
         which = self.which.copy()
         which[index] = len(self.distinct)
-        return LoopSet((*self.distinct, loop), which, self.ids, self.masters, self._descriptions)
+        return LoopSet((*self.distinct, loop), which, self.ids, self.masters, self._descriptions, self._groups)
 
     def with_distinct(self, distinct: Iterable[LoopSpec]) -> LoopSet:
         """Return the same loops, of these K specifications in place of those that they have."""
-        return LoopSet(tuple(distinct), self.which, self.ids, self.masters, self._descriptions)
+        return LoopSet(tuple(distinct), self.which, self.ids, self.masters, self._descriptions, self._groups)
 
     def with_nominal_op(self, op: Floats) -> LoopSet:
         """Return the same loops, each in balance at the OP of this array, (N,) %."""
@@ -123,7 +146,7 @@ class LoopSet(Sequence[LoopSpec]):
                          for k, v in zip(*divmod(pairs, len(values)), strict=True)]
         distinct = [loop if loop.op == nominal_op else replace(loop, op=nominal_op)
                     for loop, nominal_op in loops_and_ops]
-        return LoopSet(distinct, which, self.ids, self.masters, self._descriptions)
+        return LoopSet(distinct, which, self.ids, self.masters, self._descriptions, self._groups)
 
     def tags_by_id(self) -> dict[str, Mapping[str, str]]:
         """Return the tags of those loops that have some of their own, by id."""

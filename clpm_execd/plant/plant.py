@@ -17,7 +17,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, MODES, SECOND, Block, Floats
 from clpm_execd.plant.kernel.simulation import Simulation
 from clpm_execd.plant.loop_set import Indices, LoopSet
-from clpm_execd.plant.rng import draw_normal_pairs
+from clpm_execd.plant.rng import derive_stream_keys, draw_normal_pairs
 from clpm_execd.plant.snapshot import (
     Snapshot,
     StatefulPart,
@@ -108,6 +108,11 @@ class Plant(Simulation):
         self._measures_truth = measures_truth
         new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
         specs = self._build(self._specs, seed, self._starts)
+        self._random_keys = derive_stream_keys(seed, specs.ids, stored_names.NOISE_AND_LOAD)
+        if specs.any(lambda loop: loop.throughput.moves_load):
+            from clpm_execd.plant.stages.throughput import Throughput
+
+            self._disturbance.throughput = Throughput(specs, seed, self._starts, self._scan)
         if snapshot is not None and is_respecified:  # what a new fault starts from
             restore_parts(self._parts(), snapshot.tables, np.arange(len(loops)))
         if specs.any(lambda loop: loop.faults):

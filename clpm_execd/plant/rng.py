@@ -8,7 +8,6 @@ plain arithmetic, so that a number has the same bits on every platform.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from math import pi
 
@@ -52,11 +51,6 @@ def _make_log_table() -> tuple[Floats, Floats]:
 _RECIPROCALS, _LOGS = _make_log_table()
 
 
-# Stands in the id of a loop's copy before what tells it from other copies: a copy has the random streams of its loop.
-COPY_MARK = "\x1f"
-_MARK_AND_NUMBER = re.compile(rf"{COPY_MARK}\d+")
-
-
 def derive_stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.NDArray[np.uint64]:
     """Return the key of each loop's random stream for a purpose.
 
@@ -65,7 +59,7 @@ def derive_stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.N
     seed
         Seed of all random numbers of a plant.
     loops
-        N ids, which may be marked as those of copies.
+        N ids; loops of one id have the same streams.
     purpose
         One of those in `clpm_execd.stored_names`.
 
@@ -76,8 +70,6 @@ def derive_stream_keys(seed: int, loops: tuple[str, ...], purpose: str) -> npt.N
     seed_hash, suffix = blake2b(f"{seed}\0".encode(), digest_size=8), f"\0{purpose}".encode()
     digests = bytearray()
     for loop in loops:
-        if COPY_MARK in loop:
-            loop = _MARK_AND_NUMBER.sub("", loop)
         digest = seed_hash.copy()  # takes half the time of a new one
         digest.update(loop.encode() + suffix)
         digests += digest.digest()

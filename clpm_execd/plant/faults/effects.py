@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.stages.controller import Controller
 
 
@@ -19,7 +19,7 @@ class ParameterEffects:
     matter. first: the plant's column of the first element of the array.
     """
 
-    def __init__(self, schedule: Schedule, target: str, array: Floats, first: int = 0) -> None:
+    def __init__(self, schedule: FaultSeverities, target: str, array: Floats, first: int = 0) -> None:
         effects = [(k, effect) for k, fault in enumerate(schedule.faults) for effect in fault.kind.effects
                    if effect.target == target and first <= schedule.column[k] < first + len(array)]
         self._array = array
@@ -49,7 +49,7 @@ class ParameterEffects:
 class StageEffects:
     """The effects of all faults on the parameter arrays of a stage, which are given by their names."""
 
-    def __init__(self, schedule: Schedule, arrays: Mapping[str, Floats], first: int = 0) -> None:
+    def __init__(self, schedule: FaultSeverities, arrays: Mapping[str, Floats], first: int = 0) -> None:
         effects = (ParameterEffects(schedule, target, array, first) for target, array in arrays.items())
         self._effects = [effect for effect in effects if len(effect)]
 
@@ -62,7 +62,7 @@ class StageEffects:
 class TuningFaults:
     """Changes the tuning of the controllers of one level of the cascades. first: the plant's column of the first."""
 
-    def __init__(self, schedule: Schedule, controller: Controller, first: int) -> None:
+    def __init__(self, schedule: FaultSeverities, controller: Controller, first: int) -> None:
         self._schedule, self._controller = schedule, controller
         arrays = {"kp": controller.kp, "ki": controller.ki, "anti_windup_gain": controller.anti_windup_gain}
         self._effects = StageEffects(schedule, arrays, first)

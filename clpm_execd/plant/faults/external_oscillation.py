@@ -15,7 +15,7 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant import elementary
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_uniforms_at
 
@@ -51,7 +51,7 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
 class DistantCycles:
     """The waves of M oscillations whose origin is outside of the plant. which: their indices in the schedule."""
 
-    def __init__(self, schedule: Schedule, which: Indices, seed: int) -> None:
+    def __init__(self, schedule: FaultSeverities, which: Indices, seed: int) -> None:
         self._scan = schedule.scan
         self._amplitude, self._period, phase, third_harmonic, wander = (
             schedule.parameter_values(which, name)

@@ -9,7 +9,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.external_oscillation import DistantCycles
 from clpm_execd.plant.faults.kinds import Stage
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_normals
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.coupling import CoupledLoads, Link
@@ -25,7 +25,7 @@ class LoadFaults(LoopArrays):
 
     stored_arrays = stored_names.LOAD_FAULTS
 
-    def __init__(self, schedule: Schedule, state: State, seed: int, empty_load: Floats) -> None:
+    def __init__(self, schedule: FaultSeverities, state: State, seed: int, empty_load: Floats) -> None:
         self._schedule, self._state = schedule, state
         self._shutdowns = schedule.faults_of_kind("shutdown")
         self.columns = schedule.columns_of([*schedule.faults_of_stage(Stage.LOAD), *self._shutdowns.tolist()])
@@ -39,11 +39,12 @@ class LoadFaults(LoopArrays):
         self._distant = oscillations[~is_from_here]
         self._coupling_faults = np.sort(np.append(interactions, oscillations[is_from_here]), kind="stable")
         self._cycles = DistantCycles(schedule, self._distant, seed)
-        column = {loop: i for i, loop in enumerate(schedule.loops.ids)}
+        find = schedule.loops.make_finder()
         self.couplings = CoupledLoads([
-            Link(int(schedule.column[k]), column[other], fault["gain"], fault["lag"])
+            Link(column, find(column, other), fault["gain"], fault["lag"])
             for k in self._coupling_faults.tolist() for fault in [schedule.faults[k]]
-            for other in fault.other_loops()], state, state.sp, schedule.scan)
+            for column in [int(schedule.column[k])] for other in fault.other_loops()],
+            state, state.sp, schedule.scan)
         self._sigma = schedule.parameter_values(self._white_noises, "sigma")
         keys = derive_stream_keys(seed, schedule.stream_names(self._white_noises), stored_names.WHITE_LOAD)
         self._draws = BlockDraws(keys, draw_normals)

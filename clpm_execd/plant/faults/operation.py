@@ -16,7 +16,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import AUT, CAS, MAN, Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.rng import derive_stream_keys, draw_normals, draw_uniforms
 from clpm_execd.plant.snapshot import OwnedRows, Tables, owned_records
 from clpm_execd.plant.stages.state import State
@@ -40,7 +40,7 @@ class OperationFaults:
     shift: (N,) the shift of SP in force, % of span.
     """
 
-    def __init__(self, schedule: Schedule, state: State, seed: int) -> None:
+    def __init__(self, schedule: FaultSeverities, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
         faults = schedule.faults_of_stage(Stage.OPERATOR)
         self._faults = np.array(faults, dtype=np.intp)
@@ -225,7 +225,7 @@ class OperationFaults:
         heapify(self._changes)
 
 
-def _stays_automatic(schedule: Schedule, state: State) -> frozenset[int]:
+def _stays_automatic(schedule: FaultSeverities, state: State) -> frozenset[int]:
     """Return the columns of the loops that a shutdown does not take to MAN.
 
     A level is kept where it is, and so is the flow that does it; a master waits while its slave is in MAN.

@@ -8,7 +8,7 @@ import numpy as np
 
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.stages.process import Process, discretize_with_dead_time
 
 # The time constants change in steps of 0.01 of the healthy ones: each step costs a discretization.
@@ -21,7 +21,7 @@ class ProcessFaults:
     gain, lag: (N,) factors at the current scan.
     """
 
-    def __init__(self, schedule: Schedule, process: Process) -> None:
+    def __init__(self, schedule: FaultSeverities, process: Process) -> None:
         self._schedule, self._process = schedule, process
         self._columns = schedule.columns_of(schedule.faults_of_stage(Stage.PROCESS))
         self.gain, self.lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.catalogue import FAULTS
 from clpm_execd.plant.faults.kinds import Fault, Stage
-from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import derive_stream_keys, draw_uniforms_at
 from clpm_execd.plant.specs import LoopSpec
 
@@ -19,28 +20,66 @@ _NEVER_NS = 2**62  # 146 years, and twice of it still fits a signed 64-bit integ
 _SCANS_PER_BLOCK = 64  # severities computed in one array operation: one scan at a time costs several times as much
 _MIN_SEVERITY = 1e-6  # of a fault that has begun, so that it is present however long its ramp is
 _RAMP_STEPS = 64  # the least number of steps in which a ramp of many scans rises: smooth to the eye
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 _MAX_LOG2_STRIDE = 6  # of the scans between two steps of a ramp: 64, a block
 
 
-class Schedule:
+class FaultSeverities:
     """The F faults of N loops, and their severity at the current scan.
 
-    loops: in the plant's order. columns: the plant's columns in the order in which the faults are counted.
-    starts: (N,) ns, from which the faults of each loop count; before, they are absent. scan: ns. seed: random
-    seed of the times of faults that return irregularly.
+    loops: in the order of a simulation. faults: a tuple of F. column: (F,) the index of each one's loop. scan: s. tick:
+    the number of the current scan. severity: (F,) at this scan, 0 where the fault is absent; another array where it
+    changes. changed_stages: those with a fault whose severity differs from the scan before.
+    """
 
-    Attributes: faults, a tuple of F. column: (F,) the plant's column of each fault. tick: the number of the current
-    scan. severity: (F,) at this scan, 0 where the fault is absent.
+    def __init__(self, loops: LoopSet, faults: tuple[Fault, ...], column: Indices, scan: float) -> None:
+        self.loops, self.faults, self.column, self.scan = loops, faults, column, scan
+        self.tick = -1
+        self.severity: Floats = np.zeros(len(faults))
+        self.changed_stages: set[int] = set()
+
+    def move_to(self, tick: int) -> set[int]:
+        """Go to a scan, and return the changed stages."""
+        raise NotImplementedError
+
+    def faults_of_stage(self, stage: Stage) -> list[int]:
+        """Return the indices of the faults that act in a stage."""
+        return [k for k, fault in enumerate(self.faults) if fault.kind.stage is stage]
+
+    def faults_of_kind(self, kind: str) -> npt.NDArray[np.intp]:
+        """Return the indices of the faults of a kind."""
+        return np.array([k for k, fault in enumerate(self.faults) if fault.kind.name == kind], dtype=np.intp)
+
+    def columns_of(self, which: Sequence[int] | npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Return the columns, in rising order, of the loops that have any of these faults."""
+        return np.unique(self.column[np.asarray(which, dtype=np.intp)])
+
+    def stream_names(self, which: Sequence[int] | npt.NDArray[np.intp]) -> tuple[str, ...]:
+        """Return the names of the random streams of these faults: loop id, and which of the loop's faults it is."""
+        first = np.searchsorted(self.column, self.column, sorter=np.argsort(self.column, kind="stable"))
+        order = np.argsort(np.argsort(self.column, kind="stable"), kind="stable") - first
+        return tuple(stored_names.NTH_FAULT.format(self.faults[k].loop.id, order[k]) for k in which)
+
+    def parameter_values(self, which: npt.NDArray[np.intp], name: str) -> Floats:
+        """Return a parameter of each of these faults."""
+        return np.array([self.faults[k][name] for k in which], dtype=np.float64)
+
+
+class Schedule(FaultSeverities):
+    """The faults of a plant, whose severity is a function of the scan.
+
+    columns: the plant's columns in the order in which the faults are counted. starts: (N,) ns, from which the faults of
+    each loop count; before, they are absent. scan: ns. seed: random seed of the times of faults that return
+    irregularly.
     """
 
     def __init__(self, loops: Sequence[LoopSpec], columns: Sequence[int], starts: npt.NDArray[np.int64], scan: int,
                  seed: int) -> None:
-        self.loops = loops = LoopSet.of(loops)  # which holds no specification for each loop
-        self.scan = scan / 1e9
+        loops = LoopSet.of(loops)  # which holds no specification for each loop
         self._scan = scan
-        pairs = [(c, Fault(FAULTS[spec.kind], spec, loops[c], self.scan)) for c in columns for spec in loops[c].faults]
-        self.faults = tuple(fault for _, fault in pairs)
-        self.column = np.array([c for c, _ in pairs], dtype=np.intp)
+        pairs = [(c, Fault(FAULTS[spec.kind], spec, loops[c], scan / 1e9)) for c in columns for spec in loops[c].faults]
+        super().__init__(loops, tuple(fault for _, fault in pairs), np.array([c for c, _ in pairs], dtype=np.intp),
+                         scan / 1e9)
         specs = [fault.spec for fault in self.faults]
         origin = starts[self.column]
         self._first_tick = origin // scan
@@ -63,8 +102,6 @@ class Schedule:
         self._stride = np.left_shift(1, np.minimum(log2_stride, _MAX_LOG2_STRIDE), dtype=np.int64)
         self._settling_ns = self._ramp + self._stride * scan
         self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
-        self.tick = -1
-        self.severity: Floats = np.zeros(len(self.faults))
         # Of the present block of scans: its first, the faults whose severity changes within it, with their severities
         # at each scan, and the stages with a change at each scan.
         self._block_first = 0
@@ -72,10 +109,6 @@ class Schedule:
         self._block: Floats = np.empty((0, 0))
         self._changes: list[set[int]] = []
         self._stages = np.array([fault.kind.stage for fault in self.faults], dtype=np.intp)
-
-    def mute(self, faults: npt.NDArray[np.intp]) -> None:
-        """Let these faults be absent at all times: they end before they begin."""
-        self._until[faults] = 0
 
     def ticks_of(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the scans at times since 1970, ns."""
@@ -136,7 +169,7 @@ class Schedule:
         return within, remaining
 
     def move_to(self, tick: int) -> set[int]:
-        """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""
+        """Go to a scan, and return the changed stages."""
         row = tick - self._block_first
         is_new_block = not 0 <= row < len(self._changes)
         if is_new_block:
@@ -152,30 +185,35 @@ class Schedule:
         if self._changing.size and (is_new_block or tick != self.tick + 1 or self._changes[row]):
             self.severity = self.severity.copy()
             self.severity[self._changing] = self._block[row]
+        self.tick, self.changed_stages = tick, self._changes[row]
+        return self.changed_stages
+
+
+class RepeatedSchedule(FaultSeverities):
+    """The faults of copies of a plant's loops, as severe as those of the plant, of which some are absent.
+
+    loops: M copies. base: (M,) the plant's column of each. absent: (M,) the index of the plant's fault that each lacks.
+    """
+
+    def __init__(self, original: Schedule, loops: LoopSet, base: Indices, absent: Indices) -> None:
+        order = np.argsort(original.column, kind="stable")
+        first, last = (np.searchsorted(original.column[order], base, side=side) for side in _SIDES)
+        column = np.repeat(np.arange(len(base)), last - first)
+        nth = np.arange(len(column)) - np.searchsorted(column, column)
+        self._original, self._index = original, order[first[column] + nth]
+        self._absent = np.flatnonzero(self._index == absent[column])
+        self._severity_there: Floats | None = None  # from which that of the copies is taken
+        super().__init__(loops, tuple([original.faults[k] for k in self._index.tolist()]), column, original.scan)
+
+    def move_to(self, tick: int) -> set[int]:
+        """Go to the scan at which the plant is, and return the changed stages."""
+        assert tick == self._original.tick
+        if self._severity_there is not self._original.severity:
+            self._severity_there = self._original.severity
+            self.severity = self._severity_there[self._index]
+            self.severity[self._absent] = 0.0
         self.tick = tick
-        return self._changes[row]
-
-    def faults_of_stage(self, stage: Stage) -> list[int]:
-        """Return the indices of the faults that act in a stage."""
-        return [k for k, fault in enumerate(self.faults) if fault.kind.stage is stage]
-
-    def faults_of_kind(self, kind: str) -> npt.NDArray[np.intp]:
-        """Return the indices of the faults of a kind."""
-        return np.array([k for k, fault in enumerate(self.faults) if fault.kind.name == kind], dtype=np.intp)
-
-    def columns_of(self, which: Sequence[int] | npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """Return the columns, in rising order, of the loops that have any of these faults."""
-        return np.unique(self.column[np.asarray(which, dtype=np.intp)])
-
-    def stream_names(self, which: Sequence[int] | npt.NDArray[np.intp]) -> tuple[str, ...]:
-        """Return the names of the random streams of these faults: loop id, and which of the loop's faults it is."""
-        first = np.searchsorted(self.column, self.column, sorter=np.argsort(self.column, kind="stable"))
-        order = np.argsort(np.argsort(self.column, kind="stable"), kind="stable") - first
-        return tuple(stored_names.NTH_FAULT.format(self.faults[k].loop.id, order[k]) for k in which)
-
-    def parameter_values(self, which: npt.NDArray[np.intp], name: str) -> Floats:
-        """Return a parameter of each of these faults."""
-        return np.array([self.faults[k][name] for k in which], dtype=np.float64)
+        return self._original.changed_stages
 
 
 def _to_ns(values: Iterable[int]) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
 from clpm_execd.plant.rng import BlockDraws, derive_stream_keys, draw_uniforms
 from clpm_execd.plant.snapshot import LoopArrays
@@ -24,7 +24,7 @@ class SensorFaults(LoopArrays):
 
     stored_arrays = stored_names.SENSOR_FAULTS
 
-    def __init__(self, schedule: Schedule, state: State, sigma: Floats, seed: int) -> None:
+    def __init__(self, schedule: FaultSeverities, state: State, sigma: Floats, seed: int) -> None:
         self._schedule, self._state, self._sigma = schedule, state, sigma
         self.columns = schedule.columns_of(schedule.faults_of_stage(Stage.SENSOR))
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")

@@ -9,7 +9,7 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.effects import StageEffects
 from clpm_execd.plant.faults.kinds import Stage
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import FaultSeverities
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.stages.state import State
@@ -85,7 +85,8 @@ class ValveFaults(LoopArrays):
 
     stored_arrays = stored_names.VALVE_FAULTS
 
-    def __init__(self, schedule: Schedule, state: State, travel_fraction: Floats, flow_from_closed: Floats) -> None:
+    def __init__(self, schedule: FaultSeverities, state: State, travel_fraction: Floats,
+                 flow_from_closed: Floats) -> None:
         n, self._state, self._schedule = len(travel_fraction), state, schedule
         self._travel_fraction = travel_fraction.copy()
         faulty = schedule.columns_of(schedule.faults_of_stage(Stage.VALVE))

@@ -12,7 +12,6 @@ from clpm_execd import stored_names
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.kernel.single_loop import MAX_ENGINE_LOOPS, SingleLoopEngine
 from clpm_execd.plant.loop_set import LoopSet
-from clpm_execd.plant.rng import derive_stream_keys
 from clpm_execd.plant.snapshot import StatefulPart
 from clpm_execd.plant.stages.controller import Controller
 from clpm_execd.plant.stages.disturbance import Disturbance
@@ -25,9 +24,8 @@ from clpm_execd.plant.stages.valve import Valve
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.kinds import Stage
-    from clpm_execd.plant.faults.schedule import Schedule
+    from clpm_execd.plant.faults.schedule import FaultSeverities
     from clpm_execd.plant.learned.resampler import LearnedLoops
-    from clpm_execd.plant.stages.throughput import Throughput
 
 
 class StageFaults(Protocol):
@@ -49,7 +47,6 @@ class Simulation:
     def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> LoopSet:
         """Make the stages, without faults; return the loops, each in balance at the OP where its stages are."""
         scan = self._scan / SECOND
-        self._random_keys = derive_stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
         self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
         self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
@@ -57,7 +54,7 @@ class Simulation:
         if state.cascades.masters.size:  # which are in balance where their slaves are
             loops = loops.with_nominal_op(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
-        self._disturbance = Disturbance(loops, state, scan, self._make_throughput(loops, seed, starts))
+        self._disturbance = Disturbance(loops, state, scan)
         is_coupled = loops.any(lambda loop: loop.couplings)
         if is_coupled:
             from clpm_execd.plant.stages.coupling import Couplings
@@ -79,18 +76,10 @@ class Simulation:
         if len(loops) <= MAX_ENGINE_LOOPS and not is_disturbed:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
-        self._schedule: Schedule | None = None
+        self._schedule: FaultSeverities | None = None
         return loops
 
-    def _make_throughput(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> Throughput | None:
-        """Return what the throughput of their units does to the loops; None where it does nothing."""
-        if not loops.any(lambda loop: loop.throughput.moves_load):
-            return None
-        from clpm_execd.plant.stages.throughput import Throughput
-
-        return Throughput(loops, seed, starts, self._scan)
-
-    def _attach_faults(self, schedule: Schedule, seed: int) -> None:
+    def _attach_faults(self, schedule: FaultSeverities, seed: int) -> None:
         """Give each stage its faults."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.effects import TuningFaults

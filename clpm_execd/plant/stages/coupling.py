@@ -134,7 +134,7 @@ def find_links(loops: LoopSet) -> list[Link]:
     loops
         Among which all are that a coupling names.
     """
-    index = {loop: i for i, loop in enumerate(loops.ids)}
-    return [Link(i, index[coupling.loop], coupling.gain, coupling.lag, coupling.by == "pv")
+    find = loops.make_finder()
+    return [Link(i, find(i, coupling.loop), coupling.gain, coupling.lag, coupling.by == "pv")
             for i in np.flatnonzero(loops.where(lambda loop: bool(loop.couplings))).tolist()
             for coupling in loops[i].couplings]

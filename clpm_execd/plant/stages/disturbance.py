@@ -34,8 +34,9 @@ def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
 class Disturbance:
     """The loads of N loops."""
 
-    def __init__(self, loops: LoopSet, state: State, scan: float, throughput: Throughput | None = None) -> None:
-        self._state, self._throughput = state, throughput
+    def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
+        self._state = state
+        self.throughput: Throughput | None = None
         self.couplings: Couplings | None = None
         self.faults: LoadFaults | None = None
         self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))
@@ -47,8 +48,8 @@ class Disturbance:
     def scale_draws(self, first: int, noise: Floats, load: Floats) -> None:
         """Turn standard normals from the scan `first` on, (T, N) each, into what moves sensors and loads, in place."""
         load *= self._noise_gain
-        if self._throughput is not None:
-            self._throughput.add_to(first, noise, load, 1.0 - self._ar1)
+        if self.throughput is not None:
+            self.throughput.add_to(first, noise, load, 1.0 - self._ar1)
 
     def step(self, shock: Floats) -> None:
         """Stage 2: the load of this scan; `shock` is (N,), what is new in it."""

@@ -77,14 +77,10 @@ class Cascades:
         links: list[tuple[int, str]] = []
         if loops.masters.count(None) < len(loops):
             links = [(i, master) for i, master in enumerate(loops.masters) if master is not None]
-        if len({master for _, master in links}) != len(links):
-            raise ValueError("a master leads one slave only")
-        index = {loop: i for i, loop in enumerate(loops.ids)} if links else {}
-        for i, master in links:
-            if master not in index:
-                raise ValueError(f"loop {loops.ids[i]!r} follows {master!r}, which is not a loop")
         self.slaves = np.array([i for i, _ in links], dtype=np.intp)
-        self.masters = np.array([index[master] for _, master in links], dtype=np.intp)
+        self.masters = np.array(_find_masters(loops, links) if links else [], dtype=np.intp)
+        if len(np.unique(self.masters)) != len(links):
+            raise ValueError("a master leads one slave only")
         self.depths = self._find_depths(loops)
 
     def _find_depths(self, loops: LoopSet) -> Indices:
@@ -104,3 +100,14 @@ class Cascades:
         """The loops of each depth, as slices of loops that stand masters first."""
         bounds = [0, *(np.flatnonzero(np.diff(self.depths)) + 1).tolist(), len(self.depths)]
         return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def _find_masters(loops: LoopSet, links: list[tuple[int, str]]) -> list[int]:
+    """Return the index of the master of each of these loops, which are given with its id."""
+    find, masters = loops.make_finder(), []
+    for i, master in links:
+        try:
+            masters.append(find(i, master))
+        except KeyError:
+            raise ValueError(f"loop {loops.ids[i]!r} follows {master!r}, which is not a loop") from None
+    return masters

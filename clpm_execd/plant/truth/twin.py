@@ -9,7 +9,6 @@ which act on those that it does, are the same as in the plant.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -18,10 +17,10 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import RepeatedSchedule, Schedule
 from clpm_execd.plant.kernel.simulation import Simulation
 from clpm_execd.plant.loop_set import Indices, LoopSet
-from clpm_execd.plant.rng import COPY_MARK, derive_stream_keys
+from clpm_execd.plant.rng import derive_stream_keys
 from clpm_execd.plant.snapshot import OwnedRows, StatefulPart, Tables, restore_parts, snapshot_parts
 from clpm_execd.plant.specs import LoopSpec, Move
 from clpm_execd.plant.stages.state import Cascades
@@ -42,26 +41,15 @@ class Twin(Simulation):
         base = np.array([c for _, columns, _ in groups for c in columns], dtype=np.intp)
         without = np.repeat([k for k, _, _ in groups], [len(columns) for _, columns, _ in groups]).astype(np.intp)
         is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
-        copies = _copy_loops(specs, base, without)
-        order = np.argsort(Cascades(copies).depths, kind="stable")
+        order = np.argsort(Cascades(specs.repeat(base, without)).depths, kind="stable")
         self.base, self.without, self.is_reached = base[order], without[order], is_reached[order]
-        self._scan, copies = scan, copies.select(order)
+        self._scan, copies = scan, specs.repeat(self.base, self.without)
         self.loops = copies.ids
         balanced = self._build(copies, seed, starts[self.base])
-        twin_schedule = Schedule(balanced, range(len(copies)), starts[self.base], scan, seed)
-        twin_schedule.mute(self._faults_to_mute(schedule, twin_schedule))
-        self._attach_faults(twin_schedule, seed)
+        self._attach_faults(RepeatedSchedule(schedule, balanced, self.base, self.without), seed)
         self.meter = EffectMeter(balanced, interval)
         names = schedule.stream_names(range(len(schedule.faults)))
         self._keys = derive_stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
-
-    def _faults_to_mute(self, schedule: Schedule, twin_schedule: Schedule) -> npt.NDArray[np.intp]:
-        """Return the indices of the faults of the copies that are absent: each is the nth of its loop."""
-        nth = {k: i for column in np.unique(schedule.column).tolist()
-               for i, k in enumerate(np.flatnonzero(schedule.column == column).tolist())}
-        first = np.searchsorted(twin_schedule.column, np.arange(len(self.base)))
-        own = np.flatnonzero(schedule.column[self.without] == self.base)
-        return np.array([first[m] + nth[int(self.without[m])] for m in own.tolist()], dtype=np.intp)
 
     def step(self, tick: int, noise: Floats, load: Floats) -> None:
         """Simulate one scan on the standard normals of the plant's loops, (N,) each."""
@@ -165,24 +153,6 @@ def _reach(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[in
         reached |= more
         remaining += more
     return reached
-
-
-def _copy_loops(specs: LoopSet, base: Indices, without: Indices) -> LoopSet:
-    """Return the copies, whose ids are marked with the fault; masters and neighbours are those of the same group."""
-    def mark(loop: str, k: int) -> str:
-        return f"{loop}{COPY_MARK}{k}"
-
-    pairs = list(zip(base.tolist(), without.tolist(), strict=True))
-    ids = {name: name for name in (mark(specs.ids[c], k) for c, k in pairs)}  # a text stands once in memory
-    masters = [None if specs.masters[c] is None else ids[mark(str(specs.masters[c]), k)] for c, k in pairs]
-    copies = LoopSet(specs.distinct, specs.which[base], list(ids), masters)
-    distinct, which = list(copies.distinct), copies.which.copy()
-    has_neighbours = copies.where(lambda loop: loop.names_others)
-    for m in np.flatnonzero(has_neighbours).tolist():
-        which[m] = len(distinct)
-        distinct.append(copies[m].with_other_ids(partial(mark, k=pairs[m][1])))
-    used, which = np.unique(which, return_inverse=True)  # of a set, all its specifications count
-    return LoopSet([distinct[k] for k in used.tolist()], which, copies.ids, copies.masters)
 
 
 def _part(name: str) -> str:
