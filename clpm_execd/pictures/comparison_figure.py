@@ -107,7 +107,7 @@ def _draw_time(panels: _Panels, comparison: Comparison) -> None:
     """Draw PV with SP, and OP: the record at the left, the simulation at the right, on the same axes."""
     duration = len(comparison.recorded) * comparison.interval
     scale, unit = _axis_unit(duration)
-    for row, (columns, title, y_unit) in enumerate((((2, 0), "PV, SP", "eng. units"), ((1,), "OP", "%"))):
+    for row, (columns, title, y_title) in enumerate((((2, 0), "PV, SP", "PV, SP"), ((1,), "OP", "OP, %"))):
         both = np.concatenate([comparison.recorded[:, columns], comparison.simulated[:, columns]])
         limits = _limits(both)
         sources = (("recorded", comparison.recorded), ("simulated", comparison.simulated))
@@ -123,7 +123,7 @@ def _draw_time(panels: _Panels, comparison: Comparison) -> None:
                                    {"color": colour, "width": 1.1, "dash": dash}, showlegend=name != "SP" or not k))
             panels.add(row, k, 2, f"{title}, {source}",
                        {"title": _axis_title(unit if row else ""), "range": [0.0, duration / scale]},
-                       {"title": {"text": y_unit}, "range": limits}, *lines)
+                       {"title": {"text": y_title}, "range": limits}, *lines)
 
 
 def _axis_title(words: str) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _draw_spectrum(panels: _Panels, column: int, comparison: Comparison, signal:
         is_drawable = (frequency > 0) & (power > 0)  # on logarithmic axes
         lines.append(_line(f"{name}, {source}", frequency[is_drawable], power[is_drawable], style))
     panels.add(2, column, 4, f"Spectrum of {name}", {"title": _axis_title("Hz"), "type": "log", "dtick": 1},
-               {"title": {"text": "%²/Hz" if signal else "(eng. units)²/Hz"}, "type": "log", "exponentformat": "power",
+               {"title": {"text": "%²/Hz" if signal else "PV²/Hz"}, "type": "log", "exponentformat": "power",
                 "dtick": 1}, *lines)
 
 
@@ -159,7 +159,7 @@ def _draw_distribution(panels: _Panels, column: int, comparison: Comparison, sig
     middle = (edges[1:] + edges[:-1]) / 2.0
     lines = [_line(f"{name}, {source}", middle, np.histogram(signals[:, signal], edges)[0] * 100.0 / len(signals),
                    {**style, "shape": "hvh"}) for source, signals, style in pair]
-    panels.add(2, column, 4, f"Distribution of {name}", {"title": _axis_title("%" if signal else "eng. units")},
+    panels.add(2, column, 4, f"Distribution of {name}", {"title": _axis_title("OP, %" if signal else "PV")},
                {"title": {"text": "% of samples"}, "rangemode": "tozero"}, *lines)
 
 
@@ -189,4 +189,4 @@ def _draw_planes(panels: _Panels, comparison: Comparison) -> None:
         points = _line(source, sample[:, 1], sample[:, 0], style,
                        mode="markers", marker={"size": 3, "color": style["color"], "opacity": 0.6})
         panels.add(3, 2 + k, 4, f"PV over OP, {source}", {"title": _axis_title("OP, %"), "range": x},
-                   {"title": {"text": "PV, eng. units"}, "range": y}, points)
+                   {"title": {"text": "PV"}, "range": y}, points)

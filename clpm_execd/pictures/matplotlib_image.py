@@ -16,7 +16,6 @@ import numpy as np
 from clpm_execd.extras import require
 from clpm_execd.pictures.style import FILL_TEXT, MODE_COLOURS, Theme, colour_of_fault
 from clpm_execd.pictures.trend import (
-    MAX_UNIT_CHARACTERS,
     AxisLimits,
     Bar,
     Line,
@@ -180,8 +179,7 @@ class _Panels:
             _plot(pv_axes, trend.sp, color=theme.sp, dashes=(4, 2.2), alpha=0.85,
                   zorder=1.9 if trend.has_moving_sp else 2.1),
             _plot(op_axes, trend.op, color=theme.op)])
-        unit = shorten(trend.unit, MAX_UNIT_CHARACTERS) or ("" if cell.is_small else "eng. units")
-        pv_axes.set_ylabel(f"PV, SP ({unit})" if unit else "PV, SP")
+        pv_axes.set_ylabel(trend.pv_title)
         op_axes.set_ylabel("OP (%)")
         for axes, limits, colour in ((pv_axes, choose_limits(trend), theme.pv),
                                      (op_axes, choose_op_limits(trend), theme.op)):

@@ -22,7 +22,6 @@ from clpm_execd.pictures.style import (
     group_of_fault,
 )
 from clpm_execd.pictures.trend import (
-    MAX_UNIT_CHARACTERS,
     AxisLimits,
     Bar,
     Lane,
@@ -33,7 +32,6 @@ from clpm_execd.pictures.trend import (
     build_lanes,
     choose_limits,
     choose_op_limits,
-    shorten,
     thin_line,
 )
 from clpm_execd.plant.block import AFFECTED, Floats
@@ -133,7 +131,6 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     inner_height = sum(heights) + 2 * _GAP_PX
     tops = [inner_height - sum(heights[:i]) - i * _GAP_PX for i in range(3)]
     domains = [[(top - height) / inner_height, top / inner_height] for top, height in zip(tops, heights, strict=True)]
-    unit = escape(shorten(trend.unit, MAX_UNIT_CHARACTERS) or "eng. units", quote=False)
     figure = Figure()
     step = max(1, (trend.end - trend.start) // _HOVER_POINTS)
     pv = _line(thin_line(trend.pv, points), step, "PV", "y", LIGHT.pv)
@@ -153,7 +150,7 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
         margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": left_px, "r": _RIGHT_PX},
         xaxis={"type": "date", "range": [_date(trend.start), _date(trend.end)], "anchor": "y3", "showline": True,
                "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICK_FORMATS},
-        yaxis={"domain": domains[0], "title": {"text": f"PV, SP ({unit})"}, "automargin": False},
+        yaxis={"domain": domains[0], "title": {"text": escape(trend.pv_title, quote=False)}, "automargin": False},
         yaxis2={"domain": domains[1], "title": {"text": "OP (%)"}, "gridcolor": LIGHT.grid, "nticks": 5,
                 "automargin": False},
         yaxis3={"domain": domains[2], "range": [len(lanes) + 0.5, -0.5], "fixedrange": True, "showgrid": False,

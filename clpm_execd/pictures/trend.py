@@ -28,7 +28,7 @@ Times = npt.NDArray[np.int64]
 LINES = ("pv", "sp", "op")
 POINTS_PER_RUN = 4  # first, minimum, maximum, last
 SPARSE_ONE_IN = 3  # a line has markers where no more than every third sample arrives
-MAX_UNIT_CHARACTERS = 12  # of an axis: longer than any common unit, and shorter than the smallest axis
+_MAX_UNIT_CHARACTERS = 12  # of an axis: longer than any common unit, and shorter than the smallest axis
 # The axis of PV or OP does not reach a spike: at most one sample in 50, three times as far beyond the middle nine
 # tenths of the samples as these spread (ten standard deviations of a normal noise).
 _MAX_CUT_ONE_IN = 50
@@ -107,6 +107,11 @@ class Trend:
     def has_moving_sp(self) -> bool:
         """Whether SP moves all the time, as in CAS: then PV is drawn over SP, and else SP over PV."""
         return len(self.sp.times) > len(self.pv.times) // MOVING_SP_ONE_IN
+
+    @property
+    def pv_title(self) -> str:
+        """The title of the axis of PV and SP, with their unit where it is configured."""
+        return f"PV, SP ({shorten(self.unit, _MAX_UNIT_CHARACTERS)})" if self.unit else "PV, SP"
 
 
 @dataclass(frozen=True, slots=True)

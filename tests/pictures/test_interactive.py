@@ -57,7 +57,7 @@ def test_a_figure_names_every_fault_and_mode_with_its_times() -> None:
     since = datetime.fromtimestamp(visible_from / SECOND, timezone.utc)
     assert f"stiction: visible, {since:%H:%M:%S} to 10:09:00" in texts
     assert list(figure.layout.yaxis3.ticktext) == ["Mode", "stiction", "grade-change"]
-    assert figure.layout.yaxis.title.text == "PV, SP (eng. units)"
+    assert figure.layout.yaxis.title.text == "PV, SP"
     assert figure.layout.yaxis2.title.text == "OP (%)"
     assert height > 300
 
