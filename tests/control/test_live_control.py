@@ -59,7 +59,7 @@ class Changes:
         time.sleep(1.2)
         self.ask("clear", "FIC3")
         kill()
-        self.ask("set", "FIC3", "mode=MAN", "op=30")
+        self.ask("set", "FIC3", "mode=MAN", "OP=30")
         self.ask("inject", "TIC1", "spikes", "--ramp", "2s")
         assert "TIC1 spikes since" in self.ask("status")
         kill()

@@ -16,7 +16,7 @@ from clpm_execd.identification.loop_data import extract_signals
 from clpm_execd.identification.operator_habits import estimate_habits
 from clpm_execd.plant.block import CAS, MAN, Block
 from clpm_execd.plant.loop_types import template
-from clpm_execd.plant.specs import ControllerSpec, FaultSpec, OperatorSpec, SensorSpec, ValveSpec
+from clpm_execd.plant.specs import ControllerSpec, FaultSpec, Move, OperatorSpec, SensorSpec, ValveSpec
 from clpm_execd.plant.tuning import tune_controller
 
 pytestmark = pytest.mark.slow
@@ -162,6 +162,16 @@ def test_the_process_is_a_default_with_a_warning_where_the_set_point_never_moved
     result = learn(record_of(run(replace(flow(), disturbance=replace(flow().disturbance, sigma=0.0)), 1000)))
     assert any("range" in warning for warning in result.warnings)
     assert any("SP never moved" in warning for warning in result.warnings)
+
+
+def test_a_controller_that_is_not_identified_is_tuned_for_the_identified_process_in_report_and_loop() -> None:
+    moves = tuple(Move(at=k * 100 * SECOND, op=55.0 if k % 2 else 45.0) for k in range(20))
+    result = learn(record_of(run(replace(flow(), mode="MAN", moves=moves), 2000)), span=(0.0, 100.0))
+    assert result.estimates["process.gain"].source == "identified"
+    assert result.estimates["controller.gain"].source == "prior"
+    for name in ("gain", "reset"):
+        default = result.estimates[f"controller.{name}"].value
+        assert getattr(result.loop.controller, name) == pytest.approx(default, 1e-3)
 
 
 def test_a_record_of_nothing_is_a_typical_loop_with_words(day: Block) -> None:

@@ -16,10 +16,10 @@ from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw, f
 from clpm_execd.identification.estimates import Estimate, Findings, rounded
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import Signals
-from clpm_execd.identification.process.typical_process import process_implied_by_tuning
+from clpm_execd.identification.process.typical_process import process_implied_by_tuning, tune_by_rule
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ControllerSpec
-from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
+from clpm_execd.plant.tuning import apply_tuning_rule
 
 
 class NoLaw:
@@ -32,10 +32,7 @@ class NoLaw:
             findings.note("controller.explained", Estimate.measured(law.r_squared, "fraction of variance"))
         r_squared = f" (R² = {law.r_squared:.2f})" if law is not None else ""
         findings.warnings.append(f"OP is not explained by a PID law{r_squared}: tuning set by rule")
-        rule = tune_controller(prior.loop, min(data.signals.interval, 1.0))
-        gain = findings.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", 5.0))
-        reset = findings.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", 5.0))
-        loop = replace(prior.loop, controller=ControllerSpec(gain=gain, reset=reset, derivative=0.0))
+        loop = tune_by_rule(prior.loop, data.signals.interval, findings)
         return Fitted("OP follows no PID law", loop, _log_likelihood(data.signals, 0.0), findings=findings)
 
 

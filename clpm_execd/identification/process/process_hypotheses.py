@@ -15,10 +15,9 @@ from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, ro
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.process.process_law import ProcessLaw, estimate_noise, estimate_process
-from clpm_execd.identification.process.typical_process import other_model, process_implied_by_tuning
+from clpm_execd.identification.process.typical_process import other_model, process_implied_by_tuning, tune_by_rule
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, FaultSpec, LoopSpec, ProcessSpec, SensorSpec
-from clpm_execd.plant.tuning import tune_controller
 
 _MODEL_NAMES = {"fopdt": "first order", "sopdt": "second order", "integrator": "an integrator"}
 _MAX_ROUNDING_SHARE = 0.9  # of the noise variance: the record does not show a sensor noise that is smaller than this
@@ -119,8 +118,7 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
         model=law.model, gain=rounded(min(max(law.gain[0], -1000.0), 1000.0)),
         tau=tuple(rounded(min(tau[0], 1e6)) for tau in law.tau), dead_time=rounded(law.dead_time[0])))
     if loop.controller.action is None:
-        rule = tune_controller(replace(loop, controller=ControllerSpec()), min(data.signals.interval, 1.0))
-        loop = replace(loop, controller=replace(rule, derivative=0.0))
+        loop = tune_by_rule(replace(loop, controller=ControllerSpec()), data.signals.interval, findings)
     loop, residuals = _with_residuals(data, prior, loop, law, findings)
     return replace(prior, name=name, loop=loop, log_likelihood=law.log_likelihood, bic=law.bic,
                    gain=prior.bic - law.bic if threshold else 0.0, threshold=threshold, residuals=residuals,

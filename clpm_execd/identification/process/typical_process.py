@@ -1,14 +1,18 @@
-"""The process that a controller's tuning implies: the prior of a fit, and the default where a record shows none."""
+"""Defaults where a record shows none: the process that a controller's tuning implies, and a controller tuned by a rule.
+
+The first is also the prior of a fit.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from clpm_execd.identification.estimates import rounded
+from clpm_execd.identification.estimates import Estimate, Findings, rounded
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, ProcessSpec
-from clpm_execd.plant.tuning import apply_tuning_rule
+from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 
+_TUNING_FACTOR = 5.0  # of the typical range of a default, either way: as of those of the process
 _MAX_FACTOR = 10.0  # The implied process is at most this much slower or stronger than the typical one.
 
 
@@ -27,6 +31,14 @@ def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
                       gain=process.gain * gain_scale)
     rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, 1.0))
     return replace(process, gain=rounded(process.gain * _limit(rule_gain / gain)))
+
+
+def tune_by_rule(loop: LoopSpec, interval: float, findings: Findings) -> LoopSpec:
+    """Return the loop with a PI controller that a rule tunes for its process, and note the settings as defaults."""
+    rule = tune_controller(loop, min(interval, 1.0))
+    gain = findings.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", _TUNING_FACTOR))
+    reset = findings.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", _TUNING_FACTOR))
+    return replace(loop, controller=replace(rule, gain=gain, reset=reset, derivative=0.0))
 
 
 def other_model(process: ProcessSpec) -> ProcessSpec | None:

@@ -26,5 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
-    """Send the request; return the exit status."""
-    return send(arguments, {"set": {"loop": arguments.loop, **parse_values("set", arguments.values)}})
+    """Send the request; return the exit status. `status` shows the names of signals in capitals, so SP is sp too."""
+    parts = (word.partition("=") for word in arguments.values)
+    words = [f"{name.lower()}{equals}{value}" for name, equals, value in parts]
+    return send(arguments, {"set": {"loop": arguments.loop, **parse_values("set", words)}})
