@@ -16,7 +16,15 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, SECOND, Floats
 from clpm_execd.records.cells.text_columns import Booleans, Integers
-from clpm_execd.records.cells.time_forms import DAY_S, LATEST_NS, MINUTES_FIRST, TWO_PARTS, UNREADABLE, WITH_HOURS
+from clpm_execd.records.cells.time_forms import (
+    DATE_ORDERS,
+    DAY_S,
+    LATEST_NS,
+    MINUTES_FIRST,
+    TWO_PARTS,
+    UNREADABLE,
+    WITH_HOURS,
+)
 from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, localise_times
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
@@ -36,7 +44,7 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
                    ) -> tuple[Integers, Integers, Booleans]:
     """Return the instants and loops of all rows in the file's order, and which of the rows these are."""
     times, codes = ParsedTimes.concatenate(samples.times), np.concatenate(samples.loop_codes)
-    instants = _choose_date_order(times, assumptions)
+    instants = _choose_date_order(times, samples.has_decimal_comma, assumptions)
     series = _find_series(samples, codes)
     if zone is not None and times.has_no_zone.any():
         local = np.flatnonzero(times.has_no_zone & (instants != UNREADABLE))
@@ -142,25 +150,26 @@ def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, as
                        "they are spread evenly")
 
 
-def _choose_date_order(times: ParsedTimes, assumptions: list[str]) -> Integers:
-    """Return the instants with the day or the month first.
+def _choose_date_order(times: ParsedTimes, has_decimal_comma: bool, assumptions: list[str]) -> Integers:
+    """Return the instants in one of DATE_ORDERS.
 
     The order is the one in which more dates can be read, else the one in which they span the shorter time, else month
-    first where they have AM or PM, else day first.
+    first where they have AM or PM in a record without decimal commas, else day first.
     """
-    if times.month_first is times.day_first:
-        return times.day_first
+    if times.is_unique():
+        return times.instants[0]
 
-    def badness(instants: Integers) -> tuple[int, int]:
-        readable = instants[instants != UNREADABLE]
-        return len(instants) - len(readable), int(readable.max() - readable.min()) if len(readable) else 0
+    def badness(order: int) -> tuple[int, int, bool]:
+        readable = times.instants[order][times.instants[order] != UNREADABLE]
+        span = int(readable.max() - readable.min()) if len(readable) else 0
+        return len(times) - len(readable), span, is_american != (DATE_ORDERS[order] == "month")
 
-    day, month = badness(times.day_first), badness(times.month_first)
-    is_month_first = month < day or (month == day and times.has_am_pm)
-    is_certain = day[0] != month[0]
-    assumption = f"dates such as 01/02/2025 are read {'month' if is_month_first else 'day'} first"
-    assumptions.append(assumption + ("" if is_certain or day == month else ", because they then span less time"))
-    return times.month_first if is_month_first else times.day_first
+    is_american = times.has_am_pm and not has_decimal_comma
+    best, second, *_ = sorted(range(len(DATE_ORDERS)), key=badness)
+    is_by_span = badness(best)[0] == badness(second)[0] and badness(best)[1] < badness(second)[1]
+    assumptions.append(f"dates such as 01/02/{'03' if DATE_ORDERS[best] == 'year' else '2025'} are read "
+                       f"{DATE_ORDERS[best]} first{', because they then span less time' if is_by_span else ''}")
+    return times.instants[best]
 
 
 def _note_row_order(times: Integers, codes: Integers, assumptions: list[str]) -> None:

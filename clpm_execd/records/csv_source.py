@@ -33,14 +33,15 @@ DELIMITER_LINES = 50  # the last of the head: most of them decide
 LAST_ROWS = 3  # that have a delimiter equally often show it, where most lines are a preamble
 DECIMAL_MARK_LINES = 200  # of the head; decimal marks are rarer than delimiters
 DELIMITERS = "\t;|,"
-# Of spreadsheets in East Asia and Eastern Europe, each accepted where a known name of a signal stands in the text.
-OTHER_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1250")
+# Of spreadsheets in East Asia and Eastern Europe: the first of those in which most known names are in the text.
+OTHER_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1250", "cp1252", "cp1254")
 GROUP_KEY = "#group"
 ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 
 # An annotation or an empty line, after which another header may follow.
 _TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
 _JSON = re.compile(r"[\ufeff\s]*(?:\[\s*[{\[]|[\[{]\s*$|\{\s*\")")
+_QUOTED = re.compile(r'"[^"]*"')
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)  # the line by which Excel names the delimiter
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[.,]\d{3})+", re.ASCII)
@@ -239,30 +240,42 @@ def _detect_encoding(head: bytes) -> str:
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        for codec in OTHER_ENCODINGS:
-            text = codecs.getincrementaldecoder(codec)("replace").decode(head).casefold()
-            if "\ufffd" not in text and any(name in text for name in FOREIGN_NAMES):
-                return codec
+        names_in = {codec: _count_names(codecs.getincrementaldecoder(codec)("replace").decode(head))
+                    for codec in OTHER_ENCODINGS}
+        best = max(OTHER_ENCODINGS, key=lambda codec: names_in[codec])
+        if names_in[best]:
+            return best
         is_cut_off = len(head) == HEAD_BYTES and error.start > HEAD_BYTES - 4
         not_ascii = sum(byte > 0x7F for byte in head)
         return "utf-8-sig" if is_cut_off or not_ascii > len(head) // 4 else "cp1252"
     return "utf-8-sig"
 
 
+def _count_names(text: str) -> int:
+    """Return how many names of signals with letters beyond ASCII a text has; 0 where bytes could not be decoded."""
+    text = text.casefold()
+    return 0 if "\ufffd" in text else sum(name in text for name in FOREIGN_NAMES)
+
+
 def _detect_delimiter(lines: Sequence[str]) -> str:
     """Return the first of tab, semicolon and bar that the rows have, else the comma, which may be a decimal mark.
 
     The last lines are rows, whatever page stands above them: most of them have the delimiter, or the very last ones
-    have it equally often.
+    have it equally often. One that no header has, but another one, stands inside cells, as those in quotes do.
     """
-    rows = [line for line in lines if line.strip() and not line.startswith("#")][-DELIMITER_LINES - 1:]
+    lines = [_QUOTED.sub("", line) for line in lines if line.strip() and not line.startswith("#")]
+    rows = lines[-DELIMITER_LINES - 1:]
     rows = rows[:-1] if len(rows) > LAST_ROWS + 1 else rows  # the last one may be cut off
-    for delimiter in DELIMITERS[:-1]:
+    found = []
+    for delimiter in DELIMITERS:
         counts = [line.count(delimiter) for line in rows]
         last = set(counts[-LAST_ROWS:])
         if 2 * sum(count > 0 for count in counts) > len(counts) or (len(last) == 1 and 0 not in last):
-            return delimiter
-    return ","
+            found.append(delimiter)
+    named = [delimiter for delimiter in found if any(
+        line.count(delimiter) == rows[-1].count(delimiter) and find_time_columns(line.split(delimiter))
+        for line in lines)] if len(found) > 1 else []
+    return next(iter(named or found), ",")
 
 
 def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:

@@ -179,11 +179,11 @@ def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> Parsed
     """Return the instants of the rows; where they have no time column, their numbers, which become instants later."""
     if not layout.time:
         numbers = np.arange(samples.rows, samples.rows + len(table), dtype=np.int64)
-        return ParsedTimes(numbers, numbers, np.zeros(len(table), np.bool_), np.zeros(len(table), np.int8))
+        return ParsedTimes.of(numbers, np.zeros(len(table), np.bool_))
     column = table.column(layout.time[0])
     if len(layout.time) > 1:
-        column = join_time_columns([table.column(index) for index in layout.time])
-    times = parse_times(column, layout.time_unit)
+        column = join_time_columns([table.column(index) for index in layout.time], layout.time_form)
+    times = parse_times(column, layout.time_unit, decimal_comma=samples.has_decimal_comma)
     if not samples.unreadable_time:
         unreadable = np.flatnonzero(~times.is_readable())
         texts = column.texts_of(unreadable[:20])
@@ -418,5 +418,5 @@ def _number_rows(samples: Samples, interval: int) -> None:
         for part, codes in zip(samples.times, samples.loop_codes, strict=True):
             rows = np.flatnonzero(codes == loop)
             if len(rows):
-                part.day_first[rows] = (count + np.arange(len(rows))) * interval
+                part.instants[0][rows] = (count + np.arange(len(rows))) * interval
                 count += len(rows)

@@ -70,6 +70,11 @@ LONG = {
     "Node-RED": "topic,payload,timestamp\n" + long_rows("FIC101/{signal},{value},{ms}"),
     "Zabbix": "itemid,clock,value,ns\n" + long_rows("FIC101.{signal},{t},{value},0"),
     "DeltaV": "Time,Item,Value\n" + long_rows("2025-01-10 10:00:{s},FIC101/PID1/{signal}.CV,{value}"),
+    "PHD": "TAGNAME,TIMESTAMP,VALUE,CONFIDENCE\n" + long_rows("FIC101.{signal},01/10/2025 10:00:{s} AM,{value},100"),
+    "Wonderware": "DateTime,TagName,Value,Quality,OPCQuality\n" + long_rows(
+        "2025-01-10 10:00:{s}.0000000,FIC101.{signal},{value},0,192"),
+    "OPC UA": "SourceTimestamp,NodeId,Value,StatusCode\n" + long_rows(
+        "2025-01-10T10:00:{s}.000Z,ns=2;s=FIC101.{signal},{value},0"),
     "a notebook": ",time,kind,reading\n" + long_rows("0,2025-01-10 10:00:{s},{signal},{value}"),
 }
 
@@ -145,6 +150,26 @@ WIDE = {
     "I/A Series": "Time,FIC101.MEAS,FIC101.SPT,FIC101.OUT\n" + rows("{t},{pv},{sp},{op}"),
     "descriptions with commas": '"Zeit";"FIC101, Istwert, t/h";"FIC101, Sollwert, t/h";"FIC101, Stellgröße, %"\n'
                                 + commas(rows("{t};{pv};{sp};{op}")),
+    "year, day of the year and hour": "Year,DOY,Hour,Minute,Second,PV,SP,OP\n" + rows(
+        "2025,10,10,0,{k},{pv},{sp},{op}"),
+    "a date and its clock time under any names": "Gün;Saat;PV;SP;OP\n" + commas(
+        rows("10#01#2025;10:00:{s};{pv};{sp};{op}")).replace("#", "."),
+    "a recorder": "Device,DX1\nCh.,,CH1,CH2,CH3\nTag,,FIC101.PV,FIC101.SP,FIC101.OP\nUnit,,t/h,t/h,%\n" + rows(
+        "2025/01/10,10:00:{s},{pv},{sp},{op}"),
+    "IP.21": "TS,FIC101.PV.IP_TREND_VALUE,FIC101.SP.IP_TREND_VALUE,FIC101.OP.IP_TREND_VALUE\n" + rows(
+        "10-JAN-25 10:00:{s}.0,{pv},{sp},{op}"),
+    "800xA": "Timestamp;FIC101:PV,VALUE;FIC101:SP,VALUE;FIC101:Out,VALUE\n" + commas(
+        rows("10/01/2025 10:00:{s};{pv};{sp};{op}")),
+    "averages": '"TOA5","Station"\n"TIMESTAMP","RECORD","PV_Avg","SP_Avg","OP_Avg"\n"TS","RN","t/h","t/h","%"\n'
+                '"","","Avg","Avg","Avg"\n' + rows('"2025-01-10 10:00:{s}",{k},{pv},{sp},{op}'),
+    "Studio 5000": '"Controller Name:","PLC1"\n"Trend Tags:",3\n"Header:","Date","Time","PV","SP","OP"\n' + rows(
+        '"Data","01/10/2025","10:00:{s};125",{pv},{sp},{op}'),
+    "InTouch": "$Date,$Time,FIC101_PV,FIC101_SP,FIC101_OP\n" + rows("01/10/2025,10:00:{s},{pv},{sp},{op}"),
+    "an indicator": "Time,FI-101,FV-101,FIC101.SP\n" + rows("{t},{pv},{op},{sp}"),
+    "line protocol": rows("control_loops,loop_id=FIC101 PV={pv},OP={op},SP={sp},mode=\"AUT\" {t}000000000"),
+    "XML": rows('<row time="2025-01-10T10:00:{s}Z" pv="{pv}" op="{op}" sp="{sp}"/>'),
+    "a report of fixed width": "Report FIC101\n\nDATE       TIME      PV(T/H)  SP(T/H)  OP(%)\n" + rows(
+        "10-JAN-2025 10:00:{s}     {pv}     {sp}   {op}"),
     "a comment header": "# time,PV,SP,OP\n" + rows("{t},{pv},{sp},{op}"),
 }
 
@@ -263,6 +288,14 @@ def test_modes_are_read_as_systems_write_them(tmp_path):
     text = "time,PV,OP,Mode\n" + "".join(f"{k},1,2,{mode}\n" for k, mode in enumerate(
         ["Auto", "MANUAL", "RCas", "O/S", "Hand", "Automatik", "BCAS"]))
     assert read(tmp_path, text).mode[:, 0].tolist() == [AUT, MAN, CAS, MAN, MAN, AUT, CAS]
+
+
+@pytest.mark.parametrize(("good", "bad"), [
+    ("192", "0"), ("0", "1"), ("1", "0"), ("0", "2150891520"), ("{ok}", "{fault}"), ("Good_NonCascade", "Bad NoComm"),
+    ("100", "0")])
+def test_a_quality_is_good_by_what_other_rows_have(tmp_path, good, bad):
+    text = "time,PV,OP,Quality\n" + "".join(f"{k},{k},2,{bad if k == 3 else good}\n" for k in range(6))
+    assert np.flatnonzero(np.isnan(read(tmp_path, text).pv[:, 0])).tolist() == [3]
 
 
 def test_texts_among_the_values_are_missing_values(tmp_path):

@@ -98,6 +98,7 @@ def test_layouts_are_read_as_they_come(tmp_path, layout):
     ("gb18030", "时间;测量值;输出值;设定值"), ("shift_jis", "日時;測定値;操作量;設定値"),
     ("euc_kr", "시간;측정값;출력;설정값"),
     ("cp1251", "Время;Текущее значение;Выход;Задание"), ("cp1250", "Czas;Wartość procesowa;Wyjście;Wartość zadana"),
+    ("cp1254", "Zaman;Ölçülen değer;Çıkış;Ayar değeri"),
     ("cp1252", "Zeit;Regelgröße;Stellgröße;Führungsgröße"), ("utf-8", "Horodatage;Mesure [m³/h];Commande [%];Consigne"),
     ("utf-8-sig", "Data e hora;Variável de processo;Saída;Valor desejado"),
     ("utf-16", "Fecha y hora;Valor actual;Salida;Punto de ajuste"),

@@ -40,6 +40,10 @@ FORMS = {
     "whole seconds of two rows each": (lambda k: at(k // 2, "%Y-%m-%d %H:%M:%S"), 0.5),
     "newest first, cut to the minute": (lambda k: at(COUNT - 1 - k, "%Y-%m-%d %H:%M", 3.0), 3.0),
     "morning in Chinese": (lambda k: at(k, "%Y/%m/%d ") + "上午" + at(k, "%I:%M:%S"), 1.0),
+    "two digits of the year first": (lambda k: at(k, "%y/%m/%d %H:%M", 3600.0), 3600.0),
+    "twelve digits": (lambda k: at(k, "%Y%m%d%H%M", 60.0), 60.0),
+    "parts of a day": (lambda k: f"{(28_800 + 5 * k) / 86_400:.10f}", 5.0),
+    "thousands of seconds": (lambda k: f'"{50 * k:,}"', 50.0),
     "an hour that occurs twice": (
         lambda k: (datetime(2024, 10, 27, 2) + timedelta(seconds=(40 * k) % 3600)).strftime("%Y-%m-%d %H:%M:%S"), 40.0),
 }

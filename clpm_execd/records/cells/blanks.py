@@ -47,22 +47,27 @@ def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:
     if any(line.count(",") == tail[0].count(",") > 0 and not any(map(NUMBER.fullmatch, line.split(",")))
            for line in rows[:len(rows) - len(tail)]):
         return None  # a header has the commas of the rows, so that they are no decimal commas
-    for blanks in (_TWO, _ONE):
-        separator = BlankSeparator(blanks)
-        width = len(separator.split(tail[0]))
-        if width < 2 or not _is_table(tail, separator, width):
-            continue
-        first = next(i for i, line in enumerate(rows) if len(separator.split(line)) == width and _has_numbers(
-            separator.split(line)))
-        above = separator.split(rows[first - 1]) if first else []
-        joined = BlankSeparator(blanks, joins_clock=True)
-        return joined if above and len(above) != width and len(above) == len(joined.split(rows[first])) else separator
-    return None
+    tables = [separator for blanks in (_TWO, _ONE) for joins_clock in (False, True)
+              if _is_table(tail, separator := BlankSeparator(blanks, joins_clock))]
+    return next((separator for separator in tables if _has_header(rows, separator)), next(iter(tables), None))
 
 
-def _is_table(lines: Sequence[str], separator: BlankSeparator, width: int) -> bool:
+def _has_header(lines: Sequence[str], separator: BlankSeparator) -> bool:
+    """Return whether the line above the first row has as many cells."""
+    above: list[str] = []
+    width = len(separator.split(lines[-2]))
+    for line in lines:
+        cells = separator.split(line)
+        if len(cells) == width and _has_numbers(cells):
+            return len(above) == width
+        above = cells
+    return False
+
+
+def _is_table(lines: Sequence[str], separator: BlankSeparator) -> bool:
     cells = [separator.split(line) for line in lines]
-    return sum(len(row) == width and _has_numbers(row) for row in cells) >= 0.9 * len(cells)
+    width = len(cells[0])
+    return width > 1 and sum(len(row) == width and _has_numbers(row) for row in cells) >= 0.9 * len(cells)
 
 
 def _has_numbers(cells: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ historian writes `Bad` or `I/O Timeout` where it has no value, and one such cell
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
 
@@ -21,6 +21,7 @@ UNKNOWN_MODE = -1  # no index into MODES
 # Quality flags of OPC Data Access: bits 6 and 7 of the byte are 0 for bad, 1 for
 # uncertain and 3 for good, so that 64 is the first uncertain value and GOOD, 192, the first good one.
 OPC_UNCERTAIN = 64
+OPC_UA_UNCERTAIN = 0x40000000  # OPC UA, part 4: status codes from here on are uncertain, bad ones from twice it on
 MAX_BAD_TEXTS = 5  # examples in a message; more would fill the screen
 
 # Modes of Fieldbus, DCS and PLC blocks, and of historians' digital states. With local override, tracking or out of
@@ -39,7 +40,7 @@ _UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|ps
                           r"kg/s|l/min|gpm))$", re.IGNORECASE)
 # A value and its status in one cell: 49.8 Good, 49.8 (G), 49.8;Bad.
 _STATUS_BEHIND = re.compile(
-    r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|bad|b)[\])]?$", re.IGNORECASE)
+    r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|\?|bad|b)[\])]?$", re.IGNORECASE)
 _FORTRAN_EXPONENT = re.compile(r"(?<=[\d.])[dD](?=[+-]\d)")
 # The minus of typography and what separates thousands in Switzerland, France and elsewhere (Unicode CLDR).
 _NUMBER_CHARACTERS = {ord("\u2212"): "-", **dict.fromkeys(map(ord, "'\u2019\u00a0\u202f\u2009"), "")}
@@ -132,13 +133,27 @@ _GOOD_QUALITY = ("", "good", "ok", "g", "true", "non-specific", "good, non-speci
 def parse_quality(texts: TextColumn) -> Booleans | None:
     """Return (T,) whether a quality is good or uncertain, by word or OPC number; None where none of them is."""
     codes, words = texts.factorize()
-    words = [word.strip().casefold() for word in words]
-    # WinCC and others mark a valid value by 1, which in OPC would be a bad one: so it is only among larger codes.
-    is_flag = {"1"} <= set(words) <= {"0", "1", ""}
-    is_good: npt.NDArray[np.bool_] = np.array([word == "1" if is_flag else _is_good(word) for word in words] or [False],
-                                              np.bool_)
+    words = [word.strip(" {}()[]").casefold() for word in words]
+    counts = dict(zip(words, np.bincount(codes, minlength=len(words)).tolist(), strict=True))
+    good_code = _find_good_code(counts)
+    is_good: npt.NDArray[np.bool_] = np.array(
+        [word == good_code if good_code else _is_good(word) for word in words] or [False], np.bool_)
     good = is_good[codes]
     return good if good.any() else None
+
+
+def _find_good_code(counts: Mapping[str, int]) -> str:
+    """Return the code that alone is good, where others than those of OPC Data Access count; else an empty text.
+
+    WinCC marks a valid value by 1, OPC UA and others by 0, which OPC Data Access has for bad ones: among 0 and 1 the
+    more frequent one is good, and 0 where the others are codes of OPC UA for bad values.
+    """
+    codes = {word for word in counts if word}
+    if "1" in codes and codes <= {"0", "1"}:
+        return "0" if counts.get("0", 0) > counts["1"] else "1"
+    others = codes - {"0"}
+    is_opc_ua = all(word.isdigit() and int(word) >= OPC_UA_UNCERTAIN for word in others)
+    return "0" if others and is_opc_ua else ""
 
 
 def _is_good(word: str) -> bool:

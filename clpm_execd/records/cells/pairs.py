@@ -12,7 +12,9 @@ MIN_NUMBERS = 2  # of the values of a line: one of them is PV, another OP; an ob
 # A name begins the line, or stands behind something that separates it from the value before.
 _NAME = re.compile(r"(?:^|(?<=[\s,;|{]))\"?([^\W\d][\w.\-]*)\"?\s*[:=](?!=)")
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?(?:\s*[^\d\s:\-][^\d\s:]*\d?(?:/\w+)?)?")  # and its unit
-_AROUND = " \t\r\n,;|{}[]\"'"
+_AROUND = " \t\r\n,;|{}[]<>/\"'"
+_TIME_BEHIND = re.compile(r"(?<=[\d\"iu])\s+(\d{10,19})\s*$")  # since 1970, as line protocol has it
+_INTEGER = re.compile(r"([+-]?\d+)[iu]")  # of line protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,12 @@ class PairSeparator:
 def _split_pairs(line: str) -> dict[str, str]:
     """Return the values by their names; what precedes the first name has an empty one."""
     names = list(_NAME.finditer(line))
-    starts = [match.start() for match in names] + [len(line)]
-    pairs = {match[1]: line[match.end():end].strip(_AROUND) for match, end in zip(names, starts[1:], strict=True)}
-    before = line[:starts[0]].strip(_AROUND + ">-")
-    return {"": before, **pairs} if before else pairs
+    time = _TIME_BEHIND.search(line) if names else None
+    starts = [match.start() for match in names] + [time.start() if time else len(line)]
+    pairs = {match[1]: _INTEGER.sub(r"\1", line[match.end():end].strip(_AROUND))
+             for match, end in zip(names, starts[1:], strict=True)}
+    before = line[:starts[0]].strip(_AROUND + "-")
+    return ({"": before} if before else {}) | pairs | ({"time": time[1]} if time else {})
 
 
 def find_pair_separator(lines: Sequence[str]) -> PairSeparator | None:

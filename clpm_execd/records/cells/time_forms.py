@@ -1,14 +1,14 @@
 """One timestamp in any form that plants write: dates of many countries, clocks, durations, and numbers of many systems.
 
-No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/2025 may have its day or its month
-first, so it has two instants. A clock time or a duration without a date counts from 1970-01-01T00:00:00Z.
+No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/03 may have its day, its month or its
+year first, so it has an instant for each. A clock time or a duration without a date counts from 1970-01-01T00:00:00Z.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from clpm_execd.plant.block import SECOND
 
 UNREADABLE = -1
+DATE_ORDERS = ("day", "month", "year")  # what may stand first in a date such as 01/02/03
 # What a clock time without a date has: hours, `a:b` (hours and minutes, or minutes and seconds), or minutes first.
 NO_CLOCK, WITH_HOURS, TWO_PARTS, MINUTES_FIRST = range(4)
 # Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
@@ -27,12 +28,14 @@ ORDINAL_OF_1970 = 719_163  # of date.toordinal
 MAX_TIME_CHARACTERS = 64  # the longest form, with names of weekday and zone, has fewer
 MAX_EPOCH_CHARACTERS = 40  # nanoseconds have 19 digits; a longer text is not worth a big number
 
-# By three letters without accents, of English, German, French, Spanish, Italian, Portuguese and Dutch.
+# By three letters without accents, of English, German, French, Spanish, Italian, Portuguese, Dutch, the Scandinavian
+# languages, Polish and Turkish.
 _MONTH_OF_LETTERS = {
     letters: number
-    for number, names in enumerate(("jan gen ene", "feb fev", "mar mrz maa", "apr avr abr", "may mai maj mag mei",
-                                    "jun giu", "jul lug", "aug aou ago", "sep set", "oct okt ott out", "nov",
-                                    "dec dez dic"), 1)
+    for number, names in enumerate((
+        "jan gen ene sty oca", "feb fev lut sub", "mar mrz maa", "apr avr abr kwi nis", "may mai maj mag mei",
+        "jun giu cze haz", "jul lug lip tem", "aug aou ago sie agu", "sep set wrz eyl", "oct okt ott out paz eki",
+        "nov lis kas", "dec dez dic des gru ara"), 1)
     for letters in names.split()
 }
 # Abbreviations whose offset is the same in all countries that use them, in hours (IANA time zone database).
@@ -43,24 +46,23 @@ _CHARACTERS = {**dict.fromkeys(map(ord, "\u00a0\u202f\u2009"), " "),
                **dict.fromkeys(map(ord, "\u5e74\u6708\ub144\uc6d4"), "-"),  # year and month
                **dict.fromkeys(map(ord, "\u65e5\uc77c"), " "),  # day
                ord("\u65f6"): ":", ord("\u6642"): ":", ord("\u5206"): ":", ord("\u79d2"): ""}
-# Morning and afternoon of Chinese, Japanese and Korean, which stand before the clock time.
-_HALF_BEFORE = re.compile(
-    r"(?P<half>[\u4e0a\u4e0b]\u5348|\u5348[\u524d\u5f8c]|\uc624[\uc804\ud6c4])\s*(?P<clock>\d[\d:.]*)")
-_MORNINGS = ("\u4e0a\u5348", "\u5348\u524d", "\uc624\uc804")
-_MONTH = r"[A-Za-z\u00C0-\u00FF]{3,10}\.?"
+# Morning and afternoon of Chinese, Japanese and Korean, which stand before the clock time, Greek and Turkish.
+_MORNING = "上午|午前|오전|π\\.?μ\\.?|öö"
+_HALF_OF_DAY = re.compile(rf"\s*(?:(?P<morning>{_MORNING})|下午|午後|오후|μ\.?μ\.?|ös)\s*", re.IGNORECASE)
+_MONTH = r"[A-Za-z\u00C0-\u017F]{3,10}\.?"
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<by1>[-/. ])(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
     r"|(?P<d2>\d\d?)\.(?P<m2>\d\d?)\.(?P<y2>\d{4}|\d\d)"
     r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
-    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})[-/ ](?P<y4>\d{{4}}|\d\d)"
+    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})[-/ .](?P<y4>\d{{4}}|\d\d)"
     rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
     r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d)"
     r"|(?P<y7>\d{4})[-/:](?P<day_of_year>\d{3}))"
 )
 _HALF = r"(?:\s*(?P<half{}>[AP])\.?\s?M\.?)?"
 _CLOCK = (
-    r"(?P<hour>\d\d?)(?P<colon>[:.])(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?"
-    + _HALF.format("") + r"|(?P<compact>\d{6})(?:[.,](?P<fraction2>\d{1,9})\d*)?"
+    r"(?P<hour>\d\d?)(?P<colon>[:.])(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:;](?P<fraction>\d{1,9})\d*)?)?"
+    + _HALF.format("") + r"|(?P<compact>\d{4}(?:\d\d)?)(?:[.,](?P<fraction2>\d{1,9})\d*)?"
 )
 _ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
 _HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
@@ -77,7 +79,7 @@ _UNIT_WORDS = {"d": "d(?:ays?)?", "h": "h(?:rs?|ours?)?", "m": "m(?:in(?:ute)?s?
 _UNITS = re.compile("P?" + r"[T,\s]*".join(rf"(?:(?P<{unit}>\d{{1,12}}(?:[.,]\d{{1,9}})?)\s*{word})?"
                                            for unit, word in _UNIT_WORDS.items()), re.ASCII | re.IGNORECASE)
 _BLANK_IN_DATE = re.compile(r"(?<=\d\.) (?=\d)", re.ASCII)  # 10. 1. 2025
-NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e\+?\d\d?)?", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e[+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
 
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
 _ZONE_NAME = re.compile(r"\s*(?:\[[A-Za-z_/+-]+\]|\([A-Za-z_/+ -]+\))$")
@@ -89,19 +91,27 @@ _CLOCK_FIRST = re.compile(r"(?P<clock>\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?:\s*[AP]
 
 
 class ParsedText(NamedTuple):
-    """One text as two instants, day first and month first, ns since 1970 or UNREADABLE.
+    """One text as an instant for each of DATE_ORDERS, ns since 1970 or UNREADABLE.
 
     clock_form: what a text without a date has; NO_CLOCK where there is a date.
     """
 
-    day_first: int
-    month_first: int
-    has_no_zone: bool
-    has_am_pm: bool
+    instants: tuple[int, ...]
+    has_no_zone: bool = False
+    has_am_pm: bool = False
     clock_form: int = NO_CLOCK
 
+    @classmethod
+    def of(cls, instant: int, *, has_no_zone: bool = False, clock_form: int = NO_CLOCK) -> ParsedText:
+        """Return a text that can be read in one way only."""
+        return cls((instant,) * len(DATE_ORDERS), has_no_zone, clock_form=clock_form)
 
-NO_TIME = ParsedText(UNREADABLE, UNREADABLE, False, False)
+    def is_readable(self) -> bool:
+        """Return whether it can be read in any way."""
+        return any(instant != UNREADABLE for instant in self.instants)
+
+
+NO_TIME = ParsedText.of(UNREADABLE)
 
 
 def parse_time_text(text: str) -> ParsedText:
@@ -109,7 +119,8 @@ def parse_time_text(text: str) -> ParsedText:
     text = text.strip()
     if not text.isascii():
         text = " ".join(text.translate(_CHARACTERS).split())
-        text = _HALF_BEFORE.sub(lambda half: f" {half['clock']} {'AP'[half['half'] not in _MORNINGS]}M", text).strip()
+        if half := _HALF_OF_DAY.search(text):
+            text = f"{text[:half.start()]} {text[half.end():]}".strip() + (" AM" if half["morning"] else " PM")
     text = _BLANK_IN_DATE.sub("", text)
     if len(text) > MAX_TIME_CHARACTERS:
         return NO_TIME
@@ -118,19 +129,15 @@ def parse_time_text(text: str) -> ParsedText:
     is_number = match is not None and match["y6"] and match["colon"] != ":" and not (match["compact"] or match["alone"])
     if match is not None and not is_number:
         one = _parse_date_and_clock(match)
-        if one.day_first != UNREADABLE or one.month_first != UNREADABLE:
+        if one.is_readable():
             return one
     clock, form = _parse_duration(text)
-    if form != NO_CLOCK:
-        return ParsedText(clock, clock, False, False, form)
-    time = _parse_epoch(text)
-    return ParsedText(time, time, False, False)
+    return ParsedText.of(_parse_epoch(text)) if form == NO_CLOCK else ParsedText.of(clock, clock_form=form)
 
 
 def is_readable_time(text: str) -> bool:
     """Return whether a text is a time: a date, a clock time, or a number."""
-    one = parse_time_text(text)
-    return one.day_first != UNREADABLE or one.month_first != UNREADABLE
+    return parse_time_text(text).is_readable()
 
 
 def _reorder(text: str) -> str:
@@ -149,10 +156,8 @@ def _parse_date_and_clock(match: re.Match[str]) -> ParsedText:
     clock = _parse_clock(match)
     if clock is None:
         return NO_TIME
-    day_first, month_first = (UNREADABLE if day is None else check_range(day * DAY_S * SECOND + clock)
-                              for day in days)
-    return ParsedText(day_first, month_first, not (match["zone"] or match["zone2"]),
-                      bool(match["half"] or match["half2"]))
+    instants = tuple(UNREADABLE if day is None else check_range(day * DAY_S * SECOND + clock) for day in days)
+    return ParsedText(instants, not (match["zone"] or match["zone2"]), bool(match["half"] or match["half2"]))
 
 
 def check_range(time: int) -> int:
@@ -160,19 +165,21 @@ def check_range(time: int) -> int:
     return time if 0 <= time < LATEST_NS else UNREADABLE
 
 
-def _parse_date(match: re.Match[str]) -> tuple[int | None, int | None]:
-    """Return the days since 1970 of a date with the day first and with the month first."""
+def _parse_date(match: re.Match[str]) -> tuple[int | None, ...]:
+    """Return the days since 1970 of a date for each of DATE_ORDERS."""
     if match["a"]:
         a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
-        return epoch_day(year, b, a), epoch_day(year, a, b)
+        begins_with_year = len(match["a"]) == len(match["y3"]) == 2
+        return (epoch_day(year, b, a), epoch_day(year, a, b),
+                epoch_day(_full_year(match["a"]), b, int(match["y3"])) if begins_with_year else None)
     if match["day_of_year"]:
         first, ordinal = epoch_day(int(match["y7"]), 1, 1), int(match["day_of_year"])
         day = first + ordinal - 1 if first is not None and 1 <= ordinal <= 366 else None
-        return day, day
+        return (day,) * len(DATE_ORDERS)
     n = next(n for n in "12456" if match[f"y{n}"])
     number = _month_number(match[f"m{n}"])
     day = None if number is None else epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
-    return day, day
+    return (day,) * len(DATE_ORDERS)
 
 
 def _month_number(text: str) -> int | None:
@@ -201,7 +208,7 @@ def _parse_clock(match: re.Match[str]) -> int | None:
     """Return ns since midnight, in UTC or of the wall clock, 0 for a date alone; None where there is no such time."""
     half, zone = match["half"] or match["half2"], (match["zone"] or match["zone2"] or "").upper()
     if match["compact"]:
-        hour, minute, second = (int(match["compact"][i:i + 2]) for i in (0, 2, 4))
+        hour, minute, second = (int(match["compact"][i:i + 2] or 0) for i in (0, 2, 4))
     else:
         hour, minute, second = (int(part or 0) for part in (match["hour"] or match["alone"], match["minute"],
                                                             match["second"]))
@@ -308,6 +315,9 @@ class NumberSystem:
 EXCEL_DAYS = NumberSystem(  # the 1900 date system counts days since 1899-12-30; the years 2000 to 2099
     "timestamps look like Excel dates (days since 1899-12-30) and are read as such", Decimal(36_526), Decimal(73_050),
     Decimal(25_569), DAY_S * SECOND, has_fraction=True, is_rounded_to_ms=True)
+DAY_FRACTIONS = NumberSystem(
+    "timestamps look like clock times of a spreadsheet (parts of a day) and are read as such", Decimal(0), Decimal(1),
+    Decimal(0), DAY_S * SECOND, has_fraction=True, is_rounded_to_ms=True, has_zone=True)
 # Systems that a number alone gives away, each for years in which s or ns since 1970 make no record of a plant.
 NUMBER_SYSTEMS = (
     EXCEL_DAYS,
@@ -333,5 +343,15 @@ def find_number_system(texts: Iterable[str]) -> NumberSystem | None:
         return None
     least, most = min(values), max(values)
     has_fraction = any("." in text or "," in text for text in numbers)
+    if most < 1 and _are_parts_of_a_day(values):
+        return DAY_FRACTIONS
     return next((system for system in NUMBER_SYSTEMS if system.first <= least and most <= system.last
                  and (has_fraction or not system.has_fraction)), None)
+
+
+def _are_parts_of_a_day(values: Sequence[Decimal]) -> bool:
+    """Return whether the mean step is whole seconds as a part of a day, and no round number by itself."""
+    step = float(max(values) - min(values)) / max(len(set(values)) - 1, 1)
+    seconds = step * DAY_S
+    return round(seconds) >= 1 and abs(seconds - round(seconds)) < 1e-3 * seconds and \
+        abs(step - float(f"{step:.3g}")) > 1e-4 * step

@@ -1,12 +1,13 @@
 """Timestamps of a record as instants, in ns since 1970.
 
-No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/2025 may have its day or its month
-first, so it has two instants until the whole record decides between them. A timestamp without a time zone is in UTC, or
-in a named zone whose clocks change: an hour that occurs twice is resolved by the order of the rows.
+No text raises an error: what cannot be read is UNREADABLE. A date such as 01/02/03 may have its day, its month or its
+year first, so it has an instant for each until the whole record decides between them. A timestamp without a time zone
+is in UTC, or in a named zone whose clocks change: an hour that occurs twice is resolved by the order of the rows.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -20,8 +21,9 @@ from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.cells.text_columns import Booleans, Integers, ListColumn, TextColumn
 from clpm_execd.records.cells.time_forms import (
+    DATE_ORDERS,
+    DAY_FRACTIONS,
     DAY_S,
-    EXCEL_DAYS,
     LATEST_NS,
     NUMBER,
     UNREADABLE,
@@ -35,53 +37,55 @@ from clpm_execd.records.cells.time_forms import (
 )
 
 TIMEZONE_OPTION = "--timezone"
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
 
 
 @dataclass(slots=True)
 class ParsedTimes:
-    """T instants in ns since 1970, or UNREADABLE.
+    """T times.
 
-    day_first: (T,), where a date may be read in two ways with the day first. month_first: (T,), the same with the month
-    first; the same array where there is no such date. has_no_zone: (T,), whether the text had no time zone, so that
-    the instant is what the wall clock showed. clock_forms: (T,), what a text without a date has, which counts from
-    midnight; NO_CLOCK where there is a date. number_system: that of numbers that do not count from 1970; None where
-    there are none. has_am_pm: whether any date that may be read in two ways had AM or PM.
+    instants: (T,) for each of DATE_ORDERS, in ns since 1970, or UNREADABLE; one array for all where no date can be read
+    in several ways. has_no_zone: (T,), whether the text had no time zone, so that the instant is what the wall clock
+    showed. clock_forms: (T,), what a text without a date has, which counts from midnight; NO_CLOCK where there is a
+    date. number_system: that of numbers that do not count from 1970; None where there are none. has_am_pm: whether any
+    date that can be read in several ways had AM or PM.
     """
 
-    day_first: Integers
-    month_first: Integers
+    instants: tuple[Integers, ...]
     has_no_zone: Booleans
     clock_forms: npt.NDArray[np.int8]
     number_system: NumberSystem | None = None
     has_am_pm: bool = False
 
-    @property
-    def has_excel_days(self) -> bool:
-        """Whether any text was a day of a spreadsheet."""
-        return self.number_system is EXCEL_DAYS
+    @classmethod
+    def of(cls, instants: Integers, has_no_zone: Booleans) -> ParsedTimes:
+        """Return times that can be read in one way only."""
+        return cls((instants,) * len(DATE_ORDERS), has_no_zone, np.zeros(len(instants), np.int8))
 
     def __len__(self) -> int:
-        return len(self.day_first)
+        return len(self.instants[0])
+
+    def is_unique(self) -> bool:
+        """Return whether no date can be read in several ways."""
+        return self.instants[-1] is self.instants[0]
 
     def is_readable(self) -> Booleans:
-        """Return (T,) which can be read in one way or the other."""
-        return np.asarray((self.day_first != UNREADABLE) | (self.month_first != UNREADABLE))
+        """Return (T,) which can be read in any way."""
+        return np.asarray(np.max(self.instants[:1 if self.is_unique() else None], axis=0) != UNREADABLE)
 
     def take(self, rows: Integers) -> ParsedTimes:
         """Return those of some rows."""
-        day_first = self.day_first[rows]
-        month_first = day_first if self.month_first is self.day_first else self.month_first[rows]
-        return ParsedTimes(day_first, month_first, self.has_no_zone[rows], self.clock_forms[rows], self.number_system,
-                           self.has_am_pm)
+        return ParsedTimes(_apply(lambda instants: instants[rows], self.instants), self.has_no_zone[rows],
+                           self.clock_forms[rows], self.number_system, self.has_am_pm)
 
     @classmethod
     def concatenate(cls, parts: list[ParsedTimes]) -> ParsedTimes:
         """Return all parts as one, and empty the list, which may need much memory."""
-        day_first = np.concatenate([part.day_first for part in parts])
-        is_unique = all(part.month_first is part.day_first for part in parts)
-        month_first = day_first if is_unique else np.concatenate([part.month_first for part in parts])
-        times = cls(day_first, month_first, np.concatenate([part.has_no_zone for part in parts]),
+        orders = range(1 if all(part.is_unique() for part in parts) else len(DATE_ORDERS))
+        instants = tuple(np.concatenate([part.instants[order] for part in parts]) for order in orders)
+        times = cls(instants * (len(DATE_ORDERS) // len(instants)),
+                    np.concatenate([part.has_no_zone for part in parts]),
                     np.concatenate([part.clock_forms for part in parts]),
                     next((part.number_system for part in parts if part.number_system), None),
                     any(part.has_am_pm for part in parts))
@@ -89,26 +93,40 @@ class ParsedTimes:
         return times
 
 
-def parse_times(texts: TextColumn, unit: int = SECOND) -> ParsedTimes:
-    """Return the instants of some cells. unit: ns that a number counts, where its size does not say otherwise."""
+def _apply(function: Callable[[Integers], Integers], orders: tuple[Integers, ...]) -> tuple[Integers, ...]:
+    """Return a function of each array, once where all are one."""
+    if orders[-1] is orders[0]:
+        return (function(orders[0]),) * len(orders)
+    return tuple(map(function, orders))
+
+
+def parse_times(texts: TextColumn, unit: int = SECOND, *, decimal_comma: bool = True) -> ParsedTimes:
+    """Return the instants of some cells.
+
+    unit: ns that a number counts, where its size does not say otherwise. decimal_comma: False where a comma between
+    digits separates thousands.
+    """
     instants, has_no_zone, unparsed = _parse_iso_cells(texts)
-    times = ParsedTimes(instants, instants, has_no_zone, np.zeros(len(instants), np.int8))
+    times = ParsedTimes.of(instants, has_no_zone)
     if unparsed.any():
-        _parse_other_forms(texts, np.flatnonzero(unparsed), times, unit)
+        _parse_other_forms(texts, np.flatnonzero(unparsed), times, unit, decimal_comma)
     return times
 
 
-def join_time_columns(columns: Sequence[TextColumn]) -> TextColumn:
-    """Return one text per row of a date and its clock time, or of year, month, day and so on."""
+def join_time_columns(columns: Sequence[TextColumn], form: str) -> TextColumn:
+    """Return one text per row of the cells of several columns; form: how they are put together, for str.format."""
     rows = np.arange(len(columns[0]))
-    cells = [[text.strip() for text in column.texts_of(rows)] for column in columns]
-    if len(cells) == 2:
-        return ListColumn([f"{day} {clock}" for day, clock in zip(*cells, strict=True)])
-    zero = ["0"] * len(rows)
-    year, month, day, hour, minute, second = (
-        [text.partition(".")[0] for text in part] for part in (*cells, zero, zero, zero)[:6])
-    return ListColumn([f"{parts[0]}-{parts[1]}-{parts[2]} {parts[3]}:{parts[4]:0>2}:{parts[5]:0>2}"
-                       for parts in zip(year, month, day, hour, minute, second, strict=True)])
+    return ListColumn([_join_cells(cells, form) for cells in zip(
+        *([text.strip() for text in column.texts_of(rows)] for column in columns), strict=True)])
+
+
+def _join_cells(cells: tuple[str, ...], form: str) -> str:
+    """Return a date and its clock time as one text, or the day of a spreadsheet and the part of it that has passed."""
+    if len(cells) == 2 and (day := parse_number(cells[0])) is not None and \
+            (part := parse_number(cells[1])) is not None and part < 1:
+        return str(day + part)
+    return form.format(*(cell.partition(".")[0] if len(cells) > 2 and NUMBER.fullmatch(cell) else cell
+                         for cell in cells))
 
 
 # 2025-01-10T09:11:40.25+01:00 and the like: all cells at once
@@ -194,36 +212,41 @@ def _epoch_days(dates: Integers) -> Integers:
 # Any other form: each distinct text by itself
 
 
-def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, unit: int) -> None:
+def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, unit: int, decimal_comma: bool) -> None:
     """Parse the cells of some rows in every form, into `times`."""
     cells = [text.strip() for text in texts.texts_of(rows)]
+    if not decimal_comma and all(_THOUSANDS.fullmatch(text) for text in set(cells) if "," in text):
+        cells = [text.replace(",", "") for text in cells]
     readings = {text: parse_time_text(text) for text in set(cells)}
-    numbers = [text for text, one in readings.items() if one.day_first != UNREADABLE and NUMBER.fullmatch(text)]
+    readable = [text for text, one in readings.items() if one.is_readable()]
+    numbers = [text for text in readable if NUMBER.fullmatch(text)]
     # A number in the midst of dates is one of its own, and no day of a spreadsheet.
-    are_all_numbers = len(numbers) == sum(one.day_first != UNREADABLE for one in readings.values())
+    are_all_numbers = len(numbers) == len(readable)
     system = find_number_system(numbers) if are_all_numbers else None
+    if system is DAY_FRACTIONS and unit != SECOND:
+        system = None
     if system is not None:
         times.number_system = system
-        readings |= {text: _from_number(text, system.instant, not system.has_zone) for text in numbers}
+        readings |= {text: _from_number(text, system.instant, has_no_zone=not system.has_zone) for text in numbers}
     elif unit != SECOND:
-        readings |= {text: _from_number(text, partial(_in_unit, unit), False) for text in numbers}
-    day_first, month_first, has_no_zone, has_am_pm, forms = (list(part) for part in zip(*readings.values(),
-                                                                                           strict=True))
+        readings |= {text: _from_number(text, partial(_in_unit, unit)) for text in numbers}
+    instants, has_no_zone, has_am_pm, forms = (list(part) for part in zip(*readings.values(), strict=True))
     code_of = {text: i for i, text in enumerate(readings)}
     code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
-    times.day_first[rows] = np.array(day_first, np.int64)[code]
+    by_order = np.array(instants, np.int64)
+    times.instants[0][rows] = by_order[code, 0]
     times.has_no_zone[rows] = np.array(has_no_zone, np.bool_)[code]
     times.clock_forms[rows] = np.array(forms, np.int8)[code]
-    if day_first != month_first:
-        times.month_first = times.day_first.copy()
-        times.month_first[rows] = np.array(month_first, np.int64)[code]
+    if (by_order != by_order[:, :1]).any():
+        times.instants = (times.instants[0], *(times.instants[0].copy() for _ in DATE_ORDERS[1:]))
+        for order, of_order in enumerate(times.instants):
+            of_order[rows] = by_order[code, order]
         times.has_am_pm = any(has_am_pm)
 
 
-def _from_number(text: str, instant: Callable[[Decimal], int], has_no_zone: bool) -> ParsedText:
+def _from_number(text: str, instant: Callable[[Decimal], int], *, has_no_zone: bool = False) -> ParsedText:
     number = parse_number(text)
-    time = UNREADABLE if number is None else instant(number)
-    return ParsedText(time, time, has_no_zone, False)
+    return ParsedText.of(UNREADABLE if number is None else instant(number), has_no_zone=has_no_zone)
 
 
 def _in_unit(unit: int, number: Decimal) -> int:

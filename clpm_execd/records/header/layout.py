@@ -24,6 +24,7 @@ from clpm_execd.records.header.signal_names import (
     find_role,
     find_short_names,
     find_time_columns,
+    find_time_form,
     normalise_name,
     simplify_name,
     split_last_part,
@@ -35,6 +36,7 @@ from clpm_execd.records.header.signal_names import (
 from clpm_execd.records.header.time_columns import (
     cells_of,
     choose_time,
+    complete_time,
     find_time_by_content,
     find_times_of_signals,
     quote_column,
@@ -77,11 +79,11 @@ class LoopColumns:
 class Layout:
     """The indices of all columns of a table that one time column holds for.
 
-    time: one column, or two for date and clock time, or none where the rows have no time. time_unit: ns that a number
-    in it counts. loop: the column of loop ids. field_and_value: the columns of the signal's name and its value, where
-    each row is one value, and unit that of the value's unit. quality: the column that says which rows have good values.
-    tags: columns by which series of the same signal may differ, with their names. assumptions: what the header left
-    open and how it was taken.
+    time: one column, or several that make one together, or none where the rows have no time. time_form: how these are
+    put together. time_unit: ns that a number in it counts. loop: the column of loop ids. field_and_value: the columns
+    of the signal's name and its value, where each row is one value, and unit that of the value's unit. quality: the
+    column that says which rows have good values. tags: columns by which series of the same signal may differ, with
+    their names. assumptions: what the header left open and how it was taken.
     """
 
     time: tuple[int, ...]
@@ -93,6 +95,7 @@ class Layout:
     time_unit: int = SECOND
     tags: tuple[tuple[str, int], ...] = ()
     unit: int | None = None
+    time_form: str = "{}"
 
 
 def split_field(name: str, columns: Columns) -> tuple[str | None, str | None]:
@@ -125,6 +128,7 @@ def detect_layouts(header: Header, columns: Columns, where: str, time: tuple[int
         time = choose_time(header, find_time_columns(header.names))
         if not time and columns.time is None:
             time = find_time_by_content(header, assumptions, has_interval=interval is not None)
+        time = complete_time(header, time)
     if not time and columns.time is None and interval is None:
         remedy = (f"{header.place}: name it with {COLUMNS_OPTION} time=NAME or time=#1, or give the time between rows "
                   f"with {INTERVAL_OPTION}")
@@ -136,7 +140,8 @@ def detect_layouts(header: Header, columns: Columns, where: str, time: tuple[int
     field_and_value = _find_field_and_value(header, columns, own) or _find_long_by_content(header, columns, own, time)
     loop, quality = (None if index is not None and index in (*time, *(field_and_value or ())) else index
                      for index in (loop, quality))
-    layout = Layout(time, loop, (), field_and_value, (), quality, time_unit(header, time))
+    layout = Layout(time, loop, (), field_and_value, (), quality, time_unit(header, time),
+                    time_form=find_time_form(header.names, time))
     if field_and_value is not None:
         mode = own.get("mode", find_role(header.names, "mode"))
         mode = None if mode in field_and_value else mode
@@ -290,6 +295,10 @@ def _find_loops(header: Header, own: dict[str, int], where: str, time: tuple[int
                 quality: int | None, file_name: str) -> tuple[list[LoopColumns], list[str]]:
     names = header.names
     signals = {role: index for role in SIGNAL_ROLES if (index := find_role(names, role)) is not None}
+    for i, name in enumerate(names):  # such as PV_Avg
+        tag, role = split_signal(name)
+        if tag is None and role is not None:
+            signals.setdefault(role, i)
     signals = {role: index for role, index in signals.items() if index not in time}
     if "pv" not in signals and "pv" not in own:
         signals = {**find_short_names(names), **signals}

@@ -14,7 +14,7 @@ from clpm_execd.records.cells.text_columns import Row
 from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.signal_names import (
-    CALENDAR_NAMES,
+    CALENDAR_FORMS,
     CLOCK_NAMES,
     DATE_NAMES,
     ENGINEERING_UNITS,
@@ -30,7 +30,7 @@ from clpm_execd.records.header.signal_names import (
 SAMPLE_ROWS = 200  # under the header, from which columns without a known name are judged
 DATA_ROWS = 3  # in a row: the header lies above them
 MAX_ROWS_BELOW = 6  # of units, types and second names between the header and the data
-_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {*DATE_NAMES, *CLOCK_NAMES, *CALENDAR_NAMES}
+_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {*DATE_NAMES, *CLOCK_NAMES, *CALENDAR_FORMS}
 
 
 @dataclass
@@ -103,8 +103,7 @@ def _split_rows(lines: Sequence[str], delimiter: str) -> tuple[list[Row], list[i
 def is_number(text: str) -> bool:
     """Return whether a cell is a number, in either notation and with or without a sign or unit."""
     text = text.strip().lstrip("+-").removesuffix("%").rstrip()
-    return bool(text) and bool(NUMBER.fullmatch(text) or NUMBER.fullmatch(text.lstrip(".,")) or
-                               NUMBER.fullmatch(text.replace(",", "").replace("e-", "e").replace("E-", "e")))
+    return any(map(NUMBER.fullmatch, (text, text.lstrip(".,"), text.replace(",", ""))))
 
 
 def is_data_cell(text: str) -> bool:
@@ -116,7 +115,7 @@ def _is_data(row: Row) -> bool:
     """Return whether at least half of a row's cells, and two of them, are numbers or times."""
     cells = [cell for cell in row if cell.strip()]
     data = sum(map(is_data_cell, cells))
-    return data >= 2 and 2 * data >= len(cells)
+    return data >= 2 and 2 * data >= len(cells) and not find_time_columns(cells)
 
 
 def _find_named_header(rows: Sequence[Row], columns: Columns) -> tuple[int | None, int | None]:

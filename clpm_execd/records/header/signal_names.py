@@ -25,8 +25,8 @@ NAMES = {
              "horodatage", "temps", "date heure", "date/heure", "fecha/hora", "fecha y hora", "fecha hora",
              "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
              "x_value", "elapsed", "elapsed time", "seconds", "millis", "event time", "tid", "aika", "czas", "čas",
-             "время", "时间", "時間", "日時", "시간", "t", "clock",
-             "采样时间", "日期时间", "時刻"),
+             "время", "tarih", "zaman", "时间", "時間", "日時", "시간", "t", "clock",
+             "采样时间", "采集时间", "日期时间", "時刻"),
     "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name",
              "位号", "回路", "タグ名"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
@@ -39,25 +39,26 @@ NAMES = {
            "valor actual", "variável de processo", "valor de processo", "valore di processo", "meetwaarde",
            "proceswaarde", "wartość procesowa", "текущее значение", "测量值", "过程值",
            "实际值", "測定値", "現在値", "측정값", "현재값",
-           "ärvärde"),
+           "ärvärde", "wartość mierzona", "ölçülen değer", "vp"),
     "op": ("op", "mv", "co", "out", "output", "controller_output", "controller output", "manipulated variable",
            "manipulated_variable", "control_signal", "control signal", "control output", "control_output", "lmn",
            "cv", "stellwert", "stellgröße", "stellgroesse", "stellgrad", "stellsignal", "sortie", "salida",
            "uscita", "saída",
            "cveu", "activeout", "working output", "wop", "commande", "señal de control", "saída de controle",
            "uitgang", "wyjście", "выход", "输出值", "输出", "控制输出",
-           "操作量", "操作出力", "출력", "조작량", "utsignal", "styrsignal"),
+           "操作量", "操作出力", "출력", "조작량", "utsignal", "styrsignal", "çıkış",
+           "阀位输出", "阀位", "vm"),
     "sp": ("sp", "sv", "setpoint", "set_point", "set point", "set-point", "sp_int", "spt", "sollwert", "soll",
            "solltemperatur", "consigne", "consigna", "reference", "target",
            "working sp", "wsp", "targetsp", "führungsgröße", "fuehrungsgroesse", "punto de ajuste",
            "valor desejado", "wartość zadana", "задание", "уставка", "设定值",
            "给定值", "設定値", "目標値", "설정값", "목표값",
-           "börvärde"),
+           "börvärde", "valore impostato", "nastawa", "ayar değeri"),
     "mode": ("mode", "md", "controller_mode", "controller mode", "control mode", "control_mode", "betriebsart",
              "modo", "mode.actual",
              "режим", "模式", "控制方式", "モード"),
-    "quality": ("quality", "status", "opc_quality", "data_quality", "_quality", "validity", "qualität",
-                "quality code", "dataintegrity", "statuscode",
+    "quality": ("opc_quality", "quality", "status", "confidence", "percent good", "data_quality", "_quality",
+                "validity", "qualität", "quality code", "dataintegrity", "statuscode",
                 "qualité", "calidad", "qualidade", "质量", "品質"),
     "unit": ("unit", "units", "einheit", "unité", "unidad", "unidade", "eu", "uom", "engunits", "单位"),
     "value": ("_value", "value", "val", "varvalue", "state", "wert", "ip_trend_value", "floatvalue",
@@ -67,8 +68,11 @@ NAMES = {
 DATE_NAMES = ("date", "datum", "fecha", "data", "day", "日期", "日付", "날짜", "дата")
 CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "время", "时间", "時刻",
                "時間", "시간")
-CALENDAR_NAMES = ("year", "month", "day", "hour", "minute", "second")  # a column each
-_CALENDAR_SYNONYMS = {"min": "minute", "sec": "second", "mon": "month", "hr": "hour"}
+# A column for each part of the time, and how they are put together.
+CALENDAR_FORMS = {"year": "{}", "month": "-{:0>2}", "day": "-{:0>2}", "doy": "-{:0>3}", "hour": " {:0>2}",
+                  "minute": ":{:0>2}", "second": ":{:0>2}", "hhmm": " {:0>4}"}
+_CALENDAR_SYNONYMS = {"min": "minute", "sec": "second", "mon": "month", "hr": "hour", "dayofyear": "doy",
+                      "julianday": "doy", "jday": "doy", "yday": "doy"}
 _SHORT_NAMES = {"y": "pv", "u": "op", "r": "sp"}  # of the textbook's block diagram, where a file has all it needs
 MEASURED_QUANTITIES = (  # PV, where a file names OP and SP only
     "temperature", "temp", "pressure", "level", "flow", "speed", "rpm", "position", "input", "actual", "feedback",
@@ -103,8 +107,11 @@ _TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", 
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
 _TAIL = re.compile(r"(.+?)(,\s*|\s+|_|/|(?=%$))(\S+)", re.DOTALL)
 _FUNCTION = re.compile(r"(?:avg|average|mean|last|min|max|first)\((.+)\)", re.IGNORECASE | re.DOTALL)  # of a query
-_MEMBER = re.compile(r"(.+?)(?:[./](?:f_cv|cv|value|val|actual|presentvalue)|[_ ](?:valuey?|wert|val|actual)|#value)",
-                     re.IGNORECASE | re.DOTALL)
+# Behind a signal: its value, as a block, a data point, an aggregate or a query calls it.
+_MEMBER = re.compile(
+    r"(.+?)(?:[./]cv|[./:,_ #-]+"
+    r"(?:f_cv|valuey?|val|wert|actual|(?:present|ip_(?:trend_|input_)?)value|raw|avg|mean|last))",
+    re.IGNORECASE | re.DOTALL)
 _LABELS = re.compile(r"(?P<base>[^{]*)\{(?P<labels>.*)\}", re.DOTALL)
 _LABEL = re.compile(r"([\w.]+)\s*[:=]+\s*\"?([^\",}]*)\"?")
 # In a tag's name a signal stands last, behind one of these; `ist` and `reference` are too common to be one there.
@@ -121,14 +128,15 @@ _LAST_PART = re.compile(rf"{_SEPARATOR}+[^./:_ |,;\\-]+$")
 _DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])(?:[T_ -]?\d{4,6}Z?)?"
 _DATED_TAIL = re.compile(rf"[-_. ~]*\(?(?:{_DATE})(?:[-_. ~]+(?:to)?[-_. ]*(?:{_DATE}|\d{{1,4}}))*\)?(?:\s*\(\d+\))?$")
 _DATED_HEAD = re.compile(rf"^{_DATE}[-_. ~]+(?=\S)")
-# ISA-5.1: the first letters are the measured variable, T is a transmitter and V a valve: FT_211, LV-106.
-TRANSMITTER = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)I?T[-_ .]?\d\w*", re.ASCII)
+# ISA-5.1: the first letters are the measured variable, T is a transmitter, I an indicator and V a valve: FT_211,
+# FI-211, LV-106.
+TRANSMITTER = re.compile(r"(?:(?:[AFLPSTWD]|[FPT]D|FF)I?T|[FLPT]I)[-_ .]?\d\w*", re.ASCII)
 VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
 
 
 def split_unit(name: str) -> tuple[str, str]:
     """Return a column's name without its unit, and the unit: `OP (mA)`, `OP [mA]`, `OP, mA`, `OP mA`, `time_ms`."""
-    text = name.strip().lstrip("#% ").strip()
+    text = name.strip().lstrip("#$% ").strip()
     if match := _BRACKETS.fullmatch(text):
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
@@ -166,20 +174,33 @@ def find_short_names(header: Sequence[str]) -> dict[str, int]:
 def find_time_columns(header: Sequence[str]) -> tuple[int, ...]:
     """Return the column of the time, or those that make one together; nothing where no name is one of a time.
 
-    Together are a date and a clock time, or year, month, day and so on.
+    Together are a date and a clock time; or the year, month and day or the day of the year, and a clock time or its
+    parts.
     """
-    names = [_CALENDAR_SYNONYMS.get(name := simplify_name(text), name) for text in header]
-    calendar = [names.index(name) for name in CALENDAR_NAMES if name in names]
-    if len(calendar) >= 3 and all(name in names for name in CALENDAR_NAMES[:len(calendar)]):
-        return tuple(calendar)
-    date = next((names.index(name) for name in DATE_NAMES if name in names), None)
-    clock = next((names.index(name) for name in CLOCK_NAMES if name in names), None)
-    if date is not None and clock is not None and names[date] != "day":
-        return date, clock
+    names = [_calendar_name(text) for text in header]
     time = find_role(header, "time")
-    if time is None and date is not None and names[date] in ("date", "datum", "fecha"):
-        time = date
+    for parts in (["year", "month", "day"], ["year", "doy"]):
+        if set(parts) <= set(names) and (time is None or names[time] in CLOCK_NAMES):
+            parts += [name for name in ("hour", "minute", "second") if name in names] or \
+                [name for name in ("hhmm", *CLOCK_NAMES) if name in names][:1]
+            return tuple(map(names.index, parts))
+    day = next((names.index(name) for name in DATE_NAMES if name in names), None)
+    clock = next((names.index(name) for name in CLOCK_NAMES if name in names), None)
+    if day is not None and clock is not None and names[day] != "day":
+        return day, clock
+    if time is None and day is not None and names[day] in ("date", "datum", "fecha"):
+        time = day
     return () if time is None else (time,)
+
+
+def _calendar_name(name: str) -> str:
+    name = simplify_name(name)
+    return _CALENDAR_SYNONYMS.get(name, name)
+
+
+def find_time_form(header: Sequence[str], time: Sequence[int]) -> str:
+    """Return how the cells of time columns are put together, for `str.format`."""
+    return "".join(CALENDAR_FORMS.get(_calendar_name(header[index]), " {}") for index in time).strip()
 
 
 def split_signal(name: str) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.records.cells.text_columns import Row
-from clpm_execd.records.cells.time_forms import is_readable_time
+from clpm_execd.records.cells.time_forms import DAY_S, NO_CLOCK, WITH_HOURS, is_readable_time, parse_time_text
 from clpm_execd.records.header.search import Header, is_data_cell, is_number
 from clpm_execd.records.header.signal_names import NAMES, TIME_UNITS_NS, normalise_name, simplify_name, split_signal
 
@@ -27,6 +27,29 @@ def choose_time(header: Header, time: tuple[int, ...]) -> tuple[int, ...]:
     names = [simplify_name(name) for name in header.names]
     others = [i for name in NAMES["time"] for i, other in enumerate(names) if other == name]
     return next(((i,) for i in others if _share_of_times(header.sample, i) >= MIN_TIMES_FRACTION), time)
+
+
+def complete_time(header: Header, time: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a date and a clock time together, whatever their names, where one column has dates or clock times only."""
+    kinds = [_kind_of_time(header, i) for i in range(len(header.names))] if len(time) == 1 else []
+    kind = kinds[time[0]] if kinds else ""
+    if kind == "date" and "clock" in kinds:
+        return time[0], kinds.index("clock")
+    if kind == "clock" and "date" in kinds:
+        return kinds.index("date"), time[0]
+    return time
+
+
+def _kind_of_time(header: Header, column: int) -> str:
+    """Return whether most cells are dates or clock times without the other; an empty text for others."""
+    cells = [cell for cell in cells_of(header.sample, column) if not is_number(cell)]
+    times = [one for cell in cells if (one := parse_time_text(cell)).is_readable()]
+    if not times or len(times) < MIN_TIMES_FRACTION * len(cells_of(header.sample, column)):
+        return ""
+    if all(one.clock_form == WITH_HOURS for one in times):
+        return "clock"
+    return "date" if all(one.clock_form == NO_CLOCK and max(one.instants) % (DAY_S * SECOND) == 0 for one in times) \
+        else ""
 
 
 def _share_of_times(sample: Sequence[Row], column: int) -> float:
