@@ -104,7 +104,7 @@ class Late(RandomSamples):
     def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         samples["leaves"][self.is_affected(samples["number"], severity)] += self._delay_samples
         if self._delayed is not None:
-            samples = np.concatenate([self._delayed, samples])
+            samples = np.concatenate([self._delayed, samples], dtype=samples.dtype)
         is_due = samples["leaves"] <= last
         self._delayed = samples[~is_due]
         samples = samples[is_due]
@@ -162,7 +162,7 @@ class Compression(DataPathStage):
     def transmit(self, samples: SampleRows, severity: Floats, last: int) -> SampleRows:
         first = 0 if self._pending is None else len(self._pending)
         if self._pending is not None:
-            samples = np.concatenate([self._pending, samples])
+            samples = np.concatenate([self._pending, samples], dtype=samples.dtype)
         row_pairs: list[tuple[int, int]] = []  # rows, each with the row with which it leaves
         values, times = samples["pv"].tolist(), samples["times"].tolist()
         for row, strength in enumerate(severity.tolist(), first):
@@ -289,7 +289,7 @@ class DataPath:
                 samples = stage.transmit(samples, block.truth.severity[samples["leaves"] - first, k], last)
             parts.append(samples)
             loops.append(np.full(len(samples), column[loop], dtype=np.intp))
-        samples, loop_of = np.concatenate(parts), np.concatenate(loops)
+        samples, loop_of = np.concatenate(parts, dtype=self._dtype), np.concatenate(loops)
         order = np.lexsort((loop_of, samples["leaves"]))
         samples, loop_of = samples[order], loop_of[order]
         has_stages = np.zeros(len(block.loops), dtype=bool)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.faults.schedule import FaultSeverities
+from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.stages.controller import Controller
 
 
@@ -16,15 +16,17 @@ class ParameterEffects:
     """The effects of all faults on one parameter array, which is changed in place.
 
     Several faults on one loop compose: factors multiply, then amounts add up, so that the order of the faults does not
-    matter. first: the plant's column of the first element of the array.
+    matter. columns: the plant's columns of the elements of the array, in rising order; a fault of another loop has no
+    effect.
     """
 
-    def __init__(self, schedule: FaultSeverities, target: str, array: Floats, first: int = 0) -> None:
+    def __init__(self, schedule: FaultSeverities, target: str, array: Floats, columns: Indices) -> None:
+        is_ours = np.isin(schedule.column, columns).tolist()
         effects = [(k, effect) for k, fault in enumerate(schedule.faults) for effect in fault.kind.effects
-                   if effect.target == target and first <= schedule.column[k] < first + len(array)]
+                   if effect.target == target and is_ours[k]]
         self._array = array
         self._faults = np.array([k for k, _ in effects], dtype=np.intp)
-        self._elements: npt.NDArray[np.intp] = schedule.column[self._faults] - first
+        self._elements: Indices = np.searchsorted(columns, schedule.column[self._faults])
         self._healthy: Floats = array[self._elements]
         self._amount = np.array([effect.amount(schedule.faults[k]) for k, effect in effects], dtype=np.float64)
         self._is_factor = np.array([effect.is_factor for _, effect in effects], dtype=bool)
@@ -47,10 +49,13 @@ class ParameterEffects:
 
 
 class StageEffects:
-    """The effects of all faults on the parameter arrays of a stage, which are given by their names."""
+    """The effects of all faults on the parameter arrays of a stage, which are given by their names.
 
-    def __init__(self, schedule: FaultSeverities, arrays: Mapping[str, Floats], first: int = 0) -> None:
-        effects = (ParameterEffects(schedule, target, array, first) for target, array in arrays.items())
+    columns: the plant's columns of the elements of each array, in rising order.
+    """
+
+    def __init__(self, schedule: FaultSeverities, arrays: Mapping[str, Floats], columns: Indices) -> None:
+        effects = (ParameterEffects(schedule, target, array, columns) for target, array in arrays.items())
         self._effects = [effect for effect in effects if len(effect)]
 
     def apply(self, severity: Floats) -> bool:
@@ -60,12 +65,12 @@ class StageEffects:
 
 
 class TuningFaults:
-    """Changes the tuning of the controllers of one level of the cascades. first: the plant's column of the first."""
+    """Changes the tuning of the controllers of one level of the cascades."""
 
-    def __init__(self, schedule: FaultSeverities, controller: Controller, first: int) -> None:
+    def __init__(self, schedule: FaultSeverities, controller: Controller) -> None:
         self._schedule, self._controller = schedule, controller
         arrays = {"kp": controller.kp, "ki": controller.ki, "anti_windup_gain": controller.anti_windup_gain}
-        self._effects = StageEffects(schedule, arrays, first)
+        self._effects = StageEffects(schedule, arrays, controller.columns)
 
     def update(self) -> None:
         """Set the tuning to the severities of this scan, without a jump of OP."""

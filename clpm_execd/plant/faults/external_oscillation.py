@@ -7,6 +7,7 @@ time and of its period, so that one oscillation is the same in all loops that it
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import pi, sqrt
 
 import numpy as np
@@ -48,18 +49,30 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
     return wave
 
 
+@lru_cache(maxsize=2)  # a plant and its twin have the same
+def _make_waves(third_harmonics: tuple[float, ...]) -> Floats:
+    """Return the waves with these relative amplitudes of the third harmonic, one after the other."""
+    return np.array([limit_cycle_wave(harmonic) for harmonic in third_harmonics]).reshape(-1)
+
+
 class DistantCycles:
-    """The waves of M oscillations whose origin is outside of the plant. which: their indices in the schedule."""
+    """The waves of M oscillations whose origin is outside of the plant. which: their indices in the schedule.
+
+    Those that are equal, as in the copies of a loop, are computed once.
+    """
 
     def __init__(self, schedule: FaultSeverities, which: Indices, seed: int) -> None:
         self._scan = schedule.scan
-        self._amplitude, self._period, phase, third_harmonic, wander = (
-            schedule.parameter_values(which, name)
-            for name in ("amplitude", "period", "phase", "harmonic", "wander"))
+        parameters = np.stack([schedule.parameter_values(which, name) for name in (
+            "period", "amplitude", "phase", "harmonic", "wander")], axis=1)
+        distinct, which_distinct = np.unique(parameters, axis=0, return_inverse=True)
+        self._which = which_distinct.reshape(-1)  # numpy 2.0 gives two dimensions
+        self._period, self._amplitude, phase, third_harmonic, wander = distinct.T
         self._phase = phase / 360.0
         self._phase_wander, self._amplitude_wander = wander * _PHASE_PER_WANDER, wander * _AMPLITUDE_PER_WANDER
-        waves, self._wave = np.unique(third_harmonic, return_inverse=True)
-        self._waves = np.array([limit_cycle_wave(harmonic) for harmonic in waves.tolist()])
+        waves, wave = np.unique(third_harmonic, return_inverse=True)
+        self._waves = _make_waves(tuple(waves.tolist()))
+        self._begin = wave * (_POINTS_PER_PERIOD + 1)
         # One oscillation, one period: the loops that share it wander together.
         names = tuple(f"{period!r}" for period in self._period.tolist())
         self._keys = np.stack(
@@ -68,7 +81,7 @@ class DistantCycles:
 
     def at(self, tick: int) -> Floats:
         """Return the loads at a scan, (M,) % of travel."""
-        return self._loads.at(tick)
+        return self._loads.at(tick).take(self._which)
 
     def _compute_loads(self, keys: npt.NDArray[np.uint64], first: int, n: int) -> Floats:
         """Return the loads at n scans from the first on, (n, M) % of travel."""
@@ -83,7 +96,8 @@ class DistantCycles:
         turns = turns % 1.0 + self._phase + self._phase_wander * phase
         place = (turns - np.floor(turns)) * _POINTS_PER_PERIOD
         point = np.minimum(place.astype(np.intp), _POINTS_PER_PERIOD - 1)
-        begin, end = self._waves[self._wave, point], self._waves[self._wave, point + 1]
+        point += self._begin
+        begin, end = self._waves[point], self._waves[point + 1]
         load: Floats = begin + (place - point) * (end - begin)
         load *= self._amplitude * (1.0 + self._amplitude_wander * amplitude)
         return load

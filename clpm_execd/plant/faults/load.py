@@ -31,8 +31,8 @@ class LoadFaults(LoopArrays):
         self.columns = schedule.columns_of([*schedule.faults_of_stage(Stage.LOAD), *self._shutdowns.tolist()])
         self._empty_load = empty_load[self.columns]
         self._healthy_load = state.load[self.columns]
-        self._load_step: Floats = np.zeros(len(state.load))
-        self._effects = StageEffects(schedule, {"load": self._load_step})
+        self._load_step: Floats = np.zeros(len(self.columns))
+        self._effects = StageEffects(schedule, {"load": self._load_step}, self.columns)
         oscillations, self._white_noises, interactions = (
             schedule.faults_of_kind(kind) for kind in ("external-oscillation", "white-noise", "interaction"))
         is_from_here = np.array([bool(schedule.faults[k].other_loops()) for k in oscillations], dtype=bool)
@@ -64,7 +64,7 @@ class LoadFaults(LoopArrays):
         """Add the loads of the faults, after the loops' own load is updated."""
         severity, tick = self._schedule.severity, self._schedule.tick
         load = self._healthy_load = self._state.load[self.columns]
-        load = load + self._load_step[self.columns]
+        load = load + self._load_step
         oscillating, noisy, coupling_columns = self._elements
         if oscillating.size:
             np.add.at(load, oscillating, severity[self._distant] * self._cycles.at(tick))

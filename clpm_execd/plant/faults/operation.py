@@ -29,6 +29,7 @@ _MIN_WAIT_FRACTION = 0.5  # of the mean time between two actions: waits are unif
 # other. In between the valve closes and opens by the steps that a person enters.
 _TO_MANUAL, _TO_AUTOMATIC, _OP_STEP_PERCENT = (0.5, 0.8), (0.1, 0.4), 0.5
 _REPEATING_KINDS = ("mode-hopping", "setpoint-moves", "manual-stroking")
+_DRAWING_KINDS = ("mode-hopping", "setpoint-moves", "shutdown")
 # A fault that is present, in a snapshot: the nth of its loop here. -1 and NaN stand for an absent value.
 _ACTIVE_FAULT = np.dtype([("nth", np.int64), ("manual", np.bool_), ("next", np.int64), ("acted", np.int64),
                           ("rest", np.float64), ("moved", np.float64)])
@@ -42,15 +43,13 @@ class OperationFaults:
 
     def __init__(self, schedule: FaultSeverities, state: State, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        faults = schedule.faults_of_stage(Stage.OPERATOR)
-        self._faults = np.array(faults, dtype=np.intp)
-        self._columns = schedule.columns_of(faults)
-        self._faults_of_column: dict[int, list[int]] = {int(c): [] for c in self._columns}
-        for k in faults:
-            self._faults_of_column[int(schedule.column[k])].append(k)
-        keys = derive_stream_keys(seed, schedule.stream_names(faults), stored_names.OPERATION_FAULTS)
-        self._keys = dict(zip(faults, keys, strict=True))
-        self._operator_mode = {column: int(state.mode[column]) for column in self._faults_of_column}
+        faults = np.array(schedule.faults_of_stage(Stage.OPERATOR), dtype=np.intp)
+        self._faults = faults[np.argsort(schedule.column[faults], kind="stable")]  # loop by loop
+        self._column, self._columns = schedule.column[self._faults], schedule.columns_of(faults)
+        drawing = [k for k in faults.tolist() if schedule.faults[k].kind.name in _DRAWING_KINDS]
+        keys = derive_stream_keys(seed, schedule.stream_names(drawing), stored_names.OPERATION_FAULTS)
+        self._keys = dict(zip(drawing, keys, strict=True))
+        self._operator_mode = state.mode.copy()
         self._severity: Floats = np.zeros(len(schedule.faults))
         self._present: set[int] = set()
         self._forcing_manual: set[int] = set()  # of the faults that are present
@@ -62,17 +61,23 @@ class OperationFaults:
         self._shutdown_limits = {
             k: (_TO_MANUAL[0] + float(uniforms[0, i]) * (_TO_MANUAL[1] - _TO_MANUAL[0]),
                 _TO_AUTOMATIC[0] + float(uniforms[1, i]) * (_TO_AUTOMATIC[1] - _TO_AUTOMATIC[0]))
-            for i, k in enumerate(faults) if schedule.faults[k].kind.name == "shutdown"}
+            for i, k in enumerate(drawing) if schedule.faults[k].kind.name == "shutdown"}
         self._nominal_op = state.op.copy()
         self._stays_automatic = _stays_automatic(schedule, state) if self._shutdown_limits else frozenset()
         self._sp_change: dict[int, float] = {}  # by the latest set-point move of each fault, % of span
         self._sp_effect: Floats = np.zeros(len(state.sp))
-        self._effects = StageEffects(schedule, {"sp": self._sp_effect})
+        self._effects = StageEffects(schedule, {"sp": self._sp_effect}, np.arange(len(state.sp)))
         self.shift: Floats = np.zeros(len(state.sp))
+
+    def _faults_of(self, column: int) -> list[int]:
+        """Return the indices of the faults of a loop."""
+        first, last = np.searchsorted(self._column, [column, column + 1])
+        faults: list[int] = self._faults[first:last].tolist()
+        return faults
 
     def set_operator_mode(self, column: int, mode: int) -> bool:
         """Note the mode that the operator chooses, and return whether the mode of this loop is set here."""
-        if column not in self._operator_mode:
+        if not self._faults_of(column):
             return False
         self._operator_mode[column] = mode
         self._set_mode(column)
@@ -91,7 +96,7 @@ class OperationFaults:
         before, self._severity = self._severity, severity
         with_new_severity = self._faults[severity[self._faults] != before[self._faults]]
         for column in set(self._schedule.column[with_new_severity].tolist()):
-            for k in self._faults_of_column[column]:
+            for k in self._faults_of(column):
                 if (severity[k] > 0) != (k in self._present):
                     (self._start if severity[k] > 0 else self._end)(k)
                 if k in self._shutdown_limits and severity[k] > 0 and severity[k] != before[k]:
@@ -141,7 +146,7 @@ class OperationFaults:
     def holds_op(self, column: int) -> bool:
         """Whether a shutdown holds the valve of this loop, so that the operator does not move it otherwise."""
         return any(k in self._forcing_manual and k in self._shutdown_limits
-                   for k in self._faults_of_column.get(column, ()))
+                   for k in self._faults_of(column))
 
     def step(self) -> None:
         """Do the actions that are due at this scan."""
@@ -174,7 +179,7 @@ class OperationFaults:
         return float(draw_uniforms(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
 
     def _set_mode(self, column: int) -> None:
-        mode, faults = self._operator_mode[column], self._faults_of_column[column]
+        mode, faults = self._operator_mode[column], self._faults_of(column)
         if any(k in self._forcing_manual for k in faults):
             mode = MAN
         elif mode == CAS and any(self._schedule.faults[k].kind.name == "cascade-broken"
@@ -190,7 +195,7 @@ class OperationFaults:
         """Shift SP from where it is, in AUT; in CAS it is the master's and in MAN it rests, until the mode changes."""
         if self._state.mode[column] != AUT:
             return
-        target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of_column[column])
+        target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of(column))
         sp = self._state.sp[column]
         new_sp = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
         self.shift[column] += new_sp - sp
@@ -198,12 +203,11 @@ class OperationFaults:
 
     def snapshot(self) -> Tables:
         """Return the state of the present faults and their loops."""
-        modes = np.array([self._operator_mode[column] for column in self._columns.tolist()], dtype=np.int8)
         active = [(column, (nth, k in self._forcing_manual, self._next_tick.get(k, -1), self._action_count.get(k, 0),
                             self._op_before.get(k, np.nan), self._sp_change.get(k, np.nan)))
-                  for column, faults in self._faults_of_column.items()
-                  for nth, k in enumerate(faults) if k in self._present]
-        return {stored_names.OPERATION_CHOSEN: OwnedRows(self._columns, modes),
+                  for column in self._columns.tolist()
+                  for nth, k in enumerate(self._faults_of(column)) if k in self._present]
+        return {stored_names.OPERATION_CHOSEN: OwnedRows(self._columns, self._operator_mode[self._columns]),
                 stored_names.OPERATION_SHIFT: OwnedRows(self._columns, self.shift[self._columns]),
                 stored_names.OPERATION_ACTING: owned_records(active, _ACTIVE_FAULT)}
 
@@ -211,11 +215,11 @@ class OperationFaults:
         """Restore the state, after `update` has started the faults that are present."""
         modes, shift, active = (tables[name] for name in (
             stored_names.OPERATION_CHOSEN, stored_names.OPERATION_SHIFT, stored_names.OPERATION_ACTING))
-        self._operator_mode |= dict(zip(modes.owner.tolist(), modes.values.tolist(), strict=True))
+        self._operator_mode[modes.owner] = modes.values
         self.shift[shift.owner] = shift.values
         for column, (nth, forces_manual, next_tick, count, op, sp_change) in zip(
                 active.owner.tolist(), active.values.tolist(), strict=True):
-            k = self._faults_of_column[column][nth]
+            k = self._faults_of(column)[nth]
             (self._forcing_manual.add if forces_manual else self._forcing_manual.discard)(k)
             self._action_count[k] = count
             _set_or_remove(self._next_tick, k, next_tick if next_tick >= 0 else None)

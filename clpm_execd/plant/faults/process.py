@@ -25,7 +25,8 @@ class ProcessFaults:
         self._schedule, self._process = schedule, process
         self._columns = schedule.columns_of(schedule.faults_of_stage(Stage.PROCESS))
         self.gain, self.lag = np.ones(len(schedule.loops)), np.ones(len(schedule.loops))
-        self._effects = StageEffects(schedule, {"gain": self.gain, "lag": self.lag})
+        self._effects = StageEffects(schedule, {"gain": self.gain, "lag": self.lag},
+                                     np.arange(len(schedule.loops)))
         self._lags = np.ones(len(self._columns))
         self._coefficients = np.array([self._discretize(i, 1.0) for i in self._columns]).T
 

@@ -19,17 +19,18 @@ from clpm_execd.plant.stages.state import State
 class SensorFaults(LoopArrays):
     """Changes readings: reading = value + bias + noise, then spikes, clipping, rounding, freezing and drop-out.
 
-    sigma: (N,) standard deviation of the sensors' noise, % of span, which a fault may change in place.
+    sigma: (N,) standard deviation of the noise of the healthy sensors, % of span.
     """
 
     stored_arrays = stored_names.SENSOR_FAULTS
 
     def __init__(self, schedule: FaultSeverities, state: State, sigma: Floats, seed: int) -> None:
-        self._schedule, self._state, self._sigma = schedule, state, sigma
+        self._schedule, self._state = schedule, state
         self.columns = schedule.columns_of(schedule.faults_of_stage(Stage.SENSOR))
+        self._sigma: Floats = sigma[self.columns]
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
-        self._parameters = {name: np.zeros(len(sigma)) for name in names}
-        self._effects = StageEffects(schedule, {"sigma": sigma, **self._parameters})
+        self._parameters = {name: np.zeros(len(self.columns)) for name in names}
+        self._effects = StageEffects(schedule, {"sigma": self._sigma, **self._parameters}, self.columns)
         ids = tuple(schedule.loops.ids[i] for i in self.columns.tolist())
         self._draws = BlockDraws(derive_stream_keys(seed, ids, stored_names.SPIKES), draw_uniforms)
         self._last_reading = state.pv[self.columns]
@@ -42,7 +43,7 @@ class SensorFaults(LoopArrays):
 
     def _select_parameters(self) -> None:
         self._offset, ceiling, self._spike, rate_per_hour, self._step, frozen, lost = (
-            array[self.columns] for array in self._parameters.values())
+            self._parameters.values())
         self._ceiling = np.maximum(SATURATION_HIGH_PERCENT + ceiling, SATURATION_LOW_PERCENT)
         self._spike_probability = rate_per_hour * self._schedule.scan / 3600.0
         self._has_spikes = bool(self._spike_probability.any())
@@ -52,7 +53,7 @@ class SensorFaults(LoopArrays):
     def step(self, normal: Floats) -> None:
         """Replace the readings; `normal` is (N,), the standard normals with which the healthy sensors were read."""
         at, state = self.columns, self._state
-        reading = self._sigma[at] * normal[at]
+        reading = self._sigma * normal[at]
         reading += state.true_pv[at]
         reading += self._offset
         if self._has_spikes:

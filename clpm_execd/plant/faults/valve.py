@@ -87,23 +87,22 @@ class ValveFaults(LoopArrays):
 
     def __init__(self, schedule: FaultSeverities, state: State, travel_fraction: Floats,
                  flow_from_closed: Floats) -> None:
-        n, self._state, self._schedule = len(travel_fraction), state, schedule
-        self._travel_fraction = travel_fraction.copy()
+        self._state, self._schedule = state, schedule
         faulty = schedule.columns_of(schedule.faults_of_stage(Stage.VALVE))
         at: npt.NDArray[np.intp] = np.setdiff1d(faulty, state.cascades.masters)
         self.columns = at
         sticky_faults = [*schedule.faults_of_kind("stiction"), *schedule.faults_of_kind("deadband")]
         sticky = np.intersect1d(at, schedule.columns_of(sticky_faults))
-        self._sticky_columns, self._sticky = sticky, np.searchsorted(at, sticky)
+        self._sticky = np.searchsorted(at, sticky)
         self._flow_from_closed = flow_from_closed[at]
         self._actuator = state.position[at]
         self._last_stem = state.position[at]
         self.stiction = Stiction(state.position[sticky], sticky)
-        self._s, self._j, self._leak, self._stuck, self._capacity = (np.zeros(n) for _ in range(5))
-        self._capacity += 1.0
+        self._s, self._j, self._leak_flow, self._stuck = np.zeros((4, len(at)))
+        self._capacity, self._fraction = np.ones(len(at)), travel_fraction[at]
         self._effects = StageEffects(schedule, {
-            "S": self._s, "J": self._j, "leak": self._leak, "stuck": self._stuck, "capacity": self._capacity,
-            "travel_fraction": self._travel_fraction})
+            "S": self._s, "J": self._j, "leak": self._leak_flow, "stuck": self._stuck, "capacity": self._capacity,
+            "travel_fraction": self._fraction}, at)
         self._select_parameters()
 
     def update(self) -> None:
@@ -112,10 +111,8 @@ class ValveFaults(LoopArrays):
             self._select_parameters()
 
     def _select_parameters(self) -> None:
-        at = self.columns
-        self.stiction.set_parameters(self._s[self._sticky_columns], self._j[self._sticky_columns])
-        self._extra_capacity, self._leak_flow = self._capacity[at] - 1.0, self._leak[at]
-        self._is_stuck, self._fraction = self._stuck[at] > 0, self._travel_fraction[at]
+        self.stiction.set_parameters(self._s[self._sticky], self._j[self._sticky])
+        self._extra_capacity, self._is_stuck = self._capacity - 1.0, self._stuck > 0
         self._any_stuck = bool(self._is_stuck.any())
         self._is_instant = self._fraction >= 1.0
         self._any_instant, self._all_instant = bool(self._is_instant.any()), bool(self._is_instant.all())

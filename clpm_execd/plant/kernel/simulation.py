@@ -106,8 +106,8 @@ class Simulation:
         if schedule.faults_of_stage(Stage.SENSOR):
             self._sensor.faults = attach(Stage.SENSOR, SensorFaults(schedule, state, self._sensor.sigma, seed))
         if schedule.faults_of_stage(Stage.CONTROLLER):
-            for controller, level in zip(self._controllers, state.cascades.levels, strict=True):
-                attach(Stage.CONTROLLER, TuningFaults(schedule, controller, level.start))
+            for controller in self._controllers:
+                attach(Stage.CONTROLLER, TuningFaults(schedule, controller))
         if schedule.faults_of_stage(Stage.VALVE):
             self._valve.faults = attach(Stage.VALVE, ValveFaults(
                 schedule, state, self._valve.travel_fraction, self._valve.flow_from_closed()))

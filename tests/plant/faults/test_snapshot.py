@@ -294,12 +294,11 @@ RECOMPUTED = {
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
                      "_has_spikes", "_is_frozen", "_lost_columns", "_quantization_columns"},
     "EffectMeter": {"_latest_bin"}, "TruthObserver": {"_shares"}, "DataPath": {"_block_loops", "_block_column"},
-    "Sensor": {"sigma"}, "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
+    "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},
     "Stiction": {"_half_band", "_half_slack", "_free", "_all_free"}, "CoupledLoads": {"_signals"},
-    "ValveFaults": {"_s", "_j", "_leak", "_stuck", "_capacity", "_travel_fraction", "_extra_capacity", "_leak_flow",
-                    "_leaking", "_is_stuck", "_any_stuck", "_fraction", "_is_instant", "_any_instant", "_all_instant",
-                    "_changes_flow"},
+    "ValveFaults": {"_s", "_j", "_leak_flow", "_stuck", "_capacity", "_extra_capacity", "_leaking", "_is_stuck",
+                    "_any_stuck", "_fraction", "_is_instant", "_any_instant", "_all_instant", "_changes_flow"},
 }
 
 
