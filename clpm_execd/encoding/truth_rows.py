@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import Block, Route, Truth
+from clpm_execd.plant.block import Block, Truth
 from clpm_execd.stored_names import TRUTH_KINDS, TRUTH_LOOPS, TRUTH_MINUTE, TRUTH_STATES
 
 _HEARTBEAT_NS = 60 * 10**9  # the interface promises a row each minute
 _STATES_PER_CAUSE = 1024  # more than the states of a row without one
 PATH_SEPARATOR = ">"
-_NO_ROUTE = Route((), 0.0)
 _SEVERITY_STEPS = 100.0  # a ramp of severity from 0 to 1 has so many rows, whatever its length
 
 
@@ -47,7 +46,7 @@ class TruthRow:
 
 def _make_row(truth: Truth, t: int, i: int) -> TruthRow:
     cause = int(truth.cause[t, i])
-    route = truth.routes.get((i, cause), _NO_ROUTE)
+    route = truth.find_route(i, cause)
     return TruthRow(truth.loops[i], truth.kinds[i], truth.control[i], bool(truth.present[t, i]),
                     bool(truth.visible[t, i]), float(truth.severity[t, i]), float(truth.effect[t, i]),
                     truth.cause_text(cause), PATH_SEPARATOR.join(route.path), route.delay)

@@ -6,8 +6,8 @@ engineering units or per cent as the field says; a number that does not exist is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ class Route:
     delay: float
 
 
+_NO_ROUTE = Route((), 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """The ground truth about the faults of a Block: F faults, in order of loops, then as configured.
@@ -67,8 +70,9 @@ class Truth:
         (T, F) how far the loop is from its copy without the fault, in standard deviations of that copy's movement.
     cause
         (T, F) index of the fault that is the cause of this one; -1 where it has no other cause.
-    routes
-        The way between the loops of a fault and of its cause, by their two indices.
+    find_routes
+        Returns the routes from the loop with this id, each by the id of the loop to which it leads; None where no loop
+        acts on another one.
     """
 
     loops: tuple[str, ...]
@@ -80,7 +84,13 @@ class Truth:
     severity: Floats
     effect: Floats
     cause: npt.NDArray[np.intp]
-    routes: Mapping[tuple[int, int], Route] = field(default_factory=dict)
+    find_routes: Callable[[str], Mapping[str, Route]] | None = None
+
+    def find_route(self, index: int, cause: int) -> Route:
+        """Return the way from the loop of a cause to that of the fault with this index; an empty one without cause."""
+        if cause < 0 or self.find_routes is None:
+            return _NO_ROUTE
+        return self.find_routes(self.loops[cause])[self.loops[index]]
 
     def cause_text(self, index: int) -> str:
         """Return the cause with this index as LOOP:KIND; empty for -1."""
@@ -113,8 +123,7 @@ class Truth:
                 effect[:, i] = self.effect[:, group].max(axis=1)
         return Truth(tuple(self.loops[i] for i in first), tuple(self.kinds[i] for i in first),
                      tuple(self.control[i] for i in first), self.column[first], present, visible, severity, effect,
-                     group_column[cause], {(int(group_column[i]), int(group_column[k])): route
-                                           for (i, k), route in self.routes.items()})
+                     group_column[cause], self.find_routes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def test_the_first_sample_of_a_minute_has_a_row_where_none_is_on_it() -> None:
 
 def test_a_cause_comes_with_its_path_and_delay_which_score_reads_over() -> None:
     truth = truth_of([[True, True]], kinds=("stiction", AFFECTED), control=(False, False))
-    truth = replace(truth, cause=np.array([[-1, 0]]), routes={(1, 0): Route(("A", "B 1,2"), 12.5)})
+    truth = replace(truth, cause=np.array([[-1, 0]]), find_routes=lambda _: {"B": Route(("A", "B 1,2"), 12.5)})
     lines = LineProtocol(LOOPS, truth="control_loops_truth").encode(block(truth, 1)).decode().splitlines()
     assert lines[-1].startswith('control_loops_truth,fault=affected,loop_id=B cause="A:stiction",control=false,'
                                 'delay=12.5,effect=0,path="A>B 1,2",present=true,')

@@ -77,7 +77,7 @@ def test_a_sticky_valve_of_a_user_is_the_cause_in_the_header_and_in_the_others_b
         assert not truth.visible[:600, row].any()
         assert truth.visible[1800:, row].mean() > share
         assert set(truth.cause[truth.visible[:, row], row].tolist()) == {cause}
-    route = truth.routes[rows["FIC3", "affected"], cause]
+    route = truth.find_route(rows["FIC3", "affected"], cause)
     assert (route.path, route.delay) == (("FIC2", "PIC1", "FIC3"), 2 * 2.0 + 33.0 + 2 * 1.0)
     # What the truth says is what the same plant without the fault shows.
     [healthy] = simulate(header(quiet=False), 3600)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Route, Truth
+from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Truth
 from clpm_execd.plant.faults.data_path import DataPath
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
@@ -61,7 +61,7 @@ class TruthObserver:
         self._shares = (-1, np.zeros(len(self._random)))  # of the latest bin, and its number
         self._own_copy = np.full(len(faults), -1, dtype=np.intp)
         self._affected: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)  # (A,) columns that others' faults reach
-        self._routes: dict[tuple[int, int], Route] = {}
+        self._find_routes = None if links is None else links.find_routes
         if twin is not None:
             is_own = schedule.column[twin.without] == twin.base
             self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)
@@ -75,8 +75,6 @@ class TruthObserver:
             self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
             self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
             self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
-            if links is not None:
-                self._routes = self._find_routes(twin, links)
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops.ids[c] for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
         self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
@@ -123,7 +121,7 @@ class TruthObserver:
             present = np.concatenate([present, visible[:, f:]], axis=1)
             severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
-                     cause, self._routes)
+                     cause, self._find_routes)
 
     def _shares_at(self, number: int) -> Floats:
         """Return which share of the samples before this bin the faults of random samples acted on, (R,)."""
@@ -136,22 +134,6 @@ class TruthObserver:
                 np.count_nonzero(stage.is_affected(numbers, severity[:, i])) / len(numbers)
                 for i, stage in enumerate(self._random_stages.values())])
         return self._shares[1]
-
-    def _find_routes(self, twin: Copies, links: Links) -> dict[tuple[int, int], Route]:
-        """Return the routes of each row whose cause may be another loop's fault, with that fault."""
-        faults = len(self._schedule.faults)
-        rows: dict[int, list[int]] = {c: [faults + i] for i, c in enumerate(self._affected.tolist())}
-        for k in self._coupled.tolist():
-            rows[int(self._schedule.column[k])].append(k)
-        routes: dict[tuple[int, int], Route] = {}
-        copies = self._foreign_copies
-        columns_of: dict[int, list[int]] = {}
-        for column, k in zip(twin.base[copies].tolist(), twin.without[copies].tolist(), strict=True):
-            columns_of.setdefault(k, []).append(column)
-        for k, columns in columns_of.items():
-            route_to = links.find_routes(int(self._schedule.column[k]))
-            routes |= {(row, k): route_to[column] for column in columns for row in rows[column]}
-        return routes
 
     def _measure(self, times: npt.NDArray[np.int64], signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
                  twin_mode: npt.NDArray[np.int8], effect: Floats, visible: npt.NDArray[np.bool_],

@@ -29,7 +29,6 @@ class Links:
 
     def __init__(self, specs: LoopSet, schedule: Schedule) -> None:
         index = {loop: i for i, loop in enumerate(specs.ids)}
-        self._ids = specs.ids
         self.delays: dict[int, dict[int, float]] = {}
         for slave, name in enumerate(specs.masters):
             if name is not None:
@@ -42,14 +41,18 @@ class Links:
         for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
             for other in fault.other_loops():
                 self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
+        linked = {*self.delays, *(effect for delays in self.delays.values() for effect in delays)}
+        self._ids = {column: specs.ids[column] for column in linked}
+        self._columns = {name: column for column, name in self._ids.items()}
 
     def _add(self, cause: int, effect: int, delay: float) -> None:
         delays = self.delays.setdefault(cause, {})
         delays[effect] = min(delay, delays.get(effect, delay))
 
-    def find_routes(self, start: int) -> Mapping[int, Route]:
-        """Return the quickest route from a loop to each that it can reach, itself included."""
+    def find_routes(self, root: str) -> Mapping[str, Route]:
+        """Return the quickest route from a loop with a link to each that it can reach, itself included."""
         routes: dict[int, Route] = {}
+        start = self._columns[root]
         waiting: list[tuple[float, int, tuple[int, ...]]] = [(0.0, start, (start,))]
         while waiting:
             delay, column, path = heappop(waiting)
@@ -59,4 +62,4 @@ class Links:
             for effect, more in self.delays.get(column, {}).items():
                 if effect not in routes:
                     heappush(waiting, (delay + more, effect, (*path, effect)))
-        return routes
+        return {self._ids[column]: route for column, route in routes.items()}
