@@ -93,7 +93,7 @@ def _resume(arguments: argparse.Namespace, settings: Settings, configuration: Co
     encoder = build_encoder("lp", opened_source.source, configuration)
     if checkpoint:
         encoder.restore(checkpoint.encoder_state, opened_source.source.resumed_loops)
-        _log_resume(checkpoint, opened_source, log)
+        _log_resume(checkpoint, opened_source, settings.max_gap, log)
         if arguments.backfill and opened_source.source.resumed_loops:
             log.warning("--backfill is not repeated: the stream goes on where its checkpoint in %s ends", lock.folder)
     source = opened_source.source
@@ -140,11 +140,14 @@ def _fast_backlog(arguments: argparse.Namespace, configuration: Configuration, c
     return backlog
 
 
-def _log_resume(checkpoint: Checkpoint, opened_source: OpenedSource, log: logging.Logger) -> None:
+def _log_resume(checkpoint: Checkpoint, opened_source: OpenedSource, max_gap: int, log: logging.Logger) -> None:
+    from clpm_execd.state.resume_point import describe_excessive_gap
+
     now, source = time.time_ns(), opened_source.source
     restored_loops = source.resumed_loops
     if not restored_loops:
-        log.warning("no loop of the checkpoint is configured unchanged: all loops start at steady state")
+        why = describe_excessive_gap(checkpoint, now, max_gap) or "no loop of the checkpoint is configured unchanged"
+        log.warning("%s; starting from scratch, at steady state", why)
         return
     new, removed_count = len(source.loops) - len(restored_loops), len(set(checkpoint.snapshot.loops) - restored_loops)
     missing = max(0, (now - opened_source.first_emit) // source.interval + 1)

@@ -9,7 +9,6 @@ emitted is emitted again. What a stream still had to backfill when its snapshot 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ from clpm_execd.units import DAY, describe_duration
 if TYPE_CHECKING:
     from clpm_execd.plant.snapshot import Snapshot
     from clpm_execd.state.checkpoint import Checkpoint
-
-_LOG = logging.getLogger("clpm_execd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ def find_resume_point(start: int | None, interval: int, now: int, *, backfill: i
     first_emit = next_sample_time(now - backfill) if backfill else next_sample_time(now - interval + 1)
     if checkpoint is not None:
         end = next_sample_time(checkpoint.snapshot.next_time)
-        if not _exceeds_gap(checkpoint, now, max_gap):
+        if not describe_excessive_gap(checkpoint, now, max_gap):
             first_emit = end
             if start == checkpoint.start and end == checkpoint.snapshot.next_time:
                 return ResumePoint(end, max(end, checkpoint.first_emit), checkpoint.snapshot)
@@ -77,11 +74,21 @@ def find_resume_point(start: int | None, interval: int, now: int, *, backfill: i
     return ResumePoint(first_emit if start is None else start, first_emit)
 
 
-def _exceeds_gap(checkpoint: Checkpoint, now: int, max_gap: int) -> bool:
+def describe_excessive_gap(checkpoint: Checkpoint, now: int, max_gap: int) -> str:
+    """Return why a stream does not resume from a checkpoint at this time; an empty text if it does.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Checkpoint of the stream before.
+    now : int
+        The time, ns since 1970.
+    max_gap : int
+        The longest time since its end that is filled, ns.
+    """
     gap, ahead = now - checkpoint.taken_at, checkpoint.snapshot.next_time - now
     if ahead > max_gap:
-        _LOG.warning("the checkpoint is %s ahead of the clock; starting from scratch", describe_duration(ahead))
-    elif gap > max_gap:
-        _LOG.warning("the last stream ended %s ago, more than --max-gap %s; starting from scratch",
-                     describe_duration(gap), describe_duration(max_gap))
-    return max(ahead, gap) > max_gap
+        return f"the checkpoint is {describe_duration(ahead)} ahead of the clock"
+    if gap > max_gap:
+        return f"the last stream ended {describe_duration(gap)} ago, more than --max-gap {describe_duration(max_gap)}"
+    return ""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 
 from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.runtime.pacing import SECOND
 from clpm_execd.state.checkpoint import Checkpoint
-from clpm_execd.state.resume_point import ResumePoint, find_resume_point
+from clpm_execd.state.resume_point import ResumePoint, describe_excessive_gap, find_resume_point
 from clpm_execd.units import DAY
 
 NOW = 1_700_000_000 * SECOND + 300_000_000
@@ -65,11 +63,12 @@ def test_a_backfill_that_was_not_finished_is_no_gap() -> None:
     assert find_resume_point(None, SECOND, NOW, checkpoint=before).snapshot is before.snapshot
 
 
-def test_after_too_long_a_gap_a_stream_starts_from_scratch(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_too_long_a_gap_a_stream_starts_from_scratch() -> None:
     before = checkpoint_at(LATEST - 2 * DAY, taken_at=NOW - 2 * DAY)
     assert find_resume_point(None, SECOND, NOW, checkpoint=before) == ResumePoint(LATEST, LATEST)
     assert find_resume_point(None, SECOND, NOW, checkpoint=before, max_gap=3 * DAY).snapshot is before.snapshot
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert describe_excessive_gap(before, NOW, DAY) == "the last stream ended 2 d ago, more than --max-gap 24 h"
+    assert describe_excessive_gap(before, NOW, 3 * DAY) == ""
 
 
 def test_a_backfill_after_too_long_a_gap_does_not_repeat_what_was_emitted() -> None:
@@ -78,13 +77,13 @@ def test_a_backfill_after_too_long_a_gap_does_not_repeat_what_was_emitted() -> N
     assert first_emit(None, SECOND, NOW, checkpoint=before, backfill=DAY) == LATEST - DAY + SECOND
 
 
-def test_a_checkpoint_ahead_of_the_clock_is_used_unless_it_is_far_ahead(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_ahead_of_the_clock_is_used_unless_it_is_far_ahead() -> None:
     near = checkpoint_at(NOW // SECOND * SECOND + 100 * SECOND)
     assert find_resume_point(None, SECOND, NOW, checkpoint=near).snapshot is near.snapshot
     far = checkpoint_at(LATEST + 3000 * DAY, taken_at=NOW + 3000 * DAY)
-    with caplog.at_level(logging.WARNING):
-        assert find_resume_point(None, SECOND, NOW, checkpoint=far) == ResumePoint(LATEST, LATEST)
-    assert "ahead of the clock" in caplog.text
+    assert find_resume_point(None, SECOND, NOW, checkpoint=far) == ResumePoint(LATEST, LATEST)
+    assert "ahead of the clock" in describe_excessive_gap(far, NOW, DAY)
+    assert describe_excessive_gap(near, NOW, DAY) == ""
 
 
 def test_with_another_start_or_interval_a_stream_starts_after_the_last_sample() -> None:
