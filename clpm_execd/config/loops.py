@@ -87,22 +87,20 @@ def read_configuration(path: Path | None, *, seed: int | None = None, interval: 
     return _read_root(table, str(path or "options"), overrides)
 
 
-def parse_configuration(table: Mapping[str, Any], where: str = "loops.toml") -> Configuration:
-    """Return the configuration of a table as TOML gives it.
+def parse_configuration(table: Mapping[str, Any]) -> Configuration:
+    """Return the configuration of a table as TOML gives it, as if the file loops.toml of the working folder held it.
 
     Parameters
     ----------
     table : mapping
         The parsed TOML.
-    where : str
-        The path of the file. Every problem begins with it, and the files that the table names are in its folder.
 
     Raises
     ------
     BadInput
         The table is invalid.
     """
-    return _read_root(table, where, {})
+    return _read_root(table, "loops.toml", {})
 
 
 def parse_loop(table: Mapping[str, Any], where: str, output: Output | None = None) -> LoopSpec:

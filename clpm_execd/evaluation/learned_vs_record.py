@@ -97,7 +97,7 @@ class DiscriminatorAuc:
     per_loop: tuple[float, ...]
 
 
-def compare_with_record(record: Record, column: int, learned: LearnedLoop, seed: int = 42) -> Comparison:
+def compare_with_record(record: Record, column: int, learned: LearnedLoop) -> Comparison:
     """Simulate the loop that was fitted to a column of a record, and return both.
 
     Parameters
@@ -108,12 +108,10 @@ def compare_with_record(record: Record, column: int, learned: LearnedLoop, seed:
         The index of the loop in the record.
     learned : LearnedLoop
         The fitted loop.
-    seed : int
-        The random seed of the simulation.
     """
     recorded = _fill_gaps(
         np.stack([record.pv[:, column], record.op[:, column], record.sp[:, column]], axis=1)[:MAX_SAMPLES])
-    simulated = simulate_free_run(learned, len(recorded), seed)
+    simulated = simulate_free_run(learned, len(recorded))
     interval = learned.interval / 1e9
     pair, other = recorded[:, :2], simulated[:, :2]
     if len(pair) < MIN_SAMPLES or not np.ptp(pair[:, 0]):

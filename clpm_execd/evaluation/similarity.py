@@ -209,7 +209,7 @@ def _spread(length: int, count: int) -> npt.NDArray[np.intp]:
     return np.linspace(0, length - 1, count).astype(np.intp)
 
 
-def novelty_ratio(record: Floats, simulated: Floats, held_out: Floats, length: int = WINDOW_SAMPLES) -> float:
+def novelty_ratio(record: Floats, simulated: Floats, held_out: Floats) -> float:
     """Return how far simulated windows are from the nearest one of the record, over how far held-out real ones are.
 
     Well below 1 the simulation only replays the record. Both distances are medians over the windows.
@@ -218,8 +218,6 @@ def novelty_ratio(record: Floats, simulated: Floats, held_out: Floats, length: i
     ----------
     record, simulated, held_out : ndarray, shape (T, 2)
         PV and OP of the record, of its simulation, and of another recording of the same loop.
-    length : int
-        Of a window, samples.
 
     Returns
     -------
@@ -227,8 +225,8 @@ def novelty_ratio(record: Floats, simulated: Floats, held_out: Floats, length: i
         NaN where one of the three is shorter than a window, or the record does not move.
     """
     scale = np.where(is_moving(record), record.std(axis=0), 1.0)
-    reference = cut_windows(record / scale, length, step=1)
-    simulated_windows, real_windows = cut_windows(simulated / scale, length), cut_windows(held_out / scale, length)
+    reference = cut_windows(record / scale, WINDOW_SAMPLES, step=1)
+    simulated_windows, real_windows = (cut_windows(each / scale, WINDOW_SAMPLES) for each in (simulated, held_out))
     if not len(reference) or not len(simulated_windows) or not len(real_windows):
         return float("nan")
     distance = float(np.median(_nearest_distances(real_windows, reference)))
