@@ -138,3 +138,15 @@ def test_only_small_files_next_to_each_other_are_merged_up_to_a_request() -> Non
     entries += [file(time, small) for time in range(4, 10)]
     runs = [[entry.time for entry in run] for run in split_merge_runs(entries)]
     assert runs == [[0, 1], [2], [3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_file_of_more_than_half_a_request_is_not_written_again_to_merge_it() -> None:
+    large, small = MAX_BATCH_LINES // 2 + 1, 10
+    entries = [file(0, small), file(1, large), file(2, small), file(3, small, MAX_BATCH_BYTES // 2 + 1)]
+    assert [[entry.time for entry in run] for run in split_merge_runs(entries)] == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize(("on_disk", "memory", "is_half_full"), [(50, 50, False), (51, 0, True), (0, 51, True)])
+def test_a_queue_is_half_full_once_half_of_one_limit_is_reached(on_disk: int, memory: int, is_half_full: bool) -> None:
+    order = order_of(file(0, size=on_disk), in_memory(1, b"x" * memory), max_bytes=100, max_memory_bytes=100)
+    assert order.is_half_full is is_half_full
