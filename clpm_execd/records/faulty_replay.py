@@ -148,6 +148,7 @@ class FaultyReplay(Replay):
             if Stage.SENSOR in self._schedule.move_to(tick):
                 self._sensor.update()
             self._state.true_pv[:] = (row - low) / scale
+            self._state.pv[:] = self._state.true_pv.clip(SATURATION_LOW_PERCENT, SATURATION_HIGH_PERCENT)
             self._sensor.step(normal)
             faults = self._sensor_faults
             at = self._schedule.column[faults[self._schedule.severity[faults] > 0.0]]

@@ -26,7 +26,8 @@ class SensorFaults(LoopArrays):
 
     def __init__(self, schedule: FaultSeverities, state: State, sigma: Floats, seed: int) -> None:
         self._schedule, self._state = schedule, state
-        self.columns = schedule.columns_of(schedule.faults_of_stage(Stage.SENSOR))
+        self._faults = schedule.faults_of_stage(Stage.SENSOR)
+        self.columns = schedule.columns_of(self._faults)
         self._sigma: Floats = sigma[self.columns]
         names = ("offset", "ceiling", "spike", "rate", "step", "frozen", "lost")
         self._parameters = {name: np.zeros(len(self.columns)) for name in names}
@@ -49,10 +50,14 @@ class SensorFaults(LoopArrays):
         self._has_spikes = bool(self._spike_probability.any())
         self._is_frozen, self._lost_columns = frozen > 0, self.columns[lost > 0]
         self._quantization_columns = np.flatnonzero(self._step > MIN_RESOLUTION)
+        self._are_healthy = not self._schedule.severity[self._faults].any()
 
     def step(self, normal: Floats) -> None:
-        """Replace the readings; `normal` is (N,), the standard normals with which the healthy sensors were read."""
+        """Replace the readings of healthy sensors; `normal` is (N,), the standard normals with which they were made."""
         at, state = self.columns, self._state
+        if self._are_healthy:
+            self._last_reading = state.pv[at]
+            return
         reading = self._sigma * normal[at]
         reading += state.true_pv[at]
         reading += self._offset

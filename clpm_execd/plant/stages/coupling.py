@@ -60,7 +60,8 @@ class CoupledLoads:
         """Return how far the other loops are from where they are in balance, (C,) % of travel or span."""
         movement: Floats = self._signals.take(self._at)
         movement -= self._nominal
-        return movement.clip(-_LARGEST_MOVEMENT_PERCENT, _LARGEST_MOVEMENT_PERCENT, out=movement)
+        np.maximum(movement, -_LARGEST_MOVEMENT_PERCENT, out=movement)  # a third of the time that clip takes of few
+        return np.minimum(movement, _LARGEST_MOVEMENT_PERCENT, out=movement)
 
     def step(self) -> Floats:
         """Return the loads of this scan, (C,) % of travel."""

@@ -48,14 +48,14 @@ class EffectMeter(LoopArrays):
     def __init__(self, loops: LoopSet, interval: int) -> None:
         n = len(loops)
         self.columns = np.arange(n)
-        self._bin_ns = max(BIN_NS, interval)
+        self.bin_ns = max(BIN_NS, interval)
         pv_unit = loops.column(lambda loop: (loop.range[1] - loop.range[0]) / 100.0)
         op_unit = loops.column(lambda loop: (loop.recording.op_range[1] - loop.recording.op_range[0]) / 100.0)
         pv = loops.column(lambda loop: max(_LEAST_PV, loop.sensor.noise)) * pv_unit
         least = np.stack([pv, _LEAST_OP * op_unit, pv])  # SP, OP, PV
         self._least_variance: Floats = least * least
-        self._distance_share = min(self._bin_ns / SECOND / _DISTANCE_S, 1.0)
-        self._movement_share = min(self._bin_ns / SECOND / _MOVEMENT_S, 1.0)
+        self._distance_share = min(self.bin_ns / SECOND / _DISTANCE_S, 1.0)
+        self._movement_share = min(self.bin_ns / SECOND / _MOVEMENT_S, 1.0)
         # Sums over the open bin: samples, those in other modes, those in MAN both; distances in MAN, distances squared,
         # deviations from the mean, and those squared.
         self._samples, self._different_modes, self._manual = np.zeros((3, n))
@@ -68,31 +68,29 @@ class EffectMeter(LoopArrays):
         self.effect: Floats = np.zeros(n)
         self.is_visible = np.zeros(n, dtype=bool)
 
-    def add(self, time: int, values: Floats, copy: Floats, has_other_mode: npt.NDArray[np.bool_] | None,
-            is_manual: npt.NDArray[np.bool_] | None) -> bool:
-        """Add a sample, and return whether a bin has ended before it, so that the effects may have changed.
+    def add(self, number: int, values: Floats, copies: Floats, has_other_mode: npt.NDArray[np.bool_] | None,
+            is_manual: npt.NDArray[np.bool_] | None) -> None:
+        """Add samples of one bin; if it is another one than that of the last samples, the effects change before.
 
-        time: ns. values, copy: (3, M) SP, OP, PV. has_other_mode, is_manual: (M,) the latter where both are;
-        None where none is.
+        number: of the bin since 1970. values, copies: (3, T, M) SP, OP, PV. has_other_mode, is_manual: (T, M) the
+        latter where both are; None where none is.
         """
-        number = time // self._bin_ns
-        has_ended = number != self._latest_bin
-        if has_ended:
+        if number != self._latest_bin:
             is_over = self._bin != number
             self._end_bins(is_over & (self._samples > 0.0))
-            np.copyto(self._mean, copy, where=is_over & (self._bins == 0.0))
+            np.copyto(self._mean, copies[:, 0], where=is_over & (self._bins == 0.0))
             self._bin[:] = self._latest_bin = number
-        self._samples += 1.0
+        self._samples += values.shape[1]
         if has_other_mode is not None:
-            self._different_modes += has_other_mode
-        distance, deviation = values - copy, copy - self._mean
+            self._different_modes += np.count_nonzero(has_other_mode, axis=0)
+        distance, deviation = values - copies, copies - self._mean[:, None]
         if is_manual is not None:
-            self._manual += is_manual
-            self._difference += distance * is_manual
-        self._distance += distance * distance
-        self._deviation += deviation
-        self._squares += deviation * deviation
-        return has_ended
+            self._manual += np.count_nonzero(is_manual, axis=0)
+            _add_in_order(self._difference, distance * is_manual)
+        _add_in_order(self._deviation, deviation)
+        for total, signal in ((self._distance, distance), (self._squares, deviation)):
+            signal *= signal
+            _add_in_order(total, signal)
 
     def _end_bins(self, which: npt.NDArray[np.bool_]) -> None:
         """End the open bins of these copies, (M,): of all, but for those that are new."""
@@ -130,3 +128,9 @@ class EffectMeter(LoopArrays):
         self._level += np.where(rests_elsewhere, share, 0.0) * (mean - self._level)
         around_level = np.maximum(squared - self._level * (2.0 * mean - self._level), 0.0)
         return np.where(rests_elsewhere, around_level, squared)
+
+
+def _add_in_order(total: Floats, signals: Floats) -> None:
+    """Add T samples to a sum, (3, M), in place and one by one, so that blocks of any length give the same bits."""
+    for t in range(signals.shape[1]):
+        total += signals[:, t]

@@ -149,25 +149,19 @@ class TruthObserver:
         has_other_mode, is_manual = base_mode != twin_mode, base_mode == MAN
         is_manual &= twin_mode == MAN
         any_other_mode, any_manual = bool(has_other_mode.any()), bool(is_manual.any())
-        starts, effects, visibles = [], [], []  # of the stretches in which the effects stay as they are
-        for t, time in enumerate(times.tolist()):
-            has_changed = twin.meter.add(time, signals[:3, t, base], twin_signals[:3, t],
-                                         has_other_mode[t] if any_other_mode else None,
-                                         is_manual[t] if any_manual else None)
-            if t > 0 and not has_changed:
-                continue
-            starts.append(t)
-            effects.append(twin.meter.effect[copies])
-            visibles.append(twin.meter.is_visible[copies])
+        bins = times // twin.meter.bin_ns
+        starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist()]  # of the samples of each bin
+        for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
+            at = slice(start, stop)
+            twin.meter.add(int(bins[start]), signals[:3, at, base], twin_signals[:3, at],
+                           has_other_mode[at] if any_other_mode else None, is_manual[at] if any_manual else None)
+            np.copyto(effect[at, :f], twin.meter.effect[copies], where=has_copy)
+            np.copyto(visible[at, :f], twin.meter.is_visible[copies], where=has_copy)
             if self._affected.size:
-                visible[t, f:] = False
-                self._find_causes(effect[t], visible[t], cause[t])
-        for start, stop, new_effect, is_visible in zip(starts, [*starts[1:], len(times)], effects, visibles,
-                                                       strict=True):
-            np.copyto(effect[start:stop, :f], new_effect, where=has_copy)
-            np.copyto(visible[start:stop, :f], is_visible, where=has_copy)
-            for values in (effect, visible, cause):
-                values[start + 1:stop, f:] = values[start, f:]
+                visible[start, f:] = False
+                self._find_causes(effect[start], visible[start], cause[start])
+                for values in (effect, visible, cause):
+                    values[start + 1:stop, f:] = values[start, f:]
 
     def _find_causes(self, effect: Floats, visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
         """Write the largest effect of another loop's fault in each loop that such faults can reach, and which it is."""
