@@ -19,6 +19,8 @@ Booleans = npt.NDArray[np.bool_]
 _ZERO_RANGE = 1e-9  # engineering units: a signal below it is zero, since no transmitter has such a small range
 _GAP_INTERVALS = 1.5  # between two samples, from which there is a gap
 GAP_SAMPLES = 60  # A longer gap is shortened to this length, across which no method carries information.
+_MIN_LEVELS = 8  # of a signal that show their step by themselves: by chance one set in a million does
+_MAX_STEPS_APART = 10  # of the two nearest levels of a signal
 _LETTERS = {"F": "flow", "P": "pressure", "L": "level", "T": "temperature", "A": "composition", "Q": "composition"}
 
 
@@ -105,21 +107,25 @@ def infer_loop_type(name: str) -> str | None:
 def find_resolution(values: Floats) -> float:
     """Return the step of which all values are multiples, decimal or that of a converter; 0 without one.
 
-    A step below the resolution of single precision, seven digits, does not count.
+    A step below the resolution of single precision, seven digits, does not count. Many levels show their step by
+    themselves, whatever the unit: decimals in % are none in mA. Of a few, as in a bump test, decimals tell more.
     """
     levels = np.unique(values[np.isfinite(values)])
     if len(levels) < 2:
         return 0.0
     largest, smallest_difference = float(np.abs(levels).max()), float(np.diff(levels).min())
-    finest = max(2e-6 * largest, 1e-300)
+    heights, finest = levels - levels[0], max(2e-6 * largest, 1e-300)
+    if len(levels) >= _MIN_LEVELS:
+        for part in range(1, _MAX_STEPS_APART + 1):
+            step = smallest_difference / part
+            if step >= finest and _are_multiples(heights, step):
+                counts = np.rint(heights / step)
+                return float(f"{heights @ counts / (counts @ counts):.9g}")
     for exponent in range(ceil(log10(float(np.ptp(levels)))), floor(log10(finest)) - 1, -1):
         for factor in (5.0, 2.0, 1.0):
             step = factor * 10.0**exponent if exponent >= 0 else factor / 10.0**-exponent
             if finest <= step <= smallest_difference * 1.01 and _are_multiples(levels, step):
                 return step
-    if (len(levels) >= 8 and smallest_difference > 1e3 * 1.2e-7 * largest
-            and _are_multiples(levels - levels[0], smallest_difference)):
-        return float(f"{smallest_difference:.6g}")
     return 0.0
 
 

@@ -18,7 +18,7 @@ from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning, tune_by_rule
 from clpm_execd.identification.thresholds import LOOP as LIMITS
-from clpm_execd.plant.specs import ControllerSpec
+from clpm_execd.plant.specs import ControllerSpec, SensorSpec
 from clpm_execd.plant.tuning import apply_tuning_rule
 
 
@@ -62,7 +62,8 @@ class PidAtScans:
             return None
         loop = prior.loop
         if law is None or law.reset[0] <= 0:  # The slow record does not show it: the search starts from a tuning rule.
-            gain, reset = apply_tuning_rule(loop, min(signals.interval, 1.0))
+            gain, reset = apply_tuning_rule(replace(loop, sensor=SensorSpec(noise=0.0)), min(signals.interval, 1.0))
+            gain *= _ratio_of_movement(signals)
             law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, is_hidden=True)
         controller = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
         process = process_implied_by_tuning(replace(loop, controller=controller), signals.interval)
@@ -72,6 +73,13 @@ class PidAtScans:
         return replace(_fitted("a PID controller sets OP at scans between the samples", joint.law, data, prior,
                                -joint.samples * joint.log_var_ratio, -joint.samples * LIMITS.regression_gain),
                        joint=joint)
+
+
+def _ratio_of_movement(signals: Signals) -> float:
+    """Return the standard deviation of OP over that of PV: with it a tuning rule does not depend on their ranges."""
+    controlled = find_controlled_samples(signals)
+    pv, op = (float(part[controlled].std()) if controlled.any() else 0.0 for part in (signals.pv, signals.op))
+    return op / pv if pv > 0.0 and op > 0.0 else 1.0
 
 
 def _fitted(name: str, law: PidLaw, data: LoopData, prior: Fitted, gain: float, threshold: float) -> Fitted:

@@ -112,7 +112,7 @@ class Likelihood:
             lags[1] -= lags[0]
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
         self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), log(process.dead_time + self.interval),
-                                    *lags, log(correlation), log(5.0), log(0.2), 1.0])
+                                    *lags, log(correlation), log(5.0 * start[0]), log(0.2 * start[0]), 1.0])
         self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [DEAD_TIME_SIGMA, *LAG_SIGMAS[:self.lags]]
                                   + [_WIDE_PRIOR_STD] * 3 + [1e-3])
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from math import exp, inf, log, sqrt
 
@@ -53,13 +54,15 @@ def least_squares(residual: Callable[[Floats], Floats], start: Floats,
     from scipy.optimize import leastsq
 
     try:
-        first = residual(start)
+        first, ones = residual(start), np.ones(len(start))
         if len(first) <= len(start) or not np.isfinite(first).all():
             return None
-        return np.asarray(leastsq(residual, start,
-                                  Dfun=jacobian_fn or (lambda log_params: jacobian(residual, log_params)),
-                                  full_output=True,
-                                  maxfev=most, ftol=least_gain / len(first), xtol=1e-4)[0])
+        # Its tolerance and its first step are relative to its variables: logarithms would bring in units and seconds.
+        origin = start - ones
+        solution = leastsq(lambda one: residual(origin + one), ones, full_output=True, maxfev=most,
+                           Dfun=lambda one: (jacobian_fn or partial(jacobian, residual))(origin + one),
+                           ftol=least_gain / len(first), xtol=1e-4)[0]
+        return np.asarray(origin + solution)
     except (ValueError, np.linalg.LinAlgError):
         return None
 

@@ -38,11 +38,12 @@ class TypeModel:
         findings = Findings()
         findings.warnings.append("process not identifiable from this record, in which PV, OP or SP move too little: "
                                  "gain, time constant and dead time are defaults")
-        findings.note("process.gain", Estimate.from_prior(typical.gain, _unit(typical.model)))
+        gain = findings.note("process.gain", Estimate.from_prior(typical.gain, _unit(typical.model)))
         if typical.tau:
             findings.note("process.tau", Estimate.from_prior(typical.tau[0], "s", 5.0))
-        findings.note("process.dead_time", Estimate.from_prior(typical.dead_time, "s", 5.0))
-        loop, residuals = _with_residuals(data, prior, replace(prior.loop, process=typical), None, findings)
+        dead_time = findings.note("process.dead_time", Estimate.from_prior(typical.dead_time, "s", 5.0))
+        process = replace(typical, gain=_within_limits(gain), tau=tuple(map(rounded, typical.tau)), dead_time=dead_time)
+        loop, residuals = _with_residuals(data, prior, replace(prior.loop, process=process), None, findings)
         return replace(prior, name=name, loop=loop, log_likelihood=log_likelihood, bic=bic, residuals=residuals,
                        findings=findings)
 
@@ -115,7 +116,7 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
         findings.note("process.tau" if k == 0 else "process.tau2", Estimate.from_interval(tau, "s"))
     findings.note("process.dead_time", Estimate.from_interval(law.dead_time, "s"))
     loop = replace(prior.loop, process=ProcessSpec(
-        model=law.model, gain=rounded(min(max(law.gain[0], -1000.0), 1000.0)),
+        model=law.model, gain=_within_limits(rounded(law.gain[0])),
         tau=tuple(rounded(min(tau[0], 1e6)) for tau in law.tau), dead_time=rounded(law.dead_time[0])))
     if loop.controller.action is None:
         loop = tune_by_rule(replace(loop, controller=ControllerSpec()), data.signals.interval, findings)
@@ -147,6 +148,10 @@ def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessL
     return replace(
         loop, sensor=SensorSpec(noise=min(findings.note("sensor.noise", noise), 50.0)),
         disturbance=DisturbanceSpec(sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6))), residuals
+
+
+def _within_limits(gain: float) -> float:
+    return min(max(gain, -1000.0), 1000.0)
 
 
 def _unit(model: str) -> str:

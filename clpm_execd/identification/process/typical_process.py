@@ -7,30 +7,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clpm_execd.identification.estimates import Estimate, Findings, rounded
+from clpm_execd.identification.estimates import Estimate, Findings
 from clpm_execd.plant.loop_types import template
-from clpm_execd.plant.specs import LoopSpec, ProcessSpec
+from clpm_execd.plant.specs import LoopSpec, ProcessSpec, SensorSpec
 from clpm_execd.plant.tuning import apply_tuning_rule, tune_controller
 
 _TUNING_FACTOR = 5.0  # of the typical range of a default, either way: as of those of the process
-_MAX_FACTOR = 10.0  # The implied process is at most this much slower or stronger than the typical one.
+_MAX_FACTOR = 10.0  # The implied process is at most this much slower or faster than the typical one.
 
 
 def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
-    """Return the typical process of the loop's type, scaled in time and gain to what the controller is tuned for."""
+    """Return the typical process of the loop's type, scaled in time and gain to what the controller is tuned for.
+
+    The limit that the rule sets for the noise in OP is left out: it depends on the ranges of PV and OP.
+    """
     process, controller = template(loop.type, loop.id, loop.range).process, loop.controller
     if controller.action == "direct":
         process = replace(process, gain=-process.gain)
-    loop = replace(loop, process=process)
+    loop = replace(loop, process=process, sensor=SensorSpec(noise=0.0))
     gain, reset = controller.gain or 1.0, controller.reset or 0.0
-    rule_gain, rule_reset = apply_tuning_rule(loop, min(interval, 1.0))
+    _, rule_reset = apply_tuning_rule(loop, min(interval, 1.0))
     time_scale = _limit(reset / rule_reset) if reset > 0 and rule_reset > 0 else 1.0
-    gain_scale = 1.0 / time_scale if process.model == "integrator" else 1.0
-    process = replace(process, tau=tuple(rounded(time_scale * tau) for tau in process.tau),
-                      dead_time=rounded(time_scale * process.dead_time),
-                      gain=process.gain * gain_scale)
+    process = replace(process, tau=tuple(time_scale * tau for tau in process.tau),
+                      dead_time=time_scale * process.dead_time)
     rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, 1.0))
-    return replace(process, gain=rounded(process.gain * _limit(rule_gain / gain)))
+    return replace(process, gain=process.gain * rule_gain / gain)
 
 
 def tune_by_rule(loop: LoopSpec, interval: float, findings: Findings) -> LoopSpec:
