@@ -45,6 +45,9 @@ _JUMPS = tuple(0.1 * k for k in range(13))  # J / S
 _STARTS = tuple(0.1 * k for k in range(-10, 11))  # initial distance of a stem from OP, -1 to 1 of the largest
 _DEAD_TIME_FACTORS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5)  # of the current dead time
 _COARSE_GAIN_2LOGL = 1.0  # ends a search early; see `least_squares`
+# Several S and J can move a stem alike. Their costs differ in the last digits, which the unit of OP changes: the first,
+# of the smallest S, is taken.
+_SAME_2LOGL = 1e-6
 _STEM_PARAMETERS = 3  # S, J and the initial distance
 _MAX_SCANS = 2  # in an interval: the time of a slip within it is unknown anyway
 _MAX_SAMPLES = 7200  # two hours at 1 s: more hardly narrows an interval, and costs as much again
@@ -260,10 +263,11 @@ class ValveSearch:
         for fit in fits:
             costs = np.concatenate([self._model.costs(fit, batch) for batch in grid.batches])
             for has_jump in np.unique(have_jump).tolist():
-                k = int(np.where(have_jump == has_jump, costs, inf).argmin())
+                eligible = np.where(have_jump == has_jump, costs, inf)
+                k = int(np.argmax(eligible <= eligible.min() + _SAME_2LOGL))
                 valve = Valve(grid.stems[k], self._refit(fit, grid.batches[k // _BATCH_STEMS][k % _BATCH_STEMS]))
                 best = self._valves.get(has_jump)
-                if np.isfinite(valve.fit.cost) and (best is None or valve.fit.cost < best.fit.cost):
+                if np.isfinite(valve.fit.cost) and (best is None or valve.fit.cost < best.fit.cost - _SAME_2LOGL):
                     self._valves[has_jump] = valve
 
     def _refit(self, fit: Fit, position: Floats) -> Fit:
