@@ -7,11 +7,13 @@ down. Each is corrected here and reported in a sentence. Nothing depends on unit
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.pid_regression import explained_share
+from clpm_execd.identification.closed_loop.pid_regression import explained_share, find_controlled_samples
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
+from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.block import Floats
 
 MAX_SAMPLES = 50_000  # of an identification: it needs less than 1 GB, and more hardly narrow an interval
@@ -21,7 +23,7 @@ _MIN_GRID_SHARE = 0.97  # of all changes: the jitter of the logger moves the oth
 _MAX_BUMP_MOVE_SHARE = 0.05  # of samples in which the OP of a bump test moves
 _REST_SAMPLES = 30  # A controller whose OP is constant at an end of its travel for longer is off, not saturated.
 _MIN_CONTROL_MOVE_SHARE = 0.5  # of the samples between shutdowns in which a controller moves OP; a bump test does not
-_MIN_R_SQUARED = 0.9  # of OP's moves with OP shifted; without the shift ten times as much must be unexplained
+_LEAST_UNEXPLAINED = 1e-9  # of OP's moves, by a law without rounding
 _LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is at the end
 
 
@@ -112,13 +114,13 @@ def _select_changes(signals: Signals) -> tuple[Signals, str]:
 
 
 def _align_op(signals: Signals) -> tuple[Signals, str]:
-    """Return OP shifted by one sample where a controller's law explains only the shifted OP."""
-    r_squared = explained_share(signals)
-    if r_squared >= _MIN_R_SQUARED:
-        return signals, ""
-    shifted = {late: _shift_op(signals, late) for late in (1, -1)}
-    late, share = max(((late, explained_share(one)) for late, one in shifted.items()), key=lambda one: one[1])
-    if share < _MIN_R_SQUARED or 1.0 - share > 0.1 * (1.0 - r_squared):
+    """Return OP shifted by one sample where a controller's law explains the shifted OP better than by chance."""
+    shifted = {late: _shift_op(signals, late) for late in (0, 1, -1)}
+    shares = {late: explained_share(one) for late, one in shifted.items()}
+    late = max(shares, key=lambda one: shares[one])
+    unexplained = [max(1.0 - share, _LEAST_UNEXPLAINED) for share in (shares[0], shares[late])]
+    gain = int(find_controlled_samples(signals).sum()) * log(unexplained[0] / unexplained[1])
+    if shares[late] < LIMITS.min_r_squared or gain <= LIMITS.shift_gain:
         return signals, ""
     when = "after" if late > 0 else "before"
     return shifted[late], f"OP is recorded one sample {when} the PV and SP that it was computed from: it is moved there"
@@ -126,7 +128,8 @@ def _align_op(signals: Signals) -> tuple[Signals, str]:
 
 def _shift_op(signals: Signals, late: int) -> Signals:
     op = np.roll(signals.op, -late)
-    op[-1 if late > 0 else 0] = np.nan
+    if late:
+        op[-1 if late > 0 else 0] = np.nan
     return replace(signals, op=op)
 
 
