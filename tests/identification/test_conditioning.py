@@ -9,7 +9,7 @@ import pytest
 from simulated_records import SECOND, START, record_of, run
 
 from clpm_execd.identification.arx import has_continuous_sp
-from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
+from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law, explained_share
 from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import Signals, extract_signals
@@ -112,6 +112,18 @@ def test_op_a_sample_late_or_early_is_moved_to_where_a_law_explains_it(late: int
     assert "one sample" in notes[0]
     assert law.gain[0] == pytest.approx(0.5, rel=0.02)
     assert law.reset[0] == pytest.approx(8.0, rel=0.02)
+
+
+@pytest.mark.parametrize("late", [1, 0, -1])
+def test_op_is_moved_to_where_a_law_explains_it_even_where_that_explains_half_of_its_moves(late: int) -> None:
+    record = record_of(run(flow_loop(), 1800))
+    moves = np.diff(record.op[:, 0])
+    op = record.op[:, 0] + np.random.default_rng(2).normal(0.0, 0.7 * moves.std(), 1800)
+    signals = extract_signals(logged(record.pv[1:-1, 0], np.roll(op, late)[1:-1], record.sp[1:-1, 0]), 0, FULL)
+    moved, notes = condition(signals)
+    assert 0.3 < explained_share(moved) < 0.7
+    assert len(notes) == abs(late)
+    assert moved.op[100:-100] == pytest.approx(op[101:-101])
 
 
 def test_op_that_is_in_time_stays_there() -> None:

@@ -12,7 +12,7 @@ from test_recovery import drawn
 from clpm_execd.evaluation.similarity import measure_distances, novelty_ratio
 from clpm_execd.identification.estimates import Findings
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.identification.loop_data import extract_signals
+from clpm_execd.identification.loop_data import extract_signals, find_resolution
 from clpm_execd.identification.operator_habits import estimate_habits
 from clpm_execd.plant.block import CAS, MAN, Block
 from clpm_execd.plant.loop_types import template
@@ -31,6 +31,12 @@ def day() -> Block:
 @pytest.fixture(scope="module")
 def learned(day: Block) -> LearnedLoop:
     return learn(record_of(day), span=(0.0, 100.0))
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (0.16, 4.0), (-0.01, 1.0), (1.8, 32.0), (37.3, -512.0)])
+def test_the_resolution_is_the_same_in_any_unit(factor: float, offset: float) -> None:
+    values = np.random.default_rng(1).integers(8000, 9500, 300) / 100.0
+    assert find_resolution(factor * values + offset) == pytest.approx(abs(factor) * 0.01, rel=1e-6)
 
 
 def test_levels_and_resolution_are_read_off_the_record(day: Block, learned: LearnedLoop) -> None:
