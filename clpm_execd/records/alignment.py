@@ -25,7 +25,13 @@ from clpm_execd.records.cells.time_forms import (
     UNREADABLE,
     WITH_HOURS,
 )
-from clpm_execd.records.cells.timestamps import ParsedTimes, count_midnights, localise_times
+from clpm_execd.records.cells.timestamps import (
+    ParsedTimes,
+    changes_between,
+    count_midnights,
+    load_changing_zones,
+    localise_times,
+)
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.samples import LOOP_SIGNALS, Modes, Samples
@@ -36,8 +42,7 @@ HOUR_S = 3600
 # Of two rows with one timestamp, at least so many differ where timestamps are cut off: copies do not differ, and values
 # of a slow loop may be equal.
 MIN_DIFFERENT_FRACTION = 0.05
-LAST_CHANGE_HOUR = 2  # clocks go back to 00:00, 01:00 or 02:00 (IANA time zone database)
-MAX_STEPS_AT_CHANGE = 10  # typical ones, between the last row before the clocks go back and the first one after
+MAX_JUMPS = 20  # in the times of a record, at which a change of clocks is looked for: there are two a year
 
 
 def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
@@ -58,7 +63,8 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
                                "before the change is used")
     elif times.has_no_zone.any():
         assumptions.append("timestamps have no time zone: UTC assumed")
-        _undo_repeated_hour(instants, series, assumptions)
+        local = np.flatnonzero(times.has_no_zone & (instants != UNREADABLE))
+        instants[local] = _undo_changes_of_clocks(instants[local], series[local], assumptions)
     if times.number_system is not None:
         assumptions.append(times.number_system.words)
     if times.clock_forms.any():
@@ -97,25 +103,37 @@ def _resolve_clocks(clocks: Integers, forms: npt.NDArray[np.int8], series: Integ
     return count_midnights(clocks, series, (HOUR_S if are_minutes else DAY_S) * SECOND)
 
 
-def _undo_repeated_hour(instants: Integers, series: Integers, assumptions: list[str]) -> None:
-    """Add an hour to what follows the only step back of each series, where it is that of clocks that go back by one."""
+def _undo_changes_of_clocks(clocks: Integers, series: Integers, assumptions: list[str]) -> Integers:
+    """Return (T,) wall clocks of an unknown zone, ns, as if they had not changed by an hour.
+
+    They have changed where the steps of a series go back or leave a gap of an hour, and do not in one of the zones.
+    """
     order = np.argsort(series, kind="stable")
-    steps = np.where(np.diff(series[order]) == 0, np.diff(instants[order]), 0)
-    hour = HOUR_S * SECOND
-    back = np.flatnonzero(steps < 0)
-    if not len(back) or len(np.unique(series[order[back]])) < len(back):
-        return
-    typical = int(np.median(steps[steps > 0])) if (steps > 0).any() else 0
-    first = instants[order[back + 1]]  # after the change
-    near = MAX_STEPS_AT_CHANGE * typical
-    if (steps[back] + hour > near).any() or (steps[back] < -hour).any() or (first % hour > near).any() or \
-            (first // hour % 24 > LAST_CHANGE_HOUR).any():
-        return
-    for row in back.tolist():
-        rest = order[row + 1:]
-        instants[rest[series[rest] == series[order[row]]]] += hour
-    assumptions.append("timestamps go back by an hour once, as clocks do in autumn: an hour is added to what follows; "
-                       "name their zone with --timezone")
+    is_same_series = np.diff(series[order]) == 0
+    steps = np.diff(clocks[order])[is_same_series]
+    if not (steps != 0).any():
+        return clocks
+    direction = -1 if int((steps < 0).sum()) > int((steps > 0).sum()) else 1  # newest first
+    typical = int(np.median(np.abs(steps[steps != 0])))
+
+    def find_steps(times: Integers) -> Integers:
+        return direction * np.where(is_same_series, np.diff(times[order]), typical)
+
+    def find_jumps(steps: Integers) -> Integers:
+        return np.flatnonzero((steps < 0) | (steps > typical + HOUR_S * SECOND // 2))
+
+    jumps = find_jumps(find_steps(clocks))
+    ends = np.sort([clocks[order[jumps]], clocks[order[jumps + 1]]], axis=0).T[:MAX_JUMPS].tolist()
+    for zone in load_changing_zones() if len(jumps) else ():
+        if any(changes_between(start, end, zone) for start, end in ends):
+            localised = localise_times(clocks, series, zone)
+            left = find_steps(localised.instants)
+            if not localised.nonexistent and len(find_jumps(left)) < len(jumps) and (left >= 0).all():
+                assumptions.append(f"timestamps jump by an hour as the clocks of {zone} do, which is undone; name "
+                                   "their zone with --timezone")
+                first = int(np.argmin(localised.instants))
+                return localised.instants + int(clocks[first] - localised.instants[first])
+    return clocks
 
 
 def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, assumptions: list[str]) -> None:
@@ -219,19 +237,26 @@ def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[s
 
     grids: dict[str, npt.NDArray[Any]] = {}
     present_on_grid: dict[str, Booleans] = {}
-    duplicates = 0
+    duplicates = conflicts = 0
     for signal, parts in samples.present.items():
         present = np.concatenate(parts)[is_usable]
         present_on_grid[signal] = np.zeros(shape, np.bool_)
         present_on_grid[signal].reshape(-1)[cell[present]] = True
         values, blank, kind = (samples.modes, AUT, np.int8) if signal == "mode" else \
             (samples.values[signal], np.nan, float)
+        pv = np.concatenate(values)[is_usable][present] if signal == "pv" else np.zeros(0)
         grids[signal] = scatter(cast("list[npt.NDArray[Any]]", values), present, blank, kind)
+        if signal == "pv":
+            conflicts = int((grids["pv"].reshape(-1)[cell[present]] != pv)[np.isfinite(pv)].sum())
         if signal != "mode":
             duplicates = max(duplicates, int(present.sum()) - int(present_on_grid[signal].sum()))
     if duplicates > 1 and len(instants) == 1:
         remedy = f"name the column of the time with --columns time=NAME, or the seconds are missing; {place}"
         raise record_error(path, f"all {samples.rows} rows have the same timestamp", remedy)
+    if 2 * conflicts > samples.rows:
+        remedy = f"name the column that tells them apart with --columns loop=NAME or name=NAME; {place}"
+        what = f"{conflicts} of {samples.rows} rows have the timestamp of another row and another PV"
+        raise record_error(path, what, remedy)
     if duplicates:
         assumptions.append(f"rows with a duplicate timestamp: {duplicates}; the last one is used")
     modes = grids.pop("mode")

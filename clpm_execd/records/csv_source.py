@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,16 +20,18 @@ from typing import TextIO
 from clpm_execd.paths import open_decompressed
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.records.cells.blanks import find_blank_separator
+from clpm_execd.records.cells.json_rows import rewrite_json
 from clpm_execd.records.cells.pairs import find_pair_separator
 from clpm_execd.records.cells.rewriting import LineSeparator, RewrittenText, rewrite_line
 from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
 from clpm_execd.records.header.columns import Columns
-from clpm_execd.records.header.search import Header, find_header
+from clpm_execd.records.header.search import Header, find_header, find_title, name_by_title
 from clpm_execd.records.header.signal_names import FOREIGN_NAMES, find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
 ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
 HEAD_BYTES = 262_144  # enough to judge encoding, delimiter and decimal mark, and to have a preamble of some pages
+MAX_JSON_CHARACTERS = 100_000_000  # in one value, which needs ten times as many bytes
 DELIMITER_LINES = 50  # the last of the head: most of them decide
 LAST_ROWS = 3  # that have a delimiter equally often show it, where most lines are a preamble
 DECIMAL_MARK_LINES = 200  # of the head; decimal marks are rarer than delimiters
@@ -41,6 +44,7 @@ ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB 
 # An annotation or an empty line, after which another header may follow.
 _TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
 _JSON = re.compile(r"[\ufeff\s]*(?:\[\s*[{\[]|[\[{]\s*$|\{\s*\")")
+_DECIMALS = re.compile(r"0\d{1,2}|0\d{4,}", re.ASCII)  # four digits may be a clock time
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)  # the line by which Excel names the delimiter
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -104,6 +108,17 @@ class CsvSource:
                     header = Header(names, tags=read_group_key(self.group_key))
                 yield header, rows
 
+    def find_cut_decimal(self) -> str:
+        """Return a cell that is the digits behind a decimal comma, as no number begins: 06; else an empty text.
+
+        Columns with names show it by their number.
+        """
+        if self.start is None or not self.start.is_missing or self.delimiter != ",":
+            return ""
+        sample = self.start.sample
+        return "" if any("." in cell for row in sample for cell in row) else next(
+            (cell for row in sample for cell in row[1:] if _DECIMALS.fullmatch(cell)), "")
+
     def _is_one_table(self, text: str) -> bool:
         """Return whether Arrow is to parse the chunk, and all its lines are rows under the present header."""
         if not self.uses_arrow or self.may_be_header or self._repeats_header(text):
@@ -136,6 +151,7 @@ class CsvSource:
     def _split_at_headers(self, text: str) -> Iterator[tuple[Row, Table]]:
         """Yield the rows of a chunk, by the csv module, under their headers."""
         rows: list[Row] = []
+        title: Row = []
         index, name = self._time_column()
         for row in csv.reader(io.StringIO(text), delimiter=self.delimiter):
             if not any(row) or row[0] in ANNOTATIONS:
@@ -144,9 +160,12 @@ class CsvSource:
                 continue
             # Where files were joined, no empty line precedes the header of the next one.
             is_repeated = bool(name) and index < len(row) and row[index] == name
+            if self.may_be_header and find_title(row):
+                title = row
+                continue
             if (self.may_be_header or is_repeated) and find_time_columns(row):
                 yield self.header, CsvTable(rows)
-                rows, self.header = [], row
+                rows, self.header = [], name_by_title(row, title)
                 index, name = self._time_column()
             else:
                 rows.append(row)
@@ -173,12 +192,13 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
     if separator:
         text.readline()
         lines = lines[1:]
+    if _JSON.match(lines[0]) and not _is_object(lines):
+        text = _rewrite_json(path, text)
+        lines = list(io.StringIO(text.getvalue()[:HEAD_BYTES]))
+        assumptions.append("the file is one value of JSON: a row for each of its innermost objects")
     delimiter = separator[1] if separator else _detect_delimiter(lines)
     pairs = None if separator else find_pair_separator(lines)
     own: LineSeparator | None = pairs or (None if separator or delimiter != "," else find_blank_separator(lines))
-    if pairs is None and _JSON.match(lines[0]):
-        text.close()
-        raise record_error(path, "the file is one value of JSON", "write one object per line, or CSV")
     rows_text: TextIO | RewrittenText = text
     if own is not None:
         names = pairs.names if pairs else ()
@@ -199,6 +219,27 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
     if has_decimal_comma:
         assumptions.append("numbers have decimal commas")
     return CsvSource(rows_text, delimiter, header, is_process_data, has_decimal_comma, arrow, assumptions)
+
+
+def _is_object(lines: Sequence[str]) -> bool:
+    """Return whether the first of several lines is an object of JSON by itself."""
+    try:
+        return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _rewrite_json(path: Path, text: TextIO) -> io.StringIO:
+    """Return a file that is one value of JSON as a table, and close it."""
+    with text:
+        content = text.read(MAX_JSON_CHARACTERS + 1)
+    try:
+        if len(content) > MAX_JSON_CHARACTERS:
+            raise ValueError("it is too large")
+        return io.StringIO(rewrite_json(content))
+    except ValueError as error:
+        raise record_error(path, f"the value of JSON is no table ({error})", "write one object per line, or CSV") \
+            from None
 
 
 def _find_process_data_header(lines: Sequence[str]) -> Header | None:

@@ -25,6 +25,7 @@ LOOP_SIGNALS = ("pv", "op", "sp")
 Modes = npt.NDArray[np.int8]
 Series = tuple[str, tuple[tuple[str, str], ...]]  # a loop, and tags with their values
 MIN_ROWS_OF_PATTERN = 40  # fewer do not show that signals have rows of their own
+SEMICOLONS = "separate columns by semicolons where numbers have decimal commas"  # what would be right
 MAX_OTHER_NAMES = 5  # in a message
 
 
@@ -374,6 +375,9 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
     source = open_csv(path, columns, arrow=arrow)
     with source.text:
         assumptions += source.assumptions
+        if source.start is not None and (cell := source.find_cut_decimal()):
+            what = f"cells such as {cell!r} look like digits behind a decimal comma"
+            raise record_error(path, what, f"{SEMICOLONS}; {source.start.place}")
         samples = Samples(has_decimal_comma=source.has_decimal_comma)
         stem = samples.file_name = _file_stem(path)
         layouts: tuple[Layout, ...] = ()
@@ -397,8 +401,8 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bo
             assumptions.append(
                 f"rows with fewer cells than the header: {source.short_rows}; their last cells are taken as empty")
         if 2 * source.long_rows > samples.rows and source.start is not None:
-            remedy = f"separate columns by semicolons where numbers have decimal commas; {source.start.place}"
-            raise record_error(path, f"most rows have more cells than the header: {source.long_rows}", remedy)
+            what = f"most rows have more cells than the header: {source.long_rows}"
+            raise record_error(path, what, f"{SEMICOLONS}; {source.start.place}")
         if source.long_rows:
             assumptions.append(
                 f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -47,7 +47,32 @@ def columns_with_times(*header, time=iso, delimiter=",", mark="."):
     return "\n".join([*header, *lines]) + "\n"
 
 
+def blocks(form):
+    """The signals one below the other, each under a title."""
+    return "\n".join(form.format(signal=signal) + "\nTime,Value\n" + "".join(f"{iso(k)},{x[k]}\n" for k in range(COUNT))
+                     for signal, x in (("PV", PV), ("OP", OP), ("SP", SP)))
+
+
+OBJECTS = [{"time": iso(k), "PV": PV[k], "OP": OP[k], "SP": SP[k]} for k in range(COUNT)]
+FRAME = {name: [row[name] for row in OBJECTS] for name in OBJECTS[0]}
+EPOCH = [int(time.replace(tzinfo=timezone.utc).timestamp()) for time in TIMES]
+SERIES = {"FIC101.PV": PV, "FIC101.OP": OP, "FIC101.SP": SP}
 LAYOUTS = {
+    "JSON, rows in a line": json.dumps(OBJECTS),
+    "JSON, rows over several lines": json.dumps({"data": OBJECTS}, indent=2),
+    "JSON, columns": json.dumps(FRAME),
+    "JSON, columns by index": json.dumps({name: dict(enumerate(cells)) for name, cells in FRAME.items()}),
+    "JSON, rows by index": json.dumps(dict(enumerate(OBJECTS))),
+    "JSON, a frame with its columns": json.dumps(
+        {"columns": list(FRAME), "data": [[*row.values()] for row in OBJECTS]}),
+    "JSON, streams of a historian": json.dumps({"Links": {}, "Items": [
+        {"Name": name, "Items": [{"Timestamp": iso(k), "Good": True, "Value": x[k]} for k in range(COUNT)]}
+        for name, x in SERIES.items()]}),
+    "JSON, a matrix of a database": json.dumps({"status": "success", "data": {"result": [
+        {"metric": {"__name__": name}, "values": [[EPOCH[k], str(x[k])] for k in range(COUNT)]}
+        for name, x in SERIES.items()]}}),
+    "signals below each other": blocks("FIC101.{signal}"),
+    "signals below each other, with a word before": blocks("Tag: FIC101.{signal}"),
     "WinCC, a time for each signal": columns_with_times(
         "FIC101_PV Time;FIC101_PV ValueY;FIC101_OP Time;FIC101_OP ValueY;FIC101_SP Time;FIC101_SP ValueY",
         delimiter=";", mark=","),
@@ -94,8 +119,25 @@ def test_layouts_are_read_as_they_come(tmp_path, layout):
     check(record)
 
 
+def test_a_state_in_the_place_of_a_value_is_a_missing_value(tmp_path):
+    path = tmp_path / "FIC101.json"
+    path.write_text(json.dumps({"Items": [{"Name": "FIC101.PV", "Items": [
+        {"Timestamp": iso(k), "Value": {"Name": "No Data", "Value": 248} if k == 1 else PV[k]} for k in range(3)]}]}))
+    assert np.flatnonzero(np.isnan(read_record(path).pv[:, 0])).tolist() == [1]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "[[[", "[" * 100_000, '{"a": {"b": []}}', '[{"x": 1}, 2', "[{}]"])
+def test_a_value_of_json_without_rows_is_refused(tmp_path, text):
+    path = tmp_path / "FIC101.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"the value of JSON is no table|no column is recognised as PV|no time column"):
+        read_record(path)
+
+
 @pytest.mark.parametrize(("encoding", "header"), [
-    ("gb18030", "时间;测量值;输出值;设定值"), ("shift_jis", "日時;測定値;操作量;設定値"),
+    ("gb18030", "时间;测量值;输出值;设定值"),
+    ("gb18030", "采集时间;流量测量值;阀位输出;流量设定值"),
+    ("shift_jis", "日時;測定値;操作量;設定値"),
     ("euc_kr", "시간;측정값;출력;설정값"),
     ("cp1251", "Время;Текущее значение;Выход;Задание"), ("cp1250", "Czas;Wartość procesowa;Wyjście;Wartość zadana"),
     ("cp1254", "Zaman;Ölçülen değer;Çıkış;Ayar değeri"),
@@ -118,14 +160,16 @@ def signal_file(name, values, header):
      ("FIC101_SP.csv", f"time,FIC101.SP\n{iso(0)},50\n{iso(40)},51\n")],
     [signal_file(f"FIC101_{signal}_20250110.csv", values, "Timestamp,Value")
      for signal, values in (("OP", OP), ("PV", PV), ("SP", SP))],
+    [signal_file(f"{signal}.csv", values, f"history:/FIC101_{signal}\nTimestamp,Value (°F)")
+     for signal, values in (("PV", PV), ("OP", OP), ("SP", SP))],
     [signal_file(f"{i}.csv", values, f"time,FIC101.{signal}")
      for i, (signal, values) in enumerate((("PV", PV), ("OP", OP), ("SP", SP)))],
-], ids=["SP apart", "named by the file", "named by the header"])
+], ids=["SP apart", "named by the file", "named by a title", "named by the header"])
 def test_signals_of_one_loop_may_have_a_file_each(tmp_path, files):
     for name, text in files:
         (tmp_path / name).write_text(text)
     [(record, path)] = read_records([tmp_path / name for name, _ in files])
-    assert (record.loops, path.name) == (("FIC101",), files[0][0])
+    assert (record.loops[0].removeprefix("history:/"), path.name) == ("FIC101", files[0][0])
     check(record)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from clpm_execd.problems import BadInput
-from clpm_execd.records import read_record
+from clpm_execd.records import parse_columns, read_record
 
 SECOND = 10**9
 START = datetime(2025, 1, 10, 8)
@@ -49,6 +50,30 @@ FORMS = {
 }
 
 
+def in_zone(zone, start, step):
+    return lambda k: (start + timedelta(seconds=k * step)).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize(("zone", "start", "step"), [
+    ("Europe/Berlin", datetime(2025, 3, 30, 0, 30, tzinfo=timezone.utc), 60.0),
+    ("Europe/Rome", datetime(2025, 10, 26, tzinfo=timezone.utc), 60.0),
+    ("Europe/Lisbon", datetime(2025, 3, 29, tzinfo=timezone.utc), 3600.0),
+    ("America/New_York", datetime(2024, 11, 3, 3, tzinfo=timezone.utc), 300.0),
+])
+def test_clocks_that_change_are_recognised_by_their_zone(tmp_path, zone, start, step, newest_first):
+    clock = in_zone(zone, start, step)
+    record = read(tmp_path, lambda k: clock(COUNT - 1 - k if newest_first else k))
+    assert record.times - record.times[0] == pytest.approx(np.arange(COUNT) * step * SECOND)
+    assert "do, which is undone; name their zone with --timezone" in " ".join(record.assumptions)
+    assert "gaps" not in " ".join(record.assumptions)
+
+
+def test_a_gap_of_an_hour_at_another_time_is_a_gap(tmp_path):
+    record = read(tmp_path, lambda k: at(k + 60 * (k > 50), "%Y-%m-%d %H:%M:%S", 60.0))
+    assert "gaps: 1, the longest 3660 s" in record.assumptions
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_each_row_keeps_its_place_in_time(tmp_path, form):
     time, step = FORMS[form]
@@ -68,3 +93,17 @@ def test_a_record_whose_times_or_cells_say_too_little_is_refused_with_its_header
         read(tmp_path, time, mark=mark)
     assert message in str(error.value)
     assert "the header (line 1) is Time, PV, OP" in str(error.value)
+
+
+def test_decimal_commas_between_commas_are_refused_without_a_header_too(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text("".join(f"{k},50,{k:02d}\n" for k in range(20)))
+    with pytest.raises(BadInput, match="cells such as '00' look like digits behind a decimal comma"):
+        read_record(path, columns=parse_columns("time=#1,pv=#2"))
+
+
+def test_rows_of_several_loops_that_nothing_tells_apart_are_refused(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text("Time,PV\n" + "".join(f"{at(k % 40, '%Y-%m-%d %H:%M:%S')},{k}\n" for k in range(120)))
+    with pytest.raises(BadInput, match=r"80 of 120 rows have the timestamp of another row .*; the header"):
+        read_record(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -38,6 +39,8 @@ from clpm_execd.records.cells.time_forms import (
 
 TIMEZONE_OPTION = "--timezone"
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+CHANGING_ZONES = ("Europe/Berlin", "America/Chicago", "Europe/London", "Europe/Athens", "Australia/Sydney",
+                  "Pacific/Auckland", "America/Santiago")
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
 
 
@@ -320,6 +323,24 @@ def localise_times(clocks: Integers, series: Integers, zone: tzinfo) -> Localise
     instants = np.empty_like(clocks)
     instants[order] = clock - np.where(is_second, second, first) * SECOND
     return LocalisedTimes(instants, int(ambiguous.sum()), int(nonexistent.sum()))
+
+
+def load_changing_zones() -> list[tzinfo]:
+    """Return zones whose clocks change as most of the world's do; none where there is no time zone database."""
+    from zoneinfo import ZoneInfo
+
+    zones: list[tzinfo] = []
+    with suppress(LookupError, OSError):
+        zones += map(ZoneInfo, CHANGING_ZONES)
+    return zones
+
+
+def changes_between(start: int, end: int, zone: tzinfo) -> bool:
+    """Return whether the clocks of a zone change between two of their times, ns, in the first day after `start`."""
+    quarters = np.arange(start, min(end, start + DAY_S * SECOND) + 1, QUARTER_HOUR_S * SECOND)
+    quarters = np.unique(np.concatenate([quarters, [end]]) // (QUARTER_HOUR_S * SECOND))
+    first, second = (_utc_offsets_s(quarters, zone, fold) for fold in (0, 1))
+    return bool((first != second).any())
 
 
 def _utc_offsets_s(quarters: Integers, zone: tzinfo, fold: int) -> Integers:

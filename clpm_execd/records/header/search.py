@@ -20,6 +20,7 @@ from clpm_execd.records.header.signal_names import (
     ENGINEERING_UNITS,
     NAMES,
     TYPES,
+    find_role,
     find_time_columns,
     normalise_name,
     simplify_name,
@@ -204,16 +205,35 @@ def _complete(rows: Sequence[Row], index: int, line: int) -> Header:
             break  # a row of data whose values are texts
         used += 1
     above = rows[index - 1] if index and _names_tags(rows[index - 1], names) else None
-    if index and has_pv(rows[index - 1]) and not has_pv(names):  # signals over pairs of Timestamp and Value
+    # Signals may stand over pairs of Timestamp and Value.
+    if index and has_pv(rows[index - 1]) and not has_pv(names) and not find_title(rows[index - 1]):
         upper = [cell.strip() for cell in [*rows[index - 1], *[""] * len(names)]]
         names = [upper[i] or ("" if simplify_name(name) in NAMES["value"] else name) for i, name in enumerate(names)]
     for row in second_names:
         names = _join(names, row)
     if above is not None:
         names = _join(_fill_right(above, len(names)), names)
+    titles = [row for row in rows[max(index - MAX_ROWS_BELOW, 0):index] if find_title(row)]
+    names = name_by_title(names, titles[-1] if titles else [])
     data = index + 1 + used
     sample = list(rows[data:data + SAMPLE_ROWS])
     return Header(_name_values(names, sample), units, line, data, sample)
+
+
+def find_title(row: Row) -> str:
+    """Return the signal of which a row of one cell is the title; an empty text where it is none."""
+    cells = [cell.strip() for cell in row if cell.strip()]
+    title = cells[0].rpartition(": ")[2] if len(cells) == 1 else ""
+    return title if title and split_signal(title)[0] else ""
+
+
+def name_by_title(names: Row, title: Row) -> Row:
+    """Return the names with the signal of a title in the place of `Value`, where no column has the names of signals."""
+    signal, value = find_title(title), find_role(names, "value")
+    if not signal or value is None or any(find_role(names, role) is not None for role in ("loop", "name")) or \
+            any(split_signal(name)[1] for name in names):
+        return names
+    return [*names[:value], signal, *names[value + 1:]]
 
 
 def has_pv(names: Sequence[str]) -> bool:

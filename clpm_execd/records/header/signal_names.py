@@ -31,7 +31,7 @@ NAMES = {
              "位号", "回路", "タグ名"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
              "variable name", "item", "itemid", "item id", "nodeid", "node id", "field", "name", "point_name",
-             "channel", "sensor", "parameter", "attribute", "variable_name", "webid", "path"),
+             "channel", "sensor", "__name__", "parameter", "attribute", "variable_name", "webid", "path"),
     "pv": ("pv", "process_variable", "process variable", "process_value", "process value", "processvalue", "pv_in",
            "measurement", "measured value", "measured_value", "istwert", "isttemperatur", "ist", "mesure",
            "medida", "valor de proceso", "valore misurato", "actual value", "meas",
@@ -57,7 +57,7 @@ NAMES = {
     "mode": ("mode", "md", "controller_mode", "controller mode", "control mode", "control_mode", "betriebsart",
              "modo", "mode.actual",
              "режим", "模式", "控制方式", "モード"),
-    "quality": ("opc_quality", "quality", "status", "confidence", "percent good", "data_quality", "_quality",
+    "quality": ("opc_quality", "quality", "status", "confidence", "percent good", "good", "data_quality", "_quality",
                 "validity", "qualität", "quality code", "dataintegrity", "statuscode",
                 "qualité", "calidad", "qualidade", "质量", "品質"),
     "unit": ("unit", "units", "einheit", "unité", "unidad", "unidade", "eu", "uom", "engunits", "单位"),
@@ -119,7 +119,8 @@ _SEPARATOR = r"[./:_ |,;\\-]"
 _IN_TAGS = {form for role in SIGNAL_ROLES for name in _WRITTEN_NAMES[role] for form in (name, _without_marks(name))}
 _IN_TAGS -= {"ist", "soll", "reference", "target"}
 _SIGNALS = "|".join(re.escape(name) for name in sorted(_IN_TAGS, key=lambda name: (-len(name), name)))
-_TAG_AND_SIGNAL = re.compile(rf"(.*[^./:_ |,;\\-]){_SEPARATOR}+({_SIGNALS})", re.IGNORECASE | re.DOTALL)
+_TAG_AND_SIGNAL = re.compile(  # East Asian writing has no mark between them
+    rf"(.*[^./:_ |,;\\-])(?:{_SEPARATOR}+|(?<=[\u3040-\ud7a3]))({_SIGNALS})", re.IGNORECASE | re.DOTALL)
 _SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
 _TAG_BEFORE_SIGNAL = re.compile(r"([A-Z]{1,5}[-_]?\d+[A-Z]?)(PV|OP|SP|MV|SV|OUT|CO)", re.ASCII | re.IGNORECASE)
 _QUALITY = re.compile(rf"(.+?){_SEPARATOR}*(?:{'|'.join(NAMES['quality'])})", re.IGNORECASE | re.DOTALL)

@@ -1,0 +1,104 @@
+"""A value of JSON, rewritten as a table: a row for each innermost object or list, with what stands around it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+SECONDS_SINCE_1970 = 100_000_000  # of two numbers without names, one as large as this, the year 1973, is a time
+
+Cells = dict[str, Any]
+
+
+def rewrite_json(text: str) -> str:
+    """Return a table with tabs between its cells; raise ValueError where a text is no JSON, or has no rows."""
+    try:
+        rows = [*_find_rows(json.loads(text), {})]
+    except RecursionError:
+        raise ValueError("too many brackets") from None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(names) < 2:
+        raise ValueError("no rows")
+    table = io.StringIO()
+    writer = csv.writer(table, delimiter="\t", lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_write_cell(row.get(name)) for name in names] for row in rows)
+    return table.getvalue()
+
+
+def _write_cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value)
+
+
+def _find_rows(value: Any, around: Cells) -> Iterator[Cells]:
+    """Yield the rows of a value; around: the cells that all of them have."""
+    if isinstance(value, list):
+        if value and not any(isinstance(item, (dict, list)) for item in value):
+            yield {**around, **_name_numbers(value)}
+        else:
+            for item in value:
+                yield from _find_rows(item, around)
+    elif isinstance(value, dict):
+        yield from _find_rows_of_object(value, around)
+
+
+def _name_numbers(values: list[Any]) -> Cells:
+    """Return the values of a list by names: time and value, in either order, or their numbers."""
+    if len(values) == 2:
+        for time, other in ((0, 1), (1, 0)):
+            number = values[time]
+            if isinstance(number, (int, float)) and number > SECONDS_SINCE_1970:
+                return {"time": number, "value": values[other]}
+    return {f"#{i}": value for i, value in enumerate(values, 1)}
+
+
+def _find_rows_of_object(value: Cells, around: Cells) -> Iterator[Cells]:
+    names, data = _find_columns(value)
+    if data:
+        for row in data:
+            yield {**around, **dict(zip(names, row, strict=False))}
+        return
+    cells: Cells = {**around}
+    inner: list[object] = []
+    for name, item in value.items():
+        if isinstance(item, list):
+            inner.append(item)
+        elif not isinstance(item, dict):
+            cells[name] = item
+        elif name in item:  # a digital state in the place of a value
+            cells[name] = None
+        elif any(isinstance(one, (dict, list)) for one in item.values()):
+            inner.append(item)
+        else:
+            cells |= item
+    if inner:
+        for item in inner:
+            yield from _find_rows(item, cells)
+    else:
+        yield cells
+
+
+def _find_columns(value: Cells) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns that an object is, as names and rows; nothing where it is a row.
+
+    They are lists of equal length, objects of the same keys, or names and rows themselves, as pandas writes a frame.
+    """
+    names, data = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [str(name) for name in names], data
+    columns = {name: item for name, item in value.items() if isinstance(item, list) and not any(
+        isinstance(one, (dict, list)) for one in item)}
+    if len(value) > 1 and all(isinstance(item, dict) for item in value.values()):
+        keys = list(next(iter(value.values())))
+        if all(list(item) == keys for item in value.values()):
+            by_key = [[name, *item.values()] for name, item in value.items()]
+            if len(keys) <= len(value):
+                return ["", *keys], by_key
+            return ["", *value], [[*row] for row in zip(keys, *(row[1:] for row in by_key), strict=True)]
+    is_table = len(columns) > 1 and len({len(item) for item in columns.values()}) == 1
+    return list(columns), [[*row] for row in zip(*columns.values(), strict=True)] if is_table else []
