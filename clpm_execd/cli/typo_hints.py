@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clpm_execd.cli.options import DEMOS
+from clpm_execd.problems import did_you_mean
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
@@ -65,10 +66,12 @@ def _drop_values(option: argparse.Action, words: list[str]) -> None:
 
 
 def _describe_unknown_option(name: str, command: str, parsers: Parsers) -> str:
+    from difflib import get_close_matches  # is rarely needed, and importing it delays the first line of a stream
+
     if any(name in parser._option_string_actions for parser in parsers.values()):
         return _describe_misplaced_option(name, command, parsers)
-    close = _closest(name, list(parsers[command]._option_string_actions))
-    return f"unknown option {name}" + (f"; did you mean {close!r}?" if close else "")
+    close = get_close_matches(name, parsers[command]._option_string_actions, n=1)
+    return f"unknown option {name}" + (f"; did you mean {close[0]!r}?" if close else "")
 
 
 def _describe_misplaced_option(name: str, command: str, parsers: Parsers) -> str:
@@ -83,14 +86,4 @@ def _describe_unknown_command(word: str, commands: Sequence[str], demos: Sequenc
     option = OPTIONS_BY_SUFFIX.get(Path(word).suffix)
     if option:
         return f"unknown command {word!r}; did you mean {option} {word}?"
-    close = _closest(word, [*commands, *demos])
-    remedy = f"did you mean {close!r}?" if close else f"the commands are {', '.join(commands)}"
-    if demos:
-        return f"unknown demo or command {word!r}; " + (remedy if close else f"the demos are {', '.join(demos)}")
-    return f"unknown command {word!r}; {remedy}"
-
-
-def _closest(word: str, names: Sequence[str]) -> str | None:
-    from difflib import get_close_matches  # needed seldom, and a stream waits for its first line
-
-    return next(iter(get_close_matches(word, names, n=1)), None)
+    return f"unknown {'demo or ' if demos else ''}command {word!r}; {did_you_mean(word, [*demos, *commands])}"
