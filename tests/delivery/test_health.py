@@ -82,6 +82,7 @@ def test_an_acknowledgement_counts_for_a_minute_or_three_sample_intervals() -> N
 def test_an_acknowledgement_in_the_future_does_not_count() -> None:
     """After the clock was set back, a stream that has stopped would look healthy until the clock has passed it."""
     assert not Acknowledgement(1000.0, 1.0).is_recent(414.0)
+    assert Acknowledgement(1000.0, 1.0).is_recent(999.1), "a clock that is being disciplined"
 
 
 def test_a_damaged_file_is_no_acknowledgement(tmp_path: Path) -> None:

@@ -96,3 +96,25 @@ def test_drop_removes_the_oldest_batch_that_is_not_in_flight() -> None:
     assert following.body.startswith(lines(30_000))
     assert queue.drop() == 0
     assert queue.points_dropped == MAX_BATCH_LINES
+
+
+def test_lines_that_are_gathered_into_a_batch_are_as_old_as_the_first_of_them() -> None:
+    times = iter((5, 6, 7))
+    queue = MemoryQueue(now=lambda: next(times))
+    queue.put(lines(1))
+    queue.put(lines(2))
+    assert queue.oldest == 5
+    batch = queue.peek()
+    assert batch is not None
+    assert (batch.body, batch.since) == (lines(1, 2), 5)
+    queue.ack()
+    queue.put(lines(3))
+    assert queue.oldest == 6
+
+
+def test_a_backfill_waits_once_the_queue_is_half_full() -> None:
+    queue = MemoryQueue(2 * len(lines(1)))
+    queue.put(lines(1))
+    assert not queue.needs_backpressure
+    queue.put(lines(2))
+    assert queue.needs_backpressure
