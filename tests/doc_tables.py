@@ -18,7 +18,7 @@ from clpm_execd.benchmark.judging import Row, Value
 from clpm_execd.benchmark.results import read_results
 from clpm_execd.benchmark.suite import list_suites, load_suite
 from clpm_execd.cli.parser import build_parser
-from clpm_execd.cli.typo_hints import STREAM, parsers_by_command
+from clpm_execd.cli.typo_hints import STREAM, list_parsers
 from clpm_execd.config.settings import ENVIRONMENT, OPTIONS
 from clpm_execd.monitors.detectors import MONITORS
 from clpm_execd.plant.faults import FAULTS
@@ -47,7 +47,7 @@ def settings() -> str:
     """Every setting of a stream; an environment variable and its option in one row."""
     variables = {option: name for name, option in OPTIONS.items()}
     rows = [(f"`{name}`", "", default, meaning) for name, (default, meaning) in ENVIRONMENT.items()]
-    for action in parsers_by_command(build_parser())[STREAM]._actions:
+    for action in list_parsers(build_parser())[STREAM]._actions:
         if not action.option_strings or action.dest in ("help", "version") or action.help == argparse.SUPPRESS:
             continue
         name = action.option_strings[-1]

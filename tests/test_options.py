@@ -12,7 +12,7 @@ from command import run_command
 
 from clpm_execd.cli.commands.stream import ALIASES
 from clpm_execd.cli.parser import build_parser, parse
-from clpm_execd.cli.typo_hints import parsers_by_command
+from clpm_execd.cli.typo_hints import list_parsers
 from clpm_execd.delivery.disk_queue import DiskQueue
 
 Call = Callable[..., tuple[int, str, str]]
@@ -70,7 +70,7 @@ FLAGS = ("--demo", "--direct", "--all", "--strict")
 # What a command needs besides options.
 NEEDS = {"learn": ["record.csv", "--output", "loops.toml"], "score": ["alarms.csv"], "completion": ["bash"],
          "inject": ["FIC1", "stiction"], "clear": ["FIC1"], "set": ["FIC1", "sp=1"]}
-COMMANDS = parsers_by_command(build_parser())
+COMMANDS = list_parsers(build_parser())
 # For each option of several commands a wrong value.
 WRONG_VALUES = {
     "--config": "absent.toml", "--replay": "absent.csv", "--env-file": "absent.env", "--interval": "soon",

@@ -19,7 +19,7 @@ from command import environment, run_command
 from clpm_execd import cli
 from clpm_execd.cli.commands.completion import SHELLS
 from clpm_execd.cli.parser import build_parser
-from clpm_execd.cli.typo_hints import parsers_by_command
+from clpm_execd.cli.typo_hints import list_parsers
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.runtime.os_signals import Signals
 
@@ -48,7 +48,7 @@ def at_a_terminal(folder: Path, *arguments: str, is_piped: bool = False, **env: 
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    return parsers_by_command(build_parser())
+    return list_parsers(build_parser())
 
 
 class AsciiTerminal(io.TextIOWrapper):

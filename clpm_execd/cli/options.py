@@ -30,14 +30,14 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"unknown value {value!r}; choose from {choices}")
 
 
-def non_negative_integer(text: str) -> int:
+def parse_non_negative_integer(text: str) -> int:
     """Return an option's value as an integer of 0 or more."""
     if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"invalid integer {text!r}; give 0 or more")
     return int(text)
 
 
-def fraction(text: str) -> float:
+def parse_fraction(text: str) -> float:
     """Return an option's value as a number from 0 to 1."""
     try:
         number = float(text)
@@ -48,14 +48,14 @@ def fraction(text: str) -> float:
     return number
 
 
-def speed(text: str) -> float:
+def parse_speed(text: str) -> float:
     """Return an option's value as a factor of time, more than 1."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text) or float(text) <= 1.0:
         raise argparse.ArgumentTypeError(f"invalid speed {text!r}; give a number greater than 1 and below 1000000")
     return float(text)
 
 
-def output_file(text: str) -> Path | None:
+def parse_output_path(text: str) -> Path | None:
     """Return the value of an --output option: a path, or None for stdout, which is written as `-`."""
     return None if text == "-" else Path(text)
 
@@ -80,7 +80,7 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
                                            "(default 1s; with --replay that of the record)"},
     "--shard": {"metavar": "I/N", "help": "run shard I of N (0-based); auto/N takes I from the host name "
                                           "(default all loops)"},
-    "--seed": {"metavar": "N", "type": non_negative_integer, "help": "random seed (default 42)"},
+    "--seed": {"metavar": "N", "type": parse_non_negative_integer, "help": "random seed (default 42)"},
     "--env-file": {"metavar": "FILE", "help": "file with settings that are not in the environment (default .env)"},
     "--state": {"metavar": "DIR", "help": "state folder, from which the stream resumes after a restart (default none)"},
     "--control": {"metavar": "PATH", "help": "control socket of the stream (default `control` in --state)"},

@@ -89,7 +89,7 @@ def print_problems(problems: Sequence[Problem]) -> None:
     _console(sys.stderr).print(table)
 
 
-def output_width(stream: TextIO | None) -> int:
+def choose_output_width(stream: TextIO | None) -> int:
     """Return the width of a terminal in characters; without a terminal COLUMNS, else DEFAULT_WIDTH."""
     width = _console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else 0
     return width if width > 0 else DEFAULT_WIDTH  # a terminal that was not asked for its size says 0

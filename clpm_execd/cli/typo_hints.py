@@ -16,11 +16,11 @@ from clpm_execd.problems import did_you_mean
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
-STREAM = ""  # the name under which `parsers_by_command` lists the parser of the stream
+STREAM = ""  # the name under which `list_parsers` lists the parser of the stream
 OPTIONS_BY_SUFFIX = {".toml": "--config", ".csv": "--replay", ".gz": "--replay"}  # for a file in place of a command
 
 
-def parsers_by_command(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def list_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """Return the parser itself, under the name STREAM, and those of its commands."""
     parsers = {STREAM: parser}
     for action in parser._actions:
@@ -31,7 +31,7 @@ def parsers_by_command(parser: argparse.ArgumentParser) -> dict[str, argparse.Ar
 
 def describe_mistake(argv: Sequence[str], parser: argparse.ArgumentParser) -> str | None:
     """Return what is wrong with the first word that is neither option, value nor command; None if there is none."""
-    parsers = parsers_by_command(parser)
+    parsers = list_parsers(parser)
     command, options_before, words = STREAM, [], list(argv)
     while words:
         word = words.pop(0)

@@ -25,7 +25,7 @@ class CorruptFile(Exception):  # noqa: N818 - what the file is, not what the pro
     """A file that does not hold what was written to it."""
 
 
-def file_name(time: int) -> str:
+def make_file_name(time: int) -> str:
     """Return the name of the file of this time, ns since 1970."""
     return f"{time:019d}.lp"
 

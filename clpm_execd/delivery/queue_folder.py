@@ -14,7 +14,7 @@ from clpm_execd.delivery.queue import Batch
 from clpm_execd.delivery.queue_file import (
     MAX_HEADER_BYTES,
     CorruptFile,
-    file_name,
+    make_file_name,
     make_header,
     parse,
     parse_file_names,
@@ -38,7 +38,7 @@ class QueueFolder:
         return _times_in(self.path)
 
     def path_of(self, time: int) -> Path:
-        return self.path / file_name(time)
+        return self.path / make_file_name(time)
 
     def write(self, time: int, batch: Batch) -> None:
         """Write a file durably, in place of one of this time; OSError if the disk does not take it."""
@@ -61,9 +61,9 @@ class QueueFolder:
     def move_to_corrupt(self, time: int) -> None:
         """Move a file to `corrupt/`, and remove the oldest there if they are too many; OSError."""
         make_folder(self.corrupt_path)
-        os.replace(self.path_of(time), self.corrupt_path / file_name(time))
+        os.replace(self.path_of(time), self.corrupt_path / make_file_name(time))
         for old in _times_in(self.corrupt_path)[:-MAX_CORRUPT_FILES]:
-            (self.corrupt_path / file_name(old)).unlink()
+            (self.corrupt_path / make_file_name(old)).unlink()
 
     def recover(self) -> None:
         """Finish or remove the files that a process before this one was writing when it ended.

@@ -37,7 +37,7 @@ REJECTION_LOG_INTERVAL_S = 60.0  # rejections may come with every batch; the log
 QuarantineFn = Callable[[Mapping[str, Sequence[bytes]]], None]  # rejected lines by the server's message about them
 
 
-def backoff_delay(failures: int, answer: Answer, draw: Callable[[], float] = random.random) -> float:
+def choose_backoff(failures: int, answer: Answer, draw: Callable[[], float] = random.random) -> float:
     """Return the seconds to wait after so many failures in a row: 0.5 s doubled up to 15 s, less up to a third.
 
     The random third keeps many senders from coming back at the same instant. A server's Retry-After is respected up to
@@ -323,7 +323,7 @@ class Sender:
     # Outages and rejected lines
 
     def _schedule_retry(self, answer: Answer) -> float:
-        delay = backoff_delay(self._failures, answer, self._draw)
+        delay = choose_backoff(self._failures, answer, self._draw)
         self._failures += 1
         self.retries += 1
         if self._failures == 1 and answer.error is TransportError.CONNECTION_LOST:

@@ -40,7 +40,7 @@ def build_series_key(measurement: str, tags: Mapping[str, str]) -> str:
     str
         The escaped text up to the space before the fields.
     """
-    return escape_measurement(measurement) + tag_set(tags)
+    return escape_measurement(measurement) + format_tags(tags)
 
 
 def escape_measurement(text: str) -> str:
@@ -48,13 +48,13 @@ def escape_measurement(text: str) -> str:
     return text.replace(",", "\\,").replace(" ", "\\ ")
 
 
-def tag_set(tags: Mapping[str, str]) -> str:
+def format_tags(tags: Mapping[str, str]) -> str:
     """Return tags as they are written behind a measurement: each with a comma before it, sorted by bytes."""
     pairs = sorted(tags.items(), key=lambda tag: tag[0].encode())
     return "".join(f",{escape(key)}={escape(value)}" for key, value in pairs)
 
 
-def string_field(text: str) -> str:
+def format_string(text: str) -> str:
     """Return the value of a string field as it is written in a line, in quotes."""
     escaped_text = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped_text}"'

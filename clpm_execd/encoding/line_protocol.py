@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from clpm_execd.encoding.block_encoder import DEFAULT_FIELDS, BlockEncoder
 from clpm_execd.encoding.byte_rows import Flags, RowBuffer
-from clpm_execd.encoding.escaping import build_series_key, escape, find_defect, tag_set
+from clpm_execd.encoding.escaping import build_series_key, escape, find_defect, format_tags
 from clpm_execd.encoding.reference import ReferenceEncoder, encode_truth
 from clpm_execd.encoding.row_templates import RowFormat, Segment, Slot
 from clpm_execd.encoding.truth_rows import TruthRow
@@ -134,7 +134,7 @@ class LineProtocol(BlockEncoder):
         """Return what stands in a series key before and after the id of a loop with these tags of its own."""
         tags = {**self._tags, **loop_tags, **({self._mode_tag: mode} if self._mode_tag else {})}
         before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
-        return (build_series_key(self._measurement, before) + ",loop_id=").encode(), tag_set(tags).encode()
+        return (build_series_key(self._measurement, before) + ",loop_id=").encode(), format_tags(tags).encode()
 
     def _add_templates(self, loops: list[int], mode: int) -> Indices:
         if not self._loop_tags:

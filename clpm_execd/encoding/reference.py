@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from clpm_execd.encoding.escaping import build_series_key, escape, string_field
+from clpm_execd.encoding.escaping import build_series_key, escape, format_string
 from clpm_execd.encoding.truth_rows import TruthRow
 from clpm_execd.plant.block import INTEGER_SIGNALS, MODES, Block
 
@@ -67,8 +67,8 @@ class ReferenceEncoder:
 def encode_truth(measurement: str, tags: Mapping[str, str], row: TruthRow, time: bytes) -> bytes:
     """Return a row of the ground truth as a line; time: ns since 1970, as text."""
     series = build_series_key(measurement, {**tags, "loop_id": row.loop, "fault": row.fault})
-    cause = f"cause={string_field(row.cause)}," if row.cause else ""
-    delay, path = (f"delay={row.delay:.10g},", f"path={string_field(row.path)},") if row.path else ("", "")
+    cause = f"cause={format_string(row.cause)}," if row.cause else ""
+    delay, path = (f"delay={row.delay:.10g},", f"path={format_string(row.path)},") if row.path else ("", "")
     control = f"control={row.control},{delay}effect={row.effect:.4g},".lower()
     state = f"present={row.present},severity={row.severity:.10g},visible={row.visible}".lower()
     return f"{series} {cause}{control}{path}{state} ".encode() + time + b"\n"

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.encoding.escaping import build_series_key, escape, string_field
+from clpm_execd.encoding.escaping import build_series_key, escape, format_string
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_sheet import LoopSheetRow
 from clpm_execd.problems import BadInput, Problem
@@ -88,7 +88,8 @@ def format_sheet_as_json(rows: Sequence[LoopSheetRow]) -> str:
     return json.dumps(objects, indent=2, ensure_ascii=False) + "\n"
 
 
-def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str], time: int) -> str:
+def format_sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str], time: int
+                                  ) -> str:
     """Return the sheet as a point for each loop; what is empty is left out.
 
     Parameters
@@ -111,7 +112,7 @@ def sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str, tags:
 
 
 def _points(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> list[str]:
-    """Return the lines of `sheet_as_line_protocol` up to their time."""
+    """Return the lines of `format_sheet_as_line_protocol` up to their time."""
     problems: list[Problem] = []
     points = []
     for row in rows:
@@ -135,7 +136,7 @@ class SheetPoints:
     measurement : str
         The measurement of the points.
     tags : mapping of str to str
-        As in `sheet_as_line_protocol`.
+        As in `format_sheet_as_line_protocol`.
     current_rows : callable, optional
         Returns the rows as they are for the Block that is written next, the same object as long as they are the same;
         for loops that are changed while the stream runs.
@@ -184,7 +185,7 @@ class SheetPoints:
 
 
 def _format_field(value: str | float) -> str:
-    return string_field(value) if isinstance(value, str) else _format_cell(value)
+    return format_string(value) if isinstance(value, str) else _format_cell(value)
 
 
 def _format_cell(value: str | float) -> str:

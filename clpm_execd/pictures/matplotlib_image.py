@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clpm_execd.extras import require
-from clpm_execd.pictures.style import FILL_TEXT, MODE_COLOURS, Theme, colour_of_fault
+from clpm_execd.pictures.style import FILL_TEXT, MODE_COLOURS, Theme, choose_fault_colour
 from clpm_execd.pictures.trend import (
     AxisLimits,
     Bar,
@@ -191,12 +191,12 @@ class _Panels:
             axes.ticklabel_format(axis="y", useOffset=False, style="plain")
             for lane in lanes:
                 for bar in lane.bars:
-                    axes.axvspan(*_date_range(bar), color=colour_of_fault(lane.fault), alpha=_SHADE_ALPHA[bar.kind],
+                    axes.axvspan(*_date_range(bar), color=choose_fault_colour(lane.fault), alpha=_SHADE_ALPHA[bar.kind],
                                  linewidth=0)
         pv_axes.set_xlim(_date(trend.start), _date(trend.end))
         self._draw_modes(lane_axes, trend)
         for row, lane in enumerate(lanes, 1):
-            self._draw_bars(lane_axes, row, lane.bars, colour_of_fault(lane.fault))
+            self._draw_bars(lane_axes, row, lane.bars, choose_fault_colour(lane.fault))
         lane_axes.set_yticks(range(1 + len(lanes)), ["Mode", *(lane.fault for lane in lanes)],
                              fontsize=cell.font_size - (1 if len(lanes) else 0))
         lane_axes.set_ylim(0.5 + len(lanes), -0.5)

@@ -18,7 +18,7 @@ from clpm_execd.pictures.style import (
     LIGHT,
     MODE_COLOURS,
     add_alpha,
-    colour_of_fault,
+    choose_fault_colour,
     group_of_fault,
 )
 from clpm_execd.pictures.trend import (
@@ -209,7 +209,7 @@ def _name_modes(figure: Figure, runs: Sequence[ModeRun]) -> None:
 
 def _draw_lane(figure: Figure, trend: Trend, row: int, lane: Lane, bottom: float) -> None:
     """Draw the lane, and the shade behind PV and OP; bottom: where OP's panel ends, as a fraction of the height."""
-    colour = colour_of_fault(lane.fault)
+    colour = choose_fault_colour(lane.fault)
     for kind in _BAR_ALPHA:
         bars = [bar for bar in lane.bars if bar.kind == kind]
         if bars:

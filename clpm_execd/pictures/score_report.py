@@ -44,7 +44,7 @@ def _format_duration(ns: float | None) -> str:
     return "-" if ns is None else describe_duration(ns)
 
 
-def event_rows(score: Score) -> list[tuple[str | int, ...]]:
+def make_event_rows(score: Score) -> list[tuple[str | int, ...]]:
     """Return the rows under EVENT_COLUMNS, one per fault, and all faults together in the last."""
     return [(tally.name, tally.events, tally.detected_events, tally.judged_alarms, tally.correct_alarms,
              format_score(tally.precision), format_score(tally.recall), format_score(tally.f1),
@@ -52,25 +52,25 @@ def event_rows(score: Score) -> list[tuple[str | int, ...]]:
             for tally in (*score.tallies, score.total)]
 
 
-def time_rows(score: Score) -> list[tuple[str, ...]]:
+def make_time_rows(score: Score) -> list[tuple[str, ...]]:
     """Return the rows under TIME_COLUMNS, one per fault, and all faults together in the last."""
     return [(tally.name, _format_duration(tally.true_positive), _format_duration(tally.false_positive),
              _format_duration(tally.false_negative), format_score(tally.time_precision),
              format_score(tally.time_recall), format_score(tally.time_f1)) for tally in (*score.tallies, score.total)]
 
 
-def control_rows(score: Score) -> list[tuple[str | int, ...]]:
+def make_control_rows(score: Score) -> list[tuple[str | int, ...]]:
     """Return the rows under CONTROL_COLUMNS, one per kind of negative control."""
     return [(control.kind, control.occurrences, control.with_alarm) for control in score.controls]
 
 
-def mistake_rows(mistakes: Sequence[Mistake]) -> list[tuple[str, ...]]:
+def make_mistake_rows(mistakes: Sequence[Mistake]) -> list[tuple[str, ...]]:
     """Return the rows under MISTAKE_COLUMNS."""
     return [(each.loop, format_time(each.start), format_time(each.end), each.actual, each.predicted)
             for each in mistakes]
 
 
-def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
+def describe_score(score: Score, curve: Sequence[Point] = ()) -> list[str]:
     """Return what the tables do not show, a paragraph each. curve: precision and recall by the detector's score."""
     target = "present" if score.all_present else "visible"
     rate = "-" if score.false_alarm_rate is None else f"{score.false_alarm_rate:.3g}"
@@ -91,7 +91,7 @@ def summary(score: Score, curve: Sequence[Point] = ()) -> list[str]:
     return lines
 
 
-def confusion_matrix(score: Score) -> tuple[list[str], list[list[str | int]]]:
+def make_confusion_matrix(score: Score) -> tuple[list[str], list[list[str | int]]]:
     """Return the predicted names, and for each actual name a row of it and its counts."""
     columns = [*(tally.name for tally in score.tallies), NO_ALARM]
     rows: list[list[str | int]] = [[actual, *(counts.get(name, 0) for name in columns)]
@@ -118,19 +118,19 @@ def score_tables(score: Score, curve: Sequence[Point] = ()) -> Group:
             grid.add_row(*cells, style="bold" if row[0] == "all" else "")
         return grid
 
-    columns, confusion = confusion_matrix(score)
-    tables: list[Any] = [rich_table("by event", EVENT_COLUMNS, event_rows(score)), "",
-                         rich_table("by time", TIME_COLUMNS, time_rows(score)), "",
-                         *(Text(line) for line in summary(score, curve))]
+    columns, confusion = make_confusion_matrix(score)
+    tables: list[Any] = [rich_table("by event", EVENT_COLUMNS, make_event_rows(score)), "",
+                         rich_table("by time", TIME_COLUMNS, make_time_rows(score)), "",
+                         *(Text(line) for line in describe_score(score, curve))]
     if confusion:
         tables += ["", rich_table(_CONFUSION, ["actual \\ predicted", *columns], confusion)]
     if score.controls:
-        tables += ["", rich_table("negative controls", CONTROL_COLUMNS, control_rows(score))]
+        tables += ["", rich_table("negative controls", CONTROL_COLUMNS, make_control_rows(score))]
     for title, mistakes in (("false positives", score.false_positives), ("false negatives", score.false_negatives)):
         if mistakes:
             more = len(mistakes) - _MAX_MISTAKES
             heading = f"{title} (and {more} more: see --output score.html)" if more > 0 else title
-            tables += ["", rich_table(heading, MISTAKE_COLUMNS, mistake_rows(mistakes[:_MAX_MISTAKES]))]
+            tables += ["", rich_table(heading, MISTAKE_COLUMNS, make_mistake_rows(mistakes[:_MAX_MISTAKES]))]
     return Group(*tables)
 
 
@@ -140,14 +140,14 @@ def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Pag
     lead: the line below its title. curve: precision and recall by the detector's score.
     """
     page = Page("Detector score", lead, columns=2)
-    page.add("Scores", *(render_paragraph(line) for line in summary(score, curve)),
-             f'<div class="pair">{render_table(EVENT_COLUMNS, event_rows(score), "by event")}'
-             f'{render_table(TIME_COLUMNS, time_rows(score), "by time")}</div>', is_wide=True)
+    page.add("Scores", *(render_paragraph(line) for line in describe_score(score, curve)),
+             f'<div class="pair">{render_table(EVENT_COLUMNS, make_event_rows(score), "by event")}'
+             f'{render_table(TIME_COLUMNS, make_time_rows(score), "by time")}</div>', is_wide=True)
     with_events = [tally for tally in score.tallies if tally.events]
     if with_events:
         plot, height = _draw_f1(with_events)
         page.add("F1 by fault", render_figure(plot, height))
-    columns, rows = confusion_matrix(score)
+    columns, rows = make_confusion_matrix(score)
     if rows:
         plot, height = _draw_confusion(columns, rows)
         page.add("Confusion matrix", render_figure(plot, height), render_paragraph(
@@ -157,9 +157,9 @@ def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Pag
         page.add("Precision and recall", render_figure(*_draw_precision_recall(curve)))
     for title, mistakes in (("False positives", score.false_positives), ("False negatives", score.false_negatives)):
         if mistakes:
-            page.add(title, render_table(MISTAKE_COLUMNS, mistake_rows(mistakes)), is_wide=True)
+            page.add(title, render_table(MISTAKE_COLUMNS, make_mistake_rows(mistakes)), is_wide=True)
     if score.controls:
-        page.add("Negative controls", render_table(CONTROL_COLUMNS, control_rows(score)))
+        page.add("Negative controls", render_table(CONTROL_COLUMNS, make_control_rows(score)))
     page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]),
              is_wide=True)
     return page
@@ -231,7 +231,7 @@ def to_json(score: Score, curve: Sequence[Point] = ()) -> str:
             "longest_delay_s": None if each.longest_delay is None else each.longest_delay / SECOND}
 
     def mistakes(each: Sequence[Mistake]) -> list[dict[str, str]]:
-        return [dict(zip(MISTAKE_COLUMNS, row, strict=True)) for row in mistake_rows(each)]
+        return [dict(zip(MISTAKE_COLUMNS, row, strict=True)) for row in make_mistake_rows(each)]
 
     return json.dumps({
         "version": __version__,

@@ -51,7 +51,7 @@ def map_light_to_dark() -> Mapping[str, str]:
     return {getattr(LIGHT, field.name): getattr(DARK, field.name) for field in fields(Theme)}
 
 
-def colour_of_fault(kind: str) -> str:
+def choose_fault_colour(kind: str) -> str:
     """Return the fill of a kind of fault, which is its group's; raise KeyError for an unknown kind."""
     return GROUP_COLOURS[group_of_fault(kind)]
 

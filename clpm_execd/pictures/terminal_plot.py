@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clpm_execd.pictures.braille import BrailleCanvas
-from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, colour_of_fault
+from clpm_execd.pictures.style import FILL_TEXT, LIGHT, MODE_COLOURS, Theme, choose_fault_colour
 from clpm_execd.pictures.trend import (
     AxisLimits,
     Lane,
@@ -154,7 +154,7 @@ class _Panels:
                                 for run in self._trend.modes])
 
     def _add_lane(self, lane: Lane) -> None:
-        colour = colour_of_fault(lane.fault)
+        colour = choose_fault_colour(lane.fault)
         bars = sorted(lane.bars, key=lambda bar: bar.kind == "visible")
         self._add_bars(lane.fault, [(bar.start, bar.end, _BARS[bar.kind], "",
                                      self._theme.muted if bar.kind == "control" else colour) for bar in bars])

@@ -8,7 +8,7 @@ from clpm_execd.delivery.queue import Batch
 from clpm_execd.delivery.queue_file import (
     MAX_HEADER_BYTES,
     CorruptFile,
-    file_name,
+    make_file_name,
     parse,
     parse_file_names,
     parse_header,
@@ -22,8 +22,8 @@ FILE = b"# clpm-execd spool 1: 2 points, 38 bytes, crc32 499813d3\n" + BATCH.bod
 def test_the_format_does_not_change() -> None:
     assert serialize(BATCH) == FILE
     assert parse(FILE) == BATCH
-    assert file_name(1764034839123456789) == "1764034839123456789.lp"
-    assert file_name(1) == "0000000000000000001.lp"
+    assert make_file_name(1764034839123456789) == "1764034839123456789.lp"
+    assert make_file_name(1) == "0000000000000000001.lp"
 
 
 def test_the_header_alone_has_the_number_of_points_and_bytes() -> None:

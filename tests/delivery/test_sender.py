@@ -12,7 +12,7 @@ from answering_server import WRITTEN, AnsweringServer, lines
 from clpm_execd.delivery.disk_queue import DiskQueue
 from clpm_execd.delivery.memory_queue import MemoryQueue
 from clpm_execd.delivery.queue import MAX_BATCH_LINES, split_lines
-from clpm_execd.delivery.sender import MAX_BACKOFF_S, MIN_BACKOFF_S, SERVER_FAULT_GRACE_S, Sender, backoff_delay
+from clpm_execd.delivery.sender import MAX_BACKOFF_S, MIN_BACKOFF_S, SERVER_FAULT_GRACE_S, Sender, choose_backoff
 from clpm_execd.influx.answer import Answer, TransportError
 
 LOG = logging.getLogger("clpm_execd")
@@ -54,11 +54,11 @@ def answer_first_with(*answers: Answer) -> Callable[[bytes], Answer]:
 
 def test_pauses_grow_to_their_limit_and_respect_retry_after() -> None:
     unknown = Answer(503)
-    assert [backoff_delay(n, unknown, lambda: 0.0) for n in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
-    assert all(MIN_BACKOFF_S <= backoff_delay(n, unknown) <= MAX_BACKOFF_S for n in range(2000))
-    assert backoff_delay(0, Answer(429, retry_after=30), lambda: 0.0) == 30
-    assert backoff_delay(0, Answer(429, retry_after=9e9), lambda: 0.0) == 60
-    assert backoff_delay(0, Answer(401), lambda: 0.0) == MAX_BACKOFF_S
+    assert [choose_backoff(n, unknown, lambda: 0.0) for n in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
+    assert all(MIN_BACKOFF_S <= choose_backoff(n, unknown) <= MAX_BACKOFF_S for n in range(2000))
+    assert choose_backoff(0, Answer(429, retry_after=30), lambda: 0.0) == 30
+    assert choose_backoff(0, Answer(429, retry_after=9e9), lambda: 0.0) == 60
+    assert choose_backoff(0, Answer(401), lambda: 0.0) == MAX_BACKOFF_S
 
 
 @pytest.mark.parametrize(

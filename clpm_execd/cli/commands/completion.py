@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import add_command, print_text
-from clpm_execd.cli.typo_hints import parsers_by_command
+from clpm_execd.cli.typo_hints import list_parsers
 from clpm_execd.runtime.os_signals import Signals
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, signals:
     """Print the script; return the exit status."""
     import shtab
 
-    for name, command in parsers_by_command(parser).items():
+    for name, command in list_parsers(parser).items():
         for action in command._actions:
             _set_completion(name, action)
     script = shtab.complete(parser, arguments.shell)

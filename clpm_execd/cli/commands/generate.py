@@ -22,7 +22,7 @@ from clpm_execd.cli.options import (
     add_command,
     add_shared_options,
     add_time_range,
-    output_file,
+    parse_output_path,
     refuse_unused,
 )
 from clpm_execd.cli.terminal import is_colour_terminal
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
         "--journal", metavar="FILE", default=argparse.SUPPRESS,
         help="repeat what was changed in a stream, from its start: `journal` in its --state (default none)")
     group = command.add_argument_group("output")
-    group.add_argument("--output", metavar="FILE", type=output_file,
+    group.add_argument("--output", metavar="FILE", type=parse_output_path,
                        help="output file, compressed if it ends in .gz or .zst (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="line protocol, long or wide CSV, or Parquet (default by the "
                                                          "suffix of the file, else lp)")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from clpm_execd.cli.options import (
     add_command,
-    fraction,
-    non_negative_integer,
-    output_file,
+    parse_fraction,
+    parse_non_negative_integer,
+    parse_output_path,
     print_text,
     refuse_unused,
 )
@@ -30,12 +30,12 @@ def add(commands: Commands) -> None:
     command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemicals, pulp-and-paper or power "
                                                          "(default a few loops, with every key explained)")
     command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
-    command.add_argument("--faulty", metavar="F", type=fraction,
+    command.add_argument("--faulty", metavar="F", type=parse_fraction,
                          help="fraction of the loops that have a fault, 0 to 1 (default as surveys of real plants "
                               "found: about 0.8)")
-    command.add_argument("--seed", metavar="N", type=non_negative_integer, default=argparse.SUPPRESS,
+    command.add_argument("--seed", metavar="N", type=parse_non_negative_integer, default=argparse.SUPPRESS,
                          help="random seed of the plant (default 42)")
-    command.add_argument("--output", metavar="FILE", type=output_file, help="a new file (default -, stdout)")
+    command.add_argument("--output", metavar="FILE", type=parse_output_path, help="a new file (default -, stdout)")
     command.set_defaults(run=run)
 
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _loop_count(text: str) -> int:
-    number = non_negative_integer(text)
+    number = parse_non_negative_integer(text)
     if not 1 <= number <= MAX_LOOPS:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MAX_LOOPS}")
     return number

@@ -240,7 +240,7 @@ def _write(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
 def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: DiscriminatorAuc,
            verdicts: Sequence[Verdict], assumptions: Sequence[tuple[str, str]]) -> None:
     """Print assumptions and warnings to stderr, and the table of loops to stdout."""
-    from clpm_execd.cli.terminal import output_width, print_drawing
+    from clpm_execd.cli.terminal import choose_output_width, print_drawing
     from clpm_execd.identification.export import unique_ids
     from clpm_execd.pictures.learn_report import build_report_table
 
@@ -249,7 +249,7 @@ def _print(arguments: argparse.Namespace, fits: Sequence[LoopFit], score: Discri
                 for warning in fit.learned.warnings]
     for line in (*group_by_message(assumptions), *group_by_message(warnings)):
         print(line, file=sys.stderr)
-    print_drawing(build_report_table(names, fits, score, verdicts), output_width(sys.stdout))
+    print_drawing(build_report_table(names, fits, score, verdicts), choose_output_width(sys.stdout))
     has_arrays = any(fit.learned.loop.learned_model for fit in fits)
     arrays = f" and {arguments.output.with_suffix('.npz').name}" if has_arrays else ""
     print(f"wrote {arguments.output}{arrays}; stream with clpm-execd --config {arguments.output}", file=sys.stderr)

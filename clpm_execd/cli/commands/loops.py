@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import load_configuration, load_settings
-from clpm_execd.cli.options import add_command, add_shared_options, output_file
+from clpm_execd.cli.options import add_command, add_shared_options, parse_output_path
 from clpm_execd.paths import COMPRESSED_SUFFIXES
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     add_shared_options(command, "source", "--config", "--interval", "--shard")
     add_shared_options(command, "runtime", "--env-file")
     group = command.add_argument_group("output")
-    group.add_argument("--output", metavar="FILE", type=output_file,
+    group.add_argument("--output", metavar="FILE", type=parse_output_path,
                        help="output file, compressed if it ends in .gz or .zst (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="aligned text, CSV, JSON, or line protocol (default by the "
                                                          "suffix of the file, else table)")
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     form = arguments.format or _format_by_suffix(arguments.output)
     if form == "lp":
         start = time.time_ns() if configuration.start is None else configuration.start
-        text = sheet_formats.sheet_as_line_protocol(rows, output.info or LOOP_SHEET, output.tags, start)
+        text = sheet_formats.format_sheet_as_line_protocol(rows, output.info or LOOP_SHEET, output.tags, start)
     elif form == "json":
         text = sheet_formats.format_sheet_as_json(rows)
     else:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import build_source, count_samples, load_time_range, skip_to
-from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, output_file
+from clpm_execd.cli.options import SOURCE_OPTIONS, add_command, add_shared_options, add_time_range, parse_output_path
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
                          help=f"loop ids, or patterns such as 'FIC1*' (default all, at most {MAX_LOOPS_UNNAMED})")
     add_time_range(command)
     group = command.add_argument_group("output")
-    group.add_argument("--output", metavar="FILE", type=output_file,
+    group.add_argument("--output", metavar="FILE", type=parse_output_path,
                        help="a file: .html with zoom and hover, .png or .svg (default -, text on stdout)")
     group.add_argument("--theme", choices=("light", "dark"), help="background (default light; HTML follows the "
                                                                   "browser's setting)")
@@ -77,12 +77,12 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
 def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: Sequence[str],
            specs: Sequence[LoopSpec], signals: Signals) -> int:
     """Draw to stdout: in colour on a terminal, else as plain text."""
-    from clpm_execd.cli.terminal import output_width, print_drawing
+    from clpm_execd.cli.terminal import choose_output_width, print_drawing
     from clpm_execd.pictures.style import THEMES
     from clpm_execd.pictures.terminal_plot import choose_loops_per_row, choose_max_points, draw_trends
     from clpm_execd.pictures.trend import label_trends
 
-    width = output_width(sys.stdout)
+    width = choose_output_width(sys.stdout)
     max_points = choose_max_points(width // choose_loops_per_row(len(loops), width))
     loop_trends = _trends(source, samples, loops, max_points, signals)
     loop_trends = label_trends(loop_trends, specs)

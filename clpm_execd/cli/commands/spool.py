@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import load_state_folder
-from clpm_execd.cli.options import add_command, add_shared_options, output_file, print_text, refuse_unused
+from clpm_execd.cli.options import add_command, add_shared_options, parse_output_path, print_text, refuse_unused
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     command.add_argument("names", metavar="NAME", nargs="*",
                          help="incidents of the quarantine; to export, also 'pending' or 'quarantine' "
                               "(default to retry all incidents, and to export what is pending)")
-    command.add_argument("--output", metavar="FILE", type=output_file,
+    command.add_argument("--output", metavar="FILE", type=parse_output_path,
                          help="file for the export (default -, stdout)")
     add_shared_options(command, "runtime", "--env-file", "--state")
     command.set_defaults(run=run)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clpm_execd.cli.assembly import build_encoder, build_source, fast_startup, load_configuration, load_settings
-from clpm_execd.cli.options import non_negative_integer, refuse_unused, speed
+from clpm_execd.cli.options import parse_non_negative_integer, parse_speed, refuse_unused
 from clpm_execd.cli.terminal import is_colour_terminal
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.os_signals import Signals, has_terminal, restart_process
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--backfill", metavar="D",
                        help="start this long ago, at full speed up to now, then live; with --state only at the first "
                             "start (default none)")
-    group.add_argument("--speed", metavar="N", type=speed, default=argparse.SUPPRESS,
+    group.add_argument("--speed", metavar="N", type=parse_speed, default=argparse.SUPPRESS,
                        help="run N times as fast as the clock, such as 60, from --backfill or a start in the past "
                             "until now (default at full speed)")
     group.add_argument("--max-rate", metavar="N", default=argparse.SUPPRESS,
@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help="longest gap that is backfilled after a stop or a stall (default 24h)")
     group.add_argument("--spool-limit", metavar="SIZE", default=argparse.SUPPRESS,
                        help="maximum size of the queue in --state while InfluxDB is down (default 2GB)")
-    group.add_argument("--count", metavar="N", type=non_negative_integer,
+    group.add_argument("--count", metavar="N", type=parse_non_negative_integer,
                        help="stop after N samples of each loop (default never)")
     for alias, option in ALIASES.items():
         group.add_argument(alias, dest=option.removeprefix("--").replace("-", "_"), default=argparse.SUPPRESS,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clpm_execd.cli.options import add_command, add_shared_options, output_file, print_text, refuse_unused
+from clpm_execd.cli.options import add_command, add_shared_options, parse_output_path, print_text, refuse_unused
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.units import DAY, describe_duration
@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     command.add_argument("operands", metavar="NAME", nargs="*",
                          help="data SUITE, run MONITOR SUITE, score SUITE ALARMS, stream SUITE")
     group = command.add_argument_group("data")
-    group.add_argument("--output", metavar="PATH", type=output_file,
+    group.add_argument("--output", metavar="PATH", type=parse_output_path,
                        help="data: a folder; run: a CSV of alarms; score: a JSON file (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="format of the samples (default csv)")
     group.add_argument("--layout", choices=LAYOUTS, help="a row per sample or per value (default wide)")

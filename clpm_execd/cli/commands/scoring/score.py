@@ -14,8 +14,8 @@ from clpm_execd.cli.assembly import load_settings
 from clpm_execd.cli.options import (
     add_command,
     add_shared_options,
-    fraction,
-    output_file,
+    parse_fraction,
+    parse_output_path,
     print_text,
     refuse_unused,
 )
@@ -52,14 +52,14 @@ def add(commands: Commands) -> None:
     group = command.add_argument_group("rules")
     group.add_argument("--by", choices=MATCH_LEVELS, default="kind",
                        help="what must agree: the kind of fault, its group, or any fault (default kind)")
-    group.add_argument("--overlap", metavar="FRACTION", type=fraction, default=0.5,
+    group.add_argument("--overlap", metavar="FRACTION", type=parse_fraction, default=0.5,
                        help="fraction of an alarm, 0 to 1, in which the fault must be visible (default 0.5)")
     group.add_argument("--all", action="store_true", help="count faults that are present, visible or not")
     group.add_argument("--affected", choices=AFFECTED_RULES, default="ignore",
                        help="alarms on loops that another loop's fault affects: ignore them, or judge whether they "
                             "name its loop in a column cause (default ignore)")
     group = command.add_argument_group("output")
-    group.add_argument("--output", metavar="FILE", type=output_file,
+    group.add_argument("--output", metavar="FILE", type=parse_output_path,
                        help="a file: .json, .csv or .html (default -, stdout)")
     group.add_argument("--format", choices=FORMATS, help="output format (default by the suffix of the file, else "
                                                          "tables)")
@@ -97,9 +97,9 @@ def _output(result: Score, curve: Sequence[Point], form: str | None, arguments: 
     from clpm_execd.pictures import score_report
 
     if form is None:
-        from clpm_execd.cli.terminal import is_colour_terminal, output_width, print_drawing
+        from clpm_execd.cli.terminal import choose_output_width, is_colour_terminal, print_drawing
 
-        width = output_width(sys.stdout) if is_colour_terminal(sys.stdout) else _PIPE_WIDTH
+        width = choose_output_width(sys.stdout) if is_colour_terminal(sys.stdout) else _PIPE_WIDTH
         return print_drawing(score_report.score_tables(result, curve), width)
     if form == "html":
         lead = f"{arguments.alarms} against {arguments.truth or 'the ground truth in the bucket'}"
