@@ -20,6 +20,7 @@ from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, 
 from clpm_execd.plant.truth.routes import Links
 
 _BINS_PER_SHARE = 20  # ten minutes, over which the share is taken of the samples that a fault of the data path acts on
+_MAX_VALUES_AT_ONCE = 2_048  # of each signal that is compared with the twin's: more leave a processor's first cache
 
 
 class Copies(Protocol):
@@ -151,10 +152,13 @@ class TruthObserver:
         any_other_mode, any_manual = bool(has_other_mode.any()), bool(is_manual.any())
         bins = times // twin.meter.bin_ns
         starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist()]  # of the samples of each bin
+        samples_at_once = max(1, _MAX_VALUES_AT_ONCE // max(1, twin_mode.shape[1]))
         for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
+            for first in range(start, stop, samples_at_once):
+                at = slice(first, min(first + samples_at_once, stop))
+                twin.meter.add(int(bins[start]), signals[:3, at, base], twin_signals[:3, at],
+                               has_other_mode[at] if any_other_mode else None, is_manual[at] if any_manual else None)
             at = slice(start, stop)
-            twin.meter.add(int(bins[start]), signals[:3, at, base], twin_signals[:3, at],
-                           has_other_mode[at] if any_other_mode else None, is_manual[at] if any_manual else None)
             np.copyto(effect[at, :f], twin.meter.effect[copies], where=has_copy)
             np.copyto(visible[at, :f], twin.meter.is_visible[copies], where=has_copy)
             if self._affected.size:
