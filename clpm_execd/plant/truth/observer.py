@@ -75,7 +75,9 @@ class TruthObserver:
             # The faults that loops have which others' faults reach too, and the place of each one's loop among those.
             self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
             self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
-            self._place = len(faults) + np.searchsorted(self._affected, twin.base[self._foreign_copies])
+            self._place = np.searchsorted(self._affected, twin.base[self._foreign_copies])
+            # Of the latest bin, which is numbered: effect, visible and cause in the loops that others' faults reach.
+            self._causes = -1, np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp)
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops.ids[c] for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
         self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
@@ -162,17 +164,18 @@ class TruthObserver:
             np.copyto(effect[at, :f], twin.meter.effect[copies], where=has_copy)
             np.copyto(visible[at, :f], twin.meter.is_visible[copies], where=has_copy)
             if self._affected.size:
-                visible[start, f:] = False
-                self._find_causes(effect[start], visible[start], cause[start])
-                for values in (effect, visible, cause):
-                    values[start + 1:stop, f:] = values[start, f:]
+                if self._causes[0] != bins[start]:
+                    self._causes = int(bins[start]), *self._find_causes()
+                _, effect[at, f:], visible[at, f:], cause[at, f:] = self._causes
 
-    def _find_causes(self, effect: Floats, visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
-        """Write the largest effect of another loop's fault in each loop that such faults can reach, and which it is."""
-        twin = self._twin
+    def _find_causes(self) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+        """Return, (A,), the largest effect of another loop's fault, whether one is visible, and which it is."""
+        twin, a = self._twin, len(self._affected)
         assert twin is not None
+        effect, visible, cause = np.zeros(a), np.zeros(a, dtype=bool), np.full(a, -1)
         order = np.argsort(twin.meter.effect[self._foreign_copies], kind="stable")  # the largest is written last
         at, copies = self._place[order], self._foreign_copies[order]
         effect[at] = twin.meter.effect[copies]
         cause[at] = twin.without[copies]
         np.logical_or.at(visible, at, twin.meter.is_visible[copies])
+        return effect, visible, cause
