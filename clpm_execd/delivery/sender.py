@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from clpm_execd.delivery.queue import Batch, Queue, bisect_lines, cut_lines
 from clpm_execd.delivery.request_size import RequestSize, may_depend_on_size
 from clpm_execd.influx.answer import Answer, TransportError, WriteFn, WriteOutcome
+from clpm_execd.units import describe_count
 
 # A restart of the server takes seconds; after an outage of hours nobody misses another quarter of a minute.
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.5, 15.0
@@ -289,8 +290,9 @@ class Sender:
         """Send others first: most likely the disk is full, and each batch that is written makes room."""
         if not self._is_quarantine_failure_logged:
             self._is_quarantine_failure_logged = True
-            text = "cannot write %d rejected points to the quarantine: %s; they stay pending while others are sent"
-            self._log.error(text, delivery.rejected_points, error.strerror or error)
+            text = "cannot write %s to the quarantine: %s; pending while others are sent"
+            points = describe_count(delivery.rejected_points, "rejected point")
+            self._log.error(text, points, error.strerror or error)
         others_are_pending = self._queue.points > delivery.batch.points
         self._queue.nack()
         return MIN_BACKOFF_S if others_are_pending else MAX_BACKOFF_S
@@ -361,8 +363,8 @@ class Sender:
         message, lines = next(iter(delivery.rejected.items()))
         first = lines[0].decode("utf-8", "replace").strip()[:200]
         consequence = "dropped, as there is no --state" if self._quarantine is None else "moved to the quarantine"
-        text = "%d points rejected: %s; %s; first line: %s"
-        self._log.error(text, self._unlogged_rejections, message, consequence, first)
+        points = describe_count(self._unlogged_rejections, "point")
+        self._log.error("%s rejected: %s; %s; first line: %s", points, message, consequence, first)
         self._rejections_logged_at = self._now()
         self._unlogged_rejections = 0
 

@@ -338,8 +338,10 @@ def test_a_long_search_for_rejected_lines_does_not_delay_live_points(where: str,
     assert (queue.points, queue.size) == (0, 0)
 
 
-def test_rejected_lines_that_cannot_be_quarantined_stay_pending() -> None:
-    bench = Bench(lambda body: Answer(422, "no") if lines(1) in body else WRITTEN)
+def test_rejected_lines_that_cannot_be_quarantined_stay_pending_and_are_logged_once_a_time(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(lambda body: Answer(422, "no") if lines(1) in body or lines(3) in body else WRITTEN)
     full = [True, True]
     store = bench.sender._quarantine
     assert store is not None
@@ -356,6 +358,12 @@ def test_rejected_lines_that_cannot_be_quarantined_stay_pending() -> None:
     assert pauses.count(MAX_BACKOFF_S) == 2
     assert bench.quarantined == [lines(1)]
     assert bench.queue.points == 0
+    assert caplog.text.count("cannot write 1 rejected point to the quarantine") == 1
+    full += [True, True]
+    bench.queue.put(lines(4, 3))
+    bench.run()
+    assert bench.quarantined == [lines(1), lines(3)]
+    assert caplog.text.count("cannot write 1 rejected point to the quarantine") == 2, "the disk was free in between"
 
 
 def test_a_full_disk_under_the_quarantine_does_not_keep_the_queue_from_making_room(
