@@ -77,7 +77,7 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "--timezone": {"metavar": "ZONE",
                    "help": "time zone for timestamps that have none, such as Europe/Berlin (default UTC)"},
     "--interval": {"metavar": "D", "help": "time between samples, and between the rows of a record without times "
-                                           "(default 1s; with --replay that of the record)"},
+                                           "(default that of the record, else 1s)"},
     "--shard": {"metavar": "I/N", "help": "run shard I of N (0-based); auto/N takes I from the host name "
                                           "(default all loops)"},
     "--seed": {"metavar": "N", "type": parse_non_negative_integer, "help": "random seed (default 42)"},

@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
                        help="transmitter range, or LOW:HIGH for all loops; repeatable (default estimated)")
     group.add_argument("--op-range", metavar="LOOP=LOW:HIGH", dest="op_ranges", action="append", default=[],
                        help="OP as recorded at 0 and 100 %%, such as 4:20, or LOW:HIGH for all loops; repeatable "
-                            "(default by where OP rests, its unit and its size)")
+                            "(default by the values of OP and their unit)")
     group.add_argument("--type", metavar="LOOP=TYPE", dest="types", action="append", default=[],
                        help="flow, pressure, level, temperature or composition, or TYPE for all loops; repeatable "
                             "(default by the letters of the tag)")

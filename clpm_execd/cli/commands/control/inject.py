@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     command.add_argument("loop", metavar="LOOP", help="id of the loop")
     command.add_argument("kind", metavar="KIND", help="kind of fault, see `clpm-execd faults`")
     command.add_argument("values", metavar="NAME=VALUE", nargs="*", default=[],
-                         help="parameters of the fault (default its own)")
+                         help="parameters of the fault, such as S=5 (default those of `clpm-execd faults`)")
     group = command.add_argument_group("time")
     group.add_argument("--for", metavar="D", dest="duration", default=argparse.SUPPRESS,
                        help="length of the fault (default until `clear`)")
