@@ -137,6 +137,13 @@ def test_time_without_a_stream_is_not_observed() -> None:
         [(0, 60 * SECOND + HEARTBEAT), (1000 * SECOND, 1060 * SECOND)]
 
 
+def test_one_row_that_was_lost_is_not_a_gap() -> None:
+    rows = [f"t,fault=stuck,loop_id=A present=true,visible=true,severity=1 {START + k * HEARTBEAT}\n"
+            for k in (0, 1, 3, 4)]
+    episode, = read_truth(rows).episodes
+    assert episode.end - episode.start == 5 * HEARTBEAT
+
+
 def test_an_interval_of_minutes_is_not_a_gap() -> None:
     rows = [f"t,fault=stuck,loop_id=A present=true,visible=true,severity=1 {START + k * 600 * SECOND}\n"
             for k in range(6)]

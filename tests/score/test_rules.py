@@ -13,7 +13,7 @@ from tiers import examples
 from clpm_execd.plant.block import AFFECTED
 from clpm_execd.plant.truth.episodes import Episode
 from clpm_execd.score import Alarm, GroundTruth, Score, score
-from clpm_execd.score.precision_recall import compute_average_precision, find_precision_recall
+from clpm_execd.score.precision_recall import Point, compute_average_precision, find_precision_recall
 from clpm_execd.score.result import Mistake, Tally
 from clpm_execd.score.rules import MATCH_LEVELS
 from clpm_execd.units import DAY
@@ -65,6 +65,8 @@ def test_precision_and_recall_at_each_limit_of_the_detectors_own_score() -> None
     assert compute_average_precision(points) == pytest.approx(0.5 * 1.0 + 0.5 * 2 / 3)
     assert find_precision_recall(ground_truth, [*alarms, alarm("stiction", 700, 800)]) == []
     assert compute_average_precision([]) is None
+    assert compute_average_precision([Point(0.9, 1.0, 0.5), Point(0.8, 0.5, 0.4), Point(0.7, 0.8, 0.6)]) == \
+        pytest.approx(0.5 * 1.0 + 0.1 * 0.8), "a step back of recall does not count"
 
 
 def affected_episode(start: int, end: int, loop: str = "B") -> Episode:
