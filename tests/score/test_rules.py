@@ -155,6 +155,7 @@ def test_the_delay_is_from_the_first_visible_time_to_the_detection() -> None:
     assert delay(alarm("stiction", 200, 400, detected=400)) == [200]
     assert delay(alarm("stiction", 200, 300, detected=300), alarm("stiction", 300, 400, detected=400)) == [100]
     assert delay(alarm("stiction", 350, 380), alarm("stiction", 250, 300)) == [50]
+    assert delay(alarm("stiction", 20, 40, detected=30), alarm("stiction", 250, 300)) == [50], "an earlier false alarm"
 
 
 def test_wrong_alarms_are_attributed_to_what_covers_most_of_them() -> None:
@@ -167,6 +168,13 @@ def test_wrong_alarms_are_attributed_to_what_covers_most_of_them() -> None:
     assert result.confusion == {"aggressive": {"stiction": 1}, "grade-change": {"stiction": 1},
                                 "healthy": {"stiction": 2}}
     assert [(c.kind, c.occurrences, c.with_alarm) for c in result.controls] == [("grade-change", 1, 1)]
+
+
+def test_the_time_of_its_own_fault_does_not_make_a_wrong_alarm_a_false_one() -> None:
+    case = truth(episode("stiction", 100, 140), episode("aggressive", 140, 175))
+    result = score(case, [alarm("stiction", 100, 200)])
+    assert (result.misclassifications, result.false_alarms) == (1, 0)
+    assert result.false_positives == (Mistake("A", 100, 200, "aggressive", "stiction"),)
 
 
 def test_an_undetected_event_is_counted_under_the_name_that_covers_most_of_it() -> None:
@@ -218,6 +226,8 @@ def test_macro_and_total_scores() -> None:
     result = score(case, [alarm("stiction", 0, 100), alarm("stuck", 200, 300), alarm("stuck", 600, 700)])
     assert result.macro_f1 == pytest.approx((1.0 + 2 / 3 + 0.0) / 3)
     assert (result.total.precision, result.total.recall) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    case = truth(episode("stuck", 200, 300))
+    assert score(case, [alarm("stuck", 200, 300), alarm("drift", 600, 700)]).macro_f1 == 1.0, "no drift occurs"
 
 
 def test_an_undefined_score_is_none() -> None:
