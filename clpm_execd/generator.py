@@ -20,14 +20,13 @@ from clpm_execd.config.validation import Place, quote, read_integer, read_time
 from clpm_execd.encoding.line_protocol import LineProtocol
 from clpm_execd.encoding.sheet_formats import SheetPoints
 from clpm_execd.notebook import LoopSheet, NotebookBlock
-from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.loop_sheet import make_loop_sheet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.runtime.pacing import count_samples_per_block
-from clpm_execd.units import LAST_TIME, TIME_EXAMPLE
+from clpm_execd.units import LAST_TIME, SECOND, TIME_EXAMPLE
 
 
 class ControlLoopDataGenerator:

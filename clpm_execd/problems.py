@@ -40,6 +40,11 @@ class BadInput(Exception):  # noqa: N818 - an error of the user's input, not of 
         super().__init__("\n".join(map(str, self.problems)))
 
 
+def join_words(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def did_you_mean(name: str, valid_names: Sequence[str]) -> str:
     """Return the remedy for an unknown name: the closest valid one, or a list of all of them."""
     from difflib import get_close_matches  # is rarely needed, and importing it delays the first line of a stream

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clpm_execd.cli.options import DEMOS
-from clpm_execd.problems import did_you_mean
+from clpm_execd.problems import did_you_mean, join_words
 
 Parsers = Mapping[str, argparse.ArgumentParser]
 
@@ -76,9 +76,8 @@ def _describe_unknown_option(name: str, command: str, parsers: Parsers) -> str:
 
 def _describe_misplaced_option(name: str, command: str, parsers: Parsers) -> str:
     owners = [owner or "the stream" for owner, parser in parsers.items() if name in parser._option_string_actions]
-    listing = " and ".join(filter(None, [", ".join(owners[:-1]), owners[-1]]))
     end = f", not to {command}" if command else "; write it after the command"
-    return f"{name} belongs to {listing}{end}"
+    return f"{name} belongs to {join_words(owners)}{end}"
 
 
 def _describe_unknown_command(word: str, commands: Sequence[str], demos: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from clpm_execd.config.connection import (
     looks_like_token,
 )
 from clpm_execd.paths import read_bounded
-from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.problems import BadInput, Problem, did_you_mean, join_words
 from clpm_execd.units import DAY, MS, SECOND, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Settings:
 
     def _missing_problem(self, names: list[str]) -> Problem:
         """Return the problem of settings that are not set, with the lines to add and the file to add them to."""
-        what = " and ".join([f"{_join(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
+        what = " and ".join([f"{join_words(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
         lines = ", ".join(f"{name}={SETTING_EXAMPLES[name]}" for name in names)
         copy = "" if os.path.exists(self.file) else " (`cp env.example .env` creates it)"
         try:
@@ -396,6 +396,3 @@ def _describe_unknown_names(label: str, file: Mapping[str, str]) -> list[str]:
             if looks_like_token(name) else f"{label}: unknown setting {name}, {did_you_mean(name, SETTING_NAMES)}"
             for name in names]
 
-
-def _join(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clpm_execd.control.changes import Change, read_change, respecify_loops
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.snapshot import Snapshot
 from clpm_execd.plant.specs import FaultSpec
 from clpm_execd.problems import BadInput, Problem
+from clpm_execd.units import SECOND
 
 
 class ControlledPlant:

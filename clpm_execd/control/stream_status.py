@@ -8,11 +8,10 @@ import numpy as np
 
 from clpm_execd.control.changes import find_loop
 from clpm_execd.control.controlled_plant import ControlledPlant, is_over
-from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec
 from clpm_execd.plant.tuning import tune_controller
-from clpm_execd.units import format_duration, format_time
+from clpm_execd.units import SECOND, format_duration, format_time
 
 _MOST_FAULTS = 200  # lines: a screen or two, and less than a socket takes at once
 

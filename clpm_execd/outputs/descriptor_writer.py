@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from clpm_execd.clock import Clock
-from clpm_execd.plant.block import SECOND
 from clpm_execd.runtime.os_signals import Signals
 from clpm_execd.state.durable_file import find_end_of_last_line, sync_folder
+from clpm_execd.units import SECOND
 
 _STOP_GRACE_NS = SECOND * 3 // 10  # for the tick being written, so that a stop takes less than a second in all
 # At the end the consumer gets time to empty the pipe, and a moment more: Telegraf closes its end when the process

@@ -18,8 +18,7 @@ from clpm_execd.delivery.sender import Sender
 from clpm_execd.influx.client import Writer
 from clpm_execd.outputs import stream
 from clpm_execd.outputs.stream import StreamJob
-from clpm_execd.plant.block import SECOND
-from clpm_execd.units import describe_count
+from clpm_execd.units import SECOND, describe_count
 
 _MAX_DRAIN_NS = 60 * SECOND  # for what is pending once `count` instants are emitted
 _STOP_GRACE_NS = 5 * SECOND  # for what is pending in memory once a stop is requested

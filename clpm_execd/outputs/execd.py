@@ -23,9 +23,9 @@ from dataclasses import replace
 from clpm_execd.outputs import stream
 from clpm_execd.outputs.descriptor_writer import ConsumerGone, DescriptorWriter, DiskFull
 from clpm_execd.outputs.stream import StreamJob
-from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.pacing import MAX_LINES_PER_WRITE
+from clpm_execd.units import SECOND
 
 # points/s of a backfill, for a Telegraf with its default settings: it keeps 10,000 points and writes 1,000 at a time.
 TELEGRAF_MAX_RATE = 2_000

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from clpm_execd.encoding.escaping import build_series_key
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.block import Block
+from clpm_execd.units import SECOND
 
 MINUTE = 60 * SECOND  # ns
 _LIVE_LAG_NS = SECOND  # a stream that is so far behind the clock is live

@@ -15,9 +15,10 @@ from clpm_execd.extras import require
 from clpm_execd.pictures import matplotlib_image, plotly_page
 from clpm_execd.pictures.style import THEMES
 from clpm_execd.pictures.trend import Trend, build_trends, choose_run
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.block import Block
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.state.durable_file import make_write_error, write_all_atomically
+from clpm_execd.units import SECOND
 
 FORMATS = (".html", ".png", ".svg")
 

@@ -24,7 +24,7 @@ from clpm_execd.pictures.trend import (
     choose_op_limits,
     shorten,
 )
-from clpm_execd.plant.block import SECOND
+from clpm_execd.units import SECOND
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from clpm_execd.clock import Clock
-from clpm_execd.plant.block import SECOND, Block
+from clpm_execd.plant.block import Block
 from clpm_execd.plant.source import Source
 from clpm_execd.runtime.readiness import wait_until_ready
-from clpm_execd.units import DAY, describe_count, describe_duration
+from clpm_execd.units import DAY, SECOND, describe_count, describe_duration
 
 # Lines of one write: enough to be fast, few enough that memory stays flat and a stop is noticed at once.
 MAX_LINES_PER_WRITE = 5_000

@@ -10,8 +10,7 @@ import logging
 from typing import Protocol
 
 from clpm_execd.clock import Clock
-from clpm_execd.plant.block import SECOND
-from clpm_execd.units import describe_duration
+from clpm_execd.units import SECOND, describe_duration
 
 _MIN_BACKFILL_NS = 60 * SECOND  # a minute of a thousand loops is made in less than a second
 _LIVE_NS = 2 * SECOND  # behind the clock; a backfill that has got so far is over

@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.clock import Clock
-from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.snapshot import OwnedRows, Snapshot
 from clpm_execd.plant.source import Source
 from clpm_execd.state.durable_file import make_folder, write_atomically
@@ -47,6 +46,7 @@ from clpm_execd.stored_names import (
     CHECKPOINT_TITLE,
     CORRUPT_FOLDER,
 )
+from clpm_execd.units import SECOND
 
 # 2: values of a plant have the same bits on every platform, and differ in their last bits from those of version 1.
 FORMAT_VERSION = 2

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from clpm_execd.clock import Clock, StopRequest
-from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem
 from clpm_execd.state.durable_file import adopt_owner, make_folder, sync_path
 from clpm_execd.stored_names import LOCK_FILE
+from clpm_execd.units import SECOND
 
 # Telegraf kills a process that has not left 10 s after it closed its stdin.
 ACQUIRE_TIMEOUT_NS = 12 * SECOND

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.config.loops import parse_loop
-from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.plant import Plant
+from clpm_execd.units import SECOND
 
 LoopTable = dict[str, Any]  # the keys of a [[loop]] table
 FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
