@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
 from clpm_execd.identification.estimates import Estimate
 from clpm_execd.identification.learn import LearnedLoop
-from clpm_execd.plant.specs import LoopSpec, OperatorSpec
+from clpm_execd.plant.specs import OperatorSpec, RecordingSpec, Resolution
 from clpm_execd.stored_names import get_stored_field
 from clpm_execd.units import format_duration
 
@@ -89,58 +90,38 @@ def format_loops_text(learned: Sequence[LearnedLoop], names: Sequence[str], arra
 
 
 def _loop(name: str, one: LearnedLoop, arrays: str) -> list[str]:
-    loop, of = one.loop, one.estimates
+    loop, controller, operator = one.loop, one.loop.controller, one.loop.operator
 
     def line(key: str, value: object, estimate: str = "") -> str:
         text = f"{key} = {_toml(value)}"
-        about = of.get(estimate)
+        about = one.estimates.get(estimate)
         return f"{text:<26} # {_about(about)}" if about is not None else text
 
-    controller, process, recording = loop.controller, loop.process, loop.recording
+    def table(title: str, spec: object, *keys: str) -> list[str]:
+        values = {key: getattr(spec, key) for key in keys}
+        return ["", f"[loop.{title}]", *(line(key, value, f"{title}.{key}") for key, value in values.items()
+                                         if value not in (None, ()))]
+
     lines = [f"# {warning}" for warning in one.warnings]
     lines += ["[[loop]]", line("id", name), line("type", loop.type), line("range", loop.range),
               line("sp", loop.sp, "sp"), line("op", loop.op, "op"), line("mode", loop.mode)]
-    lines += ["", "[loop.process]", line("model", process.model), line("gain", process.gain, "process.gain")]
-    if process.tau:
-        tau = process.tau[0] if len(process.tau) == 1 else process.tau
-        lines.append(line("tau", tau, "process.tau"))
-    lines.append(line("dead_time", process.dead_time, "process.dead_time"))
-    lines += ["", "[loop.controller]"]
-    if controller.action is not None:
-        lines.append(line("action", controller.action))
-    lines += [line(key, getattr(controller, key), f"controller.{key}")
-              for key in ("gain", "reset", "derivative", "setpoint_weight")]
+    lines += table("process", loop.process, "model", "gain", "tau", "dead_time")
+    lines += table("controller", controller, "action", "gain", "reset", "derivative", "setpoint_weight")
     if controller.derivative:
         lines.append(line("derivative_filter", controller.derivative_filter))
-    lines += ["", "[loop.sensor]", line("noise", loop.sensor.noise, "sensor.noise")]
-    lines += ["", "[loop.disturbance]", line("sigma", loop.disturbance.sigma, "disturbance.sigma"),
-              line("correlation", loop.disturbance.correlation, "disturbance.correlation")]
-    lines += ["", "[loop.recording]",
-              f"resolution = {{ pv = {recording.resolution.pv!r}, op = {recording.resolution.op!r} }}"]
-    if recording.op_range != (0.0, 100.0):
-        lines.append(line("op_range", recording.op_range))
-    lines += _operator(loop.operator, line)
+    lines += table("sensor", loop.sensor, "noise")
+    lines += table("disturbance", loop.disturbance, "sigma", "correlation")
+    lines += table("recording", loop.recording, "resolution")
+    if loop.recording.op_range != RecordingSpec().op_range:
+        lines.append(line("op_range", loop.recording.op_range))
+    habits = [key for key in ("interval", "size", "day", "automatic", "manual")
+              if getattr(operator, key) != getattr(OperatorSpec(), key)]
+    if habits:
+        lines += table("operator", operator, *habits)
     if loop.learned_model is not None:
         lines += ["", "[loop.learned]", line("file", arrays), line("loop", name)]
-    return lines + _faults(loop)
-
-
-def _operator(operator: OperatorSpec, line: Callable[..., str]) -> list[str]:
-    usual, lines = OperatorSpec(), []
-    if operator.interval > 0:
-        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("interval", "size")]
-    if operator.day != usual.day:
-        lines.append(line("day", operator.day))
-    if operator.automatic > 0:
-        lines += [line(key, getattr(operator, key), f"operator.{key}") for key in ("automatic", "manual")]
-    return ["", "[loop.operator]", *lines] if lines else []
-
-
-def _faults(loop: LoopSpec) -> list[str]:
-    lines = []
     for fault in loop.faults:
-        lines += ["", "[[loop.fault]]", f"kind = {_toml(fault.kind)}"]
-        lines += [f"{key} = {_toml(value)}" for key, value in fault.parameters.items()]
+        lines += ["", "[[loop.fault]]", line("kind", fault.kind), *starmap(line, fault.parameters.items())]
     return lines
 
 
@@ -156,5 +137,7 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return _toml(*value) if len(value) == 1 else "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, Resolution):
+        return f"{{ pv = {value.pv!r}, op = {value.op!r} }}"
     return repr(float(value)) if isinstance(value, int | float) else str(value)
