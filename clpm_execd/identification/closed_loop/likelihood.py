@@ -265,15 +265,10 @@ class Likelihood:
         The regression is a vector autoregression of PV and OP with the input SP (Ljung, 1999, section 4.2).
         """
         innovations = self._compute_innovations(fit.parameters[None]).innovations[0]
-        pv_share = make_models([self._loop(fit.parameters)], self.grid)[0].pv_share
-        residuals = np.column_stack([innovations[:, 0], innovations[:, 1] + pv_share * innovations[:, 0]])
-        residual_cov = residuals.T @ residuals / len(residuals)
+        variance = _generalized_variance(innovations, 0)  # that of PV and OP: the memory is OP less a multiple of PV
         moves = np.concatenate([np.diff(stretch.data[:, 1]) for stretch in self._data])
-        op_variance = float(residual_cov[1, 1] - residual_cov[0, 1]**2 / residual_cov[0, 0])
-        baseline = max(float(np.linalg.det(_regression_covariance(self._data))),
-                       1e-300)  # 0 of a signal that never moves
-        log_var_ratio = np.log(max(float(np.linalg.det(residual_cov)), 1e-300) / baseline)
-        return 1.0 - op_variance / max(float(np.mean(moves**2)), 1e-300), float(log_var_ratio)
+        r_squared = 1.0 - variance / float(np.mean(innovations[:, 0]**2)) / max(float(np.mean(moves**2)), 1e-300)
+        return r_squared, log(variance / _regression_variance([stretch.data for stretch in self._data]))
 
 
 def _perturb(params: Floats) -> Floats:
@@ -309,14 +304,18 @@ def _remove_sp_moves(innovations: Floats, stretch: _Stretch, intersample_sp_resp
             following -= step * intersample_sp_response[:, :following.shape[1], :, steps_before]
 
 
-def _regression_covariance(stretches: Sequence[_Stretch]) -> Floats:
-    """Return the residual covariance (2, 2) of a regression of PV and OP on their last samples and SP."""
-    regressors, outputs, order = [], [], _REGRESSION_LAGS
-    for data, _ in stretches:
-        past = [data[order - lag:len(data) - lag] for lag in range(1, order + 1)]
-        lags = np.column_stack([data[order:, 2], *past])
-        regressors.append(lags - lags.mean(axis=0))
-        outputs.append(data[order:, :2] - data[order:, :2].mean(axis=0))
+def _regression_variance(stretches: Sequence[Floats]) -> float:
+    """Return the generalised residual variance of a regression of PV and OP on their last samples and SP."""
+    order, regressors, outputs = _REGRESSION_LAGS, [], []
+    for data in stretches:
+        both = np.column_stack([data[order - lag:len(data) - lag] for lag in range(order + 1)])
+        both -= both.mean(axis=0)
+        outputs.append(both[:, :2])
+        regressors.append(both[:, 2:])
     x, y = np.concatenate(regressors), np.concatenate(outputs)
-    residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    return np.asarray(residuals.T @ residuals / len(residuals))
+    return _generalized_variance(y - x @ np.linalg.lstsq(x, y, rcond=None)[0], x.shape[1])
+
+
+def _generalized_variance(residuals: Floats, parameters: int) -> float:
+    """Return the determinant of the covariance of residuals (T, 2) of a fit with so many parameters each."""
+    return max(float(np.linalg.det(residuals.T @ residuals / (len(residuals) - parameters))), 1e-300)
