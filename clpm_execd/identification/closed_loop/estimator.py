@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, log
+from math import inf, log
 
 import numpy as np
 
@@ -24,13 +24,11 @@ from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ProcessSpec
 
-_MIN_SAMPLES = 200
 _SCANS_IN_INTERVAL = (1, 2, 5)  # the candidates where an interval is no longer than SCAN
 _MAX_INTERVAL_SHARE = 0.05  # of the reset: in a shorter interval the integral changes too little to matter
 _DERIVATIVE_SHARE = 0.1  # of the reset: the initial value of the derivative
 _LEAST_DERIVATIVE_SCANS = 0.2  # Rounding and the scans between samples can look like a shorter one.
 _WEIGHTS = ((1.0, FIXED_STD), (0.0, FIXED_STD), (0.5, 4.0))  # prior means and standard deviations of the weight
-_TIMING_STD_SCANS = 0.5  # standard deviation of the time at which OP moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,6 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     signs = (1.0, -1.0) if law.is_hidden else (float(np.sign(law.gain[0])),)
     candidates = [Likelihood(signals, process, (abs(law.gain[0]), law.reset[0]), scan, sign, pv_step)
                   for scan in _scans(signals.interval, law) for sign in signs]
-    if not candidates or candidates[0].samples < _MIN_SAMPLES:
-        return None
     fits = [(likelihood, fit) for likelihood in candidates for fit in _first_fits(likelihood)]
     if not fits:
         return None
@@ -125,29 +121,22 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
 
     ends: of the interval of the dead time, as its parameter.
     """
-    fit = fits[0]
-
-    def interval(at: int) -> tuple[float, float, float]:
-        values, deviations = np.array([(one.values[at], one.deviations[at]) for one in fits]).T
-        return (float(values[0]), float((values - QUANTILE * deviations).min()),
-                float((values + QUANTILE * deviations).max()))
-
-    def exponential(at: int, sign: float = 1.0) -> tuple[float, float, float]:
-        value, low, high = interval(at)
-        widest = value - MAX_LOG_HALF_WIDTH, value + MAX_LOG_HALF_WIDTH
-        return sign * exp(value), sign * exp(max(low, widest[0])), sign * exp(min(high, widest[1]))
-
-    k = 4 + likelihood.lags
+    fit, k = fits[0], 4 + likelihood.lags
+    values, half_widths = np.array([(one.values, QUANTILE * one.deviations) for one in fits]).transpose(1, 0, 2)
+    low, high = np.clip([(values - half_widths).min(axis=0), (values + half_widths).max(axis=0)],
+                        fit.values - MAX_LOG_HALF_WIDTH, fit.values + MAX_LOG_HALF_WIDTH)
+    signs = np.where(np.isin(np.arange(len(low)), (0, 2)), likelihood.sign, 1.0)  # of the gains
+    estimates = [(value, one, other) for value, one, other in (signs * np.exp([fit.values, low, high])).T.tolist()]
     r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(fit)
-    value, early, late = (likelihood.dead_time_of(end) for end in (fit.values[3], *ends))
-    timing = QUANTILE * _TIMING_STD_SCANS * likelihood.scan
+    dead_time, *ends_of_dead_time = (likelihood.dead_time_of(end) for end in (fit.values[3], *ends))
     return ClosedLoop(
-        replace(law, gain=exponential(0, likelihood.sign), reset=exponential(1), weight=interval(-1),
-                filter=DERIVATIVE_FILTER, is_hidden=False, r_squared=r_squared if law.is_hidden else law.r_squared,
-                derivative=exponential(-2) if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
-        ProcessLaw(model=likelihood.model, gain=exponential(2, likelihood.sign),
-                   tau=tuple(exponential(at) for at in range(4, k)), gain_log_std=float(fit.deviations[2]),
-                   dead_time=(value, max(0.0, min(early, value - timing)), max(late, value + timing)),
+        replace(law, gain=estimates[0], reset=estimates[1],
+                weight=(float(fit.values[-1]), float(low[-1]), float(high[-1])), filter=DERIVATIVE_FILTER,
+                is_hidden=False, r_squared=r_squared if law.is_hidden else law.r_squared,
+                derivative=estimates[-2] if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
+        ProcessLaw(model=likelihood.model, gain=estimates[2], tau=tuple(estimates[4:k]),
+                   gain_log_std=float(fit.deviations[2]),
+                   dead_time=(dead_time, min(dead_time, *ends_of_dead_time), max(dead_time, *ends_of_dead_time)),
                    bic=fit.cost + len(fit.values) * log(likelihood.samples), log_likelihood=-fit.cost / 2.0,
-                   correlation=exponential(k), load=exponential(k + 1), noise=exponential(k + 2)),
+                   correlation=estimates[k], load=estimates[k + 1], noise=estimates[k + 2]),
         log_var_ratio=log_var_ratio, samples=likelihood.samples)

@@ -30,8 +30,6 @@ DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value, assumed
 SCAN = 1.0  # s: the usual scan interval of controllers, assumed where the record does not show it
 _MAX_ROUNDING_RATIO = 2.0  # of the residual variance to that of rounding, up to which a law is exact
 _EXACT_R_SQUARED = 1.0 - 1e-7  # R2 of an exact law in a record without rounding
-_MIN_SCAN_INTEGRAL_RATIO = 0.05  # of integral to proportional gain per interval, where one scan per interval is visible
-_PROPORTIONAL_SHARE = 0.65  # of an interval's integral: between 1/2 for a linear error and 1 for a white one
 _INSTRUMENT_LAG_SAMPLES = 3  # The filters of controller and sensor hardly correlate noise over more samples.
 _MIN_LOG_HALF_WIDTH = 0.005  # of the interval of the gain: the uncertainty due to the rounding of OP
 _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE = 0.01  # the same for a law with a derivative
@@ -185,8 +183,6 @@ def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats
     residuals = np.full(len(signals.op), np.nan)
     for s in find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES):
         regressors = _regressors(signals, s, True, tf)
-        # The part of the integral that counts as gain where a controller scans faster than the samples.
-        regressors[:, 1] -= _proportional_part(h) * (signals.sp[s] - signals.pv[s])
         residual = signals.op[s] - gain * (regressors @ np.array(gains))
         residuals[s] = residual - residual.mean()
     return residuals
@@ -254,11 +250,6 @@ def long_run_covariance(scores: Floats, band: int) -> Floats:
     return np.asarray(total)
 
 
-def _proportional_part(interval: float) -> float:
-    """Return the part of an interval's integral that acts like proportional gain in a faster controller."""
-    return _PROPORTIONAL_SHARE * max(0.0, interval - SCAN) / interval
-
-
 def _is_exact(fit: _Fit, resolutions: tuple[float, float]) -> bool:
     """Return whether rounding alone explains the residuals."""
     p, i = np.abs(fit.values[:2])
@@ -283,18 +274,15 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
         return value, value / factor, value * factor
 
     is_exact = _is_exact(fit, resolutions)
-    # The integral over the scans between two samples acts like gain: half an interval's integral for an error that
-    # moves linearly, all of it for white noise.
-    proportional_part, max_share = _proportional_part(interval), 1.0
-    if p * i <= 0 or (is_exact and (interval <= SCAN or i / p > _MIN_SCAN_INTEGRAL_RATIO)):
-        proportional_part = max_share = 0.0
+    # The integral over unknown scans between two samples acts like gain, up to all of it.
+    unknown_share = 0.0 if is_exact or p * i <= 0 else 1.0
     rounding = _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE if has_derivative else _MIN_LOG_HALF_WIDTH
     half_width = float(np.sign(p)) * max(QUANTILE * deviations[0], rounding * abs(p))
-    low, high = sorted((p - half_width, p + max_share * i + half_width))
+    low, high = sorted((p - half_width, p + unknown_share * i + half_width))
     reset = derivative = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > 3.0 * deviations[1]:
         value, *ends = ratio(0, 1, 2.0 * rounding)
-        reset = (value + proportional_part * interval, ends[0], ends[1] + max_share * interval)
+        reset = (value, ends[0], ends[1] + unknown_share * interval)
     n = DERIVATIVE_FILTER
     if has_derivative:
         derivative = ratio(-1, 0, _MIN_DERIVATIVE_LOG_HALF_WIDTH)
@@ -303,5 +291,5 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
     if has_sp_moves:
         b, deviation = float(fit.values[2]) / p, max(deviations[2] / abs(p), _MIN_LOG_HALF_WIDTH)
         weight = (b, b - QUANTILE * deviation, b + QUANTILE * deviation)
-    return PidLaw((p + proportional_part * i, low, high), reset, derivative, weight, n, max(0.0, fit.r_squared),
+    return PidLaw((p, low, high), reset, derivative, weight, n, max(0.0, fit.r_squared),
                   is_exact, is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)
