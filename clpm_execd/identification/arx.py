@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
-from clpm_execd.identification.loop_data import Booleans, Signals
+from clpm_execd.identification.loop_data import TINY, Booleans, Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
@@ -42,22 +42,13 @@ _SATURATION = 0.02  # of samples with OP exactly at its extreme, from which the 
 _MIN_SWINGS = 8  # of OP, from which the record falls as it rises: mirrored, an asymmetric wave would run backwards
 _MAX_INTERVAL_SHARE = 0.1  # of the reset: in a slower record, unless of 1 s, the integral is inexact
 _MAX_NOISE_POLE = 0.995
-_REST_SAMPLES = 30  # between two moves of SP: an operator's SP usually rests longer, a master's does not
 _MAX_MOVED = 0.2  # of the record that is excluded because SP moved
-_LEAST_MOVES = 10  # of SP: with fewer it is an operator's
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
 _OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict of the fit
 _SEGMENT_SAMPLES = 64  # of Welch's method
 _MAX_WANDER = 1.5  # of the amplitude within segments, over the record's: halves of records are within it
 _MARGIN = 0.05  # decades of spectral density by which a stream with all parameters may be worse
 _VALVE_MARGIN = 0.25  # for the last one with the valve's fault, which stays in 23 of 24 sticking loops; in 19 with 0.05
-
-
-def has_continuous_sp(signals: Signals) -> bool:
-    """Return whether SP is hardly ever constant, as in a cascade's secondary loop."""
-    sp = signals.sp[signals.complete]
-    rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
-    return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)
 
 
 def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
@@ -77,7 +68,7 @@ def fit_learned_model(signals: Signals, operating_point: tuple[float, float, flo
     x[~complete] = np.nan
     is_automatic = (signals.automatic if (signals.automatic & complete).sum() > 0.2 * complete.sum()
                     else np.ones_like(complete))
-    has_master, is_repeat = has_continuous_sp(signals), _find_repeats(signals, resolutions)
+    has_master, is_repeat = signals.has_continuous_sp, _find_repeats(signals, resolutions)
 
     def fit_plain_model(flow: Floats, contraction: float = 1.0) -> StateMatchedModel | None:
         return _fit_plain_model(x, flow, is_automatic, has_master, is_repeat, signals.interval,
@@ -151,13 +142,9 @@ def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans) -> tuple[Flo
     x: (T, 3) and flow: (T,) in units of standard deviations. None where too few samples are complete.
     """
     pv, op, sp = x.T
-    op_move = op - _lag(op, 1)
-    lags = range(1, _ORDER + 1)
-    process = np.column_stack([*(_lag(pv, k) for k in lags), *(_lag(flow, k) for k in lags),
-                               np.ones(len(x))])
-    error = sp - pv
-    sp_move = sp - _lag(sp, 1)
-    controller = np.column_stack([error, _lag(error, 1), _lag(error, 2), _lag(op_move, 1), sp_move, _lag(sp_move, 1)])
+    op_move, sp_move = (signal - _lag(signal, 1) for signal in (op, sp))
+    process = np.column_stack([_lags(pv, 1, _ORDER), _lags(flow, 1, _ORDER), np.ones(len(x))])
+    controller = np.column_stack([_lags(sp - pv, 0, 2), _lag(op_move, 1), _lags(sp_move, 0, 1)])
     rows = np.isfinite(process).all(axis=1) & np.isfinite(controller).all(axis=1) & np.isfinite(x).all(axis=1)
     in_automatic = rows & is_automatic
     if in_automatic.sum() < 2 * process.shape[1]:
@@ -169,13 +156,18 @@ def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans) -> tuple[Flo
 
 def _solve_ridge(inputs: Floats, output: Floats) -> Floats:
     normal = inputs.T @ inputs
-    normal[np.diag_indices_from(normal)] += max(_RIDGE * float(np.trace(normal)) / len(normal), 1e-300)
+    normal[np.diag_indices_from(normal)] += max(_RIDGE * float(np.trace(normal)) / len(normal), TINY)
     return np.asarray(np.linalg.solve(normal, inputs.T @ output))
 
 
 def _lag(signal: Floats, k: int) -> Floats:
     """Return (T,) the signal k samples before; NaN before the record."""
     return np.concatenate([np.full(min(k, len(signal)), np.nan), signal[:max(len(signal) - k, 0)]])
+
+
+def _lags(signal: Floats, first: int, last: int) -> Floats:
+    """Return (T, K) the signal `first` to `last` samples before."""
+    return np.column_stack([_lag(signal, k) for k in range(first, last + 1)])
 
 
 def _find_poles(a: Floats, b: Floats, c: Floats, d: Floats) -> npt.NDArray[np.complex128]:
@@ -223,14 +215,11 @@ def _find_leak(a: Floats, b: Floats, c: Floats, d: Floats, samples: int) -> floa
 def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Booleans) -> Floats:
     """Return the residuals (T, 3) of PV, OP and SP; NaN where an equation does not apply."""
     pv, op, sp = model.signals.T
-    process = sum(a * _lag(pv, k) + b * _lag(flow, k)
-                  for k, (a, b) in enumerate(zip(model.process_pv, model.process_op, strict=True), start=1))
-    controller = sum(c * _lag(op, k) for k, c in enumerate(model.controller_op, start=1)) + sum(
-        d * _lag(pv, k) + s * _lag(sp, k)
-        for k, (d, s) in enumerate(zip(model.controller_pv, model.controller_sp, strict=True)))
-    setpoint = sum((g * _lag(sp, k) for k, g in enumerate(model.setpoint, start=1)), start=sp - sp)
-    sp_residuals = sp - setpoint if model.setpoint.size else setpoint
-    residuals = np.column_stack([pv - process, op - controller, sp_residuals])
+    process = _lags(pv, 1, _ORDER) @ model.process_pv + _lags(flow, 1, _ORDER) @ model.process_op
+    controller = (_lags(op, 1, 2) @ model.controller_op + _lags(pv, 0, 2) @ model.controller_pv
+                  + _lags(sp, 0, 2) @ model.controller_sp)
+    setpoint = model.setpoint[0] * _lag(sp, 1) if model.setpoint.size else sp
+    residuals = np.column_stack([pv - process, op - controller, sp - setpoint])
     residuals[~is_automatic] = np.nan
     if not model.setpoint.size:  # Residuals around an operator's SP moves are excluded.
         is_moved = np.convolve(np.abs(np.diff(sp, prepend=sp[:1])) > 0, np.ones(_ORDER + 1))[:len(sp)] > 0

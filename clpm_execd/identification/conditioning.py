@@ -11,7 +11,7 @@ from math import log
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.pid_regression import explained_share, find_controlled_samples
+from clpm_execd.identification.closed_loop.pid_regression import explained_share
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.block import Floats
@@ -24,7 +24,6 @@ _MAX_BUMP_MOVE_SHARE = 0.05  # of samples in which the OP of a bump test moves
 _REST_SAMPLES = 30  # A controller whose OP is constant at an end of its travel for longer is off, not saturated.
 _MIN_CONTROL_MOVE_SHARE = 0.5  # of the samples between shutdowns in which a controller moves OP; a bump test does not
 _LEAST_UNEXPLAINED = 1e-9  # of OP's moves, by a law without rounding
-_LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is at the end
 
 
 def condition(signals: Signals) -> tuple[Signals, list[str]]:
@@ -42,10 +41,8 @@ def _remove_shutdowns(signals: Signals) -> tuple[Signals, str]:
 
     An OP that rests where the control error holds it is saturated, and the process goes on.
     """
-    with np.errstate(invalid="ignore"):
-        at_end = (signals.op <= _LIMIT_PERCENT) | (signals.op >= 100.0 - _LIMIT_PERCENT)
-    action = _find_action(signals, ~at_end)
-    shutdowns = [s for s in find_runs(at_end & signals.complete, _REST_SAMPLES)
+    action = _find_action(signals, ~signals.at_end)
+    shutdowns = [s for s in find_runs(signals.at_end & signals.complete, _REST_SAMPLES)
                  if np.ptp(signals.op[s]) == 0.0 and not _is_saturated(signals, s, action)]
     in_control = signals.complete.copy()
     for s in shutdowns:
@@ -119,7 +116,7 @@ def _align_op(signals: Signals) -> tuple[Signals, str]:
     shares = {late: explained_share(one) for late, one in shifted.items()}
     late = max(shares, key=lambda one: shares[one])
     unexplained = [max(1.0 - share, _LEAST_UNEXPLAINED) for share in (shares[0], shares[late])]
-    gain = int(find_controlled_samples(signals).sum()) * log(unexplained[0] / unexplained[1])
+    gain = int(signals.controlled.sum()) * log(unexplained[0] / unexplained[1])
     if shares[late] < LIMITS.min_r_squared or gain <= LIMITS.shift_gain:
         return signals, ""
     when = "after" if late > 0 else "before"

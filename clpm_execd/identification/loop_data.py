@@ -16,11 +16,15 @@ from clpm_execd.records.record import Record
 
 Booleans = npt.NDArray[np.bool_]
 
+TINY = 1e-300  # in place of a zero whose logarithm or quotient is needed: its inverse is finite, as its logarithm
 _ZERO_RANGE = 1e-9  # engineering units: a signal below it is zero, since no transmitter has such a small range
 _GAP_INTERVALS = 1.5  # between two samples, from which there is a gap
 GAP_SAMPLES = 60  # A longer gap is shortened to this length, across which no method carries information.
 _MIN_LEVELS = 8  # of a signal that show their step by themselves: by chance one set in a million does
 _MAX_STEPS_APART = 10  # of the two nearest levels of a signal
+_LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is at the end
+_REST_SAMPLES = 30  # between two moves of SP: an operator's SP usually rests longer, a master's does not
+_LEAST_MOVES = 10  # of SP: with fewer it is an operator's
 _LETTERS = {"F": "flow", "P": "pressure", "L": "level", "T": "temperature", "A": "composition", "Q": "composition"}
 
 
@@ -47,6 +51,24 @@ class Signals:
     def complete(self) -> Booleans:
         """The mask (T,) of samples in which PV, OP and SP all have a value."""
         return np.isfinite(self.pv) & np.isfinite(self.op) & np.isfinite(self.sp)
+
+    @property
+    def at_end(self) -> Booleans:
+        """The mask (T,) of samples in which OP is at an end of its travel."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray((self.op <= _LIMIT_PERCENT) | (self.op >= 100.0 - _LIMIT_PERCENT))
+
+    @property
+    def controlled(self) -> Booleans:
+        """The mask (T,) of samples in which the controller sets OP: in automatic and not saturated."""
+        return self.complete & self.automatic & ~self.at_end
+
+    @property
+    def has_continuous_sp(self) -> bool:
+        """Whether SP is hardly ever constant, as in a cascade's secondary loop."""
+        sp = self.sp[self.complete]
+        rests = np.diff(np.concatenate([[0], 1 + np.flatnonzero(np.diff(sp) != 0), [len(sp)]]))
+        return len(rests) > _LEAST_MOVES and float(rests[rests >= _REST_SAMPLES].sum()) < 0.5 * len(sp)
 
     def part(self, where: slice | npt.NDArray[np.intp]) -> Signals:
         """Return the selected samples with the same interval."""
@@ -114,7 +136,7 @@ def find_resolution(values: Floats) -> float:
     if len(levels) < 2:
         return 0.0
     largest, smallest_difference = float(np.abs(levels).max()), float(np.diff(levels).min())
-    heights, finest = levels - levels[0], max(2e-6 * largest, 1e-300)
+    heights, finest = levels - levels[0], max(2e-6 * largest, TINY)
     if len(levels) >= _MIN_LEVELS:
         for part in range(1, _MAX_STEPS_APART + 1):
             step = smallest_difference / part
@@ -132,6 +154,11 @@ def find_resolution(values: Floats) -> float:
 def _are_multiples(levels: Floats, step: float) -> bool:
     ratios = levels / step
     return bool(np.abs(ratios - np.rint(ratios)).max() < 0.05)
+
+
+def rounding_variance(step: float) -> float:
+    """Return the variance of rounding errors that are uniformly distributed over a step."""
+    return step**2 / 12.0
 
 
 def find_runs(usable: Booleans, shortest: int) -> list[slice]:

@@ -7,7 +7,6 @@ from math import exp
 
 import numpy as np
 
-from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.plant.block import Floats
@@ -29,7 +28,7 @@ def estimate_habits(signals: Signals, findings: Findings) -> OperatorSpec:
     if not len(changes):
         findings.warnings.append("SP never moved")
         return habits
-    if has_continuous_sp(signals):
+    if signals.has_continuous_sp:
         findings.warnings.append("SP moves continuously: it is simulated by a model, and not by operator moves")
         return habits
     max_gap = max(1, round(_MAX_MOVE_SECONDS / signals.interval))

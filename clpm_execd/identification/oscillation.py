@@ -12,7 +12,7 @@ import numpy as np
 
 from clpm_execd.identification.correlation import autocorrelation
 from clpm_execd.identification.estimates import QUANTILE
-from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.loop_data import TINY, Signals, find_runs
 from clpm_execd.plant.block import Floats
 
 _MIN_SAMPLES = 128  # samples
@@ -86,7 +86,7 @@ def find_external_oscillation(errors: Floats, interval: float, fundamental: floa
 def _noise_floor(power: Floats, k: int) -> float:
     """Return the mean noise power around a line, from the median, which is robust to other lines."""
     neighbours = np.concatenate([power[max(k - _FLOOR_LINES, 1):k - 1], power[k + 2:k + _FLOOR_LINES]])
-    return max(float(np.median(neighbours)) / float(np.log(2.0)), 1e-300)
+    return max(float(np.median(neighbours)) / float(np.log(2.0)), TINY)
 
 
 def refine_frequency(x: Floats, frequency: float) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from simulated_records import SECOND, START, record_of, run
 
-from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law, explained_share
 from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
 from clpm_execd.identification.learn import LearnedLoop, learn
@@ -148,8 +147,8 @@ def test_an_sp_that_rests_and_steps_is_an_operators_and_one_that_moves_each_samp
     signals = extract_signals(record_of(run(flow_loop(), 3600)), 0, FULL)
     stairs = replace(signals, sp=20.0 + np.arange(3600.0) // 300.0)
     masters = replace(signals, sp=np.cumsum(np.random.default_rng(1).normal(size=3600)))
-    assert not has_continuous_sp(stairs)
-    assert has_continuous_sp(masters)
+    assert not stairs.has_continuous_sp
+    assert masters.has_continuous_sp
 
 
 def cooled_by_day(samples: int) -> Signals:

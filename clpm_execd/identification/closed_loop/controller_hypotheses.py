@@ -10,9 +10,8 @@ from math import inf, log
 
 import numpy as np
 
-from clpm_execd.identification.arx import has_continuous_sp
 from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
-from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw, find_controlled_samples
+from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.estimates import Estimate, Findings, rounded
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import Signals
@@ -43,7 +42,7 @@ class PidAtSamples:
         """Return the loop with the controller of the regression."""
         if data.law is None or data.law.is_hidden:
             return None
-        samples = int(find_controlled_samples(data.signals).sum())
+        samples = int(data.signals.controlled.sum())
         # R2 itself is the criterion: that a law is significant does not make it the controller's.
         return _fitted("a PID controller sets OP at the samples", data.law, data, prior,
                        -samples * log(max(1.0 - data.law.r_squared, 1e-300)),
@@ -77,7 +76,7 @@ class PidAtScans:
 
 def _ratio_of_movement(signals: Signals) -> float:
     """Return the standard deviation of OP over that of PV: with it a tuning rule does not depend on their ranges."""
-    controlled = find_controlled_samples(signals)
+    controlled = signals.controlled
     pv, op = (float(part[controlled].std()) if controlled.any() else 0.0 for part in (signals.pv, signals.op))
     return op / pv if pv > 0.0 and op > 0.0 else 1.0
 
@@ -94,7 +93,7 @@ def _fitted(name: str, law: PidLaw, data: LoopData, prior: Fitted, gain: float, 
 
 def _log_likelihood(signals: Signals, r_squared: float) -> float:
     """Return the log-likelihood of OP's moves in automatic where a law explains this share of their variance."""
-    moves = np.diff(signals.op)[find_controlled_samples(signals)[1:]]
+    moves = np.diff(signals.op)[signals.controlled[1:]]
     moves = moves[np.isfinite(moves)]
     unexplained = float(np.mean(moves**2)) * (1.0 - r_squared) if len(moves) else 0.0
     return -len(moves) / 2.0 * log(unexplained) if unexplained > 0.0 else inf
@@ -112,7 +111,7 @@ def _make_controller(law: PidLaw, signals: Signals, findings: Findings) -> Contr
     if law.derivative[0] > 0:
         derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
-    if (np.ptp(signals.sp[signals.complete]) > 0 and not has_continuous_sp(signals)
+    if (np.ptp(signals.sp[signals.complete]) > 0 and not signals.has_continuous_sp
             and law.weight[2] - law.weight[1] < 0.5):
         weight = min(max(findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)

@@ -13,10 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.arx import has_continuous_sp
-from clpm_execd.identification.closed_loop.pid_regression import find_controlled_samples
 from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_models
-from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.loop_data import TINY, Signals, find_runs, rounding_variance
 from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, FIXED_STD, LAG_SIGMAS, least_squares
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
@@ -89,14 +87,14 @@ class Likelihood:
     def __init__(self, signals: Signals, process: ProcessSpec, start: tuple[float, float], scan: float, sign: float,
                  pv_step: float) -> None:
         self.model, self.scan, self.sign, self.lags = process.model, scan, sign, len(process.tau)
-        has_operator = not has_continuous_sp(signals)
+        has_operator = not signals.has_continuous_sp
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + 1e-9))
-        self.interval, self._rounding = signals.interval, pv_step**2 / 12.0
+        self.interval, self._rounding = signals.interval, rounding_variance(pv_step)
         self.grid = Grid(max(signals.interval / parts, scan), parts, scan)
         self._data: list[_Stretch] = []
         remaining = _MAX_SAMPLES
-        for s in sorted(find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES),
+        for s in sorted(find_runs(signals.controlled, _MIN_STRETCH_SAMPLES),
                         key=lambda s: s.start - s.stop):
             s = slice(s.start, min(s.stop, s.start + remaining))
             if s.stop - s.start >= _MIN_STRETCH_SAMPLES:
@@ -201,7 +199,7 @@ class Likelihood:
     def _cost(self, params: Floats, white: Floats) -> float:
         """Return minus twice the log-likelihood of the parameters with these whitened innovations."""
         prior_residuals = self._prior_residuals(params)
-        cost = white.size * log(max(float(np.mean(white**2)), 1e-300)) + float(prior_residuals @ prior_residuals)
+        cost = white.size * log(max(float(np.mean(white**2)), TINY)) + float(prior_residuals @ prior_residuals)
         return cost if np.isfinite(cost) else np.inf
 
     def _evaluate(self, params: Floats) -> LoopFit | None:
@@ -267,7 +265,7 @@ class Likelihood:
         innovations = self._compute_innovations(fit.parameters[None]).innovations[0]
         variance = _generalized_variance(innovations, 0)  # that of PV and OP: the memory is OP less a multiple of PV
         moves = np.concatenate([np.diff(stretch.data[:, 1]) for stretch in self._data])
-        r_squared = 1.0 - variance / float(np.mean(innovations[:, 0]**2)) / max(float(np.mean(moves**2)), 1e-300)
+        r_squared = 1.0 - variance / float(np.mean(innovations[:, 0]**2)) / max(float(np.mean(moves**2)), TINY)
         return r_squared, log(variance / _regression_variance([stretch.data for stretch in self._data]))
 
 
@@ -318,4 +316,4 @@ def _regression_variance(stretches: Sequence[Floats]) -> float:
 
 def _generalized_variance(residuals: Floats, parameters: int) -> float:
     """Return the determinant of the covariance of residuals (T, 2) of a fit with so many parameters each."""
-    return max(float(np.linalg.det(residuals.T @ residuals / (len(residuals) - parameters))), 1e-300)
+    return max(float(np.linalg.det(residuals.T @ residuals / (len(residuals) - parameters))), TINY)

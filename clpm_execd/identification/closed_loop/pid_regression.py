@@ -15,16 +15,18 @@ from math import exp, log, sqrt
 import numpy as np
 
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
-from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
+from clpm_execd.identification.loop_data import TINY, Signals, find_runs, rounding_variance
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
 
 _POLES = (0.0, 0.8, 0.98, 1.0)  # of the noise; five others between them change no estimate of 37 loops
 _MIN_SAMPLES, _MIN_STRETCH_SAMPLES = 60, 20
+_MIN_GAIN_2LOGL = 20.0  # of derivative and filter: more than Schwarz's criterion (1978), log n of about 8 for each
+_SIGNIFICANT_STDS = 3.0  # of an estimate from 0, or from another one: a chance of 1 in 400
+_MAX_CONDITION = 1e12  # of the normal matrix: beyond it inversion leaves four digits of sixteen
 _LONGEST_FILTER = 16.0  # of a derivative, intervals
 _FILTER_ROOT_TOLERANCE = 0.004  # of the square root of the derivative filter in its search, a thousandth of the longest
 _MAX_UNEXPLAINED_RATIO = 0.5  # A derivative shorter than an interval must halve the unexplained variance of OP's moves.
-_LIMIT_PERCENT = 0.05  # of travel: OP this close to an end is saturated
 _BANDWIDTH_SAMPLES = 100  # of the long-run covariance
 DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value, assumed where the record does not show it
 SCAN = 1.0  # s: the usual scan interval of controllers, assumed where the record does not show it
@@ -84,8 +86,7 @@ def estimate_pid_law(signals: Signals, resolutions: tuple[float, float]) -> PidL
     if best is None:
         return None
     alternative = regression.fit_derivative(best)
-    # A gain of 10 for each of derivative and filter is more than Schwarz's criterion (1978) asks, log n of about 8.
-    if alternative.cost < best.cost - 20.0 and _is_plausible_derivative(alternative, best, signals.interval):
+    if alternative.cost < best.cost - _MIN_GAIN_2LOGL and _is_plausible_derivative(alternative, best, signals.interval):
         best = alternative
     if signals.interval <= SCAN and not _is_exact(best, resolutions):
         best = regression.fit_with_instruments(best)
@@ -103,7 +104,7 @@ class _Regression:
 
     def __init__(self, signals: Signals, pv_step: float) -> None:
         self._signals, self._pv_step = signals, pv_step
-        self._stretches = find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES)
+        self._stretches = find_runs(signals.controlled, _MIN_STRETCH_SAMPLES)
         self._outputs = [signals.op[s] for s in self._stretches]
         self.has_sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in self._stretches)
 
@@ -139,7 +140,7 @@ class _Regression:
         if alternative is None:
             return plain
         deviation = sqrt(max(float(alternative.covariance()[1, 1]), 0.0))
-        is_needed = abs(alternative.values[1] - plain.values[1]) > 3.0 * deviation
+        is_needed = abs(alternative.values[1] - plain.values[1]) > _SIGNIFICANT_STDS * deviation
         return replace(alternative, r_squared=plain.r_squared) if is_needed else plain
 
     def _regressors(self, derivative_filter: float | None) -> list[Floats]:
@@ -152,23 +153,23 @@ class _Regression:
                    for series in (parts, instruments, self._outputs))
         n, k = z.shape
         normal = z.T @ x
-        rounding = n * (1.0 + pole * pole) * self._pv_step**2 / 12.0
+        rounding = n * (1.0 + pole**2) * rounding_variance(self._pv_step)
         normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
-        scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        scale = np.sqrt(np.maximum(np.diag(normal), TINY))
         normal /= np.outer(scale, scale)
-        if not np.isfinite(normal).all() or np.linalg.cond(normal) > 1e12:
+        if not np.isfinite(normal).all() or np.linalg.cond(normal) > _MAX_CONDITION:
             return None
         inverse = np.linalg.inv(normal) / np.outer(scale, scale)
         values = inverse @ (z.T @ y)
         residuals = y - x @ values
-        variance = max(float(residuals @ residuals) / max(n - k, 1), 1e-300)
+        variance = max(float(residuals @ residuals) / max(n - k, 1), TINY)
         return _Fit(derivative_filter, pole, values, inverse, z, residuals, n * log(variance), 0.0)
 
     def _r_squared(self, parts: list[Floats], values: Floats) -> float:
         """Return the share of the sum of squares of OP's moves that the law explains."""
         moves = np.concatenate([np.diff(output) for output in self._outputs])
         residuals = [np.diff(output - part @ values) for part, output in zip(parts, self._outputs, strict=True)]
-        return 1.0 - float(sum(one @ one for one in residuals)) / max(float(moves @ moves), 1e-300)
+        return 1.0 - float(sum(one @ one for one in residuals)) / max(float(moves @ moves), TINY)
 
 
 def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats:
@@ -181,7 +182,7 @@ def controller_residuals(signals: Signals, controller: ControllerSpec) -> Floats
     tf = derivative / controller.derivative_filter / h
     gains = [1.0, h / controller.reset if controller.reset else 0.0, controller.setpoint_weight, derivative / h]
     residuals = np.full(len(signals.op), np.nan)
-    for s in find_runs(find_controlled_samples(signals), _MIN_STRETCH_SAMPLES):
+    for s in find_runs(signals.controlled, _MIN_STRETCH_SAMPLES):
         regressors = _regressors(signals, s, True, tf)
         residual = signals.op[s] - gain * (regressors @ np.array(gains))
         residuals[s] = residual - residual.mean()
@@ -197,14 +198,6 @@ def _is_plausible_derivative(fit: _Fit, without: _Fit, interval: float) -> bool:
     shows = interval <= SCAN and 1.0 - fit.r_squared < _MAX_UNEXPLAINED_RATIO * (1.0 - without.r_squared)
     derivative, rate = fit.values[-1] / fit.values[0], fit.values[1] / fit.values[0]
     return bool(derivative > (0.0 if shows else 1.0) and derivative * rate < 1.0)
-
-
-def find_controlled_samples(signals: Signals) -> Booleans:
-    """Return the mask (T,) of samples in which the controller sets OP: in automatic and not saturated."""
-    controlled = signals.complete & signals.automatic
-    with np.errstate(invalid="ignore"):
-        controlled &= (signals.op > _LIMIT_PERCENT) & (signals.op < 100.0 - _LIMIT_PERCENT)
-    return controlled
 
 
 def _regressors(signals: Signals, s: slice, sp_moves: bool, derivative: float | None) -> Floats:
@@ -253,7 +246,8 @@ def long_run_covariance(scores: Floats, band: int) -> Floats:
 def _is_exact(fit: _Fit, resolutions: tuple[float, float]) -> bool:
     """Return whether rounding alone explains the residuals."""
     p, i = np.abs(fit.values[:2])
-    rounding = ((1.0 + fit.pole**2) * resolutions[1]**2 + ((p + i)**2 + (fit.pole * p)**2) * resolutions[0]**2) / 12.0
+    of_pv, of_op = map(rounding_variance, resolutions)
+    rounding = (1.0 + fit.pole**2) * of_op + ((p + i)**2 + (fit.pole * p)**2) * of_pv
     return bool(np.mean(fit.residuals**2) < _MAX_ROUNDING_RATIO * rounding or fit.r_squared > _EXACT_R_SQUARED)
 
 
@@ -261,7 +255,7 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
     covariance, has_derivative = fit.covariance(), fit.derivative_filter is not None
     p, i = fit.values[:2].tolist()
     deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist()
-    if p == 0.0 or abs(p) < 3.0 * deviations[0]:
+    if p == 0.0 or abs(p) < _SIGNIFICANT_STDS * deviations[0]:
         return None
 
     def ratio(over: int, under: int, least: float) -> tuple[float, float, float]:
@@ -280,7 +274,7 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
     half_width = float(np.sign(p)) * max(QUANTILE * deviations[0], rounding * abs(p))
     low, high = sorted((p - half_width, p + unknown_share * i + half_width))
     reset = derivative = (0.0, 0.0, 0.0)
-    if p * i > 0 and abs(i) > 3.0 * deviations[1]:
+    if p * i > 0 and abs(i) > _SIGNIFICANT_STDS * deviations[1]:
         value, *ends = ratio(0, 1, 2.0 * rounding)
         reset = (value, ends[0], ends[1] + unknown_share * interval)
     n = DERIVATIVE_FILTER

@@ -18,7 +18,7 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.loop_data import Signals, find_runs
+from clpm_execd.identification.loop_data import TINY, Signals, find_runs
 from clpm_execd.identification.process.transfer_functions import Filters, make_filters, pole_logit, pole_of
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
@@ -206,8 +206,8 @@ class PredictionErrorModel:
     def costs(self, fit: Fit, stems: Floats) -> Floats:
         """Return the costs (M,) of a fit for each of M stem positions, (M, T), as the input, with the best gain."""
         y, u = self.with_input(stems).filter_signals(fit.parameters)
-        residual_power = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), 1e-300)
-        variance = np.maximum(residual_power, 1e-300) / max(len(y) - len(fit.parameters), 1)
+        residual_power = float(y @ y) - (u @ y) ** 2 / np.maximum(np.einsum("mn,mn->m", u, u), TINY)
+        variance = np.maximum(residual_power, TINY) / max(len(y) - len(fit.parameters), 1)
         return np.asarray(fit.cost + len(y) * (np.log(variance) - 2.0 * log(fit.sigma)))
 
     def estimate_oscillation_load(self, fit: Fit) -> tuple[float, float, float]:

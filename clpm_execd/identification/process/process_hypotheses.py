@@ -13,6 +13,7 @@ import numpy as np
 
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
 from clpm_execd.identification.hypotheses import Fitted, LoopData
+from clpm_execd.identification.loop_data import rounding_variance
 from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.process.process_law import ProcessLaw, estimate_noise, estimate_process
 from clpm_execd.identification.process.typical_process import other_model, process_implied_by_tuning, tune_by_rule
@@ -140,7 +141,7 @@ def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessL
         return loop, None
     law, (value, _, high) = law or residuals, (law or residuals).noise
     # The rounding of PV causes a part of the variance of noise at the samples.
-    sensor_share = 1.0 - (min(data.resolutions[0]**2 / 12.0 / max(value, 1e-9)**2, _MAX_ROUNDING_SHARE)
+    sensor_share = 1.0 - (min(rounding_variance(data.resolutions[0]) / max(value, 1e-9)**2, _MAX_ROUNDING_SHARE)
                           if law is residuals else 0.0)
     noise = Estimate.from_factor(value * sensor_share**0.5, (high / value)**(1.0 / sensor_share), "% of span")
     sigma = findings.note("disturbance.sigma", Estimate.from_interval(law.load, "% of travel"))

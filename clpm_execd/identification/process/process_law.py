@@ -13,7 +13,7 @@ from math import exp, inf, log
 import numpy as np
 
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
-from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.loop_data import TINY, Signals
 from clpm_execd.identification.process.dead_time_profile import ABANDON_ABOVE_2LOGL, profile_dead_time
 from clpm_execd.identification.process.prediction_error import (
     NOISES,
@@ -188,7 +188,7 @@ def _make_law(pem: PredictionErrorModel, fit: Fit, samples: int, ends: tuple[flo
                               for end in (fit.parameters[k], *(ends or np.log(intervals[k + 2][1:]))))
     _, low, high = intervals[k]
     if likely_fits:  # with the standard deviation of the log gain for a given dead time
-        deviation = max(variances[k] - covariance[k, k + 2]**2 / max(variances[k + 2], 1e-300), 0.0)**0.5
+        deviation = max(variances[k] - covariance[k, k + 2]**2 / max(variances[k + 2], TINY), 0.0)**0.5
         gains, factor = [sign * one.gain for one in likely_fits], exp(min(QUANTILE * deviation, MAX_LOG_HALF_WIDTH))
         low, high = max(min(low, min(gains) / factor), 0.0), max(high, max(gains) * factor)
     return ProcessLaw(
