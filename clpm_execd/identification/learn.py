@@ -26,9 +26,8 @@ from clpm_execd.identification.process.process_hypotheses import OtherModel, Per
 from clpm_execd.identification.process.process_law import estimate_process
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.identification.valve.valve_hypotheses import DrivenValve, FollowingValve, StickingValve
-from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
-from clpm_execd.plant.specs import LoopSpec, RecordingSpec, Resolution, SensorSpec
+from clpm_execd.plant.specs import LoopSpec, RecordingSpec, Resolution
 from clpm_execd.records.gaps import count_long_gaps
 from clpm_execd.records.output_range import PERCENT, infer_output_range
 from clpm_execd.records.record import Record
@@ -209,13 +208,11 @@ def _set_levels(base: LoopSpec, signals: Signals, record: Record, column: int, f
         findings.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
     repeated = float(np.mean(np.diff(signals.pv[complete]) == 0)) if complete.sum() > 1 else 0.0
     findings.note("recording.repeated", Estimate.measured(repeated, "fraction of PV values"))
-    noise = findings.note("sensor.noise",
-                          Estimate.from_prior(estimate_white_noise(signals.pv[complete]), "% of span", 1.5))
+    findings.note("sensor.noise", Estimate.from_prior(base.sensor.noise, "% of span"))
     return replace(
         base,
         sp=min(max(findings.note("sp", Estimate.measured(sp, "engineering units"), 7), low), high),
         op=findings.note("op", Estimate.measured(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
-        sensor=SensorSpec(noise=min(noise, 50.0)),
         recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
             pv=findings.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
             op=findings.note("recording.resolution.op", Estimate.measured(step_op, _op_unit(signals.op_span)), 12))))
@@ -223,11 +220,3 @@ def _set_levels(base: LoopSpec, signals: Signals, record: Record, column: int, f
 
 def _op_unit(ends: tuple[float, float]) -> str:
     return "%" if ends == PERCENT else "units of op_range"
-
-
-def estimate_white_noise(pv: Floats) -> float:
-    """Return the standard deviation of white noise, % of span: the level of the spectrum at the highest frequencies."""
-    if len(pv) < 16:
-        return 0.0
-    # Third differences remove a smooth signal and have twenty times the variance of white noise.
-    return float(np.median(np.abs(np.diff(pv, 3))) / 0.6745 / np.sqrt(20.0))
