@@ -5,9 +5,14 @@ Every number of a fitted loop is an Estimate, whose source is the record or a de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
+import numpy as np
+
+from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, OperatorSpec, ProcessSpec, SensorSpec
+
+Spec = TypeVar("Spec", ControllerSpec, DisturbanceSpec, OperatorSpec, ProcessSpec, SensorSpec)
 Origin = Literal["identified", "record", "prior"]
 
 QUANTILE = 1.645  # of the standard normal distribution, for 90 % intervals
@@ -105,6 +110,17 @@ class Findings:
         self.estimates |= other.estimates
         self.warnings += other.warnings
         self.hypotheses += other.hypotheses
+
+
+def within_limits(spec: Spec) -> Spec:
+    """Return the specification with its numbers within the limits that a configuration has to keep."""
+    numbers: dict[str, Any] = {}
+    for item in fields(spec):
+        value, about = getattr(spec, item.name), item.metadata["parameter"]
+        if isinstance(value, float | tuple):
+            limited = np.clip(value, about.low, about.high).tolist()
+            numbers[item.name] = tuple(limited) if isinstance(value, tuple) else limited
+    return replace(spec, **numbers)
 
 
 def rounded(value: float, digits: int = 4) -> float:

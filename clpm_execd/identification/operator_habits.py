@@ -7,7 +7,7 @@ from math import exp
 
 import numpy as np
 
-from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
+from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded, within_limits
 from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import OperatorSpec
@@ -41,7 +41,7 @@ def estimate_habits(signals: Signals, findings: Findings) -> OperatorSpec:
     # determines the difference, but not the variance of the levels.
     steps = np.diff(sp[np.append(starts, -1)])
     size = findings.note("operator.size", Estimate.measured(float(np.sqrt(np.mean(steps**2) / 2.0)), "% of span"))
-    habits = replace(habits, interval=min(max(interval, 1.0), 1e8), size=min(size, 50.0))
+    habits = within_limits(replace(habits, interval=interval, size=size))
     if time >= _MIN_DAYS * _DAY_SECONDS:
         times = signals.times[signals.complete]
         habits = replace(habits, day=_estimate_day_profile(times[starts + 1], times))
@@ -75,6 +75,7 @@ def _estimate_manual_periods(signals: Signals, findings: Findings) -> OperatorSp
         stays = len(find_runs(mask, 1))
         # The log of the mean of n exponentially distributed times has a standard deviation of 1 / sqrt(n).
         mean = Estimate.from_factor(float(mask.sum()) / stays * signals.interval, exp(QUANTILE / stays**0.5), "s")
-        return min(findings.note(f"operator.{key}", mean), 1e8)
+        return findings.note(f"operator.{key}", mean)
 
-    return OperatorSpec(manual=mean_stay("manual", ~automatic), automatic=mean_stay("automatic", automatic))
+    return within_limits(OperatorSpec(manual=mean_stay("manual", ~automatic),
+                                      automatic=mean_stay("automatic", automatic)))

@@ -62,31 +62,25 @@ def find_external_oscillation(errors: Floats, interval: float, fundamental: floa
     fundamental: the period, s, of the loop's oscillation. Residuals are whitened, so that a harmonic may be higher in
     them than the fundamental: a line at a harmonic is taken as one of the fundamental.
     """
+    from scipy.ndimage import median_filter
+
     longest = max(find_runs(np.isfinite(errors), _MIN_SAMPLES), key=lambda s: s.stop - s.start, default=None)
     if longest is None:
         return None
     x = errors[longest] - errors[longest].mean()
-    power = np.abs(np.fft.rfft(x)) ** 2 / len(x)
-    lines = range(_MIN_PERIODS, len(power) // 2)
-    if not len(lines):
+    power = np.abs(np.fft.rfft(x)) ** 2
+    # The median of exponentially distributed lines is log 2 of their mean, and robust to the line itself.
+    noise_floor = median_filter(power, 2 * _FLOOR_LINES + 1) / np.log(2.0)
+    heights = (power / np.maximum(noise_floor, TINY))[_MIN_PERIODS:len(power) // 2]
+    if not len(heights) or heights.max() < np.log(len(heights) / _FALSE_ALARM_PROBABILITY):
         return None
-    heights = np.array([power[k] / _noise_floor(power, k) for k in lines])
-    tallest = lines[int(np.argmax(heights))]
-    if heights.max() < np.log(len(lines) / _FALSE_ALARM_PROBABILITY):
-        return None
-    frequency = refine_frequency(x, tallest / len(x))
+    frequency = refine_frequency(x, (_MIN_PERIODS + int(np.argmax(heights))) / len(x))
     half_line = 0.5 / len(x)  # An exactly periodic wave has a narrower bound, but no plant has such a wave.
     period_ratio = interval / frequency / fundamental if fundamental else 1.0
     harmonic = round(1.0 / period_ratio)
     if 2 <= harmonic <= _MAX_HARMONIC and abs(harmonic * period_ratio - 1.0) < _HARMONIC_TOLERANCE:
         frequency, half_line = frequency / harmonic, half_line / harmonic
     return interval / frequency, interval / (frequency + half_line), interval / (frequency - half_line)
-
-
-def _noise_floor(power: Floats, k: int) -> float:
-    """Return the mean noise power around a line, from the median, which is robust to other lines."""
-    neighbours = np.concatenate([power[max(k - _FLOOR_LINES, 1):k - 1], power[k + 2:k + _FLOOR_LINES]])
-    return max(float(np.median(neighbours)) / float(np.log(2.0)), TINY)
 
 
 def refine_frequency(x: Floats, frequency: float) -> float:

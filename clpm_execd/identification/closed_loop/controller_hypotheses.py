@@ -12,7 +12,7 @@ import numpy as np
 
 from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
 from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
-from clpm_execd.identification.estimates import Estimate, Findings, rounded
+from clpm_execd.identification.estimates import Estimate, Findings, rounded, within_limits
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import Signals
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning, tune_by_rule
@@ -113,8 +113,8 @@ def _make_controller(law: PidLaw, signals: Signals, findings: Findings) -> Contr
     weight = 1.0
     if (np.ptp(signals.sp[signals.complete]) > 0 and not signals.has_continuous_sp
             and law.weight[2] - law.weight[1] < 0.5):
-        weight = min(max(findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, "")), 0.0), 1.0)
+        weight = findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, ""))
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
-    return ControllerSpec(action="reverse" if law.gain[0] > 0 else "direct", gain=min(gain, 1e4), reset=min(reset, 1e7),
-                          derivative=min(derivative, 1e6), setpoint_weight=weight,
-                          derivative_filter=rounded(law.filter))
+    return within_limits(ControllerSpec(action="reverse" if law.gain[0] > 0 else "direct", gain=gain, reset=reset,
+                                        derivative=derivative, setpoint_weight=weight,
+                                        derivative_filter=rounded(law.filter)))

@@ -268,22 +268,24 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
         return value, value / factor, value * factor
 
     is_exact = _is_exact(fit, resolutions)
-    # The integral over unknown scans between two samples acts like gain, up to all of it.
-    unknown_share = 0.0 if is_exact or p * i <= 0 else 1.0
+    # The integral over unknown scans between two samples acts like gain: half of it for an error that moves linearly,
+    # all of it for white noise.
+    largest_share = 0.0 if is_exact or p * i <= 0 else 1.0
+    share = largest_share / 2.0 if interval > SCAN else 0.0
     rounding = _MIN_LOG_HALF_WIDTH_WITH_DERIVATIVE if has_derivative else _MIN_LOG_HALF_WIDTH
     half_width = float(np.sign(p)) * max(QUANTILE * deviations[0], rounding * abs(p))
-    low, high = sorted((p - half_width, p + unknown_share * i + half_width))
+    low, high = sorted((p - half_width, p + largest_share * i + half_width))
     reset = derivative = (0.0, 0.0, 0.0)
     if p * i > 0 and abs(i) > _SIGNIFICANT_STDS * deviations[1]:
         value, *ends = ratio(0, 1, 2.0 * rounding)
-        reset = (value, ends[0], ends[1] + unknown_share * interval)
+        reset = (value + share * interval, ends[0], ends[1] + largest_share * interval)
     n = DERIVATIVE_FILTER
     if has_derivative:
         derivative = ratio(-1, 0, _MIN_DERIVATIVE_LOG_HALF_WIDTH)
-        n = min(max(derivative[0] / max((fit.derivative_filter or 0.0) * interval, 1e-9), 1.0), 100.0)
+        n = derivative[0] / max((fit.derivative_filter or 0.0) * interval, TINY)
     weight = (1.0, 1.0, 1.0)
     if has_sp_moves:
         b, deviation = float(fit.values[2]) / p, max(deviations[2] / abs(p), _MIN_LOG_HALF_WIDTH)
         weight = (b, b - QUANTILE * deviation, b + QUANTILE * deviation)
-    return PidLaw((p, low, high), reset, derivative, weight, n, max(0.0, fit.r_squared),
+    return PidLaw((p + share * i, low, high), reset, derivative, weight, n, max(0.0, fit.r_squared),
                   is_exact, is_hidden=reset[0] == 0.0 and interval > SCAN and not is_exact)

@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded
+from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded, within_limits
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import rounding_variance
 from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
@@ -43,7 +43,7 @@ class TypeModel:
         if typical.tau:
             findings.note("process.tau", Estimate.from_prior(typical.tau[0], "s", 5.0))
         dead_time = findings.note("process.dead_time", Estimate.from_prior(typical.dead_time, "s", 5.0))
-        process = replace(typical, gain=_within_limits(gain), tau=tuple(map(rounded, typical.tau)), dead_time=dead_time)
+        process = within_limits(replace(typical, gain=gain, tau=tuple(map(rounded, typical.tau)), dead_time=dead_time))
         loop, residuals = _with_residuals(data, prior, replace(prior.loop, process=process), None, findings)
         return replace(prior, name=name, loop=loop, log_likelihood=log_likelihood, bic=bic, residuals=residuals,
                        findings=findings)
@@ -116,9 +116,9 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
     for k, tau in enumerate(law.tau):
         findings.note("process.tau" if k == 0 else "process.tau2", Estimate.from_interval(tau, "s"))
     findings.note("process.dead_time", Estimate.from_interval(law.dead_time, "s"))
-    loop = replace(prior.loop, process=ProcessSpec(
-        model=law.model, gain=_within_limits(rounded(law.gain[0])),
-        tau=tuple(rounded(min(tau[0], 1e6)) for tau in law.tau), dead_time=rounded(law.dead_time[0])))
+    loop = replace(prior.loop, process=within_limits(ProcessSpec(
+        model=law.model, gain=rounded(law.gain[0]), tau=tuple(rounded(tau[0]) for tau in law.tau),
+        dead_time=rounded(law.dead_time[0]))))
     if loop.controller.action is None:
         loop = tune_by_rule(replace(loop, controller=ControllerSpec()), data.signals.interval, findings)
     loop, residuals = _with_residuals(data, prior, loop, law, findings)
@@ -146,13 +146,8 @@ def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessL
     noise = Estimate.from_factor(value * sensor_share**0.5, (high / value)**(1.0 / sensor_share), "% of span")
     sigma = findings.note("disturbance.sigma", Estimate.from_interval(law.load, "% of travel"))
     correlation = findings.note("disturbance.correlation", Estimate.from_interval(law.correlation, "s"))
-    return replace(
-        loop, sensor=SensorSpec(noise=min(findings.note("sensor.noise", noise), 50.0)),
-        disturbance=DisturbanceSpec(sigma=min(sigma, 50.0), correlation=min(max(correlation, 1e-3), 1e6))), residuals
-
-
-def _within_limits(gain: float) -> float:
-    return min(max(gain, -1000.0), 1000.0)
+    return replace(loop, sensor=within_limits(SensorSpec(noise=findings.note("sensor.noise", noise))),
+                   disturbance=within_limits(DisturbanceSpec(sigma=sigma, correlation=correlation))), residuals
 
 
 def _unit(model: str) -> str:
