@@ -14,7 +14,7 @@ from math import inf, log
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.likelihood import Likelihood, LoopFit
+from clpm_execd.identification.closed_loop.likelihood import At, Likelihood, LoopFit
 from clpm_execd.identification.closed_loop.pid_regression import DERIVATIVE_FILTER, SCAN, PidLaw
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
 from clpm_execd.identification.loop_data import Signals
@@ -66,9 +66,9 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     if derivative is not None:
         other, fit = _with_located_moves(likelihood, derivative)
         likelihood, first = (other, fit) if fit.cost < first.cost - LIMITS.derivative_gain else (likelihood, first)
-    dead_time = float(first.parameters[3])
-    best, ends, likely_fits = profile_dead_time(likelihood.fit_at, first, dead_time, log(likelihood.interval))
-    is_determined = best.deviations[0] < LIMITS.max_log_std
+    best, ends, likely_fits = profile_dead_time(likelihood.fit_at, first, float(first.parameters[At.DEAD_TIME]),
+                                                log(likelihood.interval))
+    is_determined = best.deviations[At.GAIN] < LIMITS.max_log_std
     return _make_estimates(likelihood, [best, *likely_fits], ends, law) if is_determined else None
 
 
@@ -85,16 +85,19 @@ def _scans(interval: float, law: PidLaw) -> list[float]:
 def _first_fits(likelihood: Likelihood) -> list[LoopFit]:
     """Return fits from the typical process, also with the time constants of lag and load exchanged."""
     one = likelihood.fit(likelihood.prior_mean)
-    other = likelihood.fit(likelihood.swap(one.parameters)) if one is not None and likelihood.lags else None
+    other = None
+    if one is not None and one.parameters[likelihood.lags].size:
+        other = likelihood.fit(likelihood.swap(one.parameters))
     return [fit for fit in (one, other) if fit is not None]
 
 
 def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:
     """Return the fit with derivative action; None where it is not clearly better or the derivative is implausible."""
-    other = likelihood.fit(np.insert(fit.parameters, -1, fit.parameters[1] + log(_DERIVATIVE_SHARE)))
+    other = likelihood.fit(np.insert(fit.parameters, At.WEIGHT, fit.parameters[At.RESET] + log(_DERIVATIVE_SHARE)))
     if other is None or other.cost > fit.cost - LIMITS.derivative_gain:
         return None
-    is_plausible = log(_LEAST_DERIVATIVE_SCANS * likelihood.scan) < other.parameters[-2] < other.parameters[1]
+    reset, derivative = other.parameters[[At.RESET, At.DERIVATIVE]]
+    is_plausible = log(_LEAST_DERIVATIVE_SCANS * likelihood.scan) < derivative < reset
     return other if is_plausible else None
 
 
@@ -109,7 +112,7 @@ def _with_located_moves(likelihood: Likelihood, fit: LoopFit) -> tuple[Likelihoo
     best, best_fit = likelihood, replace(fit, cost=inf)
     for weight, std in _WEIGHTS:
         weighted = likelihood.with_weight(weight, std)
-        other = weighted.fit(np.append(fit.parameters[:-1], weight))
+        other = weighted.fit(np.append(fit.parameters[:At.WEIGHT], weight))
         if other is not None and other.cost < best_fit.cost - LIMITS.weight_gain:
             best, best_fit = weighted, other
     return best, best_fit
@@ -121,22 +124,23 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
 
     ends: of the interval of the dead time, as its parameter.
     """
-    fit, k = fits[0], 4 + likelihood.lags
+    fit = fits[0]
     values, half_widths = np.array([(one.values, QUANTILE * one.deviations) for one in fits]).transpose(1, 0, 2)
     low, high = np.clip([(values - half_widths).min(axis=0), (values + half_widths).max(axis=0)],
                         fit.values - MAX_LOG_HALF_WIDTH, fit.values + MAX_LOG_HALF_WIDTH)
-    signs = np.where(np.isin(np.arange(len(low)), (0, 2)), likelihood.sign, 1.0)  # of the gains
+    signs = np.where(np.isin(np.arange(len(low)), (At.GAIN, At.PROCESS_GAIN)), likelihood.sign, 1.0)  # of the gains
     estimates = [(value, one, other) for value, one, other in (signs * np.exp([fit.values, low, high])).T.tolist()]
+    weight, least_weight, greatest_weight = (float(part[At.WEIGHT]) for part in (fit.values, low, high))
     r_squared, log_var_ratio = likelihood.r_squared_and_log_var_ratio(fit)
-    dead_time, *ends_of_dead_time = (likelihood.dead_time_of(end) for end in (fit.values[3], *ends))
+    dead_time, *ends_of_dead_time = (likelihood.dead_time_of(end) for end in (fit.values[At.DEAD_TIME], *ends))
     return ClosedLoop(
-        replace(law, gain=estimates[0], reset=estimates[1],
-                weight=(float(fit.values[-1]), float(low[-1]), float(high[-1])), filter=DERIVATIVE_FILTER,
+        replace(law, gain=estimates[At.GAIN], reset=estimates[At.RESET],
+                weight=(weight, least_weight, greatest_weight), filter=DERIVATIVE_FILTER,
                 is_hidden=False, r_squared=r_squared if law.is_hidden else law.r_squared,
-                derivative=estimates[-2] if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
-        ProcessLaw(model=likelihood.model, gain=estimates[2], tau=tuple(estimates[4:k]),
-                   gain_log_std=float(fit.deviations[2]),
+                derivative=estimates[At.DERIVATIVE] if likelihood.has_derivative(fit.parameters) else (0.0, 0.0, 0.0)),
+        ProcessLaw(model=likelihood.model, gain=estimates[At.PROCESS_GAIN], tau=tuple(estimates[likelihood.lags]),
+                   gain_log_std=float(fit.deviations[At.PROCESS_GAIN]),
                    dead_time=(dead_time, min(dead_time, *ends_of_dead_time), max(dead_time, *ends_of_dead_time)),
                    bic=fit.cost + len(fit.values) * log(likelihood.samples), log_likelihood=-fit.cost / 2.0,
-                   correlation=estimates[k], load=estimates[k + 1], noise=estimates[k + 2]),
+                   correlation=estimates[At.CORRELATION], load=estimates[At.LOAD], noise=estimates[At.NOISE]),
         log_var_ratio=log_var_ratio, samples=likelihood.samples)

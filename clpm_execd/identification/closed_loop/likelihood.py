@@ -27,11 +27,20 @@ _MAX_PARTS = 60  # steps in an interval
 _DELAY_STEPS = 12  # the largest number of steps in the expected dead time
 _LOG_STEP = 1e-4  # step of a logarithm for finite differences
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
+_PRIOR_LOAD, _PRIOR_OP_NOISE = 5.0, 0.2  # prior means, relative to what the gain makes of the sensor noise
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
 _MAX_EVALUATIONS = 20
 _FAILED_RESIDUAL = 1e3  # standard deviations: far above any residual of a filter
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
 _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to the rounding of PV and OP
+
+
+
+class At:
+    """The places of the parameters; a derivative is the last but one, and the set-point weight the last."""
+
+    GAIN, RESET, PROCESS_GAIN, DEAD_TIME, CORRELATION, LOAD, NOISE, LAGS = range(8)
+    DERIVATIVE, WEIGHT = -2, -1
 
 
 class _Stretch(NamedTuple):
@@ -63,9 +72,9 @@ class _Innovations(NamedTuple):
 class LoopFit:
     """The maximum-likelihood parameters (see `Likelihood`).
 
-    cost: minus twice the log-likelihood. values: the parameters with the logarithm of tau2 instead of its ratio, and
-    those of the standard deviations of load and noise instead of their ratios. deviations: standard deviations of the
-    values.
+    cost: minus twice the log-likelihood. values: the parameters with the logarithm of tau2 instead of its ratio, that
+    of the standard deviation of the load instead of its ratio, and that of the sensor noise. deviations: standard
+    deviations of the values.
     """
 
     parameters: Floats
@@ -77,16 +86,18 @@ class LoopFit:
 class Likelihood:
     """The likelihood of a record for one model of a loop, whose controller scans every `scan` s.
 
-    The parameters are the logarithms of controller gain and reset, process gain, dead time plus an interval, tau1,
-    tau2 / tau1, the time constant of the load, and the standard deviations of the load and of the noise of OP relative
-    to the sensor noise; then that of the derivative, where there is one; and last the set-point weight itself.
+    The parameters are the logarithms of controller gain and reset, process gain, dead time plus an interval, the time
+    constant of the load, and the standard deviations of the load and of the noise of OP relative to the sensor noise;
+    of tau1 and tau2 / tau1, as far as the process has lags; then of the derivative, where there is one; and last the
+    set-point weight itself.
     prior_mean, prior_std: the normal prior of the parameters. locates_sp_moves: whether the time of a move of SP
     between two samples is estimated; otherwise the sample after a move is ignored.
     """
 
     def __init__(self, signals: Signals, process: ProcessSpec, start: tuple[float, float], scan: float, sign: float,
                  pv_step: float) -> None:
-        self.model, self.scan, self.sign, self.lags = process.model, scan, sign, len(process.tau)
+        self.model, self.scan, self.sign = process.model, scan, sign
+        self.lags = slice(At.LAGS, At.LAGS + len(process.tau))
         has_operator = not signals.has_continuous_sp
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + 1e-9))
@@ -109,23 +120,22 @@ class Likelihood:
         if len(lags) == 2:
             lags[1] -= lags[0]
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
+        log_noises = log(_PRIOR_LOAD * start[0]), log(_PRIOR_OP_NOISE * start[0])
         self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), log(process.dead_time + self.interval),
-                                    *lags, log(correlation), log(5.0 * start[0]), log(0.2 * start[0]), 1.0])
-        self.prior_std = np.array([_WIDE_PRIOR_STD] * 3 + [DEAD_TIME_SIGMA, *LAG_SIGMAS[:self.lags]]
-                                  + [_WIDE_PRIOR_STD] * 3 + [1e-3])
+                                    log(correlation), *log_noises, *lags, 1.0])
+        self.prior_std = np.array([_WIDE_PRIOR_STD] * At.LAGS + [*LAG_SIGMAS[:len(lags)], FIXED_STD])
+        self.prior_std[At.DEAD_TIME] = DEAD_TIME_SIGMA
 
     def has_derivative(self, parameters: Floats) -> bool:
         """Return whether the parameters include derivative action."""
         return len(parameters) > len(self.prior_mean)
 
     def _loop(self, params: Floats) -> LoopParameters:
-        k = 4 + self.lags
-        tau = tuple(np.exp(np.cumsum(params[4:k])).tolist())
-        process = ProcessSpec(model=self.model, gain=exp(params[2]), tau=tau, dead_time=self.dead_time_of(params[3]))
-        gain, reset = np.exp(params[:2]).tolist()
-        correlation, load, output = np.exp(params[k:k + 3]).tolist()
-        return LoopParameters(gain, reset, float(params[-1]), process, correlation, load, output,
-                              exp(params[-2]) if self.has_derivative(params) else 0.0)
+        gain, reset, process_gain, _, correlation, load, noise = np.exp(params[:At.LAGS]).tolist()
+        process = ProcessSpec(model=self.model, gain=process_gain, dead_time=self.dead_time_of(params[At.DEAD_TIME]),
+                              tau=tuple(np.exp(np.cumsum(params[self.lags])).tolist()))
+        return LoopParameters(gain, reset, float(params[At.WEIGHT]), process, correlation, load, noise,
+                              exp(params[At.DERIVATIVE]) if self.has_derivative(params) else 0.0)
 
     def dead_time_of(self, parameter: float) -> float:
         """Return the dead time, s, of its parameter."""
@@ -172,7 +182,7 @@ class Likelihood:
         """Return the deviations of the parameters from the prior means, in standard deviations; 0 for a derivative."""
         mean, std = self.prior_mean, self.prior_std
         if self.has_derivative(params):
-            mean, std = np.insert(mean, -1, params[-2]), np.insert(std, -1, 1.0)
+            mean, std = np.insert(mean, At.WEIGHT, params[At.DERIVATIVE]), np.insert(std, At.WEIGHT, 1.0)
         return np.asarray((params - mean) / std)
 
     def _jacobian(self, white: Floats, perturbed: Floats, scale: float) -> Floats:
@@ -204,7 +214,7 @@ class Likelihood:
 
     def _evaluate(self, params: Floats) -> LoopFit | None:
         """Return the fit with standard deviations by the Jacobian of the whitened innovations."""
-        perturbed, k = _perturb(params), 4 + self.lags
+        perturbed = _perturb(params)
         innovations = self._compute_innovations(perturbed)
         white = innovations.whitened()
         cost, sigma = self._cost(params, white[0]), sqrt(float(np.mean(white[0]**2)))
@@ -215,31 +225,31 @@ class Likelihood:
         # Whitened innovations have the geometric mean of both variances, of which the ratio to the noise is known.
         log_noise = log(sigma) - np.linalg.slogdet(innovations.innovation_cov)[1] / 4.0
         rows = np.eye(len(params))
-        rows[4:k, 4:k] = np.tril(np.ones((self.lags, self.lags)))
-        rows[k + 2] = (log_noise[1:] - log_noise[0]) / _LOG_STEP
-        rows[k + 1] += rows[k + 2]
+        rows[self.lags, self.lags] = np.tri(self.lags.stop - At.LAGS)
+        rows[At.NOISE] = (log_noise[1:] - log_noise[0]) / _LOG_STEP
+        rows[At.LOAD] += rows[At.NOISE]
         values = rows @ params
-        values[k + 1:k + 3] = params[k + 1] + log_noise[0], log_noise[0]
+        values[[At.LOAD, At.NOISE]] = params[At.LOAD] + log_noise[0], log_noise[0]
         variances = np.diag(rows @ covariance @ rows.T).copy()
-        variances[:2] += _ROUNDING_LOG_STD**2
-        variances[k + 1:k + 3] += 0.5 / white[0].size  # of log sigma
+        variances[[At.GAIN, At.RESET]] += _ROUNDING_LOG_STD**2
+        variances[[At.LOAD, At.NOISE]] += 1.0 / (2.0 * white[0].size)  # of log sigma
         return LoopFit(params, cost, values, np.sqrt(np.maximum(variances, 0.0)))
 
     def use_noise(self, fit: LoopFit) -> None:
         """Set the variance of PV's rounding error relative to the sensor noise of a fit."""
-        self.grid = replace(self.grid, rounding=self._rounding / exp(2.0 * fit.values[6 + self.lags]))
+        self.grid = replace(self.grid, rounding=self._rounding / exp(2.0 * fit.values[At.NOISE]))
 
     def with_weight(self, weight: float, sigma: float) -> Likelihood:
         """Return the same with a normal prior of the set-point weight, and with SP moves located between samples."""
-        other = self._with_prior(-1, weight, sigma)
+        other = self._with_prior(At.WEIGHT, weight, sigma)
         other.locates_sp_moves = True
         return other
 
     def fit_at(self, fit: LoopFit, dead_time: float) -> LoopFit | None:
         """Return the fit with this dead-time parameter, from the other parameters of a fit."""
         start = fit.parameters.copy()
-        start[3] = dead_time
-        other = self._with_prior(3, dead_time, FIXED_STD).fit(start)
+        start[At.DEAD_TIME] = dead_time
+        other = self._with_prior(At.DEAD_TIME, dead_time, FIXED_STD).fit(start)
         if other is None:
             return None
         white = self._compute_innovations(other.parameters[None]).whitened()[0]
@@ -253,8 +263,8 @@ class Likelihood:
 
     def swap(self, params: Floats) -> Floats:
         """Return the parameters with the time constants of the load and of the first lag exchanged."""
-        other, k = params.copy(), 4 + self.lags
-        other[4], other[k] = params[k], params[4]
+        other = params.copy()
+        other[At.LAGS], other[At.CORRELATION] = params[At.CORRELATION], params[At.LAGS]
         return other
 
     def r_squared_and_log_var_ratio(self, fit: LoopFit) -> tuple[float, float]:
