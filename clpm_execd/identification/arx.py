@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
-from clpm_execd.identification.loop_data import TINY, Booleans, Signals
+from clpm_execd.identification.loop_data import ROUNDING, TINY, Booleans, Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
@@ -33,7 +33,7 @@ _RIDGE = 1e-4  # of the mean square of the regressors; 1e-6 is a little worse on
 _MAX_POLE = 1.002  # of the closed loop, per sample: over a block of 20 samples it grows by 4 %
 _MAX_REMAINDER = 0.3  # of a wave of the closed loop after a period, or a block: with more its amplitude wanders
 _BLOCK_SAMPLES = 16  # of residuals, on average
-_CONTRACTION = 0.98  # of the poles of PV's equation, a step of the search
+_CONTRACTION, _MIN_CONTRACTION = 0.98, 0.1  # of the poles of PV's equation: a step of the search, and its end
 _VALVE_CONTRACTION = 0.3  # of PV's equation behind a valve in which a limit cycle dies out: the residuals then hold it
 _MAX_LEAK = 0.5  # of OP to its mean, per sample, where the equations are unstable
 _SETPOINT_POLE = 1.0 - 1.0 / 64.0  # of a master's SP, whose moves are resampled: deviations from the record decay
@@ -42,10 +42,13 @@ _SATURATION = 0.02  # of samples with OP exactly at its extreme, from which the 
 _MIN_SWINGS = 8  # of OP, from which the record falls as it rises: mirrored, an asymmetric wave would run backwards
 _MAX_INTERVAL_SHARE = 0.1  # of the reset: in a slower record, unless of 1 s, the integral is inexact
 _MAX_NOISE_POLE = 0.995
+_MIN_AUTOMATIC_SHARE = 0.2  # of a record, below which OP's equation is fitted to all of it
 _MAX_MOVED = 0.2  # of the record that is excluded because SP moved
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
-_OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict of the fit
+_OFFSET_PARTS, _OFFSET_QUANTILE = 5, 0.95  # of a record, over which the mean of PV - SP is compared, as in the verdict
+_OFFSET_FLOOR = 0.1  # of the standard deviation of PV - SP, below which an offset is not visible
 _SEGMENT_SAMPLES = 64  # of Welch's method
+_SPECTRUM_FLOOR = 1e-6  # of its sum: below it is numerical noise, as in the figures of similarity
 _MAX_WANDER = 1.5  # of the amplitude within segments, over the record's: halves of records are within it
 _MARGIN = 0.05  # decades of spectral density by which a stream with all parameters may be worse
 _VALVE_MARGIN = 0.25  # for the last one with the valve's fault, which stays in 23 of 24 sticking loops; in 19 with 0.05
@@ -66,7 +69,7 @@ def fit_learned_model(signals: Signals, operating_point: tuple[float, float, flo
     complete = signals.complete
     x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(operating_point)
     x[~complete] = np.nan
-    is_automatic = (signals.automatic if (signals.automatic & complete).sum() > 0.2 * complete.sum()
+    is_automatic = (signals.automatic if (signals.automatic & complete).sum() > _MIN_AUTOMATIC_SHARE * complete.sum()
                     else np.ones_like(complete))
     has_master, is_repeat = signals.has_continuous_sp, _find_repeats(signals, resolutions)
 
@@ -105,14 +108,14 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
                      interval: float, offset: float, settings: Floats, contraction: float) -> StateMatchedModel | None:
     scale = np.nanstd(x, axis=0) if np.isfinite(x).any() else np.ones(3)
     scale[2] = scale[0]
-    scale[scale < 1e-9] = 1.0
+    scale[scale < ROUNDING] = 1.0
     fit = _fit_equations(x / scale, flow / scale[1], is_automatic)
     if fit is None:
         return None
     process, controller, sp_gain = fit
     a, b = process[:_ORDER], process[_ORDER:] * scale[0] / scale[1]
-    c = np.array([1.0 + controller[3], -controller[3]])
-    s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:3], sp_gain))
+    c = np.array([1.0 + controller[-1], -controller[-1]])
+    s, sp_gain = (part * scale[1] / scale[0] for part in (controller[:-1], sp_gain))
     a, b = _contract(a, b, c, -s, contraction)
     c[0] -= _find_leak(a, b, c, -s, len(x))
     op = x[np.isfinite(x).all(axis=1), 1]
@@ -151,7 +154,7 @@ def _fit_equations(x: Floats, flow: Floats, is_automatic: Booleans) -> tuple[Flo
         return None
     pv_coefficients = _solve_ridge(process[rows], pv[rows])
     op_coefficients = _solve_ridge(controller[in_automatic], op_move[in_automatic])
-    return pv_coefficients[:-1], op_coefficients[:4], op_coefficients[4:]
+    return pv_coefficients[:-1], op_coefficients[:-2], op_coefficients[-2:]
 
 
 def _solve_ridge(inputs: Floats, output: Floats) -> Floats:
@@ -187,7 +190,7 @@ def _contract(a: Floats, b: Floats, c: Floats, d: Floats, factor: float) -> tupl
     residuals hold the wave. factor: at which the search starts.
     """
     lags = np.arange(1, len(a) + 1)
-    while factor > 0.1:
+    while factor > _MIN_CONTRACTION:
         poles = _find_poles(a * factor**lags, b * factor**lags, c, d)
         waves = poles[poles.imag > 0.0]
         samples = np.maximum(2.0 * np.pi / np.angle(waves), _BLOCK_SAMPLES)
@@ -303,7 +306,7 @@ def _spectral_distance(record: Floats, stream: Floats) -> float:
     """Return the mean absolute difference of the decadic logarithms of the spectra, the mean of PV and OP."""
     distances = []
     for record_spectrum, stream_spectrum in ((_spectrum(record[:, k]), _spectrum(stream[:, k])) for k in (0, 1)):
-        floor = 1e-6 * max(float(record_spectrum.sum()), 1e-12)  # below it is numerical noise
+        floor = max(_SPECTRUM_FLOOR * float(record_spectrum.sum()), TINY)
         distances.append(float(np.abs(np.log10(record_spectrum + floor) - np.log10(stream_spectrum + floor)).mean()))
     return float(np.mean(distances))
 
@@ -319,10 +322,10 @@ def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
     for error in (record[:, 0] - record[:, 2] + offset, stream[:, 0] - stream[:, 2]):
         means = np.convolve(error, np.full(samples, 1.0 / samples), mode="valid")
         means = np.abs(means[np.isfinite(means)])
-        sizes.append(float(np.quantile(means, 0.95)) if len(means) else 0.0)
+        sizes.append(float(np.quantile(means, _OFFSET_QUANTILE)) if len(means) else 0.0)
     spread = float(np.nanstd(record[:, 0] - record[:, 2]))
-    floor = max(sizes[0], 0.1 * spread, 1e-12)
-    return max(float(np.log10(max(sizes[1], 1e-12) / floor)), 0.0)
+    floor = max(sizes[0], _OFFSET_FLOOR * spread, ROUNDING)
+    return max(float(np.log10(max(sizes[1], ROUNDING) / floor)), 0.0)
 
 
 def _irregularity_distance(record: Floats, stream: Floats) -> float:

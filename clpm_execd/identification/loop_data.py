@@ -17,7 +17,9 @@ from clpm_execd.records.record import Record
 Booleans = npt.NDArray[np.bool_]
 
 TINY = 1e-300  # in place of a zero whose logarithm or quotient is needed: its inverse is finite, as its logarithm
-_ZERO_RANGE = 1e-9  # engineering units: a signal below it is zero, since no transmitter has such a small range
+ROUNDING = 1e-9  # in any unit: a smaller movement, or fraction of a step, is what computing leaves of zero
+_PERCENT_FROM = 20.0  # highest value: with a smaller one values up to 100 are hardly per cent
+_ROOM = 1.4  # of a transmitter range over the largest value: plants run in the upper half of it
 _GAP_INTERVALS = 1.5  # between two samples, from which there is a gap
 GAP_SAMPLES = 60  # A longer gap is shortened to this length, across which no method carries information.
 _MIN_LEVELS = 8  # of a signal that show their step by themselves: by chance one set in a million does
@@ -111,10 +113,10 @@ def infer_span(values: Floats) -> tuple[float, float]:
     """Return a transmitter range that fits the values, from 0 if possible, and 0 to 100 for values like per cent."""
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-    if max(-low, high) < _ZERO_RANGE or (low >= 0.0 and 20.0 < high <= 100.0):
+    if max(-low, high) < ROUNDING or (low >= 0.0 and _PERCENT_FROM < high <= 100.0):
         return 0.0, 100.0
-    top = round_up(1.4 * high) if high > 0 else 0.0
-    return (-round_up(1.4 * -low) if low < 0 else 0.0), top
+    top = round_up(_ROOM * high) if high > 0 else 0.0
+    return (-round_up(_ROOM * -low) if low < 0 else 0.0), top
 
 
 def infer_loop_type(name: str) -> str | None:

@@ -14,11 +14,13 @@ from clpm_execd.identification.closed_loop.estimator import estimate_closed_loop
 from clpm_execd.identification.closed_loop.pid_regression import SCAN, PidLaw
 from clpm_execd.identification.estimates import Estimate, Findings, rounded, within_limits
 from clpm_execd.identification.hypotheses import Fitted, LoopData
-from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.loop_data import TINY, Signals
 from clpm_execd.identification.process.typical_process import process_implied_by_tuning, tune_by_rule
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.specs import ControllerSpec, SensorSpec
 from clpm_execd.plant.tuning import apply_tuning_rule
+
+_MAX_WEIGHT_WIDTH = 0.5  # of the interval of the set-point weight, which is between 0 and 1: a wider one says nothing
 
 
 class NoLaw:
@@ -45,7 +47,7 @@ class PidAtSamples:
         samples = int(data.signals.controlled.sum())
         # R2 itself is the criterion: that a law is significant does not make it the controller's.
         return _fitted("a PID controller sets OP at the samples", data.law, data, prior,
-                       -samples * log(max(1.0 - data.law.r_squared, 1e-300)),
+                       -samples * log(max(1.0 - data.law.r_squared, TINY)),
                        -samples * log(1.0 - LIMITS.min_r_squared))
 
 
@@ -112,7 +114,7 @@ def _make_controller(law: PidLaw, signals: Signals, findings: Findings) -> Contr
         derivative = findings.note("controller.derivative", Estimate.from_interval(law.derivative, "s"))
     weight = 1.0
     if (np.ptp(signals.sp[signals.complete]) > 0 and not signals.has_continuous_sp
-            and law.weight[2] - law.weight[1] < 0.5):
+            and law.weight[2] - law.weight[1] < _MAX_WEIGHT_WIDTH):
         weight = findings.note("controller.setpoint_weight", Estimate.from_interval(law.weight, ""))
         weight = next((plain for plain in (1.0, 0.0) if law.weight[1] <= plain <= law.weight[2]), weight)
     return within_limits(ControllerSpec(action="reverse" if law.gain[0] > 0 else "direct", gain=gain, reset=reset,

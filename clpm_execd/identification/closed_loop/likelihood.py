@@ -14,8 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_models
-from clpm_execd.identification.loop_data import TINY, Signals, find_runs, rounding_variance
-from clpm_execd.identification.process.prediction_error import DEAD_TIME_SIGMA, FIXED_STD, LAG_SIGMAS, least_squares
+from clpm_execd.identification.loop_data import ROUNDING, TINY, Signals, find_runs, rounding_variance
+from clpm_execd.identification.process.prediction_error import (
+    DEAD_TIME_SIGMA,
+    FIXED_STD,
+    LAG_SIGMAS,
+    MAX_LOG_SECONDS,
+    least_squares,
+)
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.specs import ProcessSpec
@@ -24,6 +30,7 @@ _MIN_STRETCH_SAMPLES, _MAX_SAMPLES = 60, 3000
 _SETTLING_SAMPLES = 12  # at the start of a stretch, which the filter needs to settle
 _SP_RESPONSE_SAMPLES = 24  # after a move of SP, from which its time is estimated
 _MAX_PARTS = 60  # steps in an interval
+_MIN_LAG_STEPS = 0.1  # of a typical lag: the search hardly moves from a shorter one
 _DELAY_STEPS = 12  # the largest number of steps in the expected dead time
 _LOG_STEP = 1e-4  # step of a logarithm for finite differences
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
@@ -100,7 +107,7 @@ class Likelihood:
         self.lags = slice(At.LAGS, At.LAGS + len(process.tau))
         has_operator = not signals.has_continuous_sp
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
-        parts = max(1, floor(signals.interval / step + 1e-9))
+        parts = max(1, floor(signals.interval / step + ROUNDING))
         self.interval, self._rounding = signals.interval, rounding_variance(pv_step)
         self.grid = Grid(max(signals.interval / parts, scan), parts, scan)
         self._data: list[_Stretch] = []
@@ -116,7 +123,7 @@ class Likelihood:
         self.samples = sum(len(stretch.data) - _SETTLING_SAMPLES for stretch in self._data)
         self.locates_sp_moves = False
         self.has_sp_moves = any(len(stretch.moves) for stretch in self._data)
-        lags = [log(max(t, 0.1 * self.grid.step)) for t in process.tau]
+        lags = [log(max(t, _MIN_LAG_STEPS * self.grid.step)) for t in process.tau]
         if len(lags) == 2:
             lags[1] -= lags[0]
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
@@ -139,7 +146,7 @@ class Likelihood:
 
     def dead_time_of(self, parameter: float) -> float:
         """Return the dead time, s, of its parameter."""
-        return max(exp(min(parameter, 16.0)) - self.interval, 0.0)
+        return max(exp(min(parameter, MAX_LOG_SECONDS)) - self.interval, 0.0)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _compute_innovations(self, params: Floats) -> _Innovations:

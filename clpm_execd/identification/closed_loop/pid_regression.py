@@ -15,7 +15,7 @@ from math import exp, log, sqrt
 import numpy as np
 
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
-from clpm_execd.identification.loop_data import TINY, Signals, find_runs, rounding_variance
+from clpm_execd.identification.loop_data import ROUNDING, TINY, Signals, find_runs, rounding_variance
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
 
@@ -106,7 +106,7 @@ class _Regression:
         self._signals, self._pv_step = signals, pv_step
         self._stretches = find_runs(signals.controlled, _MIN_STRETCH_SAMPLES)
         self._outputs = [signals.op[s] for s in self._stretches]
-        self.has_sp_moves = any(np.ptp(signals.sp[s]) > 1e-9 for s in self._stretches)
+        self.has_sp_moves = any(np.ptp(signals.sp[s]) > ROUNDING for s in self._stretches)
 
     def fit_best_pole(self, derivative_filter: float | None = None) -> _Fit | None:
         """Return the fit with the pole of the noise that explains OP best; None where there are too few samples."""
@@ -154,7 +154,7 @@ class _Regression:
         n, k = z.shape
         normal = z.T @ x
         rounding = n * (1.0 + pole**2) * rounding_variance(self._pv_step)
-        normal[0, 0] -= min(rounding, 0.5 * normal[0, 0])
+        normal[0, 0] -= min(rounding, normal[0, 0] / 2.0)
         scale = np.sqrt(np.maximum(np.diag(normal), TINY))
         normal /= np.outer(scale, scale)
         if not np.isfinite(normal).all() or np.linalg.cond(normal) > _MAX_CONDITION:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from math import exp, inf, log, sqrt
 
 import numpy as np
@@ -28,6 +27,7 @@ SETTLING_SAMPLES = 20  # at the start of a stretch, which the filters need to se
 NOISES = ((1.0, 0.0), (4.0, 2.0), (7.0, 3.0))  # logit of the load's pole, log of its ratio to the sensor noise
 LAG_SIGMAS = (1.2, 0.5)  # prior standard deviations of log tau1 and of log(tau2 / tau1)
 DEAD_TIME_SIGMA = 1.0  # prior standard deviation of log(dead time + one interval)
+_MIN_LOG_SECONDS, MAX_LOG_SECONDS = -7.0, 16.0  # of a lag or dead time: from 1 ms to 100 days
 FIXED_STD = 1e-3  # prior standard deviation of a parameter that is fixed
 _MAX_SAMPLES, _MAX_STRETCHES = 20_000, 8
 _MAX_DEAD_TIME_SHARE = 0.15  # of the record's length: the longest dead time of the search
@@ -139,8 +139,9 @@ class PredictionErrorModel:
 
     def process_of(self, parameters: Floats, gain: float = 1.0) -> ProcessSpec:
         """Return the process with these parameters."""
-        lags = tuple(exp(min(max(log_lag, -7.0), 16.0)) for log_lag in accumulate(parameters[:self.lags].tolist()))
-        dead_time = min(exp(min(parameters[self.lags], 16.0)) - self.interval, self.max_dead_time)
+        log_lags = np.clip(np.cumsum(parameters[:self.lags]), _MIN_LOG_SECONDS, MAX_LOG_SECONDS)
+        lags = tuple(map(exp, log_lags.tolist()))
+        dead_time = min(exp(min(parameters[self.lags], MAX_LOG_SECONDS)) - self.interval, self.max_dead_time)
         return ProcessSpec(model=self.model, gain=gain, tau=lags, dead_time=max(dead_time, self._min_dead_time))
 
     def _filters(self, parameters: Floats) -> Filters:
