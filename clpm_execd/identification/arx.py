@@ -49,7 +49,6 @@ _OFFSET_PARTS, _OFFSET_QUANTILE = 5, 0.95  # of a record, over which the mean of
 _OFFSET_FLOOR = 0.1  # of the standard deviation of PV - SP, below which an offset is not visible
 _SEGMENT_SAMPLES = 64  # of Welch's method
 _SPECTRUM_FLOOR = 1e-6  # of its sum: below it is numerical noise, as in the figures of similarity
-_MAX_WANDER = 1.5  # of the amplitude within segments, over the record's: halves of records are within it
 _MARGIN = 0.05  # decades of spectral density by which a stream with all parameters may be worse
 _VALVE_MARGIN = 0.25  # for the last one with the valve's fault, which stays in 23 of 24 sticking loops; in 19 with 0.05
 
@@ -285,8 +284,7 @@ def _similarity_gain(rival: LoopSpec, plain: LoopSpec, x: Floats) -> float | Non
         if not run_lengths(model).any():
             return None
         stream = _simulate(replace(loop, learned_model=model))
-        distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset)
-                         + _irregularity_distance(x, stream))
+        distances.append(_spectral_distance(x[half:], stream[:, :2]) + _offset_distance(x, stream, model.offset))
     return distances[1] - distances[0]
 
 
@@ -326,21 +324,6 @@ def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
     spread = float(np.nanstd(record[:, 0] - record[:, 2]))
     floor = max(sizes[0], _OFFSET_FLOOR * spread, ROUNDING)
     return max(float(np.log10(max(sizes[1], ROUNDING) / floor)), 0.0)
-
-
-def _irregularity_distance(record: Floats, stream: Floats) -> float:
-    """Return by how many decades the stream's amplitude wanders more than the record's; 0 where it does not much.
-
-    A spectrum of short segments does not show whether a wave is regular.
-    """
-    sizes = []
-    for signals in (record[:, :2], stream[:, :2]):
-        windows = np.lib.stride_tricks.sliding_window_view(signals, _SEGMENT_SAMPLES, axis=0)[::_SEGMENT_SAMPLES // 4]
-        deviations = windows[np.isfinite(windows).all(axis=(1, 2))].std(axis=2)
-        mean = deviations.mean(axis=0) if len(deviations) else np.zeros(2)
-        sizes.append(float(np.mean(np.divide(deviations.std(axis=0), mean, out=np.zeros(2), where=mean > 1e-9)))
-                     if len(deviations) else 0.0)
-    return max(float(np.log10(sizes[1] / (_MAX_WANDER * sizes[0]))), 0.0) if min(sizes) > 0.0 else 0.0
 
 
 def _spectrum(signal: Floats) -> Floats:
