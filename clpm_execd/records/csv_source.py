@@ -222,9 +222,9 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
 
 
 def _is_object(lines: Sequence[str]) -> bool:
-    """Return whether the first of several lines is an object of JSON by itself."""
+    """Return whether the first of several lines is an object of JSON by itself, without lists."""
     try:
-        return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
+        return len(lines) > 1 and "[" not in lines[0] and isinstance(json.loads(lines[0]), dict)
     except (ValueError, RecursionError):
         return False
 

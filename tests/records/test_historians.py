@@ -170,6 +170,16 @@ WIDE = {
     "XML": rows('<row time="2025-01-10T10:00:{s}Z" pv="{pv}" op="{op}" sp="{sp}"/>'),
     "a report of fixed width": "Report FIC101\n\nDATE       TIME      PV(T/H)  SP(T/H)  OP(%)\n" + rows(
         "10-JAN-2025 10:00:{s}     {pv}     {sp}   {op}"),
+    "descriptions behind": "Time,FIC101.PV - Feed,[FIC101.SP] (wanted),Valve [%] (FIC101.OP)\n" + rows(
+        "{t},{pv},{sp},{op}"),
+    "the tag itself": "Time,FIC101,FIC101.SP,FIC101.OP\n" + rows("{t},{pv},{sp},{op}"),
+    "rows with numbers": '"Time","PV","SP","OP"\n' + rows('"{k}",{t},{pv},{sp},{op}'),
+    "a log": rows("2025-01-10 10:00:{s},000 INFO pid - pv={pv} op={op} sp={sp}"),
+    "a weekday": "Zeit;PV;SP;OP\n" + commas(rows("Fr 10#01#2025 10:00:{s};{pv};{sp};{op}")).replace("#", "."),
+    "digits of full width": "Time,PV,SP,OP\n" + rows("{t},{pv},{sp},{op}").translate({ord("."): "．", ord("4"): "４"}),
+    "a comment header of blanks": "# time pv sp op\n" + rows("{k}.0 {pv} {sp} {op}"),
+    "the number of rows below": "Time        PV  SP  OP\n" + rows("2025-01-10 10:00:{s}  {pv}  {sp}  {op}")
+                                + "4 rows selected.\n",
     "a comment header": "# time,PV,SP,OP\n" + rows("{t},{pv},{sp},{op}"),
 }
 

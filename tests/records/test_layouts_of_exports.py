@@ -71,6 +71,15 @@ LAYOUTS = {
     "JSON, a matrix of a database": json.dumps({"status": "success", "data": {"result": [
         {"metric": {"__name__": name}, "values": [[EPOCH[k], str(x[k])] for k in range(COUNT)]}
         for name, x in SERIES.items()]}}),
+    "JSON, series by their names": json.dumps(
+        {name: [{"ts": EPOCH[k], "value": x[k]} for k in range(COUNT)] for name, x in SERIES.items()}),
+    "JSON, hits of a search": json.dumps({"hits": {"total": {"value": COUNT}, "hits": [
+        {"_id": k, "_source": {"@timestamp": iso(k), "pv": PV[k], "op": OP[k], "sp": SP[k]}} for k in range(COUNT)]}}),
+    "JSON, lists in lines": "".join(json.dumps({"timestamp": EPOCH[k], "metrics": [
+        {"name": name, "value": x[k]} for name, x in SERIES.items()]}) + "\n" for k in range(COUNT)),
+    "line protocol, a field in a line": "".join(
+        f"control_loops,loop_id=FIC101 {name[-2:]}={x[k]} {EPOCH[k]}000000000\n"
+        for k in range(COUNT) for name, x in SERIES.items()),
     "signals below each other": blocks("FIC101.{signal}"),
     "signals below each other, with a word before": blocks("Tag: FIC101.{signal}"),
     "WinCC, a time for each signal": columns_with_times(

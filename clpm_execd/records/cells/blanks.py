@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clpm_execd.records.cells.time_forms import NUMBER
 
@@ -18,10 +18,11 @@ _CLOCK_BEHIND_DATE = re.compile(rf"({_DATE.pattern})[ \t]+({_CLOCK.pattern})(?![
 
 @dataclass(frozen=True, slots=True)
 class BlankSeparator:
-    """What separates columns. joins_clock: a date and the clock time behind it are one column."""
+    """What separates columns. joins_clock: a date and the clock time behind it are one column. width: of a row."""
 
     blanks: re.Pattern[str]
     joins_clock: bool = False
+    width: int = 0
 
     def split(self, line: str) -> list[str]:
         """Return the cells of a line; none of an empty one."""
@@ -30,7 +31,8 @@ class BlankSeparator:
             return []
         if self.joins_clock:
             line = _CLOCK_BEHIND_DATE.sub("\\1\x00\\2", line)
-        return [cell.replace("\x00", " ") for cell in self.blanks.split(line)]
+        cells = [cell.replace("\x00", " ") for cell in self.blanks.split(line)]
+        return cells[1:] if len(cells) == self.width + 1 and cells[0] in ("#", "%") else cells
 
 
 def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:
@@ -49,17 +51,17 @@ def find_blank_separator(lines: Sequence[str]) -> BlankSeparator | None:
         return None  # a header has the commas of the rows, so that they are no decimal commas
     tables = [separator for blanks in (_TWO, _ONE) for joins_clock in (False, True)
               if _is_table(tail, separator := BlankSeparator(blanks, joins_clock))]
+    tables = [replace(separator, width=len(separator.split(tail[0]))) for separator in tables]
     return next((separator for separator in tables if _has_header(rows, separator)), next(iter(tables), None))
 
 
 def _has_header(lines: Sequence[str], separator: BlankSeparator) -> bool:
     """Return whether the line above the first row has as many cells."""
     above: list[str] = []
-    width = len(separator.split(lines[-2]))
     for line in lines:
         cells = separator.split(line)
-        if len(cells) == width and _has_numbers(cells):
-            return len(above) == width
+        if len(cells) == separator.width and _has_numbers(cells):
+            return len(above) == separator.width
         above = cells
     return False
 

@@ -7,6 +7,7 @@ historian writes `Bad` or `I/O Timeout` where it has no value, and one such cell
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
@@ -42,8 +43,7 @@ _UNIT_BEHIND = re.compile(r"(?<=[\d.,])\s*(?:%|°[CFK]?|(?:deg ?[CF]|bar|mbar|ps
 _STATUS_BEHIND = re.compile(
     r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|\?|bad|b)[\])]?$", re.IGNORECASE)
 _FORTRAN_EXPONENT = re.compile(r"(?<=[\d.])[dD](?=[+-]\d)")
-# The minus of typography and what separates thousands in Switzerland, France and elsewhere (Unicode CLDR).
-_NUMBER_CHARACTERS = {ord("\u2212"): "-", **dict.fromkeys(map(ord, "'\u2019\u00a0\u202f\u2009"), "")}
+_NUMBER_CHARACTERS = {ord("\u2212"): "-", ord("'"): "", ord("\u2019"): ""}  # minus, and thousands in Switzerland
 _GROUPED_BY_SPACES = re.compile(r"[+-]?\d{1,3}( \d{3})+(?:[.,]\d*)?", re.ASCII)
 _COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
 _POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+", re.ASCII)
@@ -78,7 +78,7 @@ def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) 
 
 def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     """Return a number with either decimal mark, with thousands separated by the other, with or without a % sign."""
-    number = text.translate(_NUMBER_CHARACTERS)
+    number = unicodedata.normalize("NFKC", text).translate(_NUMBER_CHARACTERS)  # digits and spaces of any width
     if status := _STATUS_BEHIND.search(number):
         number = "" if status["status"][0] in "bB" else number[:status.start()]
     number = _FORTRAN_EXPONENT.sub("e", _UNIT_BEHIND.sub("", number))

@@ -16,7 +16,11 @@ Cells = dict[str, Any]
 def rewrite_json(text: str) -> str:
     """Return a table with tabs between its cells; raise ValueError where a text is no JSON, or has no rows."""
     try:
-        rows = [*_find_rows(json.loads(text), {})]
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [*_find_rows(value, {})]
     except RecursionError:
         raise ValueError("too many brackets") from None
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -64,21 +68,21 @@ def _find_rows_of_object(value: Cells, around: Cells) -> Iterator[Cells]:
             yield {**around, **dict(zip(names, row, strict=False))}
         return
     cells: Cells = {**around}
-    inner: list[object] = []
+    inner: Cells = {}
     for name, item in value.items():
         if isinstance(item, list):
-            inner.append(item)
+            inner[name] = item
         elif not isinstance(item, dict):
             cells[name] = item
-        elif name in item:  # a digital state in the place of a value
+        elif name in item and not isinstance(item[name], (dict, list)):  # a digital state in the place of a value
             cells[name] = None
         elif any(isinstance(one, (dict, list)) for one in item.values()):
-            inner.append(item)
+            inner[name] = item
         else:
             cells |= item
     if inner:
-        for item in inner:
-            yield from _find_rows(item, cells)
+        for name, item in inner.items():
+            yield from _find_rows(item, cells if len(inner) == 1 else {"name": name, **cells})
     else:
         yield cells
 

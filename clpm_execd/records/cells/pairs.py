@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHECKED_LINES = 50  # of the beginning
 MIN_FRACTION = 0.9  # of them: the others are empty, cut off, or greet the user
+MIN_NAME_FRACTION = 0.1  # of the lines of pairs that have a name: signals may have lines of their own
 MIN_NUMBERS = 2  # of the values of a line: one of them is PV, another OP; an object of JSON may have one value only
 # A name begins the line, or stands behind something that separates it from the value before.
 _NAME = re.compile(r"(?:^|(?<=[\s,;|{]))\"?([^\W\d][\w.\-]*)\"?\s*[:=](?!=)")
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?(?:\s*[^\d\s:\-][^\d\s:]*\d?(?:/\w+)?)?")  # and its unit
 _AROUND = " \t\r\n,;|{}[]<>/\"'"
 _TIME_BEHIND = re.compile(r"(?<=[\d\"iu])\s+(\d{10,19})\s*$")  # since 1970, as line protocol has it
+_TIME_BEFORE = re.compile(r"\d[\d\s.,:/T-]*\d(?:Z|[+-]\d\d:?\d\d)?\b")  # of a log, whose words behind it are left out
 _INTEGER = re.compile(r"([+-]?\d+)[iu]")  # of line protocol
 
 
 @dataclass(frozen=True, slots=True)
 class PairSeparator:
-    """What separates pairs. names: in the order of the first line; one may be empty, for what precedes the pairs."""
+    """What separates pairs. names: in the order of the first lines; one may be empty, for what precedes the pairs."""
 
     names: tuple[str, ...]
 
@@ -37,17 +40,18 @@ def _split_pairs(line: str) -> dict[str, str]:
     pairs = {match[1]: _INTEGER.sub(r"\1", line[match.end():end].strip(_AROUND))
              for match, end in zip(names, starts[1:], strict=True)}
     before = line[:starts[0]].strip(_AROUND + "-")
+    before = time_before[0] if (time_before := _TIME_BEFORE.match(before)) else before
     return ({"": before} if before else {}) | pairs | ({"time": time[1]} if time else {})
 
 
 def find_pair_separator(lines: Sequence[str]) -> PairSeparator | None:
-    """Return the names where most lines are the same pairs, with numbers among them; else None."""
+    """Return the names where most lines are pairs, with numbers among them and names that return; else None."""
     rows = [line for line in lines[:CHECKED_LINES] if line.strip(_AROUND)]
     pairs = [one for line in rows if _has_numbers(one := _split_pairs(line), 1 if line[0] == "{" else MIN_NUMBERS)]
-    names = next(map(tuple, pairs), ())
-    if not names or sum(one.keys() <= set(names) for one in pairs) < MIN_FRACTION * len(rows):
+    counts = Counter(name for one in pairs for name in one)
+    if len(pairs) < MIN_FRACTION * len(rows) or min(counts.values(), default=0) < MIN_NAME_FRACTION * len(pairs):
         return None
-    return PairSeparator(names)
+    return PairSeparator(tuple(counts))
 
 
 def _has_numbers(pairs: dict[str, str], count: int) -> bool:

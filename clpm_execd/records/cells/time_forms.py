@@ -81,7 +81,8 @@ _UNITS = re.compile("P?" + r"[T,\s]*".join(rf"(?:(?P<{unit}>\d{{1,12}}(?:[.,]\d{
 _BLANK_IN_DATE = re.compile(r"(?<=\d\.) (?=\d)", re.ASCII)  # 10. 1. 2025
 NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e[+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
 
-_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
+_WEEKDAY = re.compile(r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|[^\W\d]{2,10}(?=\.?,?\s+\d{1,4}[-/.]\d))\.?,?\s+",
+                      re.IGNORECASE)
 _ZONE_NAME = re.compile(r"\s*(?:\[[A-Za-z_/+-]+\]|\([A-Za-z_/+ -]+\))$")
 # Jan 10 09:11:40 CET 2025, as C and Unix write it, and 09:11:40 10.01.2025.
 _YEAR_LAST = re.compile(r"(?P<day>[A-Za-z]{3,9}\.?\s+\d\d?)\s+(?P<clock>\d\d?:\d\d(?::\d\d)?)\s+"

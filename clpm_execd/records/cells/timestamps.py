@@ -26,6 +26,7 @@ from clpm_execd.records.cells.time_forms import (
     DAY_FRACTIONS,
     DAY_S,
     LATEST_NS,
+    NO_TIME,
     NUMBER,
     UNREADABLE,
     NumberSystem,
@@ -41,6 +42,7 @@ TIMEZONE_OPTION = "--timezone"
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 CHANGING_ZONES = ("Europe/Berlin", "America/Chicago", "Europe/London", "Europe/Athens", "Australia/Sydney",
                   "Pacific/Auckland", "America/Santiago")
+YEAR_2000_S = 946_684_800
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
 
 
@@ -222,6 +224,10 @@ def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, un
         cells = [text.replace(",", "") for text in cells]
     readings = {text: parse_time_text(text) for text in set(cells)}
     readable = [text for text, one in readings.items() if one.is_readable()]
+    has_dates = len(rows) < len(texts) or not all(map(NUMBER.fullmatch, readable))
+    for text in readable if has_dates else ():  # a footer may begin with the number of rows
+        if NUMBER.fullmatch(text) and max(readings[text].instants) < YEAR_2000_S * SECOND:
+            readings[text] = NO_TIME
     numbers = [text for text in readable if NUMBER.fullmatch(text)]
     # A number in the midst of dates is one of its own, and no day of a spreadsheet.
     are_all_numbers = len(numbers) == len(readable)
@@ -254,9 +260,8 @@ def _from_number(text: str, instant: Callable[[Decimal], int], *, has_no_zone: b
 
 def _in_unit(unit: int, number: Decimal) -> int:
     """Return the instant of a number in a unit of ns, unless its size is that of ms, us or ns since 1970."""
-    year_2000_s = 946_684_800
     for per_s in (10**6, 1000, 1):
-        if number * per_s >= year_2000_s * SECOND and number >= 1e11:
+        if number * per_s >= YEAR_2000_S * SECOND and number >= 1e11:
             return check_range(int(number * per_s))
     return check_range(int(number * unit))
 

@@ -343,6 +343,9 @@ def _find_tagged_loops(names: Sequence[str]) -> list[LoopColumns]:
         tag, role = split_signal(name)
         if tag is not None and role is not None:
             loops.setdefault(tag, {}).setdefault(role, i)
+    for tag, signals in loops.items():  # FIC101 beside FIC101.SP and FIC101.OP
+        bare = [i for i, name in enumerate(names) if "op" in signals and split_unit(name)[0] == tag]
+        signals |= {"pv": bare[0]} if bare and "pv" not in signals else {}
     if not any({"pv", "op"} <= signals.keys() for signals in loops.values()):
         parents: dict[str, list[dict[str, int]]] = {}
         for tag, signals in loops.items():

@@ -213,6 +213,11 @@ def _complete(rows: Sequence[Row], index: int, line: int) -> Header:
         names = _join(names, row)
     if above is not None:
         names = _join(_fill_right(above, len(names)), names)
+    sample = rows[index + 1 + used:index + 1 + used + DATA_ROWS]
+    numbers = [row[0] for row in sample if len(row) == len(names) + 1]
+    if len(numbers) == DATA_ROWS and numbers[0] in ("0", "1") and all(  # R writes no name over the numbers of rows
+            number.isdecimal() and int(number) == int(numbers[0]) + i for i, number in enumerate(numbers)):
+        names, units = ["", *names], ["", *units]
     titles = [row for row in rows[max(index - MAX_ROWS_BELOW, 0):index] if find_title(row)]
     names = name_by_title(names, titles[-1] if titles else [])
     data = index + 1 + used

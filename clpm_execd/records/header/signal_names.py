@@ -24,9 +24,9 @@ NAMES = {
              "utc time", "local time", "zeit", "zeitstempel", "zeitpunkt", "datum/uhrzeit", "datum uhrzeit",
              "horodatage", "temps", "date heure", "date/heure", "fecha/hora", "fecha y hora", "fecha hora",
              "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
-             "x_value", "elapsed", "elapsed time", "seconds", "millis", "event time", "tid", "aika", "czas", "čas",
-             "время", "tarih", "zaman", "时间", "時間", "日時", "시간", "t", "clock",
-             "采样时间", "采集时间", "日期时间", "時刻"),
+             "x_value", "elapsed", "elapsed time", "seconds", "millis", "micros", "event time", "tid", "aika", "czas",
+             "čas", "время", "tarih", "zaman", "时间", "時間", "日時", "시간", "t", "clock", "采样时间",
+             "采集时间", "日期时间", "時刻"),
     "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name",
              "位号", "回路", "タグ名"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
@@ -60,7 +60,8 @@ NAMES = {
     "quality": ("opc_quality", "quality", "status", "confidence", "percent good", "good", "data_quality", "_quality",
                 "validity", "qualität", "quality code", "dataintegrity", "statuscode",
                 "qualité", "calidad", "qualidade", "质量", "品質"),
-    "unit": ("unit", "units", "einheit", "unité", "unidad", "unidade", "eu", "uom", "engunits", "单位"),
+    "unit": ("unit", "units", "unit_of_measurement", "einheit", "unité", "unidad", "unidade", "eu", "uom",
+             "engunits", "单位"),
     "value": ("_value", "value", "val", "varvalue", "state", "wert", "ip_trend_value", "floatvalue",
               "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)",
               "值", "数值", "値", "значение"),
@@ -84,12 +85,10 @@ NAMES = {role: tuple(dict.fromkeys(map(_without_marks, names))) for role, names 
 ROLE_OF_NAME = {name: role for role in SIGNAL_ROLES for name in NAMES[role]}
 
 # Units of time, in ns.
-TIME_UNITS_NS = {
-    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "msec": 10**6, "millis": 10**6, "milliseconds": 10**6, "s": 10**9,
-    "sec": 10**9, "secs": 10**9, "second": 10**9, "seconds": 10**9, "min": 60 * 10**9, "mins": 60 * 10**9,
-    "minute": 60 * 10**9, "minutes": 60 * 10**9, "h": 3600 * 10**9, "hr": 3600 * 10**9, "hrs": 3600 * 10**9,
-    "hour": 3600 * 10**9, "hours": 3600 * 10**9, "d": 86_400 * 10**9, "days": 86_400 * 10**9,
-}
+TIME_UNITS_NS = {name: unit for unit, names in (
+    (1, "ns"), (10**3, "us µs micros"), (10**6, "ms msec millis milliseconds"), (10**9, "s sec secs second seconds"),
+    (60 * 10**9, "min mins minute minutes"), (3600 * 10**9, "h hr hrs hour hours"), (86_400 * 10**9, "d days"),
+) for name in names.split()}
 ENGINEERING_UNITS = {
     *TIME_UNITS_NS, "%", "pct", "percent", "prozent", "v", "mv", "volt", "volts", "vdc", "ma", "a", "°c", "°f",
     "c", "f", "k", "degc", "degf", "deg c", "deg f", "celsius", "bar", "barg", "bara", "mbar", "psi", "psig",
@@ -123,6 +122,7 @@ _TAG_AND_SIGNAL = re.compile(  # East Asian writing has no mark between them
     rf"(.*[^./:_ |,;\\-])(?:{_SEPARATOR}+|(?<=[\u3040-\ud7a3]))({_SIGNALS})", re.IGNORECASE | re.DOTALL)
 _SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
 _TAG_BEFORE_SIGNAL = re.compile(r"([A-Z]{1,5}[-_]?\d+[A-Z]?)(PV|OP|SP|MV|SV|OUT|CO)", re.ASCII | re.IGNORECASE)
+_PARTS = re.compile(r"\s+-\s+|[()\[\]]+")
 _QUALITY = re.compile(rf"(.+?){_SEPARATOR}*(?:{'|'.join(NAMES['quality'])})", re.IGNORECASE | re.DOTALL)
 _LAST_PART = re.compile(rf"{_SEPARATOR}+[^./:_ |,;\\-]+$")
 # A date in a file's name, alone or as a range, and what counts copies: FIC-211_20241121~27, FIC101_2025-01-10 (2).
@@ -137,7 +137,7 @@ VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
 
 def split_unit(name: str) -> tuple[str, str]:
     """Return a column's name without its unit, and the unit: `OP (mA)`, `OP [mA]`, `OP, mA`, `OP mA`, `time_ms`."""
-    text = name.strip().lstrip("#$% ").strip()
+    text = name.strip().lstrip("#$%@ ").strip()
     if match := _BRACKETS.fullmatch(text):
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
@@ -207,6 +207,8 @@ def find_time_form(header: Sequence[str], time: Sequence[int]) -> str:
 def split_signal(name: str) -> tuple[str | None, str | None]:
     """Return the tag and the role that a name such as `FIC101.PV` has; None for each that it does not have."""
     name = name.strip()
+    if simplify_name(name) in NAMES["unit"]:
+        return None, None
     if match := _FUNCTION.fullmatch(name):
         name = match[1]
     role = ROLE_OF_NAME.get(simplify_name(name))
@@ -223,7 +225,10 @@ def split_signal(name: str) -> tuple[str | None, str | None]:
         return match[1], ROLE_OF_NAME[_without_marks(match[2])]
     if match := _SIGNAL_AND_TAG.fullmatch(base):
         return match[2], ROLE_OF_NAME[match[1].casefold()]
-    return None, None
+    # One part of a name with a description: FIC101.PV - Feed, Temperature [°C] (PV), [FIC101.PV].
+    parts = [split_signal(part) for part in _PARTS.split(name) if part.strip() and part.strip() != name]
+    signals = [part for part in parts if part[1]]
+    return signals[0] if len({role for _, role in signals}) == 1 else (None, None)
 
 
 def split_quality(name: str) -> tuple[str | None, str | None]:
