@@ -153,7 +153,7 @@ def is_over(fault: FaultSpec, origin: int, time: int) -> bool:
         ns since 1970.
     """
     start = fault.start + (origin if fault.from_start else 0)
-    if fault.until is not None and time >= max(fault.until, start):
+    if fault.until is not None and fault.until <= max(time, start):  # one that ends before its start never begins
         return True
     is_single = fault.repeat is None and fault.mean_repeat is None
     return is_single and fault.duration is not None and time >= start + fault.duration

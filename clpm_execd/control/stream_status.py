@@ -77,7 +77,7 @@ def _describe_time(fault: FaultSpec, origin: int, time: int, *, is_present: bool
                 f"{format_duration(fault.mean_repeat)} on average")
     repeat = f", every {format_duration(fault.repeat)}" if fault.repeat is not None else ""
     if fault.repeat is not None and time > start:
-        start += (time - start) // fault.repeat * fault.repeat
+        start += ((time - start) // fault.repeat + (not is_present)) * fault.repeat
     begin = f"{'since' if is_present else 'from'} {format_time(start)}"
     end = "" if fault.duration is None else f" until {format_time(start + fault.duration)}"
     return begin + end + repeat

@@ -9,6 +9,7 @@ import pytest
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.control.changes import read_change
 from clpm_execd.control.controlled_plant import ControlledPlant
+from clpm_execd.control.stream_status import describe_loop
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.plant import Plant
@@ -105,6 +106,17 @@ def test_a_fault_that_is_over_can_be_injected_again() -> None:
                                        NOW + at * SECOND))
         advance(source, 20)
     assert len(source.future_loops()[1].faults) == 2
+
+
+def test_a_fault_that_is_ended_before_its_start_is_gone() -> None:
+    loops = LoopSet.of(parse_configuration({"loop": [{"id": "A", "fault": [{"kind": "freeze", "start": "1h"}]}]}).loops)
+    source = ControlledPlant(Plant(loops, start=NOW, scan=SECOND), loops)
+    assert "freeze from" in describe_loop(source, "A")
+    source.add(source.read_request({"clear": {"loop": "A"}}, NOW))
+    source.advance(1)
+    assert "faults    none" in describe_loop(source, "A")
+    with pytest.raises(BadInput, match="there is no fault to end; the loop is healthy"):
+        source.read_request({"clear": {"loop": "A"}}, NOW)
 
 
 def advance(source: ControlledPlant, samples: int) -> None:

@@ -129,3 +129,17 @@ def test_the_loop_sheet_follows_the_settings_and_a_resumed_stream_does_not_repea
     second = build_encoder("lp", resumed, configuration)
     second.restore(encoder.snapshot(), resumed.resumed_loops)
     assert before + stream(resumed, second, 15) == text
+
+
+def test_a_request_acts_at_the_first_scan_that_is_not_before_it() -> None:
+    source = build(SECOND)
+    for now, at in ((10 * SECOND, 10), (10 * SECOND + 1, 11), (11 * SECOND - 1, 11)):
+        assert ControlledPlant(source.plant, LOOPS).read_request({"set": {"loop": "FIC102", "sp": 50.0}}, START + now
+                                                                 ).at == START + at * SECOND
+
+
+def test_requests_act_in_their_order_also_when_the_clock_is_set_back() -> None:
+    source = ControlledPlant(build(SECOND).plant, LOOPS)
+    first = source.read_request({"set": {"loop": "FIC102", "sp": 50.0}}, START + 60 * SECOND)
+    source.add(first)
+    assert source.read_request({"set": {"loop": "FIC102", "sp": 55.0}}, START + 20 * SECOND).at == first.at
