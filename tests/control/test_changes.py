@@ -94,6 +94,8 @@ def test_all_errors_of_a_request_are_reported_at_once() -> None:
 def test_a_mode_that_is_set_allows_what_it_owns_from_the_next_request_on() -> None:
     source = controlled()
     source.add(source.read_request({"set": {"loop": "FIC102", "mode": "man"}}, NOW))
+    with pytest.raises(BadInput, match="in CAS, the controller sets OP; add mode=MAN"):
+        source.read_request({"set": {"loop": "FIC101", "op": "20"}}, NOW)
     source.add(source.read_request({"set": {"loop": "FIC102", "op": "20"}}, NOW))
     block = source.advance(2)
     assert block.op[:, 2].tolist() == [20.0, 20.0]
