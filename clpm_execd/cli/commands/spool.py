@@ -14,7 +14,7 @@ from clpm_execd.cli.options import add_command, add_shared_options, parse_output
 from clpm_execd.paths import is_folder
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import SECOND, format_time
+from clpm_execd.units import SECOND, describe_count, format_time
 
 if TYPE_CHECKING:
     from clpm_execd.cli.options import Commands
@@ -73,16 +73,16 @@ def _describe(inventory: Inventory, now: int) -> Iterator[str]:
     if inventory.oldest is not None:
         since = datetime.fromtimestamp(inventory.oldest / SECOND, timezone.utc).isoformat(timespec="seconds")
         oldest = f"; oldest {max(0, now - inventory.oldest) / SECOND:,.0f} s, since {since}"
-    files = _count(inventory.files, "file")
-    yield f"pending: {_count(inventory.points, 'point')} in {files}, {_format_size(inventory.size)}{oldest}"
-    rejected_count = sum(len(incident.lines) for incident in inventory.incidents)
-    yield f"quarantine: {_count(rejected_count, 'line')} in {_count(len(inventory.incidents), 'incident')}"
+    files = describe_count(inventory.files, "file")
+    yield f"pending: {describe_count(inventory.points, 'point')} in {files}, {_format_size(inventory.size)}{oldest}"
+    rejected = describe_count(sum(len(incident.lines) for incident in inventory.incidents), "line")
+    yield f"quarantine: {rejected} in {describe_count(len(inventory.incidents), 'incident')}"
     for incident in inventory.incidents:
-        yield f"  {incident.path.name}: {_count(len(incident.lines), 'line')}"
+        yield f"  {incident.path.name}: {describe_count(len(incident.lines), 'line')}"
         yield from (f"    {message}" for message in incident.messages[:_MESSAGES_SHOWN])
         if incident.lines:
             yield f"    first line: {incident.lines[0].decode('utf-8', 'replace').strip()[:_LINE_CHARACTERS]}"
-    yield f"corrupt: {_count(len(inventory.corrupt), 'file')}"
+    yield f"corrupt: {describe_count(len(inventory.corrupt), 'file')}"
     yield from (f"  {path}" for path in inventory.corrupt)
 
 
@@ -91,8 +91,8 @@ def _retry(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
 
     _refuse_unknown_names(arguments.names, state, ())
     files, lines = retry_incidents(state, arguments.names)
-    return print_text(f"{_count(lines, 'line')} of {_count(files, 'incident')} queued again: a running stream writes "
-                      "them within a minute, otherwise the next one does\n")
+    return print_text(f"{describe_count(lines, 'line')} of {describe_count(files, 'incident')} queued again: a running "
+                      "stream writes them within a minute, otherwise the next one does\n")
 
 
 def _export(arguments: argparse.Namespace, state: Path, signals: Signals) -> int:
@@ -120,7 +120,8 @@ def _verify(arguments: argparse.Namespace, state: Path, signals: Signals) -> int
     if not lines:
         end = result.checkpoint_end
         checkpoint = "no checkpoint" if end is None else f"checkpoint up to {format_time(end)}"
-        lines = [f"ok: {_count(result.points, 'point')} in {_count(result.files, 'file')}, {checkpoint}"]
+        points, files = describe_count(result.points, "point"), describe_count(result.files, "file")
+        lines = [f"ok: {points} in {files}, {checkpoint}"]
     print_text("".join(f"{line}\n" for line in lines))
     return 1 if result.damage else 0
 
@@ -135,10 +136,6 @@ def _refuse_unknown_names(names: Sequence[str], state: Path, queues: tuple[str, 
                 for name in names if name not in valid]
     if problems:
         raise BadInput(problems)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _format_size(size_bytes: int) -> str:
