@@ -47,6 +47,12 @@ def test_the_start_of_a_plant_stands_there_once(path: Path) -> None:
     assert path.read_text().count("start") == 1
 
 
+def test_the_start_is_that_of_the_last_plant(path: Path) -> None:
+    write(path, ENTRY)
+    Journal(path, read_journal(path), start=AT).append(ENTRY)
+    assert read_journal(path) == JournalContents((ENTRY, ENTRY), AT)
+
+
 def test_a_line_without_an_end_does_not_count_and_is_overwritten(path: Path) -> None:
     write(path, ENTRY)
     whole = path.read_text()

@@ -193,6 +193,16 @@ def test_a_socket_of_a_process_that_was_killed_is_replaced(path: Path) -> None:
     server.close()
 
 
+def test_a_stream_that_ends_leaves_the_socket_of_another_one_that_took_its_place(path: Path) -> None:
+    first = open_server(path)
+    path.unlink()
+    second = open_server(path)
+    first.close()
+    assert ask(second, path, {"status": {}}).startswith("loops")
+    second.close()
+    assert not path.exists()
+
+
 def test_a_path_that_is_not_free_is_one_clear_error(server: ControlServer, path: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"control: is in use by another stream; give each stream its own"):
         open_server(path)
