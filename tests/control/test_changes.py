@@ -91,6 +91,12 @@ def test_all_errors_of_a_request_are_reported_at_once() -> None:
     assert len(bad.value.problems) == 3
 
 
+def test_of_many_loops_a_wrong_id_names_the_first_and_the_last() -> None:
+    loops = LoopSet.of(parse_configuration({"loop": [{"id": "FIC{:02d}", "count": 11}]}).loops)
+    with pytest.raises(BadInput, match="unknown loop 'xyz'; there are 11, FIC01 to FIC11"):
+        read_change({"clear": {"loop": "xyz"}}, NOW, loops)
+
+
 def test_a_mode_that_is_set_allows_what_it_owns_from_the_next_request_on() -> None:
     source = controlled()
     source.add(source.read_request({"set": {"loop": "FIC102", "mode": "man"}}, NOW))
