@@ -64,3 +64,8 @@ def test_a_resumed_stream_writes_its_sheet_again_only_if_it_has_changed() -> Non
     block = source.advance(2)
     assert minutes_of_sheets(same.encode(block)) == []
     assert minutes_of_sheets(other.encode(block)) == [20]
+
+
+def test_a_tag_of_a_loop_replaces_that_of_the_plant_and_its_own_type() -> None:
+    text = encoder(LoopSpec(id="F1", tags={"site": "y", "type": "spare"})).encode(plant().advance(1))
+    assert text.startswith(b"sheet,loop_id=F1,site=y,type=spare ")
