@@ -69,7 +69,7 @@ def test_a_missing_value_is_no_row_in_long_and_an_empty_cell_in_wide() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ['a,b', 'say "x"', "50%", "%s%d", "line\nfeed", "漢", " "])
+@pytest.mark.parametrize("name", ['a,b', 'say "x"', "50%", "%s%d", "line\nfeed", "carriage\rreturn", "漢", " "])
 def test_names_that_need_quotes_read_back(name: str) -> None:
     samples = block((name,))
     wide = WideCsv([name], fields={name: "pv"})
