@@ -171,8 +171,8 @@ def test_the_process_is_a_default_with_a_warning_where_the_set_point_never_moved
 
 
 def test_a_controller_that_is_not_identified_is_tuned_for_the_identified_process_in_report_and_loop() -> None:
-    moves = tuple(Move(at=k * 100 * SECOND, op=55.0 if k % 2 else 45.0) for k in range(20))
-    result = learn(record_of(run(replace(flow(), mode="MAN", moves=moves), 2000)), span=(0.0, 100.0))
+    moves = tuple(Move(at=k * 60 * SECOND, op=55.0 if k % 2 else 45.0) for k in range(8))
+    result = learn(record_of(run(replace(flow(), mode="MAN", moves=moves), 500)), span=(0.0, 100.0))
     assert result.estimates["process.gain"].source == "identified"
     assert result.estimates["controller.gain"].source == "prior"
     for name in ("gain", "reset"):
