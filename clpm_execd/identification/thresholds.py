@@ -48,8 +48,8 @@ class LoopLimits(NamedTuple):
     max_log_std: float = 0.35
     # R2 of OP's moves below which there is no PID law. Records of an operator's OP have up to 0.2.
     min_r_squared: float = 0.3
-    # For OP that is recorded a sample late or early: of 109 records of a refinery and of the plant every 1 to 30 s none
-    # that is on time gains more than 8, and of 204 copies with OP late or early 200 gain 54 and more.
+    # For OP that is recorded a sample late or early: of 139 records of a refinery and of the plant every 1 to 75 s none
+    # that is on time gains more than 8, and of 264 copies with OP late or early 260 gain 54 and more.
     shift_gain: float = 30.0
     # For a process model other than the type's: twice the 10 of strong evidence for a parameter by Schwarz's criterion,
     # since a slow process looks like an integrator in a short record.

@@ -48,6 +48,7 @@ _COARSE_GAIN_2LOGL = 1.0  # ends a search early; see `least_squares`
 # Several S and J can move a stem alike. Their costs differ in the last digits, which the unit of OP changes: the first,
 # of the smallest S, is taken.
 _SAME_2LOGL = 1e-6
+_WITHIN_BAND = 1.0 - 1e-9  # of the band in which a stem rests: at its edge the last digits decide whether it slips
 _STEM_PARAMETERS = 3  # S, J and the initial distance
 _MAX_SCANS = 2  # in an interval: the time of a slip within it is unknown anyway
 _MAX_SAMPLES = 7200  # two hours at 1 s: more hardly narrows an interval, and costs as much again
@@ -295,8 +296,8 @@ def _simulate_stems(signals: Signals, stems: Sequence[Stem]) -> Floats:
 def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) -> Floats:
     """Return the stem positions (T, M) of M valves driven by OP, (T,), %. last: (M,) positions before a gap."""
     s, j, start = np.array(stems).T
-    half_band = (s + j) / 2.0
-    initial = op[0] + start * half_band if last is None else np.clip(last, op[0] - half_band, op[0] + half_band)
+    largest = _WITHIN_BAND * (s + j) / 2.0
+    initial = op[0] + start * largest if last is None else np.clip(last, op[0] - largest, op[0] + largest)
     valves = Stiction(initial, np.arange(len(stems)))
     valves.set_parameters(s, j)
     # While OP is constant a stem rests from the second sample on, so that later samples need not be simulated.
