@@ -113,7 +113,8 @@ def _select_changes(signals: Signals) -> tuple[Signals, str]:
 def _align_op(signals: Signals) -> tuple[Signals, str]:
     """Return OP shifted by one sample where a controller's law explains the shifted OP better than by chance."""
     shifted = {late: _shift_op(signals, late) for late in (0, 1, -1)}
-    shares = {late: explained_share(one) for late, one in shifted.items()}
+    laws = {late: explained_share(one) for late, one in shifted.items()}
+    shares = {late: share for late, (share, is_plausible) in laws.items() if is_plausible or late == 0}
     late = max(shares, key=lambda one: shares[one])
     unexplained = [max(1.0 - share, _LEAST_UNEXPLAINED) for share in (shares[0], shares[late])]
     gain = int(signals.controlled.sum()) * log(unexplained[0] / unexplained[1])

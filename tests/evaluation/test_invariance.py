@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plant_records import plant_records
 from simulated_records import SECOND, START, add_sp_moves, flow, record_of, run
 
 from clpm_execd.identification.learn import LearnedLoop, learn
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 SAMPLES = 1500
 HOLD_SAMPLES = 3
+REFINERY_STEP = 6  # of the records, one in so many
 PERCENT = (0.0, 100.0)
 FAHRENHEIT, MILLIAMPERES = (1.8, 32.0), (0.16, 4.0)  # factor and offset of a unit over per cent
 POWERS = {  # of the factor of PV and of that of OP, for estimates that have a unit
@@ -81,6 +83,16 @@ def test_a_slow_record_in_other_units_is_the_same_loop_to_a_millionth() -> None:
                                MILLIAMPERES)
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_refinery_records_in_other_units_are_the_same_loops_to_a_millionth() -> None:
+    for path in plant_records("plant_windows/*/*.txt", least=80)[::REFINERY_STEP]:
+        record = read_record(path)
+        if np.ptp(record.pv) > 0.0:
+            assert_same_to_a_millionth(learn(record), learn(with_units(record, FAHRENHEIT, MILLIAMPERES)), FAHRENHEIT,
+                                       MILLIAMPERES)
+
+
 def assert_same_to_a_millionth(plain: LearnedLoop, copy: LearnedLoop, pv: tuple[float, float],
                                op: tuple[float, float]) -> None:
     """Assert the same choices and estimates. The ranges are not in the records, and the assumed ones differ."""
@@ -92,7 +104,7 @@ def assert_same_to_a_millionth(plain: LearnedLoop, copy: LearnedLoop, pv: tuple[
         expected[key] = size * abs(pv[0])**powers[0] * abs(op[0])**powers[1]
     del expected["sp"], expected["op"]  # levels, which have an offset
     sizes = in_units_of_the_record(copy)
-    assert {key: sizes[key] for key in expected} == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert {key: sizes[key] for key in expected} == pytest.approx(expected, rel=1e-6, abs=1e-9), plain.loop.id
     assert {key: one.source for key, one in copy.estimates.items()} == {
         key: one.source for key, one in plain.estimates.items()}
 

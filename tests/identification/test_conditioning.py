@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from simulated_records import SECOND, START, record_of, run
+from test_recovery import drawn
 
 from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law, explained_share
 from clpm_execd.identification.conditioning import MAX_SAMPLES, condition, excerpt
@@ -120,13 +121,18 @@ def test_op_is_moved_to_where_a_law_explains_it_even_where_that_explains_half_of
     op = record.op[:, 0] + np.random.default_rng(2).normal(0.0, 0.7 * moves.std(), 1800)
     signals = extract_signals(logged(record.pv[1:-1, 0], np.roll(op, late)[1:-1], record.sp[1:-1, 0]), 0, FULL)
     moved, notes = condition(signals)
-    assert 0.3 < explained_share(moved) < 0.7
+    assert 0.3 < explained_share(moved)[0] < 0.7
     assert len(notes) == abs(late)
     assert moved.op[100:-100] == pytest.approx(op[101:-101])
 
 
 def test_op_that_is_in_time_stays_there() -> None:
     signals = extract_signals(record_of(run(flow_loop(), 1800)), 0, FULL)
+    assert condition(signals) == (signals, [])
+
+
+def test_a_pv_that_answers_op_within_an_interval_is_no_op_that_is_early() -> None:
+    signals = extract_signals(record_of(run(drawn("pressure", 66), 1000, interval=30.0, seed=66)), 0, FULL)
     assert condition(signals) == (signals, [])
 
 

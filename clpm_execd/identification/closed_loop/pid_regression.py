@@ -27,6 +27,7 @@ _MAX_CONDITION = 1e12  # of the normal matrix: beyond it inversion leaves four d
 _LONGEST_FILTER = 16.0  # of a derivative, intervals
 _FILTER_ROOT_TOLERANCE = 0.004  # of the square root of the derivative filter in its search, a thousandth of the longest
 _MAX_UNEXPLAINED_RATIO = 0.5  # A derivative shorter than an interval must halve the unexplained variance of OP's moves.
+_MIN_INTEGRAL_RATIO = -0.1  # of integral to proportional gain per interval: -0.9 where PV answers within it, 0 of a P
 _BANDWIDTH_SAMPLES = 100  # of the long-run covariance
 DERIVATIVE_FILTER = 10.0  # N of the derivative filter, the usual value, assumed where the record does not show it
 SCAN = 1.0  # s: the usual scan interval of controllers, assumed where the record does not show it
@@ -93,10 +94,16 @@ def estimate_pid_law(signals: Signals, resolutions: tuple[float, float]) -> PidL
     return _make_law(best, signals.interval, resolutions, regression.has_sp_moves)
 
 
-def explained_share(signals: Signals) -> float:
-    """Return the share of the variance of OP's moves that a PI law explains; 0 where there are too few samples."""
+def explained_share(signals: Signals) -> tuple[float, bool]:
+    """Return the share of the variance of OP's moves that a PI law explains, and whether that may be a controller's.
+
+    Where PV answers OP within an interval the inverse of the process explains the OP before, with an integral of the
+    opposite sign. Without enough samples the share is 0.
+    """
     best = _Regression(signals, 0.0).fit_best_pole()
-    return 0.0 if best is None else best.r_squared
+    if best is None or best.values[0] == 0.0:
+        return 0.0, False
+    return best.r_squared, bool(best.values[1] / best.values[0] > _MIN_INTEGRAL_RATIO)
 
 
 class _Regression:
