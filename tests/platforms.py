@@ -63,13 +63,14 @@ def platforms() -> Iterator[Platform]:
             yield Platform("3.10", numpy, is_wide=is_wide)
             yield Platform("3.12", numpy, is_wide=is_wide)
         yield Platform("3.11", NUMPY_OF_DEBIAN_12, is_wide=is_wide)
-        for python in ("3.10", "3.11", "3.12", "3.13", "3.14"):
+        for python in ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15"):
             yield Platform(python, is_wide=is_wide)
         yield Platform("3.12", has_numba=True, is_wide=is_wide)
     yield Platform("3.11", machine="aarch64")
 
 
-# The unit tests run with the least of each dependency that has changed its interface, and with the newest of all.
+# The unit tests run with the least of each dependency that has changed its interface, and with the newest of all. On
+# 3.15 Hypothesis 6.170 warns of its own random numbers now and then, which fails a test; all else passes.
 UNIT_PLATFORMS = {
     Platform("3.10", "1.26.4"): ["urllib3==1.26.20"], Platform("3.11", NUMPY_OF_DEBIAN_12): ["pyarrow==18.0.0"],
     Platform("3.11"): [], Platform("3.12", "2.0.2"): [],

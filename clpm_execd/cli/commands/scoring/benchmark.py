@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
                          help="list suites and monitors, write the data of a suite, run a reference monitor on it, "
                               "score alarms, or stream a suite (default list)")
     command.add_argument("operands", metavar="NAME", nargs="*",
-                         help="data SUITE, run MONITOR SUITE, score SUITE ALARMS, stream SUITE")
+                         help="data SUITE, run MONITOR SUITE, score SUITE ALARMS, stream SUITE (default none)")
     group = command.add_argument_group("data")
     group.add_argument("--output", metavar="PATH", type=parse_output_path,
                        help="data: a folder; run: a CSV of alarms; score: a JSON file (default -, stdout)")
