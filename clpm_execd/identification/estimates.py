@@ -13,6 +13,7 @@ import numpy as np
 from clpm_execd.plant.specs import ControllerSpec, DisturbanceSpec, OperatorSpec, ProcessSpec, SensorSpec
 
 Spec = TypeVar("Spec", ControllerSpec, DisturbanceSpec, OperatorSpec, ProcessSpec, SensorSpec)
+Interval = tuple[float, float, float]  # an estimate, and the low and high end of its 90 % interval
 Origin = Literal["identified", "record", "prior"]
 
 QUANTILE = 1.645  # of the standard normal distribution, for 90 % intervals
@@ -49,8 +50,8 @@ class Estimate:
         return cls(value, value, value, unit, "record")
 
     @classmethod
-    def from_interval(cls, interval: tuple[float, float, float], unit: str) -> Estimate:
-        """Return an identified number: value, low, high."""
+    def from_interval(cls, interval: Interval, unit: str) -> Estimate:
+        """Return an identified number."""
         return cls(*interval, unit, "identified")
 
     @classmethod

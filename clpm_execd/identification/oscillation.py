@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from clpm_execd.identification.correlation import autocorrelation
-from clpm_execd.identification.estimates import QUANTILE
+from clpm_execd.identification.estimates import QUANTILE, Interval
 from clpm_execd.identification.loop_data import TINY, Signals, find_runs
 from clpm_execd.plant.block import Floats
 
@@ -26,7 +26,7 @@ _HARMONIC_TOLERANCE = 0.04  # relative, of the period, which ten half periods de
 _MIN_AUTOCORRELATION = 0.3  # at the lag of one period: below it no oscillation is visible in the trend
 
 
-def find_oscillation(signals: Signals) -> tuple[float, float, float] | None:
+def find_oscillation(signals: Signals) -> Interval | None:
     """Return the period, s, of SP - PV or else of OP, with its 90 % interval; None without an oscillation."""
     longest = max(find_runs(signals.complete & signals.automatic, _MIN_SAMPLES), key=lambda s: s.stop - s.start,
                   default=None)
@@ -38,7 +38,7 @@ def find_oscillation(signals: Signals) -> tuple[float, float, float] | None:
                                         period[2] * signals.interval)
 
 
-def _find_period(x: Floats) -> tuple[float, float, float] | None:
+def _find_period(x: Floats) -> Interval | None:
     """Return the period of a signal and its 90 % interval, samples; None without an oscillation."""
     acf = autocorrelation(x, len(x) // 2)
     above = acf > 0.0
@@ -55,8 +55,7 @@ def _find_period(x: Floats) -> tuple[float, float, float] | None:
     return 2.0 * mean, 2.0 * mean - log_std, 2.0 * mean + log_std
 
 
-def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None
-                              ) -> tuple[float, float, float] | None:
+def find_external_oscillation(errors: Floats, interval: float, fundamental: float | None = None) -> Interval | None:
     """Return the period, s, of a spectral line in residuals (T,), and its ends half a line away; None without one.
 
     fundamental: the period, s, of the loop's oscillation. Residuals are whitened, so that a harmonic may be higher in

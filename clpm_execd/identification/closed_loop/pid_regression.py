@@ -14,7 +14,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE, Interval
 from clpm_execd.identification.loop_data import ROUNDING, TINY, Signals, find_runs, rounding_variance
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ControllerSpec
@@ -49,10 +49,10 @@ class PidLaw:
     scan is in the record. is_hidden: whether the record is so slow that invisible integral action may dominate OP.
     """
 
-    gain: tuple[float, float, float]
-    reset: tuple[float, float, float]
-    derivative: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    weight: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gain: Interval
+    reset: Interval
+    derivative: Interval = (0.0, 0.0, 0.0)
+    weight: Interval = (1.0, 1.0, 1.0)
     filter: float = DERIVATIVE_FILTER
     r_squared: float = 0.0
     is_exact: bool = False
@@ -265,7 +265,7 @@ def _make_law(fit: _Fit, interval: float, resolutions: tuple[float, float], has_
     if p == 0.0 or abs(p) < _SIGNIFICANT_STDS * deviations[0]:
         return None
 
-    def ratio(over: int, under: int, least: float) -> tuple[float, float, float]:
+    def ratio(over: int, under: int, least: float) -> Interval:
         """Return the ratio of two coefficients, intervals, in s. least: half width of the interval of its logarithm."""
         # The variance of the logarithm is that of the difference of the two relative errors.
         variance = ((deviations[over] / fit.values[over])**2 + (deviations[under] / fit.values[under])**2

@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 
-from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, rounded, within_limits
+from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Interval, rounded, within_limits
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import rounding_variance
 from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
@@ -79,7 +79,7 @@ class PeriodicLoad:
         fits = [self._fit_period(data, prior, period) for period in periods if period is not None]
         return max((fit for fit in fits if fit is not None), key=lambda fit: fit.gain, default=None)
 
-    def _fit_period(self, data: LoopData, prior: Fitted, period: tuple[float, float, float]) -> Fitted | None:
+    def _fit_period(self, data: LoopData, prior: Fitted, period: Interval) -> Fitted | None:
         process = prior.loop.process
         law = estimate_process(data.signals, process, period[0])
         if law is None or law.gain_log_std >= LIMITS.max_log_std or not _has_sign(law, prior):

@@ -12,7 +12,7 @@ from math import exp, inf, log
 
 import numpy as np
 
-from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE, Interval
 from clpm_execd.identification.loop_data import TINY, Signals
 from clpm_execd.identification.process.dead_time_profile import ABANDON_ABOVE_2LOGL, profile_dead_time
 from clpm_execd.identification.process.prediction_error import (
@@ -27,8 +27,6 @@ from clpm_execd.identification.process.transfer_functions import load_to_noise_r
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize
-
-Interval = tuple[float, float, float]
 
 _COARSE_FACTORS = (0.0, *(0.1 * 1.6**k for k in range(13)))  # of the typical dead time
 _LAG_SHIFTS = (0.0, -1.1, 1.1, -2.2, 2.2)  # of log tau1: from a ninth to nine times the typical value
