@@ -19,20 +19,21 @@ from clpm_execd.identification.process.prediction_error import (
     DEAD_TIME_SIGMA,
     FIXED_STD,
     LAG_SIGMAS,
+    LOG_STEP,
     MAX_LOG_SECONDS,
+    MIN_STRETCH_SAMPLES,
     least_squares,
 )
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
 from clpm_execd.plant.specs import ProcessSpec
 
-_MIN_STRETCH_SAMPLES, _MAX_SAMPLES = 60, 3000
+_MAX_SAMPLES = 3000
 _SETTLING_SAMPLES = 12  # at the start of a stretch, which the filter needs to settle
 _SP_RESPONSE_SAMPLES = 24  # after a move of SP, from which its time is estimated
 _MAX_PARTS = 60  # steps in an interval
 _MIN_LAG_STEPS = 0.1  # of a typical lag: the search hardly moves from a shorter one
 _DELAY_STEPS = 12  # the largest number of steps in the expected dead time
-_LOG_STEP = 1e-4  # step of a logarithm for finite differences
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
 _PRIOR_LOAD, _PRIOR_OP_NOISE = 5.0, 0.2  # prior means, relative to what the gain makes of the sensor noise
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
@@ -40,7 +41,6 @@ _MAX_EVALUATIONS = 20
 _FAILED_RESIDUAL = 1e3  # standard deviations: far above any residual of a filter
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
 _ROUNDING_LOG_STD = 0.003  # of log gain and log reset: the uncertainty due to the rounding of PV and OP
-
 
 
 class At:
@@ -112,10 +112,10 @@ class Likelihood:
         self.grid = Grid(max(signals.interval / parts, scan), parts, scan)
         self._data: list[_Stretch] = []
         remaining = _MAX_SAMPLES
-        for s in sorted(find_runs(signals.controlled, _MIN_STRETCH_SAMPLES),
+        for s in sorted(find_runs(signals.controlled, MIN_STRETCH_SAMPLES),
                         key=lambda s: s.start - s.stop):
             s = slice(s.start, min(s.stop, s.start + remaining))
-            if s.stop - s.start >= _MIN_STRETCH_SAMPLES:
+            if s.stop - s.start >= MIN_STRETCH_SAMPLES:
                 remaining -= s.stop - s.start
                 pv, op, sp = signals.pv[s], self.sign * signals.op[s], signals.sp[s] - signals.sp[s.start]
                 self._data.append(_Stretch(np.column_stack([pv - signals.sp[s.start], op - op[0], sp]),
@@ -177,13 +177,13 @@ class Likelihood:
             all_innovations.append(settled)
         return _Innovations(np.concatenate(all_innovations, axis=1), kalman_filter.innovation_cov)
 
-    def _residuals(self, params: Floats, scale: float, failed: Floats) -> Floats:
-        """Return the residuals, or `failed` at parameters without a filter, from which the search turns back."""
+    def _residuals(self, params: Floats, scale: float) -> Floats:
+        """Return the residuals: large ones at parameters without a filter, from which the search turns back."""
         try:
             return np.append(self._compute_innovations(params[None]).whitened()[0],
                              scale * self._prior_residuals(params))
         except (ValueError, OverflowError, np.linalg.LinAlgError):
-            return failed
+            return np.full(2 * self.samples + len(params), _FAILED_RESIDUAL * scale)
 
     def _prior_residuals(self, params: Floats) -> Floats:
         """Return the deviations of the parameters from the prior means, in standard deviations; 0 for a derivative."""
@@ -196,7 +196,7 @@ class Likelihood:
         """Return the Jacobian of the residuals from whitened innovations at the parameters and their perturbations."""
         prior_residuals = scale * np.array([self._prior_residuals(one) for one in perturbed])
         both = np.concatenate([white, prior_residuals], axis=1)
-        return np.asarray((both[1:] - both[0]).T / _LOG_STEP)
+        return np.asarray((both[1:] - both[0]).T / LOG_STEP)
 
     def fit(self, start: Floats) -> LoopFit | None:
         """Return the maximum-likelihood fit from initial values; None where the search fails."""
@@ -205,11 +205,10 @@ class Likelihood:
             return self._jacobian(self._compute_innovations(perturbed).whitened(), perturbed, scale)
 
         try:
-            white = self._compute_innovations(start[None]).whitened()
-            scale, failed = float(white.std()), np.full(white.size + len(start), _FAILED_RESIDUAL * float(white.std()))
-            params = least_squares(lambda params: self._residuals(params, scale, failed), start, jacobian, _LEAST_GAIN,
+            scale = float(self._compute_innovations(start[None]).whitened().std())
+            params = least_squares(lambda params: self._residuals(params, scale), start, jacobian, _LEAST_GAIN,
                                    _MAX_EVALUATIONS)
-            return None if params is None else self._evaluate(np.asarray(params))
+            return None if params is None else self._evaluate(params)
         except (ValueError, OverflowError, np.linalg.LinAlgError):
             return None
 
@@ -233,7 +232,7 @@ class Likelihood:
         log_noise = log(sigma) - np.linalg.slogdet(innovations.innovation_cov)[1] / 4.0
         rows = np.eye(len(params))
         rows[self.lags, self.lags] = np.tri(self.lags.stop - At.LAGS)
-        rows[At.NOISE] = (log_noise[1:] - log_noise[0]) / _LOG_STEP
+        rows[At.NOISE] = (log_noise[1:] - log_noise[0]) / LOG_STEP
         rows[At.LOAD] += rows[At.NOISE]
         values = rows @ params
         values[[At.LOAD, At.NOISE]] = params[At.LOAD] + log_noise[0], log_noise[0]
@@ -288,7 +287,7 @@ class Likelihood:
 
 def _perturb(params: Floats) -> Floats:
     """Return the parameters and P copies with a step in one of them each, (1 + P, P)."""
-    return np.vstack([params, params + _LOG_STEP * np.eye(len(params))])
+    return np.vstack([params, params + LOG_STEP * np.eye(len(params))])
 
 
 def _remove_initial_integral(innovations: Floats, integral: Floats, whitening: Floats) -> None:

@@ -32,7 +32,7 @@ FIXED_STD = 1e-3  # prior standard deviation of a parameter that is fixed
 _MAX_SAMPLES, _MAX_STRETCHES = 20_000, 8
 _MAX_DEAD_TIME_SHARE = 0.15  # of the record's length: the longest dead time of the search
 _MAX_PARTS = 10
-_LOG_STEP = 1e-4  # step of a logarithm for finite differences
+LOG_STEP = 1e-4  # step of a logarithm for finite differences
 _MAX_EVALUATIONS = 30
 _LEAST_GAIN = 0.01  # of twice the log-likelihood: a smaller improvement ends a search
 _HARMONICS = (1.0, 3.0)  # of an external oscillation: a limit cycle is nearly symmetric, so it has odd harmonics
@@ -41,7 +41,7 @@ _HARMONICS = (1.0, 3.0)  # of an external oscillation: a limit cycle is nearly s
 def jacobian(function: Callable[[Floats], Floats], log_params: Floats) -> Floats:
     """Return the (n, K) Jacobian of a function of K logarithms by finite differences."""
     here = function(log_params)
-    return np.array([function(log_params + step) - here for step in _LOG_STEP * np.eye(len(log_params))]).T / _LOG_STEP
+    return np.array([function(log_params + step) - here for step in LOG_STEP * np.eye(len(log_params))]).T / LOG_STEP
 
 
 def least_squares(residual: Callable[[Floats], Floats], start: Floats,
