@@ -112,8 +112,7 @@ class Likelihood:
         self.grid = Grid(max(signals.interval / parts, scan), parts, scan)
         self._data: list[_Stretch] = []
         remaining = _MAX_SAMPLES
-        for s in sorted(find_runs(signals.controlled, MIN_STRETCH_SAMPLES),
-                        key=lambda s: s.start - s.stop):
+        for s in sorted(find_runs(signals.controlled, MIN_STRETCH_SAMPLES), key=lambda s: s.start - s.stop):
             s = slice(s.start, min(s.stop, s.start + remaining))
             if s.stop - s.start >= MIN_STRETCH_SAMPLES:
                 remaining -= s.stop - s.start
@@ -123,9 +122,7 @@ class Likelihood:
         self.samples = sum(len(stretch.data) - _SETTLING_SAMPLES for stretch in self._data)
         self.locates_sp_moves = False
         self.has_sp_moves = any(len(stretch.moves) for stretch in self._data)
-        lags = [log(max(t, _MIN_LAG_STEPS * self.grid.step)) for t in process.tau]
-        if len(lags) == 2:
-            lags[1] -= lags[0]
+        lags = np.diff(np.log([max(t, _MIN_LAG_STEPS * self.grid.step) for t in process.tau]), prepend=0.0)
         correlation = max(2.0 * sum(process.tau), 2.0 * signals.interval)
         log_noises = log(_PRIOR_LOAD * start[0]), log(_PRIOR_OP_NOISE * start[0])
         self.prior_mean = np.array([*np.log(start), log(abs(process.gain)), log(process.dead_time + self.interval),
@@ -170,8 +167,8 @@ class Likelihood:
                 _remove_initial_integral(innovations, kalman_filter.innovation_response[..., INTEGRAL], whitening)
             if self.locates_sp_moves:
                 _remove_sp_moves(innovations, stretch, sp_responses, whitening)
-            settled = (innovations[:, _SETTLING_SAMPLES:]
-                       - innovations[:, _SETTLING_SAMPLES:].mean(axis=1, keepdims=True))
+            settled = innovations[:, _SETTLING_SAMPLES:]
+            settled = settled - settled.mean(axis=1, keepdims=True)
             if not self.locates_sp_moves:
                 settled[:, [k for k in stretch.moves + 1 - _SETTLING_SAMPLES if k >= 0]] = 0.0
             all_innovations.append(settled)
