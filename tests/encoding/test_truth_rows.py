@@ -161,6 +161,15 @@ def test_a_process_that_resumed_and_wrote_nothing_passes_on_its_state(form: str)
     assert lines + after.encode(second) == encoders()[form]().encode(stream)
 
 
+def test_a_loop_that_starts_again_has_rows_at_once_and_one_that_resumes_has_none() -> None:
+    first, second = cut(block(truth_of([[True, True]] * 20), 20), [10, 10])
+    before, after = encoders()["lp"](), encoders()["lp"]()
+    before.encode(first)
+    after.restore(before.snapshot(), ["A"])
+    assert [line.split()[0] for line in truth_lines(after.encode(second))] == \
+        ["control_loops_truth,fault=white-noise,loop_id=B"]
+
+
 @pytest.mark.parametrize("form", ["lp", "csv"])
 def test_the_samples_are_those_of_a_stream_without_the_truth(form: str) -> None:
     stream = block(truth_of([[t > 5, False] for t in range(70)]), 70)
