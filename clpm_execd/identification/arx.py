@@ -127,7 +127,9 @@ def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master
         drift=np.zeros(4), signals=x, residuals=np.full(x.shape, np.nan), is_repeat=is_repeat, settings=settings,
         mirror=(np.empty(0) if is_saturated or _count_swings(op) >= _MIN_SWINGS
                 else np.array([0.0, (lowest + highest) / 2.0, 0.0])))
-    model = replace(model, residuals=_find_residuals(model, flow, is_automatic))
+    residuals = _find_residuals(model, flow, is_automatic)
+    pole, residuals[:, 1] = _fit_op_noise(residuals[:, 1])
+    model = replace(model, residuals=residuals, controller_noise=np.array([pole]))
     return model if run_lengths(model).any() else None
 
 
@@ -230,6 +232,25 @@ def _find_residuals(model: StateMatchedModel, flow: Floats, is_automatic: Boolea
     return residuals
 
 
+def _fit_op_noise(moves: Floats) -> tuple[float, Floats]:
+    """Return the pole of the noise of OP, whose moves are the residuals of OP's equation, and (T,) its innovations.
+
+    Integral action brings the mean of PV - SP to 0 only as far as this noise is bounded. The sum of residuals from
+    blocks in another order is not: PV would wander around SP.
+    """
+    noise = np.cumsum(np.nan_to_num(moves))
+    noise -= noise.mean()
+    previous = np.concatenate([[0.0], noise[:-1]])
+    pole = min(_fit_pole(previous, noise), 1.0)
+    return pole, moves + (1.0 - pole) * previous
+
+
+def _fit_pole(previous: Floats, current: Floats) -> float:
+    """Return the pole of a first-order noise by least squares; 0 where it is negative or the noise is 0."""
+    power = float(previous @ previous)
+    return max(float(previous @ current) / power, 0.0) if power > 0.0 else 0.0
+
+
 def _select_stretches(model: StateMatchedModel) -> StateMatchedModel:
     """Return the model with evenly spaced stretches of a long record."""
     samples = len(model.signals)
@@ -251,8 +272,7 @@ def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopS
     op_residuals = controller_residuals(signals, loop.controller)
     previous, current = op_residuals[:-1], op_residuals[1:]
     is_usable = np.isfinite(previous) & np.isfinite(current)
-    power = float(previous[is_usable] @ previous[is_usable])
-    pole = min(max(float(previous[is_usable] @ current[is_usable]) / power, 0.0), _MAX_NOISE_POLE) if power > 0 else 0.0
+    pole = min(_fit_pole(previous[is_usable], current[is_usable]), _MAX_NOISE_POLE)
     residuals = plain.residuals.copy()
     residuals[:, 0] = residual_model.errors
     residuals[:, 1] = np.concatenate([[np.nan], current - pole * previous])

@@ -91,6 +91,24 @@ def test_the_residuals_come_in_blocks_of_the_record() -> None:
     assert (np.bincount(rows, minlength=300)[16:285] > 0).mean() > 0.75
 
 
+def test_noise_of_op_that_returns_leaves_no_offset_over_long_times() -> None:
+    def offset(noise: list[float]) -> float:
+        pv = run(learned(learned_model=model(0.5, controller_noise=np.array(noise))), 8000).pv[:, 0] - 50.0
+        return float(np.abs(pv.reshape(-1, 400).mean(axis=1)).max())
+
+    assert offset([0.5]) < 0.3 * offset([])
+
+
+def test_the_noise_of_op_is_added_to_the_equation_to_the_digit() -> None:
+    of = model(0.5, controller_noise=np.array([0.7]))
+    block = run(learned(learned_model=of), 500)
+    pv, op = block.pv[:, 0] - 50.0, block.op[:, 0] - 50.0
+    moves = np.diff(op) + KC * np.diff(pv) + KI * pv[1:]
+    changes = moves[1:] - 0.7 * moves[:-1]  # of the innovations, from one sample to the next
+    nearest = np.abs(changes[:, None] - np.diff(of.residuals[:, 1])).min(axis=1)
+    assert (nearest < 1e-9).mean() > 0.85  # the others are at the joints of blocks
+
+
 def test_the_length_of_blocks_and_the_order_of_loops_change_no_value() -> None:
     loops = [learned("A", learned_model=model(0.3)), still("B"), learned("C", learned_model=model(0.2, interval=3.0))]
     block = Plant(loops, seed=1, start=START).advance(500)

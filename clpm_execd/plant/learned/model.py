@@ -9,10 +9,11 @@ else by a difference equation:
 
     PV(t) = sum a_i PV(t-i) + sum b_i OP(t-i) + r_pv        i from 1
 
-Where its controller is a PID, it is that of the loop, and n is added to its output; else a difference equation:
+Where its controller is a PID, it is that of the loop, and n is added to its output; else a difference equation, to
+which the moves of n are added. Without a pole it is 1, and r_op is these moves:
 
     OP(t) = PID(t) + n(t)      n(t) = pole n(t-1) + r_op
-    OP(t) = sum c_i OP(t-i) + sum d_i PV(t-i) + sum s_i SP(t-i) + r_op      PV and SP from i = 0
+    OP(t) = sum c_i OP(t-i) + sum d_i PV(t-i) + sum s_i SP(t-i) + n(t) - n(t-1)      PV and SP from i = 0
 
 And of a loop whose set point is never still, SP(t) = sum g_i SP(t-i) + r_sp; else it is the operator's. To each r of a
 difference equation comes a slow drift of first order: what moved the record more slowly than the equations can hold of
@@ -48,7 +49,7 @@ class LearnedModel:
     controller_op, controller_pv, controller_sp
         (q,) c, (q + 1,) d and (q + 1,) s; all (0,) where the controller is a PID.
     controller_noise
-        (1,) the pole of n where the controller is a PID; else (0,).
+        (1,) the pole of n; (0,) in difference equations where it is 1.
     setpoint
         (k,) g; (0,) where SP is the operator's.
     drift
@@ -104,8 +105,8 @@ class LearnedModel:
         p, q, k, n = len(self.process_pv), len(self.controller_op), len(self.setpoint), len(self.signals)
         shapes = {"process_pv": (p,), "process_op": (p,), "innovation": (0 if p else 4,), "controller_op": (q,),
                   "controller_pv": (q + 1 if q else 0,), "controller_sp": (q + 1 if q else 0,),
-                  "controller_noise": (0 if q else 1,), "setpoint": (k,), "drift": (4,), "signals": (n, 3),
-                  "residuals": (n, 3), "is_repeat": (n, 2), "settings": (6,)}
+                  "controller_noise": (min(len(self.controller_noise), 1) if q else 1,), "setpoint": (k,),
+                  "drift": (4,), "signals": (n, 3), "residuals": (n, 3), "is_repeat": (n, 2), "settings": (6,)}
         errors = [f"{get_stored_field('LearnedModel', name)} has the shape {getattr(self, name).shape}, not {shape}"
                   for name, shape in shapes.items() if getattr(self, name).shape != shape]
         if not (np.isfinite(self.interval) and self.interval > 0):

@@ -66,9 +66,10 @@ class LearnedLoops(LoopArrays):
         self._is_repeat = np.concatenate([library.is_repeat for library in libraries])
         self._has_setpoint_model = np.array([model.setpoint.size > 0 for model in models])
         self._has_transfer_function = np.array([model.innovation.size > 0 for model in models])
-        self._has_pid = np.array([model.controller_noise.size > 0 for model in models])
-        self._some_transfer_functions, self._some_pids = (
-            bool(self._has_transfer_function.any()), bool(self._has_pid.any()))
+        self._has_pid = np.array([model.controller_op.size == 0 for model in models])
+        self._has_noise = np.array([model.controller_noise.size > 0 for model in models])
+        self._some_transfer_functions, self._some_pids, self._some_noise = (
+            bool(part.any()) for part in (self._has_transfer_function, self._has_pid, self._has_noise))
         self._nominal_sp, self._nominal_op = state.sp[self.columns], state.op[self.columns]
         self._nominal_pv = self._nominal_sp + to_array(model.offset for model in models)
         self.gain, self.lag = np.ones(len(loops)), np.ones(len(loops))
@@ -163,8 +164,6 @@ class LearnedLoops(LoopArrays):
             pole, _, _, load_gain = self._innovation
             np.copyto(self._load, pole * self._load + load_gain * before[0],
                       where=is_due & self._has_transfer_function)
-        if self._some_pids:
-            np.copyto(self._noise, self._noise_pole * self._noise + self._residual[1], where=is_due & self._has_pid)
         moves = is_due & self._has_setpoint_model
         if moves.any():
             sp = sum_in_order(self._g * self._sp[:len(self._g)]) + self._residual[2] + self._drift[2]
@@ -212,13 +211,18 @@ class LearnedLoops(LoopArrays):
         state, at, is_due = self._state, self.columns, self._is_due
         is_automatic = state.effective_mode[at] != MAN
         pv, sp = state.pv[at] - self._nominal_pv, state.sp[at] - self._nominal_sp
+        noise_move = self._residual[1]
+        if self._some_noise:
+            noise = np.where(is_due & self._has_noise, self._noise_pole * self._noise + self._residual[1], self._noise)
+            noise_move = np.where(self._has_noise, noise - self._noise, self._residual[1])
+            self._noise = noise
         if is_due.any() and not self._has_pid.all():
             kp, ki = (np.concatenate([getattr(part, name) for part in controllers])[at] for name in ("kp", "ki"))
             gain = kp / self._learned_kp
             integral_gain = np.divide(ki, self._learned_ki, out=gain.copy(), where=self._learned_ki != 0.0)
             order = len(self._c)
             op = integral_gain * (self._integral_d * pv + self._integral_s * sp)
-            moves = self._d[0] * pv + self._s[0] * sp + self._residual[1]
+            moves = self._d[0] * pv + self._s[0] * sp + noise_move
             moves += sum_in_order(self._d[1:] * self._pv[:order]) + sum_in_order(self._s[1:] * self._sp[:order])
             op += gain * moves + self._drift[1] + sum_in_order(self._c * self._op[:len(self._c)])
             np.copyto(self._output, np.clip(self._nominal_op + op, 0.0, 100.0), where=is_due)
