@@ -16,9 +16,12 @@ from clpm_execd.identification.loop_data import Booleans, Signals, find_runs
 from clpm_execd.identification.thresholds import LOOP as LIMITS
 from clpm_execd.plant.block import Floats
 
+_EXCERPTS = 10  # to choose from in each MAX_SAMPLES samples
+_OP_WEIGHT = 0.01  # of moves of OP against those of SP, which show more and are rare
 MAX_SAMPLES = 50_000  # of an identification: it needs less than 1 GB, and more hardly narrow an interval
 _MIN_CHANGES = 20  # of PV: fewer do not show at which samples values change
 _MAX_HOLD_SAMPLES = 120  # two minutes at 1 s
+_HOLD_QUANTILE = 0.95  # of the times for which a value is held: the longest are those in which it did not change
 _MIN_GRID_SHARE = 0.97  # of all changes: the jitter of the logger moves the others
 _MAX_BUMP_MOVE_SHARE = 0.05  # of samples in which the OP of a bump test moves
 _REST_SAMPLES = 30  # A controller whose OP is constant at an end of its travel for longer is off, not saturated.
@@ -89,7 +92,7 @@ def _find_irregular_hold(values: Floats) -> int:
     if len(sizes) < _MIN_CHANGES or (moves == 0).sum() < 2 * (sizes < 1.1 * sizes.min()).sum():
         return 1
     holds = np.diff(np.flatnonzero(moves != 0))
-    return int(min(np.quantile(holds, 0.95), _MAX_HOLD_SAMPLES))
+    return int(min(np.quantile(holds, _HOLD_QUANTILE), _MAX_HOLD_SAMPLES))
 
 
 def _select_changes(signals: Signals) -> tuple[Signals, str]:
@@ -135,9 +138,10 @@ def excerpt(signals: Signals) -> tuple[Signals, str]:
     """Return the part of a long record in which SP and OP move most."""
     if len(signals.pv) <= MAX_SAMPLES:
         return signals, ""
-    activity = _relative_moves(signals.sp, signals.complete) + 0.01 * _relative_moves(signals.op, signals.complete)
+    sp_moves, op_moves = (_relative_moves(part, signals.complete) for part in (signals.sp, signals.op))
+    activity = sp_moves + _OP_WEIGHT * op_moves
     total = np.concatenate([[0.0], np.cumsum(activity)])
-    starts = np.arange(0, len(signals.pv) - MAX_SAMPLES + 1, MAX_SAMPLES // 10)
+    starts = np.arange(0, len(signals.pv) - MAX_SAMPLES + 1, MAX_SAMPLES // _EXCERPTS)
     start = int(starts[np.argmax(total[starts + MAX_SAMPLES] - total[starts])])
     part = slice(start, start + MAX_SAMPLES)
     return signals.part(part), (f"the record is long: the loop is identified from the {MAX_SAMPLES} samples in which "

@@ -17,6 +17,7 @@ from clpm_execd.plant.block import Floats
 
 _MIN_SAMPLES = 128  # samples
 _MAX_SAMPLES = 10_000
+_MIN_REGULARITY = 3.0  # mean of the half periods over their deviation (Thornhill, Huang and Zhang, 2003)
 _CROSSINGS = 11  # zero crossings, which have ten half periods between them
 _FLOOR_LINES = 40  # lines of the periodogram on either side, from which the noise floor is estimated
 _MIN_PERIODS = 8  # of an oscillation in the record: fewer are drift
@@ -49,7 +50,7 @@ def _find_period(x: Floats) -> Interval | None:
     half_periods = np.diff(crossing_lags)
     mean, deviation = float(half_periods.mean()), float(half_periods.std(ddof=1))
     lag = round(2.0 * mean) - 1  # the first of them is lag 1
-    if mean <= 3.0 * deviation or not acf[max(lag - 1, 0):lag + 2].max() > _MIN_AUTOCORRELATION:
+    if mean <= _MIN_REGULARITY * deviation or not acf[max(lag - 1, 0):lag + 2].max() > _MIN_AUTOCORRELATION:
         return None
     log_std = 2.0 * QUANTILE * deviation / len(half_periods) ** 0.5
     return 2.0 * mean, 2.0 * mean - log_std, 2.0 * mean + log_std

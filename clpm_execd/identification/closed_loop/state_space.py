@@ -15,6 +15,7 @@ from math import exp, expm1, floor
 import numpy as np
 
 from clpm_execd.identification.closed_loop.pid_regression import DERIVATIVE_FILTER
+from clpm_execd.identification.loop_data import ROUNDING
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import ProcessSpec
 from clpm_execd.plant.stages.process import discretize_with_dead_time
@@ -84,7 +85,7 @@ def make_models(loops: Sequence[LoopParameters], grid: Grid) -> list[StateSpace]
     """Return the state-space models of loops, all of one size. Raises ValueError where a dead time is too long."""
     # The hold delays OP by half a step in the model, and by half a scan in the plant.
     delays = [max(loop.process.dead_time - (grid.step - grid.scan) / 2.0, 0.0) for loop in loops]
-    steps = [floor(delay / grid.step + 1e-9) for delay in delays]
+    steps = [floor(delay / grid.step + ROUNDING) for delay in delays]
     if max(steps) > MAX_DELAY_STEPS:
         raise ValueError("the dead time is too long")
     return [_make_model(loop, grid, delay, whole, PAST_OP + max(steps) + 1)
