@@ -21,7 +21,7 @@ from tiers import CAMPAIGNS
 from clpm_execd import cli, extras
 from clpm_execd.evaluation import fitting
 from clpm_execd.identification.learn import LearnedLoop, learn
-from clpm_execd.records import csv_source, read_record
+from clpm_execd.records import read_record, samples
 from clpm_execd.records.record import Record
 from clpm_execd.runtime.os_signals import Signals
 
@@ -271,12 +271,12 @@ def test_without_its_extra_the_error_shows_how_to_install_it(tmp_path: Path, sho
 def test_a_library_that_does_not_fit_another_is_one_line(tmp_path: Path, short: Path, signals: Signals,
                                                          monkeypatch: pytest.MonkeyPatch,
                                                          capsys: pytest.CaptureFixture[str]) -> None:
-    def import_arrow() -> bool:
-        raise ImportError("numpy.core.multiarray failed to import\nand twenty lines more", name="pyarrow.lib")
+    def import_library(*_: object) -> None:
+        raise ImportError("numpy.core.multiarray failed to import\nand twenty lines more", name="sklearn.tree")
 
-    monkeypatch.setattr(csv_source, "has_arrow", import_arrow)
+    monkeypatch.setattr(samples, "detect_layouts", import_library)
     assert cli.run(signals, ["learn", str(short), "--output", str(tmp_path / "l.toml")]) == 2
-    assert capsys.readouterr() == ("", "library pyarrow.lib: numpy.core.multiarray failed to import; install versions "
+    assert capsys.readouterr() == ("", "library sklearn.tree: numpy.core.multiarray failed to import; install versions "
                                        "that fit each other: pip install --upgrade 'clpm-execd[all]'\n")
     assert os.listdir(tmp_path) == []
 

@@ -1,7 +1,6 @@
 """A CSV file as tables, each under its header: encoding, delimiter and header line are detected.
 
-The text is read in chunks, so that memory does not grow with the file. A chunk becomes a table by the csv module, or by
-Arrow where that is installed and the file is large enough for its start to pay.
+The text is read in chunks, so that memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -23,13 +22,12 @@ from clpm_execd.records.cells.blanks import find_blank_separator
 from clpm_execd.records.cells.json_rows import rewrite_json
 from clpm_execd.records.cells.pairs import find_pair_separator
 from clpm_execd.records.cells.rewriting import LineSeparator, RewrittenText, rewrite_line
-from clpm_execd.records.cells.text_columns import CsvTable, Row, Table, has_arrow, parse_with_arrow
+from clpm_execd.records.cells.text_columns import Row, Table
 from clpm_execd.records.header.columns import Columns
 from clpm_execd.records.header.search import Header, find_header, find_title, name_by_title
 from clpm_execd.records.header.signal_names import FOREIGN_NAMES, find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
-ARROW_MIN_BYTES = 1_000_000  # below, importing Arrow takes longer than the csv module does for the file
 HEAD_BYTES = 262_144  # enough to judge encoding, delimiter and decimal mark, and to have a preamble of some pages
 MAX_JSON_CHARACTERS = 100_000_000  # in one value, which needs ten times as many bytes
 DELIMITER_LINES = 50  # the last of the head: most of them decide
@@ -41,8 +39,6 @@ OTHER_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1250", "cp1252
 GROUP_KEY = "#group"
 ANNOTATIONS = ("#datatype", "#group", "#default")  # of annotated CSV, InfluxDB documentation
 
-# An annotation or an empty line, after which another header may follow.
-_TABLE_BREAK = re.compile(r"\n(?:[\s,;|\"]*\n|#(?:datatype|group|default)\b)")
 _JSON = re.compile(r"[\ufeff\s]*(?:\[\s*[{\[]|[\[{]\s*$|\{\s*\")")
 _DECIMALS = re.compile(r"0\d{1,2}|0\d{4,}", re.ASCII)  # four digits may be a clock time
 _QUOTED = re.compile(r'"[^"]*"')
@@ -84,7 +80,6 @@ class CsvSource:
     start: Header | None
     is_process_data: bool
     has_decimal_comma: bool
-    uses_arrow: bool
     assumptions: list[str] = field(default_factory=list)
     may_be_header: bool = False  # whether the next row may be another header
     short_rows: int = 0  # rows with fewer cells than the header
@@ -97,12 +92,8 @@ class CsvSource:
         if self.start is None:
             return
         self.header, header = self.start.names, self.start
-        yield header, CsvTable([])
+        yield header, Table([])
         for text in self._chunks():
-            table = parse_with_arrow(text, self.delimiter, len(self.header)) if self._is_one_table(text) else None
-            if table is not None:
-                yield header, table
-                continue
             for names, rows in self._split_at_headers(text):
                 if names is not header.names:
                     header = Header(names, tags=read_group_key(self.group_key))
@@ -118,18 +109,6 @@ class CsvSource:
         sample = self.start.sample
         return "" if any("." in cell for row in sample for cell in row) else next(
             (cell for row in sample for cell in row[1:] if _DECIMALS.fullmatch(cell)), "")
-
-    def _is_one_table(self, text: str) -> bool:
-        """Return whether Arrow is to parse the chunk, and all its lines are rows under the present header."""
-        if not self.uses_arrow or self.may_be_header or self._repeats_header(text):
-            return False
-        end = "" if text.endswith("\n") else "\n"
-        return not _TABLE_BREAK.search(f"\n{text}{end}")
-
-    def _repeats_header(self, text: str) -> bool:
-        """Return whether a line may be the header again, as in files that were joined."""
-        name = self._time_column()[1]
-        return bool(name) and (f"{name}{self.delimiter}" in text or f"{self.delimiter}{name}\n" in text)
 
     def _time_column(self) -> tuple[int, str]:
         """Return the index and the name of the first time column; the name is empty where there is none."""
@@ -149,7 +128,7 @@ class CsvSource:
             yield "".join(parts)
 
     def _split_at_headers(self, text: str) -> Iterator[tuple[Row, Table]]:
-        """Yield the rows of a chunk, by the csv module, under their headers."""
+        """Yield the rows of a chunk under their headers."""
         rows: list[Row] = []
         title: Row = []
         index, name = self._time_column()
@@ -164,7 +143,7 @@ class CsvSource:
                 title = row
                 continue
             if (self.may_be_header or is_repeated) and find_time_columns(row):
-                yield self.header, CsvTable(rows)
+                yield self.header, Table(rows)
                 rows, self.header = [], name_by_title(row, title)
                 index, name = self._time_column()
             else:
@@ -172,7 +151,7 @@ class CsvSource:
                 self.short_rows += len(row) < len(self.header)
                 self.long_rows += any(row[len(self.header):])
             self.may_be_header = False
-        yield self.header, CsvTable(rows)
+        yield self.header, Table(rows)
 
 
 def read_group_key(row: Row) -> frozenset[int]:
@@ -180,13 +159,8 @@ def read_group_key(row: Row) -> frozenset[int]:
     return frozenset(i for i, cell in enumerate(row) if cell == "true")
 
 
-def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvSource:
-    """Open a file and read its header; the caller closes its text.
-
-    arrow: whether Arrow parses the cells; None: where it is installed and pays.
-    """
-    if arrow is None:
-        arrow = has_arrow() and path.stat().st_size >= ARROW_MIN_BYTES
+def open_csv(path: Path, columns: Columns) -> CsvSource:
+    """Open a file and read its header; the caller closes its text."""
     text, lines, assumptions = _open_text(path)
     separator = _SEPARATOR.fullmatch(lines[0].strip("\ufeff\r\n ,;"))
     if separator:
@@ -218,7 +192,7 @@ def open_csv(path: Path, columns: Columns, *, arrow: bool | None = None) -> CsvS
     has_decimal_comma = _has_decimal_comma(lines, delimiter)
     if has_decimal_comma:
         assumptions.append("numbers have decimal commas")
-    return CsvSource(rows_text, delimiter, header, is_process_data, has_decimal_comma, arrow, assumptions)
+    return CsvSource(rows_text, delimiter, header, is_process_data, has_decimal_comma, assumptions)
 
 
 def _is_object(lines: Sequence[str]) -> bool:

@@ -141,7 +141,7 @@ def _note_cells(samples: Samples, grid: Grid, assumptions: list[str]) -> None:
 
 
 def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | None = None,
-                interval: int | None = None, arrow: bool | None = None) -> Record:
+                interval: int | None = None) -> Record:
     """Return the record in a file.
 
     Parameters
@@ -154,15 +154,13 @@ def read_record(path: Path, *, columns: Columns = AUTO_DETECT, zone: tzinfo | No
         The zone of timestamps that have none; by default UTC.
     interval : int, optional
         The time between rows, ns, for a record that has no time column; it is not used for one that has.
-    arrow : bool, optional
-        Whether Arrow parses the cells; by default where it is installed and the file is large. The Record is the same.
 
     Raises
     ------
     BadInput
         The file cannot be read, or holds no record; the error says why, and what would be right.
     """
-    samples, header, assumptions = _read_samples(path, columns, arrow, interval)
+    samples, header, assumptions = _read_samples(path, columns, interval)
     _refuse_without_pv(path, samples, header)
     return _assemble(path, samples, zone, assumptions, header.place)
 
@@ -192,7 +190,7 @@ def read_records(paths: Iterable[Path], *, columns: Columns = AUTO_DETECT, zone:
     problems: list[Problem] = []
     for path in paths:
         try:
-            parts.append(_Part(path, *_read_samples(path, columns, None, interval)))
+            parts.append(_Part(path, *_read_samples(path, columns, interval)))
         except BadInput as bad:
             problems += (problem for problem in bad.problems if problem not in problems)
     records = []
@@ -244,12 +242,12 @@ def _group_parts(parts: Sequence[_Part]) -> list[list[_Part]]:
     return groups
 
 
-def _read_samples(path: Path, columns: Columns, arrow: bool | None, interval: int | None
+def _read_samples(path: Path, columns: Columns, interval: int | None
                   ) -> tuple[Samples, Header, list[str]]:
     """Return samples, header and assumptions of a file; raise BadInput where it cannot be read."""
     assumptions: list[str] = []
     try:
-        samples, header = read_samples(path, columns, assumptions, arrow, interval)
+        samples, header = read_samples(path, columns, assumptions, interval)
     except IsADirectoryError:
         raise record_error(path, "this is a folder", "name one file") from None
     except FileNotFoundError:

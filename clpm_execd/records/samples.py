@@ -366,13 +366,13 @@ def _file_stem(path: Path) -> str:
     return stem.encode("utf-8", "replace").decode()
 
 
-def read_samples(path: Path, columns: Columns, assumptions: list[str], arrow: bool | None,
+def read_samples(path: Path, columns: Columns, assumptions: list[str],
                  interval: int | None = None) -> tuple[Samples, Header]:
     """Return all samples of a file and its header; raise BadInput and what reading and decompressing raise.
 
     interval: between rows that have no time, ns. The samples may lack PV, which another file may have.
     """
-    source = open_csv(path, columns, arrow=arrow)
+    source = open_csv(path, columns)
     with source.text:
         assumptions += source.assumptions
         if source.start is not None and (cell := source.find_cut_decimal()):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clpm_execd.problems import BadInput
-from clpm_execd.records.cells.text_columns import ListColumn
+from clpm_execd.records.cells.text_columns import TextColumn
 from clpm_execd.records.cells.time_forms import EXCEL_DAYS, UNREADABLE
 from clpm_execd.records.cells.timestamps import SECOND, count_midnights, localise_times, parse_times, parse_zone
 
@@ -21,7 +21,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 def instant(text: str) -> int:
     """Return the instant of a text, with the year first where this can be read."""
-    orders = [int(instants[0]) for instants in parse_times(ListColumn([text])).instants]
+    orders = [int(instants[0]) for instants in parse_times(TextColumn([text])).instants]
     return orders[0] if orders[-1] == UNREADABLE else orders[-1]
 
 
@@ -81,25 +81,25 @@ def test_a_clock_time_may_have_four_digits(text):
 
 @pytest.mark.parametrize("text", ["04/07/16 09", "04/07/16 9 AM", "04/07/16T09", "4.7.2016 09"])
 def test_an_hour_may_stand_alone_behind_a_date(text):
-    assert parse_times(ListColumn([text])).instants[0][0] == 1_467_622_800 * SECOND
+    assert parse_times(TextColumn([text])).instants[0][0] == 1_467_622_800 * SECOND
 
 
 def test_clock_times_continue_after_midnight_in_either_order_of_rows():
     texts = [f"{k // 3600 % 24:02d}:{k // 60 % 60:02d}" for k in range(82_800, 280_000, 1800)]
-    clocks = parse_times(ListColumn(texts)).instants[0]
+    clocks = parse_times(TextColumn(texts)).instants[0]
     days = count_midnights(np.concatenate([clocks, clocks]), np.repeat([0, 1], len(texts)))
     assert (np.diff(days.reshape(2, -1)) == 1800 * SECOND).all()
     assert (np.diff(count_midnights(clocks[::-1].copy(), np.zeros(len(texts), np.int64))) == -1800 * SECOND).all()
 
 
 def test_a_unit_scales_numbers_that_do_not_count_from_1970():
-    assert parse_times(ListColumn(["0", "250"]), 10**6).instants[0].tolist() == [0, SECOND // 4]
-    assert parse_times(ListColumn(["1736500300000"]), 10**6).instants[0][0] == WHEN
-    assert parse_times(ListColumn(["0", "0,5"]), 60 * SECOND).instants[0].tolist() == [0, 30 * SECOND]
+    assert parse_times(TextColumn(["0", "250"]), 10**6).instants[0].tolist() == [0, SECOND // 4]
+    assert parse_times(TextColumn(["1736500300000"]), 10**6).instants[0][0] == WHEN
+    assert parse_times(TextColumn(["0", "0,5"]), 60 * SECOND).instants[0].tolist() == [0, 30 * SECOND]
 
 
 def test_days_of_matlab_are_read():
-    times = parse_times(ListColumn(["739627.38310185", "739627.3831134259"]))
+    times = parse_times(TextColumn(["739627.38310185", "739627.3831134259"]))
     assert times.instants[0].tolist() == [WHEN, WHEN + SECOND]
 
 
@@ -109,14 +109,14 @@ def test_any_text_is_a_time_or_unreadable(text):
 
 
 def test_noon_and_midnight_are_read_with_am_and_pm():
-    times = parse_times(ListColumn(["1/10/2025 12:00:00 AM", "1/10/2025 12:00:00 PM", "1/10/2025 1:05 pm"]))
+    times = parse_times(TextColumn(["1/10/2025 12:00:00 AM", "1/10/2025 12:00:00 PM", "1/10/2025 1:05 pm"]))
     hours = (times.instants[1] - times.instants[1][0]) / SECOND / 3600
     assert hours.tolist() == [0, 12, 13 + 5 / 60]
     assert times.has_am_pm
 
 
 def test_a_date_with_slashes_has_two_instants_until_its_order_is_decided():
-    times = parse_times(ListColumn(["01/02/2025 00:00:00", "2025-01-02T00:00:00Z", "25/12/2025 00:00:00"]))
+    times = parse_times(TextColumn(["01/02/2025 00:00:00", "2025-01-02T00:00:00Z", "25/12/2025 00:00:00"]))
     jan_2 = 1_735_776_000 * SECOND
     assert times.instants[1][:2].tolist() == [jan_2, jan_2]
     assert times.instants[0][0] == jan_2 + 30 * 86_400 * SECOND  # 1 February
@@ -125,20 +125,20 @@ def test_a_date_with_slashes_has_two_instants_until_its_order_is_decided():
 
 
 def test_days_of_a_spreadsheet_are_read():
-    times = parse_times(ListColumn(["45667.38310185", "45667.3831134259", "45667"]))
+    times = parse_times(TextColumn(["45667.38310185", "45667.3831134259", "45667"]))
     assert times.number_system is EXCEL_DAYS
     assert times.instants[0].tolist() == [WHEN, WHEN + SECOND, WHEN - (9 * 3600 + 11 * 60 + 40) * SECOND]
 
 
 def test_parts_of_a_day_are_clock_times_of_a_spreadsheet_and_rounder_numbers_seconds():
     seconds = [28_800, 28_805, 28_810]
-    times = parse_times(ListColumn([f"{second / 86_400:.10f}" for second in seconds]))
+    times = parse_times(TextColumn([f"{second / 86_400:.10f}" for second in seconds]))
     assert times.instants[0].tolist() == [second * SECOND for second in seconds]
-    assert parse_times(ListColumn(["0.125000", "0.250000"])).instants[0].tolist() == [SECOND // 8, SECOND // 4]
+    assert parse_times(TextColumn(["0.125000", "0.250000"])).instants[0].tolist() == [SECOND // 8, SECOND // 4]
 
 
 def test_seconds_that_start_at_zero_are_not_days_of_a_spreadsheet():
-    times = parse_times(ListColumn(["40000.5", "40001.5", "20000"]))
+    times = parse_times(TextColumn(["40000.5", "40001.5", "20000"]))
     assert times.number_system is None
     assert times.instants[0][0] == 40_000_500_000_000
 
@@ -156,7 +156,7 @@ def test_the_fast_parser_agrees_with_the_standard_library(cells):
         offset = {"+01:00": 3600, "-0930": -34_200, "+14:00": 50_400}.get(zone, 0)
         seconds = (moment.replace(microsecond=0) - datetime(1970, 1, 1)) // timedelta(seconds=1) - offset
         expected.append(seconds * SECOND + int(fraction.ljust(9, "0")))
-    times = parse_times(ListColumn(texts))
+    times = parse_times(TextColumn(texts))
     assert times.instants[0].tolist() == [e if e >= 0 else UNREADABLE for e in expected]
     assert times.has_no_zone.tolist() == [zone == "" for _, _, zone, _ in cells]
 

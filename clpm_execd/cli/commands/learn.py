@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clpm_execd.evaluation.verdict import Verdict
     from clpm_execd.records.record import Record
 
-EXTRA = ("pyarrow", "pycatch22", "scipy", "sklearn", "threadpoolctl")
+EXTRA = ("pycatch22", "scipy", "sklearn", "threadpoolctl")
 ALL_LOOPS = ""  # the loop of an option that names none
 
 

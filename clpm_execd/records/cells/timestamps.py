@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
-from clpm_execd.records.cells.text_columns import Booleans, Integers, ListColumn, TextColumn
+from clpm_execd.records.cells.text_columns import Booleans, Integers, TextColumn
 from clpm_execd.records.cells.time_forms import (
     DATE_ORDERS,
     DAY_FRACTIONS,
@@ -121,7 +121,7 @@ def parse_times(texts: TextColumn, unit: int = SECOND, *, decimal_comma: bool = 
 def join_time_columns(columns: Sequence[TextColumn], form: str) -> TextColumn:
     """Return one text per row of the cells of several columns; form: how they are put together, for str.format."""
     rows = np.arange(len(columns[0]))
-    return ListColumn([_join_cells(cells, form) for cells in zip(
+    return TextColumn([_join_cells(cells, form) for cells in zip(
         *([text.strip() for text in column.texts_of(rows)] for column in columns), strict=True)])
 
 
