@@ -271,7 +271,7 @@ def test_without_its_extra_the_error_shows_how_to_install_it(tmp_path: Path, sho
 def test_a_library_that_does_not_fit_another_is_one_line(tmp_path: Path, short: Path, signals: Signals,
                                                          monkeypatch: pytest.MonkeyPatch,
                                                          capsys: pytest.CaptureFixture[str]) -> None:
-    def import_library(*_: object) -> None:
+    def import_library(*_: object, **__: object) -> None:
         raise ImportError("numpy.core.multiarray failed to import\nand twenty lines more", name="sklearn.tree")
 
     monkeypatch.setattr(samples, "detect_layouts", import_library)
