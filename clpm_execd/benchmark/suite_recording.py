@@ -17,6 +17,7 @@ from clpm_execd.plant.loop_sheet import LoopSheetRow, make_loop_sheet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.source import Source
 from clpm_execd.plant.truth.episodes import EpisodeCollector
+from clpm_execd.records.forward_fill import fill_both_ways
 from clpm_execd.score import GroundTruth
 from clpm_execd.units import SECOND
 
@@ -132,7 +133,7 @@ class Recording:
 
     def _window(self, part: slice, i: int) -> LoopWindow:
         row = self.sheet[i]
-        pv, op, sp = (_hold(signal[part, i]) for signal in (self.pv, self.op, self.sp))
+        pv, op, sp = (fill_both_ways(signal[part, i:i + 1])[:, 0] for signal in (self.pv, self.op, self.sp))
         scale = 100.0 / (row.range_high - row.range_low)
         return LoopWindow(
             row.loop_id, row.area, row.type, row.interval, row.reset, (pv - row.range_low) * scale,
@@ -172,14 +173,3 @@ def _place_arrivals(block: Block, start: int, interval: int, signals: Sequence[F
         signal[row[inside], arrivals.loop[inside]] = getattr(arrivals, name)[inside]
     quality[first:first + len(block), faulty] = _NOT_RECEIVED
     quality[row[inside], arrivals.loop[inside]] = arrivals.quality[inside]
-
-
-def _hold(x: Floats) -> Floats:
-    """Return a signal whose missing values repeat the last one; those before the first value repeat that."""
-    exists = ~np.isnan(x)
-    if exists.all():
-        return x.copy()
-    if not exists.any():
-        return np.zeros(len(x))
-    last = np.maximum.accumulate(np.where(exists, np.arange(len(x)), -1))
-    return x[np.where(last < 0, int(np.argmax(exists)), last)]

@@ -21,7 +21,7 @@ from clpm_execd.evaluation.similarity import (
 from clpm_execd.identification.learn import LearnedLoop
 from clpm_execd.plant.block import Floats
 from clpm_execd.plant.plant import Plant, choose_default_scan
-from clpm_execd.records.forward_fill import forward_fill
+from clpm_execd.records.forward_fill import fill_both_ways
 from clpm_execd.records.record import Record
 
 MIN_SAMPLES = 4 * WINDOW_SAMPLES  # each half of the record then has at least two windows
@@ -109,7 +109,7 @@ def compare_with_record(record: Record, column: int, learned: LearnedLoop) -> Co
     learned : LearnedLoop
         The fitted loop.
     """
-    recorded = _fill_gaps(
+    recorded = fill_both_ways(
         np.stack([record.pv[:, column], record.op[:, column], record.sp[:, column]], axis=1)[:MAX_SAMPLES])
     simulated = simulate_free_run(learned, len(recorded))
     interval = learned.interval / 1e9
@@ -128,7 +128,7 @@ def simulate_free_run(learned: LearnedLoop, samples: int, seed: int = 42) -> Flo
     scan = learned.interval if loop.learned_model is not None else choose_default_scan(learned.interval)
     plant = Plant((loop,), seed=seed, start=START_NS, interval=learned.interval, scan=scan)
     block = plant.advance(samples)
-    return _fill_gaps(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))
+    return fill_both_ways(np.stack([block.pv[:, 0], block.op[:, 0], block.sp[:, 0]], axis=1))
 
 
 def evaluate_discriminator(comparisons: Sequence[Comparison], loops: Sequence[Hashable]) -> DiscriminatorAuc:
@@ -165,12 +165,3 @@ def evaluate_discriminator(comparisons: Sequence[Comparison], loops: Sequence[Ha
     per_loop = (scores.auc(numbers == i) if (numbers == i).sum() >= MIN_WINDOWS_FOR_AUC else nan
                 for i in range(len(comparisons)))
     return DiscriminatorAuc(scores.auc(), baseline.auc(), tuple(per_loop))
-
-
-def _fill_gaps(signals: Floats) -> Floats:
-    """Return (T, n) signals filled forward, before the first value backward, and with 0 where there is no value."""
-    filled = forward_fill(signals, np.isfinite(signals))
-    for column in filled.T:
-        finite = np.flatnonzero(np.isfinite(column))
-        column[:finite[0] if len(finite) else len(column)] = column[finite[0]] if len(finite) else 0.0
-    return filled

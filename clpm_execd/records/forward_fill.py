@@ -1,6 +1,6 @@
 """Forward fill: where a signal has no sample, its last one is held.
 
-Every room that holds a value uses this one function, so that a gap is filled in the same way everywhere.
+Every room that holds a value uses these functions, so that a gap is filled in the same way everywhere.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from clpm_execd.plant.block import Floats
 
 Values = TypeVar("Values", bound=np.generic)
 
@@ -35,3 +37,22 @@ def forward_fill(values: npt.NDArray[Values], present: npt.NDArray[np.bool_], ax
     last = np.where(present, index, 0)
     np.maximum.accumulate(last, axis=axis, out=last)
     return np.take_along_axis(values, last, axis=axis)
+
+
+def fill_both_ways(signals: Floats) -> Floats:
+    """Return signals filled forward, before the first value backward, and with 0 where there is no value.
+
+    Parameters
+    ----------
+    signals : ndarray of float, shape (T, n)
+        NaN where there is no value.
+
+    Returns
+    -------
+    ndarray of float, shape (T, n)
+    """
+    filled = forward_fill(signals, np.isfinite(signals))
+    for column in filled.T:
+        finite = np.flatnonzero(np.isfinite(column))
+        column[:finite[0] if len(finite) else len(column)] = column[finite[0]] if len(finite) else 0.0
+    return filled

@@ -44,11 +44,8 @@ _STATUS_BEHIND = re.compile(
     r"(?<=[\d.,])\s*[;|/]?\s*[\[(]?(?P<status>good|ok|g|uncertain|questionable|q|u|\?|bad|b)[\])]?$", re.IGNORECASE)
 _FORTRAN_EXPONENT = re.compile(r"(?<=[\d.])[dD](?=[+-]\d)")
 _NUMBER_CHARACTERS = {ord("\u2212"): "-", ord("'"): "", ord("\u2019"): ""}  # minus, and thousands in Switzerland
-_GROUPED_BY_SPACES = re.compile(r"[+-]?\d{1,3}( \d{3})+(?:[.,]\d*)?", re.ASCII)
-_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+", re.ASCII)
-_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+", re.ASCII)
-_GROUPED_BY_COMMAS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d*", re.ASCII)
-_GROUPED_BY_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d*", re.ASCII)
+# Thousands between one mark, and the decimals behind another.
+_GROUPED = re.compile(r"[+-]?\d{1,3}([ .,])\d{3}(?:\1\d{3})*(?P<decimals>(?!\1)[.,]\d*)?", re.ASCII)
 
 
 @dataclass
@@ -82,20 +79,14 @@ def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     if status := _STATUS_BEHIND.search(number):
         number = "" if status["status"][0] in "bB" else number[:status.start()]
     number = _FORTRAN_EXPONENT.sub("e", _UNIT_BEHIND.sub("", number))
-    if _GROUPED_BY_SPACES.fullmatch(number):
-        number = number.replace(" ", "")
-    if _GROUPED_BY_COMMAS.fullmatch(number) or (not decimal_comma and _COMMAS.fullmatch(number)):
+    grouped = _GROUPED.fullmatch(number)
+    if grouped and (grouped[1] != ("," if decimal_comma else ".") or grouped["decimals"]
+                    or number.count(grouped[1]) > 1):
         notes.thousands_example = notes.thousands_example or text
-        number = number.replace(",", "")
-    elif _GROUPED_BY_POINTS.fullmatch(number) or (
-            _POINTS.fullmatch(number) and (decimal_comma or number.count(".") > 1)):
-        notes.thousands_example = notes.thousands_example or text
-        number = number.replace(".", "").replace(",", ".")
+        number = number.replace(grouped[1], "")
     elif ("." if decimal_comma else ",") in number:
         notes.other_mark_example = notes.other_mark_example or text
-        number = number.replace(",", ".")
-    elif decimal_comma:
-        number = number.replace(",", ".")
+    number = number.replace(",", ".")
     try:
         return float(number)
     except ValueError:

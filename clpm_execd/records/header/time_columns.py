@@ -8,7 +8,14 @@ from itertools import pairwise
 
 from clpm_execd.plant.block import SECOND
 from clpm_execd.records.cells.text_columns import Row
-from clpm_execd.records.cells.time_forms import DAY_S, NO_CLOCK, WITH_HOURS, is_readable_time, parse_time_text
+from clpm_execd.records.cells.time_forms import (
+    DAY_S,
+    NO_CLOCK,
+    WITH_HOURS,
+    is_readable_time,
+    parse_number,
+    parse_time_text,
+)
 from clpm_execd.records.header.search import Header, is_data_cell, is_number
 from clpm_execd.records.header.signal_names import NAMES, TIME_UNITS_NS, normalise_name, simplify_name, split_signal
 
@@ -17,7 +24,6 @@ MIN_TIMES_FRACTION = 0.9  # of the first cells: a column without a known name th
 _NUMERIC_TIME = re.compile(r"|t|tim\w*|unnamed: 0")
 _TIME_OF_SIGNAL = re.compile(
     r"(?:t|time|timestamp|zeit)[\s_.:/-]+(.+)|(.+?)[\s_.:/-]+(?:t|time|timestamp|zeit)", re.DOTALL)
-_PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def choose_time(header: Header, time: tuple[int, ...]) -> tuple[int, ...]:
@@ -70,8 +76,7 @@ def find_time_by_content(header: Header, assumptions: list[str], *, has_interval
     for i, name in enumerate(header.names):
         if not _NUMERIC_TIME.fullmatch(normalise_name(name)) and not _is_time_name(name):
             continue
-        cells = [cell.replace(",", ".") for cell in cells_of(header.sample, i)]
-        numbers = [float(cell) for cell in cells if _PLAIN_NUMBER.fullmatch(cell)]
+        numbers = [number for cell in cells_of(header.sample, i) if (number := parse_number(cell)) is not None]
         if len(numbers) > 1 and all(a < b for a, b in pairwise(numbers)):
             assumptions.append(f"time = {quote_column(name, i)}, whose numbers rise: taken as seconds")
             return (i,)
