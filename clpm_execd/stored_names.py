@@ -37,7 +37,9 @@ EFFECT_METER = {
     "samples": "_samples", "different modes": "_different_modes", "distance": "_distance", "deviation": "_deviation",
     "squares": "_squares", "manual": "_manual", "difference": "_difference", "level": "_level",
     "level bins": "_level_bins", "bin": "_bin", "bins": "_bins", "mean": "_mean", "variance": "_variance",
-    "effects": "_effects", "mode effect": "_mode_effect", "effect": "effect", "is visible": "is_visible"}
+    "effects": "_effects", "mode effect": "_mode_effect", "products": "_products",
+    "mean difference": "_mean_difference", "square difference": "_square_difference", "effect": "effect",
+    "is visible": "is_visible"}
 SENSOR_FAULTS = {"_last": "_last_reading"}
 VALVE_FAULTS = {"_actuator": "_actuator", "_stuck_at": "_last_stem"}
 STICTION = {"_wanted": "_last_actuator", "_stem": "_stem", "_direction": "_direction", "_slides": "_is_sliding"}

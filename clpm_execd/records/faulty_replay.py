@@ -91,7 +91,8 @@ class FaultyReplay(Replay):
         self._models = self._build_models(scan) if self._fitted.size else ()
         acting = np.flatnonzero([fault.kind.acts_on_plant for fault in self._schedule.faults])
         base = self._schedule.column[acting]
-        meter = EffectMeter(LoopSet.of([self._specs[i] for i in base]), self._interval) if base.size else None
+        meter = EffectMeter(LoopSet.of([self._specs[i] for i in base]), base,
+                            [self._schedule.faults[k] for k in acting], self._interval) if base.size else None
         self._twin = _RecordAsTwin(base, acting, np.ones(len(base), dtype=bool), meter) if meter else None
         self._data_path = (DataPath(self._schedule, seed, self._interval)
                            if self._schedule.faults_of_stage(Stage.DATA_PATH) else None)

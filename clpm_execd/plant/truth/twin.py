@@ -47,7 +47,7 @@ class Twin(Simulation):
         self.loops = copies.ids
         balanced = self._build(copies, seed, starts[self.base])
         self._attach_faults(RepeatedSchedule(schedule, balanced, self.base, self.without), seed)
-        self.meter = EffectMeter(balanced, interval)
+        self.meter = EffectMeter(balanced, self.base, [schedule.faults[k] for k in self.without.tolist()], interval)
         names = schedule.stream_names(range(len(schedule.faults)))
         self._keys = derive_stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
 

@@ -214,6 +214,23 @@ def test_a_sensor_that_freezes_in_manual_is_visible_though_op_rests_elsewhere() 
     assert truth.visible[:, 1].mean() > 0.8
 
 
+def test_beside_a_limit_cycle_a_tiny_fault_is_not_visible_though_it_shifts_the_phase_and_a_large_one_is() -> None:
+    kinds, sticky = ("bias", "noise", "setpoint-moves", "external-oscillation", "spikes"), fault("stiction", 0.0, S=5.0)
+    loops = [replace(template("flow", f"{kind} {size}", (0.0, 100.0)), faults=(
+        sticky, fault(kind, 1800.0, **{SIZES[kind][0]: SIZES[kind][1][size]}))) for size in (0, 2) for kind in kinds]
+    plant, twin = (Plant(each, seed=5, start=START, measures_truth=truth) for each, truth in (
+        (loops, True), ([replace(loop, faults=(sticky,)) for loop in loops], False)))
+    for each in (plant, twin):
+        each.advance(3600)
+    block, healthy = plant.advance(3600), twin.advance(3600)
+    assert block.truth is not None
+    # The cycles are out of phase: the distance alone would have most of them visible.
+    assert np.median((block.op - healthy.op).std(axis=0) / healthy.op.std(axis=0)) > PLAIN
+    visible = block.truth.visible[:, [i for i, kind in enumerate(block.truth.kinds) if kind != "stiction"]].mean(axis=0)
+    assert visible[:len(kinds)].mean() < 0.2
+    assert visible[len(kinds):].mean() > 0.8
+
+
 @pytest.mark.parametrize("kind", ["bad-quality", "gaps", "late", "duplicates"])
 def test_a_fault_that_acts_on_one_sample_in_a_thousand_is_present_and_not_visible(kind: str) -> None:
     parameters = {"length": 0.0} if "length" in FAULTS[kind].defaults else {}
