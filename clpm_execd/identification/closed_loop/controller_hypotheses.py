@@ -66,7 +66,7 @@ class PidAtScans:
             gain, reset = apply_tuning_rule(replace(loop, sensor=SensorSpec(noise=0.0)), min(signals.interval, 1.0))
             gain *= _ratio_of_movement(signals)
             law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, is_hidden=True)
-        controller = ControllerSpec(gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
+        controller = ControllerSpec(action="reverse", gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)
         process = process_implied_by_tuning(replace(loop, controller=controller), signals.interval)
         joint = estimate_closed_loop(signals, law, replace(process, gain=abs(process.gain)), data.resolutions[0])
         if joint is None or joint.law.r_squared < LIMITS.min_r_squared:

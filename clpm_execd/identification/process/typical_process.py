@@ -22,6 +22,8 @@ def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
     The limit that the rule sets for the noise in OP is left out: it depends on the ranges of PV and OP.
     """
     process, controller = template(loop.type, loop.id, loop.range).process, loop.controller
+    if controller.action is None:  # not identified
+        return process
     if controller.action == "direct":
         process = replace(process, gain=-process.gain)
     loop = replace(loop, process=process, sensor=SensorSpec(noise=0.0))
