@@ -31,6 +31,7 @@ from clpm_execd.records.cells.timestamps import (
     count_midnights,
     load_changing_zones,
     localise_times,
+    order_rows,
 )
 from clpm_execd.records.csv_source import record_error, timestamp_error
 from clpm_execd.records.forward_fill import forward_fill
@@ -108,16 +109,14 @@ def _undo_changes_of_clocks(clocks: Integers, series: Integers, assumptions: lis
 
     They have changed where the steps of a series go back or leave a gap of an hour, and do not in one of the zones.
     """
-    order = np.argsort(series, kind="stable")
-    is_same_series = np.diff(series[order]) == 0
+    order, is_same_series = order_rows(clocks, series)
     steps = np.diff(clocks[order])[is_same_series]
     if not (steps != 0).any():
         return clocks
-    direction = -1 if int((steps < 0).sum()) > int((steps > 0).sum()) else 1  # newest first
     typical = int(np.median(np.abs(steps[steps != 0])))
 
     def find_steps(times: Integers) -> Integers:
-        return direction * np.where(is_same_series, np.diff(times[order]), typical)
+        return np.where(is_same_series, np.diff(times[order]), typical)
 
     def find_jumps(steps: Integers) -> Integers:
         return np.flatnonzero((steps < 0) | (steps > typical + HOUR_S * SECOND // 2))
@@ -141,8 +140,7 @@ def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, as
 
     They are taken for that where most rows have the timestamp of the row before and another value.
     """
-    order = np.argsort(series, kind="stable")
-    is_same_series = np.diff(series[order]) == 0
+    order, is_same_series = order_rows(instants, series)
     steps = np.diff(instants[order])
     is_same = is_same_series & (steps == 0) & (instants[order][1:] != UNREADABLE)
     if 2 * int(is_same.sum()) < len(order):
@@ -161,9 +159,8 @@ def _spread_cut_times(samples: Samples, instants: Integers, series: Integers, as
     # The first run of a series may lack its beginning.
     begins = np.concatenate([[True], ~is_same_series])[starts]
     place += np.repeat(np.where(begins, np.maximum(usual - counts, 0), 0), counts)
-    is_backward = int((steps[is_same_series] < 0).sum()) > int((steps[is_same_series] > 0).sum())
     width = np.repeat(np.maximum(counts, usual), counts)
-    instants[order] += (width - 1 - place if is_backward else place) * unit // width
+    instants[order] += place * unit // width
     assumptions.append(f"timestamps are cut to {describe_duration(unit)}, and {usual} rows share one: "
                        "they are spread evenly")
 

@@ -266,18 +266,26 @@ def _in_unit(unit: int, number: Decimal) -> int:
     return check_range(int(number * unit))
 
 
+def order_rows(times: Integers, series: Integers, longest: int = LATEST_NS) -> tuple[Integers, Booleans]:
+    """Return the rows one series after the other, oldest first, and (T - 1,) whether the next row is of the same one.
+
+    The rows of a file are in the order of time, or newest first where more steps, up to the longest, go back than on.
+    """
+    order = np.argsort(series, kind="stable")
+    is_same_series = np.diff(series[order]) == 0
+    steps = np.diff(times[order])[is_same_series]
+    steps = steps[np.abs(steps) < longest]
+    if int((steps < 0).sum()) > int((steps > 0).sum()):
+        return order[::-1], is_same_series[::-1]
+    return order, is_same_series
+
+
 # Clock times without a date
 
 
 def count_midnights(clocks: Integers, series: Integers, period: int = DAY_S * SECOND) -> Integers:
     """Return (T,) clock times, ns, with a period added wherever those of a series go back by more than half of it."""
-    order = np.argsort(series, kind="stable")
-    differences = np.diff(clocks[order])
-    is_same_series = np.diff(series[order]) == 0
-    is_small = is_same_series & (np.abs(differences) < period // 2)
-    if int((differences[is_small] < 0).sum()) > int((differences[is_small] > 0).sum()):
-        order = order[::-1]  # newest first
-        is_same_series = is_same_series[::-1]
+    order, is_same_series = order_rows(clocks, series, period // 2)
     steps = np.diff(clocks[order])
     periods = np.cumsum(is_same_series & (steps < -period // 2))
     starts = np.flatnonzero(np.concatenate([[True], ~is_same_series]))
@@ -310,11 +318,7 @@ def localise_times(clocks: Integers, series: Integers, zone: tzinfo) -> Localise
     series: (T,) which rows belong to the same run of time, such as a loop. Within an hour that occurs twice, a row is
     in the second one after the clocks of its series have gone back.
     """
-    order = np.argsort(series, kind="stable")
-    differences = np.diff(clocks[order])
-    is_same_series = np.diff(series[order]) == 0
-    if int((differences[is_same_series] < 0).sum()) > int((differences[is_same_series] > 0).sum()):
-        order = order[::-1]  # newest first
+    order, _ = order_rows(clocks, series)
     clock = clocks[order]
     quarters, code = np.unique(clock // (QUARTER_HOUR_S * SECOND), return_inverse=True)
     first, second = (_utc_offsets_s(quarters, zone, fold)[code] for fold in (0, 1))
