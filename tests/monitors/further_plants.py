@@ -1,4 +1,4 @@
-"""Loops of two further plants that are not ours, which had no part in any number: cascades, and valves with positioners.
+"""Loops of two further plants that are not ours, without part in any number: cascades, and valves with positioners.
 
 Nothing of the plant's code is used, nor of `other_plants`, whose loops are single ones with a valve that follows OP at
 once. In the first, the records are those of flow loops whose set point an outer controller moves: the sticky valve

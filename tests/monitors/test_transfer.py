@@ -2,7 +2,8 @@
 
 It learns from two hours of each loop at 10 s: windows in which stiction is visible against all others. The area under
 its ROC curve is that over the windows of the real loops, each loop with the same weight, since most of the sticky
-windows are of one loop; and that over the records of three plants with other friction, processes and waves.
+windows are of one loop; and that over the records of five plants with other friction, processes and waves, of which
+two had no part in any number of ours. Only six of the 32 real loops stick, so that one of them moves the area by 0.1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tomli
+from monitors.further_plants import FURTHER_PLANTS, simulate_further_plant
 from monitors.other_plants import KINDS, PLANTS, simulate_plant
 from plant_records import plant_records
 
@@ -36,6 +38,8 @@ INTERVAL, SAMPLES = 10 * SECOND, 751  # of the real records
 WARM_UP = 360  # samples until a cycle has begun
 TREES, SEEDS = 300, (1, 2, 3)
 LOOPS = 500  # of a refinery: of fewer, too few valves stick to learn from
+INSTALLED = {"flow": ((0.2, 0.65), (6.0, 40.0)), "level": ((0.8, 3.0), (200.0, 1200.0))}  # gain; reset, s
+ALL_PLANTS = (*PLANTS, *FURTHER_PLANTS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def refinery(seed: int) -> list[LoopSpec]:
 def default_types(seed: int) -> list[LoopSpec]:
     """The five types: two loops with stiction, an aggressive one, one with a wave, a quiet one, one with moves of SP.
 
-    Of the others, operators move SP in three of ten.
+    Of the others, operators move SP in three of ten. Controllers of flows and levels are as plants have them
+    (docs/physics.md), those of other types tuned by two rules: all loops of a type would else have one period.
     """
     chance = np.random.default_rng(seed)
 
@@ -113,6 +118,13 @@ def default_types(seed: int) -> list[LoopSpec]:
             loop = template(loop_type, f"{loop_type}{len(loops)}", (0.0, 100.0))
             if kind == "moves" or chance.random() < 0.3:
                 loop = replace(loop, operator=replace(loop.operator, interval=draw(600.0, 5000.0), size=draw(0.5, 4.0)))
+            controller = loop.controller
+            if loop_type in INSTALLED and kind != "aggressive":
+                gain, reset = (draw(*limits) for limits in INSTALLED[loop_type])
+                loop = replace(loop, controller=replace(controller, gain=gain, reset=reset))
+            elif kind != "aggressive":
+                tuning = "lambda" if chance.random() < 0.5 else "sluggish"
+                loop = replace(loop, controller=replace(controller, tuning=tuning))
             if kind in FAULTS:
                 loop = replace(loop, faults=(FaultSpec(kind=kind, parameters=parameters),))
             loops.append(loop)
@@ -172,6 +184,7 @@ def extract(windows: Windows, features: Callable[[Floats], list[float]]) -> Floa
 def other_plants() -> tuple[Windows, npt.NDArray[np.str_], npt.NDArray[np.str_]]:
     """Return records of plants that are not ours, each of a loop, with the plant and the kind of each."""
     records = [(plant, simulate_plant(plant, seed)) for plant in PLANTS for seed in (1, 2)]
+    records += [(plant, simulate_further_plant(plant, seed)) for plant in FURTHER_PLANTS for seed in (1, 2)]
     signals = [signal for _, record in records for signal in record.signals]
     windows = Windows(signals, np.concatenate([record.is_sticky for _, record in records]),
                       np.array([str(i) for i in range(len(signals))]))
@@ -185,7 +198,7 @@ def compute_aucs(populations: Sequence[Windows]) -> dict[str, Floats]:
     from sklearn.metrics import roc_auc_score
 
     real, (other, plants, kinds) = real_windows(), other_plants()
-    aucs: dict[str, list[list[float]]] = {name: [] for name in ("real", *PLANTS)}
+    aucs: dict[str, list[list[float]]] = {name: [] for name in ("real", *ALL_PLANTS)}
     means = np.zeros(len(kinds))
     for name, features in FEATURES.items():
         x, x_other = extract(real, features), extract(other, features)
@@ -196,11 +209,11 @@ def compute_aucs(populations: Sequence[Windows]) -> dict[str, Floats]:
         aucs["real"].append([roc_auc_score(real.is_sticky, score, sample_weight=real.weights) for score in scores])
         scores = [forest.predict_proba(x_other)[:, 1] for forest in forests]
         means += np.sum(scores, axis=0)
-        for plant in PLANTS:
+        for plant in ALL_PLANTS:
             at = plants == plant
             aucs[plant].append([roc_auc_score(other.is_sticky[at], score[at]) for score in scores])
         print(f"{name}: real loops {np.round(aucs['real'][-1], 2)} (by window {np.round(by_window, 2)}), "
-              + ", ".join(f"{plant} {np.round(aucs[plant][-1], 2)}" for plant in PLANTS))
+              + ", ".join(f"{plant} {np.round(aucs[plant][-1], 2)}" for plant in ALL_PLANTS))
     for kind in KINDS[1:]:
         at = other.is_sticky | (kinds == kind)
         print(f"other plants, stiction against {kind}: {roc_auc_score(other.is_sticky[at], means[at]):.2f}")
@@ -210,7 +223,7 @@ def compute_aucs(populations: Sequence[Windows]) -> dict[str, Floats]:
 # Over seeds the AUC of real loops varies by up to 0.09: few valves of a refinery stick. That of a forest that learns
 # from the real loops, each left out in turn, is 0.87 to 0.91; that of one that learns from two of the other plants and
 # judges the third is 0.87 to 0.92. Where all waves were alike, the other plants had 0.55 to 0.64.
-@pytest.mark.parametrize(("population", "real_bar", "other_bar"), [(default_types, 0.78, 0.72), (refinery, 0.87, 0.62)])
+@pytest.mark.parametrize(("population", "real_bar", "other_bar"), [(default_types, 0.82, 0.78), (refinery, 0.87, 0.62)])
 def test_a_forest_that_learns_from_simulated_loops_finds_stiction_in_real_ones_and_in_other_plants(
         population: Callable[[int], list[LoopSpec]], real_bar: float, other_bar: float) -> None:
     aucs = compute_aucs([simulate(population(seed), seed) for seed in SEEDS])
