@@ -95,6 +95,7 @@ class PredictionErrorModel:
     def __init__(self, signals: Signals, prior: ProcessSpec, period: float | None = None, *,
                  parts: int = _MAX_PARTS, beside_sp: bool = False) -> None:
         self.model, self.interval, self.period, self.scale = prior.model, signals.interval, period, 0.0
+        self._is_held = False
         self._parts, self.lags = max(1, min(round(signals.interval), parts)), len(prior.tau)
         tau = [max(t, 0.2 * signals.interval) for t in prior.tau]
         self.prior_mean = np.log([*tau[:1], *(t / tau[0] for t in tau[1:]), prior.dead_time + self.interval])
@@ -145,7 +146,8 @@ class PredictionErrorModel:
         return ProcessSpec(model=self.model, gain=gain, tau=lags, dead_time=max(dead_time, self._min_dead_time))
 
     def _filters(self, parameters: Floats) -> Filters:
-        return make_filters(self.process_of(parameters), self.interval, self._parts, parameters[self.lags + 1:])
+        return make_filters(self.process_of(parameters), self.interval, self._parts, parameters[self.lags + 1:],
+                            self._is_held)
 
     def filter_signals(self, parameters: Floats) -> tuple[Floats, Floats]:
         """Return filtered PV, (n,), and OP, (..., n): the prediction errors are PV minus the gain times OP.
@@ -197,6 +199,12 @@ class PredictionErrorModel:
     def _prior_residuals(self, parameters: Floats) -> Floats:
         """Return the deviations (L + 1,) of L lags and the dead time from the prior mean, in standard deviations."""
         return np.asarray((parameters[:self.lags + 1] - self.prior_mean) / self._prior_std)
+
+    def held(self) -> PredictionErrorModel:
+        """Return the same model for an input that is constant in the interval before each sample."""
+        other = copy(self)
+        other._parts, other._is_held = max(1, min(round(self.interval), _MAX_PARTS)), True
+        return other
 
     def with_input(self, stem: Floats) -> PredictionErrorModel:
         """Return the same model with one or more stem positions, (..., T), as the input."""

@@ -45,12 +45,13 @@ class Filters(NamedTuple):
         return np.asarray(lfilter(self.op, self.colour, delayed))
 
 
-def make_filters(process: ProcessSpec, interval: float, parts: int, noise: Floats) -> Filters:
+def make_filters(process: ProcessSpec, interval: float, parts: int, noise: Floats, is_held: bool = False) -> Filters:
     """Return the filters of a process with `parts` scans in an interval, s.
 
+    is_held: whether OP is constant in the interval before each sample, not linear between two of them.
     noise: (2,) the logit of the load's pole, and the log of its lasting effect on PV relative to the sensor noise.
     """
-    (a1, a2), (b0, b1, b2, b3), late, part = _sampled(process, interval, parts)
+    (a1, a2), (b0, b1, b2, b3), late, part = _sampled(process, interval, parts, is_held)
     pole = pole_of(noise)
     return Filters(np.array((1.0, a1 - pole, a2 - pole * a1, -pole * a2)),
                    np.array((b0, b1 - pole * b0, b2 - pole * b1, b3 - pole * b2, -pole * b3)), late,
@@ -58,22 +59,23 @@ def make_filters(process: ProcessSpec, interval: float, parts: int, noise: Float
 
 
 @lru_cache
-def _sampled(process: ProcessSpec, interval: float, parts: int
+def _sampled(process: ProcessSpec, interval: float, parts: int, is_held: bool
              ) -> tuple[tuple[float, float], list[float], int, tuple[float, ...]]:
     """Return A without its leading 1, B, the delay of OP in samples, and the result of `discretize`."""
     part = discretize(process, interval)
     late, rest = divmod(int(process.dead_time * parts / interval + 1e-9) + 1, parts)
-    taps = _decimate(discretize_with_dead_time(process, interval / parts), parts, rest)
+    taps = _decimate(discretize_with_dead_time(process, interval / parts), parts, rest, is_held)
     return (-part[0] - part[2], part[0] * part[2]), taps.tolist(), late, part
 
 
-def _decimate(weights: tuple[float, ...], parts: int, rest: int) -> Floats:
+def _decimate(weights: tuple[float, ...], parts: int, rest: int, is_held: bool) -> Floats:
     """Return B at the samples, (4,); A is that of the process over an interval. rest: fractional dead time, scans."""
     p11, p21, p22, new1, new2, old1, old2 = weights
     top = np.array((new2, old2 + p21 * new1 - p11 * new2, p21 * old1 - p11 * old2))
     # 1 / (1 - p/z) at the scans is a polynomial of powers of p/z over the same expression at the samples.
     powers = np.arange(parts)
-    for part in ((p11**powers,) if p11 else ()) + (p22**powers, _interpolation_weights(parts)):
+    op_weights = np.ones(parts) if is_held else _interpolation_weights(parts)
+    for part in ((p11**powers,) if p11 else ()) + (p22**powers, op_weights):
         top = np.convolve(top, part)
     taps = np.zeros(_TAPS)
     at_samples = top[parts - 1 - rest::parts]

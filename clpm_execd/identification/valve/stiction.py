@@ -51,6 +51,7 @@ _SAME_2LOGL = 1e-6
 _WITHIN_BAND = 1.0 - 1e-9  # of the band in which a stem rests: at its edge the last digits decide whether it slips
 _STEM_PARAMETERS = 3  # S, J and the initial distance
 _MAX_SCANS = 2  # in an interval: the time of a slip within it is unknown anyway
+_MAX_SLIP_SCANS = 5  # in an interval, at which a slip is located
 _MAX_SAMPLES = 7200  # two hours at 1 s: more hardly narrows an interval, and costs as much again
 _BATCH_STEMS = 320  # stems: of 7,200 samples they take 18 MB
 
@@ -109,8 +110,8 @@ class _Grid:
     batches: list[Floats]
 
     @classmethod
-    def of(cls, signals: Signals, stems: list[Stem]) -> _Grid:
-        return cls(stems, [*_simulate_batches(signals, stems)])
+    def of(cls, signals: Signals, stems: list[Stem], scans: int = 1) -> _Grid:
+        return cls(stems, [*_simulate_batches(signals, stems, scans)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +168,8 @@ def _explain(signals: Signals, prior: ProcessSpec, coarse: _Grid
     search = ValveSearch(signals, model)
     if not search.find(fit, coarse):
         return None
-    errors = model.with_input(_simulate_stems(signals, [search.best.stem])[0]).errors(search.best.fit.parameters)
+    stem = _simulate_stems(signals, [search.best.stem], 1)[0, :, 0]
+    errors = model.with_input(stem).errors(search.best.fit.parameters)
     bic = criterion(model, search.best.fit) + _STEM_PARAMETERS * log(model.samples)
     return follows, driven, _Explanation(search.best.fit.cost, bic, errors, search)
 
@@ -182,8 +184,8 @@ def _find_line(errors: Floats) -> float:
 class ValveSearch:
     """The search for the valves with and without a slip jump whose stems explain PV best."""
 
-    def __init__(self, signals: Signals, model: PredictionErrorModel) -> None:
-        self._signals, self._model = signals, model
+    def __init__(self, signals: Signals, model: PredictionErrorModel, scans: int = 1) -> None:
+        self._signals, self._model, self._scans = signals, model, scans
         self._valves: dict[bool, Valve] = {}  # by whether they have a slip jump
 
     @property
@@ -211,18 +213,21 @@ class ValveSearch:
 
         gain: of Schwarz's criterion by stiction.
         """
-        self._refine()
-        jumping, trailing = self._valves.get(True, self.best), self._valves.get(False, self.best)
+        scans = min(round(signals.interval / SCAN), _MAX_SLIP_SCANS)
+        search = ValveSearch(self._signals, self._model.held(), scans) if scans > 1 else self
+        search._refine(self.best)
+        jumping, trailing = (search._valves.get(has_jump, search.best) for has_jump in (True, False))
         # Around a process without integration a deadband sustains no limit cycle (Haegglund, 2007).
         needs_jump = has_limit_cycle and self._model.model != "integrator"
         has_jump = needs_jump or jumping.fit.cost < trailing.fit.cost - LIMITS.jump_gain
         valve = jumping if has_jump else trailing
-        s, j = self._intervals(valve, gain)
-        return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), _simulate_stems(signals, [valve.stem])[0])
+        s, j = search._intervals(valve, gain)
+        stem = _simulate_stems(signals, [valve.stem], search._scans)[0, :, -1]
+        return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), stem)
 
-    def _refine(self) -> None:
-        self._evaluate(self.best.fit, [(s, j, start) for s, j, _ in _make_grid(self.best.stem, *_WIDE_GRID)
-                                       for start in (-1.0, 0.0, 1.0)])
+    def _refine(self, first: Valve) -> None:
+        self._evaluate(first.fit, [(s, j, start) for s, j, _ in _make_grid(first.stem, *_WIDE_GRID)
+                                   for start in (-1.0, 0.0, 1.0)])
         for _ in range(_MAX_REFINEMENTS):
             before = self.best.fit.cost
             for valve in [*self._valves.values()]:
@@ -244,7 +249,8 @@ class ValveSearch:
         """
         stems = [*_make_grid(best.stem, *_DENSE_GRID), *_make_grid(best.stem, *_FINE_GRIDS[0])]
         max_cost = best.fit.cost + max(LIMITS.likelihood_drop, LIMITS.likelihood_drop_share * gain)
-        costs = np.concatenate([self._model.costs(best.fit, part) for part in _simulate_batches(self._signals, stems)])
+        costs = np.concatenate([self._model.costs(best.fit, part)
+                                for part in _simulate_batches(self._signals, stems, self._scans)])
         likely_stems = np.array([best.stem, *(stems[k] for k in np.flatnonzero(costs < max_cost))])
         # OP reverses at an unknown time between two samples of a record that does not have every scan.
         moves = np.diff(self._signals.op)
@@ -256,7 +262,7 @@ class ValveSearch:
         return s, j
 
     def _evaluate(self, fit: Fit, stems: list[Stem]) -> None:
-        self._evaluate_grid([fit], _Grid.of(self._signals, stems))
+        self._evaluate_grid([fit], _Grid.of(self._signals, stems, self._scans))
 
     def _evaluate_grid(self, fits: Sequence[Fit], grid: _Grid) -> None:
         """Keep the best valve with and without a slip jump among these, with its process refitted from each fit."""
@@ -279,18 +285,36 @@ class ValveSearch:
         return model.fit(start, _COARSE_GAIN_2LOGL) or replace(fit, cost=inf)
 
 
-def _simulate_batches(signals: Signals, stems: Sequence[Stem]) -> Iterator[Floats]:
+def _simulate_batches(signals: Signals, stems: Sequence[Stem], scans: int) -> Iterator[Floats]:
+    """Yield the mean positions (M, T) of M stems in the intervals up to the samples, %."""
     for at in range(0, len(stems), _BATCH_STEMS):
-        yield _simulate_stems(signals, stems[at:at + _BATCH_STEMS])
+        yield _simulate_stems(signals, stems[at:at + _BATCH_STEMS], scans).mean(axis=-1)
 
 
-def _simulate_stems(signals: Signals, stems: Sequence[Stem]) -> Floats:
-    """Return the stem positions (M, T) of M valves driven by OP, %; they are kept across gaps as far as OP permits."""
-    positions, last = np.repeat(signals.op[None, :], len(stems), axis=0), None
+def _simulate_stems(signals: Signals, stems: Sequence[Stem], scans: int) -> Floats:
+    """Return the positions (M, T, scans) of M stems driven by OP, %, at this many scans up to each sample.
+
+    They are kept across gaps as far as OP permits.
+    """
+    positions, last = np.tile(signals.op[:, None], (len(stems), 1, scans)), None
     for stretch in find_runs(signals.complete, MIN_STRETCH_SAMPLES):
-        positions[:, stretch] = move_stems(signals.op[stretch], stems, last).T
-        last = positions[:, stretch.stop - 1]
+        moved = move_stems(_interpolate(signals.op[stretch], scans), stems, last)
+        positions[:, stretch] = moved.T.reshape(len(stems), -1, scans)
+        last = moved[-1]
     return positions
+
+
+def _interpolate(op: Floats, parts: int) -> Floats:
+    """Return OP (n * parts,) at this many times in each interval up to its sample: the middle one of three lines.
+
+    They are the chord and those through the samples before and after it. Where OP reverses between two samples the
+    latter meet at the peak, which decides whether a stem slips; where OP is noisy the chord is between them.
+    """
+    slopes, share = np.diff(op)[:, None], np.arange(1, parts + 1) / parts
+    before, after = np.vstack([slopes[:1], slopes[:-1]]), np.vstack([slopes[1:], slopes[-1:]])
+    start, end = op[:-1, None], op[1:, None]
+    between = np.median([start + share * before, start + share * slopes, end - (1.0 - share) * after], axis=0)
+    return np.concatenate([np.repeat(op[:1], parts), between.ravel()])
 
 
 def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) -> Floats:
