@@ -10,7 +10,7 @@ from simulated_records import add_sp_moves, record_of, run
 
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import extract_signals
-from clpm_execd.identification.valve.stiction import move_stems
+from clpm_execd.identification.valve.stiction import interpolate, move_stems
 from clpm_execd.plant.block import Block
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, Resolution
@@ -40,6 +40,22 @@ def test_s_and_j_of_a_sticking_valve_and_the_process_behind_it_are_identified(ki
     assert estimates["stiction.S"].value == pytest.approx(s, rel=0.1)
     assert estimates["stiction.J"].value == pytest.approx(j, abs=0.1 * s)
     assert estimates["process.gain"].value == pytest.approx(truth.process.gain, rel=0.2)
+
+
+def test_s_and_j_are_identified_where_the_record_does_not_have_the_peaks_of_op() -> None:
+    truth = replace(template("flow", "X101", (0.0, 100.0)),
+                    faults=(FaultSpec(kind="stiction", parameters={"S": 7.0, "J": 3.0}),))
+    estimates = learned(run(truth, 800, interval=5.0, scan=1.0), "flow").estimates
+    assert estimates["stiction.S"].value == pytest.approx(7.0, rel=0.1)
+    assert estimates["stiction.J"].value == pytest.approx(3.0, abs=0.7)
+
+
+def test_op_that_reverses_between_two_samples_reaches_its_peak_there() -> None:
+    triangle = 10.0 - np.abs(np.arange(-30.0, 31.0) - 3.0)
+    between = interpolate(triangle[::5], 5)[4:]
+    assert triangle[::5].max() == 8.0
+    assert np.abs(between - triangle).max() < 1e-9
+    assert np.array_equal(interpolate(triangle, 1), triangle)
 
 
 @pytest.mark.parametrize("kind", ["flow", pytest.param("level", marks=pytest.mark.campaign)])
