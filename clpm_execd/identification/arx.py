@@ -265,9 +265,13 @@ def _select_stretches(model: StateMatchedModel) -> StateMatchedModel:
 
 def _make_physical_model(plain: StateMatchedModel, signals: Signals, loop: LoopSpec, residual_model: ProcessLaw
                          ) -> LearnedModel | None:
-    """Return the model of the identified process and controller; None where the record's interval is too long."""
+    """Return the model of the identified process and controller.
+
+    It is None where the record's interval is too long, and where SP has a model: its blocks start anywhere, so that SP
+    would lose its waves and ramps.
+    """
     reset = loop.controller.reset or 0.0
-    if signals.interval > max(1.0, _MAX_INTERVAL_SHARE * reset):
+    if plain.setpoint.size or signals.interval > max(1.0, _MAX_INTERVAL_SHARE * reset):
         return None
     op_residuals = controller_residuals(signals, loop.controller)
     previous, current = op_residuals[:-1], op_residuals[1:]

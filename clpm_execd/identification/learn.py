@@ -142,11 +142,14 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     controller = loop.controller
     settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
                          sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
-    # The stream holds its values between samples, as a record with repeated values does.
-    streamed = fitted if fitted.interval != signals.interval else signals
     physical_residuals = chosen.residuals if is_controller_identified and fitted is signals else None
-    loop = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
-                             settings, loop, physical_residuals, findings, chosen.stem if fitted is streamed else None)
+    # The stream holds its values between samples, as a record with repeated values does, unless they are too few.
+    for streamed in (fitted, signals) if fitted.interval != signals.interval else (signals,):
+        loop = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
+                                 settings, loop, physical_residuals, findings,
+                                 chosen.stem if fitted is streamed else None)
+        if loop.learned_model is not None:
+            break
     if loop.learned_model is None:
         findings.warnings.append("the record is too short or has too many gaps for a learned model: a typical loop at "
                                  "its mean values is used")

@@ -145,6 +145,32 @@ def test_a_loop_whose_record_shows_no_feedback_stays_where_the_record_was() -> N
     assert loop.learned_model.controller_op.sum() < 1.0
 
 
+def batch_loop(samples: int = 1200) -> tuple[Floats, Floats, Floats]:
+    """Return PV, OP and SP of a PI controller and a first-order process, whose SP ramps up and down."""
+    rng = np.random.default_rng(5)
+    sp = np.interp(np.arange(samples) % 300, [0, 30, 140, 170, 270, 300], [20, 20, 60, 60, 20, 20])
+    pv, op, load, error, out = 20.0, 20.0, 0.0, 0.0, []
+    for target, kick, noise in zip(sp, *rng.normal(size=(2, samples)), strict=True):
+        load = 0.95 * load + 0.2 * kick
+        pv += 0.1 * (op + load - pv)
+        before, error = error, target - pv - 0.05 * noise
+        op += 2.0 * (error - before) + 0.2 * error
+        out.append((target - error, op))
+    return np.array(out).T[0], np.array(out).T[1], sp
+
+
+def test_a_batch_is_a_batch_in_the_stream_where_exception_reporting_leaves_few_values() -> None:
+    pv, op, sp = batch_loop()
+    for signal in (pv, op):
+        for k in range(1, len(signal)):
+            if abs(signal[k] - signal[k - 1]) < 5.0:
+                signal[k] = signal[k - 1]
+    loop = learn(record_of_signals(pv, op, sp)).loop
+    block = stream(loop, 4000)
+    for recorded, streamed in ((pv, block.pv), (op, block.op), (sp, block.sp)):
+        assert 2 / 3 < movement(streamed[:, 0]) / movement(recorded) < 1.5
+
+
 def test_integral_action_is_exact_where_the_record_shows_feedback() -> None:
     model = fit(record_of_signals(*noisy_loop(2000))).learned_model
     assert model is not None
