@@ -22,8 +22,10 @@ def test_hourly_means_of_op_move_by_one_to_eight_per_cent(days: Days) -> None:
 
 
 @pytest.mark.campaign
-def test_loops_of_a_unit_move_together_either_way_more_than_those_of_two_units(days: Days) -> None:
-    within, between = (np.abs(values) for values in days.correlations())
+def test_loops_of_a_unit_move_together_either_way_more_than_those_of_two_units() -> None:
+    # Of one plant, with two units, the difference is 0.07 to 0.27.
+    plants = [simulate_days(seed=seed).correlations() for seed in range(1, 8)]
+    within, between = (np.abs(np.concatenate(values)) for values in zip(*plants, strict=True))
     assert 0.3 < np.median(within) < 0.7
     assert np.median(within) > np.median(between) + 0.1
 
