@@ -20,7 +20,7 @@ from clpm_execd.identification.closed_loop.likelihood import LoopFit
 from clpm_execd.identification.closed_loop.pid_regression import estimate_pid_law
 from clpm_execd.identification.learn import LearnedLoop, learn
 from clpm_execd.identification.loop_data import extract_signals
-from clpm_execd.plant.specs import LoopSpec
+from clpm_execd.plant.specs import FaultSpec, LoopSpec
 
 pytestmark = pytest.mark.slow
 
@@ -218,3 +218,16 @@ def test_the_interval_of_a_parameter_that_the_record_does_not_show_is_finite(mon
     for value, low, high in (result.law.gain, result.law.reset, result.process.gain, *result.process.tau):
         assert 0.0 < low < value / 1000.0
         assert value * 1000.0 < high < np.inf
+
+
+def test_a_wave_from_outside_is_no_part_of_the_process() -> None:
+    loop = replace(drawn("pressure", 301), faults=(FaultSpec(
+        kind="external-oscillation", parameters={"amplitude": 2.0, "period": 210.0}),))
+    result = learn(record_of(run(loop, 1080, interval=INTERVAL, seed=1)), span=(0.0, 100.0))
+    process = loop.process
+    for key, value in (("gain", process.gain), ("tau", process.tau[0]), ("dead_time", process.dead_time)):
+        assert result.estimates[f"process.{key}"].low <= value <= result.estimates[f"process.{key}"].high, key
+    assert result.loop.process.gain == pytest.approx(loop.process.gain, rel=0.1)
+    assert [fault.kind for fault in result.loop.faults] in ([], ["external-oscillation"])  # or it is in the residuals
+    assert result.estimates["oscillation.period"].value == pytest.approx(210.0, rel=0.01)
+    assert result.estimates["oscillation.amplitude"].value == pytest.approx(2.0, rel=0.25)

@@ -16,8 +16,9 @@ import numpy as np
 
 from clpm_execd.identification.closed_loop.likelihood import At, Likelihood, LoopFit
 from clpm_execd.identification.closed_loop.pid_regression import DERIVATIVE_FILTER, SCAN, PidLaw
-from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE
+from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE, Interval
 from clpm_execd.identification.loop_data import Signals
+from clpm_execd.identification.oscillation import find_external_oscillation, find_oscillation
 from clpm_execd.identification.process.dead_time_profile import profile_dead_time
 from clpm_execd.identification.process.prediction_error import FIXED_STD
 from clpm_execd.identification.process.process_law import ProcessLaw
@@ -35,13 +36,16 @@ _WEIGHTS = ((1.0, FIXED_STD), (0.0, FIXED_STD), (0.5, 4.0))  # prior means and s
 class ClosedLoop:
     """Estimates of the PID law and of the process with its load and sensor noise, of a loop at its scans.
 
-    log_var_ratio: log ratio of the generalised variance of the `samples` innovations to that of a regression.
+    log_var_ratio: log ratio of the generalised variance of the `samples` innovations to that of a regression. period:
+    of a periodic load, s, if there is one. cycle_gain: of twice the log-likelihood by it.
     """
 
     law: PidLaw
     process: ProcessLaw
     log_var_ratio: float
     samples: int
+    period: Interval | None = None
+    cycle_gain: float = 0.0
 
 
 def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv_step: float) -> ClosedLoop | None:
@@ -61,6 +65,7 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     if likelihood.scan == signals.interval:
         return None
     likelihood.use_noise(plain)
+    likelihood, plain, cycle_gain = _with_cycle(likelihood, plain, signals)
     derivative = _fit_derivative(likelihood, plain)
     likelihood, first = _with_located_moves(likelihood, plain)
     if derivative is not None:
@@ -69,7 +74,8 @@ def estimate_closed_loop(signals: Signals, law: PidLaw, process: ProcessSpec, pv
     best, ends, likely_fits = profile_dead_time(likelihood.fit_at, first, float(first.parameters[At.DEAD_TIME]),
                                                 log(likelihood.interval))
     is_determined = best.deviations[At.GAIN] < LIMITS.max_log_std
-    return _make_estimates(likelihood, [best, *likely_fits], ends, law) if is_determined else None
+    return (replace(_make_estimates(likelihood, [best, *likely_fits], ends, law), cycle_gain=cycle_gain)
+            if is_determined else None)
 
 
 def _scans(interval: float, law: PidLaw) -> list[float]:
@@ -89,6 +95,23 @@ def _first_fits(likelihood: Likelihood) -> list[LoopFit]:
     if one is not None and one.parameters[likelihood.lags].size:
         other = likelihood.fit(likelihood.swap(one.parameters))
     return [fit for fit in (one, other) if fit is not None]
+
+
+def _with_cycle(likelihood: Likelihood, fit: LoopFit, signals: Signals) -> tuple[Likelihood, LoopFit, float]:
+    """Return the fit with a periodic load from outside, where it is clearly better, and its gain.
+
+    A load without a period would be fitted to the wave instead, and in a closed loop a wrong model of the load biases
+    the process (Ljung, 1999, section 13.4).
+    """
+    cycle = find_oscillation(signals)
+    line = find_external_oscillation(likelihood.innovations_of(fit)[:, 0], signals.interval, cycle and cycle[0])
+    if line is None:
+        return likelihood, fit, 0.0
+    cyclic = likelihood.with_cycle(line[0])
+    other = cyclic.fit(np.insert(fit.parameters, likelihood.lags.stop, cyclic.prior_mean[cyclic.cycle]))
+    if other is None or other.cost > fit.cost - LIMITS.period_gain:
+        return likelihood, fit, 0.0
+    return cyclic, other, fit.cost - other.cost
 
 
 def _fit_derivative(likelihood: Likelihood, fit: LoopFit) -> LoopFit | None:
@@ -143,4 +166,4 @@ def _make_estimates(likelihood: Likelihood, fits: Sequence[LoopFit], ends: tuple
                    dead_time=(dead_time, min(dead_time, *ends_of_dead_time), max(dead_time, *ends_of_dead_time)),
                    bic=fit.cost + len(fit.values) * log(likelihood.samples), log_likelihood=-fit.cost / 2.0,
                    correlation=estimates[At.CORRELATION], load=estimates[At.LOAD], noise=estimates[At.NOISE]),
-        log_var_ratio=log_var_ratio, samples=likelihood.samples)
+        log_var_ratio=log_var_ratio, samples=likelihood.samples, period=next(iter(estimates[likelihood.cycle]), None))

@@ -13,7 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clpm_execd.identification.closed_loop.state_space import INTEGRAL, Grid, KalmanFilter, LoopParameters, make_models
+from clpm_execd.identification.closed_loop.state_space import (
+    INTEGRAL,
+    Cycle,
+    Grid,
+    KalmanFilter,
+    LoopParameters,
+    make_models,
+)
 from clpm_execd.identification.loop_data import ROUNDING, TINY, Signals, find_runs, rounding_variance
 from clpm_execd.identification.process.prediction_error import (
     DEAD_TIME_SIGMA,
@@ -37,6 +44,10 @@ _DELAY_STEPS = 12  # the largest number of steps in the expected dead time
 _REGRESSION_LAGS = 4  # samples, of the vector autoregression that is the baseline for the fit
 _PRIOR_LOAD, _PRIOR_OP_NOISE = 5.0, 0.2  # prior means, relative to what the gain makes of the sensor noise
 _WIDE_PRIOR_STD = 4.0  # of a logarithm without prior information: a factor of 50 either way
+_MEMORY_PERIODS = 5.0  # prior mean of the time in which a periodic load forgets its phase, which the record shows
+_THIRD_HARMONIC = 0.25  # prior mean of that of a periodic load: a square wave has a third, a filtered one less
+# Prior standard deviations of a periodic load's logarithms: a spectral line shows the period within a few per cent.
+_CYCLE_STDS = (0.1, 1.5, _WIDE_PRIOR_STD, 1.0)
 _MAX_EVALUATIONS = 20
 _FAILED_RESIDUAL = 1e3  # standard deviations: far above any residual of a filter
 _LEAST_GAIN = 0.1  # of twice the log-likelihood: a smaller improvement ends a search
@@ -95,8 +106,10 @@ class Likelihood:
 
     The parameters are the logarithms of controller gain and reset, process gain, dead time plus an interval, the time
     constant of the load, and the standard deviations of the load and of the noise of OP relative to the sensor noise;
-    of tau1 and tau2 / tau1, as far as the process has lags; then of the derivative, where there is one; and last the
-    set-point weight itself.
+    of tau1 and tau2 / tau1, as far as the process has lags; then, where there is a periodic load, of its period, the
+    time constant with which it forgets its phase, its standard deviation relative to the sensor noise, and that of its
+    third harmonic relative to the first; then of the derivative, where there is one; and last the set-point weight
+    itself.
     prior_mean, prior_std: the normal prior of the parameters. locates_sp_moves: whether the time of a move of SP
     between two samples is estimated; otherwise the sample after a move is ignored.
     """
@@ -105,6 +118,7 @@ class Likelihood:
                  pv_step: float) -> None:
         self.model, self.scan, self.sign = process.model, scan, sign
         self.lags = slice(At.LAGS, At.LAGS + len(process.tau))
+        self.cycle = slice(self.lags.stop, self.lags.stop)
         has_operator = not signals.has_continuous_sp
         step = max(scan, signals.interval / _MAX_PARTS, process.dead_time / _DELAY_STEPS)
         parts = max(1, floor(signals.interval / step + ROUNDING))
@@ -139,7 +153,8 @@ class Likelihood:
         process = ProcessSpec(model=self.model, gain=process_gain, dead_time=self.dead_time_of(params[At.DEAD_TIME]),
                               tau=tuple(np.exp(np.cumsum(params[self.lags])).tolist()))
         return LoopParameters(gain, reset, float(params[At.WEIGHT]), process, correlation, load, noise,
-                              exp(params[At.DERIVATIVE]) if self.has_derivative(params) else 0.0)
+                              exp(params[At.DERIVATIVE]) if self.has_derivative(params) else 0.0,
+                              _harmonics(params[self.cycle]))
 
     def dead_time_of(self, parameter: float) -> float:
         """Return the dead time, s, of its parameter."""
@@ -242,6 +257,19 @@ class Likelihood:
         """Set the variance of PV's rounding error relative to the sensor noise of a fit."""
         self.grid = replace(self.grid, rounding=self._rounding / exp(2.0 * fit.values[At.NOISE]))
 
+    def with_cycle(self, period: float) -> Likelihood:
+        """Return the same with a periodic load of about this period, s."""
+        other, at = copy(self), self.lags.stop
+        other.cycle = slice(at, at + len(_CYCLE_STDS))
+        log_cycle = log(period), log(_MEMORY_PERIODS * period), self.prior_mean[At.LOAD], log(_THIRD_HARMONIC)
+        other.prior_mean = np.insert(self.prior_mean, at, log_cycle)
+        other.prior_std = np.insert(self.prior_std, at, _CYCLE_STDS)
+        return other
+
+    def innovations_of(self, fit: LoopFit) -> Floats:
+        """Return the innovations (T, 2) of PV and of the controller's memory for a fit."""
+        return np.asarray(self._compute_innovations(fit.parameters[None]).innovations[0])
+
     def with_weight(self, weight: float, sigma: float) -> Likelihood:
         """Return the same with a normal prior of the set-point weight, and with SP moves located between samples."""
         other = self._with_prior(At.WEIGHT, weight, sigma)
@@ -275,11 +303,22 @@ class Likelihood:
 
         The regression is a vector autoregression of PV and OP with the input SP (Ljung, 1999, section 4.2).
         """
-        innovations = self._compute_innovations(fit.parameters[None]).innovations[0]
+        innovations = self.innovations_of(fit)
         variance = _generalized_variance(innovations, 0)  # that of PV and OP: the memory is OP less a multiple of PV
         moves = np.concatenate([np.diff(stretch.data[:, 1]) for stretch in self._data])
         r_squared = 1.0 - variance / float(np.mean(innovations[:, 0]**2)) / max(float(np.mean(moves**2)), TINY)
         return r_squared, log(variance / _regression_variance([stretch.data for stretch in self._data]))
+
+
+def _harmonics(log_cycle: Floats) -> tuple[Cycle, ...]:
+    """Return the first and the third harmonic of a periodic load, which has no others as far as it is symmetric.
+
+    Where the phase is a random walk, that of the nth harmonic is n times it, and is forgotten n^2 times as fast.
+    """
+    if not log_cycle.size:
+        return ()
+    period, memory, load, third = np.exp(log_cycle).tolist()
+    return Cycle(period, memory, load), Cycle(period / 3.0, memory / 9.0, load * third)
 
 
 def _perturb(params: Floats) -> Floats:

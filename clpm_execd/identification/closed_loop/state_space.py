@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, expm1, floor
+from math import cos, exp, expm1, floor, pi, sin
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,12 +44,24 @@ class Grid:
     rounding: float = 0.0
 
 
+class Cycle(NamedTuple):
+    """A load with a period that wanders, as a stochastic cycle (Harvey, 1989, section 2.3).
+
+    memory: the time constant, s, with which it forgets its phase. load: standard deviation relative to that of the
+    sensor noise.
+    """
+
+    period: float
+    memory: float
+    load: float
+
+
 @dataclass(frozen=True, slots=True)
 class LoopParameters:
     """Controller (gain, reset and derivative in s, set-point weight), process, and disturbances of a loop.
 
     correlation: time constant of the load, s. load, op_noise: standard deviations of the load and of the noise of OP,
-    relative to that of the sensor noise.
+    relative to that of the sensor noise. cycles: the harmonics of a periodic load.
     """
 
     gain: float
@@ -59,6 +72,7 @@ class LoopParameters:
     load: float
     op_noise: float
     derivative: float = 0.0
+    cycles: tuple[Cycle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,7 @@ def make_models(loops: Sequence[LoopParameters], grid: Grid) -> list[StateSpace]
     steps = [floor(delay / grid.step + ROUNDING) for delay in delays]
     if max(steps) > MAX_DELAY_STEPS:
         raise ValueError("the dead time is too long")
-    return [_make_model(loop, grid, delay, whole, PAST_OP + max(steps) + 1)
+    return [_make_model(loop, grid, delay, whole, PAST_OP + max(steps) + 1 + 2 * len(loop.cycles))
             for loop, delay, whole in zip(loops, delays, steps, strict=True)]
 
 
@@ -105,9 +119,12 @@ def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps:
     pv_share, sp_share = -(loop.gain + immediate_gain + derivative_gain), loop.gain * loop.weight + immediate_gain
 
     p11, p21, p22, new1, new2, old1, old2 = discretize_with_dead_time(replace(loop.process, dead_time=delay), h)
-    step, input_step = np.zeros((n, n)), np.zeros((n, 3))  # columns: noise of PV, SP, and the load's innovation
+    cycle_states = range(n - 2 * len(loop.cycles), n, 2)  # the first of the two states of each
+    # Columns of the input: noise of PV, SP, and the innovations of the load and of the cycles.
+    step, input_step = np.zeros((n, n)), np.zeros((n, 3 + len(loop.cycles)))
     step[PAST_OP, [INTEGRAL, MEMORY]], input_step[PAST_OP, :2] = 1.0, (pv_share, sp_share)
-    step[range(PAST_OP + 1, n), range(PAST_OP, n - 1)] = 1.0
+    last_op = n - 2 * len(loop.cycles) - 1
+    step[range(PAST_OP + 1, last_op + 1), range(PAST_OP, last_op)] = 1.0
     step[0, 0], step[PV, 0], step[PV, PV] = p11, p21, p22
     for row, new, old in ((0, new1, old1), (PV, new2, old2)):
         if dead_time_steps:
@@ -115,10 +132,18 @@ def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps:
         else:
             step[row], input_step[row] = step[row] + new * step[PAST_OP], new * input_step[PAST_OP]
         step[row, PAST_OP + dead_time_steps] += old
-    decay = exp(-h / loop.correlation)
-    step[[0, PV], LOAD], input_step[[0, PV], 2] = (new1 + old1) * decay, new1 + old1
-    step[PV, LOAD], input_step[PV, 2] = (new2 + old2) * decay, new2 + old2
-    step[LOAD, LOAD], input_step[LOAD, 2] = decay, 1.0
+    step[LOAD, LOAD] = exp(-h / loop.correlation)
+    innovations = [loop.load * (-expm1(-2.0 * h / loop.correlation))**0.5]
+    for at, cycle in zip(cycle_states, loop.cycles, strict=True):
+        angle = 2.0 * pi * h / cycle.period
+        step[at:at + 2, at:at + 2] = exp(-h / cycle.memory) * np.array([[cos(angle), sin(angle)],
+                                                                       [-sin(angle), cos(angle)]])
+        # The innovation is one state's, of which the rotation makes both.
+        innovations.append(cycle.load * (-2.0 * expm1(-2.0 * h / cycle.memory))**0.5)
+    for column, at in enumerate((LOAD, *cycle_states), 2):
+        input_step[at, column] = 1.0
+        for row, gain in ((0, new1 + old1), (PV, new2 + old2)):
+            step[row], input_step[row, column] = step[row] + gain * step[at], gain
     step[INTEGRAL, INTEGRAL], input_step[INTEGRAL, :2] = 1.0, (-rate, rate)
     step[MEMORY], input_step[MEMORY] = (derivative_gain * memory_gain * step[PV],
                                         derivative_gain * memory_gain * input_step[PV])
@@ -127,12 +152,12 @@ def _make_model(loop: LoopParameters, grid: Grid, delay: float, dead_time_steps:
 
     free_step = step.copy()
     free_step[:, PV] += input_step[:, 0]  # between two samples the controller acts on the process's PV
-    step_inputs = [input_step * [scans**-0.5, 1.0, loop.load * (-expm1(-2.0 * h / loop.correlation))**0.5]]
+    step_inputs = [input_step * [scans**-0.5, 1.0, *innovations]]
     for _ in range(grid.parts - 1):  # the last step of an interval, the one before, ..
         step_inputs.append(free_step @ step_inputs[-1])
-    by_pv, by_sp, by_load = np.moveaxis(np.array(step_inputs), (2, 1), (0, 1))[..., :]  # (n, parts) each
+    by_pv, by_sp, *by_loads = np.moveaxis(np.array(step_inputs), (2, 1), (0, 1))[..., :]  # (n, parts) each
     # PV is measured at the sample, which is the first scan of a step that has several.
-    noise_input = np.column_stack([by_pv[:, :-1], by_pv[:, -1] * (1.0 - 1.0 / scans)**0.5, by_load])
+    noise_input = np.column_stack([by_pv[:, :-1], by_pv[:, -1] * (1.0 - 1.0 / scans)**0.5, *by_loads])
     first = step + np.outer((1.0 - 1.0 / scans) * input_step[:, 0], np.eye(n)[PV])
     last = np.linalg.matrix_power(free_step, grid.parts - 1)
     observation = np.zeros((2, n))

@@ -71,8 +71,10 @@ class PeriodicLoad:
 
         A limit cycle of a sticking valve is no load from outside.
         """
-        if prior.residuals is None or prior.stem is not None or prior.joint is not None:
+        if prior.residuals is None or prior.stem is not None:
             return None
+        if prior.joint is not None:
+            return None if prior.joint.period is None else self._fit_period(data, prior, prior.joint.period)
         cycle, signals = find_oscillation(data.signals), data.signals
         periods = (find_external_oscillation(series, signals.interval, cycle and cycle[0])
                    for series in (prior.residuals.errors, np.where(signals.complete, signals.op, np.nan)))
@@ -81,7 +83,7 @@ class PeriodicLoad:
 
     def _fit_period(self, data: LoopData, prior: Fitted, period: Interval) -> Fitted | None:
         process = prior.loop.process
-        law = estimate_process(data.signals, process, period[0])
+        law = estimate_process(data.signals, process, period[0]) if prior.joint is None else prior.joint.process
         if law is None or law.gain_log_std >= LIMITS.max_log_std or not _has_sign(law, prior):
             return None
         fit = _fitted(f"the process has a periodic load, every {period[0]:.3g} s", data, prior, law,
@@ -98,7 +100,7 @@ class PeriodicLoad:
             "harmonic": min(rounded(harmonic), 1.0)}),))
         fit.findings.warnings.append(f"external oscillation with a period of {period[0]:.3g} s: a load of "
                                      f"{amplitude:.2g} % of travel")
-        return replace(fit, loop=loop)
+        return replace(fit, loop=loop, gain=fit.gain if prior.joint is None else prior.joint.cycle_gain)
 
 
 def _has_sign(law: ProcessLaw, prior: Fitted) -> bool:
@@ -121,14 +123,14 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
         dead_time=rounded(law.dead_time[0]))))
     if loop.controller.action is None:
         loop = tune_by_rule(replace(loop, controller=ControllerSpec()), data.signals.interval, findings)
-    loop, residuals = _with_residuals(data, prior, loop, law, findings)
+    loop, residuals = _with_residuals(data, prior, loop, law, findings, period)
     return replace(prior, name=name, loop=loop, log_likelihood=law.log_likelihood, bic=law.bic,
                    gain=prior.bic - law.bic if threshold else 0.0, threshold=threshold, residuals=residuals,
                    findings=findings)
 
 
-def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessLaw | None, findings: Findings
-                    ) -> tuple[LoopSpec, ProcessLaw | None]:
+def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessLaw | None, findings: Findings,
+                    period: float | None = None) -> tuple[LoopSpec, ProcessLaw | None]:
     """Return the loop with the load and the sensor noise of a law, and the law with its residuals.
 
     A default process, without a law, needs a load of its own; the law of a slow record needs residuals at its
@@ -136,7 +138,7 @@ def _with_residuals(data: LoopData, prior: Fitted, loop: LoopSpec, law: ProcessL
     """
     residuals = law
     if law is None or not len(law.errors):
-        residuals = estimate_noise(data.signals.driven_by(prior.stem), loop.process)
+        residuals = estimate_noise(data.signals.driven_by(prior.stem), loop.process, period)
     if residuals is None:
         return loop, None
     law, (value, _, high) = law or residuals, (law or residuals).noise

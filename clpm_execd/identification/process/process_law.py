@@ -104,9 +104,12 @@ def find_fit(pem: PredictionErrorModel, max_bic: float = inf) -> Fit | None:
     return other if other is not None and other.cost < fit.cost - _MIN_GAIN_2LOGL else fit
 
 
-def estimate_noise(signals: Signals, process: ProcessSpec) -> ProcessLaw | None:
-    """Return the load and the sensor noise for a process that is not estimated; None where the fit fails."""
-    pem = PredictionErrorModel(signals, process)
+def estimate_noise(signals: Signals, process: ProcessSpec, period: float | None = None) -> ProcessLaw | None:
+    """Return the load and the sensor noise for a process that is not estimated; None where the fit fails.
+
+    period: of an external oscillation, s.
+    """
+    pem = PredictionErrorModel(signals, process, period)
     if not pem.stretches:
         return None
 
