@@ -96,8 +96,8 @@ class DistantCycles:
         turns = turns % 1.0 + self._phase + self._phase_wander * phase
         place = (turns - np.floor(turns)) * _POINTS_PER_PERIOD
         point = np.minimum(place.astype(np.intp), _POINTS_PER_PERIOD - 1)
-        point += self._begin
-        begin, end = self._waves[point], self._waves[point + 1]
+        row = self._begin + point
+        begin, end = self._waves[row], self._waves[row + 1]
         load: Floats = begin + (place - point) * (end - begin)
         load *= self._amplitude * (1.0 + self._amplitude_wander * amplitude)
         return load

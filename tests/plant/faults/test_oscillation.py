@@ -75,6 +75,14 @@ def test_one_oscillation_reaches_several_loops_with_one_period_that_wanders_alik
     assert delay.std() < 1.0
 
 
+def test_oscillations_of_other_harmonics_do_not_change_one() -> None:
+    faults = [oscillation(period=50.0 + i, harmonic=harmonic) for i, harmonic in enumerate((0.15, 0.25, 0.33))]
+    loops = [quiet(f"FIC{i}", fault) for i, fault in enumerate(faults)]
+    together = run(*loops).op
+    for i, loop in enumerate(loops):
+        assert np.array_equal(run(loop).op[:, 0], together[:, i])
+
+
 def test_an_oscillation_from_another_loop_is_that_loops_limit_cycle_and_comes_later() -> None:
     root = quiet("FIC1", FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 4.0}),
                  FaultSpec(kind="load-step", parameters={"size": 3.0}))
