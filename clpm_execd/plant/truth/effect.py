@@ -126,7 +126,9 @@ class EffectMeter(LoopArrays):
         self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
         effects = self._effects
         has_cycle = self.is_visible & self._makes_cycle
-        is_beside_cycle = np.bincount(self._own_loop, has_cycle)[self._own_loop] > has_cycle
+        cycles = np.zeros(self._own_loop.max(initial=-1) + 1, dtype=np.intp)
+        np.add.at(cycles, self._own_loop, has_cycle)
+        is_beside_cycle = cycles[self._own_loop] > has_cycle
         if is_beside_cycle.any():
             statistics = np.maximum(np.abs(self._square_difference), self._mean_difference * self._mean_difference)
             effects = np.where(is_beside_cycle, np.minimum(effects, statistics / variance), effects)
