@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from inspect import ismethod
 
 import numpy as np
 import pytest
@@ -58,6 +59,8 @@ def alike(one: object, other: object) -> bool:
         return one.dtype == other.dtype and one.tobytes() == other.tobytes()
     if hasattr(one, "__dataclass_fields__"):
         return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))  # type: ignore[arg-type]
+    if ismethod(one) and ismethod(other):
+        return one.__func__ is other.__func__ and vars(one.__self__) == vars(other.__self__)
     return one == other
 
 
