@@ -11,6 +11,7 @@ from math import inf
 
 import numpy as np
 
+from clpm_execd.identification.closed_loop.pid_regression import SCAN
 from clpm_execd.identification.estimates import QUANTILE, Estimate, Findings, Interval, rounded, within_limits
 from clpm_execd.identification.hypotheses import Fitted, LoopData
 from clpm_execd.identification.loop_data import rounding_variance
@@ -117,7 +118,12 @@ def _fitted(name: str, data: LoopData, prior: Fitted, law: ProcessLaw, threshold
     findings.note("process.gain", Estimate.from_interval((law.gain[0], low, high), _unit(law.model)))
     for k, tau in enumerate(law.tau):
         findings.note("process.tau" if k == 0 else "process.tau2", Estimate.from_interval(tau, "s"))
-    findings.note("process.dead_time", Estimate.from_interval(law.dead_time, "s"))
+    dead_time, interval = law.dead_time, data.signals.interval
+    if prior.stem is not None and interval > SCAN:
+        # Where S is off by OP's travel in an interval, as its own interval admits, all slips are off by an interval.
+        value, early, late = dead_time
+        dead_time = value, max(min(early, value - interval), 0.0), max(late, value + interval)
+    findings.note("process.dead_time", Estimate.from_interval(dead_time, "s"))
     loop = replace(prior.loop, process=within_limits(ProcessSpec(
         model=law.model, gain=rounded(law.gain[0]), tau=tuple(rounded(tau[0]) for tau in law.tau),
         dead_time=rounded(law.dead_time[0]))))
