@@ -16,6 +16,7 @@ import numpy as np
 from clpm_execd.evaluation.learned_vs_record import MIN_SAMPLES, Comparison, LoopFit
 from clpm_execd.evaluation.similarity import WINDOW_SAMPLES, cut_windows
 from clpm_execd.plant.block import Floats
+from clpm_execd.units import describe_count
 
 Level = Literal["good", "usable with care", "do not use"]
 GOOD: Level = "good"
@@ -172,8 +173,8 @@ def judge(fit: LoopFit, auc: float = nan) -> Verdict:
     figures = measure_figures(comparison, auc)
     grades = list(_grade(figures))
     if comparison.distances is None:
-        grades.append((CARE, f"the record has {fit.learned.samples} samples, too few to compare (at least "
-                             f"{MIN_SAMPLES} are needed)"))
+        length = describe_count(fit.learned.samples, "sample")
+        grades.append((CARE, f"the record has {length}, too few to compare (at least {MIN_SAMPLES} are needed)"))
     defaults = [name for key, name in (("controller.gain", "controller"), ("process.gain", "process"))
                 if key not in estimates or estimates[key].source == "prior"]
     if fit.learned.loop.learned_model is None and len(defaults) == 2:
