@@ -57,9 +57,10 @@ class EffectMeter(LoopArrays):
 
     def __init__(self, loops: LoopSet, base: Indices, absent: Sequence[Fault], interval: int) -> None:
         n = len(loops)
-        # The loop of each copy that lacks a fault of its own, else none: one more than there are.
+        # The loop of each copy that lacks a fault of its own, else one more than there are: none.
+        no_loop = base.max(initial=-1) + 1
         is_own = np.array([fault.loop.id == loop for fault, loop in zip(absent, loops.ids, strict=True)], dtype=bool)
-        self._own_loop = np.where(is_own, base, base.max(initial=-1) + 1)
+        self._own_loop, self._loop_count = np.where(is_own, base, no_loop), no_loop + 1
         self._makes_cycle = is_own & np.array([fault.kind.name in _MAKING_LIMIT_CYCLES for fault in absent], dtype=bool)
         self.columns = np.arange(n)
         self.bin_ns = max(BIN_NS, interval)
@@ -126,7 +127,7 @@ class EffectMeter(LoopArrays):
         self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
         effects = self._effects
         has_cycle = self.is_visible & self._makes_cycle
-        cycles = np.zeros(self._own_loop.max(initial=-1) + 1, dtype=np.intp)
+        cycles = np.zeros(self._loop_count, dtype=np.intp)
         np.add.at(cycles, self._own_loop, has_cycle)
         is_beside_cycle = cycles[self._own_loop] > has_cycle
         if is_beside_cycle.any():
