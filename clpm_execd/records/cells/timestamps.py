@@ -40,9 +40,10 @@ from clpm_execd.records.cells.time_forms import (
 
 TIMEZONE_OPTION = "--timezone"
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+# Zones of the world's rules by which clocks change by an hour (IANA time zone database), those of most plants first.
 CHANGING_ZONES = ("Europe/Berlin", "America/Chicago", "Europe/London", "Europe/Athens", "Australia/Sydney",
                   "Pacific/Auckland", "America/Santiago")
-YEAR_2000_S = 946_684_800
+YEAR_2000_S = 946_684_800  # s since 1970: a smaller number among dates is no time of a record
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
 
 
