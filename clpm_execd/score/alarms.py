@@ -16,11 +16,12 @@ from pathlib import Path
 
 from clpm_execd.paths import read_bounded
 from clpm_execd.plant.faults import FAULTS
-from clpm_execd.problems import BadInput, Problem, did_you_mean
+from clpm_execd.problems import BadInput, Problem, did_you_mean, join_words
 from clpm_execd.score.ground_truth import GroundTruth
 from clpm_execd.units import LAST_TIME, TIME_EXAMPLES, parse_time
 
 COLUMNS = ("loop", "start", "end", "fault")
+_USED_COLUMNS = (*COLUMNS, "detected", "score", "cause")
 _MAX_BYTES = 200_000_000  # some four million alarms
 _MAX_PROBLEMS = 50  # a file that is wrong throughout needs no more
 _MAX_SUGGESTED = 1000  # loops that are searched for one that resembles a mistyped one
@@ -101,15 +102,21 @@ def read_alarms(path: str | Path, truth: GroundTruth, by: str = "kind") -> list[
 def _parse_rows(rows: Iterable[Sequence[str]], where: str, truth: GroundTruth, by: str,
                 problems: list[Problem]) -> list[Alarm]:
     header: dict[str, int] | None = None
+    width = 0  # cells of the header
     alarms: list[Alarm] = []
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):
             continue
         if header is None:
-            header = _parse_header(row, f"{where}: line {number}")
+            header, width = _parse_header(row, f"{where}: line {number}"), len(row)
+            continue
+        place = f"{where}: line {number}"
+        if any(cell.strip() for cell in row[width:]):
+            what = f"has {len(row)} cells, the header {width}"
+            problems.append(Problem(place, what, "quote a cell that has a comma"))
             continue
         cells = {name: row[i].strip() if i < len(row) else "" for name, i in header.items()}
-        alarm = _Row(f"{where}: line {number}", cells, problems).parse(truth, by)
+        alarm = _Row(place, cells, problems).parse(truth, by)
         if alarm is not None:
             alarms.append(alarm)
     if header is None:
@@ -118,21 +125,22 @@ def _parse_rows(rows: Iterable[Sequence[str]], where: str, truth: GroundTruth, b
 
 
 def _parse_header(row: Sequence[str], where: str) -> dict[str, int]:
-    """Return the index of each column; raise BadInput if one is missing, because then no row can be read."""
-    columns = {{"loop_id": "loop"}.get(name, name): i for i, cell in enumerate(row) if (name := cell.strip().lower())}
+    """Return the index of each column; raise BadInput if one is missing or double, because then no row can be read."""
+    names = [{"loop_id": "loop"}.get(name, name) for name in (cell.strip().lower() for cell in row)]
+    columns = {name: i for i, name in enumerate(names)}
     missing = [name for name in COLUMNS if name not in columns]
+    double = [name for name in _USED_COLUMNS if names.count(name) > 1]
     if len(row) == 1 and (delimiter := next((character for character in ";\t|" if character in row[0]), "")):
         raise BadInput([Problem(where, f"the columns are separated by {delimiter!r}", "separate them by commas")])
     if missing:
-        names = [cell.strip() for cell in row if cell.strip()]
-        raise BadInput([Problem(where, f"no column {name!r}", _column_remedy(name, names)) for name in missing])
-    return {name: columns[name] for name in (*COLUMNS, "detected", "score", "cause") if name in columns}
-
-
-def _column_remedy(name: str, names: Sequence[str]) -> str:
-    if not any(cell.lower() in COLUMNS for cell in names):
-        return f"begin with the line {','.join(COLUMNS)}"
-    return f"the columns are {', '.join(names)}; rename one of them {name}"
+        what = f"no column {join_words(list(map(repr, missing)))}"
+        if missing == list(COLUMNS):
+            raise BadInput([Problem(where, what, f"begin with the line {','.join(COLUMNS)}")])
+        cells = ", ".join(cell.strip() for cell in row if cell.strip())
+        raise BadInput([Problem(where, what, f"the columns are {cells}; rename one of them {missing[0]}")])
+    if double:
+        raise BadInput([Problem(where, f"two columns are called {double[0]!r}", "rename one of them")])
+    return {name: columns[name] for name in _USED_COLUMNS if name in columns}
 
 
 @dataclass(slots=True)
@@ -158,6 +166,8 @@ class _Row:
         detected = self._parse_time("detected") if self.cells.get("detected") else None
         if start is not None and end is not None and end <= start:
             self._add_problem(f"ends at {self.cells['end']}, which is not after its start", "give a later end")
+        if start is not None and detected is not None and detected < start:
+            self._add_problem(f"is detected at {self.cells['detected']}, before its start", "give a later time")
         score = self._parse_score() if self.cells.get("score") else None
         if len(self.problems) > problems_before or start is None or end is None:
             return None

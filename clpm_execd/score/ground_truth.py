@@ -31,7 +31,7 @@ HEARTBEAT = 60 * SECOND  # ns between rows when nothing changes: that of encodin
 _PRESENT, _VISIBLE, _CONTROL, _ACTIVE = 1, 2, 4, 8
 _BITS = {"present": _PRESENT, "visible": _VISIBLE, "control": _CONTROL}
 _FIELDS = {*_BITS, "severity", "cause"}
-_TRUE = ("true", "t", "1")
+_TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 _QUOTED_FIELD = re.compile(r'([ ,])(cause|path)="((?:[^"\\]|\\.)*)"(,?)')
 _MAX_QUOTED = 60  # characters of a wrong line that an error shows
 _MAX_LINE = 1_000_000  # characters: a line of Telegraf or of a query has thousands at most
@@ -266,12 +266,14 @@ class _Rows:
         state = states.get(time, 0)
         if name == "severity":
             severity = float(text)
+            if not 0.0 <= severity <= 1.0:
+                raise ValueError(f"a severity of {text}")
             self.severities[loop, fault] = max(self.severities.get((loop, fault), 0.0), severity)
             state |= _ACTIVE if severity > 0.0 else 0
         elif name == "cause":
             self.causes[loop, fault, time] = text
-        elif name in _BITS and text.lower() in _TRUE:
-            state |= _BITS[name]
+        elif name in _BITS:
+            state |= _BITS[name] if _parse_boolean(text) else 0
         states[time] = state
 
     def ground_truth(self) -> GroundTruth:
@@ -320,6 +322,14 @@ def _streaming_time(times: list[int], spacing: int) -> TimeIntervals:
     """Return when the stream wrote ground truth; a row accounts for twice the spacing of rows at most."""
     return union((time, after if after - time <= 2 * spacing else time + spacing)
                  for time, after in pairwise([*times, times[-1] + spacing]))
+
+
+def _parse_boolean(text: str) -> bool:
+    """Return a boolean of line protocol, or of a database that has numbers in place of booleans."""
+    is_true = text.lower() in _TRUE
+    if not is_true and text.lower() not in _FALSE:
+        raise ValueError(f"{text!r} is not a boolean")
+    return is_true
 
 
 @lru_cache(maxsize=_CACHED_TIMES)

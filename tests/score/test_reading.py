@@ -262,10 +262,31 @@ def test_a_score_is_a_number_from_0_to_1_or_empty(tmp_path: Path) -> None:
 
 def test_a_header_is_needed(tmp_path: Path) -> None:
     assert errors_of(tmp_path, "") == ["v.csv: is empty; begin with the line loop,start,end,fault"]
-    assert errors_of(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n")[0] == \
-        "v.csv: line 1: no column 'loop'; begin with the line loop,start,end,fault"
+    assert errors_of(tmp_path, "FIC101,2025-01-10T10:00:00Z,,stiction\n") == \
+        ["v.csv: line 1: no column 'loop', 'start', 'end' and 'fault'; begin with the line loop,start,end,fault"]
     assert errors_of(tmp_path, "loop,begin,end,fault\n") == \
         ["v.csv: line 1: no column 'start'; the columns are loop, begin, end, fault; rename one of them start"]
+
+
+def test_cells_that_belong_to_no_column_or_to_two_are_errors(tmp_path: Path) -> None:
+    row = "FIC101,2025-01-10T10:00:00Z,,bias"
+    assert errors_of(tmp_path, f"loop,start,end,fault\n{row},sure, very\n{row},,\n") == \
+        ["v.csv: line 2: has 6 cells, the header 4; quote a cell that has a comma"]
+    assert errors_of(tmp_path, f"loop_id,start,end,fault,loop\n{row},FIC102\n") == \
+        ["v.csv: line 1: two columns are called 'loop'; rename one of them"]
+
+
+def test_an_alarm_is_not_detected_before_its_start(tmp_path: Path) -> None:
+    row = "loop,start,end,fault,detected\nFIC101,2025-01-10T10:00:00Z,,bias,{}\n"
+    assert errors_of(tmp_path, row.format("2025-01-10T09:59:59Z")) == \
+        ["v.csv: line 2: is detected at 2025-01-10T09:59:59Z, before its start; give a later time"]
+    assert read_text(tmp_path, row.format("2025-01-10T10:00:00Z"))[0].raised_at == 1_736_503_200 * SECOND
+
+
+@pytest.mark.parametrize("field", ["present=maybe", "visible=2", "control=", "severity=1.5", "severity=nan"])
+def test_ground_truth_that_is_neither_true_nor_false_is_an_error(field: str) -> None:
+    with pytest.raises(BadInput, match="line 1: invalid line 't,fault=stiction,loop_id=FIC101 "):
+        read_truth([f"t,fault=stiction,loop_id=FIC101 {field} 1736503500000000000\n"])
 
 
 def test_the_errors_of_a_file_that_is_wrong_throughout_are_cut_short(tmp_path: Path) -> None:
