@@ -51,11 +51,11 @@ def choose_backoff(failures: int, answer: Answer, draw: Callable[[], float] = ra
 
 @dataclass
 class _Outage:
-    """since: when writes began to fail, s. logged_outcomes: those that the log has already."""
+    """since: when writes began to fail, s. logged_causes: outcomes that the log has already, if denied by status."""
 
     since: float
     dropped_before: int
-    logged_outcomes: set[WriteOutcome] = field(default_factory=set)
+    logged_causes: set[tuple[WriteOutcome, int | None]] = field(default_factory=set)
     is_overflow_logged: bool = False
 
 
@@ -333,8 +333,10 @@ class Sender:
         if self._outage is None:
             self._outage = _Outage(self._now(), self._queue.points_dropped)
         outage = self._outage
-        if answer.outcome not in outage.logged_outcomes:
-            outage.logged_outcomes.add(answer.outcome)
+        # Token, permission and bucket are corrected one by one: who has corrected the token waits for the next cause.
+        cause = answer.outcome, answer.status if answer.outcome is WriteOutcome.DENIED else None
+        if cause not in outage.logged_causes:
+            outage.logged_causes.add(cause)
             self._log.warning("cannot write to InfluxDB at %s: %s; %s", self._target, answer, _outlook(answer))
         if self._queue.points_dropped > outage.dropped_before and not outage.is_overflow_logged:
             outage.is_overflow_logged = True

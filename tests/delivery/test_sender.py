@@ -86,6 +86,15 @@ def test_an_outage_loses_nothing_and_is_logged_once_at_each_end(
     assert "0 dropped" in messages[1]
 
 
+def test_each_setting_that_denies_the_writes_of_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(answer_first_with(*map(Answer, [503, 401, 500, 401, 404, 404, 429])))
+    bench.queue.put(lines(1))
+    bench.run()
+    messages = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert ["503" in messages[0], "401" in messages[1], "404" in messages[2], "resumed" in messages[3]] == [True] * 4
+    assert len(messages) == 4
+
+
 def test_a_connection_closed_while_idle_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(answer_first_with(Answer(None, error=TransportError.CONNECTION_LOST)))
     bench.queue.put(lines(1))
