@@ -109,9 +109,9 @@ def parse_time(text: str, now_ns: int) -> int:
     try:
         moment = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}+00:00")
         if sign:
+            if int(hours) > 23 or int(minutes) > 59:
+                raise ValueError("an offset is at most 23:59")
             offset = timezone(timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1))
-            if int(minutes) > 59:
-                raise ValueError("an offset has at most 59 minutes")
             moment = moment.replace(tzinfo=offset)
     except ValueError as error:
         raise ValueError(f"invalid time {_quote(text)} ({error}); {TIME_EXAMPLES}") from None

@@ -105,6 +105,10 @@ def call(tmp_path: Path) -> Call:
     return call
 
 
+def test_records_of_several_replay_options_are_all_replayed() -> None:
+    assert parse(["--replay", "a.csv", "--replay", "b.csv", "c.csv"]).replay == ["a.csv", "b.csv", "c.csv"]
+
+
 @pytest.mark.parametrize("command", WRITES)
 def test_an_output_of_minus_is_stdout(command: str, call: Call, tmp_path: Path) -> None:
     if command == "score":

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
 
+_NEGATIVE_VALUE = re.compile(r"-\.?[0-9]")  # such as -1, -5GB or -1h: a value, of which the option says what is wrong
+_LARGEST_INTEGER = 2**63 - 1  # that of TOML
+
+
 class Parser(argparse.ArgumentParser):
     """Reports an error in one line, because Telegraf logs each line of stderr as an error of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._negative_number_matcher = _NEGATIVE_VALUE  # argparse's own takes `-1h` for an option
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
@@ -32,8 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 def parse_non_negative_integer(text: str) -> int:
     """Return an option's value as an integer of 0 or more."""
-    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"invalid integer {text!r}; give 0 or more")
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > _LARGEST_INTEGER:
+        raise argparse.ArgumentTypeError(f"invalid integer {text!r}; give an integer from 0 to {_LARGEST_INTEGER}")
     return int(text)
 
 
@@ -69,7 +77,7 @@ SHARED_OPTIONS: dict[str, dict[str, Any]] = {
     "--demo": {"nargs": "?", "const": DEFAULT_DEMO, "choices": DEMOS,
                "help": "demonstration with faults and ground truth: the story of a sticky valve, or trending data by "
                        "sine set points (default story)"},
-    "--replay": {"metavar": "CSV", "nargs": "+",
+    "--replay": {"metavar": "CSV", "nargs": "+", "action": "extend",
                  "help": "historian records, streamed as if they were live (default none: simulate)"},
     "--columns": {"metavar": "PV=..,OP=..",
                   "help": "column names of the records, by role: time loop pv op sp mode quality, in long records name "

@@ -19,7 +19,7 @@ from clpm_execd.cli.options import (
     add_shared_options,
     format_examples,
 )
-from clpm_execd.cli.typo_hints import describe_mistake
+from clpm_execd.cli.typo_hints import STREAM, describe_mistake, list_parsers
 from clpm_execd.version import __version__
 
 _HELP = {"-h", "--help"}
@@ -38,7 +38,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     mistake = describe_mistake(words, parser)
     if mistake:
         parser.error(mistake)
-    return parser.parse_args(words)
+    arguments, unexpected = parser.parse_known_args(words)
+    if unexpected:
+        list_parsers(parser)[arguments.command or STREAM].error(f"unexpected argument {unexpected[0]!r}")
+    return arguments
 
 
 def _complete_demo(words: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ def describe_mistake(argv: Sequence[str], parser: argparse.ArgumentParser) -> st
         elif command == STREAM and not word.startswith("-"):
             if word not in parsers:
                 demos = DEMOS if options_before[-1:] == ["--demo"] else ()
-                return _describe_unknown_command(word, list(parsers)[1:], demos)
+                return _describe_unknown_command(word, parsers, demos)
             command = word
             for name in options_before:
                 if name not in parsers[command]._option_string_actions:
@@ -80,9 +80,12 @@ def _describe_misplaced_option(name: str, command: str, parsers: Parsers) -> str
     return f"{name} belongs to {join_words(owners)}{end}"
 
 
-def _describe_unknown_command(word: str, commands: Sequence[str], demos: Sequence[str]) -> str:
+def _describe_unknown_command(word: str, parsers: Parsers, demos: Sequence[str]) -> str:
     """Return what is wrong with a word in place of a command. demos: those of --demo, if the word follows it."""
     option = OPTIONS_BY_SUFFIX.get(Path(word).suffix)
     if option:
         return f"unknown command {word!r}; did you mean {option} {word}?"
+    if f"--{word}" in parsers[STREAM]._option_string_actions:
+        return f"unknown command {word!r}; did you mean --{word}?"
+    commands = [name for name in parsers if name != STREAM]
     return f"unknown {'demo or ' if demos else ''}command {word!r}; {did_you_mean(word, [*demos, *commands])}"

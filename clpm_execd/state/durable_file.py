@@ -29,6 +29,8 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 _REMEDIES = {
     errno.ENOENT: "name a file in a folder that exists",
     errno.EISDIR: "name a file in it",
+    errno.EEXIST: "name a folder, or a name that is not in use",
+    errno.ENAMETOOLONG: "give a shorter name",
     errno.EACCES: "name a file in a folder where this user may write",
     errno.EROFS: "name a file where it may be written",
     errno.ENOSPC: "free some space, or name a file on another disk",

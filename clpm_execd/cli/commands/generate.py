@@ -117,6 +117,9 @@ def _choose_format(arguments: argparse.Namespace) -> str:
     suffixes = output.suffixes if output else []
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES else None
     form = arguments.format
+    if arguments.partition and suffixes and suffixes[-1] in (".lp", ".csv"):
+        raise BadInput([Problem(f"--output {output}", "--partition writes a folder of Parquet files",
+                                "name a folder, or leave out --partition")])
     if form is None and arguments.partition:
         form = "parquet"
     elif form is None and suffixes and suffixes[-1] not in _FORMAT_BY_SUFFIX:
