@@ -147,7 +147,8 @@ def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter
     try:
         handler = _open_log_file(path)
     except (OSError, ValueError) as error:
-        root.warning("cannot open the log file %s: %s", path, getattr(error, "strerror", None) or error)
+        reason = getattr(error, "strerror", None) or error
+        root.warning("cannot open the log file %s: %s; logging to stderr only", path, reason)
         return
     handler.setFormatter(formatter)
     root.addHandler(handler)

@@ -292,7 +292,8 @@ def _parse_ranges(option: str, texts: Sequence[str]) -> dict[str, tuple[float, f
         except ValueError:
             is_valid = False
         if not is_valid:
-            problems.append(Problem(option, f"invalid range {text!r}", "write FIC101=0:120, or 0:120 for all loops"))
+            remedy = "write FIC101=0:120, or 0:120 for all loops, with low less than high"
+            problems.append(Problem(option, f"invalid range {text!r}", remedy))
     if problems:
         raise BadInput(problems)
     return ranges

@@ -30,9 +30,9 @@ def send(arguments: argparse.Namespace, request: Mapping[str, Any]) -> int:
     return print_text(send_request(path, request))
 
 
-def parse_values(command: str, words: Sequence[str]) -> dict[str, str]:
-    """Return the values of words such as `S=5`; raise BadInput with each that is none."""
-    problems = [Problem(f"{command} {word}", "is not a value", "write it as NAME=VALUE, such as S=5")
+def parse_values(command: str, words: Sequence[str], example: str) -> dict[str, str]:
+    """Return the values of words such as the example, `S=5`; raise BadInput with each that is none."""
+    problems = [Problem(f"{command} {word}", "is not a value", f"write it as NAME=VALUE, such as {example}")
                 for word in words if not word.partition("=")[0] or "=" not in word]
     names = [word.partition("=")[0] for word in words]
     problems += [Problem(f"{command} {name}", "is given twice", "give it once")

@@ -34,5 +34,5 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Send the request; return the exit status."""
     times = {key: value for key in ("duration", "ramp") if (value := getattr(arguments, key)) is not None}
-    values = parse_values("inject", arguments.values)
+    values = parse_values("inject", arguments.values, "S=5")
     return send(arguments, {"inject": {"loop": arguments.loop, "kind": arguments.kind, **values, **times}})

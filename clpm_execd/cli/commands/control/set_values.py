@@ -29,4 +29,4 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """Send the request; return the exit status. `status` shows the names of signals in capitals, so SP is sp too."""
     parts = (word.partition("=") for word in arguments.values)
     words = [f"{name.lower()}{equals}{value}" for name, equals, value in parts]
-    return send(arguments, {"set": {"loop": arguments.loop, **parse_values("set", words)}})
+    return send(arguments, {"set": {"loop": arguments.loop, **parse_values("set", words, "sp=60")}})

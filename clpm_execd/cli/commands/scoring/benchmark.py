@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clpm_execd.cli.options import add_command, add_shared_options, parse_output_path, print_text, refuse_unused
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.runtime.os_signals import Signals
-from clpm_execd.units import DAY, describe_duration
+from clpm_execd.units import DAY, describe_count, describe_duration
 
 if TYPE_CHECKING:
     from clpm_execd.benchmark.suite import Suite
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
                   f"on benchmark {action}")
     if len(operands) != len(_OPERANDS[action]):
         usage = " ".join(["clpm-execd benchmark", action, *_OPERANDS[action]])
-        raise BadInput([Problem(f"benchmark {action}", f"takes {len(_OPERANDS[action])} names, not {len(operands)}",
-                                f"write {usage}")])
+        what = f"takes {describe_count(len(_OPERANDS[action]), 'name')}, not {len(operands)}"
+        raise BadInput([Problem(f"benchmark {action}", what, f"write {usage}")])
     return {"list": _list, "data": _write_data, "run": _run_monitor, "score": _score, "stream": _stream}[action](
         arguments, operands, signals)
 
