@@ -16,11 +16,10 @@ import numpy.typing as npt
 from clpm_execd import stored_names
 from clpm_execd.plant.block import GOOD, MODES, SECOND, Block, Floats
 from clpm_execd.plant.kernel.simulation import Simulation
-from clpm_execd.plant.loop_set import Indices, LoopSet
-from clpm_execd.plant.rng import derive_stream_keys, draw_normal_pairs
+from clpm_execd.plant.loop_set import Columns, Indices, LoopSet
 from clpm_execd.plant.snapshot import (
+    OwnedRows,
     Snapshot,
-    StatefulPart,
     Tables,
     add_missing_rows,
     fingerprint_loops,
@@ -29,10 +28,12 @@ from clpm_execd.plant.snapshot import (
     snapshot_parts,
 )
 from clpm_execd.plant.specs import LoopSpec, Move
-from clpm_execd.plant.stages.state import Cascades
+from clpm_execd.plant.stages.disturbance import Draws
+from clpm_execd.plant.stages.state import Cascades, State
 
 if TYPE_CHECKING:
     from clpm_execd.plant.faults.data_path import DataPath
+    from clpm_execd.plant.faults.schedule import FaultSeverities
     from clpm_execd.plant.truth.twin import Twin
 
 # Enough pairs of normals at once to hide the cost of a call, few enough for a processor's second cache: 256 kB.
@@ -42,7 +43,7 @@ _MAX_SCANS_PER_INTERVAL = 10_000  # beyond one a second: an interval of years mu
 
 
 class Plant(Simulation):
-    """A Source of Blocks: N loops simulated from `start` on.
+    """A Source of Blocks: N loops simulated from `start` on, and with them the M copies that measure the truth.
 
     Parameters
     ----------
@@ -94,11 +95,9 @@ class Plant(Simulation):
         self.loops = loops.ids
         if not loops or len(set(self.loops)) != len(loops):
             raise ValueError("a plant needs loops, each with an id of its own")
-        order = np.argsort(Cascades(loops).depths, kind="stable")  # masters first
+        cascades = Cascades(loops)
+        order = np.argsort(cascades.depths, kind="stable")  # masters first
         self._columns = np.argsort(order, kind="stable")
-        # Where each loop of a Block is: indexing with an array would copy, loop by loop.
-        self._block_columns: Indices | slice = (
-            slice(None) if (order == np.arange(len(loops))).all() else self._columns)
         self._next_tick = start // self._scan
         self._specs, self._seed = loops.select(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)
@@ -107,49 +106,61 @@ class Plant(Simulation):
         self._twin: Twin | None = None
         self._measures_truth = measures_truth
         new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
-        specs = self._build(self._specs, seed, self._starts)
-        self._random_keys = derive_stream_keys(seed, specs.ids, stored_names.NOISE_AND_LOAD)
-        if specs.any(lambda loop: loop.throughput.moves_load):
-            from clpm_execd.plant.stages.throughput import Throughput
-
-            self._disturbance.throughput = Throughput(specs, seed, self._starts, self._scan)
+        specs = self._specs
+        if cascades.masters.size:  # masters are in balance where their slaves are
+            specs = specs.with_nominal_op(State(specs).op)
+        self._draws = Draws(specs, seed, self._starts, self._scan)
+        faults = self._add_truth(specs, cascades.depths[order]) if specs.any(lambda loop: loop.faults) else None
+        # Which of the simulated loops are the plant's, and the plant's column of each.
+        self._at = self._column = np.arange(len(specs))
+        if self._twin is not None:
+            specs, self._at, self._column = self._twin.loops, self._twin.plant_at, self._twin.column
+        self._block_columns = Columns(self._at[self._columns])
+        self._build(specs, seed, self._starts[self._column])
         if snapshot is not None and is_respecified:  # what a new fault starts from
-            restore_parts(self._parts(), snapshot.tables, np.arange(len(loops)))
-        if specs.any(lambda loop: loop.faults):
-            self._add_faults(specs, seed)
+            restore_parts(self._parts(), reassign_owners(snapshot.tables, self._at), self._at)
+        if faults is not None:
+            self._attach_faults(faults, seed)
         if snapshot is not None and new_owner is not None:
             self._restore(snapshot, new_owner, is_respecified)
 
-    def _add_faults(self, specs: LoopSet, seed: int) -> None:
-        """Give the stages their faults, the samples their data path, and the truth its observer."""
+    def _add_truth(self, specs: LoopSet, depths: Indices) -> FaultSeverities:
+        """Make what tells the truth about the faults, and their data path; return those of the simulated loops."""
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
         from clpm_execd.plant.faults.kinds import Stage
-        from clpm_execd.plant.faults.schedule import Schedule
+        from clpm_execd.plant.faults.schedule import RepeatedSchedule, Schedule
         from clpm_execd.plant.truth.observer import TruthObserver
 
-        schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan, seed)
-        self._attach_faults(schedule, seed)
-        links = None
+        schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan, self._seed)
+        links = copies = None
         if self._measures_truth and any(fault.kind.acts_on_plant for fault in schedule.faults):
             from clpm_execd.plant.truth.routes import Links
             from clpm_execd.plant.truth.twin import Twin
 
             links = Links(specs, schedule)
-            self._twin = Twin(specs, schedule, self._starts, links, seed=seed, interval=self.interval, scan=self._scan)
+            self._twin = Twin(specs, depths, schedule, links, self.interval)
+            copies = self._twin.copies
         if schedule.faults_of_stage(Stage.DATA_PATH):
-            self._data_path = DataPath(schedule, seed, self.interval)
-        self._truth_observer = TruthObserver(schedule, self._columns, self._twin, links, self._data_path, self.interval)
-
-    def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
-        yield from super()._parts()
-        if self._data_path is not None:
-            yield stored_names.DATA_PATH_PART, self._data_path
+            self._data_path = DataPath(schedule, self._seed, self.interval)
+        self._truth_observer = TruthObserver(schedule, self._columns, copies, links, self._data_path, self.interval)
+        twin = self._twin
+        return schedule if twin is None else RepeatedSchedule(schedule, twin.loops, twin.column, twin.absent)
 
     def snapshot(self) -> Snapshot:
         """Return the plant's state now, for another one to resume from; it stays as it is when this one goes on."""
+        tables, copies = self._tables()
         return Snapshot(self._specs.ids, self._fingerprints, self._starts, self.next_time, self._next_tick,
-                        {**snapshot_parts(self._parts()), **(self._twin.tables() if self._twin else {})})
+                        tables | copies)
+
+    def _tables(self) -> tuple[dict[str, OwnedRows], dict[str, OwnedRows]]:
+        """Return the state of the loops, and that of their copies, by the plant's columns."""
+        tables, copies = snapshot_parts(self._parts()), dict[str, OwnedRows]()
+        if self._twin is not None:
+            tables, copies = self._twin.split_tables(tables)
+        if self._data_path is not None:
+            tables |= snapshot_parts([(stored_names.DATA_PATH_PART, self._data_path)])
+        return tables, copies
 
     @cached_property
     def _fingerprints(self) -> npt.NDArray[np.uint8]:
@@ -168,12 +179,14 @@ class Plant(Simulation):
         """
         plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
                       snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth)
-        old, new = self._gains(), plant._gains()
-        if plant._twin is not None:
-            plant._twin.rescale_integrals(old, new)
-        for before, after in zip(self._controllers, plant._controllers, strict=True):
-            if (before.kp != after.kp).any():
-                after.rescale_integral(before.kp)
+        column, kp = plant._column, plant._gains()
+        old, new = self._gains()[self._at], kp[plant._at]
+        # Copies without a fault of the controller have other gains, which change by the same factor.
+        ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)
+        kp = np.where((old != new)[column], kp * ratio[column], kp)
+        kp[plant._at] = old
+        for controller, level in zip(plant._controllers, plant._state.cascades.levels, strict=True):
+            controller.rescale_integral(kp[level])
         return plant
 
     def add_move(self, loop: str, move: Move) -> None:
@@ -187,12 +200,10 @@ class Plant(Simulation):
             The move, with a time since 1970.
         """
         index = self._specs.ids.index(loop)
-        self._operator.add_move(index, move, self._specs[index])
-        if self._twin is not None:
-            self._twin.add_move(index, move, self._specs[index])
+        self._operator.add_move(np.flatnonzero(self._column == index).tolist(), move, self._specs[index])
 
     def _gains(self) -> Floats:
-        """Return the gain of each controller, (N,)."""
+        """Return the gain of each controller, those of the copies too."""
         return np.concatenate([controller.kp for controller in self._controllers])
 
     @property
@@ -224,11 +235,11 @@ class Plant(Simulation):
 
     def mode_of(self, loop: str) -> str:
         """Return the mode that the operator of a loop chose, AUT, MAN or CAS."""
-        return MODES[int(self._state.mode[self._specs.ids.index(loop)])]
+        return MODES[int(self._state.mode[self._at[self._specs.ids.index(loop)]])]
 
     def signals_of(self, loop: str) -> dict[str, float]:
         """Return PV and SP, in engineering units, and OP, %, of a loop at the latest scan, by name."""
-        i, state = self._specs.ids.index(loop), self._state
+        i, state = self._at[self._specs.ids.index(loop)], self._state
         zero, scale = float(self._pv_zero[i]), float(self._pv_scale[i])
         return {"PV": zero + scale * float(state.pv[i]), "SP": zero + scale * float(state.sp[i]),
                 "OP": float(state.op[i])}
@@ -236,8 +247,7 @@ class Plant(Simulation):
     def advance_to(self, time: int) -> None:
         """Simulate the scans before this time, ns since 1970, which is not after the next sample."""
         none = np.empty((0, *self._state.signals.shape))
-        self._simulate(self.next_time // self._scan, -(-time // self._scan) - 1, none, none[:, 0].astype(np.int8),
-                       *self._make_twin_samples(0))
+        self._simulate(self.next_time // self._scan, -(-time // self._scan) - 1, none, none[:, 0].astype(np.int8))
 
     def _match(self, snapshot: Snapshot, is_respecified: bool) -> Indices | None:
         """Return the index here of each loop of the snapshot, -1 where it is gone or specified differently.
@@ -265,11 +275,15 @@ class Plant(Simulation):
         """Restore the state. Faults are brought up first: what they do at their beginning is in the snapshot."""
         self.bring_faults_up(self._next_tick)
         tables: Tables = reassign_owners(snapshot.tables, new_owner)
+        resumed = new_owner[new_owner >= 0]
         if is_respecified:
-            tables = add_missing_rows(tables, snapshot_parts(self._parts()))
-        restore_parts(self._parts(), tables, new_owner[new_owner >= 0])
-        if self._twin is not None:
-            self._twin.restore(tables, self._next_tick, new_owner[new_owner >= 0], is_respecified=is_respecified)
+            tables = add_missing_rows(tables, self._tables()[0])
+        if self._twin is None:
+            restore_parts(self._parts(), tables, resumed)
+        else:
+            self._twin.restore(self._parts(), tables, resumed, is_respecified=is_respecified)
+        if self._data_path is not None:
+            restore_parts([(stored_names.DATA_PATH_PART, self._data_path)], tables, resumed)
 
     def advance(self, n: int) -> Block:
         """Simulate the next n samples, n >= 1. Memory grows with n, so ask for long runs in parts.
@@ -277,38 +291,28 @@ class Plant(Simulation):
         The plant is simulated up to the last of them and no further: what lies before the next is left to the next
         call.
         """
-        size = len(self.loops)
-        sp, op, pv, true_pv, position = signals = np.empty((len(self._state.signals), n, size))
+        rows, size = self._state.signals.shape
+        signals = np.empty((rows, n, size))
         mode = np.empty((n, size), dtype=np.int8)
         ticks = self.next_time // self._scan + self.interval // self._scan * np.arange(n)
-        twin_signals, twin_mode = self._make_twin_samples(n)
-        self._simulate(int(ticks[0]), int(ticks[-1]), signals.swapaxes(0, 1), mode, twin_signals, twin_mode)
+        self._simulate(int(ticks[0]), int(ticks[-1]), signals.swapaxes(0, 1), mode)
         self.record(signals)
-        if self._twin is not None:
-            self._twin.record(twin_signals)
         times = self.next_time + self.interval * np.arange(n, dtype=np.int64)
         truth = None
         if self._schedule is not None:
-            truth = self._truth_observer.observe(ticks, times, signals, mode, twin_signals, twin_mode)
+            truth = self._truth_observer.observe(ticks, times, signals, mode)
         self.next_time += n * self.interval
-        at = self._block_columns
+        sp, op, pv, true_pv, position = self._block_columns.of(signals)
         block = Block(
-            loops=self.loops, times=times, pv=pv[:, at], op=op[:, at], sp=sp[:, at], mode=mode[:, at],
-            valve_position=position[:, at], true_pv=true_pv[:, at], quality=np.full((n, size), GOOD, dtype=np.int16),
-            truth=truth, interval=self.interval)
+            loops=self.loops, times=times, pv=pv, op=op, sp=sp, mode=self._block_columns.of(mode),
+            valve_position=position, true_pv=true_pv, quality=np.full(pv.shape, GOOD, dtype=np.int16), truth=truth,
+            interval=self.interval)
         return block if self._data_path is None else self._data_path.transmit(block)  # 9 what leaves
 
-    def _make_twin_samples(self, n: int) -> tuple[Floats, npt.NDArray[np.int8]]:
-        """Return room for n samples of the twin, (3, n, M) signals and (n, M) modes; M is 0 without a twin."""
-        size = 0 if self._twin is None else len(self._twin.loops)
-        # Sample by sample in memory, as they are written and read.
-        return np.empty((n, 3, size)).swapaxes(0, 1), np.empty((n, size), dtype=np.int8)
-
-    def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
-                  twin_mode: npt.NDArray[np.int8]) -> None:
+    def _simulate(self, first: int, last: int, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
         """Simulate up to the scan `last`; take signals and modes of each that is a sample, from the scan `first` on.
 
-        signals: (T, 5, N). twin_signals: (3, T, M).
+        signals: (T, 5, N + M). mode: (T, N + M).
         """
         state, scans = self._state, self.interval // self._scan
         if self._single_loop is not None:
@@ -320,15 +324,14 @@ class Plant(Simulation):
                 samples = self._single_loop.simulate(noise, load)[wait::scans]
                 signals[i:i + len(samples)], mode[i:i + len(samples)] = samples, state.effective_mode
                 continue
-            self._simulate_scan(tick, noise[0], load[0])
+            one_noise, one_load = noise[0], load[0]
+            if self._twin is not None:
+                one_noise, one_load = one_noise.take(self._column), one_load.take(self._column)
+            self._simulate_scan(tick, one_noise, one_load)
             if wait == 0:
                 signals[i], mode[i] = state.signals, state.effective_mode
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
-            if self._twin is not None:
-                self._twin.step(tick, noise[0], load[0])
-                if wait == 0:
-                    self._twin.take_sample(twin_signals[:, i], twin_mode[i])
 
     def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.
@@ -339,8 +342,7 @@ class Plant(Simulation):
         per_draw = max(1, min(_MAX_SCANS_PER_DRAW, _PAIRS_PER_DRAW // len(self.loops)))
         while self._next_tick < end:
             first, n = self._next_tick, min(per_draw, end - self._next_tick)
-            noise, load = draw_normal_pairs(self._random_keys, first, n)
-            self._disturbance.scale_draws(first, noise, load)
+            noise, load = self._draws.draw(first, n)
             start = 0
             while start < n:
                 stop = start + self._batch_scans(first + start, n - start)

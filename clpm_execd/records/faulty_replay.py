@@ -9,7 +9,7 @@ against the record itself, which is the loop without its faults.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -23,14 +23,14 @@ from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.faults.sensor import SensorFaults
 from clpm_execd.plant.kernel.equations import SATURATION_HIGH_PERCENT, SATURATION_LOW_PERCENT
-from clpm_execd.plant.loop_set import Indices, LoopSet
+from clpm_execd.plant.loop_set import LoopSet
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.rng import derive_stream_keys, draw_normals
 from clpm_execd.plant.snapshot import Snapshot, serialize_specification
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State, to_percent
 from clpm_execd.plant.truth.effect import EffectMeter
-from clpm_execd.plant.truth.observer import TruthObserver
+from clpm_execd.plant.truth.observer import Copies, TruthObserver
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record, loop_ids
@@ -38,16 +38,6 @@ from clpm_execd.records.replay import Replay
 
 _SAMPLES_AT_ONCE = 10_000  # of those that a resumed replay passes through again
 _NEVER = 0  # the end, ns since 1970, of a fault that is absent
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordAsTwin:
-    """The record as the twin of the loops with faults: for each fault that acts on a loop, a copy of that loop."""
-
-    base: Indices
-    without: Indices
-    is_reached: npt.NDArray[np.bool_]
-    meter: EffectMeter
 
 
 class FaultyReplay(Replay):
@@ -93,7 +83,8 @@ class FaultyReplay(Replay):
         base = self._schedule.column[acting]
         meter = EffectMeter(LoopSet.of([self._specs[i] for i in base]), base,
                             [self._schedule.faults[k] for k in acting], self._interval) if base.size else None
-        self._twin = _RecordAsTwin(base, acting, np.ones(len(base), dtype=bool), meter) if meter else None
+        self._twin = Copies(base, acting, np.ones(len(base), dtype=bool), base, len(columns) + np.arange(len(base)),
+                            meter) if meter else None
         self._data_path = (DataPath(self._schedule, seed, self._interval)
                            if self._schedule.faults_of_stage(Stage.DATA_PATH) else None)
         self._observer = TruthObserver(self._schedule, columns, self._twin, None, self._data_path, self._interval)
@@ -130,11 +121,12 @@ class FaultyReplay(Replay):
             signals[1, :, self._fitted] = np.clip(signals[1][:, self._fitted], low, high).T
         ticks = block.times // self._interval
         self._read_sensors(signals[2], ticks)
-        twin_signals, twin_mode = signals[:, :, :0], block.mode[:, :0]
+        compared, mode = self._fill_gaps(1, signals), block.mode
         if self._twin is not None:
-            twin_signals, twin_mode = self._fill_gaps(0, record)[:, :, self._twin.base], block.mode[:, self._twin.base]
-        truth = self._observer.observe(ticks, block.times, self._fill_gaps(1, signals), block.mode, twin_signals,
-                                       twin_mode)
+            base = self._twin.base
+            compared = np.concatenate([compared, self._fill_gaps(0, record)[:, :, base]], axis=2)
+            mode = np.concatenate([mode, mode[:, base]], axis=1)
+        truth = self._observer.observe(ticks, block.times, compared, mode)
         sp, op, pv = signals
         block = replace(block, sp=sp, op=op, pv=pv, truth=truth)
         return block if self._data_path is None else self._data_path.transmit(block)

@@ -49,7 +49,7 @@ def limit_cycle_wave(third_harmonic: float) -> Floats:
     return wave
 
 
-@lru_cache(maxsize=2)  # a plant and its twin have the same
+@lru_cache(maxsize=2)  # a plant that takes over from another one has the same
 def _make_waves(third_harmonics: tuple[float, ...]) -> Floats:
     """Return the waves with these relative amplitudes of the third harmonic, one after the other."""
     return np.array([limit_cycle_wave(harmonic) for harmonic in third_harmonics]).reshape(-1)

@@ -29,17 +29,16 @@ class FaultSeverities:
 
     loops: in the order of a simulation. faults: a tuple of F. column: (F,) the index of each one's loop. scan: s. tick:
     the number of the current scan. severity: (F,) at this scan, 0 where the fault is absent; another array where it
-    changes. changed_stages: those with a fault whose severity differs from the scan before.
+    changes.
     """
 
     def __init__(self, loops: LoopSet, faults: tuple[Fault, ...], column: Indices, scan: float) -> None:
         self.loops, self.faults, self.column, self.scan = loops, faults, column, scan
         self.tick = -1
         self.severity: Floats = np.zeros(len(faults))
-        self.changed_stages: set[int] = set()
 
     def move_to(self, tick: int) -> set[int]:
-        """Go to a scan, and return the changed stages."""
+        """Go to a scan, and return the stages with a fault whose severity differs from the scan before."""
         raise NotImplementedError
 
     def faults_of_stage(self, stage: Stage) -> list[int]:
@@ -169,7 +168,7 @@ class Schedule(FaultSeverities):
         return within, remaining
 
     def move_to(self, tick: int) -> set[int]:
-        """Go to a scan, and return the changed stages."""
+        """Go to a scan, and return the stages with a change."""
         row = tick - self._block_first
         is_new_block = not 0 <= row < len(self._changes)
         if is_new_block:
@@ -185,14 +184,15 @@ class Schedule(FaultSeverities):
         if self._changing.size and (is_new_block or tick != self.tick + 1 or self._changes[row]):
             self.severity = self.severity.copy()
             self.severity[self._changing] = self._block[row]
-        self.tick, self.changed_stages = tick, self._changes[row]
-        return self.changed_stages
+        self.tick = tick
+        return self._changes[row]
 
 
 class RepeatedSchedule(FaultSeverities):
-    """The faults of copies of a plant's loops, as severe as those of the plant, of which some are absent.
+    """The faults of a plant's loops, each of which may be there several times, some of them without one fault.
 
-    loops: M copies. base: (M,) the plant's column of each. absent: (M,) the index of the plant's fault that each lacks.
+    loops: L of them. base: (L,) the plant's column of each. absent: (L,) the index of the plant's fault that each
+    lacks, or -1.
     """
 
     def __init__(self, original: Schedule, loops: LoopSet, base: Indices, absent: Indices) -> None:
@@ -206,14 +206,14 @@ class RepeatedSchedule(FaultSeverities):
         super().__init__(loops, tuple([original.faults[k] for k in self._index.tolist()]), column, original.scan)
 
     def move_to(self, tick: int) -> set[int]:
-        """Go to the scan at which the plant is, and return the changed stages."""
-        assert tick == self._original.tick
+        """Go to a scan, and return the stages with a change."""
+        stages = self._original.move_to(tick)
         if self._severity_there is not self._original.severity:
             self._severity_there = self._original.severity
             self.severity = self._severity_there[self._index]
             self.severity[self._absent] = 0.0
         self.tick = tick
-        return self._original.changed_stages
+        return stages
 
 
 def _to_ns(values: Iterable[int]) -> npt.NDArray[np.int64]:

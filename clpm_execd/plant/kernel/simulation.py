@@ -44,15 +44,13 @@ class Simulation:
     loops: tuple[str, ...]
     _scan: int
 
-    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> LoopSet:
-        """Make the stages, without faults; return the loops, each in balance at the OP where its stages are."""
+    def _build(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64]) -> None:
+        """Make the stages of loops in balance, without faults."""
         scan = self._scan / SECOND
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
         self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
         self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
         self._state = state = State(loops)
-        if state.cascades.masters.size:  # which are in balance where their slaves are
-            loops = loops.with_nominal_op(state.op)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
         is_coupled = loops.any(lambda loop: loop.couplings)
@@ -77,7 +75,6 @@ class Simulation:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
         self._schedule: FaultSeverities | None = None
-        return loops
 
     def _attach_faults(self, schedule: FaultSeverities, seed: int) -> None:
         """Give each stage its faults."""

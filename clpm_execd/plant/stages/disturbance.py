@@ -10,10 +10,15 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from clpm_execd.plant.block import Floats
+import numpy as np
+import numpy.typing as npt
+
+from clpm_execd import stored_names
+from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.elementary import exp
 from clpm_execd.plant.kernel.equations import ou_step
 from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.rng import derive_stream_keys, draw_normal_pairs
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State
 
@@ -31,25 +36,39 @@ def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
     return ar1, loop.disturbance.sigma * sqrt(1.0 - ar1 * ar1)
 
 
+class Draws:
+    """What is drawn for each scan: the noise of N sensors, and what is new in N loads. starts, scan: ns."""
+
+    def __init__(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64], scan: int) -> None:
+        self._keys = derive_stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
+        self._ar1, self._load_gain = loops.columns(lambda loop: _ou_params(loop, scan / SECOND))
+        self._throughput: Throughput | None = None
+        if loops.any(lambda loop: loop.throughput.moves_load):
+            from clpm_execd.plant.stages.throughput import Throughput
+
+            self._throughput = Throughput(loops, seed, starts, scan)
+
+    def draw(self, first: int, n: int) -> tuple[Floats, Floats]:
+        """Return standard normals of the noise, and shocks of the load, of n scans from the first on, (n, N) each."""
+        noise, load = draw_normal_pairs(self._keys, first, n)
+        load *= self._load_gain
+        if self._throughput is not None:
+            self._throughput.add_to(first, noise, load, 1.0 - self._ar1)
+        return noise, load
+
+
 class Disturbance:
     """The loads of N loops."""
 
     def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
         self._state = state
-        self.throughput: Throughput | None = None
         self.couplings: Couplings | None = None
         self.faults: LoadFaults | None = None
-        self._ar1, self._noise_gain = loops.columns(lambda loop: _ou_params(loop, scan))
+        self._ar1: Floats = loops.column(lambda loop: _ou_params(loop, scan)[0])
 
     def loop_params(self, i: int) -> dict[str, float]:
         """Return this stage's fields of `equations.LoopParams`, of one loop."""
         return {"load_ar1": float(self._ar1[i])}
-
-    def scale_draws(self, first: int, noise: Floats, load: Floats) -> None:
-        """Turn standard normals from the scan `first` on, (T, N) each, into what moves sensors and loads, in place."""
-        load *= self._noise_gain
-        if self.throughput is not None:
-            self.throughput.add_to(first, noise, load, 1.0 - self._ar1)
 
     def step(self, shock: Floats) -> None:
         """Stage 2: the load of this scan; `shock` is (N,), what is new in it."""

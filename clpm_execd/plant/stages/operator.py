@@ -9,6 +9,7 @@ sine, for demonstrations. An SP is not taken in CAS, nor an OP outside MAN: the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import fsum, pi
@@ -173,11 +174,12 @@ class Operator(LoopArrays):
         row: Floats = self._waves[tick - first]
         return row
 
-    def add_move(self, index: int, move: Move, loop: LoopSpec) -> None:
-        """Plan a move, at a time, of the loop of this index; of those at one scan the last that was added acts last."""
+    def add_move(self, indices: Iterable[int], move: Move, loop: LoopSpec) -> None:
+        """Plan a move, at a time, of a loop and its copies; of those at one scan the last that was added acts last."""
         self._added_moves += 1
-        start = int(self._start_tick[index]) * self._scan
-        heappush(self._plan, self._planned_move(index, _FIRST_ADDED_NUMBER + self._added_moves, move, loop, start))
+        for i in indices:
+            start = int(self._start_tick[i]) * self._scan
+            heappush(self._plan, self._planned_move(i, _FIRST_ADDED_NUMBER + self._added_moves, move, loop, start))
 
     def idle_scans(self, tick: int, most: int) -> int:
         """Return for how many scans from this one on, at most so many, nothing is due."""
@@ -257,7 +259,8 @@ class Operator(LoopArrays):
         return True
 
     def snapshot(self) -> Tables:
-        plan = [(move.loop, (move.tick, move.number, move.signal, move.value, move.ramp)) for move in self._plan]
+        plan = [(move.loop, (move.tick, move.number, move.signal, move.value, move.ramp))
+                for move in sorted(self._plan)]  # a heap has another order in each plant
         ramps = [(loop, (signal, ramp.first, ramp.last, ramp.begin, ramp.end))
                  for (loop, signal), ramp in self._ramps.items()]
         return {**super().snapshot(), stored_names.OPERATOR_PLAN: owned_records(plan, _PLANNED),

@@ -6,7 +6,7 @@ shows the effect of another loop's is affected, and the fault with the largest e
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Truth
 from clpm_execd.plant.faults.data_path import DataPath
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.loop_set import Indices
+from clpm_execd.plant.loop_set import Columns, Indices
 from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, EffectMeter
 from clpm_execd.plant.truth.routes import Links
 
@@ -23,20 +23,20 @@ _BINS_PER_SHARE = 20  # ten minutes, over which the share is taken of the sample
 _MAX_VALUES_AT_ONCE = 2_048  # of each signal that is compared with the twin's: more leave a processor's first cache
 
 
-class Copies(Protocol):
-    """Loops without one fault each, that of a plant by its twin, that of a replay in the record; see Twin."""
+class Copies(NamedTuple):
+    """M loops without one fault each, that of a plant by its twin, that of a replay in the record.
 
-    @property
-    def base(self) -> Indices: ...
+    base: (M,) the plant's column of each one's loop. without: (M,) the index of the fault that is absent from it.
+    is_reached: (M,) whether that fault can reach it. base_at, copies_at: (M,) where in the samples each one's loop is,
+    and where it is itself.
+    """
 
-    @property
-    def without(self) -> Indices: ...
-
-    @property
-    def is_reached(self) -> npt.NDArray[np.bool_]: ...
-
-    @property
-    def meter(self) -> EffectMeter: ...
+    base: Indices
+    without: Indices
+    is_reached: npt.NDArray[np.bool_]
+    base_at: Indices
+    copies_at: Indices
+    meter: EffectMeter
 
 
 class TruthObserver:
@@ -78,23 +78,22 @@ class TruthObserver:
             self._place = np.searchsorted(self._affected, twin.base[self._foreign_copies])
             # Of the latest bin, which is numbered: effect, visible and cause in the loops that others' faults reach.
             self._causes = -1, np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp)
+            self._base_at, self._copies_at = Columns(twin.base_at), Columns(twin.copies_at)
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops.ids[c] for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
         self._is_control = (*(fault.kind.is_control for fault in faults), *[False] * len(self._affected))
         self._columns = self._column_in_block[np.concatenate([schedule.column, self._affected])]
 
     def observe(self, ticks: npt.NDArray[np.int64], times: npt.NDArray[np.int64], signals: Floats,
-                mode: npt.NDArray[np.int8], twin_signals: Floats, twin_mode: npt.NDArray[np.int8]) -> Truth:
+                mode: npt.NDArray[np.int8]) -> Truth:
         """Return the ground truth at these scans.
 
         Parameters
         ----------
         ticks, times : array (T,)
             The scans, numbered since 1970, and their times, ns.
-        signals, mode : array (5, T, N) and (T, N)
-            SP, OP and PV as recorded first, in the plant's columns, and the modes.
-        twin_signals, twin_mode : array
-            The same of the twin, in its own columns.
+        signals, mode : array (3 to 5, T, L) and (T, L)
+            SP, OP and PV as recorded first, and the modes, of the plant and the copies.
         """
         severity = self._schedule.severities(ticks)
         present = (severity > 0) & self._is_fault
@@ -111,7 +110,7 @@ class TruthObserver:
         if self._has_data_path:
             visible[:, :f] = effect[:, :f] >= VISIBLE_FROM
         if self._twin is not None:
-            self._measure(times, signals, mode, twin_signals, twin_mode, effect, visible, cause)
+            self._measure(times, signals, mode, effect, visible, cause)
         visible[:, :f] &= present
         if a:
             has_fault = np.zeros((a, t), dtype=bool)
@@ -138,27 +137,25 @@ class TruthObserver:
                 for i, stage in enumerate(self._random_stages.values())])
         return self._shares[1]
 
-    def _measure(self, times: npt.NDArray[np.int64], signals: Floats, mode: npt.NDArray[np.int8], twin_signals: Floats,
-                 twin_mode: npt.NDArray[np.int8], effect: Floats, visible: npt.NDArray[np.bool_],
-                 cause: npt.NDArray[np.intp]) -> None:
+    def _measure(self, times: npt.NDArray[np.int64], signals: Floats, mode: npt.NDArray[np.int8], effect: Floats,
+                 visible: npt.NDArray[np.bool_], cause: npt.NDArray[np.intp]) -> None:
         """Add the samples to the twin's meter, and write what it says after each."""
         twin = self._twin
         assert twin is not None
         f = len(self._own_copy)
         has_copy, copies = self._own_copy >= 0, np.maximum(self._own_copy, 0)
-        # Where each loop has one copy, in the order of the plant, an index would copy what is there.
-        base = slice(None) if np.array_equal(twin.base, np.arange(signals.shape[2])) else twin.base
-        base_mode = mode[:, base]
-        has_other_mode, is_manual = base_mode != twin_mode, base_mode == MAN
-        is_manual &= twin_mode == MAN
+        base_mode, copied_mode = self._base_at.of(mode), self._copies_at.of(mode)
+        has_other_mode, is_manual = base_mode != copied_mode, base_mode == MAN
+        is_manual &= copied_mode == MAN
         any_other_mode, any_manual = bool(has_other_mode.any()), bool(is_manual.any())
         bins = times // twin.meter.bin_ns
         starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist()]  # of the samples of each bin
-        samples_at_once = max(1, _MAX_VALUES_AT_ONCE // max(1, twin_mode.shape[1]))
+        samples_at_once = max(1, _MAX_VALUES_AT_ONCE // len(twin.base))
         for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
             for first in range(start, stop, samples_at_once):
                 at = slice(first, min(first + samples_at_once, stop))
-                twin.meter.add(int(bins[start]), signals[:3, at, base], twin_signals[:3, at],
+                values = signals[:3, at]
+                twin.meter.add(int(bins[start]), self._base_at.of(values), self._copies_at.of(values),
                                has_other_mode[at] if any_other_mode else None, is_manual[at] if any_manual else None)
             at = slice(start, stop)
             np.copyto(effect[at, :f], twin.meter.effect[copies], where=has_copy)

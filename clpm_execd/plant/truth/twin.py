@@ -9,127 +9,109 @@ which act on those that it does, are the same as in the plant.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.block import Floats
-from clpm_execd.plant.faults.schedule import RepeatedSchedule, Schedule
-from clpm_execd.plant.kernel.simulation import Simulation
+from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import derive_stream_keys
-from clpm_execd.plant.snapshot import OwnedRows, StatefulPart, Tables, restore_parts, snapshot_parts
-from clpm_execd.plant.specs import LoopSpec, Move
-from clpm_execd.plant.stages.state import Cascades
+from clpm_execd.plant.snapshot import (
+    OwnedRows,
+    StatefulPart,
+    Tables,
+    reassign_owners,
+    restore_parts,
+    snapshot_parts,
+)
 from clpm_execd.plant.truth.effect import EffectMeter
+from clpm_execd.plant.truth.observer import Copies
 from clpm_execd.plant.truth.routes import Links
 
 
-class Twin(Simulation):
-    """The copies of the loops of a plant, M of them, masters first.
+class Twin:
+    """The copies of the N loops of a plant, M of them, which are simulated together with these: L loops, masters first.
 
-    base: (M,) the plant's column of each copy. without: (M,) the index of the fault that is absent from it. is_reached:
-    (M,) whether that fault can reach it.
+    loops: all L. column: (L,) the plant's column of each. absent: (L,) the index of the fault that is absent from it,
+    -1 in the plant itself. plant_at: (N,) which of the L are the plant's.
     """
 
-    def __init__(self, specs: LoopSet, schedule: Schedule, starts: npt.NDArray[np.int64], links: Links, *,
-                 seed: int, interval: int, scan: int) -> None:
-        groups = list(_find_groups(links.delays, schedule))
-        base = np.array([c for _, columns, _ in groups for c in columns], dtype=np.intp)
-        without = np.repeat([k for k, _, _ in groups], [len(columns) for _, columns, _ in groups]).astype(np.intp)
+    def __init__(self, specs: LoopSet, depths: Indices, schedule: Schedule, links: Links, interval: int) -> None:
+        """specs: the plant's loops in balance. depths: (N,) how many masters stand above each. interval: ns."""
+        n, groups = len(specs), list(_find_groups(links.delays, schedule))
+        column = np.array([*range(n), *(c for _, columns, _ in groups for c in columns)], dtype=np.intp)
+        absent = np.repeat([-1, *(k for k, _, _ in groups)], [n, *(len(columns) for _, columns, _ in groups)])
         is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
-        order = np.argsort(Cascades(specs.repeat(base, without)).depths, kind="stable")
-        self.base, self.without, self.is_reached = base[order], without[order], is_reached[order]
-        self._scan, copies = scan, specs.repeat(self.base, self.without)
-        self.loops = copies.ids
-        balanced = self._build(copies, seed, starts[self.base])
-        self._attach_faults(RepeatedSchedule(schedule, balanced, self.base, self.without), seed)
-        self.meter = EffectMeter(balanced, self.base, [schedule.faults[k] for k in self.without.tolist()], interval)
+        order = np.argsort(depths[column], kind="stable")
+        self.column, self.absent = column[order], absent[order]
+        self._is_copy = self.absent >= 0
+        self.loops = specs.repeat(self.column, self.absent)
+        self.plant_at, at = np.flatnonzero(~self._is_copy), np.flatnonzero(self._is_copy)
+        base, without = self.column[at], self.absent[at]
+        meter = EffectMeter(specs.repeat(base, without), base, [schedule.faults[k] for k in without.tolist()], interval)
+        meter.columns = at
+        self.copies = Copies(base, without, is_reached[order[at] - n], self.plant_at[base], at, meter)
         names = schedule.stream_names(range(len(schedule.faults)))
-        self._keys = derive_stream_keys(0, tuple(names[k] for k in self.without.tolist()), stored_names.TWIN_COPIES)
+        self._keys = derive_stream_keys(0, tuple(names[k] for k in without.tolist()), stored_names.TWIN_COPIES)
 
-    def step(self, tick: int, noise: Floats, load: Floats) -> None:
-        """Simulate one scan on the standard normals of the plant's loops, (N,) each."""
-        self._simulate_scan(tick, noise.take(self.base), load.take(self.base))
+    def split_tables(self, tables: Tables) -> tuple[dict[str, OwnedRows], dict[str, OwnedRows]]:
+        """Return the rows of all L loops as those of the plant and those of the copies, by the plant's columns.
 
-    def take_sample(self, signals: Floats, mode: npt.NDArray[np.int8]) -> None:
-        """Write the sample of this scan: signals, (3, M) SP, OP and PV in per cent, and mode, (M,)."""
-        signals[:], mode[:] = self._state.signals[:3], self._state.effective_mode
-        if self._learned is not None:
-            self._learned.record(signals[2], signals[1])
-
-    def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
-        return chain(super()._parts(), [(stored_names.EFFECT_PART, self.meter)])
-
-    def tables(self) -> dict[str, OwnedRows]:
-        """Return the state as rows that belong to the plant's columns; the copies of one in the order of the faults.
-
-        A table with one row for each copy has them in that order. Of the others a second table tells the copy of each
-        row, as its place among those of its loop.
+        The copies of a loop are in the order of the faults, and so are the rows of a table with one row for each. Of
+        the others a second table tells the copy of each row, as its place among those of its loop.
         """
-        order = np.argsort(self.base, kind="stable")
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order)) - np.searchsorted(self.base[order], self.base[order])
-        tables = {stored_names.TWIN_COPIES: OwnedRows(self.base[order], self._keys[order])}
-        for name, (owner, values) in snapshot_parts(self._parts()).items():
-            by_base = np.argsort(self.base[owner], kind="stable")
-            tables[stored_names.TWIN_TABLE.format(name)] = OwnedRows(self.base[owner][by_base], values[by_base])
-            if not np.array_equal(owner, np.arange(len(self.base))):
-                tables[stored_names.TWIN_PLACES.format(name)] = OwnedRows(self.base[owner][by_base],
-                                                                          place[owner][by_base])
-        return tables
+        at, order = self.copies.copies_at, np.argsort(self.copies.base, kind="stable")
+        base = self.copies.base[order]
+        place = np.zeros(len(self.column), dtype=np.int64)
+        place[at[order]] = np.arange(len(base)) - np.searchsorted(base, base)
+        copies = {stored_names.TWIN_COPIES: OwnedRows(at, self._keys)}
+        for name, rows in {**tables, **snapshot_parts([(stored_names.EFFECT_PART, self.copies.meter)])}.items():
+            copies[stored_names.TWIN_TABLE.format(name)] = rows
+            if not np.array_equal(rows.owner[self._is_copy[rows.owner]], at):
+                copies[stored_names.TWIN_PLACES.format(name)] = OwnedRows(rows.owner, place[rows.owner])
+        return (reassign_owners(tables, np.where(self._is_copy, -1, self.column)),
+                reassign_owners(copies, np.where(self._is_copy, self.column, -1)))
 
-    def restore(self, tables: Tables, next_tick: int, resumed: Indices, *, is_respecified: bool) -> None:
-        """Restore the state of the copies of these columns from tables of the plant; a new copy starts as its loop is.
+    def restore(self, parts: Iterable[tuple[str, StatefulPart]], tables: Tables, resumed: Indices, *,
+                is_respecified: bool) -> None:
+        """Restore the state of all L loops from tables by the plant's columns; a new copy starts as its loop is.
 
-        is_respecified: whether a copy may lack parts, such as those of a fault that its loop has now; they too start as
-        those of the loop. Raise ValueError where the tables are not those of such a plant.
+        parts: those of the simulation. resumed: the columns that resume. is_respecified: whether a copy may lack parts,
+        such as those of a fault that its loop has now; they too start as those of the loop. Raise ValueError where the
+        tables are not those of such a plant.
         """
-        self.bring_faults_up(next_tick)
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
         copies = self._copies_of(stored)
         restored = _own_rows(tables, stored, copies)
         owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
         for name, rows in restored.items():
+            if name not in tables and _part(name) != stored_names.EFFECT_PART:
+                raise ValueError(f"the snapshot is of another plant: it has no {name}")
             owners.setdefault(_part(name), set()).update(rows.owner.tolist())
-        is_new = ~np.isin(np.arange(len(self.base)), copies)
+        starts_as_loop = ~np.isin(np.arange(len(self.column)), copies)  # the plant's own, and new copies
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
             is_expected = _part(name) in owners or bool(np.isin(rows.owner, stored.owner).any())
             if is_expected and name not in restored and not is_respecified:
                 raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
-            lacks = is_new.copy()
+            lacks = starts_as_loop.copy()
             if is_respecified:
-                lacks |= ~np.isin(np.arange(len(self.base)), list(owners.get(_part(name), ())))
-            more = _repeat_rows(rows, np.flatnonzero(lacks), self.base)
+                lacks |= ~np.isin(np.arange(len(self.column)), list(owners.get(_part(name), ())))
+            more = _repeat_rows(rows, np.flatnonzero(lacks), self.column)
             restored[name] = _sort_rows([restored[name], more] if name in restored else [more])
-        parts = self._parts() if stored.owner.size else super()._parts()
-        restore_parts(parts, restored, np.flatnonzero(np.isin(self.base, resumed)))
+        if stored.owner.size:
+            parts = [*parts, (stored_names.EFFECT_PART, self.copies.meter)]
+        restore_parts(parts, restored, np.flatnonzero(np.isin(self.column, resumed)))
 
     def _copies_of(self, stored: OwnedRows) -> Indices:
-        """Return the copy here for each one in a snapshot, -1 for none."""
-        ours = {(int(base), int(key)): m for m, (base, key) in
-                enumerate(zip(self.base.tolist(), self._keys.tolist(), strict=True))}
+        """Return which of the L loops each copy in a snapshot is, -1 for none."""
+        pairs = zip(self.copies.base.tolist(), self._keys.tolist(), strict=True)
+        ours = dict(zip(pairs, self.copies.copies_at.tolist(), strict=True))
         pairs = zip(stored.owner.tolist(), stored.values.tolist(), strict=True)
-        return np.array([ours.get((owner, key), -1) for owner, key in pairs], dtype=np.intp)
-
-    def add_move(self, column: int, move: Move, loop: LoopSpec) -> None:
-        """Plan a move of the operator in each copy of a loop: it is not the fault that makes it."""
-        for m in np.flatnonzero(self.base == column).tolist():
-            self._operator.add_move(m, move, loop)
-
-    def rescale_integrals(self, old: Floats, new: Floats) -> None:
-        """Keep OP from jumping where the plant's controllers have new gains, (N,) each; see `Plant.respecify`."""
-        has_new_gain = (old != new)[self.base]
-        ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)[self.base]
-        for controller, level in zip(self._controllers, self._state.cascades.levels, strict=True):
-            if has_new_gain[level].any():
-                kp = controller.kp
-                controller.rescale_integral(np.where(has_new_gain[level], kp * ratio[level], kp))
+        return np.array([ours.get(pair, -1) for pair in pairs], dtype=np.intp)
 
 
 def _find_groups(acts_on: Mapping[int, Collection[int]], schedule: Schedule) -> Iterator[
@@ -178,9 +160,9 @@ def _own_rows(tables: Tables, stored: OwnedRows, copies: Indices) -> dict[str, O
 def _repeat_rows(rows: OwnedRows, copies: Indices, base: Indices) -> OwnedRows:
     """Return the rows of a plant's table for each of these copies."""
     first, last = np.searchsorted(rows.owner, base[copies]), np.searchsorted(rows.owner, base[copies], side="right")
-    at = [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
-    which = np.concatenate(at) if at else np.empty(0, np.intp)
-    return OwnedRows(np.repeat(copies, last - first), rows.values[which])
+    counts = last - first
+    which = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return OwnedRows(np.repeat(copies, counts), rows.values[which])
 
 
 def _align_pasts(tables: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

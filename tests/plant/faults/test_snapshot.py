@@ -286,7 +286,7 @@ RECOMPUTED = {
     "Controller": {"_is_manual", "_modes_without_manual", "_none_was_manual", "kp", "ki", "anti_windup_gain",
                    *("_sp", "_op", "_pv", "_mode", "_effective_mode")},
     "DeadTime": {"_is_at_end"}, "Operator": {"_next_quarter_tick"}, "BlockDraws": {"_first", "_block"},
-    "Schedule": {"tick", "severity", "changed_stages", "_block", "_block_first", "_changes", "_changing"},
+    "Schedule": {"tick", "severity", "_block", "_block_first", "_changes", "_changing"},
     "RepeatedSchedule": {"tick", "severity", "_severity_there"},
     "ParameterEffects": {"_severity", "_array"},
     "OperationFaults": {"_severity", "_present", "_sp_effect"}, "LoadFaults": {"_load_step"},
