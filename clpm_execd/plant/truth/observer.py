@@ -66,6 +66,7 @@ class TruthObserver:
         if twin is not None:
             is_own = schedule.column[twin.without] == twin.base
             self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)
+            self._has_copy = self._own_copy >= 0  # a fault of the data path has none
             self._foreign_copies = np.flatnonzero(twin.is_reached & ~is_own)
             self._affected = np.unique(twin.base[self._foreign_copies])
             affected = set(self._affected.tolist())
@@ -113,13 +114,15 @@ class TruthObserver:
             self._measure(times, signals, mode, effect, visible, cause)
         visible[:, :f] &= present
         if a:
-            has_fault = np.zeros((a, t), dtype=bool)
-            np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
             # A fault by which a loop feels another one has the cause that is felt.
             k, at = self._coupled, f + self._place_of_coupled
-            cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
-            visible[:, f:] &= ~has_fault.T
-            cause[:, f:][~visible[:, f:]] = -1
+            if k.size:
+                cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
+            if self._own_faults.size:
+                has_fault = np.zeros((a, t), dtype=bool)
+                np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
+                visible[:, f:] &= ~has_fault.T
+            np.copyto(cause[:, f:], -1, where=~visible[:, f:])
             present = np.concatenate([present, visible[:, f:]], axis=1)
             severity = np.concatenate([severity, visible[:, f:].astype(np.float64)], axis=1)
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
@@ -143,13 +146,12 @@ class TruthObserver:
         twin = self._twin
         assert twin is not None
         f = len(self._own_copy)
-        has_copy, copies = self._own_copy >= 0, np.maximum(self._own_copy, 0)
         base_mode, copied_mode = self._base_at.of(mode), self._copies_at.of(mode)
         has_other_mode, is_manual = base_mode != copied_mode, base_mode == MAN
         is_manual &= copied_mode == MAN
         any_other_mode, any_manual = bool(has_other_mode.any()), bool(is_manual.any())
         bins = times // twin.meter.bin_ns
-        starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist()]  # of the samples of each bin
+        starts = [0, *(np.flatnonzero(bins[1:] != bins[:-1]) + 1).tolist()]  # of the samples of each bin
         samples_at_once = max(1, _MAX_VALUES_AT_ONCE // len(twin.base))
         for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
             for first in range(start, stop, samples_at_once):
@@ -158,8 +160,8 @@ class TruthObserver:
                 twin.meter.add(int(bins[start]), self._base_at.of(values), self._copies_at.of(values),
                                has_other_mode[at] if any_other_mode else None, is_manual[at] if any_manual else None)
             at = slice(start, stop)
-            np.copyto(effect[at, :f], twin.meter.effect[copies], where=has_copy)
-            np.copyto(visible[at, :f], twin.meter.is_visible[copies], where=has_copy)
+            np.copyto(effect[at, :f], twin.meter.effect[self._own_copy], where=self._has_copy)
+            np.copyto(visible[at, :f], twin.meter.is_visible[self._own_copy], where=self._has_copy)
             if self._affected.size:
                 if self._causes[0] != bins[start]:
                     self._causes = int(bins[start]), *self._find_causes()
