@@ -31,8 +31,9 @@ _TABLE_ROWS = 20_480
 class BlockEncoder:
     """Encodes Blocks of the same loops as text, with a header before the first.
 
-    A subclass says what a row is (`_row_format`), how ids and times are written (`_loop_texts`, `_time_texts`), and
-    what a row of the ground truth is (`_truth_text`); those rows follow the samples of their instant.
+    A subclass says what a row is (`_build_row_format`), how ids and times are written (`_format_loops`,
+    `_format_times`), and what a row of the ground truth is (`_format_truth`); those rows follow the samples of their
+    instant.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ class BlockEncoder:
         start = 0
         for t, rows in self._truth_rows.take_due(block) if self._truth_rows else ():
             yield from self._encode_ticks(block, start, t + 1)
-            [time_text] = self._time_texts(block.times[t : t + 1])
-            yield b"".join([self._truth_text(row, time_text) for row in rows])
+            [time_text] = self._format_times(block.times[t : t + 1])
+            yield b"".join([self._format_truth(row, time_text) for row in rows])
             start = t + 1
         yield from self._encode_ticks(block, start, len(block))
 
@@ -110,10 +111,10 @@ class BlockEncoder:
         """Return the samples of the grid at these instants, of these loops."""
         modes = block.mode[ticks, loops]
         columns = np.arange(loops.start, loops.stop)
-        templates = self._templates_at(modes[:1] if (modes == modes[0]).all() else modes, columns)
+        templates = self._find_templates(modes[:1] if (modes == modes[0]).all() else modes, columns)
         time_of = np.arange(len(block.times[ticks]))[:, np.newaxis]
         signals = [getattr(block, signal)[ticks, loops] for signal in self.signals]
-        return self._fill_rows(templates, self._time_texts(block.times[ticks]), time_of, signals, loops.start)
+        return self._fill_rows(templates, self._format_times(block.times[ticks]), time_of, signals, loops.start)
 
     def _encode_with_arrivals(self, block: Block, arrivals: Arrivals, ticks: slice) -> bytes | memoryview:
         """Return the samples of these instants: those on the grid of the sound loops, and behind them what arrives."""
@@ -125,18 +126,18 @@ class BlockEncoder:
         def merge(of_grid: npt.NDArray[Any], of_arrivals: npt.NDArray[Any]) -> npt.NDArray[Any]:
             return np.concatenate([of_grid.ravel()[on_grid], of_arrivals])[order, np.newaxis]
 
-        templates = merge(self._templates_at(block.mode[ticks], np.arange(n)),
-                          self._arrival_templates(block, arrivals, arriving))
+        templates = merge(self._find_templates(block.mode[ticks], np.arange(n)),
+                          self._find_arrival_templates(block, arrivals, arriving))
         signals = [merge(getattr(block, signal)[ticks], getattr(arrivals, signal)[arriving]) for signal in self.signals]
         times = np.concatenate([grid_times, arrivals.times[arriving]])
         time_of = merge(np.arange(len(grid_times)).repeat(n), np.arange(len(grid_times), len(times)))
-        return self._fill_rows(templates, self._time_texts(times), time_of, signals)
+        return self._fill_rows(templates, self._format_times(times), time_of, signals)
 
-    def _arrival_templates(self, block: Block, arrivals: Arrivals, arriving: slice) -> Indices:
+    def _find_arrival_templates(self, block: Block, arrivals: Arrivals, arriving: slice) -> Indices:
         """Return the templates of these arrivals, (R,)."""
-        return self._templates_at(arrivals.mode[arriving], arrivals.loop[arriving])
+        return self._find_templates(arrivals.mode[arriving], arrivals.loop[arriving])
 
-    def _templates_at(self, modes: npt.NDArray[np.int8], loops: Indices) -> Indices:
+    def _find_templates(self, modes: npt.NDArray[np.int8], loops: Indices) -> Indices:
         """Return the templates of these loops in these modes, in the shape of modes."""
         places = modes * np.intp(len(self._loops)) + loops
         templates = self._template_of.take(places)
@@ -150,7 +151,7 @@ class BlockEncoder:
 
     def _add_templates(self, loops: list[int], mode: int) -> Indices:
         ids = [self._loops[i] for i in loops]
-        return self._templates.add(self._row_format(self._modes[mode]), self._loop_texts(ids))
+        return self._templates.add(self._build_row_format(self._modes[mode]), self._format_loops(ids))
 
     def _fill_rows(self, templates: Indices, time_texts: Sequence[bytes], time_of: Indices,
                    signals: Sequence[npt.NDArray[Any]], first_loop: int | None = None) -> bytes | memoryview:
@@ -171,17 +172,17 @@ class BlockEncoder:
             rows.omit(~is_present, columns)
         rows.omit(np.logical_not(present.any(axis=0)))
 
-    def _row_format(self, mode: str) -> RowFormat:
+    def _build_row_format(self, mode: str) -> RowFormat:
         """Return the text of a sample, around its loop, its numbers and its time."""
         raise NotImplementedError
 
-    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
+    def _format_loops(self, loops: Sequence[str]) -> list[bytes]:
         """Return the ids of loops as they stand in a row."""
         raise NotImplementedError
 
-    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+    def _format_times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         raise NotImplementedError
 
-    def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
-        """Return a row of the ground truth with its line end; time_text: as `_time_texts` writes it."""
+    def _format_truth(self, row: TruthRow, time_text: bytes) -> bytes:
+        """Return a row of the ground truth with its line end; time_text: as `_format_times` writes it."""
         raise NotImplementedError

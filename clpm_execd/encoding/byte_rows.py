@@ -70,7 +70,7 @@ class RowBuffer:
     def to_bytes(self) -> bytes | memoryview:
         """Return the text of all rows."""
         if self._omissions or self._shape[0] * self._shape[1] <= _FEW_ROWS or not self._can_overwrite():
-            return self._without_padding()
+            return self._remove_padding()
         width = sum(column.width for column in self._columns)
         lengths: Indices = np.full(self._shape, width, dtype=np.intp)
         for column in self._columns:
@@ -96,7 +96,7 @@ class RowBuffer:
             shortest_remainder += column.width - most_padding
         return True
 
-    def _without_padding(self) -> bytes:
+    def _remove_padding(self) -> bytes:
         """Return the same text by laying out all rows with their padding, and removing it."""
         table = np.concatenate(
             [np.broadcast_to(texts, (*self._shape, texts.shape[-1])) for texts, _ in self._columns], axis=2)

@@ -24,10 +24,10 @@ from clpm_execd.plant.loop_set import Indices
 class _Csv(BlockEncoder):
     """What both forms have in common: ids are quoted where they must be, and times are RFC 3339."""
 
-    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
+    def _format_loops(self, loops: Sequence[str]) -> list[bytes]:
         return [_quote(loop) for loop in loops]
 
-    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+    def _format_times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return format_rfc3339(times)
 
 
@@ -70,12 +70,12 @@ class LongCsv(_Csv):
     def header(self) -> bytes:
         return b"_time,loop_id,_field,_value,Mode,_measurement" + (b",fault\n" if self._truth_rows else b"\n")
 
-    def _row_format(self, mode: str) -> RowFormat:
+    def _build_row_format(self, mode: str) -> RowFormat:
         end = b"," + mode.encode() + b"," + self._measurement + self._end
         return [(Segment(b"", Slot.TIME, b","), Segment(b"", Slot.LOOP, b"," + _quote(name) + b","),
                  Segment(b"", Slot.NUMBER), Segment(end)) for name in self._names]
 
-    def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
+    def _format_truth(self, row: TruthRow, time_text: bytes) -> bytes:
         begin = time_text + b"," + _quote(row.loop)
         end = b",," + self._truth_measurement + b"," + _quote(row.fault) + b"\n"
         values = {"control": row.control, "effect": f"{row.effect:.4g}", "present": row.present,
@@ -145,36 +145,36 @@ class WideCsv(_Csv):
     def _add_templates(self, loops: list[int], mode: int) -> Indices:
         if not self._with_truth:
             return super()._add_templates(loops, mode)
-        return self._templates_with_ends([(i, mode, self._ends[i]) for i in loops])
+        return self._find_templates_with_ends([(i, mode, self._ends[i]) for i in loops])
 
-    def _arrival_templates(self, block: Block, arrivals: Arrivals, arriving: slice) -> Indices:
+    def _find_arrival_templates(self, block: Block, arrivals: Arrivals, arriving: slice) -> Indices:
         truth = block.truth
         if not self._with_truth or truth is None:
-            return super()._arrival_templates(block, arrivals, arriving)
+            return super()._find_arrival_templates(block, arrivals, arriving)
         loops = arrivals.loop[arriving]
         kinds = truth.kinds_by_loop(loops)
         rows = zip(loops.tolist(), arrivals.mode[arriving].tolist(), arrivals.present[arriving].tolist(),
                    arrivals.visible[arriving].tolist(), strict=True)
-        return self._templates_with_ends([
+        return self._find_templates_with_ends([
             (loop, mode, _end_of_row(list(zip(kinds[loop], present, visible, strict=False))))
             for loop, mode, present, visible in rows])
 
-    def _templates_with_ends(self, rows: list[tuple[int, int, bytes]]) -> Indices:
+    def _find_templates_with_ends(self, rows: list[tuple[int, int, bytes]]) -> Indices:
         """Return the templates of rows of a loop and a mode with their ends."""
         new: dict[tuple[int, bytes], list[int]] = {}
         for loop, mode, end in dict.fromkeys(rows):
             if (loop, mode, end) not in self._template_with_end:
                 new.setdefault((mode, end), []).append(loop)
         for (mode, end), loops in new.items():
-            templates = self._templates.add(self._cells(self._modes[mode], end),
-                                            self._loop_texts([self._loops[i] for i in loops]))
+            templates = self._templates.add(self._build_cells(self._modes[mode], end),
+                                            self._format_loops([self._loops[i] for i in loops]))
             self._template_with_end.update(zip([(i, mode, end) for i in loops], templates, strict=True))
         return np.array([self._template_with_end[row] for row in rows], dtype=np.intp)
 
-    def _row_format(self, mode: str) -> RowFormat:
-        return self._cells(mode, b"\n")
+    def _build_row_format(self, mode: str) -> RowFormat:
+        return self._build_cells(mode, b"\n")
 
-    def _cells(self, mode: str, end: bytes) -> RowFormat:
+    def _build_cells(self, mode: str, end: bytes) -> RowFormat:
         """Return a row with this end."""
         begin = (Segment(b"", Slot.TIME, b","), Segment(b"", Slot.LOOP, b"," + mode.encode()))
         numbers = [field for _ in self._names for field in ((Segment(b","),), (Segment(b"", Slot.NUMBER),))]

@@ -111,7 +111,7 @@ def format_floats(values: Floats) -> FloatTexts:
     if 2 * others.size > len(values):
         return _format_any(values)
     hundredths[others] = 0.0
-    index, (words, word_lengths) = hundredths.astype(np.intp), _hundredths_table()
+    index, (words, word_lengths) = hundredths.astype(np.intp), _build_hundredths_table()
     low, lengths = words.take(index), word_lengths.take(index)
     if not others.size:
         return FloatTexts(low, None, lengths, {}, False)
@@ -123,7 +123,7 @@ def format_floats(values: Floats) -> FloatTexts:
 
 
 @cache
-def _hundredths_table() -> tuple[Words, Lengths]:
+def _build_hundredths_table() -> tuple[Words, Lengths]:
     """Return the lower words of 0, 0.01, ..., and their lengths; their upper words are padding."""
     formatted_hundredths = _format_any(np.arange(_HUNDREDTHS) / 100.0)
     return formatted_hundredths.low, formatted_hundredths.lengths
@@ -142,7 +142,7 @@ def _format_any(values: Floats) -> FloatTexts:
     is_irregular |= np.abs(size) > _NEAR_HALF
     is_irregular |= significand >= 10.0**_DIGITS
     significand[is_irregular] = 0.0
-    low, high, lengths = _decimal_texts(significand.astype(np.int64), power)
+    low, high, lengths = _format_decimals(significand.astype(np.int64), power)
     with_prefix = np.flatnonzero((power < 4) | (values < 0.0))
     if with_prefix.size:
         prefix = 2 * power[with_prefix] + (values[with_prefix] < 0.0)
@@ -153,7 +153,7 @@ def _format_any(values: Floats) -> FloatTexts:
     return FloatTexts(low, high, lengths, overflow, irregular.size > 0)
 
 
-def _decimal_texts(significand: Integers, power: Indices) -> tuple[Words, Words, Lengths]:
+def _format_decimals(significand: Integers, power: Indices) -> tuple[Words, Words, Lengths]:
     """Return the ten digits with their point, without trailing zeros, and how many bytes that is."""
     upper = significand // _GROUP
     last = significand - upper * _GROUP
@@ -165,7 +165,7 @@ def _decimal_texts(significand: Integers, power: Indices) -> tuple[Words, Words,
     low ^= before_low
     high ^= before_high
     row = power * _DIGITS
-    row += _trailing_zeros(first, middle, last)
+    row += _count_trailing_zeros(first, middle, last)
     return (before_low | _POINT_LOW.take(power) | low << _BYTE_BITS | _PADDING_LOW.take(row),
             before_high | _POINT_HIGH.take(power) | high << _BYTE_BITS | low >> _TOP_BYTE_SHIFT
             | _PADDING_HIGH.take(row), _LENGTHS.take(row))
@@ -177,7 +177,7 @@ def _join_digits(*groups: Integers) -> tuple[Words, Words]:
     return first >> np.uint64(16) | middle << np.uint64(16) | last << np.uint64(48), last >> np.uint64(16)
 
 
-def _trailing_zeros(first: Integers, middle: Integers, last: Integers) -> Integers:
+def _count_trailing_zeros(first: Integers, middle: Integers, last: Integers) -> Integers:
     """Return how many zeros are at the end of each significand."""
     zeros: Integers = _TRAILING_ZEROS.take(last)
     all_zeros = np.flatnonzero(last == 0)

@@ -81,10 +81,10 @@ class LineProtocol(BlockEncoder):
         tags = dict(tags or {})
         own_tags = ["loop_id", *([mode_tag] if mode_tag else [])]
         pairs = [*tags.items(), *dict.fromkeys(tag for tags_ in (loop_tags or {}).values() for tag in tags_.items())]
-        problems = [*_problems_of_names(measurement, pairs, own_tags, fields), *_problems_of_ids(loops)]
+        problems = [*_check_names(measurement, pairs, own_tags, fields), *_check_ids(loops)]
         if truth:
-            problems += _problems_of_names(truth, [], [], {})
-            problems += _problems_of_truth(truth, measurement, dict(pairs))
+            problems += _check_names(truth, [], [], {})
+            problems += _check_truth(truth, measurement, dict(pairs))
         if problems:
             raise BadInput(problems)
         self._measurement = measurement
@@ -126,11 +126,11 @@ class LineProtocol(BlockEncoder):
         else:
             yield from super()._encode_ticks(block, start, stop)
 
-    def _row_format(self, mode: str) -> RowFormat:
-        begin, end = self._texts_around_id(mode, {})
+    def _build_row_format(self, mode: str) -> RowFormat:
+        begin, end = self._format_around_id(mode, {})
         return [(Segment(begin, Slot.LOOP, end),), *self._fields, (Segment(b" ", Slot.TIME, b"\n"),)]
 
-    def _texts_around_id(self, mode: str, loop_tags: Mapping[str, str]) -> tuple[bytes, bytes]:
+    def _format_around_id(self, mode: str, loop_tags: Mapping[str, str]) -> tuple[bytes, bytes]:
         """Return what stands in a series key before and after the id of a loop with these tags of its own."""
         tags = {**self._tags, **loop_tags, **({self._mode_tag: mode} if self._mode_tag else {})}
         before = {tag: tags.pop(tag) for tag in list(tags) if tag.encode() < b"loop_id"}
@@ -142,17 +142,17 @@ class LineProtocol(BlockEncoder):
         ids = [self._loops[i] for i in loops]
         around_id: dict[tuple[tuple[str, str], ...], tuple[bytes, bytes]] = {}  # many loops have the same tags
         series = []
-        for loop, text in zip(ids, self._loop_texts(ids), strict=True):
+        for loop, text in zip(ids, self._format_loops(ids), strict=True):
             tags = self._loop_tags.get(loop, {})
             key = tuple(tags.items())
             if key not in around_id:
-                around_id[key] = self._texts_around_id(self._modes[mode], tags)
+                around_id[key] = self._format_around_id(self._modes[mode], tags)
             begin, end = around_id[key]
             series.append(begin + text + end)
-        _, *rest = self._row_format(self._modes[mode])
+        _, *rest = self._build_row_format(self._modes[mode])
         return self._templates.add([(Segment(b"", Slot.LOOP),), *rest], series)
 
-    def _loop_texts(self, loops: Sequence[str]) -> list[bytes]:
+    def _format_loops(self, loops: Sequence[str]) -> list[bytes]:
         return escape("\n".join(loops)).encode().split(b"\n")  # no id has a newline
 
     def _omit_missing(self, rows: RowBuffer, present: Flags) -> None:
@@ -161,15 +161,15 @@ class LineProtocol(BlockEncoder):
         for f, columns in enumerate(self._templates.number_columns):
             rows.set_first_byte(present[f] & (first == f), columns.start, ord(" "))
 
-    def _time_texts(self, times: npt.NDArray[np.int64]) -> list[bytes]:
+    def _format_times(self, times: npt.NDArray[np.int64]) -> list[bytes]:
         return [b"%d" % time for time in times.tolist()]
 
-    def _truth_text(self, row: TruthRow, time_text: bytes) -> bytes:
+    def _format_truth(self, row: TruthRow, time_text: bytes) -> bytes:
         tags = {**self._tags, **self._loop_tags.get(row.loop, {})}
         return encode_truth(self._truth_measurement, tags, row, time_text)
 
 
-def _problems_of_ids(loops: Collection[str]) -> list[Problem]:
+def _check_ids(loops: Collection[str]) -> list[Problem]:
     text = "".join(loops)
     if all(loops) and text.isprintable() and "\\" not in text:  # nearly always; else each by itself
         return []
@@ -180,7 +180,7 @@ def _problems_of_ids(loops: Collection[str]) -> list[Problem]:
     ]
 
 
-def _problems_of_truth(truth: str, measurement: str, tags: Mapping[str, str]) -> list[Problem]:
+def _check_truth(truth: str, measurement: str, tags: Mapping[str, str]) -> list[Problem]:
     problems = []
     if truth == measurement:
         problems.append(Problem("truth", "the samples have this measurement", "give the truth one of its own"))
@@ -189,7 +189,7 @@ def _problems_of_truth(truth: str, measurement: str, tags: Mapping[str, str]) ->
     return problems
 
 
-def _problems_of_names(
+def _check_names(
     measurement: str, tags: Sequence[tuple[str, str]], own_tags: Sequence[str], fields: Mapping[str, str]
 ) -> list[Problem]:
     """Return what is wrong with the names; own_tags: those that the encoder writes itself."""

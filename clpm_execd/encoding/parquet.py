@@ -79,7 +79,7 @@ class ParquetWriter:
         self._pending: list[list[Column]] = []
         self._pending_rows = 0
         if partition is None:
-            self._writer_of("")  # a file without rows is a file of Parquet too
+            self._open_writer("")  # a file without rows is a file of Parquet too
 
     def write(self, block: Block) -> None:
         """Add the Block that follows the last one.
@@ -88,7 +88,7 @@ class ParquetWriter:
         ----------
         block : Block
         """
-        columns = self._columns_of(block)
+        columns = self._build_columns(block)
         self._pending.append(columns)
         self._pending_rows += len(columns[0][0])
         if self._pending_rows >= (_ROWS_PER_GROUP_OF_LOOPS if self._partition == "loop" else _ROWS_PER_GROUP):
@@ -103,7 +103,7 @@ class ParquetWriter:
             self._write_pending()
         _end_files(self._writers.values(), is_complete=kind is None)
 
-    def _columns_of(self, block: Block) -> list[Column]:
+    def _build_columns(self, block: Block) -> list[Column]:
         """Return the rows of a Block in order: time, loop, mode, signals, and with the truth fault and visible.
 
         The long form has time, loop, field, value and mode.
@@ -170,14 +170,15 @@ class ParquetWriter:
         texts: list[Sequence[str] | None] = [None, self._loops]
         texts += [self._names, None, self._modes] if self._is_long else [self._modes, *(None for _ in self.signals)]
         texts += [self._truth.texts, None] if self._truth else []
-        arrays = [self._array(values, null, names) for (values, null), names in zip(columns, texts, strict=True)]
+        arrays = [self._build_array(values, null, names) for (values, null), names in zip(columns, texts, strict=True)]
         arrays[0] = arrays[0].cast(self._schema.field("time").type)
         if self._partition == "loop":
             del arrays[1]
-        self._writer_of(part).write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema),
+        self._open_writer(part).write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema),
                                           row_group_size=_ROWS_PER_GROUP)
 
-    def _array(self, values: npt.NDArray[Any], null: npt.NDArray[np.bool_] | None, texts: Sequence[str] | None) -> Any:
+    def _build_array(self, values: npt.NDArray[Any], null: npt.NDArray[np.bool_] | None,
+                     texts: Sequence[str] | None) -> Any:
         """Return a column; texts: of its codes, where it is a dictionary."""
         if texts is not None:
             codes = self._arrow.array(values.astype(np.int32), mask=null)
@@ -186,7 +187,7 @@ class ParquetWriter:
             values = values.astype(np.int64)
         return self._arrow.array(values, mask=null)
 
-    def _writer_of(self, part: str) -> Any:
+    def _open_writer(self, part: str) -> Any:
         if part not in self._writers:
             from pyarrow.parquet import ParquetWriter as ArrowWriter
 

@@ -39,14 +39,14 @@ class ReferenceEncoder:
         A value that is not finite is omitted, and a sample without any value has no line.
         """
         lines = []
-        for time, loop, mode, values in self._samples(block, start, stop):
+        for time, loop, mode, values in self._iterate_samples(block, start, stop):
             texts = [field % value for field, value in zip(self._fields, values, strict=True)
                      if abs(value) <= LARGEST_WRITABLE]  # a NaN is not
             if texts:
                 lines.append(f"{self._series[mode][loop]} {','.join(texts)} {time}\n")
         return "".join(lines).encode()
 
-    def _samples(self, block: Block, start: int, stop: int) -> Iterator[Sample]:
+    def _iterate_samples(self, block: Block, start: int, stop: int) -> Iterator[Sample]:
         """Yield time (ns), loop, mode and values of each sample, in the order in which they leave.
 
         A loop whose data path is at fault has no samples on the grid; what arrives from it leaves after the grid's.

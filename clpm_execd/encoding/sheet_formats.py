@@ -108,10 +108,10 @@ def format_sheet_as_line_protocol(rows: Sequence[LoopSheetRow], measurement: str
     BadInput
         A tag has the name of a field.
     """
-    return "".join(f"{point}{time}\n" for point in _points(rows, measurement, tags))
+    return "".join(f"{point}{time}\n" for point in _format_points(rows, measurement, tags))
 
 
-def _points(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> list[str]:
+def _format_points(rows: Sequence[LoopSheetRow], measurement: str, tags: Mapping[str, str]) -> list[str]:
     """Return the lines of `format_sheet_as_line_protocol` up to their time."""
     problems: list[Problem] = []
     points = []
@@ -160,7 +160,7 @@ class SheetPoints:
         ----------
         rows : sequence of LoopSheetRow
         """
-        self._rows, self._points = rows, _points(rows, self._measurement, self._tags)
+        self._rows, self._points = rows, _format_points(rows, self._measurement, self._tags)
         self._checksum = crc32("\n".join(self._points).encode())
 
     def take_due(self, block: Block, start: int, stop: int) -> Iterator[tuple[int, bytes]]:

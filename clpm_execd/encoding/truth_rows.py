@@ -71,7 +71,7 @@ class TruthRows:
         minutes = block.times // _HEARTBEAT_NS
         faults = tuple(zip(truth.loops, truth.kinds, strict=True))
         if self._states is None or faults != self._faults:  # the first Block, or one with a fault that is new
-            self._states = self._states_before(faults, states[0])
+            self._states = self._find_states_before(faults, states[0])
         previous = self._states
         is_due = states != np.concatenate([previous, states[:-1]])
         is_due |= (minutes != np.concatenate([[self._minute], minutes[:-1]]))[:, np.newaxis]
@@ -80,7 +80,7 @@ class TruthRows:
             yield t, [
                 _make_row(truth, t, i) for i in np.flatnonzero(is_due[t]).tolist()]
 
-    def _states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],
+    def _find_states_before(self, faults: tuple[tuple[str, str], ...], states: npt.NDArray[np.int64],
                        ) -> npt.NDArray[np.int64]:
         """Return the states before a Block, (1, F): of a fault without any, one that differs from its first."""
         last_states = (self._states_at_resume if self._states is None

@@ -86,19 +86,19 @@ def draw_comparison(comparison: Comparison) -> tuple[Figure, int]:
     return panels.figure()
 
 
-def _axis_unit(seconds: float) -> tuple[float, str]:
+def _choose_axis_unit(seconds: float) -> tuple[float, str]:
     """Return the unit, in s, of an axis of this length, and its symbol."""
     size, symbol = choose_largest_unit(seconds * SECOND)
     return size / SECOND, symbol
 
 
-def _pair(comparison: Comparison, colour: str) -> tuple[tuple[str, Floats, dict[str, Any]], ...]:
+def _pair_signals(comparison: Comparison, colour: str) -> tuple[tuple[str, Floats, dict[str, Any]], ...]:
     """Return the recorded and the simulated signals with their line styles."""
     return (("recorded", comparison.recorded, {"color": colour, "width": 1.4}),
             ("simulated", comparison.simulated, {"color": LIGHT.other, "width": 1.4, "dash": "4px,2px"}))
 
 
-def _line(name: str, x: Floats, y: Floats, style: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def _build_line(name: str, x: Floats, y: Floats, style: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": "lines", "name": name, "showlegend": False, "line": dict(style),
             "x": x.astype(np.float32), "y": y.astype(np.float32), **more}
 
@@ -106,10 +106,10 @@ def _line(name: str, x: Floats, y: Floats, style: Mapping[str, Any], **more: Any
 def _draw_time(panels: _Panels, comparison: Comparison) -> None:
     """Draw PV with SP, and OP: the record at the left, the simulation at the right, on the same axes."""
     duration = len(comparison.recorded) * comparison.interval
-    scale, unit = _axis_unit(duration)
+    scale, unit = _choose_axis_unit(duration)
     for row, (columns, title, y_title) in enumerate((((2, 0), "PV, SP", "PV, SP"), ((1,), "OP", "OP, %"))):
         both = np.concatenate([comparison.recorded[:, columns], comparison.simulated[:, columns]])
-        limits = _limits(both)
+        limits = _find_axis_limits(both)
         sources = (("recorded", comparison.recorded), ("simulated", comparison.simulated))
         for k, (source, signals) in enumerate(sources):
             lines = []
@@ -119,19 +119,19 @@ def _draw_time(panels: _Panels, comparison: Comparison) -> None:
                 name, colour, dash = (("PV", LIGHT.pv, "solid"), ("OP", LIGHT.op, "solid"), ("SP", LIGHT.sp, "5px,3px")
                                       )[column]
                 colour = LIGHT.other if k and name != "SP" else colour
-                lines.append(_line(f"{name}, {source}", np.float64(comparison.interval / scale) * index, values,
+                lines.append(_build_line(f"{name}, {source}", np.float64(comparison.interval / scale) * index, values,
                                    {"color": colour, "width": 1.1, "dash": dash}, showlegend=name != "SP" or not k))
             panels.add(row, k, 2, f"{title}, {source}",
-                       {"title": _axis_title(unit if row else ""), "range": [0.0, duration / scale]},
+                       {"title": _build_axis_title(unit if row else ""), "range": [0.0, duration / scale]},
                        {"title": {"text": y_title}, "range": limits}, *lines)
 
 
-def _axis_title(words: str) -> dict[str, Any]:
+def _build_axis_title(words: str) -> dict[str, Any]:
     """Return the title of an x axis, close to its numbers."""
     return {"text": words, "standoff": 3}
 
 
-def _limits(values: Floats) -> list[float]:
+def _find_axis_limits(values: Floats) -> list[float]:
     """Return the ends of an axis: those of the values, and 5 % beyond."""
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.01
@@ -142,51 +142,52 @@ def _draw_spectrum(panels: _Panels, column: int, comparison: Comparison, signal:
     from scipy.signal import welch
 
     lines = []
-    for source, signals, style in _pair(comparison, LIGHT.op if signal else LIGHT.pv):
+    for source, signals, style in _pair_signals(comparison, LIGHT.op if signal else LIGHT.pv):
         values = signals[:, signal]
         frequency, power = welch(values, 1.0 / comparison.interval, nperseg=min(_WELCH_SAMPLES, len(values)))
         is_drawable = (frequency > 0) & (power > 0)  # on logarithmic axes
-        lines.append(_line(f"{name}, {source}", frequency[is_drawable], power[is_drawable], style))
-    panels.add(2, column, 4, f"Spectrum of {name}", {"title": _axis_title("Hz"), "type": "log", "dtick": 1},
+        lines.append(_build_line(f"{name}, {source}", frequency[is_drawable], power[is_drawable], style))
+    panels.add(2, column, 4, f"Spectrum of {name}", {"title": _build_axis_title("Hz"), "type": "log", "dtick": 1},
                {"title": {"text": "%²/Hz" if signal else "PV²/Hz"}, "type": "log", "exponentformat": "power",
                 "dtick": 1}, *lines)
 
 
 def _draw_distribution(panels: _Panels, column: int, comparison: Comparison, signal: int, name: str) -> None:
-    pair = _pair(comparison, LIGHT.op if signal else LIGHT.pv)
-    low, high = _limits(np.concatenate([signals[:, signal] for _, signals, _ in pair]))
+    pair = _pair_signals(comparison, LIGHT.op if signal else LIGHT.pv)
+    low, high = _find_axis_limits(np.concatenate([signals[:, signal] for _, signals, _ in pair]))
     edges = np.linspace(low, high, _BINS + 1)
     middle = (edges[1:] + edges[:-1]) / 2.0
-    lines = [_line(f"{name}, {source}", middle, np.histogram(signals[:, signal], edges)[0] * 100.0 / len(signals),
+    lines = [_build_line(f"{name}, {source}", middle, np.histogram(signals[:, signal], edges)[0] * 100.0 / len(signals),
                    {**style, "shape": "hvh"}) for source, signals, style in pair]
-    panels.add(2, column, 4, f"Distribution of {name}", {"title": _axis_title("OP, %" if signal else "PV")},
+    panels.add(2, column, 4, f"Distribution of {name}", {"title": _build_axis_title("OP, %" if signal else "PV")},
                {"title": {"text": "% of samples"}, "rangemode": "tozero"}, *lines)
 
 
 def _draw_correlations(panels: _Panels, comparison: Comparison) -> None:
-    scale, unit = _axis_unit(_LAGS * comparison.interval)
+    scale, unit = _choose_axis_unit(_LAGS * comparison.interval)
     step = np.float64(comparison.interval / scale)
     count = min(_LAGS, len(comparison.recorded) - 1)
     lags = step * np.arange(1, count + 1, dtype=np.float64)
-    lines = [_line(f"{name}, {source}", lags, autocorrelation(signals[:, signal], count),
+    lines = [_build_line(f"{name}, {source}", lags, autocorrelation(signals[:, signal], count),
                    {**style, "color": LIGHT.op} if signal and source == "recorded" else style)
-             for signal, name in ((0, "PV"), (1, "OP")) for source, signals, style in _pair(comparison, LIGHT.pv)]
+             for signal, name in ((0, "PV"), (1, "OP"))
+             for source, signals, style in _pair_signals(comparison, LIGHT.pv)]
     y = {"range": [-1.05, 1.05], "zeroline": True}
-    panels.add(3, 0, 4, "Autocorrelation", {"title": _axis_title(f"lag, {unit}")}, y, *lines)
+    panels.add(3, 0, 4, "Autocorrelation", {"title": _build_axis_title(f"lag, {unit}")}, y, *lines)
     count = min(_CROSS_LAGS, len(comparison.recorded) - 1)
     lags = step * np.arange(-count, count + 1, dtype=np.float64)
-    lines = [_line(source, lags, cross_correlation(signals[:, :2], count), style)
-             for source, signals, style in _pair(comparison, LIGHT.sp)]
-    panels.add(3, 1, 4, "Cross-correlation of OP and PV", {"title": _axis_title(f"lag of PV, {unit}")}, y, *lines)
+    lines = [_build_line(source, lags, cross_correlation(signals[:, :2], count), style)
+             for source, signals, style in _pair_signals(comparison, LIGHT.sp)]
+    panels.add(3, 1, 4, "Cross-correlation of OP and PV", {"title": _build_axis_title(f"lag of PV, {unit}")}, y, *lines)
 
 
 def _draw_planes(panels: _Panels, comparison: Comparison) -> None:
     """Draw PV over OP, in which a sticky valve shows as a loop."""
     both = np.concatenate([comparison.recorded, comparison.simulated])
-    x, y = _limits(both[:, 1]), _limits(both[:, 0])
-    for k, (source, signals, style) in enumerate(_pair(comparison, LIGHT.pv)):
+    x, y = _find_axis_limits(both[:, 1]), _find_axis_limits(both[:, 0])
+    for k, (source, signals, style) in enumerate(_pair_signals(comparison, LIGHT.pv)):
         sample = signals[::-(-len(signals) // _MAX_POINTS)]
-        points = _line(source, sample[:, 1], sample[:, 0], style,
+        points = _build_line(source, sample[:, 1], sample[:, 0], style,
                        mode="markers", marker={"size": 3, "color": style["color"], "opacity": 0.6})
-        panels.add(3, 2 + k, 4, f"PV over OP, {source}", {"title": _axis_title("OP, %"), "range": x},
+        panels.add(3, 2 + k, 4, f"PV over OP, {source}", {"title": _build_axis_title("OP, %"), "range": x},
                    {"title": {"text": "PV"}, "range": y}, points)

@@ -35,12 +35,12 @@ def _build_long(block: Block) -> pd.DataFrame:
     row, loop = np.divmod(np.arange(block.pv.size), len(block.loops))
     columns: dict[str, npt.NDArray[Any]] = {name: getattr(block, name).ravel() for name in ("mode", *_NUMERIC)}
     columns |= {"time": block.times[row], "loop_id": loop}
-    columns |= {name: label.ravel() for name, label in _grid_labels(block).items()}
+    columns |= {name: label.ravel() for name, label in _label_grid(block).items()}
     arrivals = block.arrivals
     if arrivals is not None:
         is_on_grid = ~arrivals.has_data_path_fault[loop]
         arriving = {name: getattr(arrivals, name) for name in ("mode", *_NUMERIC)}
-        arriving |= {"time": arrivals.times, "loop_id": arrivals.loop, **_arrival_labels(block)}
+        arriving |= {"time": arrivals.times, "loop_id": arrivals.loop, **_label_arrivals(block)}
         columns = {name: np.append(values[is_on_grid], arriving[name]) for name, values in columns.items()}
         # Stable: several samples of one loop stay in the order in which they leave.
         order = np.lexsort([columns["loop_id"], np.append(row[is_on_grid], arrivals.row)])
@@ -57,7 +57,7 @@ def _build_wide(block: Block) -> pd.DataFrame:
     """Return a row for each instant of the grid, with columns by loop and signal."""
     import pandas as pd
 
-    labels = _grid_labels(block)
+    labels = _label_grid(block)
     columns: dict[tuple[str, str], Any] = {}
     for i, loop in enumerate(block.loops):
         columns[loop, "mode"] = pd.Categorical.from_codes(block.mode[:, i], list(MODES))
@@ -75,7 +75,7 @@ def _index(times: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
     return pd.to_datetime(times, unit="ns", utc=True).rename("time")
 
 
-def _grid_labels(block: Block) -> dict[str, npt.NDArray[Any]]:
+def _label_grid(block: Block) -> dict[str, npt.NDArray[Any]]:
     """Return (T, N) labels of the grid.
 
     They are `fault` (the present ones, joined by +), `visible` (whether one of them can be detected) and `control` (the
@@ -96,7 +96,7 @@ def _grid_labels(block: Block) -> dict[str, npt.NDArray[Any]]:
     return {"fault": fault, "visible": visible, "control": control}
 
 
-def _arrival_labels(block: Block) -> dict[str, npt.NDArray[Any]]:
+def _label_arrivals(block: Block) -> dict[str, npt.NDArray[Any]]:
     """Return (R,) labels of the samples that arrive: of when they were measured, `control` of when they leave."""
     arrivals, truth = block.arrivals, block.truth
     assert arrivals is not None
@@ -108,7 +108,7 @@ def _arrival_labels(block: Block) -> dict[str, npt.NDArray[Any]]:
         fault[rows] = _join_names(names, arrivals.present[rows][:, :len(names)])
         visible[rows] = arrivals.visible[rows][:, :len(names)].any(axis=1)
     return {"fault": fault, "visible": visible,
-            "control": _grid_labels(block)["control"][arrivals.row, arrivals.loop]}
+            "control": _label_grid(block)["control"][arrivals.row, arrivals.loop]}
 
 
 def _join_names(names: npt.NDArray[np.object_], present: Booleans) -> npt.NDArray[np.object_]:

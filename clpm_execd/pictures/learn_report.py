@@ -84,20 +84,20 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
     BadInput
         The extra `plots` is not installed.
     """
-    page = Page("Fitted loops", _lead(fits))
+    page = Page("Fitted loops", _describe_fits(fits))
     anchors = []
     for name, fit, loop_auc, verdict in zip(names, fits, auc.per_loop, verdicts, strict=True):
         figure, height = draw_comparison(fit.comparison)
         anchors.append(page.add(
             name, render_paragraph(f"Verdict: {verdict}."), render_paragraph(_describe_record(fit), "muted"),
-            _warnings(fit),
+            _render_warnings(fit),
             f'<div class="scroll"><div class="broad">{render_figure(figure, height)}</div></div>',
             f'<div class="pair">{_estimate_table(fit.learned.estimates)}'
-            f'{_similarity_table(fit.comparison, loop_auc)}</div>', _hypothesis_table(fit.learned.hypotheses)))
+            f'{_render_similarity(fit.comparison, loop_auc)}</div>', _render_hypotheses(fit.learned.hypotheses)))
     rows = [(Link(name, anchor), Path(fit.source).name, *row, len(fit.learned.warnings))
-            for name, anchor, fit, row in zip(names, anchors, fits, _rows(fits, auc, verdicts), strict=True)]
-    page.add("Overview", *_summary(fits, auc), render_list(_reasons(names, verdicts)), _median_table(fits),
-             render_table(("Loop", "Record", *_headings(fits, auc), "Warnings"), rows,
+            for name, anchor, fit, row in zip(names, anchors, fits, _build_rows(fits, auc, verdicts), strict=True)]
+    page.add("Overview", *_summarize(fits, auc), render_list(_list_reasons(names, verdicts)), _render_medians(fits),
+             render_table(("Loop", "Record", *_list_headings(fits, auc), "Warnings"), rows,
                           f"{_DEFAULT_MARK} default, not identified; the sections of the loops have the warnings"))
     page.sections.insert(0, page.sections.pop())
     if assumptions:
@@ -105,7 +105,7 @@ def build_report_page(names: Sequence[str], fits: Sequence[LoopFit], auc: Discri
     return page
 
 
-def _lead(fits: Sequence[LoopFit]) -> str:
+def _describe_fits(fits: Sequence[LoopFit]) -> str:
     files = len({fit.source for fit in fits})
     return (f"{describe_count(len(fits), 'loop')} fitted to {describe_count(files, 'record')}; each free-running "
             "simulation is shown next to its record")
@@ -118,7 +118,7 @@ def _describe_record(fit: LoopFit) -> str:
             f"range {low:g} to {high:g}")
 
 
-def _warnings(fit: LoopFit) -> str:
+def _render_warnings(fit: LoopFit) -> str:
     return f'<div class="bad">{render_list(fit.learned.warnings)}</div>' if fit.learned.warnings else ""
 
 
@@ -129,7 +129,7 @@ def _estimate_table(estimates: Mapping[str, Estimate]) -> str:
                         "of a default, the interval is the typical range")
 
 
-def _hypothesis_table(hypotheses: Sequence[ComparedHypothesis]) -> str:
+def _render_hypotheses(hypotheses: Sequence[ComparedHypothesis]) -> str:
     rows = [(one.name, "" if isnan(one.log_likelihood) else f"{one.log_likelihood:.1f}", _format_number(one.gain),
              _format_number(one.threshold), "yes" if one.is_chosen else "no") for one in hypotheses]
     return render_table(("Hypothesis", "Log-likelihood", "Gain", "Threshold", "Chosen"), rows,
@@ -147,23 +147,23 @@ def _format_number(value: float) -> str:
     return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e7 else text
 
 
-def _similarity_table(comparison: Comparison, auc: float) -> str:
+def _render_similarity(comparison: Comparison, auc: float) -> str:
     distances, baseline = comparison.distances, comparison.baseline
     if distances is None or baseline is None:
         return render_paragraph("The record is too short or too constant to be compared.", "muted")
     rows: list[tuple[object, ...]] = [(name, f"{getattr(distances, key):.2f}", f"{getattr(baseline, key):.2f}")
                                       for key, name in _DISTANCES.items()]
-    rows += [("AUC (0.5 = indistinguishable)", _two_decimals(auc), ""),
-             ("novelty ratio (1 = as new as unseen real data)", _two_decimals(comparison.novelty), "")]
+    rows += [("AUC (0.5 = indistinguishable)", _format_two_decimals(auc), ""),
+             ("novelty ratio (1 = as new as unseen real data)", _format_two_decimals(comparison.novelty), "")]
     return render_table(("Metric", "Simulated", "Halves of the record"), rows,
                         "distance from the record, 0 = identical")
 
 
-def _two_decimals(number: float) -> str:
+def _format_two_decimals(number: float) -> str:
     return "" if isnan(number) else f"{number:.2f}"
 
 
-def _summary(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[str]:
+def _summarize(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[str]:
     """Return whether the loops can be distinguished from their records, and whether they only replay them."""
     if isnan(auc.overall):
         return [render_paragraph("The records are too short for a comparison: they need at least "
@@ -182,7 +182,7 @@ def _summary(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> list[str]:
     return [render_paragraph(line) for line in lines]
 
 
-def _median_table(fits: Sequence[LoopFit]) -> str:
+def _render_medians(fits: Sequence[LoopFit]) -> str:
     distances = [fit.comparison.distances for fit in fits if fit.comparison.distances is not None]
     baselines = [fit.comparison.baseline for fit in fits if fit.comparison.baseline is not None]
     if not distances or len(fits) == 1:
@@ -197,7 +197,7 @@ def _median_table(fits: Sequence[LoopFit]) -> str:
 # The table of the terminal and of the page
 
 
-def _headings(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> tuple[str, ...]:
+def _list_headings(fits: Sequence[LoopFit], auc: DiscriminatorAuc) -> tuple[str, ...]:
     """Return the headings; there is no AUC of single loops where all records are short."""
     return ("Verdict", "Samples", "SP", "Kc %/%", "Ti s", "K %/%", *(("Finding",) if _has_findings(fits) else ()),
             *(("AUC",) if _has_auc(auc) else ()), "Novelty")
@@ -208,10 +208,10 @@ def _has_auc(auc: DiscriminatorAuc) -> bool:
 
 
 def _has_findings(fits: Sequence[LoopFit]) -> bool:
-    return any(_finding(fit) for fit in fits)
+    return any(_describe_finding(fit) for fit in fits)
 
 
-def _finding(fit: LoopFit) -> str:
+def _describe_finding(fit: LoopFit) -> str:
     """Return the fault that the record of a loop shows, in a word or two."""
     estimates = fit.learned.estimates
     if "stiction.S" in estimates:
@@ -223,19 +223,20 @@ def _finding(fit: LoopFit) -> str:
     return ""
 
 
-def _reasons(names: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
+def _list_reasons(names: Sequence[str], verdicts: Sequence[Verdict]) -> list[str]:
     """Return a sentence for each loop that is not good."""
     return [f"{name}: {verdict}" for name, verdict in zip(names, verdicts, strict=True) if verdict.reasons]
 
 
-def _rows(fits: Sequence[LoopFit], auc: DiscriminatorAuc, verdicts: Sequence[Verdict]) -> list[tuple[object, ...]]:
+def _build_rows(fits: Sequence[LoopFit], auc: DiscriminatorAuc,
+                verdicts: Sequence[Verdict]) -> list[tuple[object, ...]]:
     has_findings, has_auc = _has_findings(fits), _has_auc(auc)
-    return [(verdict.level, *_row(fit, (_finding(fit),) if has_findings else (),
-                                  (_two_decimals(loop_auc),) if has_auc else ()))
+    return [(verdict.level, *_build_row(fit, (_describe_finding(fit),) if has_findings else (),
+                                        (_format_two_decimals(loop_auc),) if has_auc else ()))
             for fit, loop_auc, verdict in zip(fits, auc.per_loop, verdicts, strict=True)]
 
 
-def _row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[object, ...]:
+def _build_row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[object, ...]:
     estimates = fit.learned.estimates
 
     def number(key: str) -> str:
@@ -243,7 +244,7 @@ def _row(fit: LoopFit, finding: tuple[str, ...], auc: tuple[str, ...]) -> tuple[
         return "" if one is None else f"{one.value:.3g}{_DEFAULT_MARK if one.source == 'prior' else ''}"
 
     return (fit.learned.samples, f"{fit.learned.loop.sp:.5g}", number("controller.gain"), number("controller.reset"),
-            number("process.gain"), *finding, *auc, _two_decimals(fit.comparison.novelty))
+            number("process.gain"), *finding, *auc, _format_two_decimals(fit.comparison.novelty))
 
 
 def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: DiscriminatorAuc,
@@ -255,14 +256,14 @@ def build_report_table(names: Sequence[str], fits: Sequence[LoopFit], auc: Discr
 
     overview = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True, show_edge=False)
     overview.add_column("Loop", overflow="fold", style="cyan", min_width=12)
-    for heading in _headings(fits, auc):
+    for heading in _list_headings(fits, auc):
         is_text = heading in ("Finding", "Verdict")
         overview.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text,
                             min_width=13 if heading == "Finding" else 10 if is_text else None)
-    rows = _rows(fits, auc, verdicts)
+    rows = _build_rows(fits, auc, verdicts)
     for name, row in zip(names, rows, strict=True):
         overview.add_row(name, *map(str, row))
-    notes = _reasons(names, verdicts)
+    notes = _list_reasons(names, verdicts)
     if any(_DEFAULT_MARK in str(cell) for row in rows for cell in row):
         notes.append(f"{_DEFAULT_MARK} default, not identified from the record")
     if not isnan(auc.overall):

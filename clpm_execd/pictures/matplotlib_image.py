@@ -76,11 +76,11 @@ def choose_loops_per_row(loops: int) -> int:
 
 def choose_max_points(loops: int) -> int:
     """Return how many points of a line an image of so many loops has room for."""
-    cell = _cell_for(choose_loops_per_row(loops))
+    cell = _choose_cell(choose_loops_per_row(loops))
     return round(_POINTS_PER_PIXEL * _DPI * (cell.width - cell.left - cell.right))
 
 
-def _cell_for(columns: int) -> _Cell:
+def _choose_cell(columns: int) -> _Cell:
     return {1: _LARGE, 2: _MEDIUM}.get(columns, _SMALL)
 
 
@@ -120,11 +120,11 @@ def draw_trends(trends: Sequence[Trend], theme: Theme) -> Figure:
     from matplotlib.figure import Figure
 
     columns = choose_loops_per_row(len(trends))
-    cell = _widen_for_names(_cell_for(columns), trends)
+    cell = _widen_for_names(_choose_cell(columns), trends)
     min_gap = (trends[0].end - trends[0].start) // 1000  # about a pixel
     rows = [trends[i:i + columns] for i in range(0, len(trends), columns)]
     heights = [cell.height(1 + max(len(build_lanes(trend, min_gap)) for trend in row)) for row in rows]
-    with rc_context(_style_settings(theme, cell)):
+    with rc_context(_build_style_settings(theme, cell)):
         figure = Figure(figsize=(cell.width * columns, sum(heights)), dpi=_DPI)
         top = sum(heights)
         for row, height in zip(rows, heights, strict=True):
@@ -134,7 +134,7 @@ def draw_trends(trends: Sequence[Trend], theme: Theme) -> Figure:
     return figure
 
 
-def _style_settings(theme: Theme, cell: _Cell) -> dict[str, Any]:
+def _build_style_settings(theme: Theme, cell: _Cell) -> dict[str, Any]:
     return {
         "figure.facecolor": theme.page, "axes.facecolor": theme.page, "savefig.facecolor": theme.page,
         "text.color": theme.text, "axes.labelcolor": theme.muted, "axes.edgecolor": theme.grid,
@@ -191,9 +191,9 @@ class _Panels:
             axes.ticklabel_format(axis="y", useOffset=False, style="plain")
             for lane in lanes:
                 for bar in lane.bars:
-                    axes.axvspan(*_date_range(bar), color=choose_fault_colour(lane.fault), alpha=_SHADE_ALPHA[bar.kind],
-                                 linewidth=0)
-        pv_axes.set_xlim(_date(trend.start), _date(trend.end))
+                    axes.axvspan(*_convert_to_date_range(bar), color=choose_fault_colour(lane.fault),
+                                 alpha=_SHADE_ALPHA[bar.kind], linewidth=0)
+        pv_axes.set_xlim(_convert_to_days(trend.start), _convert_to_days(trend.end))
         self._draw_modes(lane_axes, trend)
         for row, lane in enumerate(lanes, 1):
             self._draw_bars(lane_axes, row, lane.bars, choose_fault_colour(lane.fault))
@@ -223,15 +223,15 @@ class _Panels:
             axes.plot(np.array([spike.time for spike in spikes], dtype="datetime64[ns]"), [edge] * len(spikes), marker,
                       color=colour, markersize=4.0, clip_on=False, linestyle="")
             furthest = max(spikes, key=lambda spike: abs(spike.value - edge))
-            axes.annotate(f"{furthest.value:.4g}", (_date(furthest.time), edge), (4.0, -2.0 if is_above else 2.0),
-                          textcoords="offset points", va="top" if is_above else "bottom", color=colour,
-                          fontsize=self._cell.font_size - 1.0,
+            axes.annotate(f"{furthest.value:.4g}", (_convert_to_days(furthest.time), edge),
+                          (4.0, -2.0 if is_above else 2.0), textcoords="offset points",
+                          va="top" if is_above else "bottom", color=colour, fontsize=self._cell.font_size - 1.0,
                           bbox={"facecolor": self._theme.page, "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
 
     def _draw_modes(self, axes: Axes, trend: Trend) -> None:
         duration = trend.end - trend.start
         for run in trend.modes:
-            start, end = _date(run.start), _date(run.end)
+            start, end = _convert_to_days(run.start), _convert_to_days(run.end)
             axes.broken_barh([(start, end - start)], (-0.38, 0.76), facecolor=MODE_COLOURS[run.mode], linewidth=0)
             if run.end - run.start > duration * _MODE_NAME_INCHES / (self._cell.width - self._cell.left):
                 axes.text((start + end) / 2, 0.04, run.mode, color=FILL_TEXT, ha="center", va="center",
@@ -239,7 +239,7 @@ class _Panels:
 
     def _draw_bars(self, axes: Axes, row: int, bars: Sequence[Bar], colour: str) -> None:
         for bar in bars:
-            start, end = _date_range(bar)
+            start, end = _convert_to_date_range(bar)
             hatch: dict[str, Any] = {"hatch": "//////", "edgecolor": self._theme.page} if bar.kind == "control" else {}
             axes.broken_barh([(start, end - start)], (row - 0.32, 0.64), facecolor=colour, alpha=_BAR_ALPHA[bar.kind],
                              linewidth=0, **hatch)
@@ -251,15 +251,15 @@ def _plot(axes: Axes, line: Line, **style: Any) -> Any:
     return artist
 
 
-def _date(time: int) -> float:
+def _convert_to_days(time: int) -> float:
     """Return an instant, ns since 1970, in matplotlib's days."""
     from matplotlib.dates import date2num
 
     return float(date2num(np.datetime64(time, "ns")))
 
 
-def _date_range(bar: Bar) -> tuple[float, float]:
-    return _date(bar.start), _date(bar.end)
+def _convert_to_date_range(bar: Bar) -> tuple[float, float]:
+    return _convert_to_days(bar.start), _convert_to_days(bar.end)
 
 
 def _draw_time_axis(axes: Axes, is_small: bool) -> None:

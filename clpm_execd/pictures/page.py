@@ -170,7 +170,7 @@ def render_figure(figure: Figure, height_px: int, details: bytes | None = None) 
 
     details: the first traces with more points, which are shown when it is zoomed in; see `plotly_page.pack_details`.
     """
-    figure.update_layout(template=_layout_template(), height=height_px)
+    figure.update_layout(template=_build_layout_template(), height=height_px)
     # A closing tag or a comment inside a script would end or hide it.
     data = figure.to_json().replace("<", "\\u003c")
     return (f'<div class="figure" style="--height:{height_px}px"></div>'
@@ -182,7 +182,7 @@ def _render_details(details: bytes) -> str:
     return f'<script type="application/octet-stream" class="details">{text}</script>'
 
 
-def _layout_template() -> dict[str, Any]:
+def _build_layout_template() -> dict[str, Any]:
     """Return the layout that all figures share, in the colours of the light theme."""
     axis = {"gridcolor": LIGHT.grid, "linecolor": LIGHT.muted, "zerolinecolor": LIGHT.grid, "automargin": True}
     return {"layout": {

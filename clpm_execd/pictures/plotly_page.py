@@ -19,7 +19,7 @@ from clpm_execd.pictures.style import (
     MODE_COLOURS,
     add_alpha,
     choose_fault_colour,
-    group_of_fault,
+    find_group_of_fault,
 )
 from clpm_execd.pictures.trend import (
     AxisLimits,
@@ -86,7 +86,7 @@ def build_preview_page(trends: Sequence[Trend], lead: str, theme: str | None = N
         figure, height = draw_trend(trend, scale, max(_LEFT_PX, 10 + _LETTER_PX * longest), points)
         details = pack_details(trend) if len(trend.pv.times) + len(trend.op.times) > 2 * points else None
         kinds = {episode.fault for episode in trend.episodes}
-        groups = [group for group in GROUP_COLOURS if any(group_of_fault(kind) == group for kind in kinds)]
+        groups = [group for group in GROUP_COLOURS if any(find_group_of_fault(kind) == group for kind in kinds)]
         modes = dict.fromkeys(run.mode for run in trend.modes)
         keys = {"PV": "var(--pv)", "SP, dashed": "var(--sp)", "OP": "var(--op)"}
         keys |= {mode: MODE_COLOURS[mode] for mode in modes}
@@ -104,7 +104,7 @@ def pack_details(trend: Trend) -> bytes:
     come the times of each trace as differences (uint32), and its values (float32), all little-endian.
     """
     unit = -(-(trend.end - trend.start) // 1_000_000 // _MAX_DETAIL_TICKS) or 1
-    lines = _lines_in_order(trend)
+    lines = _order_lines(trend)
     head = {"start": trend.start / 1e6, "unit": unit, "points": [len(line.times) for line in lines]}
     parts = [json.dumps(head).encode() + b"\n"]
     for line in lines:
@@ -113,7 +113,7 @@ def pack_details(trend: Trend) -> bytes:
     return b"".join(parts)
 
 
-def _lines_in_order(trend: Trend) -> list[Line]:
+def _order_lines(trend: Trend) -> list[Line]:
     """Return PV, SP and OP, SP first where PV is drawn over it."""
     return [trend.sp, trend.pv, trend.op] if trend.has_moving_sp else [trend.pv, trend.sp, trend.op]
 
@@ -133,10 +133,10 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     domains = [[(top - height) / inner_height, top / inner_height] for top, height in zip(tops, heights, strict=True)]
     figure = Figure()
     step = max(1, (trend.end - trend.start) // _HOVER_POINTS)
-    pv = _line(thin_line(trend.pv, points), step, "PV", "y", LIGHT.pv)
-    sp = _line(thin_line(trend.sp, points), step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
+    pv = _build_line(thin_line(trend.pv, points), step, "PV", "y", LIGHT.pv)
+    sp = _build_line(thin_line(trend.sp, points), step, "SP", "y", LIGHT.sp, dash="5px,3px", width=1.1)
     figure.add_traces([sp, pv] if trend.has_moving_sp else [pv, sp])
-    figure.add_trace(_line(thin_line(trend.op, points), step, "OP", "y2", LIGHT.op))
+    figure.add_trace(_build_line(thin_line(trend.op, points), step, "OP", "y2", LIGHT.op))
     for axis, name, colour, limits in (("yaxis", "PV", LIGHT.pv, choose_limits(trend)),
                                        ("yaxis2", "OP", LIGHT.op, choose_op_limits(trend))):
         if limits.spikes:
@@ -148,8 +148,8 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     figure.update_layout(
         hovermode="x unified", hoversubplots="axis", dragmode="zoom", showlegend=False,
         margin={"t": _TOP_PX, "b": _BOTTOM_PX, "l": left_px, "r": _RIGHT_PX},
-        xaxis={"type": "date", "range": [_date(trend.start), _date(trend.end)], "anchor": "y3", "showline": True,
-               "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICK_FORMATS},
+        xaxis={"type": "date", "range": [_convert_to_ms(trend.start), _convert_to_ms(trend.end)], "anchor": "y3",
+               "showline": True, "hoverformat": "%Y-%m-%d %H:%M:%S", "tickformatstops": _TICK_FORMATS},
         yaxis={"domain": domains[0], "title": {"text": escape(trend.pv_title, quote=False)}, "automargin": False},
         yaxis2={"domain": domains[1], "title": {"text": "OP (%)"}, "gridcolor": LIGHT.grid, "nticks": 5,
                 "automargin": False},
@@ -161,7 +161,7 @@ def draw_trend(trend: Trend, scale: float = 1.0, left_px: int = 130, points: int
     return figure, inner_height + _TOP_PX + _BOTTOM_PX
 
 
-def _line(line: Line, step: int, name: str, axis: str, colour: str, dash: str = "solid",
+def _build_line(line: Line, step: int, name: str, axis: str, colour: str, dash: str = "solid",
           width: float = 1.3) -> dict[str, Any]:
     times, values = (line.times, line.values) if line.is_sparse else add_hover_points(line.times, line.values, step)
     return {"type": "scatter", "mode": "lines+markers" if line.is_sparse else "lines", "name": name, "yaxis": axis,
@@ -184,7 +184,7 @@ def _draw_spikes(figure: Figure, limits: AxisLimits, axis: str, name: str, colou
     """Draw an arrow at the end of the axis for each spike that lies beyond it; hovering shows its value."""
     figure.add_trace({
         "type": "scatter", "mode": "markers", "name": f"{name} beyond the axis", "yaxis": axis, "cliponaxis": False,
-        "x": [_date(spike.time) for spike in limits.spikes],
+        "x": [_convert_to_ms(spike.time) for spike in limits.spikes],
         "y": [limits.high if spike.is_above else limits.low for spike in limits.spikes],
         "marker": {"color": colour, "size": 8,
                    "symbol": ["triangle-up" if spike.is_above else "triangle-down" for spike in limits.spikes]},
@@ -213,14 +213,15 @@ def _draw_lane(figure: Figure, trend: Trend, row: int, lane: Lane, bottom: float
     for kind in _BAR_ALPHA:
         bars = [bar for bar in lane.bars if bar.kind == kind]
         if bars:
-            name = _BAR_NAMES.get(kind) or group_of_fault(lane.fault)
+            name = _BAR_NAMES.get(kind) or find_group_of_fault(lane.fault)
             labels = [(bar.start, bar.end, f"{lane.fault}: {name}, {_format_times(bar)}") for bar in bars]
             _draw_bars(figure, trend, lane.fault, row, labels, add_alpha(colour, _BAR_ALPHA[kind]),
                        dash="3px,2px" if kind == "control" else "solid")
             for bar in bars:
                 figure.add_shape(
-                    type="rect", xref="x", yref="paper", x0=_date(bar.start), x1=_date(bar.end), y0=bottom, y1=1.0,
-                    fillcolor=add_alpha(colour, _SHADE_ALPHA[kind]), line={"width": 0}, layer="below")
+                    type="rect", xref="x", yref="paper", x0=_convert_to_ms(bar.start), x1=_convert_to_ms(bar.end),
+                    y0=bottom, y1=1.0, fillcolor=add_alpha(colour, _SHADE_ALPHA[kind]), line={"width": 0},
+                    layer="below")
 
 
 def _draw_bars(figure: Figure, trend: Trend, name: str, row: int, bars: Sequence[tuple[int, int, str]], colour: str,
@@ -252,6 +253,6 @@ def _format_clock(time: int) -> str:
     return datetime.fromtimestamp(time / 1e9, timezone.utc).strftime("%H:%M:%S")
 
 
-def _date(time: int) -> float:
+def _convert_to_ms(time: int) -> float:
     """Return an instant, ns since 1970, in plotly's ms."""
     return time / 1e6

@@ -108,7 +108,7 @@ def score_tables(score: Score, curve: Sequence[Point] = ()) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    def rich_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    def build_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
         grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False,
                      pad_edge=False, padding=(0, 1))
         for i, name in enumerate(header):
@@ -119,18 +119,18 @@ def score_tables(score: Score, curve: Sequence[Point] = ()) -> Group:
         return grid
 
     columns, confusion = make_confusion_matrix(score)
-    tables: list[Any] = [rich_table("by event", EVENT_COLUMNS, make_event_rows(score)), "",
-                         rich_table("by time", TIME_COLUMNS, make_time_rows(score)), "",
+    tables: list[Any] = [build_table("by event", EVENT_COLUMNS, make_event_rows(score)), "",
+                         build_table("by time", TIME_COLUMNS, make_time_rows(score)), "",
                          *(Text(line) for line in describe_score(score, curve))]
     if confusion:
-        tables += ["", rich_table(_CONFUSION, ["actual \\ predicted", *columns], confusion)]
+        tables += ["", build_table(_CONFUSION, ["actual \\ predicted", *columns], confusion)]
     if score.controls:
-        tables += ["", rich_table("negative controls", CONTROL_COLUMNS, make_control_rows(score))]
+        tables += ["", build_table("negative controls", CONTROL_COLUMNS, make_control_rows(score))]
     for title, mistakes in (("false positives", score.false_positives), ("false negatives", score.false_negatives)):
         if mistakes:
             more = len(mistakes) - _MAX_MISTAKES
             heading = f"{title} (and {more} more: see --output score.html)" if more > 0 else title
-            tables += ["", rich_table(heading, MISTAKE_COLUMNS, make_mistake_rows(mistakes[:_MAX_MISTAKES]))]
+            tables += ["", build_table(heading, MISTAKE_COLUMNS, make_mistake_rows(mistakes[:_MAX_MISTAKES]))]
     return Group(*tables)
 
 
@@ -160,12 +160,12 @@ def score_page(score: Score, lead: str = "", curve: Sequence[Point] = ()) -> Pag
             page.add(title, render_table(MISTAKE_COLUMNS, make_mistake_rows(mistakes)), is_wide=True)
     if score.controls:
         page.add("Negative controls", render_table(CONTROL_COLUMNS, make_control_rows(score)))
-    page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _rules().split("\n\n")[1:]),
+    page.add("Rules", *(render_paragraph(" ".join(part.split())) for part in _render_rules().split("\n\n")[1:]),
              is_wide=True)
     return page
 
 
-def _rules() -> str:
+def _render_rules() -> str:
     from clpm_execd.score import rules
 
     return (rules.__doc__ or "").replace("*", "").replace("`", "")

@@ -53,10 +53,10 @@ def map_light_to_dark() -> Mapping[str, str]:
 
 def choose_fault_colour(kind: str) -> str:
     """Return the fill of a kind of fault, which is its group's; raise KeyError for an unknown kind."""
-    return GROUP_COLOURS[group_of_fault(kind)]
+    return GROUP_COLOURS[find_group_of_fault(kind)]
 
 
-def group_of_fault(kind: str) -> str:
+def find_group_of_fault(kind: str) -> str:
     """Return the group of a kind of fault; of an affected loop, AFFECTED. Raise KeyError for an unknown kind."""
     return AFFECTED if kind == AFFECTED else FAULTS[kind].group
 

@@ -115,7 +115,7 @@ class _Panels:
         heading = Text(trend.loop[:self._margin + self._width - 22], "bold").append("  ")
         heading.append("─ PV", f"not bold {theme.pv}").append("  ┈ SP", f"not bold {self._sp or 'default'}")
         heading.append("  ─ OP", f"not bold {theme.op}")
-        day = f"{_utc(trend.start):%Y-%m-%d} UTC"
+        day = f"{_convert_to_utc(trend.start):%Y-%m-%d} UTC"
         room = self._margin + self._width - heading.cell_len - len(day) - 4
         if trend.description and room > 1:
             heading.append(f"  {shorten(trend.description, room)}", "not bold")
@@ -141,7 +141,7 @@ class _Panels:
             labels[name_row + 1] = shorten(unit, self._margin - 1)
         text = canvas.lines()
         for spike in limits.spikes:
-            row, column = 0 if spike.is_above else rows - 1, min(self._width - 1, self._column(spike.time))
+            row, column = 0 if spike.is_above else rows - 1, min(self._width - 1, self._find_column(spike.time))
             arrow = Text("▲" if spike.is_above else "▼", lines[-1][1] or "default")
             text[row] = Text.assemble(text[row][:column], arrow, text[row][column + 1:])
         for row, line_text in enumerate(text):
@@ -165,8 +165,8 @@ class _Panels:
 
         cells: list[tuple[str, str]] = [(" ", "")] * self._width
         for start, end, character, label, colour in bars:
-            first = self._column(start)
-            after = max(first + 1, self._column(end))
+            first = self._find_column(start)
+            after = max(first + 1, self._find_column(end))
             text = label if len(label) < after - first else ""
             style = f"{FILL_TEXT} on {colour}" if label else colour
             for i in range(first, min(after, self._width)):
@@ -176,7 +176,7 @@ class _Panels:
             lane.append(character, f"not dim {style}" if style else "")
         self._text.append(lane)
 
-    def _column(self, time: int) -> int:
+    def _find_column(self, time: int) -> int:
         """Return the character of the canvas, from 0 on, that shows an instant."""
         return (time - self._trend.start) * self._width // (self._trend.end - self._trend.start)
 
@@ -189,8 +189,8 @@ class _Panels:
         line = [" "] * self._width
         first = -(-self._trend.start // (step * SECOND)) * step * SECOND
         for time in range(first, self._trend.end, step * SECOND):
-            label = "╵" + f"{_utc(time):{label_format}}"
-            column = self._column(time)
+            label = "╵" + f"{_convert_to_utc(time):{label_format}}"
+            column = self._find_column(time)
             if column + len(label) <= self._width:
                 line[column:column + len(label)] = label
         self._text.append(Text(f"{'UTC':>{self._margin - 1}}  {''.join(line).rstrip()}", "dim"))
@@ -213,5 +213,5 @@ def _label_limits(low: float, high: float, rows: int) -> dict[int, str]:
     return {0: f"{high - half_row:.{decimals}f}", rows - 1: f"{low + half_row:.{decimals}f}"}
 
 
-def _utc(time: int) -> datetime:
+def _convert_to_utc(time: int) -> datetime:
     return datetime.fromtimestamp(time / SECOND, timezone.utc)

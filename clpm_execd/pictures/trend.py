@@ -324,7 +324,7 @@ class _TrendBuilder:
 
     def _build_trend(self, name: str, loop: _LoopPoints, episodes: tuple[Episode, ...]) -> Trend:
         pv, sp, op = (self._build_line(loop, line, episodes) for line in LINES)
-        return Trend(name, self._start, self._end, pv, sp, op, self._mode_runs(loop), episodes,
+        return Trend(name, self._start, self._end, pv, sp, op, self._find_mode_runs(loop), episodes,
                      pv_sample=np.concatenate(loop.pv_sample), op_sample=np.concatenate(loop.op_sample))
 
     def _build_line(self, loop: _LoopPoints, line: str, episodes: Sequence[Episode]) -> Line:
@@ -338,7 +338,7 @@ class _TrendBuilder:
         is_sparse = len(times) <= (self._end - self._start) // self._interval // SPARSE_ONE_IN
         return Line(*_drop_inner_points(*downsample(times, values, self._run)), is_sparse)
 
-    def _mode_runs(self, loop: _LoopPoints) -> tuple[ModeRun, ...]:
+    def _find_mode_runs(self, loop: _LoopPoints) -> tuple[ModeRun, ...]:
         ends = [start for start, _ in loop.mode_starts[1:]] + [self._end]
         return tuple(ModeRun(MODES[mode], start, end)
                      for (start, mode), end in zip(loop.mode_starts, ends, strict=True))

@@ -66,7 +66,7 @@ def test_rows_copied_by_column_are_the_rows_without_padding(form: str, stream: l
 
 
 def test_many_rows_are_copied_column_by_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(byte_rows.RowBuffer, "_without_padding", None)
+    monkeypatch.setattr(byte_rows.RowBuffer, "_remove_padding", None)
     values = np.full((600, len(LOOPS)), 50.25)
     times = 1_736_503_500 * 10**9 + 10**9 * np.arange(len(values))
     ones = np.ones(values.shape, dtype=np.int16)
