@@ -31,7 +31,7 @@ _RANGE, _SP, _PV, _OP = (300.0, 500.0), 405.41, 405.2694502, 63.5  # engineering
 _THROUGHPUT_PERCENT, _AMBIENT_PERCENT = 1.2, 0.3
 
 
-def _loop(
+def _build_loop(
     number: int, gain: float, tau: tuple[float, float], dead_time: float, tuning: str, noise: float,
     load: tuple[float, float], hours_between_moves: float, valve: ValveSpec,
 ) -> LoopSpec:
@@ -59,11 +59,11 @@ def default_loops(**throughput: Any) -> tuple[LoopSpec, ...]:
     linear = ValveSpec(lag=2.0)
     equal = ValveSpec(characteristic="equal-percentage", lag=3.0)
     loops = (
-        _loop(0, 1.2, (120.0, 25.0), 12.0, "lambda", 0.020, (0.7, 45.0), 5.0, linear),
-        _loop(1, 0.8, (420.0, 80.0), 30.0, "lambda", 0.015, (1.0, 240.0), 8.0, equal),
-        _loop(2, 1.5, (180.0, 40.0), 20.0, "tight", 0.060, (0.5, 20.0), 6.0, linear),
-        _loop(3, 1.0, (150.0, 60.0), 75.0, "lambda", 0.025, (0.9, 90.0), 12.0, equal),
-        _loop(4, 2.0, (300.0, 45.0), 25.0, "sluggish", 0.030, (0.5, 1800.0), 7.0, linear),
+        _build_loop(0, 1.2, (120.0, 25.0), 12.0, "lambda", 0.020, (0.7, 45.0), 5.0, linear),
+        _build_loop(1, 0.8, (420.0, 80.0), 30.0, "lambda", 0.015, (1.0, 240.0), 8.0, equal),
+        _build_loop(2, 1.5, (180.0, 40.0), 20.0, "tight", 0.060, (0.5, 20.0), 6.0, linear),
+        _build_loop(3, 1.0, (150.0, 60.0), 75.0, "lambda", 0.025, (0.9, 90.0), 12.0, equal),
+        _build_loop(4, 2.0, (300.0, 45.0), 25.0, "sluggish", 0.030, (0.5, 1800.0), 7.0, linear),
     )
     return tuple(replace(loop, throughput=replace(loop.throughput, **throughput)) for loop in loops)
 

@@ -84,10 +84,10 @@ def make_loop_sheet(loops: Sequence[LoopSpec], interval: int, scan: int | None =
     loops = LoopSet.of(loops)
     scan = choose_default_scan(interval) if scan is None else scan
     return [_make_row(loop, modes[MODES.index(mode)], interval / SECOND, scan / SECOND)
-            for loop, mode in zip(loops, _initial_modes(loops), strict=True)]
+            for loop, mode in zip(loops, _find_initial_modes(loops), strict=True)]
 
 
-def _initial_modes(loops: LoopSet) -> list[str]:
+def _find_initial_modes(loops: LoopSet) -> list[str]:
     """Return the mode of each loop as a sample has it: a master whose slave is not in CAS waits in MAN."""
     modes = loops.map(lambda loop: loop.mode)
     index = {loop: i for i, loop in enumerate(loops.ids)}

@@ -213,7 +213,7 @@ def serialize_specification(spec: object) -> str:
         return repr(spec)
     kind = type(spec).__name__
     parts = []
-    for name, default in _defaults(spec.__class__):
+    for name, default in _list_defaults(spec.__class__):
         value = getattr(spec, name)
         if value is not default and (default is MISSING or value != default):
             text = _serialize_once(value) if isinstance(value, _SHARED_PARTS) else serialize_specification(value)
@@ -230,6 +230,6 @@ _serialize_once = lru_cache(maxsize=4096)(serialize_specification)
 
 
 @lru_cache(maxsize=64)
-def _defaults(kind: Any) -> list[tuple[str, object]]:
+def _list_defaults(kind: Any) -> list[tuple[str, object]]:
     return [(field.name, field.default_factory() if field.default_factory is not MISSING else field.default)
             for field in fields(kind) if field.name not in _UNHASHED_FIELDS]

@@ -78,12 +78,13 @@ def apply_tuning_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
 
 def _apply_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
                 scan: float) -> tuple[float, float]:
-    gain, lag, second_lag, dead_time = _effective_process(process, valve, scan)
+    gain, lag, second_lag, dead_time = _compute_effective_process(process, valve, scan)
     is_integrating = process.model == "integrator"
     if rule == "aggressive":
         reset = _AGGRESSIVE_RESET_DEAD_TIMES * dead_time
         reset = reset if is_integrating else min(lag, reset)
-        return _ultimate_gain(replace(process, gain=gain), valve.lag, reset, scan) / AGGRESSIVE_GAIN_MARGIN, reset
+        limit = _compute_ultimate_gain(replace(process, gain=gain), valve.lag, reset, scan)
+        return limit / AGGRESSIVE_GAIN_MARGIN, reset
     # Skogestad's half rule: the second lag is half dead time, half lag.
     dead_time += second_lag / 2.0
     lag += second_lag / 2.0
@@ -99,7 +100,8 @@ def _apply_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: Senso
     return kc, min(lag, 4.0 * (closed_loop + dead_time))
 
 
-def _effective_process(process: ProcessSpec, valve: ValveSpec, scan: float) -> tuple[float, float, float, float]:
+def _compute_effective_process(process: ProcessSpec, valve: ValveSpec,
+                               scan: float) -> tuple[float, float, float, float]:
     """Return (gain, lag, second lag, dead time), in s: with the scan's own delay, and the actuator's lag."""
     lags = sorted((0.0,) if process.model == "integrator" else process.tau, reverse=True)
     lag = max(lags[0], scan)
@@ -108,7 +110,7 @@ def _effective_process(process: ProcessSpec, valve: ValveSpec, scan: float) -> t
     return gain, lag, second_lag, process.dead_time + scan + valve.lag
 
 
-def _ultimate_gain(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
+def _compute_ultimate_gain(process: ProcessSpec, valve_lag: float, reset: float, scan: float) -> float:
     """Return the controller gain at the limit of stability, where the Nyquist curve meets the negative real axis."""
     slowest = 1e-3 / (fsum((*process.tau, process.dead_time, valve_lag, reset, scan)))
     fraction_of_log: Floats = np.arange(_FREQUENCIES - 1, -1, -1) / (_FREQUENCIES - 1.0)

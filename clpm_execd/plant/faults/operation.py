@@ -69,7 +69,7 @@ class OperationFaults:
         self._effects = StageEffects(schedule, {"sp": self._sp_effect}, np.arange(len(state.sp)))
         self.shift: Floats = np.zeros(len(state.sp))
 
-    def _faults_of(self, column: int) -> list[int]:
+    def _find_faults(self, column: int) -> list[int]:
         """Return the indices of the faults of a loop."""
         first, last = np.searchsorted(self._column, [column, column + 1])
         faults: list[int] = self._faults[first:last].tolist()
@@ -77,7 +77,7 @@ class OperationFaults:
 
     def set_operator_mode(self, column: int, mode: int) -> bool:
         """Note the mode that the operator chooses, and return whether the mode of this loop is set here."""
-        if not self._faults_of(column):
+        if not self._find_faults(column):
             return False
         self._operator_mode[column] = mode
         self._set_mode(column)
@@ -96,7 +96,7 @@ class OperationFaults:
         before, self._severity = self._severity, severity
         with_new_severity = self._faults[severity[self._faults] != before[self._faults]]
         for column in set(self._schedule.column[with_new_severity].tolist()):
-            for k in self._faults_of(column):
+            for k in self._find_faults(column):
                 if (severity[k] > 0) != (k in self._present):
                     (self._start if severity[k] > 0 else self._end)(k)
                 if k in self._shutdown_limits and severity[k] > 0 and severity[k] != before[k]:
@@ -146,7 +146,7 @@ class OperationFaults:
     def holds_op(self, column: int) -> bool:
         """Whether a shutdown holds the valve of this loop, so that the operator does not move it otherwise."""
         return any(k in self._forcing_manual and k in self._shutdown_limits
-                   for k in self._faults_of(column))
+                   for k in self._find_faults(column))
 
     def step(self) -> None:
         """Do the actions that are due at this scan."""
@@ -179,7 +179,7 @@ class OperationFaults:
         return float(draw_uniforms(np.array([self._keys[k]]), self._schedule.tick, 1)[0, 0])
 
     def _set_mode(self, column: int) -> None:
-        mode, faults = self._operator_mode[column], self._faults_of(column)
+        mode, faults = self._operator_mode[column], self._find_faults(column)
         if any(k in self._forcing_manual for k in faults):
             mode = MAN
         elif mode == CAS and any(self._schedule.faults[k].kind.name == "cascade-broken"
@@ -195,7 +195,7 @@ class OperationFaults:
         """Shift SP from where it is, in AUT; in CAS it is the master's and in MAN it rests, until the mode changes."""
         if self._state.mode[column] != AUT:
             return
-        target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._faults_of(column))
+        target = self._sp_effect[column] + fsum(self._sp_change.get(k, 0.0) for k in self._find_faults(column))
         sp = self._state.sp[column]
         new_sp = sp if target == self.shift[column] else min(100.0, max(0.0, sp + (target - self.shift[column])))
         self.shift[column] += new_sp - sp
@@ -206,7 +206,7 @@ class OperationFaults:
         active = [(column, (nth, k in self._forcing_manual, self._next_tick.get(k, -1), self._action_count.get(k, 0),
                             self._op_before.get(k, np.nan), self._sp_change.get(k, np.nan)))
                   for column in self._columns.tolist()
-                  for nth, k in enumerate(self._faults_of(column)) if k in self._present]
+                  for nth, k in enumerate(self._find_faults(column)) if k in self._present]
         return {stored_names.OPERATION_CHOSEN: OwnedRows(self._columns, self._operator_mode[self._columns]),
                 stored_names.OPERATION_SHIFT: OwnedRows(self._columns, self.shift[self._columns]),
                 stored_names.OPERATION_ACTING: owned_records(active, _ACTIVE_FAULT)}
@@ -219,7 +219,7 @@ class OperationFaults:
         self.shift[shift.owner] = shift.values
         for column, (nth, forces_manual, next_tick, count, op, sp_change) in zip(
                 active.owner.tolist(), active.values.tolist(), strict=True):
-            k = self._faults_of(column)[nth]
+            k = self._find_faults(column)[nth]
             (self._forcing_manual.add if forces_manual else self._forcing_manual.discard)(k)
             self._action_count[k] = count
             _set_or_remove(self._next_tick, k, next_tick if next_tick >= 0 else None)

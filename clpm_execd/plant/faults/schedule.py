@@ -95,7 +95,7 @@ class Schedule(FaultSeverities):
         # Counted from the start of the fault; one that was to end before its start never begins.
         self._until = np.maximum(_to_ns(_NEVER_NS if spec.until is None else spec.until - start
                                         for spec, start in zip(specs, origin.tolist(), strict=True)) - self._start, 0)
-        self._ramp = np.maximum(_to_ns(_ramp_ns(fault) for fault in self.faults), 1)
+        self._ramp = np.maximum(_to_ns(_find_ramp(fault) for fault in self.faults), 1)
         # A ramp rises in steps, each at a round number of scans: then many ramps change at the same scans.
         log2_stride = np.frexp(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0))[1] - 1
         self._stride = np.left_shift(1, np.minimum(log2_stride, _MAX_LOG2_STRIDE), dtype=np.int64)
@@ -131,7 +131,7 @@ class Schedule(FaultSeverities):
     def _is_constant(self, first: int, last: int) -> npt.NDArray[np.bool_]:
         """Return, (F,), whether a fault is absent, or at full severity, at all scans from first to last."""
         since, span = (first - self._first_tick) * self._scan - self._start, (last - first) * self._scan
-        within, remaining = self._since_last_start(since, slice(None))
+        within, remaining = self._compute_times_since_start(since, slice(None))
         is_full = (within >= self._settling_ns) & (
             within + span < self._duration - np.where(self._fades_out, self._settling_ns, 0))
         is_full &= since + span < self._until
@@ -142,7 +142,7 @@ class Schedule(FaultSeverities):
         """Return the severities of some faults, (T, number of faults)."""
         ramp, duration = self._ramp[which], self._duration[which]
         since = (ticks[:, None] - self._first_tick[which]) * self._scan - self._start[which]
-        within, _ = self._since_last_start(since, which)
+        within, _ = self._compute_times_since_start(since, which)
         elapsed_ns = within - ticks[:, None] % self._stride[which] * self._scan
         severity = np.clip((elapsed_ns + self._scan) / ramp, _MIN_SEVERITY, 1.0)
         fading = np.maximum((duration - elapsed_ns) / ramp, _MIN_SEVERITY)
@@ -151,7 +151,7 @@ class Schedule(FaultSeverities):
         severity[is_absent | (ticks[:, None] < self._first_tick[which])] = 0.0
         return np.asarray(severity)
 
-    def _since_last_start(
+    def _compute_times_since_start(
         self, since: npt.NDArray[np.int64], which: slice | npt.NDArray[np.intp],
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the times since a start of some faults, and until the interval of their next start, ns.
@@ -220,7 +220,7 @@ def _to_ns(values: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
 
 
-def _ramp_ns(fault: Fault) -> int:
+def _find_ramp(fault: Fault) -> int:
     """Return the ramp of a fault: as given, or its parameter `over`."""
     if fault.spec.ramp or "over" not in fault.kind.defaults:
         return fault.spec.ramp

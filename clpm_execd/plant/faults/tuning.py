@@ -14,7 +14,7 @@ from clpm_execd.plant.tuning import AGGRESSIVE_GAIN_MARGIN, apply_tuning_rule, t
 _SLUGGISH_CLOSED_LOOP = 5.0
 
 
-def _factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
+def _compute_factors(fault: Fault, gain: float, reset: float) -> tuple[float, float]:
     """Return the factors of Kc and of Kc/Ti; a controller without integral action gets none."""
     healthy_kc, healthy_reset, _ = to_ideal_form(tune_controller(fault.loop, fault.scan))
     return gain / healthy_kc, gain / healthy_kc * healthy_reset / reset
@@ -25,42 +25,42 @@ def _tune(fault: Fault, rule: str) -> tuple[float, float]:
     return apply_tuning_rule(replace(fault.loop, controller=replace(fault.loop.controller, tuning=rule)), fault.scan)
 
 
-def _sluggish_factors(fault: Fault) -> tuple[float, float]:
+def _compute_sluggish_factors(fault: Fault) -> tuple[float, float]:
     gain, reset = _tune(fault, "sluggish")  # the gain falls as the closed loop becomes slower
     slower = fault["closed_loop"] / _SLUGGISH_CLOSED_LOOP
-    return _factors(fault, gain / slower, reset * (slower if fault.loop.process.model == "integrator" else 1.0))
+    return _compute_factors(fault, gain / slower, reset * (slower if fault.loop.process.model == "integrator" else 1.0))
 
 
-def _aggressive_factors(fault: Fault) -> tuple[float, float]:
+def _compute_aggressive_factors(fault: Fault) -> tuple[float, float]:
     gain, reset = _tune(fault, "aggressive")
-    return _factors(fault, gain * AGGRESSIVE_GAIN_MARGIN / fault["gain_margin"], reset)
+    return _compute_factors(fault, gain * AGGRESSIVE_GAIN_MARGIN / fault["gain_margin"], reset)
 
 
 def sluggish_gain_factor(fault: Fault) -> float:
     """Return the factor of Kc that makes the closed loop so slow."""
-    return _sluggish_factors(fault)[0]
+    return _compute_sluggish_factors(fault)[0]
 
 
 def sluggish_integral_factor(fault: Fault) -> float:
     """Return the factor of Kc/Ti that makes the closed loop so slow."""
-    return _sluggish_factors(fault)[1]
+    return _compute_sluggish_factors(fault)[1]
 
 
 def aggressive_gain_factor(fault: Fault) -> float:
     """Return the factor of Kc that leaves the gain margin."""
-    return _aggressive_factors(fault)[0]
+    return _compute_aggressive_factors(fault)[0]
 
 
 def aggressive_integral_factor(fault: Fault) -> float:
     """Return the factor of Kc/Ti that leaves the gain margin."""
-    return _aggressive_factors(fault)[1]
+    return _compute_aggressive_factors(fault)[1]
 
 
 def actuator_factor(fault: Fault) -> float:
     """Return the factor of the fraction of its remaining way that an actuator moves in one scan."""
     healthy, lag = fault.loop.valve.lag, fault.loop.valve.lag + fault["lag"]
 
-    def fraction_per_scan(lag: float) -> float:
+    def compute_fraction(lag: float) -> float:
         return 1.0 - exp(-fault.scan / lag) if lag > 0 else 1.0
 
-    return fraction_per_scan(lag) / fraction_per_scan(healthy)
+    return compute_fraction(lag) / compute_fraction(healthy)

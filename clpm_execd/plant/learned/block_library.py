@@ -39,7 +39,7 @@ class BlockLibrary:
         self._starts_anywhere = model.innovation.size > 0
         if self._starts_anywhere:
             return
-        weight = _inverse_deviations(model.signals)
+        weight = _compute_inverse_deviations(model.signals)
         weight[2] *= model.setpoint.size > 0  # an operator's set point is no state
         self._weight: Floats = np.repeat(weight[None], STATE_LAGS, axis=0).ravel()
         past = np.stack([model.signals[self.starts - k] for k in range(1, STATE_LAGS + 1)], axis=1)
@@ -94,7 +94,7 @@ class StateMatchedLibrary:
         last = len(held) - 1
         rows = np.arange(last + 1)
         rise = held[np.minimum(rows + self.min_samples, last), 1] - held[np.maximum(rows - 1, 0), 1]
-        self._weight: Floats = np.tile(_inverse_deviations(self._select_signals(held)), len(self._lags))
+        self._weight: Floats = np.tile(_compute_inverse_deviations(self._select_signals(held)), len(self._lags))
         self._weight[1::states.shape[1]] *= self._op_weight
         if model.mirror.size:
             self._append_mirror_image(model)
@@ -172,7 +172,7 @@ def _draw_nearest(distance: Floats, count: int, uniform: float) -> int:
     return int(nearest[int(uniform * count)])
 
 
-def _inverse_deviations(signals: Floats) -> Floats:
+def _compute_inverse_deviations(signals: Floats) -> Floats:
     """Return one over the standard deviation of each signal, 0 where it does not move; signals: (N, C)."""
     scale = np.array([standard_deviation(signal) for signal in signals.T])
     return np.where(scale > _MIN_STD_PERCENT, 1.0 / np.maximum(scale, _MIN_STD_PERCENT), 0.0)

@@ -45,7 +45,7 @@ def is_direct_acting(loop: LoopSpec) -> bool:
     return loop.controller.action == "direct"
 
 
-def _pid_params(loop: LoopSpec, scan: float) -> tuple[float, ...]:
+def _compute_pid_params(loop: LoopSpec, scan: float) -> tuple[float, ...]:
     """Return kp, ki, kd, filter pole, anti-windup gain and set point weight, as in `equations.LoopParams`."""
     kc, ti, td = to_ideal_form(tune_controller(loop, scan))
     kp = -kc if is_direct_acting(loop) else kc
@@ -71,7 +71,7 @@ class Controller(LoopArrays):
         self._sp, self._op, self._pv = state.sp[level], state.op[level], state.pv[level]
         self._mode, self._effective_mode = state.mode[level], state.effective_mode[level]
         self.kp, self.ki, self._kd, self._filter_pole, self.anti_windup_gain, self._setpoint_weight = ours.columns(
-            lambda loop: _pid_params(loop, scan))
+            lambda loop: _compute_pid_params(loop, scan))
         self._has_derivative = bool((self._kd != 0).any())
         self._has_setpoint_tracking = ours.where(lambda loop: loop.controller.setpoint_tracking)
         self._integral, self._derivative = np.zeros(len(ours)), np.zeros(len(ours))
@@ -105,10 +105,10 @@ class Controller(LoopArrays):
         """Index our slaves and their masters, and our masters and their slaves: ours from the level's start."""
         masters, slaves = self._state.cascades.masters, self._state.cascades.slaves
 
-        def within(index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        def is_in_level(index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
             return np.asarray((index >= level.start) & (index < level.stop))
 
-        is_slave, is_master = within(slaves), within(masters)
+        is_slave, is_master = is_in_level(slaves), is_in_level(masters)
         self._slave, self._its_master = slaves[is_slave] - level.start, masters[is_slave]
         self._master, self._its_slave = masters[is_master] - level.start, slaves[is_master]
 
@@ -120,7 +120,7 @@ class Controller(LoopArrays):
         if self._has_derivative:
             derivative_action(self._derivative, self._filter_pole, self._kd, self._last_pv, self._pv)
             self._last_pv[:] = self._pv
-        tracks = self._tracking()
+        tracks = self._find_tracking_loops()
         integrate(self._integral, self.ki if tracks is None else np.where(tracks, 0.0, self.ki), self._sp, self._pv)
         op = unsaturated_output(self._setpoint_weight, self._sp, self._pv, self.kp, self._integral)
         if self._has_derivative:
@@ -132,7 +132,7 @@ class Controller(LoopArrays):
             np.copyto(self._op, op.clip(0.0, 100.0), where=~tracks)
             anti_windup_back_calculation(self._integral, self._op, op, np.where(tracks, 1.0, self.anti_windup_gain))
 
-    def _tracking(self) -> npt.NDArray[np.bool_] | None:
+    def _find_tracking_loops(self) -> npt.NDArray[np.bool_] | None:
         """Return which loops track their OP, in MAN and in the first scan after it; None where none does."""
         is_manual = self._is_manual
         if is_manual is None and self._none_was_manual:

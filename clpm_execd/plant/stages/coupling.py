@@ -54,9 +54,9 @@ class CoupledLoads:
         self._fraction = scan / (scan + lag)
         self._delayed = np.flatnonzero(lag > 0.0)
         # Behind the first time constant, and behind both; a new link starts in balance with the other loop.
-        self._passed: Floats = np.repeat(self._movement()[:, None], 2, axis=1)
+        self._passed: Floats = np.repeat(self._compute_movement()[:, None], 2, axis=1)
 
-    def _movement(self) -> Floats:
+    def _compute_movement(self) -> Floats:
         """Return how far the other loops are from where they are in balance, (C,) % of travel or span."""
         movement: Floats = self._signals.take(self._at)
         movement -= self._nominal
@@ -65,7 +65,7 @@ class CoupledLoads:
 
     def step(self) -> Floats:
         """Return the loads of this scan, (C,) % of travel."""
-        movement = self._movement()
+        movement = self._compute_movement()
         for stage in self._passed.T:
             stage += self._fraction * (movement - stage)
             movement = stage

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clpm_execd.plant.stages.throughput import Throughput
 
 
-def _ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
+def _compute_ou_params(loop: LoopSpec, scan: float) -> tuple[float, float]:
     """Return the AR(1) coefficient and the noise gain of a scan; the load of a learned loop is in its model."""
     if loop.learned_model:
         return 0.0, 0.0
@@ -41,7 +41,7 @@ class Draws:
 
     def __init__(self, loops: LoopSet, seed: int, starts: npt.NDArray[np.int64], scan: int) -> None:
         self._keys = derive_stream_keys(seed, loops.ids, stored_names.NOISE_AND_LOAD)
-        self._ar1, self._load_gain = loops.columns(lambda loop: _ou_params(loop, scan / SECOND))
+        self._ar1, self._load_gain = loops.columns(lambda loop: _compute_ou_params(loop, scan / SECOND))
         self._throughput: Throughput | None = None
         if loops.any(lambda loop: loop.throughput.moves_load):
             from clpm_execd.plant.stages.throughput import Throughput
@@ -64,7 +64,7 @@ class Disturbance:
         self._state = state
         self.couplings: Couplings | None = None
         self.faults: LoadFaults | None = None
-        self._ar1: Floats = loops.column(lambda loop: _ou_params(loop, scan)[0])
+        self._ar1: Floats = loops.column(lambda loop: _compute_ou_params(loop, scan)[0])
 
     def loop_params(self, i: int) -> dict[str, float]:
         """Return this stage's fields of `equations.LoopParams`, of one loop."""

@@ -72,7 +72,7 @@ class _Ramp:
         return self.begin + (self.end - self.begin) * (tick - self.first) / (self.last - self.first)
 
 
-def _daily_profile(day: tuple[float, ...]) -> Floats:
+def _compute_daily_profile(day: tuple[float, ...]) -> Floats:
     """Return how much oftener than on average SP is moved in each quarter of an hour from 0 h UTC, (96,)."""
     rates = np.array(day)[np.arange(QUARTER_HOURS_PER_DAY) * len(day) // QUARTER_HOURS_PER_DAY]
     mean = fsum(rates.tolist()) / len(rates)
@@ -85,7 +85,7 @@ def _move_statistics(operator: OperatorSpec) -> tuple[float, float]:
     return probability, operator.size
 
 
-def _gain_over_horizon(loop: LoopSpec) -> float:
+def _compute_gain_over_horizon(loop: LoopSpec) -> float:
     """Return what OP does to PV until the operator looks again, % of span per %."""
     gain = loop.process.gain
     return gain * _OPERATOR_HORIZON_SECONDS if loop.process.model == "integrator" else gain
@@ -110,7 +110,7 @@ class Operator(LoopArrays):
         self._added_moves = 0
         for i in np.flatnonzero(loops.where(lambda loop: bool(loop.moves))).tolist():
             for number, move in enumerate(loops[i].moves):
-                heappush(self._plan, self._planned_move(i, number, move, loops[i], int(starts[i])))
+                heappush(self._plan, self._plan_move(i, number, move, loops[i], int(starts[i])))
         self._nominal_sp = state.sp.copy()
         self._move_probability, self._move_size = loops.columns(lambda loop: _move_statistics(loop.operator))
         self._next_quarter_tick = 0 if self._move_probability.any() else None
@@ -118,10 +118,10 @@ class Operator(LoopArrays):
         purposes = (stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE)
         self._occurrence_keys, self._time_keys, self._target_keys = (
             derive_stream_keys(seed, habit_ids, purpose) for purpose in purposes)
-        self._gain_over_horizon = loops.column(_gain_over_horizon)
+        self._gain_over_horizon = loops.column(_compute_gain_over_horizon)
         self._planned_quarter = np.full(len(loops), -1)  # since 1970, whose habits are in the plan
         profiles = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
-        self._profiles = np.array([_daily_profile(day) for day in profiles])
+        self._profiles = np.array([_compute_daily_profile(day) for day in profiles])
         self._profile = loops.column(lambda loop: profiles[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
         self._mean_stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
@@ -136,7 +136,7 @@ class Operator(LoopArrays):
         self._wave_amplitude, self._wave_period = waves[:, self._with_wave]
         self._waves_first, self._waves = -1, np.empty((0, len(self._with_wave)))
 
-    def _planned_move(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _PlannedMove:
+    def _plan_move(self, i: int, number: int, move: Move, loop: LoopSpec, start: int) -> _PlannedMove:
         at = move.at if move.from_start else move.at - start
         tick = int(self._start_tick[i]) + -(-at // self._scan)
         ramp = -(-move.ramp // self._scan)
@@ -157,13 +157,13 @@ class Operator(LoopArrays):
             if tick >= ramp.last or not is_taken:
                 del self._ramps[loop, signal]
         if self._with_wave.size:
-            self._state.sp[self._with_wave] = self._waves_at(tick)
+            self._state.sp[self._with_wave] = self._compute_waves(tick)
             if self.faults is not None:
                 self._state.sp[self._with_wave] += self.faults.shift[self._with_wave]
         if self.faults is not None:
             self.faults.step()
 
-    def _waves_at(self, tick: int) -> Floats:
+    def _compute_waves(self, tick: int) -> Floats:
         """Return the set points of the loops with a wave."""
         first = tick - tick % _WAVE_SCANS_PER_BLOCK
         if first != self._waves_first:
@@ -179,7 +179,7 @@ class Operator(LoopArrays):
         self._added_moves += 1
         for i in indices:
             start = int(self._start_tick[i]) * self._scan
-            heappush(self._plan, self._planned_move(i, _FIRST_ADDED_NUMBER + self._added_moves, move, loop, start))
+            heappush(self._plan, self._plan_move(i, _FIRST_ADDED_NUMBER + self._added_moves, move, loop, start))
 
     def idle_scans(self, tick: int, most: int) -> int:
         """Return for how many scans from this one on, at most so many, nothing is due."""

@@ -26,7 +26,7 @@ from clpm_execd.plant.stages.state import State, to_percent
 _DEAD_TIME_TOLERANCE_SCANS = 1e-9  # rounding: a dead time of 3.0000000001 scans is three
 
 
-def _decay(h: float, tau: float) -> float:
+def _compute_decay(h: float, tau: float) -> float:
     return exp(-h / tau) if tau > 0 else 0.0
 
 
@@ -51,10 +51,10 @@ def discretize(process: ProcessSpec, h: float) -> tuple[float, float, float, flo
     if process.model == "integrator":
         return 0.0, 0.0, 1.0, 0.0, process.gain * h
     if process.model == "fopdt":
-        a = _decay(h, process.tau[0])
+        a = _compute_decay(h, process.tau[0])
         return 0.0, 0.0, a, 0.0, process.gain * (1.0 - a)
     tau1, tau2 = process.tau
-    a1, a2 = _decay(h, tau1), _decay(h, tau2)
+    a1, a2 = _compute_decay(h, tau1), _compute_decay(h, tau2)
     slow, fast = max(tau1, tau2), min(tau1, tau2)
     if slow == fast:
         c = h / tau1 * a1 if a1 > 0 else 0.0
@@ -159,7 +159,7 @@ class DeadTime:
         """Take note that the ring of one loop has been written on, up to this place."""
         self._head[i] = self._first[i] + head * self._stride[i]
 
-    def _indices_loop_by_loop(self) -> Indices:
+    def _order_by_loop(self) -> Indices:
         """Return where the values of the first loop's ring are, then those of the second, and so on."""
         place = np.arange(len(self._values)) - np.repeat(np.cumsum(self._length) - self._length, self._length)
         return np.asarray(np.repeat(self._first, self._length) + place * np.repeat(self._stride, self._length))
@@ -169,13 +169,13 @@ class DeadTime:
         head = (self._head - self._first) // self._stride
         return {
             stored_names.DEAD_TIME_RING: OwnedRows(np.repeat(loops, self._length),
-                                                   self._values[self._indices_loop_by_loop()]),
+                                                   self._values[self._order_by_loop()]),
             stored_names.DEAD_TIME_PLACE: OwnedRows(loops, head)}
 
     def restore(self, tables: Tables) -> None:
         ring, (loops, head) = tables[stored_names.DEAD_TIME_RING], tables[stored_names.DEAD_TIME_PLACE]
         is_restored = np.repeat(np.isin(np.arange(len(self._length)), loops), self._length)
-        self._values[self._indices_loop_by_loop()[is_restored]] = ring.values
+        self._values[self._order_by_loop()[is_restored]] = ring.values
         self._head[loops] = self._first[loops] + head * self._stride[loops]
 
 

@@ -67,13 +67,13 @@ class Recorder(LoopArrays):
 
 def make_recorders(loops: LoopSet) -> tuple[Recorder, Recorder]:
     """Return the recorders of PV, in engineering units, and of OP, in per cent or what that is recorded as."""
-    return Recorder(*loops.columns(_pv_recording)), Recorder(*loops.columns(_op_recording))
+    return Recorder(*loops.columns(_choose_pv_recording)), Recorder(*loops.columns(_choose_op_recording))
 
 
-def _pv_recording(loop: LoopSpec) -> tuple[float, float]:
+def _choose_pv_recording(loop: LoopSpec) -> tuple[float, float]:
     return loop.recording.resolution.pv, loop.recording.exception * (loop.range[1] - loop.range[0]) / 100.0
 
 
-def _op_recording(loop: LoopSpec) -> tuple[float, float]:
+def _choose_op_recording(loop: LoopSpec) -> tuple[float, float]:
     low, high = loop.recording.op_range
     return loop.recording.resolution.op, loop.recording.exception * (high - low) / 100.0

@@ -119,8 +119,8 @@ class Throughput:
         self._value_index = value_index
         knot, minute = divmod(value_index, _KNOT_SECONDS // _STEP_SECONDS)
         if knot != self._knot:
-            last = self._knots[1] if self._knots and knot == self._knot + 1 else self._since_start(knot)
-            self._knots, self._knot = [last, self._since_start(knot + 1)], knot
+            last = self._knots[1] if self._knots and knot == self._knot + 1 else self._compute_since_start(knot)
+            self._knots, self._knot = [last, self._compute_since_start(knot + 1)], knot
         part = minute * _STEP_SECONDS / _KNOT_SECONDS
         (throughput, load), (next_throughput, next_load) = self._knots
         self._load = load + part * (next_load - load)
@@ -129,7 +129,7 @@ class Throughput:
             # The noise of a differential pressure is turbulence, which grows with the square of the flow.
             self._noise_factor = np.where(self._is_flow, factor * factor, 1.0)
 
-    def _since_start(self, knot: int) -> tuple[Floats, Floats]:
+    def _compute_since_start(self, knot: int) -> tuple[Floats, Floats]:
         throughput, load = self._compute(np.full(len(self.columns), knot * _KNOT_SECONDS))
         return throughput - self._at_start[0], load - self._at_start[1]
 

@@ -48,7 +48,7 @@ class Valve:
         self._root_gain: Floats = 2.0 * np.sqrt(np.maximum(self._nominal_op[self._quick_opening], 1.0))
         self.flow: Floats = np.zeros(len(loops))
 
-    def _equal_percentage_flow(self, travel: Floats) -> Floats:
+    def _compute_equal_percentage_flow(self, travel: Floats) -> Floats:
         if len(travel) > _MAX_VALVES_ONE_BY_ONE:
             return equal_percentage(travel, self._log_r)
         return np.array([equal_percentage(*pair) for pair in zip(travel.tolist(), self._log_r.tolist(), strict=True)])
@@ -76,7 +76,7 @@ class Valve:
             state.position[cascades.masters] = state.true_pv[cascades.slaves]
         np.subtract(state.position, self._nominal_op, out=self.flow)
         if self._equal_percentage.size:
-            self.flow[self._equal_percentage] = self._equal_percentage_flow(self.flow[self._equal_percentage])
+            self.flow[self._equal_percentage] = self._compute_equal_percentage_flow(self.flow[self._equal_percentage])
         if self._quick_opening.size:
             root = np.sqrt(state.position[self._quick_opening])
             self.flow[self._quick_opening] = quick_opening(
