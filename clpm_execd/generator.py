@@ -133,7 +133,7 @@ class ControlLoopDataGenerator:
         BadInput
             n is not a positive integer, or a loop that another one names, as its master or otherwise, does not exist.
         """
-        return NotebookBlock.of(self._started_plant().advance(_read_count(n)))
+        return NotebookBlock.of(self._start_plant().advance(_read_count(n)))
 
     def loop_sheet(self) -> LoopSheet:
         """Return what is known of each loop before its first sample: ranges, units, settings in force, sampling."""
@@ -150,7 +150,7 @@ class ControlLoopDataGenerator:
             n is not a positive integer, or the master of a loop, or a loop that a fault names, does not exist.
         """
         n = _read_count(n)
-        plant, output = self._started_plant(), self._configuration.output
+        plant, output = self._start_plant(), self._configuration.output
         if self._encoder is None:
             sheet = None
             if output.info:
@@ -161,7 +161,7 @@ class ControlLoopDataGenerator:
                                          sheet=sheet)
         return self._encoder.encode(plant.advance(n))
 
-    def _started_plant(self) -> Plant:
+    def _start_plant(self) -> Plant:
         """Return the plant, which starts at the first call."""
         if self._plant is None:
             problems: list[Problem] = []

@@ -139,21 +139,21 @@ def evaluate(name: str, suite: str, truth: GroundTruth, alarms: Sequence[Alarm],
 
     def accuracy(against: str | None) -> Value:
         counts = count_time(truth, diagnoses, STICTION, against)
-        return _bootstrap(_balanced_accuracy, counts) if names_kinds else no_value
+        return _bootstrap(_compute_balanced_accuracy, counts) if names_kinds else no_value
 
     return Row(
         name, suite,
-        _bootstrap(_event_f1, _event_counts(by_kind)) if names_kinds else no_value,
-        _bootstrap(_time_f1, _time_counts(by_kind)) if names_kinds else no_value,
-        _bootstrap(_event_f1, _event_counts(by_any)),
+        _bootstrap(_compute_event_f1, _count_events(by_kind)) if names_kinds else no_value,
+        _bootstrap(_compute_time_f1, _sum_times(by_kind)) if names_kinds else no_value,
+        _bootstrap(_compute_event_f1, _count_events(by_any)),
         accuracy(None), accuracy("aggressive"), accuracy("external-oscillation"),
-        _bootstrap(_rate, np.stack([false_alarms, days], axis=1)),
+        _bootstrap(_compute_rate, np.stack([false_alarms, days], axis=1)),
         float(np.median(delays)) / 1e9 if delays else None,
-        _bootstrap(_event_f1, _root_cause_counts(truth, alarms)))
+        _bootstrap(_compute_event_f1, _count_root_causes(truth, alarms)))
 
 
-def _root_cause_counts(truth: GroundTruth, alarms: Iterable[Alarm]) -> Floats:
-    """Return for each loop the counts of `_event_f1` over alarms that name another loop as the cause.
+def _count_root_causes(truth: GroundTruth, alarms: Iterable[Alarm]) -> Floats:
+    """Return for each loop the counts of `_compute_event_f1` over alarms that name another loop as the cause.
 
     Right is a loop that the cause reaches, be it healthy or one with a fault of that name, such as an external
     oscillation that comes from another loop. Without such an alarm the monitor does not look for causes, and there are
@@ -225,19 +225,19 @@ def count_time(truth: GroundTruth, alarms: Iterable[Alarm], fault: str, against:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def _event_counts(tallies: Sequence[Tally]) -> Floats:
+def _count_events(tallies: Sequence[Tally]) -> Floats:
     return np.array([(tally.events, tally.detected_events, tally.correct_alarms, tally.wrong_alarms)
                      for tally in tallies], dtype=np.float64)
 
 
-def _time_counts(tallies: Sequence[Tally]) -> Floats:
+def _sum_times(tallies: Sequence[Tally]) -> Floats:
     return np.array([(tally.true_positive, tally.false_positive, tally.false_negative) for tally in tallies],
                     dtype=np.float64)
 
 
 # Scores of sums of counts over loops: from (resamples, counts) to (resamples,), NaN where undefined.
 
-def _event_f1(counts: Floats) -> Floats:
+def _compute_event_f1(counts: Floats) -> Floats:
     events, detected, correct, wrong = counts.T
     precision, recall = _divide(correct, correct + wrong), _divide(detected, events)
     f1 = _divide(2.0 * precision * recall, precision + recall)
@@ -245,17 +245,17 @@ def _event_f1(counts: Floats) -> Floats:
     return np.where(is_undefined, np.nan, np.nan_to_num(f1))
 
 
-def _time_f1(counts: Floats) -> Floats:
+def _compute_time_f1(counts: Floats) -> Floats:
     hit, false, missed = counts.T
     return _divide(2.0 * hit, 2.0 * hit + false + missed)
 
 
-def _balanced_accuracy(counts: Floats) -> Floats:
+def _compute_balanced_accuracy(counts: Floats) -> Floats:
     hit, false, missed, rejected = counts.T
     return (_divide(hit, hit + missed) + _divide(rejected, rejected + false)) / 2.0
 
 
-def _rate(counts: Floats) -> Floats:
+def _compute_rate(counts: Floats) -> Floats:
     return _divide(*counts.T)
 
 

@@ -129,9 +129,9 @@ class Recording:
         for start in range(0, len(self.times) - size + 1, size):
             part = slice(start, start + size)
             first = int(self.times[start])
-            yield first, first + size * interval, [self._window(part, i) for i in range(len(self.sheet))]
+            yield first, first + size * interval, [self._cut_window(part, i) for i in range(len(self.sheet))]
 
-    def _window(self, part: slice, i: int) -> LoopWindow:
+    def _cut_window(self, part: slice, i: int) -> LoopWindow:
         row = self.sheet[i]
         pv, op, sp = (fill_both_ways(signal[part, i:i + 1])[:, 0] for signal in (self.pv, self.op, self.sp))
         scale = 100.0 / (row.range_high - row.range_low)

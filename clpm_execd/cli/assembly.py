@@ -104,7 +104,7 @@ def load_configuration(arguments: argparse.Namespace, settings: Settings | None)
     if arguments.replay:  # a record comes without loop sheet, and without ground truth where it gets no fault
         if settings.shard is not None:
             raise BadInput([Problem("--shard", "cannot be combined with --replay", "give each process its own record")])
-        truth = configuration.output.truth if _faulty_loops(configuration) else None
+        truth = configuration.output.truth if _list_faulty_loops(configuration) else None
         return replace(configuration, output=replace(configuration.output, truth=truth, info=None))
     if arguments.demo:
         from clpm_execd.config.plants.demo import make_demo
@@ -231,7 +231,7 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
                         for assumption in record.assumptions)
     interval = configuration.interval or min(record.interval for record in records)
     point = resume_point(interval)
-    if loops := _faulty_loops(configuration):
+    if loops := _list_faulty_loops(configuration):
         from clpm_execd.records.faulty_replay import FaultyReplay
 
         return OpenedSource(
@@ -241,7 +241,7 @@ def _build_replay(arguments: argparse.Namespace, configuration: Configuration,
     return OpenedSource(replay, point.first_emit, assumptions)
 
 
-def _faulty_loops(configuration: Configuration) -> list[LoopSpec]:
+def _list_faulty_loops(configuration: Configuration) -> list[LoopSpec]:
     """Return the loops that have a fault of their own."""
     return [loop for loop in configuration.loops if loop.faults]
 
@@ -309,10 +309,10 @@ def _build_sheet(source: Source, configuration: Configuration) -> SheetPoints:
         return SheetPoints(make(configuration.loops), output.info, output.tags)
     loops, rows = source.specs, make(source.specs)
 
-    def current_rows() -> Sequence[LoopSheetRow]:
+    def make_current_rows() -> Sequence[LoopSheetRow]:
         nonlocal loops, rows
         if source.specs is not loops:
             loops, rows = source.specs, make(source.specs)
         return rows
 
-    return SheetPoints(rows, output.info, output.tags, current_rows)
+    return SheetPoints(rows, output.info, output.tags, make_current_rows)

@@ -80,7 +80,7 @@ def build_parser() -> Parser:
 
 def _build_stream_parser() -> Parser:
     parser = Parser(
-        prog="clpm-execd", parents=[_help_and_version()], add_help=False, allow_abbrev=False,
+        prog="clpm-execd", parents=[_build_help_and_version()], add_help=False, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s [option ...]\n       %(prog)s COMMAND [option ...]",
         description="Simulates a plant's control loops and writes PV, OP, SP and mode as InfluxDB line protocol:\n"
@@ -98,7 +98,7 @@ def _build_stream_parser() -> Parser:
     return parser
 
 
-def _help_and_version() -> argparse.ArgumentParser:
+def _build_help_and_version() -> argparse.ArgumentParser:
     """Return a parser of --help and --version in a group, for another parser to take over.
 
     For an option outside of a group argparse looks up the width of the terminal, which imports compression modules.

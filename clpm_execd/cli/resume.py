@@ -49,7 +49,7 @@ class StreamStart:
 def open_stream(arguments: argparse.Namespace, settings: Settings, configuration: Configuration, clock: Clock,
                 signals: Signals, log: logging.Logger) -> StreamStart:
     """Lock the state folder and resume from its checkpoint; raise BadInput if another process has the lock."""
-    backfill = parse_backfill(arguments) or _fast_backlog(arguments, configuration, clock)
+    backfill = parse_backfill(arguments) or _compute_fast_backlog(arguments, configuration, clock)
     if settings.state is None:
         if backfill and not arguments.speed:
             log.warning("--backfill without --state: every start of the stream backfills again")
@@ -64,7 +64,7 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
     lock.acquire(clock, signals)
     checkpoint, is_known = None, True
     if lock.is_held:
-        checkpoint, is_known = read_checkpoint(lock.folder, _source_kind(arguments), log)
+        checkpoint, is_known = read_checkpoint(lock.folder, _choose_source_kind(arguments), log)
     if not is_known and backfill:
         log.warning("no backfill: the checkpoint that says what was emitted before cannot be read")
         backfill = 0
@@ -111,11 +111,12 @@ def build_checkpoint_writer(start: StreamStart, arguments: argparse.Namespace, c
         return None
     from clpm_execd.state.checkpoint import READER_LAG_NS, CheckpointWriter
 
-    return CheckpointWriter(start.lock, start.source, start.encoder, clock, log, source_kind=_source_kind(arguments),
-                            start=configuration.start, lag=0 if is_durable_at_once else READER_LAG_NS)
+    return CheckpointWriter(start.lock, start.source, start.encoder, clock, log,
+                            source_kind=_choose_source_kind(arguments), start=configuration.start,
+                            lag=0 if is_durable_at_once else READER_LAG_NS)
 
 
-def _source_kind(arguments: argparse.Namespace) -> str:
+def _choose_source_kind(arguments: argparse.Namespace) -> str:
     return "record" if arguments.replay else "plant"
 
 
@@ -129,7 +130,7 @@ def parse_backfill(arguments: argparse.Namespace) -> int:
         raise BadInput([Problem.from_error("--backfill", error)]) from None
 
 
-def _fast_backlog(arguments: argparse.Namespace, configuration: Configuration, clock: Clock) -> int:
+def _compute_fast_backlog(arguments: argparse.Namespace, configuration: Configuration, clock: Clock) -> int:
     """Return how long ago a stream that runs faster than time starts, ns; 0 without --speed."""
     if arguments.speed is None:
         return 0

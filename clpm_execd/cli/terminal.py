@@ -40,7 +40,7 @@ def is_colour_terminal(stream: TextIO | None) -> bool:
 
 def print_catalogue(catalogue: Catalogue) -> int:
     """Print the sections to stdout; return the exit status."""
-    console = _console(sys.stdout)
+    console = _build_console(sys.stdout)
     if catalogue.introduction:
         console.print(catalogue.introduction)
     for section in catalogue.sections:
@@ -55,7 +55,7 @@ def _print_section(console: Console, section: CatalogueSection) -> None:
     console.print(Text(section.name, "bold cyan"))
     console.print(Text.assemble((f"{section.group}: ", "bold"), section.description), "", sep="\n")
     if section.parameters:
-        table = _table("parameter", "description", "limits", "default")
+        table = _build_table("parameter", "description", "limits", "default")
         for row in section.parameters:
             table.add_row(row.name, row.description, row.limits, row.default)
         console.print(table, "", sep="\n")
@@ -68,13 +68,13 @@ def _print_section(console: Console, section: CatalogueSection) -> None:
 
 def print_loops(loops: Sequence[LoopSpec]) -> None:
     """Print the loops of a configuration to stdout, as they will run."""
-    table = _table("loop", "type", "range", "SP", "OP %", "mode", "faults")
+    table = _build_table("loop", "type", "range", "SP", "OP %", "mode", "faults")
     for loop in loops[:MAX_LOOPS_SHOWN]:
         low, high = loop.range
         mode = f"CAS of {loop.cascade}" if loop.mode == "CAS" else loop.mode
         table.add_row(loop.id, loop.type, f"{low:g} to {high:g}", f"{loop.sp:g}", f"{loop.op:g}", mode,
                       ", ".join(fault.kind for fault in loop.faults))
-    console = _console(sys.stdout)
+    console = _build_console(sys.stdout)
     console.print(table)
     if len(loops) > MAX_LOOPS_SHOWN:
         console.print(f"and {len(loops) - MAX_LOOPS_SHOWN} more", style="dim")
@@ -82,16 +82,16 @@ def print_loops(loops: Sequence[LoopSpec]) -> None:
 
 def print_problems(problems: Sequence[Problem]) -> None:
     """Print problems to stderr, each with its remedy."""
-    table = _table("where", "what is wrong", "what would be right")
+    table = _build_table("where", "what is wrong", "what would be right")
     table.columns[1].style, table.columns[2].style = "red", "green"
     for problem in problems:
         table.add_row(problem.where, problem.what, problem.remedy)
-    _console(sys.stderr).print(table)
+    _build_console(sys.stderr).print(table)
 
 
 def choose_output_width(stream: TextIO | None) -> int:
     """Return the width of a terminal in characters; without a terminal COLUMNS, else DEFAULT_WIDTH."""
-    width = _console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else 0
+    width = _build_console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else 0
     return width if width > 0 else DEFAULT_WIDTH  # a terminal that was not asked for its size says 0
 
 
@@ -100,7 +100,7 @@ def print_drawing(drawing: RenderableType, width: int) -> int:
     from clpm_execd.outputs.generate import open_stdout
 
     with open_stdout() as out:
-        console = _console(sys.stdout)
+        console = _build_console(sys.stdout)
         console.width = width
         with console.capture() as capture:
             console.print(drawing)
@@ -142,7 +142,7 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=_console(sys.stderr), transient=True) as progress:
+    with Progress(*columns, console=_build_console(sys.stderr), transient=True) as progress:
         yield ProgressBar(progress, total)
 
 
@@ -154,7 +154,7 @@ class TaskBar(logging.Handler):
 
         super().__init__()
         self._progress = Progress(TextColumn(task), BarColumn(), TaskProgressColumn(),
-                                  TextColumn("{task.description}"), console=_console(sys.stderr), transient=True,
+                                  TextColumn("{task.description}"), console=_build_console(sys.stderr), transient=True,
                                   auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._task = self._progress.add_task("", total=1.0)
         self._last_draw_time = 0.0  # monotonic, s; 0 while the bar is hidden
@@ -182,7 +182,7 @@ class TaskBar(logging.Handler):
         super().close()
 
 
-def _table(*columns: str) -> Table:
+def _build_table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -192,7 +192,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _console(stream: TextIO | None) -> Console:
+def _build_console(stream: TextIO | None) -> Console:
     from rich.console import Console
 
     return Console(file=stream, highlight=False, markup=False, emoji=False)

@@ -28,7 +28,7 @@ def check_unique(entries: Sequence[LoopEntry]) -> None:
         duplicates += ids[1:] if len(set(ids)) < len(ids) else []
         if duplicates:
             owner = owners[duplicates[0]].place.path.rpartition(": ")[2]
-            what = f"{duplicates[0]!r} is already the id of {owner}" + _and_others(len(duplicates))
+            what = f"{duplicates[0]!r} is already the id of {owner}" + _describe_others(len(duplicates))
             entry.place.at("id").refuse(what, "give every loop an id of its own")
 
 
@@ -42,23 +42,23 @@ def check_cascades(entries: Sequence[LoopEntry]) -> None:
                for loop in entry.loops if _is_learned(loop)}
     slaves: dict[str, str] = {}
     for entry in entries:
-        pairs = _slaves_and_masters(entry)
+        pairs = _list_slaves_and_masters(entry)
         _check_masters_exist(entry, pairs, masters)
         place = entry.place.at("cascade")
         learned_masters = [master for _, master in pairs if master in learned]
         if learned_masters:
             place.refuse(f"{learned_masters[0]!r} is a learned loop with a valve of its own"
-                         + _and_others(len(learned_masters)), "give another master, or remove its [loop.learned]")
+                         + _describe_others(len(learned_masters)), "give another master, or remove its [loop.learned]")
         conflicts = [(slave, master) for slave, master in pairs if slaves.setdefault(master, slave) != slave]
         if conflicts:
             master = conflicts[0][1]
-            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _and_others(len(conflicts)),
+            place.refuse(f"{master!r} is already the master of {slaves[master]!r}" + _describe_others(len(conflicts)),
                          "give each slave a master of its own")
         # A loop that is directly its own master has a problem already, added where its table was read.
         circular = [slave for slave, master in pairs if slave != master and _is_in_circle(slave, masters)]
         if circular:
-            place.refuse(f"circular cascade: {circular[0]!r} is indirectly its own master" + _and_others(len(circular)),
-                         "remove cascade from the outermost loop")
+            what = f"circular cascade: {circular[0]!r} is indirectly its own master" + _describe_others(len(circular))
+            place.refuse(what, "remove cascade from the outermost loop")
 
 
 def _check_masters_exist(entry: LoopEntry, pairs: Sequence[tuple[str, str]], ids: Mapping[str, object]) -> None:
@@ -67,7 +67,7 @@ def _check_masters_exist(entry: LoopEntry, pairs: Sequence[tuple[str, str]], ids
         own = set(entry.loops.ids)
         others = [loop for loop in list(ids)[:MAX_SUGGESTIONS] if loop not in own]
         remedy = did_you_mean(missing[0], others) if others else "give another loop of this file as the master"
-        entry.place.at("cascade").refuse(f"unknown loop {missing[0]!r}" + _and_others(len(missing)), remedy)
+        entry.place.at("cascade").refuse(f"unknown loop {missing[0]!r}" + _describe_others(len(missing)), remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def check_faults(entries: Sequence[LoopEntry]) -> None:
     if not any(entry.loops.any(lambda loop: loop.faults) for entry in entries):
         return
     plant = _Plant(ids=dict.fromkeys(loop for entry in entries for loop in entry.loops.ids),
-                   slaves={master: loop for entry in entries for loop, master in _slaves_and_masters(entry)})
+                   slaves={master: loop for entry in entries for loop, master in _list_slaves_and_masters(entry)})
     for entry in entries:
         faults_of_loops = entry.loops.map(lambda loop: loop.faults)
         for k in range(len(faults_of_loops[0])):
@@ -142,7 +142,7 @@ def _find_name_problem(loop: str, other: str, ids: Mapping[str, None]) -> tuple[
     return f"unknown loop {other!r}", did_you_mean(other, others) if others else remedy
 
 
-def _slaves_and_masters(entry: LoopEntry) -> list[tuple[str, str]]:
+def _list_slaves_and_masters(entry: LoopEntry) -> list[tuple[str, str]]:
     """Return the ids of each slave and its master."""
     pairs = zip(entry.loops.ids, entry.loops.masters, strict=True)
     return [(loop, master) for loop, master in pairs if master is not None]
@@ -164,5 +164,5 @@ def _is_in_circle(loop: str, masters: Mapping[str, str | None]) -> bool:
     return False
 
 
-def _and_others(count: int) -> str:
+def _describe_others(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""

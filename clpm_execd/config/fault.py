@@ -41,7 +41,7 @@ def read_faults(value: object, place: Place) -> tuple[FaultSpec, ...]:
 def add_shutdowns(loops: Iterable[LoopSpec], value: object, place: Place) -> Sequence[LoopSpec]:
     """Return the loops with the shutdowns of their units; value: the `shutdown` of [unit], whose place this is."""
     loops = LoopSet.of(loops)
-    units = list(dict.fromkeys(map(_unit_of, loops.distinct)))
+    units = list(dict.fromkeys(map(_find_unit, loops.distinct)))
     for k, item in enumerate(read_table_array(value, "unit.shutdown", place.at("shutdown")), 1):
         here = place.at(f"shutdown[{k}]")
         table = dict(read_table(item, here) or {})
@@ -64,11 +64,11 @@ def add_shutdowns(loops: Iterable[LoopSpec], value: object, place: Place) -> Seq
 
 def _add(loops: LoopSet, shutdown: FaultSpec, unit: str | None) -> LoopSet:
     return loops.with_distinct(
-        replace(loop, faults=(*loop.faults, shutdown)) if unit in (None, _unit_of(loop)) else loop
+        replace(loop, faults=(*loop.faults, shutdown)) if unit in (None, _find_unit(loop)) else loop
         for loop in loops.distinct)
 
 
-def _unit_of(loop: LoopSpec) -> str:
+def _find_unit(loop: LoopSpec) -> str:
     return loop.throughput.unit or loop.area
 
 

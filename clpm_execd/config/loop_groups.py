@@ -35,7 +35,7 @@ def find_groups(loops: Sequence[LoopSpec]) -> list[str]:
             parents[loop] = loop = parents[parents[loop]]
         return loop
 
-    for loop, master, others in zip(loops.ids, loops.masters, loops.map(_coupled_loops), strict=True):
+    for loop, master, others in zip(loops.ids, loops.masters, loops.map(_list_coupled_loops), strict=True):
         for other in (*others, *([] if master is None else [master])):
             one, two = find_root(loop), find_root(other)
             parents[max(one, two)] = min(one, two)
@@ -57,7 +57,7 @@ def select_groups(loops: Sequence[LoopSpec], ids: Collection[str]) -> tuple[Loop
     return tuple(loop for loop, group in zip(loops, groups, strict=True) if group in chosen_groups)
 
 
-def _coupled_loops(loop: LoopSpec) -> list[str]:
+def _list_coupled_loops(loop: LoopSpec) -> list[str]:
     """Return the loops that its couplings and its faults name."""
     from clpm_execd.plant.faults import FAULTS
 

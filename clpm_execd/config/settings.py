@@ -162,7 +162,7 @@ class Settings:
         values = (self.url, token or problems, self.org, self.bucket)
         missing = [name for name, value in zip(SETTING_EXAMPLES, values, strict=True) if not value]
         if missing:
-            problems.insert(0, self._missing_problem(missing))
+            problems.insert(0, self._describe_missing_settings(missing))
         if self.url:
             problems += find_url_problems(self.url) or find_proxy_problems(self.url)
         if token:
@@ -177,7 +177,7 @@ class Settings:
         assert self.bucket is not None
         return Connection(self.url.rstrip("/"), token, self.org, self.bucket)
 
-    def _missing_problem(self, names: list[str]) -> Problem:
+    def _describe_missing_settings(self, names: list[str]) -> Problem:
         """Return the problem of settings that are not set, with the lines to add and the file to add them to."""
         what = " and ".join([f"{join_words(names)} {'are' if names[1:] else 'is'} not set", *self.notes])
         lines = ", ".join(f"{name}={SETTING_EXAMPLES[name]}" for name in names)
@@ -221,7 +221,7 @@ def read_settings(env: Mapping[str, str], env_file: Path | None = None, *,
     """
     problems: list[Problem] = []
     notes: list[str] = []
-    file = _env_file(env_file, problems, notes)
+    file = _read_env_file(env_file, problems, notes)
     label = str(env_file or ".env")
     layers = [("option", options or {}), ("environment", env), (label, file)]
     texts: dict[str, tuple[str, str]] = {}  # name -> where it is set, value
@@ -353,7 +353,7 @@ def _parse_level(where: str, text: str, problems: list[Problem]) -> str:
     return level
 
 
-def _env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> dict[str, str]:
+def _read_env_file(path: Path | None, problems: list[Problem], notes: list[str]) -> dict[str, str]:
     """Return the values in a file, or in `.env` if it exists. An error names a bad line and never quotes it."""
     file = path or Path(".env")
     try:

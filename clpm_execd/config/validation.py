@@ -61,10 +61,10 @@ class _Key(NamedTuple):
 
 def update_spec(base: Spec, table: Mapping[str, Any], place: Place, *, handled_keys: Sequence[str] = ()) -> Spec:
     """Return base with the values of the table; `handled_keys` are valid and read by the caller."""
-    keys = _keys_of(cast(type, base.__class__))
+    keys = _list_keys(cast(type, base.__class__))
     if not all(key in keys or key in handled_keys for key in table):
         valid_keys = [key for key in keys if key not in handled_keys]
-        refuse_unknown_keys(table, [*valid_keys, *handled_keys], place, _tables_of_inner_keys(keys))
+        refuse_unknown_keys(table, [*valid_keys, *handled_keys], place, _find_tables_of_inner_keys(keys))
     changes: dict[str, object] = {}
     for name, value in table.items():
         if name not in keys or name in handled_keys:
@@ -82,14 +82,14 @@ def update_spec(base: Spec, table: Mapping[str, Any], place: Place, *, handled_k
 
 
 @lru_cache
-def _keys_of(spec: type) -> Mapping[str, _Key]:
+def _list_keys(spec: type) -> Mapping[str, _Key]:
     """Return the keys of the table that a dataclass describes."""
     hints = get_type_hints(spec)
     return {item.name: _Key(hints[item.name], item.metadata.get("parameter")) for item in fields(spec)
             if "parameter" in item.metadata or is_dataclass(hints[item.name])}
 
 
-def _tables_of_inner_keys(keys: Mapping[str, _Key]) -> dict[str, list[str]]:
+def _find_tables_of_inner_keys(keys: Mapping[str, _Key]) -> dict[str, list[str]]:
     """Return the keys of the inner tables, each with the names of the tables that have it."""
     tables: dict[str, list[str]] = {}
     for name, key in keys.items():

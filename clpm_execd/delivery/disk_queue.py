@@ -177,7 +177,7 @@ class DiskQueue:
                 return None
             bodies, readable = [], []
             for entry in entries:
-                body = None if entry.is_removed else self._lines_of(entry)
+                body = None if entry.is_removed else self._read_lines(entry)
                 if body is not None:
                     bodies.append(body)
                     readable.append(entry)
@@ -246,7 +246,7 @@ class DiskQueue:
     def needs_backpressure(self) -> bool:
         return self._order.is_half_full
 
-    def _lines_of(self, entry: Entry) -> bytes | None:
+    def _read_lines(self, entry: Entry) -> bytes | None:
         """Return the lines of an entry; None, and the entry is removed, if its file is gone, corrupt or unreadable."""
         try:
             return entry.body or self._find_copy(entry) or self._read(entry)
@@ -399,7 +399,7 @@ class DiskQueue:
         if len(run) < MIN_MERGED_FILES:
             return run
         try:
-            bodies = [body for entry in run if (body := self._lines_of(entry)) is not None]
+            bodies = [body for entry in run if (body := self._read_lines(entry)) is not None]
             run = [entry for entry in run if not entry.is_removed]
             whole = Entry(run[0].time, sum(entry.points for entry in run), sum(entry.size for entry in run))
             self.folder.write(whole.time, Batch(b"".join(bodies), whole.points))

@@ -122,7 +122,7 @@ def retry_incidents(state: Path, names: Collection[str] = ()) -> tuple[int, int]
         body = b"".join(read_incident(path).lines)
         since = path.stat().st_mtime_ns
         for batch in split_batches(body):
-            since = _free_time(folder, since)
+            since = _find_free_time(folder, since)
             folder.write(since, batch)
         path.unlink()
         count += 1
@@ -141,7 +141,7 @@ def _claim_incidents(state: Path, names: Collection[str]) -> Iterator[Path]:
                 yield retry_path
 
 
-def _free_time(folder: QueueFolder, since: int) -> int:
+def _find_free_time(folder: QueueFolder, since: int) -> int:
     """Return a time in the past that no file has; no running stream gives it to a file of its own."""
     since = min(since, time_ns() - 10**9)
     while folder.path_of(since).exists():

@@ -68,7 +68,7 @@ def read_incidents(state: Path) -> Iterator[Incident]:
 
 def list_incidents(state: Path) -> list[Path]:
     """Return the files of the incidents of a state folder, the oldest first, without those being written. OSError."""
-    return _files_in(state / QUARANTINE_FOLDER)
+    return _list_files(state / QUARANTINE_FOLDER)
 
 
 def read_incident(path: Path) -> Incident:
@@ -108,7 +108,7 @@ class Quarantine:
         """How many lines are in the quarantine now; a file is read only if it has changed."""
         with suppress(OSError):
             counts = {}
-            for path in _files_in(self.folder):
+            for path in _list_files(self.folder):
                 with suppress(FileNotFoundError):  # somebody took it, to write it again
                     status = path.stat()
                     key = path.name, status.st_mtime_ns, status.st_size
@@ -121,9 +121,9 @@ class Quarantine:
         """Store rejected lines, by the server's message about them; after an OSError nothing has changed."""
         make_folder(self.folder)
         now = self._now()
-        path, contents = self._current_file(now)
+        path, contents = self._find_current_file(now)
         lines_of_file = set(split_lines(contents))
-        message = _last_message(contents)
+        message = _find_last_message(contents)
         rows: list[bytes] = []
         for text, lines in rejected_lines.items():
             new = [line for line in dict.fromkeys(lines) if line not in lines_of_file]
@@ -137,10 +137,10 @@ class Quarantine:
             write_atomically(path, contents, *rows)
             self._enforce_limit()
 
-    def _current_file(self, now: float) -> tuple[Path, bytes]:
+    def _find_current_file(self, now: float) -> tuple[Path, bytes]:
         """Return the file to write to, and what it holds already."""
         with suppress(FileNotFoundError):  # somebody took it, to write it again
-            for path in _files_in(self.folder)[-1:]:
+            for path in _list_files(self.folder)[-1:]:
                 status = path.stat()
                 if now - status.st_mtime < INCIDENT_GAP_S and status.st_size < MAX_FILE_BYTES:
                     return path, path.read_bytes()
@@ -148,7 +148,7 @@ class Quarantine:
         return self.folder / name, b""
 
     def _enforce_limit(self) -> None:
-        paths = _files_in(self.folder)
+        paths = _list_files(self.folder)
         with suppress(FileNotFoundError):
             sizes = [path.stat().st_size for path in paths]
             while len(paths) > 1 and sum(sizes) > self.max_bytes:
@@ -158,7 +158,7 @@ class Quarantine:
                 sizes.pop(0)
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     return [path for path in list_folder(folder) if path.name.endswith(".lp")]
 
 
@@ -166,6 +166,6 @@ def _make_head(now: float, message: str) -> bytes:
     return f"# {datetime.fromtimestamp(now, timezone.utc).isoformat(timespec='seconds')} {message}\n".encode()
 
 
-def _last_message(contents: bytes) -> str:
+def _find_last_message(contents: bytes) -> str:
     head = next((row for row in reversed(split_lines(contents)) if row.startswith(b"#")), b"")
     return head.partition(b" ")[2].partition(b" ")[2].strip().decode("utf-8", "replace")

@@ -35,7 +35,7 @@ class QueueFolder:
 
     def times(self) -> list[int]:
         """Return the times of the files, the oldest first; none if there is no such folder."""
-        return _times_in(self.path)
+        return _list_times(self.path)
 
     def path_of(self, time: int) -> Path:
         return self.path / make_file_name(time)
@@ -62,7 +62,7 @@ class QueueFolder:
         """Move a file to `corrupt/`, and remove the oldest there if they are too many; OSError."""
         make_folder(self.corrupt_path)
         os.replace(self.path_of(time), self.corrupt_path / make_file_name(time))
-        for old in _times_in(self.corrupt_path)[:-MAX_CORRUPT_FILES]:
+        for old in _list_times(self.corrupt_path)[:-MAX_CORRUPT_FILES]:
             (self.corrupt_path / make_file_name(old)).unlink()
 
     def recover(self) -> None:
@@ -89,7 +89,7 @@ def _finish(path: Path) -> None:
         path.unlink()
 
 
-def _times_in(folder: Path) -> list[int]:
+def _list_times(folder: Path) -> list[int]:
     try:
         with os.scandir(folder) as entries:  # reading a pipe of such a name would wait for ever
             return parse_file_names(entry.name for entry in entries if entry.is_file())

@@ -40,7 +40,7 @@ class RequestSize:
 
     def note_failure(self, part: bytes) -> bool:
         """Note that a part did not get through; return whether that was its second time, so that the limit is lower."""
-        first_line = _first_line(part)
+        first_line = _cut_first_line(part)
         is_second = first_line in self._failed_lines
         if len(self._failed_lines) == _MAX_FAILED_LINES:
             self._failed_lines.clear()
@@ -54,7 +54,7 @@ class RequestSize:
 
     def note_success(self, part: bytes) -> None:
         """Note that a part got through; after enough that were about as large as the limit, raise it by a quarter."""
-        self._failed_lines.discard(_first_line(part))
+        self._failed_lines.discard(_cut_first_line(part))
         if not self.is_limited or len(part) <= self.max_bytes // 2:
             return
         self._requests += 1
@@ -64,5 +64,5 @@ class RequestSize:
             self._requests_per_raise = max(1, self._requests_per_raise // 2)
 
 
-def _first_line(part: bytes) -> bytes:
+def _cut_first_line(part: bytes) -> bytes:
     return part[: part.index(b"\n") + 1]

@@ -337,7 +337,7 @@ class Sender:
         cause = answer.outcome, answer.status if answer.outcome is WriteOutcome.DENIED else None
         if cause not in outage.logged_causes:
             outage.logged_causes.add(cause)
-            self._log.warning("cannot write to InfluxDB at %s: %s; %s", self._target, answer, _outlook(answer))
+            self._log.warning("cannot write to InfluxDB at %s: %s; %s", self._target, answer, _describe_outlook(answer))
         if self._queue.points_dropped > outage.dropped_before and not outage.is_overflow_logged:
             outage.is_overflow_logged = True
             self._log.error("queue full: dropping oldest points until the server accepts writes")
@@ -371,7 +371,7 @@ class Sender:
         self._unlogged_rejections = 0
 
 
-def _outlook(answer: Answer) -> str:
+def _describe_outlook(answer: Answer) -> str:
     if answer.status == 401:
         return "retrying, the token is read again each time"
     if answer.outcome is WriteOutcome.DENIED:

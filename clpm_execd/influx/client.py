@@ -136,7 +136,7 @@ class InfluxClient:
     def _find_bucket(self, client: InfluxDBClient) -> list[Any]:
         """Return the bucket as the server describes it: a write takes names and ids, this request one of the two."""
         api: Any = client.buckets_api()
-        for org, bucket in product(_keys_of(self.org, "org", "org_id"), _keys_of(self.bucket, "name", "id")):
+        for org, bucket in product(_list_keys(self.org, "org", "org_id"), _list_keys(self.bucket, "name", "id")):
             with suppress(Exception):  # no such name, or no permission
                 if buckets := api.find_buckets(**{org: self.org, bucket: self.bucket}).buckets:
                     return list(buckets)
@@ -255,6 +255,6 @@ class InfluxClient:
                                              headers=headers, timeout=Timeout(self.timeout))
 
 
-def _keys_of(text: str, name_key: str, id_key: str) -> tuple[str, ...]:
+def _list_keys(text: str, name_key: str, id_key: str) -> tuple[str, ...]:
     """Return under which keys the server may find a text: a name, and also an id if it looks like one."""
     return (name_key, id_key) if re.fullmatch("[0-9a-f]{16}", text) else (name_key,)

@@ -91,11 +91,11 @@ class Flux:
 
     def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         columns = json.dumps([_TIME, "_field", "_value", *tags])
-        return self._query(f"{self._samples(measurement, limits)} |> keep(columns: {columns})")
+        return self._query(f"{self._select_samples(measurement, limits)} |> keep(columns: {columns})")
 
     def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         keep = f"keep(columns: {json.dumps([_TIME, tag])})"
-        return self._query(f't = {self._samples(measurement, limits)}\n'
+        return self._query(f't = {self._select_samples(measurement, limits)}\n'
                            f't |> first() |> {keep} |> yield(name: "first")\n'
                            f't |> last() |> {keep} |> yield(name: "last")')
 
@@ -105,7 +105,7 @@ class Flux:
     def limitations(self, measurement: str) -> list[str]:
         return []
 
-    def _samples(self, measurement: str, limits: QueryRange) -> str:
+    def _select_samples(self, measurement: str, limits: QueryRange) -> str:
         stop = "now()" if limits.end is None else f"time(v: {limits.end})"
         return (f"from(bucket: {quote_flux(self.client.bucket)}) |> range(start: time(v: {limits.start or 0}), "
                 f"stop: {stop}) |> filter(fn: (r) => r._measurement == {quote_flux(measurement)})")
@@ -129,18 +129,19 @@ class InfluxQL:
     client: QueryClient
 
     def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
-        query = f"SELECT * FROM {self._source(measurement)} WHERE {limits.condition('time')}"
+        query = f"SELECT * FROM {self._select_source(measurement)} WHERE {limits.condition('time')}"
         for series in self._query(query):
-            yield _csv_line([_TIME if name == "time" else name for name in series["columns"]])
-            yield from map(_csv_line, series["values"])
+            yield _format_csv_line([_TIME if name == "time" else name for name in series["columns"]])
+            yield from map(_format_csv_line, series["values"])
             yield "\n"
 
     def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
-        yield _csv_line([_TIME, tag])
+        yield _format_csv_line([_TIME, tag])
         for order in ("ASC", "DESC"):
-            for series in self._query(f"SELECT * FROM {self._source(measurement)} WHERE {limits.condition('time')} "
+            source, condition = self._select_source(measurement), limits.condition("time")
+            for series in self._query(f"SELECT * FROM {source} WHERE {condition} "
                                       f"GROUP BY {_quote_influxql(tag)} ORDER BY time {order} LIMIT 1"):
-                yield _csv_line([series["values"][0][0], series["tags"][tag]])
+                yield _format_csv_line([series["values"][0][0], series["tags"][tag]])
 
     def retention(self, measurement: str) -> int | None:
         database, _, policy = self.client.bucket.partition("/")
@@ -154,7 +155,7 @@ class InfluxQL:
     def limitations(self, measurement: str) -> list[str]:
         return []
 
-    def _source(self, measurement: str) -> str:
+    def _select_source(self, measurement: str) -> str:
         policy = self.client.bucket.partition("/")[2]
         return ".".join(map(_quote_influxql, filter(None, (policy, measurement))))
 
@@ -195,10 +196,10 @@ class InfluxDB3SQL:
     def _query(self, measurement: str, query: str) -> Iterator[str]:
         """Yield the answer to a query of a table, nothing if there is no such table: the server calls that an error."""
         tables = f"SELECT table_name FROM information_schema.tables WHERE table_name = {_quote_text(measurement)}"
-        if any(line.strip() for line in self._lines(tables)):
-            yield from self._lines(query)
+        if any(line.strip() for line in self._read_lines(tables)):
+            yield from self._read_lines(query)
 
-    def _lines(self, query: str) -> Iterator[str]:
+    def _read_lines(self, query: str) -> Iterator[str]:
         return self.client.lines("POST", "/api/v3/query_sql",
                                  {"db": self.client.bucket, "q": query, "format": "csv"})
 
@@ -220,27 +221,27 @@ class QuestDBSQL:
 
     def retention(self, measurement: str) -> int | None:
         with suppress(BadInput):
-            table = self._table(measurement)
+            table = self._read_table(measurement)
             return int(table["ttlValue"]) * _TTL_UNIT_S[table["ttlUnit"]] if table else 0
         return None
 
     def limitations(self, measurement: str) -> list[str]:
-        table = self._table(measurement)
+        table = self._read_table(measurement)
         return [] if table and table["dedup"] == "true" else [
             f"QuestDB keeps a point that is sent twice, as after a lost answer, unless the table {measurement} has "
             "DEDUP UPSERT KEYS(timestamp, loop_id, Mode)"]
 
     def _query(self, measurement: str, query: str) -> Iterator[str]:
         """Yield the answer to a query of a table, nothing if there is no such table: the server calls that an error."""
-        if self._table(measurement):
-            yield from self._lines(query)
+        if self._read_table(measurement):
+            yield from self._read_lines(query)
 
-    def _table(self, measurement: str) -> dict[str, str] | None:
+    def _read_table(self, measurement: str) -> dict[str, str] | None:
         """Return the properties of a table, None if there is no such table."""
         query = f"SELECT dedup, ttlValue, ttlUnit FROM tables() WHERE table_name = {_quote_text(measurement)}"
-        return next(csv.DictReader(self._lines(query)), None)
+        return next(csv.DictReader(self._read_lines(query)), None)
 
-    def _lines(self, query: str) -> Iterator[str]:
+    def _read_lines(self, query: str) -> Iterator[str]:
         return self.client.lines("GET", "/exp", query=query)
 
 
@@ -252,8 +253,8 @@ class MetricsQL:
 
     def rows(self, measurement: str, tags: Iterable[str], limits: QueryRange) -> Iterator[str]:
         columns = list(tags)
-        yield _csv_line([_TIME, "_field", "_value", *columns])
-        parameters = {"match[]": f"{{{self._selector(measurement)}}}", **_unix_limits(limits)}
+        yield _format_csv_line([_TIME, "_field", "_value", *columns])
+        parameters = {"match[]": f"{{{self._build_selector(measurement)}}}", **_format_unix_limits(limits)}
         for line in self.client.lines("GET", "/api/v1/export", **parameters):
             series = json.loads(line)
             field = series["metric"]["__name__"].removeprefix(f"{measurement}_")
@@ -261,24 +262,25 @@ class MetricsQL:
                 continue
             labels = [series["metric"].get(name, "") for name in columns]
             for moment, value in zip(series["timestamps"], series["values"], strict=True):
-                yield _csv_line([format_time(moment * MS), field, value, *labels])
+                yield _format_csv_line([format_time(moment * MS), field, value, *labels])
 
     def extremes(self, measurement: str, tag: str, limits: QueryRange) -> Iterator[str]:
         end = time.time() if limits.end is None else (limits.end - MS) / SECOND
         start = max(limits.start or 0, DAY) / SECOND  # the server looks back a little more, but not beyond 1970
         window = max(end - start, 0.0) + 1e-3  # it does not contain its start
-        selector = f"{{{self._selector(measurement)}}}[{window:.3f}s]"
-        yield _csv_line([_TIME, tag])
+        selector = f"{{{self._build_selector(measurement)}}}[{window:.3f}s]"
+        yield _format_csv_line([_TIME, tag])
         for function in ("min by ({}) (tfirst_over_time({}))", "max by ({}) (tlast_over_time({}))"):
             # Without nocache the samples of the last 30 s do not count.
             query = {"query": function.format(tag, selector), "time": f"{end:.3f}", "nocache": "1"}
             answer = json.loads("".join(self.client.lines("GET", "/api/v1/query", **query)))
             for series in answer["data"]["result"]:
-                yield _csv_line([format_time(round(float(series["value"][1]) * 1000) * MS), series["metric"][tag]])
+                moment = format_time(round(float(series["value"][1]) * 1000) * MS)
+                yield _format_csv_line([moment, series["metric"][tag]])
 
     def retention(self, measurement: str) -> int | None:
         with suppress(BadInput):
-            match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwy]?)", self._flags().get("retentionPeriod", "1"))
+            match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwy]?)", self._read_flags().get("retentionPeriod", "1"))
             return round(float(match[1]) * _RETENTION_UNIT_S[match[2]]) if match else None
         return None
 
@@ -288,22 +290,22 @@ class MetricsQL:
                        "VictoriaMetrics acknowledges points up to 5 s before they are on disk, and loses them if it is "
                        "killed"]
         with suppress(BadInput):  # its flags may be protected
-            if self._flags().get("dedup.minScrapeInterval", "0s") == "0s":
+            if self._read_flags().get("dedup.minScrapeInterval", "0s") == "0s":
                 limitations.append("VictoriaMetrics keeps a point that is sent twice, as after a lost answer, unless "
                                    "it is started with -dedup.minScrapeInterval=1ms")
         return limitations
 
-    def _selector(self, measurement: str) -> str:
+    def _build_selector(self, measurement: str) -> str:
         """Return what selects the metrics of a measurement, and not those of one whose name begins with its name."""
         name = re.escape(measurement)
         return f'__name__=~"{name}_.*", __name__!~"{name}_(truth|info)_.*"'
 
-    def _flags(self) -> dict[str, str]:
+    def _read_flags(self) -> dict[str, str]:
         """Return the flags that differ from their defaults."""
         return dict(re.findall(r'^-(\S+?)="(.*)"', "".join(self.client.lines("GET", "/flags")), re.MULTILINE))
 
 
-def _unix_limits(limits: QueryRange) -> dict[str, str]:
+def _format_unix_limits(limits: QueryRange) -> dict[str, str]:
     """Return a range, end exclusive, as VictoriaMetrics takes it, end inclusive in ms."""
     end = {} if limits.end is None else {"end": f"{(limits.end - MS) / SECOND:.3f}"}
     return {"start": f"{(limits.start or 0) / SECOND:.3f}", **end}
@@ -328,7 +330,7 @@ def _quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _csv_line(values: Iterable[object]) -> str:
+def _format_csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(["" if value is None else value for value in values])
     return line.getvalue()

@@ -98,13 +98,13 @@ class QueryClient:
     def _send(self, request: Callable[[], Any]) -> Any:
         """Return what a request returns. A thread makes it: a signal ends no name lookup, but the wait for one."""
 
-        def result_or_failure() -> Any:
+        def catch_failure() -> Any:
             try:
                 return request()
             except Exception as failure:
                 return failure
 
-        result = self._caller(result_or_failure, self.influx.timeout)
+        result = self._caller(catch_failure, self.influx.timeout)
         if result is None:
             raise TimeoutError
         if isinstance(result, Exception):

@@ -162,7 +162,7 @@ def _parse_retry_after(header: str) -> float:
     try:
         if header.strip()[:1].isdigit():
             return max(0.0, float(header))
-        return max(0.0, _seconds_since_1970(header) - time.time())
+        return max(0.0, _parse_http_date(header) - time.time())
     except (ValueError, TypeError, OverflowError):
         return 0.0
 
@@ -170,11 +170,11 @@ def _parse_retry_after(header: str) -> float:
 def _parse_date(header: str) -> float | None:
     """Return the time of a Date header, s since 1970; None if it is none."""
     try:
-        return _seconds_since_1970(header)
+        return _parse_http_date(header)
     except (ValueError, TypeError, OverflowError):
         return None
 
 
-def _seconds_since_1970(date: str) -> float:
+def _parse_http_date(date: str) -> float:
     moment = parsedate_to_datetime(date)
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

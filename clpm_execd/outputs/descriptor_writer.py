@@ -118,14 +118,14 @@ class DescriptorWriter:
             return self._bytes_written >= offset and self._sync()
         if not self._is_pipe:
             return self._bytes_written >= offset
-        return self._bytes_written - _unread_bytes(self._fd) >= offset and not _is_consumer_gone(self._fd)
+        return self._bytes_written - _count_unread_bytes(self._fd) >= offset and not _is_consumer_gone(self._fd)
 
     def drain(self) -> None:
         """Wait until the consumer has emptied the pipe, 2 s at most, and give it a moment more."""
         if not self._is_pipe:
             return
         deadline = _Deadline(self._clock, _STOP_GRACE_NS if self._signals.should_stop else _MAX_DRAIN_NS)
-        while _unread_bytes(self._fd) and not deadline.is_over() and not _is_consumer_gone(self._fd):
+        while _count_unread_bytes(self._fd) and not deadline.is_over() and not _is_consumer_gone(self._fd):
             self._clock.wait(_POLL_NS)
             if self._signals.should_stop:
                 deadline.shorten(_STOP_GRACE_NS)
@@ -176,7 +176,7 @@ class DescriptorWriter:
             raise DiskFull from None
 
 
-def _unread_bytes(fd: int) -> int:
+def _count_unread_bytes(fd: int) -> int:
     """Return how many bytes in the pipe have not been read yet; 0 where the platform does not say."""
     try:
         import fcntl

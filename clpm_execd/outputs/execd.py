@@ -83,7 +83,7 @@ def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_r
     """
     stdin = _Stdin(stdin_fd) if stdin_fd is not None and is_watchable(stdin_fd) else None
     if stdin and after_reload:
-        job = _after_reload(job, stdin.fd)
+        job = _wait_after_reload(job, stdin.fd)
     if max_rate:  # at less than twice the rate of the live stream, a backfill would never end
         max_rate = max(max_rate, 2 * len(job.source.loops) * SECOND // job.source.interval)
     max_lines = max(1, min(MAX_LINES_PER_WRITE, max_rate // _WRITES_PER_SECOND)) if max_rate else MAX_LINES_PER_WRITE
@@ -100,7 +100,7 @@ def run(job: StreamJob, *, stdin_fd: int | None = 0, stdout_fd: int = 1, after_r
     return 0
 
 
-def _after_reload(job: StreamJob, stdin_fd: int) -> StreamJob:
+def _wait_after_reload(job: StreamJob, stdin_fd: int) -> StreamJob:
     """Wait until the next instant is due or someone asks; return the job without the instants before that.
 
     On a reload Telegraf ends one process and starts the next one within the same second, and the first one has written

@@ -159,7 +159,7 @@ class _Loop:
         while True:
             for block in scheduler.due_blocks(self._should_stop):
                 self._emit(block)
-                if output.abandons_backfill(self._lag()):
+                if output.abandons_backfill(self._compute_lag()):
                     return
             if job.metrics:
                 output.write(job.metrics.take_line(job.clock.now()))
@@ -181,7 +181,7 @@ class _Loop:
         if job.progress:
             job.progress.update(job.source.next_time)
         while not self._should_stop() and not output.has_ended:
-            wait = output.backpressure(lines, job.clock.elapsed() - start, self._lag())
+            wait = output.backpressure(lines, job.clock.elapsed() - start, self._compute_lag())
             if wait <= 0:
                 return
             self._wait(wait, job.clock)
@@ -200,7 +200,7 @@ class _Loop:
         if control:
             control.handle(ready)
 
-    def _lag(self) -> int:
+    def _compute_lag(self) -> int:
         """Return how far the stream is behind the clock, ns."""
         return self.job.clock.now() - self.job.source.next_time
 

@@ -44,7 +44,7 @@ class _Formatter(logging.Formatter):
             text = text.replace(secret, "***")
         text = " | ".join(line.strip() for line in text.splitlines() if line.strip())
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-        return _shorten(_level_prefix(record.levelno) + text if self._telegraf else text)
+        return _shorten(_choose_level_prefix(record.levelno) + text if self._telegraf else text)
 
 
 class TelegrafHandler(logging.Handler):
@@ -192,7 +192,7 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def _level_prefix(level: int) -> str:
+def _choose_level_prefix(level: int) -> str:
     for lowest, prefix in ((logging.ERROR, "E! "), (logging.WARNING, "W! "), (logging.INFO, "I! ")):
         if level >= lowest:
             return prefix

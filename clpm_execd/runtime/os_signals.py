@@ -50,7 +50,7 @@ class Signals:
         self.reloads_on_hangup = self.should_reload = False
         self._ignores_hangup = False
         self._is_installed = self._is_interruptible = False
-        self.fd, self._write_fd = _nonblocking_pipe()
+        self.fd, self._write_fd = _open_nonblocking_pipe()
 
     def request_stop(self) -> None:
         """Ask the process to stop."""
@@ -136,7 +136,7 @@ def install_handlers() -> Signals:
             if number is not None:
                 signal.signal(number, handler)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _blocked_in_restart())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _read_blocked_signals())
     return signals
 
 
@@ -148,11 +148,11 @@ def restart_process() -> NoReturn:
     OSError
         The program is not there any more.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _blocked_in_restart())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _read_blocked_signals())
     try:
         os.execv(sys.executable, sys.orig_argv)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _blocked_in_restart())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _read_blocked_signals())
 
 
 def has_terminal() -> bool:
@@ -164,7 +164,7 @@ def has_terminal() -> bool:
     return True
 
 
-def _blocked_in_restart() -> set[int]:
+def _read_blocked_signals() -> set[int]:
     names = (*_STOP_SIGNALS, *_EMIT_SIGNALS, "SIGHUP")
     return {getattr(signal, name) for name in names if hasattr(signal, name)}
 
@@ -176,7 +176,7 @@ def _is_pipe(fd: int) -> bool:
         return False
 
 
-def _nonblocking_pipe() -> tuple[int, int]:
+def _open_nonblocking_pipe() -> tuple[int, int]:
     """Return a pipe above the standard descriptors, since a closed one of those must stay closed."""
     pipe_ends: list[int] = []
     pair = os.pipe()

@@ -126,7 +126,7 @@ class Scheduler:
         self._block_samples = count_samples_per_block(source, max_lines)
         # The part of the initial backlog that has not been emitted yet, ns.
         self._initial_backlog = max(0, self._machine_clock.now() - self._first_emit)
-        self._offset = self._clock_offset()
+        self._offset = self._compute_clock_offset()
         self._has_emitted = False
         self._is_waiting_for_clock = False  # the clock was set back, and this has been logged
         self._is_late = False  # and this has been logged
@@ -203,11 +203,11 @@ class Scheduler:
                                describe_duration((total - n) * self._source.interval), 100 * (total - n) // total,
                                describe_duration(n * self._source.interval))
 
-    def _clock_offset(self) -> int:
+    def _compute_clock_offset(self) -> int:
         return self._machine_clock.now() - self._machine_clock.elapsed()
 
     def _log_clock_step(self) -> None:
-        offset = self._clock_offset()
+        offset = self._compute_clock_offset()
         step, self._offset = offset - self._offset, offset
         if step >= _MIN_LOGGED_NS:
             self._log.info("the clock stepped %s forward, or the machine was suspended; backfilling",

@@ -195,10 +195,10 @@ class _Progress:
     def summarize(self, path: Path | None, sample_count: int, loops: int) -> None:
         """Print how many samples of all loops were written, how large they are, and how fast it was."""
         seconds = time.monotonic() - self._start_time
-        size = "" if path is None else f", {_size_of(path) / 1e6:,.1f} MB"
+        size = "" if path is None else f", {_measure_size(path) / 1e6:,.1f} MB"
         print(f"{path or 'stdout'}: {describe_count(sample_count, 'sample')} of {describe_count(loops, 'loop')}{size}, "
               f"{seconds:.1f} s, {sample_count / seconds:,.0f} samples/s", file=sys.stderr)
 
 
-def _size_of(path: Path) -> int:
+def _measure_size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path.rglob("*.parquet") if path.is_dir() else [path]))

@@ -29,7 +29,8 @@ def add(commands: Commands) -> None:
                                     "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])
     command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemicals, pulp-and-paper or power "
                                                          "(default a few loops, with every key explained)")
-    command.add_argument("--loops", metavar="N", type=_loop_count, help="number of loops of the plant (default 50)")
+    command.add_argument("--loops", metavar="N", type=_parse_loop_count,
+                         help="number of loops of the plant (default 50)")
     command.add_argument("--faulty", metavar="F", type=parse_fraction,
                          help="fraction of the loops that have a fault, 0 to 1 (default as surveys of real plants "
                               "found: about 0.8)")
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
     return 0
 
 
-def _loop_count(text: str) -> int:
+def _parse_loop_count(text: str) -> int:
     number = parse_non_negative_integer(text)
     if not 1 <= number <= MAX_LOOPS:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MAX_LOOPS}")

@@ -84,7 +84,7 @@ def _print(arguments: argparse.Namespace, source: Source, samples: int, loops: S
 
     width = choose_output_width(sys.stdout)
     max_points = choose_max_points(width // choose_loops_per_row(len(loops), width))
-    loop_trends = _trends(source, samples, loops, max_points, signals)
+    loop_trends = _simulate_trends(source, samples, loops, max_points, signals)
     loop_trends = label_trends(loop_trends, specs)
     return print_drawing(draw_trends(loop_trends, width, THEMES.get(arguments.theme)), width) if loop_trends else 0
 
@@ -96,7 +96,7 @@ def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: S
     from clpm_execd.pictures.trend import POINTS_PER_RUN, choose_run, label_trends
     from clpm_execd.units import format_duration
 
-    loop_trends = _trends(source, samples, loops, choose_detail_points(form, len(loops)), signals)
+    loop_trends = _simulate_trends(source, samples, loops, choose_detail_points(form, len(loops)), signals)
     if loop_trends:
         run = choose_run(samples, choose_max_points(form, len(loops)))
         lead = f"{len(loop_trends)} {'loops' if loop_trends[1:] else 'loop'}, {format_duration(source.interval)} data"
@@ -106,17 +106,17 @@ def _write(arguments: argparse.Namespace, source: Source, samples: int, loops: S
     return 0
 
 
-def _trends(source: Source, samples: int, loops: Sequence[str], points: int, signals: Signals) -> list[Trend]:
+def _simulate_trends(source: Source, samples: int, loops: Sequence[str], points: int, signals: Signals) -> list[Trend]:
     """Return what is drawn, each line of about so many points at most; nothing if a stop was requested."""
     from clpm_execd.pictures.trend import build_trends, choose_run
 
     run = choose_run(samples, points)
     part = run * max(1, _SAMPLES_PER_ADVANCE // len(source.loops) // run)
-    loop_trends = build_trends(_blocks(source, samples, part, signals), loops, source.interval, run)
+    loop_trends = build_trends(_simulate_blocks(source, samples, part, signals), loops, source.interval, run)
     return [] if signals.should_stop else loop_trends
 
 
-def _blocks(source: Source, samples: int, part: int, signals: Signals) -> Iterator[Block]:
+def _simulate_blocks(source: Source, samples: int, part: int, signals: Signals) -> Iterator[Block]:
     for first in range(0, samples, part):
         if signals.should_stop:
             return

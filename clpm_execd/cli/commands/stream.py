@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace, signals: Signals) -> int:
         log.info("%s", assumption)
     reload = _Reload(arguments, settings, signals, log) if connection and settings.state and settings.loops else None
     signals.reloads_on_hangup = reload is not None and not has_terminal()
-    progress = Progress(clock, log, _backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None,
-                        interval=start.opened_source.source.interval)
+    bar = _build_backfill_bar() if _is_interactive() and is_colour_terminal(sys.stderr) else None
+    progress = Progress(clock, log, bar, interval=start.opened_source.source.interval)
     job = _build_job(arguments, settings, configuration, start, clock, signals, log, progress,
                      reload)
     signals.set_interruptible(False)  # from here on the stream itself ends in order
@@ -197,7 +197,7 @@ def _to_stdout(job: StreamJob, settings: Settings, *, may_repeat_latest: bool) -
     from clpm_execd.outputs import execd
 
     source, under_telegraf = job.source, execd.is_started_by_telegraf()
-    for line in _greeting(source) if _is_interactive() and not under_telegraf else [
+    for line in _describe_stream(source) if _is_interactive() and not under_telegraf else [
             f"start: {describe_count(len(source.loops), 'loop')} every {source.interval / SECOND:g} s to stdout"]:
         job.log.info("%s", line)
     max_rate = settings.max_rate
@@ -225,7 +225,7 @@ def _to_influxdb(job: StreamJob, settings: Settings, lock: FolderLock | None, wr
     return direct.run(job, writer, queue=queue, quarantine=Quarantine(settings.state, job.log))
 
 
-def _backfill_bar() -> TaskBar:
+def _build_backfill_bar() -> TaskBar:
     from clpm_execd.cli.terminal import TaskBar
 
     return TaskBar("backfilling")
@@ -249,7 +249,7 @@ def _is_interactive() -> bool:
         return False
 
 
-def _greeting(source: Source) -> tuple[str, ...]:
+def _describe_stream(source: Source) -> tuple[str, ...]:
     """Return what tells a person at a terminal what is streamed, where to, how to stop and what to do next."""
     first, last = source.loops[0], source.loops[-1]
     loops = first if first == last else f"{describe_count(len(source.loops), 'loop')}, {first} to {last}"
