@@ -130,7 +130,7 @@ class Journal:
 
     def __init__(self, path: Path, contents: JournalContents, start: int) -> None:
         self.path = path
-        self._contents, self._start = contents, start
+        self._start = start
         self._is_start_written = contents.start == start
 
     def append(self, entry: JournalEntry) -> None:

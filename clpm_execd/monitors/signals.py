@@ -1,4 +1,4 @@
-"""What the monitors compute of single signals: correlations, filters, zero crossings and key figures.
+"""What the monitors compute of single signals: correlations, filters, zero crossings and noise.
 
 A signal is a one-dimensional array, evenly sampled, without missing values. Periods are in samples.
 """
@@ -55,28 +55,6 @@ def compute_moving_mean(x: Floats, period: float) -> Floats:
     width = max(1, round(period))
     long_x = np.pad(x, (width // 2, width - 1 - width // 2), mode="reflect")
     return np.convolve(long_x, np.full(width, 1.0 / width), mode="valid")
-
-
-def compute_service_factor(is_automatic: npt.NDArray[np.bool_]) -> float:
-    """Return the fraction of time in which the controller is in automatic."""
-    return float(np.mean(is_automatic))
-
-
-def compute_travel(position: Floats) -> float:
-    """Return the distance that a valve travels, in the unit of its position."""
-    return float(np.abs(np.diff(position)).sum())
-
-
-def count_reversals(position: Floats) -> int:
-    """Return how often a valve changes its direction."""
-    directions = np.sign(np.diff(position))
-    directions = directions[directions != 0]
-    return int(np.count_nonzero(directions[1:] != directions[:-1]))
-
-
-def compute_integral_absolute_error(error: Floats, interval: float) -> float:
-    """Return the integral of the absolute error, in the unit of the error times s. interval: between samples, s."""
-    return float(np.abs(error).sum() * interval)
 
 
 def estimate_noise(x: Floats) -> float:

@@ -10,18 +10,35 @@ import pytest
 from monitors.population import START
 
 from clpm_execd.monitors.data_rules import compute_saturation
-from clpm_execd.monitors.signals import (
-    compute_integral_absolute_error,
-    compute_service_factor,
-    compute_travel,
-    count_reversals,
-)
+from clpm_execd.monitors.signals import Floats
 from clpm_execd.plant.block import AUT, MAN, Block
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
 from clpm_execd.plant.plant import SECOND, Plant
 from clpm_execd.plant.specs import FaultSpec, LoopSpec, RecordingSpec, SensorSpec
 
 HOURS = 3
+
+
+def compute_service_factor(is_automatic: npt.NDArray[np.bool_]) -> float:
+    """Return the fraction of time in which the controller is in automatic."""
+    return float(np.mean(is_automatic))
+
+
+def compute_travel(position: Floats) -> float:
+    """Return the distance that a valve travels, in the unit of its position."""
+    return float(np.abs(np.diff(position)).sum())
+
+
+def count_reversals(position: Floats) -> int:
+    """Return how often a valve changes its direction."""
+    directions = np.sign(np.diff(position))
+    directions = directions[directions != 0]
+    return int(np.count_nonzero(directions[1:] != directions[:-1]))
+
+
+def compute_integral_absolute_error(error: Floats, interval: float) -> float:
+    """Return the integral of the absolute error, in the unit of the error times s. interval: between samples, s."""
+    return float(np.abs(error).sum() * interval)
 
 
 def exact_loop(kind: str, *faults: FaultSpec, noise: float | None = None) -> LoopSpec:
