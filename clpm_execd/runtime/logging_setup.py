@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -105,7 +106,7 @@ def configure_logging(
         Whether the lines on stderr are for Telegraf; if not, they have a time and a level.
     log_file : Path, optional
         A file that takes all lines too, rotated at 10 MB; a pipe, a device or a descriptor such as /dev/stderr is not.
-        One that cannot be opened is a warning.
+        One that cannot be opened is a warning, and for Telegraf one that stdout goes to.
     secrets : sequence of str
         Texts that never appear in the log.
 
@@ -137,13 +138,17 @@ def configure_logging(
     # Its debug lines show request headers, the token among them. What its warnings report, the sender reports too.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if log_file is not None:
-        _add_log_file(root, log_file, with_time)
+        _add_log_file(root, log_file, with_time, takes_stdout=not telegraf)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     return hide
 
 
-def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter) -> None:
+def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter, *, takes_stdout: bool) -> None:
+    """Log to a file as well. takes_stdout: whether it may be where stdout goes, because no samples go there."""
+    if not takes_stdout and _is_stdout(path):
+        root.warning("the log file %s is where the samples go; logging to stderr only", path)
+        return
     try:
         handler = _open_log_file(path)
     except (OSError, ValueError) as error:
@@ -152,6 +157,15 @@ def _add_log_file(root: logging.Logger, path: Path, formatter: logging.Formatter
         return
     handler.setFormatter(formatter)
     root.addHandler(handler)
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether a path is the pipe or file that stdout goes to; lines on a terminal disturb no reader of samples."""
+    try:
+        file, stdout = os.stat(follow_links(path)), os.fstat(1)
+    except (OSError, ValueError):  # there is no such file yet, or stdout is closed
+        return False
+    return os.path.samestat(file, stdout) and not stat.S_ISCHR(stdout.st_mode)
 
 
 def _open_log_file(path: Path) -> logging.Handler:

@@ -166,6 +166,19 @@ def test_a_log_file_that_is_an_open_descriptor_is_not_rotated(tmp_path: Path, mo
     assert link.is_symlink()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there are no names of descriptors here")
+def test_a_log_file_never_takes_the_samples_of_stdout(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "link").symlink_to("/proc/self/fd/1")
+    for path in (Path("/dev/stdout"), tmp_path / "link"):
+        log_into(path, "a line")
+        samples, log = capfd.readouterr()
+        assert samples == ""
+        assert log == f"W! the log file {path} is where the samples go; logging to stderr only\nI! a line\n"
+    logs.configure_logging("INFO", telegraf=False, log_file=Path("/dev/stdout"))  # with --direct no samples go there
+    logging.getLogger("clpm_execd").info("a line")
+    assert capfd.readouterr().out.endswith("INFO a line\n")
+
+
 def test_a_log_file_that_is_a_pipe_never_stops_the_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
