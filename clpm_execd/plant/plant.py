@@ -114,7 +114,7 @@ class Plant(Simulation):
         # Which of the simulated loops are the plant's, and the plant's column of each.
         self._at = self._column = np.arange(len(specs))
         if self._twin is not None:
-            specs, self._at, self._column = self._twin.loops, self._twin.plant_at, self._twin.column
+            specs, self._at, self._column = self._twin.schedule.loops, self._twin.plant_at, self._twin.column
         self._block_columns = Columns(self._at[self._columns])
         self._build(specs, seed, self._starts[self._column])
         if snapshot is not None and is_respecified:  # what a new fault starts from
@@ -129,23 +129,23 @@ class Plant(Simulation):
         # A plant without any does without these imports.
         from clpm_execd.plant.faults.data_path import DataPath
         from clpm_execd.plant.faults.kinds import Stage
-        from clpm_execd.plant.faults.schedule import RepeatedSchedule, Schedule
+        from clpm_execd.plant.faults.schedule import Schedule
         from clpm_execd.plant.truth.observer import TruthObserver
 
         schedule = Schedule(specs, self._columns.tolist(), self._starts, self._scan, self._seed)
-        links = copies = None
+        routes = copies = None
         if self._measures_truth and any(fault.kind.acts_on_plant for fault in schedule.faults):
-            from clpm_execd.plant.truth.routes import Links
+            from clpm_execd.plant.truth.routes import Routes, find_links_of_loops
             from clpm_execd.plant.truth.twin import Twin
 
-            links = Links(specs, schedule)
-            self._twin = Twin(specs, depths, schedule, links, self.interval)
+            acts_on = find_links_of_loops(specs, schedule)
+            routes = Routes(specs.ids, acts_on)
+            self._twin = Twin(specs, depths, schedule, acts_on, self.interval)
             copies = self._twin.copies
         if schedule.faults_of_stage(Stage.DATA_PATH):
             self._data_path = DataPath(schedule, self._seed, self.interval)
-        self._truth_observer = TruthObserver(schedule, self._columns, copies, links, self._data_path, self.interval)
-        twin = self._twin
-        return schedule if twin is None else RepeatedSchedule(schedule, twin.loops, twin.column, twin.absent)
+        self._truth_observer = TruthObserver(schedule, self._columns, copies, routes, self._data_path, self.interval)
+        return schedule if self._twin is None else self._twin.schedule
 
     def snapshot(self) -> Snapshot:
         """Return the plant's state now, for another one to resume from; it stays as it is when this one goes on."""

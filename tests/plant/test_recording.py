@@ -48,10 +48,10 @@ def test_recorded_values_are_the_decimal_multiples_of_their_resolution(step: str
 @given(value=st.floats(-1e5, 1e5), step=st.sampled_from(STEPS))
 def test_any_value_is_recorded_within_half_a_step(value: float, step: str) -> None:
     values = np.array([[value]])
-    Recorder([float(step)], [0.0]).record(values)
+    Recorder(np.arange(1), [float(step)], [0.0]).record(values)
     assert abs(values[0, 0] - value) <= float(step) / 2 * (1 + 1e-6)
     again = values.copy()
-    Recorder([float(step)], [0.0]).record(again)
+    Recorder(np.arange(1), [float(step)], [0.0]).record(again)
     assert again[0, 0] == values[0, 0]
 
 

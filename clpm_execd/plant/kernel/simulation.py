@@ -48,8 +48,9 @@ class Simulation:
         """Make the stages of loops in balance, without faults."""
         scan = self._scan / SECOND
         self._pv_zero, self._pv_scale = loops.columns(lambda loop: _zero_and_scale(loop.range))
-        self._op_zero, self._op_scale = loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range))
-        self._has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
+        has_op_range = loops.any(lambda loop: loop.recording.op_range != (0.0, 100.0))
+        self._op_range = (
+            loops.columns(lambda loop: _zero_and_scale(loop.recording.op_range)) if has_op_range else None)
         self._state = state = State(loops)
         self._operator = Operator(loops, state, seed, starts, self._scan)
         self._disturbance = Disturbance(loops, state, scan)
@@ -62,7 +63,7 @@ class Simulation:
         self._sensor = Sensor(loops, state)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
-        self._pv_recorder, self._op_recorder = make_recorders(loops)
+        self._pv_recorder, self._op_recorder = make_recorders(loops, state.columns)
         self._learned: LearnedLoops | None = None
         if loops.any(lambda loop: loop.learned_model is not None):
             from clpm_execd.plant.learned.resampler import LearnedLoops
@@ -152,9 +153,10 @@ class Simulation:
         for values in (pv, sp, *others[:1]):
             values *= self._pv_scale
             values += self._pv_zero
-        if self._has_op_range:
-            op *= self._op_scale
-            op += self._op_zero
+        if self._op_range is not None:
+            op_zero, op_scale = self._op_range
+            op *= op_scale
+            op += op_zero
         self._pv_recorder.record(pv)
         self._op_recorder.record(op)
 

@@ -67,7 +67,7 @@ class Controller(LoopArrays):
     def __init__(self, loops: LoopSet, state: State, level: slice, scan: float) -> None:
         ours = loops[level]
         self._state = state
-        self.columns = np.arange(level.start, level.stop)
+        self.columns = state.columns[level]
         self._sp, self._op, self._pv = state.sp[level], state.op[level], state.pv[level]
         self._mode, self._effective_mode = state.mode[level], state.effective_mode[level]
         self.kp, self.ki, self._kd, self._filter_pole, self.anti_windup_gain, self._setpoint_weight = ours.columns(

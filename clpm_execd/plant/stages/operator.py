@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from math import fsum, pi
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ class _Ramp:
         return self.begin + (self.end - self.begin) * (tick - self.first) / (self.last - self.first)
 
 
+@lru_cache(maxsize=64)  # loops have few
 def _compute_daily_profile(day: tuple[float, ...]) -> Floats:
     """Return how much oftener than on average SP is moved in each quarter of an hour from 0 h UTC, (96,)."""
     rates = np.array(day)[np.arange(QUARTER_HOURS_PER_DAY) * len(day) // QUARTER_HOURS_PER_DAY]
@@ -79,10 +81,9 @@ def _compute_daily_profile(day: tuple[float, ...]) -> Floats:
     return rates / mean if mean > 0.0 else rates
 
 
-def _move_statistics(operator: OperatorSpec) -> tuple[float, float]:
-    """Return how likely a quarter of an hour holds a move of SP, on average, and the size of a move."""
-    probability = min(1.0, QUARTER_HOUR_SECONDS / operator.interval) if operator.interval > 0 else 0.0
-    return probability, operator.size
+def _compute_move_probability(operator: OperatorSpec) -> float:
+    """Return how likely a quarter of an hour holds a move of SP, on average."""
+    return min(1.0, QUARTER_HOUR_SECONDS / operator.interval) if operator.interval > 0 else 0.0
 
 
 def _compute_gain_over_horizon(loop: LoopSpec) -> float:
@@ -101,7 +102,7 @@ class Operator(LoopArrays):
 
     def __init__(self, loops: LoopSet, state: State, seed: int, starts: npt.NDArray[np.int64],
                  scan: int) -> None:
-        self.columns = np.arange(len(loops))
+        self.columns = state.columns
         self._state, self._scan = state, scan
         self.faults: OperationFaults | None = None
         self._start_tick = starts // scan  # the scan at the start, wherever that lies between two of them
@@ -111,18 +112,14 @@ class Operator(LoopArrays):
         for i in np.flatnonzero(loops.where(lambda loop: bool(loop.moves))).tolist():
             for number, move in enumerate(loops[i].moves):
                 heappush(self._plan, self._plan_move(i, number, move, loops[i], int(starts[i])))
-        self._nominal_sp = state.sp.copy()
-        self._move_probability, self._move_size = loops.columns(lambda loop: _move_statistics(loop.operator))
-        self._next_quarter_tick = 0 if self._move_probability.any() else None
+        self._nominal_sp = state.nominal_sp
+        self._loops = loops  # whose parameters of the operator are needed now and then
+        self._next_quarter_tick = 0 if loops.any(lambda loop: _compute_move_probability(loop.operator)) else None
         habit_ids = () if self._next_quarter_tick is None else loops.ids
         purposes = (stored_names.OPERATOR_WHETHER, stored_names.OPERATOR_WHEN, stored_names.OPERATOR_WHERE)
         self._occurrence_keys, self._time_keys, self._target_keys = (
             derive_stream_keys(seed, habit_ids, purpose) for purpose in purposes)
-        self._gain_over_horizon = loops.column(_compute_gain_over_horizon)
         self._planned_quarter = np.full(len(loops), -1)  # since 1970, whose habits are in the plan
-        profiles = {day: k for k, day in enumerate(dict.fromkeys(loop.operator.day for loop in loops.distinct))}
-        self._profiles = np.array([_compute_daily_profile(day) for day in profiles])
-        self._profile = loops.column(lambda loop: profiles[loop.operator.day]).astype(np.intp)
         stays = np.flatnonzero(loops.where(lambda loop: loop.operator.automatic > 0)).tolist()
         self._mean_stays = {i: (loops[i].operator.automatic, loops[i].operator.manual) for i in stays}
         self._stay_keys = derive_stream_keys(seed, loops.ids if stays else (), stored_names.OPERATOR_STAY)
@@ -197,7 +194,9 @@ class Operator(LoopArrays):
         quarter = tick * self._scan // (QUARTER_HOUR_SECONDS * 10**9)
         begin, end = (-(-q * QUARTER_HOUR_SECONDS * 10**9 // self._scan) for q in (quarter, quarter + 1))
         self._next_quarter_tick = end
-        rate = self._profiles[self._profile, quarter % QUARTER_HOURS_PER_DAY] * self._move_probability
+        rate = self._loops.column(
+            lambda loop: _compute_daily_profile(loop.operator.day)[quarter % QUARTER_HOURS_PER_DAY]
+            * _compute_move_probability(loop.operator))
         has_move = draw_uniforms(self._occurrence_keys, quarter, 1)[0] < rate
         loops = np.flatnonzero(has_move & (self._planned_quarter < quarter))
         self._planned_quarter[:] = quarter
@@ -208,7 +207,8 @@ class Operator(LoopArrays):
         sigmas = np.clip(draw_normals(self._target_keys[loops], quarter, 1)[0], -_MAX_MOVE_SIGMAS, _MAX_MOVE_SIGMAS)
         for i, fraction, sigma in zip(loops.tolist(), fractions.tolist(), sigmas.tolist(), strict=True):
             at = begin + int(fraction * (end - begin))
-            target = min(100.0, max(0.0, round(self._nominal_sp[i] + sigma * self._move_size[i], _MOVE_DECIMALS)))
+            size = self._loops[i].operator.size
+            target = min(100.0, max(0.0, round(self._nominal_sp[i] + sigma * size, _MOVE_DECIMALS)))
             if at >= tick:
                 heappush(self._plan, _PlannedMove(at, i, -1, "sp", target))
 
@@ -242,7 +242,7 @@ class Operator(LoopArrays):
     def _correct_op(self, loop: int) -> None:
         """Move OP in MAN as an operator does who sees PV away from SP; SP rests, or follows PV."""
         state = self._state
-        change = float(state.sp[loop] - state.pv[loop]) / self._gain_over_horizon[loop]
+        change = float(state.sp[loop] - state.pv[loop]) / _compute_gain_over_horizon(self._loops[loop])
         change = min(_MAX_OP_MOVE_PERCENT, max(-_MAX_OP_MOVE_PERCENT, change))
         steps = round((float(state.op[loop]) + change) / _OP_STEP_PERCENT)
         self._set_signal(loop, "op", min(100.0, max(0.0, steps * _OP_STEP_PERCENT)))

@@ -21,7 +21,7 @@ from clpm_execd.plant.kernel.equations import inner_state_step, output_step
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.snapshot import LoopArrays, OwnedRows, Tables
 from clpm_execd.plant.specs import ProcessSpec
-from clpm_execd.plant.stages.state import State, to_percent
+from clpm_execd.plant.stages.state import State
 
 _DEAD_TIME_TOLERANCE_SCANS = 1e-9  # rounding: a dead time of 3.0000000001 scans is three
 
@@ -131,13 +131,13 @@ class DeadTime:
 
     def __init__(self, scans: Indices) -> None:
         lengths, group, counts = np.unique(scans + 1, return_inverse=True, return_counts=True)
-        self._length, self._stride = lengths[group], counts[group]
+        self._stride = counts[group]
         before = np.cumsum(counts) - counts  # loops of shorter delays
         rank = np.empty(len(scans), dtype=np.intp)
         rank[np.argsort(group, kind="stable")] = np.arange(len(scans))
         ends = np.cumsum(lengths * counts)
         self._first = (ends - lengths * counts - before)[group] + rank
-        self._end = self._first + self._length * self._stride
+        self._end = self._first + lengths[group] * self._stride
         self._head = self._first.copy()
         self._values = np.zeros(int(ends[-1]))
         self._is_at_end = np.empty(len(scans), dtype=bool)
@@ -161,20 +161,26 @@ class DeadTime:
 
     def _order_by_loop(self) -> Indices:
         """Return where the values of the first loop's ring are, then those of the second, and so on."""
-        place = np.arange(len(self._values)) - np.repeat(np.cumsum(self._length) - self._length, self._length)
-        return np.asarray(np.repeat(self._first, self._length) + place * np.repeat(self._stride, self._length))
+        lengths = self._lengths
+        place = np.arange(len(self._values)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return np.asarray(np.repeat(self._first, lengths) + place * np.repeat(self._stride, lengths))
+
+    @property
+    def _lengths(self) -> Indices:
+        lengths: Indices = (self._end - self._first) // self._stride
+        return lengths
 
     def snapshot(self) -> Tables:
-        loops = np.arange(len(self._length))
+        loops = np.arange(len(self._first))
         head = (self._head - self._first) // self._stride
         return {
-            stored_names.DEAD_TIME_RING: OwnedRows(np.repeat(loops, self._length),
+            stored_names.DEAD_TIME_RING: OwnedRows(np.repeat(loops, self._lengths),
                                                    self._values[self._order_by_loop()]),
             stored_names.DEAD_TIME_PLACE: OwnedRows(loops, head)}
 
     def restore(self, tables: Tables) -> None:
         ring, (loops, head) = tables[stored_names.DEAD_TIME_RING], tables[stored_names.DEAD_TIME_PLACE]
-        is_restored = np.repeat(np.isin(np.arange(len(self._length)), loops), self._length)
+        is_restored = np.repeat(np.isin(np.arange(len(self._first)), loops), self._lengths)
         self._values[self._order_by_loop()[is_restored]] = ring.values
         self._head[loops] = self._first[loops] + head * self._stride[loops]
 
@@ -188,7 +194,7 @@ class Process(LoopArrays):
     stored_arrays = stored_names.PROCESS
 
     def __init__(self, loops: LoopSet, state: State, scan: float) -> None:
-        self.columns = np.arange(len(loops))
+        self.columns = state.columns
         self._coefficients = loops.columns(lambda loop: discretize_with_dead_time(loop.process, scan))
         (self._a11, self._a21, self._a22, self._b1_new, self._b2_new, self._b1_old,
          self._b2_old) = self._coefficients
@@ -199,7 +205,7 @@ class Process(LoopArrays):
         self._has_fractional_delay = bool(fraction.any())
         self.dead_time = DeadTime(whole_scans.astype(np.intp))
         self._state = state
-        self._nominal_pv: Floats = loops.column(lambda loop: to_percent(loop.sp, loop.range))
+        self._nominal_pv = state.nominal_sp
         self._x2 = state.true_pv - self._nominal_pv
         self._x1 = self._x2.copy() * is_second_order
         self._integrating = np.flatnonzero(loops.where(lambda loop: loop.process.model == "integrator"))

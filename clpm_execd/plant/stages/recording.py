@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from clpm_execd import stored_names
 from clpm_execd.plant.block import Floats
-from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.snapshot import LoopArrays
 from clpm_execd.plant.specs import LoopSpec
 
@@ -33,20 +33,21 @@ def _step_ratio(resolution: float) -> tuple[float, float]:
 class Recorder(LoopArrays):
     """The recording of one signal of N loops.
 
-    resolutions: (N,) step of each, 0 for none. bands: (N,) of the exception test, 0 for none; both in the signal's
-    unit.
+    columns: (N,) the plant's columns. resolutions: (N,) step of each, 0 for none. bands: (N,) of the exception test, 0
+    for none; both in the signal's unit.
     """
 
     stored_arrays = stored_names.RECORDER
 
-    def __init__(self, resolutions: npt.ArrayLike, bands: npt.ArrayLike) -> None:
+    def __init__(self, columns: Indices, resolutions: npt.ArrayLike, bands: npt.ArrayLike) -> None:
         steps, which = np.unique(np.asarray(resolutions, dtype=np.float64), return_inverse=True)
-        self.columns = np.arange(len(which))
+        self.columns = columns
         self._has_step = (steps > MIN_RESOLUTION)[which]
-        self._numerator, self._denominator = np.array(
-            [_step_ratio(step) for step in steps.tolist()]).T.take(which, axis=1)
-        self._steps_per_unit: Floats = self._denominator / self._numerator
-        self._band: Floats = np.asarray(bands, dtype=np.float64)
+        numerator, self._denominator = np.array([_step_ratio(step) for step in steps.tolist()]).T.take(which, axis=1)
+        # A step of 0.01, 0.05 or 0.5 is one over a whole number, and then so are all.
+        self._numerator: Floats | None = numerator if (numerator != 1.0).any() else None
+        self._steps_per_unit = self._denominator if self._numerator is None else self._denominator / numerator
+        self._band: Floats = np.array(bands, dtype=np.float64)  # a copy: a view would keep the resolutions
         self._any_band, self._any_step = bool((self._band > 0).any()), bool(self._has_step.any())
         self._last: Floats = np.full(len(which), np.nan)
 
@@ -60,14 +61,16 @@ class Recorder(LoopArrays):
         if self._any_step:
             multiples = values * self._steps_per_unit
             np.rint(multiples, out=multiples)
-            multiples *= self._numerator
+            if self._numerator is not None:
+                multiples *= self._numerator
             multiples /= self._denominator
             np.copyto(values, multiples, where=self._has_step)
 
 
-def make_recorders(loops: LoopSet) -> tuple[Recorder, Recorder]:
+def make_recorders(loops: LoopSet, columns: Indices) -> tuple[Recorder, Recorder]:
     """Return the recorders of PV, in engineering units, and of OP, in per cent or what that is recorded as."""
-    return Recorder(*loops.columns(_choose_pv_recording)), Recorder(*loops.columns(_choose_op_recording))
+    pv, op = loops.columns(_choose_pv_recording), loops.columns(_choose_op_recording)
+    return Recorder(columns, *pv), Recorder(columns, *op)
 
 
 def _choose_pv_recording(loop: LoopSpec) -> tuple[float, float]:

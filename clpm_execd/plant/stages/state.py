@@ -63,7 +63,8 @@ class State(LoopArrays):
         # A master's output is its slave's set point: the pair is in balance where the slave is.
         self.op[masters] = self.sp[slaves]
         self.position[masters] = self.true_pv[slaves]
-        self.nominal_position = self.position.copy()  # in balance, wherever the valves go
+        # In balance, wherever set points and valves go.
+        self.nominal_sp, self.nominal_position = self.sp.copy(), self.position.copy()
 
 
 class Cascades:

@@ -67,7 +67,7 @@ class EffectMeter(LoopArrays):
         pv_unit = loops.column(lambda loop: (loop.range[1] - loop.range[0]) / 100.0)
         op_unit = loops.column(lambda loop: (loop.recording.op_range[1] - loop.recording.op_range[0]) / 100.0)
         pv = loops.column(lambda loop: max(_LEAST_PV, loop.sensor.noise)) * pv_unit
-        least = np.stack([pv, _LEAST_OP * op_unit, pv])  # SP, OP, PV
+        least = np.stack([_LEAST_OP * op_unit, pv])  # OP, PV
         self._least_variance: Floats = least * least
         self._distance_share = min(self.bin_ns / SECOND / _DISTANCE_S, 1.0)
         self._movement_share = min(self.bin_ns / SECOND / _MOVEMENT_S, 1.0)
@@ -118,7 +118,8 @@ class EffectMeter(LoopArrays):
         shift = share * (self._deviation / samples)
         self._mean += shift
         self._variance += share * (self._squares / samples - self._variance) - shift * shift
-        variance = np.maximum(self._variance, self._least_variance)
+        variance = self._variance.copy()
+        np.maximum(variance[1:], self._least_variance, out=variance[1:])
         variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
         most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._distance_share, 0.0)
         effects = np.minimum(self._squared_distance(which, samples) / variance, most)

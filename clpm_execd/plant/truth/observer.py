@@ -17,7 +17,7 @@ from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import Columns, Indices
 from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, EffectMeter
-from clpm_execd.plant.truth.routes import Links
+from clpm_execd.plant.truth.routes import Routes
 
 _BINS_PER_SHARE = 20  # ten minutes, over which the share is taken of the samples that a fault of the data path acts on
 _MAX_VALUES_AT_ONCE = 2_048  # of each signal that is compared with the twin's: more leave a processor's first cache
@@ -42,12 +42,12 @@ class Copies(NamedTuple):
 class TruthObserver:
     """Makes the ground truth of a plant.
 
-    columns: (N,) the plant's column of each loop of a Block. links: which loops act on which, if any do. data_path:
+    columns: (N,) the plant's column of each loop of a Block. routes: from loop to loop, if there is a twin. data_path:
     the faults that act on samples on their way, if there are any. interval: time between samples, ns.
     """
 
     def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None,
-                 links: Links | None = None, data_path: DataPath | None = None, interval: int = SECOND) -> None:
+                 routes: Routes | None = None, data_path: DataPath | None = None, interval: int = SECOND) -> None:
         faults = schedule.faults
         self._schedule, self._twin = schedule, twin
         self._column_in_block = np.argsort(columns, kind="stable")
@@ -62,7 +62,7 @@ class TruthObserver:
         self._shares = (-1, np.zeros(len(self._random)))  # of the latest bin, and its number
         self._own_copy = np.full(len(faults), -1, dtype=np.intp)
         self._affected: npt.NDArray[np.intp] = np.empty(0, dtype=np.intp)  # (A,) columns that others' faults reach
-        self._find_routes = None if links is None else links.find_routes
+        self._find_routes = None if routes is None else routes.find
         if twin is not None:
             is_own = schedule.column[twin.without] == twin.base
             self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)

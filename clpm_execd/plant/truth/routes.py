@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 from math import fsum
 
+import numpy as np
+
 from clpm_execd.plant.block import Route
 from clpm_execd.plant.faults.schedule import Schedule
 from clpm_execd.plant.loop_set import LoopSet
@@ -24,42 +26,53 @@ def _process_delay(process: ProcessSpec) -> float:
     return process.dead_time + (0.0 if process.model == "integrator" else fsum(process.tau))
 
 
-class Links:
-    """Which loops act on which, by the plant's columns. delays: for each column those that it acts on, each in s."""
+def find_links_of_loops(specs: LoopSet, schedule: Schedule) -> dict[int, dict[int, float]]:
+    """Return for each of the plant's columns those that it acts on, and after how many seconds."""
+    index = {loop: i for i, loop in enumerate(specs.ids)}
+    acts_on: dict[int, dict[int, float]] = {}
 
-    def __init__(self, specs: LoopSet, schedule: Schedule) -> None:
-        index = {loop: i for i, loop in enumerate(specs.ids)}
-        self.delays: dict[int, dict[int, float]] = {}
-        for slave, name in enumerate(specs.masters):
-            if name is not None:
-                master = index[name]
-                self._add(slave, master, _process_delay(specs[master].process))
-                self._add(master, slave, 0.0)
-        for link in find_links(specs):
-            through_process = _process_delay(specs[link.other].process) if link.by_pv else 0.0
-            self._add(link.other, link.owner, through_process + _LAGS_ON_THE_WAY * link.lag)
-        for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
-            for other in fault.other_loops():
-                self._add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
-        linked = {*self.delays, *(effect for delays in self.delays.values() for effect in delays)}
-        self._ids = {column: specs.ids[column] for column in linked}
-        self._columns = {name: column for column, name in self._ids.items()}
-
-    def _add(self, cause: int, effect: int, delay: float) -> None:
-        delays = self.delays.setdefault(cause, {})
+    def add(cause: int, effect: int, delay: float) -> None:
+        delays = acts_on.setdefault(cause, {})
         delays[effect] = min(delay, delays.get(effect, delay))
 
-    def find_routes(self, root: str) -> Mapping[str, Route]:
-        """Return the quickest route from a loop with a link to each that it can reach, itself included."""
+    for slave, name in enumerate(specs.masters):
+        if name is not None:
+            master = index[name]
+            add(slave, master, _process_delay(specs[master].process))
+            add(master, slave, 0.0)
+    for link in find_links(specs):
+        through_process = _process_delay(specs[link.other].process) if link.by_pv else 0.0
+        add(link.other, link.owner, through_process + _LAGS_ON_THE_WAY * link.lag)
+    for fault, column in zip(schedule.faults, schedule.column.tolist(), strict=True):
+        for other in fault.other_loops():
+            add(index[other], column, _LAGS_ON_THE_WAY * fault["lag"])
+    return acts_on
+
+
+class Routes:
+    """The quickest ways from loop to loop along the links. ids: of the plant's columns.
+
+    The links are in arrays, in the order of their causes: dictionaries of a large plant take ten times the memory.
+    """
+
+    def __init__(self, ids: tuple[str, ...], acts_on: Mapping[int, Mapping[int, float]]) -> None:
+        links = sorted((cause, *link) for cause, delays in acts_on.items() for link in delays.items())
+        self._ids = ids
+        self._causes, self._effects = (np.array([link[k] for link in links], dtype=np.intp) for k in (0, 1))
+        self._delays = np.array([delay for _, _, delay in links], dtype=np.float64)
+
+    def find(self, root: str) -> Mapping[str, Route]:
+        """Return the quickest route from a loop to each that it can reach, itself included."""
         routes: dict[int, Route] = {}
-        start = self._columns[root]
+        start = self._ids.index(root)
         waiting: list[tuple[float, int, tuple[int, ...]]] = [(0.0, start, (start,))]
         while waiting:
             delay, column, path = heappop(waiting)
             if column in routes:
                 continue
             routes[column] = Route(tuple(self._ids[c] for c in path), delay)
-            for effect, more in self.delays.get(column, {}).items():
+            at = slice(*np.searchsorted(self._causes, [column, column + 1]).tolist())
+            for effect, more in zip(self._effects[at].tolist(), self._delays[at].tolist(), strict=True):
                 if effect not in routes:
                     heappush(waiting, (delay + more, effect, (*path, effect)))
         return {self._ids[column]: route for column, route in routes.items()}

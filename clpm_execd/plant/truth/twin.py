@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd import stored_names
-from clpm_execd.plant.faults.schedule import Schedule
+from clpm_execd.plant.faults.schedule import RepeatedSchedule, Schedule
 from clpm_execd.plant.loop_set import Indices, LoopSet
 from clpm_execd.plant.rng import derive_stream_keys
 from clpm_execd.plant.snapshot import (
@@ -28,28 +28,31 @@ from clpm_execd.plant.snapshot import (
 )
 from clpm_execd.plant.truth.effect import EffectMeter
 from clpm_execd.plant.truth.observer import Copies
-from clpm_execd.plant.truth.routes import Links
 
 
 class Twin:
     """The copies of the N loops of a plant, M of them, which are simulated together with these: L loops, masters first.
 
-    loops: all L. column: (L,) the plant's column of each. absent: (L,) the index of the fault that is absent from it,
-    -1 in the plant itself. plant_at: (N,) which of the L are the plant's.
+    schedule: the faults of all L. column: (L,) the plant's column of each. plant_at: (N,) which of the L are the
+    plant's.
     """
 
-    def __init__(self, specs: LoopSet, depths: Indices, schedule: Schedule, links: Links, interval: int) -> None:
-        """specs: the plant's loops in balance. depths: (N,) how many masters stand above each. interval: ns."""
-        n, groups = len(specs), list(_find_groups(links.delays, schedule))
+    def __init__(self, specs: LoopSet, depths: Indices, schedule: Schedule, acts_on: Mapping[int, Collection[int]],
+                 interval: int) -> None:
+        """specs: the plant's loops in balance. depths: (N,) how many masters stand above each. interval: ns.
+
+        acts_on: for each of the plant's columns those that it acts on.
+        """
+        n, groups = len(specs), list(_find_groups(acts_on, schedule))
         column = np.array([*range(n), *(c for _, columns, _ in groups for c in columns)], dtype=np.intp)
         absent = np.repeat([-1, *(k for k, _, _ in groups)], [n, *(len(columns) for _, columns, _ in groups)])
         is_reached = np.array([c in reached for _, columns, reached in groups for c in columns], dtype=bool)
         order = np.argsort(depths[column], kind="stable")
-        self.column, self.absent = column[order], absent[order]
-        self._is_copy = self.absent >= 0
-        self.loops = specs.repeat(self.column, self.absent)
+        self.column, absent = column[order], absent[order]
+        self.schedule = RepeatedSchedule(schedule, specs.repeat(self.column, absent), self.column, absent)
+        self._is_copy = absent >= 0
         self.plant_at, at = np.flatnonzero(~self._is_copy), np.flatnonzero(self._is_copy)
-        base, without = self.column[at], self.absent[at]
+        base, without = self.column[at], absent[at]
         meter = EffectMeter(specs.repeat(base, without), base, [schedule.faults[k] for k in without.tolist()], interval)
         meter.columns = at
         self.copies = Copies(base, without, is_reached[order[at] - n], self.plant_at[base], at, meter)
