@@ -46,7 +46,9 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def did_you_mean(name: str, valid_names: Sequence[str]) -> str:
-    """Return the remedy for an unknown name: the closest valid one, or a list of all of them."""
+    """Return the remedy for an unknown name: the closest valid one, or a list of all of them, or to remove it."""
+    if not valid_names:
+        return "remove it"
     from difflib import get_close_matches  # is rarely needed, and importing it delays the first line of a stream
 
     close = get_close_matches(name, valid_names, n=1, cutoff=0.6)

@@ -103,7 +103,7 @@ class Change:
         """Return the change as a log has it, such as `FIC101: stiction S=4 for 20m`."""
         [(command, table)] = self.request.items()
         if command == "clear":
-            return f"{self.loop}: clear {table.get('kind', 'all faults')}"
+            return f"{self.loop}: clear {table.get('kind') or 'all faults'}"
         words = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
                  for key, value in table.items() if key not in ("loop", "kind", "duration", "ramp")]
         if self.fault is None:

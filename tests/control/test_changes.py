@@ -39,6 +39,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"inject": {"loop": "FIC102", "kind": "stiction", "S": "wide"}}, "inject FIC102 S: 'wide' is not a number; give 0 "
                                                                       "to 100 (% of travel)"),
     ({"inject": {"loop": "FIC102", "kind": "stiction", "T": 4}}, "inject FIC102 T: unknown key; give one of J, S"),
+    ({"inject": {"loop": "FIC102", "kind": "manual", "S": 4}}, "inject FIC102 S: unknown key; remove it"),
     ({"inject": {"loop": "FIC102", "kind": "stiction", "start": "5m"}}, "inject FIC102 start: unknown key; give one of "
                                                                         "J, S"),
     ({"inject": {"loop": "FIC102", "kind": "stiction", "duration": "long"}},
