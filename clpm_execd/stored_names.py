@@ -14,7 +14,7 @@ CONTROLLER_PART, LEARNED_PART = "controller", "learned"
 OPERATION_FAULTS_PART, LOAD_FAULTS_PART, SENSOR_FAULTS_PART = "operation faults", "load faults", "sensor faults"
 VALVE_FAULTS_PART, STICTION_PART, DATA_PATH_PART = "valve faults", "stiction", "data path"
 COUPLINGS_PART, PROCESS_COUPLINGS_PART = "couplings", "process couplings"
-EFFECT_PART = "effect"
+EFFECT_PART, ANALYSERS_PART = "effect", "analysers"
 # The state of the twin stands in tables of its own; see `Twin.tables`.
 TWIN_TABLE, TWIN_PLACES, TWIN_COPIES = "twin: {}", "twin places: {}", "twin copies"
 TWIN_PREFIXES = ("twin: ", "twin places: ", TWIN_COPIES)
@@ -25,6 +25,7 @@ OPERATOR_PLANNED_QUARTER = "_planned"
 OPERATOR = {OPERATOR_PLANNED_QUARTER: "_planned_quarter"}
 PROCESS = {"_x1": "_x1", "_x2": "_x2", "_new": "_new_flow"}
 RECORDER = {"_last": "_last"}
+ANALYSERS = {"value": "_value"}
 CONTROLLER = {"_integral": "_integral", "_derivative": "_derivative", "_last_pv": "_last_pv", "_held": "_was_manual"}
 LEARNED_LOOPS = {
     "_instant": "_instant", "_row": "_row", "_left": "_remaining", "_true": "_true_pv", "_pv": "_pv", "_op": "_op",

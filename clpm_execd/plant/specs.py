@@ -97,6 +97,8 @@ class SensorSpec:
 
     noise: float = parameter(0.05, "standard deviation of the measurement noise", "% of span", 0.0, 50.0,
                              default_text="by type")
+    cycle: float = parameter(0.0, "time between two values of an analyser, which holds each, 0 for a sensor without "
+                             "such cycles", "s", 0.0, 86400.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

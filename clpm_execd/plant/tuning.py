@@ -78,6 +78,8 @@ def apply_tuning_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
 
 def _apply_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
                 scan: float) -> tuple[float, float]:
+    # An analyser holds each value for a cycle: on average that is a dead time of half a cycle.
+    process = replace(process, dead_time=process.dead_time + sensor.cycle / 2.0)
     gain, lag, second_lag, dead_time = _compute_effective_process(process, valve, scan)
     is_integrating = process.model == "integrator"
     if rule == "aggressive":

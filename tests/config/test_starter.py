@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import tomli
 
@@ -13,6 +14,7 @@ from clpm_execd.config.plants.period_matching import measure_periods
 from clpm_execd.config.plants.starter import TYPE_SHARES, write_plant
 from clpm_execd.plant.block import SECOND
 from clpm_execd.plant.faults import FAULTS
+from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
 
 
@@ -200,3 +202,62 @@ def test_no_two_oscillations_from_elsewhere_are_the_same_wave_and_none_is_too_qu
     assert len({parameters["period"] for _, parameters in waves}) == len(waves)
     for loop, parameters in waves:
         assert float(parameters["period"]) > 1.9 * max(loop.process.tau, default=0.0)
+
+
+def test_op_is_where_it_is_in_real_loops(plant: Configuration) -> None:
+    op = [loop.op for loop in plant.loops]
+    lower, median, upper = np.quantile(op, (0.25, 0.5, 0.75))
+    assert 28.0 < lower < 38.0, "of 32 real loops it is 32 %"
+    assert 38.0 < median < 50.0, "of the real loops it is 42 %"
+    assert 50.0 < upper < 61.0, "of the real loops it is 58 %"
+
+
+def test_changes_that_neighbours_share_take_minutes(plant: Configuration) -> None:
+    changes = [fault for loop in plant.loops for fault in loop.faults if fault.kind in ("load-step", "grade-change")]
+    assert len(changes) >= 30
+    assert all(180.0 <= float(fault.parameters["over"]) <= 2400.0 for fault in changes)
+    assert len({fault.parameters["over"] for fault in changes}) > 10
+
+
+def test_a_frozen_reading_lasts_an_hour_at_most_and_a_stuck_valve_is_soon_in_manual(plant: Configuration) -> None:
+    frozen = [fault for loop in plant.loops for fault in loop.faults if fault.kind == "freeze"]
+    assert frozen
+    assert all(fault.duration and fault.duration <= 3600 * SECOND for fault in frozen)
+    stuck = [loop.faults for loop in plant.loops if loop.faults and loop.faults[0].kind == "stuck"]
+    assert stuck
+    for fault, manual, maintenance in stuck:
+        assert [manual.kind, maintenance.kind] == ["manual", "maintenance"]
+        assert manual.start - fault.start <= 90 * 60 * SECOND
+        assert manual.start + (manual.duration or 0) == fault.start + (fault.duration or 0)
+
+
+def test_lasting_faults_begin_on_any_day_of_the_first_week(plant: Configuration) -> None:
+    starts = [fault.start / (3600 * SECOND) for loop in plant.loops for fault in loop.faults
+              if fault.kind in ("manual", "external-oscillation") and fault.start and len(loop.faults) == 1]
+    assert len(starts) >= 15
+    assert max(starts) > 4 * 24
+    assert np.median(starts) < 24
+
+
+def test_analysers_of_a_refinery_have_cycles_and_consistencies_of_a_paper_mill_have_none(plant: Configuration) -> None:
+    def cycles(loops: tuple[LoopSpec, ...]) -> list[float]:
+        return [loop.sensor.cycle for loop in loops if loop.type == "composition"]
+
+    with_cycle = [cycle for cycle in cycles(plant.loops) if cycle]
+    assert len(with_cycle) >= 3
+    assert all(120.0 <= cycle <= 600.0 for cycle in with_cycle)
+    assert set(cycles(configure(write_plant("pulp-and-paper", 40, 1)).loops)) == {0.0}
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", TYPE_SHARES)
+def test_hardly_a_loop_is_at_its_limits_for_hours_but_by_a_valve_that_is_too_small_leaks_or_is_stuck(name: str) -> None:
+    loops = configure(write_plant(name, 200, 5)).loops
+    op = Plant(loops, seed=5, start=1_736_503_500 * SECOND, interval=60 * SECOND, scan=2 * SECOND,
+               measures_truth=False).advance(2880).op
+    at_limit = np.mean((op < 0.5) | (op > 99.5), axis=0)
+    often = {loop.id: [fault.kind for fault in loop.faults] for loop, fraction in zip(loops, at_limit, strict=True)
+             if fraction > 0.05}
+    with_such_a_valve = {name for loop in loops for name in (loop.id, loop.cascade)
+                         if loop.faults and loop.faults[0].kind in ("undersized", "leak", "stuck")}
+    assert len(often.keys() - with_such_a_valve) <= 2, often

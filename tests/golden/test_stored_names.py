@@ -71,7 +71,7 @@ def test_each_parameter_of_a_loop_is_in_that_text() -> None:
 
     text = SPECIFICATIONS.read_text()
     later = {"description", "area", "unit", "tags", "until", "throughput", "ambient",
-             "mean_repeat", "utility", "utility_sigma", "couplings"}  # than 0.1.0
+             "mean_repeat", "utility", "utility_sigma", "couplings", "cycle"}  # than 0.1.0
     assert {name for name in names(LOOP) if f"{name}=" not in text} == {"id", "cascade", *later}
 
 

@@ -27,16 +27,16 @@ FAULT_FRACTIONS = (
 # measure. Estimates. A forest that learned from waves of one period and size took every other wave for a sticky valve.
 FAULT_SIZES: dict[str, dict[str, Range]] = {
     "deadband": {"width": (1.0, 6.0)},
-    "undersized": {"capacity": (0.35, 0.6)}, "oversized": {"capacity": (2.0, 5.0)},
-    "leak": {"flow": (3.0, 15.0)}, "slow-actuator": {"lag": (5.0, 60.0)},
+    "oversized": {"capacity": (2.0, 5.0)},
+    "slow-actuator": {"lag": (5.0, 60.0)},
     "sluggish": {"closed_loop": (3.0, 10.0)}, "aggressive": {"gain_margin": (1.03, 1.12)},
     "external-oscillation": {"amplitude": (1.5, 8.0), "harmonic": (0.03, 0.33), "wander": (0.01, 0.06)},
-    "load-step": {"size": (3.0, 8.0)}, "fouling": {"loss": (0.3, 0.8)},
+    "load-step": {"size": (3.0, 8.0), "over": (180.0, 2400.0)}, "fouling": {"loss": (0.3, 0.8)},
     "drift": {"size": (2.0, 8.0)}, "noise": {"sigma": (0.3, 2.0)},
     "spikes": {"size": (4.0, 20.0), "rate": (5.0, 60.0)},
     "compression": {"exception": (0.3, 1.5)}, "gaps": {"share": (0.05, 0.4), "length": (15.0, 120.0)},
     "mode-hopping": {"dwell": (300.0, 1800.0)}, "white-noise": {"sigma": (0.5, 2.0)},
-    "grade-change": {"size": (4.0, 12.0)}, "setpoint-ramp": {"size": (3.0, 10.0)},
+    "grade-change": {"size": (4.0, 12.0), "over": (300.0, 2400.0)}, "setpoint-ramp": {"size": (3.0, 10.0)},
     "manual-stroking": {"size": (2.0, 6.0)},
 }
 UP_OR_DOWN = ("load-step", "drift", "grade-change", "setpoint-ramp")  # their size has either sign

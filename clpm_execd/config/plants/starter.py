@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import pi
 from random import Random
 from typing import Any
 
@@ -111,8 +112,20 @@ _LARGEST_HEADER_GAIN = 0.7
 # constants on the way, relative to the quicker one's own. Estimates.
 _EXCHANGED_FRACTION, _EXCHANGER_LAG_FRACTION = (0.15, 0.4), (0.1, 0.3)
 # A seat, a size or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
-_FROM_THE_BEGINNING = ("undersized", "oversized", "leak", "sluggish", "aggressive", "windup")
+_FROM_THE_BEGINNING = ("leak", "sluggish", "aggressive", "windup")
 _MAINTENANCE_FRACTION = 0.25  # an assumption: most are as old as the plant
+_SIZING = ("undersized", "oversized")  # valves that no maintenance puts in, since PV would jump by half of its span
+# Of the lasting faults, those that are there at the start; the others come within a week, most of them soon, so that
+# each day has its own, and a third of the loops is in manual on any day. Assumptions.
+_EARLY_FRACTION, _EARLY_MANUAL_FRACTION, _LATE_START_MINUTES = 0.5, 0.75, (15, 7 * 24 * 60)
+# A reading that stands still drives OP on, until someone notices within the hour; a level in MAN is watched, and moves
+# by a few per cent where OP is five beside its balance.
+_FREEZE_MINUTES, _FREEZE_REPEAT_HOURS = (10, 60), (12, 48)
+_LEVEL_CHANGE_PERCENT, _LEVEL_IMBALANCE_PERCENT, _LEVEL_IN_MANUAL_MINUTES = 6.0, 5.0, (2, 15)
+_STUCK_MINUTES = (15, 90)  # until someone notices that a valve is stuck
+# How far a wave from elsewhere would move PV at most without a controller, % of span. With more, loops run from limit
+# to limit, which no operator watches for days.
+_LARGEST_WAVE_PERCENT, _LARGEST_LEVEL_WAVE_PERCENT = 6.0, 10.0
 _REPAIRED_FRACTION = 0.5  # of the valves that wear, those that a maintenance makes as new within days
 _MAINTENANCE_MINUTES = (30, 90)  # in MAN; an estimate
 _SHARED_TIMES = 3  # how often an event that neighbours share takes place
@@ -154,7 +167,15 @@ _SP_STEPS_PER_SPAN = 50.0  # a set point that a person enters is a multiple of a
 # exception deviation, % of span.
 _EQUAL_PERCENTAGE_FRACTION, _TIGHT_FRACTION, _EXCEPTION_FRACTION = 0.3, 0.3, 0.15
 _ACTUATOR_S, _EXCEPTION_PERCENT = (1, 3), (0.05, 0.3)
-_SP_FRACTION, _OP_PERCENT = (0.4, 0.65), (35, 65)  # at steady state: near mid-range, as plants are designed
+# At steady state. OP of 32 real loops (docs/physics.md) has the quartiles 32 and 58 %, and lies between 14 and 67 % in
+# eight of ten; of a triangular distribution with this least, greatest and most likely value it is 33 to 54, 23 to 63.
+_SP_FRACTION, _OP_PERCENT = (0.3, 0.75), (8.0, 80.0, 42.0)
+# An undersized valve is too small when much is asked of it, and a leak is too much when little is: the flow through
+# the open valve, and through the closed one, relative to what is needed at steady state, and OP there, %. Estimates.
+_UNDERSIZED_FLOW, _LEAK_FLOW, _LEAKING_OP_PERCENT = (0.93, 1.15), (0.6, 1.2), (4.0, 9.0)
+# Analysers of these plants are mostly chromatographs with a cycle, s; those of others measure all the time
+# (consistency, oxygen, conductivity).
+_ANALYSER_CYCLE_S, _CYCLIC_FRACTION = (120, 600), {"refinery": 0.7, "chemicals": 0.7}
 # Relative to the (first) time constant. Dead times beyond these make loops that a PID controller controls badly.
 _SECOND_TAU_FRACTION, _DEAD_TIME_FRACTION = (0.1, 0.5), (0.08, 0.35)
 
@@ -201,6 +222,8 @@ def write_plant(name: str, count: int, seed: int, faulty: float | None = None) -
     ranges = {**_RANGES, **_RANGES_OF_PLANT.get(name, {})}
     for loop in loops:
         _draw_parameters(loop, ranges[loop.type], variability[loop.type], rng)
+        if loop.type == "composition" and rng.random() < _CYCLIC_FRACTION.get(name, 0.0):
+            loop.table["sensor"]["cycle"] = round(_draw_log_uniform(_ANALYSER_CYCLE_S, rng), -1)
         if loop.type in CONTROLLERS:
             _draw_controller(loop, CONTROLLERS if is_refinery else _TYPICAL_CONTROLLERS, rng)
     _add_utilities(loops, rng)
@@ -259,7 +282,7 @@ def _draw_parameters(loop: _PlantLoop, ranges: tuple[Sequence[Range], str], vari
     low, high = map(float, rng.choice(ranges[0]))
     table |= {"type": loop_type, "range": [low, high], "unit": ranges[1],
               "sp": _round_as_entered(low + (high - low) * rng.uniform(*_SP_FRACTION), high - low),
-              "op": round(rng.uniform(*_OP_PERCENT), 1)}
+              "op": round(rng.triangular(*_OP_PERCENT), 1)}
     table["process"] = _draw_process(loop_type, rng)
     table["valve"] = {"lag": round(rng.uniform(*_ACTUATOR_S), 1)} if loop_type != "flow" and not loop.is_master else {}
     if not loop.is_master and rng.random() < _EQUAL_PERCENTAGE_FRACTION:
@@ -406,8 +429,9 @@ def _draw_shared_event(kind: str, rng: Random) -> list[list[FaultTable]]:
         times.append({"start": _format_minutes(start), "duration": _format_minutes(minutes)})
         start += minutes
     sizes = (4.0, 8.0) if kind == "load-step" else (5.0, 12.0)
-    return [[{"kind": kind, "size": size, **time} for time in times]
-            for size in (_round(rng.choice((-1, 1)) * rng.uniform(*sizes)) for _ in range(_NEIGHBOURS))]
+    return [[{"kind": kind, "size": _round(sign * rng.uniform(*sizes)), "over": over, **time} for time in times]
+            for sign, over in ((rng.choice((-1, 1)), _draw_log_uniform(FAULT_SIZES[kind]["over"], rng))
+                               for _ in range(_NEIGHBOURS))]
 
 
 def _add_utilities(loops: Sequence[_PlantLoop], rng: Random) -> None:
@@ -494,12 +518,23 @@ def _add_faults(loops: Sequence[_PlantLoop], scale: float, rng: Random) -> None:
         candidates = [loop for loop in order if not loop.faults and _can_have(kind, loop)]
         if kind == "aggressive":  # flows last: theirs lasts seconds, which a historian that samples each 10 s misses
             candidates.sort(key=lambda loop: loop.type == "flow")
+            candidates = [loop for loop in candidates if not loop.couplings]  # by which it would be unstable
         # A level in manual runs away, and a deadband makes a cycle only where the process integrates.
         if kind in ("manual", "deadband"):
             candidates.sort(key=lambda loop: (loop.type == "level") != (kind == "deadband"))
         for loop in candidates[:max(0, missing)]:
+            _prepare_valve(kind, loop, rng)
             loop.faults.append({"kind": kind, **_draw_size(kind, loop, rng), **_draw_times(kind, loop, rng)})
-            _add_maintenance(loop, loop.faults[-1], rng)
+            if kind == "stuck":
+                loop.faults.append(_answer_stuck_valve(loop.faults[0], rng))
+            _add_maintenance(loop, loop.faults[0], rng)
+
+
+def _answer_stuck_valve(fault: FaultTable, rng: Random) -> FaultTable:
+    """Return the time in manual from when someone sees that OP moves on and PV does not, until the repair."""
+    start, end = _nanoseconds(fault, "start"), _nanoseconds(fault, "start") + _nanoseconds(fault, "duration")
+    start += rng.randint(*_STUCK_MINUTES) * DURATION_UNITS_NS["m"]
+    return {"kind": "manual", "start": format_duration(start), "duration": format_duration(end - start)}
 
 
 def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> int:
@@ -507,7 +542,8 @@ def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> in
 
     Return how many.
     """
-    candidates = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"]
+    candidates = [loop for loop in loops if loop.type != "level" and FAULTS[loop.faults[0]["kind"]].group == "valve"
+                  and loop.faults[0]["kind"] != "stuck"]  # which is in manual by then
     in_manual = 0
     for loop in candidates[:max(0, count)]:
         fault, hour = loop.faults[0], DURATION_UNITS_NS["h"]
@@ -525,8 +561,13 @@ def _leave_in_manual(loops: Sequence[_PlantLoop], count: int, rng: Random) -> in
 def _can_have(kind: str, loop: _PlantLoop) -> bool:
     """Whether the loop can have the fault and the plant keeps running: a level whose flow is fixed runs away."""
     group, is_slave = FAULTS[kind].group, loop.master is not None
-    if kind in ("stuck", "undersized", "cascade-broken") and "level" in (loop.type, loop.master and loop.master.type):
+    is_of_level = "level" in (loop.type, loop.master and loop.master.type)
+    if kind in ("stuck", "undersized", "leak", "cascade-broken", "manual-stroking", "mode-hopping") and is_of_level:
         return False
+    if kind in (*_SIZING, "leak") and loop.couplings:  # the others would feel the valve's travel, not its flow
+        return False
+    if kind == "leak":
+        return loop.master is None and not loop.is_master
     if kind == "cascade-broken":
         return is_slave
     if kind in ("stuck", "manual") or group == "negative control":
@@ -535,28 +576,53 @@ def _can_have(kind: str, loop: _PlantLoop) -> bool:
     return not (loop.is_master and (group == "valve" or kind == "aggressive"))
 
 
+def _prepare_valve(kind: str, loop: _PlantLoop, rng: Random) -> None:
+    """Give the loop a valve in which the fault shows: linear, and where it leaks nearly closed."""
+    if kind == "leak":
+        loop.table["op"] = round(rng.uniform(*_LEAKING_OP_PERCENT), 1)
+    if kind in (*_SIZING, "leak"):
+        loop.table["valve"].pop("characteristic", None)
+
+
 def _draw_size(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
     """Return the parameters of a fault."""
     if kind == "stiction":
         s = round(exp(rng.uniform(log(1.0), log(8.0))), 1)  # % of travel
         return {"S": s, "J": round(s * _draw_log_uniform(SLIP_FRACTION, rng), 2)}
+    if kind == "undersized":
+        return {"capacity": _round(loop.table["op"] / 100.0 * rng.uniform(*_UNDERSIZED_FLOW))}
+    if kind == "leak":
+        return {"flow": _round(loop.table["op"] * rng.uniform(*_LEAK_FLOW))}
     sign = rng.choice((-1, 1)) if kind in UP_OR_DOWN else 1
-    size: FaultTable = {name: sign * _draw_log_uniform(limits, rng)
+    size: FaultTable = {name: _draw_log_uniform(limits, rng) * (sign if name == "size" else 1)
                         for name, limits in FAULT_SIZES.get(kind, {}).items()}
     if kind == "external-oscillation":
         shortest, longest = (max(period, factor * _time_constants(loop))
                              for period, factor in zip(WAVE_PERIOD_S, SLOW_WAVE, strict=True))
         size |= {"period": round(exp(rng.uniform(log(shortest), log(longest))), 1),
                  "phase": float(rng.randrange(360))}
+        size["amplitude"] = min(size["amplitude"], _largest_wave(loop, size["period"]))
     return size
 
 
+def _largest_wave(loop: _PlantLoop, period: float) -> float:
+    """Return the greatest amplitude of a wave of the load of this period, s, that a plant would bear, % of travel."""
+    gain = abs(loop.table["process"]["gain"])
+    if loop.type == "level":
+        return _round(_LARGEST_LEVEL_WAVE_PERCENT * 2.0 * pi / (gain * period))
+    return _round(_LARGEST_WAVE_PERCENT / gain)
+
+
 def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
-    """Return when the fault is present: half of the lasting ones from the start; others later, or again and again."""
-    group, is_early = FAULTS[kind].group, rng.random() < 0.5
-    start = {"start": _format_minutes(rng.randint(15, 6 * 60))}
-    recurrence = start | {"duration": _format_minutes(rng.randint(30, 120)),
+    """Return when the fault is present: many of the lasting ones from the start; others later, or again and again."""
+    group = FAULTS[kind].group
+    is_early = rng.random() < (_EARLY_MANUAL_FRACTION if kind == "manual" else _EARLY_FRACTION)
+    start = {"start": _format_minutes(round(_draw_log_uniform(_LATE_START_MINUTES, rng)))}
+    soon = {"start": _format_minutes(rng.randint(15, 6 * 60))}
+    recurrence = soon | {"duration": _format_minutes(rng.randint(30, 120)),
                           "mean_repeat": f"{rng.randint(3, 12)}h"}
+    if kind in _SIZING:
+        return {}
     if kind in _FROM_THE_BEGINNING:
         return {"start": f"{rng.randint(12, 72)}h"} if rng.random() < _MAINTENANCE_FRACTION else {}
     if kind == "stuck":  # until its maintenance
@@ -567,8 +633,14 @@ def _draw_times(kind: str, loop: _PlantLoop, rng: Random) -> FaultTable:
         hours = rng.randint(12, 96)
         is_repaired = rng.random() < _REPAIRED_FRACTION
         return {"ramp": f"{hours}h"} | ({"duration": f"{hours + rng.randint(4, 48)}h"} if is_repaired else {})
+    if kind == "freeze":
+        return soon | {"duration": _format_minutes(rng.randint(*_FREEZE_MINUTES)),
+                       "mean_repeat": f"{rng.randint(*_FREEZE_REPEAT_HOURS)}h"}
     if kind == "manual" and loop.type == "level":
-        return start | {"duration": "15m", "mean_repeat": recurrence["mean_repeat"]}
+        shortest, longest = _LEVEL_IN_MANUAL_MINUTES
+        seconds = _LEVEL_CHANGE_PERCENT / (_LEVEL_IMBALANCE_PERCENT * abs(loop.table["process"]["gain"]))
+        minutes = min(longest, max(shortest, round(seconds / 60.0)))
+        return soon | {"duration": _format_minutes(minutes), "mean_repeat": recurrence["mean_repeat"]}
     if kind in ("manual", "cascade-broken", "external-oscillation") or group in ("valve", "tuning"):
         return {} if is_early else start
     return start if is_early and group in ("process", "sensor", "data path") else recurrence

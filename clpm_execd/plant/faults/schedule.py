@@ -100,7 +100,7 @@ class Schedule(FaultSeverities):
         log2_stride = np.frexp(np.maximum(self._ramp / scan / _RAMP_STEPS, 1.0))[1] - 1
         self._stride = np.left_shift(1, np.minimum(log2_stride, _MAX_LOG2_STRIDE), dtype=np.int64)
         self._settling_ns = self._ramp + self._stride * scan
-        self._fades_out = np.array([fault.kind.fades_out and fault.spec.duration is not None for fault in self.faults])
+        self._fades_out = np.array([_fades_out(fault) for fault in self.faults], dtype=bool)
         # Of the present block of scans: its first, the faults whose severity changes within it, with their severities
         # at each scan, and the stages with a change at each scan.
         self._block_first = 0
@@ -218,6 +218,11 @@ class RepeatedSchedule(FaultSeverities):
 
 def _to_ns(values: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
+
+
+def _fades_out(fault: Fault) -> bool:
+    """Whether the severity falls before the end as it rose; a load that rises by `ramp` alone ends at once."""
+    return fault.kind.fades_out and fault.spec.duration is not None and (fault.kind.is_control or fault["over"] > 0.0)
 
 
 def _find_ramp(fault: Fault) -> int:

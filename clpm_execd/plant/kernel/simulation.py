@@ -60,7 +60,7 @@ class Simulation:
 
             self._disturbance.couplings = Couplings(loops, state, scan)
         self._process = Process(loops, state, scan)
-        self._sensor = Sensor(loops, state)
+        self._sensor = Sensor(loops, state, scan)
         self._controllers = [Controller(loops, state, level, scan) for level in state.cascades.levels]
         self._valve = Valve(loops, state, scan)
         self._pv_recorder, self._op_recorder = make_recorders(loops, state.columns)
@@ -71,7 +71,7 @@ class Simulation:
             self._learned = LearnedLoops(loops, state, seed, starts, self._scan)
         self._single_loop: SingleLoopEngine | None = None
         is_disturbed = (self._learned is not None or is_coupled or state.cascades.slaves.size
-                        or loops.any(lambda loop: loop.faults))
+                        or self._sensor.analysers is not None or loops.any(lambda loop: loop.faults))
         if len(loops) <= MAX_ENGINE_LOOPS and not is_disturbed:
             self._single_loop = SingleLoopEngine(
                 state, self._disturbance, self._process, self._sensor, self._valve, *self._controllers)
@@ -138,6 +138,8 @@ class Simulation:
         if self._disturbance.faults is not None:
             yield stored_names.LOAD_FAULTS_PART, self._disturbance.faults
             yield stored_names.COUPLINGS_PART, self._disturbance.faults.couplings
+        if self._sensor.analysers is not None:
+            yield stored_names.ANALYSERS_PART, self._sensor.analysers
         if self._sensor.faults is not None:
             yield stored_names.SENSOR_FAULTS_PART, self._sensor.faults
         if self._valve.faults is not None:
@@ -186,7 +188,7 @@ class Simulation:
         if learned is not None:
             learned.measure()
             learned.sense(noise)
-        self._sensor.step(noise)  # 4 measured process variable
+        self._sensor.step(tick, noise)  # 4 measured process variable
         for level in reversed(self._controllers):  # 5 controller output: modes from the slaves upwards,
             level.update_modes()
         for level in self._controllers:  # then set points and outputs from the masters downwards

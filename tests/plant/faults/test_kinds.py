@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiers import CAMPAIGNS, examples
 
-from clpm_execd.plant.block import Arrivals, Block
+from clpm_execd.plant.block import Arrivals, Block, Floats
 from clpm_execd.plant.faults import FAULTS, GROUPS
 from clpm_execd.plant.plant import Plant
-from clpm_execd.plant.specs import FaultSpec, LoopSpec
+from clpm_execd.plant.specs import DisturbanceSpec, FaultSpec, LoopSpec, SensorSpec
 
 BEGIN, END, SAMPLES = 300, 1500, 3600
 DATA_PATH = [name for name, kind in FAULTS.items() if kind.group == "data path"]
@@ -79,6 +79,18 @@ def test_a_leak_acts_only_on_a_loop_that_needs_less_flow() -> None:
     assert low.truth is not None
     assert low.truth.visible[-300:].all()
     assert low.true_pv[-300:].mean() == pytest.approx(20.0 + gain * (20.0 - nominal_op), abs=0.5)
+
+
+def test_a_load_that_takes_its_time_does_so_at_its_end_as_well_and_one_with_a_ramp_ends_at_once() -> None:
+    calm = {"disturbance": DisturbanceSpec(sigma=0.0), "sensor": SensorSpec(noise=0.0)}
+
+    def op(**times: float) -> Floats:
+        return run(loop(fault("load-step", BEGIN, END - BEGIN, size=8.0, **times), **calm), samples=SAMPLES).op[:, 0]
+
+    gradual, abrupt = op(over=400.0), op(ramp=400.0)
+    assert abs(gradual[BEGIN + 200] - gradual[END - 200]) < 0.5, "half of the way up, and half of the way down"
+    assert gradual[END - 200] > gradual[(BEGIN + END) // 2] + 3.0
+    assert abrupt[END - 200] < gradual[END - 200] - 3.0
 
 
 @pytest.mark.parametrize("name", DATA_PATH)
