@@ -15,6 +15,7 @@ import numpy as np
 
 from clpm_execd.evaluation.learned_vs_record import MIN_SAMPLES, Comparison, LoopFit
 from clpm_execd.evaluation.similarity import WINDOW_SAMPLES, cut_windows
+from clpm_execd.identification.correlation import largest_mean
 from clpm_execd.plant.block import Floats
 from clpm_execd.units import describe_count
 
@@ -43,7 +44,6 @@ NOVELTY_LIMITS = (0.75, 0.5)
 # Time at an end of OP, simulated less recorded, fraction: in no good stream above 0.01.
 SATURATION_LIMITS = (0.1, 0.4)
 OFFSET_PARTS = 5
-OFFSET_QUANTILE = 0.95
 _ZERO = 1e-12
 
 
@@ -112,17 +112,10 @@ def measure_figures(comparison: Comparison, auc: float = nan) -> Figures:
                    _time_at_ends(recorded[:, 1], simulated[:, 1]) - _time_at_ends(recorded[:, 1], recorded[:, 1]))
 
 
-def _offsets(signals: Floats) -> float:
-    error = signals[:, 0] - signals[:, 2]
-    length = max(len(error) // OFFSET_PARTS, 1)
-    means = np.abs(np.convolve(error, np.full(length, 1.0 / length), mode="valid"))
-    return float(np.quantile(means, OFFSET_QUANTILE))
-
-
 def _offset_ratio(recorded: Floats, simulated: Floats) -> float:
-    floor = OFFSET_FLOOR * float(np.std(recorded[:, 0] - recorded[:, 2]))
-    usual = max(_offsets(recorded), floor, _ZERO)
-    return _offsets(simulated) / usual
+    errors = [signals[:, 0] - signals[:, 2] for signals in (recorded, simulated)]
+    usual, other = (largest_mean(error, max(len(error) // OFFSET_PARTS, 1)) for error in errors)
+    return other / max(usual, OFFSET_FLOOR * float(np.std(errors[0])), _ZERO)
 
 
 def _movement_ratio(recorded: Floats, simulated: Floats) -> float:

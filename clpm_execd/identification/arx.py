@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
+from clpm_execd.identification.correlation import largest_mean
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
 from clpm_execd.identification.loop_data import ROUNDING, TINY, Booleans, Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
@@ -45,7 +46,7 @@ _MAX_NOISE_POLE = 0.995
 _MIN_AUTOMATIC_SHARE = 0.2  # of a record, below which OP's equation is fitted to all of it
 _MAX_MOVED = 0.2  # of the record that is excluded because SP moved
 _TRIAL_SAMPLES = 1024  # of a stream that is compared with the record: 0.2 s of processor time
-_OFFSET_PARTS, _OFFSET_QUANTILE = 5, 0.95  # of a record, over which the mean of PV - SP is compared, as in the verdict
+_OFFSET_PARTS = 5  # of a record, over which the mean of PV - SP is compared, as in the verdict
 _OFFSET_FLOOR = 0.1  # of the standard deviation of PV - SP, below which an offset is not visible
 _SEGMENT_SAMPLES = 64  # of Welch's method
 _SPECTRUM_FLOOR = 1e-6  # of its sum: below it is numerical noise, as in the figures of similarity
@@ -53,28 +54,30 @@ _MARGIN = 0.05  # decades of spectral density by which a stream with all paramet
 _VALVE_MARGIN = 0.25  # for the last one with the valve's fault, which stays in 23 of 24 sticking loops; in 19 with 0.05
 
 
-def fit_learned_model(signals: Signals, operating_point: tuple[float, float, float], resolutions: tuple[float, float],
-                      settings: Floats, loop: LoopSpec, residual_model: ProcessLaw | None, findings: Findings,
-                      stem: Floats | None = None) -> LoopSpec:
+def fit_learned_model(signals: Signals, operating_point: Floats, resolutions: tuple[float, float], loop: LoopSpec,
+                      residual_model: ProcessLaw | None, findings: Findings, stem: Floats | None = None) -> LoopSpec:
     """Return the loop with its model, and without faults where the model has them in its residuals.
 
     It is returned as it is where the record is too short or has too many gaps.
 
-    operating_point: mean PV, OP and SP, %. resolutions: of PV and OP, %. settings: see LearnedModel. loop: process,
-    controller and faults of the physical model, with their innovations (residual_model; None where the controller is no
-    PID). findings: to which the comparison of the models is added. stem: (T,) position of a sticking valve, %: a second
-    plain model has it as the process input instead of OP.
+    operating_point: (3,) mean PV, OP and SP, %. resolutions: of PV and OP, %. loop: process, controller and faults of
+    the physical model, with their innovations (residual_model; None where the controller is no PID). findings: to which
+    the comparison of the models is added. stem: (T,) position of a sticking valve, %: a second plain model has it as
+    the process input instead of OP.
     """
     complete = signals.complete
-    x = np.column_stack([signals.pv, signals.op, signals.sp]) - np.array(operating_point)
+    x = np.column_stack([signals.pv, signals.op, signals.sp]) - operating_point
     x[~complete] = np.nan
     is_automatic = (signals.automatic if (signals.automatic & complete).sum() > _MIN_AUTOMATIC_SHARE * complete.sum()
                     else np.ones_like(complete))
     has_master, is_repeat = signals.has_continuous_sp, _find_repeats(signals, resolutions)
+    controller, process = loop.controller, loop.process
+    settings = np.array([controller.gain, controller.reset, controller.derivative, process.gain, sum(process.tau),
+                         process.dead_time], dtype=np.float64)
 
     def fit_plain_model(flow: Floats, contraction: float = 1.0) -> StateMatchedModel | None:
         return _fit_plain_model(x, flow, is_automatic, has_master, is_repeat, signals.interval,
-                                operating_point[0] - operating_point[2], settings, contraction)
+                                float(operating_point[0] - operating_point[2]), settings, contraction)
 
     plain = fit_plain_model(x[:, 1])
     if plain is None:
@@ -87,7 +90,7 @@ def fit_learned_model(signals: Signals, operating_point: tuple[float, float, flo
         rivals += [("the valve and ARX equations", fit_plain_model(flow), _MARGIN),
                    ("the valve and contracted ARX equations", fit_plain_model(flow, _VALVE_CONTRACTION), _VALVE_MARGIN)]
     healthy = replace(loop, faults=(), learned_model=plain)
-    chosen, rows = replace(healthy, learned_model=_select_stretches(plain)), []
+    chosen, rows = healthy, [ComparedHypothesis("ARX equations stream PV and OP", nan, 0.0, 0.0, True)]
     for name, model, margin in rivals:
         rival = replace(loop, learned_model=model)
         gain = None if model is None else _similarity_gain(rival, healthy, x)
@@ -95,12 +98,10 @@ def fit_learned_model(signals: Signals, operating_point: tuple[float, float, flo
             continue
         rows.append(ComparedHypothesis(f"{name} stream PV and OP", nan, gain, -margin, gain >= -margin))
         if rows[-1].is_chosen:
-            chosen = replace(
-                rival, learned_model=_select_stretches(model) if isinstance(model, StateMatchedModel) else model)
+            chosen, rows[0] = rival, replace(rows[0], is_chosen=False)
             break
-    findings.hypotheses += [ComparedHypothesis("ARX equations stream PV and OP", nan, 0.0, 0.0,
-                                               not any(row.is_chosen for row in rows)), *rows]
-    return chosen
+    findings.hypotheses += rows
+    return replace(chosen, learned_model=_select_stretches(chosen.learned_model))
 
 
 def _fit_plain_model(x: Floats, flow: Floats, is_automatic: Booleans, has_master: bool, is_repeat: Booleans,
@@ -251,11 +252,11 @@ def _fit_pole(previous: Floats, current: Floats) -> float:
     return max(float(previous @ current) / power, 0.0) if power > 0.0 else 0.0
 
 
-def _select_stretches(model: StateMatchedModel) -> StateMatchedModel:
-    """Return the model with evenly spaced stretches of a long record."""
-    samples = len(model.signals)
-    if samples <= _MAX_SAMPLES:
+def _select_stretches(model: LearnedModel | None) -> LearnedModel | None:
+    """Return the model with evenly spaced stretches of a long record, where its blocks start by the loop's state."""
+    if not isinstance(model, StateMatchedModel) or len(model.signals) <= _MAX_SAMPLES:
         return model
+    samples = len(model.signals)
     starts = np.linspace(0, samples - _STRETCH_SAMPLES, _MAX_SAMPLES // _STRETCH_SAMPLES).astype(np.intp)
     rows = (starts[:, None] + np.arange(_STRETCH_SAMPLES)).ravel()
     residuals = model.residuals[rows]
@@ -340,14 +341,9 @@ def _offset_distance(record: Floats, stream: Floats, offset: float) -> float:
     which PV - SP is `offset`. stream: (N, 3) PV, OP and SP, %.
     """
     samples = min(len(record), len(stream)) // _OFFSET_PARTS
-    sizes = []
-    for error in (record[:, 0] - record[:, 2] + offset, stream[:, 0] - stream[:, 2]):
-        means = np.convolve(error, np.full(samples, 1.0 / samples), mode="valid")
-        means = np.abs(means[np.isfinite(means)])
-        sizes.append(float(np.quantile(means, _OFFSET_QUANTILE)) if len(means) else 0.0)
-    spread = float(np.nanstd(record[:, 0] - record[:, 2]))
-    floor = max(sizes[0], _OFFSET_FLOOR * spread, ROUNDING)
-    return max(float(np.log10(max(sizes[1], ROUNDING) / floor)), 0.0)
+    error = record[:, 0] - record[:, 2]
+    usual = max(largest_mean(error + offset, samples), _OFFSET_FLOOR * float(np.nanstd(error)), ROUNDING)
+    return max(float(np.log10(max(largest_mean(stream[:, 0] - stream[:, 2], samples), ROUNDING) / usual)), 0.0)
 
 
 def _spectrum(signal: Floats) -> Floats:

@@ -1,4 +1,7 @@
-"""Sample autocorrelation and cross-correlation (Box and Jenkins, 1976, sections 2.1 and 11.1): biased, so below 1."""
+"""Statistics of signals that identification and evaluation share.
+
+Sample autocorrelation and cross-correlation are biased, so below 1 (Box and Jenkins, 1976, sections 2.1 and 11.1).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from clpm_execd.plant.block import Floats
 
+_LARGE_QUANTILE = 0.95  # of means: the largest one of a record varies too much
 _ZERO_NORM = 1e-12  # of a signal without its mean, in its own unit: what rounding leaves of a constant one
 
 
@@ -35,6 +39,21 @@ def cross_correlation(pair: Floats, lags: int = 30) -> Floats:
     """
     pv, op = _normalise(pair[:, 0]), _normalise(pair[:, 1])
     return np.concatenate([_lagged_products(op, pv, lags)[:0:-1], _lagged_products(pv, op, lags)])
+
+
+def largest_mean(x: Floats, samples: int) -> float:
+    """Return the 95 % point of the absolute mean of a signal over so many samples.
+
+    Parameters
+    ----------
+    x : (T,) array
+        Any unit. Means over missing values, which are NaN, are left out; without any mean the result is 0.
+    samples : int
+        At least 1.
+    """
+    means = np.abs(np.convolve(x, np.full(samples, 1.0 / samples), mode="valid"))
+    means = means[np.isfinite(means)]
+    return float(np.quantile(means, _LARGE_QUANTILE)) if len(means) else 0.0
 
 
 def _normalise(x: Floats) -> Floats:

@@ -105,21 +105,10 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
            kind: str | None, loop_id: str | None) -> LearnedLoop:
     findings = Findings()
     title = record.loops[column] if loop_id is None else loop_id
-    output = infer_output_range(record.op[:, column], record.op_unit(column))
-    signals = extract_signals(record, column, span, output.ends if op_span is None else op_span)
-    complete = signals.complete
-    if span is None:
-        low, high = signals.span
-        findings.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
-    if op_span is None and output.assumption:
-        findings.warnings.append(output.assumption)
-    gaps = count_long_gaps(record.times, GAP_SAMPLES * record.interval)
-    if gaps:
-        findings.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them "
-                                 "are used, and nothing is assumed about the gaps")
+    signals = _read_signals(record, column, span, op_span, findings)
     kind = kind or infer_loop_type(title)
     base = template(kind or "flow", title, signals.span)
-    samples = int(complete.sum())
+    samples = int(signals.complete.sum())
     if samples < _MIN_SAMPLES:
         findings.warnings.append(f"only {samples} samples: the estimates are uncertain")
     loop = _set_levels(base, signals, record, column, findings)
@@ -129,7 +118,6 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     signals, note = excerpt(signals)
     fitted, notes = condition(signals)
     findings.warnings += [note, *notes] if note else notes
-    complete = signals.complete
     _note_oscillation(fitted, findings)
     data = LoopData(fitted, resolutions, estimate_pid_law(fitted, resolutions))
     if kind is None:
@@ -137,16 +125,12 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     chosen = choose(HYPOTHESES, data, Fitted("", loop), findings)
     loop = chosen.loop
     is_controller_identified = findings.estimates["controller.gain"].source == "identified"
-    operating_point = tuple(float(np.mean(part[complete])) if samples else 50.0
-                            for part in (signals.pv, signals.op, signals.sp))
-    controller = loop.controller
-    settings = np.array([controller.gain, controller.reset, controller.derivative, loop.process.gain,
-                         sum(loop.process.tau), loop.process.dead_time], dtype=np.float64)
+    operating_point = (np.array([part[signals.complete].mean() for part in (signals.pv, signals.op, signals.sp)])
+                       if samples else np.full(3, 50.0))
     physical_residuals = chosen.residuals if is_controller_identified and fitted is signals else None
     # The stream holds its values between samples, as a record with repeated values does, unless they are too few.
     for streamed in (fitted, signals) if fitted.interval != signals.interval else (signals,):
-        loop = fit_learned_model(streamed, (operating_point[0], operating_point[1], operating_point[2]), resolutions,
-                                 settings, loop, physical_residuals, findings,
+        loop = fit_learned_model(streamed, operating_point, resolutions, loop, physical_residuals, findings,
                                  chosen.stem if fitted is streamed else None)
         if loop.learned_model is not None:
             break
@@ -156,6 +140,23 @@ def _learn(record: Record, column: int, span: tuple[float, float] | None, op_spa
     loop = _set_cascade(loop, signals, findings)
     return LearnedLoop(loop, findings.estimates, tuple(findings.warnings), record.interval, samples,
                        tuple(findings.hypotheses))
+
+
+def _read_signals(record: Record, column: int, span: tuple[float, float] | None,
+                     op_span: tuple[float, float] | None, findings: Findings) -> Signals:
+    """Return the signals of a loop, and add to the findings what is assumed about ranges and gaps."""
+    output = infer_output_range(record.op[:, column], record.op_unit(column))
+    signals = extract_signals(record, column, span, output.ends if op_span is None else op_span)
+    if span is None:
+        low, high = signals.span
+        findings.warnings.append(f"the transmitter range is not in the record: {low:g} to {high:g} assumed")
+    if op_span is None and output.assumption:
+        findings.warnings.append(output.assumption)
+    gaps = count_long_gaps(record.times, GAP_SAMPLES * record.interval)
+    if gaps:
+        findings.warnings.append(f"gaps longer than {GAP_SAMPLES} samples: {gaps}; the {gaps + 1} parts around them "
+                                 "are used, and nothing is assumed about the gaps")
+    return signals
 
 
 def _set_cascade(loop: LoopSpec, signals: Signals, findings: Findings) -> LoopSpec:

@@ -35,12 +35,11 @@ def fit(record: Record, op_span: tuple[float, float] = (0.0, 100.0)) -> LoopSpec
     span = (low - 2.0 * (high - low), high + 2.0 * (high - low))
     signals = extract_signals(record, 0, span, op_span)
     base = template("flow", "X", span)
-    rest = tuple(float(np.nanmean(part)) for part in (signals.pv, signals.op, signals.sp))
-    loop = replace(base, sp=float(np.nanmean(record.sp)), op=rest[1],
+    rest = np.array([np.nanmean(part) for part in (signals.pv, signals.op, signals.sp)])
+    loop = replace(base, sp=float(np.nanmean(record.sp)), op=float(rest[1]),
                    controller=ControllerSpec(gain=1.0, reset=10.0, derivative=0.0),
                    recording=RecordingSpec(op_range=op_span, resolution=Resolution(pv=0.0, op=0.0)))
-    settings = np.array([1.0, 10.0, 0.0, base.process.gain, sum(base.process.tau), base.process.dead_time])
-    loop = fit_learned_model(signals, (rest[0], rest[1], rest[2]), (0.0, 0.0), settings, loop, None, Findings())
+    loop = fit_learned_model(signals, rest, (0.0, 0.0), loop, None, Findings())
     assert isinstance(loop.learned_model, StateMatchedModel)
     return loop
 
