@@ -76,6 +76,7 @@ def apply_tuning_rule(loop: LoopSpec, scan: float) -> tuple[float, float]:
     return _apply_rule(loop.controller.tuning, loop.process, loop.valve, loop.sensor, scan)
 
 
+@lru_cache(maxsize=4096)  # for the gain and the reset of a fault of a loop, and of each of its copies
 def _apply_rule(rule: str, process: ProcessSpec, valve: ValveSpec, sensor: SensorSpec,
                 scan: float) -> tuple[float, float]:
     # An analyser holds each value for a cycle: on average that is a dead time of half a cycle.

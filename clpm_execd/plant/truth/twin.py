@@ -57,7 +57,7 @@ class Twin:
         meter.columns = at
         self.copies = Copies(base, without, is_reached[order[at] - n], self.plant_at[base], at, meter)
         names = schedule.stream_names(range(len(schedule.faults)))
-        self._keys = derive_stream_keys(0, tuple(names[k] for k in without.tolist()), stored_names.TWIN_COPIES)
+        self._keys = derive_stream_keys(0, names, stored_names.TWIN_COPIES)[without]
 
     def split_tables(self, tables: Tables) -> tuple[dict[str, OwnedRows], dict[str, OwnedRows]]:
         """Return the rows of all L loops as those of the plant and those of the copies, by the plant's columns.
