@@ -33,7 +33,7 @@ def open_plant(suite: Suite) -> tuple[Source, Sequence[LoopSheetRow], int]:
     configuration = suite.read()
     interval = configuration.interval or SECOND
     plant = Plant(configuration.loops, seed=configuration.seed, start=configuration.start or 0, interval=interval,
-                  scan=configuration.scan)
+                  scan=configuration.scan, names_links=True)
     sheet = make_loop_sheet(configuration.loops, interval, configuration.scan)
     return plant, sheet, suite.count_samples(configuration)
 

@@ -67,6 +67,9 @@ class Plant(Simulation):
     measures_truth
         Whether a twin measures what faults do. Without it the ground truth of a Block says when faults are present, and
         no fault is visible.
+    names_links
+        Whether a fault by which a loop feels another one, such as an external oscillation, is the cause of what comes
+        on this way, as in the frozen suites of the benchmark; otherwise it is the root, a fault behind it.
 
     Attributes
     ----------
@@ -85,7 +88,7 @@ class Plant(Simulation):
 
     def __init__(self, loops: Sequence[LoopSpec], *, seed: int = 42, start: int, interval: int = SECOND,
                  scan: int | None = None, snapshot: Snapshot | None = None, is_respecified: bool = False,
-                 measures_truth: bool = True) -> None:
+                 measures_truth: bool = True, names_links: bool = False) -> None:
         self.interval = interval
         self.next_time = start
         self._scan = choose_default_scan(interval) if scan is None else scan
@@ -104,7 +107,7 @@ class Plant(Simulation):
         self.resumed_loops: frozenset[str] = frozenset()
         self._data_path: DataPath | None = None
         self._twin: Twin | None = None
-        self._measures_truth = measures_truth
+        self._measures_truth, self._names_links = measures_truth, names_links
         new_owner = None if snapshot is None else self._match(snapshot, is_respecified)
         specs = self._specs
         if cascades.masters.size:  # masters are in balance where their slaves are
@@ -144,7 +147,8 @@ class Plant(Simulation):
             copies = self._twin.copies
         if schedule.faults_of_stage(Stage.DATA_PATH):
             self._data_path = DataPath(schedule, self._seed, self.interval)
-        self._truth_observer = TruthObserver(schedule, self._columns, copies, routes, self._data_path, self.interval)
+        self._truth_observer = TruthObserver(schedule, self._columns, copies, routes, self._data_path, self.interval,
+                                             names_links=self._names_links)
         return schedule if self._twin is None else self._twin.schedule
 
     def snapshot(self) -> Snapshot:
@@ -178,7 +182,8 @@ class Plant(Simulation):
             but none may be removed.
         """
         plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
-                      snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth)
+                      snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth,
+                      names_links=self._names_links)
         column, kp = plant._column, plant._gains()
         old, new = self._gains()[self._at], kp[plant._at]
         # Copies without a fault of the controller have other gains, which change by the same factor.

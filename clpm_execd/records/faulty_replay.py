@@ -29,8 +29,9 @@ from clpm_execd.plant.rng import derive_stream_keys, draw_normals
 from clpm_execd.plant.snapshot import Snapshot, serialize_specification
 from clpm_execd.plant.specs import LoopSpec
 from clpm_execd.plant.stages.state import State, to_percent
+from clpm_execd.plant.truth.causes import Copies
 from clpm_execd.plant.truth.effect import EffectMeter
-from clpm_execd.plant.truth.observer import Copies, TruthObserver
+from clpm_execd.plant.truth.observer import TruthObserver
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.forward_fill import forward_fill
 from clpm_execd.records.record import Record, loop_ids

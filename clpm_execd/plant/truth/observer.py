@@ -1,12 +1,10 @@
 """The ground truth about every fault at every sample: whether it is present and visible, and what it does.
 
 A fault is visible while the twin shows its effect in its own loop. A loop without a fault of its own in which the twin
-shows the effect of another loop's is affected, and the fault with the largest effect is the cause.
+shows the effect of another loop's is affected.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,39 +13,26 @@ from clpm_execd.plant.block import AFFECTED, MAN, SECOND, Floats, Truth
 from clpm_execd.plant.faults.data_path import DataPath
 from clpm_execd.plant.faults.kinds import Stage
 from clpm_execd.plant.faults.schedule import Schedule
-from clpm_execd.plant.loop_set import Columns, Indices
-from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM, EffectMeter
+from clpm_execd.plant.loop_set import Columns
+from clpm_execd.plant.truth.causes import Causes, Copies
+from clpm_execd.plant.truth.effect import BIN_NS, LARGEST_EFFECT, VISIBLE_FROM
 from clpm_execd.plant.truth.routes import Routes
 
 _BINS_PER_SHARE = 20  # ten minutes, over which the share is taken of the samples that a fault of the data path acts on
 _MAX_VALUES_AT_ONCE = 2_048  # of each signal that is compared with the twin's: more leave a processor's first cache
 
 
-class Copies(NamedTuple):
-    """M loops without one fault each, that of a plant by its twin, that of a replay in the record.
-
-    base: (M,) the plant's column of each one's loop. without: (M,) the index of the fault that is absent from it.
-    is_reached: (M,) whether that fault can reach it. base_at, copies_at: (M,) where in the samples each one's loop is,
-    and where it is itself.
-    """
-
-    base: Indices
-    without: Indices
-    is_reached: npt.NDArray[np.bool_]
-    base_at: Indices
-    copies_at: Indices
-    meter: EffectMeter
-
-
 class TruthObserver:
     """Makes the ground truth of a plant.
 
     columns: (N,) the plant's column of each loop of a Block. routes: from loop to loop, if there is a twin. data_path:
-    the faults that act on samples on their way, if there are any. interval: time between samples, ns.
+    the faults that act on samples on their way, if there are any. interval: time between samples, ns. names_links: see
+    Causes.
     """
 
     def __init__(self, schedule: Schedule, columns: npt.NDArray[np.intp], twin: Copies | None,
-                 routes: Routes | None = None, data_path: DataPath | None = None, interval: int = SECOND) -> None:
+                 routes: Routes | None = None, data_path: DataPath | None = None, interval: int = SECOND, *,
+                 names_links: bool = False) -> None:
         faults = schedule.faults
         self._schedule, self._twin = schedule, twin
         self._column_in_block = np.argsort(columns, kind="stable")
@@ -67,18 +52,13 @@ class TruthObserver:
             is_own = schedule.column[twin.without] == twin.base
             self._own_copy[twin.without[is_own]] = np.flatnonzero(is_own)
             self._has_copy = self._own_copy >= 0  # a fault of the data path has none
-            self._foreign_copies = np.flatnonzero(twin.is_reached & ~is_own)
-            self._affected = np.unique(twin.base[self._foreign_copies])
-            affected = set(self._affected.tolist())
-            self._coupled = np.array([k for k, fault in enumerate(faults)
-                                      if fault.other_loops() and int(schedule.column[k]) in affected], dtype=np.intp)
-            self._place_of_coupled = np.searchsorted(self._affected, schedule.column[self._coupled])
+            self._causes = Causes(schedule, twin, routes, names_links=names_links)
+            self._affected, self._coupled = self._causes.affected, self._causes.coupled
             # The faults that loops have which others' faults reach too, and the place of each one's loop among those.
             self._own_faults = np.flatnonzero(self._is_fault & np.isin(schedule.column, self._affected))
             self._place_of_own = np.searchsorted(self._affected, schedule.column[self._own_faults])
-            self._place = np.searchsorted(self._affected, twin.base[self._foreign_copies])
-            # Of the latest bin, which is numbered: effect, visible and cause in the loops that others' faults reach.
-            self._causes = -1, np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=np.intp)
+            # Of the latest bin, which is numbered: effect, visible and cause at the places of these.
+            self._latest_causes = -1, *self._causes.find()
             self._base_at, self._copies_at = Columns(twin.base_at), Columns(twin.copies_at)
         self._loops = (*(fault.loop.id for fault in faults), *(schedule.loops.ids[c] for c in self._affected.tolist()))
         self._kinds = (*(fault.kind.name for fault in faults), *[AFFECTED] * len(self._affected))
@@ -114,10 +94,7 @@ class TruthObserver:
             self._measure(times, signals, mode, effect, visible, cause)
         visible[:, :f] &= present
         if a:
-            # A fault by which a loop feels another one has the cause that is felt.
-            k, at = self._coupled, f + self._place_of_coupled
-            if k.size:
-                cause[:, k] = np.where(present[:, k] & visible[:, at], cause[:, at], -1)
+            cause[:, self._coupled] = np.where(present[:, self._coupled], cause[:, self._coupled], -1)
             if self._own_faults.size:
                 has_fault = np.zeros((a, t), dtype=bool)
                 np.logical_or.at(has_fault, self._place_of_own, present[:, self._own_faults].T)
@@ -163,18 +140,10 @@ class TruthObserver:
             np.copyto(effect[at, :f], twin.meter.effect[self._own_copy], where=self._has_copy)
             np.copyto(visible[at, :f], twin.meter.is_visible[self._own_copy], where=self._has_copy)
             if self._affected.size:
-                if self._causes[0] != bins[start]:
-                    self._causes = int(bins[start]), *self._find_causes()
-                _, effect[at, f:], visible[at, f:], cause[at, f:] = self._causes
-
-    def _find_causes(self) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-        """Return, (A,), the largest effect of another loop's fault, whether one is visible, and which it is."""
-        twin, a = self._twin, len(self._affected)
-        assert twin is not None
-        effect, visible, cause = np.zeros(a), np.zeros(a, dtype=bool), np.full(a, -1)
-        order = np.argsort(twin.meter.effect[self._foreign_copies], kind="stable")  # the largest is written last
-        at, copies = self._place[order], self._foreign_copies[order]
-        effect[at] = twin.meter.effect[copies]
-        cause[at] = twin.without[copies]
-        np.logical_or.at(visible, at, twin.meter.is_visible[copies])
-        return effect, visible, cause
+                if self._latest_causes[0] != bins[start]:
+                    self._latest_causes = int(bins[start]), *self._causes.find()
+                a = len(self._affected)
+                _, largest, is_felt, causes = self._latest_causes
+                effect[at, f:], visible[at, f:], cause[at, f:] = largest[:a], is_felt[:a], causes[:a]
+                # A fault by which a loop feels another one has the cause that is felt.
+                cause[at, self._coupled] = np.where(is_felt[a:], causes[a:], -1)

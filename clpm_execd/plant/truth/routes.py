@@ -6,7 +6,7 @@ slave through its own process and the slave follows the master at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 from math import fsum
 
@@ -60,6 +60,17 @@ class Routes:
         self._ids = ids
         self._causes, self._effects = (np.array([link[k] for link in links], dtype=np.intp) for k in (0, 1))
         self._delays = np.array([delay for _, _, delay in links], dtype=np.float64)
+
+    def find_sources(self, loops: Iterable[str], without: int) -> set[int]:
+        """Return the columns of these loops, and of all that act on them without passing a column on the way."""
+        remaining = [self._ids.index(loop) for loop in loops]
+        sources = set(remaining)
+        while remaining:
+            causes = self._causes[self._effects == remaining.pop()]
+            more = set(causes.tolist()) - sources - {without}
+            sources |= more
+            remaining += more
+        return sources
 
     def find(self, root: str) -> Mapping[str, Route]:
         """Return the quickest route from a loop to each that it can reach, itself included."""

@@ -26,8 +26,8 @@ from clpm_execd.plant.snapshot import (
     restore_parts,
     snapshot_parts,
 )
+from clpm_execd.plant.truth.causes import Copies
 from clpm_execd.plant.truth.effect import EffectMeter
-from clpm_execd.plant.truth.observer import Copies
 
 
 class Twin:

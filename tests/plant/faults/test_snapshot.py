@@ -293,7 +293,7 @@ RECOMPUTED = {
     "DistantCycles": {"_knot", "_at_knots"},
     "SensorFaults": {"_sigma", "_parameters", "_offset", "_ceiling", "_spike", "_step", "_spike_probability",
                      "_has_spikes", "_is_frozen", "_lost_columns", "_quantization_columns", "_are_healthy"},
-    "EffectMeter": {"_latest_bin"}, "TruthObserver": {"_shares", "_causes"},
+    "EffectMeter": {"_latest_bin"}, "TruthObserver": {"_shares", "_latest_causes"},
     "DataPath": {"_block_loops", "_block_column"},
     "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},

@@ -110,6 +110,29 @@ def test_an_oscillation_that_travels_names_its_root_and_the_way_on_which_it_came
         ("FIC104", AFFECTED): Route(("FIC101", "TIC102", "PIC103", "FIC104"), 40.0)}
 
 
+def test_the_cause_is_the_root_and_not_the_way_on_which_its_oscillation_comes() -> None:
+    slave = loop(fault("external-oscillation", **{"from": "FIC101", "lag": 5.0, "gain": 2.0}), loop_id="FIC102",
+                 cascade="LIC103", mode="CAS")
+    sticky = loop(fault("stiction", S=10.0, J=8.0))
+    result = run(sticky, slave, loop(loop_id="LIC103", kind="level"), samples=7200).truth
+    assert result is not None
+    assert result.loops[2:] == ("LIC103", "FIC102")
+    assert result.visible[-3600:, 2].all()
+    for effect in (1, 2):
+        assert {result.cause_text(cause) for cause in result.cause[-3600:, effect].tolist()} == {"FIC101:stiction"}
+
+
+def test_what_comes_by_the_cascade_is_no_cause_of_an_oscillation_from_elsewhere() -> None:
+    step = fault("load-step", 900, size=30.0)
+    slave = loop(fault("external-oscillation", **{"from": "FIC101", "gain": 0.5}), loop_id="FIC102", cascade="TIC103",
+                 mode="CAS")
+    result = run(loop(), slave, loop(step, loop_id="TIC103", kind="temperature"), samples=3600).truth
+    assert result is not None
+    assert result.kinds == ("external-oscillation", "load-step", AFFECTED, AFFECTED)
+    assert result.visible[1800:, 1].all()
+    assert (result.cause[:, 0] == -1).all()
+
+
 def test_a_master_feels_its_slave_through_its_process() -> None:
     slave = loop(fault("freeze"), loop_id="FIC102", cascade="TIC101", mode="CAS")
     result = run(slave, loop(loop_id="TIC101", kind="temperature"), samples=1).truth
