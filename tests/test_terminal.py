@@ -19,6 +19,7 @@ from command import environment, run_command
 from clpm_execd import cli
 from clpm_execd.cli.commands.completion import SHELLS
 from clpm_execd.cli.parser import build_parser
+from clpm_execd.cli.terminal import choose_output_width
 from clpm_execd.cli.typo_hints import list_parsers
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.runtime.os_signals import Signals
@@ -68,6 +69,14 @@ def test_a_terminal_without_umlauts_shows_question_marks(tmp_path: Path, monkeyp
     assert cli.run(Signals(), ["check", "--config", str(tmp_path / "loops.toml")]) == 0
     terminal.flush()
     assert b"F?llstand" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("0", 100), ("100000000", 1000)])
+def test_a_mistaken_width_of_the_terminal_is_no_traceback(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert choose_output_width(None) == width
 
 
 def test_a_name_that_is_not_utf8_is_printed(tmp_path: Path) -> None:

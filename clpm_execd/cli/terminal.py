@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clpm_execd.problems import Problem
 
 DEFAULT_WIDTH = 100  # characters, where neither a terminal nor COLUMNS says
+MAX_WIDTH = 1000  # characters: three screens of small letters; a mistaken COLUMNS must not fill the memory
 MAX_LOOPS_SHOWN = 20  # in a table; the 500 loops of a plant would scroll away the lines above it
 _BLANKS = " \u2800"  # the second is a braille pattern without dots, of which plots consist
 _REDRAW_INTERVAL_SECONDS = 0.1  # of a bar: fluent to the eye
@@ -90,9 +91,9 @@ def print_problems(problems: Sequence[Problem]) -> None:
 
 
 def choose_output_width(stream: TextIO | None) -> int:
-    """Return the width of a terminal in characters; without a terminal COLUMNS, else DEFAULT_WIDTH."""
+    """Return the width of a terminal in characters, MAX_WIDTH at most; without one COLUMNS, else DEFAULT_WIDTH."""
     width = _build_console(stream).width if is_colour_terminal(stream) or os.environ.get("COLUMNS") else 0
-    return width if width > 0 else DEFAULT_WIDTH  # a terminal that was not asked for its size says 0
+    return min(width, MAX_WIDTH) if width > 0 else DEFAULT_WIDTH  # a terminal that was not asked for its size says 0
 
 
 def print_drawing(drawing: RenderableType, width: int) -> int:

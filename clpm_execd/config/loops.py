@@ -246,7 +246,7 @@ def _describe_error(path: Path, error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
         from difflib import get_close_matches
 
-        close = get_close_matches(path.name, _list_neighbours(path), n=1)
+        close = get_close_matches(path.name, [name for name in _list_neighbours(path) if name != path.name], n=1)
         remedy = f"did you mean {str(path.with_name(close[0]))!r}?" if close else \
             "name an existing file, create one with `clpm-execd init > loops.toml`, or give none for the default loops"
         return f"cannot be read: {error.strerror}", remedy

@@ -366,8 +366,9 @@ def _read_env_file(path: Path | None, problems: list[Problem], notes: list[str])
         if path is None:
             notes.append(f".env cannot be read: {error.strerror}")
         else:
-            problems.append(Problem(str(file), f"cannot be read: {error.strerror}",
-                                    "name a file that exists, see env.example"))
+            is_hidden = isinstance(error, PermissionError)
+            remedy = "let this user read it" if is_hidden else "name a file that exists, see env.example"
+            problems.append(Problem(str(file), f"cannot be read: {error.strerror}", remedy))
         return {}
     except ValueError:
         problems.append(Problem(str(file), "is not UTF-8", "save it as UTF-8, with lines such as NAME=value"))

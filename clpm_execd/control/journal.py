@@ -77,7 +77,8 @@ def read_journal(path: Path) -> JournalContents:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        remedy = "name the file `journal` in it" if isinstance(error, IsADirectoryError) else "let this user read it"
+        is_folder = isinstance(error, IsADirectoryError)
+        remedy = "name the file `journal` in a state folder" if is_folder else "let this user read it"
         raise BadInput([Problem(str(path), f"cannot be read: {error.strerror}", remedy)]) from None
     except UnicodeDecodeError as error:
         raise BadInput([Problem(str(path), f"is not UTF-8 (byte {error.start})", "give a journal")]) from None
