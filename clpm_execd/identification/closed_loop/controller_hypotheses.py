@@ -63,7 +63,7 @@ class PidAtScans:
             return None
         loop = prior.loop
         if law is None or law.reset[0] <= 0:  # The slow record does not show it: the search starts from a tuning rule.
-            gain, reset = apply_tuning_rule(replace(loop, sensor=SensorSpec(noise=0.0)), min(signals.interval, 1.0))
+            gain, reset = apply_tuning_rule(replace(loop, sensor=SensorSpec(noise=0.0)), min(signals.interval, SCAN))
             gain *= _ratio_of_movement(signals)
             law = PidLaw(gain=(gain,) * 3, reset=(reset,) * 3, is_hidden=True)
         controller = ControllerSpec(action="reverse", gain=abs(law.gain[0]), reset=law.reset[0], derivative=0.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from clpm_execd.identification.closed_loop.pid_regression import SCAN
 from clpm_execd.identification.estimates import Estimate, Findings
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.specs import LoopSpec, ProcessSpec, SensorSpec
@@ -28,17 +29,17 @@ def process_implied_by_tuning(loop: LoopSpec, interval: float) -> ProcessSpec:
         process = replace(process, gain=-process.gain)
     loop = replace(loop, process=process, sensor=SensorSpec(noise=0.0))
     gain, reset = controller.gain or 1.0, controller.reset or 0.0
-    _, rule_reset = apply_tuning_rule(loop, min(interval, 1.0))
+    _, rule_reset = apply_tuning_rule(loop, min(interval, SCAN))
     time_scale = _limit(reset / rule_reset) if reset > 0 and rule_reset > 0 else 1.0
     process = replace(process, tau=tuple(time_scale * tau for tau in process.tau),
                       dead_time=time_scale * process.dead_time)
-    rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, 1.0))
+    rule_gain, _ = apply_tuning_rule(replace(loop, process=process), min(interval, SCAN))
     return replace(process, gain=process.gain * rule_gain / gain)
 
 
 def tune_by_rule(loop: LoopSpec, interval: float, findings: Findings) -> LoopSpec:
     """Return the loop with a PI controller that a rule tunes for its process, and note the settings as defaults."""
-    rule = tune_controller(loop, min(interval, 1.0))
+    rule = tune_controller(loop, min(interval, SCAN))
     gain = findings.note("controller.gain", Estimate.from_prior(rule.gain or 1.0, "%/%", _TUNING_FACTOR))
     reset = findings.note("controller.reset", Estimate.from_prior(rule.reset or 0.0, "s", _TUNING_FACTOR))
     return replace(loop, controller=replace(rule, gain=gain, reset=reset, derivative=0.0))
