@@ -90,9 +90,14 @@ def choose_largest_unit(ns: float) -> tuple[int, str]:
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """Return the ns since 1970 of an RFC 3339 time with up to nine decimals; `now` is now_ns.
+    """Return the ns since 1970 of an RFC 3339 time.
 
-    A time without an offset is in UTC, and a date without a clock is its midnight in UTC.
+    Parameters
+    ----------
+    text : str
+        A time with up to nine decimals, a date, which is its midnight, or `now`. Without an offset it is in UTC.
+    now_ns : int
+        What `now` stands for, ns since 1970.
 
     Raises
     ------

@@ -173,7 +173,19 @@ def _compute_sha256(data: bytes) -> str:
 
 
 def check_truth(suite: Suite, truth: GroundTruth) -> GroundTruth:
-    """Return the ground truth of a suite as it was simulated; raise BadInput if it is not that of the frozen suite."""
+    """Return the ground truth of a suite as it was simulated.
+
+    Parameters
+    ----------
+    suite : Suite
+    truth : GroundTruth
+        What was simulated.
+
+    Raises
+    ------
+    BadInput
+        It is not that of the frozen suite.
+    """
     text = format_truth_table(truth.episodes, truth.observation)
     if not suite.is_draft and _compute_sha256(text.encode()) != suite.sha256["truth"]:
         raise suite.report_differences(["truth"])
@@ -182,6 +194,12 @@ def check_truth(suite: Suite, truth: GroundTruth) -> GroundTruth:
 
 def check_truth_file(folder: Path, suite: Suite) -> Path:
     """Return the path of a suite's ground truth in a data folder.
+
+    Parameters
+    ----------
+    folder : Path
+        What `write_dataset` wrote.
+    suite : Suite
 
     Raises
     ------

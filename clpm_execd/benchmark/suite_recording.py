@@ -64,7 +64,21 @@ class SamplesHash:
 
 
 def simulate_as_frozen(suite: Suite, plant: Source, samples: int) -> Iterator[Block]:
-    """Yield the Blocks of a suite; after the last raise BadInput if its samples are not those of the frozen suite."""
+    """Yield the Blocks of a suite.
+
+    Parameters
+    ----------
+    suite : Suite
+    plant : Source
+        Its plant at the first sample.
+    samples : int
+        Samples of each loop.
+
+    Raises
+    ------
+    BadInput
+        After the last Block, if the samples are not those of the frozen suite.
+    """
     samples_hash = SamplesHash(plant.loops)
     for block in simulate(plant, samples):
         if not suite.is_draft:

@@ -29,7 +29,15 @@ _TIME_KEYS = ("start", "duration", "repeat", "mean_repeat", "ramp")
 
 
 def read_faults(value: object, place: Place) -> tuple[FaultSpec, ...]:
-    """Return the faults of a loop, whose place this is; an invalid one keeps its place in the count."""
+    """Return the faults of a loop, whose place this is; an invalid one keeps its place in the count.
+
+    Parameters
+    ----------
+    value : object
+        The array of `[[loop.fault]]` tables, as TOML gives it.
+    place : Place
+        The place of the loop, where problems are added.
+    """
     faults = []
     for k, item in enumerate(read_table_array(value, "loop.fault", place.at("fault")), 1):
         here = place.at(f"fault[{k}]")

@@ -203,7 +203,15 @@ def _read_loops(value: object, place: Place, folder: Path, output: Output,
 
 
 def read_interval(value: object, place: Place) -> int | None:
-    """Return the time between two samples, ns; None where the value is invalid."""
+    """Return the time between two samples, ns; None where the value is invalid.
+
+    Parameters
+    ----------
+    value : object
+        A duration, as TOML gives it.
+    place : Place
+        Its place, where a problem is added.
+    """
     ns = read_duration(value, place)
     if ns is not None and ns < MIN_INTERVAL:
         place.refuse(f"{quote(value)} is too short", f"give at least {format_duration(MIN_INTERVAL)}")
@@ -212,7 +220,17 @@ def read_interval(value: object, place: Place) -> int | None:
 
 
 def check_scan(scan: int | None, interval: int, place: Place) -> None:
-    """Add a problem where the scan does not divide the interval; both ns."""
+    """Add a problem where the scan does not divide the interval; both ns.
+
+    Parameters
+    ----------
+    scan : int or None
+        Time between controller executions, ns; None for the default, which divides any interval.
+    interval : int
+        Time between samples, ns.
+    place : Place
+        The place of the scan.
+    """
     if scan is not None and interval % scan:
         place.refuse(f"{format_duration(scan)} does not divide the interval {format_duration(interval)}",
                      "give a divisor of the interval, or remove scan")

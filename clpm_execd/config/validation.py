@@ -100,7 +100,15 @@ def _find_tables_of_inner_keys(keys: Mapping[str, _Key]) -> dict[str, list[str]]
 
 @lru_cache
 def find_parameter(spec: type, name: str) -> Parameter:
-    """Return the Parameter of a field of a dataclass."""
+    """Return the Parameter of a field of a dataclass.
+
+    Parameters
+    ----------
+    spec : type
+        A dataclass of `plant.specs`.
+    name : str
+        One of its fields.
+    """
     parameter = next(item.metadata["parameter"] for item in fields(spec) if item.name == name)
     assert isinstance(parameter, Parameter)
     return parameter
@@ -212,7 +220,15 @@ def read_duration(value: Any, place: Place, *, zero: bool = False) -> int | None
 
 
 def read_time(value: object, place: Place) -> int | None:
-    """Return a time, ns since 1970, from RFC 3339 or TOML's own date and time; None where the value is not one."""
+    """Return a time, ns since 1970, from RFC 3339 or TOML's own date and time; None where the value is not one.
+
+    Parameters
+    ----------
+    value : object
+        A text, or a date with or without a time of day; without an offset it is in UTC.
+    place : Place
+        Its place, where a problem is added.
+    """
     try:
         if isinstance(value, date):  # so is a datetime
             return parse_time(value.isoformat(), 0)

@@ -120,7 +120,19 @@ def check_suffix(path: str | Path) -> str:
 
 
 def write_picture(path: str | Path, data: bytes) -> None:
-    """Write a file, or raise BadInput where it cannot be written."""
+    """Write the file of an --output, complete or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    data : bytes
+        Its contents.
+
+    Raises
+    ------
+    BadInput
+        It cannot be written.
+    """
     try:
         write_all_atomically({Path(path): data})
     except OSError as error:

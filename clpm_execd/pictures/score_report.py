@@ -102,7 +102,14 @@ def make_confusion_matrix(score: Score) -> tuple[list[str], list[list[str | int]
 
 
 def score_tables(score: Score, curve: Sequence[Point] = ()) -> Group:
-    """Return the score as rich tables. curve: precision and recall by the detector's score."""
+    """Return the score as rich tables.
+
+    Parameters
+    ----------
+    score : Score
+    curve : sequence of Point
+        Precision and recall at each limit of the detector's own score; empty if its alarms have none.
+    """
     from rich import box
     from rich.console import Group
     from rich.table import Table

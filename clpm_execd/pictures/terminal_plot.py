@@ -49,7 +49,15 @@ def choose_max_points(width: int) -> int:
 
 
 def choose_loops_per_row(loops: int, width: int) -> int:
-    """Return how many loops are drawn next to each other on so many characters."""
+    """Return how many loops are drawn next to each other on so many characters.
+
+    Parameters
+    ----------
+    loops : int
+        Loops in all.
+    width : int
+        Characters of a line.
+    """
     return max(1, min(loops, width // _MIN_WIDTH_OF_COLUMN)) if loops >= _MIN_LOOPS_FOR_SMALL else 1
 
 

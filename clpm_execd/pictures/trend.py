@@ -239,7 +239,15 @@ def shorten(text: str, characters: int) -> str:
 
 
 def choose_run(samples: int, max_points: int) -> int:
-    """Return how many samples make a run, so that a line has about `max_points`; 1 where it has no more anyway."""
+    """Return how many samples make a run, so that a line has about `max_points`; 1 where it has no more anyway.
+
+    Parameters
+    ----------
+    samples : int
+        Samples of a loop.
+    max_points : int
+        What the picture can show of them; of each run it shows POINTS_PER_RUN.
+    """
     return 1 if samples <= max_points else -(-samples * POINTS_PER_RUN // max_points)
 
 
