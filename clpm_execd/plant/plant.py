@@ -115,13 +115,14 @@ class Plant(Simulation):
         self._draws = Draws(specs, seed, self._starts, self._scan)
         faults = self._add_truth(specs, cascades.depths[order]) if specs.any(lambda loop: loop.faults) else None
         # Which of the simulated loops are the plant's, and the plant's column of each.
-        self._at = self._column = np.arange(len(specs))
+        self._plant_at = self._plant_column = np.arange(len(specs))
         if self._twin is not None:
-            specs, self._at, self._column = self._twin.schedule.loops, self._twin.plant_at, self._twin.column
-        self._block_columns = Columns(self._at[self._columns])
-        self._build(specs, seed, self._starts[self._column])
+            specs = self._twin.schedule.loops
+            self._plant_at, self._plant_column = self._twin.plant_at, self._twin.column
+        self._block_columns = Columns(self._plant_at[self._columns])
+        self._build(specs, seed, self._starts[self._plant_column])
         if snapshot is not None and is_respecified:  # what a new fault starts from
-            restore_parts(self._parts(), reassign_owners(snapshot.tables, self._at), self._at)
+            restore_parts(self._parts(), reassign_owners(snapshot.tables, self._plant_at), self._plant_at)
         if faults is not None:
             self._attach_faults(faults, seed)
         if snapshot is not None and new_owner is not None:
@@ -184,12 +185,12 @@ class Plant(Simulation):
         plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
                       snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth,
                       names_links=self._names_links)
-        column, kp = plant._column, plant._gains()
-        old, new = self._gains()[self._at], kp[plant._at]
+        column, kp = plant._plant_column, plant._gains()
+        old, new = self._gains()[self._plant_at], kp[plant._plant_at]
         # Copies without a fault of the controller have other gains, which change by the same factor.
         ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)
         kp = np.where((old != new)[column], kp * ratio[column], kp)
-        kp[plant._at] = old
+        kp[plant._plant_at] = old
         for controller, level in zip(plant._controllers, plant._state.cascades.levels, strict=True):
             controller.rescale_integral(kp[level])
         return plant
@@ -205,7 +206,7 @@ class Plant(Simulation):
             The move, with a time since 1970.
         """
         index = self._specs.ids.index(loop)
-        self._operator.add_move(np.flatnonzero(self._column == index).tolist(), move, self._specs[index])
+        self._operator.add_move(np.flatnonzero(self._plant_column == index).tolist(), move, self._specs[index])
 
     def _gains(self) -> Floats:
         """Return the gain of each controller, those of the copies too."""
@@ -240,11 +241,11 @@ class Plant(Simulation):
 
     def mode_of(self, loop: str) -> str:
         """Return the mode that the operator of a loop chose, AUT, MAN or CAS."""
-        return MODES[int(self._state.mode[self._at[self._specs.ids.index(loop)]])]
+        return MODES[int(self._state.mode[self._plant_at[self._specs.ids.index(loop)]])]
 
     def signals_of(self, loop: str) -> dict[str, float]:
         """Return PV and SP, in engineering units, and OP, %, of a loop at the latest scan, by name."""
-        i, state = self._at[self._specs.ids.index(loop)], self._state
+        i, state = self._plant_at[self._specs.ids.index(loop)], self._state
         zero, scale = float(self._pv_zero[i]), float(self._pv_scale[i])
         return {"PV": zero + scale * float(state.pv[i]), "SP": zero + scale * float(state.sp[i]),
                 "OP": float(state.op[i])}
@@ -331,7 +332,7 @@ class Plant(Simulation):
                 continue
             one_noise, one_load = noise[0], load[0]
             if self._twin is not None:
-                one_noise, one_load = one_noise.take(self._column), one_load.take(self._column)
+                one_noise, one_load = one_noise.take(self._plant_column), one_load.take(self._plant_column)
             self._simulate_scan(tick, one_noise, one_load)
             if wait == 0:
                 signals[i], mode[i] = state.signals, state.effective_mode
