@@ -27,7 +27,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.loop_set import Indices
 
 PADDING = b"\xff"
-LONGEST_BYTES = 17
+LONGEST_BYTES = 17  # of `%.10g`: a sign, ten digits, a point, and an exponent such as e-308
 
 Words = npt.NDArray[np.uint64]
 Lengths = npt.NDArray[np.int8]

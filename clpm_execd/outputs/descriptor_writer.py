@@ -29,7 +29,7 @@ _STOP_GRACE_NS = SECOND * 3 // 10  # for the tick being written, so that a stop 
 _MAX_DRAIN_NS = 2 * SECOND
 _EXIT_GRACE_NS = SECOND // 20
 _MAX_DISK_FULL_NS = 5 * SECOND  # for a stream of limited length, which nobody may be watching
-_POLL_NS = SECOND // 100
+_POLL_NS = SECOND // 100  # between looks at a pipe: nothing says that it has been read
 _FILE_OF_DESCRIPTOR = "/proc/self/fd/{}"  # a link to it, on Linux
 _TERMINAL_WRITE_BYTES = 4096  # a terminal takes so much without blocking in the middle of a write
 

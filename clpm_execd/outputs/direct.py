@@ -25,7 +25,7 @@ _STOP_GRACE_NS = 5 * SECOND  # for what is pending in memory once a stop is requ
 _STOP_GRACE_DURABLE_NS = SECOND // 2  # for what is pending on disk: the next process sends it
 _SUMMARY_NS = 60 * SECOND  # between two lines of the log about cycles and points
 _BACKFILL_LAG_NS = 60 * SECOND  # further behind the clock than this the stream backfills, and can wait
-_POLL_NS = SECOND // 50
+_POLL_NS = SECOND // 50  # between looks at the queue, while a stop or a backfill waits for it
 _JOIN_SECONDS = 0.2  # for the sender's thread; a request that hangs ends with the process
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SHADE_ALPHA = {"visible": 0.18, "hidden": 0.09, "control": 0.16}  # behind the lines, which must stay readable
 _BAR_ALPHA = {"visible": 1.0, "hidden": 0.35, "control": 1.0}  # in the lane
 _COLUMNS = ((1, 1), (8, 2), (18, 3), (32, 4))  # (most loops, columns)
-_MAX_COLUMNS = 5
+_MAX_COLUMNS = 5  # of more loops than these
 _DPI = 110.0  # letters of 9 points are 14 pixels high
 _POINTS_PER_PIXEL = 4  # first, minimum, maximum and last of a run
 _POINTS_PER_INCH = 72  # of letters

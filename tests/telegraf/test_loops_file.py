@@ -55,6 +55,13 @@ def test_every_key_of_the_sample_is_accepted(tmp_path: Path) -> None:
     assert "509 loops" in checked.stdout + checked.stderr
 
 
+def test_the_sample_has_every_key_of_the_reference() -> None:
+    reference = (ROOT / "clpm_execd" / "docs" / "loops-file.md").read_text()
+    keys = {key.rpartition(".")[2] for key in re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE)}
+    assert len(keys) > 60
+    assert sorted(keys - set(re.findall(r"\b([a-z_]+) = ", SAMPLE.read_text()))) == []
+
+
 @pytest.mark.parametrize("name", ["INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG", "INFLUXDB_BUCKET"])
 def test_env_example_names_what_the_configuration_of_telegraf_needs(name: str) -> None:
     assert f"${{{name}}}" in (ROOT / "telegraf" / "telegraf.conf").read_text()
