@@ -22,6 +22,8 @@ _RESPONSE_S = 40.0  # of each process: its moves then show on a trend of some mi
 # The loop whose valve sticks is quicker, and its load calm, for a limit cycle of a minute or two as textbooks show it.
 _STICKY_RESPONSE_S, _CALM_LOAD = 25.0, DisturbanceSpec(sigma=0.3, correlation=30.0)
 _OPERATOR = OperatorSpec(interval=1500.0, size=0.8)  # moves SP each 25 minutes on average
+# Of the loop whose valve sticks: SP rests, and in MAN OP is corrected, for which a quarter of an hour is enough.
+_OPERATOR_AT_THE_VALVE = OperatorSpec(interval=900.0, size=0.0, day=(1.0,))
 
 _STICTION = FaultSpec(kind="stiction", parameters={"S": 6.0, "J": 5.0}, start=2 * _MINUTE, ramp=20 * _MINUTE,
                       duration=50 * _MINUTE, repeat=_STORY)
@@ -78,7 +80,7 @@ def _with_story(loops: tuple[LoopSpec, ...], masters: Set[str | None]) -> tuple[
             continue
         if place == _STICKY and loop.id not in masters:
             result[k] = replace(with_response(loop, _STICKY_RESPONSE_S), faults=(_STICTION, _TAKEN_TO_MANUAL),
-                                operator=OperatorSpec(), controller=replace(loop.controller, tuning="tight"),
+                                operator=_OPERATOR_AT_THE_VALVE, controller=replace(loop.controller, tuning="tight"),
                                 disturbance=_CALM_LOAD)
         elif place == _FROZEN:
             result[k] = replace(loop, faults=(_FROZEN_SENSOR,))
