@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
                           examples=["clpm-execd init > loops.toml",
                                     "clpm-execd init --plant refinery --loops 200 --output refinery.toml"])
     command.add_argument("--plant", metavar="NAME", help="a whole plant: refinery, chemicals, pulp-and-paper or power "
-                                                         "(default a few loops, with every key explained)")
+                                                         "(default three loops, with the most used keys explained)")
     command.add_argument("--loops", metavar="N", type=_parse_loop_count,
                          help="number of loops of the plant (default 50)")
     command.add_argument("--faulty", metavar="F", type=parse_fraction,

@@ -1,4 +1,4 @@
-"""A commented loops.toml of three loops, which shows every part of the file."""
+"""A commented loops.toml of three loops, with the keys that are used most."""
 
 from __future__ import annotations
 
