@@ -100,7 +100,7 @@ class Plant(Simulation):
             raise ValueError("a plant needs loops, each with an id of its own")
         cascades = Cascades(loops)
         order = np.argsort(cascades.depths, kind="stable")  # masters first
-        self._columns = np.argsort(order, kind="stable")
+        self._columns = np.argsort(order, kind="stable")  # the plant's column of each loop of a Block
         self._next_tick = start // self._scan
         self._specs, self._seed = loops.select(order), seed
         self._starts = np.full(len(loops), start, dtype=np.int64)

@@ -48,9 +48,8 @@ class Stiction(LoopArrays):
     def set_parameters(self, s: Floats, j: Floats) -> None:
         """Set S and J, each (M,), % of travel."""
         self._half_band, self._half_slack = (s + j) / 2.0, (s - j) / 2.0
-        can_stick = self._half_band > 0
-        self._free = np.flatnonzero(~can_stick)  # stems without stiction
-        self._all_free = not can_stick.any()  # as in the copies of a plant without its stiction
+        self._is_free = ~(self._half_band > 0)  # without stiction, as in the copies of the ground truth
+        self._any_free, self._all_free = bool(self._is_free.any()), bool(self._is_free.all())
 
     def step(self, actuator: Floats) -> Floats:
         """Return the stems, (M,), with the actuators at these positions, % of travel.
@@ -68,9 +67,9 @@ class Stiction(LoopArrays):
         slides |= self._is_sliding & (direction == self._direction)
         slides &= direction != 0
         np.copyto(self._stem, actuator - direction * self._half_slack, where=slides)
-        if len(self._free):
-            self._stem[self._free] = actuator[self._free]
-            slides[self._free] = False
+        if self._any_free:
+            np.copyto(self._stem, actuator, where=self._is_free)
+            slides[self._is_free] = False
         self._is_sliding = slides
         self._direction = direction
         return self._stem

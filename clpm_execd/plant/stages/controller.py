@@ -102,21 +102,23 @@ class Controller(LoopArrays):
         self._integral += (kp_before - self.kp) * (self._setpoint_weight * self._sp - self._pv)
 
     def _find_cascade_links(self, level: slice) -> None:
-        """Index our slaves and their masters, and our masters and their slaves: ours from the level's start."""
+        """Index the masters of our loops, and which of ours, from the level's start, are masters, with their slaves.
+
+        On the first level no loop has a master, on the others each has.
+        """
         masters, slaves = self._state.cascades.masters, self._state.cascades.slaves
 
         def is_in_level(index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
             return np.asarray((index >= level.start) & (index < level.stop))
 
         is_slave, is_master = is_in_level(slaves), is_in_level(masters)
-        self._slave, self._its_master = slaves[is_slave] - level.start, masters[is_slave]
+        self._its_master = masters[is_slave]
         self._master, self._its_slave = masters[is_master] - level.start, slaves[is_master]
 
     def step(self) -> None:
         """Stage 5: the set point in force, the PID equation, OP. Masters before slaves, all after `update_modes`."""
-        if self._slave.size:
-            in_cascade = self._effective_mode[self._slave] == CAS
-            self._sp[self._slave[in_cascade]] = self._state.op[self._its_master[in_cascade]]
+        if self._its_master.size:
+            np.copyto(self._sp, self._state.op.take(self._its_master), where=self._effective_mode == CAS)
         if self._has_derivative:
             derivative_action(self._derivative, self._filter_pole, self._kd, self._last_pv, self._pv)
             self._last_pv[:] = self._pv

@@ -297,7 +297,7 @@ RECOMPUTED = {
     "DataPath": {"_block_loops", "_block_column"},
     "ProcessFaults": {"gain", "lag", "_lags", "_coefficients"},
     "LearnedLoops": {"_is_due", "_residual", "_deviations", "gain", "lag"},
-    "Stiction": {"_half_band", "_half_slack", "_free", "_all_free"}, "CoupledLoads": {"_signals"},
+    "Stiction": {"_half_band", "_half_slack", "_is_free", "_any_free", "_all_free"}, "CoupledLoads": {"_signals"},
     "ValveFaults": {"_s", "_j", "_leak_flow", "_stuck", "_capacity", "_extra_capacity", "_leaking", "_is_stuck",
                     "_any_stuck", "_fraction", "_is_instant", "_any_instant", "_all_instant", "_changes_flow"},
 }
