@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -83,10 +83,10 @@ class Samples:
         """Return the number of a series, which is a new one for a new loop or other tags."""
         return self.series.setdefault((loop, tags), len(self.series))
 
-    def note_signals(self, codes: Integers, signal: str) -> None:
-        """Note that rows with these codes have a signal."""
+    def note_signals(self, codes: Integers, signals: Iterable[str]) -> None:
+        """Note that rows with these codes have some signals."""
         for code in np.unique(codes).tolist():
-            self.signals_of_series.setdefault(code, set()).add(signal)
+            self.signals_of_series.setdefault(code, set()).update(signals)
 
     def name_loops(self, assumptions: list[str]) -> None:
         """Make the loops of the series: those that differ in a tag are several, where they have the same signals."""
@@ -234,6 +234,8 @@ def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, sampl
 def _code_series(rows: _UsableRows, layout: Layout, codes: Integers, loops: Sequence[str], samples: Samples
                  ) -> Integers:
     """Return (T,) the series of each row, by the number of its loop and the values of its tags."""
+    if len(loops) == 1 and not layout.tags:
+        return np.full(len(rows), samples.code_of(loops[0]), np.int64)
     parts = [codes]
     texts: list[Sequence[str]] = [loops]
     for _, column in layout.tags:
@@ -320,8 +322,7 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
                 samples.signals.add("mode")
                 modes[has_mode] = _parse_modes(texts.take(np.flatnonzero(has_mode)), samples)
         codes = _code_loops(rows, layout, loop.name or "", stem, samples)
-        for signal in cells:
-            samples.note_signals(codes, signal)
+        samples.note_signals(codes, cells)
         samples.note_op_unit(codes, loop.op_unit)
         samples.add(rows.times, codes, {signal: (values, logged[signal]) for signal, values in cells.items()}, modes,
                     has_mode)
@@ -344,7 +345,7 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
         values = np.full(len(rows), np.nan)
         if present.any():
             samples.signals.add(signal)
-            samples.note_signals(loops[present], signal)
+            samples.note_signals(loops[present], [signal])
             own_texts = texts.take(np.flatnonzero(present))
             values[present] = parse_numbers(own_texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
         cells[signal] = (_mask_bad_quality(values, good), present)

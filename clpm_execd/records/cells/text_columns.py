@@ -91,4 +91,7 @@ class Table:
 
     def column(self, index: int) -> TextColumn:
         """Return a column's cells; a cell is empty where its row is too short."""
-        return TextColumn([row[index] if index < len(row) else "" for row in self._rows])
+        try:
+            return TextColumn([row[index] for row in self._rows])
+        except IndexError:
+            return TextColumn([row[index] if index < len(row) else "" for row in self._rows])
