@@ -20,15 +20,19 @@ from clpm_execd.records.cells.time_forms import (
     DATE_ORDERS,
     DAY_S,
     LATEST_NS,
+    LEAP_YEAR,
     MINUTES_FIRST,
+    NO_YEAR,
     TWO_PARTS,
     UNREADABLE,
     WITH_HOURS,
+    YEAR_1980_S,
 )
 from clpm_execd.records.cells.timestamps import (
     ParsedTimes,
     changes_between,
-    count_midnights,
+    continue_runs,
+    count_periods,
     load_changing_zones,
     localise_times,
     order_rows,
@@ -46,12 +50,18 @@ MIN_DIFFERENT_FRACTION = 0.05
 MAX_JUMPS = 20  # in the times of a record, at which a change of clocks is looked for: there are two a year
 
 
-def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
+def _resolve_times(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str], place: str
                    ) -> tuple[Integers, Integers, Booleans]:
     """Return the instants and loops of all rows in the file's order, and which of the rows these are."""
     times, codes = ParsedTimes.concatenate(samples.times), np.concatenate(samples.loop_codes)
     instants = _choose_date_order(times, samples.has_decimal_comma, assumptions)
-    series = _find_series(samples, codes)
+    pv, op, sp = (np.concatenate(samples.present[signal]) for signal in LOOP_SIGNALS)
+    # A run of time are the rows of a loop, or of a signal of it where each row is one value.
+    has_several = ((pv & op) | (pv & sp) | (op & sp)).any()
+    series = codes if has_several else 4 * codes + pv + 2 * op + 3 * sp
+    if _is_clock_of_12_hours(instants, series):
+        remedy = f"export times of 24 hours, or with AM and PM; {place}"
+        raise record_error(path, "the clock goes back from 12 to 1 and has neither 24 hours nor AM and PM", remedy)
     if zone is not None and times.has_no_zone.any():
         local = np.flatnonzero(times.has_no_zone & (instants != UNREADABLE))
         localised = localise_times(instants[local], series[local], zone)
@@ -71,26 +81,36 @@ def _resolve_times(samples: Samples, zone: tzinfo | None, assumptions: list[str]
     if times.clock_forms.any():
         clock = np.flatnonzero((times.clock_forms > 0) & (instants != UNREADABLE))
         instants[clock] = _resolve_clocks(instants[clock], times.clock_forms[clock], series[clock], assumptions)
+    readable = np.flatnonzero(instants != UNREADABLE)
+    has_no_dates = len(readable) and instants[readable].min() < YEAR_1980_S * SECOND
+    if has_no_dates and NO_YEAR not in times.clock_forms and (
+            restarts := continue_runs(instants, readable, 4 * codes + pv + 2 * op)):
+        assumptions.append(f"the time starts again in {restarts} places: the rows behind follow those before")
     _spread_cut_times(samples, instants, series, assumptions)
     is_usable = (instants >= 0) & (instants < LATEST_NS)
     samples.unreadable_times += int(len(is_usable) - is_usable.sum())
     return instants[is_usable], codes[is_usable], is_usable
 
 
-def _find_series(samples: Samples, codes: Integers) -> Integers:
-    """Return (T,) which rows are one run of time: those of a loop, or of a signal of it where each row is one value."""
-    pv, op, sp = (np.concatenate(samples.present[signal]) for signal in LOOP_SIGNALS)
-    has_several = (pv & op) | (pv & sp) | (op & sp)
-    return codes if has_several.any() else 4 * codes + pv + 2 * op + 3 * sp
+def _is_clock_of_12_hours(instants: Integers, series: Integers) -> bool:
+    """Return whether times with a date, ns, have no hour but 1 to 12, and go back from 12 to 1."""
+    order, is_same_series = order_rows(instants, series)
+    hours = instants[order] // (HOUR_S * SECOND)
+    goes_back = is_same_series & (np.diff(hours) == -11) & (hours[1:] % 24 == 1)
+    return bool(goes_back.any()) and int(hours.min()) >= YEAR_1980_S // HOUR_S and \
+        bool(np.isin(hours % 24, range(1, 13)).all())
 
 
 def _resolve_clocks(clocks: Integers, forms: npt.NDArray[np.int8], series: Integers, assumptions: list[str]
                     ) -> Integers:
     """Return (T,) clock times without a date as ns since midnight of the first day, whatever parts they have.
 
-    Of `a:b` the first part are minutes where it exceeds 23, or where others begin with minutes. A clock that begins
-    with minutes starts again after an hour, others after a day.
+    Dates without a year start again after a year. Of `a:b` the first part are minutes where it exceeds 23, or where
+    others begin with minutes. A clock that begins with minutes starts again after an hour, others after a day.
     """
+    if (forms == NO_YEAR).any():
+        assumptions.append(f"timestamps have no year: {LEAP_YEAR} assumed")
+        return count_periods(clocks, series, 366 * DAY_S * SECOND)
     has_hours = bool((forms == WITH_HOURS).any())
     two_parts = forms == TWO_PARTS
     has_two_parts = bool(two_parts.any())
@@ -101,7 +121,7 @@ def _resolve_clocks(clocks: Integers, forms: npt.NDArray[np.int8], series: Integ
     if are_minutes:
         clocks = np.where(two_parts, clocks // 60, clocks)
     assumptions.append("timestamps without a date are read as time since midnight of the first day")
-    return count_midnights(clocks, series, (HOUR_S if are_minutes else DAY_S) * SECOND)
+    return count_periods(clocks, series, (HOUR_S if are_minutes else DAY_S) * SECOND)
 
 
 def _undo_changes_of_clocks(clocks: Integers, series: Integers, assumptions: list[str]) -> Integers:
@@ -213,7 +233,7 @@ def align(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[s
 
     place: the header, as an error quotes it.
     """
-    times, codes, is_usable = _resolve_times(samples, zone, assumptions)
+    times, codes, is_usable = _resolve_times(path, samples, zone, assumptions, place)
     if not len(times):
         raise timestamp_error(path)
     _note_row_order(times, codes, assumptions)

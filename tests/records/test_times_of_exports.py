@@ -45,6 +45,23 @@ FORMS = {
     "twelve digits": (lambda k: at(k, "%Y%m%d%H%M", 60.0), 60.0),
     "parts of a day": (lambda k: f"{(28_800 + 5 * k) / 86_400:.10f}", 5.0),
     "thousands of seconds": (lambda k: f'"{50 * k:,}"', 50.0),
+    "32 bits": (lambda k: str((2**32 - 1000 + 20 * k) % 2**32), 20.0),
+    "s of 16 bits": (lambda k: str((2**16 - 300 + 5 * k) % 2**16), 5.0),
+    "a counter that a PLC shows with a sign": (lambda k: str(5 * k - 300), 5.0),
+    "seconds of the day over midnight": (lambda k: str((86_100 + 5 * k) % 86_400), 5.0),
+    "a clock of 12 hours without a date": (lambda k: at(k + 3550, "%I:%M:%S", 5.0), 5.0),
+    "24:00:00 at the end of a day": (
+        lambda k: "2025-01-10 24:00:00" if k == 60 else at(k, "%Y-%m-%d %H:%M:%S", 960.0), 960.0),
+    "a date without a year": (lambda k: at(k - 11_000, "%d.%m. %H:%M:%S", 79.0), 79.0),
+    "a month and day without a year, as logs have them": (lambda k: at(k, "%b %d %H:%M:%S"), 1.0),
+    "Julian dates": (lambda k: f"{2_460_685.5 + 5 * k / 86_400:.8f}", 5.0),
+    "constants of IEC 61131": (lambda k: at(k, "DT#%Y-%m-%d-%H:%M:%S"), 1.0),
+    "durations of IEC 61131": (lambda k: f"T#{k // 60}m{k % 60}s", 1.0),
+    "dates of .NET in JSON": (lambda k: f"/Date({1_736_496_000_000 + 1000 * k})/", 1.0),
+    "a clock with dashes": (lambda k: at(k, "%Y-%m-%d_%H-%M-%S"), 1.0),
+    "a sign between date and clock": (lambda k: at(k, '"%b %d, %Y @ %H:%M:%S"'), 1.0),
+    "cells that a spreadsheet keeps as text": (lambda k: at(k, '="%Y-%m-%d %H:%M:%S"'), 1.0),
+    "exponents of Fortran": (lambda k: f"{k:.6e}".replace("e", "D"), 1.0),
     "an hour that occurs twice": (
         lambda k: (datetime(2024, 10, 27, 2) + timedelta(seconds=(40 * k) % 3600)).strftime("%Y-%m-%d %H:%M:%S"), 40.0),
 }
@@ -93,6 +110,27 @@ def test_a_record_whose_times_or_cells_say_too_little_is_refused_with_its_header
         read(tmp_path, time, mark=mark)
     assert message in str(error.value)
     assert "the header (line 1) is Time, PV, OP" in str(error.value)
+
+
+def test_a_clock_of_12_hours_with_dates_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="goes back from 12 to 1 and has neither 24 hours nor AM and PM; export"):
+        read(tmp_path, lambda k: at(k + 3550, "%Y-%m-%d %I:%M:%S", 5.0))
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_run_that_starts_again_follows_the_one_before_after_a_pause(tmp_path, newest_first):
+    order = (lambda k: COUNT - 1 - k) if newest_first else (lambda k: k)
+    record = read(tmp_path, lambda k: f"{order(k) % 50 * 5} s")
+    steps = np.diff(record.times) / SECOND
+    assert [*np.flatnonzero(steps != 5.0)] == [49, 99]
+    assert steps.max() == 50.0
+    assert record.pv[:, 0].tolist() == (PV[::-1] if newest_first else PV).tolist()
+    assert "the time starts again in 2 places" in " ".join(record.assumptions)
+
+
+@pytest.mark.parametrize("time", [lambda k: f"{(k ^ 1) * 5} s", lambda k: at((k + 60) % COUNT, "%Y-%m-%d %H:%M:%S")])
+def test_rows_out_of_order_or_with_dates_are_no_new_runs(tmp_path, time):
+    assert "starts again" not in " ".join(read(tmp_path, time).assumptions)
 
 
 def test_decimal_commas_between_commas_are_refused_without_a_header_too(tmp_path):

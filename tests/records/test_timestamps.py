@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clpm_execd.problems import BadInput
 from clpm_execd.records.cells.text_columns import TextColumn
 from clpm_execd.records.cells.time_forms import EXCEL_DAYS, UNREADABLE
-from clpm_execd.records.cells.timestamps import SECOND, count_midnights, localise_times, parse_times, parse_zone
+from clpm_execd.records.cells.timestamps import SECOND, count_periods, localise_times, parse_times, parse_zone
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -48,9 +48,9 @@ def test_every_form_of_a_timestamp_is_the_same_instant(text):
 
 
 @pytest.mark.parametrize("text", [
-    "", "yesterday", "2025-02-30T00:00:00Z", "2025-13-01 00:00:00", "2025-01-10T24:00:00Z", "2025-01-10T09:60:00Z",
+    "", "yesterday", "2025-02-30T00:00:00Z", "2025-13-01 00:00:00", "2025-01-10T24:00:01Z", "2025-01-10T09:60:00Z",
     "2025-01-10T09:11:40.Z", "2025-01-10T09:11:40+8:00", "20250110091199", "31-Foo-25 09:11:40", "13:00 PM",
-    "-1", "nan",
+    "--1", "nan", "10-01 0800", "30 Feb 08:00:00", "1/2 08",
     "9e99", "2025-01-10T13:11:40 PM", "١٢٣", "2025-01-10T09:11:40Zulu", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
 ])
 def test_a_text_that_is_no_time_is_unreadable(text):
@@ -87,9 +87,9 @@ def test_an_hour_may_stand_alone_behind_a_date(text):
 def test_clock_times_continue_after_midnight_in_either_order_of_rows():
     texts = [f"{k // 3600 % 24:02d}:{k // 60 % 60:02d}" for k in range(82_800, 280_000, 1800)]
     clocks = parse_times(TextColumn(texts)).instants[0]
-    days = count_midnights(np.concatenate([clocks, clocks]), np.repeat([0, 1], len(texts)))
+    days = count_periods(np.concatenate([clocks, clocks]), np.repeat([0, 1], len(texts)))
     assert (np.diff(days.reshape(2, -1)) == 1800 * SECOND).all()
-    assert (np.diff(count_midnights(clocks[::-1].copy(), np.zeros(len(texts), np.int64))) == -1800 * SECOND).all()
+    assert (np.diff(count_periods(clocks[::-1].copy(), np.zeros(len(texts), np.int64))) == -1800 * SECOND).all()
 
 
 def test_a_unit_scales_numbers_that_do_not_count_from_1970():

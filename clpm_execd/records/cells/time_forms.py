@@ -19,11 +19,14 @@ from clpm_execd.plant.block import SECOND
 
 UNREADABLE = -1
 DATE_ORDERS = ("day", "month", "year")  # what may stand first in a date such as 01/02/03
-# What a clock time without a date has: hours, `a:b` (hours and minutes, or minutes and seconds), or minutes first.
-NO_CLOCK, WITH_HOURS, TWO_PARTS, MINUTES_FIRST = range(4)
+# What a text without a whole date has: hours, `a:b` (hours and minutes, or minutes and seconds), minutes first, or no
+# year.
+NO_CLOCK, WITH_HOURS, TWO_PARTS, MINUTES_FIRST, NO_YEAR = range(5)
+LEAP_YEAR = 1972  # of dates without a year: it has all days, and lies before all records
 # Half of what int64 holds, so that sums and differences of two instants never overflow; it is the year 2116.
 LATEST_NS = 2**62
 DAY_S = 86_400
+YEAR_1980_S = 315_532_800  # s since 1970: before it are no records, but counters and clocks without a date
 ORDINAL_OF_1970 = 719_163  # of date.toordinal
 MAX_TIME_CHARACTERS = 64  # the longest form, with names of weekday and zone, has fewer
 MAX_EPOCH_CHARACTERS = 40  # nanoseconds have 19 digits; a longer text is not worth a big number
@@ -51,22 +54,22 @@ _MORNING = "上午|午前|오전|π\\.?μ\\.?|öö"
 _HALF_OF_DAY = re.compile(rf"\s*(?:(?P<morning>{_MORNING})|下午|午後|오후|μ\.?μ\.?|ös)\s*", re.IGNORECASE)
 _MONTH = r"[A-Za-z\u00C0-\u017F]{3,10}\.?"
 _DATE = (
-    r"(?:(?P<y1>\d{4})(?P<by1>[-/. ])(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
-    r"|(?P<d2>\d\d?)\.(?P<m2>\d\d?)\.(?P<y2>\d{4}|\d\d)"
-    r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?P=by)(?P<y3>\d{4}|\d\d)"
-    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})[-/ .](?P<y4>\d{{4}}|\d\d)"
-    rf"|(?P<m5>{_MONTH}) (?P<d5>\d\d?),? (?P<y5>\d{{4}})"
+    r"(?:(?P<y1>\d{4})(?P<by1>[-/ ]|\. ?)(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
+    r"|(?P<d2>\d\d?)\. ?(?P<m2>\d\d?)\.(?P<y2> ?\d{4}|\d\d)?"
+    r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?:(?P=by)(?P<y3>\d{4}|\d\d))?"
+    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})(?:[-/ .](?P<y4>\d{{4}}|\d\d))?"
+    rf"|(?P<m5>{_MONTH})\s+(?P<d5>\d\d?)(?:,? (?P<y5>\d{{4}}))?"
     r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d)"
     r"|(?P<y7>\d{4})[-/:](?P<day_of_year>\d{3}))"
 )
 _HALF = r"(?:\s*(?P<half{}>[AP])\.?\s?M\.?)?"
 _CLOCK = (
-    r"(?P<hour>\d\d?)(?P<colon>[:.])(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:;](?P<fraction>\d{1,9})\d*)?)?"
+    r"(?P<hour>\d\d?)(?P<colon>[:.]|-(?=\d\d-))(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:;](?P<fraction>\d{1,9})\d*)?)?"
     + _HALF.format("") + r"|(?P<compact>\d{4}(?:\d\d)?)(?:[.,](?P<fraction2>\d{1,9})\d*)?"
 )
 _ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
 _HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
-_TIME = re.compile(rf"{_DATE}(?:(?:[T _]\s*|[.,]\s*|[-:/])?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
+_TIME = re.compile(rf"{_DATE}(?:(?:\s*[T _@.,]\s*|[-:/])?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
                    re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
@@ -78,8 +81,10 @@ _UNIT_WORDS = {"d": "d(?:ays?)?", "h": "h(?:rs?|ours?)?", "m": "m(?:in(?:ute)?s?
                "ms": "ms"}
 _UNITS = re.compile("P?" + r"[T,\s]*".join(rf"(?:(?P<{unit}>\d{{1,12}}(?:[.,]\d{{1,9}})?)\s*{word})?"
                                            for unit, word in _UNIT_WORDS.items()), re.ASCII | re.IGNORECASE)
-_BLANK_IN_DATE = re.compile(r"(?<=\d\.) (?=\d)", re.ASCII)  # 10. 1. 2025
-NUMBER = re.compile(r"\d+(?:[.,]\d*)?(?:e[+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
+# Constants of IEC 61131 (DT#2025-01-10-09:11:40, T#1m5s) and dates of .NET in JSON.
+_LITERAL = re.compile(r"[A-Z_]{1,13}#(.+)|/?Date\((\d+)(?:[+-]\d{4})?\)/?", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(r"-?\d+(?:[.,]\d*)?(?:[ed][+-]?\d\d?)?", re.ASCII | re.IGNORECASE)
+CELL_MARKS = " \t\r\n=\"'"  # around a cell: blanks, and what keeps a spreadsheet from converting it, as in ="49.8"
 
 _WEEKDAY = re.compile(r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|[^\W\d]{2,10}(?=\.?,?\s+\d{1,4}[-/.]\d))\.?,?\s+",
                       re.IGNORECASE)
@@ -117,12 +122,13 @@ NO_TIME = ParsedText.of(UNREADABLE)
 
 def parse_time_text(text: str) -> ParsedText:
     """Return the instants of a text; a number counts s, ms, us or ns since 1970, whichever its size says."""
-    text = text.strip()
+    text = text.strip(CELL_MARKS)
     if not text.isascii():
         text = " ".join(text.translate(_CHARACTERS).split())
         if half := _HALF_OF_DAY.search(text):
             text = f"{text[:half.start()]} {text[half.end():]}".strip() + (" AM" if half["morning"] else " PM")
-    text = _BLANK_IN_DATE.sub("", text)
+    if literal := _LITERAL.fullmatch(text):
+        text = literal[1] or literal[2]
     if len(text) > MAX_TIME_CHARACTERS:
         return NO_TIME
     match = _TIME.fullmatch(_reorder(text))
@@ -133,7 +139,10 @@ def parse_time_text(text: str) -> ParsedText:
         if one.is_readable():
             return one
     clock, form = _parse_duration(text)
-    return ParsedText.of(_parse_epoch(text)) if form == NO_CLOCK else ParsedText.of(clock, clock_form=form)
+    if form != NO_CLOCK:
+        return ParsedText.of(clock, clock_form=form)
+    number = parse_number(text)
+    return NO_TIME if number is None else ParsedText.of(count_ns(number))
 
 
 def is_readable_time(text: str) -> bool:
@@ -155,10 +164,12 @@ def _reorder(text: str) -> str:
 def _parse_date_and_clock(match: re.Match[str]) -> ParsedText:
     days = _parse_date(match)
     clock = _parse_clock(match)
-    if clock is None:
+    has_no_year = not any(match[f"y{n}"] for n in "1234567")
+    if clock is None or (has_no_year and (match["colon"] != ":" or match["by"] == " ")):
         return NO_TIME
     instants = tuple(UNREADABLE if day is None else check_range(day * DAY_S * SECOND + clock) for day in days)
-    return ParsedText(instants, not (match["zone"] or match["zone2"]), bool(match["half"] or match["half2"]))
+    return ParsedText(instants, not (match["zone"] or match["zone2"]), bool(match["half"] or match["half2"]),
+                      NO_YEAR if has_no_year else NO_CLOCK)
 
 
 def check_range(time: int) -> int:
@@ -170,14 +181,14 @@ def _parse_date(match: re.Match[str]) -> tuple[int | None, ...]:
     """Return the days since 1970 of a date for each of DATE_ORDERS."""
     if match["a"]:
         a, b, year = int(match["a"]), int(match["b"]), _full_year(match["y3"])
-        begins_with_year = len(match["a"]) == len(match["y3"]) == 2
+        begins_with_year = len(match["a"]) == len(match["y3"] or "") == 2
         return (epoch_day(year, b, a), epoch_day(year, a, b),
                 epoch_day(_full_year(match["a"]), b, int(match["y3"])) if begins_with_year else None)
     if match["day_of_year"]:
         first, ordinal = epoch_day(int(match["y7"]), 1, 1), int(match["day_of_year"])
         day = first + ordinal - 1 if first is not None and 1 <= ordinal <= 366 else None
         return (day,) * len(DATE_ORDERS)
-    n = next(n for n in "12456" if match[f"y{n}"])
+    n = next(n for n in "12456" if match[f"d{n}"])
     number = _month_number(match[f"m{n}"])
     day = None if number is None else epoch_day(_full_year(match[f"y{n}"]), number, int(match[f"d{n}"]))
     return (day,) * len(DATE_ORDERS)
@@ -192,8 +203,8 @@ def _month_number(text: str) -> int | None:
     return _MONTH_OF_LETTERS.get(letters[:3])
 
 
-def _full_year(text: str) -> int:
-    return int(text) + (2000 if len(text) == 2 else 0)
+def _full_year(text: str | None) -> int:
+    return int(text) + (2000 if len(text) == 2 else 0) if text else LEAP_YEAR
 
 
 @lru_cache(maxsize=4096)
@@ -226,7 +237,7 @@ def _clock_seconds(hour: int, minute: int, second: int, half: str | None) -> int
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if half in "Pp" else 0)
-    if hour > 23 or minute > 59 or second > 60:
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and minute + second):  # 24:00:00 ends a day
         return None
     return 3600 * hour + 60 * minute + second
 
@@ -275,19 +286,20 @@ def _parse_duration(text: str) -> tuple[int, int]:
 
 def parse_number(text: str) -> Decimal | None:
     """Return a number with a decimal point or comma; None for other texts."""
-    text = text.strip()
+    text = text.strip(CELL_MARKS)
     if len(text) > MAX_EPOCH_CHARACTERS or not NUMBER.fullmatch(text):
         return None
-    return Decimal(text.replace(",", "."))
+    return Decimal(text.upper().replace(",", ".").replace("D", "E"))
 
 
-def _parse_epoch(text: str) -> int:
-    """Return the instant of s, ms, us or ns since 1970, whichever its size says: 1e11 s is the year 5138."""
-    number = parse_number(text)
-    if number is None:
-        return UNREADABLE
-    unit = next((unit for limit, unit in ((1e11, SECOND), (1e14, 10**6), (1e17, 1000)) if number < limit), 1)
-    return check_range(int(number * unit))
+def count_ns(number: Decimal, unit: int = SECOND) -> int:
+    """Return the instant of a number of units of so many ns, or of the ms, us or ns that it counts by its size.
+
+    1e11 s is the year 5138. A negative number precedes the turn of a counter of 32 bits, of ms at most.
+    """
+    own = check_range(int(number * unit) + (2**32 * min(unit, 10**6) if number < 0 else 0))
+    unit_by_size = next((ns for limit, ns in ((1e17, 1), (1e14, 1000), (1e11, 10**6)) if number >= limit), unit)
+    return own if own != UNREADABLE else check_range(int(number * unit_by_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +337,9 @@ NUMBER_SYSTEMS = (
     NumberSystem("timestamps look like MATLAB's serial date numbers (days since year 0) and are read as such",
                  Decimal(730_486), Decimal(767_010), Decimal(719_529), DAY_S * SECOND, has_fraction=True,
                  is_rounded_to_ms=True),
+    NumberSystem("timestamps look like Julian dates (days since 4713 BC) and are read as such", Decimal(2_451_545),
+                 Decimal(2_488_069), Decimal("2440587.5"), DAY_S * SECOND, has_fraction=True, is_rounded_to_ms=True,
+                 has_zone=True),
     NumberSystem("timestamps look like LabVIEW's (seconds since 1904) and are read as such",  # 2018 to 2034
                  Decimal(3_597_523_200), Decimal(4_102_444_800), Decimal(2_082_844_800), SECOND, has_zone=True),
     NumberSystem("timestamps look like .NET ticks (100 ns since year 1) and are read as such",  # 2000 to 2099
@@ -336,6 +351,9 @@ NUMBER_SYSTEMS = (
 )
 
 
+_DAY_FRACTION = re.compile(r"[.,]\d{4}", re.ASCII)  # fewer digits of a day are minutes
+
+
 def find_number_system(texts: Iterable[str]) -> NumberSystem | None:
     """Return the system in which all readable texts are numbers of believable years; None for s, ms, us or ns."""
     numbers = [text for text in texts if NUMBER.fullmatch(text)]
@@ -343,8 +361,8 @@ def find_number_system(texts: Iterable[str]) -> NumberSystem | None:
     if not values:
         return None
     least, most = min(values), max(values)
-    has_fraction = any("." in text or "," in text for text in numbers)
-    if most < 1 and _are_parts_of_a_day(values):
+    has_fraction = any(_DAY_FRACTION.search(text) for text in numbers)
+    if least >= 0 and most < 1 and _are_parts_of_a_day(values):
         return DAY_FRACTIONS
     return next((system for system in NUMBER_SYSTEMS if system.first <= least and most <= system.last
                  and (has_fraction or not system.has_fraction)), None)

@@ -22,6 +22,7 @@ from clpm_execd.plant.block import SECOND
 from clpm_execd.problems import BadInput, Problem, did_you_mean
 from clpm_execd.records.cells.text_columns import Booleans, Integers, TextColumn
 from clpm_execd.records.cells.time_forms import (
+    CELL_MARKS,
     DATE_ORDERS,
     DAY_FRACTIONS,
     DAY_S,
@@ -29,9 +30,10 @@ from clpm_execd.records.cells.time_forms import (
     NO_TIME,
     NUMBER,
     UNREADABLE,
+    YEAR_1980_S,
     NumberSystem,
     ParsedText,
-    check_range,
+    count_ns,
     epoch_day,
     find_number_system,
     parse_number,
@@ -43,7 +45,11 @@ _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 # Zones of the world's rules by which clocks change by an hour (IANA time zone database), those of most plants first.
 CHANGING_ZONES = ("Europe/Berlin", "America/Chicago", "Europe/London", "Europe/Athens", "Australia/Sydney",
                   "Pacific/Auckland", "America/Santiago")
-YEAR_2000_S = 946_684_800  # s since 1970: a smaller number among dates is no time of a record
+# After these a clock or a counter starts again: an hour, half a day, a day; 16 and 32 bits of us, ms and s.
+PERIODS_NS = (3600 * SECOND, DAY_S // 2 * SECOND, DAY_S * SECOND,
+              *(2**bits * unit for bits in (16, 32) for unit in (1000, 10**6, SECOND)))
+MIN_RUN_ROWS = 10  # fewer rows before a step back are rows out of order
+PAUSE_STEPS = 10  # between runs of which nothing says how far apart they are
 QUARTER_HOUR_S = 900  # the clocks of every zone change at a whole quarter of an hour
 
 
@@ -129,7 +135,7 @@ def join_time_columns(columns: Sequence[TextColumn], form: str) -> TextColumn:
 def _join_cells(cells: tuple[str, ...], form: str) -> str:
     """Return a date and its clock time as one text, or the day of a spreadsheet and the part of it that has passed."""
     if len(cells) == 2 and (day := parse_number(cells[0])) is not None and \
-            (part := parse_number(cells[1])) is not None and part < 1:
+            (part := parse_number(cells[1])) is not None and 0 <= part < 1:
         return str(day + part)
     return form.format(*(cell.partition(".")[0] if len(cells) > 2 and NUMBER.fullmatch(cell) else cell
                          for cell in cells))
@@ -220,14 +226,14 @@ def _epoch_days(dates: Integers) -> Integers:
 
 def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, unit: int, decimal_comma: bool) -> None:
     """Parse the cells of some rows in every form, into `times`."""
-    cells = [text.strip() for text in texts.texts_of(rows)]
+    cells = [text.strip(CELL_MARKS) for text in texts.texts_of(rows)]
     if not decimal_comma and all(_THOUSANDS.fullmatch(text) for text in set(cells) if "," in text):
         cells = [text.replace(",", "") for text in cells]
     readings = {text: parse_time_text(text) for text in set(cells)}
     readable = [text for text, one in readings.items() if one.is_readable()]
     has_dates = len(rows) < len(texts) or not all(map(NUMBER.fullmatch, readable))
     for text in readable if has_dates else ():  # a footer may begin with the number of rows
-        if NUMBER.fullmatch(text) and max(readings[text].instants) < YEAR_2000_S * SECOND:
+        if NUMBER.fullmatch(text) and (text[0] == "-" or max(readings[text].instants) < YEAR_1980_S * SECOND):
             readings[text] = NO_TIME
     numbers = [text for text in readable if NUMBER.fullmatch(text)]
     # A number in the midst of dates is one of its own, and no day of a spreadsheet.
@@ -239,7 +245,7 @@ def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, un
         times.number_system = system
         readings |= {text: _from_number(text, system.instant, has_no_zone=not system.has_zone) for text in numbers}
     elif unit != SECOND:
-        readings |= {text: _from_number(text, partial(_in_unit, unit)) for text in numbers}
+        readings |= {text: _from_number(text, partial(count_ns, unit=unit)) for text in numbers}
     instants, has_no_zone, has_am_pm, forms = (list(part) for part in zip(*readings.values(), strict=True))
     code_of = {text: i for i, text in enumerate(readings)}
     code = np.fromiter((code_of[text] for text in cells), np.int64, len(cells))
@@ -259,14 +265,6 @@ def _from_number(text: str, instant: Callable[[Decimal], int], *, has_no_zone: b
     return ParsedText.of(UNREADABLE if number is None else instant(number), has_no_zone=has_no_zone)
 
 
-def _in_unit(unit: int, number: Decimal) -> int:
-    """Return the instant of a number in a unit of ns, unless its size is that of ms, us or ns since 1970."""
-    for per_s in (10**6, 1000, 1):
-        if number * per_s >= YEAR_2000_S * SECOND and number >= 1e11:
-            return check_range(int(number * per_s))
-    return check_range(int(number * unit))
-
-
 def order_rows(times: Integers, series: Integers, longest: int = LATEST_NS) -> tuple[Integers, Booleans]:
     """Return the rows one series after the other, oldest first, and (T - 1,) whether the next row is of the same one.
 
@@ -281,10 +279,38 @@ def order_rows(times: Integers, series: Integers, longest: int = LATEST_NS) -> t
     return order, is_same_series
 
 
-# Clock times without a date
+# Clocks and counters without a date
 
 
-def count_midnights(clocks: Integers, series: Integers, period: int = DAY_S * SECOND) -> Integers:
+def continue_runs(times: Integers, rows: Integers, series: Integers) -> int:
+    """Make times without a date, ns, of some rows go on where those of a series start again; return how often they do.
+
+    They start again where, after a run of rows, they go back to where it began or before. What a usual period explains
+    goes on without a gap, all else after a pause.
+    """
+    order, is_same_series = order_rows(times[rows], series[rows])
+    order = rows[order]
+    ordered = times[order]
+    steps = np.diff(ordered)
+    forward, backward = (int((is_same_series & (sign * steps > 0)).sum()) for sign in (1, -1))
+    if not forward or backward > len(rows) // MIN_RUN_ROWS:
+        return 0
+    typical = int(np.median(steps[is_same_series & (steps > 0)]))
+    added = np.zeros_like(ordered)
+    start = total = count = 0
+    for row in (np.flatnonzero(~is_same_series | (steps < 0)) + 1).tolist():
+        if not is_same_series[row - 1]:
+            added[row], total, start = -total, 0, row
+        elif row - start >= MIN_RUN_ROWS and ordered[row] <= ordered[start]:
+            back = -int(steps[row - 1])
+            added[row] = next((period for period in PERIODS_NS if 0 < period - back < 3 * typical),
+                              back + PAUSE_STEPS * typical)
+            total, start, count = total + int(added[row]), row, count + 1
+    times[order] += np.cumsum(added)
+    return count
+
+
+def count_periods(clocks: Integers, series: Integers, period: int = DAY_S * SECOND) -> Integers:
     """Return (T,) clock times, ns, with a period added wherever those of a series go back by more than half of it."""
     order, is_same_series = order_rows(clocks, series, period // 2)
     steps = np.diff(clocks[order])
