@@ -23,8 +23,9 @@ from clpm_execd.records.cells.json_rows import rewrite_json
 from clpm_execd.records.cells.pairs import find_pair_separator
 from clpm_execd.records.cells.rewriting import LineSeparator, RewrittenText, rewrite_line
 from clpm_execd.records.cells.text_columns import Row, Table
+from clpm_execd.records.cells.time_forms import CELL_MARKS
 from clpm_execd.records.header.columns import Columns
-from clpm_execd.records.header.search import Header, find_header, find_title, name_by_title
+from clpm_execd.records.header.search import Header, find_header, find_title, is_number, name_by_title
 from clpm_execd.records.header.signal_names import FOREIGN_NAMES, find_time_columns, normalise_name
 
 CHUNK_CHARACTERS = 1_000_000  # some MB of memory at a time, whatever the size of the file
@@ -147,9 +148,11 @@ class CsvSource:
                 rows, self.header = [], name_by_title(row, title)
                 index, name = self._time_column()
             else:
-                rows.append(row)
+                extra = row[len(self.header):]
+                self.long_rows += any(extra)
                 self.short_rows += len(row) < len(self.header)
-                self.long_rows += any(row[len(self.header):])
+                if not any(map(is_number, extra)):  # with numbers beyond the header the cells may stand elsewhere
+                    rows.append(row)
             self.may_be_header = False
         yield self.header, Table(rows)
 
@@ -300,7 +303,7 @@ def _has_decimal_comma(lines: Sequence[str], delimiter: str) -> bool:
     """
     try:
         rows = islice(csv.reader(lines[:DECIMAL_MARK_LINES], delimiter=delimiter), DECIMAL_MARK_LINES)
-        cells = [cell.strip() for row in rows for cell in row]
+        cells = [cell.strip(CELL_MARKS) for row in rows for cell in row]
     except csv.Error:
         return False
     commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]

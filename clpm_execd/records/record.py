@@ -280,7 +280,7 @@ def _refuse_without_pv(path: Path, samples: Samples, header: Header) -> None:
 
 
 def _assemble(path: Path, samples: Samples, zone: tzinfo | None, assumptions: list[str], place: str) -> Record:
-    grid = align(path, samples, zone, assumptions, place)
+    grid = align(path, samples, zone or samples.zone, assumptions, place)
     fill_gaps(samples, grid, assumptions)
     _note_cells(samples, grid, assumptions)
     _fill_set_points(samples, grid, assumptions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from clpm_execd.plant.block import AUT, Floats
 from clpm_execd.records.cells.cell_values import UNKNOWN_MODE, ParseNotes, parse_modes, parse_numbers, parse_quality
 from clpm_execd.records.cells.text_columns import Booleans, Integers, Table, TextColumn
-from clpm_execd.records.cells.timestamps import ParsedTimes, join_time_columns, parse_times
+from clpm_execd.records.cells.timestamps import ParsedTimes, find_zone, join_time_columns, parse_times
 from clpm_execd.records.csv_source import open_csv, record_error
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.layout import Layout, detect_layouts, split_field
@@ -73,6 +74,7 @@ class Samples:
     has_useless_quality: bool = False  # a quality column in which no value is good
     has_decimal_comma: bool = False
     op_units: dict[int, str] = field(default_factory=dict)
+    zone: tzinfo | None = None  # that the name of the time column has
     file_name: str = ""  # without its suffix: the loop of rows that name none
     unreadable_time: str = ""  # the first one
     other_names: dict[str, None] = field(default_factory=dict)  # names of a long record that are no signal's, as keys
@@ -390,6 +392,7 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str],
                 if source.is_process_data:
                     layouts = tuple(replace(layout, loop=None) for layout in layouts)
                 layout_header = header
+                samples.zone = find_zone(header.names[layouts[0].time[0]]) if layouts[0].time else None
                 assumptions.extend(line for line in layouts[0].assumptions if line not in assumptions)
                 # A file of one signal is named after it, and its loop is the rest of the name.
                 own_tag = split_signal(strip_date(stem))[0]
@@ -402,11 +405,12 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str],
             assumptions.append(
                 f"rows with fewer cells than the header: {source.short_rows}; their last cells are taken as empty")
         if 2 * source.long_rows > samples.rows and source.start is not None:
-            what = f"most rows have more cells than the header: {source.long_rows}"
+            what = f"rows with more cells than the header: {source.long_rows}"
             raise record_error(path, what, f"{SEMICOLONS}; {source.start.place}")
         if source.long_rows:
             assumptions.append(
-                f"rows with more cells than the header: {source.long_rows}; the cells beyond it are ignored")
+                f"rows with more cells than the header: {source.long_rows}; ignored where the cells beyond "
+                "it are numbers, else these cells are")
     if source.start is None:
         raise record_error(path, "there are no data rows", "begin with a header line such as time,PV,OP,SP")
     samples.name_loops(assumptions)

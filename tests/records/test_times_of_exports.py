@@ -22,10 +22,10 @@ def at(k, form, step=1.0):
     return (START + timedelta(seconds=k * step)).strftime(form)
 
 
-def read(tmp_path, time, *, mark=".", delimiter=","):
+def read(tmp_path, time, *, mark=".", delimiter=",", name="Time"):
     rows = [delimiter.join([time(k), *(f"{x:.2f}".replace(".", mark) for x in (PV[k], OP[k]))]) for k in range(COUNT)]
     path = tmp_path / "FIC101.csv"
-    path.write_text("\n".join([delimiter.join(["Time", "PV", "OP"]), *rows]) + "\n")
+    path.write_text("\n".join([delimiter.join([name, "PV", "OP"]), *rows]) + "\n")
     return read_record(path)
 
 
@@ -103,13 +103,22 @@ def test_each_row_keeps_its_place_in_time(tmp_path, form):
 @pytest.mark.parametrize(("time", "mark", "message"), [
     (lambda k: "2025-01-10", ".", "all 120 rows have the same timestamp"),
     (lambda k: str(k) if k < 50 else "later", ".", "only 50 of 120 rows have a readable timestamp, such as 'later'"),
-    (str, ",", "most rows have more cells than the header: 120"),
+    (str, ",", "rows with more cells than the header: 120"),
 ], ids=["one day for all", "mostly unreadable", "decimal commas between commas"])
 def test_a_record_whose_times_or_cells_say_too_little_is_refused_with_its_header(tmp_path, time, mark, message):
     with pytest.raises(BadInput) as error:
         read(tmp_path, time, mark=mark)
     assert message in str(error.value)
     assert "the header (line 1) is Time, PV, OP" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["millis", "Time [ms]"])
+@pytest.mark.parametrize("sign_from", [2**31, 2**32])
+@pytest.mark.parametrize("start", [2**31 - 300_000, 2**32 - 300_000])
+def test_a_counter_of_ms_goes_on_with_or_without_a_sign(tmp_path, name, sign_from, start):
+    counts = [(start + 5000 * k) % 2**32 for k in range(COUNT)]
+    record = read(tmp_path, lambda k: str(counts[k] - 2**32 * (counts[k] >= sign_from)), name=name)
+    assert (np.diff(record.times) == 5 * SECOND).all()
 
 
 def test_a_clock_of_12_hours_with_dates_is_refused(tmp_path):

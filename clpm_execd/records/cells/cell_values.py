@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from clpm_execd.plant.block import AUT, CAS, GOOD, MAN, Floats
 from clpm_execd.records.cells.text_columns import Booleans, TextColumn
+from clpm_execd.records.cells.time_forms import CELL_MARKS
 
 UNKNOWN_MODE = -1  # no index into MODES
 # Quality flags of OPC Data Access: bits 6 and 7 of the byte are 0 for bad, 1 for
@@ -67,7 +68,7 @@ def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) 
     if is_text.any():
         rows = np.flatnonzero(is_text)
         cells = texts.texts_of(rows)
-        number_of = {text: _parse_number(text.strip(), decimal_comma, notes) for text in dict.fromkeys(cells)}
+        number_of = {text: _parse_number(text, decimal_comma, notes) for text in dict.fromkeys(cells)}
         values[rows] = [number_of[text] for text in cells]
     values[~np.isfinite(values)] = nan
     return values
@@ -75,7 +76,8 @@ def parse_numbers(texts: TextColumn, *, decimal_comma: bool, notes: ParseNotes) 
 
 def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     """Return a number with either decimal mark, with thousands separated by the other, with or without a % sign."""
-    number = unicodedata.normalize("NFKC", text).translate(_NUMBER_CHARACTERS)  # digits and spaces of any width
+    # Digits and spaces of any width are the same.
+    number = unicodedata.normalize("NFKC", text.strip(CELL_MARKS)).translate(_NUMBER_CHARACTERS)
     if status := _STATUS_BEHIND.search(number):
         number = "" if status["status"][0] in "bB" else number[:status.start()]
     number = _FORTRAN_EXPONENT.sub("e", _UNIT_BEHIND.sub("", number))
@@ -90,7 +92,7 @@ def _parse_number(text: str, decimal_comma: bool, notes: ParseNotes) -> float:
     try:
         return float(number)
     except ValueError:
-        if text and len(notes.bad_texts) < MAX_BAD_TEXTS:
+        if number and len(notes.bad_texts) < MAX_BAD_TEXTS:
             notes.bad_texts[" ".join(text[:40].split())] = None
         return nan
 

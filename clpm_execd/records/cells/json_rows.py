@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import permutations
 from typing import Any
 
 SECONDS_SINCE_1970 = 100_000_000  # of two numbers without names, one as large as this, the year 1973, is a time
@@ -62,14 +63,12 @@ def _name_numbers(values: list[Any]) -> Cells:
 
 
 def _find_rows_of_object(value: Cells, around: Cells) -> Iterator[Cells]:
-    names, data = _find_columns(value)
-    if data:
-        for row in data:
-            yield {**around, **dict(zip(names, row, strict=False))}
-        return
+    names, data, used = _find_columns(value)
     cells: Cells = {**around}
     inner: Cells = {}
     for name, item in value.items():
+        if name in used:
+            continue
         if isinstance(item, list):
             inner[name] = item
         elif not isinstance(item, dict):
@@ -80,21 +79,28 @@ def _find_rows_of_object(value: Cells, around: Cells) -> Iterator[Cells]:
             inner[name] = item
         else:
             cells |= item
-    if inner:
+    if data:
+        for row in data:
+            yield {**cells, **dict(zip(names, row, strict=False))}
+    elif inner:
         for name, item in inner.items():
             yield from _find_rows(item, cells if len(inner) == 1 else {"name": name, **cells})
     else:
         yield cells
 
 
-def _find_columns(value: Cells) -> tuple[list[str], list[list[Any]]]:
-    """Return the columns that an object is, as names and rows; nothing where it is a row.
+def _find_columns(value: Cells) -> tuple[list[str], list[list[Any]], Collection[str]]:
+    """Return the columns that an object is, as names and rows, and the keys that they have in it; else nothing.
 
-    They are lists of equal length, objects of the same keys, or names and rows themselves, as pandas writes a frame.
+    They are lists of equal length, objects of the same keys, or names and rows themselves, as databases and pandas
+    write a frame.
     """
-    names, data = value.get("columns"), value.get("data")
-    if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
-        return [str(name) for name in names], data
+    lists = {name: item for name, item in value.items() if isinstance(item, list) and item}
+    for (first, head), (second, data) in permutations(lists.items(), 2):
+        names = [one.get("name") if isinstance(one, dict) else one for one in head]
+        if all(isinstance(name, str) for name in names) and all(
+                isinstance(row, list) and len(row) == len(names) for row in data):
+            return [*map(str, names)], data, {first, second}
     columns = {name: item for name, item in value.items() if isinstance(item, list) and not any(
         isinstance(one, (dict, list)) for one in item)}
     if len(value) > 1 and all(isinstance(item, dict) for item in value.values()):
@@ -102,7 +108,8 @@ def _find_columns(value: Cells) -> tuple[list[str], list[list[Any]]]:
         if all(list(item) == keys for item in value.values()):
             by_key = [[name, *item.values()] for name, item in value.items()]
             if len(keys) <= len(value):
-                return ["", *keys], by_key
-            return ["", *value], [[*row] for row in zip(keys, *(row[1:] for row in by_key), strict=True)]
-    is_table = len(columns) > 1 and len({len(item) for item in columns.values()}) == 1
-    return list(columns), [[*row] for row in zip(*columns.values(), strict=True)] if is_table else []
+                return ["", *keys], by_key, value
+            return ["", *value], [[*row] for row in zip(keys, *(row[1:] for row in by_key), strict=True)], value
+    if len(columns) > 1 and len({len(item) for item in columns.values()}) == 1:
+        return list(columns), [[*row] for row in zip(*columns.values(), strict=True)], columns
+    return [], [], ()

@@ -16,13 +16,17 @@ _NAME = re.compile(r"(?:^|(?<=[\s,;|{]))\"?([^\W\d][\w.\-]*)\"?\s*[:=](?!=)")
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?(?:\s*[^\d\s:\-][^\d\s:]*\d?(?:/\w+)?)?")  # and its unit
 _AROUND = " \t\r\n,;|{}[]<>/\"'"
 _TIME_BEHIND = re.compile(r"(?<=[\d\"iu])\s+(\d{10,19})\s*$")  # since 1970, as line protocol has it
-_TIME_BEFORE = re.compile(r"\d[\d\s.,:/T-]*\d(?:Z|[+-]\d\d:?\d\d)?\b")  # of a log, whose words behind it are left out
+# Of a log, whose words behind it are left out: 2025-01-10 09:11:40.2, Jan 10 09:11:40, 10/Jan/2025:09:11:40 +0100.
+_TIME_BEFORE = re.compile(r"(?:[\d/]*\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)?[\d\s.,:/T-]*\d"
+                          r"(?:Z|\s?[+-]\d\d:?\d\d)?\b", re.IGNORECASE)
+# A metric, its value and time, as Prometheus, OpenMetrics and Graphite write them: pv{loop="FIC101"} 49.8 1736500300.
+_METRIC = re.compile(r"([A-Za-z_][\w:.\-]*(?:\{.*\})?)\s+(\S+)\s+(\d{9,19}(?:\.\d+)?)\s*")
 _INTEGER = re.compile(r"([+-]?\d+)[iu]")  # of line protocol
 
 
 @dataclass(frozen=True, slots=True)
 class PairSeparator:
-    """What separates pairs. names: in the order of the first lines; one may be empty, for what precedes the pairs."""
+    """What separates pairs. names: in the order of the lines; one may be empty, for what precedes the pairs."""
 
     names: tuple[str, ...]
 
@@ -33,7 +37,11 @@ class PairSeparator:
 
 
 def _split_pairs(line: str) -> dict[str, str]:
-    """Return the values by their names; what precedes the first name has an empty one."""
+    """Return the values by their names; what precedes the first name has an empty one, and a comment nothing."""
+    if match := _METRIC.fullmatch(line):
+        return {"name": match[1], "value": match[2], "time": match[3]}
+    if line.startswith("#"):
+        return {}
     names = list(_NAME.finditer(line))
     time = _TIME_BEHIND.search(line) if names else None
     starts = [match.start() for match in names] + [time.start() if time else len(line)]
@@ -46,12 +54,13 @@ def _split_pairs(line: str) -> dict[str, str]:
 
 def find_pair_separator(lines: Sequence[str]) -> PairSeparator | None:
     """Return the names where most lines are pairs, with numbers among them and names that return; else None."""
-    rows = [line for line in lines[:CHECKED_LINES] if line.strip(_AROUND)]
-    pairs = [one for line in rows if _has_numbers(one := _split_pairs(line), 1 if line[0] == "{" else MIN_NUMBERS)]
+    rows = [line for line in lines if line.strip(_AROUND) and not line.startswith("#")]
+    checked = rows[:CHECKED_LINES]
+    pairs = [one for line in checked if _has_numbers(one := _split_pairs(line), 1 if line[0] == "{" else MIN_NUMBERS)]
     counts = Counter(name for one in pairs for name in one)
-    if len(pairs) < MIN_FRACTION * len(rows) or min(counts.values(), default=0) < MIN_NAME_FRACTION * len(pairs):
+    if len(pairs) < MIN_FRACTION * len(checked) or min(counts.values(), default=0) < MIN_NAME_FRACTION * len(pairs):
         return None
-    return PairSeparator(tuple(counts))
+    return PairSeparator(tuple(dict.fromkeys(name for line in rows for name in _split_pairs(line))))
 
 
 def _has_numbers(pairs: dict[str, str], count: int) -> bool:

@@ -67,9 +67,9 @@ _CLOCK = (
     r"(?P<hour>\d\d?)(?P<colon>[:.]|-(?=\d\d-))(?P<minute>\d\d)(?:(?P=colon)(?P<second>\d\d)(?:[.,:;](?P<fraction>\d{1,9})\d*)?)?"
     + _HALF.format("") + r"|(?P<compact>\d{4}(?:\d\d)?)(?:[.,](?P<fraction2>\d{1,9})\d*)?"
 )
-_ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
-_HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{_ZONE.replace('zone', 'zone2')}"
-_TIME = re.compile(rf"{_DATE}(?:(?:\s*[T _@.,]\s*|[-:/])?(?:{_CLOCK})\s*{_ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
+ZONE = rf"(?P<zone>Z|UTC|GMT|{'|'.join(_ZONE_HOURS)}|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|(?:UTC|GMT)[+-]\d)?"
+_HOUR_ALONE = rf"(?P<alone>\d\d?){_HALF.format('2')}\s*{ZONE.replace('zone', 'zone2')}"
+_TIME = re.compile(rf"{_DATE}(?:(?:\s*[T _@.,]\s*|[-:/])?(?:{_CLOCK})\s*{ZONE}|(?:[T _]\s*|,\s*){_HOUR_ALONE})?",
                    re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
@@ -228,7 +228,7 @@ def _parse_clock(match: re.Match[str]) -> int | None:
     if seconds is None:
         return None
     fraction = (match["fraction"] or match["fraction2"] or "").ljust(9, "0")
-    return (seconds - _offset_seconds(zone)) * SECOND + int(fraction)
+    return (seconds - offset_seconds(zone)) * SECOND + int(fraction)
 
 
 def _clock_seconds(hour: int, minute: int, second: int, half: str | None) -> int | None:
@@ -242,7 +242,8 @@ def _clock_seconds(hour: int, minute: int, second: int, half: str | None) -> int
     return 3600 * hour + 60 * minute + second
 
 
-def _offset_seconds(zone: str) -> int:
+def offset_seconds(zone: str) -> int:
+    """Return how many seconds a zone such as CET, UTC+1 or -06:00 is ahead of UTC."""
     if zone in _ZONE_HOURS:
         return 3600 * _ZONE_HOURS[zone]
     zone = zone.removeprefix("UTC").removeprefix("GMT")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import partial
 
@@ -31,17 +31,21 @@ from clpm_execd.records.cells.time_forms import (
     NUMBER,
     UNREADABLE,
     YEAR_1980_S,
+    ZONE,
     NumberSystem,
     ParsedText,
     count_ns,
     epoch_day,
     find_number_system,
+    offset_seconds,
     parse_number,
     parse_time_text,
 )
 
 TIMEZONE_OPTION = "--timezone"
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_PLACE_IN_NAME = re.compile(r"\b[A-Z][a-z]+/[A-Z][A-Za-z_]+(?:/[A-Z][a-z_]+)?")
+_ZONE_IN_NAME = re.compile(rf"[\s,(\[]{ZONE}[)\]]?$", re.ASCII | re.IGNORECASE)
 # Zones of the world's rules by which clocks change by an hour (IANA time zone database), those of most plants first.
 CHANGING_ZONES = ("Europe/Berlin", "America/Chicago", "Europe/London", "Europe/Athens", "Australia/Sydney",
                   "Pacific/Auckland", "America/Santiago")
@@ -230,7 +234,8 @@ def _parse_other_forms(texts: TextColumn, rows: Integers, times: ParsedTimes, un
     if not decimal_comma and all(_THOUSANDS.fullmatch(text) for text in set(cells) if "," in text):
         cells = [text.replace(",", "") for text in cells]
     readings = {text: parse_time_text(text) for text in set(cells)}
-    readable = [text for text, one in readings.items() if one.is_readable()]
+    readable = [text for text, one in readings.items() if one.is_readable() or
+                (text[:1] == "-" and NUMBER.fullmatch(text))]
     has_dates = len(rows) < len(texts) or not all(map(NUMBER.fullmatch, readable))
     for text in readable if has_dates else ():  # a footer may begin with the number of rows
         if NUMBER.fullmatch(text) and (text[0] == "-" or max(readings[text].instants) < YEAR_1980_S * SECOND):
@@ -388,6 +393,17 @@ def _utc_offsets_s(quarters: Integers, zone: tzinfo, fold: int) -> Integers:
         offset = moment.utcoffset()
         offsets.append(0 if offset is None else int(offset / timedelta(seconds=1)))
     return np.array(offsets, np.int64)
+
+
+def find_zone(name: str) -> tzinfo | None:
+    """Return the zone that a column's name has: `Time [UTC+01:00]`, `Date Time, GMT-06:00`, `Time (Europe/Berlin)`."""
+    from zoneinfo import ZoneInfo
+
+    if place := _PLACE_IN_NAME.search(name):
+        with suppress(LookupError, ValueError, OSError):
+            return ZoneInfo(place[0])
+    match = _ZONE_IN_NAME.search(name)
+    return timezone(timedelta(seconds=offset_seconds(match["zone"].upper()))) if match and match["zone"] else None
 
 
 def parse_zone(name: str) -> tzinfo:

@@ -271,14 +271,13 @@ def _find_long_by_content(header: Header, columns: Columns, own: dict[str, int],
 
 
 def _share_of_numbers(sample: Sequence[Row], column: int) -> float:
-    cells = cells_of(sample, column)
-    return sum(map(is_number, cells)) / len(cells) if cells else 0.0
+    return sum(map(is_number, cells_of(sample, column))) / max(len(sample), 1)
 
 
 def _find_tags(header: Header, layout: Layout) -> tuple[tuple[str, int], ...]:
     """Return the tags of a Flux answer: the columns of an annotated table's group key, or those beside the known."""
     names = [name.strip() for name in header.names]
-    plain = [name.casefold() for name in names]
+    plain = list(map(normalise_name, names))
     role_columns = {*layout.time, layout.loop, layout.quality, *(layout.field_and_value or ())}
     role_columns |= {index for loop in layout.loops for index in (loop.pv, loop.op, loop.sp, loop.mode)}
     is_flux_long = layout.field_and_value is not None and "_field" in plain

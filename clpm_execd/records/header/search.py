@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clpm_execd.records.cells.text_columns import Row
-from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
+from clpm_execd.records.cells.time_forms import CELL_MARKS, NUMBER, is_readable_time
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.signal_names import (
     CALENDAR_FORMS,
@@ -103,7 +103,7 @@ def _split_rows(lines: Sequence[str], delimiter: str) -> tuple[list[Row], list[i
 
 def is_number(text: str) -> bool:
     """Return whether a cell is a number, in either notation and with or without a sign or unit."""
-    text = text.strip().lstrip("+-").removesuffix("%").rstrip()
+    text = text.strip(CELL_MARKS).lstrip("+-").removesuffix("%").rstrip()
     return any(map(NUMBER.fullmatch, (text, text.lstrip(".,"), text.replace(",", ""))))
 
 
@@ -115,8 +115,9 @@ def is_data_cell(text: str) -> bool:
 def _is_data(row: Row) -> bool:
     """Return whether at least half of a row's cells, and two of them, are numbers or times."""
     cells = [cell for cell in row if cell.strip()]
-    data = sum(map(is_data_cell, cells))
-    return data >= 2 and 2 * data >= len(cells) and not find_time_columns(cells)
+    others = [cell for cell in cells if not is_number(cell)]
+    data = len(cells) - len(others) + sum(map(is_data_cell, others))
+    return data >= 2 and 2 * data >= len(cells) and not find_time_columns(others)
 
 
 def _find_named_header(rows: Sequence[Row], columns: Columns) -> tuple[int | None, int | None]:
@@ -226,15 +227,22 @@ def _complete(rows: Sequence[Row], index: int, line: int) -> Header:
 
 
 def find_title(row: Row) -> str:
-    """Return the signal of which a row of one cell is the title; an empty text where it is none."""
-    cells = [cell.strip() for cell in row if cell.strip()]
-    title = cells[0].rpartition(": ")[2] if len(cells) == 1 else ""
-    return title if title and split_signal(title)[0] else ""
+    """Return the signal or loop of which a row is the title, as `Tag: FIC101.PV` and `Loop,FIC101` are; else ""."""
+    *before, title = [cell.strip() for cell in row if cell.strip()] or [""]
+    key, _, title = title.rpartition(": ") if not before else (before[0].rstrip(": "), "", title)
+    is_loop = len(before) < 2 and simplify_name(key) in NAMES["loop"] and any(map(str.isdigit, title))
+    return title if is_loop or (not before and split_signal(title)[0]) else ""
 
 
 def name_by_title(names: Row, title: Row) -> Row:
-    """Return the names with the signal of a title in the place of `Value`, where no column has the names of signals."""
+    """Return the names with the signal of a title in the place of `Value`, or with its loop before each signal.
+
+    They are unchanged where the names have tags, or a column has them.
+    """
     signal, value = find_title(title), find_role(names, "value")
+    if signal and not split_signal(signal)[1]:
+        is_tagged = find_role(names, "loop") is not None or any(split_signal(name)[0] for name in names)
+        return names if is_tagged else [f"{signal}.{name}" if split_signal(name)[1] else name for name in names]
     if not signal or value is None or any(find_role(names, role) is not None for role in ("loop", "name")) or \
             any(split_signal(name)[1] for name in names):
         return names

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from clpm_execd.records.cells.time_forms import CELL_MARKS
+
 _MARKS = re.compile(r"[\s_\-./]+")
 
 
@@ -26,15 +28,16 @@ NAMES = {
              "tiempo", "marca de tiempo", "data/ora", "data e ora", "tempo", "data/hora", "data hora", "tijd",
              "x_value", "elapsed", "elapsed time", "seconds", "millis", "micros", "event time", "tid", "aika", "czas",
              "čas", "время", "tarih", "zaman", "时间", "時間", "日時", "시간", "t", "clock", "采样时间",
-             "采集时间", "日期时间", "時刻"),
+             "采集时间", "日期时间", "時刻", "epoch", "timestamps", "unixtime"),
     "loop": ("loop_id", "loopid", "loop", "tag", "tagname", "tag_name", "tag name", "point", "point name",
              "位号", "回路", "タグ名"),
     "name": ("varname", "series", "entity_id", "tagpath", "tag_path", "topic", "metric", "signal", "variable",
              "variable name", "item", "itemid", "item id", "nodeid", "node id", "field", "name", "point_name",
-             "channel", "sensor", "__name__", "parameter", "attribute", "variable_name", "webid", "path"),
+             "channel", "sensor", "__name__", "parameter", "attribute", "variable_name", "metric_name", "webid",
+             "path"),
     "pv": ("pv", "process_variable", "process variable", "process_value", "process value", "processvalue", "pv_in",
-           "measurement", "measured value", "measured_value", "istwert", "isttemperatur", "ist", "mesure",
-           "medida", "valor de proceso", "valore misurato", "actual value", "meas",
+           "pv_out", "scaledinput", "measurement", "measured value", "measured_value", "istwert", "isttemperatur",
+           "ist", "mesure", "medida", "valor de proceso", "valore misurato", "actual value", "meas",
            "prozesswert", "regelgröße", "regelgroesse", "messwert", "valeur mesurée", "variable de proceso",
            "valor actual", "variável de processo", "valor de processo", "valore di processo", "meetwaarde",
            "proceswaarde", "wartość procesowa", "текущее значение", "测量值", "过程值",
@@ -44,7 +47,7 @@ NAMES = {
            "manipulated_variable", "control_signal", "control signal", "control output", "control_output", "lmn",
            "cv", "stellwert", "stellgröße", "stellgroesse", "stellgrad", "stellsignal", "sortie", "salida",
            "uscita", "saída",
-           "cveu", "activeout", "working output", "wop", "commande", "señal de control", "saída de controle",
+           "cveu", "cvout", "activeout", "working output", "wop", "commande", "señal de control", "saída de controle",
            "uitgang", "wyjście", "выход", "输出值", "输出", "控制输出",
            "操作量", "操作出力", "출력", "조작량", "utsignal", "styrsignal", "çıkış",
            "阀位输出", "阀位", "vm"),
@@ -63,8 +66,8 @@ NAMES = {
     "unit": ("unit", "units", "unit_of_measurement", "einheit", "unité", "unidad", "unidade", "eu", "uom",
              "engunits", "单位"),
     "value": ("_value", "value", "val", "varvalue", "state", "wert", "ip_trend_value", "floatvalue",
-              "numericvalue", "doublevalue", "payload", "valeur", "valor", "valore", "value (num)",
-              "值", "数值", "値", "значение"),
+              "numericvalue", "doublevalue", "valueasreal", "values", "payload", "valeur", "valor", "valore",
+              "value (num)", "值", "数值", "値", "значение", "avg", "average", "mean"),
 }
 DATE_NAMES = ("date", "datum", "fecha", "data", "day", "日期", "日付", "날짜", "дата")
 CLOCK_NAMES = ("time", "clock", "uhrzeit", "zeit", "heure", "hora", "ora", "tijd", "tid", "время", "时间", "時刻",
@@ -105,6 +108,7 @@ _TAIL_UNITS = {*TIME_UNITS_NS, "pct", "percent", "degc", "degf", "ma", "volts", 
 
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]", re.DOTALL)
 _TAIL = re.compile(r"(.+?)(,\s*|\s+|_|/|(?=%$))(\S+)", re.DOTALL)
+_TYPE = re.compile(r":(?:time|float|string|u?int|long|bool|double)$")  # of a table of influx
 _FUNCTION = re.compile(r"(?:avg|average|mean|last|min|max|first)\((.+)\)", re.IGNORECASE | re.DOTALL)  # of a query
 # Behind a signal: its value, as a block, a data point, an aggregate or a query calls it.
 _MEMBER = re.compile(
@@ -119,7 +123,7 @@ _IN_TAGS = {form for role in SIGNAL_ROLES for name in _WRITTEN_NAMES[role] for f
 _IN_TAGS -= {"ist", "soll", "reference", "target"}
 _SIGNALS = "|".join(re.escape(name) for name in sorted(_IN_TAGS, key=lambda name: (-len(name), name)))
 _TAG_AND_SIGNAL = re.compile(  # East Asian writing has no mark between them
-    rf"(.*[^./:_ |,;\\-])(?:{_SEPARATOR}+|(?<=[\u3040-\ud7a3]))({_SIGNALS})", re.IGNORECASE | re.DOTALL)
+    rf"(.*?[^./:_ |,;\\-])(?:{_SEPARATOR}+|(?<=[\u3040-\ud7a3]))({_SIGNALS})", re.IGNORECASE | re.DOTALL)
 _SIGNAL_AND_TAG = re.compile(rf"(pv|op|mv|co|out|sp|sv|mode|md){_SEPARATOR}+(\S*\d\S*)", re.IGNORECASE)
 _TAG_BEFORE_SIGNAL = re.compile(r"([A-Z]{1,5}[-_]?\d+[A-Z]?)(PV|OP|SP|MV|SV|OUT|CO)", re.ASCII | re.IGNORECASE)
 _PARTS = re.compile(r"\s+-\s+|[()\[\]]+")
@@ -137,7 +141,7 @@ VALVE = re.compile(r"(?:[AFLPSTWD]|[FPT]D|FF)C?V[-_ .]?\d\w*", re.ASCII)
 
 def split_unit(name: str) -> tuple[str, str]:
     """Return a column's name without its unit, and the unit: `OP (mA)`, `OP [mA]`, `OP, mA`, `OP mA`, `time_ms`."""
-    text = name.strip().lstrip("#$%@ ").strip()
+    text = _TYPE.sub("", name.strip(CELL_MARKS)).lstrip("#$%@ ").strip()
     if match := _BRACKETS.fullmatch(text):
         return match[1], match[2].strip()
     match = _TAIL.fullmatch(text)
