@@ -80,6 +80,36 @@ LAYOUTS = {
     "line protocol, a field in a line": "".join(
         f"control_loops,loop_id=FIC101 {name[-2:]}={x[k]} {EPOCH[k]}000000000\n"
         for k in range(COUNT) for name, x in SERIES.items()),
+    "line protocol, the lines of a field below those of another": "# DDL\n# DML\n" + "".join(
+        f"control_loops,loop_id=FIC101 {name[-2:]}={x[k]} {EPOCH[k]}000000000\n"
+        for name, x in SERIES.items() for k in range(COUNT)),
+    "metrics of Prometheus": "".join(
+        f'# TYPE pid_{name[-2:]} gauge\n' + "".join(
+            f'pid_{name[-2:].lower()}{{loop="FIC101"}} {x[k]} {EPOCH[k]}000\n' for k in range(COUNT))
+        for name, x in SERIES.items()) + "# EOF\n",
+    "metrics of Graphite": "".join(f"{name} {x[k]} {EPOCH[k]}\n" for k in range(COUNT) for name, x in SERIES.items()),
+    "JSON, names of columns in objects": json.dumps(
+        {"meta": [{"name": name, "type": "x"} for name in FRAME], "rows": COUNT, "data": [
+            [*row.values()] for row in OBJECTS]}),
+    "JSON, lists of values and times by metric": "".join(
+        json.dumps({"metric": {"__name__": name[-2:], "loop": "FIC101"}, "values": [*x], "timestamps": EPOCH}) + "\n"
+        for name, x in SERIES.items()),
+    "a table of influx": "Result: _result\n" + "".join(
+        "Table: keys: [_start, _field, loop_id]\n_start:time                     _field:string  loop_id:string  "
+        "_time:time                      _value:float\n" + "  ".join(["-" * 30, "-" * 12, "-" * 14, "-" * 30]) + "\n"
+        + "".join(f"2025-01-10T00:00:00.000000000Z  {name[-2:]:>12}          FIC101  "
+                  f"{iso(k).replace(' ', 'T')}.000000000Z  {x[k]:>12}\n" for k in range(COUNT))
+        for name, x in SERIES.items()),
+    "a log without years": table(
+        [], lambda k, pv, op, sp: f"{TIMES[k]:%b %d %H:%M:%S} gw1 pid[8]: pv={pv} op={op} sp={sp}"),
+    "a log of a web server": table(
+        [], lambda k, pv, op, sp: f"[{TIMES[k]:%d/%b/%Y:%H:%M:%S} +0000] pv={pv} op={op} sp={sp}"),
+    "least, most and mean values": "Tag,Time,Min,Max,Avg,Count\n" + "".join(
+        f"{name},{iso(k)},{x[k] - 1},{x[k] + 1},{x[k]},5\n" for name, x in SERIES.items() for k in range(COUNT)),
+    "cells that a spreadsheet keeps as text": table(
+        ['="Time",="PV",="OP",="SP"'], lambda k, pv, op, sp: ",".join(f'="{cell}"' for cell in (iso(k), pv, op, sp))),
+    "the loop in a title": rows("Loop: FIC101", "", "Time,PV,OP,SP"),
+    "a rewritten header": rows("Time,PV,OP,SP").replace(iso(30), "Time,PV,OP,SP\n" + iso(30)),
     "signals below each other": blocks("FIC101.{signal}"),
     "signals below each other, with a word before": blocks("Tag: FIC101.{signal}"),
     "WinCC, a time for each signal": columns_with_times(
@@ -126,6 +156,37 @@ def test_layouts_are_read_as_they_come(tmp_path, layout):
     record = read_record(path)
     assert record.loops == ("FIC101",)
     check(record)
+
+
+def test_blocks_of_several_loops_have_the_loops_of_their_titles(tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_text(rows("Loop: FIC101", "Time,PV,OP,SP") + "\n" + rows("Loop: FIC102", "Time,PV,OP,SP"))
+    record = read_record(path)
+    assert record.loops == ("FIC101", "FIC102")
+    assert record.pv[:, 0] == pytest.approx(PV)
+    assert record.pv[:, 1] == pytest.approx(PV)
+
+
+@pytest.mark.parametrize(("name", "hours"), [
+    ("Time (UTC+01:00)", 1), ("Time [UTC-6]", -6), ("Date Time, GMT-06:00", -6), ("Time (Europe/Berlin)", 1),
+    ("Time [UTC]", 0), ("Local Time (EST)", -5), ("Date/Time", 0)])
+def test_the_zone_in_the_name_of_the_time_counts(tmp_path, name, hours):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(rows(f'"{name}",PV,OP,SP'))
+    record = read_record(path)
+    assert int(record.times[0] // 10**9) == EPOCH[0] - 3600 * hours
+    check(record)
+
+
+def test_rows_with_numbers_beyond_the_header_are_left_out(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(rows("Time,PV,OP,SP").replace(f"{iso(7)},", f"{iso(7)},9,"))
+    record = read_record(path)
+    assert record.pv[:, 0].tolist() == np.delete(PV, 7).tolist()
+    path.write_text("".join(line.replace(",", ",9,", k > 30) for k, line in enumerate(
+        rows("Time,PV,OP,SP").splitlines(keepends=True))))
+    with pytest.raises(BadInput, match="rows with more cells than the header: 30"):
+        read_record(path)
 
 
 def test_a_state_in_the_place_of_a_value_is_a_missing_value(tmp_path):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from clpm_execd.records.cells.time_forms import NUMBER
+from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
 
 MIN_LINES = 2  # of like width, below which nothing shows a table
 CHECKED_LINES = 400  # of the beginning, preamble included: a table shows itself within these
@@ -73,6 +73,7 @@ def _is_table(lines: Sequence[str], separator: BlankSeparator) -> bool:
 
 
 def _has_numbers(cells: Sequence[str]) -> bool:
-    """Return whether most cells but two, for a date and its clock time, are numbers, and at least one."""
-    numbers = sum(bool(NUMBER.fullmatch(cell.lstrip("+-"))) for cell in cells)
-    return numbers >= 1 and numbers + 2 >= len(cells) / 2
+    """Return whether most cells but two, for a date and its clock time, are numbers or times, and one is a number."""
+    numbers = [bool(NUMBER.fullmatch(cell.lstrip("+-"))) for cell in cells]
+    times = sum(":" in cell and is_readable_time(cell) for cell in cells)
+    return any(numbers) and sum(numbers) + times + 2 >= len(cells) / 2
