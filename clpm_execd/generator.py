@@ -106,7 +106,7 @@ class ControlLoopDataGenerator:
         Raises
         ------
         BadInput
-            A key is unknown, a value is outside its limits, or there is a loop with this id.
+            A key is unknown or given twice, a value is outside its limits, or there is a loop with this id.
         ValueError
             Samples have been simulated already.
         """
@@ -114,8 +114,10 @@ class ControlLoopDataGenerator:
             raise ValueError("add loops before the first advance() or lines()")
         if not isinstance(loop_id, str):
             raise BadInput([Problem("loop_id", f"{quote(loop_id)} is not a text", 'give an id such as "FIC101"')])
-        base = {"pv": base_pv, "sp": base_sp, "op": base_op}
-        table = {"id": loop_id, **{key: value for key, value in base.items() if value is not None}, **loop}
+        base = {key: value for key, value in (("pv", base_pv), ("sp", base_sp), ("op", base_op)) if value is not None}
+        _raise_if_any([Problem(f"loop {loop_id}.{key}", f"is given twice, as base_{key} too", "give one of them")
+                       for key in base if key in loop])
+        table = {"id": loop_id, **base, **loop}
         middle = table.get("sp", table.get("pv"))
         if "range" not in table and isinstance(middle, int | float) and math.isfinite(middle):
             table["range"] = [0.0, 2.0 * middle] if middle > 0 else [2.0 * middle - 100.0, 100.0]

@@ -70,6 +70,8 @@ class NotebookBlock(Block):
             The extra `plots` is not installed.
         KeyError
             There is no loop of that name.
+        ValueError
+            `theme` is neither of the two.
         """
         from clpm_execd.pictures.picture import build_picture
 

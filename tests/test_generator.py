@@ -161,6 +161,11 @@ def test_a_custom_loop_starts_at_its_pv_and_settles_at_its_set_point_and_op() ->
     assert b",loop_id=CUSTOM_LOOP " in generator.lines()
 
 
+def test_a_value_of_a_custom_loop_is_given_once() -> None:
+    with pytest.raises(BadInput, match=r"loop FIC101\.sp: is given twice, as base_sp too; give one of them"):
+        ControlLoopDataGenerator().add_custom_loop("FIC101", base_sp=60.0, sp=70.0)
+
+
 def test_a_custom_loop_changes_no_other_loop() -> None:
     alone = ControlLoopDataGenerator(start=START)
     generator = ControlLoopDataGenerator(start=START)

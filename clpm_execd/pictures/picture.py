@@ -69,6 +69,8 @@ class Picture:
 
 def build_picture(block: Block, loops: Sequence[str] | None, theme: str | None = None) -> Picture:
     """Return the picture of a Block; see `NotebookBlock.plot`."""
+    if theme is not None and theme not in THEMES:
+        raise ValueError(f"unknown theme {theme!r}; {did_you_mean(theme, tuple(THEMES))}")
     ids = block.loops if loops is None else tuple(loops)
     for loop in ids:
         if loop not in block.loops:

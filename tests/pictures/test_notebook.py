@@ -86,6 +86,8 @@ def test_a_plot_is_shown_as_png_and_has_all_loops(block: NotebookBlock) -> None:
     assert [trend.loop for trend in block.plot().trends] == list(block.loops)
     with pytest.raises(KeyError, match="did you mean 'FIC101'"):
         block.plot(["FIC11"])
+    with pytest.raises(ValueError, match="unknown theme 'blue'; give one of dark, light"):
+        block.plot(theme="blue")
 
 
 @pytest.mark.process
