@@ -88,22 +88,22 @@ class Twin:
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
         copies = self._copies_of(stored)
         restored = _own_rows(tables, stored, copies)
-        owners: dict[str, set[int]] = {}  # of each part, the copies that have a state of it
+        none = np.zeros(len(self.column), dtype=bool)
+        has_part: dict[str, npt.NDArray[np.bool_]] = {}  # of each part, which copies have a state of it
         for name, rows in restored.items():
             if name not in tables and _part(name) != stored_names.EFFECT_PART:
                 raise ValueError(f"the snapshot is of another plant: it has no {name}")
-            owners.setdefault(_part(name), set()).update(rows.owner.tolist())
-        starts_as_loop = ~np.isin(np.arange(len(self.column)), copies)  # the plant's own, and new copies
+            has_part.setdefault(_part(name), none.copy())[rows.owner] = True
+        is_stored = none.copy()
+        is_stored[copies[copies >= 0]] = True  # neither the plant's own loops, nor new copies
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
-            is_expected = _part(name) in owners or bool(np.isin(rows.owner, stored.owner).any())
+            is_expected = _part(name) in has_part or bool(np.isin(rows.owner, stored.owner).any())
             if is_expected and name not in restored and not is_respecified:
                 raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
-            lacks = starts_as_loop.copy()
-            if is_respecified:
-                lacks |= ~np.isin(np.arange(len(self.column)), list(owners.get(_part(name), ())))
-            more = _repeat_rows(rows, np.flatnonzero(lacks), self.column)
+            has_own = is_stored & has_part.get(_part(name), none) if is_respecified else is_stored
+            more = _repeat_rows(rows, np.flatnonzero(~has_own), self.column)
             restored[name] = _sort_rows([restored[name], more] if name in restored else [more])
         if stored.owner.size:
             parts = [*parts, (stored_names.EFFECT_PART, self.copies.meter)]
