@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clpm_execd.plant.loop_set import LoopSet
+from clpm_execd.plant.loop_set import Columns, LoopSet
 from clpm_execd.plant.loop_types import template
 from clpm_execd.plant.plant import Plant
 from clpm_execd.plant.specs import LoopSpec
@@ -53,6 +53,15 @@ def test_what_is_computed_once_is_that_of_each_loop(loops: LoopSet) -> None:
     assert loops.where(lambda loop: loop.type == "flow").tolist() == [loop.type == "flow" for loop in separate_loops]
     assert loops.columns(lambda loop: (loop.sp, loop.op)).tolist() == [
         [loop.sp for loop in separate_loops], [loop.op for loop in separate_loops]]
+
+
+@pytest.mark.parametrize(("indices", "follow_each_other"), [
+    ([3], True), ([2, 3, 4], True), ([4, 3, 2], False), ([1, 3], False)])
+def test_columns_that_follow_each_other_are_not_copied(indices: list[int], follow_each_other: bool) -> None:
+    values = np.arange(24).reshape(2, 12)
+    columns = Columns(np.array(indices)).of(values)
+    assert columns.tolist() == values[:, indices].tolist()
+    assert np.shares_memory(columns, values) == follow_each_other
 
 
 def test_labels_of_a_loop_change_neither_its_values_nor_what_a_checkpoint_knows_it_by() -> None:

@@ -85,6 +85,25 @@ def test_a_move_that_is_added_acts_as_one_that_was_configured_then() -> None:
     assert signals_of(before, plant.advance(DURING)) == signals_of(expected)
 
 
+def test_what_an_operator_changes_is_no_effect_of_a_fault() -> None:
+    """The copy of each loop without a fault that has not begun stays its loop, to the last bit."""
+    loops = list(parse_configuration(tomli.loads("""
+        loop = [
+            { id = "TIC101", type = "temperature" },
+            { id = "FIC101", cascade = "TIC101", mode = "CAS", fault = [{ kind = "stiction", start = "1d" }] },
+            { id = "LIC101", type = "level", fault = [{ kind = "bias", start = "1d" }] }]""")).loops)
+    plant = Plant(loops, start=START)
+    plant.advance(BEFORE)
+    for loop, sp in (("TIC101", 60.0), ("LIC101", 40.0)):
+        plant.add_move(loop, Move(at=plant.next_time, from_start=False, sp=sp))
+    moved = plant.advance(DURING)
+    tuned = [replace(loop, controller=replace(loop.controller, gain=1.7)) for loop in loops]
+    for block in (moved, plant.respecify(tuned).advance(DURING)):
+        assert np.ptp(block.op, axis=0).min() > 1.0  # %
+        assert block.truth is not None
+        assert not block.truth.effect.any()
+
+
 def test_a_fault_may_start_between_two_samples() -> None:
     loop, at = LoopSpec(id="FIC101"), START + 75 * SECOND
     [faulty] = parse_configuration({"loop": [{"id": "FIC101", "fault": [{"kind": "bias"}]}]}).loops
