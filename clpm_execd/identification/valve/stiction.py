@@ -32,17 +32,19 @@ from clpm_execd.plant.faults.valve import Stiction
 from clpm_execd.plant.specs import ProcessSpec
 
 Stem = tuple[float, float, float]  # S and J, % of travel, and initial distance from OP, -1 to 1 of the largest
+Steps = tuple[float, int]  # of a grid: their size, and their number on either side
 
 _SIZES = tuple(0.2 * 1.15**k for k in range(12))  # S / range of OP, from a following to a resting stem
 _COARSE_JUMPS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.2)  # J / S
 _MAX_JUMP = 1.25  # of J / S
-# Grids: factor between values of S, their number on either side, step of J / S, and number of steps on either side.
-_WIDE_GRID = (1.08, 6, 0.2, 6)
-_DENSE_GRID = (1.012, 14, 0.1, 3)
-_FINE_GRIDS = ((1.004, 8, 0.04, 3), (1.0015, 5, 0.02, 3))
-_MAX_REFINEMENTS = 3  # of the dense grid, while it improves the estimate
-_JUMPS = tuple(0.1 * k for k in range(13))  # J / S
-_STARTS = tuple(0.1 * k for k in range(-10, 11))  # initial distance of a stem from OP, -1 to 1 of the largest
+# Grids: the factor between values of S, the step of J / S and that of the start, each with the number on either side.
+_WIDE_GRID = (1.08, 6), (0.2, 6), (0.0, 0)
+_SEARCH_GRID = (1.01, 24), (0.1, 12), (0.0, 0)  # The likelihood is a valley of S that may be 0.2 % wide.
+_JUMP_GRID = (1.004, 2), (0.1, 12), (0.2, 5)  # Where J is about S another start shifts all slips.
+_FINE_GRIDS = ((1.004, 8), (0.04, 3), (0.0, 0)), ((1.0015, 5), (0.02, 3), (0.1, 1))
+# Along the valley of S the likelihood may hardly depend on J, as a larger process gain makes up for a smaller jump.
+_INTERVAL_GRIDS = ((1.012, 14), (0.1, 3), (0.0, 0)), ((1.004, 4), (0.1, 12), (0.0, 0)), _FINE_GRIDS[0]
+_MAX_REFINEMENTS = 3
 _DEAD_TIME_FACTORS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5)  # of the current dead time
 _COARSE_GAIN_2LOGL = 1.0  # ends a search early; see `least_squares`
 # Several S and J can move a stem alike. Their costs differ in the last digits, which the unit of OP changes: the first,
@@ -206,8 +208,8 @@ class ValveSearch:
             return False
         self._evaluate_grid([self.best.fit], coarse)
         # A stem that follows OP more closely than the smallest S would explain any error of the model.
-        self._evaluate(self.best.fit, [stem for stem in _make_grid(self.best.stem, *_WIDE_GRID)
-                                       if stem[0] >= coarse.stems[0][0]])
+        self._evaluate([self.best.fit], [stem for stem in _make_grid(self.best.stem, *_WIDE_GRID)
+                                         if stem[0] >= coarse.stems[0][0]])
         return True
 
     def size(self, signals: Signals, gain: float, has_limit_cycle: bool) -> StickyValve:
@@ -228,20 +230,21 @@ class ValveSearch:
         return StickyValve(s, j if has_jump else (0.0, 0.0, j[2]), stem)
 
     def _refine(self, first: Valve) -> None:
-        self._evaluate(first.fit, [(s, j, start) for s, j, _ in _make_grid(first.stem, *_WIDE_GRID)
-                                   for start in (-1.0, 0.0, 1.0)])
+        """Search around a valve on a wide grid, and then on finer and finer ones while this improves it.
+
+        A process that was fitted to a wrong stem makes up for it: the typical one has to find a better stem.
+        """
+        typical = self._model.evaluate(self._model.initial_values[1])
+        others = [] if typical is None else [typical]
+        self._evaluate([first.fit, *others], _make_grid((first.stem[0], 0.0, first.stem[2]), *_SEARCH_GRID))
         for _ in range(_MAX_REFINEMENTS):
             before = self.best.fit.cost
-            for valve in [*self._valves.values()]:
-                self._evaluate(valve.fit, _make_grid(valve.stem, *_DENSE_GRID))
-            stem = self.best.stem
-            self._evaluate(self.best.fit,
-                           [(stem[0], jump * stem[0], start) for jump in _JUMPS for start in _STARTS])
+            self._evaluate([self.best.fit, *others], _make_grid((self.best.stem[0], 0.0, 0.0), *_JUMP_GRID))
+            for grid in _FINE_GRIDS:
+                for valve in [*self._valves.values()]:
+                    self._evaluate([valve.fit], _make_grid(valve.stem, *grid))
             if self.best.fit.cost > before - LIMITS.likelihood_drop:
                 break
-        for grid in _FINE_GRIDS:
-            for valve in [*self._valves.values()]:
-                self._evaluate(valve.fit, _make_grid(valve.stem, *grid))
 
     def _intervals(self, best: Valve, gain: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Return S and J with intervals that contain all pairs of nearly the same likelihood.
@@ -249,7 +252,7 @@ class ValveSearch:
         The rounding of OP can shift a slip by a sample even for the true pair, which costs the more likelihood the more
         of PV stiction explains: the permitted drop grows with the gain.
         """
-        stems = [*_make_grid(best.stem, *_DENSE_GRID), *_make_grid(best.stem, *_FINE_GRIDS[0])]
+        stems = [stem for grid in _INTERVAL_GRIDS for stem in _make_grid(best.stem, *grid)]
         max_cost = best.fit.cost + max(LIMITS.likelihood_drop, LIMITS.likelihood_drop_share * gain)
         costs = np.concatenate([self._model.costs(best.fit, part)
                                 for part in _simulate_batches(self._signals, stems, self._scans)])
@@ -263,8 +266,8 @@ class ValveSearch:
                                                     strict=False))
         return s, j
 
-    def _evaluate(self, fit: Fit, stems: list[Stem]) -> None:
-        self._evaluate_grid([fit], _Grid.of(self._signals, stems, self._scans))
+    def _evaluate(self, fits: Sequence[Fit], stems: list[Stem]) -> None:
+        self._evaluate_grid(fits, _Grid.of(self._signals, stems, self._scans))
 
     def _evaluate_grid(self, fits: Sequence[Fit], grid: _Grid) -> None:
         """Keep the best valve with and without a slip jump among these, with its process refitted from each fit."""
@@ -336,12 +339,17 @@ def move_stems(op: Floats, stems: Sequence[Stem], last: Floats | None = None) ->
     return np.asarray(positions[np.cumsum(changes) - 1])
 
 
-def _make_grid(stem: Stem, factor: float, sizes: int, jump: float, jumps: int) -> list[Stem]:
-    """Return a grid of stems around one, geometric in S and linear in J / S."""
-    s, share, start = stem[0], stem[1] / stem[0], stem[2]
-    shares = sorted({min(max(share + k * jump, 0.0), _MAX_JUMP) for k in range(-jumps, jumps + 1)})
-    return [(size, part * size, start) for size in (s * factor**k for k in range(-sizes, sizes + 1))
-            for part in shares]
+def _make_grid(stem: Stem, sizes: Steps, jumps: Steps, starts: Steps) -> list[Stem]:
+    """Return a grid of stems around one, geometric in S, and linear in J / S and in the initial distance."""
+    def around(value: float, steps: Steps, low: float, high: float) -> list[float]:
+        step, count = steps
+        return sorted({min(max(value + k * step, low), high) for k in range(-count, count + 1)})
+
+    s, j, start = stem
+    factor, count = sizes
+    shares, distances = around(j / s, jumps, 0.0, _MAX_JUMP), around(start, starts, -1.0, 1.0)
+    return [(size, share * size, distance) for size in (s * factor**k for k in range(-count, count + 1))
+            for share in shares for distance in distances]
 
 
 def _vuong(one: Floats, other: Floats) -> float:
