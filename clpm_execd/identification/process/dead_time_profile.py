@@ -14,7 +14,7 @@ _STEPS = (0.1, 0.25, 0.5, 0.8, 1.2, 1.7, 2.3)  # of log(dead time + interval): u
 # Drop of twice the log-likelihood to the ends of the interval: the 90 % quantile of chi-squared with two degrees of
 # freedom, for dead time and gain together.
 _DROP_2LOGL = 4.6
-ABANDON_ABOVE_2LOGL = 15.0  # below the maximum, where a profile ends: e^-7.5 of the likelihood is negligible
+_ABANDON_ABOVE_2LOGL = 15.0  # below the maximum, where a profile ends: e^-7.5 of the likelihood is negligible
 
 
 class ProfiledFit(Protocol):
@@ -38,7 +38,7 @@ def profile_dead_time(fit_at: Callable[[AnyFit, float], AnyFit | None], first: A
         fit: AnyFit | None = first
         for step in _STEPS:
             at = max(dead_time + sign * step, least)
-            if fit is None or at in fits or fit.cost > min(one.cost for one in fits.values()) + ABANDON_ABOVE_2LOGL:
+            if fit is None or at in fits or fit.cost > min(one.cost for one in fits.values()) + _ABANDON_ABOVE_2LOGL:
                 break
             fit = fit_at(fit, at)
             if fit is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from clpm_execd.identification.estimates import MAX_LOG_HALF_WIDTH, QUANTILE, Interval
 from clpm_execd.identification.loop_data import TINY, Signals
-from clpm_execd.identification.process.dead_time_profile import ABANDON_ABOVE_2LOGL, profile_dead_time
+from clpm_execd.identification.process.dead_time_profile import profile_dead_time
 from clpm_execd.identification.process.prediction_error import (
     NOISES,
     SETTLING_SAMPLES,
@@ -30,7 +30,6 @@ from clpm_execd.plant.stages.process import discretize
 
 _COARSE_FACTORS = (0.0, *(0.1 * 1.6**k for k in range(13)))  # of the typical dead time
 _LAG_SHIFTS = (0.0, -1.1, 1.1, -2.2, 2.2)  # of log tau1: from a ninth to nine times the typical value
-_DISTINCT_LOG_GAIN = 0.7  # a factor of 2 between gains: more than the profile of one maximum spans
 _MIN_GAIN_2LOGL = 1.0  # by which the fit with exchanged time constants must be better
 _DEFAULT_GAIN_STD = 0.7  # of the log gain of a default process: a factor of two either way
 _TIMING_STD_INTERVALS = 0.25  # standard deviation of the time at which OP moved between two samples
@@ -78,14 +77,7 @@ def estimate_process(signals: Signals, prior: ProcessSpec, period: float | None 
     fit = find_fit(pem, max_bic)
     if fit is None:
         return None
-    fits = [fit]
-    # A closed loop under a slow load has another one, with a process of much smaller or larger gain.
-    slow_load = pem.fit(np.concatenate([pem.prior_mean[:-1], [fits[0].parameters[pem.lags]], NOISES[-1]]))
-    if (slow_load is not None and slow_load.cost < fits[0].cost + ABANDON_ABOVE_2LOGL
-            and abs(log(max(slow_load.gain / fits[0].gain, 1e-9))) > _DISTINCT_LOG_GAIN):
-        fits.append(slow_load)
-    profiles = [profile_dead_time(pem.fit_at, one, float(one.parameters[pem.lags]), log(pem.interval)) for one in fits]
-    best, ends, likely_fits = min(profiles, key=lambda one: one[0].cost)
+    best, ends, likely_fits = profile_dead_time(pem.fit_at, fit, float(fit.parameters[pem.lags]), log(pem.interval))
     return _make_law(pem, pem.fit(best.parameters) or best, len(signals.pv), ends, likely_fits)
 
 
