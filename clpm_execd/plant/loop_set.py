@@ -18,7 +18,7 @@ from clpm_execd.plant.block import Floats
 from clpm_execd.plant.specs import LoopSpec
 
 T = TypeVar("T")
-S = TypeVar("S", bound=np.generic)
+S = TypeVar("S", bound="np.generic")
 Indices = npt.NDArray[np.intp]
 
 

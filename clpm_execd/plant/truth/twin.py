@@ -164,7 +164,8 @@ def _repeat_rows(rows: OwnedRows, copies: Indices, base: Indices) -> OwnedRows:
     """Return the rows of a plant's table for each of these copies."""
     first, last = np.searchsorted(rows.owner, base[copies]), np.searchsorted(rows.owner, base[copies], side="right")
     counts = last - first
-    which = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    offsets = np.repeat(first - (np.cumsum(counts) - counts), counts)
+    which = np.arange(len(offsets)) + offsets
     return OwnedRows(np.repeat(copies, counts), rows.values[which])
 
 
