@@ -90,7 +90,7 @@ def is_complete(output: Path) -> bool:
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("data", "benchmark data: takes 1 names, not 0; write clpm-execd benchmark data SUITE"),
+    ("data", "benchmark data: takes 1 name, not 0; write clpm-execd benchmark data SUITE"),
     ("list x", "benchmark list: takes 0 names, not 1; write clpm-execd benchmark list"),
     ("data refinery-2 --output d", "suite 'refinery-2': there is no such suite; did you mean 'refinery-1'?"),
     ("run hee pairs-1", "monitor 'hee': there is no such monitor; did you mean 'he'?"),

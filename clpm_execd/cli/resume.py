@@ -51,7 +51,7 @@ def open_stream(arguments: argparse.Namespace, settings: Settings, configuration
     """Lock the state folder and resume from its checkpoint; raise BadInput if another process has the lock."""
     backfill = parse_backfill(arguments) or _compute_fast_backlog(arguments, configuration, clock)
     if settings.state is None:
-        if backfill and not arguments.speed:
+        if backfill and not arguments.speed and arguments.command is None:  # a suite is always repeated
             log.warning("--backfill without --state: every start of the stream backfills again")
         opened_source = build_source(arguments, configuration, backfill=backfill,
                                      journal=() if arguments.control else None)

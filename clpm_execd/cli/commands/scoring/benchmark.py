@@ -159,8 +159,15 @@ def _read_truth(suite: Suite, folder: Path | None) -> GroundTruth:
 
 def _stream(arguments: argparse.Namespace, operands: Sequence[str], signals: Signals) -> int:
     """Stream the samples at their own times: a backfill from the start of the suite, which ends with it."""
+    from clpm_execd.cli.assembly import load_settings
     from clpm_execd.cli.commands import stream
 
+    settings = load_settings(arguments)
+    values = {"STREAM_INTERVAL": settings.interval, "CLPM_SHARD": settings.shard, "CLPM_STATE": settings.state}
+    problems = [Problem(name, "would change the samples of a suite", "unset it, or name another file with --env-file")
+                for name, value in values.items() if value is not None]
+    if problems:
+        raise BadInput(problems)
     suite = _load(operands[0])
     configuration = suite.read()
     since_start = max(0, time.time_ns() - (configuration.start or 0)) + DAY
