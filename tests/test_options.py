@@ -220,7 +220,8 @@ def test_a_command_takes_its_options_and_refuses_those_of_others(
         assert getattr(parse(after), dest) != getattr(parse([command, *NEEDS.get(command, [])]), dest)
     else:
         message = refused(capsys, *after)
-        assert message.startswith(f"E! command line: {option} belongs to ")
+        assert message.startswith(f"command line: {option} belongs to ")
+        assert message.endswith(f"; see clpm-execd {command} --help")
         assert f", not to {command};" in message
         assert all((name or "the stream") in message.partition(", not to ")[0] for name in TAKERS[option])
     if "" in TAKERS[option] and command in TAKERS[option]:
@@ -229,7 +230,7 @@ def test_a_command_takes_its_options_and_refuses_those_of_others(
         assert refused(capsys, *before) == refused(capsys, *after)
     else:
         message = refused(capsys, *before)
-        assert message.startswith(f"E! command line: {option} belongs to ")
+        assert message.startswith(f"command line: {option} belongs to ")
         assert "; write it after the command;" in message
 
 

@@ -29,7 +29,8 @@ class Parser(argparse.ArgumentParser):
         self._negative_number_matcher = _NEGATIVE_VALUE  # argparse's own takes `-1h` for an option
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"E! command line: {' '.join(message.split())}; see {self.prog} --help\n")
+        level = "" if " " in self.prog else "E! "  # Telegraf runs the stream, not a command
+        self.exit(2, f"{level}command line: {' '.join(message.split())}; see {self.prog} --help\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Check the choices as argparse does, with one message on every version of Python."""

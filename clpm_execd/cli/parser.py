@@ -36,11 +36,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         return stream_parser.parse_args(words)
     parser = build_parser()
     mistake = describe_mistake(words, parser)
+    parsers = list_parsers(parser)
     if mistake:
-        parser.error(mistake)
+        parsers[next((word for word in words if word in parsers), STREAM)].error(mistake)
     arguments, unexpected = parser.parse_known_args(words)
     if unexpected:
-        list_parsers(parser)[arguments.command or STREAM].error(f"unexpected argument {unexpected[0]!r}")
+        parsers[arguments.command or STREAM].error(f"unexpected argument {unexpected[0]!r}")
     return arguments
 
 
