@@ -6,7 +6,7 @@ A cell that is not a plain number is reported as unparsed, and the caller interp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,14 @@ class TextColumn:
     """The T cells of a column."""
 
     def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
+        self.texts = texts
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self.texts)
 
     def texts_of(self, rows: Integers) -> list[str]:
         """Return the texts of some rows."""
-        return [self._texts[row] for row in rows.tolist()]
+        return [self.texts[row] for row in rows.tolist()]
 
     def take(self, rows: Integers) -> TextColumn:
         """Return the cells of some rows as a column."""
@@ -40,8 +40,8 @@ class TextColumn:
     def factorize(self) -> tuple[Integers, list[str]]:
         """Return (T,) codes of the cells, and the distinct texts that they number, in the order of their first row."""
         code_of: dict[str, int] = {}
-        codes = np.fromiter((code_of.setdefault(text, len(code_of)) for text in self._texts), np.int64,
-                            len(self._texts))
+        codes = np.fromiter((code_of.setdefault(text, len(code_of)) for text in self.texts), np.int64,
+                            len(self.texts))
         return codes, list(code_of)
 
     def parse_floats(self, decimal_comma: bool) -> tuple[Floats, Booleans]:
@@ -49,7 +49,7 @@ class TextColumn:
 
         decimal_comma: whether a comma stands for the decimal point.
         """
-        texts = self._texts
+        texts = self.texts
         unparsed = np.zeros(len(texts), np.bool_)
         if decimal_comma:
             unparsed |= np.fromiter(("." in text for text in texts), np.bool_, len(texts))
@@ -62,15 +62,6 @@ class TextColumn:
             unparsed |= np.isnan(values)
         values[unparsed] = np.nan
         return values, unparsed
-
-    def group_by_length(self) -> Iterator[tuple[Integers, npt.NDArray[np.uint8]]]:
-        """Yield, for each length of text, its rows and their characters, (n, length); `?` for what is not ASCII."""
-        lengths = np.fromiter(map(len, self._texts), np.int64, len(self._texts))
-        for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            texts = self._texts if len(rows) == len(self._texts) else self.texts_of(rows)
-            raw = "".join(texts).encode("ascii", "replace")
-            yield rows, np.frombuffer(raw, np.uint8).reshape(len(rows), length)
 
 
 def _float_or_nan(text: str) -> float:

@@ -242,6 +242,7 @@ def _clock_seconds(hour: int, minute: int, second: int, half: str | None) -> int
     return 3600 * hour + 60 * minute + second
 
 
+@lru_cache(maxsize=4096)
 def offset_seconds(zone: str) -> int:
     """Return how many seconds a zone such as CET, UTC+1 or -06:00 is ahead of UTC."""
     if zone in _ZONE_HOURS:

@@ -35,7 +35,6 @@ from clpm_execd.records.cells.time_forms import (
     NumberSystem,
     ParsedText,
     count_ns,
-    epoch_day,
     find_number_system,
     offset_seconds,
     parse_number,
@@ -44,6 +43,8 @@ from clpm_execd.records.cells.time_forms import (
 
 TIMEZONE_OPTION = "--timezone"
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_ISO = re.compile(r"((?:19[7-9]|20\d|21[01])\d-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?)"
+                  r"(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _PLACE_IN_NAME = re.compile(r"\b[A-Z][a-z]+/[A-Z][A-Za-z_]+(?:/[A-Z][a-z_]+)?")
 _ZONE_IN_NAME = re.compile(rf"[\s,(\[]{ZONE}[)\]]?$", re.ASCII | re.IGNORECASE)
 # Zones of the world's rules by which clocks change by an hour (IANA time zone database), those of most plants first.
@@ -150,79 +151,18 @@ def _join_cells(cells: tuple[str, ...], form: str) -> str:
 
 def _parse_iso_cells(texts: TextColumn) -> tuple[Integers, Booleans, Booleans]:
     """Return instants, which have no zone, and which cells are unparsed because they are not of this form."""
-    count = len(texts)
-    instants = np.full(count, UNREADABLE, np.int64)
-    has_no_zone = np.zeros(count, np.bool_)
-    unparsed = np.ones(count, np.bool_)
-    for rows, characters in texts.group_by_length():
-        if 19 <= characters.shape[1] <= 35:
-            is_iso, local, offset, lacks_zone = _parse_iso(characters)
-            instants[rows[is_iso]] = (local - offset)[is_iso]
-            has_no_zone[rows] = lacks_zone & is_iso
-            unparsed[rows[is_iso]] = False
-    instants[(instants < 0) | (instants >= LATEST_NS)] = UNREADABLE
+    instants = np.full(len(texts), UNREADABLE, np.int64)
+    has_no_zone, unparsed = np.zeros(len(texts), np.bool_), np.ones(len(texts), np.bool_)
+    matches = list(map(_ISO.fullmatch, texts.texts))
+    rows = [row for row, match in enumerate(matches) if match]
+    parts = [match.groups() for match in matches if match]
+    with suppress(ValueError):  # a day that there is not: each text by itself
+        clocks = np.array([clock for clock, _ in parts], "datetime64[ns]").astype(np.int64)
+        instants[rows] = clocks - SECOND * np.array([offset_seconds(zone or "") for _, zone in parts], np.int64)
+        instants[(instants < 0) | (instants >= LATEST_NS)] = UNREADABLE
+        has_no_zone[rows] = [zone is None for _, zone in parts]
+        unparsed[rows] = False
     return instants, has_no_zone, unparsed
-
-
-def _parse_iso(characters: npt.NDArray[np.uint8]) -> tuple[Booleans, Integers, Integers, Booleans]:
-    """Return (n,) which of the (n, length) texts fit, their wall clocks and offsets in ns, and which have no zone."""
-    digits = characters - np.uint8(ord("0"))  # what lies below wraps round to above 9
-    is_digit = digits <= 9
-
-    def number(start: int, stop: int) -> Integers:
-        value = digits[:, start].astype(np.int64)
-        for place in range(start + 1, stop):
-            value = 10 * value + digits[:, place]
-        return value
-
-    marks = characters[:, [4, 7, 13, 16]] == np.frombuffer(b"--::", np.uint8)
-    places = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
-    fits = marks.all(axis=1) & is_digit[:, places].all(axis=1)
-    fits &= (characters[:, 10] == ord("T")) | (characters[:, 10] == ord(" "))
-    hour, minute, second = number(11, 13), number(14, 16), number(17, 19)
-    fits &= (hour < 24) & (minute < 60) & (second < 60)
-    day = _epoch_days(np.where(fits, number(0, 4) * 10_000 + number(5, 7) * 100 + number(8, 10), 0))
-    fits &= day >= 0
-    tail_fits, fraction, offset, lacks_zone = _parse_iso_tail(characters, digits, is_digit)
-    local = (day * DAY_S + hour * 3600 + minute * 60 + second) * SECOND + fraction
-    return fits & tail_fits, local, offset, lacks_zone
-
-
-def _parse_iso_tail(characters: npt.NDArray[np.uint8], digits: npt.NDArray[np.uint8], is_digit: Booleans
-                    ) -> tuple[Booleans, Integers, Integers, Booleans]:
-    """Return of what follows the seconds: which fit, the fraction in ns, the offset in ns, and which have no zone."""
-    count, length = characters.shape
-    fits, lacks_zone = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-    fraction, offset = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    signs = (characters == ord("+")) | (characters == ord("-"))
-    for zone_length in (0, 1, 5, 6):  # of none, Z, +0100 and +01:00
-        end = length - zone_length
-        if end < 19 or end == 20 or end > 29:
-            continue
-        fits_zone = is_digit[:, 20:end].all(axis=1)
-        if end > 19:
-            fits_zone &= characters[:, 19] == ord(".")
-        if zone_length == 1:
-            fits_zone &= characters[:, -1] == ord("Z")
-        elif zone_length:
-            places = [end + 1, end + 2, -2, -1]
-            fits_zone &= signs[:, end] & is_digit[:, places].all(axis=1)
-            fits_zone &= (characters[:, end + 3] == ord(":")) if zone_length == 6 else True
-            seconds = digits[:, places] @ np.array([36_000, 3600, 600, 60])
-            offset = np.where(
-                fits_zone, np.where(characters[:, end] == ord("-"), -seconds, seconds) * SECOND, offset)
-        scale = 10 ** np.arange(8, 28 - end, -1)
-        fraction = np.where(fits_zone, digits[:, 20:end] @ scale[:max(end - 20, 0)], fraction)
-        fits |= fits_zone
-        lacks_zone |= fits_zone & (zone_length == 0)
-    return fits, fraction, offset, lacks_zone
-
-
-def _epoch_days(dates: Integers) -> Integers:
-    """Return the days since 1970 of dates as numbers such as 20250110; -1 where there is no such day."""
-    distinct, code = np.unique(dates, return_inverse=True)
-    days = [epoch_day(number // 10_000, number // 100 % 100, number % 100) for number in distinct.tolist()]
-    return np.array([-1 if day is None else day for day in days], np.int64)[code]
 
 
 # Any other form: each distinct text by itself
