@@ -2,10 +2,10 @@
 
 A plant is drawn from its name, its size and a seed; the same three give the same file. A quarter of its loops are
 slaves of cascades, 36 % are not in automatic, and 25 % have a valve fault (docs/physics.md has the shares of real
-plants). Noise, load and controllers of a refinery are those of a real one (see refinery_statistics). Sizes, seats and
-tuning are wrong from the beginning or since a maintenance; wear grows, and a maintenance in MAN ends it. What comes and
-goes does so at times that are drawn. Some loops come in threes
-that are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
+plants). Noise, load and controllers of a refinery are those of a real one (see refinery_statistics). Sizes of valves
+are wrong from the beginning, seats and tuning also since a maintenance; wear grows, and a maintenance in MAN ends it.
+What comes and goes does so at times that are drawn, and what lasts begins within a week. Some loops come in threes that
+are easily confused: they oscillate at the same period because of a sticky valve, of aggressive tuning, and of an
 external oscillation. The limit cycle of one sticky valve travels through several loops of its unit. Some neighbours
 share an event: a change of the load, or a grade change. Users of a steam header draw on its pressure and feel it, and
 heat exchangers join two temperatures, so that a sticky valve shows in the others.
@@ -111,7 +111,7 @@ _LARGEST_HEADER_GAIN = 0.7
 # A heat exchanger joins two temperatures: how far one follows the other in the end, %/%, and each of the two time
 # constants on the way, relative to the quicker one's own. Estimates.
 _EXCHANGED_FRACTION, _EXCHANGER_LAG_FRACTION = (0.15, 0.4), (0.1, 0.3)
-# A seat, a size or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
+# A seat or a tuning is wrong from the beginning, or in this fraction of the loops since a maintenance.
 _FROM_THE_BEGINNING = ("leak", "sluggish", "aggressive", "windup")
 _MAINTENANCE_FRACTION = 0.25  # an assumption: most are as old as the plant
 _SIZING = ("undersized", "oversized")  # valves that no maintenance puts in, since PV would jump by half of its span
