@@ -16,7 +16,7 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
-from clpm_execd.identification.correlation import autocorrelation, cross_correlation
+from clpm_execd.identification.signal_statistics import autocorrelation, cross_correlation
 from clpm_execd.plant.block import Floats
 
 # Short enough that two hours at 10 s give eleven windows, long enough for catch24; a reference distance between two

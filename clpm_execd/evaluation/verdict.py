@@ -15,7 +15,7 @@ import numpy as np
 
 from clpm_execd.evaluation.learned_vs_record import MIN_SAMPLES, Comparison, LoopFit
 from clpm_execd.evaluation.similarity import WINDOW_SAMPLES, cut_windows
-from clpm_execd.identification.correlation import largest_mean
+from clpm_execd.identification.signal_statistics import largest_mean
 from clpm_execd.plant.block import Floats
 from clpm_execd.units import describe_count
 

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clpm_execd.identification.closed_loop.pid_regression import controller_residuals
-from clpm_execd.identification.correlation import largest_mean
 from clpm_execd.identification.estimates import ComparedHypothesis, Findings
 from clpm_execd.identification.loop_data import ROUNDING, TINY, Booleans, Signals
 from clpm_execd.identification.process.process_law import ProcessLaw
+from clpm_execd.identification.signal_statistics import largest_mean
 from clpm_execd.plant.block import SECOND, Floats
 from clpm_execd.plant.learned.model import LearnedModel, StateMatchedModel, run_lengths
 from clpm_execd.plant.plant import Plant

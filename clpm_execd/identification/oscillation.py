@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clpm_execd.identification.correlation import autocorrelation
 from clpm_execd.identification.estimates import QUANTILE, Interval
 from clpm_execd.identification.loop_data import TINY, Signals, find_runs
+from clpm_execd.identification.signal_statistics import autocorrelation
 from clpm_execd.plant.block import Floats
 
 _MIN_SAMPLES = 128  # samples

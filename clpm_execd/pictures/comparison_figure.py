@@ -10,7 +10,7 @@ import numpy as np
 
 from clpm_execd.evaluation.learned_vs_record import Comparison
 from clpm_execd.extras import require
-from clpm_execd.identification.correlation import autocorrelation, cross_correlation
+from clpm_execd.identification.signal_statistics import autocorrelation, cross_correlation
 from clpm_execd.pictures.style import LIGHT
 from clpm_execd.pictures.trend import choose_run, downsample
 from clpm_execd.plant.block import Floats

@@ -23,7 +23,7 @@ from plant_records import plant_records
 from clpm_execd.config.loops import parse_configuration
 from clpm_execd.config.plants.starter import write_plant
 from clpm_execd.evaluation.similarity import extract_features
-from clpm_execd.identification.correlation import cross_correlation
+from clpm_execd.identification.signal_statistics import cross_correlation
 from clpm_execd.plant.block import MAN, SECOND, Floats
 from clpm_execd.plant.faults import FAULTS
 from clpm_execd.plant.loop_types import LOOP_TYPES, template
