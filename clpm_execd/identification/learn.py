@@ -207,6 +207,7 @@ def _set_levels(base: LoopSpec, signals: Signals, record: Record, column: int, f
     sp = float(np.mean(signals.sp[complete])) * (high - low) / 100.0 + low
     op = float(np.clip(np.mean(signals.op[complete]), 0.0, 100.0))
     step_pv, step_op = find_resolution(record.pv[:, column]), find_resolution(record.op[:, column])
+    op_unit = "%" if signals.op_span == PERCENT else "units of op_range"
     automatic = float(np.mean(signals.automatic[complete]))
     if automatic < 0.5:
         findings.warnings.append(f"the loop was in automatic only {automatic:.0%} of the time")
@@ -219,8 +220,4 @@ def _set_levels(base: LoopSpec, signals: Signals, record: Record, column: int, f
         op=findings.note("op", Estimate.measured(op, "%"), 6), mode="AUT" if automatic >= 0.5 else "MAN",
         recording=RecordingSpec(op_range=signals.op_span, resolution=Resolution(
             pv=findings.note("recording.resolution.pv", Estimate.measured(step_pv, "engineering units"), 12),
-            op=findings.note("recording.resolution.op", Estimate.measured(step_op, _op_unit(signals.op_span)), 12))))
-
-
-def _op_unit(ends: tuple[float, float]) -> str:
-    return "%" if ends == PERCENT else "units of op_range"
+            op=findings.note("recording.resolution.op", Estimate.measured(step_op, op_unit), 12))))
