@@ -122,7 +122,7 @@ class Plant(Simulation):
         self._block_columns = Columns(self._plant_at[self._columns])
         self._build(specs, seed, self._starts[self._plant_column])
         if snapshot is not None and is_respecified:  # what a new fault starts from
-            restore_parts(self._parts(), reassign_owners(snapshot.tables, self._plant_at), self._plant_at)
+            restore_parts(self._iterate_parts(), reassign_owners(snapshot.tables, self._plant_at), self._plant_at)
         if faults is not None:
             self._attach_faults(faults, seed)
         if snapshot is not None and new_owner is not None:
@@ -160,7 +160,7 @@ class Plant(Simulation):
 
     def _tables(self) -> tuple[dict[str, OwnedRows], dict[str, OwnedRows]]:
         """Return the state of the loops, and that of their copies, by the plant's columns."""
-        tables, copies = snapshot_parts(self._parts()), dict[str, OwnedRows]()
+        tables, copies = snapshot_parts(self._iterate_parts()), dict[str, OwnedRows]()
         if self._twin is not None:
             tables, copies = self._twin.split_tables(tables)
         if self._data_path is not None:
@@ -185,8 +185,8 @@ class Plant(Simulation):
         plant = Plant(loops, seed=self._seed, start=self.next_time, interval=self.interval, scan=self._scan,
                       snapshot=self.snapshot(), is_respecified=True, measures_truth=self._measures_truth,
                       names_links=self._names_links)
-        column, kp = plant._plant_column, plant._gains()
-        old, new = self._gains()[self._plant_at], kp[plant._plant_at]
+        column, kp = plant._plant_column, plant._get_gains()
+        old, new = self._get_gains()[self._plant_at], kp[plant._plant_at]
         # Copies without a fault of the controller have other gains, which change by the same factor.
         ratio = np.divide(old, new, out=np.ones_like(old), where=new != 0.0)
         kp = np.where((old != new)[column], kp * ratio[column], kp)
@@ -208,7 +208,7 @@ class Plant(Simulation):
         index = self._specs.ids.index(loop)
         self._operator.add_move(np.flatnonzero(self._plant_column == index).tolist(), move, self._specs[index])
 
-    def _gains(self) -> Floats:
+    def _get_gains(self) -> Floats:
         """Return the gain of each controller, those of the copies too."""
         return np.concatenate([controller.kp for controller in self._controllers])
 
@@ -285,9 +285,9 @@ class Plant(Simulation):
         if is_respecified:
             tables = add_missing_rows(tables, self._tables()[0])
         if self._twin is None:
-            restore_parts(self._parts(), tables, resumed)
+            restore_parts(self._iterate_parts(), tables, resumed)
         else:
-            self._twin.restore(self._parts(), tables, resumed, is_respecified=is_respecified)
+            self._twin.restore(self._iterate_parts(), tables, resumed, is_respecified=is_respecified)
         if self._data_path is not None:
             restore_parts([(stored_names.DATA_PATH_PART, self._data_path)], tables, resumed)
 
@@ -323,7 +323,7 @@ class Plant(Simulation):
         state, scans = self._state, self.interval // self._scan
         if self._single_loop is not None:
             self._single_loop.note_request(len(signals), scans)
-        for tick, noise, load in self._batches(last + 1):
+        for tick, noise, load in self._make_batches(last + 1):
             wait = (first - tick) % scans  # scans until the next sample
             i = (tick + wait - first) // scans
             if self._single_loop is not None and len(noise) > 1:
@@ -339,7 +339,7 @@ class Plant(Simulation):
                 if self._learned is not None:
                     self._learned.record(signals[i, 2], signals[i, 1])
 
-    def _batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
+    def _make_batches(self, end: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Yield the scans up to `end`: in one batch those that nothing disturbs, else one by one.
 
         A batch is the number of its first scan since 1970, the standard normals of the noise, and what is new in the
@@ -351,12 +351,12 @@ class Plant(Simulation):
             noise, load = self._draws.draw(first, n)
             start = 0
             while start < n:
-                stop = start + self._batch_scans(first + start, n - start)
+                stop = start + self._count_batch_scans(first + start, n - start)
                 yield first + start, noise[start:stop], load[start:stop]
                 start = stop
             self._next_tick += n
 
-    def _batch_scans(self, tick: int, most: int) -> int:
+    def _count_batch_scans(self, tick: int, most: int) -> int:
         """Return how many scans from this one on, at most so many, may be simulated in one batch."""
         if self._single_loop is None or not self._single_loop.is_quicker(most):
             return 1

@@ -99,7 +99,7 @@ class Simulation:
         if schedule.faults_of_stage(Stage.OPERATOR):
             self._operator.faults = attach(Stage.OPERATOR, OperationFaults(schedule, state, seed))
         if schedule.faults_of_stage(Stage.LOAD) or schedule.faults_of_kind("shutdown").size:
-            empty_load = self._empty_load(schedule.loops)
+            empty_load = self._compute_empty_load(schedule.loops)
             self._disturbance.faults = attach(Stage.LOAD, LoadFaults(schedule, state, seed, empty_load))
         if schedule.faults_of_stage(Stage.SENSOR):
             self._sensor.faults = attach(Stage.SENSOR, SensorFaults(schedule, state, self._sensor.sigma, seed))
@@ -114,13 +114,13 @@ class Simulation:
             if self._learned is not None:
                 self._learned.gain, self._learned.lag = faults.gain, faults.lag
 
-    def _empty_load(self, loops: LoopSet) -> Floats:
+    def _compute_empty_load(self, loops: LoopSet) -> Floats:
         """Return the load at which PV is zero with a closed valve, and a level in balance, (N,) % of travel."""
         return self._valve.flow_from_closed() - loops.column(
             lambda loop: 0.0 if loop.process.model == "integrator"
             else to_percent(loop.sp, loop.range) / loop.process.gain)
 
-    def _parts(self) -> Iterator[tuple[str, StatefulPart]]:
+    def _iterate_parts(self) -> Iterator[tuple[str, StatefulPart]]:
         """Yield all parts that have a state, each with its name; the controllers of all levels are one."""
         yield stored_names.STATE_PART, self._state
         yield stored_names.OPERATOR_PART, self._operator

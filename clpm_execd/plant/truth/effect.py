@@ -122,7 +122,7 @@ class EffectMeter(LoopArrays):
         np.maximum(variance[1:], self._least_variance, out=variance[1:])
         variance[0] = np.maximum(variance[0], variance[2])  # SP, which may never move, beside the movement of PV
         most, share = LARGEST_EFFECT * LARGEST_EFFECT, np.where(which, self._distance_share, 0.0)
-        effects = np.minimum(self._squared_distance(which, samples) / variance, most)
+        effects = np.minimum(self._compute_squared_distance(which, samples) / variance, most)
         self._effects += share * (effects - self._effects)
         self._update_statistics(which, samples)
         self._mode_effect += share * (most * self._different_modes / samples - self._mode_effect)
@@ -149,7 +149,7 @@ class EffectMeter(LoopArrays):
         square_difference = (self._distance + 2.0 * self._products) / samples
         self._square_difference += share * (square_difference - self._square_difference)
 
-    def _squared_distance(self, which: npt.NDArray[np.bool_], samples: Floats) -> Floats:
+    def _compute_squared_distance(self, which: npt.NDArray[np.bool_], samples: Floats) -> Floats:
         """Return the mean squared distance in the bins that end, (3, M); in MAN with another OP, from its own mean."""
         rests_elsewhere = (self._manual == self._samples) & (self._distance[1] > 0.0) & which
         squared: Floats = self._distance / samples

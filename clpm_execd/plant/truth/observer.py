@@ -86,7 +86,7 @@ class TruthObserver:
             effect[:, :f] = LARGEST_EFFECT * np.sqrt(self._on_all * severity)
         if self._random.size:
             bins, which = np.unique(times // self._bin_ns, return_inverse=True)
-            shares = np.stack([self._shares_at(number) for number in bins.tolist()])
+            shares = np.stack([self._compute_shares(number) for number in bins.tolist()])
             effect[:, self._random] = LARGEST_EFFECT * np.sqrt(shares[which])
         if self._has_data_path:
             visible[:, :f] = effect[:, :f] >= VISIBLE_FROM
@@ -105,7 +105,7 @@ class TruthObserver:
         return Truth(self._loops, self._kinds, self._is_control, self._columns, present, visible, severity, effect,
                      cause, self._find_routes)
 
-    def _shares_at(self, number: int) -> Floats:
+    def _compute_shares(self, number: int) -> Floats:
         """Return which share of the samples before this bin the faults of random samples acted on, (R,)."""
         if number != self._shares[0]:
             end = -(-number * self._bin_ns // self._interval)

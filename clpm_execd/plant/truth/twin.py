@@ -86,30 +86,30 @@ class Twin:
         tables are not those of such a plant.
         """
         stored = tables.get(stored_names.TWIN_COPIES, OwnedRows(np.empty(0, np.intp), np.empty(0, np.uint64)))
-        copies = self._copies_of(stored)
-        restored = _own_rows(tables, stored, copies)
+        copies = self._find_copies(stored)
+        restored = _select_own_rows(tables, stored, copies)
         none = np.zeros(len(self.column), dtype=bool)
         has_part: dict[str, npt.NDArray[np.bool_]] = {}  # of each part, which copies have a state of it
         for name, rows in restored.items():
-            if name not in tables and _part(name) != stored_names.EFFECT_PART:
+            if name not in tables and _get_part(name) != stored_names.EFFECT_PART:
                 raise ValueError(f"the snapshot is of another plant: it has no {name}")
-            has_part.setdefault(_part(name), none.copy())[rows.owner] = True
+            has_part.setdefault(_get_part(name), none.copy())[rows.owner] = True
         is_stored = none.copy()
         is_stored[copies[copies >= 0]] = True  # neither the plant's own loops, nor new copies
         for name, rows in tables.items():
             if name.startswith((*stored_names.TWIN_PREFIXES, stored_names.DATA_PATH_PART)):
                 continue
-            is_expected = _part(name) in has_part or bool(np.isin(rows.owner, stored.owner).any())
+            is_expected = _get_part(name) in has_part or bool(np.isin(rows.owner, stored.owner).any())
             if is_expected and name not in restored and not is_respecified:
                 raise ValueError(f"the snapshot is of another plant: its twin has no {name}")
-            has_own = is_stored & has_part.get(_part(name), none) if is_respecified else is_stored
+            has_own = is_stored & has_part.get(_get_part(name), none) if is_respecified else is_stored
             more = _repeat_rows(rows, np.flatnonzero(~has_own), self.column)
             restored[name] = _sort_rows([restored[name], more] if name in restored else [more])
         if stored.owner.size:
             parts = [*parts, (stored_names.EFFECT_PART, self.copies.meter)]
         restore_parts(parts, restored, np.flatnonzero(np.isin(self.column, resumed)))
 
-    def _copies_of(self, stored: OwnedRows) -> Indices:
+    def _find_copies(self, stored: OwnedRows) -> Indices:
         """Return which of the L loops each copy in a snapshot is, -1 for none."""
         pairs = zip(self.copies.base.tolist(), self._keys.tolist(), strict=True)
         ours = dict(zip(pairs, self.copies.copies_at.tolist(), strict=True))
@@ -126,11 +126,11 @@ def _find_groups(acts_on: Mapping[int, Collection[int]], schedule: Schedule) -> 
             acted_on_by.setdefault(effect, set()).add(cause)
     for k, (fault, column) in enumerate(zip(schedule.faults, schedule.column.tolist(), strict=True)):
         if fault.kind.acts_on_plant:
-            reached = _reach([column], acts_on)
-            yield k, sorted(_reach(reached, acted_on_by)), reached
+            reached = _find_reachable([column], acts_on)
+            yield k, sorted(_find_reachable(reached, acted_on_by)), reached
 
 
-def _reach(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[int]:
+def _find_reachable(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[int]:
     """Return what can be reached from these, themselves included."""
     reached, remaining = set(start), list(start)
     while remaining:
@@ -140,12 +140,12 @@ def _reach(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[in
     return reached
 
 
-def _part(name: str) -> str:
+def _get_part(name: str) -> str:
     """Return the part of the plant whose table has this name."""
     return name.partition(": ")[0]
 
 
-def _own_rows(tables: Tables, stored: OwnedRows, copies: Indices) -> dict[str, OwnedRows]:
+def _select_own_rows(tables: Tables, stored: OwnedRows, copies: Indices) -> dict[str, OwnedRows]:
     """Return the rows of the twin's own tables; copies: of each one in the snapshot, which it is here, or -1."""
     result, prefix = {}, stored_names.TWIN_TABLE.format("")
     for name, rows in tables.items():
