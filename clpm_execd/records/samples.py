@@ -18,7 +18,7 @@ from clpm_execd.records.csv_source import open_csv, record_error
 from clpm_execd.records.header.columns import ROLES, Columns
 from clpm_execd.records.header.layout import Layout, detect_layouts, split_field
 from clpm_execd.records.header.search import Header
-from clpm_execd.records.header.signal_names import split_signal, strip_date
+from clpm_execd.records.header.signal_names import normalise_name, split_signal, strip_date
 from clpm_execd.units import describe_duration
 
 LOOP_SIGNALS = ("pv", "op", "sp")
@@ -40,10 +40,8 @@ def find_distinguishing_tags(series: Sequence[tuple[Mapping[str, str], set[str]]
     names.sort(key=lambda name: name.casefold() not in ("_measurement", "host", "server", "source"))
     for name in list(names):
         rest = [other for other in names if other != name]
-        unique_keys: set[tuple[str, ...]] = set()
         keys = [(signal, *(tags.get(other, "") for other in rest)) for tags, signals in series for signal in signals]
-        unique_keys.update(keys)
-        if len(unique_keys) == len(keys):
+        if len(set(keys)) == len(keys):
             names = rest
     return names
 
@@ -155,29 +153,6 @@ def _parse_modes(texts: TextColumn, samples: Samples) -> Modes:
     return np.array([AUT if mode == UNKNOWN_MODE else mode for mode in modes], np.int8)[codes]
 
 
-@dataclass(frozen=True, slots=True)
-class _UsableRows:
-    """The rows of a table that have a time and are of interest, as an index (None for all rows), and their times."""
-
-    table: Table
-    index: Integers | None
-    times: ParsedTimes
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def column(self, index: int) -> TextColumn:
-        column = self.table.column(index)
-        return column if self.index is None else column.take(self.index)
-
-
-def _select(table: Table, times: ParsedTimes, is_usable: Booleans) -> _UsableRows:
-    if is_usable.all():
-        return _UsableRows(table, None, times)
-    index = np.flatnonzero(is_usable)
-    return _UsableRows(table, index, times.take(index))
-
-
 def _parse_table_times(table: Table, layout: Layout, samples: Samples) -> ParsedTimes:
     """Return the instants of the rows; where they have no time column, their numbers, which become instants later."""
     if not layout.time:
@@ -206,25 +181,25 @@ def _add_table(table: Table, layout: Layout, stem: str, columns: Columns, sample
     samples.rows += count
     samples.unreadable_times += int(count - readable.sum())
     if not layout.field_and_value:
-        _add_wide(_select(table, times, readable), layout, stem, samples)
+        rows = np.flatnonzero(readable)
+        _add_wide(table.take(rows), times.take(rows), layout, stem, samples)
         return
     codes, names = table.column(layout.field_and_value[0]).factorize()
     fields = [split_field(name, columns) for name in names] or [(None, None)]
     others = [name.strip() for name, (_, role) in zip(names, fields, strict=False) if role is None]
     samples.other_names |= dict.fromkeys(others[:MAX_OTHER_NAMES - len(samples.other_names)])
     roles = np.array([ROLES.index(role) if role else -1 for _, role in fields])[codes]
-    rows = _select(table, times, readable & (roles >= 0))
-    if rows.index is not None:
-        codes, roles = codes[rows.index], roles[rows.index]
+    rows = np.flatnonzero(readable & (roles >= 0))
+    table, codes, roles = table.take(rows), codes[rows], roles[rows]
     if layout.loop is not None or not any(tag for tag, _ in fields):
-        loops = _code_loops(rows, layout, "", stem, samples)
+        loops = _code_loops(table, layout, "", stem, samples)
     else:
         tags = [tag or stem for tag, _ in fields]
-        loops = _code_series(rows, layout, np.array(codes), tags, samples)
-    _add_long(rows, layout, loops, roles, samples)
+        loops = _code_series(table, layout, np.array(codes), tags, samples)
+    _add_long(table, times.take(rows), layout, loops, roles, samples)
 
 
-def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, samples: Samples) -> Integers:
+def _code_loops(rows: Table, layout: Layout, prefix: str, stem: str, samples: Samples) -> Integers:
     """Return (T,) the series of each row: by the loop column, by the columns' own names, or by the file's."""
     if layout.loop is None:
         return _code_series(rows, layout, np.zeros(len(rows), np.int64), [prefix or stem], samples)
@@ -233,7 +208,7 @@ def _code_loops(rows: _UsableRows, layout: Layout, prefix: str, stem: str, sampl
     return _code_series(rows, layout, codes, [stem_prefix + (name.strip() or stem) for name in names], samples)
 
 
-def _code_series(rows: _UsableRows, layout: Layout, codes: Integers, loops: Sequence[str], samples: Samples
+def _code_series(rows: Table, layout: Layout, codes: Integers, loops: Sequence[str], samples: Samples
                  ) -> Integers:
     """Return (T,) the series of each row, by the number of its loop and the values of its tags."""
     if len(loops) == 1 and not layout.tags:
@@ -258,7 +233,7 @@ def _mask_bad_quality(values: Floats, good: Booleans | None) -> Floats:
     return values
 
 
-def _find_good_rows(rows: _UsableRows, quality: int | None, samples: Samples) -> Booleans | None:
+def _find_good_rows(rows: Table, quality: int | None, samples: Samples) -> Booleans | None:
     """Return (T,) which rows are of good quality by a column; None where there is none, or it says nothing."""
     if quality is None or not len(rows):
         return None
@@ -298,7 +273,7 @@ def _find_logged(has_text: Mapping[str, Booleans]) -> dict[str, Booleans]:
     return logged
 
 
-def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) -> None:
+def _add_wide(rows: Table, times: ParsedTimes, layout: Layout, stem: str, samples: Samples) -> None:
     """Add rows that have all signals of an instant."""
     all_rows = np.ones(len(rows), np.bool_)
     good_rows = _find_good_rows(rows, layout.quality, samples)
@@ -326,12 +301,12 @@ def _add_wide(rows: _UsableRows, layout: Layout, stem: str, samples: Samples) ->
         codes = _code_loops(rows, layout, loop.name or "", stem, samples)
         samples.note_signals(codes, cells)
         samples.note_op_unit(codes, loop.op_unit)
-        samples.add(rows.times, codes, {signal: (values, logged[signal]) for signal, values in cells.items()}, modes,
+        samples.add(times, codes, {signal: (values, logged[signal]) for signal, values in cells.items()}, modes,
                     has_mode)
 
 
-def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDArray[np.intp], samples: Samples
-              ) -> None:
+def _add_long(rows: Table, times: ParsedTimes, layout: Layout, loops: Integers, roles: npt.NDArray[np.intp],
+              samples: Samples) -> None:
     """Add rows that have one value each; roles: (T,) what the value is, as an index into ROLES."""
     assert layout.field_and_value is not None
     texts = rows.column(layout.field_and_value[1])
@@ -359,7 +334,7 @@ def _add_long(rows: _UsableRows, layout: Layout, loops: Integers, roles: npt.NDA
     elif column is not None:
         samples.signals.add("mode")
         modes, has_mode = _parse_modes(rows.column(column), samples), np.ones(len(rows), np.bool_)
-    samples.add(rows.times, loops, cells, modes, has_mode)
+    samples.add(times, loops, cells, modes, has_mode)
 
 
 def _file_stem(path: Path) -> str:
@@ -387,6 +362,10 @@ def read_samples(path: Path, columns: Columns, assumptions: list[str],
         layout_header: Header | None = None
         for header, table in source.tables():
             if header is not layout_header:
+                if layout_header and header.names != layout_header.names and \
+                        [*map(normalise_name, header.names)] == [*map(normalise_name, layout_header.names)]:
+                    what = f"a second header has other units: {header.text}"
+                    raise record_error(path, what, f"split the record there; {layout_header.place}")
                 time_columns = (0,) if source.is_process_data else ()
                 layouts = detect_layouts(header, columns, str(path), time_columns, interval=interval, file_name=stem)
                 if source.is_process_data:

@@ -100,6 +100,8 @@ LAYOUTS = {
         + "".join(f"2025-01-10T00:00:00.000000000Z  {name[-2:]:>12}          FIC101  "
                   f"{iso(k).replace(' ', 'T')}.000000000Z  {x[k]:>12}\n" for k in range(COUNT))
         for name, x in SERIES.items()),
+    "a box": "┌──────┬────┬────┬────┐\n│ time    ┆ pv  ┆ op ┆ sp   │\n╞══════╪════╪════╪════╡\n" + table(
+        [], lambda k, pv, op, sp: f"│ {iso(k)} ┆ {pv} ┆ {op} ┆ {sp} │") + "└──────┴────┴────┴────┘\n",
     "a log without years": table(
         [], lambda k, pv, op, sp: f"{TIMES[k]:%b %d %H:%M:%S} gw1 pid[8]: pv={pv} op={op} sp={sp}"),
     "a log of a web server": table(
@@ -186,6 +188,13 @@ def test_rows_with_numbers_beyond_the_header_are_left_out(tmp_path):
     path.write_text("".join(line.replace(",", ",9,", k > 30) for k, line in enumerate(
         rows("Time,PV,OP,SP").splitlines(keepends=True))))
     with pytest.raises(BadInput, match="rows with more cells than the header: 30"):
+        read_record(path)
+
+
+def test_a_second_header_with_other_units_is_refused(tmp_path):
+    path = tmp_path / "FIC101.csv"
+    path.write_text(rows("Time,PV [°C],OP,SP [°C]") + rows("Time,PV [°F],OP,SP [°F]").replace("2025", "2026"))
+    with pytest.raises(BadInput, match=r"second header has other units: Time, PV \[°F\], OP, SP .*; split the"):
         read_record(path)
 
 

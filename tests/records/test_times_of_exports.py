@@ -53,6 +53,8 @@ FORMS = {
     "24:00:00 at the end of a day": (
         lambda k: "2025-01-10 24:00:00" if k == 60 else at(k, "%Y-%m-%d %H:%M:%S", 960.0), 960.0),
     "a date without a year": (lambda k: at(k - 11_000, "%d.%m. %H:%M:%S", 79.0), 79.0),
+    "a day and month in a word without a year": (lambda k: at(k, "%d-%b %H:%M:%S"), 1.0),
+    "two numbers without a year": (lambda k: at(k, "%m-%d %H:%M:%S.000"), 1.0),
     "a month and day without a year, as logs have them": (lambda k: at(k, "%b %d %H:%M:%S"), 1.0),
     "Julian dates": (lambda k: f"{2_460_685.5 + 5 * k / 86_400:.8f}", 5.0),
     "constants of IEC 61131": (lambda k: at(k, "DT#%Y-%m-%d-%H:%M:%S"), 1.0),

@@ -10,7 +10,7 @@ from clpm_execd.records.cells.time_forms import NUMBER, is_readable_time
 
 MIN_LINES = 2  # of like width, below which nothing shows a table
 CHECKED_LINES = 400  # of the beginning, preamble included: a table shows itself within these
-_ONE, _TWO = re.compile(r"[ \t]+"), re.compile(r" {2,}|\t+")
+_ONE, _TWO = re.compile("[ \t│┆]+"), re.compile(r"\s*[│┆]\s*| {2,}|\t+")  # or the lines of a box
 _CLOCK = re.compile(r"\d\d?:\d\d(?::\d\d)?(?:[.,]\d+)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}[-/.]?[A-Za-z]{3}[-/.]?\d{2,4}")
 _CLOCK_BEHIND_DATE = re.compile(rf"({_DATE.pattern})[ \t]+({_CLOCK.pattern})(?![^ \t\r\n])")
@@ -26,7 +26,7 @@ class BlankSeparator:
 
     def split(self, line: str) -> list[str]:
         """Return the cells of a line; none of an empty one."""
-        line = line.strip(" \t\r\n")
+        line = line.strip(" \t\r\n│┆")
         if not line:
             return []
         if self.joins_clock:

@@ -54,11 +54,9 @@ def _find_rows(value: Any, around: Cells) -> Iterator[Cells]:
 
 def _name_numbers(values: list[Any]) -> Cells:
     """Return the values of a list by names: time and value, in either order, or their numbers."""
-    if len(values) == 2:
-        for time, other in ((0, 1), (1, 0)):
-            number = values[time]
-            if isinstance(number, (int, float)) and number > SECONDS_SINCE_1970:
-                return {"time": number, "value": values[other]}
+    for time, value in permutations(values) if len(values) == 2 else ():
+        if isinstance(time, (int, float)) and time > SECONDS_SINCE_1970:
+            return {"time": time, "value": value}
     return {f"#{i}": value for i, value in enumerate(values, 1)}
 
 

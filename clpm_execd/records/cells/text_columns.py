@@ -80,6 +80,10 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def take(self, rows: Integers) -> Table:
+        """Return some rows, increasing, as a table."""
+        return self if len(rows) == len(self) else Table([self._rows[row] for row in rows.tolist()])
+
     def column(self, index: int) -> TextColumn:
         """Return a column's cells; a cell is empty where its row is too short."""
         try:

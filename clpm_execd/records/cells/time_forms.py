@@ -56,8 +56,8 @@ _MONTH = r"[A-Za-z\u00C0-\u017F]{3,10}\.?"
 _DATE = (
     r"(?:(?P<y1>\d{4})(?P<by1>[-/ ]|\. ?)(?P<m1>\d\d?)(?P=by1)(?P<d1>\d\d?)"
     r"|(?P<d2>\d\d?)\. ?(?P<m2>\d\d?)\.(?P<y2> ?\d{4}|\d\d)?"
-    r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?:(?P=by)(?P<y3>\d{4}|\d\d))?"
-    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})(?:[-/ .](?P<y4>\d{{4}}|\d\d))?"
+    r"|(?P<a>\d\d?)(?P<by>[-/ ])(?P<b>\d\d?)(?:(?P=by)(?P<y3>\d{4}|\d\d(?!:)))?"
+    rf"|(?P<d4>\d\d?)[-/ .]\s?(?P<m4>{_MONTH})(?:[-/ .](?P<y4>\d{{4}}|\d\d(?!:)))?"
     rf"|(?P<m5>{_MONTH})\s+(?P<d5>\d\d?)(?:,? (?P<y5>\d{{4}}))?"
     r"|(?P<y6>\d{4})(?P<m6>\d\d)(?P<d6>\d\d)"
     r"|(?P<y7>\d{4})[-/:](?P<day_of_year>\d{3}))"
@@ -73,8 +73,8 @@ _TIME = re.compile(rf"{_DATE}(?:(?:\s*[T _@.,]\s*|[-:/])?(?:{_CLOCK})\s*{ZONE}|(
                    re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(
     r"(?:(?P<days>\d{1,5})(?:\.|\s*d(?:ays?)?,?\s*))?(?P<hour>\d{1,6}):(?P<minute>\d\d)"
-    r"(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format(""), re.ASCII | re.IGNORECASE)
-_MINUTES = re.compile(r"(?P<minute>\d{1,5}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})\d*", re.ASCII)
+    r"(?:(?::(?P<second>\d\d)(?:[.,:](?P<fraction>\d{1,9})\d*)?)?" + _HALF.format("")
+    + r"|[.,](?P<of_minutes>\d{1,9})\d*)", re.ASCII | re.IGNORECASE)
 # Numbers with units, from days to milliseconds, as ISO 8601 writes them (PT1M1.5S) and as texts do (1 min 1.5 s).
 _UNITS_NS = {"d": DAY_S * SECOND, "h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 10**6}
 _UNIT_WORDS = {"d": "d(?:ays?)?", "h": "h(?:rs?|ours?)?", "m": "m(?:in(?:ute)?s?)?", "s": "s(?:ec(?:ond)?s?)?",
@@ -265,21 +265,19 @@ def _parse_duration(text: str) -> tuple[int, int]:
         is_length = list(parts) == ["m"] and text[-1] == "m"  # 3 m is a length
         time = check_range(int(sum(number * _UNITS_NS[unit] for unit, number in parts.items())))
         return (time, WITH_HOURS) if parts and not is_length and time != UNREADABLE else (UNREADABLE, NO_CLOCK)
-    form = WITH_HOURS
-    if match := _MINUTES.fullmatch(text):
-        days, hour, minute, second, half = 0, 0, int(match["minute"]), int(match["second"]), None
-        form = MINUTES_FIRST
-    elif match := _DURATION.fullmatch(text):
-        days, hour, minute, second = (int(match[part] or 0) for part in ("days", "hour", "minute", "second"))
-        half = match["half"]
-        if not (half or days or match["second"]):
-            form = TWO_PARTS
-    if match is None or second > 60 or (form != MINUTES_FIRST and minute > 59):
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return UNREADABLE, NO_CLOCK
+    days, hour, minute, second = (int(match[part] or 0) for part in ("days", "hour", "minute", "second"))
+    half, fraction, form = match["half"], match["fraction"] or match["of_minutes"] or "", WITH_HOURS
+    if match["of_minutes"]:
+        hour, minute, second, form = 0, hour, minute, MINUTES_FIRST
+    elif not (half or days or match["second"]):
+        form = TWO_PARTS
+    if second > 60 or (days if form == MINUTES_FIRST else minute > 59):
         return UNREADABLE, NO_CLOCK
     seconds = _clock_seconds(hour, minute, second, half) if half else DAY_S * days + 3600 * hour + 60 * minute + second
-    if seconds is None:
-        return UNREADABLE, NO_CLOCK
-    time = check_range(seconds * SECOND + int((match["fraction"] or "").ljust(9, "0")))
+    time = UNREADABLE if seconds is None else check_range(seconds * SECOND + int(fraction.ljust(9, "0")))
     return time, NO_CLOCK if time == UNREADABLE else form
 
 

@@ -93,7 +93,8 @@ class ParsedTimes:
 
     def take(self, rows: Integers) -> ParsedTimes:
         """Return those of some rows."""
-        return ParsedTimes(_apply(lambda instants: instants[rows], self.instants), self.has_no_zone[rows],
+        first, *others = (instants[rows] for instants in (self.instants[:1] if self.is_unique() else self.instants))
+        return ParsedTimes((first, *(others or [first] * (len(DATE_ORDERS) - 1))), self.has_no_zone[rows],
                            self.clock_forms[rows], self.number_system, self.has_am_pm)
 
     @classmethod
@@ -108,13 +109,6 @@ class ParsedTimes:
                     any(part.has_am_pm for part in parts))
         parts.clear()
         return times
-
-
-def _apply(function: Callable[[Integers], Integers], orders: tuple[Integers, ...]) -> tuple[Integers, ...]:
-    """Return a function of each array, once where all are one."""
-    if orders[-1] is orders[0]:
-        return (function(orders[0]),) * len(orders)
-    return tuple(map(function, orders))
 
 
 def parse_times(texts: TextColumn, unit: int = SECOND, *, decimal_comma: bool = True) -> ParsedTimes:
@@ -230,8 +224,8 @@ def order_rows(times: Integers, series: Integers, longest: int = LATEST_NS) -> t
 def continue_runs(times: Integers, rows: Integers, series: Integers) -> int:
     """Make times without a date, ns, of some rows go on where those of a series start again; return how often they do.
 
-    They start again where, after a run of rows, they go back to where it began or before. What a usual period explains
-    goes on without a gap, all else after a pause.
+    They start again where, after a run of rows, they go back by a usual period, which leaves no gap, or to the start of
+    the run or before, which is taken for a pause.
     """
     order, is_same_series = order_rows(times[rows], series[rows])
     order = rows[order]
@@ -244,12 +238,11 @@ def continue_runs(times: Integers, rows: Integers, series: Integers) -> int:
     added = np.zeros_like(ordered)
     start = total = count = 0
     for row in (np.flatnonzero(~is_same_series | (steps < 0)) + 1).tolist():
+        period = next((period for period in PERIODS_NS if 0 < period + steps[row - 1] < 3 * typical), 0)
         if not is_same_series[row - 1]:
             added[row], total, start = -total, 0, row
-        elif row - start >= MIN_RUN_ROWS and ordered[row] <= ordered[start]:
-            back = -int(steps[row - 1])
-            added[row] = next((period for period in PERIODS_NS if 0 < period - back < 3 * typical),
-                              back + PAUSE_STEPS * typical)
+        elif row - start >= MIN_RUN_ROWS and (period or ordered[row] <= ordered[start]):
+            added[row] = period or PAUSE_STEPS * typical - steps[row - 1]
             total, start, count = total + int(added[row]), row, count + 1
     times[order] += np.cumsum(added)
     return count
