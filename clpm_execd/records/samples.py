@@ -227,22 +227,17 @@ def _code_series(rows: Table, layout: Layout, codes: Integers, loops: Sequence[s
     return np.array(numbers or [0], np.int64)[index.reshape(-1)]
 
 
-def _mask_bad_quality(values: Floats, good: Booleans | None) -> Floats:
-    if good is not None:
-        values[~good] = np.nan
-    return values
-
-
-def _find_good_rows(rows: Table, quality: int | None, samples: Samples) -> Booleans | None:
-    """Return (T,) which rows are of good quality by a column; None where there is none, or it says nothing."""
+def _find_good_rows(rows: Table, quality: int | None, samples: Samples) -> Booleans:
+    """Return (T,) which rows are of good quality by a column; all where there is none, or it says nothing."""
+    all_rows = np.ones(len(rows), np.bool_)
     if quality is None or not len(rows):
-        return None
+        return all_rows
     good = parse_quality(rows.column(quality))
     if good is None:
         samples.has_useless_quality = True
     else:
         samples.bad_quality_rows += int(len(good) - good.sum())
-    return good
+    return all_rows if good is None else good
 
 
 def _find_texts(texts: TextColumn, values: Floats) -> Booleans:
@@ -287,8 +282,8 @@ def _add_wide(rows: Table, times: ParsedTimes, layout: Layout, stem: str, sample
                 values = parse_numbers(texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
                 has_text[signal] = _find_texts(texts, values)
                 good = _find_good_rows(rows, loop.qualities[signal], samples) if signal in loop.qualities else \
-                    good_rows if signal == "pv" else None
-                cells[signal] = _mask_bad_quality(values, good)
+                    good_rows if signal == "pv" else all_rows
+                cells[signal] = np.where(good, values, np.nan)
         logged = _find_logged(has_text)
         modes, has_mode = np.full(len(rows), AUT, np.int8), ~all_rows
         if loop.mode is not None:
@@ -325,7 +320,7 @@ def _add_long(rows: Table, times: ParsedTimes, layout: Layout, loops: Integers, 
             samples.note_signals(loops[present], [signal])
             own_texts = texts.take(np.flatnonzero(present))
             values[present] = parse_numbers(own_texts, decimal_comma=samples.has_decimal_comma, notes=samples.notes)
-        cells[signal] = (_mask_bad_quality(values, good), present)
+        cells[signal] = (np.where(good, values, np.nan), present)
     modes, has_mode = np.full(len(rows), AUT, np.int8), roles == ROLES.index("mode")
     column = layout.loops[0].mode
     if has_mode.any():

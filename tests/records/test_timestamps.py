@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from clpm_execd.problems import BadInput
 from clpm_execd.records.cells.text_columns import TextColumn
 from clpm_execd.records.cells.time_forms import EXCEL_DAYS, UNREADABLE
-from clpm_execd.records.cells.timestamps import SECOND, count_periods, localise_times, parse_times, parse_zone
+from clpm_execd.records.cells.timestamps import (
+    SECOND,
+    continue_runs,
+    count_periods,
+    localise_times,
+    parse_times,
+    parse_zone,
+)
 
 WHEN = 1_736_500_300 * SECOND  # 2025-01-10T09:11:40Z
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -101,6 +108,14 @@ def test_a_unit_scales_numbers_that_do_not_count_from_1970():
 def test_days_of_matlab_are_read():
     times = parse_times(TextColumn(["739627.38310185", "739627.3831134259"]))
     assert times.instants[0].tolist() == [WHEN, WHEN + SECOND]
+
+
+@given(st.sampled_from([2**16, 2**32]), st.integers(1, 50), st.integers(10, 200), st.booleans())
+def test_a_counter_that_turns_over_goes_on_by_its_step(size, step, before, newest_first):
+    counts = (size - 1 - before * step + step * np.arange(400)) % size
+    times = (counts[::-1] if newest_first else counts) * 10**6
+    assert continue_runs(times, np.arange(400), np.zeros(400, np.int64)) == 1
+    assert (np.diff(times) == (-step if newest_first else step) * 10**6).all()
 
 
 @given(st.text(max_size=40))

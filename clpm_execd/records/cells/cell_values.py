@@ -107,9 +107,8 @@ def parse_modes(texts: Sequence[str]) -> list[int]:
 def parse_mode(text: str) -> int:
     """Return the mode a text means, as the index into MODES, or UNKNOWN_MODE; of target/actual it is the actual one."""
     text = text.strip().upper()
-    if text in _MODES:
-        return _MODES[text]
-    text = text.rpartition("/")[2].strip()
+    if text not in _MODES:
+        text = text.rpartition("/")[2].strip()
     if text in _MODES:
         return _MODES[text]
     try:

@@ -281,9 +281,6 @@ def _parse_duration(text: str) -> tuple[int, int]:
     return time, NO_CLOCK if time == UNREADABLE else form
 
 
-# Numbers
-
-
 def parse_number(text: str) -> Decimal | None:
     """Return a number with a decimal point or comma; None for other texts."""
     text = text.strip(CELL_MARKS)
