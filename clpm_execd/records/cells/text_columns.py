@@ -24,14 +24,14 @@ class TextColumn:
     """The T cells of a column."""
 
     def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
+        self._texts = texts
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self._texts)
 
     def texts_of(self, rows: Integers) -> list[str]:
         """Return the texts of some rows."""
-        return [self.texts[row] for row in rows.tolist()]
+        return [self._texts[row] for row in rows.tolist()]
 
     def take(self, rows: Integers) -> TextColumn:
         """Return the cells of some rows as a column."""
@@ -40,8 +40,8 @@ class TextColumn:
     def factorize(self) -> tuple[Integers, list[str]]:
         """Return (T,) codes of the cells, and the distinct texts that they number, in the order of their first row."""
         code_of: dict[str, int] = {}
-        codes = np.fromiter((code_of.setdefault(text, len(code_of)) for text in self.texts), np.int64,
-                            len(self.texts))
+        codes = np.fromiter((code_of.setdefault(text, len(code_of)) for text in self._texts), np.int64,
+                            len(self._texts))
         return codes, list(code_of)
 
     def parse_floats(self, decimal_comma: bool) -> tuple[Floats, Booleans]:
@@ -49,7 +49,7 @@ class TextColumn:
 
         decimal_comma: whether a comma stands for the decimal point.
         """
-        texts = self.texts
+        texts = self._texts
         unparsed = np.zeros(len(texts), np.bool_)
         if decimal_comma:
             unparsed |= np.fromiter(("." in text for text in texts), np.bool_, len(texts))

@@ -145,18 +145,18 @@ def _join_cells(cells: tuple[str, ...], form: str) -> str:
 
 def _parse_iso_cells(texts: TextColumn) -> tuple[Integers, Booleans, Booleans]:
     """Return instants, which have no zone, and which cells are unparsed because they are not of this form."""
-    instants = np.full(len(texts), UNREADABLE, np.int64)
-    has_no_zone, unparsed = np.zeros(len(texts), np.bool_), np.ones(len(texts), np.bool_)
-    matches = list(map(_ISO.fullmatch, texts.texts))
-    rows = [row for row, match in enumerate(matches) if match]
-    parts = [match.groups() for match in matches if match]
+    codes, distinct = texts.factorize()
+    instants = np.full(len(distinct), UNREADABLE, np.int64)
+    has_no_zone, unparsed = np.zeros(len(distinct), np.bool_), np.ones(len(distinct), np.bool_)
+    parts = [match.groups() if (match := _ISO.fullmatch(text)) else () for text in distinct]
+    rows, parts = [row for row, part in enumerate(parts) if part], list(filter(None, parts))
     with suppress(ValueError):  # a day that there is not: each text by itself
         clocks = np.array([clock for clock, _ in parts], "datetime64[ns]").astype(np.int64)
         instants[rows] = clocks - SECOND * np.array([offset_seconds(zone or "") for _, zone in parts], np.int64)
         instants[(instants < 0) | (instants >= LATEST_NS)] = UNREADABLE
         has_no_zone[rows] = [zone is None for _, zone in parts]
         unparsed[rows] = False
-    return instants, has_no_zone, unparsed
+    return instants[codes], has_no_zone[codes], unparsed[codes]
 
 
 # Any other form: each distinct text by itself
