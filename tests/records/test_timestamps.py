@@ -118,6 +118,12 @@ def test_a_counter_that_turns_over_goes_on_by_its_step(size, step, before, newes
     assert (np.diff(times) == (-step if newest_first else step) * 10**6).all()
 
 
+@given(st.lists(st.integers(0, 2**62 - 1), min_size=1, max_size=4), st.integers(1, 60))
+def test_any_times_without_a_date_can_start_again(starts, rows):
+    times = np.array([min(start + k, 2**62 - 1) for start in starts for k in range(rows)], np.int64)
+    assert 0 <= continue_runs(times, np.arange(len(times)), np.zeros(len(times), np.int64)) < len(starts)
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_unreadable(text):
     assert -1 <= instant(text) < 2**62

@@ -241,9 +241,9 @@ def continue_runs(times: Integers, rows: Integers, series: Integers) -> int:
         period = next((period for period in PERIODS_NS if 0 < period + steps[row - 1] < 3 * typical), 0)
         if not is_same_series[row - 1]:
             added[row], total, start = -total, 0, row
-        elif row - start >= MIN_RUN_ROWS and (period or ordered[row] <= ordered[start]):
-            added[row] = period or PAUSE_STEPS * typical - steps[row - 1]
-            total, start, count = total + int(added[row]), row, count + 1
+        elif row - start >= MIN_RUN_ROWS and (period or ordered[row] <= ordered[start]) and total < LATEST_NS:
+            jump = min(period or PAUSE_STEPS * typical - int(steps[row - 1]), LATEST_NS)
+            added[row], total, start, count = jump, total + jump, row, count + 1
     times[order] += np.cumsum(added)
     return count
 
