@@ -308,6 +308,11 @@ def test_a_quality_is_good_by_what_other_rows_have(tmp_path, good, bad):
     assert np.flatnonzero(np.isnan(read(tmp_path, text).pv[:, 0])).tolist() == [3]
 
 
+def test_a_quality_with_raised_digits_is_not_a_code(tmp_path):
+    text = "Time,PV,SP,OP,Quality\n" + rows("{t},{pv},{sp},{op},0") + "1736503210,50,50,40,1\u00b9\n"
+    assert read(tmp_path, text).pv.shape == (5, 1)
+
+
 def test_texts_among_the_values_are_missing_values(tmp_path):
     texts = ["Bad", "I/O Timeout", "Pt Created", "unavailable", "No Data", "[-11059] No Good Data", "null", "nan"]
     record = read(tmp_path, "time,PV,OP\n" + "".join(f"{k},{text},50\n{k}.5,{k},50\n" for k, text in enumerate(texts)))

@@ -144,7 +144,7 @@ def _find_good_code(counts: Mapping[str, int]) -> str:
     if "1" in codes and codes <= {"0", "1"}:
         return "0" if counts.get("0", 0) > counts["1"] else "1"
     others = codes - {"0"}
-    is_opc_ua = all(word.isdigit() and int(word) >= OPC_UA_UNCERTAIN for word in others)
+    is_opc_ua = all(word.isdecimal() and int(word) >= OPC_UA_UNCERTAIN for word in others)
     return "0" if others and is_opc_ua else ""
 
 
