@@ -6,6 +6,7 @@ The tiers of the tests and the switch for the campaigns, CLPM_LONG=1, are in tie
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ sys.path.append(str(Path(__file__).parent))
 import parts
 
 pytest_plugins = ["tiers"]
+
+
+def pytest_configure() -> None:
+    """Let tests close terminals under `nohup` too, which ignores the signal, as the program then does."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
