@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from clpm_execd.config.loops import parse_loop
+from clpm_execd.config.plants.loop_parameters import FaultTable, LoopTable
 from clpm_execd.plant.plant import Plant
 from clpm_execd.units import SECOND
-
-LoopTable = dict[str, Any]  # the keys of a [[loop]] table
-FaultTable = dict[str, Any]  # the keys of a [[loop.fault]] table
 
 # These numbers are part of what a seed draws: changed, the same seed would give another plant.
 _DURATION_S = 5400  # of the simulation: many periods of a pressure, and some of a temperature loop
