@@ -60,7 +60,8 @@ def alike(one: object, other: object) -> bool:
     if hasattr(one, "__dataclass_fields__"):
         return all(alike(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))  # type: ignore[arg-type]
     if ismethod(one) and ismethod(other):
-        return one.__func__ is other.__func__ and vars(one.__self__) == vars(other.__self__)
+        ours, theirs = vars(one.__self__), vars(other.__self__)
+        return one.__func__ is other.__func__ and all(alike(ours[name], theirs[name]) for name in ours | theirs)
     return one == other
 
 
