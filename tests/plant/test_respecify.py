@@ -86,7 +86,7 @@ def test_a_move_that_is_added_acts_as_one_that_was_configured_then() -> None:
 
 
 def test_what_an_operator_changes_is_no_effect_of_a_fault() -> None:
-    """The copy of each loop without a fault that has not begun stays its loop, to the last bit."""
+    """The copy of each loop without a fault that has not started stays its loop, to the last bit."""
     loops = list(parse_configuration(tomli.loads("""
         loop = [
             { id = "TIC101", type = "temperature" },

@@ -6,7 +6,7 @@ slave through its own process and the slave follows the master at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from math import fsum
 
@@ -49,6 +49,17 @@ def find_links_of_loops(specs: LoopSet, schedule: Schedule) -> dict[int, dict[in
     return acts_on
 
 
+def find_reachable(start: Iterable[int], find_next: Callable[[int], Iterable[int]]) -> set[int]:
+    """Return what can be reached from these columns, themselves included. find_next: those one step from a column."""
+    remaining = list(start)
+    reached = set(remaining)
+    while remaining:
+        more = set(find_next(remaining.pop())) - reached
+        reached |= more
+        remaining += more
+    return reached
+
+
 class Routes:
     """The quickest ways from loop to loop along the links. ids: of the plant's columns.
 
@@ -63,14 +74,8 @@ class Routes:
 
     def find_sources(self, loops: Iterable[str], without: int) -> set[int]:
         """Return the columns of these loops, and of all that act on them without passing a column on the way."""
-        remaining = [self._ids.index(loop) for loop in loops]
-        sources = set(remaining)
-        while remaining:
-            causes = self._causes[self._effects == remaining.pop()]
-            more = set(causes.tolist()) - sources - {without}
-            sources |= more
-            remaining += more
-        return sources
+        return find_reachable(map(self._ids.index, loops),
+                              lambda column: set(self._causes[self._effects == column].tolist()) - {without})
 
     def find(self, root: str) -> Mapping[str, Route]:
         """Return the quickest route from a loop to each that it can reach, itself included."""

@@ -28,6 +28,7 @@ from clpm_execd.plant.snapshot import (
 )
 from clpm_execd.plant.truth.causes import Copies
 from clpm_execd.plant.truth.effect import EffectMeter
+from clpm_execd.plant.truth.routes import find_reachable
 
 
 class Twin:
@@ -53,7 +54,8 @@ class Twin:
         self._is_copy = absent >= 0
         self.plant_at, at = np.flatnonzero(~self._is_copy), np.flatnonzero(self._is_copy)
         base, without = self.column[at], absent[at]
-        meter = EffectMeter(specs.repeat(base, without), base, [schedule.faults[k] for k in without.tolist()], interval)
+        loops = self.schedule.loops.select(at)
+        meter = EffectMeter(loops, base, [schedule.faults[k] for k in without.tolist()], interval)
         meter.columns = at
         self.copies = Copies(base, without, is_reached[order[at] - n], self.plant_at[base], at, meter)
         names = schedule.stream_names(range(len(schedule.faults)))
@@ -126,18 +128,8 @@ def _find_groups(acts_on: Mapping[int, Collection[int]], schedule: Schedule) -> 
             acted_on_by.setdefault(effect, set()).add(cause)
     for k, (fault, column) in enumerate(zip(schedule.faults, schedule.column.tolist(), strict=True)):
         if fault.kind.acts_on_plant:
-            reached = _find_reachable([column], acts_on)
-            yield k, sorted(_find_reachable(reached, acted_on_by)), reached
-
-
-def _find_reachable(start: Iterable[int], links: Mapping[int, Collection[int]]) -> set[int]:
-    """Return what can be reached from these, themselves included."""
-    reached, remaining = set(start), list(start)
-    while remaining:
-        more = set(links.get(remaining.pop(), ())) - reached
-        reached |= more
-        remaining += more
-    return reached
+            reached = find_reachable([column], lambda cause: acts_on.get(cause, ()))
+            yield k, sorted(find_reachable(reached, lambda effect: acted_on_by.get(effect, ()))), reached
 
 
 def _get_part(name: str) -> str:
