@@ -94,11 +94,13 @@ def _resolve_times(path: Path, samples: Samples, zone: tzinfo | None, assumption
 
 def _is_clock_of_12_hours(instants: Integers, series: Integers) -> bool:
     """Return whether times with a date, ns, have no hour but 1 to 12, and go back from 12 to 1."""
+    hours = instants // (HOUR_S * SECOND)
+    # Nearly every record has other hours too, and need not be sorted.
+    if not len(hours) or hours.min() < YEAR_1980_S // HOUR_S or not np.isin(hours % 24, range(1, 13)).all():
+        return False
     order, is_same_series = order_rows(instants, series)
-    hours = instants[order] // (HOUR_S * SECOND)
-    goes_back = is_same_series & (np.diff(hours) == -11) & (hours[1:] % 24 == 1)
-    return bool(goes_back.any()) and int(hours.min()) >= YEAR_1980_S // HOUR_S and \
-        bool(np.isin(hours % 24, range(1, 13)).all())
+    hours = hours[order]
+    return bool((is_same_series & (np.diff(hours) == -11) & (hours[1:] % 24 == 1)).any())
 
 
 def _resolve_clocks(clocks: Integers, forms: npt.NDArray[np.int8], series: Integers, assumptions: list[str]
